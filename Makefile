@@ -1,0 +1,70 @@
+# Every target makes what it needs in .venv, once: a second run installs nothing until
+# pyproject.toml or constraints.txt change.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PLUGINS := $(wildcard plugins/*/pyproject.toml)
+PROTO := swarm/transport/grpc/swarm.proto
+
+# One thread per process: tests and demos start several processes, and more threads than cores only slow them down.
+export OMP_NUM_THREADS ?= 1
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: help demo test lint bench proto
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.demo ## four hospitals, then MNIST: each trained alone, in a swarm, and on all data pooled
+	$(BIN)/swarm demo heart
+	$(BIN)/swarm demo mnist
+
+# Every run counts, and the whole suite comes last.
+test: .venv/.dev ## all tests; those of Keras on each of its backends
+	@status=0; \
+	for backend in torch jax; do \
+		echo "== Keras on $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/pytest tests/keras || status=1; \
+	done; \
+	echo "== everything, Keras on tensorflow"; \
+	KERAS_BACKEND=tensorflow $(BIN)/pytest || status=1; \
+	exit $$status
+
+lint: .venv/.dev ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev ## what the callback costs per batch, for each framework
+	$(BIN)/python -m benchmarks.hotpath
+
+proto: .venv-proto/.made ## the generated messages of the gRPC transport
+	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. $(PROTO)
+	sha256sum $(PROTO) | cut -d' ' -f1 > $(PROTO).sha256
+
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Swarm needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.demo: .venv/.made pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[torch,demo]'
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml constraints.txt $(PLUGINS)
+	$(INSTALL) --editable '.[dev]' $(foreach plugin,$(PLUGINS),--editable ./$(dir $(plugin)))
+	@touch $@
+
+# The oldest generator whose output runs on every protobuf that we allow.
+.venv-proto/.made:
+	$(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check grpcio-tools==1.74.0
+	@touch $@

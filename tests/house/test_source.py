@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import ast
+import hashlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = [ROOT / "swarm", ROOT / "swarm_keras", ROOT / "swarm_lightning", *sorted(ROOT.glob("plugins/*/src"))]
+MODULES = sorted(path for folder in FOLDERS for path in folder.rglob("*.py"))
+UNSAFE_CALLS = {
+    "eval",
+    "exec",
+    "torch.load",
+    "torch.save",
+    "np.load",
+    "numpy.load",
+    "keras.models.load_model",
+    "keras.saving.load_model",
+    "yaml.load",
+}
+UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+LAZY_NAMES = {"utils.py", "helpers.py", "manager.py", "common.py", "misc.py"}
+PROTO = ROOT / "swarm/transport/grpc/swarm.proto"
+
+
+def unsafe(source):
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Name() | ast.Attribute() as function) if ast.unparse(function) in UNSAFE_CALLS:
+                yield node.lineno, ast.unparse(function)
+            case ast.Import(names=names):
+                yield from ((node.lineno, name.name) for name in names if name.name.split(".")[0] in UNSAFE_MODULES)
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] in UNSAFE_MODULES:
+                yield node.lineno, module
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("source", ["import pickle", "from pickle import loads", "eval('1')", "torch.load(path)"])
+def test_what_is_unsafe_is_found(source):
+    assert list(unsafe(source))
+
+
+def test_nothing_that_a_peer_sends_can_be_executed():
+    assert len(MODULES) > 1
+    assert {name_of(path): found for path in MODULES if (found := list(unsafe(path.read_text())))} == {}
+
+
+def test_modules_are_named_for_one_thing():
+    assert [name_of(path) for path in MODULES if path.name in LAZY_NAMES] == []
+
+
+def test_the_generated_messages_are_those_of_the_proto_file():
+    recorded = PROTO.with_name("swarm.proto.sha256").read_text().strip()
+    assert hashlib.sha256(PROTO.read_bytes()).hexdigest() == recorded, "run `make proto`"
