@@ -1,0 +1,39 @@
+"""Time as a dependency: protocol code asks a clock, so that tests and simulations can turn it."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A source of monotonic seconds."""
+
+    def now(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+        ...
+
+
+class MonotonicClock:
+    """The machine's monotonic clock."""
+
+    def now(self) -> float:
+        """Seconds of ``time.monotonic``."""
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that moves only when told to."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._now = start
+
+    def now(self) -> float:
+        """The seconds it was last set to."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move forward by ``seconds``; a negative amount is a ``ValueError``."""
+        if seconds < 0:
+            raise ValueError(f"a monotonic clock cannot go back by {-seconds} s")
+        self._now += seconds

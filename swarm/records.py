@@ -1,0 +1,185 @@
+"""Small frozen types that several rooms share: peers, contributions, committed rounds, reports and events."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+PeerId = str
+"""A peer's name; unique within a session."""
+
+
+class PeerStatus(enum.StrEnum):
+    """Where a peer stands in its training."""
+
+    TRAINING = "training"
+    INACTIVE = "inactive"
+    """Finished, contributes nothing."""
+    SNAPSHOT = "snapshot"
+    """Finished, contributes the weights it stopped with."""
+    ACTIVE = "active"
+    """Finished, contributes each merged model again."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether local training is over."""
+        return self is not PeerStatus.TRAINING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerInfo:
+    """What a peer declares of itself on joining."""
+
+    name: PeerId
+    incarnation: str
+    """Random per process start, so that a restarted peer is told from two live ones of one name."""
+    address: str
+    session: str
+    fingerprint: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+    """The settings that must agree, as (name, value)."""
+    weightage: int = 1
+    expects: int = 0
+    """Peers it was told to expect, itself included; 0 where unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContributionStats:
+    """What a peer says of the weights it offers to a round."""
+
+    peer: PeerId
+    round: int
+    weightage: int
+    status: PeerStatus = PeerStatus.TRAINING
+    steps: int = 0
+    """Local batches since its last merge."""
+    finite: bool = True
+    delta_norm: float = 0.0
+    """Euclidean distance of its weights from the model of the last commit."""
+    loss: float | None = None
+    """Validation loss of the last merged model on its data."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Attempt:
+    """A try at one round; a peer refuses those below the highest it has answered."""
+
+    counter: int
+    leader: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class SyncState:
+    """What an adaptive policy carries from round to round; part of the committed record, so equal everywhere."""
+
+    interval: int
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """The record of a committed round."""
+
+    lineage: str
+    round: int
+    digest: str
+    members: tuple[PeerId, ...]
+    """The membership: whose majority decides the next round."""
+    group: tuple[PeerId, ...]
+    """Who took part."""
+    contributors: tuple[PeerId, ...]
+    """Who of the group put weights in."""
+    sync: SyncState
+    weight: int = 0
+    """Weight contributed along this lineage so far: decides which side stays when two lineages meet."""
+    closing: bool = False
+
+
+class Outcome(enum.StrEnum):
+    """How a sync point ended."""
+
+    MERGED = "merged"
+    SKIPPED = "skipped"
+    """No quorum: training went on with the local weights."""
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundReport:
+    """What one sync point came to, as this peer saw it."""
+
+    outcome: Outcome
+    round: int
+    group: tuple[PeerId, ...] = ()
+    contributors: tuple[PeerId, ...] = ()
+    missing: tuple[PeerId, ...] = ()
+    """Peers of the last round that did not take part."""
+    seconds: float = 0.0
+    """From the sync point to the merged weights in the model."""
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    interval: int = 0
+    """Batches to the next sync point."""
+    attempts: int = 1
+    reason: str = ""
+    """Why it was skipped."""
+    loss: float | None = None
+    """Validation loss of the merged model on this peer's data."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerJoined:
+    """A peer of this session was met for the first time, or came back."""
+
+    peer: PeerInfo
+    returned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLeft:
+    """A peer of this session left or was lost."""
+
+    peer: PeerId
+    reason: str
+    polite: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundStarted:
+    """This peer joined the exchange of a round."""
+
+    session: str
+    round: int
+    attempt: Attempt
+    group: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundFinished:
+    """A round committed and its model is in place."""
+
+    session: str
+    report: RoundReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundFailed:
+    """An attempt was voided or a sync point passed without a merge; training goes on."""
+
+    session: str
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionClosed:
+    """The session is over for this peer."""
+
+    session: str
+    rounds: int
+    digest: str
+    """Digest of the model it ended with."""
+    closing: bool
+    """Whether that is the swarm's closing model."""
+    reason: str = ""

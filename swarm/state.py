@@ -1,0 +1,232 @@
+"""A model's tensors as the swarm sees them: one flat segment per dtype, plus an exact side block.
+
+Weights lie end to end in one flat array per dtype, so that a round can slice them evenly whatever the layers are.
+What must not be averaged like a weight (BatchNorm statistics, counters, constants) lies in the *side block*:
+small arrays that every member receives whole and merges by the rules of ``swarm.merge.side``.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import ml_dtypes
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from swarm.errors import ExchangeError, ModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Array = NDArray[np.generic]
+"""An array of any dtype."""
+
+WEIGHT_DTYPES = ("float64", "float32", "float16", "bfloat16")
+"""Dtypes that a weight may have, or a statistic or buffer; the others can only be counters and constants."""
+
+
+class TensorKind(enum.StrEnum):
+    """How a tensor takes part in a merge."""
+
+    WEIGHT = "weight"
+    """Trainable or frozen parameter: merged by the session's rule."""
+    BUFFER = "buffer"
+    """Float buffer that is no BatchNorm statistic: left alone where all peers agree, averaged otherwise."""
+    MEAN = "mean"
+    """BatchNorm running mean: pooled."""
+    VARIANCE = "variance"
+    """BatchNorm running variance: pooled with the nearest MEAN before it of the same shape."""
+    COUNTER = "counter"
+    """Integer that counts (``num_batches_tracked``): the maximum."""
+    CONSTANT = "constant"
+    """Integer or boolean that should be equal everywhere: each peer keeps its own."""
+
+
+_AVERAGED = (TensorKind.WEIGHT, TensorKind.BUFFER, TensorKind.MEAN, TensorKind.VARIANCE)
+
+
+def numpy_dtype(name: str) -> np.dtype[np.generic]:
+    """The NumPy dtype called ``name``, ``bfloat16`` included.
+
+    Raises:
+        ModelError: NumPy has no such dtype.
+    """
+    try:
+        return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+    except TypeError as error:
+        raise ModelError(f"tensors of dtype {name!r} cannot be merged") from error
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name (for messages only), shape, dtype and kind of one tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: TensorKind = TensorKind.WEIGHT
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor."""
+        return self.size * numpy_dtype(self.dtype).itemsize
+
+    @property
+    def in_side_block(self) -> bool:
+        """Whether it travels in the side block rather than in a segment."""
+        return self.kind is not TensorKind.WEIGHT
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}{list(self.shape)} ({self.kind})"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The ordered tensors of a model. Two peers can merge when their fingerprints are equal."""
+
+    tensors: tuple[TensorSpec, ...]
+
+    def __post_init__(self) -> None:
+        for spec in self.tensors:
+            if spec.kind in _AVERAGED and spec.dtype not in WEIGHT_DTYPES:
+                allowed = ", ".join(WEIGHT_DTYPES)
+                raise ModelError(f"{spec.kind} {spec.name!r} has dtype {spec.dtype}, allowed: {allowed}")
+            if spec.kind is TensorKind.COUNTER and numpy_dtype(spec.dtype).kind not in "iu":
+                raise ModelError(f"counter {spec.name!r} has dtype {spec.dtype}, allowed: integers")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash over order, shape, dtype and kind; names are left out, frameworks number them per process."""
+        text = "\n".join(f"{spec.shape} {spec.dtype} {spec.kind}" for spec in self.tensors)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @cached_property
+    def segments(self) -> dict[str, int]:
+        """Elements of each flat segment, by dtype, in the order of first appearance."""
+        sizes: dict[str, int] = {}
+        for spec in self.tensors:
+            if not spec.in_side_block:
+                sizes[spec.dtype] = sizes.get(spec.dtype, 0) + spec.size
+        return sizes
+
+    @cached_property
+    def side(self) -> tuple[TensorSpec, ...]:
+        """The tensors of the side block, in order."""
+        return tuple(spec for spec in self.tensors if spec.in_side_block)
+
+    @cached_property
+    def side_nbytes(self) -> int:
+        """Bytes of the side block."""
+        return sum(spec.nbytes for spec in self.side)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole model."""
+        return sum(spec.nbytes for spec in self.tensors)
+
+    def difference(self, other: Schema) -> str | None:
+        """One sentence about the first tensor that differs from ``other``, or None when the two can merge."""
+        for index, (ours, theirs) in enumerate(zip(self.tensors, other.tensors, strict=False)):
+            if (ours.shape, ours.dtype, ours.kind) != (theirs.shape, theirs.dtype, theirs.kind):
+                return f"tensor {index} is {ours} here and {theirs} there"
+        if len(self.tensors) != len(other.tensors):
+            longer = self.tensors if len(self.tensors) > len(other.tensors) else other.tensors
+            extra = longer[min(len(self.tensors), len(other.tensors))]
+            where = "here" if longer is self.tensors else "there"
+            return f"{len(self.tensors)} tensors here, {len(other.tensors)} there; only {where}: {extra}"
+        return None
+
+
+class ModelState:
+    """The values of one model under a schema: flat segments, and the arrays of the side block.
+
+    The arrays belong to whoever made the state. A round only reads the states it is given.
+    """
+
+    __slots__ = ("schema", "segments", "side")
+
+    def __init__(self, schema: Schema, segments: dict[str, Array], side: list[Array]) -> None:
+        self.schema = schema
+        self.segments = segments
+        self.side = side
+
+    @classmethod
+    def empty(cls, schema: Schema) -> ModelState:
+        """Uninitialised buffers for ``schema``."""
+        segments = {dtype: np.empty(size, numpy_dtype(dtype)) for dtype, size in schema.segments.items()}
+        return cls(schema, segments, [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in schema.side])
+
+    def copy(self) -> ModelState:
+        """A state of its own memory with the same values."""
+        segments = {dtype: segment.copy() for dtype, segment in self.segments.items()}
+        return ModelState(self.schema, segments, [array.copy() for array in self.side])
+
+    def arrays(self) -> Iterator[tuple[TensorSpec, Array]]:
+        """Each tensor's spec with a view of its values in its own shape, in schema order; writing writes the state."""
+        offsets = dict.fromkeys(self.segments, 0)
+        side = iter(self.side)
+        for spec in self.schema.tensors:
+            if spec.in_side_block:
+                yield spec, next(side)
+            else:
+                start = offsets[spec.dtype]
+                offsets[spec.dtype] = start + spec.size
+                yield spec, self.segments[spec.dtype][start : start + spec.size].reshape(spec.shape)
+
+    def digest(self) -> str:
+        """xxh3-128 over all values that peers share, segments first, as 32 hexadecimal digits.
+
+        Constants are left out: each peer keeps its own, so they may differ where everything else is identical.
+        """
+        hasher = xxhash.xxh3_128()
+        for segment in self.segments.values():
+            hasher.update(as_bytes(segment))
+        for spec, array in zip(self.schema.side, self.side, strict=True):
+            if spec.kind is not TensorKind.CONSTANT:
+                hasher.update(as_bytes(array))
+        return hasher.hexdigest()
+
+    def finite(self) -> bool:
+        """Whether no float value is NaN or infinite."""
+        return all(is_finite(array) for array in (*self.segments.values(), *self.side))
+
+    def pack_side(self) -> bytes:
+        """The side block as bytes, tensor after tensor in native byte order."""
+        return b"".join(as_bytes(array).tobytes() for array in self.side)
+
+    def unpack_side(self, data: bytes | memoryview) -> None:
+        """Fill the side block from what ``pack_side`` gave on another peer.
+
+        Raises:
+            ExchangeError: the length is not that of this schema's side block.
+        """
+        if len(data) != self.schema.side_nbytes:
+            raise ExchangeError(f"side block of {len(data)} bytes, {self.schema.side_nbytes} expected")
+        view, start = memoryview(data), 0
+        for spec, array in zip(self.schema.side, self.side, strict=True):
+            values = np.frombuffer(view[start : start + spec.nbytes], numpy_dtype(spec.dtype))
+            array[...] = values.reshape(spec.shape)
+            start += spec.nbytes
+
+
+def as_bytes(array: Array) -> memoryview:
+    """The memory of a contiguous array as bytes, without a copy."""
+    return array.reshape(-1).view(np.uint8).data
+
+
+def is_finite(array: Array) -> bool:
+    """Whether an array holds no NaN and no infinity; integers always pass."""
+    if array.dtype.kind in "iub":
+        return True
+    return bool(np.isfinite(array).all())
