@@ -1,0 +1,26 @@
+"""What merging means: rules that turn the contributions of a round into one model.
+
+A rule is pure and stateless, so that every peer which owns a slice applies the same arithmetic to it.
+To add one, subclass ``MergeRule``, register it through the ``swarm_register`` hook, and run the contract test
+``swarm.testing.rules.MergeRuleContract`` on it.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from swarm.merge.base import MergeRule, Scope
+from swarm.merge.coordmedian import CoordinateMedian
+from swarm.merge.geomedian import GeometricMedian
+from swarm.merge.mean import WeightedMean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["BUILTIN_RULES", "CoordinateMedian", "GeometricMedian", "MergeRule", "Scope", "WeightedMean"]
+
+BUILTIN_RULES: Mapping[str, MergeRule] = MappingProxyType(
+    {rule.name: rule for rule in (WeightedMean(), CoordinateMedian(), GeometricMedian())}
+)
+"""The rules that need no plugin, by the name that ``merge_method`` takes."""

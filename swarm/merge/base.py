@@ -1,0 +1,81 @@
+"""The interface of a merge rule."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, ClassVar
+
+from swarm.merge.gram import combine, partial_gram
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from swarm.state import Array
+
+
+class Scope(enum.StrEnum):
+    """What a rule must see of the contributions before it can give the first merged value."""
+
+    STREAM = "stream"
+    """One aligned piece of every contribution; pieces may be merged as they arrive."""
+    COLUMN = "column"
+    """All contributions' values of a coordinate at once."""
+    GRAM = "gram"
+    """The pairwise distances of the whole vectors, then the values: a linear combination of the contributions."""
+
+
+class MergeRule:
+    """How the contributions to a round become one model.
+
+    A subclass sets ``name`` and ``scope`` and defines ``merge``, or for the scope GRAM ``coefficients``.
+    It holds no state and changes none of its arguments. It sees only contributors with a weight above 0, in the
+    round's fixed order of peers; weights are integers from 1 to 100.
+
+    Contributions are weights, not updates, so a rule must be translation-equivariant: whatever constant vector is
+    added to every contribution is added to the result.
+    """
+
+    name: ClassVar[str]
+    """What ``merge_method`` calls it."""
+    scope: ClassVar[Scope]
+    robust: ClassVar[bool] = False
+    """Whether it withstands arbitrary contributions. The float tensors of the side block then merge by median."""
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a rule without the method that its scope needs.
+
+        Raises:
+            TypeError: ``merge`` is missing, or for the scope GRAM ``coefficients``.
+        """
+        super().__init_subclass__()
+        needed = "coefficients" if cls.scope is Scope.GRAM else "merge"
+        if getattr(cls, needed) is getattr(MergeRule, needed):
+            raise TypeError(f"merge rule {cls.__name__} has the scope {cls.scope}, so it must define {needed}()")
+
+    def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
+        """Merge aligned pieces of the contributions; of a GRAM rule, the whole vectors only.
+
+        Args:
+            columns: one piece of each contribution, 1-D, of one dtype and length (which may be 0).
+            weights: one per contribution.
+
+        Returns:
+            The merged piece, a new array of the same dtype and length.
+        """
+        return combine(columns, self.coefficients(partial_gram(columns), weights))
+
+    def coefficients(self, gram: NDArray[np.float64], weights: Sequence[int]) -> NDArray[np.float64]:
+        """The factor of each contribution in the merged model; only rules of the scope GRAM have it.
+
+        Args:
+            gram: inner products of the contributions as float64[n, n], taken relative to a common origin that is
+                unspecified: only differences, such as ``gram[i, i] + gram[j, j] - 2 * gram[i, j]``, have a meaning.
+            weights: one per contribution.
+
+        Returns:
+            float64[n] with the sum 1.
+        """
+        raise NotImplementedError(f"merge rule {self.name!r} has the scope {self.scope}, it has no coefficients")

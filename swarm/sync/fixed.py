@@ -1,0 +1,22 @@
+"""An interval that never changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from swarm.sync.base import SyncPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swarm.records import SyncState
+
+
+class FixedInterval(SyncPolicy):
+    """Merge every ``sync_interval`` batches, whatever the losses."""
+
+    name: ClassVar[str] = "fixed"
+
+    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:  # noqa: ARG002
+        """The same state."""
+        return state

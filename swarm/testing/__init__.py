@@ -1,0 +1,1 @@
+"""Contract tests for what plugins implement: subclass one in your own test suite and name your implementation."""

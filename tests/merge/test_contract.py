@@ -1,0 +1,40 @@
+"""The shipped rules under the contract that plugin authors use too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from swarm.merge import BUILTIN_RULES, CoordinateMedian, GeometricMedian, MergeRule, Scope, WeightedMean
+from swarm.testing.rules import MergeRuleContract
+
+
+class TestWeightedMeanContract(MergeRuleContract):
+    rule = WeightedMean()
+
+
+class TestCoordinateMedianContract(MergeRuleContract):
+    rule = CoordinateMedian()
+
+
+class TestGeometricMedianContract(MergeRuleContract):
+    rule = GeometricMedian()
+
+
+def test_built_in_rules_go_by_their_names() -> None:
+    assert {name: (rule.name, rule.scope, rule.robust) for name, rule in BUILTIN_RULES.items()} == {
+        "mean": ("mean", Scope.STREAM, False),
+        "coordmedian": ("coordmedian", Scope.COLUMN, True),
+        "geomedian": ("geomedian", Scope.GRAM, True),
+    }
+
+
+@pytest.mark.parametrize(("scope", "method"), [(Scope.STREAM, "merge"), (Scope.GRAM, "coefficients")])
+def test_rule_without_the_method_of_its_scope_is_refused(scope: Scope, method: str) -> None:
+    with pytest.raises(TypeError, match=rf"Incomplete.*{scope}.*{method}\(\)"):
+        type("Incomplete", (MergeRule,), {"name": "incomplete", "scope": scope})
+
+
+def test_coefficients_exist_only_for_gram_rules() -> None:
+    with pytest.raises(NotImplementedError, match=r"'mean'.*stream"):
+        WeightedMean().coefficients(np.eye(2), (1, 1))
