@@ -1,0 +1,121 @@
+"""Who is in the session: what peers declared, who can be reached, and who cannot be in it with us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swarm.messages import Hello, Refuse, TensorLine
+from swarm.records import PeerId, PeerInfo
+from swarm.state import Schema, TensorKind, TensorSpec
+
+
+@dataclass(slots=True)
+class Known:
+    """A peer of this session that was met."""
+
+    info: PeerInfo
+    live: bool = True
+    left: bool = False
+
+
+class Roster:
+    """One peer's record of the others. It decides who is compatible; it sends nothing."""
+
+    def __init__(self, me: PeerInfo, schema: Schema) -> None:
+        self.me = me
+        self._schema = schema
+        self._known: dict[PeerId, Known] = {}
+        self._strangers: dict[tuple[str, PeerId], PeerInfo] = {}
+
+    def info(self, peer: PeerId) -> PeerInfo | None:
+        """What ``peer`` declared, if it was met."""
+        known = self._known.get(peer)
+        return known.info if known else None
+
+    def live(self) -> tuple[PeerInfo, ...]:
+        """Peers that can be reached, by name."""
+        return tuple(self._known[peer].info for peer in sorted(self._known) if self._known[peer].live)
+
+    def known(self) -> tuple[Known, ...]:
+        """All peers of this session that were met, by name."""
+        return tuple(self._known[peer] for peer in sorted(self._known))
+
+    def everyone(self) -> tuple[PeerInfo, ...]:
+        """All peers of any session, this one first: what a newcomer is told."""
+        return (self.me, *(known.info for known in self._known.values() if not known.left), *self._strangers.values())
+
+    def addresses(self) -> frozenset[str]:
+        """Where peers of this session listen that should be live and are not."""
+        away = {known.info.address for known in self._known.values() if not known.live and not known.left}
+        strangers = {info.address for (session, _), info in self._strangers.items() if session == self.me.session}
+        return frozenset(away | strangers)
+
+    def is_live(self, peer: PeerId, incarnation: str) -> bool:
+        """Whether ``peer`` is reachable and still the same process."""
+        known = self._known.get(peer)
+        return known is not None and known.live and known.info.incarnation == incarnation
+
+    def stranger(self, info: PeerInfo) -> None:
+        """Note a peer by hearsay, or one of another session."""
+        if info.session == self.me.session and (info.name == self.me.name or info.name in self._known):
+            return
+        if len(self._strangers) < 1000:  # bounds what a babbling peer can make us remember
+            self._strangers[info.session, info.name] = info
+
+    def clash(self, hello: Hello) -> Refuse | None:
+        """Why the sender cannot be in this session with us; None where it can."""
+        theirs = hello.peer
+        if theirs.name == self.me.name:
+            return Refuse(f"the name {theirs.name!r} is in use by the peer at {self.me.address}; choose another", True)
+        known = self._known.get(theirs.name)
+        if known and known.live and known.info.incarnation != theirs.incarnation:
+            where = known.info.address
+            return Refuse(f"the name {theirs.name!r} is in use by the live peer at {where}; choose another", False)
+        ours, others = dict(self.me.settings), dict(theirs.settings)
+        for name in sorted(ours.keys() | others.keys()):
+            if ours.get(name) != others.get(name):
+                return Refuse(
+                    f"{name} is {ours.get(name)} at {self.me.name} and {others.get(name)} at {theirs.name};"
+                    " peers of one session must agree on it",
+                    True,
+                )
+        if theirs.fingerprint != self.me.fingerprint:
+            difference = self._schema.difference(schema_of(hello.schema)) or "their schemas differ"
+            return Refuse(f"{self.me.name} (here) and {theirs.name} (there) train different models: {difference}", True)
+        return None
+
+    def meet(self, info: PeerInfo) -> bool:
+        """A compatible peer can be reached. Whether it was not live before."""
+        self._strangers.pop((info.session, info.name), None)
+        known = self._known.get(info.name)
+        fresh = known is None or not known.live or known.info.incarnation != info.incarnation
+        self._known[info.name] = Known(info)
+        return fresh
+
+    def lose(self, address: str) -> PeerId | None:
+        """Nothing reaches ``address``: the live peer that was there, if any."""
+        for peer, known in self._known.items():
+            if known.live and known.info.address == address:
+                known.live = False
+                return peer
+        return None
+
+    def leave(self, peer: PeerId) -> None:
+        """A peer said goodbye: it is not looked for any more."""
+        known = self._known.get(peer)
+        if known:
+            known.live, known.left = False, True
+
+
+def schema_lines(schema: Schema) -> tuple[TensorLine, ...]:
+    """A schema as it is declared on joining."""
+    return tuple(TensorLine(spec.name, spec.shape, spec.dtype, spec.kind.value) for spec in schema.tensors)
+
+
+def schema_of(lines: tuple[TensorLine, ...]) -> Schema:
+    """The schema that a peer declared.
+
+    Raises:
+        ValueError: a kind that this version does not know.
+    """
+    return Schema(tuple(TensorSpec(line.name, line.shape, line.dtype, TensorKind(line.kind)) for line in lines))

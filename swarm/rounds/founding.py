@@ -1,0 +1,83 @@
+"""The founding round: peers that have no model in common yet agree on the initial weights of one of them."""
+
+from __future__ import annotations
+
+from swarm.messages import Entry, Proposal
+from swarm.records import Attempt, PeerId, PeerStatus
+from swarm.rounds.order import leader_order, new_lineage
+from swarm.rounds.view import RoundView
+
+OTHERS_MAY_COME = 5.0
+"""Seconds that a refused peer waits for compatible ones where it does not know how many to expect."""
+
+
+class Founding:
+    """Decides when enough newcomers have come, and who hands the initial weights round."""
+
+    def __init__(self, view: RoundView) -> None:
+        self._view = view
+        self._tries = 0
+        self._quorum_since: float | None = None
+        self._present = 0
+        self._refused_at: float | None = None
+        self.refused: set[PeerId] = set()
+        """Peers of another model or other settings; they are not waited for."""
+
+    @property
+    def expected(self) -> int:
+        """Peers worth waiting for; 0 where unknown."""
+        return max(self._view.rules.expected - len(self.refused), 0)
+
+    def refuse(self, peer: PeerId) -> None:
+        """A peer has another model or other settings: it is not waited for."""
+        if self._refused_at is None:
+            self._refused_at = self._view.now
+        self.refused.add(peer)
+
+    def failure(self, since: float) -> str | None:
+        """Why the session cannot start any more; None where it still may. ``since`` is when this peer offered."""
+        view = self._view
+        least = view.rules.min_peers
+        there = ", ".join(sorted(view.live)) or "nobody else"
+        if self._refused_at is not None and len(view.live) + 1 < least:
+            known = view.rules.expected > 0
+            if (known and self.expected < least) or (not known and view.past(self._refused_at + OTHERS_MAY_COME)):
+                return f"incompatible peers: {', '.join(sorted(self.refused))}; compatible: {there}"
+        if not view.past(since + view.rules.start_timeout):
+            return None
+        return (
+            f"{len(view.live) + 1} of the {least} peers needed (min_peers) were here after "
+            f"start_timeout={view.rules.start_timeout:g} s; there: {there}"
+        )
+
+    def proposal(self) -> Proposal | None:
+        """The founding group, if it is this peer's to propose and its time has come."""
+        view = self._view
+        offers = sorted(
+            peer for peer in view.live | {view.me} if peer in view.offers and view.current(view.offers[peer])
+        )
+        if len(offers) < view.rules.min_peers:
+            self._quorum_since = None
+            return None
+        if self._quorum_since is None or len(offers) > self._present:
+            self._quorum_since = view.now
+        self._present = len(offers)
+        everyone = (view.live | {view.me}) <= set(offers) and len(offers) >= self.expected
+        if not everyone and not view.past(self._quorum_since + view.pace.grace):
+            return None
+        if leader_order(view.rules.session, 0, offers)[0] != view.me:
+            return None
+        attempt = Attempt(self._tries, view.me)
+        self._tries += 1
+        return Proposal(
+            lineage=new_lineage(view.rules.session, view.me, view.incarnation, attempt.counter),
+            round=0,
+            attempt=attempt,
+            parent="",
+            voters=tuple(offers),
+            members=tuple(offers),
+            entries=tuple(Entry(peer, int(peer == view.me), PeerStatus.TRAINING) for peer in offers),
+            sync=view.rules.first_sync,
+            closing=False,
+            weight=0,
+        )

@@ -1,0 +1,98 @@
+"""How a model is cut for an exchange: a slice a member, pieces of bounded size a slice, and frames that carry them."""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from swarm.errors import ExchangeError
+from swarm.state import Array, Schema, as_bytes, numpy_dtype
+
+PIECE_BYTES = 1 << 20
+"""Bytes of a piece: large enough to hide the cost per message, small enough to pipeline."""
+HEADER = struct.Struct("<BBxxIQ")
+"""Kind, segment, bytes of payload, start (elements of the segment; bytes for the side block)."""
+
+
+class Kind(enum.IntEnum):
+    """What a frame carries."""
+
+    CONTRIBUTION = 1
+    """A piece of the sender's weights, to the member whose slice it is in."""
+    RESULT = 2
+    """A merged piece, from the member whose slice it is in."""
+    SIDE = 3
+    """A piece of the sender's side block."""
+    GRAM = 4
+    """The sender's part of the Gram matrix, to the leader."""
+    COEFFICIENTS = 5
+    """The factors of the contributions, from the leader."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Piece:
+    """A run of elements of one segment."""
+
+    segment: int
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.stop - self.start
+
+
+def slice_pieces(schema: Schema, member: int, members: int) -> tuple[Piece, ...]:
+    """The pieces of the slice that the ``member``-th of ``members`` reduces: an even share of every segment."""
+    pieces = []
+    for index, (dtype, size) in enumerate(schema.segments.items()):
+        first, last = size * member // members, size * (member + 1) // members
+        step = max(PIECE_BYTES // numpy_dtype(dtype).itemsize, 1)
+        pieces += [Piece(index, start, min(start + step, last)) for start in range(first, last, step)]
+    return tuple(pieces)
+
+
+def side_pieces(nbytes: int) -> Iterator[tuple[int, int]]:
+    """Start and stop, in bytes, of the pieces of a side block."""
+    return ((start, min(start + PIECE_BYTES, nbytes)) for start in range(0, nbytes, PIECE_BYTES))
+
+
+def frame(kind: Kind, segment: int, start: int, values: Array | memoryview) -> tuple[bytes, memoryview]:
+    """Header and payload of a frame; the payload is the memory of ``values`` itself."""
+    payload = values if isinstance(values, memoryview) else as_bytes(values)
+    return HEADER.pack(kind, segment, len(payload), start), payload
+
+
+def open_frame(data: memoryview) -> tuple[Kind, int, int, memoryview]:
+    """Kind, segment, start and payload of a joined frame.
+
+    Raises:
+        ExchangeError: it is cut short, or of no known kind.
+    """
+    if len(data) < HEADER.size:
+        raise ExchangeError(f"a frame of {len(data)} bytes is shorter than its header")
+    kind, segment, length, start = HEADER.unpack_from(data)
+    payload = data[HEADER.size :]
+    if len(payload) != length:
+        raise ExchangeError(f"a frame announces {length} bytes and carries {len(payload)}")
+    try:
+        return Kind(kind), segment, start, payload
+    except ValueError as error:
+        raise ExchangeError(f"a frame of unknown kind {kind}") from error
+
+
+def values_of(payload: memoryview, dtype: str, size: int) -> Array:
+    """The payload as ``size`` values of ``dtype``, in the frame's own memory.
+
+    Raises:
+        ExchangeError: it has another length.
+    """
+    expected = size * numpy_dtype(dtype).itemsize
+    if len(payload) != expected:
+        raise ExchangeError(f"a piece of {size} {dtype} takes {expected} bytes, not {len(payload)}")
+    return np.frombuffer(payload, numpy_dtype(dtype))

@@ -1,0 +1,186 @@
+"""The leading role: prepare, form, exchange, accept, decide. One instance leads one attempt."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import replace
+
+from swarm.messages import Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready, Void
+from swarm.records import Attempt, Commit, PeerId
+from swarm.rounds.forming import Table, complete, form, may_fork, quorum, worth_merging
+from swarm.rounds.order import majority, new_lineage
+from swarm.rounds.view import RoundView
+
+
+class Stage(enum.Enum):
+    """How far an attempt is."""
+
+    PREPARING = "asking what was accepted before"
+    FORMING = "waiting for offers"
+    EXCHANGING = "exchanging weights"
+    ACCEPTING = "asking for accepts"
+    DECIDED = "decided"
+    VOID = "given up"
+
+
+class Leader:
+    """This peer as leader of one attempt."""
+
+    def __init__(self, view: RoundView, attempt: Attempt, *, prepared: bool) -> None:
+        self._view = view
+        self.attempt = attempt
+        self.stage = Stage.FORMING if prepared else Stage.PREPARING
+        self.proposal: Proposal | None = None
+        self.decision: Commit | None = None
+        """Set once decided; the machine applies it and tells everybody."""
+        self._digest = ""
+        self._promises: dict[PeerId, Promise] = {}
+        self._ready: dict[PeerId, str] = {}
+        self._accepted: set[PeerId] = set()
+        self._quorum_since: float | None = None
+        self._minority_since: float | None = None
+        if not prepared:
+            view.acceptor.promise(attempt)
+            self.resend()
+
+    @classmethod
+    def founding(cls, view: RoundView, proposal: Proposal) -> Leader:
+        """Lead the birth of a lineage, which has no round before it to ask about."""
+        leader = cls(view, proposal.attempt, prepared=True)
+        leader._propose(proposal)
+        return leader
+
+    def resend(self) -> None:
+        """Say again what some have not answered: messages may be lost."""
+        view = self._view
+        if self.stage is Stage.PREPARING and view.commit:
+            asked = {*view.commit.members} & (view.live | {view.me})
+            view.tell(asked - self._promises.keys(), Prepare(view.lineage, view.round, self.attempt))
+        elif self.stage is Stage.EXCHANGING and self.proposal:
+            view.tell(self.proposal.group, Propose(self.proposal))
+        elif self.stage is Stage.ACCEPTING and self.proposal:
+            asked = {*self.proposal.voters} & (view.live | {view.me})
+            view.tell(asked - self._accepted, Accept(self.proposal, self._digest))
+
+    def step(self) -> None:
+        """Do what time or a new offer allows."""
+        view = self._view
+        if self.stage not in {Stage.PREPARING, Stage.FORMING} or view.commit is None:
+            return
+        table = view.table()
+        if self.stage is Stage.FORMING and quorum(table, view.rules) and worth_merging(table):
+            if self._quorum_since is None:
+                self._quorum_since = view.now
+            if complete(table) or view.past(self._quorum_since + view.pace.grace):
+                self._close_group(table, lineage=view.lineage, voters=view.commit.members)
+        elif not majority(view.commit.members, view.live | {view.me}) and may_fork(table, view.rules):
+            if self._minority_since is None:
+                self._minority_since = view.now
+            if view.past(self._minority_since + view.rules.failure_timeout):
+                lineage = new_lineage(view.lineage, view.round, view.me, view.incarnation, self.attempt.counter)
+                view.notice(
+                    f"FORK: {len(table.offers)} of {len(view.commit.members)} members are left and no majority can be"
+                    f" reached; going on as lineage {lineage} because min_peers={view.rules.min_peers} allows it",
+                    loud=True,
+                )
+                self._close_group(table, lineage=lineage, voters=tuple(sorted(table.offers)))
+        else:
+            self._minority_since = None
+
+    def _close_group(self, table: Table, *, lineage: str, voters: tuple[PeerId, ...]) -> None:
+        view = self._view
+        assert view.commit is not None
+        group = form(table, view.rules)
+        for peer, reason in group.refused:
+            view.notice(f"round {view.round}: contribution of {peer} left out: {reason}", loud=True)
+        losses = [
+            (offer.stats.weightage, offer.stats.loss) for offer in table.offers.values() if offer.stats.loss is not None
+        ]
+        self._propose(
+            Proposal(
+                lineage=lineage,
+                round=view.round,
+                attempt=self.attempt,
+                parent=view.parent,
+                voters=voters,
+                members=group.members if lineage == view.lineage else voters,
+                entries=group.entries,
+                sync=view.rules.policy.next(view.commit.sync, losses),
+                closing=group.closing,
+                weight=view.commit.weight + sum(entry.weight for entry in group.entries),
+            )
+        )
+
+    def _propose(self, proposal: Proposal) -> None:
+        self.proposal, self.stage = proposal, Stage.EXCHANGING
+        self._view.tell(proposal.group, Propose(proposal))
+
+    def on_promise(self, sender: PeerId, message: Promise) -> None:
+        """Collect promises; with a majority, finish what was accepted or form anew."""
+        view = self._view
+        if self.stage is not Stage.PREPARING or message.attempt != self.attempt or view.commit is None:
+            return
+        self._promises[sender] = message
+        if not majority(view.commit.members, self._promises):
+            return
+        accepted = [promise for promise in self._promises.values() if promise.accepted is not None]
+        if not accepted:
+            self.stage = Stage.FORMING
+            self.step()
+            return
+        highest = max(accepted, key=lambda promise: promise.accepted.attempt if promise.accepted else self.attempt)
+        if highest.accepted is not None:
+            view.notice(f"round {view.round}: finishing the attempt of a leader that vanished")
+            self._ask_accepts(replace(highest.accepted, attempt=self.attempt), highest.digest)
+
+    def on_ready(self, sender: PeerId, message: Ready) -> None:
+        """Collect digests; when all of the group hold the same bytes, ask for accepts."""
+        if self.stage is not Stage.EXCHANGING or self.proposal is None or message.attempt != self.attempt:
+            return
+        self._ready[sender] = message.digest
+        if set(self.proposal.group) <= self._ready.keys():
+            digests = sorted(self._ready.values())
+            common = max(digests, key=digests.count)
+            odd = {peer for peer, digest in self._ready.items() if digest != common}
+            if odd:
+                self.void(odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
+            else:
+                self._ask_accepts(self.proposal, common)
+
+    def _ask_accepts(self, proposal: Proposal, digest: str) -> None:
+        self.proposal, self._digest, self.stage = proposal, digest, Stage.ACCEPTING
+        self.resend()
+
+    def on_accepted(self, sender: PeerId, message: Accepted) -> None:
+        """Collect accepts; a majority of the voters decides."""
+        if self.stage is not Stage.ACCEPTING or self.proposal is None or message.attempt != self.attempt:
+            return
+        self._accepted.add(sender)
+        if majority(self.proposal.voters, self._accepted):
+            self.stage = Stage.DECIDED
+            self.decision = self.proposal.commit(self._digest)
+            view = self._view
+            view.tell({*self.proposal.group, *view.live} - {view.me}, Decide(self.decision))
+
+    def on_failed(self, message: Failed) -> None:
+        """A member cannot finish because of the one it blames: void, and leave that one out."""
+        if message.attempt == self.attempt and self.stage is Stage.EXCHANGING:
+            self.void({message.blamed}, message.reason)
+
+    def lost(self, peer: PeerId) -> None:
+        """A peer is gone: an exchange with it cannot finish."""
+        exchanging = self.stage is Stage.EXCHANGING and self.proposal is not None
+        if exchanging and self.proposal and peer in self.proposal.group and peer not in self._ready:
+            self.void({peer}, f"{peer} is gone")
+
+    def void(self, blamed: set[PeerId], reason: str) -> None:
+        """Give the attempt up; ``blamed`` sit out the next one."""
+        view = self._view
+        if self.proposal is None:
+            return
+        self.stage = Stage.VOID
+        until = view.now + min(2.0, view.rules.failure_timeout)
+        view.excluded.update(dict.fromkeys(blamed, until))
+        view.notice(f"round {self.proposal.round}: attempt {self.attempt.counter} void: {reason}", failed=True)
+        void = Void(self.proposal.lineage, self.proposal.round, self.attempt, reason)
+        view.tell(set(self.proposal.group), void)

@@ -1,0 +1,136 @@
+"""The member's role: join an attempt, exchange, promise, accept."""
+
+from __future__ import annotations
+
+from swarm.messages import Accept, Accepted, Decide, Failed, Outbid, Prepare, Promise, Proposal, Propose, Ready, Void
+from swarm.records import Attempt, PeerId
+from swarm.rounds.effects import StartExchange, StopExchange
+from swarm.rounds.order import majority
+from swarm.rounds.succession import Succession
+from swarm.rounds.view import RoundView
+
+Key = tuple[str, int, Attempt]
+
+
+class Member:
+    """This peer as a member of groups: in one attempt at a time."""
+
+    def __init__(self, view: RoundView, succession: Succession) -> None:
+        self._view = view
+        self._succession = succession
+        self._failure: Failed | None = None
+        self.attempt: Proposal | None = None
+        """The attempt that this peer is exchanging or ready for."""
+
+    def on_propose(self, sender: PeerId, proposal: Proposal) -> None:
+        """Join the attempt, or say why not; asked again, say again how far it is."""
+        view = self._view
+        if sender != proposal.attempt.leader or view.me not in proposal.group:
+            return
+        if self.attempt and self.attempt.key == proposal.key:
+            self._succession.heard(sender)
+            self._answer_again(proposal)
+            return
+        refusal = self._refusal(proposal)
+        if refusal:
+            view.send(sender, Failed(*proposal.key, view.me, refusal))
+            return
+        if self.is_birth(proposal):
+            outbid = self.attempt.attempt if self.attempt else None
+        else:
+            outbid = None if view.acceptor.promise(proposal.attempt) else view.acceptor.promised
+        if outbid and outbid > proposal.attempt:
+            view.send(sender, Outbid(*proposal.key, outbid))
+            return
+        self.drop()
+        self.attempt, self._failure = proposal, None
+        self._succession.await_(proposal.attempt)
+        view.effects.append(StartExchange(proposal))
+
+    def _answer_again(self, proposal: Proposal) -> None:
+        view, leader = self._view, proposal.attempt.leader
+        if self._failure:
+            view.send(leader, self._failure)
+        for digest, held in view.held.items():
+            if held.key == proposal.key:
+                view.send(leader, Ready(*proposal.key, digest))
+
+    def _refusal(self, proposal: Proposal) -> str | None:
+        """Why this peer cannot join the attempt; None where it can."""
+        view = self._view
+        if (proposal.round, proposal.parent) != (view.round, view.parent):
+            return f"{view.me} is at round {view.round} of lineage {view.lineage or '(none)'}"
+        if view.mine is None or view.healing:
+            return f"{view.me} has nothing on offer"
+        if view.commit and proposal.lineage != view.lineage and majority(view.commit.members, view.live | {view.me}):
+            return f"{view.me} still reaches a majority"
+        return None
+
+    def exchanged(self, key: Key, digest: str) -> None:
+        """The merged model of this attempt is assembled here."""
+        if self.attempt and self.attempt.key == key:
+            self._view.held[digest] = self.attempt
+            self._view.send(self.attempt.attempt.leader, Ready(*key, digest))
+            self._succession.heard(self.attempt.attempt.leader)
+
+    def exchange_failed(self, key: Key, blamed: PeerId, reason: str) -> None:
+        """The exchange of this attempt cannot finish here."""
+        if self.attempt and self.attempt.key == key:
+            self._failure = Failed(*key, blamed, reason)
+            self._view.send(self.attempt.attempt.leader, self._failure)
+            self._succession.heard(self.attempt.attempt.leader)
+
+    def on_prepare(self, sender: PeerId, message: Prepare) -> bool:
+        """Promise the sender to answer nothing lower; whether this peer did."""
+        view = self._view
+        key = message.lineage, message.round, message.attempt
+        if (message.lineage, message.round) != (view.lineage, view.round):
+            if view.commit and message.lineage == view.lineage and message.round <= view.commit.round:
+                view.send(sender, Decide(view.commit))
+            return False
+        if not view.acceptor.promise(message.attempt):
+            view.send(sender, Outbid(*key, view.acceptor.promised))
+            return False
+        self._succession.await_(message.attempt)
+        if self.attempt and self.attempt.attempt < message.attempt:
+            self.drop(forget=False)
+        view.send(sender, Promise(*key, view.acceptor.accepted, view.acceptor.digest))
+        return True
+
+    def on_void(self, sender: PeerId, message: Void) -> None:
+        """The leader gave the attempt up; the capture stays for the next."""
+        if self.attempt and self.attempt.key == (message.lineage, message.round, message.attempt):
+            self.drop()
+            self._succession.heard(sender)
+            if sender != self._view.me:
+                self._view.notice(f"round {message.round}: attempt void: {message.reason}", failed=True)
+
+    def on_accept(self, sender: PeerId, message: Accept) -> None:
+        """Accept what this peer holds, unless it promised otherwise."""
+        view, proposal = self._view, message.proposal
+        self._succession.heard(sender)
+        if message.digest not in view.held:
+            return
+        if self.is_birth(proposal):
+            if self.attempt and self.attempt.key == proposal.key:
+                view.send(sender, Accepted(*proposal.key))
+        elif (proposal.lineage, proposal.round) == (view.lineage, view.round):
+            if view.acceptor.accept(proposal, message.digest):
+                view.send(sender, Accepted(*proposal.key))
+            else:
+                view.send(sender, Outbid(*proposal.key, view.acceptor.promised))
+
+    def drop(self, *, forget: bool = True) -> None:
+        """Leave the attempt. What was assembled is forgotten only where no leader can ask for it any more."""
+        if self.attempt is None:
+            return
+        view, key = self._view, self.attempt.key
+        self.attempt = None
+        view.effects.append(StopExchange(key))
+        if forget:
+            kept = view.acceptor.digest
+            view.held = {digest: held for digest, held in view.held.items() if held.key != key or digest == kept}
+
+    def is_birth(self, proposal: Proposal) -> bool:
+        """Whether it would begin a lineage; such an attempt is the only one of its decree."""
+        return proposal.lineage != self._view.lineage

@@ -1,0 +1,36 @@
+"""What the round machine is told once: the settings that bear on rounds, and the two decisions it leaves to others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swarm.records import ContributionStats, SyncState
+
+if TYPE_CHECKING:
+    from swarm.sync.base import SyncPolicy
+
+
+def _accept_all(_: ContributionStats) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundRules:
+    """Settings of one session, equal on every peer but for the waits."""
+
+    session: str
+    min_peers: int
+    policy: SyncPolicy
+    first_sync: SyncState
+    expected: int = 0
+    """Peers to expect at the start; 0 where unknown."""
+    averaging: bool = True
+    """Whether the merge rule is the mean; under any other an ``active`` peer's echo of the model counts nothing."""
+    wait_below_quorum: bool = False
+    failure_timeout: float = 10.0
+    grace: float | None = None
+    start_timeout: float = 600.0
+    screen: Callable[[ContributionStats], str | None] = _accept_all
+    """Reason to leave a contribution out, or None."""

@@ -1,0 +1,64 @@
+"""Whose word a member waits for, and who leads next when it does not come."""
+
+from __future__ import annotations
+
+from swarm.records import Attempt, PeerId
+from swarm.rounds.forming import quorum, worth_merging
+from swarm.rounds.order import next_attempt
+from swarm.rounds.view import RoundView
+
+
+class Succession:
+    """Watches the leader of the current round. Two peers may disagree on who follows; the votes settle that."""
+
+    def __init__(self, view: RoundView) -> None:
+        self._view = view
+        self._silent: set[PeerId] = set()
+        self._word = view.now
+        self.awaited = Attempt(0, "")
+        """The attempt whose leader should act next."""
+
+    def new_round(self) -> None:
+        """A round begins: its first leader is awaited."""
+        self._silent.clear()
+        self.await_(self._view.acceptor.promised)
+
+    def await_(self, attempt: Attempt) -> None:
+        """Wait for the leader of ``attempt``, from now."""
+        self.awaited, self._word = attempt, self._view.now
+
+    def heard(self, sender: PeerId) -> None:
+        """``sender`` spoke; if it is the awaited leader, the wait begins anew."""
+        if sender == self.awaited.leader:
+            self._word = self._view.now
+
+    def returned(self, peer: PeerId) -> None:
+        """A peer can be reached again."""
+        self._silent.discard(peer)
+
+    def overdue(self) -> bool:
+        """Whether the leader of a running attempt has been silent for too long."""
+        return self._view.past(self._word + self._view.rules.failure_timeout)
+
+    def successor(self, *, exchanging: bool) -> Attempt | None:
+        """The attempt to follow when the awaited leader is gone, or silent though it should have spoken."""
+        view = self._view
+        table = view.table()
+        if not table.offers:
+            self._word = view.now
+            return None
+        silent = self.awaited.leader not in view.live
+        if not silent and exchanging:
+            silent = self.overdue()
+        elif not silent and quorum(table, view.rules) and worth_merging(table):
+            due = max(self._word, view.last_offer_at) + view.pace.grace + view.rules.failure_timeout
+            silent = view.past(due)
+        if not silent:
+            return None
+        self._silent.add(self.awaited.leader)
+        able = (view.live | {view.me}) - self._silent
+        attempt = next_attempt(view.rules.session, view.round, table.commit.members, self.awaited, able)
+        if attempt is None:
+            self._silent.clear()
+            self._word = view.now
+        return attempt

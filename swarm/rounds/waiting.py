@@ -1,0 +1,69 @@
+"""When a peer at a sync point should stop waiting, and what it says while it waits."""
+
+from __future__ import annotations
+
+from swarm.rounds.order import majority
+from swarm.rounds.view import RoundView
+
+LINE_EVERY = 30.0
+"""Seconds between lines that say whom a wait is for."""
+
+
+class Waiting:
+    """The wait of one sync point."""
+
+    def __init__(self, view: RoundView) -> None:
+        self._view = view
+        self._short_since: float | None = None
+        self._line_at = view.now
+        self.since = view.now
+        """When this peer offered."""
+
+    def begin(self) -> None:
+        """This peer has offered."""
+        self.since = self._line_at = self._view.now
+        self._short_since = None
+
+    def hopeless(self, *, busy: bool) -> str | None:
+        """Why the wait should end without a merge; None where it should not.
+
+        Args:
+            busy: an attempt is running, which has time-outs of its own.
+        """
+        view = self._view
+        if view.mine is None or view.commit is None:
+            return None
+        present = view.live | {view.me}
+        members, least = view.commit.members, view.rules.min_peers
+        missing = self.missing()
+        self.line(f"round {view.round}: waiting for {missing}")
+        if len(present) >= least and (majority(members, present) or 2 * least <= len(members)):
+            self._short_since = None
+            patient = busy or view.mine.stats.status.finished or view.rules.wait_below_quorum
+            if patient or not view.past(self.since + view.pace.patience):
+                return None
+            return f"{missing} did not come to a sync point within {view.pace.patience:.0f} s"
+        if self._short_since is None:
+            self._short_since = view.now
+        wait = min(view.pace.grace, view.rules.failure_timeout)
+        if view.rules.wait_below_quorum or not view.past(self._short_since + wait):
+            return None
+        needed = max(least, len(members) // 2 + 1)
+        return f"below quorum: {len(present)} of the {needed} peers needed are here; missing: {missing}"
+
+    def missing(self, unknown: int = 0) -> str:
+        """Names of the peers that have not offered; ``unknown`` more are expected and were never met."""
+        view = self._view
+        members = view.commit.members if view.commit else ()
+        offered = {peer for peer, offer in view.offers.items() if view.current(offer)}
+        absent = sorted(({*members} | view.live) - {view.me} - offered)
+        names = [peer if peer in view.live else f"{peer} (unreachable)" for peer in absent]
+        if unknown > 0:
+            names.append(f"{unknown} that never came")
+        return ", ".join(names) or "the leader"
+
+    def line(self, text: str) -> None:
+        """Say ``text`` if nothing was said for a while."""
+        if self._view.past(self._line_at + LINE_EVERY):
+            self._line_at = self._view.now
+            self._view.notice(text, loud=True)
