@@ -1,0 +1,8 @@
+"""Every scalar setting of a peer: what it is, what it may be, and where its value came from."""
+
+from __future__ import annotations
+
+from swarm.config.resolve import Resolved, Setting, resolve
+from swarm.config.settings import SETTINGS, Settings
+
+__all__ = ["SETTINGS", "Resolved", "Setting", "Settings", "resolve"]

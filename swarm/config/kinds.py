@@ -1,0 +1,160 @@
+"""What a setting may be: each kind takes a Python value, or the text of an environment variable."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from operator import index
+from pathlib import Path
+from typing import Any
+
+from swarm.config import addresses
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_NAME = re.compile(r"\w([\w. -]{0,126}[\w.-])?")
+_SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A set of allowed values. Both functions return the normal form, or raise ``ValueError`` or ``TypeError``."""
+
+    allowed: str
+    """In words that follow "allowed is"."""
+    accept: Callable[[Any], Any]
+    """Takes a Python value."""
+    read: Callable[[str], Any]
+    """Takes the text of a variable."""
+    is_list: bool = False
+    is_path: bool = False
+
+
+def integer(low: int, high: int | None = None) -> Kind:
+    """Integers, NumPy's too; neither bool nor float."""
+
+    def accept(value: Any) -> int:
+        if isinstance(value, bool):
+            raise TypeError
+        number = index(value)
+        if number < low or (high is not None and number > high):
+            raise ValueError
+        return number
+
+    def read(text: str) -> int:
+        if not _INTEGER.fullmatch(text.strip()):
+            raise ValueError
+        return accept(int(text))
+
+    return Kind(f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}", accept, read)
+
+
+def seconds(*, zero: bool = False) -> Kind:
+    """Finite durations; 0 only where ``zero``."""
+
+    def accept(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError
+        number = float(value)
+        if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+            raise ValueError
+        return number
+
+    return Kind(
+        f"a finite number of seconds, {'0 or more' if zero else 'above 0'}", accept, lambda text: accept(float(text))
+    )
+
+
+def switch() -> Kind:
+    """On or off."""
+
+    def accept(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+
+    def read(text: str) -> bool:
+        word = text.strip().lower()
+        if word not in _SWITCH:
+            raise ValueError
+        return _SWITCH[word]
+
+    return Kind("true or false", accept, read)
+
+
+def choice(*options: str) -> Kind:
+    """One of a few lower-case words, in any case."""
+
+    def accept(value: Any) -> str:
+        word = _text(value).lower()
+        if word not in options:
+            raise ValueError
+        return word
+
+    return Kind(" or ".join(map(repr, options)), accept, accept)
+
+
+def name(normal: Callable[[str], str] = str) -> Kind:
+    """Names that are safe in a log line and as the name of a file; ``normal`` gives their normal form."""
+
+    def accept(value: Any) -> str:
+        text = _text(value)
+        if not _NAME.fullmatch(text):
+            raise ValueError
+        return normal(text)
+
+    return Kind("1 to 128 letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'", accept, accept)
+
+
+def address(lowest_port: int) -> Kind:
+    """``host:port``; port 0 stands for any free one."""
+
+    def accept(value: Any) -> str:
+        text = _text(value)
+        _, port = addresses.split(text)
+        if port < lowest_port:
+            raise ValueError
+        return text
+
+    return Kind(f"host:port with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept, accept)
+
+
+def directory() -> Kind:
+    """The path of a directory, which need not exist yet."""
+
+    def accept(value: Any) -> Path:
+        if not os.fspath(value):
+            raise ValueError
+        return Path(os.fsdecode(value)).expanduser()
+
+    return Kind("the path of a directory", accept, accept, is_path=True)
+
+
+def several(kind: Kind) -> Kind:
+    """Any number of different values of one kind; as text, separated by commas."""
+
+    def accept(value: Any) -> tuple[Any, ...]:
+        if isinstance(value, str):
+            return read(value)
+        if not isinstance(value, Sequence):
+            raise TypeError
+        values = tuple(kind.accept(item) for item in value)
+        if len(set(values)) < len(values):
+            raise ValueError
+        return values
+
+    def read(text: str) -> tuple[Any, ...]:
+        return accept([item.strip() for item in text.split(",") if item.strip()])
+
+    return Kind(
+        f"a list without duplicates (as text: separated by commas), each {kind.allowed}", accept, read, is_list=True
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value.strip()

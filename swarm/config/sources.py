@@ -1,0 +1,126 @@
+"""Where settings are read from: arguments, ``SWARM_*`` variables, and the table ``[swarm]`` of ``swarm.toml``."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from swarm.config.settings import KINDS
+from swarm.errors import ConfigurationError, UnknownArgumentError
+
+PREFIX = "SWARM_"
+FILE = "swarm.toml"
+FILE_VARIABLE = "SWARM_CONFIG"
+_NO_SETTINGS = (FILE_VARIABLE, "SWARM_LOG")
+_SHOWN = 100
+
+
+class Value(NamedTuple):
+    """A checked value and where it came from."""
+
+    value: Any
+    origin: str
+
+
+def from_arguments(arguments: Mapping[str, object]) -> dict[str, Value]:
+    """The arguments that were given; ``None`` means not given.
+
+    Raises:
+        UnknownArgumentError: there is no such setting.
+        ConfigurationError: a value is not allowed.
+    """
+    values = {}
+    for name, value in arguments.items():
+        if name not in KINDS:
+            raise UnknownArgumentError(f"there is no argument {name!r}{nearest(name, KINDS)}")
+        if value is not None:
+            values[name] = Value(_checked(name, value, name, KINDS[name].accept), "argument")
+    return values
+
+
+def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
+    """The settings in ``SWARM_*`` variables. An empty variable empties a list; it counts as absent for all else.
+
+    Raises:
+        ConfigurationError: a variable is unknown, or its value not allowed.
+    """
+    values = {}
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable in _NO_SETTINGS:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in KINDS:
+            if _belongs_to_a_plugin(variable):
+                continue
+            known = (*(PREFIX + setting.upper() for setting in KINDS), *_NO_SETTINGS)
+            raise ConfigurationError(f"there is no setting for the variable {variable}{nearest(variable, known)}")
+        text = environment[variable]
+        if text.strip() or KINDS[name].is_list:
+            values[name] = Value(_checked(name, text, variable, KINDS[name].read), variable)
+    return values
+
+
+def from_file(environment: Mapping[str, str], directory: Path) -> dict[str, Value]:
+    """The settings in the file that ``SWARM_CONFIG`` names, else in ``swarm.toml`` of ``directory`` if there is one.
+
+    Relative directories in it are taken from where the file is.
+
+    Raises:
+        ConfigurationError: the file cannot be read, a key is unknown, or a value not allowed.
+    """
+    named = environment.get(FILE_VARIABLE, "").strip()
+    path = directory / (named or FILE)
+    if not named and not path.is_file():
+        return {}
+    origin = named or FILE
+    values = {}
+    for name, value in _table(path).items():
+        if name not in KINDS:
+            raise ConfigurationError(f"{path}: there is no setting {name!r}{nearest(name, KINDS)}")
+        checked = _checked(name, value, origin, KINDS[name].accept)
+        if KINDS[name].is_path:
+            checked = path.parent / checked
+        values[name] = Value(checked, origin)
+    return values
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the known ones nearest to it."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
+    return f": did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(names))}"
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): check {FILE_VARIABLE}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is no TOML file: {error}") from error
+    others = sorted(content.keys() - {"swarm"})
+    table = content.get("swarm", {})
+    if others or not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: settings belong into a table [swarm], not {', '.join(others) or 'a value'}")
+    return table
+
+
+def _checked(name: str, value: object, origin: str, check: Callable[[Any], Any]) -> Any:
+    try:
+        return check(value)
+    except (ValueError, TypeError):
+        source = "" if origin == name else f" (from {origin})"
+        shown = repr(value)
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+        raise ConfigurationError(f"{name}={shown}{source} is not allowed: allowed is {KINDS[name].allowed}") from None
+
+
+def _belongs_to_a_plugin(variable: str) -> bool:
+    """Whether it starts with ``SWARM_<PLUGIN>_`` of an installed plugin, which reads it itself."""
+    plugins = {entry.name.upper().replace("-", "_") for entry in entry_points(group="swarm")}
+    return any(variable.startswith(f"{PREFIX}{plugin}_") for plugin in plugins)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from swarm.config import Settings, resolve
+from swarm.errors import ConfigurationError
+
+NOWHERE = Path("/nonexistent")
+
+
+def settings_of(**arguments: object) -> Settings:
+    return resolve(arguments, environment={}, directory=NOWHERE).settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, 2),
+        ({"world_size": 1}, 1),
+        ({"world_size": 4}, 3),
+        ({"world_size": 5}, 3),
+        ({"members": ["a", "b", "c"]}, 2),
+        ({"members": ["a", "b", "c"], "world_size": 6}, 4),
+        ({"world_size": 4, "min_peers": 1}, 1),
+        ({"world_size": 4, "min_peers": 4, "loopback": True}, 1),
+        ({"loopback": True}, 1),
+    ],
+)
+def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, object], expected: int) -> None:
+    assert settings_of(**arguments).min_peers == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"min_peers": 5, "world_size": 4}, "min_peers=5 contradicts world_size=4.*allowed is 1 to 4"),
+        ({"min_peers": 3, "members": ["a", "b"]}, "min_peers=3 contradicts members="),
+        ({"rank": 4, "world_size": 4}, "rank=4 contradicts world_size=4.*0 to 3"),
+        ({"listen": "0.0.0.0:7000"}, "listen='0.0.0.0:7000' lets weights travel unencrypted"),
+        ({"listen": "[::]:7000"}, "unencrypted"),
+        ({"peers": ["site-b:7000"]}, "peers=.'site-b:7000'. lets weights travel unencrypted"),
+        ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
+    ],
+)
+def test_contradictions_are_refused_by_name(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        settings_of(**arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"listen": "0.0.0.0:7000", "insecure": True, "peers": ["site-b:7000"]},
+        {"listen": "[::1]:7000", "peers": ["localhost:7001", "127.0.0.2:7002"]},
+        {"loopback": True, "listen": "0.0.0.0:7000"},
+    ],
+)
+def test_what_is_safe_or_wanted_is_allowed(arguments: dict[str, object]) -> None:
+    settings = settings_of(**arguments)
+    assert settings.listen == arguments["listen"]
+    settings.require_swarm()
+
+
+def test_no_swarm_configured_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"no swarm is configured: .*swarm up.*SWARM_LOOPBACK=true"):
+        settings_of(world_size=2, members=["a", "b"], listen=None, peers=[], loopback=False).require_swarm()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"listen": "127.0.0.1:0"}, {"peers": ["127.0.0.1:7000"]}, {"rendezvous": "/tmp/x"}, {"loopback": True}],
+)
+def test_any_of_these_places_a_peer_in_a_swarm(arguments: dict[str, object]) -> None:
+    settings = settings_of(**arguments)
+    settings.require_swarm()
+    assert settings.placed

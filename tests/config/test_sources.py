@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from swarm.config import SETTINGS, resolve
+from swarm.errors import ConfigurationError, UnknownArgumentError
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    (tmp_path / "swarm.toml").write_text(
+        '[swarm]\nsync_interval = 1\nmin_peers = 3\nval_steps = 4\npeers = ["127.0.0.1:7000"]\ndata_dir = "data"\n'
+    )
+    return tmp_path
+
+
+def test_arguments_beat_variables_which_beat_the_file_which_beats_defaults(site: Path) -> None:
+    resolved = resolve(
+        {"sync_interval": 3}, environment={"SWARM_SYNC_INTERVAL": "2", "SWARM_MIN_PEERS": "2"}, directory=site
+    )
+    found = {setting.name: (setting.value, setting.origin) for setting in resolved.describe()}
+    assert found["sync_interval"] == (3, "argument")
+    assert found["min_peers"] == (2, "SWARM_MIN_PEERS")
+    assert found["val_steps"] == (4, "swarm.toml")
+    assert found["merge_method"] == ("mean", "default")
+    assert tuple(found) == SETTINGS
+
+
+def test_an_empty_variable_empties_a_list_of_the_file(site: Path) -> None:
+    assert resolve(environment={"SWARM_PEERS": ""}, directory=site).settings.peers == ()
+
+
+def test_directories_in_the_file_are_taken_from_where_it_is(site: Path) -> None:
+    assert resolve(environment={}, directory=site).settings.data_dir == site / "data"
+
+
+def test_swarm_config_names_another_file(site: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text("[swarm]\nsync_interval = 9\n")
+    resolved = resolve(environment={"SWARM_CONFIG": str(other)}, directory=site)
+    assert resolved.settings.sync_interval == 9
+    assert resolved.origins["sync_interval"] == str(other)
+    assert resolved.origins["min_peers"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[swarm]\nsync_intervall = 1\n", "no setting 'sync_intervall': did you mean 'sync_interval'?"),
+        ("[swarm]\nsync_interval = '1'\n", r"sync_interval='1' \(from swarm.toml\) is not allowed"),
+        ("sync_interval = 1\n", r"belong into a table \[swarm\], not sync_interval"),
+        ("[swarm\n", "is no TOML file"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "swarm.toml").write_text(content)
+    with pytest.raises(ConfigurationError, match=message):
+        resolve(environment={}, directory=tmp_path)
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SWARM_CONFIG"):
+        resolve(environment={"SWARM_CONFIG": "none.toml"}, directory=tmp_path)
+
+
+def test_an_unknown_variable_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="SWARM_SYNC_INTERVALL: did you mean 'SWARM_SYNC_INTERVAL'"):
+        resolve(environment={"SWARM_SYNC_INTERVALL": "1"}, directory=tmp_path)
+
+
+def test_variables_of_installed_plugins_and_of_the_launcher_are_theirs(tmp_path: Path) -> None:
+    environment = {"SWARM_KERAS_ANYTHING": "1", "SWARM_LOG": "info", "PATH": "/bin"}
+    assert set(resolve(environment=environment, directory=tmp_path).origins.values()) == {"default"}
+
+
+def test_an_unknown_argument_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownArgumentError, match="did you mean 'min_peers'"):
+        resolve({"min_peer": 1}, environment={}, directory=tmp_path)
+
+
+def test_a_peer_is_named_after_its_rank_else_its_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "ward 7.example")
+    assert resolve(environment={"SWARM_RANK": "3"}, directory=tmp_path).settings.name == "peer-3"
+    assert resolve(environment={}, directory=tmp_path).settings.name == "ward_7.example"

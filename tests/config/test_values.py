@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swarm.config import SETTINGS, Settings, resolve
+from swarm.config.settings import DEFAULTS
+from swarm.errors import ConfigurationError
+
+
+def settings_of(arguments=None, environment=None, directory=Path("/nonexistent")) -> Settings:
+    return resolve(arguments, environment=environment or {}, directory=directory).settings
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    settings = settings_of({"name": "a"})
+    assert settings == Settings(name="a", placed=False)
+    assert (settings.sync_interval, settings.min_peers, settings.merge_method) == (128, 2, "mean")
+    assert (settings.checkin_model_on_train_end, settings.node_weightage) == ("snapshot", 1)
+    assert (settings.val_batch_size, settings.val_steps, settings.start_timeout) == (32, 100, 600.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sync_interval", 0),
+        ("sync_interval", True),
+        ("sync_interval", 1.0),
+        ("sync_interval", "128"),
+        ("min_peers", 0),
+        ("use_adaptive_sync", 1),
+        ("use_adaptive_sync", "true"),
+        ("val_batch_size", 0),
+        ("val_steps", -1),
+        ("checkin_model_on_train_end", "late"),
+        ("node_weightage", -1),
+        ("node_weightage", 101),
+        ("ml_platform", 3),
+        ("model_name", ""),
+        ("model_name", "../other"),
+        ("model_name", "line\nbreak"),
+        ("merge_method", ""),
+        ("below_quorum", "stop"),
+        ("start_timeout", 0),
+        ("start_timeout", float("nan")),
+        ("start_timeout", True),
+        ("total_epochs", 0),
+        ("name", " "),
+        ("listen", "7000"),
+        ("listen", "127.0.0.1:65536"),
+        ("listen", "[::1:7000"),
+        ("peers", ["127.0.0.1:0"]),
+        ("peers", ["127.0.0.1:7000", "127.0.0.1:7000"]),
+        ("peers", 7000),
+        ("rendezvous", ""),
+        ("world_size", 0),
+        ("rank", -1),
+        ("members", ["a", "a"]),
+        ("failure_timeout", -1.0),
+        ("grace", float("inf")),
+        ("loopback", "yes"),
+        ("insecure", None.__class__),
+        ("data_dir", 3),
+        ("model_dir", b""),
+        ("disabled_plugins", {"a": 1}),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name_value_and_what_is_allowed(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings_of({name: value})
+    assert str(caught.value).startswith(f"{name}={value!r} is not allowed: allowed is ")
+
+
+def test_the_refusals_above_cover_every_setting() -> None:
+    (mark,) = test_a_value_out_of_range_is_refused_by_name_value_and_what_is_allowed.pytestmark
+    assert {name for name, _ in mark.args[1]} == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("SWARM_SYNC_INTERVAL", " 16 ", 16),
+        ("SWARM_USE_ADAPTIVE_SYNC", "On", True),
+        ("SWARM_LOOPBACK", "True", True),
+        ("SWARM_LOOPBACK", "0", False),
+        ("SWARM_START_TIMEOUT", "1.5", 1.5),
+        ("SWARM_GRACE", "0", 0.0),
+        ("SWARM_ML_PLATFORM", "pytorch", "PYTORCH"),
+        ("SWARM_MERGE_METHOD", "GeoMedian", "geomedian"),
+        ("SWARM_CHECKIN_MODEL_ON_TRAIN_END", "ACTIVE", "active"),
+        ("SWARM_PEERS", "127.0.0.1:1, [::1]:2,", ("127.0.0.1:1", "[::1]:2")),
+        ("SWARM_MEMBERS", "berlin,paris", ("berlin", "paris")),
+        ("SWARM_DATA_DIR", "/data", Path("/data")),
+        ("SWARM_MODEL_NAME", "", "swarm_model"),
+    ],
+)
+def test_variables_are_read_as_what_they_mean(variable: str, text: str, expected: object) -> None:
+    assert getattr(settings_of({}, {variable: text}), variable.removeprefix("SWARM_").lower()) == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("SWARM_SYNC_INTERVAL", "16.0"),
+        ("SWARM_SYNC_INTERVAL", "1_000"),
+        ("SWARM_SYNC_INTERVAL", "٣"),
+        ("SWARM_LOOPBACK", "maybe"),
+        ("SWARM_START_TIMEOUT", "soon"),
+        ("SWARM_PEERS", "127.0.0.1"),
+    ],
+)
+def test_variables_are_read_strictly(variable: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"from {variable}"):
+        settings_of({}, {variable: text})
+
+
+def test_numpy_integers_count_as_integers() -> None:
+    settings = settings_of({"sync_interval": np.int64(8)})
+    assert settings.sync_interval == 8
+    assert type(settings.sync_interval) is int
+
+
+def test_none_means_not_given() -> None:
+    assert settings_of({"sync_interval": None}, {"SWARM_SYNC_INTERVAL": "7"}).sync_interval == 7
+
+
+@pytest.mark.parametrize("name", ["sync_interval", "use_adaptive_sync", "min_peers", "merge_method"])
+def test_what_must_agree_between_peers_is_named(name: str) -> None:
+    settings = settings_of({"name": "a"})
+    assert (name, str(DEFAULTS[name])) in settings.agreed()
+    assert len(settings.agreed()) == 4
