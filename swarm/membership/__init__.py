@@ -1,0 +1,1 @@
+"""How a peer finds the addresses of others."""

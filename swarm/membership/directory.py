@@ -1,0 +1,81 @@
+"""A directory in which the peers of one machine, or of one shared file system, publish their addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.parse
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from swarm.errors import ConfigurationError
+from swarm.membership.base import Membership
+
+MAX_FILES = 4096
+"""Directory entries looked at."""
+MAX_FILE_BYTES = 4096
+MAX_ADDRESS_LENGTH = 300
+
+
+class DirectoryMembership(Membership):
+    """Publishes ``<name>.json``; files that are no announcements are passed over.
+
+    Args:
+        path: the directory, created on announcing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._own: tuple[Path, bytes] | None = None
+
+    def announce(self, name: str, address: str, incarnation: str) -> None:
+        self.withdraw()
+        record = {"name": name, "address": address, "incarnation": incarnation, "pid": os.getpid()}
+        data = json.dumps(record).encode()
+        # A name may hold any character, so it is quoted, and dots too: "." and ".." are no file names.
+        target = self._path / f"{urllib.parse.quote(name, safe='').replace('.', '%2E')}.json"
+        draft = target.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(data)
+            draft.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
+            raise ConfigurationError(
+                f"rendezvous directory {str(self._path)!r} cannot be written to ({error.strerror}); "
+                "choose another one that all local peers share"
+            ) from error
+        self._own = target, data
+
+    def discover(self) -> tuple[str, ...]:
+        own = self._own[0].name if self._own is not None else None
+        try:
+            with os.scandir(self._path) as entries:
+                names = [entry.name for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json")]
+        except OSError:
+            return ()
+        found = (_address(self._path / name) for name in sorted(names) if name != own)
+        return tuple(dict.fromkeys(address for address in found if address is not None))
+
+    def withdraw(self) -> None:
+        if self._own is None:
+            return
+        target, data = self._own
+        self._own = None
+        with suppress(OSError):
+            # A later peer of the same name may have taken the file over.
+            if target.read_bytes() == data:
+                target.unlink()
+
+
+def _address(path: Path) -> str | None:
+    """The address that a file announces, None where it is no announcement."""
+    try:
+        with path.open("rb") as file:
+            record = json.loads(file.read(MAX_FILE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    address = record.get("address") if isinstance(record, dict) else None
+    return address if isinstance(address, str) and 0 < len(address) <= MAX_ADDRESS_LENGTH else None

@@ -1,0 +1,114 @@
+"""How messages and weights travel: the interface that every transport implements.
+
+A transport knows addresses, not peers. Control messages are small and ordered per address; weights travel as streams
+of frames, each a sequence of buffers that the transport may gather without joining. Calls into a
+:class:`Handler` come from threads of the transport.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from swarm.messages import Envelope, FetchRequest, StreamHeader
+
+Buffer = bytes | bytearray | memoryview
+Frame = Sequence[Buffer]
+"""Buffers that arrive joined, in this order, as one piece of at most ``MAX_FRAME_BYTES``."""
+MAX_FRAME_BYTES = 8 * 2**20
+MAX_MESSAGE_BYTES = 16 * 2**20
+"""Of an encoded envelope."""
+Sink = Callable[[memoryview], None]
+"""Takes one joined frame, valid during the call; may block to slow the sender down; raises ``ExchangeError`` to end
+the stream."""
+
+
+class Handler(ABC):
+    """What a transport calls on the side of the session."""
+
+    @abstractmethod
+    def on_envelope(self, envelope: Envelope) -> None:
+        """A message has arrived. Returns at once."""
+
+    @abstractmethod
+    def on_lost(self, address: str, reason: str) -> None:
+        """Nothing more can be sent to ``address``: the link broke or could not be made. Returns at once."""
+
+    @abstractmethod
+    def open_sink(self, header: StreamHeader) -> Sink:
+        """Where the frames of this incoming stream go.
+
+        Raises:
+            ExchangeError: this peer takes no such stream.
+        """
+
+    @abstractmethod
+    def serve(self, request: FetchRequest) -> Iterable[Frame]:
+        """The frames of a committed model.
+
+        Raises:
+            ExchangeError: this peer does not hold it.
+        """
+
+    @abstractmethod
+    def status(self) -> dict[str, Any]:
+        """What ``swarm status`` shows of this peer; JSON types only."""
+
+
+class Upload(ABC):
+    """An outgoing stream of weights."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Stop it; idempotent. The frames' iterator is not read any more once this returns.
+
+        Waits for a frame that is being read, so an iterator that waits for data has to be woken first.
+        """
+
+
+class Transport(ABC):
+    """Carries envelopes and streams between addresses."""
+
+    @abstractmethod
+    def start(self, handler: Handler) -> str:
+        """Listen, and return the address under which others reach this peer.
+
+        Raises:
+            AddressError: the address cannot be listened on.
+        """
+
+    @abstractmethod
+    def send(self, address: str, envelope: Envelope) -> None:
+        """Queue ``envelope``; never blocks and never raises. Failure comes as ``Handler.on_lost``."""
+
+    @abstractmethod
+    def upload(
+        self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
+    ) -> Upload:
+        """Send ``frames`` in the background, calling ``done`` once with None or the reason of the failure.
+
+        None says that the peer's sink has taken every frame. A failure may be told while a frame is still being
+        read; ``cancel`` waits for it. After ``cancel`` or ``close`` there is no call any more.
+        """
+
+    @abstractmethod
+    def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
+        """Frames of a committed model, joined, as the peer serves them; ``timeout`` bounds the wait for each.
+
+        Raises:
+            UnreachablePeerError: the peer is gone or silent.
+            ExchangeError: the peer does not hold it.
+        """
+
+    @abstractmethod
+    def forget(self, address: str) -> None:
+        """Close the link to ``address`` without a report of its loss."""
+
+    @abstractmethod
+    def close(self, linger: float = 1.0) -> None:
+        """Send what is queued for at most ``linger`` seconds, then stop listening. Idempotent.
+
+        Others lose this address; the handler is told of no loss any more.
+        """

@@ -1,0 +1,15 @@
+"""The gRPC transport; nothing else in Swarm imports ``grpc``."""
+
+from __future__ import annotations
+
+import os
+
+# Read when grpc is imported: its own fork support hangs forked DataLoader workers (grpc issue 32992), and
+# its core reports on stderr what we report as errors.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+from swarm.transport.grpc.calls import fetch_status
+from swarm.transport.grpc.transport import GrpcTransport
+
+__all__ = ["GrpcTransport", "fetch_status"]

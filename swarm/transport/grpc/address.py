@@ -1,0 +1,75 @@
+"""Addresses: ``host:port``, with IPv6 hosts in brackets."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass
+
+from swarm.errors import AddressError
+
+_PATTERN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]{1,253})):(?P<port>\d{1,5})", re.ASCII)
+_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
+"""Documentation addresses (RFC 5737, RFC 3849): outside every local network, and nothing is sent there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a peer listens."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``host:port`` or ``[ipv6]:port``.
+
+        Raises:
+            AddressError: it is neither.
+        """
+        match = _PATTERN.fullmatch(text)
+        if match is None or not (port := int(match["port"])) < 2**16:
+            raise AddressError(f"{text!r} is no address: expected host:port or [ipv6]:port with a port below 65536")
+        address = cls(match["six"] or match["host"], port)
+        if match["six"] and address.ip is None:
+            raise AddressError(f"{text!r} is no address: {match['six']!r} is no IPv6 address")
+        return address
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The host, if it is no name."""
+        try:
+            return ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether it stays on this machine."""
+        return self.host == "localhost" or (self.ip is not None and self.ip.is_loopback)
+
+    @property
+    def target(self) -> str:
+        """As gRPC wants it: with its kind, so that no peer can name a socket of another sort."""
+        if self.ip is None:
+            return f"dns:///{self}"
+        return f"ipv{self.ip.version}:{self}"
+
+    def reachable(self, port: int) -> Address:
+        """Where others reach a peer that listens here and was given ``port``.
+
+        A wildcard host becomes this machine's address on its default route, or its name where it has none.
+        """
+        if self.ip is None or not self.ip.is_unspecified:
+            return Address(self.host, port)
+        family = socket.AF_INET if self.ip.version == 4 else socket.AF_INET6
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect((_ELSEWHERE[family], 9))
+                return Address(probe.getsockname()[0], port)
+            except OSError:
+                return Address(socket.gethostname(), port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -1,0 +1,67 @@
+"""Single calls to a peer: fetch a committed model, ask for its status."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from swarm.errors import ExchangeError, TransportError
+from swarm.transport.grpc.address import Address
+from swarm.transport.grpc.link import open_channel
+from swarm.transport.grpc.service import FETCH, STATUS
+from swarm.transport.grpc.status import to_error
+from swarm.transport.pipe import BrokenPipe, Pipe, received
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FETCHED_FRAMES = 4
+"""Frames that may wait for whoever fetches."""
+
+
+def fetch_frames(address: Address, request: bytes, timeout: float, failure_timeout: float) -> Iterator[memoryview]:
+    """The frames that the peer at ``address`` serves for an encoded fetch request; see ``Transport.fetch``."""
+    pipe: Pipe[bytes] = Pipe(FETCHED_FRAMES)
+    with open_channel(address, failure_timeout) as channel:
+        call: Any = channel.unary_stream(FETCH, None, None)(request)
+        threading.Thread(target=_pump, args=(call, pipe, str(address)), name="swarm-fetch", daemon=True).start()
+        try:
+            yield from received(pipe, str(address), timeout)
+        finally:
+            pipe.break_(ExchangeError("the reader is gone"))
+            call.cancel()
+
+
+def fetch_status(address: str, timeout: float = 5.0) -> dict[str, Any]:
+    """What the peer at ``address`` tells of itself, within ``timeout`` seconds; JSON types only.
+
+    Raises:
+        AddressError: ``address`` is not ``host:port``.
+        UnreachablePeerError: nobody answers there.
+        TransportError: whoever answers is no Swarm peer, or fails to.
+    """
+    where = Address.parse(address)
+    with open_channel(where, timeout) as channel:
+        try:
+            answer = json.loads(channel.unary_unary(STATUS, None, None)(b"", timeout=timeout))
+        except grpc.RpcError as error:
+            raise to_error(error, address) from None
+        except ValueError as error:
+            raise TransportError(f"{address} answers with something else than a status: {error}") from error
+    if not isinstance(answer, dict):
+        raise TransportError(f"{address} answers with something else than a status")
+    return answer
+
+
+def _pump(call: Any, pipe: Pipe[bytes], address: str) -> None:
+    try:
+        for data in call:
+            pipe.put(data)
+        pipe.end()
+    except grpc.RpcError:
+        pipe.break_(to_error(call, address))
+    except BrokenPipe:
+        pass

@@ -1,0 +1,122 @@
+"""The outgoing side: one connection for messages and one for weights to each address."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from swarm.transport.base import Upload
+from swarm.transport.grpc.options import channel_options
+from swarm.transport.grpc.outbox import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, Outbox
+from swarm.transport.grpc.service import DELIVER, HEADER_KEY, UPLOAD
+from swarm.transport.grpc.status import to_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swarm.transport.frames import FrameReader
+    from swarm.transport.grpc.address import Address
+
+    Report = Callable[[Callable[[], None]], None]
+
+
+def open_channel(address: Address, failure_timeout: float) -> grpc.Channel:
+    """A connection of its own to ``address``, made when first used."""
+    return grpc.insecure_channel(address.target, options=channel_options(address, failure_timeout))
+
+
+class Link:
+    """Delivers messages to one address until it ends, which it tells once; then it is of no more use.
+
+    Args:
+        address: the peer's.
+        failure_timeout: of the transport.
+        report: runs a job outside every lock; all calls of ``on_end`` and of uploads' ``done`` go through it.
+        on_end: takes the link and why it ended.
+    """
+
+    def __init__(
+        self, address: Address, failure_timeout: float, report: Report, on_end: Callable[[Link, str], None]
+    ) -> None:
+        self._address = str(address)
+        self._report = report
+        self._on_end = on_end
+        self._outbox = Outbox()
+        self._control = open_channel(address, failure_timeout)
+        self._bulk = open_channel(address, failure_timeout)
+        self._lock = threading.Lock()
+        self._told = False
+        self._over = threading.Event()
+        self._call: Any = self._control.stream_unary(DELIVER, None, None).future(self._outbox)
+        self._call.add_done_callback(self._call_ended)
+
+    def send(self, data: bytes) -> None:
+        """Queue one encoded envelope."""
+        if not self._outbox.put(data):
+            limit = f"{MAX_QUEUED_MESSAGES} messages or {MAX_QUEUED_BYTES} bytes"
+            self._end(f"{self._address} takes messages too slowly: more than {limit} are waiting")
+
+    def upload(self, header: bytes, frames: FrameReader, done: Callable[[str | None], None]) -> GrpcUpload:
+        """Begin a stream of weights."""
+        call = self._bulk.stream_unary(UPLOAD, None, None).future(frames, metadata=((HEADER_KEY, header),))
+        return GrpcUpload(call, self._address, frames, done, self._report)
+
+    def retire(self) -> None:
+        """Send the messages that are queued, no weights any more, and end."""
+        self._outbox.end()
+        self._bulk.close()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it has ended."""
+        self._over.wait(timeout)
+
+    def close(self) -> None:
+        """Drop what is queued and close both connections."""
+        self._outbox.drop()
+        self._control.close()
+        self._bulk.close()
+
+    def _call_ended(self, call: Any) -> None:
+        self._over.set()
+        self._end(str(to_error(call, self._address)))
+
+    def _end(self, reason: str) -> None:
+        with self._lock:
+            if self._told:
+                return
+            self._told = True
+        self._outbox.drop()
+        self._report(partial(self._on_end, self, reason))
+
+
+class GrpcUpload(Upload):
+    """A stream of weights in flight."""
+
+    def __init__(
+        self, call: Any, address: str, frames: FrameReader, done: Callable[[str | None], None], report: Report
+    ) -> None:
+        self._call = call
+        self._address = address
+        self._frames = frames
+        self._done = done
+        self._report = report
+        self._cancelled = False
+        call.add_done_callback(self._ended)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._frames.halt()
+        self._call.cancel()
+        self._frames.stop()
+
+    def _ended(self, call: Any) -> None:
+        self._frames.halt()
+        reason = self._frames.failure if call.code() is grpc.StatusCode.OK else str(to_error(call, self._address))
+        self._report(partial(self._tell, reason))
+
+    def _tell(self, reason: str | None) -> None:
+        if not self._cancelled:
+            self._done(reason)

@@ -1,0 +1,64 @@
+"""Channel and server options: liveness, throughput, limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swarm.transport.base import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from swarm.transport.grpc.address import Address
+
+Options = list[tuple[str, int | str]]
+
+MAX_STREAMS_PER_CONNECTION = 64
+MAX_METADATA_BYTES = 16 * 2**10
+
+
+def _common(failure_timeout: float) -> Options:
+    half = max(1, round(failure_timeout * 500))
+    return [
+        # A ping after half the time without a sign of life, and the other half for its answer.
+        ("grpc.keepalive_time_ms", half),
+        ("grpc.keepalive_timeout_ms", half),
+        # What recent cores obey for the answer; without it they wait for a minute.
+        ("grpc.http2.ping_timeout_ms", half),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.optimization_target", "throughput"),
+        ("grpc.http2.max_frame_size", 2**24 - 1),
+        ("grpc.http2.lookahead_bytes", 8 * 2**20),
+        ("grpc.http2.write_buffer_size", 8 * 2**20),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ]
+
+
+def channel_options(address: Address, failure_timeout: float) -> Options:
+    """For a connection to ``address``, of its own and without retries: who sends decides what to do about a loss."""
+    options = _common(failure_timeout)
+    options += [
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.enable_retries", 0),
+        ("grpc.service_config_disable_resolution", 1),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+        # The time that one attempt to connect may take.
+        ("grpc.min_reconnect_backoff_ms", round(failure_timeout * 1000)),
+    ]
+    if address.loopback:
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def server_options(failure_timeout: float) -> Options:
+    """For the listening side; it tolerates pings of peers with a shorter ``failure_timeout``."""
+    return [
+        *_common(failure_timeout),
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10),
+        ("grpc.http2.max_ping_strikes", 0),
+    ]

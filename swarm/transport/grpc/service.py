@@ -1,0 +1,119 @@
+"""The incoming side: what other peers call here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from concurrent import futures
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+
+from swarm.errors import ExchangeError
+from swarm.messages import Envelope, FetchRequest, StreamHeader
+from swarm.transport.base import MAX_FRAME_BYTES
+from swarm.transport.frames import join
+from swarm.transport.grpc.status import MAX_DETAILS
+from swarm.transport.grpc.wire import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from swarm.transport.base import Handler
+
+SERVICE = "swarm.v1.Peer"
+DELIVER, UPLOAD, FETCH, STATUS = (f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "Status"))
+HEADER_KEY = "swarm-header-bin"
+MAX_CALLS = 1024
+"""Streams served at once; others are refused until one ends."""
+
+T = TypeVar("T")
+_log = logging.getLogger("swarm.transport")
+
+
+def method_handlers(handler: Handler) -> grpc.GenericRpcHandler[bytes, bytes]:
+    """The methods of a peer, serving ``handler``."""
+
+    def deliver(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        with _told(context):
+            for data in _until_broken(messages):
+                handler.on_envelope(decode(Envelope, data))
+        return b""
+
+    def upload(frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        with _told(context):
+            sink = handler.open_sink(decode(StreamHeader, _metadata(context, HEADER_KEY)))
+            for data in _until_broken(frames):
+                if len(data) > MAX_FRAME_BYTES:
+                    raise ExchangeError(f"a frame of {len(data)} bytes exceeds the limit of {MAX_FRAME_BYTES}")
+                sink(memoryview(data))
+        return b""
+
+    def fetch(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        with _told(context):
+            for frame in handler.serve(decode(FetchRequest, request)):
+                yield join(frame)
+
+    def status(_request: bytes, context: grpc.ServicerContext) -> bytes:
+        with _told(context):
+            return json.dumps(handler.status()).encode()
+
+    return grpc.method_handlers_generic_handler(
+        SERVICE,
+        {
+            "Deliver": grpc.stream_unary_rpc_method_handler(deliver),
+            "Upload": grpc.stream_unary_rpc_method_handler(upload),
+            "Fetch": grpc.unary_stream_rpc_method_handler(fetch),
+            "Status": grpc.unary_unary_rpc_method_handler(status),
+        },
+    )
+
+
+class ThreadPerCall(futures.ThreadPoolExecutor):
+    """A thread for each call, so that streams of weights cannot keep messages waiting.
+
+    The threads are daemons, unlike a pool's: a training script that fails must not hang at its exit on peers that
+    are still sending. Their number is bounded by the server's ``maximum_concurrent_rpcs``.
+    """
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
+        future: futures.Future[T] = futures.Future()
+
+        def run() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - a future takes whatever is raised
+                future.set_exception(error)
+
+        threading.Thread(target=run, name="swarm-call", daemon=True).start()
+        return future
+
+
+def _until_broken(requests: Iterator[bytes]) -> Iterator[bytes]:
+    """The requests of a stream, until it ends either way: whom it breaks for notices on its own stream."""
+    while True:
+        try:
+            yield next(requests)
+        except (StopIteration, grpc.RpcError):
+            return
+
+
+def _metadata(context: grpc.ServicerContext, key: str) -> bytes:
+    for name, value in context.invocation_metadata():
+        if name == key and isinstance(value, bytes):
+            return value
+    raise ExchangeError(f"a stream came without its {key}")
+
+
+@contextmanager
+def _told(context: grpc.ServicerContext) -> Iterator[None]:
+    """Turn what a handler raises into the status of the call."""
+    try:
+        yield
+    except ExchangeError as error:
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error)[:MAX_DETAILS])
+    except Exception:  # noqa: BLE001 - told to the caller as a status
+        _log.exception("a call of another peer could not be served")
+        context.abort(grpc.StatusCode.INTERNAL, "an unexpected error")

@@ -1,0 +1,367 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Setting(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class PeerInfo(_message.Message):
+    __slots__ = ("name", "incarnation", "address", "session", "fingerprint", "settings", "weightage", "expects")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTAGE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    incarnation: str
+    address: str
+    session: str
+    fingerprint: str
+    settings: _containers.RepeatedCompositeFieldContainer[Setting]
+    weightage: int
+    expects: int
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weightage: _Optional[int] = ..., expects: _Optional[int] = ...) -> None: ...
+
+class ContributionStats(_message.Message):
+    __slots__ = ("peer", "round", "weightage", "status", "steps", "finite", "delta_norm", "loss")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTAGE_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    FINITE_FIELD_NUMBER: _ClassVar[int]
+    DELTA_NORM_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    round: int
+    weightage: int
+    status: str
+    steps: int
+    finite: bool
+    delta_norm: float
+    loss: float
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weightage: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ...) -> None: ...
+
+class Attempt(_message.Message):
+    __slots__ = ("counter", "leader")
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    counter: int
+    leader: str
+    def __init__(self, counter: _Optional[int] = ..., leader: _Optional[str] = ...) -> None: ...
+
+class SyncState(_message.Message):
+    __slots__ = ("interval", "loss")
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    interval: int
+    loss: float
+    def __init__(self, interval: _Optional[int] = ..., loss: _Optional[float] = ...) -> None: ...
+
+class Commit(_message.Message):
+    __slots__ = ("lineage", "round", "digest", "members", "group", "contributors", "sync", "weight", "closing")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    digest: str
+    members: _containers.RepeatedScalarFieldContainer[str]
+    group: _containers.RepeatedScalarFieldContainer[str]
+    contributors: _containers.RepeatedScalarFieldContainer[str]
+    sync: SyncState
+    weight: int
+    closing: bool
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., digest: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., group: _Optional[_Iterable[str]] = ..., contributors: _Optional[_Iterable[str]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., weight: _Optional[int] = ..., closing: bool = ...) -> None: ...
+
+class TensorLine(_message.Message):
+    __slots__ = ("name", "shape", "dtype", "kind")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    dtype: str
+    kind: str
+    def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("peer", "schema", "roster", "commit", "wants_reply")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    ROSTER_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    WANTS_REPLY_FIELD_NUMBER: _ClassVar[int]
+    peer: PeerInfo
+    schema: _containers.RepeatedCompositeFieldContainer[TensorLine]
+    roster: _containers.RepeatedCompositeFieldContainer[PeerInfo]
+    commit: Commit
+    wants_reply: bool
+    def __init__(self, peer: _Optional[_Union[PeerInfo, _Mapping]] = ..., schema: _Optional[_Iterable[_Union[TensorLine, _Mapping]]] = ..., roster: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., wants_reply: bool = ...) -> None: ...
+
+class Refuse(_message.Message):
+    __slots__ = ("reason", "final")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    FINAL_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    final: bool
+    def __init__(self, reason: _Optional[str] = ..., final: bool = ...) -> None: ...
+
+class Leave(_message.Message):
+    __slots__ = ("reason",)
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+
+class Farewell(_message.Message):
+    __slots__ = ("lineage", "round")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
+
+class Offer(_message.Message):
+    __slots__ = ("lineage", "parent", "stats")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    STATS_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    parent: str
+    stats: ContributionStats
+    def __init__(self, lineage: _Optional[str] = ..., parent: _Optional[str] = ..., stats: _Optional[_Union[ContributionStats, _Mapping]] = ...) -> None: ...
+
+class Withdraw(_message.Message):
+    __slots__ = ("lineage", "round")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
+
+class Entry(_message.Message):
+    __slots__ = ("peer", "weight", "status")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    weight: int
+    status: str
+    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ...) -> None: ...
+
+class Proposal(_message.Message):
+    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PARENT_FIELD_NUMBER: _ClassVar[int]
+    VOTERS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    parent: str
+    voters: _containers.RepeatedScalarFieldContainer[str]
+    members: _containers.RepeatedScalarFieldContainer[str]
+    entries: _containers.RepeatedCompositeFieldContainer[Entry]
+    sync: SyncState
+    closing: bool
+    weight: int
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ...) -> None: ...
+
+class Propose(_message.Message):
+    __slots__ = ("proposal",)
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
+    proposal: Proposal
+    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ...) -> None: ...
+
+class Prepare(_message.Message):
+    __slots__ = ("lineage", "round", "attempt")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
+
+class Promise(_message.Message):
+    __slots__ = ("lineage", "round", "attempt", "accepted", "digest")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    accepted: Proposal
+    digest: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., accepted: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Ready(_message.Message):
+    __slots__ = ("lineage", "round", "attempt", "digest")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    digest: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Failed(_message.Message):
+    __slots__ = ("lineage", "round", "attempt", "blamed", "reason")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    BLAMED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    blamed: str
+    reason: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., blamed: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Void(_message.Message):
+    __slots__ = ("lineage", "round", "attempt", "reason")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    reason: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Accept(_message.Message):
+    __slots__ = ("proposal", "digest")
+    PROPOSAL_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    proposal: Proposal
+    digest: str
+    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+
+class Accepted(_message.Message):
+    __slots__ = ("lineage", "round", "attempt")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
+
+class Outbid(_message.Message):
+    __slots__ = ("lineage", "round", "attempt", "promised")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    attempt: Attempt
+    promised: Attempt
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., promised: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
+
+class Decide(_message.Message):
+    __slots__ = ("commit",)
+    COMMIT_FIELD_NUMBER: _ClassVar[int]
+    commit: Commit
+    def __init__(self, commit: _Optional[_Union[Commit, _Mapping]] = ...) -> None: ...
+
+class Envelope(_message.Message):
+    __slots__ = ("session", "sender", "incarnation", "address", "hello", "refuse", "leave", "farewell", "offer", "withdraw", "propose", "prepare", "promise", "ready", "failed", "void", "accept", "accepted", "outbid", "decide")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    REFUSE_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_FIELD_NUMBER: _ClassVar[int]
+    FAREWELL_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAW_FIELD_NUMBER: _ClassVar[int]
+    PROPOSE_FIELD_NUMBER: _ClassVar[int]
+    PREPARE_FIELD_NUMBER: _ClassVar[int]
+    PROMISE_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    VOID_FIELD_NUMBER: _ClassVar[int]
+    ACCEPT_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    OUTBID_FIELD_NUMBER: _ClassVar[int]
+    DECIDE_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    sender: str
+    incarnation: str
+    address: str
+    hello: Hello
+    refuse: Refuse
+    leave: Leave
+    farewell: Farewell
+    offer: Offer
+    withdraw: Withdraw
+    propose: Propose
+    prepare: Prepare
+    promise: Promise
+    ready: Ready
+    failed: Failed
+    void: Void
+    accept: Accept
+    accepted: Accepted
+    outbid: Outbid
+    decide: Decide
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., refuse: _Optional[_Union[Refuse, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., farewell: _Optional[_Union[Farewell, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., propose: _Optional[_Union[Propose, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., void: _Optional[_Union[Void, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., outbid: _Optional[_Union[Outbid, _Mapping]] = ..., decide: _Optional[_Union[Decide, _Mapping]] = ...) -> None: ...
+
+class StreamHeader(_message.Message):
+    __slots__ = ("session", "sender", "incarnation", "lineage", "round", "attempt")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    sender: str
+    incarnation: str
+    lineage: str
+    round: int
+    attempt: Attempt
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
+
+class FetchRequest(_message.Message):
+    __slots__ = ("session", "sender", "digest")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    sender: str
+    digest: str
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...

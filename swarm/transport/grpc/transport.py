@@ -1,0 +1,173 @@
+"""The default transport: gRPC over HTTP/2, messages as protobuf, weights as raw bytes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import grpc
+
+from swarm.errors import AddressError, ExchangeError, UnreachablePeerError
+from swarm.transport.base import Transport, Upload
+from swarm.transport.dispatcher import Dispatcher
+from swarm.transport.frames import FrameReader
+from swarm.transport.grpc.address import Address
+from swarm.transport.grpc.calls import fetch_frames
+from swarm.transport.grpc.fork import ForkGuard
+from swarm.transport.grpc.link import Link
+from swarm.transport.grpc.options import server_options
+from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
+from swarm.transport.grpc.wire import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from swarm.messages import Envelope, FetchRequest, StreamHeader
+    from swarm.transport.base import Frame, Handler
+
+
+class GrpcTransport(Transport):
+    """Carries envelopes and streams between processes.
+
+    A killed peer is noticed at once, by its reset connections; a frozen or cut-off one after about
+    ``failure_timeout`` seconds, by keepalive pings, which gRPC answers without Python's lock.
+
+    Args:
+        listen: ``host:port``; port 0 takes a free one. A wildcard host (``0.0.0.0``, ``[::]``) is told to others as
+            this machine's address on its default route.
+        failure_timeout: seconds of silence after which a peer counts as lost.
+    """
+
+    def __init__(self, listen: str = "127.0.0.1:0", *, failure_timeout: float = 10.0) -> None:
+        self._listen = Address.parse(listen)
+        self._failure_timeout = failure_timeout
+        self._lock = threading.Lock()
+        self._links: dict[str, Link] = {}
+        self._retired: set[Link] = set()
+        self._closed = False
+        self._running: _Running | None = None
+
+    def start(self, handler: Handler) -> str:
+        server = grpc.server(
+            ThreadPerCall(),
+            handlers=[method_handlers(handler)],
+            options=server_options(self._failure_timeout),
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
+        try:
+            port = server.add_insecure_port(str(self._listen))
+        except RuntimeError as error:
+            raise AddressError(
+                f"cannot listen on {self._listen}: the port is in use or the host is not this machine's; "
+                "choose another address, or port 0 for any free one"
+            ) from error
+        guard = ForkGuard()
+        guard.listen(port)
+        self._running = _Running(handler, server, Dispatcher("swarm-transport"), guard)
+        server.start()
+        return str(self._listen.reachable(port))
+
+    def send(self, address: str, envelope: Envelope) -> None:
+        try:
+            data = encode(envelope)
+            with self._lock:
+                if not self._closed:
+                    self._link(address).send(data)
+        except (AddressError, ExchangeError) as error:
+            self._report(partial(self._here.handler.on_lost, address, str(error)))
+
+    def upload(
+        self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
+    ) -> Upload:
+        reader = FrameReader(frames)
+        try:
+            data = encode(header)
+            with self._lock:
+                if not self._closed:
+                    return self._link(address).upload(data, reader, done)
+        except (AddressError, ExchangeError) as error:
+            self._report(partial(done, str(error)))
+        return _NoUpload()
+
+    def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
+        try:
+            where = Address.parse(address)
+        except AddressError as error:
+            raise UnreachablePeerError(str(error)) from error
+        self._here.guard.connect(where)
+        return fetch_frames(where, encode(request), timeout, self._failure_timeout)
+
+    def forget(self, address: str) -> None:
+        with self._lock:
+            link = self._links.pop(address, None)
+            if link is not None:
+                self._retired.add(link)
+                link.retire()
+
+    def close(self, linger: float = 1.0) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            links = [*self._links.values(), *self._retired]
+        deadline = time.monotonic() + linger
+        for link in links:
+            link.retire()
+        for link in links:
+            link.wait(max(0.0, deadline - time.monotonic()))
+        for link in links:
+            link.close()
+        if self._running is not None:
+            self._running.server.stop(0).wait(1.0)
+            self._running.dispatcher.stop()
+            self._running.guard.release()
+
+    @property
+    def _here(self) -> _Running:
+        if self._running is None:
+            raise RuntimeError("the transport has not been started")
+        return self._running
+
+    def _report(self, job: Callable[[], None]) -> None:
+        self._here.dispatcher.submit(job)
+
+    def _link(self, address: str) -> Link:
+        link = self._links.get(address)
+        if link is None:
+            where = Address.parse(address)
+            self._here.guard.connect(where)
+            link = Link(where, self._failure_timeout, self._report, partial(self._ended, address))
+            self._links[address] = link
+        return link
+
+    def _ended(self, address: str, link: Link, reason: str) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            lost = self._links.get(address) is link
+            if lost:
+                del self._links[address]
+            self._retired.discard(link)
+        link.close()
+        if lost:
+            self._here.handler.on_lost(address, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What exists between ``start`` and ``close``."""
+
+    handler: Handler
+    server: grpc.Server
+    dispatcher: Dispatcher
+    guard: ForkGuard
+
+
+class _NoUpload(Upload):
+    """An upload that could not begin."""
+
+    def cancel(self) -> None:
+        pass

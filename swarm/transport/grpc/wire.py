@@ -1,0 +1,178 @@
+"""Records to protobuf bytes and back, by reflection over an allow-list.
+
+Only what is reachable from an envelope, a stream header or a fetch request through type hints can be decoded. The
+messages of ``swarm.proto`` mirror these records field for field, which is checked on import.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
+
+from google.protobuf import message as pb
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from swarm.errors import ExchangeError
+from swarm.messages import Envelope, FetchRequest, StreamHeader
+from swarm.transport.base import MAX_MESSAGE_BYTES
+from swarm.transport.grpc import swarm_pb2
+
+MAX_ITEMS = 2**17
+"""Of one repeated field, so that a small message cannot become a large object."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Converter:
+    """Converts the value of one field."""
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+    nested: bool = False
+    """Whether its absence can be told."""
+    optional: bool = False
+
+
+_SCALAR = _Converter(encode=lambda value: value, decode=lambda value: value)
+
+
+class _Record:
+    """Converts one record class to the protobuf message of its name."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.message = getattr(swarm_pb2, kind.__name__)
+        hints = typing.get_type_hints(kind)
+        self.variants = {
+            name: {_snake(variant): _record(variant) for variant in typing.get_args(hints[name])}
+            for name in (oneof.name for oneof in self.message.DESCRIPTOR.oneofs)
+            if not name.startswith("_")  # the compiler's name for an optional field
+        }
+        self.converters = {
+            field.name: _converter(hints[field.name]) for field in fields(kind) if field.name not in self.variants
+        }
+        declared = {*self.converters, *(name for choice in self.variants.values() for name in choice)}
+        if declared != set(self.message.DESCRIPTOR.fields_by_name):
+            differing = ", ".join(sorted(declared ^ set(self.message.DESCRIPTOR.fields_by_name)))
+            raise TypeError(f"swarm.proto and {kind.__name__} differ in {differing}: mirror it, then `make proto`")
+
+    def encode(self, value: Any) -> pb.Message:
+        if type(value) is not self.kind:
+            raise TypeError(f"{type(value).__name__} where {self.kind.__name__} belongs")
+        values = {
+            name: converter.encode(item)
+            for name, converter in self.converters.items()
+            if (item := getattr(value, name)) is not None or not converter.optional
+        }
+        for name in self.variants:
+            variant = getattr(value, name)
+            values[_snake(type(variant))] = _record(type(variant)).encode(variant)
+        return typing.cast("pb.Message", self.message(**values))
+
+    def decode(self, message: Any) -> Any:
+        if len(UnknownFieldSet(message)):
+            raise ExchangeError(f"a {self.kind.__name__} holds fields that this version of Swarm does not know")
+        values = {name: self._field(message, name, converter) for name, converter in self.converters.items()}
+        for name, choice in self.variants.items():
+            variant = message.WhichOneof(name)
+            if variant is None:
+                raise ExchangeError(f"a {self.kind.__name__} holds no {name} that this version of Swarm knows")
+            values[name] = choice[variant].decode(getattr(message, variant))
+        return self.kind(**values)
+
+    def _field(self, message: Any, name: str, converter: _Converter) -> Any:
+        if (converter.nested or converter.optional) and not message.HasField(name):
+            if converter.optional:
+                return None
+            raise ExchangeError(f"a {self.kind.__name__} lacks its {name}")
+        return converter.decode(getattr(message, name))
+
+
+def encode(value: Envelope | StreamHeader | FetchRequest) -> bytes:
+    """The bytes of ``value``.
+
+    Raises:
+        ExchangeError: it holds what the wire cannot carry, or too much of it.
+    """
+    try:
+        data = _RECORDS[type(value)].encode(value).SerializeToString()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ExchangeError(f"a {type(value).__name__} cannot be sent: {error}") from error
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise ExchangeError(f"a {type(value).__name__} of {len(data)} bytes exceeds the limit of {MAX_MESSAGE_BYTES}")
+    return data
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """The ``kind`` (:class:`Envelope`, :class:`StreamHeader` or :class:`FetchRequest`) that ``data`` holds.
+
+    Raises:
+        ExchangeError: it holds something else, or too much.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise ExchangeError(f"a message of {len(data)} bytes exceeds the limit of {MAX_MESSAGE_BYTES}")
+    record = _RECORDS[kind]
+    try:
+        message = record.message.FromString(data)
+    except (pb.DecodeError, UnicodeDecodeError) as error:
+        raise ExchangeError(f"what arrived is no {kind.__name__}") from error
+    return typing.cast("T", record.decode(message))
+
+
+def _record(kind: type) -> _Record:
+    if kind not in _RECORDS:
+        _RECORDS[kind] = _Record(kind)
+    return _RECORDS[kind]
+
+
+def _converter(hint: Any) -> _Converter:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and arguments[1] is types.NoneType:
+        inner = _converter(arguments[0])
+        return _Converter(inner.encode, inner.decode, nested=inner.nested, optional=True)
+    if origin is tuple and arguments[1:] == (...,):
+        return _repeated(_converter(arguments[0]))
+    if hint == tuple[str, str]:
+        return _Converter(
+            encode=lambda pair: swarm_pb2.Setting(name=pair[0], value=pair[1]),
+            decode=lambda message: (message.name, message.value),
+        )
+    if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
+        return _Converter(encode=lambda member: hint(member).value, decode=lambda text: _member(hint, text))
+    if is_dataclass(hint) and isinstance(hint, type):
+        record = _record(hint)
+        return _Converter(record.encode, record.decode, nested=True)
+    if hint in (str, int, float, bool):
+        return _SCALAR
+    raise TypeError(f"the wire cannot carry a field of type {hint}")
+
+
+def _repeated(item: _Converter) -> _Converter:
+    def decode_items(values: Sequence[Any]) -> tuple[Any, ...]:
+        if len(values) > MAX_ITEMS:
+            raise ExchangeError(f"a list of {len(values)} entries exceeds the limit of {MAX_ITEMS}")
+        return tuple(item.decode(value) for value in values)
+
+    return _Converter(encode=lambda values: [item.encode(value) for value in values], decode=decode_items)
+
+
+def _member(kind: type[enum.StrEnum], text: str) -> enum.StrEnum:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ExchangeError(f"{text[:40]!r} is no {kind.__name__}: expected {', '.join(kind)}") from None
+
+
+def _snake(kind: type) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", kind.__name__).lower()
+
+
+_RECORDS: dict[type, _Record] = {}
+for _kind in (Envelope, StreamHeader, FetchRequest):
+    _record(_kind)

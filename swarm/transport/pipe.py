@@ -1,0 +1,95 @@
+"""A bounded pipe between two threads, which either end can break with a reason."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from swarm.errors import UnreachablePeerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+
+class BrokenPipe(Exception):  # noqa: N818 - an end of the pipe, not an error to a user
+    """The pipe was broken; ``cause`` tells why."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class Pipe(Generic[T]):
+    """Holds at most ``size`` items."""
+
+    def __init__(self, size: int) -> None:
+        self._items: deque[T] = deque()
+        self._size = size
+        self._changed = threading.Condition()
+        self._ended = False
+        self._cause: Exception | None = None
+
+    def put(self, item: T) -> None:
+        """Add ``item``, waiting for room.
+
+        Raises:
+            BrokenPipe: it broke before there was room.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._cause is not None or len(self._items) < self._size)
+            if self._cause is not None:
+                raise BrokenPipe(self._cause)
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Say that no item follows."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def break_(self, cause: Exception) -> None:
+        """Drop what is inside and wake both ends; the first cause stays."""
+        with self._changed:
+            self._cause = self._cause or cause
+            self._items.clear()
+            self._changed.notify_all()
+
+    def items(self, timeout: float | None = None) -> Iterator[T]:
+        """Take items until the end, waiting at most ``timeout`` seconds for each.
+
+        Raises:
+            BrokenPipe: it broke.
+            TimeoutError: nothing came in time.
+        """
+        while True:
+            with self._changed:
+                came = self._changed.wait_for(lambda: self._cause or self._items or self._ended, timeout)
+                if self._cause is not None:
+                    raise BrokenPipe(self._cause)
+                if not came:
+                    raise TimeoutError
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+
+def received(pipe: Pipe[bytes], address: str, timeout: float) -> Iterator[memoryview]:
+    """What ``address`` sends through ``pipe``, waiting at most ``timeout`` seconds for each item.
+
+    Raises:
+        UnreachablePeerError: nothing came in time.
+        Exception: what the pipe was broken with.
+    """
+    try:
+        for data in pipe.items(timeout):
+            yield memoryview(data)
+    except BrokenPipe as broken:
+        raise broken.cause from None
+    except TimeoutError:
+        raise UnreachablePeerError(f"{address} sent nothing for {timeout:g} s") from None

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from swarm.errors import ConfigurationError
+from swarm.membership.directory import MAX_FILE_BYTES, DirectoryMembership
+from swarm.membership.seeds import SeedMembership
+from swarm.testing.memberships import GIVEN, MembershipContract
+
+
+class TestSeedMembership(MembershipContract):
+    shares = False
+
+    def make(self):
+        return SeedMembership([*GIVEN, GIVEN[0]])
+
+
+class TestDirectoryMembership(MembershipContract):
+    @pytest.fixture(autouse=True)
+    def directory(self, tmp_path):
+        self.path = tmp_path / "made" / "on demand"
+
+    def make(self):
+        return DirectoryMembership(self.path)
+
+    def test_what_is_published(self):
+        self.make().announce("clinic/a", GIVEN[0], "abc")
+        (file,) = self.path.iterdir()
+        assert json.loads(file.read_text()) == {
+            "name": "clinic/a", "address": GIVEN[0], "incarnation": "abc", "pid": os.getpid(),
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("name", ["..", ".", "../../etc/passwd", "a b", "ä", "x.tmp"])
+    def test_any_name_stays_inside_the_directory(self, name):
+        peer = self.make()
+        peer.announce(name, GIVEN[0], "abc")
+        assert [file.parent for file in self.path.iterdir()] == [self.path]
+        assert self.make().discover() == (GIVEN[0],)
+        peer.withdraw()
+        assert not list(self.path.iterdir())
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"", b'{"address": "127.0.', b"\xff\xfe", b"[]", b"3", b"{}", b'{"address": 3}', b'{"address": ""}',
+            b'{"address": "' + b"x" * MAX_FILE_BYTES + b'"}', b"[" * MAX_FILE_BYTES,
+        ],
+    )  # fmt: skip
+    def test_what_is_no_announcement_is_passed_over(self, content):
+        self.make().announce("one", GIVEN[0], "abc")
+        (self.path / "foreign.json").write_bytes(content)
+        (self.path / "directory.json").mkdir()
+        (self.path / "two.123.tmp").write_bytes(b'{"address": "127.0.0.1:9"}')
+        assert self.make().discover() == (GIVEN[0],)
+
+    def test_a_successor_of_the_same_name_keeps_its_file(self):
+        old, new = self.make(), self.make()
+        old.announce("one", GIVEN[0], "first")
+        new.announce("one", GIVEN[1], "second")
+        old.withdraw()
+        assert self.make().discover() == (GIVEN[1],)
+
+    def test_a_directory_that_does_not_exist_yet_holds_nobody(self):
+        assert self.make().discover() == ()
+
+    def test_a_place_that_cannot_be_written_to_is_named(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ConfigurationError, match=r"rendezvous.*file.*choose another"):
+            DirectoryMembership(tmp_path / "file").announce("one", GIVEN[0], "abc")

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import grpc
+import pytest
+
+from swarm.errors import AddressError, SwarmError, TransportError, UnreachablePeerError
+from swarm.messages import Envelope, Leave
+from swarm.testing.nodes import DEADLINE, Node, RecordingHandler, eventually
+from swarm.transport.base import MAX_MESSAGE_BYTES
+from swarm.transport.grpc import GrpcTransport, fetch_status
+from swarm.transport.grpc.address import Address
+from swarm.transport.grpc.outbox import MAX_QUEUED_MESSAGES, Outbox
+from swarm.transport.grpc.status import ERRORS, to_error
+
+
+@pytest.fixture
+def node():
+    nodes = []
+
+    def make(listen="127.0.0.1:0", **options):
+        nodes.append(Node(GrpcTransport(listen, **options)))
+        return nodes[-1]
+
+    yield make
+    for each in nodes:
+        each.transport.close(0.0)
+
+
+class FinishedCall:
+    def __init__(self, code, details):
+        self.code = lambda: code
+        self.details = lambda: details
+
+
+@pytest.mark.parametrize("code", list(grpc.StatusCode))
+def test_every_status_has_an_error_with_a_sentence(code):
+    error = to_error(FinishedCall(code, "the details"), "host:1")
+    assert isinstance(error, SwarmError)
+    assert "host:1" in str(error)
+    assert ("the details" in str(error)) == ("{details}" in ERRORS[code][1])
+
+
+def test_a_status_without_details_still_makes_a_sentence():
+    assert str(to_error(FinishedCall(grpc.StatusCode.INTERNAL, None), "host:1")).startswith("host:1 failed: no reason")
+
+
+NO_ADDRESSES = (
+    *("", "host", "host:", ":1", "host:65536", "host:x", "[::1]", "::1:5", "[g::]:1", "[1.2.3]:4", "a b:1"),
+    *("http://host:1", "unix:/tmp/x:1", "host:1/x", "hôst:1"),
+)
+
+
+@pytest.mark.parametrize("text", NO_ADDRESSES)
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(AddressError, match=r"expected host:port|no IPv6 address"):
+        GrpcTransport(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "loopback"),
+    [
+        ("127.0.0.1:5", "ipv4:127.0.0.1:5", True),
+        ("[::1]:5", "ipv6:[::1]:5", True),
+        ("localhost:5", "dns:///localhost:5", True),
+        ("clinic-a.example.org:05", "dns:///clinic-a.example.org:5", False),
+        ("10.0.0.1:65535", "ipv4:10.0.0.1:65535", False),
+    ],
+)
+def test_addresses_become_targets(text, target, loopback):
+    address = Address.parse(text)
+    assert address.target == target
+    assert address.loopback is loopback
+    assert Address.parse(str(address)) == address
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "localhost:0", "[::1]:0"])
+def test_the_returned_address_can_be_reached(node, listen):
+    if "::" in listen and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    a, b = node(), node(listen)
+    assert b.address.startswith(listen[:-1])
+    a.say(b.address, "hello")
+    eventually(lambda: b.handler.texts, "the message arrived")
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
+def test_a_wildcard_is_told_as_an_address_that_others_can_use(listen):
+    address = Address.parse(listen).reachable(77)
+    assert address.port == 77
+    assert address.ip is None or not address.ip.is_unspecified
+
+
+def test_a_port_in_use_is_named(node):
+    a = node()
+    with pytest.raises(AddressError, match=rf"{a.address}.*in use.*port 0"):
+        GrpcTransport(a.address).start(RecordingHandler())
+
+
+def test_status_is_what_the_handler_tells(node):
+    a, b = node(), node()
+    a.say(b.address, "hello")
+    eventually(lambda: b.handler.texts, "the message arrived")
+    assert fetch_status(b.address, DEADLINE) == {"name": "recorder", "received": 1}
+
+
+def test_status_of_nobody(node):
+    gone = node()
+    gone.transport.close(0.0)
+    with pytest.raises(UnreachablePeerError, match=gone.address):
+        fetch_status(gone.address, DEADLINE)
+    with pytest.raises(AddressError):
+        fetch_status("nowhere", DEADLINE)
+
+
+def test_status_of_one_who_never_answers():
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UnreachablePeerError):
+        fetch_status(f"127.0.0.1:{silent.getsockname()[1]}", 0.2)
+
+
+def test_a_status_that_fails_says_so(node, caplog):
+    a = node()
+    a.handler.status = lambda: {"not": object()}
+    with pytest.raises(TransportError, match="its log tells more"):
+        fetch_status(a.address, DEADLINE)
+    assert "could not be served" in caplog.text
+
+
+def test_a_message_beyond_the_limit_is_told_as_a_loss(node):
+    a, b = node(), node()
+    a.transport.send(b.address, Envelope("s", "p", "i", "a", Leave("x" * MAX_MESSAGE_BYTES)))
+    eventually(lambda: a.handler.lost, "the failure is told")
+    assert str(MAX_MESSAGE_BYTES) in a.handler.lost[0][1]
+
+
+def test_a_message_near_the_limit_arrives(node):
+    a, b = node(), node()
+    a.say(b.address, "x" * (MAX_MESSAGE_BYTES - 100))
+    eventually(lambda: b.handler.texts, "the message arrived")
+
+
+def test_the_outbox_is_bounded():
+    box = Outbox()
+    assert all(box.put(b"x") for _ in range(MAX_QUEUED_MESSAGES))
+    assert not box.put(b"x")
+    next(box)
+    assert box.put(b"x")
+    box = Outbox()
+    assert [box.put(bytes(MAX_MESSAGE_BYTES)) for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_a_peer_that_takes_nothing_is_lost_not_queued_for_without_end(node):
+    a = node()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        for _ in range(MAX_QUEUED_MESSAGES + 10):
+            a.say(address, "hello")
+        eventually(lambda: a.handler.lost, "the loss is told")
+        assert "too slowly" in a.handler.lost[0][1]
+
+
+def test_one_that_accepts_and_never_speaks_is_lost_after_the_failure_timeout(node):
+    a = node(failure_timeout=0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        a.say(address, "hello")
+        eventually(lambda: a.handler.lost, "the loss is told")
+        assert a.handler.lost[0][0] == address
+
+
+def test_a_peer_that_comes_up_later_is_reached(node):
+    a, early = node(), node()
+    early.transport.close(0.0)
+    a.say(early.address, "too early")
+    eventually(lambda: a.handler.lost, "nobody is there yet")
+    late = node(early.address)
+
+    def reached():
+        a.say(late.address, "again")
+        return late.handler.texts
+
+    eventually(reached, "the late one is reached")
+
+
+def test_a_message_that_cannot_be_read_ends_its_stream_with_the_reason(node):
+    b = node()
+    with grpc.insecure_channel(b.address) as channel:
+        call = channel.stream_unary("/swarm.v1.Peer/Deliver").future(iter([b"\xff"]))
+        assert call.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert "no Envelope" in call.details()
+        call = channel.stream_unary("/swarm.v1.Peer/Upload").future(iter([b"x"]))
+        assert "without its swarm-header-bin" in call.details()
+    assert not b.handler.texts
+
+
+def test_importing_swarm_does_not_import_grpc():
+    code = "import sys, swarm, swarm.transport.base, swarm.transport.memory; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def has_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False

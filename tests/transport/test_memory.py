@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from swarm.testing.nodes import Node, eventually
+from swarm.transport.memory import MemoryNetwork, MemoryTransport
+
+
+@pytest.fixture
+def network():
+    return MemoryNetwork()
+
+
+@pytest.fixture
+def nodes(network):
+    nodes = [Node(MemoryTransport(network)) for _ in range(3)]
+    yield nodes
+    for node in nodes:
+        node.transport.close(0.0)
+
+
+def test_a_cut_is_told_on_both_sides_and_leaves_the_others_alone(network, nodes):
+    a, b, c = nodes
+    for source in nodes:
+        for target in nodes:
+            source.say(target.address, "hello")
+    network.cut(a.address, b.address)
+    eventually(lambda: a.handler.lost and b.handler.lost, "both lost each other")
+    a.say(c.address, "still here")
+    eventually(lambda: "still here" in c.handler.texts, "the third is reached")
+    assert [lost for lost, _ in a.handler.lost] == [b.address]
+    assert [lost for lost, _ in b.handler.lost] == [a.address]
+    assert not c.handler.lost
+
+
+def test_a_mended_cut_lets_messages_through(network, nodes):
+    a, b, _ = nodes
+    network.cut(a.address, b.address)
+    a.say(b.address, "lost")
+    eventually(lambda: a.handler.lost, "the loss is told")
+    network.mend(a.address, b.address)
+    a.say(b.address, "found")
+    eventually(lambda: b.handler.texts, "the message arrived")
+    assert b.handler.texts == ["found"]
+
+
+def test_a_killed_node_does_and_is_told_nothing_more(network, nodes):
+    a, b, c = nodes
+    a.say(b.address, "hello")
+    b.say(a.address, "hello")
+    eventually(lambda: a.handler.texts and b.handler.texts, "both were heard")
+    network.kill(b.address)
+    b.say(c.address, "from the dead")
+    b.upload(c.address, [[b"x"]])
+    eventually(lambda: a.handler.lost, "the killed one is lost")
+    a.say(c.address, "alive")
+    eventually(lambda: c.handler.texts, "the message arrived")
+    assert c.handler.texts == ["alive"]
+    assert not c.handler.streams
+    assert not b.handler.lost
+
+
+def test_messages_sent_before_a_kill_arrive_before_the_loss(network, nodes):
+    a, b, _ = nodes
+    events = []
+    b.handler.on_envelope = lambda envelope: events.append(envelope.message.reason)
+    b.handler.on_lost = lambda address, _: events.append(address)
+    b.say(a.address, "hello")
+    for text in ("one", "two"):
+        a.say(b.address, text)
+    network.kill(a.address)
+    eventually(lambda: len(events) == 3, "the loss is told")
+    assert events == ["one", "two", a.address]
