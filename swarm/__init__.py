@@ -1,0 +1,67 @@
+"""Swarm: train one model together without pooling data and without a server.
+
+``SwarmCallback`` goes into the training script; see its docstring for every parameter. ``hookimpl`` marks the hooks
+of a plugin, which ``swarm.hookspecs`` describes. Importing this package loads no framework and no gRPC.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swarm.errors import (
+    AddressError,
+    ConfigurationError,
+    ExchangeError,
+    IncompatiblePeerError,
+    MissingExtraError,
+    ModelError,
+    StartTimeoutError,
+    SwarmError,
+    TransportError,
+    UnknownArgumentError,
+    UnreachablePeerError,
+)
+
+if TYPE_CHECKING:
+    from swarm.callback import SwarmCallback
+    from swarm.hookspecs import hookimpl
+
+    __version__: str
+
+__all__ = [
+    "AddressError",
+    "ConfigurationError",
+    "ExchangeError",
+    "IncompatiblePeerError",
+    "MissingExtraError",
+    "ModelError",
+    "StartTimeoutError",
+    "SwarmCallback",
+    "SwarmError",
+    "TransportError",
+    "UnknownArgumentError",
+    "UnreachablePeerError",
+    "__version__",
+    "hookimpl",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load the rest on first use."""
+    if name == "SwarmCallback":
+        from swarm.callback import SwarmCallback
+
+        return SwarmCallback
+    if name == "hookimpl":
+        from swarm.hookspecs import hookimpl
+
+        return hookimpl
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("swarm-learning")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
