@@ -140,6 +140,7 @@ class PeerJoined:
 class PeerLeft:
     """A peer of this session left or was lost."""
 
+    session: str
     peer: PeerId
     reason: str
     polite: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swarm.messages import Accept, Accepted, Decide, Failed, Outbid, Prepare, Promise, Proposal, Propose, Ready, Void
+from swarm.messages import Accept, Accepted, Decide, Failed, Outbid, Prepare, Promise, Proposal, Ready, Void
 from swarm.records import Attempt, PeerId
 from swarm.rounds.effects import StartExchange, StopExchange
 from swarm.rounds.order import majority

@@ -1,0 +1,7 @@
+"""One peer's part in one training: the hook sequence, and the worker behind it."""
+
+from __future__ import annotations
+
+from swarm.session.session import Session
+
+__all__ = ["Session"]

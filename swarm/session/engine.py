@@ -1,0 +1,430 @@
+"""The worker: one thread that owns the round machine and carries out what it asks for.
+
+Transport threads and the training thread only put work into its queue, so nothing in here needs a lock but the little
+that they read.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from swarm.clock import Clock, MonotonicClock
+from swarm.errors import ExchangeError, SwarmError
+from swarm.messages import Envelope, FetchRequest, Hello, Leave, Message, Proposal, Refuse, StreamHeader
+from swarm.records import (
+    Attempt,
+    Commit,
+    ContributionStats,
+    PeerId,
+    PeerInfo,
+    PeerLeft,
+    PeerStatus,
+    RoundFailed,
+    RoundStarted,
+)
+from swarm.rounds.effects import Apply, Effect, End, Fail, Heal, Notice, Send, Skip, StartExchange, StopExchange
+from swarm.rounds.exchange import model_frames
+from swarm.rounds.machine import RoundMachine
+from swarm.session.exchanger import Exchanger
+from swarm.session.greeter import Greeter, Met, TurnedAway
+from swarm.session.healing import fetch_model
+from swarm.session.tickets import Answer, Synced
+from swarm.state import ModelState, Schema
+from swarm.transport.base import Frame, Handler, Sink, Transport
+
+if TYPE_CHECKING:
+    from swarm.membership.base import Membership
+    from swarm.merge.base import MergeRule
+    from swarm.plugins import PluginRegistry
+    from swarm.rounds.rules import RoundRules
+
+HOUSEKEEPING = 0.5
+"""Seconds between looks for new peers and silent ones."""
+
+Key = tuple[str, int, Attempt]
+
+
+class Engine(Handler):
+    """One peer's worker in one session."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerInfo,
+        rules: RoundRules,
+        rule: MergeRule,
+        transport: Transport,
+        memberships: Sequence[Membership],
+        plugins: PluginRegistry,
+        schema: Schema,
+        logger: logging.Logger,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock = clock or MonotonicClock()
+        self._rules = rules
+        self._transport = transport
+        self._plugins = plugins
+        self._log = logger
+        self._schema = schema
+        self._me = replace(me, address=transport.start(self))
+        self._machine = RoundMachine(me.name, me.incarnation, rules, self._clock.now())
+        self._greeter = Greeter(
+            me=self._me, schema=schema, memberships=memberships, plugins=plugins, logger=logger, send=self._send
+        )
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"swarm-{me.name}", daemon=True)
+        self._stopping = False
+        self._polite = False
+        self._housekeeping_at = self._clock.now()
+        self._ticket: queue.SimpleQueue[Synced] | None = None
+        self._capture: ModelState | None = None
+        self._status = PeerStatus.TRAINING
+        self._late: Synced | None = None
+        self._attempts = 0
+        self._exchanger = Exchanger(
+            me=self._me,
+            rule=rule,
+            transport=transport,
+            roster=self._greeter.roster,
+            clock=self._clock,
+            timeout=rules.failure_timeout,
+            logger=logger,
+        )
+        self.reference: ModelState | None = None
+        """The model of the last committed round applied here; replaced, never changed."""
+        self.training_loss: float | None = None
+        self.last_report: dict[str, Any] = {}
+
+    # For the training thread -----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to look for peers and to answer them."""
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """Where others reach this peer."""
+        return self._me.address
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of weights sent in finished exchanges."""
+        return self._exchanger.bytes_sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of weights received in finished exchanges."""
+        return self._exchanger.bytes_received
+
+    @property
+    def commit(self) -> Commit | None:
+        """The last committed round applied here."""
+        return self._machine.commit
+
+    @property
+    def refusal(self) -> str:
+        """Why a peer refused this one; empty if none did."""
+        return self._greeter.refusal
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last capture may still be merged, and must not be taken anew."""
+        return self._machine.pending
+
+    def offer(self, capture: ModelState, stats: ContributionStats) -> Synced:
+        """Offer a capture to the next round and wait for what comes of it.
+
+        ``capture`` must not change until a later offer, or this one's answer unless ``pending`` then says otherwise.
+        """
+        ticket: queue.SimpleQueue[Synced] = queue.SimpleQueue()
+
+        def place() -> None:
+            self._ticket, self._capture, self._attempts = ticket, capture, 0
+            self._status = stats.status
+            if self._late:
+                late, self._late = self._late, None
+                self._answer(late)
+            else:
+                self._offer(stats)
+
+        self._queue.put(place)
+        return self._wait(ticket)
+
+    def close(self, reason: str, *, linger: float) -> None:
+        """Tell the others and stop; idempotent. After the closing round, first answer those who still lack it.
+
+        Args:
+            reason: for the others' logs.
+            linger: seconds to wait at most for the others to have the closing round.
+        """
+        if self._stopping:
+            return
+        self._stopping = True
+        stopped = threading.Event()
+        deadline = self._clock.now() + linger
+
+        def leave() -> None:
+            if self._machine.closed and not self._machine.farewelled and self._clock.now() < deadline:
+                threading.Timer(0.02, self._queue.put, (leave,)).start()
+                return
+            self._tell(self._machine.live, Leave(reason))
+            self._polite = True
+            stopped.set()
+
+        self._queue.put(leave)
+        stopped.wait(linger + 5.0)
+        self._exchanger.close()
+        self._greeter.withdraw()
+        self._transport.close()
+
+    def _wait(self, ticket: queue.SimpleQueue[Synced]) -> Synced:
+        """Wait for the worker's answer; the machine bounds the wait, this only notices a worker that died."""
+        while True:
+            try:
+                return ticket.get(timeout=1.0)
+            except queue.Empty:
+                if not self._thread.is_alive() or self._polite:
+                    return Synced(answer=Answer.ENDED, reason="the worker has stopped")
+
+    # What the transport calls, on its own threads ---------------------------------------------------------------------
+
+    def on_envelope(self, envelope: Envelope) -> None:
+        """Hand a message to the worker."""
+        self._queue.put(lambda: self._receive(envelope))
+
+    def on_lost(self, address: str, reason: str) -> None:
+        """Tell the worker that an address cannot be reached."""
+        self._queue.put(lambda: self._lost(address, reason))
+
+    def open_sink(self, header: StreamHeader) -> Sink:
+        """Where an incoming stream of weights goes."""
+        return self._exchanger.sink(header)
+
+    def serve(self, request: FetchRequest) -> Iterable[Frame]:
+        """The last committed model, to a peer of the session that asks for it by digest."""
+        reference, commit = self.reference, self._machine.commit
+        known = self._greeter.roster.info(request.sender)
+        if request.session != self._me.session or known is None:
+            raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
+        if reference is None or commit is None or commit.digest != request.digest:
+            raise ExchangeError(f"{self._me.name} does not hold the model {request.digest}")
+        return model_frames(reference)
+
+    def status(self) -> dict[str, Any]:
+        """What ``swarm status`` shows."""
+        commit = self._machine.commit
+        peers = [
+            {
+                "name": known.info.name,
+                "address": known.info.address,
+                "state": "live" if known.live else "left" if known.left else "lost",
+                "weightage": known.info.weightage,
+            }
+            for known in self._greeter.roster.known()
+        ]
+        return {
+            "name": self._me.name,
+            "address": self._me.address,
+            "session": self._me.session,
+            "round": commit.round if commit else None,
+            "lineage": commit.lineage if commit else None,
+            "status": self._state(),
+            "peers": peers,
+            "weightage": self._me.weightage,
+            "interval": commit.sync.interval if commit else self._rules.first_sync.interval,
+            "loss": self.training_loss if self.last_report.get("loss") is None else self.last_report["loss"],
+            "bytes_sent": self.bytes_sent,
+            "bytes_received": self.bytes_received,
+            "swarm_over": self._machine.closed,
+            "last": self.last_report,
+        }
+
+    def _state(self) -> str:
+        if self._machine.closed:
+            return "closed"
+        if self._machine.commit is None:
+            return "starting"
+        if self._status.finished:
+            return f"finished ({self._status})"
+        return "merging" if self._machine.offered else "training"
+
+    # The worker's thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._polite:
+            now = self._clock.now()
+            if now >= self._housekeeping_at:
+                self._housekeeping_at = now + HOUSEKEEPING
+                self._keep_house(now)
+            due = self._machine.deadline()
+            until = self._housekeeping_at if due is None else min(due, self._housekeeping_at)
+            try:
+                work = self._queue.get(timeout=max(until - now, 0.0))
+            except queue.Empty:
+                work = self._tick
+            try:
+                work()
+            except Exception:  # noqa: BLE001  (training must not die of an error in here)
+                self._log.exception("an internal error was contained; training goes on")
+
+    def _tick(self) -> None:
+        self._do(self._machine.tick(self._clock.now()))
+
+    def _keep_house(self, now: float) -> None:
+        self._greeter.dial(now, self._machine.commit)
+        self._exchanger.check(now)
+
+    def _offer(self, stats: ContributionStats) -> None:
+        if self._machine.closed:
+            self._answer(Synced(answer=Answer.HEALED, commit=self._machine.commit, model=self.reference))
+            return
+        self._do(self._machine.offer(replace(stats, round=self._machine.round), self._clock.now()))
+
+    def _answer(self, answer: Synced) -> None:
+        """Give the training thread what it waits for; keep a merge that nobody waits for until its next sync point."""
+        if self._ticket:
+            self._ticket.put(answer)
+            self._ticket = None
+        elif answer.answer is Answer.MERGED:
+            self._late = replace(answer, answer=Answer.LATE)
+
+    # Messages --------------------------------------------------------------------------------------------------------
+
+    def _send(self, address: str, message: Message) -> None:
+        me = self._me
+        self._transport.send(address, Envelope(me.session, me.name, me.incarnation, me.address, message))
+
+    def _tell(self, peers: Iterable[PeerId], message: Message) -> None:
+        for peer in sorted(peers):
+            info = self._greeter.roster.info(peer)
+            if info:
+                self._send(info.address, message)
+
+    def _receive(self, envelope: Envelope) -> None:
+        message, greeter, now = envelope.message, self._greeter, self._clock.now()
+        if isinstance(message, Hello):
+            self._meet(greeter.greeted(envelope, message, self._machine.commit), message.commit)
+        elif envelope.session != self._me.session:
+            self._log.debug("a stray message of session %s from %s", envelope.session, envelope.sender)
+        elif isinstance(message, Refuse):
+            if self._machine.commit is None:
+                self._meet(greeter.refused(envelope, message, now, 2 * self._rules.failure_timeout), None)
+        elif not greeter.roster.is_live(envelope.sender, envelope.incarnation):
+            greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
+        elif isinstance(message, Leave):
+            greeter.roster.leave(envelope.sender)
+            self._transport.forget(envelope.address)
+            self._gone(envelope.sender, message.reason, polite=True)
+        else:
+            self._do(self._machine.receive(envelope.sender, message, now))
+
+    def _meet(self, meeting: Met | TurnedAway | None, commit: Commit | None) -> None:
+        if isinstance(meeting, Met):
+            self._do(self._machine.peer_up(meeting.peer, commit, self._clock.now()))
+        elif meeting is not None:
+            self._do(self._machine.peer_refused(meeting.peer, self._clock.now()))
+
+    def _lost(self, address: str, reason: str) -> None:
+        peer = self._greeter.roster.lose(address)
+        if peer:
+            self._gone(peer, reason, polite=False)
+
+    def _gone(self, peer: PeerId, reason: str, *, polite: bool) -> None:
+        if not self._machine.closed:
+            self._log.log(
+                logging.INFO if polite else logging.WARNING,
+                "%s %s (%s); %d peers remain",
+                peer,
+                "left" if polite else "is gone",
+                reason,
+                len(self._greeter.roster.live()) + 1,
+            )
+        self._plugins.peer_left(PeerLeft(session=self._me.session, peer=peer, reason=reason, polite=polite))
+        self._do(self._machine.peer_down(peer, self._clock.now()))
+
+    # Effects ---------------------------------------------------------------------------------------------------------
+
+    def _do(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._tell((effect.to,), effect.message)
+                case StartExchange():
+                    self._start_exchange(effect.proposal)
+                case StopExchange():
+                    self._exchanger.stop(effect.key)
+                case Apply():
+                    self._apply(effect.commit)
+                case Heal():
+                    threading.Thread(target=self._heal, args=(effect,), name="swarm-heal", daemon=True).start()
+                case Skip():
+                    self._answer(Synced(answer=Answer.SKIPPED, reason=effect.reason, attempts=self._attempts))
+                case End():
+                    self._answer(Synced(answer=Answer.ENDED, reason=effect.reason))
+                case Fail():
+                    self._answer(Synced(answer=Answer.FAILED, reason=effect.reason))
+                case Notice():
+                    self._notice(effect)
+        self._exchanger.keep(self._machine.needed)
+
+    def _notice(self, notice: Notice) -> None:
+        self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s", notice.text)
+        if notice.failed:
+            event = RoundFailed(session=self._me.session, round=self._machine.round, reason=notice.text)
+            self._plugins.round_failed(event)
+
+    def _start_exchange(self, proposal: Proposal) -> None:
+        own = self._contribution(proposal)
+        if own is None:
+            self._do(
+                self._machine.exchange_failed(proposal.key, self._me.name, "no weights at hand", self._clock.now())
+            )
+            return
+        self._attempts += 1
+        event = RoundStarted(
+            session=self._me.session, round=proposal.round, attempt=proposal.attempt, group=proposal.group
+        )
+        self._plugins.round_started(event)
+        key = proposal.key
+        self._exchanger.start(
+            proposal,
+            own,
+            self._queue.put,
+            done=lambda digest: self._do(self._machine.exchanged(key, digest, self._clock.now())),
+            failed=lambda peer, why: self._do(self._machine.exchange_failed(key, peer, why, self._clock.now())),
+        )
+
+    def _contribution(self, proposal: Proposal) -> ModelState | None:
+        entry = next(entry for entry in proposal.entries if entry.peer == self._me.name)
+        if entry.status is PeerStatus.ACTIVE:
+            return self.reference
+        return self._capture
+
+    def _apply(self, commit: Commit) -> None:
+        self.reference = self._exchanger.model(commit.digest)
+        self._answer(Synced(answer=Answer.MERGED, commit=commit, model=self.reference, attempts=self._attempts))
+
+    def _heal(self, heal: Heal) -> None:
+        """Fetch a committed model, on a thread of its own."""
+        commit, source = heal.commit, heal.sources[0]
+        info = self._greeter.roster.info(source)
+        request = FetchRequest(self._me.session, self._me.name, commit.digest)
+        try:
+            address = info.address if info else ""
+            model = fetch_model(self._transport, address, request, self._schema, self._rules.failure_timeout)
+        except SwarmError as error:
+            self._log.info("could not catch up from %s: %s", source, error)
+            self._queue.put(lambda: self._do(self._machine.heal_failed(commit, source, self._clock.now())))
+        else:
+            self._queue.put(lambda: self._healed(commit, model, source))
+
+    def _healed(self, commit: Commit, model: ModelState, source: PeerId) -> None:
+        before, self.reference = self.reference, model
+        self._log.info("caught up with round %d from %s", commit.round, source)
+        self._do(self._machine.healed(commit, self._clock.now()))
+        self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))

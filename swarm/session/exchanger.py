@@ -1,0 +1,141 @@
+"""Runs the exchanges of a session, one at a time, and keeps what they assemble until the round is settled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
+
+from swarm.clock import Clock
+from swarm.errors import ExchangeError
+from swarm.membership.roster import Roster
+from swarm.messages import Proposal, StreamHeader
+from swarm.records import PeerId, PeerInfo
+from swarm.rounds.exchange import Exchange
+from swarm.rounds.member import Key
+from swarm.session.streams import ExchangeStreams
+from swarm.state import ModelState
+
+if TYPE_CHECKING:
+    from swarm.merge.base import MergeRule
+    from swarm.transport.base import Sink, Transport
+
+Post = Callable[[Callable[[], None]], None]
+"""Hands work to the worker's thread."""
+
+
+class Exchanger:
+    """The worker calls it on its own thread; the transport calls only ``sink``."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerInfo,
+        rule: MergeRule,
+        transport: Transport,
+        roster: Roster,
+        clock: Clock,
+        timeout: float,
+        logger: logging.Logger,
+    ) -> None:
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._me = me
+        self._rule = rule
+        self._transport = transport
+        self._roster = roster
+        self._clock = clock
+        self._timeout = timeout
+        self._log = logger
+        self._changed = threading.Condition()
+        self._streams: ExchangeStreams | None = None
+        self._closed = False
+        self._assembled: dict[str, ModelState] = {}
+
+    def start(
+        self,
+        proposal: Proposal,
+        own: ModelState,
+        post: Post,
+        done: Callable[[str], None],
+        failed: Callable[[PeerId, str], None],
+    ) -> None:
+        """Begin the exchange of an attempt; ``own`` must not change until it is stopped.
+
+        ``done`` gets the merged model's digest, ``failed`` whom to blame and why; both are called through ``post``.
+        """
+        exchange = Exchange(self._me.name, proposal, self._rule, own)
+
+        def assembled(model: ModelState) -> None:
+            digest = model.digest()
+
+            def report() -> None:
+                if exchange.constants_differing:
+                    names = ", ".join(exchange.constants_differing)
+                    self._log.warning("integer tensors that differ between peers are left as they are: %s", names)
+                self._assembled[digest] = model
+                done(digest)
+
+            post(report)
+
+        def broke(peer: PeerId, reason: str) -> None:
+            post(lambda: failed(peer, reason))
+
+        streams = ExchangeStreams(proposal, exchange, self._clock, assembled, broke)
+        with self._changed:
+            self._streams = streams
+            self._changed.notify_all()
+        infos = {peer: self._roster.info(peer) for peer in proposal.group if peer != self._me.name}
+        header = StreamHeader(self._me.session, self._me.name, self._me.incarnation, *proposal.key)
+        streams.start(self._transport, {peer: info.address for peer, info in infos.items() if info}, header)
+
+    def stop(self, key: Key | None = None) -> None:
+        """End the exchange of this attempt, or whichever runs."""
+        streams = self._streams
+        if streams is None or (key is not None and streams.proposal.key != key):
+            return
+        with self._changed:
+            self._streams = None
+        self.bytes_sent += streams.bytes_sent
+        self.bytes_received += streams.bytes_received
+        streams.stop()
+
+    def close(self) -> None:
+        """End what runs, and take no more streams."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self.stop()
+
+    def check(self, now: float) -> None:
+        """Give up on a silent peer."""
+        if self._streams:
+            self._streams.check(now, self._timeout)
+
+    def model(self, digest: str) -> ModelState:
+        """An assembled model."""
+        return self._assembled[digest]
+
+    def keep(self, digests: Collection[str]) -> None:
+        """Forget the assembled models that are not in ``digests``."""
+        self._assembled = {digest: model for digest, model in self._assembled.items() if digest in digests}
+
+    def sink(self, header: StreamHeader) -> Sink:
+        """Where an incoming stream goes; it may be here before the proposal, so wait a little for that.
+
+        Raises:
+            ExchangeError: this peer is in no such exchange.
+        """
+        if header.session != self._me.session or not self._roster.is_live(header.sender, header.incarnation):
+            raise ExchangeError(f"{header.sender} is not in session {self._me.session} with {self._me.name}")
+        key = header.lineage, header.round, header.attempt
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._runs(key), timeout=self._timeout)
+            streams = self._streams
+        if streams is None or streams.proposal.key != key or header.sender not in streams.proposal.group:
+            raise ExchangeError(f"{self._me.name} is in no exchange of round {header.round}, {header.attempt}")
+        return streams.sink(header.sender)
+
+    def _runs(self, key: Key) -> bool:
+        return self._streams is not None and self._streams.proposal.key == key
