@@ -1,0 +1,136 @@
+"""The merged model's loss and metric on this peer's validation data."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from swarm.errors import ConfigurationError
+from swarm.model import Evaluation
+from swarm.pytorch.batches import Batch, batches_from, placed
+from swarm.pytorch.functions import is_torchmetric, loss_from, mean_loss, metric_from, sample_losses
+from swarm.pytorch.port import unwrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+
+class TorchEvaluator:
+    """Evaluates a model on ``val_data`` as it stands.
+
+    Floats are given to the model in its own dtype, on its own device. The pass runs in evaluation mode without
+    gradients; each submodule's mode and the random states of torch, NumPy
+    and Python are what they were before it. The loss is the mean over samples, weighted where the data carries
+    sample weights, whatever the size of the last batch.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        val_data: object,
+        *,
+        loss_function: object,
+        loss_function_args: Mapping[str, Any] | None = None,
+        metric_function: object = None,
+        metric_function_args: Mapping[str, Any] | None = None,
+        batch_size: int = 32,
+        steps: int = 100,
+    ) -> None:
+        """Check the functions and the form of the data; nothing is evaluated yet.
+
+        Raises:
+            ConfigurationError: ``loss_function`` or ``metric_function`` names nothing known, or ``val_data`` has
+                none of the documented forms.
+        """
+        self._model = unwrap(model)
+        self._loss = loss_from(loss_function, loss_function_args)
+        self._metric = None if metric_function is None else metric_from(metric_function, metric_function_args)
+        self._batches = batches_from(val_data, batch_size=batch_size, steps=steps)
+
+    def __call__(self) -> Evaluation:
+        """One pass over the validation data.
+
+        Raises:
+            ConfigurationError: the data is empty, or a batch has none of the documented forms.
+            Exception: whatever the model, the loss or the metric raises; the session logs it and trains on.
+        """
+        like = next((p for p in self._model.parameters() if p.is_floating_point()), torch.empty(0))
+        for function in (self._loss, self._metric[1] if self._metric else None):
+            if isinstance(function, torch.nn.Module):
+                function.to(like.device)
+        with _untouched(self._model, like.device), torch.no_grad():
+            return self._evaluate(like.device, like.dtype)
+
+    def _evaluate(self, device: torch.device, dtype: torch.dtype) -> Evaluation:
+        loss = metric = weight = 0.0
+        samples = 0
+        accumulates = self._metric is not None and is_torchmetric(self._metric[1])
+        function: Any = self._metric[1] if self._metric else None
+        if accumulates:
+            function.reset()
+        for batch in self._batches():
+            targets = placed(batch.targets, device, dtype)
+            outputs = _forward(self._model, placed(batch.inputs, device, dtype))
+            batch_loss, batch_weight = self._batch_loss(batch, outputs, targets)
+            loss += batch_loss
+            weight += batch_weight
+            samples += batch.samples
+            if accumulates:
+                function.update(outputs, targets)
+            elif function is not None:
+                metric += batch.samples * float(function(outputs, targets))
+        if weight <= 0:
+            raise ConfigurationError("val_data holds no samples, or none with a positive sample weight")
+        if self._metric is None:
+            return Evaluation(loss / weight, samples=samples)
+        name = self._metric[0]
+        metrics = _named(name, function.compute()) if accumulates else {name: metric / samples}
+        return Evaluation(loss / weight, metrics, samples)
+
+    def _batch_loss(self, batch: Batch, outputs: Any, targets: Any) -> tuple[float, float]:
+        """Summed loss and summed weight of a batch."""
+        if batch.weights is None:
+            return batch.samples * mean_loss(self._loss, outputs, targets, batch.samples), float(batch.samples)
+        weights = batch.weights.double().cpu()
+        losses = sample_losses(self._loss, outputs, targets, batch.samples).cpu()
+        return float(losses @ weights), float(weights.sum())
+
+
+def _forward(model: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, Mapping):
+        outputs = model(**inputs)
+    elif isinstance(inputs, list):
+        outputs = model(*inputs)
+    else:
+        outputs = model(inputs)
+    return getattr(outputs, "logits", outputs)
+
+
+def _named(name: str, value: Any) -> dict[str, float]:
+    if isinstance(value, Mapping):
+        return {str(key): float(item) for key, item in value.items()}
+    return {name: float(value)}
+
+
+@contextmanager
+def _untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode inside; each submodule's mode and every random state as before outside."""
+    modes = [(module, module.training) for module in model.modules()]
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's code may draw from it)
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        try:
+            model.eval()
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002

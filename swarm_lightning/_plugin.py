@@ -1,0 +1,27 @@
+"""Registers the Lightning integration; loads no framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swarm.hookspecs import Integration, Register, hookimpl
+
+if TYPE_CHECKING:
+    from swarm.callback import CallbackArguments
+
+
+@hookimpl
+def swarm_register(register: Register) -> None:
+    """Serve ``ml_platform="LIGHTNING"``."""
+    register.integration(Integration(platforms=("LIGHTNING",), extra="lightning", serves=_serves, create=_create))
+
+
+def _serves(_model: object) -> bool:
+    """Never by its model: one given in the script, a LightningModule too, is trained by the script's own loop."""
+    return False
+
+
+def _create(arguments: CallbackArguments) -> Any:
+    from swarm_lightning.callback import SwarmLightningCallback
+
+    return SwarmLightningCallback.from_arguments(arguments)

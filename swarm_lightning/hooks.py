@@ -1,0 +1,156 @@
+"""What the callback does at each of Lightning's hooks, whichever name Lightning is installed under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+
+from swarm.callback import parse_arguments
+from swarm.errors import ConfigurationError
+from swarm.pytorch import Run, SessionFactory, evaluator_for, logger_of, open_session
+from swarm_lightning.trainers import require_supported
+
+if TYPE_CHECKING:
+    import logging
+
+    from lightning.pytorch import LightningModule, Trainer
+
+    from swarm.callback import Arguments, CallbackArguments
+    from swarm.model import Evaluation, Evaluator
+    from swarm.session import Session
+
+CHECKPOINT_NAME = "swarm-final.ckpt"
+PLATFORM = "LIGHTNING"
+
+
+class SwarmHooks:
+    """Trains a LightningModule together with the other peers of a swarm.
+
+    The session begins in ``on_train_start``, when the module is on its device, and ends in ``on_train_end``, while
+    it still is. Batches are counted; a merge waits for the first batch, at or after the ``sync_interval``-th, whose
+    optimizer step moved ``trainer.global_step``, so that it never falls between accumulated gradients.
+    Every ``fit`` is a run of its own.
+    """
+
+    session_factory: ClassVar[SessionFactory] = staticmethod(open_session)
+
+    def __init__(self, **arguments: Unpack[Arguments]) -> None:
+        """Take the arguments of ``swarm.SwarmCallback``, except ``model``, which the Trainer hands over.
+
+        Raises:
+            ConfigurationError: an argument is unknown or has a value that is not allowed.
+        """
+        parsed = parse_arguments(arguments, platform=PLATFORM)
+        if parsed.settings.ml_platform != PLATFORM:
+            raise ConfigurationError(
+                f"ml_platform={parsed.settings.ml_platform!r} is not served by SwarmLightningCallback: "
+                f"allowed is {PLATFORM}"
+            )
+        self._take(parsed)
+
+    @classmethod
+    def from_arguments(cls, arguments: CallbackArguments) -> Self:
+        """A callback from arguments that are already checked."""
+        callback = cls.__new__(cls)
+        callback._take(arguments)  # noqa: SLF001  (of this very class)
+        return callback
+
+    def _take(self, arguments: CallbackArguments) -> None:
+        self.logger: logging.Logger = logger_of(arguments)
+        self._arguments = arguments
+        self._evaluate: Evaluator | None = None
+        self._run: Run | None = None
+        self._left = 0
+        self._steps = 0
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the current or last run."""
+        return None if self._run is None else self._run.session
+
+    @property
+    def swarm_over(self) -> bool:
+        """Whether the session has closed, or this peer was removed from it."""
+        return self._run is not None and self._run.session.over
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What is known of the swarm so far, such as ``swarm_rounds`` and ``swarm_val_loss``."""
+        return {} if self._run is None else dict(self._run.session.metrics())
+
+    @property
+    def state_key(self) -> str:
+        """Tells the callbacks of several sessions apart in a checkpoint."""
+        return f"SwarmLightningCallback[{self._arguments.settings.model_name}]"
+
+    def state_dict(self) -> dict[str, float]:
+        """Where the swarm stood when a checkpoint was written; a new run starts from the swarm, not from it."""
+        return self.metrics
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse before anything is opened what could not be trained.
+
+        Raises:
+            ConfigurationError: no swarm is configured, or the Trainer's strategy or callbacks do not fit.
+        """
+        if stage != "fit":
+            return
+        self._arguments.settings.require_swarm()
+        require_supported(trainer, pl_module, self, self._arguments)
+        evaluate = evaluator_for(self._arguments, pl_module)
+        if evaluate is not None:
+            # Under mixed precision the forward pass needs the Trainer's context.
+            def in_precision(evaluate: Evaluator = evaluate) -> Evaluation:
+                with trainer.precision_plugin.forward_context():
+                    return evaluate()
+
+            self._evaluate = in_precision
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Join the swarm; the module then holds the common initial weights."""
+        self._abort("training started again")
+        self._run = Run(self.session_factory, self._arguments, pl_module, self._evaluate)
+        self._left = self._run.begin()
+        self._steps = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a batch, and merge when one is due and no gradient is pending."""
+        self._left -= 1
+        if self._left <= 1:
+            self._approach(trainer.global_step, outputs)
+
+    def _approach(self, steps: int, outputs: Any) -> None:
+        """Near a sync point: merge if one is due and this batch ended with an optimizer step."""
+        stepped, self._steps = steps != self._steps, steps
+        if self._left <= 0 and stepped and self._run is not None:
+            loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+            self._left = self._run.sync(self._left, loss)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the swarm's metrics, as ``swarm_*``."""
+        if self._run is not None:
+            self._left = self._run.epoch_end(self._left, trainer.current_epoch)
+            pl_module.log_dict(self.metrics)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take part until every peer is done; the module then holds the swarm's closing model."""
+        if self._run is None:
+            return
+        self._run.finish(self._left)
+        directory = self._arguments.settings.model_dir
+        if directory is not None:
+            trainer.save_checkpoint(directory / CHECKPOINT_NAME, weights_only=False)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the swarm: Lightning calls neither ``on_train_end`` nor ``teardown`` after an exception."""
+        self._abort(f"training stopped: {type(exception).__name__}")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the swarm if nothing else has."""
+        self._abort("training was torn down")
+
+    def _abort(self, reason: str) -> None:
+        if self._run is not None:
+            self._run.abort(reason)

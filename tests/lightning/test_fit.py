@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from swarm import SwarmCallback
+from swarm.errors import ConfigurationError
+from swarm_lightning import SwarmLightningCallback
+
+
+def calls_of(session, *kinds):
+    return [call[:2] for call in session.calls if call[0] in kinds]
+
+
+def test_no_argument_is_needed():
+    assert SwarmLightningCallback().metrics == {}
+
+
+def test_a_run_alone_goes_through_a_real_session(make_trainer, module, tmp_path):
+    callback = SwarmLightningCallback(loopback=True, sync_interval=1, model_dir=tmp_path)
+    make_trainer([callback]).fit(module)
+    assert callback.swarm_over
+    assert {path.name for path in tmp_path.glob("swarm-final.*")} == {"swarm-final.ckpt", "swarm-final.safetensors"}
+
+
+def test_a_run_from_begin_to_end(make_callback, make_trainer, module, recording_session):
+    make_trainer([make_callback()], max_epochs=2).fit(module)
+    (session,) = recording_session.opened
+    assert [call[:2] if call[0] == "merge" else call for call in session.calls] == [
+        ("begin",),
+        ("merge", 3),
+        ("merge", 3),
+        ("epoch", 0, 2),
+        ("merge", 3),
+        ("merge", 3),
+        ("merge", 3),
+        ("epoch", 1, 1),
+        ("end", 1),
+    ]
+    assert all(isinstance(call[2], float) for call in session.calls if call[0] == "merge")
+
+
+def test_either_trainer_takes_it_bare(make_callback, make_trainer, module, recording_session):
+    make_trainer(make_callback()).fit(module)
+    assert recording_session.opened[0].rounds == 2
+
+
+def test_beside_other_callbacks(make_callback, make_trainer, module, recording_session, flavour, tmp_path):
+    seen = []
+
+    class Looks(flavour.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            seen.append(trainer.callback_metrics["swarm_rounds"].item())
+
+    others = flavour.callbacks
+    trainer = make_trainer(
+        [
+            make_callback(),
+            Looks(),
+            others.EarlyStopping("val_loss", patience=0, min_delta=1e9),
+            others.ModelCheckpoint(tmp_path / "checkpoints", monitor="val_loss", save_last=True),
+            others.RichProgressBar(),
+        ],
+        max_epochs=5,
+        enable_checkpointing=True,
+        enable_progress_bar=True,
+    )
+    trainer.fit(module)
+    assert seen == [2.0, 5.0]
+    assert recording_session.opened[0].calls[-1][0] == "end"
+    checkpoint = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)
+    assert "swarm_rounds" in checkpoint["callbacks"]["SwarmLightningCallback[swarm_model]"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "accumulate", "merged_after"),
+    [
+        (3, 1, [3, 6]),
+        (1, 1, [1, 2, 3, 4, 5, 6, 7, 8]),
+        (1, 2, [2, 4, 6, 8]),
+        (3, 2, [4, 8]),
+        (2, 3, [3, 6, 8]),
+        (5, 4, [8]),
+    ],
+)
+def test_no_merge_between_accumulated_gradients(
+    make_callback, make_trainer, module, recording_session, monkeypatch, interval, accumulate, merged_after
+):
+    monkeypatch.setattr(recording_session, "interval", interval)
+    make_trainer([make_callback()], accumulate_grad_batches=accumulate).fit(module)
+    batches = [call[1] for call in recording_session.opened[0].calls if call[0] == "merge"]
+    assert [sum(batches[: index + 1]) for index in range(len(batches))] == merged_after
+
+
+def test_manual_optimization_with_two_optimizers(make_callback, make_trainer, module, recording_session):
+    first, second = module.layer.weight, module.layer.bias
+
+    def training_step(batch, batch_idx):
+        loss = torch.nn.functional.mse_loss(module(batch[0]), batch[1]) / 2
+        module.manual_backward(loss)
+        if batch_idx % 2:
+            for optimizer in module.optimizers():
+                optimizer.step()
+                optimizer.zero_grad()
+
+    module.automatic_optimization = False
+    module.training_step = training_step
+    module.configure_optimizers = lambda: [torch.optim.SGD([part], lr=0.1) for part in (first, second)]
+    make_trainer([make_callback()]).fit(module)
+    assert calls_of(recording_session.opened[0], "merge") == [("merge", 4), ("merge", 4)]
+
+
+def test_nothing_begins_during_the_sanity_check(make_callback, make_trainer, module, recording_session):
+    opened = []
+    module.on_validation_start = lambda: opened.append(len(recording_session.opened))
+    make_trainer([make_callback()], num_sanity_val_steps=1).fit(module)
+    assert opened == [0, 1]
+
+
+def test_every_fit_is_a_run_of_its_own(make_callback, make_trainer, module, recording_session):
+    callback = make_callback()
+    make_trainer([callback]).fit(module)
+    make_trainer([callback]).fit(module)
+    assert [session.calls[-1] for session in recording_session.opened] == [("end", 2), ("end", 2)]
+    assert callback.swarm_over
+
+
+def test_validation_and_prediction_alone_open_nothing(make_callback, make_trainer, module, recording_session):
+    trainer = make_trainer([make_callback()])
+    trainer.validate(module, verbose=False)
+    trainer.predict(module, torch.utils.data.DataLoader(torch.randn(4, 3)), return_predictions=False)
+    assert recording_session.opened == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_leaves_the_swarm_once(make_callback, make_trainer, module, recording_session, error):
+    def training_step(batch, batch_idx):
+        raise error("broken")
+
+    module.training_step = training_step
+    with pytest.raises((error, SystemExit)):
+        make_trainer([make_callback()]).fit(module)
+    assert calls_of(recording_session.opened[0], "abort", "end") == [("abort", f"training stopped: {error.__name__}")]
+
+
+def test_weights_merged_on_the_way_stay_in_the_module(
+    make_callback, make_trainer, module, recording_session, monkeypatch
+):
+    def end(self):
+        from swarm.state import ModelState
+
+        state = ModelState.empty(self.port.schema())
+        self.port.read(state)
+        state.segments["float32"][:] = 0.5
+        self.port.write(state)
+
+    monkeypatch.setattr(recording_session, "end", end)
+    make_trainer([make_callback()]).fit(module)
+    assert torch.equal(module.layer.weight, torch.full((1, 3), 0.5))
+
+
+def test_the_closing_model_is_written_as_a_checkpoint(make_callback, make_trainer, module, recording_session, tmp_path):
+    make_trainer([make_callback(model_dir=tmp_path)]).fit(module)
+    checkpoint = torch.load(tmp_path / "swarm-final.ckpt", weights_only=True)
+    assert torch.equal(checkpoint["state_dict"]["layer.weight"], module.layer.weight)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
+def test_validation_runs_in_the_precision_of_the_trainer(
+    make_callback, make_trainer, module, recording_session, monkeypatch, precision
+):
+    losses = []
+    monkeypatch.setattr(recording_session, "epoch_end", lambda self, epoch: losses.append(self.evaluate().loss))
+    callback = make_callback(val_data=module.data, loss_function="MSELoss")
+    make_trainer([callback], precision=precision).fit(module)
+    with torch.no_grad():
+        x, y = (tensor.to(module.dtype) for tensor in module.data.tensors)
+        assert losses == [pytest.approx(torch.nn.functional.mse_loss(module(x), y).item(), rel=0.02)]
+
+
+def test_validation_without_a_loss_function_is_skipped_in_one_line(make_callback, make_trainer, module, caplog):
+    make_trainer([make_callback(val_data=module.data)]).fit(module)
+    assert sum("pass loss_function=" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_settings_are_checked_before_anything_is_opened(make_trainer, module):
+    with pytest.raises(ConfigurationError, match="no swarm is configured"):
+        make_trainer([SwarmLightningCallback()]).fit(module)
+
+
+def test_a_callback_that_restores_other_weights_must_come_before(make_callback, make_trainer, module, flavour):
+    averaging = flavour.callbacks.StochasticWeightAveraging(swa_lrs=0.1)
+    with pytest.raises(ConfigurationError, match="StochasticWeightAveraging .* list it before"):
+        make_trainer([make_callback(), averaging], max_epochs=2).fit(module)
+    make_trainer([averaging, make_callback()], max_epochs=2).fit(module)
+
+
+def test_a_model_other_than_the_trainers_is_refused(make_callback, make_trainer, module):
+    with pytest.raises(ConfigurationError, match="model is a Linear other than the Module"):
+        make_trainer([make_callback(model=torch.nn.Linear(1, 1))]).fit(module)
+
+
+def test_an_unknown_argument_is_refused():
+    with pytest.raises(ConfigurationError, match="sync_interval"):
+        SwarmLightningCallback(sync_intervall=3)
+
+
+def test_another_platform_is_refused():
+    with pytest.raises(ConfigurationError, match="ml_platform='PYTORCH' is not served"):
+        SwarmLightningCallback(ml_platform="PYTORCH")
+
+
+def test_the_platform_of_the_environment_does_not_matter(monkeypatch):
+    monkeypatch.setenv("SWARM_ML_PLATFORM", "PYTORCH")
+    SwarmLightningCallback()
+
+
+def test_swarm_callback_makes_it_and_it_is_one():
+    assert isinstance(SwarmCallback(ml_platform="LIGHTNING"), SwarmLightningCallback)
+    assert isinstance(SwarmLightningCallback(), SwarmCallback)
+
+
+def test_a_process_group_is_refused(make_callback, make_trainer, module, monkeypatch):
+    trainer = make_trainer([make_callback()])
+    monkeypatch.setattr(type(trainer), "world_size", 2)
+    with pytest.raises(ConfigurationError, match="trains over 2 processes"):
+        trainer.fit(module)
+
+
+def test_a_sharding_strategy_is_refused(make_callback, make_trainer, module):
+    trainer = make_trainer([make_callback()])
+    sharding = type("DeepSpeedStrategy", (type(trainer.strategy),), {})
+    trainer.strategy.__class__ = sharding
+    with pytest.raises(ConfigurationError, match="DeepSpeedStrategy shards the model"):
+        trainer.fit(module)
+
+
+def test_finding_the_plugin_loads_no_framework():
+    script = "import swarm_lightning._plugin, sys; print({'torch', 'lightning'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+import torchmetrics
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from swarm.errors import ConfigurationError
+from swarm.pytorch import TorchEvaluator
+
+torch.manual_seed(0)
+X = torch.randn(10, 3)
+Y = torch.randint(0, 4, (10,))
+WEIGHTS = torch.rand(10)
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    torch.manual_seed(1)
+    return nn.Linear(3, 4)
+
+
+def expected(model, x=X, y=Y) -> float:
+    with torch.no_grad():
+        return functional.cross_entropy(model(x), y).item()
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield from zip(X, Y, strict=True)
+
+
+FORMS = {
+    "tensors": lambda: (X, Y),
+    "arrays": lambda: (X.numpy().astype(np.float64), Y.numpy().astype(np.int32)),
+    "lists": lambda: (X.tolist(), Y.tolist()),
+    "generator": lambda: ((X[i : i + 4], Y[i : i + 4]) for i in range(0, 10, 4)),
+    "iterable": lambda: [(X[:7].numpy(), Y[:7].numpy()), (X[7:].numpy(), Y[7:].numpy())],
+    "dataset": lambda: TensorDataset(X, Y),
+    "iterable dataset": Stream,
+    "loader": lambda: DataLoader(TensorDataset(X, Y), batch_size=3),
+    "shuffled loader": lambda: DataLoader(TensorDataset(X, Y), batch_size=3, shuffle=True),
+    "mappings": lambda: [{"input": X[:6], "labels": Y[:6]}, {"input": X[6:], "labels": Y[6:]}],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_mean_over_samples_each_time(model, form):
+    evaluate = TorchEvaluator(model, FORMS[form](), loss_function=nn.CrossEntropyLoss(), batch_size=4)
+    for _ in range(2):
+        evaluation = evaluate()
+        assert evaluation.samples == 10
+        assert evaluation.loss == pytest.approx(expected(model), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "CrossEntropyLoss",
+        nn.CrossEntropyLoss,
+        nn.CrossEntropyLoss(reduction="sum"),
+        nn.CrossEntropyLoss(reduction="none"),
+        functional.cross_entropy,
+        lambda outputs, targets: -outputs.log_softmax(1)[torch.arange(len(targets)), targets].mean(),
+    ],
+    ids=["name", "class", "sum", "none", "function", "lambda"],
+)
+def test_every_kind_of_loss_gives_the_same_mean_plain_and_weighted(model, loss):
+    plain = TorchEvaluator(model, (X, Y), loss_function=loss, batch_size=4)
+    weighted = TorchEvaluator(model, (X, Y, WEIGHTS), loss_function=loss, batch_size=4)
+    with torch.no_grad():
+        losses = functional.cross_entropy(model(X), Y, reduction="none")
+    assert plain().loss == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert weighted().loss == pytest.approx(float((losses * WEIGHTS).sum() / WEIGHTS.sum()), rel=1e-5)
+
+
+def test_a_generator_is_read_once_and_not_beyond_val_steps(model):
+    read = []
+
+    def endless():
+        while True:
+            read.append(1)
+            yield X[:2], Y[:2]
+
+    evaluate = TorchEvaluator(model, endless(), loss_function="CrossEntropyLoss", steps=3)
+    assert not read
+    assert [evaluate().samples, evaluate().samples] == [6, 6]
+    assert len(read) == 3
+
+
+def test_the_model_is_evaluated_as_it_stands(model):
+    evaluate = TorchEvaluator(model, (X, Y), loss_function="CrossEntropyLoss")
+    before = evaluate().loss
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.zero_()
+    assert evaluate().loss == pytest.approx(np.log(4))
+    assert before != pytest.approx(np.log(4))
+
+
+def test_modes_gradients_and_statistics_are_left_alone():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 4))
+    model.train()
+    model[1].eval()
+    model(X).sum().backward()
+    gradient, mean = model[0].weight.grad.clone(), model[1].running_mean.clone()
+    modes = [module.training for module in model.modules()]
+    evaluate = TorchEvaluator(model, (X, Y), loss_function="CrossEntropyLoss")
+    assert evaluate() == evaluate()
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(model[0].weight.grad, gradient)
+    assert torch.equal(model[1].running_mean, mean)
+
+
+def test_modes_come_back_when_the_loss_fails(model):
+    def fail(outputs, targets):
+        raise ValueError("no")
+
+    evaluate = TorchEvaluator(model, (X, Y), loss_function=fail)
+    with pytest.raises(ValueError, match="no"):
+        evaluate()
+    assert model.training
+
+
+class Noisy(TensorDataset):
+    def __getitem__(self, index):
+        random.random()
+        np.random.rand()  # noqa: NPY002
+        torch.rand(1)
+        return super().__getitem__(index)
+
+
+def draws() -> tuple:
+    return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002
+
+
+def test_random_states_are_left_alone(model):
+    generator = torch.Generator().manual_seed(5)
+    loader = DataLoader(Noisy(X, Y), batch_size=4, shuffle=True, generator=generator)
+    for val_data in (Noisy(X, Y), loader):
+        evaluate = TorchEvaluator(model, val_data, loss_function="CrossEntropyLoss")
+        random.seed(1)
+        np.random.seed(1)  # noqa: NPY002
+        torch.manual_seed(1)
+        without = draws()
+        random.seed(1)
+        np.random.seed(1)  # noqa: NPY002
+        torch.manual_seed(1)
+        state = generator.get_state()
+        evaluate()
+        assert draws() == without
+        assert torch.equal(generator.get_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        (torchmetrics.Accuracy(task="multiclass", num_classes=4), "MulticlassAccuracy"),
+        (lambda outputs, targets: (outputs.argmax(1) == targets).float().mean(), "metric"),
+    ],
+)
+def test_a_metric_is_the_mean_over_samples(model, metric, name):
+    evaluate = TorchEvaluator(model, (X, Y), loss_function="CrossEntropyLoss", metric_function=metric, batch_size=4)
+    accuracy = (model(X).argmax(1) == Y).float().mean().item()
+    evaluate()
+    assert evaluate().metrics == {name: pytest.approx(accuracy)}
+
+
+def test_names_take_arguments(model):
+    evaluate = TorchEvaluator(
+        model,
+        (X, Y),
+        loss_function="CrossEntropyLoss",
+        loss_function_args={"label_smoothing": 1.0},
+        metric_function="F1Score",
+        metric_function_args={"task": "multiclass", "num_classes": 4},
+    )
+    evaluation = evaluate()
+    with torch.no_grad():
+        assert evaluation.loss == pytest.approx(functional.cross_entropy(model(X), Y, label_smoothing=1.0).item())
+    assert list(evaluation.metrics) == ["MulticlassF1Score"]
+
+
+def test_a_metric_may_be_named(model):
+    target = torch.randn(10, 4)
+    evaluate = TorchEvaluator(model, (X, target), loss_function="MSELoss", metric_function="MeanSquaredError")
+    evaluation = evaluate()
+    assert evaluation.metrics == {"MeanSquaredError": pytest.approx(evaluation.loss)}
+
+
+class Product(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, a, b):
+        return self.scale * a * b
+
+
+@pytest.mark.parametrize("inputs", [[X, X], {"b": X, "a": X}], ids=["positional", "named"])
+def test_models_with_several_inputs(inputs):
+    evaluate = TorchEvaluator(Product(), (inputs, X * X), loss_function="MSELoss", batch_size=4)
+    assert evaluate().loss == 0
+    assert evaluate().samples == 10
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_floats_take_the_dtype_of_the_model(model, dtype):
+    evaluate = TorchEvaluator(model.to(dtype), (X.numpy(), Y.numpy()), loss_function="CrossEntropyLoss")
+    assert evaluate().loss == pytest.approx(expected(model, X.to(dtype)), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"loss_function": "CrosEntropyLoss"}, "'CrosEntropyLoss' is not a loss class.*'CrossEntropyLoss'"),
+        ({"loss_function": "Linear"}, "'Linear' is not a loss class"),
+        ({"loss_function": 3}, "loss_function=3 is neither a callable"),
+        ({"metric_function": "Acuracy"}, "'Acuracy' is not a metric class.*'Accuracy'"),
+        ({"metric_function": "Accuracy"}, "'Accuracy' cannot be made with metric_function_args=None"),
+        ({"val_data": X}, "val_data is a Tensor, allowed"),
+        ({"val_data": (X,)}, "tuple of 1"),
+        ({"val_data": (X, Y[:3])}, "different lengths: 10, 3"),
+        ({"val_data": 5}, "val_data is a int, allowed"),
+    ],
+)
+def test_what_is_wrong_is_said_before_training(model, arguments, message):
+    arguments = {"val_data": (X, Y), "loss_function": "CrossEntropyLoss"} | arguments
+    with pytest.raises(ConfigurationError, match=message):
+        TorchEvaluator(model, arguments.pop("val_data"), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("val_data", "message"),
+    [
+        ([X], "a batch of val_data is a Tensor"),
+        ([{"input": X}], "keys input: its targets are looked for under labels"),
+        ([], "no samples"),
+        ((X, Y, torch.zeros(10)), "positive sample weight"),
+    ],
+)
+def test_what_is_wrong_in_the_batches_is_said(model, val_data, message):
+    with pytest.raises(ConfigurationError, match=message):
+        TorchEvaluator(model, val_data, loss_function="CrossEntropyLoss")()
