@@ -1,0 +1,80 @@
+"""The command's entry point, its groups of options, and how errors are said."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from swarm.cli.config import config
+from swarm.cli.program import NOT_FOUND, CommandNotFoundError
+from swarm.cli.run import run
+from swarm.cli.status import status
+from swarm.cli.up import up
+from swarm.errors import ConfigurationError, SwarmError
+
+_LAZY = {"demo": "swarm.cli.demo.command"}
+"""Commands whose module is loaded only when they are asked for; each holds a function of the command's name."""
+
+_PASS_ON = {"allow_interspersed_args": False}
+"""Options after the first word of the user's command belong to that command, with or without ``--``."""
+
+
+class _Group(TyperGroup):
+    """Says an error of ours as one sentence, and loads some commands late."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *_LAZY]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _LAZY:
+            return super().get_command(ctx, cmd_name)
+        alone = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+        alone.command(cmd_name)(getattr(import_module(_LAZY[cmd_name]), cmd_name))
+        return typer.main.get_command(alone)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SwarmError as error:
+            typer.echo(f"swarm: {error}", err=True)
+            raise typer.Exit(_exit_code(error)) from error
+
+
+def _exit_code(error: SwarmError) -> int:
+    if isinstance(error, CommandNotFoundError):
+        return NOT_FOUND
+    return 2 if isinstance(error, ConfigurationError) else 1
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="swarm",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(context_settings=_PASS_ON)(up)
+app.command(context_settings=_PASS_ON)(run)
+app.command()(status)
+app.command()(config)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"swarm {version('swarm-learning')}")
+        raise typer.Exit
+
+
+@app.callback()
+def swarm(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train one model with several peers that keep their data, without a server."""

@@ -1,0 +1,49 @@
+"""``swarm config``: every setting, its value, and where that came from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from swarm.cli import options
+from swarm.cli.table import console
+from swarm.config import Setting, resolve
+
+
+def config(json_output: options.Json = False) -> None:
+    """Print every setting, its value, and where the value comes from.
+
+    The setting x_y is the argument x_y of the callback, else the variable
+    SWARM_X_Y, else x_y in the table "swarm" of swarm.toml.
+    """
+    settings = resolve().describe()
+    if json_output:
+        typer.echo(json.dumps({name: {"value": _plain(value), "origin": origin} for name, value, origin in settings}))
+    else:
+        console().print(_table(settings))
+
+
+def _table(settings: tuple[Setting, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("setting", "value", "from"):
+        table.add_column(column)
+    for name, value, origin in settings:
+        style = "dim" if origin == "default" else ""
+        table.add_row(name, Text(_shown(value)), Text(origin), style=style)
+    return table
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(value) or "-"
+    return "-" if value is None else str(value)

@@ -1,0 +1,160 @@
+"""What ``swarm up`` shows while peers run: their output, line by line, and how they stand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from swarm.cli.statuses import PeerView
+from swarm.cli.table import colour, peer_table, size
+
+_LEAST_SECONDS_BETWEEN_LINES = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerRow:
+    """What there is to show of one local peer."""
+
+    name: str
+    rank: int
+    ended: bool = False
+    problem: str = ""
+    """Why it is not simply running or done: its exit code, or that it was stopped."""
+    view: PeerView | None = None
+    """What it last said of itself."""
+
+    @property
+    def state(self) -> str:
+        """One word for where it stands."""
+        if self.problem:
+            return self.problem if self.problem == "stopped" else f"failed ({self.problem})"
+        if self.ended:
+            return "done"
+        return self.view.status if self.view and self.view.status else "running"
+
+
+class Display(ABC):
+    """Where the launcher shows things. Every method raises ``OSError`` where nobody is there to read any more."""
+
+    @abstractmethod
+    def line(self, name: str, rank: int, text: str, *, is_error: bool) -> None:
+        """A line that a peer wrote to its standard output or error."""
+
+    @abstractmethod
+    def note(self, text: str) -> None:
+        """One sentence of the launcher itself."""
+
+    @abstractmethod
+    def update(self, rows: Sequence[PeerRow]) -> None:
+        """How the peers stand now; called several times per second."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class PlainDisplay(Display):
+    """Plain text for pipes and files: outputs as they come, and one line on standard error per round."""
+
+    def __init__(self, width: int, out: TextIO | None = None) -> None:
+        self._width = width
+        self._out = out or sys.stdout
+        self._shown_round = 0
+        self._shown_at = float("-inf")
+
+    def line(self, name: str, rank: int, text: str, *, is_error: bool) -> None:
+        del rank
+        _write(sys.stderr if is_error else self._out, f"{name:<{self._width}} | {text}")
+
+    def note(self, text: str) -> None:
+        _write(sys.stderr, f"{'swarm':<{self._width}} | {text}")
+
+    def update(self, rows: Sequence[PeerRow]) -> None:
+        reached = max((row.view.round for row in rows if row.view), default=0)
+        if reached > self._shown_round and time.monotonic() - self._shown_at >= _LEAST_SECONDS_BETWEEN_LINES:
+            self._shown_round = reached
+            self._shown_at = time.monotonic()
+            self.note(progress(rows))
+
+
+class LiveDisplay(Display):
+    """A terminal: coloured prefixes, and under the outputs a table of the peers that follows the training."""
+
+    def __init__(self, width: int, console: Console) -> None:
+        self._width = width
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._rows: Sequence[PeerRow] = ()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._live.stop()
+
+    def line(self, name: str, rank: int, text: str, *, is_error: bool) -> None:
+        if not is_error and not sys.stdout.isatty():
+            _write(sys.stdout, f"{name:<{self._width}} | {text}")
+            return
+        prefix = (f"{name:<{self._width}} | ", colour(rank))
+        self._console.print(Text.assemble(prefix, Text.from_ansi(text)), soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(f"{'swarm':<{self._width}} | {text}", style="bold"), soft_wrap=True)
+
+    def update(self, rows: Sequence[PeerRow]) -> None:
+        if rows != self._rows:
+            self._rows = rows
+            self._live.update(peer_table([(row.name, row.rank, row.state, row.view) for row in rows]), refresh=True)
+
+
+def progress(rows: Sequence[PeerRow]) -> str:
+    """One line on how far the peers are."""
+    views = [row.view for row in rows if row.view]
+    running = sum(not row.ended for row in rows)
+    parts = [f"round {max((view.round for view in views), default=0)}", f"{running} of {len(rows)} peers running"]
+    losses = sorted(view.loss for view in views if view.loss is not None)
+    if losses:
+        low, high = f"{losses[0]:.4g}", f"{losses[-1]:.4g}"
+        parts.append(f"loss {low}" if low == high else f"loss {low} to {high}")
+    intervals = {view.interval for view in views if view.interval}
+    if len(intervals) == 1:
+        parts.append(f"interval {intervals.pop()}")
+    parts.append(f"{size(sum(view.bytes_sent for view in views))} sent")
+    return ", ".join(parts)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except BrokenPipeError:
+        # what is left in the buffer would raise again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise
+
+
+def choose(names: Sequence[str], *, table: bool, json_output: bool) -> Display:
+    """A live table where standard error is a terminal and one is wanted, else plain text.
+
+    With ``json_output`` the peers' outputs all go to standard error.
+    """
+    width = max(len(name) for name in (*names, "swarm"))
+    console = Console(stderr=True, highlight=False)
+    if table and not json_output and sys.stderr.isatty() and not console.is_dumb_terminal:
+        return LiveDisplay(width, console)
+    return PlainDisplay(width, sys.stderr if json_output else sys.stdout)

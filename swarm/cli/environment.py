@@ -1,0 +1,37 @@
+"""The environment in which ``swarm up`` and ``swarm run`` start a training script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from swarm.cli.directories import Directories
+from swarm.cli.program import search_path
+
+ONE_THREAD: Mapping[str, str] = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"
+)
+"""One computing thread, for peers that share the cores of a machine."""
+
+_DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info"}
+
+
+def local_place(rank: int, world_size: int, rendezvous: Path) -> dict[str, str]:
+    """The settings that make a peer one of several on this machine, whatever else says where it belongs."""
+    return {
+        "SWARM_NAME": f"peer-{rank}",
+        "SWARM_RANK": str(rank),
+        "SWARM_WORLD_SIZE": str(world_size),
+        "SWARM_RENDEZVOUS": str(rendezvous),
+        "SWARM_LISTEN": "127.0.0.1:0",
+        "SWARM_PEERS": "",
+        "SWARM_LOOPBACK": "false",
+    }
+
+
+def of_peer(user: Mapping[str, str], settings: Mapping[str, str], directories: Directories) -> dict[str, str]:
+    """The user's environment, with the settings and directories of a peer.
+
+    Its output is unbuffered and its log shown, unless the user's environment says otherwise.
+    """
+    return {**_DEFAULTS, **user, "PATH": search_path(user), **settings, **directories.variables()}

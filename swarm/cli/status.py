@@ -1,0 +1,116 @@
+"""``swarm status``: ask running peers how they stand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from swarm.cli import options
+from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, PeerView, fetch_over_grpc, parse, published
+from swarm.cli.table import console, peer_table
+from swarm.cli.up import RENDEZVOUS_PREFIX
+from swarm.config import resolve
+from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the asked peers said."""
+
+    peers: tuple[Mapping[str, Any], ...]
+    silent: tuple[tuple[str, str], ...]
+    """Address and reason of those that did not answer."""
+
+
+def status(
+    context: typer.Context,
+    peer: Annotated[
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer to ask; may be given several times.")
+    ] = None,
+    json_output: options.Json = False,
+) -> None:
+    """Ask running peers about their training: rounds, loss, interval, bytes.
+
+    Without --peer it asks the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
+    swarm.toml name, else those that [bold]swarm up[/] started on this machine.
+    """
+    fetch: FetchStatus = context.obj or fetch_over_grpc
+    answers = ask(peer or find(os.environ, Path(tempfile.gettempdir())), fetch)
+    for address, reason in answers.silent:
+        typer.echo(f"swarm: {address} does not answer: {reason}", err=True)
+    if not answers.peers:
+        raise UnreachablePeerError("no peer answered: check that one is running, and give its address with --peer")
+    if json_output:
+        silent = [{"address": address, "reason": reason} for address, reason in answers.silent]
+        typer.echo(json.dumps({"peers": [dict(answer) for answer in answers.peers], "unreachable": silent}))
+    else:
+        console().print(_shown([parse(answer) for answer in answers.peers]))
+
+
+def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:
+    """Ask all addresses at once."""
+    asked = list(dict.fromkeys(addresses))
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        results = list(pool.map(lambda address: _ask_one(address, fetch), asked))
+    return Answers(
+        peers=tuple(result for result in results if not isinstance(result, SwarmError)),
+        silent=tuple(
+            (address, str(result))
+            for address, result in zip(asked, results, strict=True)
+            if isinstance(result, SwarmError)
+        ),
+    )
+
+
+def find(environment: Mapping[str, str], temporary: Path) -> list[str]:
+    """Addresses of the peers that the settings name, else of those that ``swarm up`` started on this machine.
+
+    Raises:
+        ConfigurationError: there are none.
+    """
+    settings = resolve(environment=environment).settings
+    addresses = list(published(settings.rendezvous).values()) if settings.rendezvous else []
+    addresses += settings.peers
+    if not addresses:
+        for rendezvous in sorted(temporary.glob(f"{RENDEZVOUS_PREFIX}*")):
+            with contextlib.suppress(FileNotFoundError):
+                if rendezvous.stat().st_uid == os.getuid():
+                    addresses += published(rendezvous).values()
+    if not addresses:
+        raise ConfigurationError(
+            "there is no peer to ask: none was started here by `swarm up`, and neither SWARM_PEERS nor swarm.toml "
+            "names one; give an address with --peer HOST:PORT"
+        )
+    return addresses
+
+
+def _ask_one(address: str, fetch: FetchStatus) -> Mapping[str, Any] | SwarmError:
+    try:
+        return fetch(address, ANSWER_SECONDS)
+    except SwarmError as error:
+        return error
+
+
+def _shown(views: list[PeerView]) -> Group:
+    """Per session a table of the peers that answered, and of those that they know of."""
+    parts: list[Any] = []
+    for session in sorted({view.session for view in views}):
+        answered = {view.address: view for view in views if view.session == session}
+        known = {peer.address: peer for view in answered.values() for peer in view.peers}
+        rows = [(view.name, rank, view.status, view) for rank, view in enumerate(answered.values())]
+        parts.append(Text(session, style="bold"))
+        parts.append(peer_table(rows, addresses=True))
+        others = [peer for address, peer in sorted(known.items()) if address not in answered]
+        parts += [Text(f"also in the swarm: {peer.name} at {peer.address} ({peer.status})") for peer in others]
+    return Group(*parts)

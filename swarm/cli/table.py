@@ -1,0 +1,62 @@
+"""Tables of peers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from swarm.cli.statuses import PeerView
+
+_COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
+_KILO = 1000.0
+_WIDE = 400
+
+
+def console() -> Console:
+    """For tables on standard output; in a pipe or file they are as wide as they need to be."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def colour(rank: int) -> str:
+    """The colour of a local peer."""
+    return _COLOURS[rank % len(_COLOURS)]
+
+
+def size(count: int) -> str:
+    """A number of bytes for people, in powers of a thousand."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < _KILO:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= _KILO
+    return f"{amount:.1f} TB"
+
+
+def peer_table(peers: Iterable[tuple[str, int, str, PeerView | None]], *, addresses: bool = False) -> Table:
+    """A table of (name, rank for the colour, state, view), with the peers' addresses where asked for."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = ["peer", *(["address"] if addresses else []), "status"]
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for column in ("round", "loss", "interval", "sent", "received"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, rank, state, view in peers:
+        where = [Text(view.address if view else "")] if addresses else []
+        table.add_row(Text(name, style=colour(rank)), *where, Text(state), *_numbers(view))
+    return table
+
+
+def _numbers(view: PeerView | None) -> list[str]:
+    if view is None:
+        return ["-"] * 5
+    return [
+        str(view.round),
+        "-" if view.loss is None else f"{view.loss:.4g}",
+        str(view.interval or "-"),
+        size(view.bytes_sent),
+        size(view.bytes_received),
+    ]

@@ -1,0 +1,61 @@
+"""Ends the peers of ``swarm up`` once their launcher is gone, however it went.
+
+Run as a file by the launcher, in a session of its own and with the standard library only. It reads process groups
+from its standard input, ``<group>`` to watch one and ``-<group>`` to forget it, and knows from the end of that input
+that the launcher has ended: what is still watched then gets SIGTERM and, after a grace, SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterable
+
+_TICK = 0.05
+
+
+def watch(lines: Iterable[str]) -> set[int]:
+    """The groups still watched when ``lines`` ends."""
+    groups: set[int] = set()
+    for line in lines:
+        number = int(line)
+        if number > 0:
+            groups.add(number)
+        else:
+            groups.discard(-number)
+    return groups
+
+
+def end(groups: Iterable[int], grace: float) -> None:
+    """Ask each group to end and kill, after ``grace`` seconds, those that did not."""
+    left = {group for group in groups if _signal(group, signal.SIGTERM)}
+    deadline = time.monotonic() + grace
+    while left and time.monotonic() < deadline:
+        time.sleep(_TICK)
+        left = {group for group in left if _signal(group, 0)}
+    for group in left:
+        _signal(group, signal.SIGKILL)
+
+
+def _signal(group: int, number: int) -> bool:
+    """Whether the group was there to be signalled."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def main(rendezvous: str, grace: str) -> None:
+    """Watch until the launcher is gone, then clean up after it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    end(watch(sys.stdin), float(grace))
+    shutil.rmtree(rendezvous, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from swarm.cli.app import app
+from swarm.cli.status import find
+from swarm.config import SETTINGS
+from swarm.errors import ConfigurationError, UnreachablePeerError
+
+ANSWERS = {
+    "127.0.0.1:7000": {
+        "name": "north", "address": "127.0.0.1:7000", "session": "heart", "status": "training", "round": 12,
+        "interval": 10, "loss": 0.4321, "bytes_sent": 4200, "bytes_received": 4100,
+        "peers": [
+            {"name": "south", "address": "127.0.0.1:7001", "state": "live", "weightage": 1},
+            {"name": "north", "address": "127.0.0.1:7000", "state": "live", "weightage": 1},
+        ],
+    },
+}  # fmt: skip
+ANSWERS["127.0.0.1:7002"] = ANSWERS["127.0.0.1:7000"] | {"address": "127.0.0.1:7002"}
+
+
+def fetch(address, timeout):
+    if address not in ANSWERS:
+        raise UnreachablePeerError(f"nobody listens on {address}")
+    return ANSWERS[address]
+
+
+@pytest.fixture
+def command(tmp_path, user_environment, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - user_environment.keys():
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    return lambda *arguments, **options: CliRunner().invoke(app, arguments, obj=fetch, **options)
+
+
+def test_status_shows_the_peer_and_whom_it_knows(command):
+    shown = command("status", "--peer", "127.0.0.1:7000")
+
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "heart"
+    assert lines[2].split() == [
+        "north", "127.0.0.1:7000", "training", "12", "0.4321", "10", "4.2", "kB", "4.1", "kB",
+    ]  # fmt: skip
+    assert lines[3:] == ["also in the swarm: south at 127.0.0.1:7001 (live)"]
+
+
+def test_peers_of_one_name_in_two_swarms_are_both_shown(command):
+    shown = command("status", "--peer", "127.0.0.1:7000", "--peer", "127.0.0.1:7002")
+
+    assert [line.split()[1] for line in shown.stdout.splitlines()[2:4]] == ["127.0.0.1:7000", "127.0.0.1:7002"]
+
+
+def test_status_for_machines_says_who_was_silent(command):
+    shown = command("status", "--peer", "127.0.0.1:7000", "--peer", "127.0.0.1:9", "--json")
+
+    document = json.loads(shown.stdout)
+    assert document["peers"] == [ANSWERS["127.0.0.1:7000"]]
+    assert document["unreachable"] == [{"address": "127.0.0.1:9", "reason": "nobody listens on 127.0.0.1:9"}]
+    assert shown.exit_code == 0
+
+
+def test_status_of_nobody_is_an_error(command):
+    shown = command("status", "--peer", "127.0.0.1:9")
+
+    assert shown.exit_code == 1
+    assert shown.stderr.splitlines() == [
+        "swarm: 127.0.0.1:9 does not answer: nobody listens on 127.0.0.1:9",
+        "swarm: no peer answered: check that one is running, and give its address with --peer",
+    ]
+
+
+def test_status_asks_the_peers_of_the_settings(command):
+    Path("swarm.toml").write_text('[swarm]\npeers = ["127.0.0.1:7000"]\n')
+
+    assert "north" in command("status").stdout
+
+
+def test_status_finds_the_peers_that_were_started_here(tmp_path, user_environment, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    started = tmp_path / "swarm-up-x"
+    started.mkdir()
+    (started / "peer-0.json").write_text('{"name": "peer-0", "address": "127.0.0.1:7000"}')
+    rendezvous = tmp_path / "mine"
+    rendezvous.mkdir()
+    (rendezvous / "peer-0.json").write_text('{"name": "peer-0", "address": "127.0.0.1:7001"}')
+
+    assert find(user_environment, tmp_path) == ["127.0.0.1:7000"]
+    assert find(user_environment | {"SWARM_RENDEZVOUS": str(rendezvous)}, tmp_path) == ["127.0.0.1:7001"]
+    with pytest.raises(ConfigurationError, match="give an address with --peer"):
+        find(user_environment, rendezvous)
+
+
+def test_config_names_value_and_origin(command):
+    Path("swarm.toml").write_text('[swarm]\nmin_peers = 3\nmembers = ["a", "b", "c"]\n')
+
+    shown = command("config", env={"SWARM_INSECURE": "yes"}).stdout.splitlines()
+
+    rows = {line.split()[0]: line.split()[1:] for line in shown[1:]}
+    assert tuple(rows) == SETTINGS
+    assert rows["min_peers"] == ["3", "swarm.toml"]
+    assert rows["members"] == ["a,", "b,", "c", "swarm.toml"]
+    assert rows["insecure"] == ["true", "SWARM_INSECURE"]
+    assert rows["sync_interval"] == ["128", "default"]
+    assert rows["data_dir"] == ["-", "default"]
+
+
+def test_config_for_machines(command, tmp_path):
+    document = json.loads(command("config", "--json", env={"SWARM_DATA_DIR": str(tmp_path)}).stdout)
+
+    assert tuple(document) == SETTINGS
+    assert document["data_dir"] == {"value": str(tmp_path), "origin": "SWARM_DATA_DIR"}
+    assert document["peers"] == {"value": [], "origin": "default"}
+
+
+def test_a_bad_variable_is_one_sentence(command):
+    shown = command("config", env={"SWARM_SYNC_INTERVAL": "often"})
+
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith("swarm: sync_interval='often' (from SWARM_SYNC_INTERVAL) is not allowed")
+    assert len(shown.stderr.splitlines()) == 1
+
+
+def test_version(command):
+    assert command("--version").stdout == f"swarm {version('swarm-learning')}\n"
+
+
+def test_help_lists_every_command(command):
+    words = re.sub(r"\x1b\[[0-9;]*m", "", command("--help").stdout).split()
+
+    assert {"up", "run", "status", "config", "demo"} <= set(words)

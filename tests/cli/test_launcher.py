@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from swarm.cli.display import Display
+from swarm.cli.launcher import Launcher
+from swarm.cli.process import PeerSpec
+from swarm.cli.statuses import StatusBoard
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+)
+
+
+class Recorder(Display):
+    """Keeps what it is shown, and does something at a line that says so."""
+
+    def __init__(self, at_ready=lambda: None):
+        self.lines = []
+        self.notes = []
+        self.at_ready = at_ready
+
+    def line(self, name, rank, text, *, is_error):
+        self.lines.append((name, text))
+        if text == "ready":
+            self.at_ready()
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def update(self, rows):
+        self.rows = rows
+
+
+@pytest.fixture
+def launch(tmp_path, user_environment):
+    rendezvous = tmp_path / "rendezvous"
+    rendezvous.mkdir()
+
+    def run(display, *commands, grace=10.0):
+        specs = [
+            PeerSpec(name=f"peer-{rank}", rank=rank, command=command, environment=user_environment)
+            for rank, command in enumerate(commands)
+        ]
+        launcher = Launcher(specs, StatusBoard(rendezvous), display, grace)
+        return launcher, launcher.run(rendezvous)
+
+    return run
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_peer_that_does_not_leave_is_killed_after_the_grace(launch, python):
+    display = Recorder(interrupt)
+
+    launcher, code = launch(display, [python, "-c", STUBBORN], grace=0.2)
+
+    assert code == 130
+    assert display.notes == ["peer-0 did not end when asked, and was killed"]
+    assert [(end.code, end.failed) for end in launcher.ends] == [(-signal.SIGKILL, False)]
+    assert display.rows[0].state == "stopped"
+
+
+def test_a_second_signal_waits_for_nobody(launch, python):
+    def twice():
+        interrupt()
+        interrupt()
+
+    _, code = launch(Recorder(twice), [python, "-c", STUBBORN], grace=3600)
+
+    assert code == 130
+
+
+def test_what_a_peer_leaves_running_ends_with_it(launch, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reader, True)
+
+    _, code = launch(Recorder(), ["/bin/sh", "-c", f"exec 9>{fifo}; echo started >&9; sleep 60 & exit 0"])
+
+    with os.fdopen(reader) as leftover:
+        assert leftover.read() == "started\n"
+    assert code == 0
+
+
+def test_a_peer_that_fails_does_not_stop_the_others_but_is_told_and_its_code_counts(launch, tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    class Releasing(Recorder):
+        def note(self, text):
+            super().note(text)
+            fifo.write_text("go on\n")
+
+    display = Releasing()
+
+    _, code = launch(display, ["/bin/sh", "-c", f"cat {fifo}; exit 4"], ["/bin/sh", "-c", "exit 7"])
+
+    assert display.notes == ["peer-1 ended with exit code 7; 1 of 2 peers go on"]
+    assert display.lines == [("peer-0", "go on")]
+    assert code == 7
+
+
+def test_a_last_line_without_an_end_is_shown(launch):
+    display = Recorder()
+
+    launch(display, ["/bin/sh", "-c", "printf 'one\\ntwo'"])
+
+    assert display.lines == [("peer-0", "one"), ("peer-0", "two")]
+
+
+def test_peers_end_politely_when_nobody_reads_their_output_any_more(launch):
+    class Closed(Recorder):
+        def line(self, name, rank, text, *, is_error):
+            super().line(name, rank, text, is_error=is_error)
+            raise BrokenPipeError
+
+    display = Closed()
+
+    _, code = launch(display, ["/bin/sh", "-c", "trap 'echo bye; exit 0' TERM; echo hello; sleep 60 & wait"])
+
+    assert code == 128 + signal.SIGPIPE
+    assert display.lines == [("peer-0", "hello"), ("peer-0", "bye")]
+
+
+def test_the_rendezvous_directory_is_gone_afterwards(launch, tmp_path):
+    launch(Recorder(), ["/bin/sh", "-c", "exit 0"])
+
+    assert not (tmp_path / "rendezvous").exists()
+
+
+def test_peers_read_nothing_from_the_terminal(launch):
+    display = Recorder()
+
+    launch(display, ["/bin/sh", "-c", "cat; echo end"])
+
+    assert display.lines == [("peer-0", "end")]
+
+
+def test_signals_reach_their_former_handlers_again_afterwards(launch):
+    before = signal.getsignal(signal.SIGINT)
+
+    launch(Recorder(), ["/bin/sh", "-c", "exit 0"])
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_error_of_the_display_leaves_no_peer_behind(launch, tmp_path):
+    class Broken(Recorder):
+        def update(self, rows):
+            raise RuntimeError("broken")
+
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["/bin/cat", fifo], stdout=subprocess.PIPE) as reader:
+        with pytest.raises(RuntimeError, match="broken"):
+            launch(Broken(), ["/bin/sh", "-c", f"exec 9>{fifo}; trap '' TERM; sleep 60"])
+        assert reader.communicate(timeout=30)[0] == b""

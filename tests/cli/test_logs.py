@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import pytest
+
+from swarm.errors import ConfigurationError
+from swarm.logs import configure_from_environment
+
+
+@contextlib.contextmanager
+def unconfigured():
+    """The logger of Swarm as in a process that has not configured logging.
+
+    Not a fixture: pytest attaches its handlers to the root between a test's fixtures and the test.
+    """
+    ours, root = logging.getLogger("swarm"), logging.root
+    before = (ours.handlers, ours.level, root.handlers)
+    ours.handlers, root.handlers = [], []
+    ours.setLevel(logging.NOTSET)
+    try:
+        yield ours
+    finally:
+        ours.handlers, level, root.handlers = before
+        ours.setLevel(level)
+
+
+def test_without_the_variable_nothing_is_touched():
+    with unconfigured() as logger:
+        configure_from_environment({})
+
+        assert (logger.handlers, logger.level) == ([], logging.NOTSET)
+
+
+def test_lines_of_the_asked_level_appear_on_standard_error_once(capsys):
+    with unconfigured() as logger:
+        configure_from_environment({"SWARM_LOG": "info"})
+        configure_from_environment({"SWARM_LOG": "info"})
+
+        logging.getLogger("swarm.session").info("round 1 merged")
+        logger.debug("detail")
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("INFO swarm.session: round 1 merged")
+
+
+def test_a_script_that_configured_logging_keeps_its_own():
+    with unconfigured() as logger:
+        logging.root.addHandler(logging.NullHandler())
+
+        configure_from_environment({"SWARM_LOG": "INFO"})
+
+        assert logger.handlers == []
+        assert logger.isEnabledFor(logging.INFO)
+
+
+def test_a_script_that_configures_logging_later_gets_no_line_twice(capsys):
+    with unconfigured() as logger:
+        configure_from_environment({"SWARM_LOG": "info"})
+        logging.basicConfig(format="own: %(message)s")
+
+        logger.info("round 1 merged")
+
+    assert capsys.readouterr().err == "own: round 1 merged\n"
+
+
+def test_a_level_of_the_script_stays():
+    with unconfigured() as logger:
+        logger.setLevel(logging.ERROR)
+
+        configure_from_environment({"SWARM_LOG": "debug"})
+
+        assert logger.level == logging.ERROR
+
+
+def test_an_unknown_level_is_an_error():
+    with pytest.raises(ConfigurationError, match=r"SWARM_LOG='loud'.* debug, info, warning"):
+        configure_from_environment({"SWARM_LOG": "loud"})

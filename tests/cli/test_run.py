@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from swarm.cli.program import CommandNotFoundError
+from swarm.cli.run import plan
+from swarm.errors import ConfigurationError
+
+LISTEN = {"listen": "127.0.0.1:7000"}
+
+
+def test_the_command_takes_over_with_its_settings_and_its_exit_code(swarm, python):
+    script = (
+        "import json, os, sys; "
+        "print(json.dumps({k: v for k, v in os.environ.items() if k.startswith('SWARM_')})); sys.exit(9)"
+    )
+
+    ended = swarm(
+        "run", "--listen", "127.0.0.1:7000", "--peer", "127.0.0.1:7001", "--peer", "127.0.0.1:7002", "--name", "here",
+        "--min-peers", "3", "--model-name", "heart", "--", python, "-c", script,
+    )  # fmt: skip
+
+    assert ended.returncode == 9
+    assert json.loads(ended.stdout) == {
+        "SWARM_LISTEN": "127.0.0.1:7000",
+        "SWARM_PEERS": "127.0.0.1:7001,127.0.0.1:7002",
+        "SWARM_NAME": "here",
+        "SWARM_MIN_PEERS": "3",
+        "SWARM_MODEL_NAME": "heart",
+        "SWARM_LOG": "info",
+    }
+
+
+def test_a_peer_without_a_swarm_is_told_what_to_do(swarm, python):
+    ended = swarm("run", "--", python, "-c", "print('started')")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("swarm: no swarm is configured")
+
+
+def test_an_open_listener_needs_consent(swarm, python):
+    refused = swarm("run", "--listen", "0.0.0.0:7000", "--", python, "-c", "")
+    granted = swarm("run", "--listen", "0.0.0.0:7000", "--insecure", "--", python, "-c", "")
+
+    assert refused.returncode == 2
+    assert "listen='0.0.0.0:7000'" in refused.stderr
+    assert granted.returncode == 0
+
+
+def test_directories_are_exported_under_both_names(tmp_path, python, user_environment):
+    given = LISTEN | {"data_dir": tmp_path, "model_dir": tmp_path / "new" / "model"}
+
+    _, environment = plan([python], given, user_environment)
+
+    assert environment["DATA_DIR"] == environment["SWARM_DATA_DIR"] == str(tmp_path)
+    assert environment["MODEL_DIR"] == environment["SWARM_MODEL_DIR"] == str(tmp_path / "new" / "model")
+    assert (tmp_path / "new" / "model").is_dir()
+
+
+def test_the_container_layout_is_honoured_where_nothing_else_is_said(tmp_path, python, user_environment):
+    (tmp_path / "data").mkdir()
+    flag = tmp_path / "flag"
+    flag.mkdir()
+
+    _, without = plan([python], LISTEN, user_environment, tmp_path)
+    _, with_flag = plan([python], LISTEN | {"data_dir": flag}, user_environment, tmp_path)
+    _, with_variable = plan([python], LISTEN, user_environment | {"DATA_DIR": str(flag)}, tmp_path)
+
+    assert without["DATA_DIR"] == str(tmp_path / "data")
+    assert with_flag["DATA_DIR"] == with_variable["DATA_DIR"] == str(flag)
+    assert "MODEL_DIR" not in without
+
+
+def test_data_that_are_not_there_are_an_error(tmp_path, python, user_environment):
+    with pytest.raises(ConfigurationError, match=r"data_dir='.*missing' is not a directory"):
+        plan([python], LISTEN | {"data_dir": tmp_path / "missing"}, user_environment)
+
+
+def test_a_model_directory_that_cannot_be_made_is_an_error(tmp_path, python, user_environment):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ConfigurationError, match=r"model_dir=.* cannot be created"):
+        plan([python], LISTEN | {"model_dir": tmp_path / "file" / "model"}, user_environment)
+
+
+def test_a_missing_command_creates_nothing(tmp_path, user_environment):
+    with pytest.raises(CommandNotFoundError):
+        plan(["no-such-program"], LISTEN | {"model_dir": tmp_path / "model"}, user_environment)
+
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_the_user_set_for_output_and_log_stays(python, user_environment):
+    user = user_environment | {"SWARM_LOG": "debug", "PYTHONUNBUFFERED": "0"}
+
+    _, environment = plan([python], LISTEN, user)
+
+    assert (environment["SWARM_LOG"], environment["PYTHONUNBUFFERED"]) == ("debug", "0")
