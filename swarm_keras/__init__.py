@@ -1,0 +1,35 @@
+"""Swarm learning for Keras 3, on its TensorFlow, torch and JAX backends.
+
+``SwarmCallback`` goes into ``model.fit(callbacks=[...])`` or is called by hand in a custom training loop::
+
+    from swarm_keras import SwarmCallback
+
+    model.fit(x, y, callbacks=[SwarmCallback(sync_interval=128, min_peers=2)])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from swarm_keras.callback import SwarmCallback
+
+__all__ = ["SwarmCallback"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the callback, and Keras with it, on first use."""
+    if name != "SwarmCallback":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from swarm_keras.callback import SwarmCallback
+    except ModuleNotFoundError as error:
+        if error.name not in {"keras", "tensorflow", "torch", "jax"}:
+            raise
+        from swarm.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f"swarm_keras needs {error.name!r}, which is not installed: pip install 'swarm-learning[keras]'"
+            " and one of Keras' backends, chosen by KERAS_BACKEND"
+        ) from error
+    return SwarmCallback

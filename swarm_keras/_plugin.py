@@ -1,0 +1,28 @@
+"""The entry point of the Keras integration; loads no Keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swarm.hookspecs import Integration, Register, hookimpl
+
+if TYPE_CHECKING:
+    from swarm.callback import CallbackArguments
+
+
+def serves(model: object) -> bool:
+    """Whether ``model`` is a Keras 3 model, judged by the classes it derives from."""
+    return any(base.__name__ == "Model" and base.__module__.split(".")[0] == "keras" for base in type(model).__mro__)
+
+
+def create(arguments: CallbackArguments) -> object:
+    """The Keras callback for ``arguments``."""
+    from swarm_keras import SwarmCallback
+
+    return SwarmCallback.from_arguments(arguments)
+
+
+@hookimpl
+def swarm_register(register: Register) -> None:
+    """Offer the Keras callback for the platforms KERAS and TF."""
+    register.integration(Integration(platforms=("KERAS", "TF"), extra="keras", serves=serves, create=create))

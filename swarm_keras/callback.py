@@ -1,0 +1,280 @@
+"""The Keras callback: counts batches, and hands every sync point to the session."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
+
+import keras
+
+import swarm.callback
+from swarm.callback import Arguments, CallbackArguments, parse_arguments
+from swarm.errors import ConfigurationError
+from swarm.session import Session
+from swarm_keras.callback_order import calling_list, refuse_later_restorers
+from swarm_keras.evaluation import KerasEvaluator
+from swarm_keras.port import KerasPort
+from swarm_keras.validation_data import evaluate_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from swarm.config import Settings
+    from swarm.model import Evaluator, ModelPort
+
+PLATFORMS = ("KERAS", "TF")
+
+
+class SessionFactory(Protocol):
+    """Makes the session of a run; ``swarm.session.Session`` is one."""
+
+    def __call__(
+        self, settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger | None
+    ) -> Session:
+        """A session that has not begun; it may not ask ``port`` for anything yet."""
+        ...
+
+
+class SwarmCallback(keras.callbacks.Callback):
+    """Trains a Keras model together with the other peers of its swarm.
+
+    In ``model.fit(callbacks=[...])`` list it after callbacks that restore weights, such as
+    ``EarlyStopping(restore_best_weights=True)``. A second ``fit`` is a new run. ``History`` gets ``swarm_rounds``,
+    ``swarm_peers`` and the rest of ``metrics`` every epoch.
+
+    In a custom loop pass ``model=`` and call the hooks yourself::
+
+        swarm_callback = SwarmCallback(model=model, sync_interval=128)
+        swarm_callback.on_train_begin()
+        for epoch in range(epochs):
+            for batch in data:
+                ...
+                swarm_callback.on_batch_end()
+            swarm_callback.on_epoch_end(epoch)
+        swarm_callback.on_train_end()
+
+    ``on_train_begin``, ``on_batch_end`` and ``on_train_end`` may change the model's variables:
+
+    - TensorFlow: a ``tf.GradientTape`` ends before ``on_batch_end``.
+    - torch: ``on_batch_end`` comes after the optimizer's step; parameters are written in place.
+    - JAX: a stateless loop holds the arrays itself, so assign them to ``model.trainable_variables`` and
+      ``model.non_trainable_variables`` before each hook, and take ``variable.value`` from there again after it.
+
+    A model without weights at ``on_train_begin`` joins the swarm at its first batch end; the weights are agreed on
+    then, and that batch counts towards no merge. With validation data the merged model is evaluated after every merge
+    by ``model.evaluate``, so the model has to be compiled.
+
+    Raises:
+        ConfigurationError: an argument is unknown or out of range, see ``swarm.SwarmCallback``.
+    """
+
+    def __init__(self, **arguments: Unpack[Arguments]) -> None:
+        self._configure(parse_arguments(arguments, platform="KERAS"), Session)
+
+    @classmethod
+    def from_arguments(cls, arguments: CallbackArguments, *, session_factory: SessionFactory = Session) -> Self:
+        """A callback from arguments that have been checked already."""
+        callback = cls.__new__(cls)
+        callback._configure(arguments, session_factory)  # noqa: SLF001 - ours
+        return callback
+
+    def _configure(self, arguments: CallbackArguments, session_factory: SessionFactory) -> None:
+        super().__init__()
+        platform = arguments.settings.ml_platform
+        if platform not in (None, *PLATFORMS):
+            raise ConfigurationError(
+                f"ml_platform={platform!r} is not served by Keras' callback: allowed are {', '.join(PLATFORMS)}"
+            )
+        self.logger = arguments.logger or logging.getLogger("swarm.keras")
+        self.session: Session | None = None
+        self._arguments = arguments
+        self._session_factory = session_factory
+        self._validation: Mapping[str, Any] | None = None
+        self._finalizer: weakref.finalize[..., object] | None = None
+        self._joined = False
+        self._epoch = self._last_batch = -1
+        self._top_batch = sys.maxsize
+        self._due_in = self._left = 0
+        if arguments.model is not None:
+            super().set_model(arguments.model)
+
+    def set_model(self, model: Any) -> None:
+        """Take the model that ``fit`` trains.
+
+        Raises:
+            ConfigurationError: it is not the one given as ``model=``.
+        """
+        if self._arguments.model is not None and self._arguments.model is not model:
+            raise ConfigurationError(
+                f"model={self._arguments.model.name!r} was given to the SwarmCallback, but fit() trains {model.name!r}:"
+                " leave model= out with fit()"
+            )
+        super().set_model(model)
+
+    @property
+    def swarm_over(self) -> bool:
+        """Whether the session has closed or this peer was removed from it; training goes on alone."""
+        return self.session is not None and self.session.over
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """``swarm_rounds``, ``swarm_peers``, ``swarm_val_loss`` and so on, as far as known."""
+        return {} if self.session is None else self.session.metrics()
+
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Join the swarm; the model then holds the weights that all peers start from.
+
+        Raises:
+            ConfigurationError: no model, or a callback that restores weights is listed after this one.
+            StartTimeoutError: too few peers came.
+        """
+        self._abandon("a new run began with the same callback")
+        model = self.model
+        if model is None:
+            raise ConfigurationError("the SwarmCallback has no model: pass model= when its hooks are called by hand")
+        callbacks = calling_list(self)
+        if callbacks is not None:
+            refuse_later_restorers(callbacks.callbacks, self)
+        self._warn_of_moving_averages(model)
+        session = self._session_factory(
+            self._arguments.settings, KerasPort(model), evaluate=self._evaluator(model), logger=self._arguments.logger
+        )
+        self.session = session
+        # Keras calls no hook when fit() raises, but lets go of its list; the interpreter's exit counts as well
+        self._finalizer = weakref.finalize(
+            self if callbacks is None else callbacks, session.abort, "training ended without on_train_end"
+        )
+        steps = None if callbacks is None else (self.params or {}).get("steps")
+        self._top_batch = steps - 1 if steps else sys.maxsize
+        self._epoch = self._last_batch = -1
+        self._joined = False
+        self._due_in = self._left = 0
+        if _built(model):
+            self._join(session)
+        else:
+            self._arguments.settings.require_swarm()
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
+        """Batches are numbered from 0 again."""
+        self._last_batch = -1
+
+    def on_train_batch_end(self, batch: int | None = None, logs: Mapping[str, Any] | None = None) -> None:
+        """Count up to ``batch``, or one batch without it, and merge when a sync point is reached.
+
+        ``batch`` is the index in the epoch of the last batch trained: with ``steps_per_execution`` Keras calls once
+        for several batches, and may overshoot the end of the epoch.
+        """
+        if batch is None:
+            batch = self._last_batch + 1
+        elif batch > self._top_batch:
+            batch = self._top_batch
+        counted = batch - self._last_batch
+        self._last_batch = batch
+        self._left -= counted if counted > 0 else batch + 1
+        if self._left <= 0:
+            self._sync(logs)
+
+    def on_batch_end(
+        self, batch: int | None = None, logs: Mapping[str, Any] | None = None, *, loss: object = None
+    ) -> None:
+        """``on_train_batch_end`` for loops that call the hooks by hand; ``loss`` is the batch's training loss."""
+        self.on_train_batch_end(batch, logs if loss is None else {"loss": loss})
+
+    def on_epoch_end(self, epoch: int | None = None, logs: dict[str, Any] | None = None) -> None:
+        """Report progress, and publish the swarm's metrics in ``logs``."""
+        session = self._running()
+        self._epoch = self._epoch + 1 if epoch is None else epoch
+        if self._joined:
+            self._report_batches(session, logs)
+            session.epoch_end(self._epoch)
+        if logs is not None:
+            logs.update(session.metrics())
+
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
+        """Take part until every peer is done; the model then holds the swarm's closing model."""
+        session = self._running()
+        if not self._joined:
+            self._abandon("no batch was trained")
+            self.logger.warning("no batch was trained, so the model was never built and took no part in the swarm")
+            return
+        self._report_batches(session, logs)
+        session.end()
+        self._release()
+
+    def _running(self) -> Session:
+        if self.session is None or self._finalizer is None:
+            raise ConfigurationError("the SwarmCallback is not in a run: call on_train_begin() first")
+        return self.session
+
+    def _join(self, session: Session) -> None:
+        try:
+            session.begin()
+        except BaseException as error:
+            self._abandon(f"on_train_begin failed: {error}")
+            raise
+        self._joined = True
+        self._rearm(session)
+
+    def _sync(self, logs: Mapping[str, Any] | None) -> None:
+        session = self._running()
+        if self._joined:
+            self._report_batches(session, logs)
+        else:
+            self._join(session)
+
+    def _report_batches(self, session: Session, logs: Mapping[str, Any] | None) -> None:
+        """Tell the session of the batches counted since the last time; it merges if they reach a sync point."""
+        counted = self._due_in - self._left
+        if counted > 0 and not session.over:
+            loss = (logs or {}).get("loss")
+            session.advance(counted, loss=None if loss is None else float(loss))
+        self._rearm(session)
+
+    def _rearm(self, session: Session) -> None:
+        self._due_in = self._left = sys.maxsize if session.over else max(1, session.batches_left)
+
+    def _evaluator(self, model: Any) -> Evaluator | None:
+        settings, data = self._arguments.settings, self._arguments.val_data
+        if self._arguments.loss_function is not None or self._arguments.metric_function is not None:
+            self.logger.warning(
+                "loss_function and metric_function are for PyTorch: Keras uses those given to model.compile()"
+            )
+        if data is None:
+            return None
+        if not model.compiled:
+            remedy = f"compile model {model.name!r}, model.compile(loss=...), to have the merged model evaluated"
+            if settings.use_adaptive_sync:
+                raise ConfigurationError(f"use_adaptive_sync=True needs a validation loss: {remedy}")
+            self.logger.warning("val_data is not used: %s", remedy)
+            return None
+        if self._validation is None:
+            self._validation = evaluate_arguments(data, batch_size=settings.val_batch_size, steps=settings.val_steps)
+        return KerasEvaluator(model, self._validation)
+
+    def _warn_of_moving_averages(self, model: Any) -> None:
+        optimizer = getattr(model, "optimizer", None)
+        if getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False):
+            self.logger.warning(
+                "the optimizer has use_ema=True: its moving averages know nothing of merges, and replace the merged"
+                " weights whenever it writes them to the model"
+            )
+
+    def _abandon(self, reason: str) -> None:
+        if self.session is not None and self._finalizer is not None:
+            self.session.abort(reason)
+            self._release()
+
+    def _release(self) -> None:
+        if self._finalizer is not None:
+            self._finalizer.detach()
+            self._finalizer = None
+
+
+def _built(model: Any) -> bool:
+    """Whether every layer has its variables; TensorFlow builds an unbuilt model in its first train step."""
+    return all(layer.built for layer in model._flatten_layers())  # noqa: SLF001 - .layers stops at composite layers
+
+
+swarm.callback.SwarmCallback.register(SwarmCallback)

@@ -1,0 +1,88 @@
+"""Validation of the merged model in the midst of ``fit``."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from swarm.errors import ModelError
+from swarm.model import Evaluation
+from swarm_keras.port import attach_state, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class KerasEvaluator:
+    """Evaluates a compiled model with ``model.evaluate``, which the model may have overridden.
+
+    A running ``fit`` does not notice: the metrics of its epoch, seeds and modes are put back.
+    """
+
+    def __init__(self, model: Any, arguments: Mapping[str, Any]) -> None:
+        self._model = model
+        self._arguments = arguments
+
+    def __call__(self) -> Evaluation:
+        """Loss and scalar metrics over the validation data.
+
+        Raises:
+            ModelError: the model's own ``test_step`` reports no loss.
+        """
+        with undisturbed(self._model):
+            values = self._model.evaluate(**self._arguments, verbose=0, return_dict=True)
+            samples = _samples(self._model)
+        if "loss" not in values:
+            raise ModelError(f"evaluate() of model {self._model.name!r} reports {sorted(values)}, but no 'loss'")
+        metrics = {name: float(value) for name, value in values.items() if name != "loss" and np.ndim(value) == 0}
+        return Evaluation(loss=float(values["loss"]), metrics=metrics, samples=samples)
+
+
+@contextlib.contextmanager
+def undisturbed(model: Any) -> Iterator[None]:
+    """Put back, whatever happens inside, the model's variables and metrics, its modes, and the random state.
+
+    The weights are among them because an evaluation that fails on JAX leaves the model with those of the last
+    train step, from before the merge.
+    """
+    attach_state(model)
+    kept = [(variable, values_of(variable).copy()) for variable in (*model.variables, *model.metrics_variables)]
+    modes = [(part, part.training) for part in model.modules()] if keras.backend.backend() == "torch" else []
+    try:
+        with _random_state():
+            yield
+    finally:
+        attach_state(model)
+        model.reset_metrics()  # also those that the evaluation has built
+        for variable, value in kept:
+            variable.assign(value)
+        for part, training in modes:
+            part.training = training
+
+
+@contextlib.contextmanager
+def _random_state() -> Iterator[None]:
+    """Keep the random state that shuffling data sets draw from."""
+    torch: Any = sys.modules.get("torch")
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what they use
+    generator = torch.get_rng_state() if torch else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        if torch:
+            torch.set_rng_state(generator)
+
+
+def _samples(model: Any) -> int:
+    """Samples that the loss tracker has seen; 1 where the model keeps its own."""
+    for metric in model.metrics:
+        if metric.name == "loss" and isinstance(metric, keras.metrics.Mean):
+            return max(1, int(metric.count))
+    return 1

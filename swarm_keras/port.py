@@ -1,0 +1,110 @@
+"""A Keras model's weights as the swarm sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from swarm.errors import ModelError
+from swarm.model import ModelPort
+from swarm.state import Schema, TensorKind, TensorSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from swarm.state import ModelState
+
+
+def values_of(variable: Any) -> NDArray[np.generic]:
+    """A variable's values, possibly as a view of its memory."""
+    values: NDArray[np.generic] = keras.ops.convert_to_numpy(variable.value)
+    return values
+
+
+def attach_state(model: Any) -> None:
+    """Bring the values of a running ``fit`` into the model's variables.
+
+    On JAX the trainer holds the state of an epoch apart from the model, and takes it from the variables again
+    after this call, so what is assigned next stays. The other backends have nothing to bring.
+    """
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
+
+
+class KerasPort(ModelPort):
+    """``model.weights`` in their own order, whatever the backend.
+
+    Weights and BatchNormalization statistics are told apart by the layer they belong to, never by name or by
+    ``trainable``: a frozen kernel is still a weight. Not shared are metrics and seed generators, and what a
+    ``Normalization`` layer adapted to: that is each peer's own preprocessing, compiled into its train function.
+
+    Variables are looked up on every call and values are copied both ways: JAX donates a step's buffers to the next,
+    and may keep an assigned array's memory as the variable's own.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def schema(self) -> Schema:
+        """The model's tensors; dtypes are those of the values (JAX may hold a float64 variable as float32)."""
+        attach_state(self._model)
+        kinds = _kinds(self._model)
+        specs = tuple(_spec(variable, kinds.get(id(variable))) for variable in self._variables())
+        if not specs:
+            raise ModelError(
+                f"the Keras model {self._model.name!r} has no weights yet: build it, or call it on one batch, before"
+                " on_train_begin()"
+            )
+        return Schema(specs)
+
+    def read(self, into: ModelState) -> None:
+        """Copy the variables' values."""
+        attach_state(self._model)
+        for variable, (_, array) in zip(self._variables(), into.arrays(), strict=True):
+            np.copyto(array, values_of(variable), casting="no")
+
+    def write(self, state: ModelState) -> None:
+        """Assign a copy of the values to the variables."""
+        attach_state(self._model)
+        for variable, (_, array) in zip(self._variables(), state.arrays(), strict=True):
+            variable.assign(array.copy())
+
+    def _variables(self) -> Iterator[Any]:
+        own = {
+            id(variable)
+            for layer in _layers(self._model)
+            if isinstance(layer, keras.layers.Normalization)
+            for variable in layer.weights
+        }
+        return (variable for variable in self._model.weights if id(variable) not in own)
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    yield from model._flatten_layers()  # noqa: SLF001 - the public .layers stops at composite layers
+
+
+def _kinds(model: Any) -> dict[int, TensorKind]:
+    """What the layers tell of their variables, by id."""
+    kinds: dict[int, TensorKind] = {}
+    for layer in _layers(model):
+        # the list a variable was made in: it stays there when the layer or the variable is frozen
+        kinds.update((id(variable), TensorKind.WEIGHT) for variable in layer._trainable_variables)  # noqa: SLF001
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.built:
+            kinds[id(layer.moving_mean)] = TensorKind.MEAN
+            kinds[id(layer.moving_variance)] = TensorKind.VARIANCE
+    return kinds
+
+
+def _spec(variable: Any, kind: TensorKind | None) -> TensorSpec:
+    values = values_of(variable)
+    if values.dtype.kind in "iub":
+        # a lone integer counts something; arrays of them are tables or quantized weights
+        counts = values.dtype.kind != "b" and values.ndim == 0
+        kind = TensorKind.COUNTER if counts else TensorKind.CONSTANT
+    elif kind is None:
+        kind = TensorKind.BUFFER
+    return TensorSpec(name=variable.path, shape=tuple(values.shape), dtype=values.dtype.name, kind=kind)

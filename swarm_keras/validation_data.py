@@ -1,0 +1,89 @@
+"""``val_data`` in its documented forms, as arguments of ``model.evaluate``."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from swarm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMS = (
+    "(x, y), (x, y, sample_weight), a generator, a tf.data.Dataset, a keras.utils.PyDataset,"
+    " a torch Dataset or a torch DataLoader"
+)
+
+
+def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[str, Any]:
+    """Keyword arguments that let ``model.evaluate`` run over ``data``, again and again.
+
+    Arrays are used whole, in batches of ``batch_size``; of everything else at most ``steps`` batches. A source whose
+    number of batches cannot be told beforehand, such as a generator, is read here, once, and kept.
+
+    Raises:
+        ConfigurationError: ``data`` has none of the documented forms, or no batch in it.
+    """
+    if isinstance(data, (tuple, list)):
+        if len(data) not in (2, 3):
+            raise ConfigurationError(f"val_data is a {type(data).__name__} of {len(data)} elements, allowed: {FORMS}")
+        x, y, *rest = data
+        return {"x": x, "y": y, "sample_weight": rest[0] if rest else None, "batch_size": batch_size}
+    if _derives_from(data, "torch.utils.data", "Dataset"):
+        data = sys.modules["torch.utils.data"].DataLoader(data, batch_size=batch_size)
+    length = _batches(data)
+    if length is None:
+        data = _read(data, steps)
+        length = len(data)
+    return {"x": data, "steps": min(length, steps)}
+
+
+class _Batches(keras.utils.PyDataset):
+    """Batches kept in memory."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._batches[index]
+
+
+def _batches(data: Any) -> int | None:
+    """Batches of a source that can be read again, ``sys.maxsize`` where endless, None where it cannot be told."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches or sys.maxsize
+    if _derives_from(data, "tensorflow", "DatasetV2"):
+        cardinality = int(data.cardinality())
+        return {-1: sys.maxsize, -2: None}.get(cardinality, cardinality)
+    if _derives_from(data, "torch.utils.data", "DataLoader"):
+        try:
+            return len(data)
+        except TypeError:
+            return None
+    return None
+
+
+def _read(data: Any, steps: int) -> _Batches:
+    if not isinstance(data, Iterable) or isinstance(data, (str, bytes, dict)) or hasattr(data, "shape"):
+        raise ConfigurationError(f"val_data is a {type(data).__name__}, allowed: {FORMS}")
+    batches = [
+        keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), batch)
+        for batch in itertools.islice(data, steps)
+    ]
+    if not batches:
+        raise ConfigurationError(f"val_data, a {type(data).__name__}, gave no batch")
+    return _Batches([tuple(batch) if isinstance(batch, list) else batch for batch in batches])
+
+
+def _derives_from(data: object, module: str, name: str) -> bool:
+    return any(base.__name__ == name and base.__module__.startswith(module) for base in type(data).__mro__)

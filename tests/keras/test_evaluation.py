@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import random
+
+import keras
+import numpy as np
+import pytest
+
+from swarm.errors import ConfigurationError
+from swarm_keras.evaluation import KerasEvaluator
+from swarm_keras.validation_data import evaluate_arguments
+
+
+class Pairs(keras.utils.PyDataset):
+    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+        super().__init__()
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(4 * index, 4 * index + 4)
+        return self.x[rows], self.y[rows]
+
+
+class Endless(Pairs):
+    @property
+    def num_batches(self) -> None:
+        return None
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return super().__getitem__(index % 10)
+
+
+def pairs(x: np.ndarray, y: np.ndarray):
+    return ((x[i : i + 4], y[i : i + 4]) for i in range(0, 40, 4))
+
+
+def endless(x: np.ndarray, y: np.ndarray):
+    while True:
+        yield from pairs(x, y)
+
+
+def tensorflow_data(x: np.ndarray, y: np.ndarray):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+
+
+def tensorflow_unknown(x: np.ndarray, y: np.ndarray):
+    return tensorflow_data(x, y).filter(lambda *_: True)
+
+
+def tensorflow_endless(x: np.ndarray, y: np.ndarray):
+    return tensorflow_data(x, y).repeat()
+
+
+def torch_dataset(x: np.ndarray, y: np.ndarray):
+    torch = pytest.importorskip("torch")
+    return torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+
+
+def torch_loader(x: np.ndarray, y: np.ndarray):
+    torch = pytest.importorskip("torch")
+    return torch.utils.data.DataLoader(torch_dataset(x, y), batch_size=4, shuffle=True)
+
+
+def torch_stream(x: np.ndarray, y: np.ndarray):
+    torch = pytest.importorskip("torch")
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(torch_dataset(x, y))
+
+    return torch.utils.data.DataLoader(Stream(), batch_size=4)
+
+
+FORMS = {
+    "arrays": lambda x, y: (x, y),
+    "list": lambda x, y: [x, y],
+    "generator": pairs,
+    "endless generator": endless,
+    "PyDataset": Pairs,
+    "endless PyDataset": Endless,
+    "tf.data": tensorflow_data,
+    "tf.data unknown": tensorflow_unknown,
+    "tf.data endless": tensorflow_endless,
+    "torch Dataset": torch_dataset,
+    "torch DataLoader": torch_loader,
+    "torch stream": torch_stream,
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """One for all: that an evaluation changes nothing is what they rely on, and what is tested below."""
+    keras.utils.set_random_seed(3)
+    layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dense(1, activation="sigmoid")]
+    model = keras.Sequential([keras.Input((6,)), *layers])
+    model.compile("sgd", "binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same_evaluation_every_time(form: str, model, xy) -> None:
+    expected = model.evaluate(*xy, verbose=0, return_dict=True)
+    evaluate = KerasEvaluator(model, evaluate_arguments(FORMS[form](*xy), batch_size=4, steps=10))
+    for _ in range(2):
+        evaluation = evaluate()
+        assert evaluation.loss == pytest.approx(expected["loss"], rel=1e-5)
+        assert evaluation.metrics == pytest.approx({"accuracy": expected["accuracy"]})
+        assert evaluation.samples == 40
+
+
+@pytest.mark.parametrize("form", ["generator", "endless generator", "PyDataset", "endless PyDataset"])
+def test_no_more_than_val_steps_batches_are_read(form: str, model, xy) -> None:
+    evaluate = KerasEvaluator(model, evaluate_arguments(FORMS[form](*xy), batch_size=4, steps=3))
+    assert evaluate().samples == 12
+    assert evaluate().loss == pytest.approx(
+        model.evaluate(xy[0][:12], xy[1][:12], verbose=0, batch_size=4)[0], rel=1e-5
+    )
+
+
+def test_a_generator_is_read_no_further(xy) -> None:
+    source = endless(*xy)
+    evaluate_arguments(source, batch_size=4, steps=3)
+    x, _ = next(source)
+    assert (x == xy[0][12:16]).all()
+
+
+def test_sample_weights_are_heeded(model, xy) -> None:
+    weights = np.r_[np.ones(20), np.zeros(20)].astype(np.float32)
+    evaluation = KerasEvaluator(model, evaluate_arguments((*xy, weights), batch_size=4, steps=10))()
+    expected, _ = model.evaluate(*xy, sample_weight=weights, verbose=0, batch_size=4)
+    assert evaluation.loss == pytest.approx(expected, rel=1e-5)
+    assert evaluation.loss != pytest.approx(model.evaluate(*xy, verbose=0, batch_size=4)[0], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [((1,), "tuple of 1 elements"), (np.zeros(3), "ndarray"), (3, "int"), (iter(()), "no batch"), ({}, "dict")],
+)
+def test_other_forms_are_refused_at_start(data: object, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        evaluate_arguments(data, batch_size=4, steps=3)
+
+
+def test_random_state_and_metrics_are_put_back(make_model, xy) -> None:
+    model = make_model(metrics=["accuracy"])
+    model.fit(*xy, batch_size=4, verbose=0)
+    state = [keras.ops.convert_to_numpy(v).copy() for v in (*model.variables, *model.metrics_variables)]
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    expected = random.random(), np.random.random()  # noqa: NPY002
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+
+    class Drawing(Pairs):
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            random.random(), np.random.random()  # noqa: NPY002
+            return super().__getitem__(index)
+
+    KerasEvaluator(model, evaluate_arguments(Drawing(*xy), batch_size=4, steps=10))()
+    assert (random.random(), np.random.random()) == expected  # noqa: NPY002
+    for before, variable in zip(state, (*model.variables, *model.metrics_variables), strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), before)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="modules with a mode are torch's")
+def test_torch_modules_keep_their_mode(model, xy) -> None:
+    model.train()
+    KerasEvaluator(model, evaluate_arguments(xy, batch_size=4, steps=10))()
+    assert model.training

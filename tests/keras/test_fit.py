@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import pickle
+
+import keras
+import numpy as np
+import pytest
+
+from swarm.errors import ConfigurationError
+
+BACKEND = keras.backend.backend()
+
+
+def scale(factor: float):
+    """A merge that multiplies every weight by ``factor``."""
+
+    def merge(state) -> None:
+        for segment in state.segments.values():
+            np.multiply(segment, factor, out=segment)
+
+    return merge
+
+
+def fill(state) -> None:
+    """A merge that comes to a quarter everywhere."""
+    for segment in state.segments.values():
+        segment[...] = 0.25
+
+
+class Watch(keras.callbacks.Callback):
+    """Sees the weights after each batch, as a callback listed after ours does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[list[np.ndarray]] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        self.weights.append(self.model.get_weights())
+        self.losses.append(logs["loss"])
+
+
+def test_the_hooks_reach_the_session_in_order(swarm, make_model, xy) -> None:
+    callback = swarm.callback(interval=4)
+    history = make_model().fit(*xy, batch_size=4, epochs=2, callbacks=[callback], verbose=0)
+    assert swarm.session.calls == ["begin", ("epoch_end", 0), ("epoch_end", 1), "end"]
+    assert swarm.session.merged_at == [4, 8, 12, 16, 20]
+    assert history.history["swarm_rounds"] == [2.0, 5.0]
+    assert callback.swarm_over
+    assert callback.metrics == {"swarm_rounds": 5.0}
+    assert callback.session is swarm.session
+
+
+def test_the_training_loss_reaches_the_session(swarm, make_model, xy) -> None:
+    watch = Watch()
+    make_model().fit(*xy, batch_size=4, callbacks=[swarm.callback(interval=5), watch], verbose=0)
+    assert swarm.session.losses[:2] == pytest.approx([watch.losses[4], watch.losses[9]])
+
+
+def test_every_batch_is_counted_even_without_a_merge(swarm, make_model, xy) -> None:
+    make_model().fit(*xy, batch_size=4, epochs=2, callbacks=[swarm.callback(interval=1000)], verbose=0)
+    assert swarm.session.batches == 20
+    assert swarm.session.merged_at == []
+
+
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras refuses steps_per_execution on torch")
+@pytest.mark.parametrize(("interval", "merged_at"), [(3, [4, 8, 14, 18]), (6, [8, 14, 20])])
+def test_steps_per_execution_counts_batches_without_the_overshoot(swarm, make_model, xy, interval, merged_at) -> None:
+    model = make_model(steps_per_execution=4)
+    model.fit(*xy, batch_size=4, epochs=2, callbacks=[swarm.callback(interval=interval)], verbose=0)
+    assert swarm.session.batches == 20
+    assert swarm.session.merged_at == merged_at
+
+
+def test_merged_weights_are_the_ones_trained_on(swarm, make_model, xy) -> None:
+    """A merge at batch 5 of 10 equals a fit of 5 batches, the merge done by hand, and a fit of 5 more."""
+    model, twin = make_model(), make_model()
+    for each in (model, twin):
+        each.layers[2].rate = 0.0
+    callback = swarm.callback(interval=5, merge=scale(0.5))
+    watch = Watch()
+    model.fit(*xy, batch_size=4, shuffle=False, callbacks=[callback, watch], verbose=0)
+    x, y = xy
+    twin.fit(x[:20], y[:20], batch_size=4, shuffle=False, verbose=0)
+    halve(twin)
+    for seen, expected in zip(watch.weights[4], twin.get_weights(), strict=True):
+        np.testing.assert_allclose(seen, expected, rtol=1e-5, atol=1e-6)
+    twin.fit(x[20:], y[20:], batch_size=4, shuffle=False, verbose=0)
+    halve(twin)
+    halve(twin)
+    for trained, expected in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(trained, expected, rtol=1e-4, atol=1e-5)
+
+
+def halve(model) -> None:
+    """What ``scale(0.5)`` does, by Keras' own means: weights, but no statistics."""
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.convert_to_numpy(variable) * np.float32(0.5))
+
+
+def test_the_model_is_left_with_the_closing_weights(swarm, make_model, xy) -> None:
+    model = make_model()
+    model.fit(*xy, batch_size=4, callbacks=[swarm.callback(interval=1000, merge=fill)], verbose=0)
+    for variable in model.trainable_variables:
+        assert (keras.ops.convert_to_numpy(variable) == 0.25).all()
+
+
+def test_validation_leaves_the_running_epoch_alone(swarm, make_model, xy) -> None:
+    def run(**arguments):
+        auc = keras.metrics.AUC(num_thresholds=8, name="auc")
+        model = make_model(metrics=["accuracy", auc], optimizer=keras.optimizers.Adam())
+        callback = swarm.callback(interval=3, **arguments)
+        fitted = model.fit(*xy, batch_size=4, epochs=2, validation_data=xy, callbacks=[callback], verbose=0)
+        return fitted.history, model.get_weights()
+
+    plain, plain_weights = run()
+    validated, validated_weights = run(val_data=(xy[0][:9], xy[1][:9]))
+    assert [evaluation.samples for evaluation in swarm.session.evaluations] == [9] * 8
+    assert {*swarm.session.evaluations[0].metrics} == {"accuracy", "auc"}
+    assert validated.keys() == plain.keys()
+    for name, values in plain.items():
+        assert validated[name] == pytest.approx(values, rel=1e-5), name
+    for one, other in zip(plain_weights, validated_weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_failed_validation_keeps_the_merged_weights(swarm, make_model, xy) -> None:
+    """The session notes the error and training goes on: not from the weights of before the merge, though."""
+    bad = (np.zeros((4, 5), np.float32), np.zeros((4, 1), np.float32))
+    watch = Watch()
+    make_model().fit(
+        *xy, batch_size=4, callbacks=[swarm.callback(interval=5, merge=fill, val_data=bad), watch], verbose=0
+    )
+    assert len(swarm.session.errors) == 4
+    for merged in (watch.weights[4], watch.weights[9]):
+        assert (merged[0] == 0.25).all()
+    assert not (watch.weights[5][0] == 0.25).all()
+
+
+def test_stop_training_is_untouched_by_validation(swarm, make_model, xy) -> None:
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None) -> None:
+            if batch == 3:
+                self.model.stop_training = True
+
+    make_model().fit(*xy, batch_size=4, epochs=3, callbacks=[Stop(), swarm.callback(val_data=xy)], verbose=0)
+    assert swarm.session.batches == 4
+    assert swarm.session.calls[-1] == "end"
+
+
+def test_a_model_unbuilt_at_start_joins_at_its_first_batch_end(swarm, xy) -> None:
+    model = keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(*xy, batch_size=4, callbacks=[swarm.callback(interval=3)], verbose=0)
+    assert swarm.session.calls == ["begin", ("epoch_end", 0), "end"]
+    assert swarm.session.batches == (9 if BACKEND == "tensorflow" else 10)
+
+
+def test_a_restoring_callback_listed_later_is_refused(swarm, make_model, xy, tmp_path) -> None:
+    stopper = keras.callbacks.EarlyStopping(restore_best_weights=True, monitor="loss")
+    with pytest.raises(ConfigurationError, match="EarlyStopping comes after the SwarmCallback"):
+        make_model().fit(*xy, callbacks=[swarm.callback(), stopper], verbose=0)
+    backup = keras.callbacks.BackupAndRestore(tmp_path)
+    with pytest.raises(ConfigurationError, match="BackupAndRestore comes after"):
+        make_model().fit(*xy, callbacks=[swarm.callback(), backup], verbose=0)
+    assert swarm.sessions == []
+
+
+def test_harmless_orders_are_accepted(swarm, make_model, xy) -> None:
+    first = keras.callbacks.EarlyStopping(restore_best_weights=True, monitor="loss")
+    later = keras.callbacks.EarlyStopping(monitor="loss")
+    make_model().fit(*xy, callbacks=[first, swarm.callback(), later], verbose=0)
+    assert swarm.session.calls[-1] == "end"
+
+
+def test_early_stopping_listed_before_leaves_the_closing_model(swarm, make_model, xy) -> None:
+    model = make_model()
+    stopper = keras.callbacks.EarlyStopping(restore_best_weights=True, monitor="loss", patience=1)
+    model.fit(*xy, epochs=4, callbacks=[stopper, swarm.callback(interval=1000, merge=fill)], verbose=0)
+    assert (keras.ops.convert_to_numpy(model.trainable_variables[0]) == 0.25).all()
+
+
+def test_an_exception_in_fit_aborts_the_session(swarm, make_model, xy) -> None:
+    class Boom(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None) -> None:
+            raise RuntimeError("boom")
+
+    callback = swarm.callback()
+    with pytest.raises(RuntimeError, match="boom") as raised:
+        make_model().fit(*xy, callbacks=[callback, Boom()], verbose=0)
+    del raised
+    assert swarm.session.calls == ["begin", ("abort", "training ended without on_train_end")]
+
+
+def test_a_second_fit_is_a_new_run(swarm, make_model, xy) -> None:
+    callback, model = swarm.callback(), make_model()
+    model.fit(*xy, batch_size=4, callbacks=[callback], verbose=0)
+    model.fit(*xy, batch_size=4, callbacks=[callback], verbose=0)
+    first, second = swarm.sessions
+    assert first.calls == second.calls == ["begin", ("epoch_end", 0), "end"]
+    assert first.batches == second.batches == 10
+
+
+def test_a_run_left_open_is_aborted_by_the_next(swarm, make_model) -> None:
+    callback = swarm.callback(model=make_model())
+    callback.on_train_begin()
+    callback.on_train_begin()
+    assert swarm.sessions[0].calls == ["begin", ("abort", "a new run began with the same callback")]
+    callback.on_train_end()
+    assert swarm.sessions[1].calls == ["begin", "end"]
+
+
+def test_a_failed_start_leaves_the_swarm_at_once(swarm, make_model) -> None:
+    def fail() -> None:
+        raise TimeoutError("nobody came")
+
+    callback = swarm.callback(model=make_model(), begin=fail)
+    with pytest.raises(TimeoutError):
+        callback.on_train_begin()
+    assert swarm.session.calls == [("abort", "on_train_begin failed: nobody came")]
+
+
+def test_nothing_is_asked_of_a_session_that_is_over(swarm, make_model, xy) -> None:
+    callback = swarm.callback(interval=4)
+
+    class Remove(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None) -> None:
+            if batch == 5:
+                swarm.session.over = True
+
+    make_model().fit(*xy, batch_size=4, epochs=2, callbacks=[callback, Remove()], verbose=0)
+    assert swarm.session.merged_at == [4]
+    assert callback.swarm_over
+
+
+def test_another_model_than_the_given_one_is_refused(swarm, make_model, xy) -> None:
+    with pytest.raises(ConfigurationError, match="leave model= out"):
+        make_model().fit(*xy, callbacks=[swarm.callback(model=make_model())], verbose=0)
+
+
+def test_moving_averages_are_warned_of(swarm, make_model, xy, caplog) -> None:
+    make_model(optimizer=keras.optimizers.SGD(use_ema=True)).fit(*xy, callbacks=[swarm.callback()], verbose=0)
+    assert "use_ema=True" in caplog.text
+
+
+def test_it_survives_pickling_before_a_run() -> None:
+    from swarm_keras import SwarmCallback
+
+    callback = pickle.loads(pickle.dumps(SwarmCallback(sync_interval=16)))
+    assert not callback.swarm_over
+    assert callback.metrics == {}
+
+
+def test_it_asks_for_no_asynchronous_dispatch(swarm) -> None:
+    assert not hasattr(swarm.callback(), "async_safe")
+
+
+def test_another_platform_is_refused(swarm) -> None:
+    with pytest.raises(ConfigurationError, match="ml_platform='PYTORCH'"):
+        swarm.callback(ml_platform="PYTORCH")

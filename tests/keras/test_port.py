@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from swarm.errors import ModelError
+from swarm.state import ModelState, TensorKind
+from swarm_keras.port import KerasPort
+
+
+class Mixed(keras.Model):
+    """Every kind of variable a Keras model may hold, under names that say nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = keras.layers.Dense(4, name="moving_mean")
+        self.frozen = keras.layers.Dense(4, trainable=False)
+        self.norm = keras.layers.BatchNormalization(name="a")
+        self.frozen_norm = keras.layers.BatchNormalization(trainable=False)
+        self.drop = keras.layers.Dropout(0.5)
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.table = self.add_weight(shape=(3,), initializer="ones", trainable=False, name="kernel")
+        self.seen = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="x")
+        self.codes = self.add_weight(shape=(2,), initializer="zeros", dtype="int32", trainable=False, name="y")
+        self.first.build(shape)
+        for layer in (self.frozen, self.norm, self.frozen_norm):
+            layer.build((None, 4))
+        super().build(shape)
+
+    def call(self, inputs: object, training: bool = False) -> object:
+        x = self.norm(self.frozen(self.first(inputs)), training=training)
+        return self.drop(self.frozen_norm(x, training=training), training=training)
+
+
+@pytest.fixture
+def mixed() -> Mixed:
+    model = Mixed()
+    model.build((None, 6))
+    return model
+
+
+def kinds(model: object) -> list[TensorKind]:
+    return [spec.kind for spec in KerasPort(model).schema().tensors]
+
+
+def test_kinds_follow_layers_and_not_names(mixed: Mixed) -> None:
+    by_variable = dict(zip([id(v) for v in mixed.weights], kinds(mixed), strict=True))
+
+    def of(*variables: object) -> set[TensorKind]:
+        return {by_variable[id(variable)] for variable in variables}
+
+    assert of(*mixed.first.weights, *mixed.frozen.weights) == {TensorKind.WEIGHT}
+    for norm in (mixed.norm, mixed.frozen_norm):
+        assert of(norm.gamma, norm.beta) == {TensorKind.WEIGHT}
+        assert of(norm.moving_mean) == {TensorKind.MEAN}
+        assert of(norm.moving_variance) == {TensorKind.VARIANCE}
+    assert of(mixed.table) == {TensorKind.BUFFER}
+    assert of(mixed.seen) == {TensorKind.COUNTER}
+    assert of(mixed.codes) == {TensorKind.CONSTANT}
+
+
+def test_freezing_later_changes_nothing_a_peer_could_stumble_over(mixed: Mixed) -> None:
+    before = KerasPort(mixed).schema().fingerprint
+    mixed.trainable = False
+    assert KerasPort(mixed).schema().fingerprint == before
+
+
+def test_seeds_and_metrics_stay_out(mixed: Mixed, make_model) -> None:
+    assert len(mixed.variables) > len(mixed.weights)
+    assert len(kinds(mixed)) == len(mixed.weights)
+    model = make_model(metrics=["accuracy"])
+    model.fit(np.zeros((4, 6)), np.zeros((4, 1)), verbose=0)
+    assert len(kinds(model)) == len(model.weights)
+
+
+def test_names_numbered_per_process_do_not_matter(make_model) -> None:
+    assert KerasPort(make_model()).schema().fingerprint == KerasPort(make_model()).schema().fingerprint
+
+
+def test_adapted_preprocessing_stays_with_its_peer() -> None:
+    normalization = keras.layers.Normalization()
+    normalization.adapt(np.arange(12.0).reshape(4, 3))
+    model = keras.Sequential([keras.Input((3,)), normalization, keras.layers.Dense(1)])
+    assert kinds(model) == [TensorKind.WEIGHT] * 2
+
+
+def test_a_shared_layer_counts_once() -> None:
+    shared = keras.layers.Dense(3)
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, shared(shared(inputs)))
+    assert len(kinds(model)) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_dtypes_survive_the_round_trip(dtype: str) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype=dtype)])
+    port = KerasPort(model)
+    state = ModelState.empty(port.schema())
+    assert list(state.segments) == [dtype]
+    port.read(state)
+    expected = state.copy()
+    model.set_weights([np.zeros_like(value) for value in model.get_weights()])
+    port.write(state)
+    back = ModelState.empty(port.schema())
+    port.read(back)
+    assert back.digest() == expected.digest()
+
+
+def test_float64_is_what_the_backend_makes_of_it() -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype="float64")])
+    port = KerasPort(model)
+    assert {spec.dtype for spec in port.schema().tensors} == {
+        keras.ops.convert_to_numpy(v.value).dtype.name for v in model.weights
+    }
+    state = ModelState.empty(port.schema())
+    port.read(state)
+    port.write(state)
+
+
+def test_mixed_kinds_round_trip_by_value(mixed: Mixed) -> None:
+    port = KerasPort(mixed)
+    state = ModelState.empty(port.schema())
+    port.read(state)
+    for number, (_, array) in enumerate(state.arrays()):
+        array[...] = number
+    port.write(state)
+    for number, value in enumerate(mixed.get_weights()):
+        assert (value == number).all()
+
+
+def aligned(size: int) -> np.ndarray:
+    """Float32 memory at a multiple of 64 bytes, which JAX takes over without a copy."""
+    raw = np.zeros(4 * size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + 4 * size].view(np.float32)
+
+
+def test_model_and_state_share_no_memory() -> None:
+    model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(256, use_bias=False)])
+    port = KerasPort(model)
+    state = ModelState(port.schema(), {"float32": aligned(256 * 256)}, [])
+    port.read(state)
+    before = state.copy()
+    model.set_weights([value + 1 for value in model.get_weights()])
+    assert state.digest() == before.digest()
+    port.write(state)
+    state.segments["float32"][...] = 9
+    (kernel,) = model.get_weights()
+    np.testing.assert_array_equal(kernel.reshape(-1), before.segments["float32"])
+
+
+def test_variables_are_written_in_place(mixed: Mixed) -> None:
+    port = KerasPort(mixed)
+    state = ModelState.empty(port.schema())
+    port.read(state)
+    before = [id(variable) for variable in mixed.weights]
+    port.write(state)
+    assert [id(variable) for variable in mixed.weights] == before
+
+
+def test_an_unbuilt_model_is_refused_by_name() -> None:
+    model = keras.Sequential([keras.layers.Dense(2)], name="unborn")
+    with pytest.raises(ModelError, match="'unborn' has no weights yet"):
+        KerasPort(model).schema()
