@@ -1,0 +1,155 @@
+"""What a page shows in a fenced block is true: Python runs, commands exist, files can be read."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+import typer
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
+
+import swarm
+from swarm.cli.app import app
+from swarm.config import resolve
+
+ROOT = Path(__file__).parents[2]
+LANGUAGES = {"python", "diff", "console", "toml", "json", "text", "mermaid"}
+"""Those that are checked here, and the two that only show."""
+ASSIGNMENT = re.compile(r"(\w+)=(.*)")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+ELSEWHERE = {"cd", "curl", "export", "git", "ls", "source"}
+"""Programs that are not ours to check."""
+
+
+def test_every_block_has_a_language_that_is_checked(page) -> None:
+    assert [f"{page.name}:{block.line}" for block in page.blocks() if block.language not in LANGUAGES] == []
+
+
+@pytest.mark.usefixtures("elsewhere", "hpe_client")
+def test_code_runs(page_with_code) -> None:
+    """From top to bottom, in one namespace; both sides of a diff."""
+    parsers = [PythonCodeBlockParser(), CodeBlockParser("diff", run_both_sides), SkipParser()]
+    for example in Sybil(parsers=parsers).parse(page_with_code.path).examples():
+        example.evaluate()
+
+
+def script_of_the_reader() -> dict[str, object]:
+    """What a diff may take for granted."""
+    return {
+        "__name__": "example",
+        "epochs": 1,
+        "loader": [(torch.ones(2, 4), torch.zeros(2, dtype=torch.int64))],
+        "loss_function": torch.nn.CrossEntropyLoss(),
+        "make_model": lambda: torch.nn.Linear(4, 2),
+    }
+
+
+def run_both_sides(example: Example) -> None:
+    """The side before may import HPE's client, which ``hpe_client`` makes ours: only its import has to change."""
+    for dropped in "+-":
+        side = "\n".join(line[1:] for line in example.parsed.splitlines() if not line.startswith(dropped))
+        code = compile("\n" * example.line + side, f"<{example.path}>", "exec")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            exec(code, script_of_the_reader())
+
+
+@pytest.fixture
+def hpe_client(monkeypatch) -> None:
+    """HPE's client, whose callback is ours."""
+    for name in ("swarmlearning", "swarmlearning.pyt", "swarmlearning.tf"):
+        client = ModuleType(name)
+        client.SwarmCallback = swarm.SwarmCallback
+        monkeypatch.setitem(sys.modules, name, client)
+
+
+def test_commands_exist_with_their_options(page) -> None:
+    problems = [
+        f"{page.name}:{block.line}: {line}: {problem}"
+        for block in page.blocks("console")
+        for line in block.source.splitlines()
+        if line.startswith("$ ") and (problem := problem_of(line.removeprefix("$ ")))
+    ]
+    assert problems == []
+
+
+def test_settings_in_files_are_allowed(page, tmp_path) -> None:
+    for block in page.blocks("toml"):
+        if "swarm" in tomllib.loads(block.source):
+            (tmp_path / "swarm.toml").write_text(block.source)
+            assert resolve(environment={}, directory=tmp_path).settings
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("swarm up -n 4 -- python train.py", None),
+        ("SWARM_SYNC_INTERVAL=8 swarm config", None),
+        ("make test", None),
+        ("pip install 'swarm-learning[keras]'", None),
+        ("swarm up --npeers 4 -- python train.py", "No such option"),
+        ("swarm invite", "No such command"),
+        ("SWARM_SYNC_INTERVALL=8 swarm config", "no setting"),
+        ("swarm up -- python examples/nothing.py", "is not there"),
+        ("make coffee", "no target"),
+        ("pip install 'swarm-learning[tea]'", "no extra"),
+        ("brew install swarm", "not checked"),
+    ],
+)
+def test_a_wrong_command_is_noticed(line, problem) -> None:
+    found = problem_of(line)
+    assert found is None if problem is None else problem in str(found)
+
+
+def problem_of(line: str) -> str | None:
+    """What is wrong with a command that a page shows; None where nothing is."""
+    environment = {}
+    words = shlex.split(line.partition("|")[0], comments=True)
+    while words and (assignment := ASSIGNMENT.fullmatch(words[0])):
+        environment[assignment[1]] = assignment[2]
+        words.pop(0)
+    try:
+        resolve(environment=environment, directory=Path(os.devnull).parent)
+        return _problem_of_program(*words)
+    except Exception as error:  # noqa: BLE001 - whatever the command would complain of
+        return str(error)
+
+
+def _problem_of_program(program: str, *words: str) -> str | None:
+    missing = [word for word in words if re.match(r"\.?/?(examples|plugins)/", word) and not (ROOT / word).exists()]
+    if missing:
+        return f"{missing[0]} is not there"
+    match program:
+        case "swarm":
+            return _problem_of_swarm(list(words))
+        case "make":
+            unknown = [word for word in words if "=" not in word and word not in TARGETS]
+            return f"no target {unknown[0]}" if unknown else None
+        case "pip":
+            extras = {extra for word in words for group in re.findall(r"\[(.*)\]", word) for extra in group.split(",")}
+            unknown = sorted(extras - PROJECT["optional-dependencies"].keys())
+            return f"no extra {unknown[0]}" if unknown else None
+        case "python" | "pytest" | ".venv/bin/pytest":
+            return None
+        case _:
+            return None if program in ELSEWHERE else f"{program} is not checked"
+
+
+def _problem_of_swarm(words: list[str]) -> str | None:
+    group = typer.main.get_command(app)
+    if set(words) & {"--help", "-h", "--version"}:
+        return None
+    context = group.make_context("swarm", words)
+    name, command, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+    command.make_context(name, rest, parent=context)
+    return None
