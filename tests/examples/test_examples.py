@@ -1,0 +1,45 @@
+"""The examples, with real processes; torch_mnist.py runs in the test of the demo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., list[dict[str, Any]]]
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("script", "model"), [("keras_mnist.py", "model.keras"), ("lightning_mnist.py", "model.safetensors")]
+)
+def test_two_peers_end_with_one_model(run: Run, images: Path, tmp_path: Path, script: str, model: str) -> None:
+    first, second = run(script, images, peers=2)
+    assert first["digest"] == second["digest"]
+    assert first["accuracy"] == second["accuracy"]
+    assert first["metrics"]["swarm_rounds"] >= 2
+    assert [step for step, _ in first["curve"]] == [8, 16]
+    assert (tmp_path / "peer-1" / model).is_file()
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("script", ["heart.py", "keras_mnist.py", "lightning_mnist.py"])
+def test_it_trains_alone(run: Run, request: pytest.FixtureRequest, script: str) -> None:
+    data = request.getfixturevalue("patients" if script == "heart.py" else "images")
+    (result,) = run(script, data)
+    assert result["metrics"].get("swarm_bytes_sent", 0) == 0
+    assert result["accuracy"] > 0.3
+
+
+def test_a_site_keeps_its_data_without_a_rank_too(run: Run, patients: Path) -> None:
+    """As at a real site: DATA_DIR itself holds train.npz and test.npz."""
+    (result,) = run("heart.py", patients / "peer-1")
+    assert len(result["curve"]) == 2
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: path.name)
+def test_an_example_stays_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 80
