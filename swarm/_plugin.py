@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
     from swarm.config import Settings
     from swarm.membership.base import Membership
-    from swarm.records import ContributionStats, PeerInfo
+    from swarm.records import PeerInfo
     from swarm.transport.base import Transport
 
 HIGHEST_WEIGHTAGE = 100
@@ -42,12 +42,6 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
     return f"it declares node_weightage={peer.weightage}: allowed is 0 to {HIGHEST_WEIGHTAGE}"
 
 
-@hookimpl(trylast=True)
-def swarm_accept_contribution(contribution: ContributionStats) -> str | None:
-    """Refuse weights that are not finite."""
-    return None if contribution.finite else "its weights hold NaN or infinite values"
-
-
 def _grpc(settings: Settings) -> Transport:
     from swarm.transport.grpc import GrpcTransport
 
@@ -64,6 +58,11 @@ def _memory(_settings: Settings) -> Transport:
 def _seeds(settings: Settings) -> Membership:
     from swarm.membership.seeds import SeedMembership
 
+    if not settings.peers:
+        raise ConfigurationError(
+            "the membership backend 'seeds' needs peers, one address of a running peer at least; "
+            "the first peer of a swarm leaves membership out and sets listen"
+        )
     return SeedMembership(settings.peers)
 
 

@@ -91,11 +91,11 @@ class Register:
         _add(self.sync_policies, "sync policy", name, factory)
 
     def transport(self, name: str, factory: TransportFactory) -> None:
-        """Add a transport."""
+        """Add a transport, which ``transport=name`` then chooses."""
         _add(self.transports, "transport", name, factory)
 
     def membership(self, name: str, factory: MembershipFactory) -> None:
-        """Add a membership backend."""
+        """Add a membership backend, which ``membership=name`` then chooses."""
         _add(self.memberships, "membership backend", name, factory)
 
     def integration(self, integration: Integration) -> None:
@@ -139,8 +139,7 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
 def swarm_accept_contribution(contribution: ContributionStats) -> str | None:
     """Decide whether the weights that a peer offers may enter a round, on their statistics.
 
-    Plugins are asked in the order of ``swarm_accept_peer``. Swarm's own implementation comes last and refuses weights
-    that are not finite.
+    Plugins are asked in the order of ``swarm_accept_peer``. Weights that are not finite are left out without asking.
 
     Args:
         contribution: what the peer says of its weights; the weights themselves are not there.

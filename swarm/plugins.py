@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -189,8 +190,10 @@ class PluginRegistry:
     def _find(self, what: str, name: str, table: Callable[[Register], dict[str, _Entry]]) -> _Entry:
         entries = self._all(table)
         if name not in entries:
+            close = difflib.get_close_matches(name, entries, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ConfigurationError(
-                f"{what}={name!r} is not allowed: allowed is {' or '.join(map(repr, sorted(entries)))}"
+                f"{what}={name!r} is not allowed: allowed is {' or '.join(map(repr, sorted(entries)))}{hint}"
             )
         return entries[name]
 

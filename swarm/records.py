@@ -180,7 +180,7 @@ class SessionClosed:
     session: str
     rounds: int
     digest: str
-    """Digest of the model it ended with."""
+    """Digest of the model it ended with; empty where training was broken off."""
     closing: bool
     """Whether that is the swarm's closing model."""
     reason: str = ""

@@ -198,8 +198,14 @@ class ModelState:
         return hasher.hexdigest()
 
     def finite(self) -> bool:
-        """Whether no float value is NaN or infinite."""
-        return all(is_finite(array) for array in (*self.segments.values(), *self.side))
+        """Whether no weight and no statistic is NaN or infinite; buffers may be, as attention masks are."""
+        return all(is_finite(segment) for segment in self.segments.values()) and self.side_finite()
+
+    def side_finite(self) -> bool:
+        """Whether no statistic in the side block is NaN or infinite."""
+        statistics = (TensorKind.MEAN, TensorKind.VARIANCE)
+        pairs = zip(self.schema.side, self.side, strict=True)
+        return all(is_finite(array) for spec, array in pairs if spec.kind in statistics)
 
     def pack_side(self) -> bytes:
         """The side block as bytes, tensor after tensor in native byte order."""

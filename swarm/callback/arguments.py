@@ -56,6 +56,8 @@ class Arguments(TypedDict, total=False):
     listen: str | None
     peers: tuple[str, ...] | list[str] | str | None
     rendezvous: Path | None
+    membership: str | None
+    transport: str | None
     world_size: int | None
     rank: int | None
     members: tuple[str, ...] | list[str] | str | None

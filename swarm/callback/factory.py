@@ -76,6 +76,9 @@ class SwarmCallback(ABC):
         listen: ``host:port`` to listen on, default 127.0.0.1:0; port 0 takes a free one.
         peers: ``host:port`` of peers to join through; one is enough.
         rendezvous: directory in which local peers publish their addresses; ``swarm up`` sets it.
+        membership: how peers find one another: 'directory', through ``rendezvous``; 'seeds', through ``peers``; or what
+            plugins add, in any case. By default each of the two whose setting is given.
+        transport: how messages and weights travel: 'grpc' (default), or what plugins add, in any case.
         world_size: number of peers that a launcher started.
         rank: this peer's number under a launcher, from 0.
         members: names of the peers that belong to the swarm.

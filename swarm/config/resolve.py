@@ -15,7 +15,7 @@ from swarm.config.sources import Value, from_arguments, from_environment, from_f
 from swarm.errors import ConfigurationError
 
 DEFAULT = "default"
-_PLACES = ("peers", "listen", "rendezvous", "loopback")
+_PLACES = ("peers", "listen", "rendezvous", "membership", "loopback")
 
 
 class Setting(NamedTuple):

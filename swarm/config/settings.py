@@ -56,6 +56,10 @@ class Settings:
     """Addresses of peers to join; one is enough."""
     rendezvous: Path | None = None
     """Directory in which local peers publish their addresses."""
+    membership: str | None = None
+    """Name of the membership backend; None: the directory if `rendezvous` is set, seeds if `peers` are."""
+    transport: str = "grpc"
+    """Name of the transport."""
     world_size: int | None = None
     """Number of peers that a launcher started."""
     rank: int | None = None
@@ -124,6 +128,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "listen": address(0),
         "peers": several(address(1)),
         "rendezvous": directory(),
+        "membership": name(str.lower),
+        "transport": name(str.lower),
         "world_size": integer(1),
         "rank": integer(0),
         "members": several(name()),

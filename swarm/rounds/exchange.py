@@ -24,6 +24,9 @@ from swarm.state import Array, ModelState, Schema, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 
+ROUNDING = 1e-9
+"""How far the sum of a rule's coefficients may lie from 1."""
+
 
 class Exchange:
     """What this member has received, merged and still has to send under one attempt.
@@ -181,6 +184,8 @@ class Exchange:
         if piece is None:
             raise ExchangeError(f"{sender} sent a result that it does not owe (segment {segment}, {start})")
         values = values_of(payload, self._dtypes[segment], piece.size)
+        if not is_finite(values):
+            raise ExchangeError(f"{sender} merged finite weights to NaN or infinity")
         self._segments[segment][piece.start : piece.stop] = values
         del self._owed[sender][segment, start]
 
@@ -191,6 +196,8 @@ class Exchange:
             raise ExchangeError(f"{sender} sent a piece of a side block that nobody waits for")
         self._sides[sender][start:stop] = payload
         left.discard(start)
+        if not left and not self._side_of(sender).side_finite():
+            raise ExchangeError(f"{sender} offered finite weights and sent NaN or infinity")
         self._merge_side_if_complete()
 
     # Merging ---------------------------------------------------------------------------------------------------------
@@ -214,17 +221,18 @@ class Exchange:
     def _merge_side_if_complete(self) -> None:
         if self._side_merged or any(self._side_left.values()):
             return
-        sides = []
-        for peer in self._contributors:
-            state = ModelState(self._schema, {}, [np.empty_like(array) for array in self._own.side])
-            state.unpack_side(memoryview(self._sides[peer]))
-            sides.append(state.side)
+        sides = [self._side_of(peer).side for peer in self._contributors]
         robust = self._rule.robust
         merged, self.constants_differing = merge_side(self._schema, sides, self._weights, self._own.side, robust=robust)
         for array, values in zip(self._result.side, merged, strict=True):
             array[...] = values
         self._sides.clear()
         self._side_merged = True
+
+    def _side_of(self, peer: PeerId) -> ModelState:
+        state = ModelState(self._schema, {}, [np.empty_like(array) for array in self._own.side])
+        state.unpack_side(memoryview(self._sides[peer]))
+        return state
 
     # Rules that need distances between whole contributions -----------------------------------------------------------
 
@@ -252,6 +260,10 @@ class Exchange:
         gram = values_of(payload, "float64", count * count).reshape(count, count).astype(np.float64)
         if not np.isfinite(gram).all():
             raise ExchangeError(f"{sender} sent a Gram matrix with NaN or infinity")
+        if not np.allclose(gram, gram.T) or (gram.diagonal() < 0).any():
+            raise ExchangeError(
+                f"{sender} sent inner products that no vectors have: not symmetric, or negative squares"
+            )
         self._grams[sender] = gram
         self._coefficients_if_complete()
 
@@ -270,6 +282,8 @@ class Exchange:
         coefficients = values_of(payload, "float64", len(self._contributors)).astype(np.float64)
         if not np.isfinite(coefficients).all():
             raise ExchangeError(f"{sender} sent coefficients with NaN or infinity")
+        if abs(coefficients.sum() - 1) > ROUNDING:
+            raise ExchangeError(f"{sender} sent coefficients with the sum {coefficients.sum():g} instead of 1")
         if self._me not in self._grams:
             raise ExchangeError(f"{sender} sent coefficients before this member's part of the Gram matrix")
         self._combine(coefficients)

@@ -50,6 +50,12 @@ class Leader:
         leader._propose(proposal)
         return leader
 
+    def leads(self, message: Promise | Ready | Failed | Accepted) -> bool:
+        """Whether an answer is to this attempt, and not to one of another round or lineage with the same number."""
+        view = self._view
+        key = self.proposal.key if self.proposal else (view.lineage, view.round, self.attempt)
+        return (message.lineage, message.round, message.attempt) == key
+
     def resend(self) -> None:
         """Say again what some have not answered: messages may be lost."""
         view = self._view
@@ -118,7 +124,7 @@ class Leader:
     def on_promise(self, sender: PeerId, message: Promise) -> None:
         """Collect promises; with a majority, finish what was accepted or form anew."""
         view = self._view
-        if self.stage is not Stage.PREPARING or message.attempt != self.attempt or view.commit is None:
+        if self.stage is not Stage.PREPARING or view.commit is None:
             return
         self._promises[sender] = message
         if not majority(view.commit.members, self._promises):
@@ -135,7 +141,7 @@ class Leader:
 
     def on_ready(self, sender: PeerId, message: Ready) -> None:
         """Collect digests; when all of the group hold the same bytes, ask for accepts."""
-        if self.stage is not Stage.EXCHANGING or self.proposal is None or message.attempt != self.attempt:
+        if self.stage is not Stage.EXCHANGING or self.proposal is None:
             return
         self._ready[sender] = message.digest
         if set(self.proposal.group) <= self._ready.keys():
@@ -153,7 +159,7 @@ class Leader:
 
     def on_accepted(self, sender: PeerId, message: Accepted) -> None:
         """Collect accepts; a majority of the voters decides."""
-        if self.stage is not Stage.ACCEPTING or self.proposal is None or message.attempt != self.attempt:
+        if self.stage is not Stage.ACCEPTING or self.proposal is None:
             return
         self._accepted.add(sender)
         if majority(self.proposal.voters, self._accepted):
@@ -164,7 +170,7 @@ class Leader:
 
     def on_failed(self, message: Failed) -> None:
         """A member cannot finish because of the one it blames: void, and leave that one out."""
-        if message.attempt == self.attempt and self.stage is Stage.EXCHANGING:
+        if self.stage is Stage.EXCHANGING:
             self.void({message.blamed}, message.reason)
 
     def lost(self, peer: PeerId) -> None:

@@ -84,8 +84,8 @@ class RoundMachine:
 
     @property
     def pending(self) -> bool:
-        """Whether a result was accepted here that is not known to be decided: its capture must be kept."""
-        return self._view.acceptor.accepted is not None
+        """Whether an attempt this peer has joined may still be decided: the capture it offered must be kept."""
+        return self._member.attempt is not None or bool(self._view.held) or self._view.acceptor.accepted is not None
 
     @property
     def needed(self) -> frozenset[str]:
@@ -214,13 +214,13 @@ class RoundMachine:
                 self._on_outbid(message)
             case Farewell():
                 self._on_farewell(sender, message)
-            case Promise() if leader:
+            case Promise() if leader and leader.leads(message):
                 leader.on_promise(sender, message)
-            case Ready() if leader:
+            case Ready() if leader and leader.leads(message):
                 leader.on_ready(sender, message)
-            case Failed() if leader:
+            case Failed() if leader and leader.leads(message):
                 leader.on_failed(message)
-            case Accepted() if leader:
+            case Accepted() if leader and leader.leads(message):
                 leader.on_accepted(sender, message)
 
     def _on_offer(self, sender: PeerId, message: Offer) -> None:

@@ -17,6 +17,6 @@ class FixedInterval(SyncPolicy):
 
     name: ClassVar[str] = "fixed"
 
-    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:  # noqa: ARG002
+    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
         """The same state."""
         return state

@@ -70,7 +70,13 @@ def test_no_swarm_configured_is_an_error_that_says_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"listen": "127.0.0.1:0"}, {"peers": ["127.0.0.1:7000"]}, {"rendezvous": "/tmp/x"}, {"loopback": True}],
+    [
+        {"listen": "127.0.0.1:0"},
+        {"peers": ["127.0.0.1:7000"]},
+        {"rendezvous": "/tmp/x"},
+        {"membership": "etcd"},
+        {"loopback": True},
+    ],
 )
 def test_any_of_these_places_a_peer_in_a_swarm(arguments: dict[str, object]) -> None:
     settings = settings_of(**arguments)

@@ -19,6 +19,7 @@ def test_defaults_are_the_documented_ones() -> None:
     assert settings == Settings(name="a", placed=False)
     assert (settings.sync_interval, settings.min_peers, settings.merge_method) == (128, 2, "mean")
     assert (settings.checkin_model_on_train_end, settings.node_weightage) == ("snapshot", 1)
+    assert (settings.transport, settings.membership) == ("grpc", None)
     assert (settings.val_batch_size, settings.val_steps, settings.start_timeout) == (32, 100, 600.0)
 
 
@@ -55,6 +56,8 @@ def test_defaults_are_the_documented_ones() -> None:
         ("peers", ["127.0.0.1:7000", "127.0.0.1:7000"]),
         ("peers", 7000),
         ("rendezvous", ""),
+        ("membership", ""),
+        ("transport", 7),
         ("world_size", 0),
         ("rank", -1),
         ("members", ["a", "a"]),
@@ -89,6 +92,9 @@ def test_the_refusals_above_cover_every_setting() -> None:
         ("SWARM_GRACE", "0", 0.0),
         ("SWARM_ML_PLATFORM", "pytorch", "PYTORCH"),
         ("SWARM_MERGE_METHOD", "GeoMedian", "geomedian"),
+        ("SWARM_TRANSPORT", "gRPC", "grpc"),
+        ("SWARM_MEMBERSHIP", "Directory", "directory"),
+        ("SWARM_MEMBERSHIP", "", None),
         ("SWARM_CHECKIN_MODEL_ON_TRAIN_END", "ACTIVE", "active"),
         ("SWARM_PEERS", "127.0.0.1:1, [::1]:2,", ("127.0.0.1:1", "[::1]:2")),
         ("SWARM_MEMBERS", "berlin,paris", ("berlin", "paris")),

@@ -126,7 +126,7 @@ def test_constants_stay_our_own_and_are_named_where_they_differ() -> None:
             TensorSpec("mask", (2,), "bool", TensorKind.CONSTANT),
         )
     )
-    sides = [side(schema, 1, True), side(schema, 2, True)]  # noqa: FBT003 values
+    sides = [side(schema, 1, True), side(schema, 2, True)]
     for own in sides:
         merged, differing = merge_side(schema, sides, (1, 1), own)
         assert [a.tolist() for a in merged] == [a.tolist() for a in own]

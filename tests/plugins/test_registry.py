@@ -55,14 +55,20 @@ def test_the_builtin_factories_make_what_the_settings_say(tmp_path: Path) -> Non
     assert registry.membership("seeds")(settings).discover() == ("127.0.0.1:7000",)
     registry.membership("directory")(settings).announce("berlin", "127.0.0.1:7001", "1")
     assert registry.membership("directory")(settings).discover() == ("127.0.0.1:7001",)
-    with pytest.raises(ConfigurationError, match="needs rendezvous"):
-        registry.membership("directory")(Settings())
+    for name, missing in {"directory": "rendezvous", "seeds": "peers"}.items():
+        with pytest.raises(ConfigurationError, match=f"'{name}' needs {missing}"):
+            registry.membership(name)(Settings())
 
 
 @pytest.mark.parametrize("find", ["merge_rule", "sync_policy", "transport", "membership"])
 def test_an_unknown_name_is_an_error_that_lists_the_known(find: str) -> None:
     with pytest.raises(ConfigurationError, match="'carrier-pigeon' is not allowed: allowed is '"):
         getattr(PluginRegistry(), find)("carrier-pigeon")
+
+
+def test_an_unknown_name_is_told_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="transport='grcp' is not allowed: .*; did you mean 'grpc'?"):
+        PluginRegistry().transport("grcp")
 
 
 def test_a_plugin_adds_to_every_table() -> None:
@@ -224,7 +230,5 @@ def test_swarms_own_decisions_come_last() -> None:
     assert registry.accept_contribution(OFFER) is None
     greedy = PeerInfo(name="a", incarnation="1", address="", session="s", weightage=101)
     assert "node_weightage=101" in str(registry.accept_peer(greedy))
-    broken = ContributionStats(peer="a", round=1, weightage=1, finite=False)
-    assert "NaN" in str(registry.accept_contribution(broken))
-    strict = PluginRegistry(extra={"strict": plugin(swarm_accept_contribution=lambda contribution: "closed")})
-    assert strict.accept_contribution(broken) == "closed"
+    strict = PluginRegistry(extra={"strict": plugin(swarm_accept_peer=lambda peer: "closed")})
+    assert strict.accept_peer(greedy) == "closed"

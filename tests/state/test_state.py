@@ -183,3 +183,18 @@ def test_bytes_share_the_memory_of_the_array(dtype: str, shape: tuple[int, ...])
     assert view.nbytes == array.nbytes
     array[...] = 1
     assert bytes(view) == array.tobytes()
+
+
+def test_an_infinite_buffer_does_not_make_a_model_unfit():
+    schema = Schema(
+        (TensorSpec("w", (2,), "float32"), TensorSpec("mask", (2,), "float32", TensorKind.BUFFER)),
+    )
+    state = ModelState(schema, {"float32": np.zeros(2, np.float32)}, [np.array([0, -np.inf], np.float32)])
+    assert state.finite()
+    state.segments["float32"][1] = np.nan
+    assert not state.finite()
+
+
+def test_a_statistic_that_is_not_finite_makes_a_model_unfit():
+    schema = Schema((TensorSpec("mean", (2,), "float32", TensorKind.MEAN),))
+    assert not ModelState(schema, {}, [np.array([0, np.nan], np.float32)]).finite()
