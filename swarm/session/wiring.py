@@ -29,13 +29,20 @@ class Network:
 
 
 def network_of(settings: Settings, plugins: PluginRegistry) -> Network:
-    """gRPC, and the places where ``settings`` say that peers are to be found."""
-    memberships = []
-    if settings.rendezvous is not None:
-        memberships.append(plugins.membership("directory")(settings))
-    if settings.peers:
-        memberships.append(plugins.membership("seeds")(settings))
-    return Network(plugins.transport("grpc")(settings), memberships)
+    """The transport that ``settings`` name, and the places where they say that peers are to be found.
+
+    Raises:
+        ConfigurationError: no plugin has such a transport or membership backend, or it lacks a setting that it needs.
+    """
+    memberships = [plugins.membership(name)(settings) for name in _memberships(settings)]
+    return Network(plugins.transport(settings.transport)(settings), memberships)
+
+
+def _memberships(settings: Settings) -> tuple[str, ...]:
+    if settings.membership is not None:
+        return (settings.membership,)
+    given = {"directory": settings.rendezvous, "seeds": settings.peers}
+    return tuple(name for name, place in given.items() if place)
 
 
 def build_engine(

@@ -258,3 +258,10 @@ def test_it_asks_for_no_asynchronous_dispatch(swarm) -> None:
 def test_another_platform_is_refused(swarm) -> None:
     with pytest.raises(ConfigurationError, match="ml_platform='PYTORCH'"):
         swarm.callback(ml_platform="PYTORCH")
+
+
+def test_the_platform_of_the_environment_does_not_matter(monkeypatch) -> None:
+    from swarm_keras import SwarmCallback
+
+    monkeypatch.setenv("SWARM_ML_PLATFORM", "PYTORCH")
+    assert not SwarmCallback().swarm_over

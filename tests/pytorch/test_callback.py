@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from swarm.callback import CallbackArguments
+from swarm.callback import CallbackArguments, parse_arguments
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, StartTimeoutError, SwarmError
-from swarm.pytorch import TorchCallback
+from swarm.pytorch import TorchCallback, evaluator_for
 
 
 @pytest.fixture
@@ -193,6 +193,29 @@ def test_validation_reaches_the_session(make):
     callback = make(val_data=(torch.zeros(2, 2), torch.zeros(2, 1)), loss_function="MSELoss")
     callback.on_train_begin()
     assert callback.session.evaluate().samples == 2
+
+
+def test_what_hpe_scripts_name_is_made_with_the_arguments_they_give():
+    torch.manual_seed(2)
+    x, y = torch.randn(6, 3), torch.randint(0, 4, (6,))
+    model = nn.Linear(3, 4)
+    with pytest.warns(DeprecationWarning, match="HPE's spelling"):
+        arguments = parse_arguments(
+            {
+                "model": model,
+                "valData": (x, y),
+                "lossFunction": "CrossEntropyLoss",
+                "lossFunctionArgs": {"label_smoothing": 0.5},
+                "metricFunction": "Accuracy",
+                "metricFunctionArgs": {"task": "multiclass", "num_classes": 4, "top_k": 3},
+            }
+        )
+    evaluation = evaluator_for(arguments, model)()
+    with torch.no_grad():
+        outputs = model(x)
+    in_top_3 = (outputs.topk(3).indices == y[:, None]).any(dim=1).float().mean().item()
+    assert evaluation.loss == pytest.approx(nn.CrossEntropyLoss(label_smoothing=0.5)(outputs, y).item())
+    assert evaluation.metrics == {"MulticlassAccuracy": pytest.approx(in_top_3)}
 
 
 @pytest.mark.parametrize(

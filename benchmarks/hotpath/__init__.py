@@ -1,0 +1,1 @@
+"""What the callback costs a batch between merges: ``python -m benchmarks.hotpath``."""
