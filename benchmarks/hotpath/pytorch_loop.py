@@ -28,7 +28,7 @@ def measure(plan: Plan) -> Samples:
     step = _training_step(model)
     turns = Turns(plan)
     with Companion(TorchPort(model).schema()) as companion:
-        callback = swarm.SwarmCallback(model=model, **companion.arguments())  # type: ignore[abstract]  # makes another's
+        callback = swarm.SwarmCallback(model=model, **companion.arguments())
         callback.on_train_begin()
         arms = {EMPTY: EmptyCallback(), SWARM: callback}
         while not turns.complete:
