@@ -63,6 +63,9 @@ class Offer:
     lineage: str
     parent: str
     """Digest of the model my steps started from; empty before the founding round."""
+    votes: bool
+    """Whether I may vote in this round. A process that took the place of one that died may not at first: it does not
+    know what that one has promised."""
     stats: ContributionStats
 
 
@@ -269,8 +272,12 @@ class StreamHeader:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """Asks a peer for a committed model."""
+    """Asks a peer for a share of a committed model."""
 
     session: str
     sender: PeerId
     digest: str
+    part: int = 0
+    """Which share, from 0."""
+    parts: int = 1
+    """Into how many shares the model is cut, as a round of so many members would."""

@@ -46,6 +46,14 @@ class Heal:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Fetch the undecided model with ``digest`` from one of ``sources``; answer with ``fetched`` if that succeeds."""
+
+    digest: str
+    sources: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """This sync point ends without a merge."""
 
@@ -76,4 +84,4 @@ class Notice:
     failed: bool = False
 
 
-Effect = Send | StartExchange | StopExchange | Apply | Heal | Skip | Fail | End | Notice
+Effect = Send | StartExchange | StopExchange | Apply | Heal | Fetch | Skip | Fail | End | Notice

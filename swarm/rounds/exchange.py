@@ -292,38 +292,3 @@ class Exchange:
         self._coefficients = coefficients
         for piece in self._mine:
             self._publish(piece, combine(self._ordered(piece), coefficients))
-
-
-def model_frames(state: ModelState) -> Iterator[OutFrame]:
-    """A whole committed model as frames, for a peer that heals."""
-    for piece in slice_pieces(state.schema, 0, 1):
-        values = tuple(state.segments.values())[piece.segment][piece.start : piece.stop]
-        yield frame(Kind.RESULT, piece.segment, piece.start, values)
-    packed = memoryview(state.pack_side())
-    for start, stop in side_pieces(len(packed)):
-        yield frame(Kind.SIDE, 0, start, packed[start:stop])
-
-
-def read_model(schema: Schema, frames: Iterator[memoryview]) -> ModelState:
-    """The model that ``model_frames`` gave on another peer.
-
-    Raises:
-        ExchangeError: a frame contradicts the schema, or some are missing.
-    """
-    state = ModelState.empty(schema)
-    dtypes, segments = tuple(schema.segments), tuple(state.segments.values())
-    wanted = {(piece.segment, piece.start): piece for piece in slice_pieces(schema, 0, 1)}
-    side, side_left = bytearray(schema.side_nbytes), dict(side_pieces(schema.side_nbytes))
-    for data in frames:
-        kind, segment, start, payload = open_frame(data)
-        if kind is Kind.RESULT and (segment, start) in wanted:
-            piece = wanted.pop((segment, start))
-            segments[segment][piece.start : piece.stop] = values_of(payload, dtypes[segment], piece.size)
-        elif kind is Kind.SIDE and side_left.get(start) == start + len(payload):
-            side[start : side_left.pop(start)] = payload
-        else:
-            raise ExchangeError(f"a frame ({kind.name}, segment {segment}, {start}) that the schema does not have")
-    if wanted or side_left:
-        raise ExchangeError(f"{len(wanted) + len(side_left)} pieces of the model are missing")
-    state.unpack_side(memoryview(side))
-    return state

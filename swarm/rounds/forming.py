@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarm.messages import Entry, Offer
 from swarm.records import Commit, PeerId, PeerStatus
@@ -20,6 +20,21 @@ class Table:
     """Offers to this round, from peers that are live and not excluded."""
     live: frozenset[PeerId]
     """Peers it could wait for, itself included, the excluded left out."""
+    barred: frozenset[PeerId] = frozenset()
+    """Live peers that are excluded for now."""
+    joined: Mapping[PeerId, int] = field(default_factory=dict)
+    """The weightage that peers declared on joining."""
+
+    @property
+    def voters(self) -> frozenset[PeerId]:
+        """Those who offered and may vote."""
+        return frozenset(peer for peer, offer in self.offers.items() if offer.votes)
+
+    @property
+    def all_finished(self) -> bool:
+        """Whether every live peer has offered and trains no more."""
+        finished = all(offer.stats.status.finished for offer in self.offers.values())
+        return finished and complete(self) and not self.barred
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +50,17 @@ class Group:
 
 def quorum(table: Table, rules: RoundRules) -> bool:
     """Whether those who offered are enough for ``min_peers`` and for a majority of the membership."""
-    return len(table.offers) >= rules.min_peers and majority(table.commit.members, table.offers)
+    return len(table.offers) >= rules.min_peers and majority(table.commit.members, table.voters)
 
 
 def may_fork(table: Table, rules: RoundRules) -> bool:
-    """Whether ``min_peers`` allows a minority of the membership to go on by itself, and enough of it has offered."""
-    return 2 * rules.min_peers <= len(table.commit.members) and len(table.offers) >= rules.min_peers
+    """Whether those who offered may go on as a lineage of their own where no majority of the membership votes.
+
+    Either ``min_peers`` allows it to a minority, or most of the membership is here and too many have lost their memory
+    to vote: then nobody else can ever decide a round either.
+    """
+    amnesia = majority(table.commit.members, table.offers)
+    return len(table.offers) >= rules.min_peers and (amnesia or 2 * rules.min_peers <= len(table.commit.members))
 
 
 def complete(table: Table) -> bool:
@@ -50,7 +70,7 @@ def complete(table: Table) -> bool:
 
 def worth_merging(table: Table) -> bool:
     """Whether the group has news: a peer that still trains, or all are finished and it is time to close."""
-    return complete(table) or any(not offer.stats.status.finished for offer in table.offers.values())
+    return table.all_finished or any(not offer.stats.status.finished for offer in table.offers.values())
 
 
 def form(table: Table, rules: RoundRules) -> Group:
@@ -58,7 +78,7 @@ def form(table: Table, rules: RoundRules) -> Group:
     refused: list[tuple[PeerId, str]] = []
     weights: dict[PeerId, int] = {}
     for peer, offer in table.offers.items():
-        weights[peer], reason = _weight(offer, rules)
+        weights[peer], reason = _weight(offer, table, rules)
         if reason:
             refused.append((peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
@@ -70,16 +90,19 @@ def form(table: Table, rules: RoundRules) -> Group:
     return Group(
         entries=tuple(Entry(peer, weights[peer], statuses[peer]) for peer in group),
         members=tuple(sorted(set(group) | (set(table.commit.members) & table.live))),
-        closing=complete(table) and all(offer.stats.status.finished for offer in table.offers.values()),
+        closing=table.all_finished,
         refused=tuple(refused),
     )
 
 
-def _weight(offer: Offer, rules: RoundRules) -> tuple[int, str]:
+def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     stats = offer.stats
     if stats.status is PeerStatus.INACTIVE or (stats.status is PeerStatus.ACTIVE and not rules.averaging):
         return 0, ""
     if not stats.finite:
         return 0, "its weights hold NaN or infinity"
+    joined = table.joined.get(stats.peer, stats.weightage)
+    if stats.weightage > joined:
+        return 0, f"it claims weight {stats.weightage} and joined with {joined}"
     reason = rules.screen(stats)
     return (0, reason) if reason else (stats.weightage, "")

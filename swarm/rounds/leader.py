@@ -37,6 +37,7 @@ class Leader:
         self._promises: dict[PeerId, Promise] = {}
         self._ready: dict[PeerId, str] = {}
         self._accepted: set[PeerId] = set()
+        self._asked_at = view.now
         self._quorum_since: float | None = None
         self._minority_since: float | None = None
         if not prepared:
@@ -59,7 +60,7 @@ class Leader:
     def resend(self) -> None:
         """Say again what some have not answered: messages may be lost."""
         view = self._view
-        if self.stage is Stage.PREPARING and view.commit:
+        if self.stage is Stage.PREPARING and view.commit and view.votes:
             asked = {*view.commit.members} & (view.live | {view.me})
             view.tell(asked - self._promises.keys(), Prepare(view.lineage, view.round, self.attempt))
         elif self.stage is Stage.EXCHANGING and self.proposal:
@@ -71,6 +72,12 @@ class Leader:
     def step(self) -> None:
         """Do what time or a new offer allows."""
         view = self._view
+        if self.stage is Stage.ACCEPTING and self.proposal and self.proposal.lineage != view.lineage:
+            # Only this peer can decide the birth of a lineage, so it may give it up even now.
+            if view.past(self._asked_at + view.rules.failure_timeout):
+                silent = {*self.proposal.voters} - self._accepted
+                self.void(silent, f"{', '.join(sorted(silent))} did not accept it")
+            return
         if self.stage not in {Stage.PREPARING, Stage.FORMING} or view.commit is None:
             return
         table = view.table()
@@ -79,7 +86,7 @@ class Leader:
                 self._quorum_since = view.now
             if complete(table) or view.past(self._quorum_since + view.pace.grace):
                 self._close_group(table, lineage=view.lineage, voters=view.commit.members)
-        elif not majority(view.commit.members, view.live | {view.me}) and may_fork(table, view.rules):
+        elif not majority(view.commit.members, view.reachable) and may_fork(table, view.rules):
             if self._minority_since is None:
                 self._minority_since = view.now
             if view.past(self._minority_since + view.rules.failure_timeout):
@@ -95,7 +102,7 @@ class Leader:
 
     def _close_group(self, table: Table, *, lineage: str, voters: tuple[PeerId, ...]) -> None:
         view = self._view
-        assert view.commit is not None
+        commit = view.committed
         group = form(table, view.rules)
         for peer, reason in group.refused:
             view.notice(f"round {view.round}: contribution of {peer} left out: {reason}", loud=True)
@@ -111,9 +118,9 @@ class Leader:
                 voters=voters,
                 members=group.members if lineage == view.lineage else voters,
                 entries=group.entries,
-                sync=view.rules.policy.next(view.commit.sync, losses),
+                sync=view.rules.policy.next(commit.sync, losses),
                 closing=group.closing,
-                weight=view.commit.weight + sum(entry.weight for entry in group.entries),
+                weight=commit.weight + sum(entry.weight for entry in group.entries),
             )
         )
 
@@ -155,6 +162,7 @@ class Leader:
 
     def _ask_accepts(self, proposal: Proposal, digest: str) -> None:
         self.proposal, self._digest, self.stage = proposal, digest, Stage.ACCEPTING
+        self._asked_at = self._view.now
         self.resend()
 
     def on_accepted(self, sender: PeerId, message: Accepted) -> None:

@@ -9,6 +9,8 @@ Until then nobody applies anything, so a round either gives the whole group one 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from swarm.messages import (
     Accept,
     Accepted,
@@ -53,7 +55,8 @@ class RoundMachine:
         self._ahead: Commit | None = None
         """A commit that this peer lacks, and that others have moved on from."""
         self._holders: set[PeerId] = set()
-        self._farewells: set[PeerId] = set()
+        self._farewells: dict[PeerId, tuple[str, int]] = {}
+        """Lineage and number of the closing round that a peer has; it may be told before it is known here."""
 
     # What others may ask ---------------------------------------------------------------------------------------------
 
@@ -83,9 +86,19 @@ class RoundMachine:
         return self._view.mine is not None
 
     @property
+    def votes(self) -> bool:
+        """Whether this process may vote in the round to come."""
+        return self._view.votes
+
+    @property
     def pending(self) -> bool:
         """Whether an attempt this peer has joined may still be decided: the capture it offered must be kept."""
-        return self._member.attempt is not None or bool(self._view.held) or self._view.acceptor.accepted is not None
+        return self._member.attempt is not None or bool(self._view.exposed)
+
+    @property
+    def exposed(self) -> bool:
+        """Whether a commit this peer has not seen may contain what it offered: then its steps count as merged."""
+        return bool(self._view.exposed)
 
     @property
     def needed(self) -> frozenset[str]:
@@ -95,7 +108,11 @@ class RoundMachine:
     @property
     def farewelled(self) -> bool:
         """Whether every live member of the closing round is known to have committed it."""
-        return self.commit is not None and {*self.commit.group} & self._view.live <= self._farewells
+        commit = self.commit
+        if commit is None:
+            return False
+        closing = commit.lineage, commit.round
+        return all(self._farewells.get(peer) == closing for peer in {*commit.group} & self._view.live)
 
     def deadline(self) -> float | None:
         """When ``tick`` is due if no other input comes first."""
@@ -107,18 +124,29 @@ class RoundMachine:
         """This peer is at a sync point, or at the start: ``stats`` describe its capture."""
         view = self._view
         view.now = now
-        view.mine = Offer(view.lineage, view.parent, stats)
+        view.mine = Offer(view.lineage, view.parent, view.votes or view.commit is None, stats)
         view.keep(view.me, view.mine)
         view.tell(view.live, view.mine)
         self._waiting.begin()
         self._retry_at = now + RETRY
         return self._drive()
 
-    def peer_up(self, peer: PeerId, commit: Commit | None, now: float) -> list[Effect]:
-        """A peer of this session, with the same model and settings, can be reached; ``commit`` is how far it is."""
+    def resume(self, commit: Commit, now: float) -> list[Effect]:
+        """Go on from a commit of an earlier process, before anything else happens; its votes are forgotten."""
+        self._view.now = now
+        self._enter(commit)
+        return self._drive()
+
+    def peer_up(self, peer: PeerId, commit: Commit | None, now: float, *, weightage: int | None = None) -> list[Effect]:
+        """A peer of this session, with the same model and settings, can be reached.
+
+        ``commit`` is how far it is, ``weightage`` what it declared on joining.
+        """
         view = self._view
         view.now = now
         view.live.add(peer)
+        if weightage is not None:
+            view.joined[peer] = weightage
         self._succession.returned(peer)
         if view.mine:
             view.send(peer, view.mine)
@@ -172,14 +200,23 @@ class RoundMachine:
         if view.commit and view.commit.lineage != commit.lineage:
             text = f"lineage {view.lineage} up to round {view.commit.round} is given up for lineage {commit.lineage}"
             view.notice(text, loud=True)
+        if view.lineage != commit.lineage:
+            # A process of this name may have voted there before this one was started.
+            view.votes = False
         self._enter(commit)
         return self._drive()
 
-    def heal_failed(self, commit: Commit, source: PeerId, now: float) -> list[Effect]:
-        """``source`` could not give the model of ``commit``."""
+    def fetched(self, digest: str, now: float, *, success: bool) -> list[Effect]:
+        """The undecided model with ``digest`` was fetched, or could not be."""
+        self._view.now = now
+        self._member.fetched(digest, success=success)
+        return self._drive()
+
+    def heal_failed(self, commit: Commit, sources: Collection[PeerId], now: float) -> list[Effect]:
+        """``sources`` could not give the model of ``commit``."""
         self._view.now = now
         self._view.healing = False
-        self._holders.discard(source)
+        self._holders.difference_update(sources)
         if not self._holders and self._ahead == commit:
             self._ahead = None
         return self._drive()
@@ -199,7 +236,7 @@ class RoundMachine:
             case Withdraw():
                 self._on_withdraw(sender, message)
             case Propose():
-                self._learn(message.proposal.lineage, message.proposal.parent)
+                self._learn(sender, message.proposal.lineage, message.proposal.parent)
                 self._member.on_propose(sender, message.proposal)
             case Prepare():
                 if self._member.on_prepare(sender, message) and leader and leader.attempt < message.attempt:
@@ -225,7 +262,7 @@ class RoundMachine:
 
     def _on_offer(self, sender: PeerId, message: Offer) -> None:
         view = self._view
-        self._learn(message.lineage, message.parent)
+        self._learn(sender, message.lineage, message.parent)
         behind = message.lineage == view.lineage and message.stats.round < view.round
         if view.commit and (behind or message.lineage != view.lineage):
             # It is behind, or of another lineage: the record tells it where to catch up.
@@ -246,22 +283,23 @@ class RoundMachine:
             self._succession.await_(message.promised)
 
     def _on_farewell(self, sender: PeerId, message: Farewell) -> None:
-        if self.commit and (message.lineage, message.round) == (self.commit.lineage, self.commit.round):
-            self._farewells.add(sender)
+        self._farewells[sender] = message.lineage, message.round
 
     # Committing and catching up --------------------------------------------------------------------------------------
 
-    def _learn(self, lineage: str, parent: str) -> None:
+    def _learn(self, sender: PeerId, lineage: str, parent: str) -> None:
         """A peer builds on ``parent``: if that is a result held here, it was decided."""
-        proposal = self._view.held.get(parent)
-        if proposal and proposal.lineage == lineage:
-            self._commit(proposal.commit(parent))
+        view = self._view
+        held = view.held.get(parent)
+        if held and held.lineage == lineage:
+            # Another attempt may have given the same bytes: only its record tells the membership, so ask for that.
+            view.send(sender, Prepare(view.lineage, view.round, view.acceptor.promised))
 
     def _see(self, sender: PeerId, commit: Commit) -> None:
         """A peer has ``commit``: commit it here as well, or note that this peer is behind."""
         view = self._view
         ours = view.commit
-        held = view.held.get(commit.digest)
+        held = None if view.healing else view.held.get(commit.digest)
         if held and (held.lineage, held.round) == (commit.lineage, commit.round):
             self._commit(commit)
         elif ours and ours.lineage == commit.lineage:
@@ -285,6 +323,7 @@ class RoundMachine:
     def _commit(self, commit: Commit) -> None:
         view = self._view
         self._member.drop(forget=False)
+        view.votes = view.votes or view.me in commit.group
         view.effects.append(Apply(commit))
         view.pace.committed(view.now)
         self._enter(commit)
@@ -300,7 +339,7 @@ class RoundMachine:
         if self._ahead and self._ahead.lineage == commit.lineage and self._ahead.round <= commit.round:
             self._ahead = None
         if self._succession.awaited.leader == view.me and not commit.closing:
-            self._leader = Leader(view, self._succession.awaited, prepared=True)
+            self._leader = Leader(view, self._succession.awaited, prepared=view.votes)
 
     def _heal(self, commit: Commit) -> None:
         sources = self._holders & self._view.live
@@ -383,7 +422,7 @@ class RoundMachine:
         elif self._leader is None and self._succession.overdue():
             self._member.drop()
         unknown = founding.expected - len(view.live) - 1
-        self._waiting.line(f"waiting to start with {self._waiting.missing(unknown)}")
+        self._waiting.line(lambda: f"waiting to start with {self._waiting.missing(unknown)}")
 
     def _end_hopeless_wait(self) -> None:
         view = self._view

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from swarm.messages import Accept, Accepted, Decide, Failed, Outbid, Prepare, Promise, Proposal, Ready, Void
 from swarm.records import Attempt, PeerId
-from swarm.rounds.effects import StartExchange, StopExchange
+from swarm.rounds.effects import Fetch, StartExchange, StopExchange
 from swarm.rounds.order import majority
 from swarm.rounds.succession import Succession
 from swarm.rounds.view import RoundView
 
 Key = tuple[str, int, Attempt]
+"""Lineage, round and attempt of a proposal."""
 
 
 class Member:
@@ -19,6 +20,11 @@ class Member:
         self._view = view
         self._succession = succession
         self._failure: Failed | None = None
+        self._left: set[Key] = set()
+        """Attempts that this peer has left; their streams are gone, so it cannot join them again."""
+        self._asked: dict[str, Proposal] = {}
+        """Proposals that a leader asked to accept and whose bytes are not here, by digest."""
+        self._fetching: set[str] = set()
         self.attempt: Proposal | None = None
         """The attempt that this peer is exchanging or ready for."""
 
@@ -43,6 +49,9 @@ class Member:
             view.send(sender, Outbid(*proposal.key, outbid))
             return
         self.drop()
+        if not self.is_birth(proposal):
+            # Its leader has promises from a majority, or no attempt went before: no lower one can be decided any more.
+            view.exposed = {key for key in view.exposed if key[0] != proposal.lineage}
         self.attempt, self._failure = proposal, None
         self._succession.await_(proposal.attempt)
         view.effects.append(StartExchange(proposal))
@@ -58,11 +67,13 @@ class Member:
     def _refusal(self, proposal: Proposal) -> str | None:
         """Why this peer cannot join the attempt; None where it can."""
         view = self._view
+        if proposal.key in self._left:
+            return f"{view.me} has left this attempt"
         if (proposal.round, proposal.parent) != (view.round, view.parent):
             return f"{view.me} is at round {view.round} of lineage {view.lineage or '(none)'}"
         if view.mine is None or view.healing:
             return f"{view.me} has nothing on offer"
-        if view.commit and proposal.lineage != view.lineage and majority(view.commit.members, view.live | {view.me}):
+        if view.commit and proposal.lineage != view.lineage and majority(view.commit.members, view.reachable):
             return f"{view.me} still reaches a majority"
         return None
 
@@ -70,6 +81,8 @@ class Member:
         """The merged model of this attempt is assembled here."""
         if self.attempt and self.attempt.key == key:
             self._view.held[digest] = self.attempt
+            if self._view.me in self.attempt.contributors:
+                self._view.exposed.add(key)
             self._view.send(self.attempt.attempt.leader, Ready(*key, digest))
             self._succession.heard(self.attempt.attempt.leader)
 
@@ -88,6 +101,8 @@ class Member:
             if view.commit and message.lineage == view.lineage and message.round <= view.commit.round:
                 view.send(sender, Decide(view.commit))
             return False
+        if not view.votes:
+            return False
         if not view.acceptor.promise(message.attempt):
             view.send(sender, Outbid(*key, view.acceptor.promised))
             return False
@@ -99,6 +114,7 @@ class Member:
 
     def on_void(self, sender: PeerId, message: Void) -> None:
         """The leader gave the attempt up; the capture stays for the next."""
+        self._view.exposed.discard((message.lineage, message.round, message.attempt))
         if self.attempt and self.attempt.key == (message.lineage, message.round, message.attempt):
             self.drop()
             self._succession.heard(sender)
@@ -110,15 +126,35 @@ class Member:
         view, proposal = self._view, message.proposal
         self._succession.heard(sender)
         if message.digest not in view.held:
+            self._lacks(proposal, message.digest)
             return
         if self.is_birth(proposal):
             if self.attempt and self.attempt.key == proposal.key:
                 view.send(sender, Accepted(*proposal.key))
-        elif (proposal.lineage, proposal.round) == (view.lineage, view.round):
+        elif view.votes and (proposal.lineage, proposal.round) == (view.lineage, view.round):
             if view.acceptor.accept(proposal, message.digest):
                 view.send(sender, Accepted(*proposal.key))
             else:
                 view.send(sender, Outbid(*proposal.key, view.acceptor.promised))
+
+    def _lacks(self, proposal: Proposal, digest: str) -> None:
+        """Asked to accept what is not here. Asked again, the others are too few: get it from one who has it."""
+        view = self._view
+        if not view.votes or (proposal.lineage, proposal.round) != (view.lineage, view.round):
+            return
+        sources = tuple(peer for peer in proposal.group if peer in view.live)
+        if digest in self._asked and digest not in self._fetching and sources:
+            self._fetching.add(digest)
+            view.effects.append(Fetch(digest, sources))
+        self._asked[digest] = proposal
+
+    def fetched(self, digest: str, *, success: bool) -> None:
+        """The model of a proposal that others have was fetched, or could not be."""
+        self._fetching.discard(digest)
+        proposal = self._asked.get(digest)
+        view = self._view
+        if success and proposal and (proposal.lineage, proposal.round) == (view.lineage, view.round):
+            view.held[digest] = proposal
 
     def drop(self, *, forget: bool = True) -> None:
         """Leave the attempt. What was assembled is forgotten only where no leader can ask for it any more."""
@@ -126,6 +162,7 @@ class Member:
             return
         view, key = self._view, self.attempt.key
         self.attempt = None
+        self._left = {left for left in self._left if left[1] == view.round} | {key}
         view.effects.append(StopExchange(key))
         if forget:
             kept = view.acceptor.digest

@@ -47,7 +47,10 @@ class Succession:
         if not table.offers:
             self._word = view.now
             return None
-        silent = self.awaited.leader not in view.live
+        members = set(table.commit.members)
+        able = view.reachable & members or (view.live | {view.me}) & members
+        # Awaited itself, it has given its attempt up in order to catch up, and that came to nothing.
+        silent = self.awaited.leader not in able or self.awaited.leader == view.me
         if not silent and exchanging:
             silent = self.overdue()
         elif not silent and quorum(table, view.rules) and worth_merging(table):
@@ -55,9 +58,8 @@ class Succession:
             silent = view.past(due)
         if not silent:
             return None
-        self._silent.add(self.awaited.leader)
-        able = (view.live | {view.me}) - self._silent
-        attempt = next_attempt(view.rules.session, view.round, table.commit.members, self.awaited, able)
+        self._silent |= {self.awaited.leader} - {view.me}
+        attempt = next_attempt(view.rules.session, view.round, table.commit.members, self.awaited, able - self._silent)
         if attempt is None:
             self._silent.clear()
             self._word = view.now

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from swarm.errors import SwarmError
 from swarm.messages import Message, Offer, Proposal
 from swarm.records import Attempt, Commit, PeerId
 from swarm.rounds.acceptor import Acceptor
@@ -28,9 +29,20 @@ class RoundView:
         self.now = now
         self.commit: Commit | None = None
         """The last committed round that this peer applied."""
+        self.lineage = ""
+        """Lineage of that round; empty before the founding one."""
+        self.round = FOUNDING + 1
+        """Number of the round to come."""
+        self.parent = ""
+        """Digest of the model that the round to come starts from."""
         self.acceptor = Acceptor(Attempt(0, ""))
         self.live: set[PeerId] = set()
         """Peers of the session that a message would reach, without this one."""
+        self.votes = False
+        """Whether this process votes in the round to come. One that caught up in the place of another of its name
+        does not before it has taken part in a round: its forerunner may have promised and accepted there."""
+        self.joined: dict[PeerId, int] = {}
+        """The weightage that each peer declared on joining; an offer may not claim more."""
         self.mine: Offer | None = None
         """What this peer has on offer."""
         self.healing = False
@@ -39,6 +51,8 @@ class RoundView:
         self._first_offer_at: float | None = None
         self.last_offer_at = now
         """When the newest offer to this round came."""
+        self.exposed: set[tuple[str, int, Attempt]] = set()
+        """Attempts that have all of this peer's contribution and may still be decided."""
         self.held: dict[str, Proposal] = {}
         """Merged models assembled in this round and not yet decided, by digest."""
         self.excluded: dict[PeerId, float] = {}
@@ -51,19 +65,21 @@ class RoundView:
         """When to look again if nothing arrives before."""
 
     @property
-    def lineage(self) -> str:
-        """Lineage of the last committed round; empty before the founding one."""
-        return self.commit.lineage if self.commit else ""
+    def committed(self) -> Commit:
+        """The last committed round; only asked for once there is one."""
+        if self.commit is None:
+            raise SwarmError("no round is committed yet")
+        return self.commit
 
     @property
-    def round(self) -> int:
-        """Number of the round to come."""
-        return (self.commit.round if self.commit else FOUNDING) + 1
+    def mute(self) -> frozenset[PeerId]:
+        """Peers that say that they do not vote in the round to come."""
+        return frozenset(peer for peer, offer in self.offers.items() if self.current(offer) and not offer.votes)
 
     @property
-    def parent(self) -> str:
-        """Digest of the model that the round to come starts from."""
-        return self.commit.digest if self.commit else ""
+    def reachable(self) -> frozenset[PeerId]:
+        """Peers whose votes a message could get, this one's included."""
+        return frozenset(self.live | {self.me}) - self.mute
 
     def send(self, to: PeerId, message: Message) -> None:
         """Queue a message; one to this peer itself goes to its inbox."""
@@ -84,8 +100,10 @@ class RoundView:
     def enter(self, commit: Commit) -> None:
         """Start the round after ``commit``."""
         self.commit = commit
+        self.lineage, self.round, self.parent = commit.lineage, commit.round + 1, commit.digest
         self.mine = None
         self.acceptor = Acceptor(first_attempt(self.rules.session, self.round, commit.members))
+        self.exposed.clear()
         self.held.clear()
         self.excluded.clear()
         if self._first_offer_at is not None:
@@ -96,7 +114,7 @@ class RoundView:
 
     def current(self, offer: Offer) -> bool:
         """Whether an offer is for the round to come, from the same model."""
-        return (offer.lineage, offer.stats.round, offer.parent) == (self.lineage, self.round, self.parent)
+        return offer.parent == self.parent and offer.stats.round == self.round and offer.lineage == self.lineage
 
     def keep(self, peer: PeerId, offer: Offer) -> None:
         """Note an offer; one for a round ahead is kept until this peer gets there."""
@@ -116,8 +134,9 @@ class RoundView:
 
     def table(self) -> Table:
         """What forming a group may count on."""
-        assert self.commit is not None
         barred = {peer for peer, until in self.excluded.items() if until > self.now}
         live = frozenset((self.live | {self.me}) - barred)
         offers = {peer: offer for peer, offer in sorted(self.offers.items()) if peer in live and self.current(offer)}
-        return Table(commit=self.commit, offers=offers, live=live)
+        return Table(
+            commit=self.committed, offers=offers, live=live, barred=frozenset(barred & self.live), joined=self.joined
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from swarm.rounds.order import majority
 from swarm.rounds.view import RoundView
 
@@ -35,21 +37,22 @@ class Waiting:
             return None
         present = view.live | {view.me}
         members, least = view.commit.members, view.rules.min_peers
-        missing = self.missing()
-        self.line(f"round {view.round}: waiting for {missing}")
-        if len(present) >= least and (majority(members, present) or 2 * least <= len(members)):
+        self.line(lambda: f"round {view.round}: waiting for {self.missing()}")
+        # Only members lead; a fork needs no majority of them, but one.
+        forks = 2 * least <= len(members) and not present.isdisjoint(members)
+        if len(present) >= least and (majority(members, present) or forks):
             self._short_since = None
             patient = busy or view.mine.stats.status.finished or view.rules.wait_below_quorum
             if patient or not view.past(self.since + view.pace.patience):
                 return None
-            return f"{missing} did not come to a sync point within {view.pace.patience:.0f} s"
+            return f"{self.missing()} did not come to a sync point within {view.pace.patience:.0f} s"
         if self._short_since is None:
             self._short_since = view.now
         wait = min(view.pace.grace, view.rules.failure_timeout)
         if view.rules.wait_below_quorum or not view.past(self._short_since + wait):
             return None
         needed = max(least, len(members) // 2 + 1)
-        return f"below quorum: {len(present)} of the {needed} peers needed are here; missing: {missing}"
+        return f"below quorum: {len(present)} of the {needed} peers needed are here; missing: {self.missing()}"
 
     def missing(self, unknown: int = 0) -> str:
         """Names of the peers that have not offered; ``unknown`` more are expected and were never met."""
@@ -62,8 +65,8 @@ class Waiting:
             names.append(f"{unknown} that never came")
         return ", ".join(names) or "the leader"
 
-    def line(self, text: str) -> None:
-        """Say ``text`` if nothing was said for a while."""
+    def line(self, text: Callable[[], str]) -> None:
+        """Say what ``text`` gives if nothing was said for a while."""
         if self._view.past(self._line_at + LINE_EVERY):
             self._line_at = self._view.now
-            self._view.notice(text, loud=True)
+            self._view.notice(text(), loud=True)

@@ -141,14 +141,16 @@ class Farewell(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
 
 class Offer(_message.Message):
-    __slots__ = ("lineage", "parent", "stats")
+    __slots__ = ("lineage", "parent", "stats", "votes")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     STATS_FIELD_NUMBER: _ClassVar[int]
+    VOTES_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     parent: str
     stats: ContributionStats
-    def __init__(self, lineage: _Optional[str] = ..., parent: _Optional[str] = ..., stats: _Optional[_Union[ContributionStats, _Mapping]] = ...) -> None: ...
+    votes: bool
+    def __init__(self, lineage: _Optional[str] = ..., parent: _Optional[str] = ..., stats: _Optional[_Union[ContributionStats, _Mapping]] = ..., votes: bool = ...) -> None: ...
 
 class Withdraw(_message.Message):
     __slots__ = ("lineage", "round")
@@ -357,11 +359,15 @@ class StreamHeader(_message.Message):
     def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
-    __slots__ = ("session", "sender", "digest")
+    __slots__ = ("session", "sender", "digest", "part", "parts")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
     session: str
     sender: str
     digest: str
-    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
+    part: int
+    parts: int
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., digest: _Optional[str] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...

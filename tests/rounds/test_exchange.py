@@ -1,0 +1,378 @@
+"""What the members of a group exchange, and what of it is refused."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from swarm.errors import ExchangeError
+from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
+from swarm.merge.side import merge_side
+from swarm.messages import Entry, Proposal
+from swarm.records import Attempt, PeerStatus, SyncState
+from swarm.rounds import layout
+from swarm.rounds.exchange import Exchange, OutFrame
+from swarm.rounds.layout import HEADER, Kind
+from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+
+MEAN, RULES = WeightedMean(), tuple(BUILTIN_RULES.values())
+GRAM = BUILTIN_RULES["geomedian"]
+SCHEMA = Schema(
+    (
+        TensorSpec("weight", (11, 3), "float32"),
+        TensorSpec("running_mean", (3,), "float32", TensorKind.MEAN),
+        TensorSpec("running_var", (3,), "float32", TensorKind.VARIANCE),
+        TensorSpec("half", (5,), "bfloat16"),
+        TensorSpec("seen", (), "int64", TensorKind.COUNTER),
+        TensorSpec("scale", (2,), "float32", TensorKind.BUFFER),
+        TensorSpec("bias", (7,), "float32"),
+    )
+)
+TINY = Schema((TensorSpec("w", (2,), "float32"),))
+ONLY_SIDE = Schema((TensorSpec("seen", (), "int64", TensorKind.COUNTER),))
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "PIECE_BYTES", 16)
+
+
+def states(schema: Schema, count: int, seed: int = 0) -> dict[str, ModelState]:
+    rng = np.random.default_rng(seed)
+    made = {}
+    for name in ("ann", "bob", "cid", "dee", "eve")[:count]:
+        state = ModelState.empty(schema)
+        for _, array in state.arrays():
+            array[...] = (10 * np.abs(rng.standard_normal(array.shape))).astype(array.dtype)
+        made[name] = state
+    return made
+
+
+def proposal(weights: dict[str, int], leader: str = "ann") -> Proposal:
+    members = tuple(sorted(weights))
+    return Proposal(
+        lineage="line",
+        round=1,
+        attempt=Attempt(0, leader),
+        parent="parent",
+        voters=members,
+        members=members,
+        entries=tuple(Entry(peer, weights[peer], PeerStatus.TRAINING) for peer in members),
+        sync=SyncState(8),
+        closing=False,
+        weight=sum(weights.values()),
+    )
+
+
+class Hall:
+    """All members of one group, with frames carried between them in a given order."""
+
+    def __init__(self, held: dict[str, ModelState], weights: dict[str, int], rule: MergeRule, seed: int = 0) -> None:
+        under = proposal(weights, leader=max(weights))
+        self.members = {peer: Exchange(peer, under, rule, held[peer]) for peer in weights}
+        self.sent = dict.fromkeys(weights, 0)
+        self._random = random.Random(seed)
+
+    def run(self) -> None:
+        """Carry one frame after the other, from a random member to a random one, until nothing is left to carry."""
+        ways = [(source, to) for source in self.members for to in self.members if source != to]
+        idle = 0
+        while idle < 2:
+            self._random.shuffle(ways)
+            moved = [self._carry(source, to) for source, to in ways]
+            idle = 0 if any(moved) else idle + 1
+
+    def _carry(self, source: str, to: str) -> bool:
+        moved = False
+        for _ in range(self._random.randrange(1, 4)):
+            out = self.members[source].next_frame(to)
+            if out is None:
+                break
+            moved = True
+            self.sent[source] += len(out[1])
+            self.members[to].receive(source, joined(out))
+        return moved
+
+
+def joined(out: OutFrame) -> memoryview:
+    return memoryview(bytearray(out[0] + bytes(out[1])))
+
+
+def made(kind: int, segment: int, start: int, payload: bytes) -> memoryview:
+    return memoryview(HEADER.pack(kind, segment, len(payload), start) + payload)
+
+
+def frames(exchange: Exchange, to: str) -> Iterator[OutFrame]:
+    while (out := exchange.next_frame(to)) is not None:
+        yield out
+
+
+def whole(held: dict[str, ModelState], weights: dict[str, int], rule: MergeRule) -> ModelState:
+    """The merge of whole models in one process."""
+    contributors = [held[peer] for peer in sorted(weights) if weights[peer]]
+    factors = [weights[peer] for peer in sorted(weights) if weights[peer]]
+    schema = contributors[0].schema
+    segments = {
+        dtype: rule.merge([state.segments[dtype] for state in contributors], factors) for dtype in schema.segments
+    }
+    side, _ = merge_side(schema, [state.side for state in contributors], factors, held["ann"].side, robust=rule.robust)
+    return ModelState(schema, segments, side)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("schema", [SCHEMA, TINY, ONLY_SIDE], ids=["model", "tiny", "side"])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"ann": 1},
+        {"ann": 3, "bob": 1},
+        {"ann": 0, "bob": 1},
+        {"ann": 0, "bob": 0, "cid": 7},
+        {"ann": 2, "bob": 0, "cid": 1},
+        {"ann": 1, "bob": 2, "cid": 3, "dee": 0, "eve": 100},
+    ],
+    ids=lambda weights: "-".join(map(str, weights.values())),
+)
+def test_every_member_assembles_the_merge_of_the_whole_models(
+    rule: MergeRule, schema: Schema, weights: dict[str, int]
+) -> None:
+    held = states(schema, len(weights))
+    hall = Hall(held, weights, rule)
+    hall.run()
+    results = [exchange.result() for exchange in hall.members.values()]
+    assert len({result.digest() for result in results}) == 1
+    expected = whole(held, weights, rule)
+    if rule.scope is Scope.GRAM:  # inner products add up in another order, slice by slice
+        for (_, ours), (spec, theirs) in zip(results[0].arrays(), expected.arrays(), strict=True):
+            tolerance = 2.0**-7 if spec.dtype == "bfloat16" else 1e-5
+            np.testing.assert_allclose(ours.astype(np.float64), theirs.astype(np.float64), rtol=tolerance)
+    else:
+        assert results[0].digest() == expected.digest()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_order_of_arrival_changes_no_byte(rule: MergeRule) -> None:
+    held, weights = states(SCHEMA, 4), {"ann": 1, "bob": 5, "cid": 0, "dee": 2}
+    digests = set()
+    for seed in range(8):
+        hall = Hall(held, weights, rule, seed)
+        hall.run()
+        digests |= {exchange.result().digest() for exchange in hall.members.values()}
+    assert len(digests) == 1
+
+
+def test_the_mean_is_the_weighted_mean() -> None:
+    held, weights = states(SCHEMA, 3), {"ann": 1, "bob": 2, "cid": 5}
+    hall = Hall(held, weights, MEAN)
+    hall.run()
+    expected = sum(weights[peer] * held[peer].segments["float32"].astype(np.float64) for peer in weights) / 8
+    merged = hall.members["cid"].result().segments["float32"]
+    np.testing.assert_array_equal(merged, expected.astype(np.float32))
+
+
+def test_a_single_contributor_is_handed_round_to_the_bit() -> None:
+    held = states(SCHEMA, 3)
+    for rule in RULES:
+        hall = Hall(held, {"ann": 0, "bob": 9, "cid": 0}, rule)
+        hall.run()
+        assert {exchange.result().digest() for exchange in hall.members.values()} == {held["bob"].digest()}
+
+
+def test_what_members_hold_is_left_alone() -> None:
+    held = states(SCHEMA, 3)
+    before = {peer: state.digest() for peer, state in held.items()}
+    Hall(held, {"ann": 1, "bob": 1, "cid": 1}, MEAN).run()
+    assert {peer: state.digest() for peer, state in held.items()} == before
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_each_member_sends_twice_its_share_of_the_model(count: int) -> None:
+    schema = Schema((TensorSpec("w", (60,), "float32"),))
+    hall = Hall(states(schema, count), dict.fromkeys(("ann", "bob", "cid", "dee", "eve")[:count], 1), MEAN)
+    hall.run()
+    assert set(hall.sent.values()) == {2 * (count - 1) * schema.nbytes // count}
+
+
+def test_a_member_is_done_with_another_once_all_is_sent() -> None:
+    hall = Hall(states(SCHEMA, 3), {"ann": 1, "bob": 1, "cid": 1}, GRAM)
+    assert not hall.members["ann"].sent("bob")
+    hall.run()
+    assert all(hall.members[one].sent(two) for one in hall.members for two in hall.members if one != two)
+
+
+def test_there_is_no_result_before_all_is_there() -> None:
+    exchange = Exchange("ann", proposal({"ann": 1, "bob": 1}), MEAN, states(TINY, 2)["ann"])
+    assert not exchange.done
+    with pytest.raises(ExchangeError, match="not complete"):
+        exchange.result()
+
+
+def test_it_is_known_who_owes_what() -> None:
+    held, under = states(SCHEMA, 3), proposal({"ann": 1, "bob": 1, "cid": 0})
+    ann, bob = (Exchange(peer, under, MEAN, held[peer]) for peer in ("ann", "bob"))
+    assert ann.owing() == ({"bob"}, {"bob", "cid"})
+    for out in frames(bob, "ann"):
+        ann.receive("bob", joined(out))
+    assert ann.owing() == (frozenset(), {"bob", "cid"})
+
+
+def test_constants_stay_and_those_that_differ_are_named() -> None:
+    schema = Schema((TensorSpec("w", (2,), "float32"), TensorSpec("table", (2,), "int64", TensorKind.CONSTANT)))
+    held = states(schema, 2)
+    held["ann"].side[0][:], held["bob"].side[0][:] = (1, 2), (1, 3)
+    hall = Hall(held, {"ann": 1, "bob": 1}, MEAN)
+    hall.run()
+    for peer, exchange in hall.members.items():
+        assert exchange.constants_differing == ("table",)
+        np.testing.assert_array_equal(exchange.result().side[0], held[peer].side[0])
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+def pair(rule: MergeRule = MEAN, schema: Schema = TINY, **weights: int) -> Exchange:
+    """The exchange of ann, who leads a group with bob."""
+    return Exchange("ann", proposal(weights or {"ann": 1, "bob": 1}), rule, states(schema, 2)["ann"])
+
+
+def floats(*values: float) -> bytes:
+    return np.array(values, np.float32).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (made(Kind.CONTRIBUTION, 1, 0, floats(1)), "nobody waits for"),
+        (made(Kind.CONTRIBUTION, 0, 1, floats(1)), "nobody waits for"),
+        (made(Kind.CONTRIBUTION, 0, 2, floats(1)), "nobody waits for"),
+        (made(Kind.CONTRIBUTION, 0, 0, floats(1, 2)), "takes 4 bytes, not 8"),
+        (made(Kind.CONTRIBUTION, 0, 0, b""), "takes 4 bytes, not 0"),
+        (made(Kind.CONTRIBUTION, 0, 0, floats(np.nan)), "NaN or infinity"),
+        (made(Kind.CONTRIBUTION, 0, 0, floats(np.inf)), "NaN or infinity"),
+        (made(Kind.RESULT, 0, 0, floats(1)), "does not owe"),
+        (made(Kind.RESULT, 7, 1, floats(1)), "does not owe"),
+        (made(Kind.RESULT, 0, 1, floats(np.nan)), "merged finite weights to NaN"),
+        (made(Kind.RESULT, 0, 1, floats(1, 2)), "takes 4 bytes, not 8"),
+        (made(Kind.SIDE, 0, 0, b"12345678"), "nobody waits for"),
+        (made(Kind.GRAM, 0, 0, bytes(32)), "nobody waits for"),
+        (made(Kind.COEFFICIENTS, 0, 0, bytes(16)), "nobody waits for"),
+        (made(9, 0, 0, b""), "unknown kind"),
+        (memoryview(b"short"), "shorter than its header"),
+    ],
+)
+def test_a_frame_that_does_not_belong_is_refused(frame: memoryview, message: str) -> None:
+    with pytest.raises(ExchangeError, match=message):
+        pair().receive("bob", frame)
+
+
+@pytest.mark.parametrize("sender", ["eve", "ann"])
+def test_frames_of_strangers_and_of_oneself_are_refused(sender: str) -> None:
+    with pytest.raises(ExchangeError, match=f"{sender} is no member"):
+        pair().receive(sender, made(Kind.CONTRIBUTION, 0, 0, floats(1)))
+
+
+def test_one_without_weight_contributes_nothing() -> None:
+    with pytest.raises(ExchangeError, match="nobody waits for"):
+        pair(ann=1, bob=0).receive("bob", made(Kind.CONTRIBUTION, 0, 0, floats(1)))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_every_frame_counts_once(rule: MergeRule) -> None:
+    held, under = states(SCHEMA, 2), proposal({"ann": 1, "bob": 1})
+    ann, bob = (Exchange(peer, under, rule, held[peer]) for peer in held)
+    count = 0
+    for _ in range(3):
+        for source, to, sender in ((ann, bob, "ann"), (bob, ann, "bob")):
+            for out in list(frames(source, "bob" if sender == "ann" else "ann")):
+                count += 1
+                to.receive(sender, joined(out))
+                with pytest.raises(ExchangeError):
+                    to.receive(sender, joined(out))
+    assert ann.done
+    assert bob.done
+    assert count > 4
+
+
+def test_a_piece_of_a_side_block_of_another_length_is_refused() -> None:
+    exchange = pair(schema=SCHEMA)
+    with pytest.raises(ExchangeError, match="side block"):
+        exchange.receive("bob", made(Kind.SIDE, 0, 0, bytes(15)))
+    with pytest.raises(ExchangeError, match="side block"):
+        exchange.receive("bob", made(Kind.SIDE, 0, 8, bytes(16)))
+
+
+def test_nan_in_a_side_block_is_refused() -> None:
+    held, under = states(SCHEMA, 2), proposal({"ann": 1, "bob": 1})
+    held["bob"].side[0][1] = np.nan
+    ann, bob = (Exchange(peer, under, MEAN, held[peer]) for peer in held)
+    sides = [out for out in frames(bob, "ann") if out[0][0] == Kind.SIDE]
+    for out in sides[:-1]:
+        ann.receive("bob", joined(out))
+    with pytest.raises(ExchangeError, match="bob offered finite weights and sent NaN or infinity"):
+        ann.receive("bob", joined(sides[-1]))
+
+
+def prepared_gram(lie: Callable[[Exchange], None]) -> None:
+    """Ann leads and has bob's contribution; then bob lies."""
+    held, under = states(TINY, 2), proposal({"ann": 1, "bob": 1})
+    ann, bob = (Exchange(peer, under, GRAM, held[peer]) for peer in held)
+    for out in frames(bob, "ann"):
+        ann.receive("bob", joined(out))
+    lie(ann)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (np.full(4, np.nan).tobytes(), "NaN or infinity"),
+        (bytes(8), "takes 32 bytes, not 8"),
+        (np.array([[1.0, 5.0], [-5.0, 1.0]]).tobytes(), "symmetric"),
+        (np.array([[-1.0, 0.0], [0.0, 1.0]]).tobytes(), "negative"),
+    ],
+)
+def test_a_gram_matrix_that_cannot_be_is_refused(payload: bytes, message: str) -> None:
+    with pytest.raises(ExchangeError, match=message):
+        prepared_gram(lambda ann: ann.receive("bob", made(Kind.GRAM, 0, 0, payload)))
+
+
+def test_a_second_gram_matrix_is_refused() -> None:
+    def twice(ann: Exchange) -> None:
+        ann.receive("bob", made(Kind.GRAM, 0, 0, bytes(32)))
+        with pytest.raises(ExchangeError, match="nobody waits for"):
+            ann.receive("bob", made(Kind.GRAM, 0, 0, bytes(32)))
+
+    prepared_gram(twice)
+
+
+def follower() -> Exchange:
+    """Bob, who follows ann and has her contribution."""
+    held, under = states(TINY, 2), proposal({"ann": 1, "bob": 1})
+    ann, bob = (Exchange(peer, under, GRAM, held[peer]) for peer in held)
+    for out in frames(ann, "bob"):
+        bob.receive("ann", joined(out))
+    return bob
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "message"),
+    [((np.nan, 1.0), "NaN or infinity"), ((0.5, 0.25), "sum"), ((0.5,), "takes 16 bytes, not 8")],
+)
+def test_coefficients_that_cannot_be_are_refused(coefficients: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ExchangeError, match=message):
+        follower().receive("ann", made(Kind.COEFFICIENTS, 0, 0, np.array(coefficients).tobytes()))
+
+
+def test_coefficients_come_from_the_leader_alone_once_and_after_the_matrix() -> None:
+    good = made(Kind.COEFFICIENTS, 0, 0, np.array([0.5, 0.5]).tobytes())
+    with pytest.raises(ExchangeError, match="nobody waits for"):
+        pair(GRAM).receive("bob", good)
+    early = Exchange("bob", proposal({"ann": 1, "bob": 1}), GRAM, states(TINY, 2)["bob"])
+    with pytest.raises(ExchangeError, match="before this member's part"):
+        early.receive("ann", good)
+    bob = follower()
+    bob.receive("ann", good)
+    with pytest.raises(ExchangeError, match="nobody waits for"):
+        bob.receive("ann", good)

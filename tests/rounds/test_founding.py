@@ -1,0 +1,121 @@
+"""How a session starts."""
+
+from __future__ import annotations
+
+from swarm.messages import Decide, Propose
+from swarm.rounds.effects import Fail
+
+
+def test_the_expected_peers_start_at_once_from_the_weights_of_one(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    assert not peers.commits("a")
+    peers.offer("c")
+    (commit,) = peers.commits("a")
+    assert (commit.round, commit.members, len(commit.contributors)) == (0, ("a", "b", "c"), 1)
+    assert [peers.commits(name) for name in "bc"] == [[commit], [commit]]
+
+
+def test_where_nobody_knows_how_many_come_the_grace_starts_with_min_peers(swarm) -> None:
+    peers = swarm("abc", min_peers=2, grace=1.0)
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")[0].members == ("a", "b")
+
+
+def test_each_arrival_starts_the_grace_anew(swarm) -> None:
+    peers = swarm("ab", min_peers=2, grace=1.0, expected=4)
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    peers.add("c")
+    peers.offer("c")
+    peers.wait(0.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")[0].members == ("a", "b", "c")
+
+
+def test_a_refused_peer_is_not_waited_for(swarm) -> None:
+    peers = swarm("ab", expected=3)
+    peers.offer("a", "b")
+    assert not peers.commits("a")
+    for name in "ab":
+        peers.do(name, peers.machines[name].peer_refused("odd", peers.now))
+    peers.deliver()
+    assert peers.commits("a")[0].members == ("a", "b")
+
+
+def test_too_few_compatible_peers_fail_at_once_and_name_the_others(swarm) -> None:
+    peers = swarm("a", expected=2)
+    peers.offer("a")
+    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
+    (failure,) = peers.all("a", Fail)
+    assert "incompatible peers: odd" in failure.reason
+
+
+def test_a_start_that_takes_too_long_fails_and_says_who_is_there(swarm) -> None:
+    peers = swarm("ab", min_peers=3, start_timeout=60)
+    peers.offer("a", "b")
+    peers.wait(59)
+    assert not peers.all("a", Fail)
+    peers.wait(2)
+    reason = peers.all("a", Fail)[0].reason
+    assert "2 of the 3 peers needed" in reason
+    assert "start_timeout=60" in reason
+    assert "there: b" in reason
+
+
+def test_while_it_waits_it_says_for_whom(swarm) -> None:
+    peers = swarm("ab", expected=4)
+    peers.offer("a")
+    peers.wait(31)
+    assert "waiting to start with b, 2 that never came" in peers.said("a")
+
+
+def test_a_founder_that_dies_is_replaced(swarm) -> None:
+    peers = swarm("abc", expected=3, min_peers=2)
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    (proposal,) = peers.running()
+    peers.exchanging = True
+    peers.crash(proposal.attempt.leader)
+    peers.wait(2)
+    survivors = sorted(peers.machines)
+    commits = [peers.commits(name) for name in survivors]
+    assert commits[0] == commits[1]
+    assert commits[0][0].lineage != proposal.lineage
+
+
+def test_a_birth_that_too_few_accept_is_given_up_by_its_leader(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    lost = []
+    peers.drop = lambda sender, to, message: type(message).__name__ == "Accepted" and bool(lost.append(sender) or True)
+    peers.offer("a", "b")
+    assert lost
+    peers.drop = lambda sender, to, message: False
+    peers.wait(15)
+    (commit,) = peers.commits("a")
+    assert peers.commits("b") == [commit]
+
+
+def test_a_late_newcomer_takes_the_current_model_and_joins_the_next_round(founded) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", "b")
+    peers.add("n")
+    peers.offer("n")
+    assert peers.machines["n"].commit == peers.machines["a"].commit
+    assert not peers.commits("n")
+    peers.offer("a", "b")
+    commit = peers.commits("n")[-1]
+    assert (commit.round, commit.members) == (2, ("a", "b", "n"))
+
+
+def test_a_stranger_is_not_listened_to(founded) -> None:
+    peers = founded("a", "b")
+    before = len(peers.sent)
+    peers.do("a", peers.machines["a"].receive("stranger", Decide(peers.commits("a")[0]), peers.now))
+    assert len(peers.sent) == before
+    assert not any(isinstance(message, Propose) for _, _, message in peers.sent[before:])

@@ -1,0 +1,84 @@
+"""How a model is cut, and the frames that carry it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarm.errors import ExchangeError
+from swarm.rounds.layout import HEADER, PIECE_BYTES, Kind, frame, open_frame, side_pieces, slice_pieces, values_of
+from swarm.state import Schema, TensorSpec, numpy_dtype
+
+
+def schema(*sizes: tuple[str, int]) -> Schema:
+    return Schema(tuple(TensorSpec(f"t{index}", (size,), dtype) for index, (dtype, size) in enumerate(sizes)))
+
+
+@given(
+    size=st.integers(0, 3 * PIECE_BYTES),
+    members=st.integers(1, 9),
+    dtype=st.sampled_from(["float64", "float32", "bfloat16"]),
+)
+def test_the_slices_cover_every_element_once_in_pieces_of_bounded_size(size: int, members: int, dtype: str) -> None:
+    model = schema((dtype, size), ("float16", 5))
+    pieces = [piece for member in range(members) for piece in slice_pieces(model, member, members)]
+    for segment, total in enumerate(model.segments.values()):
+        runs = sorted((piece.start, piece.stop) for piece in pieces if piece.segment == segment)
+        assert [start for start, _ in runs] == [0, *(stop for _, stop in runs)][: len(runs)]
+        assert (runs[-1][1] if runs else 0) == total
+    assert all(0 < piece.size * numpy_dtype(dtype).itemsize <= PIECE_BYTES for piece in pieces if piece.segment == 0)
+
+
+@pytest.mark.parametrize("members", [1, 2, 7])
+def test_the_slices_differ_by_one_element_at_most(members: int) -> None:
+    sizes = [
+        sum(piece.size for piece in slice_pieces(schema(("float32", 1000)), member, members))
+        for member in range(members)
+    ]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_model_smaller_than_the_group_leaves_some_without_a_slice() -> None:
+    counts = [len(slice_pieces(schema(("float32", 2)), member, 5)) for member in range(5)]
+    assert sorted(counts) == [0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, PIECE_BYTES, PIECE_BYTES + 1])
+def test_the_pieces_of_a_side_block_cover_it(nbytes: int) -> None:
+    assert sum(stop - start for start, stop in side_pieces(nbytes)) == nbytes
+
+
+def test_a_frame_opens_to_what_it_was_made_of() -> None:
+    values = np.arange(4, dtype=np.float32)
+    header, payload = frame(Kind.RESULT, 2, 100, values)
+    kind, segment, start, opened = open_frame(memoryview(header + bytes(payload)))
+    assert (kind, segment, start) == (Kind.RESULT, 2, 100)
+    np.testing.assert_array_equal(values_of(opened, "float32", 4), values)
+
+
+def test_a_frame_takes_the_memory_of_its_values() -> None:
+    values = np.zeros(3, np.float32)
+    _, payload = frame(Kind.RESULT, 0, 0, values)
+    values[:] = 1
+    np.testing.assert_array_equal(np.frombuffer(payload, np.float32), values)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "0 bytes is shorter than its header"),
+        (HEADER.pack(Kind.RESULT, 0, 8, 0) + bytes(4), "announces 8 bytes and carries 4"),
+        (HEADER.pack(Kind.RESULT, 0, 0, 0) + bytes(4), "announces 0 bytes and carries 4"),
+        (HEADER.pack(77, 0, 0, 0), "unknown kind 77"),
+    ],
+)
+def test_a_broken_frame_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(ExchangeError, match=message):
+        open_frame(memoryview(data))
+
+
+def test_values_of_another_length_are_refused() -> None:
+    with pytest.raises(ExchangeError, match="3 float32 takes 12 bytes, not 8"):
+        values_of(memoryview(bytes(8)), "float32", 3)

@@ -1,0 +1,161 @@
+"""When a sync point ends without a merge, and when a part of the swarm goes on by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from swarm.records import Commit, PeerStatus
+from swarm.rounds.effects import Apply, End, Heal, Skip
+
+
+def test_below_quorum_training_goes_on_after_the_grace_and_says_who_is_missing(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, grace=1.0)
+    peers.crash("c")
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    assert not peers.all("a", Skip)
+    peers.wait(0.2)
+    (skip,) = peers.all("a", Skip)
+    assert skip.round == 1
+    assert "2 of the 3 peers needed are here" in skip.reason
+    assert "c (unreachable)" in skip.reason
+
+
+def test_below_quorum_a_peer_told_to_wait_waits_and_says_for_whom(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
+    peers.crash("c")
+    peers.offer("a", "b")
+    peers.wait(300)
+    assert not peers.all("a", Skip)
+    assert peers.said("a").count("waiting for c (unreachable)") >= 9
+    peers.add("c", incarnation="2")
+    peers.offer("c")
+    peers.wait(1)
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+
+
+def test_each_sync_point_below_quorum_waits_anew_and_the_next_with_a_quorum_merges(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, grace=1.0)
+    peers.part("c", "ab")
+    for _ in range(2):
+        peers.offer("a", "b")
+        peers.wait(1.1)
+    assert [len(peers.all(name, Skip)) for name in "ab"] == [2, 2]
+    peers.meet("a", "c")
+    peers.meet("b", "c")
+    peers.offer("a", "b", "c")
+    assert peers.commits("a")[-1].round == 1
+
+
+def test_a_live_peer_without_which_there_is_no_quorum_is_waited_for_patiently(founded) -> None:
+    peers = founded("a", "b", min_peers=2, start_timeout=60)
+    peers.offer("a")
+    peers.wait(59)
+    assert not peers.all("a", Skip)
+    peers.wait(2)
+    assert "b did not come to a sync point within 60 s" in peers.all("a", Skip)[0].reason
+
+
+def test_a_minority_never_goes_on_where_min_peers_forbids_it(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=3)
+    peers.part("ab", "cd")
+    for _ in range(3):
+        peers.offer(*"abcd")
+        peers.wait(60)
+    assert all(len(peers.commits(name)) == 1 for name in "abcd")
+
+
+def test_half_forks_where_min_peers_allows_it_after_the_failure_timeout_and_says_so(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
+    old = peers.commits("a")[0].lineage
+    peers.part("ab", "cd")
+    peers.offer("a", "b")
+    peers.wait(9)
+    assert len(peers.commits("a")) == 1
+    peers.wait(10)
+    fork = peers.commits("a")[-1]
+    assert fork.lineage != old
+    assert (fork.round, fork.members) == (1, ("a", "b"))
+    assert peers.commits("b")[-1] == fork
+    assert any("FORK: 2 of 4 members are left" in peers.said(name) for name in "ab")
+
+
+def test_a_majority_keeps_its_lineage_though_min_peers_would_allow_a_fork(founded) -> None:
+    peers = founded(*"abcde", min_peers=2)
+    old = peers.commits("a")[0].lineage
+    peers.part("abc", "de")
+    peers.offer(*"abcde")
+    peers.wait(30)
+    assert peers.commits("a")[-1].lineage == old
+    assert peers.commits("d")[-1].lineage != old
+
+
+def test_when_two_lineages_meet_the_heavier_stays(founded) -> None:
+    peers = founded(*"abcd", min_peers=2)
+    peers.part("ab", "cd")
+    peers.offer("a", "b")
+    peers.offer("c", "d")
+    peers.wait(30)
+    peers.offer("a", "b")
+    peers.wait(1)
+    heavy, light = peers.machines["a"].commit, peers.machines["c"].commit
+    assert isinstance(heavy, Commit)
+    assert isinstance(light, Commit)
+    assert heavy.lineage != light.lineage
+    assert heavy.weight > light.weight
+    for one in "ab":
+        for two in "cd":
+            peers.meet(one, two)
+    peers.offer(*"cd")
+    peers.offer(*"ab")
+    peers.wait(30)
+    assert {peers.machines[name].commit.lineage for name in "abcd"} == {heavy.lineage}
+    assert not [heal for name in "ab" for heal in peers.all(name, Heal)]
+    assert f"lineage {light.lineage} up to round 1 is given up for lineage {heavy.lineage}" in peers.said("c")
+
+
+def test_of_two_lineages_of_one_weight_the_same_one_stays_for_both(swarm) -> None:
+    peers = swarm("ab", min_peers=1, grace=0.0)
+    peers.part("a", "b")
+    peers.offer("a", "b")
+    peers.wait(1)
+    lineages = {peers.machines[name].commit.lineage for name in "ab"}
+    assert len(lineages) == 2
+    peers.meet("a", "b")
+    peers.offer("a", "b")
+    peers.wait(1)
+    assert {peers.machines[name].commit.lineage for name in "ab"} == {min(lineages)}
+
+
+def test_a_finished_peer_that_is_left_alone_ends(founded) -> None:
+    peers = founded("a", "b", min_peers=2)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.crash("b")
+    peers.wait(2)
+    assert "below quorum" in peers.all("a", End)[0].reason
+
+
+def test_a_finished_newcomer_whom_all_members_have_left_ends(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=1)
+    peers.add("n")
+    peers.offer("n", status=PeerStatus.INACTIVE)
+    assert peers.machines["n"].commit is not None
+    peers.crash("a", "b", "c")
+    peers.wait(3)
+    assert peers.all("n", End)
+
+
+def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b", "c")
+    commit = peers.commits("a")[-1]
+    machine = peers.machines["b"]
+    ahead = replace(commit, round=commit.round + 3, digest="far")
+    effects = machine.peer_up("a", ahead, peers.now, weightage=1)
+    stats = peers._stats["b"]
+    effects += machine.offer(replace(stats, round=machine.round), peers.now)
+    assert [effect.commit for effect in effects if isinstance(effect, Heal)] == [ahead]
+    effects = machine.exchanged(("line", 0, None), "late", peers.now)  # type: ignore[arg-type]
+    assert not [effect for effect in effects if isinstance(effect, Apply)]
+    machine.healed(ahead, peers.now)
+    assert machine.commit == ahead
