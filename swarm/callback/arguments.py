@@ -67,6 +67,8 @@ class Arguments(TypedDict, total=False):
     insecure: bool | None
     data_dir: Path | None
     model_dir: Path | None
+    checkpoint_seconds: float | None
+    resume: bool | None
     disabled_plugins: tuple[str, ...] | list[str] | str | None
 
 

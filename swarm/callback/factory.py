@@ -87,7 +87,9 @@ class SwarmCallback(ABC):
         loopback: train alone on purpose, default False.
         insecure: allow weights to travel unencrypted between machines, default False.
         data_dir: directory with the training data.
-        model_dir: directory for the trained model.
+        model_dir: directory for the trained model, and for checkpoints of the committed ones.
+        checkpoint_seconds: least seconds between two checkpoints in ``model_dir``, default 30.
+        resume: go on from the newest checkpoint in ``model_dir``, default False.
         disabled_plugins: names of installed plugins to leave out.
 
     Raises:

@@ -29,6 +29,9 @@ def run(
     min_peers: Annotated[int | None, typer.Option(help="Least number of peers that a round needs.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Exported as DATA_DIR.")] = None,
     model_dir: Annotated[Path | None, typer.Option(help="Exported as MODEL_DIR; created if need be.")] = None,
+    resume: Annotated[
+        bool | None, typer.Option("--resume", help="Go on from the newest checkpoint in the model directory.")
+    ] = None,
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Let weights travel unencrypted, on a network that you trust.")
     ] = None,
@@ -49,6 +52,7 @@ def run(
         "min_peers": min_peers,
         "data_dir": data_dir,
         "model_dir": model_dir,
+        "resume": resume,
         "insecure": insecure,
     }
     program, environment = plan(command, given, os.environ)

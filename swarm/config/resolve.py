@@ -97,6 +97,10 @@ def _refuse_contradictions(values: Mapping[str, Value]) -> None:
             f"{_said('rank', rank)} contradicts {_said('world_size', world_size)}: "
             f"allowed is 0 to {world_size.value - 1}"
         )
+    if values["resume"].value and values["model_dir"].value is None:
+        raise ConfigurationError(
+            f"{_said('resume', values['resume'])} needs model_dir, where the checkpoints are; set it (SWARM_MODEL_DIR)"
+        )
     if values["loopback"].value:
         return
     expected = ("world_size", world_size) if world_size.value else ("members", members)

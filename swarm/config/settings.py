@@ -78,7 +78,11 @@ class Settings:
     data_dir: Path | None = None
     """Directory with the training data."""
     model_dir: Path | None = None
-    """Directory for the trained model."""
+    """Directory for the trained model, and for checkpoints of the committed ones."""
+    checkpoint_seconds: float = 30.0
+    """Least seconds between two checkpoints in `model_dir`; the closing model is always written."""
+    resume: bool = False
+    """Go on from the newest checkpoint in `model_dir`."""
 
     disabled_plugins: tuple[str, ...] = ()
     """Names of installed plugins to leave out."""
@@ -139,6 +143,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "insecure": switch(),
         "data_dir": directory(),
         "model_dir": directory(),
+        "checkpoint_seconds": seconds(zero=True),
+        "resume": switch(),
         "disabled_plugins": several(name()),
     }
 )

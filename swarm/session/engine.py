@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swarm.clock import Clock, MonotonicClock
-from swarm.errors import ExchangeError, SwarmError
+from swarm.errors import ExchangeError
 from swarm.messages import Envelope, FetchRequest, Hello, Leave, Message, Proposal, Refuse, StreamHeader
 from swarm.records import (
     Attempt,
@@ -27,12 +28,12 @@ from swarm.records import (
     RoundFailed,
     RoundStarted,
 )
-from swarm.rounds.effects import Apply, Effect, End, Fail, Heal, Notice, Send, Skip, StartExchange, StopExchange
-from swarm.rounds.exchange import model_frames
+from swarm.rounds.effects import Apply, Effect, End, Fail, Fetch, Heal, Notice, Send, Skip, StartExchange, StopExchange
 from swarm.rounds.machine import RoundMachine
+from swarm.rounds.whole import model_frames
 from swarm.session.exchanger import Exchanger
 from swarm.session.greeter import Greeter, Met, TurnedAway
-from swarm.session.healing import fetch_model
+from swarm.session.healing import Fetcher
 from swarm.session.tickets import Answer, Synced
 from swarm.state import ModelState, Schema
 from swarm.transport.base import Frame, Handler, Sink, Transport
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
     from swarm.plugins import PluginRegistry
     from swarm.rounds.rules import RoundRules
+    from swarm.session.checkpoints import Checkpoints
 
 HOUSEKEEPING = 0.5
 """Seconds between looks for new peers and silent ones."""
@@ -63,9 +65,11 @@ class Engine(Handler):
         plugins: PluginRegistry,
         schema: Schema,
         logger: logging.Logger,
+        checkpoints: Checkpoints | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or MonotonicClock()
+        self._checkpoints = checkpoints
         self._rules = rules
         self._transport = transport
         self._plugins = plugins
@@ -78,13 +82,12 @@ class Engine(Handler):
         )
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"swarm-{me.name}", daemon=True)
-        self._stopping = False
         self._polite = False
         self._housekeeping_at = self._clock.now()
         self._ticket: queue.SimpleQueue[Synced] | None = None
         self._capture: ModelState | None = None
         self._status = PeerStatus.TRAINING
-        self._late: Synced | None = None
+        self._late: deque[Synced] = deque()
         self._attempts = 0
         self._exchanger = Exchanger(
             me=self._me,
@@ -95,15 +98,31 @@ class Engine(Handler):
             timeout=rules.failure_timeout,
             logger=logger,
         )
+        self._fetcher = Fetcher(
+            me=self._me,
+            schema=schema,
+            transport=transport,
+            roster=self._greeter.roster,
+            timeout=rules.failure_timeout,
+            logger=logger,
+            post=self._queue.put,
+        )
         self.reference: ModelState | None = None
         """The model of the last committed round applied here; replaced, never changed."""
+        self.stopping = False
+        """Whether it was told to stop."""
+        self.pending = False
+        """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
         self.training_loss: float | None = None
         self.last_report: dict[str, Any] = {}
 
     # For the training thread -----------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Begin to look for peers and to answer them."""
+    def start(self, resumed: tuple[Commit, ModelState] | None = None) -> None:
+        """Begin to look for peers and to answer them; ``resumed`` is the commit to go on from, with its model."""
+        if resumed:
+            commit, self.reference = resumed
+            self._do(self._machine.resume(commit, self._clock.now()))
         self._thread.start()
 
     @property
@@ -127,14 +146,14 @@ class Engine(Handler):
         return self._machine.commit
 
     @property
+    def met(self) -> frozenset[PeerId]:
+        """Peers of the session that can be reached."""
+        return self._machine.live
+
+    @property
     def refusal(self) -> str:
         """Why a peer refused this one; empty if none did."""
         return self._greeter.refusal
-
-    @property
-    def pending(self) -> bool:
-        """Whether the last capture may still be merged, and must not be taken anew."""
-        return self._machine.pending
 
     def offer(self, capture: ModelState, stats: ContributionStats) -> Synced:
         """Offer a capture to the next round and wait for what comes of it.
@@ -147,8 +166,7 @@ class Engine(Handler):
             self._ticket, self._capture, self._attempts = ticket, capture, 0
             self._status = stats.status
             if self._late:
-                late, self._late = self._late, None
-                self._answer(late)
+                self._answer(self._late.popleft())
             else:
                 self._offer(stats)
 
@@ -162,9 +180,9 @@ class Engine(Handler):
             reason: for the others' logs.
             linger: seconds to wait at most for the others to have the closing round.
         """
-        if self._stopping:
+        if self.stopping:
             return
-        self._stopping = True
+        self.stopping = True
         stopped = threading.Event()
         deadline = self._clock.now() + linger
 
@@ -206,14 +224,17 @@ class Engine(Handler):
         return self._exchanger.sink(header)
 
     def serve(self, request: FetchRequest) -> Iterable[Frame]:
-        """The last committed model, to a peer of the session that asks for it by digest."""
+        """The last committed model, or one that is not decided yet, to a peer of the session that knows its digest."""
         reference, commit = self.reference, self._machine.commit
         known = self._greeter.roster.info(request.sender)
+        undecided = self._exchanger.assembled(request.digest)
         if request.session != self._me.session or known is None:
             raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
+        if undecided is not None:
+            return model_frames(undecided, request.part, request.parts)
         if reference is None or commit is None or commit.digest != request.digest:
             raise ExchangeError(f"{self._me.name} does not hold the model {request.digest}")
-        return model_frames(reference)
+        return model_frames(reference, request.part, request.parts)
 
     def status(self) -> dict[str, Any]:
         """What ``swarm status`` shows."""
@@ -286,12 +307,14 @@ class Engine(Handler):
         self._do(self._machine.offer(replace(stats, round=self._machine.round), self._clock.now()))
 
     def _answer(self, answer: Synced) -> None:
-        """Give the training thread what it waits for; keep a merge that nobody waits for until its next sync point."""
+        """Give the training thread what it waits for; keep a model that nobody waits for until its next sync point."""
         if self._ticket:
+            self.pending = self._may_commit()
             self._ticket.put(answer)
             self._ticket = None
-        elif answer.answer is Answer.MERGED:
-            self._late = replace(answer, answer=Answer.LATE)
+        elif answer.model is not None:
+            late = Answer.LATE if answer.answer is Answer.MERGED else answer.answer
+            self._late.append(replace(answer, answer=late))
 
     # Messages --------------------------------------------------------------------------------------------------------
 
@@ -312,8 +335,7 @@ class Engine(Handler):
         elif envelope.session != self._me.session:
             self._log.debug("a stray message of session %s from %s", envelope.session, envelope.sender)
         elif isinstance(message, Refuse):
-            if self._machine.commit is None:
-                self._meet(greeter.refused(envelope, message, now, 2 * self._rules.failure_timeout), None)
+            self._refused(envelope, message, now)
         elif not greeter.roster.is_live(envelope.sender, envelope.incarnation):
             greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
         elif isinstance(message, Leave):
@@ -325,20 +347,33 @@ class Engine(Handler):
 
     def _meet(self, meeting: Met | TurnedAway | None, commit: Commit | None) -> None:
         if isinstance(meeting, Met):
-            self._do(self._machine.peer_up(meeting.peer, commit, self._clock.now()))
+            self._exchanger.met(meeting.peer)
+            info = self._greeter.roster.info(meeting.peer)
+            weightage = info.weightage if info else None
+            self._do(self._machine.peer_up(meeting.peer, commit, self._clock.now(), weightage=weightage))
         elif meeting is not None:
             self._do(self._machine.peer_refused(meeting.peer, self._clock.now()))
+
+    def _refused(self, envelope: Envelope, refusal: Refuse, now: float) -> None:
+        meeting = self._greeter.refused(envelope, refusal, now, 2 * self._rules.failure_timeout)
+        peer = self._greeter.roster.lose(envelope.address)
+        if peer:
+            self._gone(peer, refusal.reason, polite=False)
+        if self._machine.commit is None:
+            self._meet(meeting, None)
 
     def _lost(self, address: str, reason: str) -> None:
         peer = self._greeter.roster.lose(address)
         if peer:
             self._gone(peer, reason, polite=False)
+        else:
+            self._greeter.unanswered(address, reason)
 
     def _gone(self, peer: PeerId, reason: str, *, polite: bool) -> None:
         if not self._machine.closed:
             self._log.log(
                 logging.INFO if polite else logging.WARNING,
-                "%s %s (%s); %d peers remain",
+                "%s %s (%s); peers that remain: %d",
                 peer,
                 "left" if polite else "is gone",
                 reason,
@@ -361,16 +396,25 @@ class Engine(Handler):
                 case Apply():
                     self._apply(effect.commit)
                 case Heal():
-                    threading.Thread(target=self._heal, args=(effect,), name="swarm-heal", daemon=True).start()
+                    self._heal(effect)
+                case Fetch():
+                    self._fetch(effect)
                 case Skip():
                     self._answer(Synced(answer=Answer.SKIPPED, reason=effect.reason, attempts=self._attempts))
                 case End():
                     self._answer(Synced(answer=Answer.ENDED, reason=effect.reason))
                 case Fail():
-                    self._answer(Synced(answer=Answer.FAILED, reason=effect.reason))
+                    silent = ", ".join(self._greeter.silent)
+                    reason = f"{effect.reason}; no answer from {silent}" if silent else effect.reason
+                    self._answer(Synced(answer=Answer.FAILED, reason=reason))
                 case Notice():
                     self._notice(effect)
         self._exchanger.keep(self._machine.needed)
+        self.pending = self._may_commit()
+
+    def _may_commit(self) -> bool:
+        machine = self._machine
+        return self._exchanger.running or machine.pending or bool(machine.needed) or bool(self._late)
 
     def _notice(self, notice: Notice) -> None:
         self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s", notice.text)
@@ -406,25 +450,37 @@ class Engine(Handler):
         return self._capture
 
     def _apply(self, commit: Commit) -> None:
-        self.reference = self._exchanger.model(commit.digest)
-        self._answer(Synced(answer=Answer.MERGED, commit=commit, model=self.reference, attempts=self._attempts))
+        model = self.reference = self._exchanger.model(commit.digest)
+        self._checkpoint(commit, model)
+        self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
 
     def _heal(self, heal: Heal) -> None:
-        """Fetch a committed model, on a thread of its own."""
-        commit, source = heal.commit, heal.sources[0]
-        info = self._greeter.roster.info(source)
-        request = FetchRequest(self._me.session, self._me.name, commit.digest)
-        try:
-            address = info.address if info else ""
-            model = fetch_model(self._transport, address, request, self._schema, self._rules.failure_timeout)
-        except SwarmError as error:
-            self._log.info("could not catch up from %s: %s", source, error)
-            self._queue.put(lambda: self._do(self._machine.heal_failed(commit, source, self._clock.now())))
-        else:
-            self._queue.put(lambda: self._healed(commit, model, source))
+        """Catch up with a committed round."""
+        commit, names = heal.commit, ", ".join(heal.sources)
 
-    def _healed(self, commit: Commit, model: ModelState, source: PeerId) -> None:
-        before, self.reference = self.reference, model
-        self._log.info("caught up with round %d from %s", commit.round, source)
-        self._do(self._machine.healed(commit, self._clock.now()))
-        self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+        def fetched(model: ModelState | None) -> None:
+            now = self._clock.now()
+            if model is None:
+                self._do(self._machine.heal_failed(commit, heal.sources, now))
+                return
+            before, self.reference = self.reference, model
+            self._log.info("caught up with round %d from %s", commit.round, names)
+            self._checkpoint(commit, model)
+            self._do(self._machine.healed(commit, now))
+            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+
+        self._fetcher.fetch(commit.digest, heal.sources, fetched)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        """Get a model that others hold and that is not decided yet."""
+
+        def fetched(model: ModelState | None) -> None:
+            if model is not None:
+                self._exchanger.add(fetch.digest, model)
+            self._do(self._machine.fetched(fetch.digest, self._clock.now(), success=model is not None))
+
+        self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
+
+    def _checkpoint(self, commit: Commit, model: ModelState) -> None:
+        if self._checkpoints:
+            self._checkpoints.offer(commit, model)

@@ -86,9 +86,23 @@ class Exchanger:
         with self._changed:
             self._streams = streams
             self._changed.notify_all()
-        infos = {peer: self._roster.info(peer) for peer in proposal.group if peer != self._me.name}
-        header = StreamHeader(self._me.session, self._me.name, self._me.incarnation, *proposal.key)
-        streams.start(self._transport, {peer: info.address for peer, info in infos.items() if info}, header)
+        for peer in proposal.group:
+            self._open(streams, peer)
+        streams.start()
+
+    def met(self, peer: PeerId) -> None:
+        """A peer can be reached: the exchange that runs may be waiting for that, and so may its stream to here."""
+        if self._streams:
+            self._open(self._streams, peer)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _open(self, streams: ExchangeStreams, peer: PeerId) -> None:
+        """Send to ``peer`` if it was met; the leader may have met members that this peer has yet to meet."""
+        info = self._roster.info(peer)
+        if info and peer in streams.proposal.group:
+            header = StreamHeader(self._me.session, self._me.name, self._me.incarnation, *streams.proposal.key)
+            streams.send(self._transport, peer, info.address, header)
 
     def stop(self, key: Key | None = None) -> None:
         """End the exchange of this attempt, or whichever runs."""
@@ -100,6 +114,11 @@ class Exchanger:
         self.bytes_sent += streams.bytes_sent
         self.bytes_received += streams.bytes_received
         streams.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether an attempt was joined and not stopped, so that its contribution may still be read or merged."""
+        return self._streams is not None
 
     def close(self) -> None:
         """End what runs, and take no more streams."""
@@ -117,22 +136,36 @@ class Exchanger:
         """An assembled model."""
         return self._assembled[digest]
 
+    def assembled(self, digest: str) -> ModelState | None:
+        """An assembled model, if it is here."""
+        return self._assembled.get(digest)
+
+    def add(self, digest: str, model: ModelState) -> None:
+        """Keep a model that was assembled elsewhere."""
+        self._assembled[digest] = model
+
     def keep(self, digests: Collection[str]) -> None:
         """Forget the assembled models that are not in ``digests``."""
         self._assembled = {digest: model for digest, model in self._assembled.items() if digest in digests}
 
     def sink(self, header: StreamHeader) -> Sink:
-        """Where an incoming stream goes; it may be here before the proposal, so wait a little for that.
+        """Where an incoming stream goes; it may be here before the proposal or the greeting, so wait a little for both.
 
         Raises:
             ExchangeError: this peer is in no such exchange.
         """
-        if header.session != self._me.session or not self._roster.is_live(header.sender, header.incarnation):
-            raise ExchangeError(f"{header.sender} is not in session {self._me.session} with {self._me.name}")
+
+        def met() -> bool:
+            return self._roster.is_live(header.sender, header.incarnation)
+
+        if header.session != self._me.session:
+            raise ExchangeError(f"{self._me.name} is in session {self._me.session}, not in {header.session}")
         key = header.lineage, header.round, header.attempt
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._runs(key), timeout=self._timeout)
+            self._changed.wait_for(lambda: self._closed or (met() and self._runs(key)), timeout=self._timeout)
             streams = self._streams
+        if not met():
+            raise ExchangeError(f"{header.sender} is not in session {self._me.session} with {self._me.name}")
         if streams is None or streams.proposal.key != key or header.sender not in streams.proposal.group:
             raise ExchangeError(f"{self._me.name} is in no exchange of round {header.round}, {header.attempt}")
         return streams.sink(header.sender)

@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from swarm.state import ModelState
+from swarm.state import ModelState, Schema
 
 LOCAL = "local.safetensors"
 """The weights with which this peer's own training ended."""
@@ -22,12 +23,36 @@ def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
+    replace_file(path, save({spec.name: array for spec, array in model.arrays()}, dict(about)))
+
+
+def read_model_file(path: Path, schema: Schema) -> ModelState | None:
+    """The model that ``write_model`` wrote; None if it does not fit ``schema``, or the file is damaged."""
+    try:
+        tensors = load(path.read_bytes())
+    except (OSError, SafetensorError):
+        return None
+    model = ModelState.empty(schema)
+    if len(tensors) != len(schema.tensors):
+        return None
+    for (spec, target), values in zip(model.arrays(), (tensors.get(spec.name) for spec in schema.tensors), strict=True):
+        if values is None or values.shape != spec.shape or values.dtype != target.dtype:
+            return None
+        target[...] = values
+    return model
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` holds either all of it or what it held before.
+
+    Raises:
+        OSError: the disk is full, or the directory cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {spec.name: array for spec, array in model.arrays()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(save(tensors, dict(about)))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

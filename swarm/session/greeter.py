@@ -54,6 +54,10 @@ class Greeter:
         self.refusal = ""
         """Why a peer last refused this one."""
         self._refused_since: float | None = None
+        self._turned_away: set[tuple[PeerId, str]] = set()
+        self._reported: set[str] = set()
+        self._refused_by: set[str] = set()
+        """Incarnations of the peers that refuse this one: only their answer to a greeting says that they changed."""
         self._me = me
         self._schema = schema_lines(schema)
         self._memberships = memberships
@@ -81,6 +85,19 @@ class Greeter:
         """Send this peer's greeting."""
         self._send(address, Hello(self._me, self._schema, self.roster.everyone(), commit, wants_reply))
 
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Addresses that were greeted and where no peer of any session has answered."""
+        answered = {info.address for info in self.roster.everyone()}
+        answered |= {known.info.address for known in self.roster.known()}
+        return tuple(sorted({*tuple(self._next)} - answered))
+
+    def unanswered(self, address: str, reason: str) -> None:
+        """Nothing reaches ``address``: say so once where the user or a rendezvous named it."""
+        if address in self.silent and address not in self._reported:
+            self._reported.add(address)
+            self._log.warning("no answer yet, trying again: %s", reason)
+
     def greeted(self, envelope: Envelope, hello: Hello, commit: Commit | None) -> Met | TurnedAway | None:
         """Answer a greeting; None where it does not concern this session."""
         peer, roster = hello.peer, self.roster
@@ -95,9 +112,16 @@ class Greeter:
             return None
         refusal = self._refusal(hello)
         if refusal:
-            self._log.warning("refused %s at %s: %s", peer.name, peer.address, refusal.reason)
+            self.refusal = self.refusal or refusal.reason
+            if (peer.name, peer.incarnation) not in self._turned_away:
+                self._turned_away.add((peer.name, peer.incarnation))
+                self._log.warning("refused %s at %s: %s", peer.name, peer.address, refusal.reason)
             self._send(envelope.address, refusal)
             return TurnedAway(peer.name) if refusal.final and peer.name != self._me.name else None
+        if peer.incarnation in self._refused_by and hello.wants_reply:
+            self.greet(envelope.address, commit, wants_reply=True)
+            return None
+        self._refused_by.discard(peer.incarnation)
         returned = roster.info(peer.name) is not None
         fresh = roster.meet(peer)
         if hello.wants_reply:
@@ -108,8 +132,9 @@ class Greeter:
         return Met(peer.name)
 
     def refused(self, envelope: Envelope, refusal: Refuse, now: float, patience: float) -> TurnedAway | None:
-        """A peer refuses this one, for good or for the moment; the latter counts for good after ``patience`` seconds."""
+        """A peer refuses this one; what is not final counts as such after ``patience`` seconds."""
         text = f"{envelope.sender} at {envelope.address} refused this peer: {refusal.reason}"
+        self._refused_by.add(envelope.incarnation)
         if text != self.refusal:
             self.refusal = text
             self._log.warning("%s", text)

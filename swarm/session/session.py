@@ -10,20 +10,32 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from swarm.clock import MonotonicClock
 from swarm.config import Settings
 from swarm.errors import IncompatiblePeerError, StartTimeoutError
 from swarm.logs import configure_from_environment
 from swarm.plugins import PluginRegistry
-from swarm.records import ContributionStats, Outcome, PeerId, PeerStatus, RoundFinished, RoundReport, SessionClosed
+from swarm.records import (
+    Commit,
+    ContributionStats,
+    Outcome,
+    PeerId,
+    PeerStatus,
+    RoundFailed,
+    RoundFinished,
+    RoundReport,
+    SessionClosed,
+)
 from swarm.session.arithmetic import distance, move
+from swarm.session.checkpoints import Checkpoints, latest
 from swarm.session.files import FINAL, LOCAL, write_model
 from swarm.session.signals import leave_on_sigterm
 from swarm.session.tickets import Answer, Synced
 from swarm.session.wiring import Network, build_engine, network_of
-from swarm.state import ModelState
+from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
     from swarm.model import Evaluation, Evaluator, ModelPort
@@ -45,6 +57,7 @@ class Session:
         *,
         evaluate: Evaluator | None = None,
         logger: logging.Logger | None = None,
+        plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
     ) -> None:
         """Nothing is opened before ``begin``.
@@ -54,6 +67,7 @@ class Session:
             port: the model.
             evaluate: validates the merged model after every merge.
             logger: where the session reports; ``swarm`` by default.
+            plugins: those of this session; the installed ones by default.
             network: makes the transport and the membership.
         """
         self.over = False
@@ -65,9 +79,10 @@ class Session:
         self._evaluate = evaluate
         self._log = logger or logging.getLogger("swarm")
         self._network = network
-        self._plugins = PluginRegistry(settings.disabled_plugins)
+        self._plugins = plugins or PluginRegistry(settings.disabled_plugins)
         self._engine: Engine | None = None
         self._capture: ModelState | None = None
+        self._checkpoints: Checkpoints | None = None
         self._restore_signals: Callable[[], None] = lambda: None
         self._interval = NEVER
         self._batches = 0
@@ -99,8 +114,13 @@ class Session:
             return
         schema = self._port.schema()
         self._capture = ModelState.empty(schema)
+        resumed = self._resumed(schema)
+        if settings.model_dir:
+            every = settings.checkpoint_seconds
+            self._checkpoints = Checkpoints(settings.model_dir, every=every, clock=MonotonicClock(), logger=self._log)
         network = self._network(settings, self._plugins)
-        engine = self._engine = build_engine(settings, self._plugins, schema, self._log, network)
+        engine = build_engine(settings, self._plugins, schema, self._log, network, self._checkpoints)
+        self._engine = engine
         self._log.info(
             "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
             settings.name,
@@ -110,7 +130,7 @@ class Session:
             schema.nbytes / 1e6,
             f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
         )
-        engine.start()
+        engine.start(resumed)
         self._restore_signals = leave_on_sigterm(self.abort)
         try:
             self._start(engine, self._capture)
@@ -158,30 +178,46 @@ class Session:
             return
         closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
         try:
-            if self._batches > self._merged_up_to and not self.over:
-                self._sync(engine, capture)
+            while self._batches > self._merged_up_to and not self.over:
+                if self._sync(engine, capture).outcome is Outcome.SKIPPED:
+                    break
             if not self.over:
                 status = PeerStatus(self._settings.checkin_model_on_train_end)
                 self._log.info("%s has finished, serving as %s until all are done", self._settings.name, status)
                 answer = self._serve(engine, status, own)
                 closing, reason = answer.closing, answer.reason
-        finally:
-            self.over = True
-            engine.close("training is over", linger=2 * self._settings.failure_timeout)
-            self._restore_signals()
+            elif closing and engine.reference:
+                self._port.write(engine.reference)
+        except BaseException:
+            self.abort("it was interrupted before the closing round")
+            raise
+        self.over = True
+        engine.close("training is over", linger=2 * self._settings.failure_timeout)
+        self._release()
         self._conclude(engine, own, closing=closing, reason=reason)
 
     def abort(self, reason: str) -> None:
         """Leave politely and at once; idempotent, never raises."""
         engine = self._engine
-        already, self.over = self.over, True
-        if engine is None or already:
+        self.over = True
+        if engine is None or engine.stopping:
             return
         try:
             engine.close(reason, linger=0.0)
-            self._restore_signals()
+            self._release()
+            self._plugins.session_closed(
+                SessionClosed(
+                    session=self._settings.model_name, rounds=self._rounds, digest="", closing=False, reason=reason
+                )
+            )
         except Exception:  # noqa: BLE001  (the caller is on its way out, often because of another error)
             self._log.exception("leaving failed")
+
+    def _release(self) -> None:
+        """Let go of what outlives the worker."""
+        self._restore_signals()
+        if self._checkpoints:
+            self._checkpoints.close(timeout=60.0)
 
     def metrics(self) -> dict[str, float]:
         """What is known of the swarm so far, under names that start with ``swarm_``."""
@@ -200,11 +236,26 @@ class Session:
             metrics.update({f"swarm_val_{name}": value for name, value in self._evaluation.metrics.items()})
         return metrics
 
+    def _resumed(self, schema: Schema) -> tuple[Commit, ModelState] | None:
+        """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
+        directory = self._settings.model_dir
+        found = latest(directory, schema) if self._settings.resume and directory else None
+        if found is None:
+            return None
+        commit, model = found
+        self._port.write(model)
+        self._log.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
+        return None if commit.closing else found
+
     # Sync points -----------------------------------------------------------------------------------------------------
 
     def _start(self, engine: Engine, capture: ModelState) -> None:
         self._port.read(capture)
-        answer = engine.offer(capture, self._stats(engine, PeerStatus.TRAINING, capture))
+        stats = self._stats(engine, PeerStatus.TRAINING, capture)
+        if engine.commit:
+            # Resumed: it has nothing new to contribute, and would only hold the others back.
+            stats = replace(stats, weightage=0)
+        answer = engine.offer(capture, stats)
         if answer.model is not None and answer.commit is not None:
             self._port.write(answer.model)
             self._interval = self.batches_left = answer.commit.sync.interval
@@ -212,10 +263,15 @@ class Session:
             self._log.info("%d peers start from the same weights", len(answer.commit.members))
             if answer.commit.closing:
                 self.over = True
+        elif answer.answer is Answer.SKIPPED and engine.commit:
+            self._interval = self.batches_left = engine.commit.sync.interval
+            self._log.warning("resumed round %d alone: %s", engine.commit.round, answer.reason)
         elif engine.refusal:
-            raise IncompatiblePeerError(engine.refusal)
+            raise IncompatiblePeerError(f"{engine.refusal} ({answer.reason})")
         else:
-            raise StartTimeoutError(f"session {self._settings.model_name} did not start: {answer.reason}")
+            absent = sorted({*self._settings.members} - engine.met - {self._settings.name})
+            missing = f"; missing: {', '.join(absent)}" if absent else ""
+            raise StartTimeoutError(f"session {self._settings.model_name} did not start: {answer.reason}{missing}")
 
     def _sync(self, engine: Engine, capture: ModelState) -> RoundReport:
         """Offer what this peer holds to the next round, and take on what comes of it."""
@@ -229,6 +285,9 @@ class Session:
             if answer.model is None:
                 break
             self._take_over(answer, answer.model, capture, unchanged=fresh)
+            if answer.answer is Answer.LATE and answer.commit:
+                self._rounds += 1
+                self._log.info("round %d was decided after its sync point; it is merged in now", answer.commit.round)
             if answer.answer is Answer.MERGED or answer.closing:
                 break
             fresh = True
@@ -267,7 +326,7 @@ class Session:
             round=0,
             weightage=self._settings.node_weightage,
             status=status,
-            steps=self._batches - self._merged_up_to,
+            steps=(self._batches if status.finished else self._captured_at) - self._merged_up_to,
             finite=finite,
             delta_norm=distance(capture, reference) if finite and reference else 0.0,
             loss=self._evaluation.loss if self._evaluation else None,
@@ -278,6 +337,7 @@ class Session:
         commit = engine.commit
         if answer.answer is Answer.MERGED:
             self._rounds += 1
+        if answer.model is not None:
             self._validate()
         if commit:
             self._interval = commit.sync.interval
@@ -307,6 +367,8 @@ class Session:
         engine.last_report = {**asdict(report), "outcome": report.outcome.value}
         if report.outcome is Outcome.SKIPPED:
             self._log.warning("round %d skipped: %s", report.round, report.reason)
+            session = self._settings.model_name
+            self._plugins.round_failed(RoundFailed(session=session, round=report.round, reason=report.reason))
         else:
             self._group = report.group
             self._seconds = report.seconds
@@ -334,7 +396,8 @@ class Session:
             self._evaluation = None
             level = logging.DEBUG if self._validation_failed else logging.WARNING
             self._validation_failed = True
-            self._log.log(level, "validation of the merged model failed, training goes on", exc_info=error)
+            text = "validation of the merged model failed, training goes on: %s: %s"
+            self._log.log(level, text, type(error).__name__, error, exc_info=error)
 
     # The end ---------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from threading import Condition
 from typing import TYPE_CHECKING
 
@@ -41,22 +41,24 @@ class ExchangeStreams:
         self._condition = Condition()
         self._stopped = False
         self._settled = False
-        self._uploads: list[Upload] = []
+        self._uploads: dict[PeerId, Upload] = {}
         self._heard = dict.fromkeys(proposal.group, clock.now())
 
-    def start(self, transport: Transport, addresses: Mapping[PeerId, str], header: StreamHeader) -> None:
-        """Open a stream to every other member."""
-        for peer, address in addresses.items():
-            upload = transport.upload(address, header, self._frames(peer), self._ended(peer))
-            self._uploads.append(upload)
+    def start(self) -> None:
+        """Report an exchange that needs nobody else."""
         self._settle()
+
+    def send(self, transport: Transport, to: PeerId, address: str, header: StreamHeader) -> None:
+        """Open the stream to a member, unless it is open."""
+        if to not in self._uploads:
+            self._uploads[to] = transport.upload(address, header, self._frames(to), self._ended(to))
 
     def stop(self) -> None:
         """End all streams; idempotent."""
         with self._condition:
             self._stopped = True
             self._condition.notify_all()
-        for upload in self._uploads:
+        for upload in self._uploads.values():
             upload.cancel()
 
     def sink(self, sender: PeerId) -> Sink:

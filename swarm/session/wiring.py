@@ -16,6 +16,7 @@ from swarm.session.engine import Engine
 
 if TYPE_CHECKING:
     from swarm.membership.base import Membership
+    from swarm.session.checkpoints import Checkpoints
     from swarm.state import Schema
     from swarm.transport.base import Transport
 
@@ -46,7 +47,12 @@ def _memberships(settings: Settings) -> tuple[str, ...]:
 
 
 def build_engine(
-    settings: Settings, plugins: PluginRegistry, schema: Schema, logger: logging.Logger, network: Network
+    settings: Settings,
+    plugins: PluginRegistry,
+    schema: Schema,
+    logger: logging.Logger,
+    network: Network,
+    checkpoints: Checkpoints | None = None,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
 
@@ -88,4 +94,5 @@ def build_engine(
         plugins=plugins,
         schema=schema,
         logger=logger,
+        checkpoints=checkpoints,
     )

@@ -63,6 +63,8 @@ def test_defaults_are_the_documented_ones() -> None:
         ("members", ["a", "a"]),
         ("failure_timeout", -1.0),
         ("grace", float("inf")),
+        ("checkpoint_seconds", -1.0),
+        ("resume", "maybe"),
         ("loopback", "yes"),
         ("insecure", None.__class__),
         ("data_dir", 3),

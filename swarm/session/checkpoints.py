@@ -1,0 +1,115 @@
+"""Committed models on disk, so that a site that restarts can go on where it stopped.
+
+A checkpoint is two files, the model as safetensors and the record of its round as JSON, in
+``MODEL_DIR/swarm-state``. The record is written last: a checkpoint without one does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from swarm.clock import Clock
+from swarm.errors import ConfigurationError
+from swarm.records import Commit, SyncState
+from swarm.session.files import read_model_file, replace_file, write_model
+from swarm.state import ModelState, Schema
+
+DIRECTORY = "swarm-state"
+KEEP = 2
+"""Checkpoints kept: the newest, and the one before in case a disk lost what it had promised."""
+
+
+class Checkpoints:
+    """Writes committed models in the background, the newest first; a slow disk makes it write fewer, not later ones."""
+
+    def __init__(self, model_dir: Path, *, every: float, clock: Clock, logger: logging.Logger) -> None:
+        """``every`` is the least number of seconds between two checkpoints; the closing model is always written."""
+        self._directory = model_dir / DIRECTORY
+        self._every = every
+        self._clock = clock
+        self._log = logger
+        self._due = clock.now()
+        self._waiting: tuple[Commit, ModelState] | None = None
+        self._changed = threading.Condition()
+        self._closed = False
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="swarm-checkpoints", daemon=True)
+        self._thread.start()
+
+    def offer(self, commit: Commit, model: ModelState) -> None:
+        """A round is committed; ``model`` is never changed afterwards. Returns at once."""
+        if not commit.closing and self._clock.now() < self._due:
+            return
+        self._due = self._clock.now() + self._every
+        with self._changed:
+            self._waiting = commit, model
+            self._changed.notify()
+
+    def close(self, timeout: float) -> None:
+        """Write what waits, for at most ``timeout`` seconds."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+                if self._waiting is None:
+                    return
+                commit, model = self._waiting
+                self._waiting = None
+            try:
+                self._write(commit, model)
+                self._failed = False
+            except OSError as error:
+                level = logging.DEBUG if self._failed else logging.ERROR
+                self._failed = True
+                self._log.log(level, "round %d was not written to %s: %s", commit.round, self._directory, error)
+
+    def _write(self, commit: Commit, model: ModelState) -> None:
+        stem = f"{commit.lineage}-{commit.round:09d}"
+        write_model(self._directory / f"{stem}.safetensors", model, {"digest": commit.digest})
+        replace_file(self._directory / f"{stem}.json", json.dumps(asdict(commit), indent=1).encode())
+        records = sorted(self._directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+        for record in records[:-KEEP]:
+            record.unlink(missing_ok=True)
+            record.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def latest(model_dir: Path, schema: Schema) -> tuple[Commit, ModelState] | None:
+    """The newest checkpoint that is whole, or None.
+
+    Raises:
+        ConfigurationError: there are checkpoints, but of another model.
+    """
+    records = (model_dir / DIRECTORY).glob("*.json")
+    for record in sorted(records, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        commit = _commit_of(record)
+        path = record.with_suffix(".safetensors")
+        if commit is None or not path.is_file():
+            continue
+        model = read_model_file(path, schema)
+        if model is None:
+            raise ConfigurationError(f"resume: {path} holds another model than this script trains")
+        if model.digest() == commit.digest:
+            return commit, model
+    return None
+
+
+def _commit_of(record: Path) -> Commit | None:
+    """The commit that a record tells of; None if it is not whole."""
+    try:
+        fields: dict[str, Any] = json.loads(record.read_text())
+        fields["sync"] = SyncState(**fields["sync"])
+        for name in ("members", "group", "contributors"):
+            fields[name] = tuple(fields[name])
+        return Commit(**fields)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,228 @@
+"""A whole swarm in one process: real sessions in threads, an in-memory network, models of NumPy arrays.
+
+::
+
+    swarm = MemorySwarm(sync_interval=8, world_size=3)
+    peers = [swarm.peer(f"peer-{rank}", {"w": np.full(10, float(rank))}) for rank in range(3)]
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += 0.1
+
+    together(*(partial(peer.train, 20, step) for peer in peers))
+    assert len({peer.digest() for peer in peers}) == 1
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from swarm.config import resolve
+from swarm.membership.base import Membership
+from swarm.model import ModelPort
+from swarm.plugins import PluginRegistry
+from swarm.session import Session
+from swarm.session.wiring import Network
+from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.transport.memory import MemoryNetwork, MemoryTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from swarm.model import Evaluator
+    from swarm.records import RoundReport
+    from swarm.state import Array
+
+DEADLINE = 30.0
+"""Seconds until sessions that do not come to an end count as hung."""
+
+
+class ArrayModel(ModelPort):
+    """Named NumPy arrays as a model; training changes them in place."""
+
+    def __init__(self, arrays: Mapping[str, Array], kinds: Mapping[str, TensorKind] | None = None) -> None:
+        """Tensors that ``kinds`` does not name are weights."""
+        self.arrays = {name: np.array(array) for name, array in arrays.items()}
+        self._kinds = dict(kinds or {})
+
+    def schema(self) -> Schema:
+        return Schema(
+            tuple(
+                TensorSpec(name, array.shape, array.dtype.name, self._kinds.get(name, TensorKind.WEIGHT))
+                for name, array in self.arrays.items()
+            )
+        )
+
+    def read(self, into: ModelState) -> None:
+        for spec, array in into.arrays():
+            array[...] = self.arrays[spec.name]
+
+    def write(self, state: ModelState) -> None:
+        for spec, array in state.arrays():
+            self.arrays[spec.name][...] = array
+
+
+class SwarmPeer:
+    """One peer: its session, its model, and what came of it."""
+
+    def __init__(self, name: str, model: ArrayModel, session: Session, lines: list[str]) -> None:
+        self.name = name
+        self.model = model
+        self.session = session
+        self.lines = lines
+        """What the session logged, as ``LEVEL text``."""
+        self.reports: list[RoundReport] = []
+        """What ``advance`` returned at each sync point."""
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The model's tensors, to be changed in place."""
+        return self.model.arrays
+
+    def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> RoundReport | None:
+        """``Session.advance``, which also keeps the report."""
+        report = self.session.advance(batches, at_boundary=at_boundary, loss=loss)
+        if report is not None:
+            self.reports.append(report)
+        return report
+
+    def train(self, batches: int, step: Callable[[SwarmPeer], None]) -> None:
+        """A whole run: begin, ``step`` and count as many batches, end."""
+        self.session.begin()
+        self.go_on(batches, step)
+        self.session.end()
+
+    def go_on(self, batches: int, step: Callable[[SwarmPeer], None]) -> None:
+        """Train for as many batches."""
+        for _ in range(batches):
+            step(self)
+            self.advance()
+
+    def digest(self) -> str:
+        """Digest of the model as it stands."""
+        state = ModelState.empty(self.model.schema())
+        self.model.read(state)
+        return state.digest()
+
+
+class MemorySwarm:
+    """Peers that find each other through a shared board and talk through memory."""
+
+    def __init__(self, **settings: Any) -> None:
+        """``settings`` hold for every peer; those of :meth:`peer` beat them."""
+        self.network = MemoryNetwork()
+        """Where links are cut and peers killed."""
+        self.addresses: dict[str, str] = {}
+        """Of the peers that have begun, by ``<session>/<name>``."""
+        self._settings = settings
+
+    def peer(
+        self,
+        name: str,
+        arrays: Mapping[str, Array],
+        *,
+        kinds: Mapping[str, TensorKind] | None = None,
+        evaluate: Evaluator | None = None,
+        plugins: Mapping[str, object] | None = None,
+        **settings: Any,
+    ) -> SwarmPeer:
+        """A peer that has not begun.
+
+        Args:
+            name: unique in its session.
+            arrays: its initial weights, copied.
+            kinds: of the tensors that are not weights.
+            evaluate: validates the merged model.
+            plugins: more plugins, by name.
+            settings: of this peer, by name of setting.
+        """
+        given = {"listen": "127.0.0.1:0", **self._settings, **settings, "name": name}
+        resolved = resolve(given, environment={}, directory=Path("no swarm.toml here")).settings
+        board = Board(self.addresses, resolved.model_name)
+        lines: list[str] = []
+        model = ArrayModel(arrays, kinds)
+        session = Session(
+            resolved,
+            model,
+            evaluate=evaluate,
+            logger=_logger(name, lines),
+            plugins=PluginRegistry(resolved.disabled_plugins, extra=plugins),
+            network=lambda _settings, _plugins: Network(MemoryTransport(self.network), [board]),
+        )
+        return SwarmPeer(name, model, session, lines)
+
+    def kill(self, peer: SwarmPeer, session: str = "swarm_model") -> None:
+        """Take a peer off the network as SIGKILL would; its thread goes on, unheard."""
+        self.network.kill(self.addresses[f"{session}/{peer.name}"])
+
+
+class Board(Membership):
+    """Addresses of the peers of one process."""
+
+    def __init__(self, addresses: dict[str, str], session: str) -> None:
+        self._addresses = addresses
+        self._session = session
+        self._own = ""
+
+    def announce(self, name: str, address: str, incarnation: str) -> None:
+        self._addresses[f"{self._session}/{name}"] = self._own = address
+
+    def discover(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(address for address in tuple(self._addresses.values()) if address != self._own))
+
+    def withdraw(self) -> None:
+        for key, address in tuple(self._addresses.items()):
+            if address == self._own:
+                self._addresses.pop(key, None)
+
+
+def together(*programs: Callable[[], object], deadline: float = DEADLINE) -> list[Any]:
+    """Run each program in a thread of its own and return their results.
+
+    Raises:
+        Exception: what a program raised, the first one to do so.
+        TimeoutError: after ``deadline`` seconds some have not ended.
+    """
+    ends: queue.SimpleQueue[tuple[int, object, BaseException | None]] = queue.SimpleQueue()
+
+    def run(number: int, program: Callable[[], object]) -> None:
+        try:
+            ends.put((number, program(), None))
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            ends.put((number, None, error))
+
+    for number, program in enumerate(programs):
+        threading.Thread(target=run, args=(number, program), name=f"peer-{number}", daemon=True).start()
+    results: dict[int, object] = {}
+    until = time.monotonic() + deadline
+    while len(results) < len(programs):
+        try:
+            number, result, error = ends.get(timeout=max(until - time.monotonic(), 0.0))
+        except queue.Empty:
+            hung = sorted(set(range(len(programs))) - results.keys())
+            raise TimeoutError(f"programs {hung} have not ended after {deadline:g} s") from None
+        if error is not None:
+            raise error
+        results[number] = result
+    return [results[number] for number in range(len(programs))]
+
+
+def _logger(name: str, lines: list[str]) -> logging.Logger:
+    logger = logging.Logger(name, logging.DEBUG)  # noqa: LOG001 - each peer's own, outside the process's hierarchy
+    logger.addHandler(_Lines(lines))
+    return logger
+
+
+class _Lines(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(f"{record.levelname} {record.getMessage()}")

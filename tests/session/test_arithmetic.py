@@ -1,0 +1,185 @@
+"""A whole run gives what a few lines of NumPy give in one process: the same bytes, on every peer."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from swarm.rounds.order import leader_order
+from swarm.session.arithmetic import distance, move
+from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+
+DTYPES = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+NAMES = ("ada", "bob", "cyd")
+INTERVAL = 4
+
+
+def initial(seed: int) -> dict[str, np.ndarray]:
+    """Weights of every dtype, a scalar among them."""
+    rng = np.random.default_rng(seed)
+    arrays = {name: rng.normal(size=(5, 7)).astype(dtype) for name, dtype in DTYPES.items()}
+    return arrays | {"scalar": np.array(rng.normal(), np.float32), "empty": np.zeros((0, 3), np.float32)}
+
+
+def step(rng: np.random.Generator, arrays: dict[str, np.ndarray]) -> None:
+    for array in arrays.values():
+        array[...] = (array.astype(np.float64) * 0.99 + 0.1 * rng.normal(size=array.shape)).astype(array.dtype)
+
+
+def mean(values: list[np.ndarray], weights: list[int]) -> np.ndarray:
+    """The rule's arithmetic: float64, in the order of the peers, rounded once."""
+    total = sum(weights)
+    if values[0].dtype == np.float64:
+        shares = [weight / total for weight in weights]
+        anchor = shares.index(max(shares))
+        offset = np.zeros_like(values[0])
+        for index, (value, share) in enumerate(zip(values, shares, strict=True)):
+            if index != anchor:
+                offset += (values[anchor] - value) * share
+        return values[anchor] - offset
+    accumulated = values[0].astype(np.float64) * weights[0]
+    for value, weight in zip(values[1:], weights[1:], strict=True):
+        accumulated = accumulated + value.astype(np.float64) * weight
+    return np.asarray(accumulated / total).astype(values[0].dtype)
+
+
+def merged(models: list[dict[str, np.ndarray]], weights: list[int]) -> dict[str, np.ndarray]:
+    taking_part = [index for index, weight in enumerate(weights) if weight]
+    return {
+        name: mean([models[index][name] for index in taking_part], [weights[index] for index in taking_part])
+        for name in models[0]
+    }
+
+
+def reference(weights: list[int], batches: int) -> dict[str, np.ndarray]:
+    """All peers of equal length in one process, with the check-in mode 'snapshot'."""
+    founder = NAMES.index(leader_order("swarm_model", 0, NAMES)[0])
+    models = [initial(founder) for _ in NAMES]
+    steps = [np.random.default_rng(100 + index) for index in range(len(NAMES))]
+    for batch in range(1, batches + 1):
+        for model, rng in zip(models, steps, strict=True):
+            step(rng, model)
+        if batch % INTERVAL == 0:
+            result = merged(models, weights)
+            models = [{name: array.copy() for name, array in result.items()} for _ in NAMES]
+    return merged(models, weights)
+
+
+@pytest.mark.parametrize(
+    ("weights", "batches"), [([1, 1, 1], 16), ([1, 1, 1], 18), ([3, 100, 1], 18), ([0, 5, 2], 11), ([7, 0, 0], 3)]
+)
+def test_a_run_equals_its_reference_to_the_byte(weights: list[int], batches: int) -> None:
+    swarm = MemorySwarm(sync_interval=INTERVAL, world_size=3)
+    peers = [swarm.peer(name, initial(index), node_weightage=weights[index]) for index, name in enumerate(NAMES)]
+    steps = [np.random.default_rng(100 + index) for index in range(len(NAMES))]
+    together(
+        *(
+            partial(peer.train, batches, lambda peer, rng=rng: step(rng, peer.arrays))
+            for peer, rng in zip(peers, steps, strict=True)
+        )
+    )
+    expected = reference(weights, batches)
+    for peer in peers:
+        assert {name: array.tobytes() for name, array in peer.arrays.items()} == {
+            name: array.tobytes() for name, array in expected.items()
+        }
+        assert {name: array.dtype for name, array in peer.arrays.items()} == {
+            name: array.dtype for name, array in expected.items()
+        }
+
+
+@pytest.mark.parametrize(("method", "expected"), [("coordmedian", [1.0, 20.0]), ("geomedian", None)])
+def test_a_session_under_a_robust_rule_passes_over_the_one_that_ran_away(method: str, expected: object) -> None:
+    swarm = MemorySwarm(sync_interval=2, world_size=3, merge_method=method)
+    ends = {"ada": [0.0, 20.0], "bob": [1.0, 21.0], "cyd": [1e6, -1e6]}
+    peers = [swarm.peer(name, {"w": np.zeros(2, np.float32)}) for name in ends]
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"][...] = ends[peer.name]
+
+    together(*(partial(peer.train, 2, step) for peer in peers))
+    assert len({peer.digest() for peer in peers}) == 1
+    result = peers[0].arrays["w"]
+    if expected is None:
+        assert np.abs(result - [0.5, 20.5]).max() < 2
+    else:
+        assert result.tolist() == expected
+
+
+def test_statistics_are_pooled_counters_take_the_maximum_and_constants_stay() -> None:
+    kinds = {
+        "mean": TensorKind.MEAN,
+        "variance": TensorKind.VARIANCE,
+        "seen": TensorKind.COUNTER,
+        "index": TensorKind.CONSTANT,
+        "buffer": TensorKind.BUFFER,
+    }
+    swarm = MemorySwarm(sync_interval=1, world_size=2)
+    own = {
+        "ada": {"mean": 0.0, "variance": 1.0, "seen": 7, "index": 3, "buffer": 2.5},
+        "bob": {"mean": 4.0, "variance": 3.0, "seen": 2**53 + 1, "index": 4, "buffer": 2.5},
+    }
+    blank = {
+        "weight": np.zeros(3, np.float32),
+        "mean": np.zeros(2, np.float32),
+        "variance": np.ones(2, np.float32),
+        "seen": np.array(0, np.int64),
+        "index": np.array([0], np.int32),
+        "buffer": np.array(0.0),
+    }
+    peers = [swarm.peer(name, blank | {"index": np.array([own[name]["index"]], np.int32)}, kinds=kinds) for name in own]
+
+    def step(peer: SwarmPeer) -> None:
+        for name, value in own[peer.name].items():
+            peer.arrays[name][...] = value
+
+    def train(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        peer.go_on(1, step)
+        peer.session.end()
+
+    together(*(partial(train, peer) for peer in peers))
+    for peer in peers:
+        assert peer.arrays["mean"].tolist() == [2.0, 2.0]
+        assert peer.arrays["variance"].tolist() == [6.0, 6.0]
+        assert peer.arrays["seen"] == 2**53 + 1
+        assert peer.arrays["index"].tolist() == [own[peer.name]["index"]]
+        assert peer.arrays["buffer"] == 2.5
+    assert "WARNING integer tensors that differ between peers are left as they are: index" in peers[0].lines
+
+
+def test_the_distance_leaves_the_side_block_out_and_does_not_overflow() -> None:
+    schema = Schema(
+        (
+            TensorSpec("a", (2,), "float16"),
+            TensorSpec("b", (1,), "float64"),
+            TensorSpec("m", (1,), "float32", TensorKind.MEAN),
+        )
+    )
+    one, other = ModelState.empty(schema), ModelState.empty(schema)
+    for state, values in ((one, ([3e4, 3e4], [0.0], [1.0])), (other, ([-3e4, -3e4], [8e4], [9.0]))):
+        for (_, array), value in zip(state.arrays(), values, strict=True):
+            array[...] = value
+    assert distance(one, other) == pytest.approx(np.sqrt(2 * 6e4**2 + 8e4**2), rel=1e-3)
+
+
+def test_moving_keeps_own_steps_and_takes_on_the_others_statistics() -> None:
+    schema = Schema(
+        (
+            TensorSpec("w", (1,), "float32"),
+            TensorSpec("seen", (), "int64", TensorKind.COUNTER),
+            TensorSpec("index", (), "int64", TensorKind.CONSTANT),
+        )
+    )
+    states = []
+    for values in ((11.0, 5, 1), (10.0, 4, 2), (20.0, 9, 3)):
+        state = ModelState.empty(schema)
+        for (_, array), value in zip(state.arrays(), values, strict=True):
+            array[...] = value
+        states.append(state)
+    move(*states)
+    assert [array.item() for _, array in states[0].arrays()] == [21.0, 9, 1]

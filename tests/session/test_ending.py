@@ -1,0 +1,226 @@
+"""How sessions end: check-in modes, unequal lengths, short runs, and what is left on disk."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from swarm.records import Outcome
+from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+
+MODES = ("inactive", "snapshot", "active")
+MIXED = [*itertools.combinations_with_replacement(MODES, 3)]
+RUNS = {"equal": (9, 9, 9), "unequal": (2, 9, 33), "multiple": (4, 8, 16), "short": (1, 2, 3), "none": (0, 0, 0)}
+
+
+def count(peer: SwarmPeer) -> None:
+    """A step that differs between peers and can be told apart in the sum."""
+    peer.arrays["w"] += {"ada": 1.0, "bob": 100.0, "cyd": 10000.0}[peer.name]
+
+
+def closing_line(peer: SwarmPeer) -> str:
+    (line,) = [line for line in peer.lines if "closing model" in line]
+    return line
+
+
+@pytest.mark.parametrize("lengths", RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("modes", MIXED, ids="-".join)
+def test_everyone_ends_with_the_same_closing_model(modes: tuple[str, ...], lengths: tuple[int, ...]) -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=3, grace=5.0)
+    peers = [
+        swarm.peer(name, {"w": np.zeros(3)}, checkin_model_on_train_end=mode)
+        for name, mode in zip(("ada", "bob", "cyd"), modes, strict=True)
+    ]
+    together(*(partial(peer.train, batches, count) for peer, batches in zip(peers, lengths, strict=True)))
+    assert len({peer.digest() for peer in peers}) == 1
+    assert len({closing_line(peer) for peer in peers}) == 1
+    assert all(peer.session.over for peer in peers)
+    assert "of 3 peers" in closing_line(peers[0])
+    assert not [line for peer in peers for line in peer.lines if not line.startswith(("INFO", "DEBUG"))]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_finished_peer_contributes(mode: str) -> None:
+    """Ada stops after 4 batches, bob goes on for 4 more: two rounds and a closing one."""
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    ada, bob = (
+        swarm.peer(name, {"w": np.zeros(1)}, checkin_model_on_train_end=mode_)
+        for name, mode_ in (("ada", mode), ("bob", "inactive"))
+    )
+    together(partial(ada.train, 4, count), partial(bob.train, 8, count))
+    first = (4 + 400) / 2
+    second = {"inactive": first + 400, "snapshot": (first + first + 400) / 2, "active": (first + first + 400) / 2}[mode]
+    closing = {"inactive": second, "snapshot": first, "active": second}[mode]
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [closing]
+
+
+def test_a_snapshot_is_the_peers_own_model_and_not_the_last_merge() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
+    together(partial(ada.train, 2, count), partial(bob.train, 4, count))
+    # round 1 merges 2 and 400; bob's sync point was his last batch, so he stopped with the merge
+    assert bob.arrays["w"].tolist() == ada.arrays["w"].tolist() == [(2 + 201) / 2]
+
+
+def test_where_all_are_inactive_the_last_committed_model_stands() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive")
+    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
+    together(partial(ada.train, 6, count), partial(bob.train, 6, count))
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [303.0]
+
+
+def test_without_any_weight_the_founding_model_stands() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2, node_weightage=0)
+    ada, bob = swarm.peer("ada", {"w": np.ones(1)}), swarm.peer("bob", {"w": np.ones(1)})
+    together(partial(ada.train, 6, count), partial(bob.train, 6, count))
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [1.0]
+
+
+def test_a_weightage_of_zero_receives_and_contributes_nothing() -> None:
+    swarm = MemorySwarm(sync_interval=2, world_size=2)
+    ada = swarm.peer("ada", {"w": np.zeros(1)}, node_weightage=0)
+    bob = swarm.peer("bob", {"w": np.zeros(1)}, node_weightage=100)
+    together(partial(ada.train, 4, count), partial(bob.train, 4, count))
+    assert ada.arrays["w"].tolist() == [400.0]
+    assert [report.contributors for report in ada.reports] == [("bob",), ("bob",)]
+    assert [report.group for report in ada.reports] == [("ada", "bob"), ("ada", "bob")]
+
+
+def test_the_files_of_a_run(tmp_path: Path) -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    places = {"ada": tmp_path / "ada" / "new", "bob": tmp_path / "bob"}
+    ada, bob = (
+        swarm.peer(name, {"w": np.zeros((2, 1), np.float32)}, model_dir=place) for name, place in places.items()
+    )
+    together(partial(ada.train, 6, count), partial(bob.train, 6, count))
+    local, final = (load_file(places["ada"] / name) for name in ("local.safetensors", "swarm-final.safetensors"))
+    assert local["w"].tolist() == [[204.0], [204.0]]
+    assert final["w"].tolist() == ada.arrays["w"].tolist() == [[303.0], [303.0]]
+    with safe_open(places["ada"] / "swarm-final.safetensors", "numpy") as file:
+        about = file.metadata()
+    assert about["session"] == "swarm_model"
+    assert about["closing"] == "true"
+    assert about["digest"] == ada.digest()
+    assert about["round"] == "3"
+    names = sorted(path.name for path in places["ada"].iterdir())
+    assert names == ["local.safetensors", "swarm-final.safetensors", "swarm-state"]
+
+
+def test_a_model_directory_that_cannot_be_written_costs_the_file_and_not_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    ada = swarm.peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path / "file" / "below")
+    bob = swarm.peer("bob", {"w": np.zeros(1)})
+    together(partial(ada.train, 6, count), partial(bob.train, 6, count))
+    assert ada.digest() == bob.digest()
+    assert [line for line in ada.lines if line.startswith("ERROR swarm-final.safetensors was not written to")]
+
+
+def test_metrics_and_reports() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    ada, bob = swarm.peer("ada", {"w": np.zeros(1000)}), swarm.peer("bob", {"w": np.zeros(1000)})
+    assert ada.session.metrics() == {"swarm_rounds": 0.0}
+    together(partial(ada.train, 8, count), partial(bob.train, 8, count))
+    metrics = ada.session.metrics()
+    assert metrics["swarm_rounds"] == 3  # two and the closing one
+    assert metrics["swarm_peers"] == 2
+    assert metrics["swarm_sync_interval"] == 4
+    assert (
+        metrics["swarm_bytes_sent"] >= 3 * 8 * 500 * 2
+    )  # in each round half a model as contribution and half as result
+    assert metrics["swarm_round_seconds"] > 0
+    assert [report.outcome for report in ada.reports] == [Outcome.MERGED, Outcome.MERGED]
+    assert [report.round for report in ada.reports] == [1, 2]
+    assert all(report.bytes_sent > 0 and report.bytes_received > 0 for report in ada.reports)
+
+
+def test_counting_waits_for_a_boundary_and_starts_anew_at_the_merge() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=1, min_peers=1)
+    ada = swarm.peer("ada", {"w": np.zeros(1)})
+    session = ada.session
+    session.begin()
+    left = []
+    for at_boundary in (True, True, True, False, False, True, True, True, True, True):
+        session.advance(at_boundary=at_boundary)
+        left.append(session.batches_left)
+    assert left == [3, 2, 1, 0, -1, 4, 3, 2, 1, 4]
+    session.end()
+
+
+def test_a_peer_alone_in_its_swarm_of_one() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=1, min_peers=1)
+    ada = swarm.peer("ada", {"w": np.zeros(1)})
+    together(partial(ada.train, 6, count))
+    assert ada.arrays["w"].tolist() == [6.0]
+    assert "of 1 peer" in closing_line(ada)
+
+
+def test_loopback_trains_alone(tmp_path: Path) -> None:
+    swarm = MemorySwarm(loopback=True, model_dir=tmp_path, sync_interval=4)
+    ada = swarm.peer("ada", {"w": np.zeros(1)})
+    ada.train(6, count)
+    assert ada.arrays["w"].tolist() == [6.0]
+    assert ada.reports == []
+    assert ada.session.over
+    assert ada.session.metrics() == {"swarm_rounds": 0.0}
+    assert load_file(tmp_path / "swarm-final.safetensors")["w"].tolist() == [6.0]
+
+
+def test_a_second_session_after_the_first() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    for run in range(2):
+        ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
+        together(partial(ada.train, 6, count), partial(bob.train, 6, count))
+        assert ada.digest() == bob.digest(), run
+        assert not [line for line in (*ada.lines, *bob.lines) if line.startswith("WARNING")]
+
+
+def test_abort_leaves_at_once_and_can_be_repeated() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2, grace=0.1)
+    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
+    together(ada.session.begin, bob.session.begin)
+    ada.session.abort("it had enough")
+    ada.session.abort("it had enough")
+    assert ada.session.over
+    ada.go_on(8, count)
+    assert ada.reports == []
+    bob.go_on(4, count)
+    bob.session.end()
+    assert "INFO ada left (it had enough); peers that remain: 1" in bob.lines
+    assert bob.reports[0].outcome is Outcome.SKIPPED
+    assert bob.arrays["w"].tolist() == [400.0]
+
+
+def test_a_peer_interrupted_in_its_last_wait_says_so() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2, grace=0.1)
+    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def stop_early() -> None:
+        ada.session.begin()
+        ada.session._serve = lambda *_: interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            ada.session.end()
+
+    together(stop_early, bob.session.begin)
+    bob.session.end()
+    assert "INFO ada left (it was interrupted before the closing round); peers that remain: 1" in bob.lines
+    assert any("no closing round (below quorum" in line for line in bob.lines)
+
+
+def test_a_session_that_is_over_still_leaves() -> None:
+    """A loop that stops at ``swarm_over`` and never calls ``end`` must not leave its worker behind."""
+    swarm = MemorySwarm(sync_interval=4, world_size=1, min_peers=1)
+    ada = swarm.peer("ada", {"w": np.zeros(1)})
+    ada.session.begin()
+    ada.session.over = True
+    ada.session.abort("the loop ended")
+    assert not swarm.addresses

@@ -1,0 +1,78 @@
+"""What comes of a round that is decided after a peer has stopped waiting for it."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from swarm.messages import Accept, Envelope
+from swarm.records import Outcome
+from swarm.rounds.order import leader_order
+from swarm.session.engine import Engine
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+
+NAMES = ("ada", "bob", "cyd")
+
+
+@pytest.mark.parametrize("accepts", [True, False], ids=["accepted", "only ready"])
+def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(accepts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last word on round 1 does not reach one peer; it skips, trains on, and learns of the commit later."""
+    late = leader_order("swarm_model", 1, NAMES)[-1]
+    others = [name for name in NAMES if name != late]
+    swarm = MemorySwarm(sync_interval=1, world_size=3, grace=20.0)
+    peers = {
+        name: swarm.peer(name, {"w": np.zeros(4)}, failure_timeout=0.2 if name == late else 20.0) for name in NAMES
+    }
+    asked, skipped, back = threading.Event(), threading.Event(), threading.Event()
+    deliver = Engine.on_envelope
+
+    def on_envelope(engine: Engine, envelope: Envelope) -> None:
+        message = envelope.message
+        last_word = isinstance(message, Accept) and message.proposal.round == 1 and engine._me.name == late
+        if last_word and not asked.is_set():
+            asked.set()
+            for other in others:
+                swarm.network.cut(swarm.addresses[f"swarm_model/{late}"], swarm.addresses[f"swarm_model/{other}"])
+            if accepts:
+                deliver(engine, envelope)
+        else:
+            deliver(engine, envelope)
+
+    monkeypatch.setattr(Engine, "on_envelope", on_envelope)
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += 3.0
+
+    def on_time(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        peer.go_on(1, step)
+        assert back.wait(20)
+        peer.go_on(1, step)
+        peer.session.end()
+
+    def behind(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        peer.go_on(1, step)
+        skipped.set()
+        assert peer.reports[0].outcome is Outcome.SKIPPED
+        for other in others:
+            swarm.network.mend(swarm.addresses[f"swarm_model/{late}"], swarm.addresses[f"swarm_model/{other}"])
+        engine = peer.session._engine
+        assert engine is not None
+        eventually(lambda: engine.commit is not None and engine.commit.round == 1, "it learns of the commit")
+        for each in peers.values():
+            eventually(lambda each=each: len(each.session._engine.met) == 2, f"{each.name} has met the others again")
+        back.set()
+        peer.arrays["w"] += 297.0
+        peer.go_on(1, step)
+        peer.session.end()
+
+    together(*(lambda peer=peers[name]: on_time(peer) for name in others), lambda: behind(peers[late]))
+    assert [peer.reports[-1].group for peer in peers.values()] == [NAMES] * 3
+    assert {peer.digest() for peer in peers.values()} == {peers[late].digest()}
+    assert "INFO round 1 was decided after its sync point; it is merged in now" in peers[late].lines
+    assert [peer.session.metrics()["swarm_rounds"] for peer in peers.values()] == [3, 3, 3]
+    assert peers[late].arrays["w"].tolist() == [3.0 + (3 + 3 + 300) / 3] * 4

@@ -1,0 +1,169 @@
+"""Who cannot be in a session together, what each of them is told, and who goes on."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+
+from swarm import hookimpl
+from swarm.config import resolve
+from swarm.errors import ConfigurationError, ModelError, StartTimeoutError, SwarmError
+from swarm.records import PeerInfo
+from swarm.session import Session
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
+
+WEIGHTS = {"dense": np.zeros((4, 3), np.float32), "bias": np.zeros(3, np.float32)}
+
+
+def step(peer: SwarmPeer) -> None:
+    peer.arrays["bias"] += 1
+
+
+def outcome(peer: SwarmPeer) -> str | None:
+    """The error that the start ends with, as ``Type: text``; a peer that starts leaves at once."""
+    try:
+        peer.session.begin()
+    except SwarmError as error:
+        return f"{type(error).__name__}: {error}"
+    peer.session.abort("the test is over")
+    return None
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ({"dense": np.zeros((4, 5), np.float32)}, r"tensor 0 is dense float32\[4, .\] \(weight\) here and dense"),
+        ({"bias": np.zeros(3, np.float64)}, r"tensor 1 is bias float..\[3\] \(weight\) here and bias float"),
+        ({"extra": np.zeros(1, np.float32)}, r". tensors here, . there; only (here|there): extra float32\[1\]"),
+    ],
+)
+def test_models_that_differ_refuse_each_other_and_name_the_tensor(arrays: dict, told: str) -> None:
+    swarm = MemorySwarm(world_size=2)
+    ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS | arrays)
+    ends = together(partial(outcome, ada), partial(outcome, bob))
+    assert all(end.startswith("IncompatiblePeerError: ") for end in ends)
+    assert any(re.search(told, line) for line in (*ada.lines, *bob.lines))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"sync_interval": 16}, ("128 at ada", "16 at bob")),
+        ({"merge_method": "coordmedian"}, ("mean at ada", "coordmedian at bob")),
+        ({"min_peers": 3, "world_size": 3}, ("2 at ada", "3 at bob")),
+    ],
+)
+def test_settings_that_contradict_are_named_with_both_values(settings: dict, told: tuple[str, str]) -> None:
+    swarm = MemorySwarm(world_size=2)
+    ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS, **settings)
+    ends = together(partial(outcome, ada), partial(outcome, bob))
+    for end in ends:
+        assert end.startswith("IncompatiblePeerError: ")
+        assert f"{next(iter(settings))} is {told[0]} and {told[1]};" in end or f"{told[1]} and {told[0]};" in end
+
+
+def test_three_go_on_without_the_one_that_differs() -> None:
+    swarm = MemorySwarm(world_size=4, sync_interval=2, grace=0.5)
+    three = [swarm.peer(name, WEIGHTS) for name in ("ada", "bob", "cyd")]
+    odd = swarm.peer("dan", WEIGHTS, sync_interval=3)
+    end, *_ = together(partial(outcome, odd), *(partial(peer.train, 4, step) for peer in three))
+    assert end.startswith("IncompatiblePeerError: ")
+    assert "sync_interval" in end
+    assert len({peer.digest() for peer in three}) == 1
+    assert [len(report.group) for peer in three for report in peer.reports] == [3] * 6
+    assert all(any("refused dan at" in line or "at memory" in line for line in peer.lines) for peer in three)
+
+
+def test_a_name_in_use_is_refused_while_its_owner_is_live() -> None:
+    swarm = MemorySwarm(world_size=2, failure_timeout=0.2, sync_interval=2)
+    ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
+    together(ada.session.begin, bob.session.begin)
+    again = swarm.peer("bob", WEIGHTS)
+    swarm.addresses.clear()
+    swarm.addresses["swarm_model/ada"] = ada.session._engine.address
+    (end,) = together(partial(outcome, again))
+    assert end.startswith("IncompatiblePeerError: ")
+    assert "the name 'bob' is in use by the live peer at memory:" in end
+    assert "choose another" in end
+    together(partial(ada.go_on, 2, step), partial(bob.go_on, 2, step))
+    assert ada.reports[0].group == ("ada", "bob")
+    together(ada.session.end, bob.session.end)
+
+
+def test_two_peers_that_start_under_one_name() -> None:
+    """Whichever greets first is refused at once; the other one may wait for somebody else."""
+    network = MemorySwarm(world_size=2, start_timeout=0.5)
+    one = network.peer("bob", WEIGHTS)
+
+    def second() -> str | None:
+        eventually(lambda: network.addresses, "the first has begun")
+        elsewhere = MemorySwarm(world_size=2, start_timeout=0.5)
+        elsewhere.network = network.network
+        elsewhere.addresses["swarm_model/first"] = network.addresses["swarm_model/bob"]
+        return outcome(elsewhere.peer("bob", WEIGHTS))
+
+    ends = together(partial(outcome, one), second)
+    assert all(end.startswith("IncompatiblePeerError: ") for end in ends)
+    assert all("the name 'bob' is in use by the peer at memory:" in end for end in ends)
+
+
+def test_a_plugin_refuses_a_peer_with_its_reason() -> None:
+    class Doorkeeper:
+        @hookimpl
+        def swarm_accept_peer(self, peer: PeerInfo) -> str | None:
+            return "it is not on the list" if peer.name == "bob" else None
+
+    swarm = MemorySwarm(world_size=2)
+    ada = swarm.peer("ada", WEIGHTS, plugins={"doorkeeper": Doorkeeper()})
+    bob = swarm.peer("bob", WEIGHTS)
+    ends = together(partial(outcome, ada), partial(outcome, bob))
+    assert "ada does not accept bob: it is not on the list" in ends[1]
+    assert all(end.startswith("IncompatiblePeerError") for end in ends)
+
+
+def test_the_start_gives_up_and_names_who_is_there() -> None:
+    swarm = MemorySwarm(members=("ada", "bob", "cyd", "dan"), min_peers=3, start_timeout=0.3)
+    ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
+    ends = together(partial(outcome, ada), partial(outcome, bob))
+    assert all(end.startswith("StartTimeoutError: ") for end in ends)
+    assert all("of the 3 peers needed (min_peers) were here after start_timeout=0.3 s" in end for end in ends)
+    assert all("cyd, dan" in end.partition("missing: ")[2] for end in ends)
+
+
+def test_alone_the_start_gives_up_too() -> None:
+    swarm = MemorySwarm(world_size=2, start_timeout=0.2)
+    ada = swarm.peer("ada", WEIGHTS)
+    with pytest.raises(StartTimeoutError, match="1 of the 2 peers needed"):
+        ada.session.begin()
+    assert ada.session.over
+    with pytest.raises(TimeoutError):
+        swarm.peer("ada", WEIGHTS).session.begin()
+
+
+def test_it_starts_with_min_peers_when_the_grace_is_over() -> None:
+    swarm = MemorySwarm(world_size=3, min_peers=2, grace=0.1)
+    ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
+    assert together(partial(outcome, ada), partial(outcome, bob)) == [None, None]
+
+
+def test_nothing_is_opened_where_no_swarm_is_configured() -> None:
+    session = Session(resolve({}, environment={}).settings, ArrayModel(WEIGHTS))
+    with pytest.raises(ConfigurationError, match="no swarm is configured"):
+        session.begin()
+
+
+def test_a_tensor_that_cannot_be_merged_is_named() -> None:
+    swarm = MemorySwarm(world_size=1)
+    ada = swarm.peer("ada", {"tokens": np.array(["a"])})
+    with pytest.raises(ModelError, match="tokens"):
+        ada.session.begin()
+
+
+def test_an_unknown_merge_method_names_the_known_ones() -> None:
+    swarm = MemorySwarm(world_size=1, merge_method="medain")
+    with pytest.raises(ConfigurationError, match="merge_method='medain' is not allowed: allowed is 'coordmedian'"):
+        swarm.peer("ada", WEIGHTS).session.begin()

@@ -1,0 +1,180 @@
+"""A peer that starts again goes on from what it had committed, or catches up where the others are further."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from swarm.clock import ManualClock
+from swarm.errors import ConfigurationError
+from swarm.records import Commit, SyncState
+from swarm.session.checkpoints import DIRECTORY, KEEP, Checkpoints, latest
+from swarm.state import ModelState, Schema, TensorSpec
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import MemorySwarm, SwarmPeer, _logger, together
+
+SCHEMA = Schema((TensorSpec("w", (3,), "float32"),))
+
+
+def model(value: float) -> ModelState:
+    return ModelState(SCHEMA, {"float32": np.full(3, value, np.float32)}, [])
+
+
+def commit(round_: int, state: ModelState, *, closing: bool = False) -> Commit:
+    return Commit(
+        lineage="line",
+        round=round_,
+        digest=state.digest(),
+        members=("ada", "bob"),
+        group=("ada", "bob"),
+        contributors=("ada",),
+        sync=SyncState(4, 0.5),
+        weight=round_,
+        closing=closing,
+    )
+
+
+def count(peer: SwarmPeer) -> None:
+    peer.arrays["w"] += 1.0
+
+
+def begin_and_train(peer: SwarmPeer, batches: int) -> None:
+    peer.session.begin()
+    peer.go_on(batches, count)
+
+
+def pair(places: dict[str, Path], **settings: object) -> tuple[SwarmPeer, SwarmPeer]:
+    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.3, checkpoint_seconds=0, **settings)
+    first, second = (
+        swarm.peer(name, {"w": np.zeros(3, np.float32)}, model_dir=place) for name, place in places.items()
+    )
+    return first, second
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Path]:
+    return {"ada": tmp_path / "ada", "bob": tmp_path / "bob"}
+
+
+@pytest.fixture
+def stopped(places: dict[str, Path]) -> dict[str, Path]:
+    """Model directories of two peers that were stopped after four batches, two rounds."""
+    peers = pair(places)
+    together(*(partial(begin_and_train, peer, 4) for peer in peers))
+    for peer in peers:
+        peer.session.abort("power cut")
+    return places
+
+
+def test_a_whole_swarm_that_stopped_goes_on_where_it_was(stopped: dict[str, Path]) -> None:
+    ada, bob = pair(stopped, resume=True)
+    together(partial(ada.train, 4, count), partial(bob.train, 4, count))
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [8.0] * 3
+    assert any("resuming from round 2" in line for line in ada.lines)
+
+
+def test_a_peer_resumes_alone_from_its_own_disk(stopped: dict[str, Path]) -> None:
+    ada, _ = pair(stopped, resume=True)
+    begin_and_train(ada, 1)
+    assert ada.arrays["w"].tolist() == [5.0] * 3
+    assert any("resumed round 2 alone" in line for line in ada.lines)
+    ada.session.abort("done")
+
+
+def test_a_peer_that_is_behind_catches_up_with_the_swarm(stopped: dict[str, Path], tmp_path: Path) -> None:
+    away = {"ada": stopped["ada"], "bob": tmp_path / "elsewhere"}
+    ahead = model(40.0)
+    record = Commit(**{**_fields(stopped["ada"]), "round": 9, "digest": ahead.digest(), "weight": 90})
+    checkpoints = Checkpoints(away["bob"], every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints.offer(record, ahead)
+    checkpoints.close(timeout=10)
+    ada, bob = pair(away, resume=True)
+    started = []
+
+    def behind() -> None:
+        ada.session.begin()
+        started.append(ada.arrays["w"].tolist())
+        ada.go_on(2, count)
+
+    together(behind, bob.session.begin)
+    assert started == [[40.0] * 3]
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [42.0] * 3, "bob brings nothing new, and waits"
+    for peer in (ada, bob):
+        peer.session.abort("done")
+
+
+def test_without_being_told_nobody_picks_up_an_earlier_run(stopped: dict[str, Path]) -> None:
+    ada, bob = pair(stopped)
+    together(partial(ada.train, 4, count), partial(bob.train, 4, count))
+    assert ada.arrays["w"].tolist() == [4.0] * 3
+
+
+def test_a_closed_run_is_the_start_of_a_new_one(places: dict[str, Path]) -> None:
+    together(*(partial(peer.train, 4, count) for peer in pair(places)))
+    ada, bob = pair(places, resume=True)
+    together(partial(ada.train, 4, count), partial(bob.train, 4, count))
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [8.0] * 3
+    assert any("which closed its run" in line for line in ada.lines)
+
+
+def test_the_checkpoints_of_another_model_are_refused_by_file(stopped: dict[str, Path]) -> None:
+    swarm = MemorySwarm(world_size=2, resume=True)
+    other = swarm.peer("ada", {"w": np.zeros(5, np.float32)}, model_dir=stopped["ada"])
+    with pytest.raises(ConfigurationError, match=r"safetensors holds another model"):
+        other.session.begin()
+
+
+def test_only_the_newest_checkpoints_are_kept_and_the_newest_whole_one_is_read(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    for round_ in range(1, 6):
+        checkpoints.offer(commit(round_, model(round_)), model(round_))
+        eventually(lambda round_=round_: (tmp_path / DIRECTORY / f"line-{round_:09d}.json").exists(), f"round {round_}")
+    checkpoints.close(timeout=10)
+    assert len(list((tmp_path / DIRECTORY).iterdir())) == 2 * KEEP
+    found = latest(tmp_path, SCHEMA)
+    assert found is not None
+    assert found[0] == commit(5, model(5))
+    (tmp_path / DIRECTORY / "line-000000005.json").write_text("{")
+    found = latest(tmp_path, SCHEMA)
+    assert found is not None
+    assert found[0].round == 4
+    assert found[1].digest() == model(4).digest()
+
+
+def test_checkpoints_keep_their_distance_but_the_closing_one_is_always_written(tmp_path: Path) -> None:
+    clock = ManualClock()
+    checkpoints = Checkpoints(tmp_path, every=30, clock=clock, logger=_logger("disk", []))
+
+    def written() -> list[int]:
+        return sorted(json.loads(path.read_text())["round"] for path in (tmp_path / DIRECTORY).glob("*.json"))
+
+    checkpoints.offer(commit(1, model(1)), model(1))
+    eventually(lambda: written() == [1], "the first checkpoint")
+    checkpoints.offer(commit(2, model(2)), model(2))
+    clock.advance(31)
+    checkpoints.offer(commit(3, model(3)), model(3))
+    eventually(lambda: written() == [1, 3], "the third")
+    checkpoints.offer(commit(4, model(4), closing=True), model(4))
+    checkpoints.close(timeout=10)
+    assert written() == [3, 4]
+
+
+def test_a_full_disk_is_said_once_and_costs_no_training(tmp_path: Path) -> None:
+    (tmp_path / DIRECTORY).write_text("in the way")
+    lines: list[str] = []
+    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", lines))
+    for round_ in (1, 2):
+        checkpoints.offer(commit(round_, model(round_)), model(round_))
+        eventually(lambda round_=round_: any(f"round {round_} was not written" in line for line in lines), "a line")
+    checkpoints.close(timeout=10)
+    assert [line.split()[0] for line in lines] == ["ERROR", "DEBUG"]
+
+
+def _fields(place: Path) -> dict[str, object]:
+    found = latest(place, SCHEMA)
+    assert found is not None
+    return {name: getattr(found[0], name) for name in Commit.__dataclass_fields__}
