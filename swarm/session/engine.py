@@ -463,7 +463,9 @@ class Engine(Handler):
             if model is None:
                 self._do(self._machine.heal_failed(commit, heal.sources, now))
                 return
-            before, self.reference = self.reference, model
+            # What it offered may be in a round it did not see decided: then those steps count as merged.
+            before = self._capture if self._machine.exposed and self._capture else self.reference
+            self.reference = model
             self._log.info("caught up with round %d from %s", commit.round, names)
             self._checkpoint(commit, model)
             self._do(self._machine.healed(commit, now))

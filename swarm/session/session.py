@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swarm.clock import MonotonicClock
@@ -22,23 +22,20 @@ from swarm.records import (
     Commit,
     ContributionStats,
     Outcome,
-    PeerId,
     PeerStatus,
-    RoundFailed,
-    RoundFinished,
     RoundReport,
-    SessionClosed,
 )
 from swarm.session.arithmetic import distance, move
 from swarm.session.checkpoints import Checkpoints, latest
 from swarm.session.files import FINAL, LOCAL, write_model
+from swarm.session.reporting import Reporter
 from swarm.session.signals import leave_on_sigterm
 from swarm.session.tickets import Answer, Synced
 from swarm.session.wiring import Network, build_engine, network_of
 from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
-    from swarm.model import Evaluation, Evaluator, ModelPort
+    from swarm.model import Evaluator, ModelPort
     from swarm.session.engine import Engine
 
 NEVER = sys.maxsize
@@ -76,10 +73,10 @@ class Session:
         """Local batches to the next sync point."""
         self._settings = settings
         self._port = port
-        self._evaluate = evaluate
         self._log = logger or logging.getLogger("swarm")
         self._network = network
         self._plugins = plugins or PluginRegistry(settings.disabled_plugins)
+        self._reporter = Reporter(settings.model_name, evaluate=evaluate, plugins=self._plugins, logger=self._log)
         self._engine: Engine | None = None
         self._capture: ModelState | None = None
         self._checkpoints: Checkpoints | None = None
@@ -88,11 +85,6 @@ class Session:
         self._batches = 0
         self._captured_at = 0
         self._merged_up_to = 0
-        self._rounds = 0
-        self._group: tuple[PeerId, ...] = ()
-        self._seconds = 0.0
-        self._evaluation: Evaluation | None = None
-        self._validation_failed = False
 
     # The hook sequence -----------------------------------------------------------------------------------------------
 
@@ -137,7 +129,7 @@ class Session:
         except BaseException:
             self.abort("the start failed")
             raise
-        self._validate()
+        self._reporter.validate()
 
     def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> RoundReport | None:
         """Count local batches; at the first boundary at or after the interval's last one, merge.
@@ -205,11 +197,7 @@ class Session:
         try:
             engine.close(reason, linger=0.0)
             self._release()
-            self._plugins.session_closed(
-                SessionClosed(
-                    session=self._settings.model_name, rounds=self._rounds, digest="", closing=False, reason=reason
-                )
-            )
+            self._reporter.closed(reason=reason)
         except Exception:  # noqa: BLE001  (the caller is on its way out, often because of another error)
             self._log.exception("leaving failed")
 
@@ -221,20 +209,7 @@ class Session:
 
     def metrics(self) -> dict[str, float]:
         """What is known of the swarm so far, under names that start with ``swarm_``."""
-        metrics: dict[str, float] = {"swarm_rounds": float(self._rounds)}
-        engine = self._engine
-        if engine is None:
-            return metrics
-        metrics["swarm_bytes_sent"] = float(engine.bytes_sent)
-        if engine.commit:
-            metrics["swarm_sync_interval"] = float(engine.commit.sync.interval)
-            metrics["swarm_peers"] = float(len(self._group))
-        if self._rounds:
-            metrics["swarm_round_seconds"] = self._seconds
-        if self._evaluation:
-            metrics["swarm_val_loss"] = self._evaluation.loss
-            metrics.update({f"swarm_val_{name}": value for name, value in self._evaluation.metrics.items()})
-        return metrics
+        return self._reporter.metrics(self._engine)
 
     def _resumed(self, schema: Schema) -> tuple[Commit, ModelState] | None:
         """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
@@ -259,7 +234,7 @@ class Session:
         if answer.model is not None and answer.commit is not None:
             self._port.write(answer.model)
             self._interval = self.batches_left = answer.commit.sync.interval
-            self._group = answer.commit.group
+            self._reporter.group = answer.commit.group
             self._log.info("%d peers start from the same weights", len(answer.commit.members))
             if answer.commit.closing:
                 self.over = True
@@ -286,7 +261,7 @@ class Session:
                 break
             self._take_over(answer, answer.model, capture, unchanged=fresh)
             if answer.answer is Answer.LATE and answer.commit:
-                self._rounds += 1
+                self._reporter.rounds += 1
                 self._log.info("round %d was decided after its sync point; it is merged in now", answer.commit.round)
             if answer.answer is Answer.MERGED or answer.closing:
                 break
@@ -307,7 +282,7 @@ class Session:
 
     def _take_over(self, answer: Synced, committed: ModelState, capture: ModelState, *, unchanged: bool) -> None:
         """Bring the model to a committed one; steps that are in no committed merge yet stay on top of it."""
-        merged = answer.answer is not Answer.HEALED
+        merged = answer.answer is not Answer.HEALED or answer.before is capture
         before = capture if merged else answer.before
         if answer.closing or before is None or (answer.answer is Answer.MERGED and unchanged):
             self._port.write(committed)
@@ -329,75 +304,18 @@ class Session:
             steps=(self._batches if status.finished else self._captured_at) - self._merged_up_to,
             finite=finite,
             delta_norm=distance(capture, reference) if finite and reference else 0.0,
-            loss=self._evaluation.loss if self._evaluation else None,
+            loss=self._reporter.evaluation.loss if self._reporter.evaluation else None,
         )
 
     def _settle(self, engine: Engine, answer: Synced, seconds: float, before: tuple[int, int]) -> RoundReport:
-        """Validate, count, report."""
-        commit = engine.commit
-        if answer.answer is Answer.MERGED:
-            self._rounds += 1
+        """Validate, report, and count anew."""
         if answer.model is not None:
-            self._validate()
-        if commit:
-            self._interval = commit.sync.interval
+            self._reporter.validate()
+        if engine.commit:
+            self._interval = engine.commit.sync.interval
         self.batches_left = self._interval
         self.over = self.over or answer.closing or answer.answer is Answer.ENDED
-        outcome = Outcome.CLOSED if answer.closing else Outcome.MERGED if answer.model else Outcome.SKIPPED
-        merged = answer.commit if answer.model else None
-        report = RoundReport(
-            outcome=outcome,
-            round=merged.round if merged else (commit.round + 1 if commit else 0),
-            group=merged.group if merged else (),
-            contributors=merged.contributors if merged else (),
-            missing=tuple(sorted({*self._group} - {*merged.group})) if merged else (),
-            seconds=seconds,
-            bytes_sent=engine.bytes_sent - before[0],
-            bytes_received=engine.bytes_received - before[1],
-            interval=self._interval,
-            attempts=answer.attempts,
-            reason=answer.reason,
-            loss=self._evaluation.loss if self._evaluation else None,
-            metrics=dict(self._evaluation.metrics) if self._evaluation else {},
-        )
-        self._tell(engine, report)
-        return report
-
-    def _tell(self, engine: Engine, report: RoundReport) -> None:
-        engine.last_report = {**asdict(report), "outcome": report.outcome.value}
-        if report.outcome is Outcome.SKIPPED:
-            self._log.warning("round %d skipped: %s", report.round, report.reason)
-            session = self._settings.model_name
-            self._plugins.round_failed(RoundFailed(session=session, round=report.round, reason=report.reason))
-        else:
-            self._group = report.group
-            self._seconds = report.seconds
-            if report.missing:
-                missing = ", ".join(report.missing)
-                self._log.warning("round %d went ahead with fewer peers; missing: %s", report.round, missing)
-            self._log.info(
-                "round %d%s: %d peers, %d contributed, %.2f s%s",
-                report.round,
-                " (closing)" if report.outcome is Outcome.CLOSED else "",
-                len(report.group),
-                len(report.contributors),
-                report.seconds,
-                f", validation loss {report.loss:.4f}" if report.loss is not None else "",
-            )
-            self._plugins.round_finished(RoundFinished(session=self._settings.model_name, report=report))
-
-    def _validate(self) -> None:
-        """Evaluate the merged model; whatever goes wrong with that is no reason to stop training."""
-        if self._evaluate is None:
-            return
-        try:
-            self._evaluation = self._evaluate()
-        except Exception as error:  # noqa: BLE001  (the user's code)
-            self._evaluation = None
-            level = logging.DEBUG if self._validation_failed else logging.WARNING
-            self._validation_failed = True
-            text = "validation of the merged model failed, training goes on: %s: %s"
-            self._log.log(level, text, type(error).__name__, error, exc_info=error)
+        return self._reporter.settled(engine, answer, seconds=seconds, before=before)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
@@ -414,14 +332,7 @@ class Session:
             self._log.info("closing model of %d peers loaded, digest %s", group, about["digest"])
         elif engine:
             self._log.warning("no closing round (%s); the model is this peer's own", reason)
-        event = SessionClosed(
-            session=self._settings.model_name,
-            rounds=self._rounds,
-            digest=about["digest"],
-            closing=closing,
-            reason=reason,
-        )
-        self._plugins.session_closed(event)
+        self._reporter.closed(digest=about["digest"], closing=closing, reason=reason)
 
     def _write(self, name: str, model: ModelState, about: dict[str, str]) -> None:
         directory = self._settings.model_dir

@@ -35,7 +35,8 @@ class Synced:
     model: ModelState | None = None
     """The committed model; read only."""
     before: ModelState | None = None
-    """HEALED: the model that this peer had applied before, None for a newcomer."""
+    """HEALED: what the committed model takes the place of; None for a newcomer. The model applied before, or the
+    capture, where that may have been merged already."""
     reason: str = ""
     attempts: int = 1
 

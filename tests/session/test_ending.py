@@ -125,7 +125,7 @@ def test_a_model_directory_that_cannot_be_written_costs_the_file_and_not_the_run
 def test_metrics_and_reports() -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1000)}), swarm.peer("bob", {"w": np.zeros(1000)})
-    assert ada.session.metrics() == {"swarm_rounds": 0.0}
+    assert ada.session.metrics() == {"swarm_rounds": 0.0, "swarm_bytes_sent": 0.0}
     together(partial(ada.train, 8, count), partial(bob.train, 8, count))
     metrics = ada.session.metrics()
     assert metrics["swarm_rounds"] == 3  # two and the closing one
@@ -168,7 +168,7 @@ def test_loopback_trains_alone(tmp_path: Path) -> None:
     assert ada.arrays["w"].tolist() == [6.0]
     assert ada.reports == []
     assert ada.session.over
-    assert ada.session.metrics() == {"swarm_rounds": 0.0}
+    assert ada.session.metrics() == {"swarm_rounds": 0.0, "swarm_bytes_sent": 0.0}
     assert load_file(tmp_path / "swarm-final.safetensors")["w"].tolist() == [6.0]
 
 
