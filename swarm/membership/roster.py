@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarm.errors import ModelError
 from swarm.messages import Hello, Refuse, TensorLine
 from swarm.records import PeerId, PeerInfo
 from swarm.state import Schema, TensorKind, TensorSpec
@@ -80,9 +81,15 @@ class Roster:
                     True,
                 )
         if theirs.fingerprint != self.me.fingerprint:
-            difference = self._schema.difference(schema_of(hello.schema)) or "their schemas differ"
-            return Refuse(f"{self.me.name} (here) and {theirs.name} (there) train different models: {difference}", True)
+            both = f"{self.me.name} (here) and {theirs.name} (there)"
+            return Refuse(f"{both} train different models: {self._difference(hello)}", True)
         return None
+
+    def _difference(self, hello: Hello) -> str:
+        try:
+            return self._schema.difference(schema_of(hello.schema)) or "their schemas differ"
+        except (ValueError, ModelError) as error:
+            return f"{hello.peer.name} declares what this version does not know ({error})"
 
     def meet(self, info: PeerInfo) -> bool:
         """A compatible peer can be reached. Whether it was not live before."""

@@ -1,7 +1,7 @@
 """Committed models on disk, so that a site that restarts can go on where it stopped.
 
 A checkpoint is two files, the model as safetensors and the record of its round as JSON, in
-``MODEL_DIR/swarm-state``. The record is written last: a checkpoint without one does not count.
+``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last: a checkpoint without one does not count.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import urllib.parse
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from swarm.clock import Clock
+from swarm.config import Settings
 from swarm.errors import ConfigurationError
 from swarm.records import Commit, SyncState
 from swarm.session.files import read_model_file, replace_file, write_model
 from swarm.state import ModelState, Schema
 
-DIRECTORY = "swarm-state"
 KEEP = 2
 """Checkpoints kept: the newest, and the one before in case a disk lost what it had promised."""
 
@@ -27,9 +28,9 @@ KEEP = 2
 class Checkpoints:
     """Writes committed models in the background, the newest first; a slow disk makes it write fewer, not later ones."""
 
-    def __init__(self, model_dir: Path, *, every: float, clock: Clock, logger: logging.Logger) -> None:
+    def __init__(self, directory: Path, *, every: float, clock: Clock, logger: logging.Logger) -> None:
         """``every`` is the least number of seconds between two checkpoints; the closing model is always written."""
-        self._directory = model_dir / DIRECTORY
+        self._directory = directory
         self._every = every
         self._clock = clock
         self._log = logger
@@ -83,13 +84,25 @@ class Checkpoints:
             record.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def latest(model_dir: Path, schema: Schema) -> tuple[Commit, ModelState] | None:
+def checkpoint_directory(settings: Settings) -> Path:
+    """Where this peer's checkpoints of this session are.
+
+    Raises:
+        ConfigurationError: there is no model directory.
+    """
+    if settings.model_dir is None:
+        raise ConfigurationError("model_dir is not set: checkpoints need it")
+    session, peer = (urllib.parse.quote(name, safe=" ") for name in (settings.model_name, settings.name))
+    return settings.model_dir / "swarm-state" / session / peer
+
+
+def latest(directory: Path, schema: Schema) -> tuple[Commit, ModelState] | None:
     """The newest checkpoint that is whole, or None.
 
     Raises:
         ConfigurationError: there are checkpoints, but of another model.
     """
-    records = (model_dir / DIRECTORY).glob("*.json")
+    records = directory.glob("*.json")
     for record in sorted(records, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         commit = _commit_of(record)
         path = record.with_suffix(".safetensors")

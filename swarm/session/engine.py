@@ -10,15 +10,14 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swarm.clock import Clock, MonotonicClock
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, Hello, Leave, Message, Proposal, Refuse, StreamHeader
+from swarm.messages import Envelope, FetchRequest, Hello, Leave, Message, Proposal, Refuse
 from swarm.records import (
-    Attempt,
     Commit,
     ContributionStats,
     PeerId,
@@ -30,13 +29,13 @@ from swarm.records import (
 )
 from swarm.rounds.effects import Apply, Effect, End, Fail, Fetch, Heal, Notice, Send, Skip, StartExchange, StopExchange
 from swarm.rounds.machine import RoundMachine
-from swarm.rounds.whole import model_frames
+from swarm.session.door import Door
 from swarm.session.exchanger import Exchanger
 from swarm.session.greeter import Greeter, Met, TurnedAway
 from swarm.session.healing import Fetcher
 from swarm.session.tickets import Answer, Synced
+from swarm.session.worker import Worker
 from swarm.state import ModelState, Schema
-from swarm.transport.base import Frame, Handler, Sink, Transport
 
 if TYPE_CHECKING:
     from swarm.membership.base import Membership
@@ -44,14 +43,10 @@ if TYPE_CHECKING:
     from swarm.plugins import PluginRegistry
     from swarm.rounds.rules import RoundRules
     from swarm.session.checkpoints import Checkpoints
-
-HOUSEKEEPING = 0.5
-"""Seconds between looks for new peers and silent ones."""
-
-Key = tuple[str, int, Attempt]
+    from swarm.transport.base import Transport
 
 
-class Engine(Handler):
+class Engine:
     """One peer's worker in one session."""
 
     def __init__(
@@ -65,31 +60,27 @@ class Engine(Handler):
         plugins: PluginRegistry,
         schema: Schema,
         logger: logging.Logger,
-        checkpoints: Checkpoints | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or MonotonicClock()
-        self._checkpoints = checkpoints
         self._rules = rules
         self._transport = transport
         self._plugins = plugins
         self._log = logger
         self._schema = schema
-        self._me = replace(me, address=transport.start(self))
+        self._worker = Worker(f"swarm-{me.name}", clock=self._clock, logger=logger)
+        door = Door(self._worker)
+        self._me = replace(me, address=transport.start(door))
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._clock.now())
         self._greeter = Greeter(
             me=self._me, schema=schema, memberships=memberships, plugins=plugins, logger=logger, send=self._send
         )
-        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=f"swarm-{me.name}", daemon=True)
-        self._polite = False
-        self._housekeeping_at = self._clock.now()
         self._ticket: queue.SimpleQueue[Synced] | None = None
         self._capture: ModelState | None = None
         self._status = PeerStatus.TRAINING
         self._late: deque[Synced] = deque()
         self._attempts = 0
-        self._exchanger = Exchanger(
+        self.exchanger = Exchanger(
             me=self._me,
             rule=rule,
             transport=transport,
@@ -105,8 +96,10 @@ class Engine(Handler):
             roster=self._greeter.roster,
             timeout=rules.failure_timeout,
             logger=logger,
-            post=self._queue.put,
+            post=self._worker.post,
         )
+        self.checkpoints: Checkpoints | None = None
+        """Where committed models are kept on disk, if anywhere."""
         self.reference: ModelState | None = None
         """The model of the last committed round applied here; replaced, never changed."""
         self.stopping = False
@@ -115,6 +108,7 @@ class Engine(Handler):
         """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
         self.training_loss: float | None = None
         self.last_report: dict[str, Any] = {}
+        door.open(self)
 
     # For the training thread -----------------------------------------------------------------------------------------
 
@@ -123,7 +117,9 @@ class Engine(Handler):
         if resumed:
             commit, self.reference = resumed
             self._do(self._machine.resume(commit, self._clock.now()))
-        self._thread.start()
+        self._worker.start(
+            due=self._machine.deadline, tick=self._tick, keep_house=self._keep_house, failed=self._contain
+        )
 
     @property
     def address(self) -> str:
@@ -133,12 +129,12 @@ class Engine(Handler):
     @property
     def bytes_sent(self) -> int:
         """Bytes of weights sent in finished exchanges."""
-        return self._exchanger.bytes_sent
+        return self.exchanger.bytes_sent
 
     @property
     def bytes_received(self) -> int:
         """Bytes of weights received in finished exchanges."""
-        return self._exchanger.bytes_received
+        return self.exchanger.bytes_received
 
     @property
     def commit(self) -> Commit | None:
@@ -170,7 +166,7 @@ class Engine(Handler):
             else:
                 self._offer(stats)
 
-        self._queue.put(place)
+        self._worker.post(place)
         return self._wait(ticket)
 
     def close(self, reason: str, *, linger: float) -> None:
@@ -188,15 +184,16 @@ class Engine(Handler):
 
         def leave() -> None:
             if self._machine.closed and not self._machine.farewelled and self._clock.now() < deadline:
-                threading.Timer(0.02, self._queue.put, (leave,)).start()
+                self._worker.post_later(0.02, leave)
                 return
             self._tell(self._machine.live, Leave(reason))
-            self._polite = True
+            self._worker.stop()
             stopped.set()
 
-        self._queue.put(leave)
-        stopped.wait(linger + 5.0)
-        self._exchanger.close()
+        self._worker.post(leave)
+        while not stopped.wait(0.5) and self._worker.alive and self._clock.now() < deadline + 5.0:
+            pass
+        self.exchanger.close()
         self._greeter.withdraw()
         self._transport.close()
 
@@ -206,35 +203,25 @@ class Engine(Handler):
             try:
                 return ticket.get(timeout=1.0)
             except queue.Empty:
-                if not self._thread.is_alive() or self._polite:
+                if not self._worker.alive:
                     return Synced(answer=Answer.ENDED, reason="the worker has stopped")
 
-    # What the transport calls, on its own threads ---------------------------------------------------------------------
+    # For others, on their threads ------------------------------------------------------------------------------------
 
-    def on_envelope(self, envelope: Envelope) -> None:
-        """Hand a message to the worker."""
-        self._queue.put(lambda: self._receive(envelope))
+    def model_for(self, request: FetchRequest) -> ModelState:
+        """The model with the requested digest.
 
-    def on_lost(self, address: str, reason: str) -> None:
-        """Tell the worker that an address cannot be reached."""
-        self._queue.put(lambda: self._lost(address, reason))
-
-    def open_sink(self, header: StreamHeader) -> Sink:
-        """Where an incoming stream of weights goes."""
-        return self._exchanger.sink(header)
-
-    def serve(self, request: FetchRequest) -> Iterable[Frame]:
-        """The last committed model, or one that is not decided yet, to a peer of the session that knows its digest."""
-        reference, commit = self.reference, self._machine.commit
-        known = self._greeter.roster.info(request.sender)
-        undecided = self._exchanger.assembled(request.digest)
-        if request.session != self._me.session or known is None:
+        Raises:
+            ExchangeError: the sender is not in the session, or the model is not here.
+        """
+        if request.session != self._me.session or self._greeter.roster.info(request.sender) is None:
             raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
+        undecided, reference, commit = self.exchanger.assembled(request.digest), self.reference, self._machine.commit
         if undecided is not None:
-            return model_frames(undecided, request.part, request.parts)
+            return undecided
         if reference is None or commit is None or commit.digest != request.digest:
             raise ExchangeError(f"{self._me.name} does not hold the model {request.digest}")
-        return model_frames(reference, request.part, request.parts)
+        return reference
 
     def status(self) -> dict[str, Any]:
         """What ``swarm status`` shows."""
@@ -276,29 +263,19 @@ class Engine(Handler):
 
     # The worker's thread ---------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        while not self._polite:
-            now = self._clock.now()
-            if now >= self._housekeeping_at:
-                self._housekeeping_at = now + HOUSEKEEPING
-                self._keep_house(now)
-            due = self._machine.deadline()
-            until = self._housekeeping_at if due is None else min(due, self._housekeeping_at)
-            try:
-                work = self._queue.get(timeout=max(until - now, 0.0))
-            except queue.Empty:
-                work = self._tick
-            try:
-                work()
-            except Exception:  # noqa: BLE001  (training must not die of an error in here)
-                self._log.exception("an internal error was contained; training goes on")
-
     def _tick(self) -> None:
         self._do(self._machine.tick(self._clock.now()))
 
-    def _keep_house(self, now: float) -> None:
+    def _keep_house(self) -> None:
+        now = self._clock.now()
         self._greeter.dial(now, self._machine.commit)
-        self._exchanger.check(now)
+        self.exchanger.check(now)
+
+    def _contain(self, error: Exception) -> None:
+        """Work failed half-way: whoever waits for it must not wait for ever."""
+        answer = Answer.SKIPPED if self._machine.commit else Answer.FAILED
+        if self._ticket:
+            self._answer(Synced(answer=answer, reason=f"an internal error: {type(error).__name__}: {error}"))
 
     def _offer(self, stats: ContributionStats) -> None:
         if self._machine.closed:
@@ -328,7 +305,7 @@ class Engine(Handler):
             if info:
                 self._send(info.address, message)
 
-    def _receive(self, envelope: Envelope) -> None:
+    def receive(self, envelope: Envelope) -> None:
         message, greeter, now = envelope.message, self._greeter, self._clock.now()
         if isinstance(message, Hello):
             self._meet(greeter.greeted(envelope, message, self._machine.commit), message.commit)
@@ -347,7 +324,7 @@ class Engine(Handler):
 
     def _meet(self, meeting: Met | TurnedAway | None, commit: Commit | None) -> None:
         if isinstance(meeting, Met):
-            self._exchanger.met(meeting.peer)
+            self.exchanger.met(meeting.peer)
             info = self._greeter.roster.info(meeting.peer)
             weightage = info.weightage if info else None
             self._do(self._machine.peer_up(meeting.peer, commit, self._clock.now(), weightage=weightage))
@@ -362,7 +339,7 @@ class Engine(Handler):
         if self._machine.commit is None:
             self._meet(meeting, None)
 
-    def _lost(self, address: str, reason: str) -> None:
+    def lost(self, address: str, reason: str) -> None:
         peer = self._greeter.roster.lose(address)
         if peer:
             self._gone(peer, reason, polite=False)
@@ -392,7 +369,7 @@ class Engine(Handler):
                 case StartExchange():
                     self._start_exchange(effect.proposal)
                 case StopExchange():
-                    self._exchanger.stop(effect.key)
+                    self.exchanger.stop(effect.key)
                 case Apply():
                     self._apply(effect.commit)
                 case Heal():
@@ -409,12 +386,12 @@ class Engine(Handler):
                     self._answer(Synced(answer=Answer.FAILED, reason=reason))
                 case Notice():
                     self._notice(effect)
-        self._exchanger.keep(self._machine.needed)
+        self.exchanger.keep(self._machine.needed)
         self.pending = self._may_commit()
 
     def _may_commit(self) -> bool:
         machine = self._machine
-        return self._exchanger.running or machine.pending or bool(machine.needed) or bool(self._late)
+        return self.exchanger.running or machine.pending or bool(machine.needed) or bool(self._late)
 
     def _notice(self, notice: Notice) -> None:
         self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s", notice.text)
@@ -435,12 +412,16 @@ class Engine(Handler):
         )
         self._plugins.round_started(event)
         key = proposal.key
-        self._exchanger.start(
+
+        def failed(peer: PeerId, why: str) -> None:
+            self._do(self._machine.exchange_failed(key, peer, why, self._clock.now()))
+
+        self.exchanger.start(
             proposal,
             own,
-            self._queue.put,
+            self._worker.post,
             done=lambda digest: self._do(self._machine.exchanged(key, digest, self._clock.now())),
-            failed=lambda peer, why: self._do(self._machine.exchange_failed(key, peer, why, self._clock.now())),
+            failed=failed,
         )
 
     def _contribution(self, proposal: Proposal) -> ModelState | None:
@@ -450,7 +431,7 @@ class Engine(Handler):
         return self._capture
 
     def _apply(self, commit: Commit) -> None:
-        model = self.reference = self._exchanger.model(commit.digest)
+        model = self.reference = self.exchanger.model(commit.digest)
         self._checkpoint(commit, model)
         self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
 
@@ -478,11 +459,11 @@ class Engine(Handler):
 
         def fetched(model: ModelState | None) -> None:
             if model is not None:
-                self._exchanger.add(fetch.digest, model)
+                self.exchanger.add(fetch.digest, model)
             self._do(self._machine.fetched(fetch.digest, self._clock.now(), success=model is not None))
 
         self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
 
     def _checkpoint(self, commit: Commit, model: ModelState) -> None:
-        if self._checkpoints:
-            self._checkpoints.offer(commit, model)
+        if self.checkpoints:
+            self.checkpoints.offer(commit, model)

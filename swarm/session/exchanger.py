@@ -14,7 +14,7 @@ from swarm.messages import Proposal, StreamHeader
 from swarm.records import PeerId, PeerInfo
 from swarm.rounds.exchange import Exchange
 from swarm.rounds.member import Key
-from swarm.session.streams import ExchangeStreams
+from swarm.session.streams import ExchangeStreams, fault
 from swarm.state import ModelState
 
 if TYPE_CHECKING:
@@ -65,7 +65,12 @@ class Exchanger:
 
         ``done`` gets the merged model's digest, ``failed`` whom to blame and why; both are called through ``post``.
         """
-        exchange = Exchange(self._me.name, proposal, self._rule, own)
+        try:
+            exchange = Exchange(self._me.name, proposal, self._rule, own)
+        except Exception as error:  # noqa: BLE001  (a merge rule is a plugin's, and merges what this peer has alone)
+            reason = fault(error)
+            post(lambda: failed(self._me.name, reason))
+            return
 
         def assembled(model: ModelState) -> None:
             digest = model.digest()
@@ -82,7 +87,7 @@ class Exchanger:
         def broke(peer: PeerId, reason: str) -> None:
             post(lambda: failed(peer, reason))
 
-        streams = ExchangeStreams(proposal, exchange, self._clock, assembled, broke)
+        streams = ExchangeStreams(self._me.name, proposal, exchange, self._clock, assembled, broke)
         with self._changed:
             self._streams = streams
             self._changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
-    replace_file(path, save({spec.name: array for spec, array in model.arrays()}, dict(about)))
+    tensors = dict(zip(_names(model.schema), (array for _, array in model.arrays()), strict=True))
+    replace_file(path, save(tensors, dict(about)))
 
 
 def read_model_file(path: Path, schema: Schema) -> ModelState | None:
@@ -35,11 +37,21 @@ def read_model_file(path: Path, schema: Schema) -> ModelState | None:
     model = ModelState.empty(schema)
     if len(tensors) != len(schema.tensors):
         return None
-    for (spec, target), values in zip(model.arrays(), (tensors.get(spec.name) for spec in schema.tensors), strict=True):
+    for (spec, target), values in zip(model.arrays(), map(tensors.get, _names(schema)), strict=True):
         if values is None or values.shape != spec.shape or values.dtype != target.dtype:
             return None
         target[...] = values
     return model
+
+
+def _names(schema: Schema) -> list[str]:
+    """The tensors' names, told apart where a framework gives several the same one."""
+    seen: Counter[str] = Counter()
+    names = []
+    for spec in schema.tensors:
+        seen[spec.name] += 1
+        names.append(spec.name if seen[spec.name] == 1 else f"{spec.name}#{seen[spec.name]}")
+    return names
 
 
 def replace_file(path: Path, data: bytes) -> None:

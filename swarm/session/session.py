@@ -26,7 +26,7 @@ from swarm.records import (
     RoundReport,
 )
 from swarm.session.arithmetic import distance, move
-from swarm.session.checkpoints import Checkpoints, latest
+from swarm.session.checkpoints import Checkpoints, checkpoint_directory, latest
 from swarm.session.files import FINAL, LOCAL, write_model
 from swarm.session.reporting import Reporter
 from swarm.session.signals import leave_on_sigterm
@@ -79,7 +79,6 @@ class Session:
         self._reporter = Reporter(settings.model_name, evaluate=evaluate, plugins=self._plugins, logger=self._log)
         self._engine: Engine | None = None
         self._capture: ModelState | None = None
-        self._checkpoints: Checkpoints | None = None
         self._restore_signals: Callable[[], None] = lambda: None
         self._interval = NEVER
         self._batches = 0
@@ -107,12 +106,8 @@ class Session:
         schema = self._port.schema()
         self._capture = ModelState.empty(schema)
         resumed = self._resumed(schema)
-        if settings.model_dir:
-            every = settings.checkpoint_seconds
-            self._checkpoints = Checkpoints(settings.model_dir, every=every, clock=MonotonicClock(), logger=self._log)
         network = self._network(settings, self._plugins)
-        engine = build_engine(settings, self._plugins, schema, self._log, network, self._checkpoints)
-        self._engine = engine
+        engine = self._engine = build_engine(settings, self._plugins, schema, self._log, network)
         self._log.info(
             "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
             settings.name,
@@ -122,6 +117,9 @@ class Session:
             schema.nbytes / 1e6,
             f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
         )
+        if settings.model_dir:
+            place, every = checkpoint_directory(settings), settings.checkpoint_seconds
+            engine.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
         engine.start(resumed)
         self._restore_signals = leave_on_sigterm(self.abort)
         try:
@@ -185,7 +183,7 @@ class Session:
             raise
         self.over = True
         engine.close("training is over", linger=2 * self._settings.failure_timeout)
-        self._release()
+        self._release(patience=60.0)
         self._conclude(engine, own, closing=closing, reason=reason)
 
     def abort(self, reason: str) -> None:
@@ -196,16 +194,16 @@ class Session:
             return
         try:
             engine.close(reason, linger=0.0)
-            self._release()
+            self._release(patience=3.0)
             self._reporter.closed(reason=reason)
         except Exception:  # noqa: BLE001  (the caller is on its way out, often because of another error)
             self._log.exception("leaving failed")
 
-    def _release(self) -> None:
-        """Let go of what outlives the worker."""
+    def _release(self, *, patience: float) -> None:
+        """Let go of what outlives the worker, waiting for the disk for at most ``patience`` seconds."""
         self._restore_signals()
-        if self._checkpoints:
-            self._checkpoints.close(timeout=60.0)
+        if self._engine and self._engine.checkpoints:
+            self._engine.checkpoints.close(timeout=patience)
 
     def metrics(self) -> dict[str, float]:
         """What is known of the swarm so far, under names that start with ``swarm_``."""
@@ -213,8 +211,8 @@ class Session:
 
     def _resumed(self, schema: Schema) -> tuple[Commit, ModelState] | None:
         """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
-        directory = self._settings.model_dir
-        found = latest(directory, schema) if self._settings.resume and directory else None
+        settings = self._settings
+        found = latest(checkpoint_directory(settings), schema) if settings.resume and settings.model_dir else None
         if found is None:
             return None
         commit, model = found

@@ -23,6 +23,11 @@ Done = Callable[[ModelState], None]
 Failed = Callable[[PeerId, str], None]
 
 
+def fault(error: Exception) -> str:
+    """What to tell the group of an error in this peer's own part of an exchange."""
+    return f"merging failed: {type(error).__name__}: {error}"
+
+
 class ExchangeStreams:
     """Runs one attempt's exchange over a transport.
 
@@ -30,7 +35,10 @@ class ExchangeStreams:
     the transport and without a lock held.
     """
 
-    def __init__(self, proposal: Proposal, exchange: Exchange, clock: Clock, done: Done, failed: Failed) -> None:
+    def __init__(
+        self, me: PeerId, proposal: Proposal, exchange: Exchange, clock: Clock, done: Done, failed: Failed
+    ) -> None:
+        self._me = me
         self.proposal = proposal
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -76,6 +84,11 @@ class ExchangeStreams:
             except ExchangeError as error:
                 self._fail(sender, str(error))
                 raise
+            except Exception as error:
+                # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.
+                reason = fault(error)
+                self._fail(self._me, reason)
+                raise ExchangeError(reason) from error
             self._settle()
 
         return take

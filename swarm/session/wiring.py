@@ -16,7 +16,6 @@ from swarm.session.engine import Engine
 
 if TYPE_CHECKING:
     from swarm.membership.base import Membership
-    from swarm.session.checkpoints import Checkpoints
     from swarm.state import Schema
     from swarm.transport.base import Transport
 
@@ -52,7 +51,6 @@ def build_engine(
     schema: Schema,
     logger: logging.Logger,
     network: Network,
-    checkpoints: Checkpoints | None = None,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
 
@@ -94,5 +92,4 @@ def build_engine(
         plugins=plugins,
         schema=schema,
         logger=logger,
-        checkpoints=checkpoints,
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import pytest
 
 from swarm import hookimpl
+from swarm.hookspecs import Register
+from swarm.merge import WeightedMean
 from swarm.records import Outcome
+from swarm.state import Array
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -292,3 +296,36 @@ def test_what_observers_are_told() -> None:
         ("closed", 3),
         ("closed", 3, ada.digest(), True),
     ]
+
+
+class Raising(WeightedMean):
+    """A plugin's rule with a bug."""
+
+    name = "raising"
+
+    def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
+        if len(columns) > 1:
+            raise ZeroDivisionError("a bug in the plugin")
+        return super().merge(columns, weights)
+
+
+class RaisingPlugin:
+    @hookimpl
+    def swarm_register(self, register: Register) -> None:
+        register.merge_rule("raising", Raising())
+
+
+def test_a_merge_rule_that_raises_neither_hangs_nor_ends_training() -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=2, merge_method="raising", failure_timeout=0.2, grace=0.1)
+    peers = [
+        swarm.peer(name, {"w": np.zeros(4)}, plugins={"raising": RaisingPlugin()}, below_quorum="train")
+        for name in ("ada", "bob")
+    ]
+
+    def run(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        peer.arrays["w"] += 1.0
+        peer.session.abort("enough seen") if peer.name == "bob" else peer.advance()
+
+    together(*(partial(run, peer) for peer in peers))
+    assert peers[0].arrays["w"].tolist() == [1.0] * 4

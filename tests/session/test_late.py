@@ -27,9 +27,9 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(accepts: bool, mon
         name: swarm.peer(name, {"w": np.zeros(4)}, failure_timeout=0.2 if name == late else 20.0) for name in NAMES
     }
     asked, skipped, back = threading.Event(), threading.Event(), threading.Event()
-    deliver = Engine.on_envelope
+    deliver = Engine.receive
 
-    def on_envelope(engine: Engine, envelope: Envelope) -> None:
+    def receive(engine: Engine, envelope: Envelope) -> None:
         message = envelope.message
         last_word = isinstance(message, Accept) and message.proposal.round == 1 and engine._me.name == late
         if last_word and not asked.is_set():
@@ -41,7 +41,7 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(accepts: bool, mon
         else:
             deliver(engine, envelope)
 
-    monkeypatch.setattr(Engine, "on_envelope", on_envelope)
+    monkeypatch.setattr(Engine, "receive", receive)
 
     def step(peer: SwarmPeer) -> None:
         peer.arrays["w"] += 3.0

@@ -11,8 +11,11 @@ import pytest
 from swarm import hookimpl
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, ModelError, StartTimeoutError, SwarmError
+from swarm.membership.roster import Roster
+from swarm.messages import Hello, TensorLine
 from swarm.records import PeerInfo
 from swarm.session import Session
+from swarm.state import Schema, TensorSpec
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
 
@@ -167,3 +170,13 @@ def test_an_unknown_merge_method_names_the_known_ones() -> None:
     swarm = MemorySwarm(world_size=1, merge_method="medain")
     with pytest.raises(ConfigurationError, match="merge_method='medain' is not allowed: allowed is 'coordmedian'"):
         swarm.peer("ada", WEIGHTS).session.begin()
+
+
+def test_a_kind_of_tensor_that_this_version_does_not_know_is_refused_and_not_stumbled_over() -> None:
+    ours = Schema((TensorSpec("w", (2,), "float32"),))
+    me = PeerInfo(name="ada", incarnation="1", address="a", session="s", fingerprint=ours.fingerprint)
+    newer = PeerInfo(name="bob", incarnation="2", address="b", session="s", fingerprint="other")
+    hello = Hello(newer, (TensorLine("w", (2,), "float32", "expert"),), (), None, wants_reply=True)
+    refusal = Roster(me, ours).clash(hello)
+    assert refusal is not None
+    assert "bob declares what this version does not know" in refusal.reason

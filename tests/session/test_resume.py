@@ -12,7 +12,8 @@ import pytest
 from swarm.clock import ManualClock
 from swarm.errors import ConfigurationError
 from swarm.records import Commit, SyncState
-from swarm.session.checkpoints import DIRECTORY, KEEP, Checkpoints, latest
+from swarm.session.checkpoints import KEEP, Checkpoints, latest
+from swarm.session.files import read_model_file, write_model
 from swarm.state import ModelState, Schema, TensorSpec
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, _logger, together
@@ -36,6 +37,10 @@ def commit(round_: int, state: ModelState, *, closing: bool = False) -> Commit:
         weight=round_,
         closing=closing,
     )
+
+
+def place(model_dirs: dict[str, Path], name: str) -> Path:
+    return model_dirs[name] / "swarm-state" / "swarm_model" / name
 
 
 def count(peer: SwarmPeer) -> None:
@@ -88,8 +93,15 @@ def test_a_peer_resumes_alone_from_its_own_disk(stopped: dict[str, Path]) -> Non
 def test_a_peer_that_is_behind_catches_up_with_the_swarm(stopped: dict[str, Path], tmp_path: Path) -> None:
     away = {"ada": stopped["ada"], "bob": tmp_path / "elsewhere"}
     ahead = model(40.0)
-    record = Commit(**{**_fields(stopped["ada"]), "round": 9, "digest": ahead.digest(), "weight": 90})
-    checkpoints = Checkpoints(away["bob"], every=0, clock=ManualClock(), logger=_logger("disk", []))
+    record = Commit(
+        **{
+            **_fields(place(stopped, "ada")),
+            "round": 9,
+            "digest": ahead.digest(),
+            "weight": 90,
+        }
+    )
+    checkpoints = Checkpoints(place(away, "bob"), every=0, clock=ManualClock(), logger=_logger("disk", []))
     checkpoints.offer(record, ahead)
     checkpoints.close(timeout=10)
     ada, bob = pair(away, resume=True)
@@ -132,13 +144,13 @@ def test_only_the_newest_checkpoints_are_kept_and_the_newest_whole_one_is_read(t
     checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
     for round_ in range(1, 6):
         checkpoints.offer(commit(round_, model(round_)), model(round_))
-        eventually(lambda round_=round_: (tmp_path / DIRECTORY / f"line-{round_:09d}.json").exists(), f"round {round_}")
+        eventually(lambda round_=round_: (tmp_path / f"line-{round_:09d}.json").exists(), f"round {round_}")
     checkpoints.close(timeout=10)
-    assert len(list((tmp_path / DIRECTORY).iterdir())) == 2 * KEEP
+    assert len(list(tmp_path.iterdir())) == 2 * KEEP
     found = latest(tmp_path, SCHEMA)
     assert found is not None
     assert found[0] == commit(5, model(5))
-    (tmp_path / DIRECTORY / "line-000000005.json").write_text("{")
+    (tmp_path / "line-000000005.json").write_text("{")
     found = latest(tmp_path, SCHEMA)
     assert found is not None
     assert found[0].round == 4
@@ -150,7 +162,7 @@ def test_checkpoints_keep_their_distance_but_the_closing_one_is_always_written(t
     checkpoints = Checkpoints(tmp_path, every=30, clock=clock, logger=_logger("disk", []))
 
     def written() -> list[int]:
-        return sorted(json.loads(path.read_text())["round"] for path in (tmp_path / DIRECTORY).glob("*.json"))
+        return sorted(json.loads(path.read_text())["round"] for path in tmp_path.glob("*.json"))
 
     checkpoints.offer(commit(1, model(1)), model(1))
     eventually(lambda: written() == [1], "the first checkpoint")
@@ -163,10 +175,19 @@ def test_checkpoints_keep_their_distance_but_the_closing_one_is_always_written(t
     assert written() == [3, 4]
 
 
+def test_tensors_of_one_name_are_all_kept(tmp_path: Path) -> None:
+    twins = Schema((TensorSpec("w", (2,), "float32"), TensorSpec("w", (2,), "float32")))
+    state = ModelState(twins, {"float32": np.array([1, 2, 3, 4], np.float32)}, [])
+    write_model(tmp_path / "model.safetensors", state, {})
+    read = read_model_file(tmp_path / "model.safetensors", twins)
+    assert read is not None
+    assert read.digest() == state.digest()
+
+
 def test_a_full_disk_is_said_once_and_costs_no_training(tmp_path: Path) -> None:
-    (tmp_path / DIRECTORY).write_text("in the way")
+    (tmp_path / "file").write_text("in the way")
     lines: list[str] = []
-    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", lines))
+    checkpoints = Checkpoints(tmp_path / "file", every=0, clock=ManualClock(), logger=_logger("disk", lines))
     for round_ in (1, 2):
         checkpoints.offer(commit(round_, model(round_)), model(round_))
         eventually(lambda round_=round_: any(f"round {round_} was not written" in line for line in lines), "a line")
