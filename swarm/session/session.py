@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from swarm.clock import MonotonicClock
 from swarm.config import Settings
-from swarm.errors import IncompatiblePeerError, StartTimeoutError
+from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
 from swarm.logs import configure_from_environment
 from swarm.plugins import PluginRegistry
 from swarm.records import (
@@ -97,37 +97,19 @@ class Session:
             IncompatiblePeerError: peers train another model, or under contradicting settings.
             StartTimeoutError: fewer than ``min_peers`` peers came within ``start_timeout`` seconds.
         """
-        settings = self._settings
         configure_from_environment()
-        settings.require_swarm()
-        if settings.loopback:
-            self._log.info("loopback: %s trains alone", settings.name)
-            return
-        schema = self._port.schema()
-        self._capture = ModelState.empty(schema)
-        resumed = self._resumed(schema)
-        network = self._network(settings, self._plugins)
-        engine = self._engine = build_engine(settings, self._plugins, schema, self._log, network)
-        self._log.info(
-            "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
-            settings.name,
-            settings.model_name,
-            engine.address,
-            len(schema.tensors),
-            schema.nbytes / 1e6,
-            f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
-        )
-        if settings.model_dir:
-            place, every = checkpoint_directory(settings), settings.checkpoint_seconds
-            engine.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
-        engine.start(resumed)
-        self._restore_signals = leave_on_sigterm(self.abort)
         try:
-            self._start(engine, self._capture)
+            self._join()
+        except SwarmError as error:
+            # Before the traceback, a sentence for whoever reads the log.
+            self._log.error("%s", error)
+            self.abort("the start failed")
+            raise
         except BaseException:
             self.abort("the start failed")
             raise
-        self._reporter.validate()
+        if self._engine:
+            self._reporter.validate()
 
     def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> RoundReport | None:
         """Count local batches; at the first boundary at or after the interval's last one, merge.
@@ -221,6 +203,33 @@ class Session:
         return None if commit.closing else found
 
     # Sync points -----------------------------------------------------------------------------------------------------
+
+    def _join(self) -> None:
+        settings = self._settings
+        settings.require_swarm()
+        if settings.loopback:
+            self._log.info("loopback: %s trains alone", settings.name)
+            return
+        schema = self._port.schema()
+        self._capture = ModelState.empty(schema)
+        resumed = self._resumed(schema)
+        network = self._network(settings, self._plugins)
+        engine = self._engine = build_engine(settings, self._plugins, schema, self._log, network)
+        self._log.info(
+            "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
+            settings.name,
+            settings.model_name,
+            engine.address,
+            len(schema.tensors),
+            schema.nbytes / 1e6,
+            f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
+        )
+        if settings.model_dir:
+            place, every = checkpoint_directory(settings), settings.checkpoint_seconds
+            engine.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
+        engine.start(resumed)
+        self._restore_signals = leave_on_sigterm(self.abort)
+        self._start(engine, self._capture)
 
     def _start(self, engine: Engine, capture: ModelState) -> None:
         self._port.read(capture)

@@ -180,3 +180,10 @@ def test_a_kind_of_tensor_that_this_version_does_not_know_is_refused_and_not_stu
     refusal = Roster(me, ours).clash(hello)
     assert refusal is not None
     assert "bob declares what this version does not know" in refusal.reason
+
+
+def test_a_failed_start_is_one_sentence_in_the_log_before_it_is_raised() -> None:
+    alone = MemorySwarm(min_peers=2, start_timeout=0.2).peer("ada", {"w": np.zeros(2)})
+    with pytest.raises(StartTimeoutError) as raised:
+        alone.session.begin()
+    assert f"ERROR {raised.value}" in alone.lines
