@@ -57,14 +57,16 @@ class SwarmCallback(keras.callbacks.Callback):
 
     ``on_train_begin``, ``on_batch_end`` and ``on_train_end`` may change the model's variables:
 
+    - A merge waits until an optimizer with ``gradient_accumulation_steps`` holds no pending gradient.
     - TensorFlow: a ``tf.GradientTape`` ends before ``on_batch_end``.
     - torch: ``on_batch_end`` comes after the optimizer's step; parameters are written in place.
     - JAX: a stateless loop holds the arrays itself, so assign them to ``model.trainable_variables`` and
-      ``model.non_trainable_variables`` before each hook, and take ``variable.value`` from there again after it.
+      ``model.non_trainable_variables`` before each hook, and take ``variable.value`` from there again after it;
+      with accumulated gradients also assign ``model.optimizer.variables``.
 
-    A model without weights at ``on_train_begin`` joins the swarm at its first batch end; the weights are agreed on
-    then, and that batch counts towards no merge. With validation data the merged model is evaluated after every merge
-    by ``model.evaluate``, so the model has to be compiled.
+    A model without weights at ``on_train_begin`` joins the swarm at its first optimizer step; the weights are agreed
+    on then, and the batches up to it count towards no merge. With validation data the merged model is
+    evaluated after every merge by ``model.evaluate``, so the model has to be compiled.
 
     Raises:
         ConfigurationError: an argument is unknown or out of range, see ``swarm.SwarmCallback``.
@@ -187,7 +189,7 @@ class SwarmCallback(keras.callbacks.Callback):
         session = self._running()
         self._epoch = self._epoch + 1 if epoch is None else epoch
         if self._joined:
-            self._report_batches(session, logs)
+            self._report_batches(session)
             session.epoch_end(self._epoch)
         if logs is not None:
             logs.update(session.metrics())
@@ -199,7 +201,7 @@ class SwarmCallback(keras.callbacks.Callback):
             self._abandon("no batch was trained")
             self.logger.warning("no batch was trained, so the model was never built and took no part in the swarm")
             return
-        self._report_batches(session, logs)
+        self._report_batches(session)
         session.end()
         self._release()
 
@@ -219,17 +221,19 @@ class SwarmCallback(keras.callbacks.Callback):
 
     def _sync(self, logs: Mapping[str, Any] | None) -> None:
         session = self._running()
-        if self._joined:
-            self._report_batches(session, logs)
+        if wait := _batches_to_step(self.model):
+            self._due_in += wait
+            self._left += wait
+        elif self._joined:
+            self._report_batches(session, at_boundary=True, loss=(logs or {}).get("loss"))
         else:
             self._join(session)
 
-    def _report_batches(self, session: Session, logs: Mapping[str, Any] | None) -> None:
-        """Tell the session of the batches counted since the last time; it merges if they reach a sync point."""
+    def _report_batches(self, session: Session, *, at_boundary: bool = False, loss: Any = None) -> None:
+        """Tell the session of the batches counted since the last time; at a boundary it merges if that is due."""
         counted = self._due_in - self._left
         if counted > 0 and not session.over:
-            loss = (logs or {}).get("loss")
-            session.advance(counted, loss=None if loss is None else float(loss))
+            session.advance(counted, at_boundary=at_boundary, loss=None if loss is None else float(loss))
         self._rearm(session)
 
     def _rearm(self, session: Session) -> None:
@@ -254,8 +258,7 @@ class SwarmCallback(keras.callbacks.Callback):
         return KerasEvaluator(model, self._validation)
 
     def _warn_of_moving_averages(self, model: Any) -> None:
-        optimizer = getattr(model, "optimizer", None)
-        if getattr(getattr(optimizer, "inner_optimizer", optimizer), "use_ema", False):
+        if getattr(_optimizer(model), "use_ema", False):
             self.logger.warning(
                 "the optimizer has use_ema=True: its moving averages know nothing of merges, and replace the merged"
                 " weights whenever it writes them to the model"
@@ -270,6 +273,22 @@ class SwarmCallback(keras.callbacks.Callback):
         if self._finalizer is not None:
             self._finalizer.detach()
             self._finalizer = None
+
+
+def _optimizer(model: Any) -> Any:
+    """The model's optimizer, the one inside where it is wrapped for loss scaling; None where there is none."""
+    optimizer = getattr(model, "optimizer", None)
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _batches_to_step(model: Any) -> int:
+    """Batches until no accumulated gradient is pending; 0 if none is."""
+    optimizer = _optimizer(model)
+    steps = getattr(optimizer, "gradient_accumulation_steps", None)
+    if not steps:
+        return 0
+    # the public iterations are optimizer steps already; the model, asked for, has its state in sync under JAX
+    return int(-keras.ops.convert_to_numpy(optimizer._iterations) % steps)  # noqa: SLF001
 
 
 def _built(model: Any) -> bool:

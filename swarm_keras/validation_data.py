@@ -19,13 +19,15 @@ FORMS = (
     "(x, y), (x, y, sample_weight), a generator, a tf.data.Dataset, a keras.utils.PyDataset,"
     " a torch Dataset or a torch DataLoader"
 )
+_ENDLESS = sys.maxsize
 
 
 def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[str, Any]:
     """Keyword arguments that let ``model.evaluate`` run over ``data``, again and again.
 
-    Arrays are used whole, in batches of ``batch_size``; of everything else at most ``steps`` batches. A source whose
-    number of batches cannot be told beforehand, such as a generator, is read here, once, and kept.
+    Data of known length is used whole, arrays in batches of ``batch_size``; of everything else ``steps`` batches at
+    most. A source whose number of batches cannot be told beforehand, such as a generator, is read here, once, and
+    kept.
 
     Raises:
         ConfigurationError: ``data`` has none of the documented forms, or no batch in it.
@@ -41,7 +43,7 @@ def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[
     if length is None:
         data = _read(data, steps)
         length = len(data)
-    return {"x": data, "steps": min(length, steps)}
+    return {"x": data, "steps": steps if length == _ENDLESS else length}
 
 
 class _Batches(keras.utils.PyDataset):
@@ -59,12 +61,12 @@ class _Batches(keras.utils.PyDataset):
 
 
 def _batches(data: Any) -> int | None:
-    """Batches of a source that can be read again, ``sys.maxsize`` where endless, None where it cannot be told."""
+    """Batches of a source that can be read again, ``_ENDLESS`` where endless, None where it cannot be told."""
     if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches or sys.maxsize
+        return data.num_batches or _ENDLESS
     if _derives_from(data, "tensorflow", "DatasetV2"):
         cardinality = int(data.cardinality())
-        return {-1: sys.maxsize, -2: None}.get(cardinality, cardinality)
+        return {-1: _ENDLESS, -2: None}.get(cardinality, cardinality)
     if _derives_from(data, "torch.utils.data", "DataLoader"):
         try:
             return len(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
@@ -12,6 +13,7 @@ from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
     import logging
+    from pathlib import Path
 
     from lightning.pytorch import LightningModule, Trainer
 
@@ -141,7 +143,19 @@ class SwarmHooks:
         self._run.finish(self._left)
         directory = self._arguments.settings.model_dir
         if directory is not None:
-            trainer.save_checkpoint(directory / CHECKPOINT_NAME, weights_only=False)
+            self._save(trainer, directory / CHECKPOINT_NAME)
+
+    def _save(self, trainer: Trainer, path: Path) -> None:
+        """Write a checkpoint whole or not at all: a full disk costs the file, not the run that has succeeded."""
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            try:
+                trainer.save_checkpoint(temporary, weights_only=False)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            self.logger.error("the closing model could not be written to %s: %s", path, error)  # noqa: TRY400
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the swarm: Lightning calls neither ``on_train_end`` nor ``teardown`` after an exception."""

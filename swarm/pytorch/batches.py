@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from contextlib import closing
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -36,16 +37,16 @@ Batches = Callable[[], Iterable[Batch]]
 def batches_from(val_data: object, *, batch_size: int, steps: int) -> Batches:
     """Validation batches from ``val_data``.
 
-    Data of known length is used whole. A generator, an ``IterableDataset`` or another iterable without a length
-    is read at the first call, ``steps`` batches at most, and kept. NumPy integers become int64, as torch's losses
-    want them.
+    Data of known length is used whole, and its first batch is looked at here. A generator, an ``IterableDataset`` or
+    another iterable without a length is read here, ``steps`` batches at most, and kept. NumPy integers become int64,
+    as torch's losses want them.
 
     Raises:
-        ConfigurationError: ``val_data`` has none of the documented forms.
+        ConfigurationError: ``val_data`` or the first batch in it has none of the documented forms, or it is empty.
     """
     source: Iterable[object]
-    if isinstance(val_data, tuple):
-        arrays = _arrays(val_data)
+    if isinstance(val_data, tuple) or _lists_arrays(val_data):
+        arrays = _arrays(tuple(val_data))
         return lambda: _slices(arrays, batch_size)
     if isinstance(val_data, IterableDataset):
         source = iter(DataLoader(val_data, batch_size=batch_size))
@@ -55,16 +56,27 @@ def batches_from(val_data: object, *, batch_size: int, steps: int) -> Batches:
         source = val_data
     else:
         raise ConfigurationError(f"val_data is a {type(val_data).__name__}, allowed: {_FORMS}")
-    if _has_length(source):
-        return lambda: (_batch(item) for item in _replayed(source))
-    kept: list[Batch] = []
+    if not _has_length(source):
+        kept = [_batch(item) for item in islice(source, steps)]
+        _require_some(kept)
+        return lambda: kept
+    with closing(_replayed(source)) as items:
+        _require_some([_batch(item) for item in islice(items, 1)])
+    return lambda: (_batch(item) for item in _replayed(source))
 
-    def read_once() -> list[Batch]:
-        if not kept:
-            kept.extend(_batch(item) for item in islice(source, steps))
-        return kept
 
-    return read_once
+def _lists_arrays(val_data: object) -> TypeGuard[list[object]]:
+    """Whether it is ``[x, y]`` rather than a list of batches: an array alone is no batch."""
+    return (
+        isinstance(val_data, list)
+        and len(val_data) in _ARRAYS
+        and all(isinstance(item, (np.ndarray, torch.Tensor)) for item in val_data)
+    )
+
+
+def _require_some(batches: list[Batch]) -> None:
+    if not batches:
+        raise ConfigurationError("val_data holds no samples")
 
 
 def _has_length(source: Iterable[object]) -> bool:
@@ -77,7 +89,7 @@ def _has_length(source: Iterable[object]) -> bool:
     return True
 
 
-def _replayed(source: Iterable[object]) -> Iterator[object]:
+def _replayed(source: Iterable[object]) -> Generator[object, None, None]:
     """One pass over ``source`` that leaves the random generators of a user's DataLoader as they were."""
     holders = (source, getattr(source, "sampler", None), getattr(source, "batch_sampler", None))
     generators = [generator for holder in holders if (generator := getattr(holder, "generator", None)) is not None]

@@ -43,22 +43,23 @@ class TorchEvaluator:
         batch_size: int = 32,
         steps: int = 100,
     ) -> None:
-        """Check the functions and the form of the data; nothing is evaluated yet.
+        """Check the functions and the form of the data, by its first batch; nothing is evaluated yet.
 
         Raises:
             ConfigurationError: ``loss_function`` or ``metric_function`` names nothing known, or ``val_data`` has
-                none of the documented forms.
+                none of the documented forms, or is empty.
         """
         self._model = unwrap(model)
         self._loss = loss_from(loss_function, loss_function_args)
         self._metric = None if metric_function is None else metric_from(metric_function, metric_function_args)
-        self._batches = batches_from(val_data, batch_size=batch_size, steps=steps)
+        with _undrawn(torch.device("cpu")):
+            self._batches = batches_from(val_data, batch_size=batch_size, steps=steps)
 
     def __call__(self) -> Evaluation:
         """One pass over the validation data.
 
         Raises:
-            ConfigurationError: the data is empty, or a batch has none of the documented forms.
+            ConfigurationError: a batch has none of the documented forms, or no sample has a positive weight.
             Exception: whatever the model, the loss or the metric raises; the session logs it and trains on.
         """
         like = next((p for p in self._model.parameters() if p.is_floating_point()), torch.empty(0))
@@ -123,14 +124,23 @@ def _named(name: str, value: Any) -> dict[str, float]:
 def _untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
     """Evaluation mode inside; each submodule's mode and every random state as before outside."""
     modes = [(module, module.training) for module in model.modules()]
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's code may draw from it)
-    devices = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+    with _undrawn(device):
         try:
             model.eval()
             yield
         finally:
             for module, training in modes:
                 module.training = training
+
+
+@contextmanager
+def _undrawn(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn inside, every random state is as before outside."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's code may draw from it)
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        try:
+            yield
+        finally:
             random.setstate(python)
             np.random.set_state(numpy)  # noqa: NPY002

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import weakref
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -53,8 +53,9 @@ class Run:
     def __init__(
         self, factory: SessionFactory, arguments: CallbackArguments, model: nn.Module, evaluate: Evaluator | None
     ) -> None:
-        logger = logger_of(arguments)
-        self.session = factory(arguments.settings, TorchPort(model), evaluate=evaluate, logger=logger)
+        self._logger = logger_of(arguments)
+        self.session = factory(arguments.settings, TorchPort(model), evaluate=evaluate, logger=self._logger)
+        self._loss_is_odd = False
         self._interval = 0
         self._leave = weakref.finalize(self, self.session.abort, "the process ended before on_train_end")
 
@@ -82,7 +83,7 @@ class Run:
         Returns:
             The batches to the next sync point.
         """
-        self.session.advance(self._interval - left, at_boundary=True, loss=_number(loss))
+        self.session.advance(self._interval - left, at_boundary=True, loss=self._number(loss))
         return self._next()
 
     def epoch_end(self, left: int, epoch: int) -> int:
@@ -110,6 +111,20 @@ class Run:
         if (batches := self._interval - left) and not self.session.over:
             self.session.advance(batches, at_boundary=False)
         return self._next()
+
+    def _number(self, loss: Any) -> float | None:
+        """The training loss, for display only: what is no number costs one warning, not the run."""
+        if loss is None:
+            return None
+        try:
+            return float(loss.detach().double().mean() if isinstance(loss, torch.Tensor) else loss)
+        except (TypeError, ValueError, RuntimeError) as error:
+            if not self._loss_is_odd:
+                self._loss_is_odd = True
+                self._logger.warning(
+                    "loss is ignored, allowed are a number and a tensor: a %s was given, %s", type(loss).__name__, error
+                )
+            return None
 
     def _next(self) -> int:
         self._interval = NEVER if self.session.over else self.session.batches_left
@@ -151,9 +166,3 @@ def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator |
 def logger_of(arguments: CallbackArguments) -> logging.Logger:
     """The user's logger, else ours."""
     return arguments.logger or logging.getLogger("swarm")
-
-
-def _number(loss: object) -> float | None:
-    if isinstance(loss, torch.Tensor):
-        return float(loss.detach().mean())
-    return None if loss is None else float(loss)  # type: ignore[arg-type]  # a number

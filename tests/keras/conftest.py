@@ -59,11 +59,10 @@ class RecordingSession:
         self._validate()
 
     def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> None:
-        assert at_boundary
         self.batches += batches
         self.since_merge += batches
         self.losses.append(loss)
-        if self.since_merge >= self.interval:
+        if at_boundary and self.since_merge >= self.interval:
             self.since_merge = 0
             self.merged_at.append(self.batches)
             self._merge()

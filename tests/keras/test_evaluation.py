@@ -112,13 +112,21 @@ def test_every_form_gives_the_same_evaluation_every_time(form: str, model, xy) -
         assert evaluation.samples == 40
 
 
-@pytest.mark.parametrize("form", ["generator", "endless generator", "PyDataset", "endless PyDataset"])
+@pytest.mark.parametrize(
+    "form", ["generator", "endless generator", "endless PyDataset", "tf.data unknown", "tf.data endless"]
+)
 def test_no_more_than_val_steps_batches_are_read(form: str, model, xy) -> None:
     evaluate = KerasEvaluator(model, evaluate_arguments(FORMS[form](*xy), batch_size=4, steps=3))
     assert evaluate().samples == 12
     assert evaluate().loss == pytest.approx(
         model.evaluate(xy[0][:12], xy[1][:12], verbose=0, batch_size=4)[0], rel=1e-5
     )
+
+
+@pytest.mark.parametrize("form", ["PyDataset", "tf.data", "torch Dataset", "torch DataLoader"])
+def test_data_of_known_length_is_used_whole(form: str, model, xy) -> None:
+    evaluate = KerasEvaluator(model, evaluate_arguments(FORMS[form](*xy), batch_size=4, steps=3))
+    assert evaluate().samples == 40
 
 
 def test_a_generator_is_read_no_further(xy) -> None:

@@ -72,6 +72,24 @@ def test_steps_per_execution_counts_batches_without_the_overshoot(swarm, make_mo
     assert swarm.session.merged_at == merged_at
 
 
+@pytest.mark.parametrize(
+    ("interval", "accumulated", "merged_at"),
+    [(1, 2, [*range(2, 21, 2)]), (3, 4, [4, 8, 12, 16, 20]), (5, 4, [8, 16]), (10, 4, [12])],
+)
+def test_no_merge_between_accumulated_gradients(swarm, make_model, xy, interval, accumulated, merged_at) -> None:
+    model = make_model(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulated))
+    model.fit(*xy, batch_size=4, epochs=2, callbacks=[swarm.callback(interval=interval)], verbose=0)
+    assert swarm.session.merged_at == merged_at
+    assert swarm.session.batches == 20
+
+
+def test_gradients_pending_from_an_earlier_fit_are_waited_for(swarm, make_model, xy) -> None:
+    model = make_model(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=4))
+    for _ in range(2):
+        model.fit(*xy, batch_size=4, callbacks=[swarm.callback(interval=1)], verbose=0)
+    assert [session.merged_at for session in swarm.sessions] == [[4, 8], [2, 6, 10]]
+
+
 def test_merged_weights_are_the_ones_trained_on(swarm, make_model, xy) -> None:
     """A merge at batch 5 of 10 equals a fit of 5 batches, the merge done by hand, and a fit of 5 more."""
     model, twin = make_model(), make_model()

@@ -168,6 +168,35 @@ def test_the_closing_model_is_written_as_a_checkpoint(make_callback, make_traine
     assert torch.equal(checkpoint["state_dict"]["layer.weight"], module.layer.weight)
 
 
+def test_a_checkpoint_that_cannot_be_written_fails_no_finished_run(
+    make_callback, make_trainer, module, recording_session, tmp_path, caplog
+):
+    path = tmp_path / "swarm-final.ckpt"
+    path.mkdir()
+    make_trainer([make_callback(model_dir=tmp_path)]).fit(module)
+    assert recording_session.opened[0].calls[-1][0] == "end"
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert str(path) in error.getMessage()
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_checkpoint_broken_off_leaves_the_earlier_one(
+    make_callback, make_trainer, module, recording_session, tmp_path, monkeypatch
+):
+    path = tmp_path / "swarm-final.ckpt"
+    path.write_bytes(b"earlier")
+    trainer = make_trainer([make_callback(model_dir=tmp_path)])
+
+    def full(target, weights_only):
+        target.write_bytes(b"ha")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer, "save_checkpoint", full)
+    trainer.fit(module)
+    assert path.read_bytes() == b"earlier"
+    assert [*tmp_path.iterdir()] == [path]
+
+
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
 def test_validation_runs_in_the_precision_of_the_trainer(
     make_callback, make_trainer, module, recording_session, monkeypatch, precision

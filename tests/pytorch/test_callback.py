@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -58,6 +59,26 @@ def test_the_loss_is_read_at_the_merge(make):
     callback.on_train_begin()
     for batch in range(3):
         callback.on_batch_end(batch, loss=torch.tensor(float(batch), requires_grad=True))
+    assert callback.session.calls[-1] == ("merge", 3, 2.0)
+
+
+@pytest.mark.parametrize("loss", ["low", {"loss": 1.0}, (1.0, 2.0)], ids=str)
+def test_a_loss_that_is_no_number_is_named_once_and_ignored(make, caplog, loss):
+    callback = make()
+    callback.on_train_begin()
+    for batch in range(6):
+        callback.on_batch_end(batch, loss=loss)
+    assert callback.session.calls[1:] == [("merge", 3, None)] * 2
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("loss is ")
+
+
+@pytest.mark.parametrize("loss", [2, torch.tensor([1, 3]), torch.tensor(2.0), np.float32(2)], ids=str)
+def test_every_number_is_a_loss(make, loss):
+    callback = make()
+    callback.on_train_begin()
+    for batch in range(3):
+        callback.on_batch_end(batch, loss=loss)
     assert callback.session.calls[-1] == ("merge", 3, 2.0)
 
 

@@ -38,6 +38,8 @@ class Stream(IterableDataset):
 FORMS = {
     "tensors": lambda: (X, Y),
     "arrays": lambda: (X.numpy().astype(np.float64), Y.numpy().astype(np.int32)),
+    "list of tensors": lambda: [X, Y],
+    "list of arrays": lambda: [X.numpy(), Y.numpy(), np.ones(10)],
     "lists": lambda: (X.tolist(), Y.tolist()),
     "generator": lambda: ((X[i : i + 4], Y[i : i + 4]) for i in range(0, 10, 4)),
     "iterable": lambda: [(X[:7].numpy(), Y[:7].numpy()), (X[7:].numpy(), Y[7:].numpy())],
@@ -88,7 +90,6 @@ def test_a_generator_is_read_once_and_not_beyond_val_steps(model):
             yield X[:2], Y[:2]
 
     evaluate = TorchEvaluator(model, endless(), loss_function="CrossEntropyLoss", steps=3)
-    assert not read
     assert [evaluate().samples, evaluate().samples] == [6, 6]
     assert len(read) == 3
 
@@ -241,9 +242,35 @@ def test_what_is_wrong_is_said_before_training(model, arguments, message):
         ([X], "a batch of val_data is a Tensor"),
         ([{"input": X}], "keys input: its targets are looked for under labels"),
         ([], "no samples"),
-        ((X, Y, torch.zeros(10)), "positive sample weight"),
+        (iter([]), "no samples"),
+        (DataLoader(X), "a batch of val_data is a Tensor"),
+        (((x,) for x in X), "a batch of val_data is a tuple"),
     ],
 )
-def test_what_is_wrong_in_the_batches_is_said(model, val_data, message):
+def test_what_is_wrong_in_the_first_batch_is_said_before_training(model, val_data, message):
     with pytest.raises(ConfigurationError, match=message):
-        TorchEvaluator(model, val_data, loss_function="CrossEntropyLoss")()
+        TorchEvaluator(model, val_data, loss_function="CrossEntropyLoss")
+
+
+def test_weights_that_are_all_zero_are_named(model):
+    evaluate = TorchEvaluator(model, (X, Y, torch.zeros(10)), loss_function="CrossEntropyLoss")
+    with pytest.raises(ConfigurationError, match="positive sample weight"):
+        evaluate()
+
+
+def test_looking_at_the_data_leaves_random_states_alone(model):
+    generator = torch.Generator().manual_seed(5)
+    states = [torch.get_rng_state(), generator.get_state(), random.getstate()]
+
+    def drawing():
+        random.random()
+        yield torch.randn(2, 3), Y[:2]
+
+    TorchEvaluator(model, DataLoader(TensorDataset(X, Y), shuffle=True), loss_function="CrossEntropyLoss")
+    TorchEvaluator(
+        model, DataLoader(TensorDataset(X, Y), shuffle=True, generator=generator), loss_function="CrossEntropyLoss"
+    )
+    TorchEvaluator(model, drawing(), loss_function="CrossEntropyLoss")
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert torch.equal(generator.get_state(), states[1])
+    assert random.getstate() == states[2]
