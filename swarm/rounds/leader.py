@@ -78,6 +78,8 @@ class Leader:
                 silent = {*self.proposal.voters} - self._accepted
                 self.void(silent, f"{', '.join(sorted(silent))} did not accept it")
             return
+        if self.stage is Stage.ACCEPTING and view.commit:
+            self._mind_the_voters(view.commit)
         if self.stage not in {Stage.PREPARING, Stage.FORMING} or view.commit is None:
             return
         table = view.table()
@@ -91,14 +93,33 @@ class Leader:
                 self._minority_since = view.now
             if view.past(self._minority_since + view.rules.failure_timeout):
                 lineage = new_lineage(view.lineage, view.round, view.me, view.incarnation, self.attempt.counter)
-                view.notice(
-                    f"FORK: {len(table.offers)} of {len(view.commit.members)} members are left and no majority can be"
-                    f" reached; going on as lineage {lineage} because min_peers={view.rules.min_peers} allows it",
-                    loud=True,
-                )
+                self._announce(table, view.commit.members, lineage)
                 self._close_group(table, lineage=lineage, voters=tuple(sorted(table.offers)))
         else:
             self._minority_since = None
+
+    def _announce(self, table: Table, members: tuple[PeerId, ...], lineage: str) -> None:
+        view = self._view
+        if majority(members, table.offers):
+            mute = ", ".join(sorted(set(table.offers) - table.voters))
+            text = f"too many were restarted to vote ({mute}); those present go on as lineage {lineage}"
+        else:
+            text = (
+                f"FORK: {len(table.offers)} of {len(members)} members are left and no majority can be reached;"
+                f" going on as lineage {lineage} because min_peers={view.rules.min_peers} allows it"
+            )
+        view.notice(text, loud=True)
+
+    def _mind_the_voters(self, commit: Commit) -> None:
+        """Without a majority in reach the attempt leads nowhere: a higher one of this peer finishes it, or forks."""
+        view = self._view
+        if majority(commit.members, view.reachable):
+            self._minority_since = None
+            return
+        if self._minority_since is None:
+            self._minority_since = view.now
+        if view.past(self._minority_since + view.rules.failure_timeout):
+            self.stage = Stage.VOID
 
     def _close_group(self, table: Table, *, lineage: str, voters: tuple[PeerId, ...]) -> None:
         view = self._view

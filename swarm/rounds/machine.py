@@ -144,11 +144,12 @@ class RoundMachine:
         """
         view = self._view
         view.now = now
+        known = peer in view.live
         view.live.add(peer)
         if weightage is not None:
             view.joined[peer] = weightage
         self._succession.returned(peer)
-        if view.mine:
+        if view.mine and not known:
             view.send(peer, view.mine)
         if commit:
             self._see(peer, commit)
@@ -277,10 +278,15 @@ class RoundMachine:
     def _on_outbid(self, message: Outbid) -> None:
         leader = self._leader
         if leader and leader.attempt == message.attempt and leader.stage is not Stage.DECIDED:
+            view, promised = self._view, message.promised
             self._leader = None
-            if self._view.commit and message.lineage == self._view.lineage:
-                self._view.acceptor.promise(message.promised)
-            self._succession.await_(message.promised)
+            if view.commit and message.lineage == view.lineage:
+                view.acceptor.promise(promised)
+                if promised.leader not in view.reachable - {view.me}:
+                    # Whoever it was promised to is not there to use it.
+                    self._take_over(Attempt(promised.counter + 1, view.me))
+                    return
+            self._succession.await_(promised)
 
     def _on_farewell(self, sender: PeerId, message: Farewell) -> None:
         self._farewells[sender] = message.lineage, message.round
@@ -302,12 +308,9 @@ class RoundMachine:
         held = None if view.healing else view.held.get(commit.digest)
         if held and (held.lineage, held.round) == (commit.lineage, commit.round):
             self._commit(commit)
-        elif ours and ours.lineage == commit.lineage:
-            if commit.round > ours.round:
-                self._note_ahead(sender, commit)
-        elif ours is None or (commit.weight, ours.lineage) > (ours.weight, commit.lineage):
+        elif ours is None or _beats(commit, ours):
             self._note_ahead(sender, commit)
-        elif not ours.closing:
+        elif ours.lineage != commit.lineage and not ours.closing:
             view.send(sender, Decide(ours))
 
     def _note_ahead(self, sender: PeerId, commit: Commit) -> None:
@@ -315,7 +318,7 @@ class RoundMachine:
             return
         known = self._ahead
         if known is None or (known.lineage, known.round) != (commit.lineage, commit.round):
-            if known and (commit.weight, commit.round) < (known.weight, known.round):
+            if known and not _beats(commit, known):
                 return
             self._ahead, self._holders = commit, set()
         self._holders.add(sender)
@@ -336,7 +339,7 @@ class RoundMachine:
         self._leader = None
         view.enter(commit)
         self._succession.new_round()
-        if self._ahead and self._ahead.lineage == commit.lineage and self._ahead.round <= commit.round:
+        if self._ahead and not _beats(self._ahead, commit):
             self._ahead = None
         if self._succession.awaited.leader == view.me and not commit.closing:
             self._leader = Leader(view, self._succession.awaited, prepared=view.votes)
@@ -448,3 +451,10 @@ class RoundMachine:
             view.tell(view.live, view.mine)
         if leader:
             leader.resend()
+
+
+def _beats(one: Commit, other: Commit) -> bool:
+    """Whether who has ``other`` should take ``one``: it is further, or of a heavier lineage."""
+    if one.lineage == other.lineage:
+        return one.round > other.round
+    return (one.weight, other.lineage) > (other.weight, one.lineage)

@@ -20,6 +20,8 @@ class Member:
         self._view = view
         self._succession = succession
         self._failure: Failed | None = None
+        self._kept: set[str] = set()
+        """Digests accepted for births of lineages: their leaders may decide them at any time."""
         self._left: set[Key] = set()
         """Attempts that this peer has left; their streams are gone, so it cannot join them again."""
         self._asked: dict[str, Proposal] = {}
@@ -114,12 +116,16 @@ class Member:
 
     def on_void(self, sender: PeerId, message: Void) -> None:
         """The leader gave the attempt up; the capture stays for the next."""
-        self._view.exposed.discard((message.lineage, message.round, message.attempt))
-        if self.attempt and self.attempt.key == (message.lineage, message.round, message.attempt):
+        view, key = self._view, (message.lineage, message.round, message.attempt)
+        if sender != message.attempt.leader:
+            return
+        view.exposed.discard(key)
+        view.held = {digest: held for digest, held in view.held.items() if held.key != key}
+        if self.attempt and self.attempt.key == key:
             self.drop()
             self._succession.heard(sender)
-            if sender != self._view.me:
-                self._view.notice(f"round {message.round}: attempt void: {message.reason}", failed=True)
+            if sender != view.me:
+                view.notice(f"round {message.round}: attempt void: {message.reason}", failed=True)
 
     def on_accept(self, sender: PeerId, message: Accept) -> None:
         """Accept what this peer holds, unless it promised otherwise."""
@@ -130,6 +136,7 @@ class Member:
             return
         if self.is_birth(proposal):
             if self.attempt and self.attempt.key == proposal.key:
+                self._kept.add(message.digest)
                 view.send(sender, Accepted(*proposal.key))
         elif view.votes and (proposal.lineage, proposal.round) == (view.lineage, view.round):
             if view.acceptor.accept(proposal, message.digest):
@@ -165,8 +172,9 @@ class Member:
         self._left = {left for left in self._left if left[1] == view.round} | {key}
         view.effects.append(StopExchange(key))
         if forget:
-            kept = view.acceptor.digest
-            view.held = {digest: held for digest, held in view.held.items() if held.key != key or digest == kept}
+            kept = self._kept | {view.acceptor.digest}
+            view.held = {digest: held for digest, held in view.held.items() if held.key != key or digest in kept}
+            self._kept &= view.held.keys()
 
     def is_birth(self, proposal: Proposal) -> bool:
         """Whether it would begin a lineage; such an attempt is the only one of its decree."""

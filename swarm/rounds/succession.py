@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from swarm.records import Attempt, PeerId
-from swarm.rounds.forming import quorum, worth_merging
-from swarm.rounds.order import next_attempt
+from swarm.rounds.forming import Table, may_fork, quorum, worth_merging
+from swarm.rounds.order import majority, next_attempt
 from swarm.rounds.view import RoundView
 
 
@@ -36,6 +36,13 @@ class Succession:
         """A peer can be reached again."""
         self._silent.discard(peer)
 
+    def _possible(self, table: Table) -> bool:
+        """Whether the awaited leader could go ahead with those who have offered."""
+        rules = self._view.rules
+        if majority(table.commit.members, self._view.reachable):
+            return quorum(table, rules)
+        return may_fork(table, rules)
+
     def overdue(self) -> bool:
         """Whether the leader of a running attempt has been silent for too long."""
         return self._view.past(self._word + self._view.rules.failure_timeout)
@@ -53,7 +60,7 @@ class Succession:
         silent = self.awaited.leader not in able or self.awaited.leader == view.me
         if not silent and exchanging:
             silent = self.overdue()
-        elif not silent and quorum(table, view.rules) and worth_merging(table):
+        elif not silent and worth_merging(table) and self._possible(table):
             due = max(self._word, view.last_offer_at) + view.pace.grace + view.rules.failure_timeout
             silent = view.past(due)
         if not silent:

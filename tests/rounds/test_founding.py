@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from swarm.messages import Decide, Propose
+from dataclasses import replace
+
+from swarm.messages import Accepted, Decide, Propose, Void
+from swarm.records import Attempt
 from swarm.rounds.effects import Fail
 
 
@@ -99,6 +102,22 @@ def test_a_birth_that_too_few_accept_is_given_up_by_its_leader(swarm) -> None:
     peers.wait(15)
     (commit,) = peers.commits("a")
     assert peers.commits("b") == [commit]
+
+
+def test_what_was_accepted_for_one_birth_is_kept_through_another_until_its_leader_gives_it_up(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.drop = lambda sender, to, message: isinstance(message, Accepted)
+    peers.offer("a", "b")
+    first = next(message.proposal for _, _, message in peers.sent if isinstance(message, Propose))
+    leader = first.attempt.leader
+    member = "b" if leader == "a" else "a"
+    (digest,) = peers.machines[member].needed
+    peers.exchanging = False
+    second = replace(first, lineage="another", attempt=Attempt(9, leader))
+    peers.tell(leader, member, Propose(second))
+    assert digest in peers.machines[member].needed
+    peers.tell(leader, member, Void(*first.key, "a test"))
+    assert digest not in peers.machines[member].needed
 
 
 def test_a_late_newcomer_takes_the_current_model_and_joins_the_next_round(founded) -> None:

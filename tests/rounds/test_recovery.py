@@ -130,6 +130,20 @@ def test_a_lower_attempt_is_outbid(founded) -> None:
     assert {outbid.promised for outbid in outbids} == {high}
 
 
+def test_a_leader_that_is_outbid_by_one_who_is_gone_bids_higher_at_once(founded) -> None:
+    peers = founded("a", "b", "c", "d")
+    leader = peers.leader()
+    gone, member, _ = sorted({*"abcd"} - {leader})
+    machine = peers.machines[member]
+    assert machine.commit is not None
+    peers.tell(gone, member, Prepare(machine.commit.lineage, 1, Attempt(9, gone)))
+    peers.crash(gone)
+    peers.offer(*sorted(peers.machines))
+    peers.wait(1)
+    (commit,) = results(peers)
+    assert set(commit.group) == set(peers.machines)
+
+
 def test_a_member_accepts_only_what_it_holds(founded) -> None:
     peers = founded("a", "b", "c")
     peers.exchanging = False
@@ -169,6 +183,7 @@ def test_where_too_many_have_lost_their_memory_those_present_begin_a_lineage(fou
     commit = peers.commits("a")[-1]
     assert (commit.round, commit.members) == (1, ("a", "b"))
     assert commit.lineage != before.lineage
+    assert "too many were restarted to vote (b)" in peers.said("a")
     assert peers.commits("b")[-1] == commit
 
 

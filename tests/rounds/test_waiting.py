@@ -127,6 +127,20 @@ def test_of_two_lineages_of_one_weight_the_same_one_stays_for_both(swarm) -> Non
     assert {peers.machines[name].commit.lineage for name in "ab"} == {min(lineages)}
 
 
+def test_who_has_taken_the_better_lineage_does_not_take_one_it_heard_of_before(swarm) -> None:
+    peers = swarm("abc", min_peers=1, grace=0.0)
+    for one, two in ("ab", "ac", "bc"):
+        peers.part(one, two)
+    peers.offer("a", "b", "c")
+    peers.wait(1)
+    best, middle, worst = sorted(peers.machines, key=lambda name: peers.machines[name].commit.lineage)
+    machine = peers.machines[worst]
+    machine.peer_up(best, peers.machines[best].commit, peers.now)
+    machine.peer_up(middle, peers.machines[middle].commit, peers.now)
+    peers.offer(worst)
+    assert [heal.commit.lineage for heal in peers.all(worst, Heal)] == [peers.machines[best].commit.lineage]
+
+
 def test_a_finished_peer_that_is_left_alone_ends(founded) -> None:
     peers = founded("a", "b", min_peers=2)
     peers.offer("a", status=PeerStatus.SNAPSHOT)
