@@ -1,0 +1,1 @@
+"""What a training survives: ``python -m benchmarks.chaos``."""

@@ -1,0 +1,1 @@
+"""Real peers for benchmarks: processes that train over gRPC on this machine, and what can be done to them."""

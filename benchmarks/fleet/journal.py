@@ -1,0 +1,104 @@
+"""What peers write down: one line of JSON per event, appended to a file per process, read by who started them.
+
+All times are ``time.monotonic()``, which on Linux is one clock for all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+class What(enum.StrEnum):
+    """What happened to a peer."""
+
+    BEGINS = "begins"
+    """It calls ``on_train_begin``."""
+    BEGUN = "begun"
+    """That has returned."""
+    EXCHANGES = "exchanges"
+    """It joined an attempt at a round."""
+    ROUND = "round"
+    """A round committed, and its model is in place."""
+    FAILED = "failed"
+    """An attempt was voided, or a sync point passed without a merge."""
+    CLOSED = "closed"
+    """Its session is over."""
+    DONE = "done"
+    """``on_train_end`` has returned, and its model was tested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line; which fields hold something depends on ``what``."""
+
+    peer: str
+    pid: int
+    at: float
+    what: What
+    lineage: str = ""
+    round: int = -1
+    digest: str = ""
+    """Of the committed model; of the own one where the session is over."""
+    model: str = ""
+    """Digest of the weights in the training, after a round."""
+    group: tuple[str, ...] = ()
+    contributors: tuple[str, ...] = ()
+    attempts: int = 0
+    offered: float = 0.0
+    """When the peer came to the sync point of the round."""
+    closing: bool = False
+    """Whether the swarm's closing model is in place."""
+    reason: str = ""
+    accuracy: float = 0.0
+
+
+class Journal:
+    """Appends the events of one process."""
+
+    def __init__(self, path: Path, peer: str, pid: int) -> None:
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._peer = peer
+        self._pid = pid
+
+    def note(self, what: What, **fields: object) -> None:
+        """Write down that ``what`` happened now; ``fields`` as in ``Event``."""
+        event = {"peer": self._peer, "pid": self._pid, "at": time.monotonic(), "what": what, **fields}
+        self._file.write(json.dumps(event) + "\n")
+
+    def close(self) -> None:
+        """Nothing more will happen."""
+        self._file.close()
+
+
+class Reader:
+    """Reads the journals of a directory as they grow."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._offsets: dict[Path, int] = {}
+
+    def read(self) -> list[Event]:
+        """What was written since the last call, in the order of time. A line that is not whole yet comes later."""
+        events = []
+        for path in sorted(self._directory.glob("*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path, 0))
+                whole, _, rest = file.read().rpartition(b"\n")
+                self._offsets[path] = file.tell() - len(rest)
+            events += [_event(line) for line in whole.splitlines()]
+        return sorted(events, key=lambda event: event.at)
+
+
+def write_all(events: list[Event], path: Path) -> None:
+    """Keep events as one file."""
+    path.write_text("".join(json.dumps(asdict(event)) + "\n" for event in events), encoding="utf-8")
+
+
+def _event(line: bytes) -> Event:
+    fields = json.loads(line)
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Event(**{**fields, **lists, "what": What(fields["what"])})

@@ -1,0 +1,1 @@
+"""What grows in a long training: ``python -m benchmarks.soak``."""

@@ -1,0 +1,241 @@
+"""Deliberate mistakes in the protocol. A simulation that does not notice one of them proves nothing."""
+
+# ruff: noqa: ARG001, SLF001  (a mutant takes the place of a method: it has its arguments, and reaches where that did)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from swarm.messages import Accept, Accepted, Offer, Promise, Ready
+from swarm.records import Commit, PeerId
+from swarm.rounds import forming, leader
+from swarm.rounds.acceptor import Acceptor
+from swarm.rounds.forming import Group, Table
+from swarm.rounds.leader import Leader, Stage
+from swarm.rounds.machine import RoundMachine
+from swarm.rounds.member import Member
+from swarm.rounds.order import majority
+from swarm.rounds.rules import RoundRules
+from swarm.rounds.view import RoundView
+from swarm.session.tickets import Answer
+from swarm.testing.simulation.models import Weights
+from swarm.testing.simulation.peer import SimulatedPeer, Synced
+from swarm.testing.simulation.training import SimulatedTraining
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+MUTANTS: dict[str, tuple[object, str, object]] = {}
+"""Owner, name and replacement of the attribute that a mutant changes, by the mutant's name."""
+
+
+@contextmanager
+def mutated(name: str) -> Iterator[None]:
+    """Within this context the protocol has the mistake of that name."""
+    owner, attribute, replacement = MUTANTS[name]
+    original = vars(owner)[attribute]
+    setattr(owner, attribute, replacement)
+    try:
+        yield
+    finally:
+        setattr(owner, attribute, original)
+
+
+def _mutant(owner: object, attribute: str, *, as_property: bool = False) -> Callable[[Function], Function]:
+    """Register the decorated replacement; the mutant has its name."""
+
+    def register(replacement: Function) -> Function:
+        MUTANTS[replacement.__name__] = owner, attribute, property(replacement) if as_property else replacement
+        return replacement
+
+    return register
+
+
+def _decide(self: Leader) -> None:
+    assert self.proposal is not None
+    self.stage = Stage.DECIDED
+    self.decision = self.proposal.commit(self._digest)
+
+
+# Votes ---------------------------------------------------------------------------------------------------------------
+
+_ask_accepts, _on_promise, _on_accept = Leader._ask_accepts, Leader.on_promise, Member.on_accept
+
+
+@_mutant(Leader, "_ask_accepts")
+def leader_applies_before_accepts(self: Leader, proposal: Any, digest: str) -> None:
+    """It takes "all are ready" for a decision."""
+    _ask_accepts(self, proposal, digest)
+    _decide(self)
+
+
+@_mutant(Leader, "on_accepted")
+def a_minority_decides(self: Leader, sender: PeerId, message: Accepted) -> None:
+    """The first accept is enough."""
+    if self.stage is Stage.ACCEPTING and message.attempt == self.attempt:
+        _decide(self)
+
+
+@_mutant(Leader, "on_accepted")
+def duplicates_count_as_votes(self: Leader, sender: PeerId, message: Accepted) -> None:
+    """Two accepts of one peer are two votes."""
+    if self.stage is not Stage.ACCEPTING or self.proposal is None or message.attempt != self.attempt:
+        return
+    self._accepted.add(f"{sender}/{len(self._accepted)}")
+    if 2 * len(self._accepted) > len(self.proposal.voters):
+        _decide(self)
+
+
+@_mutant(Leader, "on_promise")
+def recovery_ignores_accepts(self: Leader, sender: PeerId, message: Promise) -> None:
+    """A new leader forms a new group, whatever was accepted."""
+    _on_promise(self, sender, replace(message, accepted=None, digest=""))
+
+
+@_mutant(Leader, "on_promise")
+def recovery_asks_nobody(self: Leader, sender: PeerId, message: Promise) -> None:
+    """The first promise is enough for a new leader."""
+    if self.stage is Stage.PREPARING and message.attempt == self.attempt:
+        if message.accepted:
+            self._ask_accepts(replace(message.accepted, attempt=self.attempt), message.digest)
+        else:
+            self.stage = Stage.FORMING
+            self.step()
+
+
+@_mutant(Acceptor, "promise")
+def promises_are_not_kept(self: Acceptor, attempt: Any) -> bool:
+    """A stale attempt is answered like the newest."""
+    self.promised = max(self.promised, attempt)
+    return True
+
+
+@_mutant(Member, "on_accept")
+def accepts_without_the_bytes(self: Member, sender: PeerId, message: Accept) -> None:
+    """A member accepts what it does not hold."""
+    if message.digest not in self._view.held and message.proposal.lineage == self._view.lineage:
+        self._view.held[message.digest] = message.proposal
+    _on_accept(self, sender, message)
+
+
+@_mutant(Member, "drop")
+def forgets_what_it_accepted(self: Member, *, forget: bool = True) -> None:
+    """The bytes go with the attempt, though they were accepted."""
+    if self.attempt:
+        self.attempt = None
+        self._view.held.clear()
+
+
+@_mutant(Leader, "on_ready")
+def asks_before_all_are_ready(self: Leader, sender: PeerId, message: Ready) -> None:
+    """Most are ready, so the leader asks for accepts."""
+    if self.stage is Stage.EXCHANGING and self.proposal is not None and message.attempt == self.attempt:
+        self._ready[sender] = message.digest
+        if majority(self.proposal.voters, self._ready):
+            self._ask_accepts(self.proposal, message.digest)
+
+
+_enter = RoundView.enter
+
+
+@_mutant(RoundView, "enter")
+def the_forgetful_vote(self: RoundView, commit: Commit) -> None:
+    """A process that took the place of a dead one votes at once."""
+    _enter(self, commit)
+    self.votes = True
+
+
+# Groups --------------------------------------------------------------------------------------------------------------
+
+_form, _weight_of = forming.form, forming._weight
+
+
+@_mutant(leader, "form")
+def a_finished_peer_is_forgotten(table: Table, rules: RoundRules) -> Group:
+    """Only those who train are put into the group, as long as there are any."""
+    training = {peer: offer for peer, offer in table.offers.items() if not offer.stats.status.finished}
+    return _form(replace(table, offers=training) if training else table, rules)
+
+
+@_mutant(forming, "_weight")
+def a_claimed_weight_is_trusted(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
+    """Whatever weight a peer claims."""
+    return _weight_of(offer, replace(table, joined={}), rules)
+
+
+@_mutant(forming, "_weight")
+def nan_is_merged(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
+    """Weights that are not finite count like all others."""
+    return _weight_of(replace(offer, stats=replace(offer.stats, finite=True)), table, rules)
+
+
+@_mutant(Table, "all_finished", as_property=True)
+def closes_while_somebody_trains(self: Table) -> bool:
+    """Those who are not at a sync point are not asked."""
+    return all(offer.stats.status.finished for offer in self.offers.values())
+
+
+@_mutant(RoundView, "reachable", as_property=True)
+def forks_with_a_majority_present(self: RoundView) -> frozenset[PeerId]:
+    """A leader counts nobody but itself."""
+    return frozenset({self.me})
+
+
+# Catching up ---------------------------------------------------------------------------------------------------------
+
+_see = RoundMachine._see
+
+
+@_mutant(RoundMachine, "_see")
+def heals_from_a_lighter_lineage(self: RoundMachine, sender: PeerId, commit: Commit) -> None:
+    """Any other lineage is better than one's own."""
+    if self.commit and commit.lineage != self.commit.lineage:
+        self._note_ahead(sender, commit)
+    else:
+        _see(self, sender, commit)
+
+
+@_mutant(RoundMachine, "_see")
+def goes_back_to_a_stale_round(self: RoundMachine, sender: PeerId, commit: Commit) -> None:
+    """Any other round of the lineage is news."""
+    if self.commit and commit.lineage == self.commit.lineage and commit.round < self.commit.round:
+        self._note_ahead(sender, commit)
+    else:
+        _see(self, sender, commit)
+
+
+@_mutant(RoundMachine, "_learn")
+def takes_bytes_for_a_record(self: RoundMachine, sender: PeerId, lineage: str, parent: str) -> None:
+    """Who holds the bytes that others build on commits them under the record of whichever attempt gave them."""
+    held = self._view.held.get(parent)
+    if held and held.lineage == lineage:
+        self._commit(held.commit(parent))
+
+
+@_mutant(RoundMachine, "exposed", as_property=True)
+def heals_as_if_never_merged(self: RoundMachine) -> bool:
+    """Who was ready and missed the decision keeps its steps on top of a model that has them."""
+    return False
+
+
+# The session ---------------------------------------------------------------------------------------------------------
+
+_take_over = SimulatedTraining.take_over
+
+
+@_mutant(SimulatedPeer, "pending", as_property=True)
+def a_capture_is_overwritten(self: SimulatedPeer) -> bool:
+    """A new capture is taken though the old one may still be in an exchange."""
+    return False
+
+
+@_mutant(SimulatedTraining, "take_over")
+def late_steps_count_twice(self: SimulatedTraining, answer: Synced, committed: str, *, unchanged: bool) -> None:
+    """Steps of a late commit stay on top of the model that has them."""
+    if answer.answer is Answer.LATE and not answer.closing:
+        before = Weights(self.capture.weights.base)
+        self.peer.weights = self.peer.library.move(self.peer.weights, before, committed)
+    else:
+        _take_over(self, answer, committed, unchanged=unchanged)

@@ -1,0 +1,79 @@
+"""Runs schedules, and makes those that fail smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from swarm.testing.simulation.models import Violation
+from swarm.testing.simulation.plan import PeerPlan, Schedule
+from swarm.testing.simulation.world import Actors, World
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    schedule: Schedule
+    violation: Violation | None
+    events: int
+    committed: int
+    voided: int
+    forks: int
+    heals: int
+    faults: dict[str, int]
+
+
+def run(schedule: Schedule, actors: Actors | None = None, tell: Callable[[str], None] | None = None) -> Outcome:
+    """Run one schedule; an exception of the code under test counts as a violation."""
+    world = World(schedule, actors or Actors(), tell)
+    violation = None
+    try:
+        world.run()
+    except Violation as found:
+        violation = found
+    except Exception as error:  # noqa: BLE001  (whatever the code under test raises is a finding)
+        violation = Violation("Error", f"{type(error).__name__}: {error}")
+        violation.__cause__ = error
+    return Outcome(
+        schedule=schedule,
+        violation=violation,
+        events=world.loop.events,
+        committed=len(world.witness.commits),
+        voided=world.witness.voided,
+        forks=len(world.witness.forks),
+        heals=world.witness.heals,
+        faults=dict(world.faults),
+    )
+
+
+def shrink(schedule: Schedule, actors: Actors | None = None, tries: int = 200) -> Schedule:
+    """A smaller schedule that breaks the same invariant: fewer faults, fewer peers, shorter runs, a better network."""
+    found = run(schedule, actors).violation
+    if found is None:
+        return schedule
+    candidates = _smaller(schedule)
+    while tries and (candidate := next(candidates, None)):
+        tries -= 1
+        violation = run(candidate, actors).violation
+        if violation and violation.invariant == found.invariant:
+            schedule, candidates = candidate, _smaller(candidate)
+    return schedule
+
+
+def _smaller(schedule: Schedule) -> Iterator[Schedule]:
+    for fault in schedule.faults:
+        yield replace(schedule, faults=tuple(other for other in schedule.faults if other is not fault))
+    if len(schedule.peers) > max(2, schedule.min_peers):
+        for peer in schedule.peers:
+            yield replace(schedule, peers=tuple(other for other in schedule.peers if other is not peer))
+    for peer in schedule.peers:
+        if peer.intervals > 1:
+            shorter = replace(peer, intervals=peer.intervals - 1)
+            yield replace(schedule, peers=_with(schedule.peers, peer, shorter))
+    if schedule.loss or schedule.duplicates or schedule.poisoned:
+        yield replace(schedule, loss=0.0, duplicates=0.0, poisoned=0.0)
+
+
+def _with(peers: tuple[PeerPlan, ...], old: PeerPlan, new: PeerPlan) -> tuple[PeerPlan, ...]:
+    return tuple(new if peer is old else peer for peer in peers)

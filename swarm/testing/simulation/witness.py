@@ -1,0 +1,141 @@
+"""Watches every step of a run, and raises :class:`Violation` where an invariant does not hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from swarm.messages import Accept, Accepted, Message, Proposal
+from swarm.records import Attempt, Commit, PeerId
+from swarm.rounds.effects import Effect, Notice
+from swarm.rounds.order import majority
+from swarm.testing.simulation.models import Library, Recipe, Violation, Weights, bits
+from swarm.testing.simulation.plan import Schedule
+
+if TYPE_CHECKING:
+    from swarm.testing.simulation.peer import SimulatedPeer
+
+
+PASSED_OVER = 6
+"""Rounds in a row that may pass a peer over."""
+
+
+class Witness:
+    """Knows all that was ever committed, by anybody, also by the dead."""
+
+    def __init__(self, schedule: Schedule, library: Library) -> None:
+        self.commits: dict[tuple[str, int], Commit] = {}
+        self.forks: set[str] = set()
+        self.voided = 0
+        self.heals = 0
+        self.skipped = 0
+        self._schedule = schedule
+        self._passed_over: Counter[str] = Counter()
+        self._library = library
+        self._joined = {peer.name: peer.weightage for peer in schedule.peers}
+        self._asked: dict[tuple[PeerId, tuple[str, int, Attempt]], str] = {}
+
+    # Commits ---------------------------------------------------------------------------------------------------------
+
+    def applied(self, peer: SimulatedPeer, commit: Commit) -> None:
+        """A process commits a round with the bytes it holds."""
+        if commit.digest not in peer.store:
+            raise Violation("Durability", f"{peer.name} applies {commit.digest} and does not hold it")
+        self._passed_over[peer.incarnation] = 0
+        self._record(peer, commit)
+
+    def healed(self, peer: SimulatedPeer, before: Commit | None, commit: Commit) -> None:
+        """A process took a committed model over."""
+        self.heals += 1
+        if before and before.lineage != commit.lineage:
+            if (before.weight, commit.lineage) > (commit.weight, before.lineage):
+                raise Violation("Agreement", f"{peer.name} gives {before} up for the lighter {commit}")
+        elif before and before.round >= commit.round:
+            raise Violation("Agreement", f"{peer.name} goes back from round {before.round} to {commit.round}")
+        elif before:
+            self._passed_over[peer.incarnation] += 1
+        if self._passed_over[peer.incarnation] > PASSED_OVER:
+            text = f"{peer.name} catches up with {PASSED_OVER} rounds in a row and is taken into none"
+            raise Violation("Progress", text)
+        self._record(peer, commit)
+
+    def _record(self, peer: SimulatedPeer, commit: Commit) -> None:
+        if commit.digest.endswith(" torn"):
+            raise Violation("Atomicity", f"{commit.digest} has a capture that was overwritten while it was sent")
+        known = self.commits.setdefault((commit.lineage, commit.round), commit)
+        if known != commit:
+            raise Violation("Agreement", f"{peer.name} has {commit} where another has {known}")
+        if not self._library.made_by(commit.digest, Recipe(commit.group, commit.contributors)):
+            text = f"{commit.digest} is said to come from {commit.contributors} of {commit.group}, and does not"
+            raise Violation("Honest count", text)
+
+    # What is said ----------------------------------------------------------------------------------------------------
+
+    def heard(self, peer: SimulatedPeer, sender: PeerId, message: Message) -> None:
+        """A process is about to handle a message."""
+        if isinstance(message, Accept):
+            self._asked[peer.name, message.proposal.key] = message.digest
+
+    def says(self, peer: SimulatedPeer, message: Message) -> None:
+        """A process sends a message."""
+        if isinstance(message, Accepted):
+            digest = self._asked[peer.name, (message.lineage, message.round, message.attempt)]
+            if digest not in peer.store:
+                raise Violation("Durability", f"{peer.name} accepts {digest} and does not hold it")
+
+    def noticed(self, peer: SimulatedPeer, effect: Effect) -> None:
+        """A process tells its user something."""
+        if isinstance(effect, Notice) and effect.failed and "void: " in effect.text:
+            self.voided += 1
+
+    def proposed(self, peer: SimulatedPeer, proposal: Proposal) -> None:
+        """A process joins an attempt; what its leader put together is checked where the leader does."""
+        if peer.name != proposal.attempt.leader:
+            return
+        for entry in proposal.entries:
+            weight = self._joined[entry.peer]
+            if entry.peer == peer.name:
+                continue  # who leads and lies about itself is believed
+            handed_round = len(proposal.contributors) == 1 and entry.weight == 1
+            if entry.weight not in {0, weight} and not handed_round:
+                text = f"{entry.peer} joined with weight {weight} and counts {entry.weight}"
+                raise Violation("Honest count", text)
+        commit = peer.machine.commit
+        if commit and proposal.lineage != commit.lineage:
+            self._forks(peer, commit, proposal)
+        if proposal.closing:
+            self._closes(peer, proposal)
+
+    def _forks(self, peer: SimulatedPeer, commit: Commit, proposal: Proposal) -> None:
+        self.forks.add(proposal.lineage)
+        reachable = peer.machine.live | {peer.name}
+        present = [other for name in reachable if (other := peer.process(name)) and other.machine.commit == commit]
+        voting = {other.name for other in present if other.machine.votes}
+        if majority(commit.members, voting):
+            raise Violation("Agreement", f"{peer.name} forks though it reaches {sorted(voting)}, a majority")
+        if 2 * self._schedule.min_peers > len(commit.members) and not majority(commit.members, proposal.group):
+            raise Violation("Agreement", f"{peer.name} forks against min_peers={self._schedule.min_peers}")
+
+    def _closes(self, peer: SimulatedPeer, proposal: Proposal) -> None:
+        for name in sorted(peer.machine.live | {peer.name}):
+            other = peer.process(name)
+            if other and not other.finished:
+                raise Violation("Progress", f"{peer.name} closes the session while {name} still trains")
+
+    # Weights ---------------------------------------------------------------------------------------------------------
+
+    def weights(self, peer: SimulatedPeer) -> None:
+        """Steps count once, on top of a committed model or of the peer's own beginning."""
+        self._library.check(peer.weights)
+
+    def merged(self, peer: SimulatedPeer, before: Weights, commit: Commit) -> None:
+        """A peer took a model over that it contributed to: what it no longer has on top must be in there."""
+        lost = before.own & ~peer.weights.own & ~self._library.contains(commit.digest)
+        if lost and commit.digest != before.base:  # where nobody contributed, the model before stands
+            raise Violation("Atomicity", f"{peer.name} loses steps {list(bits(lost))}, which {commit.digest} lacks")
+
+    def ended(self, peer: SimulatedPeer) -> None:
+        """A process ended of itself."""
+        commit = peer.machine.commit
+        if commit and commit.closing and peer.outcome == "closed" and peer.weights.digest != commit.digest:
+            raise Violation("Identity at the end", f"{peer.name} ends with {peer.weights.digest}, not {commit.digest}")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soak.growth import bounds, growth, within
+from benchmarks.soak.samples import Sample, sample, size
+
+pytest.importorskip("torch")
+pytest.importorskip("mlxtend")
+
+ROOT = Path(__file__).parents[2]
+
+
+def samples(memory_per_second: float) -> list[Sample]:
+    return [
+        Sample(at=100.0 + at, pid=1, memory=1e6 + memory_per_second * at, threads=5.0, descriptors=9.0, disk=0.0)
+        for at in range(101)
+    ]
+
+
+def test_a_short_soak_of_real_peers():
+    command = [sys.executable, "-m", "benchmarks.soak", "--json", "--minutes", "0.05", "--peers", "3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["hangs"], found["diverged"]) == (0, 0)
+    assert found["rounds"] > 0
+    assert set(found["growth"]) == {"peer-0", "peer-1", "peer-2"}
+    assert set(found["bounds"]) == {"memory", "threads", "descriptors", "disk"}
+    assert set(found["gates"]) == {"hangs", "diverged", "memory", "threads", "descriptors", "disk"}
+
+
+def test_growth_compares_the_ends_and_leaves_the_warm_up_out():
+    found = growth(samples(memory_per_second=10.0), "memory", warmup=50.0)
+    assert found == {"first": 1000550.0, "last": 1000950.0, "most": 1001000.0, "per_hour": 36000.0}
+    steady = growth(samples(memory_per_second=10.0), "threads", warmup=50.0)
+    assert steady == {"first": 5.0, "last": 5.0, "most": 5.0, "per_hour": 0.0}
+
+
+def test_too_few_samples_say_nothing():
+    assert growth([], "memory", warmup=0.0) is None
+    assert growth(samples(1.0)[:5], "memory", warmup=0.0) is None
+    assert growth(samples(1.0), "memory", warmup=200.0) is None
+
+
+def test_what_grows_beyond_its_bound_is_found():
+    limit = bounds(1000)["memory"]
+    leaking, steady = (growth(samples(slope), "memory", warmup=0.0) for slope in (limit / 50, limit / 100))
+    assert leaking is not None
+    assert steady is not None
+    assert not within(leaking, limit)
+    assert within(steady, limit)
+
+
+def test_a_process_and_a_directory_are_measured(tmp_path):
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "file").write_bytes(b"x" * 1000)
+    taken = sample(1.0, os.getpid(), tmp_path)
+    assert taken is not None
+    assert taken.disk == size(tmp_path) == 1000
+    assert taken.memory > 1e6
+    assert taken.threads >= 1
+    assert taken.descriptors >= 3
+    assert size(tmp_path / "nowhere") == 0
+
+
+def test_a_process_that_is_over_is_passed_over(tmp_path):
+    over = subprocess.Popen([sys.executable, "-c", ""])
+    assert over.wait(60) == 0
+    assert sample(1.0, over.pid, tmp_path) is None

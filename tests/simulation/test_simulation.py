@@ -1,0 +1,168 @@
+"""The simulated swarms: that the protocol holds, and that the simulation would notice if it did not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from swarm.testing.simulate import catch, main, simulate
+from swarm.testing.simulation.models import Library, Recipe, Violation, Weights
+from swarm.testing.simulation.mutants import MUTANTS, mutated
+from swarm.testing.simulation.plan import FaultKind, draw
+from swarm.testing.simulation.runs import run, shrink
+
+SCHEDULES = 500
+NOTICED_AT = {
+    "a_capture_is_overwritten": 124,
+    "a_claimed_weight_is_trusted": 1,
+    "a_finished_peer_is_forgotten": 70,
+    "a_minority_decides": 11,
+    "accepts_without_the_bytes": 0,
+    "asks_before_all_are_ready": 0,
+    "closes_while_somebody_trains": 0,
+    "duplicates_count_as_votes": 868,
+    "forgets_what_it_accepted": 12,
+    "forks_with_a_majority_present": 0,
+    "goes_back_to_a_stale_round": 5,
+    "heals_as_if_never_merged": 68,
+    "heals_from_a_lighter_lineage": 5,
+    "late_steps_count_twice": 124,
+    "leader_applies_before_accepts": 11,
+    "nan_is_merged": 1,
+    "promises_are_not_kept": 337,
+    "recovery_asks_nobody": 34,
+    "recovery_ignores_accepts": 11,
+    "takes_bytes_for_a_record": 164,
+    "the_forgetful_vote": 6,
+}
+"""A schedule that shows each mistake, to spare the search. A change of the protocol moves them: see `--mutants`."""
+NEARBY = 50
+"""Schedules from there on that are tried."""
+
+
+def test_every_invariant_holds_through_the_faults_of_many_schedules() -> None:
+    result = simulate(SCHEDULES, seed=0)
+    assert result["violations"] == 0
+    assert result["events"] >= 300 * SCHEDULES
+    assert result["committed_rounds"] >= 3 * SCHEDULES
+    assert min(result["voided_attempts"], result["forks"], result["heals"]) > 0
+    assert set(result["faults"]) == set(FaultKind)
+
+
+def test_the_schedules_cover_what_they_should() -> None:
+    schedules = [draw(seed) for seed in range(2000)]
+    sizes = Counter(len(schedule.peers) for schedule in schedules)
+    assert set(sizes) == {*range(2, 10), 16}
+    assert 0.07 < sizes[16] / len(schedules) < 0.13
+    assert {peer.checkin for schedule in schedules for peer in schedule.peers} == {"inactive", "snapshot", "active"}
+    assert {schedule.wait_below_quorum for schedule in schedules} == {True, False}
+    assert any(schedule.min_peers == 1 for schedule in schedules)
+    assert any(schedule.min_peers == len(schedule.peers) for schedule in schedules)
+
+
+def test_a_schedule_replays_exactly_also_in_another_process() -> None:
+    program = (
+        "from swarm.testing.simulate import simulate; import json; r = simulate(20, 7); del r['events_per_second']"
+    )
+    command = [sys.executable, "-c", f"{program}; print(json.dumps(r))"]
+    runs = {
+        subprocess.run(command, env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True).stdout
+        for seed in ("1", "2")
+    }
+    here = simulate(20, 7)
+    del here["events_per_second"]
+    assert {json.dumps(here)} == {line.strip() for line in runs}
+
+
+@pytest.mark.parametrize("mutant", sorted(MUTANTS))
+def test_a_mistake_in_the_protocol_is_noticed(mutant: str) -> None:
+    caught = catch(mutant, seed=NOTICED_AT[mutant], schedules=NEARBY)
+    assert caught is not None
+    assert run(caught.schedule).violation is None
+
+
+def test_there_are_mutants_enough() -> None:
+    assert len(MUTANTS) >= 12
+    assert set(MUTANTS) == set(NOTICED_AT)
+
+
+def test_a_schedule_that_fails_shrinks_to_one_that_fails_alike() -> None:
+    schedule = draw(11)
+    with mutated("leader_applies_before_accepts"):
+        found = run(schedule).violation
+        smaller = shrink(schedule)
+        again = run(smaller).violation
+    assert found is not None
+    assert again is not None
+    assert again.invariant == found.invariant
+    assert len(smaller.faults) <= len(schedule.faults)
+    assert sum(peer.intervals for peer in smaller.peers) < sum(peer.intervals for peer in schedule.peers)
+
+
+def test_a_schedule_without_faults_closes_with_all_peers() -> None:
+    schedule = replace(draw(3), faults=(), loss=0.0, poisoned=0.0, min_peers=2)
+    outcome = run(schedule)
+    assert outcome.violation is None
+    assert outcome.forks == 0
+    assert outcome.committed > 1
+
+
+def test_the_command_prints_its_result_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--schedules", "3", "--seed", "5", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    expected = {
+        "schedules", "seed", "events", "violations", "committed_rounds", "voided_attempts", "forks", "heals", "faults",
+        "events_per_second",
+    }  # fmt: skip
+    assert set(result) == expected
+
+
+def test_the_command_replays_a_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--replay", "5"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Schedule(seed=5")
+    assert "Apply(" in shown
+    assert shown.endswith("every invariant holds\n")
+
+
+# The bookkeeping -----------------------------------------------------------------------------------------------------
+
+
+def test_steps_on_top_of_a_model_that_has_them_count_twice() -> None:
+    library = Library()
+    ann, bob = library.train(library.initial("ann")), library.initial("bob")
+    merged = library.merge([(ann, 1), (bob, 1)], Recipe(("ann", "bob"), ("ann", "bob")))
+    library.check(Weights(merged))
+    with pytest.raises(Violation, match="steps \\[0\\] count twice"):
+        library.check(Weights(merged, ann.own))
+
+
+def test_moving_keeps_the_steps_taken_since_the_capture() -> None:
+    library = Library()
+    capture = library.train(library.initial("ann"))
+    later = library.train(capture)
+    merged = library.merge([(capture, 1), (library.initial("bob"), 1)], Recipe(("ann", "bob"), ("ann", "bob")))
+    assert library.move(later, capture, merged) == Weights(merged, later.own & ~capture.own)
+
+
+def test_a_difference_that_is_no_training_is_refused() -> None:
+    library = Library()
+    ann, bob = library.initial("ann"), library.initial("bob")
+    with pytest.raises(Violation, match="Atomicity"):
+        library.move(ann, bob, "new")
+    with pytest.raises(Violation, match="Atomicity"):
+        library.move(ann, library.train(ann), "new")
+
+
+def test_equal_contributions_give_what_each_of_them_is() -> None:
+    library = Library()
+    ann = library.train(library.initial("ann"))
+    recipe = Recipe(("ann",), ("ann",))
+    assert library.merge([(ann, 1), (ann, 3)], recipe) == ann.digest
+    two = [(ann, 2), (library.initial("bob"), 4)]
+    assert library.merge(two, recipe) == library.merge([(weights, factor // 2) for weights, factor in two], recipe)
