@@ -431,9 +431,14 @@ class Engine:
         return self._capture
 
     def _apply(self, commit: Commit) -> None:
-        model = self.reference = self.exchanger.model(commit.digest)
+        before, model = self.reference, self.exchanger.model(commit.digest)
+        self.reference = model
         self._checkpoint(commit, model)
-        self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
+        if self._me.name in commit.group:
+            self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
+        else:
+            # It only voted, with a model that it fetched for that: its capture is in no commit.
+            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
 
     def _heal(self, heal: Heal) -> None:
         """Catch up with a committed round."""

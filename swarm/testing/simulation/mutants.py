@@ -61,7 +61,7 @@ def _decide(self: Leader) -> None:
 
 # Votes ---------------------------------------------------------------------------------------------------------------
 
-_ask_accepts, _on_promise, _on_accept = Leader._ask_accepts, Leader.on_promise, Member.on_accept
+_ask_accepts, _on_promise, _on_accept, _drop = Leader._ask_accepts, Leader.on_promise, Member.on_accept, Member.drop
 
 
 @_mutant(Leader, "_ask_accepts")
@@ -124,7 +124,7 @@ def accepts_without_the_bytes(self: Member, sender: PeerId, message: Accept) -> 
 def forgets_what_it_accepted(self: Member, *, forget: bool = True) -> None:
     """The bytes go with the attempt, though they were accepted."""
     if self.attempt:
-        self.attempt = None
+        _drop(self)
         self._view.held.clear()
 
 
