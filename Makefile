@@ -43,8 +43,8 @@ lint: .venv/.dev ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.dev ## what the callback costs per batch, for each framework
-	$(BIN)/python -m benchmarks.hotpath
+bench: .venv/.dev ## a short set of benchmarks, in one table: batches, merges beside gloo, growth with the peers
+	$(BIN)/python -m benchmarks
 
 proto: .venv-proto/.made ## the generated messages of the gRPC transport
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. $(PROTO)

@@ -19,12 +19,15 @@ HIGHEST_WEIGHTAGE = 100
 
 @hookimpl
 def swarm_register(register: Register) -> None:
-    """Add the built-in rules, policies, transports and membership backends, and raw PyTorch."""
+    """Add the built-in rules, codecs, policies, transports and membership backends, and raw PyTorch."""
+    from swarm.codec import BUILTIN_CODECS
     from swarm.merge import BUILTIN_RULES
     from swarm.sync import BUILTIN_POLICIES
 
     for name, rule in BUILTIN_RULES.items():
         register.merge_rule(name, rule)
+    for name, codec in BUILTIN_CODECS.items():
+        register.codec(name, codec)
     for name, policy in BUILTIN_POLICIES.items():
         register.sync_policy(name, policy)
     register.transport("grpc", _grpc)
@@ -83,4 +86,4 @@ def _is_module(model: object) -> bool:
 def _torch_callback(arguments: CallbackArguments) -> Any:
     from swarm.pytorch import TorchCallback
 
-    return TorchCallback(arguments)
+    return TorchCallback.from_arguments(arguments)

@@ -26,6 +26,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
+    from swarm.codec import Codec
     from swarm.config import Settings
     from swarm.membership.base import Membership
     from swarm.merge import MergeRule
@@ -76,6 +77,7 @@ class Register:
 
     def __init__(self) -> None:
         self.merge_rules: dict[str, MergeRule] = {}
+        self.codecs: dict[str, Codec] = {}
         self.sync_policies: dict[str, PolicyFactory] = {}
         self.transports: dict[str, TransportFactory] = {}
         self.memberships: dict[str, MembershipFactory] = {}
@@ -86,8 +88,12 @@ class Register:
         """Add a merge rule, which ``merge_method=name`` then chooses."""
         _add(self.merge_rules, "merge rule", name, rule)
 
+    def codec(self, name: str, codec: Codec) -> None:
+        """Add a codec: how weights are written as bytes."""
+        _add(self.codecs, "codec", name, codec)
+
     def sync_policy(self, name: str, factory: PolicyFactory) -> None:
-        """Add a sync policy."""
+        """Add a sync policy, which ``sync_policy=name`` then chooses."""
         _add(self.sync_policies, "sync policy", name, factory)
 
     def transport(self, name: str, factory: TransportFactory) -> None:

@@ -103,6 +103,8 @@ class Proposal:
     closing: bool
     weight: int
     """Weight contributed along the lineage if this commits."""
+    codec: str = "exact"
+    """How pieces travel."""
 
     @property
     def group(self) -> tuple[PeerId, ...]:
@@ -111,8 +113,15 @@ class Proposal:
 
     @property
     def contributors(self) -> tuple[PeerId, ...]:
-        """Those whose weights go in."""
+        """Those whose weights go into the exchange."""
         return tuple(entry.peer for entry in self.entries if entry.weight > 0)
+
+    @property
+    def counted(self) -> tuple[PeerId, ...]:
+        """The contributors; nobody where one only hands the last committed model round again."""
+        senders = [entry for entry in self.entries if entry.weight > 0]
+        stands = len(senders) == 1 and senders[0].status is PeerStatus.ACTIVE
+        return () if stands else self.contributors
 
     @property
     def key(self) -> tuple[str, int, Attempt]:
@@ -127,7 +136,7 @@ class Proposal:
             digest=digest,
             members=self.members,
             group=self.group,
-            contributors=self.contributors,
+            contributors=self.counted,
             sync=self.sync,
             weight=self.weight,
             closing=self.closing,
@@ -281,3 +290,22 @@ class FetchRequest:
     """Which share, from 0."""
     parts: int = 1
     """Into how many shares the model is cut, as a round of so many members would."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRequest:
+    """Asks a peer for leave to open a lane for weights to it."""
+
+    session: str
+    sender: PeerId
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOffer:
+    """Where such a lane is opened, and what opens it."""
+
+    port: int
+    """On the host that was asked."""
+    ticket: bytes
+    """Good for one connection, soon."""

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from swarm.state import ModelState, TensorKind
+
 if TYPE_CHECKING:
-    from swarm.state import ModelState, Schema
+    from swarm.state import Schema
 
 
 class ModelPort(ABC):
@@ -19,19 +23,35 @@ class ModelPort(ABC):
 
     @abstractmethod
     def schema(self) -> Schema:
-        """The model's tensors in a fixed order.
+        """The tensors that take part, as ``share`` and ``local`` select them, in a fixed order.
 
         Raises:
-            ModelError: the model is not built, or holds a tensor that cannot be merged.
+            ModelError: the model is not built, holds a tensor that cannot be merged, or does not fit the selection.
         """
 
     @abstractmethod
     def read(self, into: ModelState) -> None:
-        """Copy every tensor's values into ``into``, whose memory the caller owns."""
+        """Copy the values of those tensors into ``into``, whose memory the caller owns."""
 
     @abstractmethod
     def write(self, state: ModelState) -> None:
-        """Set the model's tensors from ``state``, in place: optimizers keep the same parameter objects."""
+        """Set those tensors from ``state``, in place: optimizers keep the same parameter objects."""
+
+    def add(self, step: ModelState) -> None:
+        """Add a correction in place: weights += step. Statistics, counters and buffers become those of ``step``.
+
+        Constants stay as they are. Weights of half precision come in float32: the sum is computed in float32 and
+        rounded once. This implementation reads, adds and writes; a framework that can add in place saves the copies.
+        """
+        model = ModelState.empty(step.schema)
+        self.read(model)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for (spec, mine), (_, theirs) in zip(model.arrays(), step.arrays(), strict=True):
+                if spec.kind is TensorKind.WEIGHT:
+                    np.add(mine, theirs, out=mine, casting="same_kind")
+                elif spec.kind is not TensorKind.CONSTANT:
+                    mine[...] = theirs
+        self.write(model)
 
 
 @dataclass(frozen=True, slots=True)

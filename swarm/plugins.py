@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from swarm import hookspecs
+from swarm.codec.choice import AUTO
 from swarm.errors import ConfigurationError
 from swarm.hookspecs import PROJECT, Integration, MembershipFactory, PolicyFactory, Register, TransportFactory
 
 if TYPE_CHECKING:
+    from swarm.codec import Codec
     from swarm.merge import MergeRule
     from swarm.records import (
         ContributionStats,
@@ -80,13 +82,29 @@ class PluginRegistry:
         """
         return self._find("merge_method", name, lambda added: added.merge_rules)
 
+    def codec(self, name: str) -> Codec:
+        """The codec of this name.
+
+        Raises:
+            ConfigurationError: no plugin has it.
+        """
+        return self._find("codec", name, lambda added: added.codecs)
+
+    def require_codec(self, name: str) -> None:
+        """Check what the setting ``codec`` names: a codec, or the choice by measurement.
+
+        Raises:
+            ConfigurationError: neither.
+        """
+        self._find("codec", name, lambda added: {**added.codecs, AUTO: None})
+
     def sync_policy(self, name: str) -> PolicyFactory:
         """The sync policy of this name.
 
         Raises:
             ConfigurationError: no plugin has it.
         """
-        return self._find("sync policy", name, lambda added: added.sync_policies)
+        return self._find("sync_policy", name, lambda added: added.sync_policies)
 
     def transport(self, name: str) -> TransportFactory:
         """The transport of this name.

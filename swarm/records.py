@@ -110,12 +110,18 @@ class RoundReport:
 
     outcome: Outcome
     round: int
+    lineage: str = ""
+    """Of the committed round; empty where nothing was committed."""
+    digest: str = ""
+    """Of the merged model; empty where nothing was committed."""
     group: tuple[PeerId, ...] = ()
     contributors: tuple[PeerId, ...] = ()
     missing: tuple[PeerId, ...] = ()
     """Peers of the last round that did not take part."""
     seconds: float = 0.0
     """From the sync point to the merged weights in the model."""
+    stall: float = 0.0
+    """Of these, the seconds in which the training stood still: all of them, unless rounds overlap with it."""
     bytes_sent: int = 0
     bytes_received: int = 0
     interval: int = 0

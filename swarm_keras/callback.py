@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import weakref
-from typing import TYPE_CHECKING, Any, Protocol, Self, Unpack
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 import swarm.callback
-from swarm.callback import Arguments, CallbackArguments, parse_arguments
+from swarm.callback import RunningCallback
 from swarm.errors import ConfigurationError
-from swarm.session import Session
 from swarm_keras.callback_order import calling_list, refuse_later_restorers
 from swarm_keras.evaluation import KerasEvaluator
 from swarm_keras.port import KerasPort
 from swarm_keras.validation_data import evaluate_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from swarm.config import Settings
-    from swarm.model import Evaluator, ModelPort
-
-PLATFORMS = ("KERAS", "TF")
+    from swarm.callback import CallbackArguments
+    from swarm.model import Evaluator
 
 
-class SessionFactory(Protocol):
-    """Makes the session of a run; ``swarm.session.Session`` is one."""
-
-    def __call__(
-        self, settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger | None
-    ) -> Session:
-        """A session that has not begun; it may not ask ``port`` for anything yet."""
-        ...
-
-
-class SwarmCallback(keras.callbacks.Callback):
+class SwarmCallback(RunningCallback, keras.callbacks.Callback):
     """Trains a Keras model together with the other peers of its swarm.
 
     In ``model.fit(callbacks=[...])`` list it after callbacks that restore weights, such as
@@ -64,41 +48,21 @@ class SwarmCallback(keras.callbacks.Callback):
       ``model.non_trainable_variables`` before each hook, and take ``variable.value`` from there again after it;
       with accumulated gradients also assign ``model.optimizer.variables``.
 
-    A model without weights at ``on_train_begin`` joins the swarm at its first optimizer step; the weights are agreed
-    on then, and the batches up to it count towards no merge. With validation data the merged model is
-    evaluated after every merge by ``model.evaluate``, so the model has to be compiled.
+    A model without weights at ``on_train_begin`` joins the swarm at its first optimizer step, or when training ends
+    before that; the weights are agreed on then, and the batches up to it count towards no merge. With validation
+    data the merged model is evaluated after every merge by ``model.evaluate``, so the model has to be compiled.
 
     Raises:
         ConfigurationError: an argument is unknown or out of range, see ``swarm.SwarmCallback``.
     """
 
-    def __init__(self, **arguments: Unpack[Arguments]) -> None:
-        self._configure(parse_arguments(arguments, platform="KERAS"), Session)
+    platforms = ("KERAS", "TF")
 
-    @classmethod
-    def from_arguments(cls, arguments: CallbackArguments, *, session_factory: SessionFactory = Session) -> Self:
-        """A callback from arguments that have been checked already."""
-        callback = cls.__new__(cls)
-        callback._configure(arguments, session_factory)  # noqa: SLF001 - ours
-        return callback
-
-    def _configure(self, arguments: CallbackArguments, session_factory: SessionFactory) -> None:
-        super().__init__()
-        platform = arguments.settings.ml_platform
-        if platform not in (None, *PLATFORMS):
-            raise ConfigurationError(
-                f"ml_platform={platform!r} is not served by Keras' callback: allowed are {', '.join(PLATFORMS)}"
-            )
-        self.logger = arguments.logger or logging.getLogger("swarm.keras")
-        self.session: Session | None = None
-        self._arguments = arguments
-        self._session_factory = session_factory
+    def _take(self, arguments: CallbackArguments) -> None:
+        super()._take(arguments)
         self._validation: Mapping[str, Any] | None = None
-        self._finalizer: weakref.finalize[..., object] | None = None
-        self._joined = False
         self._epoch = self._last_batch = -1
         self._top_batch = sys.maxsize
-        self._due_in = self._left = 0
         if arguments.model is not None:
             super().set_model(arguments.model)
 
@@ -115,16 +79,6 @@ class SwarmCallback(keras.callbacks.Callback):
             )
         super().set_model(model)
 
-    @property
-    def swarm_over(self) -> bool:
-        """Whether the session has closed or this peer was removed from it; training goes on alone."""
-        return self.session is not None and self.session.over
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """``swarm_rounds``, ``swarm_peers``, ``swarm_val_loss`` and so on, as far as known."""
-        return {} if self.session is None else self.session.metrics()
-
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Join the swarm; the model then holds the weights that all peers start from.
 
@@ -132,7 +86,6 @@ class SwarmCallback(keras.callbacks.Callback):
             ConfigurationError: no model, or a callback that restores weights is listed after this one.
             StartTimeoutError: too few peers came.
         """
-        self._abandon("a new run began with the same callback")
         model = self.model
         if model is None:
             raise ConfigurationError("the SwarmCallback has no model: pass model= when its hooks are called by hand")
@@ -140,21 +93,13 @@ class SwarmCallback(keras.callbacks.Callback):
         if callbacks is not None:
             refuse_later_restorers(callbacks.callbacks, self)
         self._warn_of_moving_averages(model)
-        session = self._session_factory(
-            self._arguments.settings, KerasPort(model), evaluate=self._evaluator(model), logger=self._arguments.logger
-        )
-        self.session = session
-        # Keras calls no hook when fit() raises, but lets go of its list; the interpreter's exit counts as well
-        self._finalizer = weakref.finalize(
-            self if callbacks is None else callbacks, session.abort, "training ended without on_train_end"
-        )
+        # Keras calls no hook when fit() raises, but lets go of its list
+        run = self._open(KerasPort(model, self._selection), self._evaluator(model), scope=callbacks)
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
         self._epoch = self._last_batch = -1
-        self._joined = False
-        self._due_in = self._left = 0
         if _built(model):
-            self._join(session)
+            self._left = run.begin()
         else:
             self._arguments.settings.require_swarm()
 
@@ -181,63 +126,41 @@ class SwarmCallback(keras.callbacks.Callback):
     def on_batch_end(
         self, batch: int | None = None, logs: Mapping[str, Any] | None = None, *, loss: object = None
     ) -> None:
-        """``on_train_batch_end`` for loops that call the hooks by hand; ``loss`` is the batch's training loss."""
+        """``on_train_batch_end`` for loops that call the hooks by hand.
+
+        ``loss``, a number or tensor, is the batch's training loss; it may be given in the place of ``logs``.
+        """
         self.on_train_batch_end(batch, logs if loss is None else {"loss": loss})
 
     def on_epoch_end(self, epoch: int | None = None, logs: dict[str, Any] | None = None) -> None:
         """Report progress, and publish the swarm's metrics in ``logs``."""
-        session = self._running()
+        run = self._running("on_epoch_end")
         self._epoch = self._epoch + 1 if epoch is None else epoch
-        if self._joined:
-            self._report_batches(session)
-            session.epoch_end(self._epoch)
+        if run.joined:
+            self._left = run.epoch_end(self._left, self._epoch)
         if logs is not None:
-            logs.update(session.metrics())
+            logs.update(self.metrics)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Take part until every peer is done; the model then holds the swarm's closing model."""
-        session = self._running()
-        if not self._joined:
-            self._abandon("no batch was trained")
-            self.logger.warning("no batch was trained, so the model was never built and took no part in the swarm")
-            return
-        self._report_batches(session)
-        session.end()
-        self._release()
+        run = self._running("on_train_end")
+        if not run.joined:
+            if not _built(self.model):
+                self.abort("no batch was trained")
+                self.logger.warning("no batch was trained, so the model was never built and took no part in the swarm")
+                return
+            # fewer batches than one step of the optimizer accumulates
+            self._left = run.begin()
+        self._finish(run)
 
-    def _running(self) -> Session:
-        if self.session is None or self._finalizer is None:
-            raise ConfigurationError("the SwarmCallback is not in a run: call on_train_begin() first")
-        return self.session
-
-    def _join(self, session: Session) -> None:
-        try:
-            session.begin()
-        except BaseException as error:
-            self._abandon(f"on_train_begin failed: {error}")
-            raise
-        self._joined = True
-        self._rearm(session)
-
-    def _sync(self, logs: Mapping[str, Any] | None) -> None:
-        session = self._running()
+    def _sync(self, logs: object) -> None:
+        run = self._running("on_train_batch_end")
         if wait := _batches_to_step(self.model):
-            self._due_in += wait
-            self._left += wait
-        elif self._joined:
-            self._report_batches(session, at_boundary=True, loss=(logs or {}).get("loss"))
+            self._left = run.postpone(self._left, wait)
+        elif run.joined:
+            self._left = run.sync(self._left, logs.get("loss") if isinstance(logs, Mapping) else logs)
         else:
-            self._join(session)
-
-    def _report_batches(self, session: Session, *, at_boundary: bool = False, loss: Any = None) -> None:
-        """Tell the session of the batches counted since the last time; at a boundary it merges if that is due."""
-        counted = self._due_in - self._left
-        if counted > 0 and not session.over:
-            session.advance(counted, at_boundary=at_boundary, loss=None if loss is None else float(loss))
-        self._rearm(session)
-
-    def _rearm(self, session: Session) -> None:
-        self._due_in = self._left = sys.maxsize if session.over else max(1, session.batches_left)
+            self._left = run.begin()
 
     def _evaluator(self, model: Any) -> Evaluator | None:
         settings, data = self._arguments.settings, self._arguments.val_data
@@ -249,8 +172,8 @@ class SwarmCallback(keras.callbacks.Callback):
             return None
         if not model.compiled:
             remedy = f"compile model {model.name!r}, model.compile(loss=...), to have the merged model evaluated"
-            if settings.use_adaptive_sync:
-                raise ConfigurationError(f"use_adaptive_sync=True needs a validation loss: {remedy}")
+            if settings.policy == "validation":
+                raise ConfigurationError(f"{settings.policy_setting} needs a validation loss: {remedy}")
             self.logger.warning("val_data is not used: %s", remedy)
             return None
         if self._validation is None:
@@ -263,16 +186,6 @@ class SwarmCallback(keras.callbacks.Callback):
                 "the optimizer has use_ema=True: its moving averages know nothing of merges, and replace the merged"
                 " weights whenever it writes them to the model"
             )
-
-    def _abandon(self, reason: str) -> None:
-        if self.session is not None and self._finalizer is not None:
-            self.session.abort(reason)
-            self._release()
-
-    def _release(self) -> None:
-        if self._finalizer is not None:
-            self._finalizer.detach()
-            self._finalizer = None
 
 
 def _optimizer(model: Any) -> Any:

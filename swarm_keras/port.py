@@ -9,6 +9,7 @@ import numpy as np
 
 from swarm.errors import ModelError
 from swarm.model import ModelPort
+from swarm.selection import Candidate, Selection
 from swarm.state import Schema, TensorKind, TensorSpec
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swarm.state import ModelState
+
+_EVERYTHING = Selection()
 
 
 def values_of(variable: Any) -> NDArray[np.generic]:
@@ -41,25 +44,32 @@ class KerasPort(ModelPort):
     Weights and BatchNormalization statistics are told apart by the layer they belong to, never by name or by
     ``trainable``: a frozen kernel is still a weight. Not shared are metrics and seed generators, and what a
     ``Normalization`` layer adapted to: that is each peer's own preprocessing, compiled into its train function.
+    Of the rest ``selection`` tells which take part, by ``variable.path``.
 
     Variables are looked up on every call and values are copied both ways: JAX donates a step's buffers to the next,
     and may keep an assigned array's memory as the variable's own.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, selection: Selection = _EVERYTHING) -> None:
         self._model = model
+        self._selection = selection
 
     def schema(self) -> Schema:
-        """The model's tensors; dtypes are those of the values (JAX may hold a float64 variable as float32)."""
+        """The tensors that take part; dtypes are those of the values (JAX may hold a float64 variable as float32).
+
+        Raises:
+            ModelError: the model is not built, or the selection does not fit it.
+        """
         attach_state(self._model)
         kinds = _kinds(self._model)
-        specs = tuple(_spec(variable, kinds.get(id(variable))) for variable in self._variables())
+        specs = tuple(_spec(variable, kinds.get(id(variable))) for variable in self._shareable())
         if not specs:
             raise ModelError(
                 f"the Keras model {self._model.name!r} has no weights yet: build it, or call it on one batch, before"
                 " on_train_begin()"
             )
-        return Schema(specs)
+        self._selection.check([Candidate((spec.name,), spec.kind) for spec in specs])
+        return Schema(tuple(spec for spec in specs if self._selection.takes(spec.name)))
 
     def read(self, into: ModelState) -> None:
         """Copy the variables' values."""
@@ -73,7 +83,20 @@ class KerasPort(ModelPort):
         for variable, (_, array) in zip(self._variables(), state.arrays(), strict=True):
             variable.assign(array.copy())
 
+    def add(self, step: ModelState) -> None:
+        """Assign the sums to the variables."""
+        attach_state(self._model)
+        for variable, (spec, array) in zip(self._variables(), step.arrays(), strict=True):
+            if spec.kind is TensorKind.WEIGHT:
+                values = values_of(variable)
+                variable.assign(np.add(values, array).astype(values.dtype, copy=False))
+            elif spec.kind is not TensorKind.CONSTANT:
+                variable.assign(array.copy())
+
     def _variables(self) -> Iterator[Any]:
+        return (variable for variable in self._shareable() if self._selection.takes(variable.path))
+
+    def _shareable(self) -> Iterator[Any]:
         own = {
             id(variable)
             for layer in _layers(self._model)

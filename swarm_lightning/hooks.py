@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
+from typing import TYPE_CHECKING, Any
 
-from swarm.callback import parse_arguments
-from swarm.errors import ConfigurationError
-from swarm.pytorch import Run, SessionFactory, evaluator_for, logger_of, open_session
+from swarm.callback import RunningCallback
+from swarm.pytorch import TorchPort, evaluator_for
 from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
-    import logging
     from pathlib import Path
 
     from lightning.pytorch import LightningModule, Trainer
 
-    from swarm.callback import Arguments, CallbackArguments
+    from swarm.callback import CallbackArguments
     from swarm.model import Evaluation, Evaluator
-    from swarm.session import Session
 
 CHECKPOINT_NAME = "swarm-final.ckpt"
-PLATFORM = "LIGHTNING"
 
 
-class SwarmHooks:
+class SwarmHooks(RunningCallback):
     """Trains a LightningModule together with the other peers of a swarm.
 
     The session begins in ``on_train_start``, when the module is on its device, and ends in ``on_train_end``, while
@@ -34,51 +30,12 @@ class SwarmHooks:
     Every ``fit`` is a run of its own.
     """
 
-    session_factory: ClassVar[SessionFactory] = staticmethod(open_session)
-
-    def __init__(self, **arguments: Unpack[Arguments]) -> None:
-        """Take the arguments of ``swarm.SwarmCallback``, except ``model``, which the Trainer hands over.
-
-        Raises:
-            ConfigurationError: an argument is unknown or has a value that is not allowed.
-        """
-        parsed = parse_arguments(arguments, platform=PLATFORM)
-        if parsed.settings.ml_platform != PLATFORM:
-            raise ConfigurationError(
-                f"ml_platform={parsed.settings.ml_platform!r} is not served by SwarmLightningCallback: "
-                f"allowed is {PLATFORM}"
-            )
-        self._take(parsed)
-
-    @classmethod
-    def from_arguments(cls, arguments: CallbackArguments) -> Self:
-        """A callback from arguments that are already checked."""
-        callback = cls.__new__(cls)
-        callback._take(arguments)  # noqa: SLF001  (of this very class)
-        return callback
+    platforms = ("LIGHTNING",)
 
     def _take(self, arguments: CallbackArguments) -> None:
-        self.logger: logging.Logger = logger_of(arguments)
-        self._arguments = arguments
+        super()._take(arguments)
         self._evaluate: Evaluator | None = None
-        self._run: Run | None = None
-        self._left = 0
         self._steps = 0
-
-    @property
-    def session(self) -> Session | None:
-        """The session of the current or last run."""
-        return None if self._run is None else self._run.session
-
-    @property
-    def swarm_over(self) -> bool:
-        """Whether the session has closed, or this peer was removed from it."""
-        return self._run is not None and self._run.session.over
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """What is known of the swarm so far, such as ``swarm_rounds`` and ``swarm_val_loss``."""
-        return {} if self._run is None else dict(self._run.session.metrics())
 
     @property
     def state_key(self) -> str:
@@ -110,9 +67,7 @@ class SwarmHooks:
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Join the swarm; the module then holds the common initial weights."""
-        self._abort("training started again")
-        self._run = Run(self.session_factory, self._arguments, pl_module, self._evaluate)
-        self._left = self._run.begin()
+        self._left = self._open(TorchPort(pl_module, self._selection), self._evaluate).begin()
         self._steps = trainer.global_step
 
     def on_train_batch_end(
@@ -126,21 +81,18 @@ class SwarmHooks:
     def _approach(self, steps: int, outputs: Any) -> None:
         """Near a sync point: merge if one is due and this batch ended with an optimizer step."""
         stepped, self._steps = steps != self._steps, steps
-        if self._left <= 0 and stepped and self._run is not None:
+        if self._left <= 0 and stepped:
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-            self._left = self._run.sync(self._left, loss)
+            self._left = self._running("on_train_batch_end").sync(self._left, loss)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the swarm's metrics, as ``swarm_*``."""
-        if self._run is not None:
-            self._left = self._run.epoch_end(self._left, trainer.current_epoch)
-            pl_module.log_dict(self.metrics)
+        self._left = self._running("on_train_epoch_end").epoch_end(self._left, trainer.current_epoch)
+        pl_module.log_dict(self.metrics)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take part until every peer is done; the module then holds the swarm's closing model."""
-        if self._run is None:
-            return
-        self._run.finish(self._left)
+        self._finish(self._running("on_train_end"))
         directory = self._arguments.settings.model_dir
         if directory is not None:
             self._save(trainer, directory / CHECKPOINT_NAME)
@@ -159,12 +111,8 @@ class SwarmHooks:
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the swarm: Lightning calls neither ``on_train_end`` nor ``teardown`` after an exception."""
-        self._abort(f"training stopped: {type(exception).__name__}")
+        self.abort(f"training stopped: {type(exception).__name__}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the swarm if nothing else has."""
-        self._abort("training was torn down")
-
-    def _abort(self, reason: str) -> None:
-        if self._run is not None:
-            self._run.abort(reason)
+        self.abort("training was torn down")

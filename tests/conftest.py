@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import settings
@@ -22,3 +26,82 @@ settings.load_profile("repeatable")
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SWARM_")]:
         monkeypatch.delenv(name)
+
+
+class RecordingSession:
+    """Stands for a session: merges every ``interval`` batches, and keeps what it was told."""
+
+    interval = 3
+
+    def __init__(self, settings, port, *, evaluate, logger):
+        self.settings, self.port, self.evaluate, self.logger = settings, port, evaluate, logger
+        self.calls: list[tuple] = []
+        self.counted = self.rounds = 0
+        self.over = False
+        self.opened.append(self)
+
+    opened: ClassVar[list[RecordingSession]] = []
+
+    @property
+    def batches_left(self) -> int:
+        return max(self.interval - self.counted, 0)
+
+    def begin(self):
+        self.calls.append(("begin",))
+
+    def advance(self, batches=1, *, at_boundary=True, loss=None):
+        self.counted += batches
+        if at_boundary and self.counted >= self.interval:
+            self.calls.append(("merge", self.counted, loss))
+            self.counted = 0
+            self.rounds += 1
+
+    def epoch_end(self, epoch):
+        self.calls.append(("epoch", epoch, self.counted))
+
+    def end(self):
+        self.calls.append(("end", self.counted))
+        self.over = True
+
+    def abort(self, reason):
+        self.calls.append(("abort", reason))
+
+    def metrics(self):
+        return {"swarm_rounds": float(self.rounds)}
+
+
+@pytest.fixture
+def recording_session() -> type[RecordingSession]:
+    """A class of sessions that have no network; its ``opened`` lists those that were made."""
+    return type("RecordingSession", (RecordingSession,), {"opened": []})
+
+
+class LonePeer:
+    """A peer that does listen and needs no other, so that it can be seen what is left of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.arguments = {"rendezvous": directory, "min_peers": 1, "name": "lone"}
+        self._directory = directory
+        self._before = {*threading.enumerate()}
+
+    def look(self, session) -> None:
+        """See the peer at work: where it listens, in which threads, and that others find it."""
+        host, _, port = session._engine.address.rpartition(":")
+        self._address = (host, int(port))
+        self._threads = {*threading.enumerate()} - self._before
+        socket.create_connection(self._address, 5.0).close()
+        assert self._threads
+        assert [*self._directory.iterdir()]
+
+    def require_gone(self) -> None:
+        for thread in self._threads:
+            thread.join(5.0)
+        assert [thread.name for thread in self._threads if thread.is_alive()] == []
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(self._address, 5.0)
+        assert [*self._directory.iterdir()] == []
+
+
+@pytest.fixture
+def lone_peer(tmp_path) -> LonePeer:
+    return LonePeer(tmp_path / "rendezvous")

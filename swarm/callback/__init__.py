@@ -1,8 +1,9 @@
-"""``SwarmCallback``, the one name a training script needs, and the arguments that all callbacks share."""
+"""``SwarmCallback``, the one name a training script needs, and what the callbacks of all frameworks share."""
 
 from __future__ import annotations
 
 from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.factory import SwarmCallback
+from swarm.callback.running import RunningCallback, logger_of
 
-__all__ = ["Arguments", "CallbackArguments", "SwarmCallback", "parse_arguments"]
+__all__ = ["Arguments", "CallbackArguments", "RunningCallback", "SwarmCallback", "logger_of", "parse_arguments"]

@@ -34,6 +34,7 @@ class Arguments(TypedDict, total=False):
     sync_interval: int | None
     min_peers: int | None
     use_adaptive_sync: bool | None
+    sync_policy: str | None
     val_data: Any
     val_batch_size: int | None
     val_steps: int | None
@@ -43,8 +44,12 @@ class Arguments(TypedDict, total=False):
     model_name: str | None
     model: Any
     merge_method: str | None
+    codec: str | None
+    share: tuple[str, ...] | list[str] | str | None
+    local: tuple[str, ...] | list[str] | str | None
     optimizer: Any
     below_quorum: Literal["train", "wait"] | None
+    overlap: bool | None
     start_timeout: float | None
     total_epochs: int | None
     loss_function: Any
@@ -58,6 +63,8 @@ class Arguments(TypedDict, total=False):
     rendezvous: Path | None
     membership: str | None
     transport: str | None
+    bulk_lane: bool | None
+    lane_port: int | None
     world_size: int | None
     rank: int | None
     members: tuple[str, ...] | list[str] | str | None
@@ -91,7 +98,7 @@ class CallbackArguments:
     logger: logging.Logger | None = None
 
 
-def parse_arguments(arguments: Mapping[str, object], *, platform: str | None = None) -> CallbackArguments:
+def parse_arguments(arguments: Mapping[str, object], *, platforms: tuple[str, ...] = ()) -> CallbackArguments:
     """Check the keyword arguments of a callback, and complete them from environment, ``swarm.toml`` and defaults.
 
     Environment and file are read now. That a swarm is configured is not asked here but when training starts, by
@@ -99,7 +106,8 @@ def parse_arguments(arguments: Mapping[str, object], *, platform: str | None = N
 
     Args:
         arguments: by name, ours or HPE's; ``None`` means not given.
-        platform: ``ml_platform`` where no argument gives it, whatever environment and file say.
+        platforms: those that the callback serves, if it is a framework's own; the first is ``ml_platform`` where no
+            argument gives it, whatever environment and file say.
 
     Raises:
         UnknownArgumentError: there is no such argument, or one is given under two names.
@@ -109,10 +117,14 @@ def parse_arguments(arguments: Mapping[str, object], *, platform: str | None = N
     for name in given:
         if name not in SETTINGS and name not in OBJECTS:
             raise UnknownArgumentError(f"there is no argument {name!r}{_nearest(name)}")
-    if given.get("ml_platform") is None:
-        given["ml_platform"] = platform
+    if platforms and given.get("ml_platform") is None:
+        given["ml_platform"] = platforms[0]
     settings = resolve({name: value for name, value in given.items() if name in SETTINGS}).settings
     parsed = CallbackArguments(settings=settings, **{name: given.get(name) for name in OBJECTS})  # type: ignore[arg-type]
+    if platforms and settings.ml_platform not in platforms:
+        raise ConfigurationError(
+            f"ml_platform={settings.ml_platform!r} is not served by this callback: allowed is {' or '.join(platforms)}"
+        )
     _refuse_contradictions(parsed)
     return parsed
 
@@ -126,9 +138,10 @@ def _nearest(name: str) -> str:
 
 
 def _refuse_contradictions(arguments: CallbackArguments) -> None:
-    if arguments.settings.use_adaptive_sync and arguments.val_data is None:
+    settings = arguments.settings
+    if settings.policy == "validation" and arguments.val_data is None:
         raise ConfigurationError(
-            "use_adaptive_sync=True follows the merged model's validation loss: give val_data, or leave it off"
+            f"{settings.policy_setting} follows the merged model's validation loss: give val_data, or leave it off"
         )
     for function, keywords in (
         ("loss_function", arguments.loss_function_args),

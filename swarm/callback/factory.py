@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
+from swarm.callback.packages import is_ours
 from swarm.config.settings import DEFAULTS
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
 from swarm.hookspecs import Integration
 from swarm.plugins import PluginRegistry
-
-_OURS = ("swarm", "swarm_keras", "swarm_lightning")
 
 
 class SwarmCallback(ABC):
@@ -47,6 +46,8 @@ class SwarmCallback(ABC):
             same on every peer.
         use_adaptive_sync: let the interval follow the validation loss of the merged model; needs ``val_data``.
             Default False. Must be the same on every peer.
+        sync_policy: what sets the interval: 'fixed', 'validation', or what plugins add, in any case. Default
+            'validation' with ``use_adaptive_sync``, else 'fixed'. Must be the same on every peer.
         val_data: data on which the merged model is evaluated after each merge: ``(x, y)``, ``(x, y, sample_weight)``,
             a generator, a Keras dataset, a torch ``Dataset`` or ``DataLoader``. A generator is read once.
         val_batch_size: samples per batch for ``val_data`` given as arrays or a ``Dataset``, default 32.
@@ -61,10 +62,18 @@ class SwarmCallback(ABC):
         model: the model to train; required for PyTorch, handed over by Keras and Lightning.
         merge_method: 'mean' (default), 'coordmedian', 'geomedian' or what plugins add, in any case. Must be the same
             on every peer.
-        optimizer: for raw PyTorch, lets policies and metrics see the learning rate.
+        codec: how weights travel: 'exact' (default), 'bf16' (half the bytes), 'int8' (a quarter), what plugins add, or
+            'auto', the quickest by measurement. Must be the same on every peer.
+        share: glob patterns of the names of the tensors that are merged, such as ['*lora*']; one pattern may be given
+            as a string. Default all. Upper and lower case differ. Must be the same on every peer.
+        local: patterns of the tensors that stay with each peer, such as ['head.*'], whatever ``share`` says. They are
+            never sent or written. Must be the same on every peer.
+        optimizer: for raw PyTorch, lets ``metrics`` tell the learning rate, as ``swarm_learning_rate``.
         below_quorum: without enough peers, 'train' on locally (default) or 'wait'.
+        overlap: train on while a round runs in the background, default False; when it has committed, what the merge
+            changed is added to the weights. Each peer may choose for itself.
         start_timeout: seconds for which ``on_train_begin`` waits for enough peers, default 600.
-        total_epochs: epochs of the local training, for progress only.
+        total_epochs: epochs of the local training, for progress and the estimated time left only.
         loss_function: for PyTorch, the loss of the validation: a callable ``(outputs, targets)``, or a class of
             ``torch.nn`` or its name.
         loss_function_args: keyword arguments for a loss given as a class or a name.
@@ -79,6 +88,9 @@ class SwarmCallback(ABC):
         membership: how peers find one another: 'directory', through ``rendezvous``; 'seeds', through ``peers``; or what
             plugins add, in any case. By default each of the two whose setting is given.
         transport: how messages and weights travel: 'grpc' (default), or what plugins add, in any case.
+        bulk_lane: let weights travel over TCP connections of their own where they can, default True; elsewhere they
+            travel as messages do.
+        lane_port: port for those connections, on the host of ``listen``; 0 (default) takes a free one.
         world_size: number of peers that a launcher started.
         rank: this peer's number under a launcher, from 0.
         members: names of the peers that belong to the swarm.
@@ -108,6 +120,8 @@ class SwarmCallback(ABC):
         parsed = parse_arguments(arguments)
         registry = PluginRegistry(parsed.settings.disabled_plugins)
         registry.merge_rule(parsed.settings.merge_method)
+        registry.sync_policy(parsed.settings.policy)
+        registry.require_codec(parsed.settings.codec)
         platform = _platform(parsed, registry.integrations)
         settings = dataclasses.replace(parsed.settings, ml_platform=platform)
         callback = _create(registry.integrations[platform], platform, dataclasses.replace(parsed, settings=settings))
@@ -149,6 +163,9 @@ class SwarmCallback(ABC):
     def on_train_end(self) -> None:  # noqa: B027
         """Take part until every peer is done; the model then holds the swarm's closing weights."""
 
+    def abort(self, reason: str = "training was broken off") -> None:  # noqa: B027
+        """Leave the swarm at once, for a loop that goes on after an error."""
+
 
 def _platform(arguments: CallbackArguments, integrations: Mapping[str, Integration]) -> str:
     """The platform that the arguments name or mean."""
@@ -185,7 +202,7 @@ def _create(integration: Integration, platform: str, arguments: CallbackArgument
     try:
         return integration.create(arguments)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in _OURS:
+        if error.name is None or is_ours(error.name):
             raise
         raise MissingExtraError(
             f"ml_platform={platform!r} needs {error.name!r}, which is not installed: "

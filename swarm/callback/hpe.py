@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from swarm.callback.packages import is_ours
 from swarm.errors import UnknownArgumentError
 
 SPELLINGS: Mapping[str, str] = MappingProxyType(
@@ -37,8 +38,6 @@ SPELLINGS: Mapping[str, str] = MappingProxyType(
 )
 """Our name of each parameter."""
 
-_OURS = ("swarm", "swarm_keras", "swarm_lightning")
-
 
 def translate(arguments: Mapping[str, object]) -> dict[str, object]:
     """The arguments under our names, with a ``DeprecationWarning`` at the user's line for each other spelling.
@@ -64,7 +63,7 @@ def _users_level() -> int:
     """The level, for a caller's ``stacklevel``, of the first frame outside Swarm."""
     level = 1
     frame = sys._getframe(1)  # noqa: SLF001 - as `warnings` itself does; 3.11 has no `skip_file_prefixes`
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+    while frame.f_back and is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
         level += 1
     return level

@@ -16,9 +16,11 @@ from rich.live import Live
 from rich.text import Text
 
 from swarm.cli.statuses import PeerView
-from swarm.cli.table import colour, peer_table, size
+from swarm.cli.table import colour, epochs, peer_table, size
+from swarm.clock import duration
 
 _LEAST_SECONDS_BETWEEN_LINES = 2.0
+_SECONDS_OF_SILENCE = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +34,18 @@ class PeerRow:
     """Why it is not simply running or done: its exit code, or that it was stopped."""
     view: PeerView | None = None
     """What it last said of itself."""
+    silent_for: int = 0
+    """Whole seconds since it did."""
 
     @property
     def state(self) -> str:
-        """One word for where it stands."""
+        """Where it stands, in a word or two."""
         if self.problem:
             return self.problem if self.problem == "stopped" else f"failed ({self.problem})"
         if self.ended:
             return "done"
+        if self.silent_for >= _SECONDS_OF_SILENCE:
+            return f"silent for {self.silent_for} s"
         return self.view.status if self.view and self.view.status else "running"
 
 
@@ -127,6 +133,9 @@ def progress(rows: Sequence[PeerRow]) -> str:
     views = [row.view for row in rows if row.view]
     running = sum(not row.ended for row in rows)
     parts = [f"round {max((view.round for view in views), default=0)}", f"{running} of {len(rows)} peers running"]
+    slowest = max((view for view in views if view.seconds_left is not None), key=_seconds_left, default=None)
+    if slowest:
+        parts.append(f"epoch {epochs(slowest)}, ETA {duration(_seconds_left(slowest))}")
     losses = sorted(view.loss for view in views if view.loss is not None)
     if losses:
         low, high = f"{losses[0]:.4g}", f"{losses[-1]:.4g}"
@@ -136,6 +145,10 @@ def progress(rows: Sequence[PeerRow]) -> str:
         parts.append(f"interval {intervals.pop()}")
     parts.append(f"{size(sum(view.bytes_sent for view in views))} sent")
     return ", ".join(parts)
+
+
+def _seconds_left(view: PeerView) -> float:
+    return view.seconds_left or 0.0
 
 
 def _write(stream: TextIO, text: str) -> None:

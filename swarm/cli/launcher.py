@@ -109,6 +109,7 @@ class Launcher:
                     ended=end is not None,
                     problem="stopped" if end and end.stopped else str(end.exit_code) if end and end.failed else "",
                     view=self._board.view(spec.name),
+                    silent_for=int(self._board.silent_for(spec.name)),
                 )
             )
         return rows

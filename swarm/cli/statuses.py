@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from swarm.clock import Clock, MonotonicClock
 from swarm.errors import SwarmError
+from swarm.membership.directory import announcements
 
 FetchStatus = Callable[[str, float], Mapping[str, Any]]
 """Asks the peer at an address, within a timeout in seconds; raises ``UnreachablePeerError``."""
 
 ANSWER_SECONDS = 3.0
 """How long a peer may take to answer."""
+LEFT = "left the swarm"
+"""The status of a peer that takes its address back while its script goes on."""
+_PATIENCE = 1.0
+"""How long it may take where it is asked again soon, and others wait for their turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +40,18 @@ class PeerView:
     loss: float | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
+    epoch: int = 0
+    """Epochs of its training that are done."""
+    total_epochs: int | None = None
+    seconds_left: float | None = None
+    """To the end of its training, as it estimates."""
     peers: tuple[PeerView, ...] = field(default=())
     """The other peers it knows of: their name, address and status."""
 
 
 def parse(answer: Mapping[str, Any]) -> PeerView:
     """The view in a peer's answer; what it does not say keeps its default."""
-    loss = answer.get("loss")
+    loss, total, left = (answer.get(key) for key in ("loss", "total_epochs", "seconds_left"))
     return PeerView(
         name=str(answer.get("name", "?")),
         address=str(answer.get("address", "")),
@@ -50,6 +62,9 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
         loss=None if loss is None else float(loss),
         bytes_sent=int(answer.get("bytes_sent") or 0),
         bytes_received=int(answer.get("bytes_received") or 0),
+        epoch=int(answer.get("epoch") or 0),
+        total_epochs=None if total is None else int(total),
+        seconds_left=None if left is None else float(left),
         peers=tuple(
             PeerView(
                 name=str(peer.get("name", "?")),
@@ -63,14 +78,7 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
 
 def published(rendezvous: Path) -> dict[str, str]:
     """Address by name of the local peers that published theirs in a rendezvous directory."""
-    addresses = {}
-    for path in sorted(rendezvous.glob("*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            addresses[str(record["name"])] = str(record["address"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return addresses
+    return {found.name: found.address for found in announcements(rendezvous)}
 
 
 def fetch_over_grpc(address: str, timeout: float) -> Mapping[str, Any]:
@@ -81,13 +89,30 @@ def fetch_over_grpc(address: str, timeout: float) -> Mapping[str, Any]:
 
 
 class StatusBoard:
-    """Keeps the last known view of each local peer, asking in a thread of its own."""
+    """Keeps the last known view of each local peer, asking in threads of its own."""
 
-    def __init__(self, rendezvous: Path, fetch: FetchStatus = fetch_over_grpc, every: float = 1.0) -> None:
+    def __init__(
+        self,
+        rendezvous: Path,
+        fetch: FetchStatus = fetch_over_grpc,
+        *,
+        every: float = 0.5,
+        clock: Clock | None = None,
+    ) -> None:
+        """Nobody is asked before ``start``.
+
+        Args:
+            rendezvous: directory in which the peers publish their addresses.
+            fetch: asks one.
+            every: seconds of rest before all are asked again.
+            clock: tells how long a peer has been silent.
+        """
         self._rendezvous = rendezvous
         self._fetch = fetch
         self._every = every
+        self._clock = clock or MonotonicClock()
         self._views: dict[str, PeerView] = {}
+        self._heard: dict[str, float] = {}
         self._ended: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="swarm-status", daemon=True)
@@ -101,24 +126,34 @@ class StatusBoard:
         self._stopped.set()
 
     def view(self, name: str) -> PeerView | None:
-        """What the peer last said, ``None`` before its first answer."""
-        return self._views.get(name)
+        """What the peer last said, ``None`` before its first answer; one that has ended has nothing left to do."""
+        view = self._views.get(name)
+        return replace(view, seconds_left=None) if view and name in self._ended else view
+
+    def silent_for(self, name: str) -> float:
+        """Seconds since the peer last answered; 0 before its first answer, and once it has left the swarm."""
+        now = self._clock.now()
+        return now - self._heard.get(name, now)
 
     def ended(self, name: str) -> None:
         """Keep what this peer said last and ask it no more."""
         self._ended.add(name)
 
     def refresh(self) -> None:
-        """Ask every published peer that has not ended once."""
-        for name, address in published(self._rendezvous).items():
-            if self._stopped.is_set():
-                return
-            if name in self._ended:
-                continue
-            try:
-                self._views[name] = parse(self._fetch(address, ANSWER_SECONDS))
-            except SwarmError:
-                continue
+        """Ask every published peer that has not ended once, all at the same time."""
+        addresses = published(self._rendezvous)
+        for name in self._heard.keys() - addresses.keys():
+            self._views[name] = replace(self._views[name], status=LEFT, seconds_left=None)
+            del self._heard[name]
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            for name, address in addresses.items():
+                if name not in self._ended and not self._stopped.is_set():
+                    pool.submit(self._ask, name, address)
+
+    def _ask(self, name: str, address: str) -> None:
+        with contextlib.suppress(SwarmError):
+            self._views[name] = parse(self._fetch(address, _PATIENCE))
+            self._heard[name] = self._clock.now()
 
     def _run(self) -> None:
         while not self._stopped.wait(self._every):

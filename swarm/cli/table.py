@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm.cli.statuses import PeerView
+from swarm.clock import duration
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
 _KILO = 1000.0
@@ -36,13 +37,20 @@ def size(count: int) -> str:
     return f"{amount:.1f} TB"
 
 
+def epochs(view: PeerView) -> str:
+    """The epochs that are done, as in ``3/10``; empty where the peer told of none."""
+    if view.total_epochs is not None:
+        return f"{view.epoch}/{view.total_epochs}"
+    return str(view.epoch or "")
+
+
 def peer_table(peers: Iterable[tuple[str, int, str, PeerView | None]], *, addresses: bool = False) -> Table:
     """A table of (name, rank for the colour, state, view), with the peers' addresses where asked for."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["peer", *(["address"] if addresses else []), "status"]
     for column in columns:
         table.add_column(column, no_wrap=True)
-    for column in ("round", "loss", "interval", "sent", "received"):
+    for column in ("round", "epoch", "ETA", "loss", "interval", "sent", "received"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, rank, state, view in peers:
         where = [Text(view.address if view else "")] if addresses else []
@@ -52,9 +60,11 @@ def peer_table(peers: Iterable[tuple[str, int, str, PeerView | None]], *, addres
 
 def _numbers(view: PeerView | None) -> list[str]:
     if view is None:
-        return ["-"] * 5
+        return ["-"] * 7
     return [
         str(view.round),
+        epochs(view) or "-",
+        "-" if view.seconds_left is None else duration(view.seconds_left),
         "-" if view.loss is None else f"{view.loss:.4g}",
         str(view.interval or "-"),
         size(view.bytes_sent),

@@ -109,6 +109,18 @@ def name(normal: Callable[[str], str] = str) -> Kind:
     return Kind("1 to 128 letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'", accept, accept)
 
 
+def pattern() -> Kind:
+    """Glob patterns; a comma would end one where they are written as text."""
+
+    def accept(value: Any) -> str:
+        text = _text(value)
+        if not text or "," in text or not text.isprintable():
+            raise ValueError
+        return text
+
+    return Kind("a pattern of tensor names such as 'head.*', not empty and without commas", accept, accept)
+
+
 def address(lowest_port: int) -> Kind:
     """``host:port``; port 0 stands for any free one."""
 

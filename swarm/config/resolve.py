@@ -101,6 +101,17 @@ def _refuse_contradictions(values: Mapping[str, Value]) -> None:
         raise ConfigurationError(
             f"{_said('resume', values['resume'])} needs model_dir, where the checkpoints are; set it (SWARM_MODEL_DIR)"
         )
+    share, local = values["share"], values["local"]
+    if both := set(share.value) & set(local.value):
+        raise ConfigurationError(
+            f"{_said('share', share)} contradicts {_said('local', local)}: {min(both)!r} is in both, leave it in one"
+        )
+    adaptive, policy = values["use_adaptive_sync"], values["sync_policy"]
+    if adaptive.value and policy.value == "fixed":
+        raise ConfigurationError(
+            f"{_said('use_adaptive_sync', adaptive)} contradicts {_said('sync_policy', policy)}, whose interval never "
+            "changes: leave one of them off"
+        )
     if values["loopback"].value:
         return
     expected = ("world_size", world_size) if world_size.value else ("members", members)

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from swarm.config.kinds import Kind, address, choice, directory, integer, name, seconds, several, switch
+from swarm.config.kinds import Kind, address, choice, directory, integer, name, pattern, seconds, several, switch
 from swarm.errors import ConfigurationError
 
-_AGREED = ("sync_interval", "use_adaptive_sync", "min_peers", "merge_method")
+_AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
+_AGREED_IN_ANY_ORDER = ("share", "local")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class Settings:
     """Least number of peers, this one included, that a round needs."""
     use_adaptive_sync: bool = False
     """Whether the interval follows the training's progress."""
+    sync_policy: str | None = None
+    """Name of the sync policy; None: 'validation' with `use_adaptive_sync`, else 'fixed'."""
     val_batch_size: int = 32
     """Samples per batch of validation data given as arrays or a dataset."""
     val_steps: int = 100
@@ -41,12 +44,20 @@ class Settings:
     """Tag of the session: peers with another tag never meet in a round."""
     merge_method: str = "mean"
     """Name of the merge rule."""
+    codec: str = "exact"
+    """How weights travel: 'auto', or the name of a codec."""
+    share: tuple[str, ...] = ()
+    """Patterns of the names of the tensors that are merged; none: all."""
+    local: tuple[str, ...] = ()
+    """Patterns of the names of the tensors that stay with each peer, whatever `share` says."""
     below_quorum: Literal["train", "wait"] = "train"
     """Without enough peers: train on locally, or wait."""
+    overlap: bool = False
+    """Whether training goes on while a round runs."""
     start_timeout: float = 600.0
     """Seconds to wait for enough peers at the start."""
     total_epochs: int | None = None
-    """Epochs of the local training, for progress only."""
+    """Epochs of the local training, for progress and the estimated time left only."""
 
     name: str = "peer"
     """This peer's name, unique in the session; by default `peer-<rank>` under a launcher, else the host's name."""
@@ -60,6 +71,10 @@ class Settings:
     """Name of the membership backend; None: the directory if `rendezvous` is set, seeds if `peers` are."""
     transport: str = "grpc"
     """Name of the transport."""
+    bulk_lane: bool = True
+    """Whether weights travel over connections of their own where they can."""
+    lane_port: int = 0
+    """Port for those connections, on the host of `listen`; 0 takes a free one."""
     world_size: int | None = None
     """Number of peers that a launcher started."""
     rank: int | None = None
@@ -95,9 +110,24 @@ class Settings:
         """Peers expected in the session, this one included; 0 where unknown."""
         return self.world_size or len(self.members)
 
+    @property
+    def policy(self) -> str:
+        """Name of the sync policy in use, whichever setting chose it."""
+        return self.sync_policy or ("validation" if self.use_adaptive_sync else "fixed")
+
+    @property
+    def policy_setting(self) -> str:
+        """The setting that chose the sync policy, as a message names it."""
+        chosen = self.sync_policy is None and self.use_adaptive_sync
+        return "use_adaptive_sync=True" if chosen else f"sync_policy={self.policy!r}"
+
     def agreed(self) -> tuple[tuple[str, str], ...]:
         """Name and value of the settings that all peers of a session must share."""
-        return tuple((name, str(getattr(self, name))) for name in _AGREED)
+        return (
+            *((name, str(getattr(self, name))) for name in _AGREED),
+            *((name, str(sorted(getattr(self, name)))) for name in _AGREED_IN_ANY_ORDER),
+            ("sync_policy", self.policy),
+        )
 
     def require_swarm(self) -> None:
         """Refuse to start training where nothing says with whom.
@@ -118,6 +148,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "sync_interval": integer(1),
         "min_peers": integer(1),
         "use_adaptive_sync": switch(),
+        "sync_policy": name(str.lower),
         "val_batch_size": integer(1),
         "val_steps": integer(1),
         "checkin_model_on_train_end": choice("inactive", "snapshot", "active"),
@@ -125,7 +156,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "ml_platform": name(str.upper),
         "model_name": name(),
         "merge_method": name(str.lower),
+        "codec": name(str.lower),
+        "share": several(pattern()),
+        "local": several(pattern()),
         "below_quorum": choice("train", "wait"),
+        "overlap": switch(),
         "start_timeout": seconds(),
         "total_epochs": integer(1),
         "name": name(),
@@ -134,6 +169,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "rendezvous": directory(),
         "membership": name(str.lower),
         "transport": name(str.lower),
+        "bulk_lane": switch(),
+        "lane_port": integer(0, 65535),
         "world_size": integer(1),
         "rank": integer(0),
         "members": several(name()),

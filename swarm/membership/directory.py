@@ -6,6 +6,7 @@ import json
 import os
 import urllib.parse
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +17,15 @@ MAX_FILES = 4096
 """Directory entries looked at."""
 MAX_FILE_BYTES = 4096
 MAX_ADDRESS_LENGTH = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A peer's file."""
+
+    file: Path
+    name: str
+    address: str
 
 
 class DirectoryMembership(Membership):
@@ -50,14 +60,8 @@ class DirectoryMembership(Membership):
         self._own = target, data
 
     def discover(self) -> tuple[str, ...]:
-        own = self._own[0].name if self._own is not None else None
-        try:
-            with os.scandir(self._path) as entries:
-                names = [entry.name for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json")]
-        except OSError:
-            return ()
-        found = (_address(self._path / name) for name in sorted(names) if name != own)
-        return tuple(dict.fromkeys(address for address in found if address is not None))
+        own = self._own[0] if self._own is not None else None
+        return tuple(dict.fromkeys(found.address for found in announcements(self._path) if found.file != own))
 
     def withdraw(self) -> None:
         if self._own is None:
@@ -70,12 +74,27 @@ class DirectoryMembership(Membership):
                 target.unlink()
 
 
-def _address(path: Path) -> str | None:
-    """The address that a file announces, None where it is no announcement."""
+def announcements(directory: Path) -> list[Announcement]:
+    """What peers announced in a directory, by file name; empty where there is no such directory."""
+    try:
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json")]
+    except OSError:
+        return []
+    found = (_announcement(directory / name) for name in sorted(names))
+    return [announcement for announcement in found if announcement is not None]
+
+
+def _announcement(path: Path) -> Announcement | None:
+    """What a file announces, None where it is no announcement."""
     try:
         with path.open("rb") as file:
             record = json.loads(file.read(MAX_FILE_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
-    address = record.get("address") if isinstance(record, dict) else None
-    return address if isinstance(address, str) and 0 < len(address) <= MAX_ADDRESS_LENGTH else None
+    if not isinstance(record, dict):
+        return None
+    name, address = record.get("name"), record.get("address")
+    if not isinstance(name, str) or not isinstance(address, str) or not 0 < len(address) <= MAX_ADDRESS_LENGTH:
+        return None
+    return Announcement(path, name, address)

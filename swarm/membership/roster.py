@@ -26,7 +26,6 @@ class Roster:
         self.me = me
         self._schema = schema
         self._known: dict[PeerId, Known] = {}
-        self._strangers: dict[tuple[str, PeerId], PeerInfo] = {}
 
     def info(self, peer: PeerId) -> PeerInfo | None:
         """What ``peer`` declared, if it was met."""
@@ -41,27 +40,18 @@ class Roster:
         """All peers of this session that were met, by name."""
         return tuple(self._known[peer] for peer in sorted(self._known))
 
-    def everyone(self) -> tuple[PeerInfo, ...]:
-        """All peers of any session, this one first: what a newcomer is told."""
-        return (self.me, *(known.info for known in self._known.values() if not known.left), *self._strangers.values())
+    def present(self) -> tuple[PeerInfo, ...]:
+        """All peers of this session but those that have left, this one first."""
+        return (self.me, *(known.info for known in self._known.values() if not known.left))
 
-    def addresses(self) -> frozenset[str]:
+    def away(self) -> frozenset[str]:
         """Where peers of this session listen that should be live and are not."""
-        away = {known.info.address for known in self._known.values() if not known.live and not known.left}
-        strangers = {info.address for (session, _), info in self._strangers.items() if session == self.me.session}
-        return frozenset(away | strangers)
+        return frozenset(known.info.address for known in self._known.values() if not known.live and not known.left)
 
     def is_live(self, peer: PeerId, incarnation: str) -> bool:
         """Whether ``peer`` is reachable and still the same process."""
         known = self._known.get(peer)
         return known is not None and known.live and known.info.incarnation == incarnation
-
-    def stranger(self, info: PeerInfo) -> None:
-        """Note a peer by hearsay, or one of another session."""
-        if info.session == self.me.session and (info.name == self.me.name or info.name in self._known):
-            return
-        if len(self._strangers) < 1000:  # bounds what a babbling peer can make us remember
-            self._strangers[info.session, info.name] = info
 
     def clash(self, hello: Hello) -> Refuse | None:
         """Why the sender cannot be in this session with us; None where it can."""
@@ -93,7 +83,6 @@ class Roster:
 
     def meet(self, info: PeerInfo) -> bool:
         """A compatible peer can be reached. Whether it was not live before."""
-        self._strangers.pop((info.session, info.name), None)
         known = self._known.get(info.name)
         fresh = known is None or not known.live or known.info.incarnation != info.incarnation
         self._known[info.name] = Known(info)

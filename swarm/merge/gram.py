@@ -20,37 +20,121 @@ if TYPE_CHECKING:
     from swarm.state import Array
 
 
+SMALL_PRODUCT = 1_000_000
+"""Multiplications up to which OpenBLAS takes matrices as they lie."""
+NEAR = 2.0**-8
+"""A squared distance below this share of the squared norms it comes from has too few digits left in float32."""
+UNDERFLOW = 1e-24
+"""Squared norms below this lose digits to the least exponent of float32."""
+
+
 def partial_gram(columns: Sequence[Array]) -> NDArray[np.float64]:
     """Inner products of aligned pieces of the contributions, as float64[n, n].
 
     The parts of all slices add up to a matrix that gives the distances between whole contributions. The origin is
-    the median of each coordinate: against the weights themselves, or against one contribution that has run away,
-    the small distances between the others would be lost to cancellation.
+    one of the contributions, another one in each block if need be, and a block is added up in float32; where that
+    would lose a distance to cancellation, or overflow, the origin is the median of each coordinate, in float64.
     """
-    count = len(columns)
+    count, size = len(columns), columns[0].size
     gram = np.zeros((count, count))
-    for part in blocks(columns[0].size, count):
-        values = np.stack([column[part] for column in columns]).astype(np.float64)
-        values -= np.partition(values, count // 2, axis=0)[count // 2]
-        gram += values @ values.T
-    return gram
+    width = max(1024, min(8192, SMALL_PRODUCT // (count * (count + 1))))
+    # A row of zeros more makes it a general product, several times faster than A @ A.T in OpenBLAS.
+    scratch = np.zeros((count + 1, min(width, size)), np.float32)
+    quick = columns[0].dtype != np.float64
+    origin = 0
+    for part in blocks(size):
+        pieces = [column[part] for column in columns]
+        products, origin = _quick_gram(pieces, origin, scratch) if quick else (None, origin)
+        gram += _careful_gram(pieces) if products is None else products
+    return (gram + gram.T) / 2
+
+
+def _quick_gram(
+    pieces: list[Array], origin: int, scratch: NDArray[np.float32]
+) -> tuple[NDArray[np.float64] | None, int]:
+    """Inner products relative to the contribution ``origin``, or to a more central one; None where neither will do.
+
+    Also gives the contribution that the next block should try first.
+    """
+    for _ in range(2):
+        gram = _products(pieces, pieces[origin], scratch)
+        norms = gram.diagonal()
+        largest = norms.max()
+        if not UNDERFLOW < largest < np.inf:
+            equal = largest == 0 and all(np.array_equal(piece, pieces[0]) for piece in pieces)
+            return gram if equal else None, origin
+        squares = norms + norms[:, None] - 2 * gram
+        near = squares < NEAR * np.minimum(norms, norms[:, None])
+        np.fill_diagonal(near, val=False)
+        if not near.any():
+            return gram, origin
+        np.fill_diagonal(squares, 0)
+        origin = int(np.argmin(np.sort(squares, axis=1)[:, len(pieces) // 2]))
+    return None, origin
+
+
+def _products(pieces: list[Array], origin: Array, scratch: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Inner products of the differences from ``origin``: float32 within a few thousand elements, float64 beyond."""
+    count, width = len(pieces), scratch.shape[1]
+    gram = np.zeros((count, count + 1))
+    with np.errstate(all="ignore"):
+        for start in range(0, origin.size, width):
+            part = slice(start, start + width)
+            differences = scratch[:, : origin[part].size]
+            for row, piece in zip(differences, pieces, strict=False):
+                np.subtract(piece[part], origin[part], out=row)
+            gram += differences[:-1] @ differences.T
+    return gram[:, :-1]
+
+
+def _careful_gram(pieces: list[Array]) -> NDArray[np.float64]:
+    """Inner products relative to the median of each coordinate: no minority of the contributions can move it far."""
+    values = np.stack(pieces).astype(np.float64)
+    values -= np.partition(values, len(pieces) // 2, axis=0)[len(pieces) // 2]
+    products: NDArray[np.float64] = values @ values.T
+    return products
 
 
 def combine(columns: Sequence[Array], coefficients: NDArray[np.float64]) -> Array:
-    """The combination of aligned pieces by coefficients that sum to 1: same dtype, summed in float64, rounded once.
+    """The combination of aligned pieces by coefficients that sum to 1: same dtype, rounded once.
 
-    It is computed as the piece with the largest coefficient minus the others' weighted differences from it. So equal
-    contributions give exactly their value, signed zeros included, whatever the coefficients round to.
+    It is computed as the piece with the largest coefficient minus the others' weighted differences from it, added up
+    in their order. So equal contributions give exactly their value, signed zeros included, whatever the coefficients
+    round to; and since peers lie close together, float32 is enough for the differences of everything but float64:
+    what is lost is n roundings of a difference, not of a weight. Where it overflows, float64 takes over.
     """
     anchor = int(np.argmax(coefficients))
-    others = [
-        (column, factor) for i, (column, factor) in enumerate(zip(columns, coefficients, strict=True)) if i != anchor
-    ]
-    merged = np.empty_like(columns[anchor])
-    for part in blocks(merged.size):
-        origin = columns[anchor][part].astype(np.float64)
-        offset = np.zeros_like(origin)
-        for column, factor in others:
-            offset += (origin - column[part].astype(np.float64)) * factor
-        merged[part] = origin - offset
+    order = [anchor, *(index for index in range(len(columns)) if index != anchor)]
+    factors = coefficients[order[1:]]
+    merged = np.empty_like(columns[0])
+    wide = np.float64 if merged.dtype == np.float64 else np.float32
+    with np.errstate(over="raise", invalid="raise"):
+        for part in blocks(merged.size):
+            origin, *others = (columns[index][part] for index in order)
+            try:
+                merged[part] = _combined(origin, others, factors, wide)
+            except FloatingPointError:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    merged[part] = _combined(origin, others, factors, np.float64)
     return merged
+
+
+def _combined(
+    origin: Array, others: list[Array], factors: NDArray[np.float64], wide: type[np.float32 | np.float64]
+) -> Array:
+    if not others:
+        return origin
+    origin = origin.astype(wide, copy=False)
+    offset = np.subtract(origin, others[0], dtype=wide)
+    alike = bool((factors == factors[0]).all())  # one multiplication at the end is enough
+    if not alike:
+        offset *= wide(factors[0])
+    difference = np.empty_like(offset)
+    for other, factor in zip(others[1:], factors[1:], strict=True):
+        np.subtract(origin, other, out=difference)
+        if not alike:
+            difference *= wide(factor)
+        offset += difference
+    if alike:
+        offset *= wide(factors[0])
+    return np.subtract(origin, offset, out=offset)

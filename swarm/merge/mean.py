@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from swarm.merge.base import MergeRule, Scope
-from swarm.merge.blocks import blocks
 from swarm.merge.gram import combine
 
 if TYPE_CHECKING:
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 class WeightedMean(MergeRule):
     """Weighted mean of the contributions, as in FedAvg (McMahan et al. 2017, arXiv 1602.05629).
 
-    Sums in float64 in the order of the contributions and rounds once (to bfloat16 by way of float32, as ml_dtypes
-    does). Equal contributions give exactly their value: for dtypes up to 32 bits the float64 sums are then exact,
-    for float64 the differences are.
+    Adds up the differences from the contribution of the largest weight, in the order of the others: in float32, for
+    float64 contributions in float64. So equal contributions give exactly their value, and the rounding errors of the
+    sum are a share of the peers' differences, not of their weights.
 
     Breakdown point 0: a single contribution can move the result anywhere.
     """
@@ -31,18 +30,4 @@ class WeightedMean(MergeRule):
 
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
         """Merge aligned pieces of the contributions."""
-        total = sum(weights)
-        if columns[0].dtype == np.float64:
-            return combine(columns, np.array(weights) / total)
-        merged = np.empty_like(columns[0])
-        for part in blocks(merged.size):
-            accumulated = columns[0][part].astype(np.float64)
-            accumulated *= weights[0]
-            term = np.empty_like(accumulated)
-            for column, weight in zip(columns[1:], weights[1:], strict=True):
-                term[...] = column[part]
-                term *= weight
-                accumulated += term
-            accumulated /= total
-            merged[part] = accumulated
-        return merged
+        return combine(columns, np.array(weights) / sum(weights))

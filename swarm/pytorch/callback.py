@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from swarm.errors import ConfigurationError, SwarmError
-from swarm.pytorch.run import Run, SessionFactory, evaluator_for, logger_of, open_session
+from swarm.callback import RunningCallback
+from swarm.errors import ConfigurationError
+from swarm.pytorch.evaluation import evaluator_for
+from swarm.pytorch.port import TorchPort
 
 if TYPE_CHECKING:
-    import logging
-
     from swarm.callback import CallbackArguments
-    from swarm.session import Session
 
 
-class TorchCallback:
+class TorchCallback(RunningCallback):
     """Calls into the swarm from a training loop: begin, after each ``optimizer.step()``, after each epoch, end.
 
     ::
@@ -37,10 +36,10 @@ class TorchCallback:
     ``on_train_end`` tells the other peers that it leaves.
     """
 
-    session_factory: ClassVar[SessionFactory] = staticmethod(open_session)
+    platforms = ("PYTORCH",)
 
-    def __init__(self, arguments: CallbackArguments) -> None:
-        """Check what concerns torch; nothing is opened before ``on_train_begin``.
+    def _take(self, arguments: CallbackArguments) -> None:
+        """Check what concerns torch.
 
         Raises:
             ConfigurationError: ``model``, ``optimizer``, ``loss_function``, ``metric_function`` or ``val_data``
@@ -53,28 +52,15 @@ class TorchCallback:
             raise ConfigurationError(
                 f"optimizer is a {type(arguments.optimizer).__name__}, allowed: a torch.optim.Optimizer"
             )
+        super()._take(arguments)
         self.model = arguments.model
-        self.logger: logging.Logger = logger_of(arguments)
-        self._arguments = arguments
         self._evaluate = evaluator_for(arguments, self.model)
-        self._run: Run | None = None
-        self._left = 0
-        self._epoch = 0
-
-    @property
-    def session(self) -> Session | None:
-        """The session of the current or last run."""
-        return None if self._run is None else self._run.session
-
-    @property
-    def swarm_over(self) -> bool:
-        """Whether the session has closed, or this peer was removed from it."""
-        return self._run is not None and self._run.session.over
+        self._epoch, self._first_epoch = -1, 0
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What is known of the swarm so far, such as ``swarm_rounds`` and ``swarm_val_loss``."""
-        metrics = {} if self._run is None else dict(self._run.session.metrics())
+        """What is known of the swarm so far, such as ``swarm_rounds``, and ``swarm_learning_rate``."""
+        metrics = super().metrics
         if self._arguments.optimizer is not None:
             metrics["swarm_learning_rate"] = float(self._arguments.optimizer.param_groups[0]["lr"])
         return metrics
@@ -93,11 +79,8 @@ class TorchCallback:
                 f"model is trained by {torch.distributed.get_world_size()} processes under DistributedDataParallel: "
                 "a peer is one process, give the swarm a model of one process"
             )
-        if self._run is not None:
-            self._run.abort("on_train_begin was called again")
-        self._run = Run(self.session_factory, self._arguments, self.model, self._evaluate)
-        self._left = self._epoch = 0
-        self._left = self._run.begin()
+        self._epoch, self._first_epoch = -1, 0
+        self._left = self._open(TorchPort(self.model, self._selection), self._evaluate).begin()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:
         """Count a batch; merge when it is due. Call it after ``optimizer.step()``.
@@ -106,21 +89,15 @@ class TorchCallback:
         """
         self._left -= 1
         if self._left <= 0:
-            self._left = self._live("on_batch_end").sync(self._left, loss)
+            self._left = self._running("on_batch_end").sync(self._left, loss)
 
     def on_epoch_end(self, epoch: int | None = None) -> None:
         """Note the end of an epoch, for progress. ``epoch`` may be left out, and may count from 0 or 1."""
-        self._epoch = self._epoch + 1 if epoch is None else epoch
-        self._left = self._live("on_epoch_end").epoch_end(self._left, self._epoch)
+        if epoch == 1 and self._epoch < 0:
+            self._first_epoch = 1
+        self._epoch = self._epoch + 1 if epoch is None else epoch - self._first_epoch
+        self._left = self._running("on_epoch_end").epoch_end(self._left, self._epoch)
 
     def on_train_end(self) -> None:
         """Take part until every peer is done; the model then holds the swarm's closing model."""
-        self._live("on_train_end").finish(self._left)
-        self._left = 0
-
-    def _live(self, hook: str) -> Run:
-        if self._run is None:
-            raise SwarmError(f"{hook} was called before on_train_begin")
-        if not self._run.live:
-            raise SwarmError(f"{hook} was called after the run had ended; on_train_begin starts a new one")
-        return self._run
+        self._finish(self._running("on_train_end"))

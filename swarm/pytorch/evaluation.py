@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from swarm.callback import logger_of
 from swarm.errors import ConfigurationError
 from swarm.model import Evaluation
 from swarm.pytorch.batches import Batch, batches_from, placed
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
+
+    from swarm.callback import CallbackArguments
+    from swarm.model import Evaluator
 
 
 class TorchEvaluator:
@@ -102,6 +106,38 @@ class TorchEvaluator:
         weights = batch.weights.double().cpu()
         losses = sample_losses(self._loss, outputs, targets, batch.samples).cpu()
         return float(losses @ weights), float(weights.sum())
+
+
+def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator | None:
+    """The evaluator that the arguments ask for, or None after one line on what is missing.
+
+    Raises:
+        ConfigurationError: adaptive sync has nothing to follow, or validation is asked for in an unknown way.
+    """
+    settings = arguments.settings
+    if arguments.val_data is None or arguments.loss_function is None:
+        missing = "val_data" if arguments.val_data is None else "loss_function"
+        if settings.policy == "validation":
+            raise ConfigurationError(
+                f"{settings.policy_setting} follows the merged model's validation loss, which for a torch model "
+                f"needs val_data and loss_function: {missing} is missing"
+            )
+        if arguments.val_data is not None:
+            logger_of(arguments).warning(
+                "val_data is given without loss_function: merging goes on, but the merged model is not validated; "
+                "pass loss_function=... to turn validation on"
+            )
+        return None
+    return TorchEvaluator(
+        model,
+        arguments.val_data,
+        loss_function=arguments.loss_function,
+        loss_function_args=arguments.loss_function_args,
+        metric_function=arguments.metric_function,
+        metric_function_args=arguments.metric_function_args,
+        batch_size=settings.val_batch_size,
+        steps=settings.val_steps,
+    )
 
 
 def _forward(model: nn.Module, inputs: Any) -> Any:

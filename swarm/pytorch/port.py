@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from swarm.errors import ModelError
 from swarm.model import ModelPort
+from swarm.selection import Candidate, Selection
 from swarm.state import Schema, TensorKind, TensorSpec
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ _NORM_KINDS = {
 }
 
 
+_EVERYTHING = Selection()
+
+
+class _Found(NamedTuple):
+    names: list[str]
+    kind: TensorKind
+    tensor: torch.Tensor
+    refusal: str | None
+
+
 class _Entry(NamedTuple):
     spec: TensorSpec
     tensor: torch.Tensor
@@ -53,28 +64,34 @@ class TorchPort(ModelPort):
     the layer (``nn.modules.batchnorm`` and its subclasses, SyncBatchNorm and InstanceNorm among them), never by
     name. An integer buffer without dimensions counts; any other integer or boolean tensor is a constant.
 
+    ``selection`` tells which of them take part, by the names in the ``state_dict`` of the unwrapped model. The
+    others are neither read nor written, and may be what could not be merged.
+
     A wrapper (``torch.compile``, ``DistributedDataParallel``) changes neither order nor names. A model on a GPU is
     copied through the CPU.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING) -> None:
         self._model = model
+        self._selection = selection
 
     def schema(self) -> Schema:
-        """The model's tensors as they are now.
+        """The tensors that take part, as they are now.
 
         Raises:
-            ModelError: a tensor cannot be merged (complex, quantized, sparse, sharded), or has no values yet.
+            ModelError: a tensor cannot be merged (complex, quantized, sparse, sharded), or has no values yet; or the
+                selection does not fit the model.
         """
-        schema = Schema(tuple(entry.spec for entry in _entries(self._model)))
+        self._selection.check([Candidate(tuple(found.names), found.kind) for found in _found(self._model)])
+        schema = Schema(tuple(entry.spec for entry in self._entries()))
         if not schema.tensors:
             raise ModelError(f"the model {type(self._model).__name__} has no parameters: there is nothing to merge")
         return schema
 
     def read(self, into: ModelState) -> None:
         """Copy every tensor's values into ``into``, bit for bit."""
-        for tensor, array in self._pairs(into):
-            _shared_tensor(array).copy_(tensor)
+        for entry, array in self._pairs(into):
+            _shared_tensor(array).copy_(entry.tensor)
 
     def write(self, state: ModelState) -> None:
         """Set every tensor from ``state``, in place.
@@ -82,16 +99,35 @@ class TorchPort(ModelPort):
         The parameter objects, their gradients and the optimizer's view of them stay. Autograd does not see the
         write, as it does not see an optimizer's.
         """
-        for tensor, array in self._pairs(state):
-            tensor.copy_(_shared_tensor(array))
+        for entry, array in self._pairs(state):
+            entry.tensor.copy_(_shared_tensor(array))
 
-    def _pairs(self, state: ModelState) -> Iterator[tuple[torch.Tensor, Array]]:
-        entries = list(_entries(self._model))
+    def add(self, step: ModelState) -> None:
+        """Add ``step`` where the tensors are, as unseen by autograd as a write."""
+        for (spec, tensor), array in self._pairs(step):
+            if spec.kind is TensorKind.WEIGHT:
+                tensor.add_(_shared_tensor(array).to(tensor.device))
+            elif spec.kind is not TensorKind.CONSTANT:
+                tensor.copy_(_shared_tensor(array))
+
+    def _pairs(self, state: ModelState) -> Iterator[tuple[_Entry, Array]]:
+        entries = list(self._entries())
         difference = Schema(tuple(entry.spec for entry in entries)).difference(state.schema)
         if difference is not None:
             raise ModelError(f"the model changed since training began: {difference} (here: now, there: at the start)")
         for entry, (_, array) in zip(entries, state.arrays(), strict=True):
-            yield entry.tensor, array
+            yield entry, array
+
+    def _entries(self) -> Iterator[_Entry]:
+        """Spec and values of each tensor that takes part, as a tensor that autograd does not follow."""
+        for names, kind, tensor, refusal in _found(self._model):
+            if self._selection.takes(*names):
+                if refusal is not None:
+                    raise ModelError(f"{names[0]!r} {refusal}")
+                spec = TensorSpec(names[0], tuple(tensor.shape), _DTYPES[tensor.dtype], kind)
+                # .data, not .detach(): the latter shares the version counter, so that a write would break the
+                # backward pass of a graph that somebody still holds.
+                yield _Entry(spec, tensor.data)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -103,10 +139,10 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _entries(model: nn.Module) -> Iterator[_Entry]:
-    """Spec and values of each tensor, once, as a tensor that autograd does not follow."""
-    seen: set[object] = set()
-    for path, module in model.named_modules():
+def _found(model: nn.Module) -> list[_Found]:
+    """Each parameter and persistent buffer, once, under all of its names."""
+    found: dict[object, _Found] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
         _refuse_sharded(path, module)
         prefix = _clean(path)
         persistent = (
@@ -119,16 +155,11 @@ def _entries(model: nn.Module) -> Iterator[_Entry]:
                 if tensor is None:
                     continue
                 name = f"{prefix}.{leaf}" if prefix else leaf
-                _refuse(name, tensor)
-                key = _memory(tensor)
-                if key in seen:
-                    continue
-                seen.add(key)
                 kind = _kind(module, leaf, tensor, is_buffer=is_buffer)
-                spec = TensorSpec(name, tuple(tensor.shape), _DTYPES[tensor.dtype], kind)
-                # .data, not .detach(): the latter shares the version counter, so that a write would break the
-                # backward pass of a graph that somebody still holds.
-                yield _Entry(spec, tensor.data)
+                refusal = _refusal(tensor)
+                key = _memory(tensor) if refusal is None else id(tensor)
+                found.setdefault(key, _Found([], kind, tensor, refusal)).names.append(name)
+    return list(found.values())
 
 
 def _kind(module: nn.Module, leaf: str, tensor: torch.Tensor, *, is_buffer: bool) -> TensorKind:
@@ -162,27 +193,26 @@ def _refuse_sharded(path: str, module: nn.Module) -> None:
         )
 
 
-def _refuse(name: str, tensor: torch.Tensor) -> None:
-    """Raise ModelError when ``tensor`` cannot take part in a merge."""
+def _refusal(tensor: torch.Tensor) -> str | None:
+    """Why ``tensor`` cannot take part in a merge, as the end of a sentence; None where it can."""
     if is_lazy(tensor):
-        raise ModelError(f"{name!r} has no shape yet: pass one batch through the model before training begins")
+        return "has no shape yet: pass one batch through the model before training begins"
     if any(base.__module__.startswith("torch.distributed") for base in type(tensor).__mro__):
-        raise ModelError(f"{name!r} is a {type(tensor).__name__}, of which this process holds only a shard")
+        return f"is a {type(tensor).__name__}, of which this process holds only a shard"
     if tensor.is_meta:
-        raise ModelError(
-            f"{name!r} is on the meta device and has no values: move the model with to_empty() and load it"
-        )
+        return "is on the meta device and has no values: move the model with to_empty() and load it"
     if tensor.layout is not torch.strided or tensor.is_nested:
-        raise ModelError(f"{name!r} has the layout {tensor.layout}: only dense tensors can be merged, use to_dense()")
+        return f"has the layout {tensor.layout}: only dense tensors can be merged, use to_dense()"
     if tensor.is_complex():
-        raise ModelError(f"{name!r} is {tensor.dtype}: keep it as a real tensor, with torch.view_as_real")
+        return f"is {tensor.dtype}: keep it as a real tensor, with torch.view_as_real"
     if tensor.is_quantized or tensor.dtype not in _DTYPES:
-        raise ModelError(
-            f"{name!r} is {tensor.dtype}, which cannot be averaged: "
+        return (
+            f"is {tensor.dtype}, which cannot be averaged: "
             f"train in one of {', '.join(_WEIGHT_DTYPES.values())} and quantize after training"
         )
     if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
-        raise ModelError(f"{name!r} is an expanded view whose elements share memory: store a .clone() of it")
+        return "is an expanded view whose elements share memory: store a .clone() of it"
+    return None
 
 
 def _shared_tensor(array: Array) -> torch.Tensor:

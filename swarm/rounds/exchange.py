@@ -9,60 +9,84 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from swarm.buffers import BufferPool
 from swarm.errors import ExchangeError
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.gram import combine, partial_gram
-from swarm.merge.side import merge_side
 from swarm.messages import Proposal
 from swarm.records import PeerId
-from swarm.rounds.layout import Kind, Piece, frame, open_frame, side_pieces, slice_pieces, values_of
-from swarm.state import Array, ModelState, Schema, is_finite
+from swarm.rounds.barrier import GramBarrier, Matrix
+from swarm.rounds.coding import PieceCoder
+from swarm.rounds.layout import Head, Kind, Piece, frame, open_frame, side_pieces, slice_pieces
+from swarm.rounds.sideblock import SideBlocks
+from swarm.state import Array, ModelState, Schema, as_bytes, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 
-ROUNDING = 1e-9
-"""How far the sum of a rule's coefficients may lie from 1."""
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A piece whose payload is on its way: ``values`` is the memory that it will fill."""
+
+    sender: PeerId
+    kind: Kind
+    piece: Piece
+    values: Array
 
 
 class Exchange:
     """What this member has received, merged and still has to send under one attempt.
 
-    ``receive`` takes frames as they come; ``next_frame`` gives those to send. Neither blocks. The caller holds a lock
-    where several threads are at work. ``own`` is only read, and must not change until the exchange is over.
+    ``next_frame`` gives the frames to send, on one thread per receiver. A frame that comes in is taken in three
+    steps, ``expect``, ``fill`` and ``arrived``, or in one, ``receive``. None of them blocks. ``next_frame`` and
+    ``fill`` may run beside everything else; for the others the caller holds a lock. ``own`` is only read, and must
+    not change until the exchange is over.
     """
 
-    def __init__(self, me: PeerId, proposal: Proposal, rule: MergeRule, own: ModelState) -> None:
+    def __init__(
+        self,
+        me: PeerId,
+        proposal: Proposal,
+        rule: MergeRule,
+        own: ModelState,
+        coder: PieceCoder | None = None,
+        memory: BufferPool | None = None,
+    ) -> None:
         self._me = me
         self._members = proposal.group
         self._leader = proposal.attempt.leader
         self._rule = rule
         self._own = own
+        self._coder = coder or PieceCoder()
+        self._memory = memory or BufferPool(0)
         self._schema: Schema = own.schema
-        self._dtypes = tuple(self._schema.segments)
         self._contributors = proposal.contributors
         self._weights = [entry.weight for entry in proposal.entries if entry.weight > 0]
-        self._result = ModelState.empty(self._schema)
+        self._result = self._memory.model(self._schema)
         self._segments = tuple(self._result.segments.values())
         place = {peer: index for index, peer in enumerate(self._members)}
         pieces = {peer: slice_pieces(self._schema, place[peer], len(place)) for peer in self._members}
         self._mine = pieces[me]
-        self._owed = {peer: {(p.segment, p.start): p for p in pieces[peer]} for peer in self._members if peer != me}
-        """Merged pieces that other members still owe."""
-        self._reduced = {(piece.segment, piece.start): piece for piece in self._mine}
+        others = [peer for peer in self._members if peer != me]
+        self._expected: dict[PeerId, dict[tuple[Kind, int, int], Piece]] = {
+            peer: {(Kind.RESULT, p.segment, p.start): p for p in pieces[peer]} for peer in others
+        }
+        """Pieces that did not begin to arrive."""
+        self._results_left = {peer: len(pieces[peer]) for peer in others}
+        self._contributions_left = dict.fromkeys(self._contributors, len(self._mine))
+        for peer in {*self._contributors} - {me}:
+            self._expected[peer] |= {(Kind.CONTRIBUTION, p.segment, p.start): p for p in self._mine}
         self._columns: dict[Piece, dict[PeerId, Array]] = {piece: {} for piece in self._mine}
         self._unmerged = len(self._mine)
-        self._sides: dict[PeerId, bytearray] = {}
-        self._side_left: dict[PeerId, set[int]] = {}
+        self._side = SideBlocks(self._schema, self._contributors, self._weights)
         self._side_merged = not self._schema.side
-        self._grams: dict[PeerId, NDArray[np.float64]] = {}
-        self._coefficients: NDArray[np.float64] | None = None
+        self._barrier = GramBarrier(rule, self._members, self._weights) if rule.scope is Scope.GRAM else None
         self.constants_differing: tuple[str, ...] = ()
         """Names of constants that a contributor has otherwise than this peer."""
-        others = [peer for peer in self._members if peer != me]
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}
         self._sent_results = dict.fromkeys(others, 0)
         self._contributions_out = {peer: self._contribution(pieces[peer]) for peer in others}
@@ -74,13 +98,17 @@ class Exchange:
     @property
     def done(self) -> bool:
         """Whether the whole merged model is assembled here."""
-        return self._unmerged == 0 and self._side_merged and not any(self._owed.values())
+        return self._unmerged == 0 and self._side_merged and not any(self._results_left.values())
 
     def sent(self, to: PeerId) -> bool:
         """Whether everything that ``to`` needs from this member was handed out."""
         results = self._sent_results[to] == len(self._mine)
-        gram = self._rule.scope is not Scope.GRAM or self._gram_settled
-        return to in self._contributed and results and gram and not self._results_out[to]
+        settled = self._barrier is None or self._barrier.coefficients is not None
+        return to in self._contributed and results and settled and not self._results_out[to]
+
+    def waiting(self, to: PeerId) -> bool:
+        """Whether there is no frame for ``to`` at present, and will be one."""
+        return to in self._contributed and not self._results_out[to] and not self.sent(to)
 
     def result(self) -> ModelState:
         """The merged model; only when ``done``."""
@@ -90,14 +118,8 @@ class Exchange:
 
     def owing(self) -> tuple[frozenset[PeerId], frozenset[PeerId]]:
         """Peers whose contributions are missing here, and peers whose merged pieces are."""
-        contributions = {
-            peer
-            for columns in self._columns.values()
-            for peer in self._contributors
-            if peer not in columns and peer != self._me
-        }
-        contributions |= {peer for peer, left in self._side_left.items() if left}
-        return frozenset(contributions), frozenset(peer for peer, pieces in self._owed.items() if pieces)
+        contributions = {peer for peer, left in self._contributions_left.items() if left} | {*self._side.missing()}
+        return frozenset(contributions), frozenset(peer for peer, left in self._results_left.items() if left)
 
     # Out -------------------------------------------------------------------------------------------------------------
 
@@ -120,11 +142,11 @@ class Exchange:
             packed = memoryview(self._own.pack_side())
             for start, stop in side_pieces(len(packed)):
                 yield frame(Kind.SIDE, 0, start, packed[start:stop])
-        segments = tuple(self._own.segments.values())
         for piece in pieces:
-            yield frame(
-                Kind.CONTRIBUTION, piece.segment, piece.start, segments[piece.segment][piece.start : piece.stop]
-            )
+            yield frame(Kind.CONTRIBUTION, piece.segment, piece.start, self._coder.encode(piece, self._owned(piece)))
+
+    def _owned(self, piece: Piece) -> Array:
+        return tuple(self._own.segments.values())[piece.segment][piece.start : piece.stop]
 
     # In --------------------------------------------------------------------------------------------------------------
 
@@ -134,76 +156,119 @@ class Exchange:
         Raises:
             ExchangeError: it contradicts the schema or the proposal, comes twice, or holds NaN or infinity.
         """
-        kind, segment, start, payload = open_frame(data)
-        if sender not in self._owed:
-            raise ExchangeError(f"{sender} is no member of this group")
-        if kind is Kind.CONTRIBUTION:
-            self._take_contribution(sender, segment, start, payload)
-        elif kind is Kind.RESULT:
-            self._take_result(sender, segment, start, payload)
-        elif kind is Kind.SIDE:
-            self._take_side(sender, start, payload)
-        elif kind is Kind.GRAM:
-            self._take_gram(sender, payload)
+        head, payload = open_frame(data)
+        arrival = self.expect(sender, head)
+        if arrival is None:
+            self.take_small(sender, head, payload)
         else:
-            self._take_coefficients(sender, payload)
+            self.fill(arrival, payload)
+            self.arrived(arrival)
 
-    def _begin(self) -> None:
-        if self._schema.side:
-            for peer in self._contributors:
-                self._sides[peer] = bytearray(self._schema.side_nbytes)
-                self._side_left[peer] = {start for start, _ in side_pieces(self._schema.side_nbytes)}
-        if self._me in self._contributors:
-            for piece in self._mine:
-                self._columns[piece][self._me] = tuple(self._own.segments.values())[piece.segment][
-                    piece.start : piece.stop
-                ]
-            if self._schema.side:
-                self._sides[self._me][:] = self._own.pack_side()
-                self._side_left[self._me].clear()
-        for piece in self._mine:
-            self._merge_if_complete(piece)
-        self._merge_side_if_complete()
-        if self._rule.scope is Scope.GRAM:
-            self._gram_if_complete()
+    def expect(self, sender: PeerId, head: Head) -> Arrival | None:
+        """Where the values of a piece go, or None if the frame carries something small.
 
-    def _take_contribution(self, sender: PeerId, segment: int, start: int, payload: memoryview) -> None:
-        piece = self._reduced.get((segment, start))
-        if piece is None or sender not in self._contributors or sender in self._columns[piece]:
-            raise ExchangeError(f"{sender} sent a contribution that nobody waits for (segment {segment}, {start})")
-        values = values_of(payload, self._dtypes[segment], piece.size)
-        if not is_finite(values):
-            raise ExchangeError(f"{sender} offered finite weights and sent NaN or infinity")
-        self._columns[piece][sender] = values.copy()
-        self._merge_if_complete(piece)
-        if self._rule.scope is Scope.GRAM:
-            self._gram_if_complete()
-
-    def _take_result(self, sender: PeerId, segment: int, start: int, payload: memoryview) -> None:
-        piece = self._owed[sender].get((segment, start))
+        Raises:
+            ExchangeError: nobody waits for this frame, or not any more.
+        """
+        kind, segment, start = head.kind, head.segment, head.start
+        if sender not in self._expected:
+            raise ExchangeError(f"{sender} is no member of this group")
+        if kind not in (Kind.CONTRIBUTION, Kind.RESULT):
+            return None
+        piece = self._expected[sender].pop((kind, segment, start), None)
         if piece is None:
-            raise ExchangeError(f"{sender} sent a result that it does not owe (segment {segment}, {start})")
-        values = values_of(payload, self._dtypes[segment], piece.size)
-        if not is_finite(values):
-            raise ExchangeError(f"{sender} merged finite weights to NaN or infinity")
-        self._segments[segment][piece.start : piece.stop] = values
-        del self._owed[sender][segment, start]
+            what = (
+                "a contribution that nobody waits for" if kind is Kind.CONTRIBUTION else "a result that it does not owe"
+            )
+            raise ExchangeError(f"{sender} sent {what} (segment {segment}, {start})")
+        target = self._segments[segment]
+        values = (
+            target[piece.start : piece.stop]
+            if kind is Kind.RESULT
+            else self._memory.empty(piece.size, target.dtype.name)
+        )
+        return Arrival(sender, kind, piece, values)
 
-    def _take_side(self, sender: PeerId, start: int, payload: memoryview) -> None:
-        left = self._side_left.get(sender, set())
-        stop = min(start + len(payload), self._schema.side_nbytes)
-        if start not in left or (start, stop) not in set(side_pieces(self._schema.side_nbytes)):
-            raise ExchangeError(f"{sender} sent a piece of a side block that nobody waits for")
-        self._sides[sender][start:stop] = payload
-        left.discard(start)
-        if not left and not self._side_of(sender).side_finite():
-            raise ExchangeError(f"{sender} offered finite weights and sent NaN or infinity")
-        self._merge_side_if_complete()
+    def expect_verbatim(self, sender: PeerId, head: Head, nbytes: int) -> Arrival | None:
+        """As ``expect``, for a payload of ``nbytes`` that may be received where the values go, and then be checked.
+
+        None where it cannot: the frame is then to be taken as any other.
+        """
+        piece = self._expected.get(sender, {}).get((head.kind, head.segment, head.start))
+        if piece is None or head.nbytes != nbytes:
+            return None
+        dtype = self._segments[piece.segment].dtype
+        verbatim = nbytes == piece.size * dtype.itemsize and self._coder.verbatim(dtype.name, nbytes)
+        return self.expect(sender, head) if verbatim else None
+
+    def fill(self, arrival: Arrival, payload: memoryview) -> None:
+        """Write the payload of a piece where it goes.
+
+        Raises:
+            ExchangeError: it has another length than such a piece, or gives NaN or infinity.
+        """
+        try:
+            self._coder.decode(arrival.piece, payload, arrival.values)
+        except ExchangeError as error:
+            raise _wrong(arrival, str(error)) from error
+
+    @staticmethod
+    def check(arrival: Arrival) -> None:
+        """Refuse NaN and infinity in what was received in place.
+
+        Raises:
+            ExchangeError: there is one.
+        """
+        if not is_finite(arrival.values):
+            raise _wrong(arrival, "NaN or infinity")
+
+    def arrived(self, arrival: Arrival) -> None:
+        """The memory of ``arrival`` is filled."""
+        sender, piece = arrival.sender, arrival.piece
+        if arrival.kind is Kind.RESULT:
+            self._results_left[sender] -= 1
+            return
+        self._columns[piece][sender] = arrival.values
+        self._contributions_left[sender] -= 1
+        self._merge_if_complete(piece)
+        self._gram_if_complete()
+
+    def take_small(self, sender: PeerId, head: Head, payload: memoryview) -> None:
+        """Take a frame that carries no piece.
+
+        Raises:
+            ExchangeError: nobody waits for it, or it cannot be true.
+        """
+        if head.kind is Kind.SIDE:
+            self._side.take(sender, head.start, payload)
+            self._merge_side_if_complete()
+        elif head.kind is Kind.GRAM:
+            if self._barrier is None or self._me != self._leader:
+                raise ExchangeError(f"{sender} sent a Gram matrix that nobody waits for")
+            self._barrier.take(sender, payload)
+            self._solve(self._barrier)
+        else:
+            if self._barrier is None or sender != self._leader:
+                raise ExchangeError(f"{sender} sent coefficients that nobody waits for")
+            if not self._barrier.has(self._me):
+                raise ExchangeError(f"{sender} sent coefficients before this member's part of the Gram matrix")
+            self._combine(self._barrier.accept(sender, payload))
 
     # Merging ---------------------------------------------------------------------------------------------------------
 
+    def _begin(self) -> None:
+        if self._me in self._contributors:
+            for piece in self._mine:
+                self._columns[piece][self._me] = self._owned(piece)
+            self._contributions_left[self._me] = 0
+            self._side.put(self._me, self._own.pack_side())
+        for piece in self._mine:
+            self._merge_if_complete(piece)
+        self._merge_side_if_complete()
+        self._gram_if_complete()
+
     def _merge_if_complete(self, piece: Piece) -> None:
-        if self._rule.scope is not Scope.GRAM and len(self._columns[piece]) == len(self._contributors):
+        if self._barrier is None and len(self._columns[piece]) == len(self._contributors):
             self._publish(piece, self._rule.merge(self._ordered(piece), self._weights))
 
     def _ordered(self, piece: Piece) -> list[Array]:
@@ -211,84 +276,51 @@ class Exchange:
         return [columns[peer] for peer in self._contributors]
 
     def _publish(self, piece: Piece, merged: Array) -> None:
+        """Give a merged piece to everybody, this member included: all of them take what the payload says."""
         target = self._segments[piece.segment][piece.start : piece.stop]
-        target[...] = merged
-        self._columns[piece] = dict.fromkeys(self._contributors, target[:0])
+        payload = self._coder.encode(piece, merged)
+        if payload and self._coder.verbatim(merged.dtype.name, len(payload)):
+            target[...] = merged
+            payload = as_bytes(target)
+        else:
+            self._coder.decode(piece, payload, target)
+        self._columns[piece] = {}
         self._unmerged -= 1
         for queue in self._results_out.values():
-            queue.append(frame(Kind.RESULT, piece.segment, piece.start, target))
+            queue.append(frame(Kind.RESULT, piece.segment, piece.start, payload))
 
     def _merge_side_if_complete(self) -> None:
-        if self._side_merged or any(self._side_left.values()):
-            return
-        sides = [self._side_of(peer).side for peer in self._contributors]
-        robust = self._rule.robust
-        merged, self.constants_differing = merge_side(self._schema, sides, self._weights, self._own.side, robust=robust)
-        for array, values in zip(self._result.side, merged, strict=True):
-            array[...] = values
-        self._sides.clear()
-        self._side_merged = True
-
-    def _side_of(self, peer: PeerId) -> ModelState:
-        state = ModelState(self._schema, {}, [np.empty_like(array) for array in self._own.side])
-        state.unpack_side(memoryview(self._sides[peer]))
-        return state
-
-    # Rules that need distances between whole contributions -----------------------------------------------------------
-
-    @property
-    def _gram_settled(self) -> bool:
-        return self._coefficients is not None
+        if not self._side_merged and self._side.complete:
+            merged, self.constants_differing = self._side.merge(self._own.side, robust=self._rule.robust)
+            for array, values in zip(self._result.side, merged, strict=True):
+                array[...] = values
+            self._side_merged = True
 
     def _gram_if_complete(self) -> None:
-        wanted = len(self._contributors)
-        if self._me in self._grams or any(len(columns) < wanted for columns in self._columns.values()):
+        barrier = self._barrier
+        if barrier is None or barrier.has(self._me) or any(self._contributions_left.values()):
             return
-        gram = np.zeros((wanted, wanted))
+        part: Matrix = np.zeros((len(self._contributors),) * 2)
         for piece in self._mine:
-            gram += partial_gram(self._ordered(piece))
-        self._grams[self._me] = gram
+            part += partial_gram(self._ordered(piece))
+        barrier.put(self._me, part)
         if self._me == self._leader:
-            self._coefficients_if_complete()
+            self._solve(barrier)
         else:
-            self._results_out[self._leader].append(frame(Kind.GRAM, 0, 0, gram))
+            self._results_out[self._leader].append(frame(Kind.GRAM, 0, 0, part))
 
-    def _take_gram(self, sender: PeerId, payload: memoryview) -> None:
-        count = len(self._contributors)
-        if self._rule.scope is not Scope.GRAM or self._me != self._leader or sender in self._grams:
-            raise ExchangeError(f"{sender} sent a Gram matrix that nobody waits for")
-        gram = values_of(payload, "float64", count * count).reshape(count, count).astype(np.float64)
-        if not np.isfinite(gram).all():
-            raise ExchangeError(f"{sender} sent a Gram matrix with NaN or infinity")
-        if not np.allclose(gram, gram.T) or (gram.diagonal() < 0).any():
-            raise ExchangeError(
-                f"{sender} sent inner products that no vectors have: not symmetric, or negative squares"
-            )
-        self._grams[sender] = gram
-        self._coefficients_if_complete()
+    def _solve(self, barrier: GramBarrier) -> None:
+        coefficients = barrier.solve()
+        if coefficients is not None:
+            for queue in self._results_out.values():
+                queue.append(frame(Kind.COEFFICIENTS, 0, 0, coefficients))
+            self._combine(coefficients)
 
-    def _coefficients_if_complete(self) -> None:
-        if len(self._grams) < len(self._members):
-            return
-        total = sum((self._grams[peer] for peer in self._members), np.zeros_like(self._grams[self._me]))
-        coefficients = self._rule.coefficients(total, self._weights)
-        for queue in self._results_out.values():
-            queue.append(frame(Kind.COEFFICIENTS, 0, 0, coefficients))
-        self._combine(coefficients)
-
-    def _take_coefficients(self, sender: PeerId, payload: memoryview) -> None:
-        if self._rule.scope is not Scope.GRAM or sender != self._leader or self._gram_settled:
-            raise ExchangeError(f"{sender} sent coefficients that nobody waits for")
-        coefficients = values_of(payload, "float64", len(self._contributors)).astype(np.float64)
-        if not np.isfinite(coefficients).all():
-            raise ExchangeError(f"{sender} sent coefficients with NaN or infinity")
-        if abs(coefficients.sum() - 1) > ROUNDING:
-            raise ExchangeError(f"{sender} sent coefficients with the sum {coefficients.sum():g} instead of 1")
-        if self._me not in self._grams:
-            raise ExchangeError(f"{sender} sent coefficients before this member's part of the Gram matrix")
-        self._combine(coefficients)
-
-    def _combine(self, coefficients: NDArray[np.float64]) -> None:
-        self._coefficients = coefficients
+    def _combine(self, coefficients: Matrix) -> None:
         for piece in self._mine:
             self._publish(piece, combine(self._ordered(piece), coefficients))
+
+
+def _wrong(arrival: Arrival, what: str) -> ExchangeError:
+    kind = "contribution" if arrival.kind is Kind.CONTRIBUTION else "merged piece"
+    return ExchangeError(f"{arrival.sender} sent a {kind} that cannot be: {what}")

@@ -44,6 +44,8 @@ class Group:
     entries: tuple[Entry, ...]
     members: tuple[PeerId, ...]
     closing: bool
+    weight: int
+    """Weight of all contributions together."""
     refused: tuple[tuple[PeerId, str], ...]
     """Contributions left out, with the reason."""
 
@@ -82,7 +84,8 @@ def form(table: Table, rules: RoundRules) -> Group:
         if reason:
             refused.append((peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
-    if not any(weights.values()):
+    weight = sum(weights.values())
+    if not weight:
         # Nobody contributes: the last committed model stands, and one member hands it round.
         holder = min(table.offers)
         weights[holder], statuses[holder] = 1, PeerStatus.ACTIVE
@@ -91,8 +94,19 @@ def form(table: Table, rules: RoundRules) -> Group:
         entries=tuple(Entry(peer, weights[peer], statuses[peer]) for peer in group),
         members=tuple(sorted(set(group) | (set(table.commit.members) & table.live))),
         closing=table.all_finished,
+        weight=weight,
         refused=tuple(refused),
     )
+
+
+def losses(table: Table) -> list[tuple[int, float]]:
+    """What the sync policy goes by: each peer's validation loss, with no more weight than the peer joined with."""
+    told = [(offer.stats, offer.stats.loss) for offer in table.offers.values()]
+    return [
+        (min(stats.weightage, table.joined.get(stats.peer, stats.weightage)), loss)
+        for stats, loss in told
+        if loss is not None
+    ]
 
 
 def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:

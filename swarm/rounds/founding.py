@@ -34,6 +34,12 @@ class Founding:
             self._refused_at = self._view.now
         self.refused.add(peer)
 
+    def welcome(self, peer: PeerId) -> None:
+        """A peer fits after all: it was started anew, or has met this one at a better time."""
+        self.refused.discard(peer)
+        if not self.refused:
+            self._refused_at = None
+
     def failure(self, since: float) -> str | None:
         """Why the session cannot start any more; None where it still may. ``since`` is when this peer offered."""
         view = self._view
@@ -63,7 +69,11 @@ class Founding:
             self._quorum_since = view.now
         self._present = len(offers)
         everyone = (view.live | {view.me}) <= set(offers) and len(offers) >= self.expected
-        if not everyone and not view.past(self._quorum_since + view.pace.grace):
+        wait = view.pace.grace
+        if view.rules.seeks and view.rules.expected == 0 and offers == [view.me]:
+            # Nobody has answered yet: it may be that a session is running there.
+            everyone, wait = False, min(wait, view.rules.failure_timeout)
+        if not everyone and not view.past(self._quorum_since + wait):
             return None
         if leader_order(view.rules.session, 0, offers)[0] != view.me:
             return None

@@ -68,22 +68,42 @@ def frame(kind: Kind, segment: int, start: int, values: Array | memoryview) -> t
     return HEADER.pack(kind, segment, len(payload), start), payload
 
 
-def open_frame(data: memoryview) -> tuple[Kind, int, int, memoryview]:
-    """Kind, segment, start and payload of a joined frame.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the header of a frame says."""
+
+    kind: Kind
+    segment: int
+    start: int
+    nbytes: int
+    """Of the payload."""
+
+
+def open_head(data: memoryview) -> Head:
+    """The header at the beginning of a frame.
 
     Raises:
         ExchangeError: it is cut short, or of no known kind.
     """
     if len(data) < HEADER.size:
         raise ExchangeError(f"a frame of {len(data)} bytes is shorter than its header")
-    kind, segment, length, start = HEADER.unpack_from(data)
-    payload = data[HEADER.size :]
-    if len(payload) != length:
-        raise ExchangeError(f"a frame announces {length} bytes and carries {len(payload)}")
+    kind, segment, nbytes, start = HEADER.unpack_from(data)
     try:
-        return Kind(kind), segment, start, payload
+        return Head(Kind(kind), segment, start, nbytes)
     except ValueError as error:
         raise ExchangeError(f"a frame of unknown kind {kind}") from error
+
+
+def open_frame(data: memoryview) -> tuple[Head, memoryview]:
+    """Header and payload of a joined frame.
+
+    Raises:
+        ExchangeError: it is cut short, or of no known kind.
+    """
+    head, payload = open_head(data), data[HEADER.size :]
+    if len(payload) != head.nbytes:
+        raise ExchangeError(f"a frame announces {head.nbytes} bytes and carries {len(payload)}")
+    return head, payload
 
 
 def values_of(payload: memoryview, dtype: str, size: int) -> Array:

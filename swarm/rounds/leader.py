@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from swarm.messages import Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready, Void
 from swarm.records import Attempt, Commit, PeerId
-from swarm.rounds.forming import Table, complete, form, may_fork, quorum, worth_merging
+from swarm.rounds.forming import Table, complete, form, losses, may_fork, quorum, worth_merging
 from swarm.rounds.order import majority, new_lineage
 from swarm.rounds.view import RoundView
 
@@ -92,7 +92,8 @@ class Leader:
             if self._minority_since is None:
                 self._minority_since = view.now
             if view.past(self._minority_since + view.rules.failure_timeout):
-                lineage = new_lineage(view.lineage, view.round, view.me, view.incarnation, self.attempt.counter)
+                view.births += 1
+                lineage = new_lineage(view.lineage, view.round, view.me, view.incarnation, view.births)
                 self._announce(table, view.commit.members, lineage)
                 self._close_group(table, lineage=lineage, voters=tuple(sorted(table.offers)))
         else:
@@ -127,9 +128,6 @@ class Leader:
         group = form(table, view.rules)
         for peer, reason in group.refused:
             view.notice(f"round {view.round}: contribution of {peer} left out: {reason}", loud=True)
-        losses = [
-            (offer.stats.weightage, offer.stats.loss) for offer in table.offers.values() if offer.stats.loss is not None
-        ]
         self._propose(
             Proposal(
                 lineage=lineage,
@@ -139,9 +137,10 @@ class Leader:
                 voters=voters,
                 members=group.members if lineage == view.lineage else voters,
                 entries=group.entries,
-                sync=view.rules.policy.next(commit.sync, losses),
+                sync=view.rules.policy.next(commit.sync, losses(table)),
                 closing=group.closing,
-                weight=commit.weight + sum(entry.weight for entry in group.entries),
+                weight=commit.weight + group.weight,
+                codec=view.rules.codec(),
             )
         )
 

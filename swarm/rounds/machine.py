@@ -27,10 +27,11 @@ from swarm.messages import (
     Void,
     Withdraw,
 )
-from swarm.records import Attempt, Commit, ContributionStats, PeerId
-from swarm.rounds.effects import Apply, Effect, End, Fail, Heal, Skip
+from swarm.records import Commit, ContributionStats, PeerId
+from swarm.rounds.catchup import CatchUp
+from swarm.rounds.effects import Apply, Effect, Fail
 from swarm.rounds.founding import Founding
-from swarm.rounds.leader import Leader, Stage
+from swarm.rounds.leadership import Leadership
 from swarm.rounds.member import Key, Member
 from swarm.rounds.rules import RoundRules
 from swarm.rounds.succession import Succession
@@ -50,11 +51,9 @@ class RoundMachine:
         self._succession = Succession(self._view)
         self._member = Member(self._view, self._succession)
         self._waiting = Waiting(self._view)
-        self._leader: Leader | None = None
+        self._leadership = Leadership(self._view, self._succession)
+        self._catch_up = CatchUp(self._view)
         self._retry_at = now
-        self._ahead: Commit | None = None
-        """A commit that this peer lacks, and that others have moved on from."""
-        self._holders: set[PeerId] = set()
         self._farewells: dict[PeerId, tuple[str, int]] = {}
         """Lineage and number of the closing round that a peer has; it may be told before it is known here."""
 
@@ -73,7 +72,7 @@ class RoundMachine:
     @property
     def closed(self) -> bool:
         """Whether the closing round is committed."""
-        return self.commit is not None and self.commit.closing
+        return self._view.closed
 
     @property
     def live(self) -> frozenset[PeerId]:
@@ -149,6 +148,7 @@ class RoundMachine:
         if weightage is not None:
             view.joined[peer] = weightage
         self._succession.returned(peer)
+        self._founding.welcome(peer)
         if view.mine and not known:
             view.send(peer, view.mine)
         if commit:
@@ -161,9 +161,8 @@ class RoundMachine:
         view.now = now
         view.live.discard(peer)
         view.offers.pop(peer, None)
-        self._holders.discard(peer)
-        if self._leader:
-            self._leader.lost(peer)
+        self._catch_up.lost(peer)
+        self._leadership.lost(peer)
         if attempt and attempt.attempt.leader == peer and self._member.is_birth(attempt):
             self._member.drop()
         return self._drive()
@@ -195,15 +194,8 @@ class RoundMachine:
 
     def healed(self, commit: Commit, now: float) -> list[Effect]:
         """The model of ``commit`` was fetched; the surroundings apply it and offer again."""
-        view = self._view
-        view.now = now
-        view.healing = False
-        if view.commit and view.commit.lineage != commit.lineage:
-            text = f"lineage {view.lineage} up to round {view.commit.round} is given up for lineage {commit.lineage}"
-            view.notice(text, loud=True)
-        if view.lineage != commit.lineage:
-            # A process of this name may have voted there before this one was started.
-            view.votes = False
+        self._view.now = now
+        self._catch_up.healed(commit)
         self._enter(commit)
         return self._drive()
 
@@ -216,10 +208,7 @@ class RoundMachine:
     def heal_failed(self, commit: Commit, sources: Collection[PeerId], now: float) -> list[Effect]:
         """``sources`` could not give the model of ``commit``."""
         self._view.now = now
-        self._view.healing = False
-        self._holders.difference_update(sources)
-        if not self._holders and self._ahead == commit:
-            self._ahead = None
+        self._catch_up.failed(commit, sources)
         return self._drive()
 
     def tick(self, now: float) -> list[Effect]:
@@ -230,18 +219,17 @@ class RoundMachine:
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _dispatch(self, sender: PeerId, message: Message) -> None:
-        leader = self._leader
         match message:
             case Offer():
                 self._on_offer(sender, message)
             case Withdraw():
                 self._on_withdraw(sender, message)
             case Propose():
-                self._learn(sender, message.proposal.lineage, message.proposal.parent)
+                self._catch_up.learn(sender, message.proposal.lineage, message.proposal.parent)
                 self._member.on_propose(sender, message.proposal)
             case Prepare():
-                if self._member.on_prepare(sender, message) and leader and leader.attempt < message.attempt:
-                    self._leader = None
+                if self._member.on_prepare(sender, message):
+                    self._leadership.yield_to(message.attempt)
             case Void():
                 self._member.on_void(sender, message)
             case Accept():
@@ -249,21 +237,15 @@ class RoundMachine:
             case Decide():
                 self._see(sender, message.commit)
             case Outbid():
-                self._on_outbid(message)
+                self._leadership.outbid(message)
             case Farewell():
-                self._on_farewell(sender, message)
-            case Promise() if leader and leader.leads(message):
-                leader.on_promise(sender, message)
-            case Ready() if leader and leader.leads(message):
-                leader.on_ready(sender, message)
-            case Failed() if leader and leader.leads(message):
-                leader.on_failed(message)
-            case Accepted() if leader and leader.leads(message):
-                leader.on_accepted(sender, message)
+                self._farewells[sender] = message.lineage, message.round
+            case Promise() | Ready() | Failed() | Accepted():
+                self._leadership.receive(sender, message)
 
     def _on_offer(self, sender: PeerId, message: Offer) -> None:
         view = self._view
-        self._learn(sender, message.lineage, message.parent)
+        self._catch_up.learn(sender, message.lineage, message.parent)
         behind = message.lineage == view.lineage and message.stats.round < view.round
         if view.commit and (behind or message.lineage != view.lineage):
             # It is behind, or of another lineage: the record tells it where to catch up.
@@ -275,53 +257,11 @@ class RoundMachine:
         if offer and (offer.lineage, offer.stats.round) == (message.lineage, message.round):
             del self._view.offers[sender]
 
-    def _on_outbid(self, message: Outbid) -> None:
-        leader = self._leader
-        if leader and leader.attempt == message.attempt and leader.stage is not Stage.DECIDED:
-            view, promised = self._view, message.promised
-            self._leader = None
-            if view.commit and message.lineage == view.lineage:
-                view.acceptor.promise(promised)
-                if promised.leader not in view.reachable - {view.me}:
-                    # Whoever it was promised to is not there to use it.
-                    self._take_over(Attempt(promised.counter + 1, view.me))
-                    return
-            self._succession.await_(promised)
-
-    def _on_farewell(self, sender: PeerId, message: Farewell) -> None:
-        self._farewells[sender] = message.lineage, message.round
-
-    # Committing and catching up --------------------------------------------------------------------------------------
-
-    def _learn(self, sender: PeerId, lineage: str, parent: str) -> None:
-        """A peer builds on ``parent``: if that is a result held here, it was decided."""
-        view = self._view
-        held = view.held.get(parent)
-        if held and held.lineage == lineage:
-            # Another attempt may have given the same bytes: only its record tells the membership, so ask for that.
-            view.send(sender, Prepare(view.lineage, view.round, view.acceptor.promised))
+    # Committing ------------------------------------------------------------------------------------------------------
 
     def _see(self, sender: PeerId, commit: Commit) -> None:
-        """A peer has ``commit``: commit it here as well, or note that this peer is behind."""
-        view = self._view
-        ours = view.commit
-        held = None if view.healing else view.held.get(commit.digest)
-        if held and (held.lineage, held.round) == (commit.lineage, commit.round):
+        if self._catch_up.see(sender, commit):
             self._commit(commit)
-        elif ours is None or _beats(commit, ours):
-            self._note_ahead(sender, commit)
-        elif ours.lineage != commit.lineage and not ours.closing:
-            view.send(sender, Decide(ours))
-
-    def _note_ahead(self, sender: PeerId, commit: Commit) -> None:
-        if self.closed:
-            return
-        known = self._ahead
-        if known is None or (known.lineage, known.round) != (commit.lineage, commit.round):
-            if known and not _beats(commit, known):
-                return
-            self._ahead, self._holders = commit, set()
-        self._holders.add(sender)
 
     def _commit(self, commit: Commit) -> None:
         view = self._view
@@ -336,23 +276,10 @@ class RoundMachine:
     def _enter(self, commit: Commit) -> None:
         view = self._view
         self._member.drop()
-        self._leader = None
         view.enter(commit)
         self._succession.new_round()
-        if self._ahead and not _beats(self._ahead, commit):
-            self._ahead = None
-        if self._succession.awaited.leader == view.me and not commit.closing:
-            self._leader = Leader(view, self._succession.awaited, prepared=view.votes)
-
-    def _heal(self, commit: Commit) -> None:
-        sources = self._holders & self._view.live
-        if not sources:
-            self._ahead = None
-            return
-        self._member.drop()
-        self._leader = None
-        self._view.healing = True
-        self._view.effects.append(Heal(commit, tuple(sorted(sources))))
+        self._leadership.new_round(commit)
+        self._catch_up.entered(commit)
 
     # What is due -----------------------------------------------------------------------------------------------------
 
@@ -370,91 +297,55 @@ class RoundMachine:
 
     def _advance(self) -> None:
         view = self._view
-        if self._ahead and view.mine and not view.healing and not self.closed:
-            self._heal(self._ahead)
+        if self._catch_up.due():
+            self._member.drop()
+            self._leadership.resign()
+            self._catch_up.begin()
         if view.healing or self.closed:
             return
-        if self._leader:
-            self._lead(self._leader)
+        decision = self._leadership.step()
+        if decision:
+            self._decided(decision)
         if self.closed:
             return
         if view.commit is None:
             self._found()
         else:
-            self._follow()
-            self._end_hopeless_wait()
+            exchanging = self._member.attempt is not None
+            self._leadership.follow(exchanging=exchanging)
+            self._waiting.end_if_hopeless(busy=exchanging or self._leadership.proposed)
         self._resend()
 
-    def _lead(self, leader: Leader) -> None:
+    def _decided(self, commit: Commit) -> None:
         view = self._view
-        leader.step()
-        if leader.decision:
-            self._leader = None
-            for peer in leader.decision.group:
-                if peer in view.live or peer == view.me:
-                    self._see(peer, leader.decision)
-        elif leader.stage is Stage.VOID:
-            self._leader = None
-            if view.commit:
-                above = max(leader.attempt, view.acceptor.promised)
-                self._take_over(Attempt(above.counter + 1, view.me))
-
-    def _take_over(self, attempt: Attempt) -> None:
-        self._succession.await_(attempt)
-        if attempt.leader == self._view.me:
-            self._leader = Leader(self._view, attempt, prepared=False)
-
-    def _follow(self) -> None:
-        if self._leader is None:
-            attempt = self._succession.successor(exchanging=self._member.attempt is not None)
-            if attempt:
-                self._take_over(attempt)
+        for peer in commit.group:
+            if peer in view.live or peer == view.me:
+                self._see(peer, commit)
 
     def _found(self) -> None:
         view, founding = self._view, self._founding
         if view.mine is None:
             return
-        if self._leader is None and self._member.attempt is None:
+        if self._leadership.vacant and self._member.attempt is None:
             proposal = founding.proposal()
             if proposal:
-                self._leader = Leader.founding(view, proposal)
+                self._leadership.found(proposal)
             else:
                 failure = founding.failure(self._waiting.since)
                 if failure:
                     view.effects.append(Fail(failure))
-        elif self._leader is None and self._succession.overdue():
+        elif self._leadership.vacant and self._succession.overdue():
             self._member.drop()
         unknown = founding.expected - len(view.live) - 1
         self._waiting.line(lambda: f"waiting to start with {self._waiting.missing(unknown)}")
 
-    def _end_hopeless_wait(self) -> None:
-        view = self._view
-        busy = self._member.attempt is not None or (self._leader is not None and self._leader.proposal is not None)
-        reason = self._waiting.hopeless(busy=busy)
-        if reason is None or view.mine is None:
-            return
-        finished = view.mine.stats.status.finished
-        view.tell(view.live, Withdraw(view.mine.lineage, view.mine.stats.round))
-        view.offers.pop(view.me, None)
-        view.mine = None
-        view.effects.append(End(reason) if finished else Skip(view.round, reason))
-
     def _resend(self) -> None:
         """Say again what may have been lost."""
-        view, leader = self._view, self._leader
-        speaking = leader is not None and leader.stage is not Stage.FORMING
-        if not (view.mine or speaking) or not view.past(self._retry_at):
+        view = self._view
+        if not (view.mine or self._leadership.asking) or not view.past(self._retry_at):
             return
         self._retry_at = view.now + RETRY
         view.past(self._retry_at)
         if view.mine:
             view.tell(view.live, view.mine)
-        if leader:
-            leader.resend()
-
-
-def _beats(one: Commit, other: Commit) -> bool:
-    """Whether who has ``other`` should take ``one``: it is further, or of a heavier lineage."""
-    if one.lineage == other.lineage:
-        return one.round > other.round
-    return (one.weight, other.lineage) > (other.weight, one.lineage)
+        self._leadership.resend()

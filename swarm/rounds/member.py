@@ -83,7 +83,7 @@ class Member:
         """The merged model of this attempt is assembled here."""
         if self.attempt and self.attempt.key == key:
             self._view.held[digest] = self.attempt
-            if self._view.me in self.attempt.contributors:
+            if self._view.me in self.attempt.counted:
                 self._view.exposed.add(key)
             self._view.send(self.attempt.attempt.leader, Ready(*key, digest))
             self._succession.heard(self.attempt.attempt.leader)

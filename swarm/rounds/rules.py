@@ -16,6 +16,10 @@ def _accept_all(_: ContributionStats) -> str | None:
     return None
 
 
+def _exact() -> str:
+    return "exact"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RoundRules:
     """Settings of one session, equal on every peer but for the waits."""
@@ -26,6 +30,8 @@ class RoundRules:
     first_sync: SyncState
     expected: int = 0
     """Peers to expect at the start; 0 where unknown."""
+    seeks: bool = False
+    """Whether it was told where others may be: then it does not begin alone before it has looked for them."""
     averaging: bool = True
     """Whether the merge rule is the mean; under any other an ``active`` peer's echo of the model counts nothing."""
     wait_below_quorum: bool = False
@@ -34,3 +40,5 @@ class RoundRules:
     start_timeout: float = 600.0
     screen: Callable[[ContributionStats], str | None] = _accept_all
     """Reason to leave a contribution out, or None."""
+    codec: Callable[[], str] = _exact
+    """The codec of the next round that this peer leads."""

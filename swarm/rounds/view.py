@@ -57,6 +57,8 @@ class RoundView:
         """Merged models assembled in this round and not yet decided, by digest."""
         self.excluded: dict[PeerId, float] = {}
         """Peers left out after a voided attempt, until when."""
+        self.births = 0
+        """Lineages that this process has proposed: no two of them may have one id."""
         self.pace = Pace(rules.grace, rules.start_timeout)
         self.effects: list[Effect] = []
         self.inbox: deque[Message] = deque()
@@ -72,9 +74,14 @@ class RoundView:
         return self.commit
 
     @property
+    def closed(self) -> bool:
+        """Whether the closing round is committed."""
+        return self.commit is not None and self.commit.closing
+
+    @property
     def mute(self) -> frozenset[PeerId]:
         """Peers that say that they do not vote in the round to come."""
-        return frozenset(peer for peer, offer in self.offers.items() if self.current(offer) and not offer.votes)
+        return frozenset(peer for peer, offer in self.offers.items() if not offer.votes and self.current(offer))
 
     @property
     def reachable(self) -> frozenset[PeerId]:

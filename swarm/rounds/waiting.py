@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from swarm.messages import Withdraw
+from swarm.rounds.effects import End, Skip
 from swarm.rounds.order import majority
 from swarm.rounds.view import RoundView
 
@@ -26,12 +28,24 @@ class Waiting:
         self.since = self._line_at = self._view.now
         self._short_since = None
 
-    def hopeless(self, *, busy: bool) -> str | None:
-        """Why the wait should end without a merge; None where it should not.
+    def end_if_hopeless(self, *, busy: bool) -> None:
+        """Take the offer back where the wait should end without a merge.
 
         Args:
             busy: an attempt is running, which has time-outs of its own.
         """
+        view = self._view
+        reason = self._hopeless(busy=busy)
+        if reason is None or view.mine is None:
+            return
+        finished = view.mine.stats.status.finished
+        view.tell(view.live, Withdraw(view.mine.lineage, view.mine.stats.round))
+        view.offers.pop(view.me, None)
+        view.mine = None
+        view.effects.append(End(reason) if finished else Skip(view.round, reason))
+
+    def _hopeless(self, *, busy: bool) -> str | None:
+        """Why the wait should end without a merge; None where it should not."""
         view = self._view
         if view.mine is None or view.commit is None:
             return None

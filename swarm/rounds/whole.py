@@ -62,7 +62,8 @@ class Assembly:
         wanted = {(piece.segment, piece.start): piece for piece in slice_pieces(self._schema, part, self._parts)}
         side_left = dict(side_pieces(self._schema.side_nbytes)) if part == 0 else {}
         for data in frames:
-            kind, segment, start, payload = open_frame(data)
+            head, payload = open_frame(data)
+            kind, segment, start = head.kind, head.segment, head.start
             if kind is Kind.RESULT and (segment, start) in wanted:
                 piece = wanted.pop((segment, start))
                 values = values_of(payload, self._dtypes[segment], piece.size)

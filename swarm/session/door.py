@@ -44,7 +44,7 @@ class Door(Handler):
 
     def status(self) -> dict[str, Any]:
         """What ``swarm status`` shows."""
-        return self._engine.status() if self._engine else {"status": "starting"}
+        return self._engine.standing.describe() if self._engine else {"status": "starting"}
 
     def _post(self, work: Callable[[Engine], None]) -> None:
         def knock() -> None:

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swarm.clock import Clock, MonotonicClock
 from swarm.errors import ExchangeError
@@ -33,6 +33,7 @@ from swarm.session.door import Door
 from swarm.session.exchanger import Exchanger
 from swarm.session.greeter import Greeter, Met, TurnedAway
 from swarm.session.healing import Fetcher
+from swarm.session.status import Standing
 from swarm.session.tickets import Answer, Synced
 from swarm.session.worker import Worker
 from swarm.state import ModelState, Schema
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from swarm.plugins import PluginRegistry
     from swarm.rounds.rules import RoundRules
     from swarm.session.checkpoints import Checkpoints
+    from swarm.session.codings import Codings
     from swarm.transport.base import Transport
 
 
@@ -55,6 +57,7 @@ class Engine:
         me: PeerInfo,
         rules: RoundRules,
         rule: MergeRule,
+        codings: Codings,
         transport: Transport,
         memberships: Sequence[Membership],
         plugins: PluginRegistry,
@@ -77,18 +80,19 @@ class Engine:
         )
         self._ticket: queue.SimpleQueue[Synced] | None = None
         self._capture: ModelState | None = None
-        self._status = PeerStatus.TRAINING
         self._late: deque[Synced] = deque()
         self._attempts = 0
         self.exchanger = Exchanger(
             me=self._me,
             rule=rule,
+            codings=codings,
             transport=transport,
             roster=self._greeter.roster,
             clock=self._clock,
             timeout=rules.failure_timeout,
             logger=logger,
         )
+        self.standing = Standing(self._machine, self._greeter.roster, self.exchanger, rules.first_sync)
         self._fetcher = Fetcher(
             me=self._me,
             schema=schema,
@@ -106,8 +110,6 @@ class Engine:
         """Whether it was told to stop."""
         self.pending = False
         """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
-        self.training_loss: float | None = None
-        self.last_report: dict[str, Any] = {}
         door.open(self)
 
     # For the training thread -----------------------------------------------------------------------------------------
@@ -125,16 +127,6 @@ class Engine:
     def address(self) -> str:
         """Where others reach this peer."""
         return self._me.address
-
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes of weights sent in finished exchanges."""
-        return self.exchanger.bytes_sent
-
-    @property
-    def bytes_received(self) -> int:
-        """Bytes of weights received in finished exchanges."""
-        return self.exchanger.bytes_received
 
     @property
     def commit(self) -> Commit | None:
@@ -160,7 +152,7 @@ class Engine:
 
         def place() -> None:
             self._ticket, self._capture, self._attempts = ticket, capture, 0
-            self._status = stats.status
+            self.standing.checked_in = stats.status
             if self._late:
                 self._answer(self._late.popleft())
             else:
@@ -223,44 +215,6 @@ class Engine:
             raise ExchangeError(f"{self._me.name} does not hold the model {request.digest}")
         return reference
 
-    def status(self) -> dict[str, Any]:
-        """What ``swarm status`` shows."""
-        commit = self._machine.commit
-        peers = [
-            {
-                "name": known.info.name,
-                "address": known.info.address,
-                "state": "live" if known.live else "left" if known.left else "lost",
-                "weightage": known.info.weightage,
-            }
-            for known in self._greeter.roster.known()
-        ]
-        return {
-            "name": self._me.name,
-            "address": self._me.address,
-            "session": self._me.session,
-            "round": commit.round if commit else None,
-            "lineage": commit.lineage if commit else None,
-            "status": self._state(),
-            "peers": peers,
-            "weightage": self._me.weightage,
-            "interval": commit.sync.interval if commit else self._rules.first_sync.interval,
-            "loss": self.training_loss if self.last_report.get("loss") is None else self.last_report["loss"],
-            "bytes_sent": self.bytes_sent,
-            "bytes_received": self.bytes_received,
-            "swarm_over": self._machine.closed,
-            "last": self.last_report,
-        }
-
-    def _state(self) -> str:
-        if self._machine.closed:
-            return "closed"
-        if self._machine.commit is None:
-            return "starting"
-        if self._status.finished:
-            return f"finished ({self._status})"
-        return "merging" if self._machine.offered else "training"
-
     # The worker's thread ---------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
@@ -308,7 +262,7 @@ class Engine:
     def receive(self, envelope: Envelope) -> None:
         message, greeter, now = envelope.message, self._greeter, self._clock.now()
         if isinstance(message, Hello):
-            self._meet(greeter.greeted(envelope, message, self._machine.commit), message.commit)
+            self._meet(greeter.greeted(envelope, message, self._machine.commit, now), message.commit)
         elif envelope.session != self._me.session:
             self._log.debug("a stray message of session %s from %s", envelope.session, envelope.sender)
         elif isinstance(message, Refuse):
@@ -400,11 +354,10 @@ class Engine:
             self._plugins.round_failed(event)
 
     def _start_exchange(self, proposal: Proposal) -> None:
-        own = self._contribution(proposal)
-        if own is None:
-            self._do(
-                self._machine.exchange_failed(proposal.key, self._me.name, "no weights at hand", self._clock.now())
-            )
+        own, reference = self._contribution(proposal), self._parent(proposal)
+        if own is None or (proposal.parent and reference is None):
+            why = "no weights at hand" if own is None else "the model that the round builds on is not here"
+            self._do(self._machine.exchange_failed(proposal.key, self._me.name, why, self._clock.now()))
             return
         self._attempts += 1
         event = RoundStarted(
@@ -419,6 +372,7 @@ class Engine:
         self.exchanger.start(
             proposal,
             own,
+            reference,
             self._worker.post,
             done=lambda digest: self._do(self._machine.exchanged(key, digest, self._clock.now())),
             failed=failed,
@@ -430,8 +384,12 @@ class Engine:
             return self.reference
         return self._capture
 
+    def _parent(self, proposal: Proposal) -> ModelState | None:
+        commit = self._machine.commit
+        return self.reference if commit and commit.digest == proposal.parent else None
+
     def _apply(self, commit: Commit) -> None:
-        before, model = self.reference, self.exchanger.model(commit.digest)
+        before, model = self.reference, self.exchanger.committed(commit.digest)
         self.reference = model
         self._checkpoint(commit, model)
         if self._me.name in commit.group:
@@ -452,6 +410,7 @@ class Engine:
             # What it offered may be in a round it did not see decided: then those steps count as merged.
             before = self._capture if self._machine.exposed and self._capture else self.reference
             self.reference = model
+            self.exchanger.healed()
             self._log.info("caught up with round %d from %s", commit.round, names)
             self._checkpoint(commit, model)
             self._do(self._machine.healed(commit, now))

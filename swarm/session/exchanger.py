@@ -7,19 +7,25 @@ import threading
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from swarm.buffers import BufferPool
 from swarm.clock import Clock
 from swarm.errors import ExchangeError
 from swarm.membership.roster import Roster
 from swarm.messages import Proposal, StreamHeader
 from swarm.records import PeerId, PeerInfo
+from swarm.rounds.coding import PieceCoder
 from swarm.rounds.exchange import Exchange
 from swarm.rounds.member import Key
+from swarm.session.codings import Codings
 from swarm.session.streams import ExchangeStreams, fault
 from swarm.state import ModelState
 
 if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
     from swarm.transport.base import Sink, Transport
+
+POOLED_BYTES = 512 * 2**20
+"""Of memory that an exchange has used and the next one will; larger models take theirs from the system each time."""
 
 Post = Callable[[Callable[[], None]], None]
 """Hands work to the worker's thread."""
@@ -33,6 +39,7 @@ class Exchanger:
         *,
         me: PeerInfo,
         rule: MergeRule,
+        codings: Codings,
         transport: Transport,
         roster: Roster,
         clock: Clock,
@@ -43,43 +50,57 @@ class Exchanger:
         self.bytes_received = 0
         self._me = me
         self._rule = rule
+        self._codings = codings
         self._transport = transport
         self._roster = roster
         self._clock = clock
         self._timeout = timeout
         self._log = logger
         self._changed = threading.Condition()
+        self._memory = BufferPool(POOLED_BYTES)
         self._streams: ExchangeStreams | None = None
         self._closed = False
         self._assembled: dict[str, ModelState] = {}
+        self._coders: dict[str, PieceCoder] = {}
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of weights sent and received in finished exchanges."""
+        return self.bytes_sent, self.bytes_received
 
     def start(
         self,
         proposal: Proposal,
         own: ModelState,
+        reference: ModelState | None,
         post: Post,
         done: Callable[[str], None],
         failed: Callable[[PeerId, str], None],
     ) -> None:
         """Begin the exchange of an attempt; ``own`` must not change until it is stopped.
 
+        ``reference`` is the model that the attempt builds on, or None for the first one.
         ``done`` gets the merged model's digest, ``failed`` whom to blame and why; both are called through ``post``.
         """
         try:
-            exchange = Exchange(self._me.name, proposal, self._rule, own)
+            coder = self._codings.coder(proposal, reference)
+            exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory)
         except Exception as error:  # noqa: BLE001  (a merge rule is a plugin's, and merges what this peer has alone)
             reason = fault(error)
             post(lambda: failed(self._me.name, reason))
             return
 
+        started = self._clock.now()
+
         def assembled(model: ModelState) -> None:
-            digest = model.digest()
+            digest, seconds = model.digest(), self._clock.now() - started
 
             def report() -> None:
+                self._codings.measured(proposal.codec, seconds)
                 if exchange.constants_differing:
                     names = ", ".join(exchange.constants_differing)
                     self._log.warning("integer tensors that differ between peers are left as they are: %s", names)
-                self._assembled[digest] = model
+                self._assembled[digest], self._coders[digest] = model, coder
                 done(digest)
 
             post(report)
@@ -137,10 +158,6 @@ class Exchanger:
         if self._streams:
             self._streams.check(now, self._timeout)
 
-    def model(self, digest: str) -> ModelState:
-        """An assembled model."""
-        return self._assembled[digest]
-
     def assembled(self, digest: str) -> ModelState | None:
         """An assembled model, if it is here."""
         return self._assembled.get(digest)
@@ -149,9 +166,21 @@ class Exchanger:
         """Keep a model that was assembled elsewhere."""
         self._assembled[digest] = model
 
+    def committed(self, digest: str) -> ModelState:
+        """An assembled model, which is decided; while the contribution to it still stands."""
+        coder = self._coders.get(digest)
+        if coder:
+            coder.carry()
+        return self._assembled[digest]
+
+    def healed(self) -> None:
+        """This peer goes on from a model that it had no part in."""
+        self._codings.reset()
+
     def keep(self, digests: Collection[str]) -> None:
         """Forget the assembled models that are not in ``digests``."""
         self._assembled = {digest: model for digest, model in self._assembled.items() if digest in digests}
+        self._coders = {digest: coder for digest, coder in self._coders.items() if digest in digests}
 
     def sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream goes; it may be here before the proposal or the greeting, so wait a little for both.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarm.config import addresses
+from swarm.membership.hearsay import Hearsay
 from swarm.membership.roster import Roster, schema_lines
 from swarm.messages import Envelope, Hello, Message, Refuse
 from swarm.records import PeerId, PeerJoined
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 FIRST_RETRY = 0.5
 LONGEST_RETRY = 5.0
 """Seconds between greetings to an address that does not answer: doubled from the first to the longest."""
+LONGEST_HEARSAY_RETRY = 60.0
+"""The longest where neither the user nor a rendezvous named the address, and no peer of the session was met there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,9 @@ class Greeter:
     ) -> None:
         """Announce this peer. ``send`` takes an address and a message."""
         self.roster = Roster(me, schema)
-        self.refusal = ""
-        """Why a peer last refused this one."""
+        self._hearsay = Hearsay()
+        self._refusals: dict[PeerId, str] = {}
+        """Why each peer that was not met since and this one do not go together."""
         self._refused_since: float | None = None
         self._turned_away: set[tuple[PeerId, str]] = set()
         self._reported: set[str] = set()
@@ -71,26 +76,41 @@ class Greeter:
 
     def dial(self, now: float, commit: Commit | None) -> None:
         """Greet the addresses whose time has come."""
-        live = {info.address for info in self.roster.live()}
+        self._hearsay.expire(now)
         found = {address for membership in self._memberships for address in membership.discover()}
-        for address in sorted((found | self.roster.addresses()) - live - {self._me.address}):
+        sure = found | self.roster.away()
+        live = {info.address for info in self.roster.live()}
+        wanted = (sure | self._hearsay.addresses(self._me.session)) - live - {self._me.address}
+        self._next = {address: due for address, due in self._next.items() if address in wanted}
+        for address in sorted(wanted):
             at, pause = self._next.get(address, (now, FIRST_RETRY))
-            if at <= now:
-                self._next[address] = now + pause, min(2 * pause, LONGEST_RETRY)
+            if at <= now and self._may_reach(address):
+                longest = LONGEST_RETRY if address in sure else LONGEST_HEARSAY_RETRY
+                self._next[address] = now + pause, min(2 * pause, longest)
                 self.greet(address, commit, wants_reply=True)
-        for address in live:
-            self._next.pop(address, None)
+
+    def _may_reach(self, address: str) -> bool:
+        """Whether what is said there stays on this machine, where this peer listens to nobody else."""
+        return not _on_this_machine(self._me.address) or _on_this_machine(address)
 
     def greet(self, address: str, commit: Commit | None, *, wants_reply: bool) -> None:
         """Send this peer's greeting."""
-        self._send(address, Hello(self._me, self._schema, self.roster.everyone(), commit, wants_reply))
+        self._send(address, Hello(self._me, self._schema, self._everyone(), commit, wants_reply))
+
+    def _everyone(self) -> tuple[PeerInfo, ...]:
+        """Peers of any session, this one first: what a newcomer is told."""
+        return self.roster.present() + self._hearsay.first_hand()
+
+    @property
+    def refusal(self) -> str:
+        """Why this peer and another one do not go together; empty where all that were met do."""
+        return next(iter(self._refusals.values()), "")
 
     @property
     def silent(self) -> tuple[str, ...]:
         """Addresses that were greeted and where no peer of any session has answered."""
-        answered = {info.address for info in self.roster.everyone()}
-        answered |= {known.info.address for known in self.roster.known()}
-        return tuple(sorted({*tuple(self._next)} - answered))
+        told = {known.info.address for known in self.roster.known()} | self._hearsay.addresses()
+        return tuple(sorted({*tuple(self._next)} - told))
 
     def unanswered(self, address: str, reason: str) -> None:
         """Nothing reaches ``address``: say so once where the user or a rendezvous named it."""
@@ -98,21 +118,21 @@ class Greeter:
             self._reported.add(address)
             self._log.warning("no answer yet, trying again: %s", reason)
 
-    def greeted(self, envelope: Envelope, hello: Hello, commit: Commit | None) -> Met | TurnedAway | None:
+    def greeted(self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float) -> Met | TurnedAway | None:
         """Answer a greeting; None where it does not concern this session."""
         peer, roster = hello.peer, self.roster
         if peer.incarnation == self._me.incarnation:
             return None
         for info in hello.roster:
-            roster.stranger(info)
+            self._told_of(info, now)
         if peer.session != self._me.session:
-            roster.stranger(peer)
+            self._hearsay.spoke(peer, now)
             if hello.wants_reply:
                 self.greet(envelope.address, None, wants_reply=False)
             return None
         refusal = self._refusal(hello)
         if refusal:
-            self.refusal = self.refusal or refusal.reason
+            self._refusals[peer.name] = refusal.reason
             if (peer.name, peer.incarnation) not in self._turned_away:
                 self._turned_away.add((peer.name, peer.incarnation))
                 self._log.warning("refused %s at %s: %s", peer.name, peer.address, refusal.reason)
@@ -122,8 +142,10 @@ class Greeter:
             self.greet(envelope.address, commit, wants_reply=True)
             return None
         self._refused_by.discard(peer.incarnation)
+        self._refusals.pop(peer.name, None)
         returned = roster.info(peer.name) is not None
         fresh = roster.meet(peer)
+        self._hearsay.met(peer)
         if hello.wants_reply:
             self.greet(envelope.address, commit, wants_reply=False)
         if fresh:
@@ -131,12 +153,17 @@ class Greeter:
             self._plugins.peer_joined(PeerJoined(peer=peer, returned=returned))
         return Met(peer.name)
 
+    def _told_of(self, info: PeerInfo, now: float) -> None:
+        ours = info.session == self._me.session
+        if not ours or (info.name != self._me.name and self.roster.info(info.name) is None):
+            self._hearsay.told(info, now)
+
     def refused(self, envelope: Envelope, refusal: Refuse, now: float, patience: float) -> TurnedAway | None:
         """A peer refuses this one; what is not final counts as such after ``patience`` seconds."""
         text = f"{envelope.sender} at {envelope.address} refused this peer: {refusal.reason}"
         self._refused_by.add(envelope.incarnation)
-        if text != self.refusal:
-            self.refusal = text
+        if text != self._refusals.get(envelope.sender):
+            self._refusals[envelope.sender] = text
             self._log.warning("%s", text)
         if self._refused_since is None:
             self._refused_since = now
@@ -154,3 +181,11 @@ class Greeter:
             return clash
         reason = self._plugins.accept_peer(hello.peer)
         return Refuse(f"{self._me.name} does not accept {hello.peer.name}: {reason}", final=True) if reason else None
+
+
+def _on_this_machine(address: str) -> bool:
+    """Whether ``address`` is a loopback one; an address that only a plugin's transport understands is not."""
+    try:
+        return addresses.is_local(address)
+    except ValueError:
+        return False

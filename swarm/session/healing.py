@@ -97,6 +97,7 @@ def fetch_model(
                 assembly.take(part, transport.fetch(asked[peer], wanted, timeout))
             except SwarmError as error:
                 shares.put(part)
+                error.__traceback__ = None  # its frames hold the model, and some of them the error
                 return f"{peer}: {error}"
 
     reasons: list[str] = []

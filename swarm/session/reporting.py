@@ -6,13 +6,14 @@ import logging
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from swarm.records import Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
+from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
 from swarm.session.tickets import Answer, Synced
 
 if TYPE_CHECKING:
     from swarm.model import Evaluation, Evaluator
     from swarm.plugins import PluginRegistry
     from swarm.session.engine import Engine
+    from swarm.session.timing import Timing
 
 
 class Reporter:
@@ -31,8 +32,13 @@ class Reporter:
         self._evaluate = evaluate
         self._plugins = plugins
         self._log = logger
-        self._seconds = 0.0
+        self._seconds = self._stall = 0.0
         self._validation_failed = False
+
+    def began(self, answer: Answer, commit: Commit) -> None:
+        """This peer has joined, and holds the model of a commit."""
+        self.group = commit.group
+        self._log.info("%s", _beginning(answer, commit))
 
     def validate(self) -> None:
         """Evaluate the merged model; whatever goes wrong with that is no reason to stop training."""
@@ -47,19 +53,22 @@ class Reporter:
             text = "validation of the merged model failed, training goes on: %s: %s"
             self._log.log(level, text, type(error).__name__, error, exc_info=error)
 
-    def settled(self, engine: Engine, answer: Synced, *, seconds: float, before: tuple[int, int]) -> RoundReport:
-        """A sync point is over: ``seconds`` after it began, with ``before`` bytes sent and received at that time."""
+    def settled(self, engine: Engine, answer: Synced, timing: Timing) -> RoundReport:
+        """A sync point is over."""
         merged = answer.commit if answer.model else None
         coming = engine.commit.round + 1 if engine.commit else 0
         report = RoundReport(
             outcome=Outcome.CLOSED if answer.closing else Outcome.MERGED if merged else Outcome.SKIPPED,
             round=merged.round if merged else coming,
+            lineage=merged.lineage if merged else "",
+            digest=merged.digest if merged else "",
             group=merged.group if merged else (),
             contributors=merged.contributors if merged else (),
             missing=tuple(sorted({*self.group} - {*merged.group})) if merged else (),
-            seconds=seconds,
-            bytes_sent=engine.bytes_sent - before[0],
-            bytes_received=engine.bytes_received - before[1],
+            seconds=timing.seconds,
+            stall=timing.stall,
+            bytes_sent=engine.exchanger.bytes_sent - timing.traffic[0],
+            bytes_received=engine.exchanger.bytes_received - timing.traffic[1],
             interval=engine.commit.sync.interval if engine.commit else 0,
             attempts=answer.attempts,
             reason=answer.reason,
@@ -68,7 +77,7 @@ class Reporter:
         )
         if answer.answer is Answer.MERGED:
             self.rounds += 1
-        engine.last_report = {**asdict(report), "outcome": report.outcome.value}
+        engine.standing.last_report = {**asdict(report), "outcome": report.outcome.value}
         if report.outcome is Outcome.SKIPPED:
             self._log.warning("round %d skipped: %s", report.round, report.reason)
             failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
@@ -78,17 +87,18 @@ class Reporter:
         return report
 
     def _finished(self, report: RoundReport) -> None:
-        self.group, self._seconds = report.group, report.seconds
+        self.group, self._seconds, self._stall = report.group, report.seconds, report.stall
         if report.missing:
             missing = ", ".join(report.missing)
             self._log.warning("round %d went ahead with fewer peers; missing: %s", report.round, missing)
         self._log.info(
-            "round %d%s: %d peers, %d contributed, %.2f s%s",
+            "round %d%s: %d peers, %d contributed, %.2f s%s%s",
             report.round,
             " (closing)" if report.outcome is Outcome.CLOSED else "",
             len(report.group),
             len(report.contributors),
             report.seconds,
+            f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
         )
         self._plugins.round_finished(RoundFinished(session=self._session, report=report))
@@ -101,13 +111,25 @@ class Reporter:
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:
         """What is known so far, under names that start with ``swarm_``."""
-        metrics = {"swarm_rounds": float(self.rounds), "swarm_bytes_sent": float(engine.bytes_sent if engine else 0)}
+        sent = engine.exchanger.bytes_sent if engine else 0
+        metrics = {"swarm_rounds": float(self.rounds), "swarm_bytes_sent": float(sent)}
         if engine and engine.commit:
             metrics["swarm_sync_interval"] = float(engine.commit.sync.interval)
             metrics["swarm_peers"] = float(len(self.group))
         if self.rounds:
             metrics["swarm_round_seconds"] = self._seconds
+            metrics["swarm_stall_seconds"] = self._stall
         if self.evaluation:
             metrics["swarm_val_loss"] = self.evaluation.loss
             metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
         return metrics
+
+
+def _beginning(answer: Answer, commit: Commit) -> str:
+    """What a peer that has just joined says of the model it starts with."""
+    peers = len(commit.members)
+    if answer is Answer.HEALED:
+        return f"joined a running session of {peers} peers with the model of round {commit.round}"
+    if commit.round:
+        return f"{peers} peers go on from round {commit.round}"
+    return f"{peers} peers start from the same weights"

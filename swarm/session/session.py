@@ -1,19 +1,19 @@
 """The hook sequence that every framework integration wraps: begin, advance, epoch_end, end.
 
 All of it runs on the training thread. Between merges it only counts; at a sync point it copies the weights out, hands
-them to the worker, and writes back what comes of it.
+them to the worker, and writes back what comes of it: at once, or, where rounds overlap with the training, at a later
+batch.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from swarm.clock import MonotonicClock
+from swarm.clock import Clock, MonotonicClock, duration
 from swarm.config import Settings
 from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
 from swarm.logs import configure_from_environment
@@ -25,12 +25,15 @@ from swarm.records import (
     PeerStatus,
     RoundReport,
 )
-from swarm.session.arithmetic import distance, move
 from swarm.session.checkpoints import Checkpoints, checkpoint_directory, latest
 from swarm.session.files import FINAL, LOCAL, write_model
+from swarm.session.pending import Background, PendingAnswer, measured
+from swarm.session.progress import Progress
 from swarm.session.reporting import Reporter
 from swarm.session.signals import leave_on_sigterm
 from swarm.session.tickets import Answer, Synced
+from swarm.session.timing import Timing
+from swarm.session.weights import Weights
 from swarm.session.wiring import Network, build_engine, network_of
 from swarm.state import ModelState, Schema
 
@@ -56,6 +59,7 @@ class Session:
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
+        clock: Clock | None = None,
     ) -> None:
         """Nothing is opened before ``begin``.
 
@@ -66,24 +70,28 @@ class Session:
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the membership.
+            clock: times the epochs; the machine's by default.
         """
         self.over = False
         """Whether the session is closed, or this peer is no longer part of it."""
         self.batches_left = NEVER
-        """Local batches to the next sync point."""
+        """Local batches to the next sync point, or to the next look at a round that is under way."""
         self._settings = settings
         self._port = port
         self._log = logger or logging.getLogger("swarm")
         self._network = network
         self._plugins = plugins or PluginRegistry(settings.disabled_plugins)
         self._reporter = Reporter(settings.model_name, evaluate=evaluate, plugins=self._plugins, logger=self._log)
+        self._progress = Progress(settings.total_epochs, clock or MonotonicClock())
+        self._validates = evaluate is not None
         self._engine: Engine | None = None
-        self._capture: ModelState | None = None
+        self._weights: Weights | None = None
+        self._background: Background | None = None
+        self._pending: PendingAnswer | None = None
+        self._timing = Timing((0, 0))
         self._restore_signals: Callable[[], None] = lambda: None
         self._interval = NEVER
-        self._batches = 0
-        self._captured_at = 0
-        self._merged_up_to = 0
+        self._offered_at = 0
 
     # The hook sequence -----------------------------------------------------------------------------------------------
 
@@ -110,9 +118,13 @@ class Session:
             raise
         if self._engine:
             self._reporter.validate()
+        self._progress.begin()
 
     def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> RoundReport | None:
         """Count local batches; at the first boundary at or after the interval's last one, merge.
+
+        Where rounds overlap with the training, it only begins the round there, and takes on what came of it at the
+        first boundary after that is known, the next sync point at the latest.
 
         Args:
             batches: batches since the last call.
@@ -120,43 +132,49 @@ class Session:
             loss: training loss of the last batch, for the live display.
 
         Returns:
-            What came of the sync point, or None where there was none.
+            What came of a sync point, or None where there is nothing to tell.
         """
-        self._batches += batches
+        if self._weights:
+            self._weights.batches += batches
         if self.batches_left != NEVER:
             self.batches_left -= batches
         if not at_boundary or self.over or self.batches_left > 0:
             return None
-        if self._engine is None or self._capture is None:
+        if self._engine is None or self._weights is None:
             return None
-        self._engine.training_loss = loss
-        return self._sync(self._engine, self._capture)
+        self._engine.standing.training_loss = loss
+        if self._background:
+            return self._look(self._engine, self._weights)
+        return self._sync(self._engine, self._weights)
 
     def epoch_end(self, epoch: int) -> None:
-        """Note the end of epoch ``epoch`` for progress."""
-        total = self._settings.total_epochs
-        if self._engine is not None:
-            self._log.debug("epoch %d%s done", epoch, f" of {total}" if total else "")
+        """Note the end of epoch ``epoch``, counted from 0, for progress."""
+        progress = self._progress
+        progress.epoch_ended(epoch)
+        left = progress.seconds_left()
+        self._log.debug("epoch %s done%s", str(progress), "" if left is None else f", ETA {duration(left)}")
 
     def end(self) -> None:
         """Merge what is left, serve the others until all are done, and load the closing model."""
-        engine, capture = self._engine, self._capture
-        own = ModelState.empty(capture.schema if capture else self._port.schema())
-        self._port.read(own)
-        self._write(LOCAL, own, {})
-        if engine is None or capture is None:
+        engine, weights = self._engine, self._weights
+        if engine is None or weights is None:
             self.over = True
-            self._conclude(None, own, closing=False, reason="it trained alone")
+            self._conclude(None, self._trained(self._port.schema()), closing=False, reason="it trained alone")
             return
-        closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
         try:
-            while self._batches > self._merged_up_to and not self.over:
-                if self._sync(engine, capture).outcome is Outcome.SKIPPED:
+            while self._pending and not self.over:
+                self._timing.halt()
+                self._take_on(engine, weights)
+                self._timing.go_on()
+            own = self._trained(weights.capture.schema)
+            closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
+            while weights.batches > weights.merged_up_to and not self.over:
+                if self._sync(engine, weights).outcome is Outcome.SKIPPED:
                     break
             if not self.over:
                 status = PeerStatus(self._settings.checkin_model_on_train_end)
                 self._log.info("%s has finished, serving as %s until all are done", self._settings.name, status)
-                answer = self._serve(engine, status, own)
+                answer = self._serve(engine, weights, status, own)
                 closing, reason = answer.closing, answer.reason
             elif closing and engine.reference:
                 self._port.write(engine.reference)
@@ -184,6 +202,7 @@ class Session:
     def _release(self, *, patience: float) -> None:
         """Let go of what outlives the worker, waiting for the disk for at most ``patience`` seconds."""
         self._restore_signals()
+        self._background = None
         if self._engine and self._engine.checkpoints:
             self._engine.checkpoints.close(timeout=patience)
 
@@ -211,10 +230,13 @@ class Session:
             self._log.info("loopback: %s trains alone", settings.name)
             return
         schema = self._port.schema()
-        self._capture = ModelState.empty(schema)
+        self._weights = Weights(self._port, schema)
         resumed = self._resumed(schema)
         network = self._network(settings, self._plugins)
-        engine = self._engine = build_engine(settings, self._plugins, schema, self._log, network)
+        engine = self._engine = build_engine(
+            settings, self._plugins, schema, self._log, network, validates=self._validates
+        )
+        engine.standing.progress = self._progress
         self._log.info(
             "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
             settings.name,
@@ -229,20 +251,20 @@ class Session:
             engine.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
         engine.start(resumed)
         self._restore_signals = leave_on_sigterm(self.abort)
-        self._start(engine, self._capture)
+        self._start(engine, self._weights)
+        self._background = Background() if settings.overlap else None
 
-    def _start(self, engine: Engine, capture: ModelState) -> None:
-        self._port.read(capture)
-        stats = self._stats(engine, PeerStatus.TRAINING, capture)
+    def _start(self, engine: Engine, weights: Weights) -> None:
+        weights.take(keep=False)
+        stats = measured(self._stats(weights, PeerStatus.TRAINING), weights.capture, engine.reference)
         if engine.commit:
             # Resumed: it has nothing new to contribute, and would only hold the others back.
             stats = replace(stats, weightage=0)
-        answer = engine.offer(capture, stats)
+        answer = engine.offer(weights.capture, stats)
         if answer.model is not None and answer.commit is not None:
             self._port.write(answer.model)
             self._interval = self.batches_left = answer.commit.sync.interval
-            self._reporter.group = answer.commit.group
-            self._log.info("%d peers start from the same weights", len(answer.commit.members))
+            self._reporter.began(answer.answer, answer.commit)
             if answer.commit.closing:
                 self.over = True
         elif answer.answer is Answer.SKIPPED and engine.commit:
@@ -255,76 +277,101 @@ class Session:
             missing = f"; missing: {', '.join(absent)}" if absent else ""
             raise StartTimeoutError(f"session {self._settings.model_name} did not start: {answer.reason}{missing}")
 
-    def _sync(self, engine: Engine, capture: ModelState) -> RoundReport:
-        """Offer what this peer holds to the next round, and take on what comes of it."""
-        started, sent = time.perf_counter(), (engine.bytes_sent, engine.bytes_received)
-        fresh = not engine.pending
-        while True:
-            if fresh:
-                self._port.read(capture)
-                self._captured_at = self._batches
-            answer = engine.offer(capture, self._stats(engine, PeerStatus.TRAINING, capture))
-            if answer.model is None:
-                break
-            self._take_over(answer, answer.model, capture, unchanged=fresh)
+    def _sync(self, engine: Engine, weights: Weights) -> RoundReport:
+        """Come to a sync point, and stay until it is over."""
+        self._come(engine, weights)
+        report = None
+        while report is None:
+            report = self._take_on(engine, weights)
+        return report
+
+    def _look(self, engine: Engine, weights: Weights) -> RoundReport | None:
+        """Overlapping: come to a sync point and go on, or take on what came of the last one if that is known."""
+        report = None
+        if self._pending:
+            if not self._pending.ready and weights.batches - self._offered_at < self._interval:
+                self.batches_left = 1
+                return None
+            self._timing.halt()
+            report = self._take_on(engine, weights)
+        if self._pending is None and self.batches_left <= 0 and not self.over:
+            self._come(engine, weights)
+        if self._pending:
+            self.batches_left = 1
+            self._timing.go_on()
+        return report
+
+    def _come(self, engine: Engine, weights: Weights) -> None:
+        """A sync point begins: offer the model, or what was offered before and may still be merged."""
+        self._timing = Timing(engine.exchanger.traffic)
+        self._offer(engine, weights, keep=engine.pending)
+
+    def _offer(self, engine: Engine, weights: Weights, *, keep: bool) -> None:
+        """Offer to the next round what this peer holds."""
+        weights.take(keep=keep)
+        self._offered_at = weights.batches
+        stats = self._stats(weights, PeerStatus.TRAINING)
+        self._pending = PendingAnswer(engine, weights.capture, stats, self._background)
+
+    def _take_on(self, engine: Engine, weights: Weights) -> RoundReport | None:
+        """Wait for what comes of an offer and take it over; None where that was not the round that it was made for."""
+        pending = self._pending
+        if pending is None:
+            raise ValueError("nothing was offered")
+        answer = pending.wait()
+        self._pending = None
+        if answer.model is not None:
+            weights.take_over(pending, answer, answer.model)
             if answer.answer is Answer.LATE and answer.commit:
                 self._reporter.rounds += 1
                 self._log.info("round %d was decided after its sync point; it is merged in now", answer.commit.round)
-            if answer.answer is Answer.MERGED or answer.closing:
-                break
-            fresh = True
-        return self._settle(engine, answer, time.perf_counter() - started, sent)
+            if answer.answer is not Answer.MERGED and not answer.closing:
+                self._offer(engine, weights, keep=False)
+                return None
+        return self._settle(engine, weights, answer)
 
-    def _serve(self, engine: Engine, status: PeerStatus, own: ModelState) -> Synced:
+    def _serve(self, engine: Engine, weights: Weights, status: PeerStatus, own: ModelState) -> Synced:
         """Take part in rounds without training, until the closing one or until there is nobody to go on with."""
         while True:
-            started, sent = time.perf_counter(), (engine.bytes_sent, engine.bytes_received)
-            answer = engine.offer(own, self._stats(engine, status, own))
+            self._timing, self._offered_at = Timing(engine.exchanger.traffic), weights.batches
+            answer = engine.offer(own, measured(self._stats(weights, status), own, engine.reference))
             if answer.model is not None:
-                self._port.write(answer.model)
+                weights.load(answer.model)
             if answer.closing or answer.model is None or answer.answer is Answer.MERGED:
-                self._settle(engine, answer, time.perf_counter() - started, sent)
+                self._settle(engine, weights, answer)
             if answer.closing or answer.model is None:
                 return answer
 
-    def _take_over(self, answer: Synced, committed: ModelState, capture: ModelState, *, unchanged: bool) -> None:
-        """Bring the model to a committed one; steps that are in no committed merge yet stay on top of it."""
-        merged = answer.answer is not Answer.HEALED or answer.before is capture
-        before = capture if merged else answer.before
-        if answer.closing or before is None or (answer.answer is Answer.MERGED and unchanged):
-            self._port.write(committed)
-        else:
-            current = ModelState.empty(capture.schema)
-            self._port.read(current)
-            move(current, before, committed)
-            self._port.write(current)
-        if merged:
-            self._merged_up_to = self._captured_at
-
-    def _stats(self, engine: Engine, status: PeerStatus, capture: ModelState) -> ContributionStats:
-        reference, finite = engine.reference, capture.finite()
+    def _stats(self, weights: Weights, status: PeerStatus) -> ContributionStats:
+        """What this peer says of its weights, but for what must be computed from them."""
         return ContributionStats(
             peer=self._settings.name,
             round=0,
             weightage=self._settings.node_weightage,
             status=status,
-            steps=(self._batches if status.finished else self._captured_at) - self._merged_up_to,
-            finite=finite,
-            delta_norm=distance(capture, reference) if finite and reference else 0.0,
+            steps=(weights.batches if status.finished else weights.captured_at) - weights.merged_up_to,
             loss=self._reporter.evaluation.loss if self._reporter.evaluation else None,
         )
 
-    def _settle(self, engine: Engine, answer: Synced, seconds: float, before: tuple[int, int]) -> RoundReport:
-        """Validate, report, and count anew."""
-        if answer.model is not None:
-            self._reporter.validate()
+    def _settle(self, engine: Engine, weights: Weights, answer: Synced) -> RoundReport:
+        """Validate, report, and count anew, from the last offer."""
+        self._timing.end()
+        if answer.model is not None and self._validates:
+            weights.show(answer.model, self._reporter.validate)
         if engine.commit:
             self._interval = engine.commit.sync.interval
-        self.batches_left = self._interval
+        self.batches_left = self._interval - (weights.batches - self._offered_at)
         self.over = self.over or answer.closing or answer.answer is Answer.ENDED
-        return self._reporter.settled(engine, answer, seconds=seconds, before=before)
+        return self._reporter.settled(engine, answer, self._timing)
 
     # The end ---------------------------------------------------------------------------------------------------------
+
+    def _trained(self, schema: Schema) -> ModelState:
+        """The model that this peer's own training ended with, written down."""
+        own = ModelState.empty(schema)
+        self._port.read(own)
+        self._write(LOCAL, own, {})
+        return own
 
     def _conclude(self, engine: Engine | None, own: ModelState, *, closing: bool, reason: str) -> None:
         """Write the model that this peer ends with, and say which one it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Condition
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ from swarm.clock import Clock
 from swarm.errors import ExchangeError
 from swarm.messages import Proposal, StreamHeader
 from swarm.records import PeerId
-from swarm.rounds.exchange import Exchange, OutFrame
-from swarm.state import ModelState
+from swarm.rounds.exchange import Arrival, Exchange, OutFrame
+from swarm.rounds.layout import open_frame, open_head
+from swarm.state import ModelState, as_bytes
+from swarm.transport.base import PlacingSink
 
 if TYPE_CHECKING:
     from swarm.transport.base import Sink, Transport, Upload
@@ -68,30 +71,41 @@ class ExchangeStreams:
             self._condition.notify_all()
         for upload in self._uploads.values():
             upload.cancel()
+        # An upload knows these streams too: a circle around whole models, which only Python's collector would end.
+        self._uploads.clear()
 
     def sink(self, sender: PeerId) -> Sink:
         """Where the frames of ``sender`` go."""
+        return _Incoming(self, self._exchange, sender)
 
-        def take(data: memoryview) -> None:
-            try:
-                with self._condition:
-                    if self._stopped:
-                        raise ExchangeError("this attempt is over")
-                    self._exchange.receive(sender, data)
-                    self._heard[sender] = self._clock.now()
-                    self.bytes_received += len(data)
-                    self._condition.notify_all()
-            except ExchangeError as error:
-                self._fail(sender, str(error))
-                raise
-            except Exception as error:
-                # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.
-                reason = fault(error)
-                self._fail(self._me, reason)
-                raise ExchangeError(reason) from error
-            self._settle()
+    @contextmanager
+    def alone(self, sender: PeerId) -> Iterator[None]:
+        """While something that ``sender`` sent changes the exchange.
 
-        return take
+        Raises:
+            ExchangeError: the attempt is over.
+        """
+        with self._condition:
+            if self._stopped:
+                raise ExchangeError("this attempt is over")
+            self._heard[sender] = self._clock.now()
+            yield
+            self._condition.notify_all()
+
+    @contextmanager
+    def taking(self, sender: PeerId) -> Iterator[None]:
+        """While a frame of ``sender`` is taken: an error is told to the group, with whom to blame."""
+        try:
+            yield
+        except ExchangeError as error:
+            self._fail(sender, str(error))
+            raise
+        except Exception as error:
+            # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.
+            reason = fault(error)
+            self._fail(self._me, reason)
+            raise ExchangeError(reason) from error
+        self._settle()
 
     def check(self, now: float, timeout: float) -> None:
         """Give up on a peer that owes something and has been silent for ``timeout`` seconds.
@@ -109,16 +123,17 @@ class ExchangeStreams:
             self._fail(peer, f"{peer} sent nothing for {silence[peer]:.0f} s")
 
     def _frames(self, to: PeerId) -> Iterator[OutFrame]:
-        while True:
+        while not self._stopped:
+            out = self._exchange.next_frame(to)
+            if out is not None:
+                with self._condition:
+                    self.bytes_sent += len(out[0]) + len(out[1])
+                yield out
+                continue
             with self._condition:
-                out = None if self._stopped else self._exchange.next_frame(to)
-                if out is None:
-                    if self._stopped or self._exchange.sent(to):
-                        return
-                    self._condition.wait(POLL)
-                    continue
-                self.bytes_sent += len(out[0]) + len(out[1])
-            yield out
+                self._condition.wait_for(lambda: self._stopped or not self._exchange.waiting(to), POLL)
+            if self._exchange.sent(to):
+                return
 
     def _ended(self, peer: PeerId) -> Callable[[str | None], None]:
         def ended(reason: str | None) -> None:
@@ -140,3 +155,49 @@ class ExchangeStreams:
                 return
             self._settled = True
         self._done(self._exchange.result())
+
+
+class _Incoming(PlacingSink):
+    """The frames of one member, on one thread.
+
+    Only bookkeeping and merging need the exchange alone; values are received, decoded and checked beside it.
+    """
+
+    def __init__(self, streams: ExchangeStreams, exchange: Exchange, sender: PeerId) -> None:
+        self._streams = streams
+        self._exchange = exchange
+        self._sender = sender
+        self._arrival: Arrival | None = None
+
+    def __call__(self, frame: memoryview) -> None:
+        streams, exchange, sender = self._streams, self._exchange, self._sender
+        with streams.taking(sender):
+            head, payload = open_frame(frame)
+            with streams.alone(sender):
+                arrival = exchange.expect(sender, head)
+                if arrival is None:
+                    exchange.take_small(sender, head, payload)
+                streams.bytes_received += len(frame)
+            if arrival is not None:
+                exchange.fill(arrival, payload)
+                self._finish(arrival)
+
+    def place(self, head: memoryview, size: int) -> memoryview | None:
+        streams, sender = self._streams, self._sender
+        with streams.taking(sender), streams.alone(sender):
+            self._arrival = self._exchange.expect_verbatim(sender, open_head(head), size)
+            if self._arrival is None:
+                return None
+            streams.bytes_received += len(head) + size
+            return as_bytes(self._arrival.values)
+
+    def placed(self) -> None:
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            with self._streams.taking(self._sender):
+                self._exchange.check(arrival)
+                self._finish(arrival)
+
+    def _finish(self, arrival: Arrival) -> None:
+        with self._streams.alone(self._sender):
+            self._exchange.arrived(arrival)

@@ -8,15 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swarm.config import Settings
+from swarm.codec import BUILTIN_CODECS
+from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
+from swarm.config import Settings, addresses
+from swarm.errors import ConfigurationError
 from swarm.plugins import PluginRegistry
 from swarm.records import PeerInfo
 from swarm.rounds.rules import RoundRules
+from swarm.session.codings import Codings
 from swarm.session.engine import Engine
+from swarm.sync.guarded import GuardedPolicy
+from swarm.transport.lane import LaneControl, LaneTransport
 
 if TYPE_CHECKING:
     from swarm.membership.base import Membership
     from swarm.state import Schema
+    from swarm.sync.base import SyncPolicy
     from swarm.transport.base import Transport
 
 
@@ -35,7 +42,16 @@ def network_of(settings: Settings, plugins: PluginRegistry) -> Network:
         ConfigurationError: no plugin has such a transport or membership backend, or it lacks a setting that it needs.
     """
     memberships = [plugins.membership(name)(settings) for name in _memberships(settings)]
-    return Network(plugins.transport(settings.transport)(settings), memberships)
+    transport = plugins.transport(settings.transport)(settings)
+    return Network(_with_lane(transport, settings), memberships)
+
+
+def _with_lane(transport: Transport, settings: Settings) -> Transport:
+    """Let weights travel beside ``transport``, where peers can agree on that over it."""
+    if not settings.bulk_lane or not isinstance(transport, LaneControl):
+        return transport
+    host, _ = addresses.split(settings.listen)
+    return LaneTransport(transport, host, port=settings.lane_port, failure_timeout=settings.failure_timeout)
 
 
 def _memberships(settings: Settings) -> tuple[str, ...]:
@@ -51,15 +67,27 @@ def build_engine(
     schema: Schema,
     logger: logging.Logger,
     network: Network,
+    *,
+    validates: bool,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
 
+    Args:
+        settings: of this peer.
+        plugins: those of the session.
+        schema: of the model.
+        logger: where the worker reports.
+        network: what it reaches others through.
+        validates: whether this peer has a validation loss of the merged model.
+
     Raises:
-        ConfigurationError: the merge rule or the sync policy is not known.
+        ConfigurationError: the merge rule, the codec or the sync policy is not known, or the policy needs what
+            is not there.
         AddressError: the address cannot be listened on.
     """
     rule = plugins.merge_rule(settings.merge_method)
-    policy = plugins.sync_policy("validation" if settings.use_adaptive_sync else "fixed")(settings.sync_interval)
+    choice = _codec_choice(settings, plugins, schema, logger)
+    policy = _policy(settings, plugins, logger, validates=validates)
     me = PeerInfo(
         name=settings.name,
         incarnation=secrets.token_hex(8),
@@ -76,20 +104,47 @@ def build_engine(
         policy=policy,
         first_sync=policy.start(),
         expected=settings.expected_peers,
+        seeks=bool(network.memberships),
         averaging=settings.merge_method == "mean",
         wait_below_quorum=settings.below_quorum == "wait",
         failure_timeout=settings.failure_timeout,
         grace=settings.grace,
         start_timeout=settings.start_timeout,
         screen=plugins.accept_contribution,
+        codec=choice.choose,
     )
-    return Engine(
-        me=me,
-        rules=rules,
-        rule=rule,
-        transport=network.transport,
-        memberships=network.memberships,
-        plugins=plugins,
-        schema=schema,
-        logger=logger,
-    )
+    try:
+        return Engine(
+            me=me,
+            rules=rules,
+            rule=rule,
+            codings=Codings(schema, plugins.codec, choice),
+            transport=network.transport,
+            memberships=network.memberships,
+            plugins=plugins,
+            schema=schema,
+            logger=logger,
+        )
+    except BaseException:
+        # The transport may listen by now, and nobody else will close it.
+        for membership in network.memberships:
+            membership.withdraw()
+        network.transport.close()
+        raise
+
+
+def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, logger: logging.Logger) -> CodecChoice:
+    plugins.require_codec(settings.codec)
+    if settings.codec == AUTO:
+        return QuickestCodec(BUILTIN_CODECS, schema, say=lambda text: logger.info("%s", text))
+    return FixedCodec(settings.codec)
+
+
+def _policy(settings: Settings, plugins: PluginRegistry, logger: logging.Logger, *, validates: bool) -> SyncPolicy:
+    policy = plugins.sync_policy(settings.policy)(settings.sync_interval)
+    if policy.needs_loss and not validates:
+        raise ConfigurationError(
+            f"{settings.policy_setting} follows the merged model's validation loss, which this peer has not: "
+            "give val_data (and with PyTorch loss_function, with Keras a compiled model), or choose another policy"
+        )
+    return GuardedPolicy(policy, logger)

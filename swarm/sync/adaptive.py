@@ -26,6 +26,7 @@ class ValidationInterval(SyncPolicy):
     """
 
     name: ClassVar[str] = "validation"
+    needs_loss: ClassVar[bool] = True
 
     @property
     def lowest(self) -> int:

@@ -20,6 +20,8 @@ class SyncPolicy(ABC):
     """
 
     name: ClassVar[str]
+    needs_loss: ClassVar[bool] = False
+    """Whether it makes sense only where every peer validates the merged model; a peer that does not is refused."""
 
     def __init__(self, interval: int) -> None:
         """Make the policy of one session.

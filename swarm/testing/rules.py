@@ -121,7 +121,7 @@ class MergeRuleContract:
         if self.rule.scope is Scope.GRAM:
             tolerance = max(EPSILON[dtype], 1e-12)
             wide = whole.astype(np.float64)
-            np.testing.assert_allclose(sliced.astype(np.float64), wide, rtol=tolerance, atol=1e-12)
+            np.testing.assert_allclose(sliced.astype(np.float64), wide, rtol=tolerance, atol=tolerance)
         else:
             assert sliced.tobytes() == whole.tobytes()
 

@@ -27,6 +27,7 @@ from swarm.config import resolve
 from swarm.membership.base import Membership
 from swarm.model import ModelPort
 from swarm.plugins import PluginRegistry
+from swarm.selection import Candidate, Selection
 from swarm.session import Session
 from swarm.session.wiring import Network
 from swarm.state import ModelState, Schema, TensorKind, TensorSpec
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from swarm.records import RoundReport
     from swarm.state import Array
 
+_EVERYTHING = Selection()
 DEADLINE = 30.0
 """Seconds until sessions that do not come to an end count as hung."""
 
@@ -46,18 +48,24 @@ DEADLINE = 30.0
 class ArrayModel(ModelPort):
     """Named NumPy arrays as a model; training changes them in place."""
 
-    def __init__(self, arrays: Mapping[str, Array], kinds: Mapping[str, TensorKind] | None = None) -> None:
-        """Tensors that ``kinds`` does not name are weights."""
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        kinds: Mapping[str, TensorKind] | None = None,
+        selection: Selection = _EVERYTHING,
+    ) -> None:
+        """Tensors that ``kinds`` does not name are weights; those that ``selection`` leaves out stay as they are."""
         self.arrays = {name: np.array(array) for name, array in arrays.items()}
         self._kinds = dict(kinds or {})
+        self._selection = selection
 
     def schema(self) -> Schema:
-        return Schema(
-            tuple(
-                TensorSpec(name, array.shape, array.dtype.name, self._kinds.get(name, TensorKind.WEIGHT))
-                for name, array in self.arrays.items()
-            )
+        specs = tuple(
+            TensorSpec(name, array.shape, array.dtype.name, self._kinds.get(name, TensorKind.WEIGHT))
+            for name, array in self.arrays.items()
         )
+        self._selection.check([Candidate((spec.name,), spec.kind) for spec in specs])
+        return Schema(tuple(spec for spec in specs if self._selection.takes(spec.name)))
 
     def read(self, into: ModelState) -> None:
         for spec, array in into.arrays():
@@ -146,7 +154,7 @@ class MemorySwarm:
         resolved = resolve(given, environment={}, directory=Path("no swarm.toml here")).settings
         board = Board(self.addresses, resolved.model_name)
         lines: list[str] = []
-        model = ArrayModel(arrays, kinds)
+        model = ArrayModel(arrays, kinds, Selection(resolved.share, resolved.local))
         session = Session(
             resolved,
             model,

@@ -23,6 +23,34 @@ MAX_MESSAGE_BYTES = 16 * 2**20
 Sink = Callable[[memoryview], None]
 """Takes one joined frame, valid during the call; may block to slow the sender down; raises ``ExchangeError`` to end
 the stream."""
+HEAD_BYTES = 16
+"""Of a frame, by which a :class:`PlacingSink` tells where the rest should go."""
+
+
+class PlacingSink(ABC):
+    """A sink that may have the rest of a frame received into memory of its own, where the transport can do that."""
+
+    @abstractmethod
+    def __call__(self, frame: memoryview) -> None:
+        """Take a joined frame, as every sink does."""
+
+    @abstractmethod
+    def place(self, head: memoryview, size: int) -> memoryview | None:
+        """Memory for the ``size`` bytes that follow ``head``, the first ``HEAD_BYTES`` of a frame.
+
+        None asks for the joined frame. After memory was given, ``placed`` is called once it is filled.
+
+        Raises:
+            ExchangeError: to end the stream.
+        """
+
+    @abstractmethod
+    def placed(self) -> None:
+        """The memory given last is filled.
+
+        Raises:
+            ExchangeError: to end the stream.
+        """
 
 
 class Handler(ABC):

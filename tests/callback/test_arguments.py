@@ -40,6 +40,7 @@ def test_every_argument_is_declared_and_documented() -> None:
     ("arguments", "message"),
     [
         ({"use_adaptive_sync": True}, "use_adaptive_sync=True .* give val_data"),
+        ({"sync_policy": "validation"}, "sync_policy='validation' .* give val_data"),
         ({"loss_function_args": {}}, "loss_function given as a class or its name"),
         ({"metric_function": "Accuracy", "metric_function_args": 3}, "metric_function_args=3 is not allowed"),
         ({"logger": "swarm"}, "logger='swarm' is not allowed: allowed is a logging.Logger"),
@@ -62,7 +63,7 @@ def test_a_callbacks_own_platform_beats_the_environment(
     monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
 ) -> None:
     monkeypatch.setenv("SWARM_ML_PLATFORM", "PYTORCH")
-    assert parse_arguments({"ml_platform": given}, platform="KERAS").settings.ml_platform == expected
+    assert parse_arguments({"ml_platform": given}, platforms=("KERAS", "TF")).settings.ml_platform == expected
 
 
 def test_the_environment_is_read_when_the_callback_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

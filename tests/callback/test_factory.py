@@ -61,6 +61,14 @@ def _frameworks(monkeypatch: pytest.MonkeyPatch) -> None:
             if name != "mean":
                 raise ConfigurationError(name)
 
+        def sync_policy(self, name: str) -> None:
+            if name != "fixed":
+                raise ConfigurationError(name)
+
+        def require_codec(self, name: str) -> None:
+            if name != "exact":
+                raise ConfigurationError(name)
+
     monkeypatch.setattr(factory, "PluginRegistry", Registry)
     monkeypatch.delitem(sys.modules, "keras", raising=False)
 
@@ -105,6 +113,8 @@ def test_without_model_and_platform_keras_is_meant_if_it_is_imported(monkeypatch
         ({"ml_platform": "KERAS", "model": Base()}, "ml_platform='KERAS' does not serve model=Base"),
         ({"model": "resnet"}, "model=str is of no known framework"),
         ({"model": Base(), "merge_method": "median"}, "median"),
+        ({"model": Base(), "sync_policy": "slow"}, "slow"),
+        ({"model": Base(), "codec": "zip"}, "zip"),
     ],
 )
 def test_what_no_plugin_serves_is_refused(arguments: dict[str, object], message: str) -> None:

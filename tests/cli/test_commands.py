@@ -17,6 +17,7 @@ from swarm.errors import ConfigurationError, UnreachablePeerError
 ANSWERS = {
     "127.0.0.1:7000": {
         "name": "north", "address": "127.0.0.1:7000", "session": "heart", "status": "training", "round": 12,
+        "epoch": 3, "total_epochs": 10, "seconds_left": 79.2,
         "interval": 10, "loss": 0.4321, "bytes_sent": 4200, "bytes_received": 4100,
         "peers": [
             {"name": "south", "address": "127.0.0.1:7001", "state": "live", "weightage": 1},
@@ -48,7 +49,7 @@ def test_status_shows_the_peer_and_whom_it_knows(command):
     lines = shown.stdout.splitlines()
     assert lines[0] == "heart"
     assert lines[2].split() == [
-        "north", "127.0.0.1:7000", "training", "12", "0.4321", "10", "4.2", "kB", "4.1", "kB",
+        "north", "127.0.0.1:7000", "training", "12", "3/10", "1:20", "0.4321", "10", "4.2", "kB", "4.1", "kB",
     ]  # fmt: skip
     assert lines[3:] == ["also in the swarm: south at 127.0.0.1:7001 (live)"]
 

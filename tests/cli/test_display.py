@@ -7,7 +7,7 @@ from rich.console import Console
 
 from swarm.cli.display import LiveDisplay, PeerRow, PlainDisplay, choose, progress
 from swarm.cli.statuses import PeerView
-from swarm.cli.table import size
+from swarm.cli.table import epochs, size
 
 
 def row(rank, **view):
@@ -22,9 +22,13 @@ def row(rank, **view):
         ({"ended": True}, "done"),
         ({"ended": True, "problem": "137"}, "failed (137)"),
         ({"ended": True, "problem": "stopped"}, "stopped"),
+        ({"view": PeerView(name="a", status="merging"), "silent_for": 4}, "merging"),
+        ({"view": PeerView(name="a", status="merging"), "silent_for": 5}, "silent for 5 s"),
+        ({"ended": True, "silent_for": 60}, "done"),
+        ({"ended": True, "problem": "137", "silent_for": 60}, "failed (137)"),
     ],
 )
-def test_the_state_of_a_peer_is_one_word(given, state):
+def test_the_state_of_a_peer_is_a_word_or_two(given, state):
     assert PeerRow(name="a", rank=0, **given).state == state
 
 
@@ -36,6 +40,24 @@ def test_progress_is_one_line():
     ]
 
     assert progress(rows) == "round 5, 3 of 3 peers running, loss 0.25 to 0.5, interval 8, 2.0 MB sent"
+
+
+def test_progress_tells_how_far_the_slowest_is():
+    rows = [
+        row(0, round=4, epoch=3, total_epochs=5, seconds_left=20.0),
+        row(1, round=4, epoch=2, total_epochs=5, seconds_left=3600.5),
+        row(2, round=4, epoch=1, total_epochs=5),
+    ]
+
+    assert progress(rows) == "round 4, 3 of 3 peers running, epoch 2/5, ETA 1:00:01, 0 B sent"
+
+
+@pytest.mark.parametrize(
+    ("view", "text"),
+    [({}, ""), ({"epoch": 2}, "2"), ({"total_epochs": 9}, "0/9"), ({"epoch": 9, "total_epochs": 9}, "9/9")],
+)
+def test_epochs_are_shown_as_far_as_they_are_known(view, text):
+    assert epochs(PeerView(name="a", **view)) == text
 
 
 def test_a_file_gets_a_line_when_a_round_is_over(capsys):
@@ -52,14 +74,15 @@ def test_a_terminal_gets_a_table_under_the_outputs():
     display = LiveDisplay(6, Console(file=screen, force_terminal=True, width=100, color_system=None))
 
     with display:
-        display.update([row(0, status="training", round=7, loss=0.125, interval=16, bytes_sent=2000)])
+        view = {"status": "training", "round": 7, "loss": 0.125, "interval": 16, "bytes_sent": 2000}
+        display.update([row(0, **view, epoch=3, total_epochs=10, seconds_left=79.2)])
         display.line("peer-0", 0, "[bold] \x1b[31mred\x1b[0m", is_error=True)
 
     shown = screen.getvalue()
     assert "peer-0 | [bold] red" in shown
     assert shown.index("peer-0 | ") < shown.rindex("training")
     table = shown[shown.rindex("received") :].split()
-    assert table[1:9] == ["peer-0", "training", "7", "0.125", "16", "2.0", "kB", "0"]
+    assert table[1:11] == ["peer-0", "training", "7", "3/10", "1:20", "0.125", "16", "2.0", "kB", "0"]
 
 
 def test_only_the_prefix_has_the_colour_of_the_peer():

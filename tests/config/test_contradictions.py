@@ -42,7 +42,12 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
         ({"listen": "[::]:7000"}, "unencrypted"),
         ({"peers": ["site-b:7000"]}, "peers=.'site-b:7000'. lets weights travel unencrypted"),
         ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
+        (
+            {"use_adaptive_sync": True, "sync_policy": "FIXED", "loopback": True},
+            "use_adaptive_sync=True contradicts sync_policy='fixed', whose interval never changes",
+        ),
         ({"resume": True}, "resume=True needs model_dir"),
+        ({"share": "head.*,b", "local": "head.*"}, "share=.* contradicts local=.*: 'head.*' is in both"),
     ],
 )
 def test_contradictions_are_refused_by_name(arguments: dict[str, object], message: str) -> None:

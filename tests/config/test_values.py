@@ -9,6 +9,8 @@ from swarm.config import SETTINGS, Settings, resolve
 from swarm.config.settings import DEFAULTS
 from swarm.errors import ConfigurationError
 
+AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
+
 
 def settings_of(arguments=None, environment=None, directory=Path("/nonexistent")) -> Settings:
     return resolve(arguments, environment=environment or {}, directory=directory).settings
@@ -20,6 +22,9 @@ def test_defaults_are_the_documented_ones() -> None:
     assert (settings.sync_interval, settings.min_peers, settings.merge_method) == (128, 2, "mean")
     assert (settings.checkin_model_on_train_end, settings.node_weightage) == ("snapshot", 1)
     assert (settings.transport, settings.membership) == ("grpc", None)
+    assert settings.codec == "exact"
+    assert settings.overlap is False
+    assert (settings.bulk_lane, settings.lane_port) == (True, 0)
     assert (settings.val_batch_size, settings.val_steps, settings.start_timeout) == (32, 100, 600.0)
 
 
@@ -33,6 +38,7 @@ def test_defaults_are_the_documented_ones() -> None:
         ("min_peers", 0),
         ("use_adaptive_sync", 1),
         ("use_adaptive_sync", "true"),
+        ("sync_policy", ""),
         ("val_batch_size", 0),
         ("val_steps", -1),
         ("checkin_model_on_train_end", "late"),
@@ -43,7 +49,11 @@ def test_defaults_are_the_documented_ones() -> None:
         ("model_name", "../other"),
         ("model_name", "line\nbreak"),
         ("merge_method", ""),
+        ("codec", ""),
+        ("share", ["head.*", "head.*"]),
+        ("local", [""]),
         ("below_quorum", "stop"),
+        ("overlap", "yes"),
         ("start_timeout", 0),
         ("start_timeout", float("nan")),
         ("start_timeout", True),
@@ -58,6 +68,8 @@ def test_defaults_are_the_documented_ones() -> None:
         ("rendezvous", ""),
         ("membership", ""),
         ("transport", 7),
+        ("bulk_lane", 1),
+        ("lane_port", 65536),
         ("world_size", 0),
         ("rank", -1),
         ("members", ["a", "a"]),
@@ -90,6 +102,7 @@ def test_the_refusals_above_cover_every_setting() -> None:
         ("SWARM_USE_ADAPTIVE_SYNC", "On", True),
         ("SWARM_LOOPBACK", "True", True),
         ("SWARM_LOOPBACK", "0", False),
+        ("SWARM_OVERLAP", "on", True),
         ("SWARM_START_TIMEOUT", "1.5", 1.5),
         ("SWARM_GRACE", "0", 0.0),
         ("SWARM_ML_PLATFORM", "pytorch", "PYTORCH"),
@@ -100,6 +113,7 @@ def test_the_refusals_above_cover_every_setting() -> None:
         ("SWARM_CHECKIN_MODEL_ON_TRAIN_END", "ACTIVE", "active"),
         ("SWARM_PEERS", "127.0.0.1:1, [::1]:2,", ("127.0.0.1:1", "[::1]:2")),
         ("SWARM_MEMBERS", "berlin,paris", ("berlin", "paris")),
+        ("SWARM_LOCAL", "Head.*, */norm/[ab]?", ("Head.*", "*/norm/[ab]?")),
         ("SWARM_DATA_DIR", "/data", Path("/data")),
         ("SWARM_MODEL_NAME", "", "swarm_model"),
     ],
@@ -134,8 +148,31 @@ def test_none_means_not_given() -> None:
     assert settings_of({"sync_interval": None}, {"SWARM_SYNC_INTERVAL": "7"}).sync_interval == 7
 
 
-@pytest.mark.parametrize("name", ["sync_interval", "use_adaptive_sync", "min_peers", "merge_method"])
+@pytest.mark.parametrize("name", AGREED)
 def test_what_must_agree_between_peers_is_named(name: str) -> None:
     settings = settings_of({"name": "a"})
     assert (name, str(DEFAULTS[name])) in settings.agreed()
-    assert len(settings.agreed()) == 4
+    assert {given for given, _ in settings.agreed()} == {*AGREED, "share", "local", "sync_policy"}
+
+
+def test_peers_agree_on_patterns_in_any_order() -> None:
+    either = settings_of({"name": "a", "share": ["b", "a"], "local": "head.*"})
+    assert dict(either.agreed())["share"] == dict(settings_of({"share": "a,b"}).agreed())["share"] == "['a', 'b']"
+    assert either.local == ("head.*",)
+    assert dict(either.agreed())["local"] == "['head.*']"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "policy", "chosen_by"),
+    [
+        ({}, "fixed", "sync_policy='fixed'"),
+        ({"use_adaptive_sync": True}, "validation", "use_adaptive_sync=True"),
+        ({"sync_policy": "Validation"}, "validation", "sync_policy='validation'"),
+        ({"use_adaptive_sync": False, "sync_policy": "validation"}, "validation", "sync_policy='validation'"),
+        ({"use_adaptive_sync": True, "sync_policy": "mine"}, "mine", "sync_policy='mine'"),
+    ],
+)
+def test_peers_agree_on_the_policy_whichever_setting_chose_it(arguments, policy: str, chosen_by: str) -> None:
+    settings = settings_of(arguments)
+    assert dict(settings.agreed())["sync_policy"] == policy
+    assert settings.policy_setting == chosen_by

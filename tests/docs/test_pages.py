@@ -91,7 +91,7 @@ def test_the_dependencies_are_those_declared(doc) -> None:
 def test_the_parts_behind_each_seam_are_those_registered(doc) -> None:
     built_in = Register()
     _plugin.swarm_register(built_in)
-    kinds = (built_in.merge_rules, built_in.sync_policies, built_in.transports, built_in.memberships)
+    kinds = (built_in.merge_rules, built_in.codecs, built_in.sync_policies, built_in.transports, built_in.memberships)
     table = doc("architecture.md").table("seam", "built in", "contract")
     assert [set(names.split(", ")) for _, names, _ in table] == [set(kind) for kind in kinds]
     named = [name for seam, _, contract in table for name in (seam, contract)]

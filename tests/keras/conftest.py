@@ -108,8 +108,10 @@ class Swarm:
             self.sessions.append(session)
             return session
 
-        parsed = parse_arguments({"loopback": True, **arguments}, platform="KERAS")
-        return SwarmCallback.from_arguments(parsed, session_factory=factory)
+        parsed = parse_arguments({"loopback": True, **arguments}, platforms=SwarmCallback.platforms)
+        callback = SwarmCallback.from_arguments(parsed)
+        callback.session_factory = factory
+        return callback
 
     @property
     def session(self) -> RecordingSession:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import pytest
 
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, SwarmError
 
 BACKEND = keras.backend.backend()
 
@@ -114,6 +115,35 @@ def test_the_loss_may_be_given_as_a_tensor(swarm, make_model) -> None:
     assert swarm.session.calls == ["begin", ("epoch_end", 0), ("epoch_end", 1), "end"]
 
 
+@pytest.mark.parametrize("loss", ["low", {"a": 1.0}, [1.0, 2.0], object()], ids=["str", "dict", "list", "object"])
+def test_a_loss_that_is_no_number_is_named_once_and_ignored(swarm, make_model, caplog, loss) -> None:
+    callback = swarm.callback(model=make_model(), interval=2)
+    callback.on_train_begin()
+    for _ in range(4):
+        callback.on_batch_end(loss=loss)
+    callback.on_train_end()
+    assert swarm.session.losses == [None, None]
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert warning.startswith("loss is ignored")
+
+
+def test_a_loss_per_sample_counts_by_its_mean(swarm, make_model) -> None:
+    callback = swarm.callback(model=make_model(), interval=1)
+    callback.on_train_begin()
+    callback.on_batch_end(loss=np.array([1.0, 2.0]))
+    callback.on_train_end()
+    assert swarm.session.losses == [1.5]
+
+
+def test_the_second_argument_may_be_the_loss_as_in_other_frameworks(swarm, make_model) -> None:
+    callback = swarm.callback(model=make_model(), interval=2)
+    callback.on_train_begin()
+    for batch in range(4):
+        callback.on_batch_end(batch, 0.5)
+    callback.on_train_end()
+    assert swarm.session.losses == [0.5, 0.5]
+
+
 def test_a_callback_list_may_drive_it(swarm, make_model) -> None:
     model, callback = make_model(), swarm.callback(interval=2)
     callbacks = keras.callbacks.CallbackList([callback], model=model)
@@ -141,7 +171,12 @@ def test_hooks_out_of_order_say_so(swarm, make_model) -> None:
         swarm.callback().on_train_begin()
     callback = swarm.callback(model=make_model())
     for hook in (callback.on_batch_end, callback.on_train_end, lambda: callback.on_epoch_end(0)):
-        with pytest.raises(ConfigurationError, match="call on_train_begin"):
+        with pytest.raises(SwarmError, match="called before on_train_begin"):
+            hook()
+    callback.on_train_begin()
+    callback.on_train_end()
+    for hook in (callback.on_batch_end, callback.on_train_end, lambda: callback.on_epoch_end(0)):
+        with pytest.raises(SwarmError, match="called after the run had ended"):
             hook()
 
 
@@ -158,6 +193,24 @@ def test_a_model_that_saw_no_batch_takes_no_part(swarm, caplog) -> None:
     callback.on_train_end()
     assert swarm.session.calls == [("abort", "no batch was trained")]
     assert "no batch was trained" in caplog.text
+
+
+def test_a_model_built_in_less_than_one_optimizer_step_takes_part(swarm, xy) -> None:
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=8), loss="mse")
+    x, y = xy
+    model.fit(x[:12], y[:12], batch_size=4, callbacks=[swarm.callback(merge=fill)], verbose=0)
+    assert [swarm.session.calls[0], swarm.session.calls[-1]] == ["begin", "end"]
+    assert (keras.ops.convert_to_numpy(model.trainable_variables[0]) == 0.25).all()
+
+
+def test_a_model_built_after_the_last_batch_counted_takes_part(swarm) -> None:
+    model = keras.Sequential([keras.layers.Dense(1)])
+    callback = swarm.callback(model=model)
+    callback.on_train_begin()
+    model.build((None, 6))
+    callback.on_train_end()
+    assert swarm.session.calls == ["begin", "end"]
 
 
 def test_a_loop_that_broke_off_leaves_with_its_callback(swarm, make_model) -> None:

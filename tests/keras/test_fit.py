@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from swarm.errors import ConfigurationError
+from swarm.testing.nodes import eventually
+from swarm_keras import SwarmCallback
+from swarm_keras.port import KerasPort
 
 BACKEND = keras.backend.backend()
 
@@ -81,6 +84,39 @@ def test_no_merge_between_accumulated_gradients(swarm, make_model, xy, interval,
     model.fit(*xy, batch_size=4, epochs=2, callbacks=[swarm.callback(interval=interval)], verbose=0)
     assert swarm.session.merged_at == merged_at
     assert swarm.session.batches == 20
+
+
+def test_overlapping_rounds_leave_the_weights_alone_between_accumulated_gradients(
+    make_model, xy, lone_peer, monkeypatch
+) -> None:
+    """A peer on its own: what the merge changed is nothing, so the training is that without a swarm."""
+    model, twin = (make_model(optimizer=keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)) for _ in range(2))
+    for each in (model, twin):
+        each.layers[2].rate = 0.0
+    twin.set_weights(model.get_weights())
+    touched: list[tuple[str, int]] = []
+    for name in ("read", "add"):
+        original = getattr(KerasPort, name)
+
+        def noted(port, state, name=name, original=original) -> None:
+            touched.append((name, int(keras.ops.convert_to_numpy(model.optimizer._iterations)) % 2))
+            original(port, state)
+
+        monkeypatch.setattr(KerasPort, name, noted)
+    callback = SwarmCallback(**lone_peer.arguments, world_size=1, sync_interval=3, overlap=True)
+
+    class Patience(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None) -> None:
+            if pending := callback.session._pending:
+                eventually(lambda: pending.ready, "the round is over")
+
+    model.fit(*xy, batch_size=4, shuffle=False, callbacks=[callback, Patience()], verbose=0)
+    assert [name for name, _ in touched].count("add") >= 2
+    assert {place for _, place in touched} == {0}
+    twin.fit(*xy, batch_size=4, shuffle=False, verbose=0)
+    for mine, other in zip(model.trainable_variables, twin.trainable_variables, strict=True):
+        values = (keras.ops.convert_to_numpy(variable) for variable in (mine, other))
+        np.testing.assert_allclose(*values, rtol=1e-6)
 
 
 def test_gradients_pending_from_an_earlier_fit_are_waited_for(swarm, make_model, xy) -> None:
@@ -210,6 +246,21 @@ def test_an_exception_in_fit_aborts_the_session(swarm, make_model, xy) -> None:
     assert swarm.session.calls == ["begin", ("abort", "training ended without on_train_end")]
 
 
+def test_a_fit_that_raises_frees_port_and_threads(make_model, xy, lone_peer) -> None:
+    callback = SwarmCallback(**lone_peer.arguments)
+
+    class Boom(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None) -> None:
+            lone_peer.look(callback.session)
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom") as raised:
+        make_model().fit(*xy, callbacks=[callback, Boom()], verbose=0)
+    del raised
+    lone_peer.require_gone()
+    assert callback.swarm_over
+
+
 def test_a_second_fit_is_a_new_run(swarm, make_model, xy) -> None:
     callback, model = swarm.callback(), make_model()
     model.fit(*xy, batch_size=4, callbacks=[callback], verbose=0)
@@ -235,7 +286,7 @@ def test_a_failed_start_leaves_the_swarm_at_once(swarm, make_model) -> None:
     callback = swarm.callback(model=make_model(), begin=fail)
     with pytest.raises(TimeoutError):
         callback.on_train_begin()
-    assert swarm.session.calls == [("abort", "on_train_begin failed: nobody came")]
+    assert swarm.session.calls == [("abort", "training could not begin")]
 
 
 def test_nothing_is_asked_of_a_session_that_is_over(swarm, make_model, xy) -> None:
@@ -262,8 +313,6 @@ def test_moving_averages_are_warned_of(swarm, make_model, xy, caplog) -> None:
 
 
 def test_it_survives_pickling_before_a_run() -> None:
-    from swarm_keras import SwarmCallback
-
     callback = pickle.loads(pickle.dumps(SwarmCallback(sync_interval=16)))
     assert not callback.swarm_over
     assert callback.metrics == {}
@@ -279,7 +328,17 @@ def test_another_platform_is_refused(swarm) -> None:
 
 
 def test_the_platform_of_the_environment_does_not_matter(monkeypatch) -> None:
-    from swarm_keras import SwarmCallback
-
     monkeypatch.setenv("SWARM_ML_PLATFORM", "PYTORCH")
     assert not SwarmCallback().swarm_over
+
+
+def test_a_personal_head_is_trained_but_not_merged(swarm, make_model, xy) -> None:
+    model = make_model()
+    head = model.layers[-1]
+    before = head.get_weights()[0]
+    callback = swarm.callback(merge=fill, local=[variable.path for variable in head.weights])
+    model.fit(*xy, batch_size=4, verbose=0, callbacks=[callback])
+    assert (model.layers[0].get_weights()[0] == 0.25).all()
+    after = head.get_weights()[0]
+    assert not (after == 0.25).any()
+    assert (after != before).any()

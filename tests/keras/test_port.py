@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from swarm.errors import ModelError
+from swarm.selection import Selection
 from swarm.state import ModelState, TensorKind
 from swarm_keras.port import KerasPort
 
@@ -160,7 +161,78 @@ def test_variables_are_written_in_place(mixed: Mixed) -> None:
     assert [id(variable) for variable in mixed.weights] == before
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_adding_sums_in_float32_and_rounds_once(dtype: str) -> None:
+    model = keras.Sequential([keras.Input((30,)), keras.layers.Dense(20, dtype=dtype)])
+    port = KerasPort(model)
+    before = ModelState.empty(port.schema())
+    port.read(before)
+    values = np.linspace(-0.7, 0.3, before.segments[dtype].size).astype(np.float32)
+    port.add(ModelState(port.schema(), {dtype: values}, []))
+    after = ModelState.empty(port.schema())
+    port.read(after)
+    expected = (before.segments[dtype].astype(np.float32) + values).astype(before.segments[dtype].dtype)
+    assert after.segments[dtype].tobytes() == expected.tobytes()
+
+
+def test_adding_takes_statistics_over_and_leaves_constants(mixed: Mixed) -> None:
+    port = KerasPort(mixed)
+    before, step = (ModelState.empty(port.schema()) for _ in range(2))
+    port.read(before)
+    for number, (_, array) in enumerate(step.arrays()):
+        array[...] = number
+    port.add(step)
+    old = [array for _, array in before.arrays()]
+    for number, (spec, value) in enumerate(zip(port.schema().tensors, mixed.get_weights(), strict=True)):
+        kept = spec.kind in (TensorKind.WEIGHT, TensorKind.CONSTANT)
+        added = spec.kind is not TensorKind.CONSTANT
+        assert np.all(value == (old[number] if kept else 0) + (number if added else 0)), spec
+
+
 def test_an_unbuilt_model_is_refused_by_name() -> None:
     model = keras.Sequential([keras.layers.Dense(2)], name="unborn")
     with pytest.raises(ModelError, match="'unborn' has no weights yet"):
         KerasPort(model).schema()
+
+
+def head_of(model: keras.Model) -> list[str]:
+    return [variable.path for variable in model.layers[-1].weights]
+
+
+def test_only_what_is_selected_is_in_the_schema(make_model) -> None:
+    model = make_model()
+    head = head_of(model)
+    port = KerasPort(model, Selection(local=(*head, "*/moving_*")))
+    assert [spec.name for spec in port.schema().tensors] == [
+        variable.path for variable in model.weights if variable.path not in head and "moving" not in variable.path
+    ]
+    assert port.schema().fingerprint != KerasPort(model).schema().fingerprint
+
+
+def test_writing_leaves_alone_what_is_local(make_model) -> None:
+    model = make_model()
+    for layer in model.layers[:-1]:
+        layer.trainable = False
+    before = model.get_weights()
+    port = KerasPort(model, Selection(share=tuple(head_of(model))))
+    state = ModelState.empty(port.schema())
+    port.read(state)
+    np.testing.assert_array_equal(state.segments["float32"][:8], model.layers[-1].get_weights()[0][:, 0])
+    state.segments["float32"][...] = 7
+    port.write(state)
+    for variable, old in zip(model.weights, before, strict=True):
+        expected = np.full_like(old, 7) if variable.path in head_of(model) else old
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), expected, err_msg=variable.path)
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (Selection(local=("haed/*",)), "'haed/.', which matches no tensor of the model"),
+        (Selection(share=("*/moving_*",)), "leave no weight"),
+        (Selection(local=("*/moving_mean",)), "moving_variance' is shared and .*moving_mean' is not"),
+    ],
+)
+def test_a_selection_that_does_not_fit_the_model_is_refused(make_model, selection: Selection, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        KerasPort(make_model(), selection).schema()

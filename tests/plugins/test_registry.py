@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from swarm import hookimpl, plugins
+from swarm.codec import BUILTIN_CODECS
 from swarm.config import Settings
 from swarm.errors import ConfigurationError
 from swarm.hookspecs import Integration
@@ -43,6 +44,8 @@ def test_the_builtin_plugin_is_there_without_an_installed_distribution() -> None
     assert registry.problems == []
     for name, rule in BUILTIN_RULES.items():
         assert registry.merge_rule(name) is rule
+    for name, codec in BUILTIN_CODECS.items():
+        assert registry.codec(name) is codec
     assert registry.sync_policy("fixed")(7).start().interval == 7
     assert registry.integrations["PYTORCH"].extra == "torch"
 
@@ -60,7 +63,7 @@ def test_the_builtin_factories_make_what_the_settings_say(tmp_path: Path) -> Non
             registry.membership(name)(Settings())
 
 
-@pytest.mark.parametrize("find", ["merge_rule", "sync_policy", "transport", "membership"])
+@pytest.mark.parametrize("find", ["merge_rule", "codec", "sync_policy", "transport", "membership"])
 def test_an_unknown_name_is_an_error_that_lists_the_known(find: str) -> None:
     with pytest.raises(ConfigurationError, match="'carrier-pigeon' is not allowed: allowed is '"):
         getattr(PluginRegistry(), find)("carrier-pigeon")
@@ -73,17 +76,19 @@ def test_an_unknown_name_is_told_the_nearest() -> None:
 
 def test_a_plugin_adds_to_every_table() -> None:
     integration = Integration(platforms=("X", "Y"), extra="x", serves=lambda _: False, create=lambda _: None)
-    rule, factory = object(), lambda _: None
+    rule, codec, factory = object(), object(), lambda _: None
     extra = {
         "a": adding("merge_rule", "mine", rule),
         "b": adding("sync_policy", "mine", factory),
         "c": adding("transport", "mine", factory),
         "d": adding("membership", "mine", factory),
         "e": adding("integration", integration),
+        "f": adding("codec", "mine", codec),
     }
     registry = PluginRegistry(extra=extra)
     assert registry.problems == []
     assert registry.merge_rule("mine") is rule
+    assert registry.codec("mine") is codec
     assert registry.sync_policy("mine") is registry.transport("mine") is registry.membership("mine") is factory
     assert registry.integrations["Y"] is integration
     assert list(registry.integrations) == ["PYTORCH", "X", "Y"]

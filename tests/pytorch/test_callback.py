@@ -5,6 +5,7 @@ import logging
 import pickle
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from swarm.callback import CallbackArguments, parse_arguments
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, StartTimeoutError, SwarmError
 from swarm.pytorch import TorchCallback, evaluator_for
+from swarm.testing.swarm import together
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def callback_class(recording_session):
 def make(callback_class):
     def make(settings: Settings | None = None, **arguments):
         arguments.setdefault("model", nn.Linear(2, 1))
-        return callback_class(arguments_of(settings, **arguments))
+        return callback_class.from_arguments(arguments_of(settings, **arguments))
 
     return make
 
@@ -82,12 +84,15 @@ def test_every_number_is_a_loss(make, loss):
     assert callback.session.calls[-1] == ("merge", 3, 2.0)
 
 
-def test_epochs_count_themselves_when_not_given(make):
+@pytest.mark.parametrize("given", [(None, None), (0, 1), (1, 2), (0, None), (1, None)], ids=str)
+def test_epochs_are_told_from_0_however_the_loop_counts_them(make, given):
     callback = make()
-    callback.on_train_begin()
-    callback.on_epoch_end()
-    callback.on_epoch_end()
-    assert [call[1] for call in callback.session.calls if call[0] == "epoch"] == [1, 2]
+    for _ in range(2):
+        callback.on_train_begin()
+        for epoch in given:
+            callback.on_epoch_end(epoch)
+        callback.on_train_end()
+        assert [call[1] for call in callback.session.calls if call[0] == "epoch"] == [0, 1]
 
 
 @pytest.mark.parametrize("hook", ["on_batch_end", "on_epoch_end", "on_train_end"])
@@ -115,7 +120,7 @@ def test_a_second_on_train_begin_is_a_new_run(make, recording_session):
     ended, left, live = recording_session.opened
     assert [ended.calls[-1][0], left.calls[-1], live.calls] == [
         "end",
-        ("abort", "on_train_begin was called again"),
+        ("abort", "a new run began with the same callback"),
         [("begin",)],
     ]
 
@@ -128,7 +133,7 @@ def test_training_goes_on_locally_once_the_session_is_over(make):
         callback.on_batch_end()
     callback.on_epoch_end(0)
     assert callback.swarm_over
-    assert callback.session.calls[1:] == [("merge", 3, None), ("epoch", 0, 0)]
+    assert callback.session.calls[1:] == [("epoch", 0, 0)]
 
 
 def test_a_run_that_cannot_begin_leaves(make, recording_session, monkeypatch):
@@ -146,7 +151,7 @@ def test_a_forgotten_callback_leaves_the_swarm(make, recording_session):
     callback = make()
     callback.on_train_begin()
     del callback
-    assert recording_session.opened[0].calls[-1] == ("abort", "the process ended before on_train_end")
+    assert recording_session.opened[0].calls[-1] == ("abort", "training ended without on_train_end")
 
 
 def test_a_finished_callback_leaves_nothing_behind(make, recording_session):
@@ -157,24 +162,54 @@ def test_a_finished_callback_leaves_nothing_behind(make, recording_session):
     assert recording_session.opened[0].calls[-1] == ("end", 0)
 
 
-def test_a_process_that_dies_of_an_exception_leaves_politely():
+def test_a_loop_that_goes_on_after_an_error_leaves_by_abort(make):
+    callback = make()
+    callback.abort("nothing to leave yet")
+    callback.on_train_begin()
+    callback.abort("the data ran out")
+    callback.abort("again")
+    assert callback.session.calls == [("begin",), ("abort", "the data ran out")]
+    with pytest.raises(SwarmError, match="on_batch_end was called after the run had ended"):
+        callback.on_batch_end()
+
+
+def test_a_loop_that_raises_frees_port_and_threads(lone_peer):
+    def train():
+        callback = TorchCallback(model=nn.Linear(2, 1), **lone_peer.arguments)
+        callback.on_train_begin()
+        lone_peer.look(callback.session)
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        train()
+    lone_peer.require_gone()
+
+
+def test_abort_frees_port_and_threads(lone_peer):
+    callback = TorchCallback(model=nn.Linear(2, 1), **lone_peer.arguments)
+    callback.on_train_begin()
+    lone_peer.look(callback.session)
+    callback.abort()
+    lone_peer.require_gone()
+    assert callback.swarm_over
+
+
+def test_a_process_that_dies_of_an_exception_leaves_politely(tmp_path):
     script = """
-from swarm.pytorch import TorchCallback
-from swarm.pytorch.run import Run
-class Session:
-    over, batches_left = False, 3
-    def __init__(self, *args, **kwargs): pass
-    def begin(self): pass
-    def abort(self, reason): print("left:", reason, flush=True)
-class Arguments:
-    logger, settings = None, None
-import torch
-run = Run(Session, Arguments, torch.nn.Linear(1, 1), None)
-run.begin()
-raise SystemExit("boom")
+import sys, torch
+from pathlib import Path
+from swarm import SwarmCallback
+place = Path(sys.argv[1])
+callback = SwarmCallback(model=torch.nn.Linear(1, 1), rendezvous=place, min_peers=1)
+callback.on_train_begin()
+print(len([*place.iterdir()]))
+raise RuntimeError("boom")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == "left: the process ended before on_train_end\n", done.stderr
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (1, "1\n"), done.stderr
+    assert done.stderr.endswith("RuntimeError: boom\n")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_metrics_tell_rounds_and_the_learning_rate(make):
@@ -198,7 +233,7 @@ def test_the_model_stays_picklable_and_untouched(make):
 
 
 def test_the_callback_is_picklable_before_training():
-    callback = TorchCallback(arguments_of(model=nn.Linear(2, 1), logger=logging.getLogger("mine")))
+    callback = TorchCallback(model=nn.Linear(2, 1), logger=logging.getLogger("mine"))
     assert pickle.loads(pickle.dumps(callback)).logger is logging.getLogger("mine")
 
 
@@ -260,7 +295,7 @@ def test_what_does_not_fit_is_refused_when_the_callback_is_made(make, arguments,
 def test_a_run_alone_goes_through_a_real_session(tmp_path):
     model = nn.Linear(2, 1)
     before = [parameter.clone() for parameter in model.parameters()]
-    callback = TorchCallback(arguments_of(Settings(loopback=True, sync_interval=1, model_dir=tmp_path), model=model))
+    callback = TorchCallback(model=model, loopback=True, sync_interval=1, model_dir=tmp_path)
     callback.on_train_begin()
     callback.on_batch_end()
     callback.on_epoch_end(0)
@@ -288,3 +323,48 @@ def test_a_model_under_ddp_is_trained_by_one_process_only(make, monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     with pytest.raises(ConfigurationError, match="trained by 2 processes"):
         callback.on_train_begin()
+
+
+def test_two_peers_merge_a_body_and_keep_heads_of_their_own(tmp_path):
+    def train(rank):
+        torch.manual_seed(rank)
+        model = nn.ModuleDict({"body": nn.Linear(2, 2), "head": nn.Linear(2, 1 + rank)})
+        head = model["head"].weight.clone()
+        callback = TorchCallback(
+            model=model, name=f"peer-{rank}", rendezvous=tmp_path, world_size=2, sync_interval=1, local="head.*"
+        )
+        callback.on_train_begin()
+        with torch.no_grad():
+            model["body"].weight.add_(rank)
+            model["head"].weight.add_(rank)
+        callback.on_batch_end()
+        callback.on_train_end()
+        assert callback.metrics["swarm_rounds"] >= 1
+        assert torch.equal(model["head"].weight, head + rank)
+        return model["body"].state_dict()
+
+    first, second = together(partial(train, 0), partial(train, 1))
+    assert all(torch.equal(first[name], second[name]) for name in ("weight", "bias"))
+
+
+def test_two_peers_train_on_while_they_merge(tmp_path):
+    def train(rank):
+        torch.manual_seed(rank)
+        model = nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        callback = TorchCallback(
+            model=model, name=f"peer-{rank}", rendezvous=tmp_path, world_size=2, sync_interval=3, overlap=True
+        )
+        callback.on_train_begin()
+        for batch in range(11):
+            optimizer.zero_grad()
+            (model(torch.ones(1, 2)) - rank).square().sum().backward()
+            optimizer.step()
+            callback.on_batch_end(loss=batch)
+        callback.on_train_end()
+        assert callback.metrics["swarm_rounds"] >= 4
+        assert callback.metrics["swarm_stall_seconds"] > 0
+        return model.state_dict()
+
+    first, second = together(partial(train, 0), partial(train, 1))
+    assert all(torch.equal(first[name], second[name]) for name in ("weight", "bias"))

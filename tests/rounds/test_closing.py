@@ -39,7 +39,8 @@ def test_where_nobody_contributes_the_last_committed_model_is_the_closing_one(fo
     peers.offer("a", "b", status=PeerStatus.INACTIVE)
     commit = peers.commits("b")[-1]
     assert commit.closing
-    assert len(commit.contributors) == 1
+    assert commit.contributors == ()
+    assert commit.weight == 0
 
 
 def test_the_session_does_not_close_while_a_live_peer_trains(founded) -> None:

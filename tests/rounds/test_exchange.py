@@ -170,7 +170,7 @@ def test_the_mean_is_the_weighted_mean() -> None:
     hall.run()
     expected = sum(weights[peer] * held[peer].segments["float32"].astype(np.float64) for peer in weights) / 8
     merged = hall.members["cid"].result().segments["float32"]
-    np.testing.assert_array_equal(merged, expected.astype(np.float32))
+    np.testing.assert_allclose(merged, expected, rtol=1e-6)
 
 
 def test_a_single_contributor_is_handed_round_to_the_bit() -> None:
@@ -248,14 +248,14 @@ def floats(*values: float) -> bytes:
         (made(Kind.CONTRIBUTION, 1, 0, floats(1)), "nobody waits for"),
         (made(Kind.CONTRIBUTION, 0, 1, floats(1)), "nobody waits for"),
         (made(Kind.CONTRIBUTION, 0, 2, floats(1)), "nobody waits for"),
-        (made(Kind.CONTRIBUTION, 0, 0, floats(1, 2)), "takes 4 bytes, not 8"),
-        (made(Kind.CONTRIBUTION, 0, 0, b""), "takes 4 bytes, not 0"),
+        (made(Kind.CONTRIBUTION, 0, 0, floats(1, 2)), "takes 4 bytes in exact, not 8"),
+        (made(Kind.CONTRIBUTION, 0, 0, b""), "takes 4 bytes in exact, not 0|came as unchanged"),
         (made(Kind.CONTRIBUTION, 0, 0, floats(np.nan)), "NaN or infinity"),
         (made(Kind.CONTRIBUTION, 0, 0, floats(np.inf)), "NaN or infinity"),
         (made(Kind.RESULT, 0, 0, floats(1)), "does not owe"),
         (made(Kind.RESULT, 7, 1, floats(1)), "does not owe"),
-        (made(Kind.RESULT, 0, 1, floats(np.nan)), "merged finite weights to NaN"),
-        (made(Kind.RESULT, 0, 1, floats(1, 2)), "takes 4 bytes, not 8"),
+        (made(Kind.RESULT, 0, 1, floats(np.nan)), "merged piece that cannot be: .*NaN"),
+        (made(Kind.RESULT, 0, 1, floats(1, 2)), "takes 4 bytes in exact, not 8"),
         (made(Kind.SIDE, 0, 0, b"12345678"), "nobody waits for"),
         (made(Kind.GRAM, 0, 0, bytes(32)), "nobody waits for"),
         (made(Kind.COEFFICIENTS, 0, 0, bytes(16)), "nobody waits for"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from swarm.messages import Offer
 from swarm.records import Commit, ContributionStats, PeerStatus, SyncState
-from swarm.rounds.forming import Table, complete, form, may_fork, quorum, worth_merging
+from swarm.rounds.forming import Table, complete, form, losses, may_fork, quorum, worth_merging
 from swarm.rounds.rules import RoundRules
 from swarm.sync import FixedInterval
 
@@ -124,3 +125,9 @@ def test_the_group_closes_the_session_only_when_all_have_finished() -> None:
     assert form(table(*finished), rules()).closing
     assert not form(table(*finished, live=("cid",)), rules()).closing
     assert not form(table(*finished, stats("cid")), rules()).closing
+
+
+def test_a_loss_counts_with_no_more_weight_than_its_peer_joined_with() -> None:
+    ann, bob = replace(stats("ann", weightage=100), loss=0.5), replace(stats("bob", weightage=2), loss=0.25)
+    seen = replace(table(ann, bob, stats("cid")), joined={"ann": 1, "bob": 3})
+    assert losses(seen) == [(1, 0.5), (2, 0.25)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from swarm.messages import Accepted, Decide, Propose, Void
 from swarm.records import Attempt
 from swarm.rounds.effects import Fail
+from swarm.rounds.machine import RoundMachine
 
 
 def test_the_expected_peers_start_at_once_from_the_weights_of_one(swarm) -> None:
@@ -118,6 +121,46 @@ def test_what_was_accepted_for_one_birth_is_kept_through_another_until_its_leade
     assert digest in peers.machines[member].needed
     peers.tell(leader, member, Void(*first.key, "a test"))
     assert digest not in peers.machines[member].needed
+
+
+def test_a_refused_peer_that_fits_after_all_is_waited_for_again(swarm) -> None:
+    peers = swarm("ab", expected=3)
+    peers.offer("a")
+    for name in "ab":
+        peers.do(name, peers.machines[name].peer_refused("c", peers.now))
+    peers.add("c")
+    peers.offer("b")
+    assert not peers.commits("a")
+    peers.offer("c")
+    assert peers.commits("a")[0].members == ("a", "b", "c")
+
+
+def test_who_may_start_alone_first_gives_those_it_looks_for_a_chance(swarm) -> None:
+    peers = swarm("a", min_peers=1, seeks=True, grace=30.0, failure_timeout=10.0)
+    peers.offer("a")
+    peers.wait(9.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")[0].members == ("a",)
+
+
+@pytest.mark.parametrize("rules", [{"seeks": False}, {"seeks": True, "expected": 1}])
+def test_who_has_nobody_to_look_for_starts_alone_at_once(swarm, rules: dict) -> None:
+    peers = swarm("a", min_peers=1, grace=30.0, **rules)
+    peers.offer("a")
+    assert peers.commits("a")
+
+
+def test_who_finds_a_running_session_in_that_time_joins_it(swarm) -> None:
+    peers = swarm("ab", min_peers=1, seeks=True, grace=30.0)
+    peers.offer("a", "b")
+    peers.machines["n"] = RoundMachine("n", "n1", peers.rules, peers.now)
+    peers.bytes["n"] = set()
+    peers.offer("n")
+    peers.wait(3)
+    peers.meet("n", "a")
+    assert not peers.commits("n")
+    assert peers.machines["n"].commit == peers.machines["a"].commit
 
 
 def test_a_late_newcomer_takes_the_current_model_and_joins_the_next_round(founded) -> None:

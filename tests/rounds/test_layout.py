@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.errors import ExchangeError
-from swarm.rounds.layout import HEADER, PIECE_BYTES, Kind, frame, open_frame, side_pieces, slice_pieces, values_of
+from swarm.rounds.layout import HEADER, PIECE_BYTES, Head, Kind, frame, open_frame, side_pieces, slice_pieces, values_of
 from swarm.state import Schema, TensorSpec, numpy_dtype
+from swarm.transport.base import HEAD_BYTES
 
 
 def schema(*sizes: tuple[str, int]) -> Schema:
@@ -53,9 +54,13 @@ def test_the_pieces_of_a_side_block_cover_it(nbytes: int) -> None:
 def test_a_frame_opens_to_what_it_was_made_of() -> None:
     values = np.arange(4, dtype=np.float32)
     header, payload = frame(Kind.RESULT, 2, 100, values)
-    kind, segment, start, opened = open_frame(memoryview(header + bytes(payload)))
-    assert (kind, segment, start) == (Kind.RESULT, 2, 100)
+    head, opened = open_frame(memoryview(header + bytes(payload)))
+    assert head == Head(Kind.RESULT, 2, 100, 16)
     np.testing.assert_array_equal(values_of(opened, "float32", 4), values)
+
+
+def test_a_transport_hands_the_whole_header_over_before_the_payload() -> None:
+    assert HEADER.size == HEAD_BYTES
 
 
 def test_a_frame_takes_the_memory_of_its_values() -> None:

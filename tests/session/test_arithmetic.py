@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from swarm.rounds.order import leader_order
-from swarm.session.arithmetic import distance, move
+from swarm.session.arithmetic import difference, distance
 from swarm.state import ModelState, Schema, TensorKind, TensorSpec
-from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
 
 DTYPES = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 NAMES = ("ada", "bob", "cyd")
@@ -31,20 +31,23 @@ def step(rng: np.random.Generator, arrays: dict[str, np.ndarray]) -> None:
 
 
 def mean(values: list[np.ndarray], weights: list[int]) -> np.ndarray:
-    """The rule's arithmetic: float64, in the order of the peers, rounded once."""
-    total = sum(weights)
-    if values[0].dtype == np.float64:
-        shares = [weight / total for weight in weights]
-        anchor = shares.index(max(shares))
-        offset = np.zeros_like(values[0])
-        for index, (value, share) in enumerate(zip(values, shares, strict=True)):
-            if index != anchor:
-                offset += (values[anchor] - value) * share
-        return values[anchor] - offset
-    accumulated = values[0].astype(np.float64) * weights[0]
-    for value, weight in zip(values[1:], weights[1:], strict=True):
-        accumulated = accumulated + value.astype(np.float64) * weight
-    return np.asarray(accumulated / total).astype(values[0].dtype)
+    """The rule's arithmetic: differences from the heaviest, in the order of the peers, in float32 at least."""
+    shares = [weight / sum(weights) for weight in weights]
+    wide = np.float64 if values[0].dtype == np.float64 else np.float32
+    origin, *others = (values[index].astype(wide) for index in heaviest_first(shares))
+    factors = [wide(shares[index]) for index in heaviest_first(shares)][1:]
+    alike = len(set(factors)) == 1
+    offset = np.zeros_like(origin)
+    for other, factor in zip(others, factors, strict=True):
+        offset += origin - other if alike else (origin - other) * factor
+    if alike:
+        offset *= factors[0]
+    return np.asarray(origin - offset).astype(values[0].dtype)
+
+
+def heaviest_first(shares: list[float]) -> list[int]:
+    anchor = shares.index(max(shares))
+    return [anchor, *(index for index in range(len(shares)) if index != anchor)]
 
 
 def merged(models: list[dict[str, np.ndarray]], weights: list[int]) -> dict[str, np.ndarray]:
@@ -167,19 +170,32 @@ def test_the_distance_leaves_the_side_block_out_and_does_not_overflow() -> None:
     assert distance(one, other) == pytest.approx(np.sqrt(2 * 6e4**2 + 8e4**2), rel=1e-3)
 
 
-def test_moving_keeps_own_steps_and_takes_on_the_others_statistics() -> None:
-    schema = Schema(
-        (
-            TensorSpec("w", (1,), "float32"),
-            TensorSpec("seen", (), "int64", TensorKind.COUNTER),
-            TensorSpec("index", (), "int64", TensorKind.CONSTANT),
-        )
-    )
+def test_a_difference_in_half_precision_is_not_rounded_before_the_sum_is() -> None:
+    schema = Schema((TensorSpec("w", (1,), "bfloat16"),))
+    model, old, new = (ModelState.empty(schema) for _ in range(3))
+    for state, value in ((model, 1.0), (old, 1.0), (new, 1.0078125 * 2**-9)):
+        state.segments["bfloat16"][...] = value
+    step = difference(new, old, into=old)
+    assert step.segments["bfloat16"].tolist() == [1.0078125 * 2**-9 - 1.0]
+    port = ArrayModel({"w": np.ones(1, ml_dtypes.bfloat16)})
+    port.add(step)
+    assert port.arrays["w"].tobytes() == new.segments["bfloat16"].tobytes()
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_adding_a_difference_keeps_own_steps_and_takes_on_the_others_statistics(reuse: bool) -> None:
+    kinds = {"w": TensorKind.WEIGHT, "seen": TensorKind.COUNTER, "index": TensorKind.CONSTANT}
+
+    def model(w: float, seen: int, index: int) -> ArrayModel:
+        values = {"w": np.full(1, w, np.float32), "seen": np.array(seen), "index": np.array(index)}
+        return ArrayModel(values, kinds)
+
     states = []
-    for values in ((11.0, 5, 1), (10.0, 4, 2), (20.0, 9, 3)):
-        state = ModelState.empty(schema)
-        for (_, array), value in zip(state.arrays(), values, strict=True):
-            array[...] = value
-        states.append(state)
-    move(*states)
-    assert [array.item() for _, array in states[0].arrays()] == [21.0, 9, 1]
+    for port in (model(9.0, 4, 2), model(20.0, 9, 3)):
+        states.append(ModelState.empty(port.schema()))
+        port.read(states[-1])
+    old, new = states
+    own = model(10.0, 5, 1)
+    own.add(difference(new, old, into=old if reuse else None))
+    assert [array.item() for array in own.arrays.values()] == [21.0, 9, 1]
+    assert (old.segments["float32"].item() == 9.0) is not reuse

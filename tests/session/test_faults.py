@@ -65,6 +65,8 @@ def test_a_newcomer_heals_and_contributes() -> None:
 
     *_, healed = together(partial(founder, ada, 2.0), partial(founder, bob, 4.0), newcomer)
     assert healed == 3.0
+    assert "INFO joined a running session of 2 peers with the model of round 1" in cyd.lines
+    assert "INFO 2 peers start from the same weights" in ada.lines
     assert [report.contributors for report in ada.reports] == [("ada", "bob"), ("ada", "bob", "cyd")]
     assert value(cyd) == value(ada) == 3.0 + (2 + 4 + 300) / 3
     assert not warnings(ada)
@@ -149,6 +151,7 @@ def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
     ada.go_on(4, adding(1.0))
     ada.session.end()
     assert [report.outcome for report in ada.reports] == [Outcome.SKIPPED] * 2
+    assert [(report.lineage, report.digest) for report in ada.reports] == [("", "")] * 2
     assert "below quorum: 1 of the 2 peers needed are here; missing: bob (unreachable)" in ada.reports[0].reason
     assert value(ada) == 4.0
     assert any("bob is gone (" in line for line in warnings(ada))

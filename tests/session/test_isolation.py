@@ -33,7 +33,7 @@ def test_sessions_of_one_network_never_meet() -> None:
 
 def test_a_peer_of_another_session_is_an_entry_point() -> None:
     """The two of session 'lung' know the address of a peer of session 'heart', and nothing of each other."""
-    heart = MemorySwarm(min_peers=1)
+    heart = MemorySwarm(min_peers=1, grace=0.0)
     door = heart.peer("door", {"w": np.zeros(1)}, model_name="heart")
     door.session.begin()
     peers = []

@@ -17,14 +17,20 @@ from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 NAMES = ("ada", "bob", "cyd")
 
 
+@pytest.mark.parametrize("overlap", [False, True], ids=["blocking", "overlapping"])
 @pytest.mark.parametrize("accepts", [True, False], ids=["accepted", "only ready"])
-def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(accepts: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(
+    accepts: bool, overlap: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last word on round 1 does not reach one peer; it skips, trains on, and learns of the commit later."""
     late = leader_order("swarm_model", 1, NAMES)[-1]
     others = [name for name in NAMES if name != late]
     swarm = MemorySwarm(sync_interval=1, world_size=3, grace=20.0)
     peers = {
-        name: swarm.peer(name, {"w": np.zeros(4)}, failure_timeout=0.2 if name == late else 20.0) for name in NAMES
+        name: swarm.peer(
+            name, {"w": np.zeros(4)}, failure_timeout=0.2 if name == late else 20.0, overlap=overlap and name == late
+        )
+        for name in NAMES
     }
     asked, skipped, back = threading.Event(), threading.Event(), threading.Event()
     deliver = Engine.receive
@@ -54,9 +60,20 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(accepts: bool, mon
         peer.go_on(1, step)
         peer.session.end()
 
+    def skip_again(peer: SwarmPeer) -> None:
+        """Pass another sync point while the capture may still be merged."""
+        pending, weights = peer.session._pending, peer.session._weights
+        eventually(lambda: pending.ready, "the round is skipped")
+        peer.go_on(1, step)
+        assert peer.session._pending is not pending
+        eventually(lambda: peer.session._pending.ready, "the next one is skipped too")
+        assert weights.capture.segments["float64"].tolist() == [3.0] * 4
+
     def behind(peer: SwarmPeer) -> None:
         peer.session.begin()
         peer.go_on(1, step)
+        if overlap:
+            skip_again(peer)
         skipped.set()
         assert peer.reports[0].outcome is Outcome.SKIPPED
         for other in others:
@@ -67,12 +84,13 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(accepts: bool, mon
         for each in peers.values():
             eventually(lambda each=each: len(each.session._engine.met) == 2, f"{each.name} has met the others again")
         back.set()
-        peer.arrays["w"] += 297.0
+        peer.arrays["w"] += 294.0 if overlap else 297.0
         peer.go_on(1, step)
         peer.session.end()
 
     together(*(lambda peer=peers[name]: on_time(peer) for name in others), lambda: behind(peers[late]))
-    assert [peer.reports[-1].group for peer in peers.values()] == [NAMES] * 3
+    on_end = [late] if overlap else []
+    assert [peer.reports[-1].group for peer in peers.values() if peer.name not in on_end] == [NAMES] * (3 - len(on_end))
     assert {peer.digest() for peer in peers.values()} == {peers[late].digest()}
     assert "INFO round 1 was decided after its sync point; it is merged in now" in peers[late].lines
     assert [peer.session.metrics()["swarm_rounds"] for peer in peers.values()] == [3, 3, 3]

@@ -58,6 +58,8 @@ def test_models_that_differ_refuse_each_other_and_name_the_tensor(arrays: dict, 
         ({"sync_interval": 16}, ("128 at ada", "16 at bob")),
         ({"merge_method": "coordmedian"}, ("mean at ada", "coordmedian at bob")),
         ({"min_peers": 3, "world_size": 3}, ("2 at ada", "3 at bob")),
+        ({"share": "dense"}, ("[] at ada", "['dense'] at bob")),
+        ({"local": ["bias"]}, ("[] at ada", "['bias'] at bob")),
     ],
 )
 def test_settings_that_contradict_are_named_with_both_values(settings: dict, told: tuple[str, str]) -> None:

@@ -17,6 +17,10 @@ def step(peer: SwarmPeer) -> None:
     peer.arrays["w"] += 1
 
 
+def no_loss() -> Evaluation:
+    raise ValueError("the labels are gone")
+
+
 def test_the_evaluator_sees_every_merged_model() -> None:
     seen: list[float] = []
     swarm = MemorySwarm(sync_interval=2, world_size=2)
@@ -42,10 +46,7 @@ def test_the_evaluator_sees_every_merged_model() -> None:
 def test_validation_that_raises_is_said_once_and_stops_nothing() -> None:
     swarm = MemorySwarm(sync_interval=2, world_size=2)
 
-    def evaluate() -> Evaluation:
-        raise ValueError("the labels are gone")
-
-    ada = swarm.peer("ada", ZEROS, evaluate=evaluate)
+    ada = swarm.peer("ada", ZEROS, evaluate=no_loss)
     bob = swarm.peer("bob", ZEROS)
     together(partial(ada.train, 6, step), partial(bob.train, 6, step))
     assert ada.digest() == bob.digest()
@@ -85,8 +86,8 @@ def test_the_interval_follows_the_exchanged_losses_and_is_the_same_everywhere() 
 def test_an_interval_without_losses_stays(with_loss: int) -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2, use_adaptive_sync=True)
     losses = iter([3.0, 2.0, 1.0, 1.0])
-    ada = swarm.peer("ada", ZEROS, evaluate=(lambda: Evaluation(loss=next(losses))) if with_loss else None)
-    bob = swarm.peer("bob", ZEROS)
+    ada = swarm.peer("ada", ZEROS, evaluate=(lambda: Evaluation(loss=next(losses))) if with_loss else no_loss)
+    bob = swarm.peer("bob", ZEROS, evaluate=no_loss)
     together(partial(ada.train, 9, step), partial(bob.train, 9, step))
     assert [report.interval for report in bob.reports] == ([4, 5] if with_loss else [4, 4])
 
@@ -95,7 +96,7 @@ def test_a_newcomer_takes_over_the_interval() -> None:
     swarm = MemorySwarm(sync_interval=8, min_peers=2, use_adaptive_sync=True)
     losses = iter([4.0, 3.0, 2.0])
     ada = swarm.peer("ada", ZEROS, evaluate=lambda: Evaluation(loss=next(losses)))
-    bob, cyd = swarm.peer("bob", ZEROS), swarm.peer("cyd", ZEROS)
+    bob, cyd = (swarm.peer(name, ZEROS, evaluate=no_loss) for name in ("bob", "cyd"))
 
     def found(peer: SwarmPeer) -> None:
         peer.session.begin()

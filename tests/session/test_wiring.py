@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import logging
+import socket
 from types import SimpleNamespace
 
 import pytest
 
 from swarm import hookimpl
 from swarm.config import Settings
-from swarm.errors import ConfigurationError
+from swarm.errors import AddressError, ConfigurationError, UnreachablePeerError
 from swarm.membership.directory import DirectoryMembership
 from swarm.membership.seeds import SeedMembership
 from swarm.plugins import PluginRegistry
-from swarm.session.wiring import Network, network_of
+from swarm.session.wiring import Network, build_engine, network_of
+from swarm.state import Schema
+from swarm.testing.nodes import RecordingHandler
 from swarm.transport.grpc import GrpcTransport
-from swarm.transport.memory import MemoryTransport
+from swarm.transport.lane import LaneTransport
+from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 PEERS = ("127.0.0.1:7000",)
 
@@ -21,9 +26,17 @@ def network(registry: PluginRegistry | None = None, **settings) -> Network:
     return network_of(Settings(**settings), registry or PluginRegistry())
 
 
-def test_grpc_carries_unless_another_transport_is_named():
-    assert isinstance(network().transport, GrpcTransport)
+def test_grpc_and_lanes_carry_unless_another_transport_is_named():
+    assert isinstance(network().transport, LaneTransport)
+    assert isinstance(network(bulk_lane=False).transport, GrpcTransport)
     assert isinstance(network(transport="memory").transport, MemoryTransport)
+
+
+def test_lanes_are_listened_for_where_the_settings_say():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressError, match=rf"port {port} of 127\.0\.0\.1.*lane_port.*bulk_lane"):
+            network(lane_port=port).transport.start(RecordingHandler())
 
 
 @pytest.mark.parametrize(
@@ -70,3 +83,19 @@ def test_an_unknown_name_names_the_setting_and_the_nearest(setting, wrong, neare
 def test_a_named_membership_without_its_place_is_refused(name, needs):
     with pytest.raises(ConfigurationError, match=f"'{name}' needs {needs}"):
         network(membership=name)
+
+
+def test_a_start_that_fails_half_way_closes_what_it_opened():
+    class Full(SeedMembership):
+        def announce(self, name, address, incarnation):
+            raise ConfigurationError("no room")
+
+    network = MemoryNetwork()
+    first = Network(MemoryTransport(network), [Full(PEERS)])
+    with pytest.raises(ConfigurationError, match="no room"):
+        build_engine(Settings(), PluginRegistry(), Schema(()), logging.getLogger("swarm"), first, validates=False)
+    watch = MemoryTransport(network)
+    place = watch.start(RecordingHandler())
+    with pytest.raises(UnreachablePeerError):
+        network.reach(place, "memory:1")
+    watch.close()

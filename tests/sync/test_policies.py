@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import pytest
 
 from swarm.records import SyncState
 from swarm.sync import BUILTIN_POLICIES, FixedInterval, ValidationInterval
+from swarm.sync.guarded import GuardedPolicy
 from swarm.testing.policies import SyncPolicyContract
 
 
@@ -17,6 +19,12 @@ class TestFixedIntervalContract(SyncPolicyContract):
 
 class TestValidationIntervalContract(SyncPolicyContract):
     policy = ValidationInterval
+
+
+class TestGuardedPolicyContract(SyncPolicyContract):
+    @staticmethod
+    def policy(interval: int) -> GuardedPolicy:
+        return GuardedPolicy(ValidationInterval(interval), logging.getLogger("swarm"))
 
 
 def test_built_in_policies_go_by_their_names() -> None:

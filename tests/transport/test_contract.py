@@ -5,6 +5,7 @@ import pytest
 from swarm.testing.nodes import Node
 from swarm.testing.transports import TransportContract
 from swarm.transport.grpc import GrpcTransport
+from swarm.transport.lane import LaneTransport
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 
@@ -23,3 +24,17 @@ class TestMemoryTransport(TransportContract):
 class TestGrpcTransport(TransportContract):
     def make(self):
         return GrpcTransport()
+
+
+class TestLaneTransport(TransportContract):
+    def make(self):
+        return LaneTransport(GrpcTransport(), "127.0.0.1")
+
+
+class TestLaneTransportThatFallsBack(TransportContract):
+    """Nobody gets a lane, so that weights travel as the control transport carries them."""
+
+    def make(self):
+        transport = LaneTransport(GrpcTransport(), "127.0.0.1")
+        transport._control.offer_lanes = lambda _issue: None
+        return transport

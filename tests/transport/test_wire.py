@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import swarm.transport.grpc
 from swarm import messages
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, Message, StreamHeader
+from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest, Message, StreamHeader
 from swarm.records import Attempt, Commit, PeerInfo, PeerStatus, SyncState
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import swarm_pb2, wire
@@ -30,14 +30,15 @@ def records(kind):
     return st.from_type(kind)
 
 
-@pytest.mark.parametrize(
-    "kind", [*typing.get_args(Message), StreamHeader, FetchRequest], ids=lambda kind: kind.__name__
-)
+CARRIED_BESIDE = (StreamHeader, FetchRequest, LaneRequest, LaneOffer)
+
+
+@pytest.mark.parametrize("kind", [*typing.get_args(Message), *CARRIED_BESIDE], ids=lambda kind: kind.__name__)
 def test_what_is_encoded_comes_back(kind):
     @settings(max_examples=25, deadline=None)
     @given(records(kind))
     def round_trip(value):
-        if kind not in (StreamHeader, FetchRequest):
+        if kind not in CARRIED_BESIDE:
             value = Envelope("session", "sender", "incarnation", "address", value)
         back = wire.decode(type(value), wire.encode(value))
         assert back == value

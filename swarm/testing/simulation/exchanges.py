@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from swarm.messages import Proposal
 from swarm.records import PeerId, PeerStatus
 from swarm.rounds.member import Key
+from swarm.testing.simulation.faults import FaultKind
 from swarm.testing.simulation.loop import Loop
 from swarm.testing.simulation.models import Library, Recipe, Violation, Weights
 from swarm.testing.simulation.network import Network
-from swarm.testing.simulation.plan import FaultKind, Schedule
+from swarm.testing.simulation.plan import Schedule
 
 if TYPE_CHECKING:
     from swarm.testing.simulation.peer import SimulatedPeer
@@ -138,7 +139,7 @@ class Exchanges:
                 (transfer.stakes[entry.peer].weights, entry.weight) for entry in proposal.entries if entry.weight
             ]
             self._check_contributions(transfer)
-            transfer.digest = self._library.merge(contributions, Recipe(proposal.group, proposal.contributors))
+            transfer.digest = self._library.merge(contributions, Recipe(proposal.group, proposal.counted))
         digest = f"{transfer.digest} torn" if self._torn(transfer) else transfer.digest
         transfer.settled.add(me.name)
         # The worker hears of it a little later, perhaps after it has stopped the exchange.

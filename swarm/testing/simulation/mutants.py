@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from swarm.messages import Accept, Accepted, Offer, Promise, Ready
+from swarm.messages import Accept, Accepted, Message, Offer, Promise, Proposal, Propose, Ready
 from swarm.records import Commit, PeerId
 from swarm.rounds import forming, leader
 from swarm.rounds.acceptor import Acceptor
+from swarm.rounds.catchup import CatchUp
+from swarm.rounds.effects import Effect
 from swarm.rounds.forming import Group, Table
 from swarm.rounds.leader import Leader, Stage
 from swarm.rounds.machine import RoundMachine
@@ -21,8 +23,10 @@ from swarm.rounds.order import majority
 from swarm.rounds.rules import RoundRules
 from swarm.rounds.view import RoundView
 from swarm.session.tickets import Answer
+from swarm.testing.simulation.contacts import Contacts
 from swarm.testing.simulation.models import Weights
-from swarm.testing.simulation.peer import SimulatedPeer, Synced
+from swarm.testing.simulation.peer import SimulatedPeer
+from swarm.testing.simulation.requests import Synced
 from swarm.testing.simulation.training import SimulatedTraining
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -147,9 +151,19 @@ def the_forgetful_vote(self: RoundView, commit: Commit) -> None:
     self.votes = True
 
 
+_resume = RoundMachine.resume
+
+
+@_mutant(RoundMachine, "resume")
+def votes_after_a_restart(self: RoundMachine, commit: Commit, now: float) -> list[Effect]:
+    """Who goes on from its disk votes as if it had not been away."""
+    self._view.votes = True
+    return _resume(self, commit, now)
+
+
 # Groups --------------------------------------------------------------------------------------------------------------
 
-_form, _weight_of = forming.form, forming._weight
+_form, _weight_of, _losses = forming.form, forming._weight, forming.losses
 
 
 @_mutant(leader, "form")
@@ -163,6 +177,12 @@ def a_finished_peer_is_forgotten(table: Table, rules: RoundRules) -> Group:
 def a_claimed_weight_is_trusted(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     """Whatever weight a peer claims."""
     return _weight_of(offer, replace(table, joined={}), rules)
+
+
+@_mutant(leader, "losses")
+def a_claimed_weight_steers_the_interval(table: Table) -> list[tuple[int, float]]:
+    """A loss counts with whatever weight a peer claims."""
+    return _losses(replace(table, joined={}))
 
 
 @_mutant(forming, "_weight")
@@ -185,33 +205,38 @@ def forks_with_a_majority_present(self: RoundView) -> frozenset[PeerId]:
 
 # Catching up ---------------------------------------------------------------------------------------------------------
 
-_see = RoundMachine._see
+_see, _dispatch = CatchUp.see, RoundMachine._dispatch
 
 
-@_mutant(RoundMachine, "_see")
-def heals_from_a_lighter_lineage(self: RoundMachine, sender: PeerId, commit: Commit) -> None:
+@_mutant(CatchUp, "see")
+def heals_from_a_lighter_lineage(self: CatchUp, sender: PeerId, commit: Commit) -> bool:
     """Any other lineage is better than one's own."""
-    if self.commit and commit.lineage != self.commit.lineage:
-        self._note_ahead(sender, commit)
-    else:
-        _see(self, sender, commit)
+    ours = self._view.commit
+    if ours and commit.lineage != ours.lineage:
+        self._note(sender, commit)
+        return False
+    return _see(self, sender, commit)
 
 
-@_mutant(RoundMachine, "_see")
-def goes_back_to_a_stale_round(self: RoundMachine, sender: PeerId, commit: Commit) -> None:
+@_mutant(CatchUp, "see")
+def goes_back_to_a_stale_round(self: CatchUp, sender: PeerId, commit: Commit) -> bool:
     """Any other round of the lineage is news."""
-    if self.commit and commit.lineage == self.commit.lineage and commit.round < self.commit.round:
-        self._note_ahead(sender, commit)
-    else:
-        _see(self, sender, commit)
+    ours = self._view.commit
+    if ours and commit.lineage == ours.lineage and commit.round < ours.round:
+        self._note(sender, commit)
+        return False
+    return _see(self, sender, commit)
 
 
-@_mutant(RoundMachine, "_learn")
-def takes_bytes_for_a_record(self: RoundMachine, sender: PeerId, lineage: str, parent: str) -> None:
+@_mutant(RoundMachine, "_dispatch")
+def takes_bytes_for_a_record(self: RoundMachine, sender: PeerId, message: Message) -> None:
     """Who holds the bytes that others build on commits them under the record of whichever attempt gave them."""
-    held = self._view.held.get(parent)
-    if held and held.lineage == lineage:
-        self._commit(held.commit(parent))
+    basis = message.proposal if isinstance(message, Propose) else message
+    if isinstance(basis, Offer | Proposal):
+        held = self._view.held.get(basis.parent)
+        if held and held.lineage == basis.lineage:
+            self._commit(held.commit(basis.parent))
+    _dispatch(self, sender, message)
 
 
 @_mutant(RoundMachine, "exposed", as_property=True)
@@ -223,6 +248,12 @@ def heals_as_if_never_merged(self: RoundMachine) -> bool:
 # The session ---------------------------------------------------------------------------------------------------------
 
 _take_over = SimulatedTraining.take_over
+
+
+@_mutant(Contacts, "foreign")
+def a_stray_is_let_in(self: Contacts, session: str) -> bool:
+    """What another session says is taken for one's own."""
+    return False
 
 
 @_mutant(SimulatedPeer, "pending", as_property=True)

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 
 from swarm.messages import Envelope
 from swarm.records import PeerId
+from swarm.testing.simulation.faults import CUTS, Fault, FaultKind
 from swarm.testing.simulation.loop import Loop
-from swarm.testing.simulation.plan import Fault, FaultKind, Schedule
+from swarm.testing.simulation.plan import Schedule
 
 if TYPE_CHECKING:
     from swarm.testing.simulation.peer import SimulatedPeer
 
 RESET = 0.1
 """Seconds within which a broken connection is noticed where both ends can be reached."""
+LOST_AT_TIMES = 0.33
+"""Share of the messages that a lossy network loses."""
+ASTRAY = 0.1
+"""Share of the messages that reach a process of the other session as well, where they go astray."""
 
 
 class Network:
@@ -26,9 +31,10 @@ class Network:
         self._loop = loop
         self._schedule = schedule
         self._rng = rng
-        self._partitions = [fault for fault in schedule.faults if fault.kind is FaultKind.PARTITION]
+        self._partitions = [fault for fault in schedule.faults if fault.kind in CUTS]
         self._deaf: list[Fault] = []
         self._lossy = [fault for fault in schedule.faults if fault.kind is FaultKind.LOSSY]
+        self._astray = [fault for fault in schedule.faults if fault.kind is FaultKind.STRAYS]
 
     def alive(self, name: PeerId) -> SimulatedPeer | None:
         """The running process of that name."""
@@ -38,13 +44,18 @@ class Network:
     def connected(self, one: PeerId, two: PeerId) -> bool:
         """Whether no partition lies between two peers."""
         now = self._loop.now
-        return not any(cut.at <= now < cut.end and (one in cut.peers) != (two in cut.peers) for cut in self._partitions)
+        for cut in self._partitions:
+            if cut.at <= now < cut.end and (one in cut.peers) != (two in cut.peers):
+                return False
+        return True
 
     def hears(self, one: PeerId, two: PeerId) -> bool:
         """Whether messages pass between two peers."""
         now = self._loop.now
-        deaf = any(fault.at <= now < fault.end and {one, two} & {*fault.peers} for fault in self._deaf)
-        return not deaf and self.connected(one, two)
+        for fault in self._deaf:
+            if fault.at <= now < fault.end and (one in fault.peers or two in fault.peers):
+                return False
+        return self.connected(one, two)
 
     def deafen(self, fault: Fault) -> None:
         """From now on, ``fault.peers`` and the others do not hear each other for a while."""
@@ -57,23 +68,30 @@ class Network:
     def send(self, source: SimulatedPeer, to: PeerId, incarnation: str, envelope: Envelope) -> None:
         """Carry a message, perhaps; to whoever has that name where no ``incarnation`` is given."""
         rng, plan = self._rng, self._schedule
-        now = self._loop.now
-        loss = max(plan.loss, 0.33 if any(fault.at <= now < fault.end for fault in self._lossy) else 0.0)
+        loss = plan.loss
+        if self._lossy and self._at_work(self._lossy):
+            loss = max(loss, LOST_AT_TIMES)
         for _ in range(2 if plan.duplicates and rng.random() < plan.duplicates else 1):
-            if loss and rng.random() < loss:
-                continue
-            self._loop.after(
-                plan.delay * rng.expovariate(1.0), lambda: self._deliver(source, to, incarnation, envelope)
-            )
+            if not loss or rng.random() >= loss:
+                wait = plan.delay * rng.expovariate(1.0)
+                self._loop.after(wait, lambda: self._deliver(source, to, incarnation, envelope))
+        if self._astray and rng.random() < ASTRAY and self._at_work(self._astray):
+            others = [name for name in self.processes if self.processes[name].rules.session != envelope.session]
+            if others:
+                stray = rng.choice(others)
+                self._loop.after(plan.delay, lambda: self._deliver(source, stray, "", envelope))
+
+    def _at_work(self, faults: list[Fault]) -> bool:
+        return any(fault.at <= self._loop.now < fault.end for fault in faults)
 
     def _deliver(self, source: SimulatedPeer, to: PeerId, incarnation: str, envelope: Envelope) -> None:
         if not self.hears(source.name, to):
             return
         process = self.alive(to)
         if process is None or incarnation not in {"", process.incarnation}:
-            source.do(lambda: source.lost(to, incarnation))
+            source.do(lambda: source.contacts.lost(to, incarnation))
         else:
-            process.do(lambda: process.receive(envelope))
+            process.do(lambda: process.contacts.receive(envelope))
 
     def vanished(self, process: SimulatedPeer) -> None:
         """A process is gone: those connected to it notice, soon or by its silence."""
@@ -103,4 +121,4 @@ class Network:
                     self._tell_lost(one, two, self._rng.random() * RESET)
 
     def _tell_lost(self, observer: SimulatedPeer, lost: SimulatedPeer, wait: float) -> None:
-        self._loop.after(wait, lambda: observer.do(lambda: observer.lost(lost.name, lost.incarnation)))
+        self._loop.after(wait, lambda: observer.do(lambda: observer.contacts.lost(lost.name, lost.incarnation)))

@@ -4,88 +4,67 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from swarm.membership.roster import Roster
-from swarm.messages import Envelope, Hello, Leave, Message, Refuse
+from swarm.messages import Leave
 from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus
-from swarm.rounds.effects import Apply, Effect, End, Fail, Fetch, Heal, Send, Skip, StartExchange, StopExchange
+from swarm.rounds.effects import Apply, Effect, End, Fail, Fetch, Heal, Notice, Send, Skip, StartExchange, StopExchange
 from swarm.rounds.machine import RoundMachine
 from swarm.rounds.member import Key
-from swarm.session.greeter import FIRST_RETRY, LONGEST_RETRY
 from swarm.session.tickets import Answer
-from swarm.state import Schema
+from swarm.testing.simulation.clocks import ProcessClock
+from swarm.testing.simulation.contacts import Contacts
+from swarm.testing.simulation.disk import Checkpointing
 from swarm.testing.simulation.exchanges import Capture
 from swarm.testing.simulation.models import Library, Weights
 from swarm.testing.simulation.plan import PeerPlan
+from swarm.testing.simulation.requests import Place, Synced, Train, Training
 
 if TYPE_CHECKING:
     from swarm.rounds.rules import RoundRules
     from swarm.testing.simulation.world import World
 
-SCHEMA = Schema(())
-
-
-@dataclass(frozen=True, slots=True)
-class Synced:
-    """The worker's answer to an offer; see :class:`swarm.session.tickets.Synced`. Models are named by digest."""
-
-    answer: Answer
-    commit: Commit | None = None
-    before: Weights | None = None
-
-    @property
-    def model(self) -> str | None:
-        """Digest of the committed model."""
-        return self.commit.digest if self.commit else None
-
-    @property
-    def closing(self) -> bool:
-        """Whether it brings the closing model."""
-        return self.commit is not None and self.commit.closing
-
-
-@dataclass(frozen=True, slots=True)
-class Train:
-    """The training thread is busy for so long."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The training thread offers a capture and waits for the answer."""
-
-    capture: Capture
-    status: PeerStatus
-
-
-Training = Generator[Train | Place, Synced, None]
-
 
 class SimulatedPeer:
     """What a peer's process does with its inputs. Mirrors :class:`swarm.session.engine.Engine`."""
 
-    def __init__(self, world: World, plan: PeerPlan, incarnation: str, rules: RoundRules, rng: random.Random) -> None:
+    def __init__(
+        self,
+        world: World,
+        plan: PeerPlan,
+        incarnation: str,
+        rules: RoundRules,
+        rng: random.Random,
+        *,
+        resumed: Commit | None = None,
+    ) -> None:
+        """A process starts, perhaps from a checkpoint."""
         self.name = plan.name
         self.plan = plan
+        self.rules = rules
         self.incarnation = incarnation
+        self.clock = ProcessClock()
         self.running = True
         self.frozen = False
         self.finished = False
         """Whether local training is over."""
+        self.hurried = False
+        """Whether training is to end now."""
         self.outcome = ""
         """How it ended; empty while it runs."""
+        self.resumed = resumed
         self.weights = world.library.initial(f"{plan.name}/{incarnation}")
         self.reference: str | None = None
+        self.loss: float | None = None
+        """Validation loss of the last model taken over."""
         self.store: set[str] = set()
         """Digests of the models whose bytes are here."""
-        self.machine: RoundMachine = world.machine(plan.name, incarnation, rules, world.loop.now)
         self._world = world
+        self.machine: RoundMachine = world.machine(plan.name, incarnation, rules, self.now)
         self._rng = rng
-        self._info = PeerInfo(
+        info = PeerInfo(
             name=plan.name,
             incarnation=incarnation,
             address=plan.name,
@@ -93,24 +72,39 @@ class SimulatedPeer:
             weightage=plan.weightage,
             expects=rules.expected,
         )
-        self._roster = Roster(self._info, SCHEMA)
+        self.contacts = Contacts(world, self, info)
+        self._checkpoints = Checkpointing(world.disks, self, world.loop, world.schedule.checkpoint_seconds)
         self._capture: Capture | None = None
         self._ticket = False
         self._late: deque[Synced] = deque()
         self._backlog: list[Callable[[], None]] = []
         self._wake: float | None = None
-        self._dialling: dict[PeerId, float] = {}
         self._training: Training = world.training(self)
+        self._interval = 0
+        """Number of the interval that is being trained; 0 between two."""
+        self._intervals = 0
         self._leaving_since: float | None = None
 
     # Life ------------------------------------------------------------------------------------------------------------
 
     def start(self, names: tuple[PeerId, ...]) -> None:
         """The process starts: it greets the others and enters training."""
+        if self.resumed:
+            self._world.witness.resumed(self, self.resumed)
+            self.weights = Weights(self.resumed.digest)
+            if not self.resumed.closing:  # otherwise it is only the start of a new run
+                self.reference = self.resumed.digest
+                self.store.add(self.reference)
+                self.perform(self.machine.resume(self.resumed, self.now))
         for name in names:
             if name != self.name:
-                self._dial_later(name, 0.0)
+                self.contacts.dial_later(name, 0.0)
         self._resume(None)
+
+    @property
+    def now(self) -> float:
+        """What its clock shows."""
+        return self.clock.read(self._world.loop.now)
 
     def do(self, work: Callable[[], None]) -> None:
         """Let the process handle an input; one that stands still does so when it goes on."""
@@ -130,6 +124,14 @@ class SimulatedPeer:
         backlog, self._backlog = self._backlog, []
         for work in backlog:
             self.do(work)
+
+    def reset_clock(self, *, ahead: float = 0.0, rate: float | None = None) -> None:
+        """Its clock jumps, or goes faster or slower from now on."""
+        self.clock.ahead += ahead
+        if rate is not None:
+            self.clock.drift(rate, self._world.loop.now)
+        self._wake = None
+        self.do(self.tick)
 
     def stop(self, outcome: str) -> None:
         """The process is no more."""
@@ -164,6 +166,11 @@ class SimulatedPeer:
         for _ in range(self._rng.randint(1, 3)):
             self.weights = self._world.library.train(self.weights)
 
+    def validate(self, digest: str) -> None:
+        """Evaluate a model on this peer's data."""
+        if self.rules.policy.name != "fixed":
+            self.loss = self._world.library.loss(digest, self.name)
+
     def merged(self, before: Weights, answer: Synced) -> None:
         """Its weights have been moved to a model that has its contribution."""
         if answer.commit and self.name in answer.commit.contributors:
@@ -171,7 +178,7 @@ class SimulatedPeer:
 
     def leave(self) -> None:
         """Leave politely, from wherever training is."""
-        self._tell(self.machine.live, Leave("asked to"))
+        self.contacts.tell(self.machine.live, Leave("asked to"))
         self.stop("left")
 
     def _resume(self, answer: Synced | None) -> None:
@@ -179,21 +186,38 @@ class SimulatedPeer:
             request = next(self._training) if answer is None else self._training.send(answer)
         except StopIteration:
             self.finished = True
-            self._leaving_since = self._world.loop.now
+            self._leaving_since = self.now
             self._linger()
             return
         if isinstance(request, Train):
-            self._world.loop.after(request.seconds, lambda: self.do(lambda: self._resume(None)))
+            self._train()
         else:
             self._offer(request)
 
+    def _train(self) -> None:
+        self._intervals += 1
+        number = self._interval = self._intervals
+        sync = self.machine.commit.sync if self.machine.commit else self.rules.first_sync
+        seconds = self.plan.pace * sync.interval / self.rules.first_sync.interval
+        self._world.loop.after(seconds, lambda: self.do(lambda: self._trained(number)))
+
+    def _trained(self, number: int) -> None:
+        if number and number == self._interval:
+            self._interval = 0
+            self._resume(None)
+
+    def finish(self) -> None:
+        """End the training now; what was trained since the last sync point is merged in one more round."""
+        self.hurried = True
+        self._trained(self._interval)
+
     def _linger(self) -> None:
         assert self._leaving_since is not None
-        over = self._world.loop.now >= self._leaving_since + 2 * self._world.schedule.failure_timeout
+        over = self.now >= self._leaving_since + 2 * self.rules.failure_timeout
         if self.machine.closed and not self.machine.farewelled and not over:
             self._world.loop.after(0.3, lambda: self.do(self._linger))
             return
-        self._tell(self.machine.live, Leave("training is over"))
+        self.contacts.tell(self.machine.live, Leave("training is over"))
         self.stop("closed" if self.machine.closed else "alone")
 
     def _offer(self, place: Place) -> None:
@@ -204,15 +228,17 @@ class SimulatedPeer:
         elif self.machine.closed:
             self._answer(Synced(Answer.HEALED, self.machine.commit))
         else:
-            weightage = 100 if self._world.boasts(self.name) else self.plan.weightage
+            weightage = 100 if self._world.hazards.boasts(self.name) else self.plan.weightage
             stats = ContributionStats(
                 peer=self.name,
                 round=self.machine.round,
-                weightage=weightage,
+                weightage=0 if place.empty else weightage,
                 status=place.status,
                 finite=place.capture.finite,
+                loss=self.loss,
             )
-            self._perform(self.machine.offer(stats, self._world.loop.now))
+            self._world.witness.offers(self, stats)
+            self.perform(self.machine.offer(stats, self.now))
 
     def _answer(self, answer: Synced) -> None:
         if self._ticket:
@@ -222,81 +248,16 @@ class SimulatedPeer:
             late = Answer.LATE if answer.answer is Answer.MERGED else answer.answer
             self._late.append(replace(answer, answer=late))
 
-    # The network -----------------------------------------------------------------------------------------------------
-
-    def receive(self, envelope: Envelope) -> None:
-        """A message has arrived."""
-        message, roster, now = envelope.message, self._roster, self._world.loop.now
-        if isinstance(message, Hello):
-            self._greeted(message)
-        elif isinstance(message, Refuse):
-            pass
-        elif not roster.is_live(envelope.sender, envelope.incarnation):
-            self._send(envelope.sender, self._hello(wants_reply=True))
-        elif isinstance(message, Leave):
-            roster.leave(envelope.sender)
-            self._perform(self.machine.peer_down(envelope.sender, now))
-        else:
-            self._world.witness.heard(self, envelope.sender, message)
-            self._perform(self.machine.receive(envelope.sender, message, now))
-
-    def lost(self, name: PeerId, incarnation: str) -> None:
-        """A process cannot be reached any more."""
-        if self._roster.is_live(name, incarnation) and self._roster.lose(name):
-            self._dial_later(name, FIRST_RETRY)
-            self._perform(self.machine.peer_down(name, self._world.loop.now))
-
-    def _greeted(self, hello: Hello) -> None:
-        clash = self._roster.clash(hello)
-        if clash:
-            self._send(hello.peer.name, clash)
-            return
-        self._roster.meet(hello.peer)
-        if hello.wants_reply:
-            self._send(hello.peer.name, self._hello(wants_reply=False))
-        self._perform(
-            self.machine.peer_up(hello.peer.name, hello.commit, self._world.loop.now, weightage=hello.peer.weightage)
-        )
-
-    def _hello(self, *, wants_reply: bool) -> Hello:
-        return Hello(self._info, (), (), self.machine.commit, wants_reply)
-
-    def _dial_later(self, name: PeerId, wait: float) -> None:
-        if name not in self._dialling:
-            self._dialling[name] = max(wait, FIRST_RETRY)
-            self._world.loop.after(wait, lambda: self.do(lambda: self._dial(name)))
-
-    def _dial(self, name: PeerId) -> None:
-        pause = self._dialling.pop(name)
-        known = self._roster.info(name)
-        if known and self._roster.is_live(name, known.incarnation):
-            return
-        if self._world.network.alive(name):
-            self._send(name, self._hello(wants_reply=True))
-        if self._world.may_come(name):
-            self._dialling[name] = min(2 * pause, LONGEST_RETRY)
-            self._world.loop.after(pause, lambda: self.do(lambda: self._dial(name)))
-
-    def _send(self, to: PeerId, message: Message) -> None:
-        envelope = Envelope(self._info.session, self.name, self.incarnation, self.name, message)
-        known = self._roster.info(to)
-        incarnation = known.incarnation if known and self._roster.is_live(to, known.incarnation) else ""
-        self._world.network.send(self, to, incarnation, envelope)
-
-    def _tell(self, peers: frozenset[PeerId], message: Message) -> None:
-        for peer in sorted(peers):
-            self._send(peer, message)
-
     # Exchanges and catching up ---------------------------------------------------------------------------------------
 
     def exchanged(self, key: Key, digest: str) -> None:
         """An exchange is complete here."""
         self.store.add(digest)
-        self._perform(self.machine.exchanged(key, digest, self._world.loop.now))
+        self.perform(self.machine.exchanged(key, digest, self.now))
 
     def exchange_failed(self, key: Key, blamed: PeerId) -> None:
         """An exchange cannot finish here."""
-        self._perform(self.machine.exchange_failed(key, blamed, f"{blamed} fails", self._world.loop.now))
+        self.perform(self.machine.exchange_failed(key, blamed, f"{blamed} fails", self.now))
 
     def healed(self, commit: Commit) -> None:
         """A committed model was fetched."""
@@ -306,68 +267,77 @@ class SimulatedPeer:
         self.reference = commit.digest
         self.store.add(commit.digest)
         self._world.witness.healed(self, self.machine.commit, commit)
-        self._perform(self.machine.healed(commit, self._world.loop.now))
+        self._checkpoints.offer(commit)
+        self.perform(self.machine.healed(commit, self.now))
         self._answer(Synced(Answer.HEALED, commit, before))
 
     def heal_failed(self, commit: Commit, source: PeerId) -> None:
         """It could not be fetched."""
-        self._perform(self.machine.heal_failed(commit, (source,), self._world.loop.now))
+        self.perform(self.machine.heal_failed(commit, (source,), self.now))
 
     def fetched(self, digest: str, *, success: bool) -> None:
         """An undecided model was fetched, or could not be."""
         if success:
             self.store.add(digest)
-        self._perform(self.machine.fetched(digest, self._world.loop.now, success=success))
+        self.perform(self.machine.fetched(digest, self.now, success=success))
 
     # Effects ---------------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Time has passed."""
-        self._perform(self.machine.tick(self._world.loop.now))
+        self.perform(self.machine.tick(self.now))
 
-    def _perform(self, effects: list[Effect]) -> None:
+    def perform(self, effects: list[Effect]) -> None:
+        """Do what the machine asks for."""
         world = self._world
-        if any(isinstance(effect, Apply) for effect in effects) and world.dies_deciding(self):
-            for effect in effects:
-                if isinstance(effect, Apply):
-                    world.witness.applied(self, effect.commit)
-            world.die_deciding(self)
-            return
         if world.tell:
             for effect in effects:
                 if not isinstance(effect, Send):
                     world.note(f"{self.name} {effect}")
+        if world.hazards.deciding and self.machine.round > 1:
+            applied = [effect.commit for effect in effects if isinstance(effect, Apply)]
+            if applied:
+                for commit in applied:
+                    world.witness.applied(self, commit)
+                world.hazards.die_deciding(self)
+                return
         for effect in effects:
-            match effect:
-                case Send():
-                    world.witness.says(self, effect.message)
-                    self._send(effect.to, effect.message)
-                case StartExchange():
-                    self._start_exchange(effect)
-                case StopExchange():
-                    world.exchanges.stop(self, effect.key)
-                case Apply():
-                    self._apply(effect.commit)
-                case Heal():
-                    world.heal(self, effect)
-                case Fetch():
-                    world.fetch(self, effect)
-                case Skip():
-                    world.witness.skipped += 1
-                    self._answer(Synced(Answer.SKIPPED))
-                case End():
-                    self._answer(Synced(Answer.ENDED))
-                case Fail():
-                    self._answer(Synced(Answer.FAILED))
-                case _:
-                    world.witness.noticed(self, effect)
-        self.store &= self.machine.needed | ({self.reference} if self.reference else set())
+            self._do(effect)
+        if self.store:
+            self.store &= self.machine.needed | {self.reference}
         self._set_alarm()
+
+    def _do(self, effect: Effect) -> None:
+        world = self._world
+        match effect:
+            case Send():
+                world.witness.says(self, effect.message)
+                self.contacts.send(effect.to, effect.message)
+            case StartExchange():
+                self._start_exchange(effect)
+            case StopExchange():
+                world.exchanges.stop(self, effect.key)
+            case Apply():
+                self._apply(effect.commit)
+            case Heal():
+                world.heal(self, effect)
+            case Fetch():
+                world.fetch(self, effect)
+            case Skip():
+                world.witness.skipped += 1
+                self._answer(Synced(Answer.SKIPPED))
+            case End():
+                self._answer(Synced(Answer.ENDED))
+            case Fail():
+                self._answer(Synced(Answer.FAILED))
+            case Notice():
+                world.witness.noticed(effect)
 
     def _apply(self, commit: Commit) -> None:
         before, self.reference = self.reference, commit.digest
         self._world.witness.applied(self, commit)
-        self._world.committed(self, commit)
+        self._world.hazards.committed(self, commit)
+        self._checkpoints.offer(commit)
         if self.name in commit.group:
             self._answer(Synced(Answer.MERGED, commit))
         else:
@@ -376,6 +346,7 @@ class SimulatedPeer:
     def _start_exchange(self, effect: StartExchange) -> None:
         proposal = effect.proposal
         self._world.witness.proposed(self, proposal)
+        self._world.hazards.exchanging(proposal)
         entry = next(entry for entry in proposal.entries if entry.peer == self.name)
         if entry.status is PeerStatus.ACTIVE:
             capture = Capture(Weights(self.reference)) if self.reference else None
@@ -397,4 +368,4 @@ class SimulatedPeer:
                 self._wake = None
                 self.tick()
 
-        self._world.loop.at(due, lambda: self.do(ring))
+        self._world.loop.at(self.clock.moment(due), lambda: self.do(ring))

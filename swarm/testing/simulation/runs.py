@@ -43,7 +43,7 @@ def run(schedule: Schedule, actors: Actors | None = None, tell: Callable[[str], 
         voided=world.witness.voided,
         forks=len(world.witness.forks),
         heals=world.witness.heals,
-        faults=dict(world.faults),
+        faults=dict(world.hazards.struck),
     )
 
 

@@ -6,7 +6,8 @@ from swarm.records import PeerStatus
 from swarm.session.tickets import Answer
 from swarm.testing.simulation.exchanges import Capture
 from swarm.testing.simulation.models import Weights
-from swarm.testing.simulation.peer import Place, SimulatedPeer, Synced, Train, Training
+from swarm.testing.simulation.peer import SimulatedPeer
+from swarm.testing.simulation.requests import Place, Synced, Train, Training
 
 
 class SimulatedTraining:
@@ -24,18 +25,24 @@ class SimulatedTraining:
         peer = self.peer
         peer.capture(self.capture)
         self.capture.finite = True
-        answer = yield Place(self.capture, PeerStatus.TRAINING)
-        if answer.model is None:
+        resumed = peer.machine.commit
+        answer = yield Place(self.capture, PeerStatus.TRAINING, empty=resumed is not None)
+        if answer.model is not None:
+            peer.weights = Weights(answer.model)
+            self.over = answer.closing
+        elif not (resumed and answer.answer is Answer.SKIPPED):
             return
-        peer.weights = Weights(answer.model)
-        self.over = answer.closing
+        peer.validate(peer.weights.base)
         for _ in range(peer.plan.intervals):
             if self.over:
                 return
-            yield Train(peer.plan.pace)
+            if peer.hurried:
+                break
+            yield Train()
             peer.train()
             self.unmerged = True
-            yield from self.sync()
+            if not peer.hurried:
+                yield from self.sync()
         own = Capture(peer.weights)
         if self.unmerged and not self.over:
             yield from self.sync()
@@ -56,6 +63,8 @@ class SimulatedTraining:
             if answer.answer is Answer.MERGED or answer.closing:
                 break
             fresh = True
+        if answer.model is not None:
+            peer.validate(answer.model)
         self.over = self.over or answer.closing or answer.answer is Answer.ENDED
 
     def serve(self, own: Capture) -> Training:
@@ -67,6 +76,8 @@ class SimulatedTraining:
                 peer.weights = Weights(answer.model)
             if answer.closing or answer.model is None:
                 return
+            if answer.answer is Answer.MERGED:
+                peer.validate(answer.model)
 
     def take_over(self, answer: Synced, committed: str, *, unchanged: bool) -> None:
         """Bring the weights to a committed model; steps that are in none stay on top."""

@@ -6,11 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from swarm.messages import Accept, Accepted, Message, Proposal
-from swarm.records import Attempt, Commit, PeerId
-from swarm.rounds.effects import Effect, Notice
+from swarm.records import Attempt, Commit, ContributionStats, PeerId
+from swarm.rounds.effects import Notice
 from swarm.rounds.order import majority
 from swarm.testing.simulation.models import Library, Recipe, Violation, Weights, bits
-from swarm.testing.simulation.plan import Schedule
+from swarm.testing.simulation.plan import STRANGERS, Schedule
 
 if TYPE_CHECKING:
     from swarm.testing.simulation.peer import SimulatedPeer
@@ -29,10 +29,10 @@ class Witness:
         self.voided = 0
         self.heals = 0
         self.skipped = 0
-        self._schedule = schedule
         self._passed_over: Counter[str] = Counter()
         self._library = library
-        self._joined = {peer.name: peer.weightage for peer in schedule.peers}
+        self._plans = {peer.name: peer for peer in (*schedule.peers, *STRANGERS)}
+        self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
         self._asked: dict[tuple[PeerId, tuple[str, int, Attempt]], str] = {}
 
     # Commits ---------------------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ class Witness:
         """A process took a committed model over."""
         self.heals += 1
         if before and before.lineage != commit.lineage:
-            if (before.weight, commit.lineage) > (commit.weight, before.lineage):
+            if (before.weight, before.round, commit.lineage) > (commit.weight, commit.round, before.lineage):
                 raise Violation("Agreement", f"{peer.name} gives {before} up for the lighter {commit}")
         elif before and before.round >= commit.round:
             raise Violation("Agreement", f"{peer.name} goes back from round {before.round} to {commit.round}")
@@ -69,10 +69,22 @@ class Witness:
             text = f"{commit.digest} is said to come from {commit.contributors} of {commit.group}, and does not"
             raise Violation("Honest count", text)
 
+    def resumed(self, peer: SimulatedPeer, commit: Commit) -> None:
+        """A process goes on from what it found on its disk."""
+        if self.commits.get((commit.lineage, commit.round)) != commit:
+            raise Violation("Durability", f"{peer.name} resumes from {commit}, which was never committed")
+
     # What is said ----------------------------------------------------------------------------------------------------
+
+    def offers(self, peer: SimulatedPeer, stats: ContributionStats) -> None:
+        """A process offers itself to a round."""
+        lineage = peer.machine.commit.lineage if peer.machine.commit else ""
+        self._losses.setdefault((peer.name, lineage, stats.round), set()).add((stats.weightage, stats.loss))
 
     def heard(self, peer: SimulatedPeer, sender: PeerId, message: Message) -> None:
         """A process is about to handle a message."""
+        if self._plans[sender].session != peer.plan.session:
+            raise Violation("Isolation", f"{peer.name} handles {message} of {sender}, of another session")
         if isinstance(message, Accept):
             self._asked[peer.name, message.proposal.key] = message.digest
 
@@ -83,9 +95,9 @@ class Witness:
             if digest not in peer.store:
                 raise Violation("Durability", f"{peer.name} accepts {digest} and does not hold it")
 
-    def noticed(self, peer: SimulatedPeer, effect: Effect) -> None:
+    def noticed(self, notice: Notice) -> None:
         """A process tells its user something."""
-        if isinstance(effect, Notice) and effect.failed and "void: " in effect.text:
+        if notice.failed and "void: " in notice.text:
             self.voided += 1
 
     def proposed(self, peer: SimulatedPeer, proposal: Proposal) -> None:
@@ -93,18 +105,35 @@ class Witness:
         if peer.name != proposal.attempt.leader:
             return
         for entry in proposal.entries:
-            weight = self._joined[entry.peer]
+            plan = self._plans[entry.peer]
+            if plan.session != peer.plan.session:
+                raise Violation("Isolation", f"{peer.name} takes {entry.peer} of another session into its group")
             if entry.peer == peer.name:
                 continue  # who leads and lies about itself is believed
             handed_round = len(proposal.contributors) == 1 and entry.weight == 1
-            if entry.weight not in {0, weight} and not handed_round:
-                text = f"{entry.peer} joined with weight {weight} and counts {entry.weight}"
+            if entry.weight not in {0, plan.weightage} and not handed_round:
+                text = f"{entry.peer} joined with weight {plan.weightage} and counts {entry.weight}"
                 raise Violation("Honest count", text)
         commit = peer.machine.commit
+        if commit:
+            self._paces(peer, commit, proposal)
         if commit and proposal.lineage != commit.lineage:
             self._forks(peer, commit, proposal)
         if proposal.closing:
             self._closes(peer, proposal)
+
+    def _paces(self, peer: SimulatedPeer, commit: Commit, proposal: Proposal) -> None:
+        losses = []
+        for name in proposal.group:
+            said = self._losses.get((name, commit.lineage, proposal.round), set())
+            if len(said) != 1:
+                return  # it offered twice, and either offer may have arrived
+            ((claimed, loss),) = said
+            if loss is not None:
+                losses.append((claimed if name == peer.name else min(claimed, self._plans[name].weightage), loss))
+        expected = peer.rules.policy.next(commit.sync, losses)
+        if proposal.sync != expected:
+            raise Violation("Honest count", f"{peer.name} makes it {proposal.sync}; the losses say {expected}")
 
     def _forks(self, peer: SimulatedPeer, commit: Commit, proposal: Proposal) -> None:
         self.forks.add(proposal.lineage)
@@ -113,8 +142,9 @@ class Witness:
         voting = {other.name for other in present if other.machine.votes}
         if majority(commit.members, voting):
             raise Violation("Agreement", f"{peer.name} forks though it reaches {sorted(voting)}, a majority")
-        if 2 * self._schedule.min_peers > len(commit.members) and not majority(commit.members, proposal.group):
-            raise Violation("Agreement", f"{peer.name} forks against min_peers={self._schedule.min_peers}")
+        least = peer.rules.min_peers
+        if 2 * least > len(commit.members) and not majority(commit.members, proposal.group):
+            raise Violation("Agreement", f"{peer.name} forks against min_peers={least}")
 
     def _closes(self, peer: SimulatedPeer, proposal: Proposal) -> None:
         for name in sorted(peer.machine.live | {peer.name}):

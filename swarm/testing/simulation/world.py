@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from swarm.records import Commit, PeerId
+from swarm.records import PeerId
 from swarm.rounds.effects import Fetch, Heal
 from swarm.rounds.machine import RoundMachine
-from swarm.rounds.order import majority
 from swarm.rounds.rules import RoundRules
-from swarm.sync import FixedInterval
+from swarm.sync import FixedInterval, ValidationInterval
+from swarm.testing.simulation.disk import Disks
 from swarm.testing.simulation.exchanges import Exchanges
+from swarm.testing.simulation.hazards import Hazards
 from swarm.testing.simulation.loop import Loop
 from swarm.testing.simulation.models import Library, Violation
 from swarm.testing.simulation.network import Network
-from swarm.testing.simulation.peer import SimulatedPeer, Training
-from swarm.testing.simulation.plan import Fault, FaultKind, Schedule
+from swarm.testing.simulation.peer import SimulatedPeer
+from swarm.testing.simulation.plan import OTHER_SESSION, SESSION, STRANGERS, PeerPlan, Schedule
+from swarm.testing.simulation.requests import Training
 from swarm.testing.simulation.training import SimulatedTraining
+from swarm.testing.simulation.watch import Watch
 from swarm.testing.simulation.witness import Witness
 
+INTERVAL = 4
+"""Batches between two sync points, to begin with."""
 GIVE_UP = 900.0
 """Virtual seconds after which a run counts as hanging."""
 MOST_EVENTS = 500_000
@@ -46,7 +50,6 @@ class World:
         self.loop = Loop()
         self.library = Library()
         self.machine = actors.machine
-        self.faults: Counter[str] = Counter()
         self.tell = tell
         """Takes a line on each thing of note, for a replay."""
         self._rng = random.Random(schedule.seed + 1)  # noqa: S311
@@ -54,18 +57,25 @@ class World:
         self.witness = Witness(schedule, self.library)
         self.network = Network(self.loop, schedule, self._rng)
         self.exchanges = Exchanges(self.loop, schedule, self.network, self.library, self._rng)
+        self.disks = Disks(self.loop, schedule, self._rng)
+        self.hazards = Hazards(self, self._rng)
         self._names = tuple(peer.name for peer in schedule.peers)
         self._starting = set(self._names)
-        self._deciding: list[Fault] = []
-        self._deafening: list[Fault] = []
-        self._boasting: set[PeerId] = set()
-        policy = FixedInterval(4)
-        self._rules = RoundRules(
-            session="simulated",
-            min_peers=schedule.min_peers,
+        self._running = 0
+        self._rules = {
+            SESSION: self._rules_of(SESSION, schedule.min_peers, schedule.expected),
+            OTHER_SESSION: self._rules_of(OTHER_SESSION, len(STRANGERS), len(STRANGERS)),
+        }
+
+    def _rules_of(self, session: str, min_peers: int, expected: int) -> RoundRules:
+        schedule = self.schedule
+        policy = ValidationInterval(INTERVAL) if schedule.adaptive else FixedInterval(INTERVAL)
+        return RoundRules(
+            session=session,
+            min_peers=min_peers,
             policy=policy,
             first_sync=policy.start(),
-            expected=schedule.expected,
+            expected=expected,
             averaging=schedule.averaging,
             wait_below_quorum=schedule.wait_below_quorum,
             failure_timeout=schedule.failure_timeout,
@@ -80,22 +90,18 @@ class World:
             Violation: an invariant does not hold.
         """
         for plan in self.schedule.peers:
-            self.loop.at(plan.starts, lambda name=plan.name: self._start(name))  # type: ignore[misc]
+            self.loop.at(plan.starts, lambda plan=plan: self.start(plan))  # type: ignore[misc]
         for fault in self.schedule.faults:
-            self.loop.at(fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
-        self._watch = _Watch(self)
-        self.loop.at(self.schedule.calm_from, self._watch.look)
+            self.loop.at(fault.at, lambda fault=fault: self.hazards.strike(fault))  # type: ignore[misc]
+        self.loop.at(self.schedule.calm_from, Watch(self).look)
         waits = self.schedule.wait_below_quorum
         end = self.schedule.calm_from + self.schedule.start_timeout + WAIT_ENOUGH if waits else GIVE_UP
-        while not self._done() and self.loop.now < end and self.loop.step():
+        while (self._running or self._starting) and self.loop.now < end and self.loop.step():
             if self.loop.events > MOST_EVENTS:
                 raise Violation("Progress", f"{MOST_EVENTS} events and no end")
         left = [process.name for process in self.network.processes.values() if process.running]
         if left and not waits:
             raise Violation("Progress", f"{left} never end")
-
-    def _done(self) -> bool:
-        return not self._starting and not any(process.running for process in self.network.processes.values())
 
     def note(self, text: str) -> None:
         """Tell what happens."""
@@ -116,12 +122,9 @@ class World:
         """Whether a process of that name runs, or will."""
         return name in self._starting or self.network.alive(name) is not None
 
-    def boasts(self, name: PeerId) -> bool:
-        """Whether this peer claims too much."""
-        return name in self._boasting
-
     def vanished(self, peer: SimulatedPeer) -> None:
         """A process is gone."""
+        self._running -= 1
         self.note(f"{peer.name} {peer.outcome}")
         self.witness.ended(peer)
         self.network.vanished(peer)
@@ -161,122 +164,22 @@ class World:
 
         self.loop.after(self.schedule.transfer * self._rng.random(), arrive)
 
-    # Faults ----------------------------------------------------------------------------------------------------------
+    # Processes -------------------------------------------------------------------------------------------------------
 
-    def _start(self, name: PeerId) -> None:
+    def start(self, plan: PeerPlan, *, resume: bool = False) -> None:
+        """Start a process."""
+        name = plan.name
         self._starting.discard(name)
-        plan = next(peer for peer in self.schedule.peers if peer.name == name)
         incarnation = f"{len(self.network.processes)}.{self.loop.events}"
         rng = random.Random(f"{self.schedule.seed}/{name}/{incarnation}")  # noqa: S311
-        process = SimulatedPeer(self, plan, incarnation, self._rules, rng)
+        found = self.disks.newest(name) if resume else None
+        process = SimulatedPeer(self, plan, incarnation, self._rules[plan.session], rng, resumed=found)
         self.network.processes[name] = process
-        process.start(self._names)
+        self._running += 1
+        process.start(tuple(self.network.processes if plan.session != SESSION else self._names))
 
-    def _strike(self, fault: Fault) -> None:
-        self.faults[fault.kind.value] += 1
-        self.note(f"FAULT {fault.kind} {' '.join(fault.peers)} for {fault.seconds:g} s")
-        match fault.kind:
-            case FaultKind.CRASH_DECIDING:
-                self._deciding.append(fault)
-            case FaultKind.DEAF:
-                self.network.deafen(fault)
-            case FaultKind.DEAF_DECIDING:
-                self._deafening.append(fault)
-            case FaultKind.BOAST:
-                self._boasting.update(fault.peers)
-            case FaultKind.PARTITION:
-                timeout = self.schedule.failure_timeout
-                if fault.seconds > timeout:
-                    self.loop.after(timeout, lambda: self.network.cut(fault))
-            case _:
-                for name in fault.peers:
-                    process = self.network.alive(name)
-                    if process:
-                        self._strike_process(process, fault)
-
-    def _strike_process(self, process: SimulatedPeer, fault: Fault) -> None:
-        match fault.kind:
-            case FaultKind.CRASH:
-                process.stop("crashed")
-            case FaultKind.RESTART:
-                self._restart(process, fault.seconds)
-            case FaultKind.LEAVE:
-                process.do(process.leave)
-            case FaultKind.FREEZE:
-                process.freeze()
-                timeout = self.schedule.failure_timeout
-                if fault.seconds > timeout:
-                    self.loop.after(timeout, lambda: self.network.silent(process))
-                self.loop.after(fault.seconds, lambda: self._thaw(process))
-
-    def _thaw(self, process: SimulatedPeer) -> None:
-        if process.running:
-            process.thaw()
-            self.network.woke(process)
-
-    def _restart(self, process: SimulatedPeer, seconds: float) -> None:
+    def restart(self, process: SimulatedPeer, seconds: float, *, resume: bool = False) -> None:
+        """A process dies, and another takes its place."""
         self._starting.add(process.name)
         process.stop("restarted")
-        self.loop.after(seconds, lambda: self._start(process.name))
-
-    def dies_deciding(self, process: SimulatedPeer) -> bool:
-        """Whether the process is to die now that it commits."""
-        return bool(self._deciding) and process.machine.round > 1
-
-    def committed(self, process: SimulatedPeer, commit: Commit) -> None:
-        """A process commits a round."""
-        others = [name for name in commit.group if name != process.name]
-        if self._deafening and others:
-            fault = self._deafening.pop(0)
-            self.network.deafen(replace(fault, at=self.loop.now, peers=(self._rng.choice(others),)))
-
-    def die_deciding(self, process: SimulatedPeer) -> None:
-        """It dies before anybody hears of it."""
-        fault = self._deciding.pop(0)
-        if fault.seconds:
-            self._restart(process, fault.seconds)
-        else:
-            process.stop("crashed")
-
-
-class _Watch:
-    """Looks every second, once all faults are over, whether those who can commit do."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._since: dict[tuple[str, int], float] = {}
-
-    def look(self) -> None:
-        world = self._world
-        able = {self._key(commit) for commit in self._able()}
-        self._since = {key: self._since.get(key, world.loop.now) for key in sorted(able)}
-        plan = world.schedule
-        grace = 30.0 if plan.grace is None else plan.grace
-        bound = grace + 3 * plan.failure_timeout + 10 * plan.transfer + 3.0
-        for (lineage, round_), since in self._since.items():
-            if world.loop.now - since > bound:
-                text = f"a majority waits for {bound:.0f} s after round {round_} of lineage {lineage}"
-                raise Violation("Progress", text)
-        world.loop.after(1.0, self.look)
-
-    @staticmethod
-    def _key(commit: Commit) -> tuple[str, int]:
-        return commit.lineage, commit.round
-
-    def _able(self) -> list[Commit]:
-        """Commits whose membership could commit the next round."""
-        waiting: dict[tuple[str, int], list[SimulatedPeer]] = {}
-        commits: dict[tuple[str, int], Commit] = {}
-        for process in self._world.network.processes.values():
-            commit = process.machine.commit
-            if process.running and commit and not commit.closing and process.machine.offered:
-                waiting.setdefault(self._key(commit), []).append(process)
-                commits[self._key(commit)] = commit
-        return [commits[key] for key, processes in waiting.items() if self._enough(commits[key], processes)]
-
-    def _enough(self, commit: Commit, processes: list[SimulatedPeer]) -> bool:
-        names = {process.name for process in processes}
-        training = any(not process.finished for process in processes)
-        everyone = all(process.name in names for process in self._world.network.processes.values() if process.running)
-        enough = len(names) >= self._world.schedule.min_peers and majority(commit.members, names)
-        return enough and (training or everyone)
+        self.loop.after(seconds, lambda: self.start(process.plan, resume=resume))

@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, StreamHeader
+from swarm.messages import Envelope, FetchRequest, LaneRequest, StreamHeader
 from swarm.transport.base import MAX_FRAME_BYTES
 from swarm.transport.frames import join
 from swarm.transport.grpc.status import MAX_DETAILS
-from swarm.transport.grpc.wire import decode
+from swarm.transport.grpc.wire import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from swarm.transport.base import Handler
+    from swarm.transport.lane.control import Issue
 
 SERVICE = "swarm.v1.Peer"
-DELIVER, UPLOAD, FETCH, STATUS = (f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "Status"))
+DELIVER, UPLOAD, FETCH, LANE, STATUS = (
+    f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "Lane", "Status")
+)
 HEADER_KEY = "swarm-header-bin"
 MAX_CALLS = 1024
 """Streams served at once; others are refused until one ends."""
@@ -33,8 +36,8 @@ T = TypeVar("T")
 _log = logging.getLogger("swarm.transport")
 
 
-def method_handlers(handler: Handler) -> grpc.GenericRpcHandler[bytes, bytes]:
-    """The methods of a peer, serving ``handler``."""
+def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHandler[bytes, bytes]:
+    """The methods of a peer, serving ``handler``, and lanes where there is an ``issue``."""
 
     def deliver(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with _told(context):
@@ -56,6 +59,12 @@ def method_handlers(handler: Handler) -> grpc.GenericRpcHandler[bytes, bytes]:
             for frame in handler.serve(decode(FetchRequest, request)):
                 yield join(frame)
 
+    def lane(request: bytes, context: grpc.ServicerContext) -> bytes:
+        with _told(context):
+            if issue is None:
+                raise ExchangeError("it takes no bulk lane")
+            return encode(issue(decode(LaneRequest, request)))
+
     def status(_request: bytes, context: grpc.ServicerContext) -> bytes:
         with _told(context):
             return json.dumps(handler.status()).encode()
@@ -66,6 +75,7 @@ def method_handlers(handler: Handler) -> grpc.GenericRpcHandler[bytes, bytes]:
             "Deliver": grpc.stream_unary_rpc_method_handler(deliver),
             "Upload": grpc.stream_unary_rpc_method_handler(upload),
             "Fetch": grpc.unary_stream_rpc_method_handler(fetch),
+            "Lane": grpc.unary_unary_rpc_method_handler(lane),
             "Status": grpc.unary_unary_rpc_method_handler(status),
         },
     )

@@ -171,7 +171,7 @@ class Entry(_message.Message):
     def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight")
+    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +182,7 @@ class Proposal(_message.Message):
     SYNC_FIELD_NUMBER: _ClassVar[int]
     CLOSING_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
@@ -192,7 +193,8 @@ class Proposal(_message.Message):
     sync: SyncState
     closing: bool
     weight: int
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ...) -> None: ...
+    codec: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ..., codec: _Optional[str] = ...) -> None: ...
 
 class Propose(_message.Message):
     __slots__ = ("proposal",)
@@ -371,3 +373,21 @@ class FetchRequest(_message.Message):
     part: int
     parts: int
     def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., digest: _Optional[str] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
+
+class LaneRequest(_message.Message):
+    __slots__ = ("session", "sender", "incarnation")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SENDER_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    sender: str
+    incarnation: str
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
+
+class LaneOffer(_message.Message):
+    __slots__ = ("port", "ticket")
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    TICKET_FIELD_NUMBER: _ClassVar[int]
+    port: int
+    ticket: bytes
+    def __init__(self, port: _Optional[int] = ..., ticket: _Optional[bytes] = ...) -> None: ...

@@ -11,25 +11,28 @@ from typing import TYPE_CHECKING
 import grpc
 
 from swarm.errors import AddressError, ExchangeError, UnreachablePeerError
-from swarm.transport.base import Transport, Upload
+from swarm.messages import StreamHeader
+from swarm.transport.base import Upload
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
 from swarm.transport.grpc.address import Address
-from swarm.transport.grpc.calls import fetch_frames
+from swarm.transport.grpc.calls import ask_lane, fetch_frames
 from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.options import server_options
 from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
-from swarm.transport.grpc.wire import encode
+from swarm.transport.grpc.wire import decode, encode
+from swarm.transport.lane.control import LaneControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from swarm.messages import Envelope, FetchRequest, StreamHeader
+    from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest
     from swarm.transport.base import Frame, Handler
+    from swarm.transport.lane.control import Issue
 
 
-class GrpcTransport(Transport):
+class GrpcTransport(LaneControl):
     """Carries envelopes and streams between processes.
 
     A killed peer is noticed at once, by its reset connections; a frozen or cut-off one after about
@@ -48,12 +51,13 @@ class GrpcTransport(Transport):
         self._links: dict[str, Link] = {}
         self._retired: set[Link] = set()
         self._closed = False
+        self._issue: Issue | None = None
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
         server = grpc.server(
             ThreadPerCall(),
-            handlers=[method_handlers(handler)],
+            handlers=[method_handlers(handler, self._issue)],
             options=server_options(self._failure_timeout),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
@@ -106,6 +110,20 @@ class GrpcTransport(Transport):
             if link is not None:
                 self._retired.add(link)
                 link.retire()
+
+    def offer_lanes(self, issue: Issue) -> None:
+        self._issue = issue
+
+    def ask_lane(self, address: str, request: LaneRequest, timeout: float) -> LaneOffer:
+        where = Address.parse(address)
+        self._here.guard.connect(where)
+        return ask_lane(where, request, timeout)
+
+    def encode_header(self, header: StreamHeader) -> bytes:
+        return encode(header)
+
+    def decode_header(self, data: bytes) -> StreamHeader:
+        return decode(StreamHeader, data)
 
     def close(self, linger: float = 1.0) -> None:
         with self._lock:

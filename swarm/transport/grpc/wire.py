@@ -1,6 +1,6 @@
 """Records to protobuf bytes and back, by reflection over an allow-list.
 
-Only what is reachable from an envelope, a stream header or a fetch request through type hints can be decoded. The
+Only what is reachable through type hints from an envelope, or from what calls carry beside it, can be decoded. The
 messages of ``swarm.proto`` mirror these records field for field, which is checked on import.
 """
 
@@ -18,7 +18,7 @@ from google.protobuf import message as pb
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, StreamHeader
+from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest, StreamHeader
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import swarm_pb2
 
@@ -94,7 +94,7 @@ class _Record:
         return converter.decode(getattr(message, name))
 
 
-def encode(value: Envelope | StreamHeader | FetchRequest) -> bytes:
+def encode(value: Envelope | StreamHeader | FetchRequest | LaneRequest | LaneOffer) -> bytes:
     """The bytes of ``value``.
 
     Raises:
@@ -110,7 +110,7 @@ def encode(value: Envelope | StreamHeader | FetchRequest) -> bytes:
 
 
 def decode(kind: type[T], data: bytes) -> T:
-    """The ``kind`` (:class:`Envelope`, :class:`StreamHeader` or :class:`FetchRequest`) that ``data`` holds.
+    """The ``kind`` (:class:`Envelope` or another record that is sent by itself) that ``data`` holds.
 
     Raises:
         ExchangeError: it holds something else, or too much.
@@ -148,7 +148,7 @@ def _converter(hint: Any) -> _Converter:
     if is_dataclass(hint) and isinstance(hint, type):
         record = _record(hint)
         return _Converter(record.encode, record.decode, nested=True)
-    if hint in (str, int, float, bool):
+    if hint in (str, bytes, int, float, bool):
         return _SCALAR
     raise TypeError(f"the wire cannot carry a field of type {hint}")
 
@@ -174,5 +174,5 @@ def _snake(kind: type) -> str:
 
 
 _RECORDS: dict[type, _Record] = {}
-for _kind in (Envelope, StreamHeader, FetchRequest):
+for _kind in (Envelope, StreamHeader, FetchRequest, LaneRequest, LaneOffer):
     _record(_kind)

@@ -1,0 +1,72 @@
+"""Differences as bfloat16."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import ml_dtypes
+import numpy as np
+
+from swarm.codec.delta import DeltaCodec
+from swarm.codec.exact import ExactCodec
+from swarm.errors import ExchangeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from swarm.codec.delta import Packed, Wide
+    from swarm.state import Array
+
+NATIVE = ("float16", "bfloat16")
+_EXACT = ExactCodec()
+_MAGNITUDE = np.uint16(0x7FFF)
+_INFINITY = np.uint16(0x7F80)
+
+
+class Bf16Codec(DeltaCodec):
+    """Two bytes a value: the difference rounded to bfloat16, to nearest, ties to even (float64 by way of float32).
+
+    A difference of at least 2^-126 is off by at most 2^-8 of itself. float16 and bfloat16 values travel as they are.
+    """
+
+    name: ClassVar[str] = "bf16"
+
+    def exact(self, dtype: str) -> bool:
+        return dtype in NATIVE
+
+    def encoded_nbytes(self, size: int, dtype: str) -> int:
+        return self.packed_nbytes(size)
+
+    def encode(self, values: Array, reference: Array | None, out: memoryview, residual: Array | None = None) -> int:
+        if self.exact(values.dtype.name):
+            return _EXACT.encode(values, reference, out)
+        return super().encode(values, reference, out, residual)
+
+    def decode(self, data: memoryview, reference: Array | None, out: Array) -> None:
+        if self.exact(out.dtype.name):
+            _EXACT.decode(data, reference, out)
+        else:
+            super().decode(data, reference, out)
+
+    def carry(self, values: Array, reference: Array, residual: Array) -> None:
+        if not self.exact(values.dtype.name):
+            super().carry(values, reference, residual)
+
+    def packed_nbytes(self, size: int) -> int:
+        return 2 * size
+
+    def pack(self, differences: Wide, out: Packed) -> None:
+        coded = out.view(ml_dtypes.bfloat16)
+        with np.errstate(over="ignore", invalid="ignore"):
+            coded[...] = differences.astype(np.float32, copy=False)
+        _require_finite(coded.view(np.uint16))
+
+    def unpack(self, data: Packed, out: Wide) -> None:
+        coded = data.view(ml_dtypes.bfloat16)
+        _require_finite(coded.view(np.uint16))
+        out[...] = coded
+
+
+def _require_finite(bits: NDArray[np.uint16]) -> None:
+    if (bits & _MAGNITUDE).max(initial=0) >= _INFINITY:
+        raise ExchangeError("a difference in bf16 is NaN, infinite or too large")

@@ -1,0 +1,70 @@
+"""Differences as small integers, with a scale for each group."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from swarm.codec.delta import DeltaCodec
+from swarm.errors import ExchangeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from swarm.codec.delta import Packed, Wide
+
+LEVELS = 127
+SCALE = np.dtype("<f4")
+LARGEST_SCALE = np.finfo(np.float32).max / np.float32(LEVELS + 1)
+LEAST_SCALE = np.finfo(np.float32).tiny
+"""Groups whose largest difference is below 127 times this are coded as zeros: no subnormal number ever travels."""
+
+
+class Int8Codec(DeltaCodec):
+    """Groups of 1024 differences, each a float32 scale and an int8 a value: 1.004 bytes a value.
+
+    The scale is the group's largest absolute difference divided by 127; each difference is divided by it and rounded
+    to nearest, ties to even. So it is off by at most half a scale. A group of zeros has the scale 0.
+    """
+
+    name: ClassVar[str] = "int8"
+    feedback: ClassVar[bool] = True
+    group: ClassVar[int] = 1024
+
+    def packed_nbytes(self, size: int) -> int:
+        return size + SCALE.itemsize * -(-size // self.group)
+
+    def pack(self, differences: Wide, out: Packed) -> None:
+        for values, scales, codes in self._rows(differences, out):
+            largest = np.abs(values).max(axis=1, initial=0)
+            with np.errstate(over="ignore", invalid="ignore"):
+                scale = (largest / LEVELS).astype(np.float32)
+            if not (scale <= LARGEST_SCALE).all():  # nor is NaN
+                raise ExchangeError("a difference in int8 is NaN, infinite or too large")
+            scale[scale < LEAST_SCALE] = 0
+            scales[...] = scale[:, None]
+            inverse = np.divide(LEVELS, largest, out=np.zeros_like(largest), where=scale > 0)
+            np.multiply(values, inverse[:, None], out=values)
+            np.rint(values, out=values)
+            np.copyto(codes, values, casting="unsafe")
+
+    def unpack(self, data: Packed, out: Wide) -> None:
+        for values, scales, codes in self._rows(out, data):
+            if not (np.abs(scales) <= LARGEST_SCALE).all():  # nor is NaN
+                raise ExchangeError("a scale in int8 is NaN, infinite or too large")
+            values[...] = codes
+            np.multiply(values, scales, out=values)
+
+    def _rows(self, values: Wide, packed: Packed) -> list[tuple[Wide, NDArray[np.float32], NDArray[np.int8]]]:
+        """The full groups as one matrix, then the rest as another: values, scales (a column) and codes."""
+        size = values.size - values.size % self.group
+        middle = self.packed_nbytes(size)
+        parts = [(values[:size], packed[:middle], self.group), (values[size:], packed[middle:], values.size - size)]
+        rows = []
+        for part, data, width in parts:
+            if part.size:
+                matrix = data.reshape(-1, width + SCALE.itemsize)
+                scales = matrix[:, : SCALE.itemsize].view(SCALE)
+                rows.append((part.reshape(-1, width), scales, matrix[:, SCALE.itemsize :].view(np.int8)))
+        return rows

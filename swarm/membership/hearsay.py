@@ -1,0 +1,65 @@
+"""Peers that others tell of, and peers of other sessions: where one may knock, for a while."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from swarm.records import PeerId, PeerInfo
+
+MOST = 1000
+"""Bounds what a babbling peer can make us remember."""
+FORGOTTEN_AFTER = 3600.0
+"""Seconds after which a peer that was only told of, or was last heard so long ago, is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rumour:
+    """A peer that is not known to be in the session with us."""
+
+    info: PeerInfo
+    since: float
+    """When it was first told of; when it last spoke, where it has."""
+    spoke: bool
+    """Whether it has spoken for itself. Only of such a peer others are told, or a rumour would live for ever."""
+
+
+class Hearsay:
+    """One peer's record of those that it has not met in its session."""
+
+    def __init__(self) -> None:
+        self._rumours: dict[tuple[str, PeerId], Rumour] = {}
+
+    def told(self, info: PeerInfo, now: float) -> None:
+        """Another peer has told of this one. Being told again does not prolong its stay."""
+        key = info.session, info.name
+        known = self._rumours.get(key)
+        if known is None:
+            self._keep(key, Rumour(info, now, spoke=False))
+        elif not known.spoke:
+            self._keep(key, replace(known, info=info))
+
+    def spoke(self, info: PeerInfo, now: float) -> None:
+        """A peer of another session has spoken."""
+        self._keep((info.session, info.name), Rumour(info, now, spoke=True))
+
+    def _keep(self, key: tuple[str, PeerId], rumour: Rumour) -> None:
+        if key in self._rumours or len(self._rumours) < MOST:
+            self._rumours[key] = rumour
+
+    def met(self, info: PeerInfo) -> None:
+        """This one is in the session with us: it is hearsay no more."""
+        self._rumours.pop((info.session, info.name), None)
+
+    def expire(self, now: float) -> None:
+        """Forget those whose time is over."""
+        oldest = now - FORGOTTEN_AFTER
+        self._rumours = {key: rumour for key, rumour in self._rumours.items() if rumour.since > oldest}
+
+    def first_hand(self) -> tuple[PeerInfo, ...]:
+        """Those that have spoken for themselves."""
+        return tuple(rumour.info for rumour in self._rumours.values() if rumour.spoke)
+
+    def addresses(self, session: str | None = None) -> frozenset[str]:
+        """Where they listen, those of ``session`` only if it is given."""
+        infos = (rumour.info for rumour in self._rumours.values())
+        return frozenset(info.address for info in infos if session is None or info.session == session)

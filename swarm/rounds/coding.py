@@ -1,0 +1,70 @@
+"""How the pieces of one attempt are coded, relative to the model of the round before."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from swarm.codec.base import Codec, unchanged
+from swarm.codec.exact import ExactCodec
+from swarm.rounds.layout import Piece
+from swarm.state import Array, ModelState, as_bytes
+
+NOTHING = memoryview(b"")
+Residual = dict[str, Array]
+"""What a codec has lost so far, one array for each segment."""
+
+
+class PieceCoder:
+    """Codes and decodes the pieces of one attempt, each on any thread.
+
+    Args:
+        codec: the round's.
+        reference: the model of the round before, which every member of the group holds. None where there is none:
+            then everything travels as it is.
+        residual: what earlier rounds lost to the codec and is still to be sent, or None to keep no account of it.
+    """
+
+    def __init__(
+        self, codec: Codec | None = None, reference: ModelState | None = None, residual: Residual | None = None
+    ) -> None:
+        self._codec = codec if codec and reference else ExactCodec()
+        self._origins = tuple(reference.segments.values()) if reference else ()
+        self._residuals = tuple(residual.values()) if residual and reference else ()
+        self._lossy: list[tuple[Piece, Array]] = []
+
+    def verbatim(self, dtype: str, nbytes: int) -> bool:
+        """Whether ``nbytes`` bytes of payload are values of ``dtype`` as they are."""
+        return nbytes > 0 and self._codec.exact(dtype)
+
+    def encode(self, piece: Piece, values: Array) -> memoryview:
+        """The payload that stands for ``values``, which may be their own memory: they must not change any more."""
+        origin, residual = _part(self._origins, piece), _part(self._residuals, piece)
+        if self._codec.exact(values.dtype.name):
+            return NOTHING if unchanged(values, origin) else as_bytes(values)
+        payload = np.empty(self._codec.encoded_nbytes(values.size, values.dtype.name), np.uint8).data
+        if residual is not None:
+            self._lossy.append((piece, values))
+        return payload[: self._codec.encode(values, origin, payload, residual)]
+
+    def decode(self, piece: Piece, payload: memoryview, out: Array) -> None:
+        """Write the values that a payload stands for to ``out``.
+
+        Raises:
+            ExchangeError: it has another length than such a piece, or gives NaN or infinity.
+        """
+        self._codec.decode(payload, _part(self._origins, piece), out)
+
+    def carry(self) -> None:
+        """The attempt has committed: what its pieces lost to the codec is the residual from now on.
+
+        To be called while the values that were given to ``encode`` still stand.
+        """
+        for piece, values in self._lossy:
+            origin, residual = _part(self._origins, piece), _part(self._residuals, piece)
+            if origin is not None and residual is not None:
+                self._codec.carry(values, origin, residual)
+        self._lossy.clear()
+
+
+def _part(segments: tuple[Array, ...], piece: Piece) -> Array | None:
+    return segments[piece.segment][piece.start : piece.stop] if segments else None

@@ -1,0 +1,135 @@
+"""A round that is under way: what this peer offered to it, and what comes of that."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import weakref
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from swarm.session.arithmetic import difference, distance
+from swarm.session.tickets import Answer, Synced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swarm.records import ContributionStats
+    from swarm.session.engine import Engine
+    from swarm.state import ModelState
+
+
+def measured(stats: ContributionStats, capture: ModelState, reference: ModelState | None) -> ContributionStats:
+    """``stats`` with what must be computed from the weights: whether they are finite, and how far they have moved."""
+    norm = distance(capture, reference) if reference else 0.0
+    finite = capture.side_finite() and math.isfinite(norm) if reference else capture.finite()
+    return replace(stats, finite=finite, delta_norm=norm if finite else 0.0)
+
+
+class Background:
+    """A thread for what takes time, which ends when nobody refers to this object any more.
+
+    There is one for the whole session: starting one for each round would make the training wait for it to come up.
+    """
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=_work_off, args=(self._work,), name="swarm-overlap", daemon=True).start()
+        weakref.finalize(self, self._work.put, None)
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Do ``work``, which raises nothing, after what was posted before."""
+        self._work.put(work)
+
+
+def _work_off(todo: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    while work := todo.get():
+        work()
+        del work
+
+
+class PendingAnswer:
+    """The answer to an offer, waited for on the training thread or in the background.
+
+    In the background all that takes time happens there: measuring the capture, the round itself, and computing what
+    will be added to the model. The training thread only looks whether it is ready.
+    """
+
+    def __init__(
+        self, engine: Engine, capture: ModelState, stats: ContributionStats, background: Background | None
+    ) -> None:
+        """Offer ``capture``, which then belongs to this object until the answer is ready."""
+        self.finite = True
+        """Whether the capture holds nothing but finite values."""
+        self.spent = False
+        """Whether the memory of the capture was used for ``step``."""
+        self._engine = engine
+        self._capture = capture
+        self._stats = stats
+        self._answer: Synced | None = None
+        self._error: Exception | None = None
+        self._done = threading.Event()
+        if background:
+            background.post(self._find_out)
+        else:
+            self._ask()
+            self._done.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``wait`` returns at once; costs next to nothing."""
+        return self._done.is_set()
+
+    def wait(self) -> Synced:
+        """The answer. The round machine bounds the wait for it."""
+        self._done.wait()
+        if self._error:
+            raise self._error
+        return self._known
+
+    @property
+    def merged(self) -> bool:
+        """Whether the steps in the capture are in the committed model."""
+        return self._known.answer is not Answer.HEALED or self._known.before is self._capture
+
+    @property
+    def replaces(self) -> bool:
+        """Whether the committed model takes the place of this peer's, with nothing to be kept on top of it."""
+        return self._known.model is None or self._known.closing or self._before is None
+
+    @cached_property
+    def step(self) -> ModelState:
+        """What brings the model to the committed one and keeps its own steps, for ``ModelPort.add``."""
+        before, model = self._before, self._known.model
+        if before is None or model is None:
+            raise ValueError("there is nothing to go from or to")
+        self.spent = not self._engine.pending
+        return difference(model, before, into=self._capture if self.spent else None)
+
+    @property
+    def _known(self) -> Synced:
+        if self._answer is None:
+            raise ValueError("there is no answer yet")
+        return self._answer
+
+    @property
+    def _before(self) -> ModelState | None:
+        return self._capture if self.merged else self._known.before
+
+    def _ask(self) -> None:
+        engine = self._engine
+        stats = measured(self._stats, self._capture, engine.reference)
+        self.finite = stats.finite
+        self._answer = engine.offer(self._capture, stats)
+
+    def _find_out(self) -> None:
+        try:
+            self._ask()
+            if not self.replaces and self.finite:
+                _ = self.step
+        except Exception as error:  # noqa: BLE001  (raised again on the training thread)
+            self._error = error
+        finally:
+            self._done.set()

@@ -1,0 +1,63 @@
+"""Keeps what is wrong with a policy from stopping the rounds."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from swarm.records import SyncState
+from swarm.sync.base import SyncPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LONGEST = 2**63 - 1
+"""The highest interval that can be told to other peers."""
+
+
+class GuardedPolicy(SyncPolicy):
+    """Another policy, which may come from a plugin: where it raises or gives no usable state, nothing changes.
+
+    The first time is logged. Peers stay in agreement, since the leader of a round alone asks its policy, and the state
+    travels with the commit.
+    """
+
+    name = "guarded"
+
+    def __init__(self, policy: SyncPolicy, logger: logging.Logger) -> None:
+        """Guard ``policy``."""
+        super().__init__(policy.interval)
+        self._policy = policy
+        self._log = logger
+        self._reported = False
+
+    def start(self) -> SyncState:
+        """The state of the guarded policy before the first round."""
+        return self._policy.start()
+
+    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
+        """The next state of the guarded policy, or the same one where that is unusable."""
+        error: Exception | None = None
+        try:
+            following = self._policy.next(state, losses)
+            usable = _usable(following)
+        except Exception as raised:  # noqa: BLE001 - a plugin's code may raise anything
+            error, fault = raised, f"raised {type(raised).__name__}: {raised}"
+        else:
+            if usable:
+                return following
+            fault = f"gave {following!r}: allowed are an interval of at least 1 and a finite loss or none"
+        if not self._reported:
+            self._reported = True
+            text = "the sync policy %s %s; the interval stays %d, and this is not reported again"
+            self._log.error(text, type(self._policy).__name__, fault, state.interval, exc_info=error)
+        return state
+
+
+def _usable(state: object) -> bool:
+    if not isinstance(state, SyncState):
+        return False
+    interval: object = state.interval
+    finite = state.loss is None or math.isfinite(state.loss)
+    return isinstance(interval, int) and 1 <= interval <= LONGEST and finite

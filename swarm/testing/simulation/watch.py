@@ -1,0 +1,66 @@
+"""Watches for progress once all faults are over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from swarm.records import Commit
+from swarm.rounds.order import majority
+from swarm.rounds.pace import FIRST_GRACE
+from swarm.testing.simulation.models import Violation
+from swarm.testing.simulation.peer import SimulatedPeer
+
+if TYPE_CHECKING:
+    from swarm.testing.simulation.world import World
+
+
+class Watch:
+    """Looks every second, once all faults are over, whether those who can commit do."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._since: dict[tuple[str, int], float] = {}
+
+    def look(self) -> None:
+        """Look, and look again a second later.
+
+        Raises:
+            Violation: those who can commit a round have not for too long.
+        """
+        world = self._world
+        able = {self._key(commit) for commit in self._able()}
+        self._since = {key: self._since.get(key, world.loop.now) for key in sorted(able)}
+        plan = world.schedule
+        grace = FIRST_GRACE if plan.grace is None else plan.grace
+        bound = (grace + 3 * plan.failure_timeout + 10 * plan.transfer + 3.0) / plan.slowest_clock
+        for (lineage, round_), since in self._since.items():
+            if world.loop.now - since > bound:
+                text = f"a majority waits for {bound:.0f} s after round {round_} of lineage {lineage}"
+                raise Violation("Progress", text)
+        world.loop.after(1.0, self.look)
+
+    @staticmethod
+    def _key(commit: Commit) -> tuple[str, int]:
+        return commit.lineage, commit.round
+
+    def _able(self) -> list[Commit]:
+        """Commits whose membership could commit the next round."""
+        waiting: dict[tuple[str, int], list[SimulatedPeer]] = {}
+        commits: dict[tuple[str, int], Commit] = {}
+        for process in self._world.network.processes.values():
+            commit = process.machine.commit
+            if process.running and commit and not commit.closing and process.machine.offered:
+                waiting.setdefault(self._key(commit), []).append(process)
+                commits[self._key(commit)] = commit
+        return [commits[key] for key, processes in waiting.items() if self._enough(commits[key], processes)]
+
+    def _enough(self, commit: Commit, processes: list[SimulatedPeer]) -> bool:
+        names, rules = {process.name for process in processes}, processes[0].rules
+        training = any(not process.finished for process in processes)
+        everyone = all(
+            process.name in names
+            for process in self._world.network.processes.values()
+            if process.running and process.rules is rules
+        )
+        enough = len(names) >= rules.min_peers and majority(commit.members, names)
+        return enough and (training or everyone)

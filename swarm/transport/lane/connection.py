@@ -1,0 +1,161 @@
+"""A connection that one thread uses and any thread may break."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from swarm.transport.lane.fork import keep_from_children
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from swarm.transport.base import Buffer
+
+MAX_BUFFERS = 64
+"""Gathered by one call; systems allow 1024, a frame has two."""
+_ABORT = struct.pack("ii", 1, 0)
+"""SO_LINGER: on closing drop what is unsent and reset the connection."""
+
+
+class LaneBroken(Exception):  # noqa: N818 - an end of the lane, told to the user as a reason
+    """The connection is of no more use; the message tells why."""
+
+
+class Connection:
+    """Blocking reads and writes of whole pieces, straight from and into the caller's memory.
+
+    The buffers of a socket are left to the system: setting their sizes gained nothing on loopback, and would end the
+    adjustment to the delay of a long link. There is no TCP_USER_TIMEOUT either, since it would end a stream whose
+    sink makes its sender wait; a peer that vanishes in the middle of one is lost on the control channel.
+
+    Args:
+        sock: connected; belongs to this object from now on.
+        failure_timeout: seconds after which a silent host counts as gone while nothing is sent.
+    """
+
+    def __init__(self, sock: socket.socket, failure_timeout: float) -> None:
+        keep_from_children(sock)
+        self._socket = sock
+        self._lock = threading.Lock()
+        self._broken = False
+        self._away = False
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        sock.settimeout(None)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        quarter = max(1, round(failure_timeout / 4))
+        for name, value in (("TCP_KEEPIDLE", quarter), ("TCP_KEEPINTVL", quarter), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, name):  # not everywhere
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+    def send(self, buffers: Sequence[Buffer]) -> None:
+        """Send the buffers as one piece.
+
+        Raises:
+            LaneBroken: the connection ended.
+        """
+        if len(buffers) > MAX_BUFFERS:
+            buffers = [b"".join(buffers)]
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        left = sum(map(len, views))
+        with self._told():
+            while left := left - (sent := self._socket.sendmsg(views)):
+                views = _after(views, sent)
+
+    def receive_into(self, memory: memoryview) -> None:
+        """Fill ``memory``.
+
+        Raises:
+            LaneBroken: the connection ended before.
+        """
+        filled = 0
+        with self._told():
+            while filled < len(memory):
+                count = self._socket.recv_into(memory[filled:], 0, socket.MSG_WAITALL)
+                if count == 0:
+                    raise LaneBroken("the other side closed the connection")
+                filled += count
+
+    def receive(self, size: int) -> bytes:
+        """The next ``size`` bytes.
+
+        Raises:
+            LaneBroken: the connection ended before.
+        """
+        memory = bytearray(size)
+        self.receive_into(memoryview(memory))
+        return bytes(memory)
+
+    def readable(self) -> bool:
+        """Whether something has arrived, or the connection has ended."""
+        try:
+            return self._broken or bool(self._poll.poll(0))
+        except OSError:
+            return True
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While the thread that uses the connection is busy elsewhere: breaking it then takes effect at once.
+
+        Raises:
+            LaneBroken: it was broken before or meanwhile.
+        """
+        self._leave(away=True)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._away = False
+        self._leave(away=False)
+
+    def break_(self) -> None:
+        """End the connection from any thread; the one that uses it finds it broken. Idempotent."""
+        with self._lock:
+            if self._broken:
+                return
+            self._broken = True
+            if self._away:
+                self._abort()
+            else:
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the connection on the thread that uses it, dropping what is unsent. Idempotent."""
+        with self._lock:
+            self._broken = True
+            self._abort()
+
+    def _leave(self, *, away: bool) -> None:
+        with self._lock:
+            if self._broken:
+                raise LaneBroken("the connection was closed")
+            self._away = away
+
+    def _abort(self) -> None:
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+        self._socket.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = "the connection was closed" if self._broken else error.strerror or str(error)
+            raise LaneBroken(reason) from error
+
+
+def _after(views: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of ``views`` after ``count`` bytes."""
+    for index, view in enumerate(views):
+        if count < len(view):
+            return [view[count:], *views[index + 1 :]]
+        count -= len(view)
+    return []

@@ -1,0 +1,78 @@
+"""Sessions whose weights travel coded: the same bytes on every peer, near those of an exact session."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from swarm.errors import ConfigurationError, SwarmError
+from swarm.rounds import layout
+from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+
+NAMES = ("ada", "bob", "cyd")
+ROUNDS = 6
+
+
+def run(codec: str, **settings: object) -> list[SwarmPeer]:
+    swarm = MemorySwarm(sync_interval=1, world_size=3, codec=codec, **settings)
+    start = np.random.default_rng(0).normal(size=3000).astype(np.float32)
+    peers = [swarm.peer(name, {"w": start, "frozen": np.ones(50_000, np.float32)}) for name in NAMES]
+    steps = {name: np.random.default_rng(index + 1) for index, name in enumerate(NAMES)}
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += 0.01 * steps[peer.name].normal(size=3000).astype(np.float32)
+
+    together(*(partial(peer.train, ROUNDS, step) for peer in peers))
+    return peers
+
+
+@pytest.mark.parametrize(("codec", "tolerance"), [("bf16", 3e-4), ("int8", 1e-3), ("auto", 1e-3)])
+@pytest.mark.parametrize("merge_method", ["mean", "coordmedian", "geomedian"])
+def test_all_peers_end_with_the_same_bytes_near_the_exact_ones(codec: str, tolerance: float, merge_method: str) -> None:
+    exact = run("exact", merge_method=merge_method)[0].arrays["w"]
+    peers = run(codec, merge_method=merge_method)
+    assert len({peer.digest() for peer in peers}) == 1
+    assert all(len(report.group) == 3 for peer in peers for report in peer.reports)
+    np.testing.assert_allclose(peers[0].arrays["w"], exact, atol=tolerance)
+
+
+@pytest.mark.parametrize(("codec", "share"), [("exact", 1.0), ("bf16", 0.5), ("int8", 0.25)])
+def test_what_is_unchanged_costs_nothing_and_a_codec_shortens_the_rest(
+    codec: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "PIECE_BYTES", 1000)
+    report = run(codec)[0].reports[2]
+    trained = 2 * 3000 * 4  # all of it lies in the slice of this peer, who gives it to both others
+    headers = 16 * 2 * 2 / 3 * 53_000 * 4 / 1000
+    assert report.bytes_sent <= share * trained * 1.1 + headers * 1.1
+
+
+def test_what_a_coarse_codec_loses_is_sent_with_later_rounds() -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=2, codec="int8")
+    peers = [swarm.peer(name, {"w": np.zeros(2, np.float32)}) for name in NAMES[:2]]
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += np.array([1.0, 0.001], np.float32)
+
+    together(*(partial(peer.train, 40, step) for peer in peers))
+    large, small = peers[0].arrays["w"]
+    assert large == pytest.approx(40, abs=0.1)
+    assert small == pytest.approx(0.04, abs=0.012)
+
+
+def test_peers_must_agree_on_the_codec() -> None:
+    swarm = MemorySwarm(world_size=2, start_timeout=5.0)
+    ada, bob = (
+        swarm.peer(name, {"w": np.zeros(2, np.float32)}, codec=codec)
+        for name, codec in (("ada", "int8"), ("bob", "exact"))
+    )
+    with pytest.raises(SwarmError, match="codec"):
+        together(ada.session.begin, bob.session.begin)
+
+
+def test_an_unknown_codec_is_refused_by_name() -> None:
+    peer = MemorySwarm(world_size=1).peer("ada", {"w": np.zeros(2, np.float32)}, codec="int9")
+    with pytest.raises(ConfigurationError, match=r"codec='int9' is not allowed.*'auto' or .*did you mean 'int8'"):
+        peer.session.begin()

@@ -1,0 +1,56 @@
+"""What a round leaves behind: Python's collector comes rarely, and each round's would be a whole model."""
+
+from __future__ import annotations
+
+import gc
+from functools import partial
+
+import numpy as np
+import pytest
+
+from swarm.config import resolve
+from swarm.membership.directory import DirectoryMembership
+from swarm.rounds.exchange import Exchange
+from swarm.session import Session
+from swarm.session.wiring import Network, network_of
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import ArrayModel, together
+from swarm.transport.memory import MemoryNetwork, MemoryTransport
+
+PEERS = 3
+ROUNDS = 10
+
+
+@pytest.fixture
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def exchanges() -> int:
+    return sum(type(each) is Exchange for each in gc.get_objects())
+
+
+def in_memory():
+    memory = MemoryNetwork()
+    return lambda settings, _plugins: Network(MemoryTransport(memory), [DirectoryMembership(settings.rendezvous)])
+
+
+@pytest.mark.parametrize("network", [network_of, in_memory()], ids=["as configured", "in memory"])
+@pytest.mark.usefixtures("no_collector")
+def test_the_exchange_of_a_round_is_freed_without_the_collector(tmp_path, network):
+    def train(rank: int) -> None:
+        given = {"name": f"peer-{rank}", "world_size": PEERS, "sync_interval": 1, "rendezvous": str(tmp_path)}
+        settings = resolve(given, environment={}, directory=tmp_path).settings
+        session = Session(settings, ArrayModel({"w": np.zeros(10)}), network=network)
+        session.begin()
+        for _ in range(ROUNDS):
+            session.advance()
+        session.end()
+        assert session.metrics()["swarm_rounds"] > ROUNDS
+
+    before = exchanges()
+    together(*(partial(train, rank) for rank in range(PEERS)))
+    eventually(lambda: exchanges() <= before, "the transport's threads let go of the last exchange")

@@ -1,0 +1,172 @@
+"""Where a peer knocks, how often, and for how long."""
+
+from __future__ import annotations
+
+import logging
+from itertools import pairwise
+
+import pytest
+
+from swarm.membership.base import Membership
+from swarm.membership.hearsay import FORGOTTEN_AFTER, MOST
+from swarm.messages import Envelope, Hello, Message, Refuse
+from swarm.plugins import PluginRegistry
+from swarm.records import PeerInfo
+from swarm.session.greeter import LONGEST_HEARSAY_RETRY, LONGEST_RETRY, Greeter
+from swarm.state import Schema
+
+SCHEMA = Schema(())
+
+
+def info(name: str, address: str, *, session: str = "s") -> PeerInfo:
+    return PeerInfo(name=name, incarnation=f"{name}1", address=address, session=session, fingerprint=SCHEMA.fingerprint)
+
+
+class Places(Membership):
+    """Addresses that the user gave."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+
+    def announce(self, name: str, address: str, incarnation: str) -> None:
+        """Nobody is told."""
+
+    def discover(self) -> tuple[str, ...]:
+        return self._addresses
+
+    def withdraw(self) -> None:
+        """Nothing was announced."""
+
+
+class Desk:
+    """A greeter on a clock of the test's, and what it sent."""
+
+    def __init__(self, *given: str, address: str = "memory:1") -> None:
+        self.sent: list[tuple[float, str, Message]] = []
+        self.now = 0.0
+        self.greeter = Greeter(
+            me=info("me", address),
+            schema=SCHEMA,
+            memberships=[Places(*given)],
+            plugins=PluginRegistry(),
+            logger=logging.getLogger("swarm.test"),
+            send=lambda to, message: self.sent.append((self.now, to, message)),
+        )
+
+    def hear(self, peer: PeerInfo, *told: PeerInfo) -> None:
+        envelope = Envelope(peer.session, peer.name, peer.incarnation, peer.address, None)
+        hello = Hello(peer, (), told, None, wants_reply=True)
+        self.greeter.greeted(envelope, hello, None, self.now)
+
+    def refuse(self, peer: PeerInfo) -> None:
+        refusal = Refuse("no", final=False)
+        envelope = Envelope(peer.session, peer.name, peer.incarnation, peer.address, refusal)
+        self.greeter.refused(envelope, refusal, self.now, 10.0)
+
+    def wait(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.5
+            self.greeter.dial(self.now, None)
+
+    def dialled(self, address: str) -> list[float]:
+        return [at for at, to, message in self.sent if to == address and isinstance(message, Hello)]
+
+    def told_to(self, address: str) -> list[str]:
+        """Names in the last greeting to this address."""
+        last = [message for _, to, message in self.sent if to == address and isinstance(message, Hello)][-1]
+        return [each.name for each in last.roster]
+
+
+def pauses(times: list[float]) -> list[float]:
+    return [late - early for early, late in pairwise(times)]
+
+
+def test_an_address_that_others_told_of_is_tried_ever_more_rarely_and_then_forgotten() -> None:
+    desk = Desk("memory:2")
+    desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"))
+    desk.wait(FORGOTTEN_AFTER + 600)
+    times = desk.dialled("memory:9")
+    assert pauses(times)[:4] == [0.5, 1.0, 2.0, 4.0]
+    assert max(pauses(times)) == LONGEST_HEARSAY_RETRY
+    assert FORGOTTEN_AFTER - LONGEST_HEARSAY_RETRY < times[-1] < FORGOTTEN_AFTER + 1
+
+
+def test_an_address_that_the_user_gave_is_tried_for_ever() -> None:
+    desk = Desk("memory:2")
+    desk.wait(FORGOTTEN_AFTER + 600)
+    times = desk.dialled("memory:2")
+    assert max(pauses(times)) == LONGEST_RETRY
+    assert times[-1] > desk.now - LONGEST_RETRY - 1
+
+
+def test_a_lost_peer_of_the_session_is_tried_for_ever_however_it_was_found() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"), info("cyd", "memory:4"))
+    desk.hear(info("cyd", "memory:4"))
+    desk.greeter.roster.lose("memory:4")
+    desk.wait(FORGOTTEN_AFTER + 600)
+    assert desk.dialled("memory:4")[-1] > desk.now - LONGEST_RETRY - 1
+
+
+def test_being_told_again_does_not_keep_a_ghost() -> None:
+    desk = Desk()
+    for _ in range(4):
+        desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"))
+        desk.wait(FORGOTTEN_AFTER / 4 - 1)
+    desk.wait(600)
+    assert desk.dialled("memory:9")[-1] < FORGOTTEN_AFTER + 1
+
+
+def test_only_those_who_have_spoken_are_passed_on_and_not_for_ever() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"), info("rumour", "memory:8", session="other"))
+    desk.hear(info("ann", "memory:5", session="other"))
+    desk.hear(info("cyd", "memory:4"))
+    assert desk.told_to("memory:4") == ["me", "bob", "cyd", "ann"]
+    desk.wait(FORGOTTEN_AFTER + 1)
+    desk.hear(info("dan", "memory:6"))
+    assert desk.told_to("memory:6") == ["me", "bob", "cyd", "dan"]
+
+
+def test_a_babbler_cannot_crowd_out_others_for_ever() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"), *(info(f"x{number}", f"memory:{100 + number}") for number in range(MOST)))
+    desk.hear(info("bob", "memory:3"), info("late", "memory:4"))
+    desk.wait(1)
+    assert not desk.dialled("memory:4")
+    desk.now += FORGOTTEN_AFTER
+    desk.wait(1)
+    desk.hear(info("bob", "memory:3"), info("late", "memory:4"))
+    desk.wait(1)
+    assert desk.dialled("memory:4")
+
+
+@pytest.mark.parametrize(("own", "dialled"), [("127.0.0.1:7000", False), ("10.0.0.1:7000", True), ("memory:1", True)])
+def test_who_listens_to_this_machine_only_does_not_knock_on_others(own: str, dialled: bool) -> None:
+    desk = Desk("10.0.0.8:7000", address=own)
+    desk.hear(info("bob", "127.0.0.1:7001"), info("far", "10.0.0.9:7000"), info("near", "127.0.0.1:7002"))
+    desk.wait(1)
+    assert bool(desk.dialled("10.0.0.8:7000")) is bool(desk.dialled("10.0.0.9:7000")) is dialled
+    assert desk.dialled("127.0.0.1:7002")
+
+
+def test_a_refusal_counts_until_that_peer_is_met() -> None:
+    desk = Desk()
+    desk.refuse(info("bob", "memory:3"))
+    desk.refuse(info("cyd", "memory:4"))
+    assert "bob at memory:3 refused this peer: no" in desk.greeter.refusal
+    desk.hear(info("bob", "memory:3"))
+    assert "bob" in desk.greeter.refusal, "it only asks; whether it has changed its mind is not known yet"
+    envelope = Envelope("s", "bob", "bob1", "memory:3", None)
+    desk.greeter.greeted(envelope, Hello(info("bob", "memory:3"), (), (), None, wants_reply=False), None, 1.0)
+    assert desk.greeter.refusal == "cyd at memory:4 refused this peer: no"
+
+
+def test_a_peer_that_was_turned_away_may_come_back_with_what_fits() -> None:
+    desk = Desk()
+    odd = PeerInfo(name="bob", incarnation="b1", address="memory:3", session="s", fingerprint="another model")
+    desk.hear(odd)
+    assert "train different models" in desk.greeter.refusal
+    desk.hear(info("bob", "memory:3"))
+    assert desk.greeter.refusal == ""

@@ -1,0 +1,81 @@
+"""A peer whose vote commits a round that it took no part in."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swarm.messages import Accept, Envelope
+from swarm.records import Outcome
+from swarm.rounds import machine
+from swarm.rounds.order import leader_order
+from swarm.session.engine import Engine
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+
+if TYPE_CHECKING:
+    import pytest
+
+NAMES = ("ada", "bob", "cyd")
+
+
+def adding(peer: SwarmPeer, amount: float) -> None:
+    peer.arrays["w"] += amount
+    peer.advance()
+
+
+def test_who_only_votes_keeps_its_steps_for_the_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Round 1 closes without the late peer; as another member hears no request to accept, its vote is needed.
+
+    It fetches the merged model for that and commits it while its own offer waits.
+    """
+    leader, deaf, late = leader_order("swarm_model", 1, NAMES)
+    swarm = MemorySwarm(sync_interval=1, world_size=3, grace=0.2)
+    peers = {name: swarm.peer(name, {"w": np.zeros(4)}) for name in NAMES}
+    asked, voting = threading.Event(), threading.Event()
+    deliver = Engine.receive
+
+    def receive(engine: Engine, envelope: Envelope) -> None:
+        message = envelope.message
+        if isinstance(message, Accept) and message.proposal.round == 1:
+            if engine is peers[deaf].session._engine:
+                asked.set()
+                return
+            if engine is peers[late].session._engine and not voting.is_set():
+                return
+        deliver(engine, envelope)
+
+    monkeypatch.setattr(Engine, "receive", receive)
+    monkeypatch.setattr(machine, "RETRY", 0.05)
+
+    def on_time(peer: SwarmPeer, amount: float) -> None:
+        peer.session.begin()
+        adding(peer, amount)
+        engine = peers[late].session._engine
+        assert engine is not None
+        eventually(lambda: engine.commit.round == 1 and engine._machine.offered, "the late one offers to round 2")
+        adding(peer, amount)
+        peer.session.end()
+
+    def behind() -> None:
+        peer = peers[late]
+        peer.session.begin()
+        assert asked.wait(20)
+        engine = peer.session._engine
+        assert engine is not None
+
+        def vote() -> None:
+            eventually(lambda: engine._machine.offered, "it has offered")
+            voting.set()
+
+        threading.Thread(target=vote, daemon=True).start()
+        adding(peer, 600.0)
+        peer.session.end()
+
+    together(lambda: on_time(peers[leader], 2.0), lambda: on_time(peers[deaf], 4.0), behind)
+    assert peers[leader].reports[0].group == tuple(sorted((leader, deaf)))
+    (report,) = peers[late].reports
+    assert (report.outcome, report.round, report.contributors) == (Outcome.MERGED, 2, NAMES)
+    assert [peer.arrays["w"].tolist() for peer in peers.values()] == [[3.0 + (2 + 4 + 600) / 3] * 4] * 3

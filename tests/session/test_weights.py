@@ -1,0 +1,51 @@
+"""Whose memory the capture is, once an answer is there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from swarm.records import Commit, ContributionStats, SyncState
+from swarm.session.pending import PendingAnswer
+from swarm.session.tickets import Answer, Synced
+from swarm.session.weights import Weights
+from swarm.state import ModelState
+from swarm.testing.swarm import ArrayModel
+
+COMMIT = Commit(lineage="l", round=1, digest="d", members=("a",), group=("a",), contributors=("a",), sync=SyncState(1))
+
+
+class Merges:
+    """Stands for an engine that merges every offer to fives."""
+
+    reference = None
+
+    def __init__(self, *, pending: bool) -> None:
+        self.pending = pending
+
+    def offer(self, capture: ModelState, _: ContributionStats) -> Synced:
+        merged = capture.copy()
+        merged.segments["float64"][...] = 5.0
+        return Synced(answer=Answer.MERGED, commit=COMMIT, model=merged)
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: bool) -> None:
+    port = ArrayModel({"w": np.ones(3)})
+    weights = Weights(port, port.schema())
+    weights.batches = 1
+    weights.take(keep=False)
+    port.arrays["w"] += 1.0
+    weights.batches = 2
+    stats = ContributionStats(peer="a", round=1, weightage=1)
+    offered = PendingAnswer(Merges(pending=pending), weights.capture, stats, None)  # type: ignore[arg-type]
+    answer = offered.wait()
+    assert answer.model is not None
+    weights.take_over(offered, answer, answer.model)
+    assert port.arrays["w"].tolist() == [6.0] * 3
+    assert weights.capture.segments["float64"].tolist() == [1.0 if pending else 4.0] * 3
+    assert (weights.merged_up_to, weights.captured_at) == (1, 1)
+
+    weights.take(keep=True)
+    assert weights.capture.segments["float64"].tolist() == [1.0 if pending else 6.0] * 3
+    assert weights.captured_at == (1 if pending else 2)

@@ -1,0 +1,123 @@
+"""What the faults of a schedule do to a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from swarm.records import PeerStatus
+from swarm.testing.simulation.clocks import ProcessClock
+from swarm.testing.simulation.faults import Fault, FaultKind
+from swarm.testing.simulation.models import Violation
+from swarm.testing.simulation.mutants import mutated
+from swarm.testing.simulation.plan import OTHER_SESSION, SESSION, PeerPlan, Schedule
+from swarm.testing.simulation.world import Actors, World
+
+
+def schedule(*faults: Fault, peers: int = 3, intervals: int = 8) -> Schedule:
+    names = [f"p{number:02}" for number in range(peers)]
+    return Schedule(
+        seed=1,
+        peers=tuple(PeerPlan(name, 0.0, intervals, 0.5, PeerStatus.SNAPSHOT, 1) for name in names),
+        faults=faults,
+        min_peers=2,
+        expected=peers,
+        averaging=True,
+        adaptive=False,
+        wait_below_quorum=False,
+        grace=1.0,
+    )
+
+
+def ran(plan: Schedule) -> World:
+    world = World(plan, Actors(), None)
+    world.run()
+    return world
+
+
+def outcomes(world: World, session: str = SESSION) -> list[str]:
+    return [process.outcome for process in world.network.processes.values() if process.plan.session == session]
+
+
+def test_a_process_that_resumes_goes_on_from_its_disk() -> None:
+    world = ran(schedule(Fault(FaultKind.RESUME, 3.0, ("p01",), 0.5)))
+    resumed = world.network.processes["p01"].resumed
+    assert resumed is not None
+    assert resumed.round >= 1
+    assert outcomes(world) == ["closed"] * 3
+
+
+def test_a_full_disk_leaves_nothing_to_resume_from() -> None:
+    full = Fault(FaultKind.FULL_DISK, 0.0, (), 60.0)
+    world = ran(schedule(full, Fault(FaultKind.RESUME, 3.0, ("p01",), 0.5)))
+    assert world.network.processes["p01"].resumed is None
+    assert outcomes(world) == ["closed"] * 3
+
+
+def test_a_slow_disk_has_older_checkpoints() -> None:
+    resume = Fault(FaultKind.RESUME, 5.0, ("p01",), 0.5)
+    quick = ran(schedule(resume)).network.processes["p01"].resumed
+    slow = ran(schedule(Fault(FaultKind.SLOW_DISK, 0.0, (), 5.0), resume)).network.processes["p01"].resumed
+    assert quick is not None
+    assert slow is None or slow.round < quick.round
+
+
+def test_after_a_blackout_all_go_on_from_their_disks() -> None:
+    world = ran(schedule(Fault(FaultKind.BLACKOUT, 3.0, (), 0.5)))
+    assert all(process.resumed for process in world.network.processes.values())
+    assert outcomes(world) == ["closed"] * 3
+    assert world.witness.forks
+
+
+def test_another_session_in_the_network_has_rounds_of_its_own() -> None:
+    world = ran(schedule(Fault(FaultKind.STRAYS, 1.0, (), 4.0)))
+    assert outcomes(world) == ["closed"] * 3
+    assert outcomes(world, OTHER_SESSION) == ["closed"] * 2
+    groups = [{*commit.members, *commit.group} for commit in world.witness.commits.values()]
+    assert {frozenset(name[0] for name in group) for group in groups} == {frozenset("p"), frozenset("q")}
+
+
+def test_a_stray_that_is_let_in_is_noticed() -> None:
+    with mutated("a_stray_is_let_in"), pytest.raises(Violation, match="Isolation"):
+        ran(schedule(Fault(FaultKind.STRAYS, 1.0, (), 4.0)))
+
+
+def test_all_may_finish_at_once() -> None:
+    world = ran(schedule(Fault(FaultKind.FINISH, 3.2), intervals=1000))
+    assert outcomes(world) == ["closed"] * 3
+
+
+@pytest.mark.parametrize("comes_back", [0.0, 0.5])
+def test_a_member_dies_in_the_closing_round(comes_back: float) -> None:
+    world = ran(schedule(Fault(FaultKind.CRASH_CLOSING, 0.0, (), comes_back), peers=4))
+    assert world.hazards.struck["crash_closing"] == 1
+    assert outcomes(world).count("closed") >= 3
+
+
+def test_the_interval_follows_the_losses_and_is_the_same_for_all() -> None:
+    world = ran(replace(schedule(), adaptive=True))
+    assert len({commit.sync.interval for commit in world.witness.commits.values()}) > 1
+    assert outcomes(world) == ["closed"] * 3
+
+
+def test_a_process_whose_clock_jumps_or_drifts_stays_in_the_session() -> None:
+    jump = Fault(FaultKind.CLOCK_JUMP, 2.0, ("p00",), 0.5, 600.0)
+    drift = Fault(FaultKind.CLOCK_DRIFT, 1.0, ("p01",), 0.0, 2.0)
+    world = ran(schedule(jump, drift))
+    assert world.network.processes["p00"].now > 600
+    assert world.network.processes["p01"].clock.rate == 2.0
+    assert outcomes(world) == ["closed"] * 3
+
+
+def test_a_clock_that_drifts_goes_on_from_where_it_was() -> None:
+    clock = ProcessClock(ahead=5.0)
+    before = clock.read(10.0)
+    clock.drift(0.5, 10.0)
+    assert clock.read(10.0) == before
+    assert clock.read(12.0) == before + 1.0
+
+
+def test_a_clock_shows_a_reading_when_it_says() -> None:
+    clock = ProcessClock(rate=0.9, ahead=0.3)
+    assert 7.7 <= clock.read(clock.moment(7.7)) < 7.701
