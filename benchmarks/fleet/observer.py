@@ -15,7 +15,7 @@ from swarm.state import ModelState
 if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.model import Evaluator, ModelPort
-    from swarm.records import Commit, RoundFailed, RoundFinished, RoundStarted, SessionClosed
+    from swarm.records import RoundFailed, RoundFinished, RoundStarted, SessionClosed
 
 
 class Observer:
@@ -25,7 +25,6 @@ class Observer:
         self.round = -1
         """The last round that this peer has."""
         self._journal = journal
-        self._session: Session | None = None
         self._port: ModelPort | None = None
 
     def session(
@@ -33,8 +32,8 @@ class Observer:
     ) -> Session:
         """A session with this plugin beside the installed ones."""
         plugins = PluginRegistry(settings.disabled_plugins, {"benchmark": self})
-        self._session, self._port = Session(settings, port, evaluate=evaluate, logger=logger, plugins=plugins), port
-        return self._session
+        self._port = port
+        return Session(settings, port, evaluate=evaluate, logger=logger, plugins=plugins)
 
     @hookimpl
     def swarm_round_started(self, event: RoundStarted) -> None:
@@ -44,12 +43,12 @@ class Observer:
     @hookimpl
     def swarm_round_finished(self, event: RoundFinished) -> None:
         """Note the commit. This is the training thread, so nothing moves the model meanwhile."""
-        now, report, commit = time.monotonic(), event.report, self._commit()
+        now, report = time.monotonic(), event.report
         self._journal.note(
             What.ROUND,
             round=report.round,
-            lineage=commit.lineage if commit else "",
-            digest=commit.digest if commit else "",
+            lineage=report.lineage,
+            digest=report.digest,
             model=self._model(),
             group=report.group,
             contributors=report.contributors,
@@ -67,11 +66,6 @@ class Observer:
     def swarm_session_closed(self, event: SessionClosed) -> None:
         """Note the end."""
         self._journal.note(What.CLOSED, digest=event.digest, closing=event.closing, reason=event.reason)
-
-    def _commit(self) -> Commit | None:
-        """The record of the last commit: a report tells neither lineage nor digest."""
-        engine = self._session._engine if self._session else None  # noqa: SLF001  (see above)
-        return engine.commit if engine else None
 
     def _model(self) -> str:
         if self._port is None:

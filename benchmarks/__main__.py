@@ -1,0 +1,96 @@
+"""A short set of all that needs neither root nor hours, one after another, and one table: ``make bench``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+DEADLINE = 600.0
+"""Seconds for one benchmark."""
+
+Record = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    what: str
+    measured: str
+    beside: str
+    """The reference of the same run, or the goal."""
+
+
+class Part(NamedTuple):
+    """A benchmark of the set, as a user could run it, and what to show of its last line."""
+
+    command: str
+    rows: Callable[[Record], Iterator[Row]]
+
+
+def main() -> None:
+    """Run the set; a part that fails is shown as such, and the exit code says so."""
+    rows, failed = [Row("what", "measured", "beside it")], False
+    for part in PARTS:
+        print(f"python -m benchmarks.{part.command}", file=sys.stderr, flush=True)
+        result = _result(part.command)
+        failed = failed or result is None
+        rows += [Row(part.command, "failed", "")] if result is None else part.rows(result)
+    first, second = (2 + max(len(row[column]) for row in rows) for column in range(2))
+    print("\n".join(f"{row.what:<{first}}{row.measured:<{second}}{row.beside}".rstrip() for row in rows))
+    sys.exit(failed)
+
+
+def _result(command: str) -> Record | None:
+    """The last line of a benchmark's JSON; None if it failed, which its own words on standard error explain."""
+    done = subprocess.run(  # noqa: S603  (this very package)
+        [sys.executable, "-m", *f"benchmarks.{command} --json".split()],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    if done.returncode:
+        return None
+    record: Record = json.loads(done.stdout.splitlines()[-1])
+    return record
+
+
+def _hotpath(result: Record) -> Iterator[Row]:
+    for name, each in result["frameworks"].items():
+        beside = f"an empty callback: {each['empty']['median']:.0f} ns"
+        yield Row(f"callback between merges, {name}", f"{each['swarm']['median']:.0f} ns a batch", beside)
+
+
+def _merge(result: Record) -> Iterator[Row]:
+    run = f"merge, {result['peers']} peers, {result['mib']:g} MiB, {result['codec']}"
+    gloo = f"gloo: {1e3 * result['gloo_seconds']['median']:.0f} ms, ratio {result['ratio']['median']:.2f}"
+    yield Row(run, f"{1e3 * result['seconds']['median']:.0f} ms a round", gloo)
+    over, private = f"{result['bytes_over_bound']:.3f} of the bound", result["private_loopback"]
+    yield Row(f"{run}, sent", over if private else "not measured", "" if private else "the loopback was shared")
+    yield Row(f"{run}, memory", f"{result['peak_extra_rss_over_model']:.2f} models more", "")
+
+
+def _scale(result: Record) -> Iterator[Row]:
+    growth, goal = result["growth"], result["goal"]
+    for what in ("control_messages", "control_bytes"):
+        name, met = what.replace("_", " "), "met" if goal[f"{what}_at_most_linear"] else "missed"
+        yield Row(f"{name} a peer, growth", f"n^{growth[what]}", f"goal n^1: {met}")
+    data = ", ".join(f"{size['data_over_bound']:.3f}" for size in result["sizes"])
+    yield Row("data a peer, of 2(n-1)/n models", data, f"goal 1: {'met' if goal['data_flat'] else 'missed'}")
+
+
+PARTS = (
+    Part("hotpath --framework pytorch --batches 100 --repeats 10", _hotpath),
+    Part("merge --peers 4 --mib 20 --rounds 20 --invocations 1", _merge),
+    Part("scale --peers 2,4,8 --rounds 5", _scale),
+)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How close a merge comes to what a slow link allows: ``python -m benchmarks.link``."""

@@ -1,0 +1,83 @@
+"""A model of random numbers, different for every peer and round, whose weighted mean can be computed anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.merge.plan import Plan
+from swarm.model import ModelPort
+from swarm.state import ModelState, Schema, TensorSpec
+
+BLOCK = 1 << 20
+"""Elements drawn at a time."""
+SPAN = 0.5
+"""Values lie between minus this and this: their differences are at most 1, which ``BOUNDS`` counts on."""
+
+
+class RandomModel(ModelPort):
+    """Tensors that lie end to end in one flat array."""
+
+    def __init__(self, plan: Plan, rank: int) -> None:
+        self.flat: NDArray[np.float32] = np.zeros(plan.values, np.float32)
+        """All values; to be changed in place."""
+        self._plan = plan
+        self._rank = rank
+        cuts = [plan.values * number // plan.tensors for number in range(plan.tensors + 1)]
+        pairs = list(pairwise(cuts))
+        self._tensors = [self.flat[start:stop] for start, stop in pairs]
+        self._schema = Schema(
+            tuple(
+                TensorSpec(f"tensor-{number}", (stop - start,), "float32") for number, (start, stop) in enumerate(pairs)
+            )
+        )
+
+    def schema(self) -> Schema:
+        return self._schema
+
+    def read(self, into: ModelState) -> None:
+        for (_, target), tensor in zip(into.arrays(), self._tensors, strict=True):
+            target[...] = tensor
+
+    def write(self, state: ModelState) -> None:
+        for (_, source), tensor in zip(state.arrays(), self._tensors, strict=True):
+            tensor[...] = source
+
+    def draw(self, turn: int) -> None:
+        """Take this peer's values of a turn."""
+        for number, part in _blocks(self.flat):
+            _draw(self._plan.seed, turn, self._rank, number, part)
+
+    def error(self, turn: int, weights: tuple[int, ...]) -> float:
+        """How far the model lies, at most, from the mean of all peers' values of that turn under these weights.
+
+        Every peer looks at other blocks, so that all together see the whole.
+        """
+        worst, scratch = 0.0, np.empty(min(BLOCK, self.flat.size), np.float32)
+        for number, part in _blocks(self.flat):
+            if number % self._plan.peers != self._rank:
+                continue
+            drawn, expected = scratch[: part.size], np.zeros(part.size)
+            for rank, weight in enumerate(weights):
+                _draw(self._plan.seed, turn, rank, number, drawn)
+                expected += drawn.astype(np.float64) * weight
+            worst = max(worst, float(np.abs(part - expected / sum(weights)).max()))
+        return worst
+
+    def state(self) -> ModelState:
+        """The model as a session sees it, without a copy."""
+        return ModelState(self._schema, {"float32": self.flat}, [])
+
+
+def _blocks(flat: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    for number, start in enumerate(range(0, flat.size, BLOCK)):
+        yield number, flat[start : start + BLOCK]
+
+
+def _draw(seed: int, turn: int, rank: int, block: int, out: NDArray[np.float32]) -> None:
+    generator = np.random.Generator(np.random.SFC64((seed, turn, rank, block)))
+    generator.random(dtype=np.float32, out=out)
+    np.subtract(out, SPAN, out=out)

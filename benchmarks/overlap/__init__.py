@@ -1,0 +1,1 @@
+"""How long the training stands still for a round, blocking and overlapped."""

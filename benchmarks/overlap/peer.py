@@ -1,0 +1,117 @@
+"""One peer: trains in both arms, one after the other, and prints what it measured as one line of JSON.
+
+``python -m benchmarks.overlap.peer``; one line on standard input has its plan, its rank, the directory in which it
+meets the others, and the order of the arms.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.overlap.plan import Plan
+from swarm.config import resolve
+from swarm.pytorch import TorchPort
+from swarm.session import Session
+
+
+@dataclass(slots=True)
+class Arm:
+    """One number for each round that counts."""
+
+    stall: list[float] = field(default_factory=list)
+    """Seconds that the training spent in ``Session.advance`` since the round before."""
+    seconds: list[float] = field(default_factory=list)
+    """From the sync point to the merged weights in the model."""
+
+
+class Trainee:
+    """A model on one peer, and batches that take time."""
+
+    def __init__(self, plan: Plan, rank: int) -> None:
+        self.model = torch.nn.ParameterList(torch.zeros(plan.values) for _ in range(plan.tensors))
+        self._plan = plan
+        generator = torch.Generator().manual_seed(rank)
+        self._noise = torch.randn(plan.values, generator=generator)
+        self._batches = 0
+        self._square = np.ones((128, 128), np.float32)
+        self._work: Callable[[], None] = {"sleep": self._sleep, "compute": self._compute}[plan.work]
+
+    def batch(self) -> None:
+        """Train; the last batch before a sync point moves all weights, each peer's elsewhere."""
+        self._work()
+        self._batches += 1
+        if self._batches % self._plan.interval == 0:
+            with torch.no_grad():
+                for number, parameter in enumerate(self.model):
+                    parameter.add_(self._noise.roll(number + self._batches), alpha=0.01)
+
+    def _sleep(self) -> None:
+        time.sleep(self._plan.step)
+
+    def _compute(self) -> None:
+        until = time.perf_counter() + self._plan.step
+        while time.perf_counter() < until:
+            self._square @ self._square
+
+
+def train(plan: Plan, rank: int, rendezvous: Path, *, overlap: bool) -> Arm:
+    """A training of as many rounds as planned.
+
+    Raises:
+        RuntimeError: a round was not one of all peers.
+    """
+    trainee, arm = Trainee(plan, rank), Arm()
+    settings = resolve(
+        {
+            "name": f"peer-{rank:02}",
+            "world_size": plan.peers,
+            "min_peers": plan.peers,
+            "sync_interval": plan.interval,
+            "failure_timeout": 30.0,
+            "rendezvous": rendezvous / str(overlap),
+            "overlap": overlap,
+        },
+        environment={},
+    ).settings
+    session = Session(settings, TorchPort(trainee.model))
+    session.begin()
+    stall, left = 0.0, plan.warmup + plan.rounds
+    while left:
+        trainee.batch()
+        began = time.perf_counter()
+        report = session.advance()
+        stall += time.perf_counter() - began
+        if report is None:
+            continue
+        if len(report.contributors) != plan.peers:
+            raise RuntimeError(f"not a round of {plan.peers} peers: {report}")
+        left -= 1
+        if left < plan.rounds:
+            arm.stall.append(stall)
+            arm.seconds.append(report.seconds)
+        stall = 0.0
+    session.end()
+    return arm
+
+
+def main() -> None:
+    """Do what standard input says."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    told: dict[str, Any] = json.loads(sys.stdin.readline())
+    plan, where = Plan(**told["plan"]), Path(told["rendezvous"])
+    arms = {arm: asdict(train(plan, told["rank"], where, overlap=arm == "overlapped")) for arm in told["arms"]}
+    print(json.dumps(arms))
+
+
+if __name__ == "__main__":
+    main()

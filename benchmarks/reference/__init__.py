@@ -1,0 +1,1 @@
+"""What Swarm is measured against."""

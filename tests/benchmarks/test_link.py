@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from benchmarks.link import network
+from benchmarks.link.network import CappedNetwork, NetworkError, require_root
+from benchmarks.link.run import LinkSamples
+from benchmarks.link.summary import record, table
+from benchmarks.merge.plan import Plan
+from benchmarks.merge.run import Samples
+
+
+def _namespaces() -> str:
+    return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+
+
+def _allowed() -> bool:
+    try:
+        require_root()
+        with CappedNetwork(1, 10):
+            return True
+    except NetworkError:
+        return False
+
+
+def test_without_root_a_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(network.shutil, "which", lambda command: f"/sbin/{command}")
+    monkeypatch.setattr(network.os, "geteuid", lambda: 1000)
+    with pytest.raises(NetworkError, match="need root"):
+        require_root()
+
+
+def test_without_iproute2_a_sentence_says_so(monkeypatch):
+    monkeypatch.setattr(network.shutil, "which", lambda _: None)
+    with pytest.raises(NetworkError, match="ip and tc not found"):
+        require_root()
+
+
+@pytest.mark.parametrize("breaking", ["tc qdisc", "link add to-1", "netns delete"])
+def test_whatever_fails_every_namespace_is_removed(monkeypatch, breaking):
+    commands: list[str] = []
+
+    def run(command: str) -> None:
+        commands.append(command)
+        if breaking in command:
+            raise NetworkError(command)
+
+    monkeypatch.setattr(network, "_run", run)
+    with pytest.raises(NetworkError, match=breaking), CappedNetwork(2, 100):
+        pass
+    added = [command.split()[-1] for command in commands if "netns add" in command]
+    deleted = [command.split()[-1] for command in commands if "netns delete" in command]
+    assert len(added) >= 2
+    assert sorted(added) == sorted(deleted)
+
+
+@pytest.mark.skipif(os.name != "posix" or not _allowed(), reason="needs root and network namespaces")
+def test_peers_reach_each_other_and_an_interrupt_leaves_no_namespace_behind():
+    capped = CappedNetwork(2, 10)
+
+    def reach(rank: int) -> str:
+        command = [*capped.prefix(0), "bash", "-c", f"echo > /dev/tcp/{capped.address(rank)}/9"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stderr
+
+    def interrupted() -> None:
+        with capped:
+            assert "refused" in reach(1)  # by the other's system: nobody listens there, but the link is up
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not {capped.prefix(rank)[-1] for rank in range(2)} & {*_namespaces().split()}
+
+
+def test_the_limit_is_that_of_the_busiest_link():
+    plan = Plan(peers=2, mib=1, tensors=1, codec="exact", seed=0)
+    rounds = Samples(seconds=[2.0, 3.0], bytes_sent=[plan.bound * 1.1] * 2, error=1e-8)
+    result = json.loads(json.dumps(record(plan, 8.0, LinkSamples(rounds=rounds, busiest=[2_000_000, 2_000_000]))))
+    assert (result["seconds"], result["limit_seconds"]) == (2.5, 2.0)
+    assert result["ratio"] == 1.25
+    assert result["goal"] == {"at_most": 1.15, "met": False}
+    assert result["bytes_over_bound"] == 1.1
+    assert "1.250 (1.125 to 1.375)" in table(result)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.merge import memory
+from benchmarks.merge.arrays import RandomModel
+from benchmarks.merge.conductor import Conductor
+from benchmarks.merge.loopback import count
+from benchmarks.merge.phases import PHASES, phases
+from benchmarks.merge.plan import Plan
+from benchmarks.merge.run import Samples, merged
+from benchmarks.merge.summary import record, table
+from swarm.state import ModelState
+
+ROOT = Path(__file__).parents[2]
+
+
+def plan(**fields: object) -> Plan:
+    return Plan(**{"peers": 2, "mib": 0.25, "tensors": 3, "codec": "exact", "seed": 1, **fields})
+
+
+def test_peers_merge_and_are_checked():
+    samples = Samples()
+    with Conductor(plan(profile=True), gloo=False) as peers:
+        peers.all("begin")
+        for turn in range(2):
+            merged(peers, plan(profile=True), turn, samples, lambda: 0)
+        peers.all("end")
+    assert len(samples.seconds) == len(samples.extra) == 2
+    assert samples.error <= plan().tolerance
+    assert all(set(each) == set(PHASES) for each in samples.phases)
+    for whole, parts in zip(samples.seconds, samples.phases, strict=True):
+        assert sum(parts.values()) <= whole
+        assert parts["exchange"] > 0
+
+
+def test_what_a_peer_dies_of_is_told():
+    with pytest.raises(RuntimeError, match="(?s)peer . could not go on.*no_such_setting"):
+        Conductor(plan(settings={"no_such_setting": 1}), gloo=False)
+
+
+def test_options_are_refused_by_name():
+    command = [sys.executable, "-m", "benchmarks.merge", "--setting", "codec"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "codec is not allowed: allowed is NAME=VALUE" in done.stderr
+
+
+def test_a_codec_is_a_setting_only_where_it_is_not_the_exact_one():
+    assert "codec" not in plan().settings_of(0)
+    assert plan(codec="bf16", settings={"grace": "1"}).settings_of(1) | {"codec": "bf16", "grace": "1"} == plan(
+        codec="bf16", settings={"grace": "1"}
+    ).settings_of(1)
+
+
+def test_values_differ_between_peers_and_rounds():
+    one, other = RandomModel(plan(), 0), RandomModel(plan(), 1)
+    one.draw(1)
+    other.draw(1)
+    first = one.flat.copy()
+    one.draw(2)
+    assert not np.isclose(first, other.flat).all()
+    assert not np.isclose(first, one.flat).all()
+    one.draw(1)
+    assert (one.flat == first).all()
+
+
+def test_only_the_weighted_mean_of_that_turn_passes():
+    weights, models = plan().weights, [RandomModel(plan(), rank) for rank in range(2)]
+    for model in models:
+        model.draw(5)
+    mean = np.average([model.flat.astype(np.float64) for model in models], axis=0, weights=weights)
+    plain = np.mean([model.flat for model in models], axis=0)
+    models[0].flat[:] = mean
+    assert models[0].error(5, weights) <= plan().tolerance
+    assert models[0].error(4, weights) > plan().tolerance
+    models[0].flat[:] = plain
+    assert models[0].error(5, weights) > plan().tolerance
+    assert models[0].error(5, (1, 1)) <= plan().tolerance
+
+
+def test_a_model_is_read_and_written_whole():
+    model, state = RandomModel(plan(), 0), ModelState.empty(RandomModel(plan(), 0).schema())
+    model.draw(1)
+    model.read(state)
+    assert state.digest() == model.state().digest()
+    model.flat[:] = 0
+    model.write(state)
+    assert state.digest() == model.state().digest()
+
+
+def test_a_phase_ends_with_the_last_peer_and_the_leader_sends_itself_nothing():
+    leader = {"captured": 1.0, "started": 4.0, "decided": 9.5, "applied": 11.0}
+    member = {"captured": 2.0, "offered": 3.5, "started": 4.5, "ready": 9.0, "decided": 10.0, "applied": 10.5}
+    assert phases(0.5, [leader, member]) == {
+        "capture": 1.5,
+        "offer": 1.5,
+        "form": 1.0,
+        "exchange": 4.5,
+        "decide": 1.0,
+        "apply": 1.0,
+    }
+
+
+def test_the_ratio_is_taken_round_by_round():
+    samples = Samples(
+        seconds=[2.0, 8.0, 3.0],
+        peer_seconds=[2.0, 8.0, 3.0],
+        gloo_seconds=[1.0, 2.0, 3.0],
+        bytes_sent=[plan().bound * 1.5] * 3,
+        extra=[2**18, 2**19, 2**18],
+        error=1e-8,
+    )
+    result = json.loads(json.dumps(record(plan(), [samples, samples], private=True)))
+    assert result["ratio"]["median"] == 2.0
+    assert result["ratio"]["by_invocation"] == [2.0, 2.0]
+    assert (result["seconds"]["median"], result["gloo_seconds"]["median"]) == (3.0, 2.0)
+    assert result["bytes_over_bound"] == 1.5
+    assert result["peak_extra_rss_over_model"] == 2.0
+    assert "1.500 of the bound" in table(result)
+
+
+def test_the_bound_follows_the_codec():
+    assert plan().bound == plan().values * 4
+    assert plan(codec="int8", peers=4).bound == 1.5 * plan(peers=4).values
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's counters")
+def test_a_peak_is_what_was_resident_since_it_was_forgotten():
+    memory.forget_peak()
+    before = memory.peak()
+    block = np.ones(2**23)
+    assert memory.peak() >= before + 0.9 * block.nbytes
+    del block
+    memory.forget_peak()
+    assert memory.peak() < before + 2**25
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's counters")
+def test_interfaces_have_counters_and_unknown_ones_are_named():
+    assert count("lo").sent == count("lo").received
+    with pytest.raises(OSError, match="no interface nowhere0"):
+        count("nowhere0")
