@@ -17,7 +17,7 @@ PROTO := swarm/transport/grpc/swarm.proto
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test lint bench proto
+.PHONY: help demo test chaos lint bench proto
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test: .venv/.dev ## all tests; those of Keras on each of its backends
 	echo "== everything, Keras on tensorflow"; \
 	KERAS_BACKEND=tensorflow $(BIN)/pytest || status=1; \
 	exit $$status
+
+chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (some need root, for networks and disks)
+	$(BIN)/pytest tests/faults
 
 lint: .venv/.dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

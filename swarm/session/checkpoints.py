@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 import urllib.parse
 from dataclasses import asdict
@@ -77,11 +78,16 @@ class Checkpoints:
     def _write(self, commit: Commit, model: ModelState) -> None:
         stem = f"{commit.lineage}-{commit.round:09d}"
         write_model(self._directory / f"{stem}.safetensors", model, {"digest": commit.digest})
-        replace_file(self._directory / f"{stem}.json", json.dumps(asdict(commit), indent=1).encode())
-        records = sorted(self._directory.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
-        for record in records[:-KEEP]:
-            record.unlink(missing_ok=True)
-            record.with_suffix(".safetensors").unlink(missing_ok=True)
+        before = _by_age(self._directory)
+        record = self._directory / f"{stem}.json"
+        replace_file(record, json.dumps(asdict(commit), indent=1).encode())
+        last = max((_written_at(path) for path in before), default=0)
+        if _written_at(record) <= last:
+            # The clock was set back since: a checkpoint must not look older than those that went before it.
+            os.utime(record, ns=(last + 1, last + 1))
+        for old in _by_age(self._directory)[:-KEEP]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
 def checkpoint_directory(settings: Settings) -> Path:
@@ -102,8 +108,7 @@ def latest(directory: Path, schema: Schema) -> tuple[Commit, ModelState] | None:
     Raises:
         ConfigurationError: there are checkpoints, but of another model.
     """
-    records = directory.glob("*.json")
-    for record in sorted(records, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    for record in reversed(_by_age(directory)):
         commit = _commit_of(record)
         path = record.with_suffix(".safetensors")
         if commit is None or not path.is_file():
@@ -114,6 +119,15 @@ def latest(directory: Path, schema: Schema) -> tuple[Commit, ModelState] | None:
         if model.digest() == commit.digest:
             return commit, model
     return None
+
+
+def _by_age(directory: Path) -> list[Path]:
+    """The records of a directory, the oldest first."""
+    return sorted(directory.glob("*.json"), key=_written_at)
+
+
+def _written_at(record: Path) -> int:
+    return record.stat().st_mtime_ns
 
 
 def _commit_of(record: Path) -> Commit | None:

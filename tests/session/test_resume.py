@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -155,6 +156,21 @@ def test_only_the_newest_checkpoints_are_kept_and_the_newest_whole_one_is_read(t
     assert found is not None
     assert found[0].round == 4
     assert found[1].digest() == model(4).digest()
+
+
+def test_a_clock_that_was_set_back_does_not_make_the_newest_checkpoint_an_old_one(tmp_path: Path) -> None:
+    for round_ in range(1, 5):
+        checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+        checkpoints.offer(commit(round_, model(round_)), model(round_))
+        checkpoints.close(timeout=10)
+        if round_ == KEEP:
+            for record in tmp_path.glob("*.json"):
+                later = record.stat().st_mtime_ns + 3600 * 10**9
+                os.utime(record, ns=(later, later))
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["line-000000003", "line-000000004"]
+    found = latest(tmp_path, SCHEMA)
+    assert found is not None
+    assert found[0].round == 4
 
 
 def test_checkpoints_keep_their_distance_but_the_closing_one_is_always_written(tmp_path: Path) -> None:

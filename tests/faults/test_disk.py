@@ -1,0 +1,52 @@
+"""A disk that is full, and one that is slow."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+NAMES = ("ada", "bob")
+WRITE = 1.0
+"""Seconds."""
+
+
+def test_a_full_disk_holds_nobody_up_and_is_said_once(training, tiny_disk) -> None:
+    settings = {"world_size": 3, "checkpoint_seconds": 0}
+    others = [training.peer(name, **settings) for name in NAMES]
+    cyd = training.peer("cyd", model_dir=tiny_disk, **settings)
+    for peer in (*others, cyd):
+        peer.said("^ROUND 8 merged ada bob cyd$")
+    training.finish()
+    training.one_model(*others, cyd)
+    assert _errors(cyd, "round .* was not written to .*No space left") == 1
+    for name in ("local", "swarm-final"):
+        assert _errors(cyd, rf"{name}\.safetensors was not written to .*No space left") == 1
+    assert cyd.text.count("ERROR") == 3
+    for peer in others:
+        assert "ERROR" not in peer.text
+    assert [path for path in tiny_disk.rglob("*") if path.is_file()] == []
+
+
+def test_a_slow_disk_holds_no_round_up(training, tmp_path) -> None:
+    settings = {"world_size": 3, "checkpoint_seconds": 0}
+    others = [training.peer(name, **settings) for name in NAMES]
+    cyd = training.peer("cyd", "--slow-disk", WRITE, model_dir=tmp_path / "cyd", **settings)
+    peers = (*others, cyd)
+    state = tmp_path / "cyd" / "swarm-state"
+    # Long enough for a whole checkpoint to be written beside the rounds.
+    after = max(peer.said("^ROUND 1 merged ada bob cyd$") for peer in peers)
+    last = after
+    while not any(state.rglob("*.json")):
+        last = cyd.said("^ROUND", after=last + 1e-6)
+    for peer in peers:
+        rounds = [at for at, line in peer.lines if after <= at <= last and line.startswith("ROUND")]
+        assert len(rounds) >= 5
+        assert max(later - earlier for earlier, later in itertools.pairwise(rounds)) < WRITE
+        assert "missing" not in peer.text
+    training.finish()
+    training.one_model(*peers)
+    assert (tmp_path / "cyd" / "swarm-final.safetensors").is_file()
+
+
+def _errors(peer, pattern: str) -> int:
+    return len(re.findall(rf"^.*ERROR .*{pattern}", peer.text, re.MULTILINE))
