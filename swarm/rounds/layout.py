@@ -13,7 +13,11 @@ from swarm.errors import ExchangeError
 from swarm.state import Array, Schema, as_bytes, numpy_dtype
 
 PIECE_BYTES = 1 << 20
-"""Bytes of a piece: large enough to hide the cost per message, small enough to pipeline."""
+"""Most bytes of a piece: enough to hide the cost per message."""
+PIECES = 16
+"""A slice is cut into so many at least, so that merged pieces go back while others still come in ..."""
+LEAST_BYTES = 1 << 16
+"""... unless they would get smaller than this."""
 HEADER = struct.Struct("<BBxxIQ")
 """Kind, segment, bytes of payload, start (elements of the segment; bytes for the side block)."""
 
@@ -52,7 +56,9 @@ def slice_pieces(schema: Schema, member: int, members: int) -> tuple[Piece, ...]
     pieces = []
     for index, (dtype, size) in enumerate(schema.segments.items()):
         first, last = size * member // members, size * (member + 1) // members
-        step = max(PIECE_BYTES // numpy_dtype(dtype).itemsize, 1)
+        itemsize = numpy_dtype(dtype).itemsize
+        nbytes = min(PIECE_BYTES, max(LEAST_BYTES, (last - first) * itemsize // PIECES))
+        step = max(nbytes // itemsize, 1)
         pieces += [Piece(index, start, min(start + step, last)) for start in range(first, last, step)]
     return tuple(pieces)
 
