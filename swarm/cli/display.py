@@ -133,10 +133,10 @@ def progress(rows: Sequence[PeerRow]) -> str:
     views = [row.view for row in rows if row.view]
     running = sum(not row.ended for row in rows)
     parts = [f"round {max((view.round for view in views), default=0)}", f"{running} of {len(rows)} peers running"]
-    slowest = max((view for view in views if view.seconds_left is not None), key=_seconds_left, default=None)
+    slowest = max((view for view in views if view.has_end), key=_seconds_left, default=None)
     if slowest:
         parts.append(f"epoch {epochs(slowest)}, ETA {duration(_seconds_left(slowest))}")
-    losses = sorted(view.loss for view in views if view.loss is not None)
+    losses = sorted(row.view.loss for row in rows if row.view and row.view.loss is not None and not row.ended)
     if losses:
         low, high = f"{losses[0]:.4g}", f"{losses[-1]:.4g}"
         parts.append(f"loss {low}" if low == high else f"loss {low} to {high}")

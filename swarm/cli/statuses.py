@@ -48,6 +48,11 @@ class PeerView:
     peers: tuple[PeerView, ...] = field(default=())
     """The other peers it knows of: their name, address and status."""
 
+    @property
+    def has_end(self) -> bool:
+        """Whether it can be told when its training ends: a total that was passed says nothing."""
+        return self.seconds_left is not None and (self.total_epochs is None or self.epoch <= self.total_epochs)
+
 
 def parse(answer: Mapping[str, Any]) -> PeerView:
     """The view in a peer's answer; what it does not say keeps its default."""

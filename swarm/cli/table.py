@@ -38,8 +38,8 @@ def size(count: int) -> str:
 
 
 def epochs(view: PeerView) -> str:
-    """The epochs that are done, as in ``3/10``; empty where the peer told of none."""
-    if view.total_epochs is not None:
+    """The epochs that are done, as in ``3/10``; empty where the peer told of none. A total that was passed is none."""
+    if view.total_epochs is not None and view.epoch <= view.total_epochs:
         return f"{view.epoch}/{view.total_epochs}"
     return str(view.epoch or "")
 
@@ -64,7 +64,7 @@ def _numbers(view: PeerView | None) -> list[str]:
     return [
         str(view.round),
         epochs(view) or "-",
-        "-" if view.seconds_left is None else duration(view.seconds_left),
+        duration(view.seconds_left or 0.0) if view.has_end else "-",
         "-" if view.loss is None else f"{view.loss:.4g}",
         str(view.interval or "-"),
         size(view.bytes_sent),

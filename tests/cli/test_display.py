@@ -52,9 +52,25 @@ def test_progress_tells_how_far_the_slowest_is():
     assert progress(rows) == "round 4, 3 of 3 peers running, epoch 2/5, ETA 1:00:01, 0 B sent"
 
 
+def test_progress_tells_no_end_that_was_passed():
+    assert "ETA" not in progress([row(0, epoch=6, total_epochs=5, seconds_left=0.0)])
+
+
+def test_progress_tells_the_losses_of_those_that_still_run():
+    rows = [row(0, round=5, loss=0.25), PeerRow(name="dead", rank=1, ended=True, view=PeerView(name="dead", loss=9.0))]
+
+    assert progress(rows) == "round 5, 1 of 2 peers running, loss 0.25, 0 B sent"
+
+
 @pytest.mark.parametrize(
     ("view", "text"),
-    [({}, ""), ({"epoch": 2}, "2"), ({"total_epochs": 9}, "0/9"), ({"epoch": 9, "total_epochs": 9}, "9/9")],
+    [
+        ({}, ""),
+        ({"epoch": 2}, "2"),
+        ({"total_epochs": 9}, "0/9"),
+        ({"epoch": 9, "total_epochs": 9}, "9/9"),
+        ({"epoch": 10, "total_epochs": 9}, "10"),
+    ],
 )
 def test_epochs_are_shown_as_far_as_they_are_known(view, text):
     assert epochs(PeerView(name="a", **view)) == text
