@@ -12,7 +12,7 @@ from benchmarks.scale.run import Swarm
 from benchmarks.scale.summary import record, table
 
 STACK = 256 * 1024
-"""Bytes of a thread's stack: 64 peers have 8000 streams."""
+"""Bytes of a thread's stack: 64 peers have 4000 streams."""
 
 
 def main() -> None:

@@ -39,14 +39,23 @@ class Sample:
     """By kind."""
     repeated: int
     """Messages that were sent again."""
+    repeated_bytes: int
+    """Of those."""
     most_messages: int
     """Messages of the peer that sent most of them."""
+    most_bytes: int
+    """Bytes of messages of the peer that sent most."""
     data: int
     """Bytes of weights."""
     most_data: int
     """Of the peer that sent most."""
     cpu_seconds: float
     seconds: float
+    joining_messages: int
+    """Until all had met and held the same initial weights, repeated ones included; all peers together."""
+    joining_bytes: int
+    """Of those."""
+    joining_seconds: float
 
 
 class Swarm:
@@ -68,9 +77,10 @@ class Swarm:
         Raises:
             RuntimeError: a round was not one of all peers, or did not give their mean.
         """
+        self._note()
         programs = [partial(self._train, rank, rounds, warmup) for rank in range(len(self._sessions))]
         together(*programs, deadline=DEADLINE)
-        (began, cpu, before), (ended, cpu_after, after) = self._moments
+        (opened, _, _), (joined, _, greeted), (began, cpu, before), (ended, cpu_after, after) = self._moments
         sent = [now.since(then) for then, now in zip(before, after, strict=True)]
         return Sample(
             peers=len(self._sessions),
@@ -79,11 +89,16 @@ class Swarm:
             messages=sum((each.messages for each in sent), Counter()),
             bytes=sum((each.bytes for each in sent), Counter()),
             repeated=sum(each.repeated.total() for each in sent),
+            repeated_bytes=sum(each.repeated_bytes.total() for each in sent),
             most_messages=max(each.messages.total() for each in sent),
+            most_bytes=max(each.bytes.total() for each in sent),
             data=sum(each.data.total() for each in sent),
             most_data=max(each.data.total() for each in sent),
             cpu_seconds=cpu_after - cpu,
             seconds=ended - began,
+            joining_messages=sum((each.messages + each.repeated).total() for each in greeted),
+            joining_bytes=sum((each.bytes + each.repeated_bytes).total() for each in greeted),
+            joining_seconds=joined - opened,
         )
 
     def _session(self, rank: int, peers: int) -> Session:
@@ -110,6 +125,7 @@ class Swarm:
     def _train(self, rank: int, rounds: int, warmup: int) -> None:
         session, weights = self._sessions[rank], self._models[rank].arrays["w"]
         session.begin()
+        self._together(rank, note=True)
         for number in range(warmup + rounds):
             self._together(rank, note=number == warmup)
             weights[...] = rank + number
@@ -124,6 +140,9 @@ class Swarm:
         """Wait for the others; then one of the peers may note the time and the traffic, while all stand still."""
         self._gate.wait()
         if note and rank == 0:
-            traffic = [each.copy() for each in self._traffic]
-            self._moments.append((time.perf_counter(), time.process_time(), traffic))
+            self._note()
         self._gate.wait()
+
+    def _note(self) -> None:
+        traffic = [each.copy() for each in self._traffic]
+        self._moments.append((time.perf_counter(), time.process_time(), traffic))

@@ -13,7 +13,8 @@ LINEAR = 1.15
 FLAT = 1.05
 """The most that a peer's data may be over 2(n-1)/n of the model to count as flat."""
 
-_WIDTHS = (5, 10, 8, 8, 10, 10, 10, 10, 9)
+_NAMES = ("peers", "messages", "(most)", "again", "bytes", "(most)", "data", "of bound", "CPU", "round", "joining")
+_WIDTHS = (5, 10, 8, 8, 8, 9, 10, 10, 10, 9, 10)
 
 
 def record(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def record(samples: Sequence[Sample]) -> dict[str, Any]:
 
 def table(result: Mapping[str, Any]) -> str:
     """The figures for people."""
-    names, widths = ("peers", "messages", "(most)", "again", "bytes", "data", "of bound", "CPU", "round"), _WIDTHS
+    names, widths = _NAMES, _WIDTHS
     lines = ["".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))]
     for size in result["sizes"]:
         cells = (
@@ -56,10 +57,12 @@ def table(result: Mapping[str, Any]) -> str:
             f"{size['control_messages_most']:.1f}",
             f"{size['repeated_messages']:.1f}",
             f"{size['control_bytes']:.0f}",
+            f"{size['control_bytes_most']:.0f}",
             f"{size['data_bytes'] / 1e6:.2f} MB",
             f"{size['data_over_bound']:.3f}",
             f"{1e3 * size['cpu_seconds']:.1f} ms",
             f"{size['seconds']:.2f} s",
+            f"{size['joining']['bytes'] / 1e3:.0f} kB",
         )
         lines.append("".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
     growth = result["growth"]
@@ -81,7 +84,9 @@ def _figures(sample: Sample) -> dict[str, Any]:
         "control_messages": round(sample.messages.total() / shares, 2),
         "control_messages_most": round(sample.most_messages / sample.rounds, 2),
         "repeated_messages": round(sample.repeated / shares, 2),
+        "repeated_bytes": round(sample.repeated_bytes / shares, 1),
         "control_bytes": round(sample.bytes.total() / shares, 1),
+        "control_bytes_most": round(sample.most_bytes / sample.rounds, 1),
         "data_bytes": round(sample.data / shares),
         "data_bytes_most": round(sample.most_data / sample.rounds),
         "data_over_bound": round(sample.most_data / sample.rounds / bound, 4),
@@ -89,6 +94,11 @@ def _figures(sample: Sample) -> dict[str, Any]:
         "seconds": round(sample.seconds / sample.rounds, 4),
         "messages_by_kind": {kind: round(sample.messages[kind] / shares, 3) for kind in kinds},
         "bytes_by_kind": {kind: round(sample.bytes[kind] / shares, 1) for kind in kinds},
+        "joining": {
+            "messages": round(sample.joining_messages / sample.peers, 1),
+            "bytes": round(sample.joining_bytes / sample.peers),
+            "seconds": round(sample.joining_seconds, 3),
+        },
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swarm.config import addresses
@@ -21,9 +21,23 @@ if TYPE_CHECKING:
 
 FIRST_RETRY = 0.5
 LONGEST_RETRY = 5.0
-"""Seconds between greetings to an address that does not answer: doubled from the first to the longest."""
+"""Seconds between greetings to an address that cannot be reached, or refuses: doubled from the first to the longest.
+One that takes greetings and does not answer yet is greeted after the longest: when many peers start at once, their
+answers take a while, and more greetings would make it longer."""
 LONGEST_HEARSAY_RETRY = 60.0
 """The longest where neither the user nor a rendezvous named the address, and no peer of the session was met there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """An address that was greeted."""
+
+    at: float
+    """When to greet it again."""
+    if_lost: float
+    """When to do so if it cannot be reached or refuses."""
+    pause: float
+    """Seconds after that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +83,7 @@ class Greeter:
         self._plugins = plugins
         self._log = logger
         self._send = send
-        self._next: dict[str, tuple[float, float]] = {}
-        """For each address, when to greet it again and the pause after that."""
+        self._next: dict[str, Dialled] = {}
         for membership in memberships:
             membership.announce(me.name, me.address, me.incarnation)
 
@@ -83,19 +96,26 @@ class Greeter:
         wanted = (sure | self._hearsay.addresses(self._me.session)) - live - {self._me.address}
         self._next = {address: due for address, due in self._next.items() if address in wanted}
         for address in sorted(wanted):
-            at, pause = self._next.get(address, (now, FIRST_RETRY))
-            if at <= now and self._may_reach(address):
-                longest = LONGEST_RETRY if address in sure else LONGEST_HEARSAY_RETRY
-                self._next[address] = now + pause, min(2 * pause, longest)
+            due = self._next.get(address, Dialled(now, now, FIRST_RETRY))
+            if due.at <= now and self._may_reach(address):
+                longest, pause = LONGEST_RETRY if address in sure else LONGEST_HEARSAY_RETRY, due.pause
+                self._next[address] = Dialled(now + max(pause, LONGEST_RETRY), now + pause, min(2 * pause, longest))
                 self.greet(address, commit, wants_reply=True)
 
     def _may_reach(self, address: str) -> bool:
         """Whether what is said there stays on this machine, where this peer listens to nobody else."""
         return not _on_this_machine(self._me.address) or _on_this_machine(address)
 
-    def greet(self, address: str, commit: Commit | None, *, wants_reply: bool) -> None:
-        """Send this peer's greeting."""
-        self._send(address, Hello(self._me, self._schema, self._everyone(), commit, wants_reply))
+    def _soon(self, address: str) -> None:
+        """There will be no answer to the greeting that was sent there."""
+        due = self._next.get(address)
+        if due:
+            self._next[address] = replace(due, at=due.if_lost)
+
+    def greet(self, address: str, commit: Commit | None, *, wants_reply: bool, told: Collection[PeerInfo] = ()) -> None:
+        """Send this peer's greeting, and tell of the peers that the other one has not ``told`` of."""
+        roster = tuple(info for info in self._everyone() if info not in told)
+        self._send(address, Hello(self._me, self._schema, roster, commit, wants_reply))
 
     def _everyone(self) -> tuple[PeerInfo, ...]:
         """Peers of any session, this one first: what a newcomer is told."""
@@ -114,6 +134,7 @@ class Greeter:
 
     def unanswered(self, address: str, reason: str) -> None:
         """Nothing reaches ``address``: say so once where the user or a rendezvous named it."""
+        self._soon(address)
         if address in self.silent and address not in self._reported:
             self._reported.add(address)
             self._log.warning("no answer yet, trying again: %s", reason)
@@ -121,6 +142,7 @@ class Greeter:
     def greeted(self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float) -> Met | TurnedAway | None:
         """Answer a greeting; None where it does not concern this session."""
         peer, roster = hello.peer, self.roster
+        told = {peer, *hello.roster}
         if peer.incarnation == self._me.incarnation:
             return None
         for info in hello.roster:
@@ -128,7 +150,7 @@ class Greeter:
         if peer.session != self._me.session:
             self._hearsay.spoke(peer, now)
             if hello.wants_reply:
-                self.greet(envelope.address, None, wants_reply=False)
+                self.greet(envelope.address, None, wants_reply=False, told=told)
             return None
         refusal = self._refusal(hello)
         if refusal:
@@ -145,9 +167,10 @@ class Greeter:
         self._refusals.pop(peer.name, None)
         returned = roster.info(peer.name) is not None
         fresh = roster.meet(peer)
+        self._next.pop(envelope.address, None)
         self._hearsay.met(peer)
         if hello.wants_reply:
-            self.greet(envelope.address, commit, wants_reply=False)
+            self.greet(envelope.address, commit, wants_reply=False, told=told)
         if fresh:
             self._log.info("%s %s at %s", peer.name, "is back" if returned else "joined", peer.address)
             self._plugins.peer_joined(PeerJoined(peer=peer, returned=returned))
@@ -162,6 +185,7 @@ class Greeter:
         """A peer refuses this one; what is not final counts as such after ``patience`` seconds."""
         text = f"{envelope.sender} at {envelope.address} refused this peer: {refusal.reason}"
         self._refused_by.add(envelope.incarnation)
+        self._soon(envelope.address)
         if text != self._refusals.get(envelope.sender):
             self._refusals[envelope.sender] = text
             self._log.warning("%s", text)

@@ -1,7 +1,7 @@
 """A transport inside one process, for tests and simulation: no sockets, the same behaviour.
 
-Every node has a thread that delivers its envelopes and losses in order, and each stream has one thread at either end
-with at most ``PIPE_FRAMES`` frames between them.
+Every node has a thread that delivers its envelopes and losses in order. A stream that is open has one more, which reads
+a frame on the sender's side and gives it to the receiver's sink; all nodes of a network share these threads.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import itertools
 import logging
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from swarm.errors import ExchangeError, UnreachablePeerError
 from swarm.transport.base import Transport, Upload
+from swarm.transport.crew import Crew
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader, join
 from swarm.transport.pipe import BrokenPipe, Pipe, received
@@ -25,9 +26,16 @@ if TYPE_CHECKING:
     from swarm.transport.base import Frame, Handler
 
 PIPE_FRAMES = 4
+"""The most of a model that is fetched that are on their way."""
 
-T = TypeVar("T")
 _log = logging.getLogger("swarm.transport")
+
+
+class Breakable(Protocol):
+    """A stream, as the link that it runs over sees it."""
+
+    def break_(self, cause: Exception) -> None:
+        """End it because of ``cause``. Returns at once."""
 
 
 class MemoryNetwork:
@@ -35,6 +43,8 @@ class MemoryNetwork:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.crew = Crew("memory-stream")
+        """Runs the streams."""
         self._numbers = itertools.count(1)
         self._nodes: dict[str, MemoryTransport] = {}
         self._cuts: set[frozenset[str]] = set()
@@ -99,7 +109,7 @@ class MemoryTransport(Transport):
         self._silent = True
         self._links: set[str] = set()
         self._failing: set[str] = set()
-        self._pipes: set[tuple[str, Pipe[bytes]]] = set()
+        self._streams: set[tuple[str, Breakable]] = set()
 
     def start(self, handler: Handler) -> str:
         self._handler = handler
@@ -129,8 +139,9 @@ class MemoryTransport(Transport):
         return upload
 
     def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
-        pipe, node = self.connect(address)
-        threading.Thread(target=_serve, args=(node, request, pipe), name=f"{address}-serve", daemon=True).start()
+        pipe: Pipe[bytes] = Pipe(PIPE_FRAMES)
+        node = self.connect(address, pipe)
+        self.crew.run(partial(_serve, node, request, pipe))
         try:
             yield from received(pipe, address, timeout)
         finally:
@@ -139,7 +150,7 @@ class MemoryTransport(Transport):
     def forget(self, address: str) -> None:
         with self._lock:
             self._links.discard(address)
-            self._break_pipes(address, f"the link to {address} was closed")
+            self._break_streams(address, f"the link to {address} was closed")
 
     def close(self, linger: float = 1.0) -> None:
         self._network.leave(self._address, f"{self._address} was closed")
@@ -155,7 +166,7 @@ class MemoryTransport(Transport):
     def lose(self, address: str, reason: str) -> None:
         """End the link to ``address``, if there is one, and tell the handler once."""
         with self._lock:
-            self._break_pipes(address, reason)
+            self._break_streams(address, reason)
             if address not in self._links:
                 return
             self._links.discard(address)
@@ -168,26 +179,30 @@ class MemoryTransport(Transport):
         with self._lock:
             self._silent = True
             self._links.clear()
-            for address, _ in tuple(self._pipes):
-                self._break_pipes(address, f"{self._address} was closed")
+            for address in {address for address, _ in self._streams}:
+                self._break_streams(address, f"{self._address} was closed")
 
-    def connect(self, address: str) -> tuple[Pipe[bytes], MemoryTransport]:
-        """A pipe that breaks when this node loses ``address``, and the node there.
+    def connect(self, address: str, stream: Breakable) -> MemoryTransport:
+        """The node at ``address``; ``stream`` breaks when this node loses it.
 
         Raises:
             UnreachablePeerError: nobody can be reached there.
         """
         with self._lock:
             node = self._network.reach(self._address, address)
-            pipe: Pipe[bytes] = Pipe(PIPE_FRAMES)
-            self._pipes.add((address, pipe))
-            return pipe, node
+            self._streams.add((address, stream))
+            return node
 
-    def disconnect(self, address: str, pipe: Pipe[bytes], cause: Exception) -> None:
-        """Break a pipe of :meth:`connect`."""
+    def disconnect(self, address: str, stream: Breakable, cause: Exception) -> None:
+        """Break a stream of :meth:`connect`."""
         with self._lock:
-            self._pipes.discard((address, pipe))
-        pipe.break_(cause)
+            self._streams.discard((address, stream))
+        stream.break_(cause)
+
+    @property
+    def crew(self) -> Crew:
+        """Runs the streams."""
+        return self._network.crew
 
     @property
     def handler(self) -> Handler:
@@ -204,15 +219,15 @@ class MemoryTransport(Transport):
         self._failing.discard(address)
         handler.on_lost(address, reason)
 
-    def _break_pipes(self, address: str, reason: str) -> None:
-        for target, pipe in tuple(self._pipes):
+    def _break_streams(self, address: str, reason: str) -> None:
+        for target, stream in tuple(self._streams):
             if target == address:
-                self._pipes.discard((target, pipe))
-                pipe.break_(UnreachablePeerError(reason))
+                self._streams.discard((target, stream))
+                stream.break_(UnreachablePeerError(reason))
 
 
 class MemoryUpload(Upload):
-    """A stream between two nodes: this side's thread reads the frames, the other side's feeds the sink."""
+    """A stream between two nodes, on one thread: it waits for a frame here, then for the sink there to take it."""
 
     def __init__(
         self,
@@ -230,51 +245,41 @@ class MemoryUpload(Upload):
         self._lock = threading.Lock()
         self._finished = False
         self._cancelled = False
-        self._pipe: Pipe[bytes] | None = None
 
     def start(self) -> None:
         """Begin sending."""
         try:
-            self._pipe, node = self._source.connect(self._address)
+            node = self._source.connect(self._address, self)
         except UnreachablePeerError as error:
             self._finish(str(error))
             return
-        for end in (partial(self._read, self._pipe), partial(self._feed, self._pipe, node)):
-            threading.Thread(target=end, name=f"{self._address}-upload", daemon=True).start()
+        self._source.crew.run(partial(self._run, node))
 
     def cancel(self) -> None:
         self._cancelled = True
-        self._frames.halt()
-        if self._pipe is not None:
-            self._source.disconnect(self._address, self._pipe, ExchangeError("cancelled"))
+        self._source.disconnect(self._address, self, ExchangeError("cancelled"))
         self._frames.stop()
 
-    def _read(self, pipe: Pipe[bytes]) -> None:
-        try:
-            for data in self._frames:
-                pipe.put(data)
-        except BrokenPipe as broken:
-            self._finish(str(broken))
-            return
-        if self._frames.failure is not None:
-            self._finish(self._frames.failure)
-            self._source.disconnect(self._address, pipe, ExchangeError(self._frames.failure))
-        pipe.end()
+    def break_(self, cause: Exception) -> None:
+        """Read and deliver no further frame. The failure is told at once, while one may still be on its way."""
+        self._frames.halt()
+        self._finish(str(cause))
 
-    def _feed(self, pipe: Pipe[bytes], node: MemoryTransport) -> None:
+    def _run(self, node: MemoryTransport) -> None:
         try:
             sink = node.handler.open_sink(self._header)
-            for data in pipe.items():
+            for data in self._frames:
+                if self._finished:
+                    break
                 sink(memoryview(data))
-            reason = None
-        except (BrokenPipe, ExchangeError) as error:
+            reason = self._frames.failure
+        except ExchangeError as error:
             reason = str(error)
         except Exception:  # noqa: BLE001 - told to the sender
             _log.exception("a stream of weights could not be taken")
             reason = f"{self._address} failed while taking the stream"
-        self._frames.halt()
-        self._source.disconnect(self._address, pipe, ExchangeError(reason or "ended"))
         self._finish(reason)
+        self._source.disconnect(self._address, self, ExchangeError("ended"))
 
     def _finish(self, reason: str | None) -> None:
         with self._lock:

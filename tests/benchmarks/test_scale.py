@@ -22,11 +22,16 @@ def sample(peers: int, *, linear: int, square: int, data: float = 1.0) -> Sample
         messages=counts,
         bytes=counts,
         repeated=0,
+        repeated_bytes=0,
         most_messages=counts.total() // peers,
+        most_bytes=counts.total() // peers,
         data=int(2 * (peers - 1) * model),
         most_data=int(data * 2 * (peers - 1) / peers * model),
         cpu_seconds=1.0,
         seconds=1.0,
+        joining_messages=peers**2,
+        joining_bytes=100 * peers**2,
+        joining_seconds=1.0,
     )
 
 
@@ -39,6 +44,14 @@ def test_real_sessions_send_the_least_data_and_every_kind_is_counted():
     assert result["goal"]["data_flat"]
     assert result["goal"]["control_bytes_at_most_linear"] is None
     assert 1 <= result["sizes"][0]["data_over_bound"] < 1.05
+    assert result["sizes"][0]["control_bytes_most"] >= result["sizes"][0]["control_bytes"]
+
+
+def test_joining_counts_the_greetings_and_the_rounds_do_not():
+    measured = Swarm(3, 16).measure(rounds=1, warmup=1)
+    assert measured.joining_messages >= 3 * 2
+    assert measured.joining_bytes > measured.joining_messages
+    assert "Hello" not in measured.messages
 
 
 def test_a_message_counts_as_large_as_it_is_on_the_wire():
@@ -57,6 +70,7 @@ def test_what_is_said_again_counts_apart():
     traffic.sent("memory:1", envelope)
     since = traffic.since(before)
     assert (since.messages.total(), since.repeated) == (0, {"Leave": 1})
+    assert since.repeated_bytes == {"Leave": len(encode(envelope))}
 
 
 def test_what_grows_faster_than_the_peers_is_named():

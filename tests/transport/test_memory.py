@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from swarm.testing.nodes import Node, eventually
+from swarm.testing.nodes import DEADLINE, Node, eventually
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 
@@ -71,3 +73,31 @@ def test_messages_sent_before_a_kill_arrive_before_the_loss(network, nodes):
     network.kill(a.address)
     eventually(lambda: len(events) == 3, "the loss is told")
     assert events == ["one", "two", a.address]
+
+
+def test_streams_one_after_the_other_share_a_thread(nodes):
+    a, b, _ = nodes
+    threads = []
+    b.handler.on_frame = lambda _header, _data: threads.append(threading.get_ident())
+    for number in range(1, 21):
+        assert a.upload(b.address, [[b"x"]], number=number).wait() is None
+        eventually(lambda: a.transport.crew._free == 1, "the stream's thread is free again")
+    assert len(set(threads)) == 1
+
+
+def test_a_stream_that_waits_for_its_sender_ends_at_once_for_a_lost_peer(network, nodes):
+    a, b, _ = nodes
+    waiting = threading.Event()
+
+    def frames():
+        yield [b"x"]
+        waiting.wait(DEADLINE)
+        yield [b"too late"]
+
+    outcome = a.upload(b.address, frames())
+    eventually(lambda: b.handler.streams.get(1), "the first frame arrived")
+    network.kill(b.address)
+    assert "was killed" in outcome.wait()
+    waiting.set()
+    eventually(lambda: a.transport.crew._free == 1, "the stream's thread is free again")
+    assert b.handler.streams == {1: [b"x"]}
