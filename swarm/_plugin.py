@@ -74,7 +74,7 @@ def _directory(settings: Settings) -> Membership:
 
     if settings.rendezvous is None:
         raise ConfigurationError("the membership backend 'directory' needs rendezvous, the directory to meet in")
-    return DirectoryMembership(settings.rendezvous)
+    return DirectoryMembership(settings.rendezvous, settings.model_name)
 
 
 def _is_module(model: object) -> bool:

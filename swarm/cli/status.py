@@ -17,11 +17,12 @@ from rich.console import Group
 from rich.text import Text
 
 from swarm.cli import options
-from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, PeerView, fetch_over_grpc, parse, published
+from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, PeerView, fetch_over_grpc, parse
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
+from swarm.membership.directory import announcements
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +81,23 @@ def find(environment: Mapping[str, str], temporary: Path) -> list[str]:
         ConfigurationError: there are none.
     """
     settings = resolve(environment=environment).settings
-    addresses = list(published(settings.rendezvous).values()) if settings.rendezvous else []
+    addresses = _published(settings.rendezvous) if settings.rendezvous else []
     addresses += settings.peers
     if not addresses:
         for rendezvous in sorted(temporary.glob(f"{RENDEZVOUS_PREFIX}*")):
             with contextlib.suppress(FileNotFoundError):
                 if rendezvous.stat().st_uid == os.getuid():
-                    addresses += published(rendezvous).values()
+                    addresses += _published(rendezvous)
     if not addresses:
         raise ConfigurationError(
             "there is no peer to ask: none was started here by `swarm up`, and neither SWARM_PEERS nor swarm.toml "
             "names one; give an address with --peer HOST:PORT"
         )
     return addresses
+
+
+def _published(rendezvous: Path) -> list[str]:
+    return [found.address for found in announcements(rendezvous)]
 
 
 def _ask_one(address: str, fetch: FetchStatus) -> Mapping[str, Any] | SwarmError:

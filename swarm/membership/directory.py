@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import urllib.parse
@@ -17,6 +18,8 @@ MAX_FILES = 4096
 """Directory entries looked at."""
 MAX_FILE_BYTES = 4096
 MAX_ADDRESS_LENGTH = 300
+MAX_STEM = 200
+"""Characters of a file's name, without what is appended; file systems end at 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +32,25 @@ class Announcement:
 
 
 class DirectoryMembership(Membership):
-    """Publishes ``<name>.json``; files that are no announcements are passed over.
+    """Publishes ``<session>@<name>.json``; files that are no announcements are passed over.
+
+    Sessions may share a directory, and the names of their peers. Who is in which one is settled by greeting.
 
     Args:
         path: the directory, created on announcing.
+        session: whose peer is announced.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], session: str) -> None:
         self._path = Path(path)
+        self._session = session
         self._own: tuple[Path, bytes] | None = None
 
     def announce(self, name: str, address: str, incarnation: str) -> None:
         self.withdraw()
         record = {"name": name, "address": address, "incarnation": incarnation, "pid": os.getpid()}
         data = json.dumps(record).encode()
-        # A name may hold any character, so it is quoted, and dots too: "." and ".." are no file names.
-        target = self._path / f"{urllib.parse.quote(name, safe='').replace('.', '%2E')}.json"
+        target = self._path / f"{_stem(self._session, name)}.json"
         draft = target.with_suffix(f".{os.getpid()}.tmp")
         try:
             self._path.mkdir(parents=True, exist_ok=True)
@@ -72,6 +78,16 @@ class DirectoryMembership(Membership):
             # A later peer of the same name may have taken the file over.
             if target.read_bytes() == data:
                 target.unlink()
+
+
+def _stem(session: str, name: str) -> str:
+    """A file's name, without its suffix, that no other peer of any session has."""
+    # Both may hold any character, so they are quoted, and dots too: a file whose name begins with one is hidden.
+    stem = "@".join(urllib.parse.quote(text, safe="").replace(".", "%2E") for text in (session, name))
+    if len(stem) <= MAX_STEM:
+        return stem
+    whole = hashlib.sha256(stem.encode()).hexdigest()[:32]
+    return f"{stem[: MAX_STEM - len(whole) - 1]}@{whole}"
 
 
 def announcements(directory: Path) -> list[Announcement]:

@@ -24,7 +24,10 @@ class TestDirectoryMembership(MembershipContract):
         self.path = tmp_path / "made" / "on demand"
 
     def make(self):
-        return DirectoryMembership(self.path)
+        return self.of("heart")
+
+    def of(self, session):
+        return DirectoryMembership(self.path, session)
 
     def test_what_is_published(self):
         self.make().announce("clinic/a", GIVEN[0], "abc")
@@ -33,7 +36,7 @@ class TestDirectoryMembership(MembershipContract):
             "name": "clinic/a", "address": GIVEN[0], "incarnation": "abc", "pid": os.getpid(),
         }  # fmt: skip
 
-    @pytest.mark.parametrize("name", ["..", ".", "../../etc/passwd", "a b", "ä", "x.tmp"])
+    @pytest.mark.parametrize("name", ["..", ".", "../../etc/passwd", "a b", "ä", "x.tmp", 100 * "ä", 128 * "."])
     def test_any_name_stays_inside_the_directory(self, name):
         peer = self.make()
         peer.announce(name, GIVEN[0], "abc")
@@ -64,10 +67,29 @@ class TestDirectoryMembership(MembershipContract):
         old.withdraw()
         assert self.make().discover() == (GIVEN[1],)
 
+    @pytest.mark.parametrize(
+        "peers",
+        [
+            [("heart", "one"), ("lungs", "one")],
+            [("a@b", "c"), ("a", "b@c"), ("a%40b", "c")],
+            [("x" * 128, "one" * 40), ("x" * 128, "one" * 40 + "!"), ("x" * 127 + "y", "one" * 40)],
+        ],
+        ids=["one name", "names with a separator", "long names"],
+    )
+    def test_peers_of_several_sessions_share_a_directory_and_their_names(self, peers):
+        announced = {}
+        for number, (session, name) in enumerate(peers):
+            announced[f"127.0.0.1:{1000 + number}"] = peer = self.of(session)
+            peer.announce(name, f"127.0.0.1:{1000 + number}", "abc")
+        assert {*self.make().discover()} == {*announced}
+        _, last = announced.popitem()
+        last.withdraw()
+        assert {*self.make().discover()} == {*announced}
+
     def test_a_directory_that_does_not_exist_yet_holds_nobody(self):
         assert self.make().discover() == ()
 
     def test_a_place_that_cannot_be_written_to_is_named(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(ConfigurationError, match=r"rendezvous.*file.*choose another"):
-            DirectoryMembership(tmp_path / "file").announce("one", GIVEN[0], "abc")
+            DirectoryMembership(tmp_path / "file", "heart").announce("one", GIVEN[0], "abc")

@@ -1,0 +1,77 @@
+"""What travels over a lane arrives as it was sent, and where the sink wants it."""
+
+from __future__ import annotations
+
+import array
+import socket
+
+from swarm.errors import ExchangeError
+from swarm.transport.base import HEAD_BYTES, PlacingSink
+from swarm.transport.lane.connection import Connection
+
+MIB = 2**20
+
+
+def test_any_buffers_arrive_as_one_frame(node):
+    a, b = node(), node()
+    numbers = memoryview(array.array("f", range(1000)))
+    many = [b"%d," % number for number in range(500)]
+    large = [bytes([number]) * (2 * MIB - 7) for number in range(4)]
+    assert a.upload(b.address, [[b"head", numbers], many, large, [], [b"", b""]]).wait() is None
+    expected = [b"head" + numbers.tobytes(), b"".join(many), b"".join(large), b"", b""]
+    assert b.handler.streams == {1: expected}
+
+
+def test_a_socket_that_takes_little_at_a_time_gets_everything_in_order():
+    class Stingy(socket.socket):
+        def sendmsg(self, buffers):
+            return super().send(b"".join(buffers)[:3])
+
+    with socket.create_server(("127.0.0.1", 0)) as server, Stingy() as one:
+        one.connect(server.getsockname())
+        other, _ = server.accept()
+        source, target = Connection(one, 10.0), Connection(other, 10.0)
+        source.send([b"a", b"bcdefgh", b"", b"ij", b"k"])
+        assert target.receive(11) == b"abcdefghijk"
+        source.close()
+        target.close()
+
+
+class Placing(PlacingSink):
+    """Gives a place to frames whose first byte is ``P``, refuses those with ``R``, and takes the others whole."""
+
+    def __init__(self):
+        self.place_for = bytearray(MIB)
+        self.size = 0
+        self.taken = []
+
+    def __call__(self, frame):
+        self.taken.append(bytes(frame))
+
+    def place(self, head, size):
+        assert len(head) == HEAD_BYTES
+        if head[:1] == b"R":
+            raise ExchangeError("no room")
+        self.size = size
+        return memoryview(self.place_for)[:size] if head[:1] == b"P" else None
+
+    def placed(self):
+        self.taken.append(bytes(self.place_for[: self.size]))
+
+
+def test_a_sink_may_have_the_rest_of_a_frame_received_into_its_own_memory(node):
+    a, b, sink = node(), node(), Placing()
+    b.handler.open_sink = lambda _header: sink
+    long = bytes(range(256)) * 3000
+    frames = [[b"P" * HEAD_BYTES, long], [b"W" * HEAD_BYTES, long], [b"tiny"], [b"H" * HEAD_BYTES], [b"P" * 16, b"x"]]
+    assert a.upload(b.address, frames).wait() is None
+    assert sink.taken == [long, b"W" * HEAD_BYTES + long, b"tiny", b"H" * HEAD_BYTES, b"x"]
+
+
+def test_a_sink_that_refuses_a_place_ends_the_stream_and_not_the_lane(node):
+    a, b, sink = node(), node(), Placing()
+    b.handler.open_sink = lambda _header: sink
+    assert "no room" in a.upload(b.address, [[b"P" * 16, b"one"], [b"R" * 16, bytes(MIB)], [b"P" * 16, b"two"]]).wait()
+    assert a.upload(b.address, [[b"P" * 16, b"three"]]).wait() is None
+    assert sink.taken == [b"one", b"three"]
+    assert a.control.asked == 1
