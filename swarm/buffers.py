@@ -14,7 +14,8 @@ class BufferPool:
     """Arrays whose memory comes back by itself, once nothing refers to it any more, and is given out again.
 
     Args:
-        limit: bytes kept at most while nobody uses them. With more coming back all is let go: sizes have changed.
+        limit: bytes kept at most while nobody uses them. With more coming back, what is of a size that is kept already
+            is let go; where it is not, all the others are, since sizes have changed.
     """
 
     def __init__(self, limit: int) -> None:
@@ -47,6 +48,8 @@ class BufferPool:
         """Keep memory that is free again."""
         with self._lock:
             if self.kept + memory.nbytes > self._limit:
+                if self._free.get(memory.nbytes):
+                    return
                 self._free.clear()
                 self.kept = 0
             if memory.nbytes <= self._limit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 from swarm.state import ModelState, TensorKind
 
 if TYPE_CHECKING:
-    from swarm.state import Schema
+    from swarm.state import Array, Schema
 
 
 class ModelPort(ABC):
@@ -32,6 +32,20 @@ class ModelPort(ABC):
     @abstractmethod
     def read(self, into: ModelState) -> None:
         """Copy the values of those tensors into ``into``, whose memory the caller owns."""
+
+    def lend(self, schema: Schema) -> Sequence[Array] | None:
+        """The memory of those tensors itself, as contiguous arrays in the order of ``schema``, which are only read.
+
+        The caller gives it back before training goes on. A tensor that does not lie so may be given as a copy. None
+        where the model's memory cannot be read from here, as on a GPU: then ``read`` copies it.
+
+        Args:
+            schema: as it was when training began.
+
+        Raises:
+            ModelError: the model has changed since.
+        """
+        return None
 
     @abstractmethod
     def write(self, state: ModelState) -> None:

@@ -184,6 +184,13 @@ class ModelState:
                 offsets[spec.dtype] = start + spec.size
                 yield spec, self.segments[spec.dtype][start : start + spec.size].reshape(spec.shape)
 
+    def part(self, segment: int, start: int, stop: int) -> Array:
+        """A view of values ``start`` to ``stop`` of a segment, counted in the schema's order."""
+        return tuple(self.segments.values())[segment][start:stop]
+
+    def hold(self) -> None:
+        """Nothing to do: its memory is its own, and stays as it is."""
+
     def digest(self) -> str:
         """xxh3-128 over all values that peers share, segments first, as 32 hexadecimal digits.
 

@@ -67,6 +67,10 @@ class MergeRule:
         """
         return combine(columns, self.coefficients(partial_gram(columns), weights))
 
+    def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:
+        """As ``merge``, into ``out``, which overlaps no column; a rule that can do so at once saves a copy."""
+        out[...] = self.merge(columns, weights)
+
     def coefficients(self, gram: NDArray[np.float64], weights: Sequence[int]) -> NDArray[np.float64]:
         """The factor of each contribution in the merged model; only rules of the scope GRAM have it.
 

@@ -6,11 +6,11 @@ know the distances between whole vectors without any of them holding one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swarm.merge.blocks import blocks
+from swarm.merge.blocks import CACHED_ELEMENTS, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,41 +95,45 @@ def _careful_gram(pieces: list[Array]) -> NDArray[np.float64]:
     return products
 
 
-def combine(columns: Sequence[Array], coefficients: NDArray[np.float64]) -> Array:
-    """The combination of aligned pieces by coefficients that sum to 1: same dtype, rounded once.
+def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Array | None = None) -> Array:
+    """The combination of aligned pieces by coefficients that sum to 1, in ``out`` if given: same dtype, rounded once.
 
     It is computed as the piece with the largest coefficient minus the others' weighted differences from it, added up
     in their order. So equal contributions give exactly their value, signed zeros included, whatever the coefficients
     round to; and since peers lie close together, float32 is enough for the differences of everything but float64:
     what is lost is n roundings of a difference, not of a weight. Where it overflows, float64 takes over.
     """
+    merged = np.empty_like(columns[0]) if out is None else out
     anchor = int(np.argmax(coefficients))
     order = [anchor, *(index for index in range(len(columns)) if index != anchor)]
     factors = coefficients[order[1:]]
-    merged = np.empty_like(columns[0])
     wide = np.float64 if merged.dtype == np.float64 else np.float32
+    scratch = np.empty((2, min(merged.size, CACHED_ELEMENTS)), wide)
     with np.errstate(over="raise", invalid="raise"):
         for part in blocks(merged.size):
             origin, *others = (columns[index][part] for index in order)
             try:
-                merged[part] = _combined(origin, others, factors, wide)
+                _combine(origin, others, factors, scratch, merged[part])
             except FloatingPointError:
                 with np.errstate(over="ignore", invalid="ignore"):
-                    merged[part] = _combined(origin, others, factors, np.float64)
+                    _combine(origin, others, factors, scratch.astype(np.float64), merged[part])
     return merged
 
 
-def _combined(
-    origin: Array, others: list[Array], factors: NDArray[np.float64], wide: type[np.float32 | np.float64]
-) -> Array:
+def _combine(
+    origin: Array, others: list[Array], factors: NDArray[np.float64], scratch: NDArray[np.floating[Any]], out: Array
+) -> None:
+    """Combine one block; ``scratch`` is memory for two more, in the dtype to compute in."""
     if not others:
-        return origin
+        out[...] = origin
+        return
+    wide = scratch.dtype.type
+    offset, difference = scratch[:, : origin.size]
     origin = origin.astype(wide, copy=False)
-    offset = np.subtract(origin, others[0], dtype=wide)
+    np.subtract(origin, others[0], out=offset)
     alike = bool((factors == factors[0]).all())  # one multiplication at the end is enough
     if not alike:
         offset *= wide(factors[0])
-    difference = np.empty_like(offset)
     for other, factor in zip(others[1:], factors[1:], strict=True):
         np.subtract(origin, other, out=difference)
         if not alike:
@@ -137,4 +141,4 @@ def _combined(
         offset += difference
     if alike:
         offset *= wide(factors[0])
-    return np.subtract(origin, offset, out=offset)
+    np.subtract(origin, offset, out=out, casting="same_kind")

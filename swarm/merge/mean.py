@@ -31,3 +31,7 @@ class WeightedMean(MergeRule):
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
         """Merge aligned pieces of the contributions."""
         return combine(columns, np.array(weights) / sum(weights))
+
+    def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:
+        """Merge them where the result belongs."""
+        combine(columns, np.array(weights) / sum(weights), out)

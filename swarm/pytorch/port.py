@@ -93,6 +93,13 @@ class TorchPort(ModelPort):
         for entry, array in self._pairs(into):
             _shared_tensor(array).copy_(entry.tensor)
 
+    def lend(self, schema: Schema) -> list[Array] | None:
+        """The tensors of a model on the CPU where they lie; None of a model elsewhere."""
+        tensors = [entry.tensor for entry in self._unchanged(schema)]
+        if any(tensor.device.type != "cpu" for tensor in tensors):
+            return None
+        return [_array(tensor.contiguous()) for tensor in tensors]
+
     def write(self, state: ModelState) -> None:
         """Set every tensor from ``state``, in place.
 
@@ -111,12 +118,16 @@ class TorchPort(ModelPort):
                 tensor.copy_(_shared_tensor(array))
 
     def _pairs(self, state: ModelState) -> Iterator[tuple[_Entry, Array]]:
+        for entry, (_, array) in zip(self._unchanged(state.schema), state.arrays(), strict=True):
+            yield entry, array
+
+    def _unchanged(self, schema: Schema) -> list[_Entry]:
+        """The tensors that take part, which must be those of ``schema``."""
         entries = list(self._entries())
-        difference = Schema(tuple(entry.spec for entry in entries)).difference(state.schema)
+        difference = Schema(tuple(entry.spec for entry in entries)).difference(schema)
         if difference is not None:
             raise ModelError(f"the model changed since training began: {difference} (here: now, there: at the start)")
-        for entry, (_, array) in zip(entries, state.arrays(), strict=True):
-            yield entry, array
+        return entries
 
     def _entries(self) -> Iterator[_Entry]:
         """Spec and values of each tensor that takes part, as a tensor that autograd does not follow."""
@@ -213,6 +224,14 @@ def _refusal(tensor: torch.Tensor) -> str | None:
     if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
         return "is an expanded view whose elements share memory: store a .clone() of it"
     return None
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    """An array over the memory of a contiguous CPU tensor."""
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    array: Array = tensor.numpy()
+    return array
 
 
 def _shared_tensor(array: Array) -> torch.Tensor:

@@ -71,6 +71,9 @@ class ArrayModel(ModelPort):
         for spec, array in into.arrays():
             array[...] = self.arrays[spec.name]
 
+    def lend(self, schema: Schema) -> list[Array]:
+        return [np.ascontiguousarray(self.arrays[spec.name]) for spec in schema.tensors]
+
     def write(self, state: ModelState) -> None:
         for spec, array in state.arrays():
             self.arrays[spec.name][...] = array

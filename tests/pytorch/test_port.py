@@ -186,6 +186,42 @@ def test_adding_between_forward_and_backward_does_not_break_autograd():
     assert model[0].weight.grad is not None
 
 
+def test_lending_shows_the_model_itself(every_kind):
+    state = state_of(every_kind)
+    lent = TorchPort(every_kind).lend(state.schema)
+    for (_, copied), array in zip(state.arrays(), lent, strict=True):
+        assert (array.dtype, array.shape) == (copied.dtype, copied.shape)
+        assert array.flags.c_contiguous
+        assert array.tobytes() == copied.tobytes()
+    with torch.no_grad():
+        every_kind.head.weight.zero_()
+    assert not np.any(lent[[spec.name for spec in state.schema.tensors].index("embed.weight")])
+
+
+def test_a_tensor_that_is_not_contiguous_is_lent_as_a_copy():
+    model = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+    port = TorchPort(model)
+    weight = port.lend(port.schema())[0]
+    assert weight.flags.c_contiguous
+    assert weight.tolist() == model.weight.tolist()
+
+
+def test_what_is_not_on_the_cpu_is_not_lent():
+    port = TorchPort(nn.Linear(2, 1))
+    schema = port.schema()
+    port._model.to("meta")
+    with pytest.raises(ModelError, match="meta"):
+        port.lend(schema)
+
+
+def test_a_model_that_changed_is_not_lent():
+    model = nn.Sequential(nn.Linear(2, 2))
+    schema = TorchPort(model).schema()
+    model.append(nn.Linear(2, 2))
+    with pytest.raises(ModelError, match="changed since training began"):
+        TorchPort(model).lend(schema)
+
+
 def test_reading_copies():
     model = nn.Linear(2, 1)
     state = state_of(model)

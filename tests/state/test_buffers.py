@@ -37,6 +37,17 @@ def test_no_more_is_kept_than_the_limit() -> None:
     assert pool.kept <= 1000
 
 
+def test_a_large_array_survives_that_many_small_ones_come_back() -> None:
+    pool = BufferPool(5000)
+    large = pool.empty(1000, "float32")
+    kept = place(large)
+    small = [pool.empty(100, "float32") for _ in range(9)]
+    del large
+    small.clear()
+    assert pool.kept <= 5000
+    assert place(pool.empty(1000, "float32")) == kept
+
+
 def test_a_model_has_segments_of_its_schema() -> None:
     schema = Schema(
         (

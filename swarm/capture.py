@@ -1,0 +1,112 @@
+"""What a peer offers to a round: a copy of its weights, or the model's own memory while its training stands still."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Protocol
+
+import numpy as np
+
+from swarm.state import Array, ModelState, Schema, is_finite, numpy_dtype
+
+
+class Capture(Protocol):
+    """As much of a model as a round reads. :class:`~swarm.state.ModelState` is one."""
+
+    @property
+    def schema(self) -> Schema:
+        """Its tensors."""
+
+    @property
+    def side(self) -> list[Array]:
+        """The arrays of the side block."""
+
+    def part(self, segment: int, start: int, stop: int) -> Array:
+        """Values ``start`` to ``stop`` of a segment, counted in the schema's order: contiguous, to be read only."""
+
+    def pack_side(self) -> bytes:
+        """The side block as bytes, tensor after tensor in native byte order."""
+
+    def finite(self) -> bool:
+        """Whether no weight and no statistic is NaN or infinite."""
+
+    def side_finite(self) -> bool:
+        """Whether no statistic in the side block is NaN or infinite."""
+
+    def hold(self) -> None:
+        """The model is about to change, and the capture must not: what is lent is copied."""
+
+
+class LentCapture:
+    """Weights where the model has them, which saves a model's memory and the time to copy it.
+
+    The session may lend them as long as the thread that trains waits for the round. Before it goes on it calls
+    ``hold``, if the capture may still be merged.
+    """
+
+    def __init__(self, schema: Schema, arrays: Sequence[Array]) -> None:
+        """``arrays`` are the tensors of ``schema`` in its order, contiguous; those of the side block are copied."""
+        self._state: ModelState | None = None
+        self._tensors: dict[str, list[Array]] = {dtype: [] for dtype in schema.segments}
+        copied = []
+        for spec, array in zip(schema.tensors, arrays, strict=True):
+            if spec.in_side_block:
+                copied.append(array.copy())
+            else:
+                self._tensors[spec.dtype].append(array.reshape(-1))
+        self._side = ModelState(schema, {}, copied)
+        self._starts = {
+            dtype: list(accumulate((tensor.size for tensor in tensors), initial=0))
+            for dtype, tensors in self._tensors.items()
+        }
+
+    @property
+    def schema(self) -> Schema:
+        """Its tensors."""
+        return self._side.schema
+
+    @property
+    def side(self) -> list[Array]:
+        """The arrays of the side block, copied."""
+        return self._side.side
+
+    def part(self, segment: int, start: int, stop: int) -> Array:
+        """Values ``start`` to ``stop`` of a segment: the model's own memory where one tensor has them all."""
+        if self._state:
+            return self._state.part(segment, start, stop)
+        dtype = tuple(self._starts)[segment]
+        tensors, starts = self._tensors[dtype], self._starts[dtype]
+        first = min(bisect_right(starts, start), len(tensors)) - 1
+        if stop <= starts[first + 1]:
+            return tensors[first][start - starts[first] : stop - starts[first]]
+        values = np.empty(stop - start, numpy_dtype(dtype))
+        filled = 0
+        while filled < values.size:
+            taken = tensors[first][start + filled - starts[first] : stop - starts[first]]
+            values[filled : filled + taken.size] = taken
+            filled, first = filled + taken.size, first + 1
+        return values
+
+    def pack_side(self) -> bytes:
+        """The side block as bytes, tensor after tensor in native byte order."""
+        return self._side.pack_side()
+
+    def finite(self) -> bool:
+        """Whether no weight and no statistic is NaN or infinite."""
+        if self._state:
+            return self._state.finite()
+        lent = (tensor for tensors in self._tensors.values() for tensor in tensors)
+        return all(is_finite(tensor) for tensor in lent) and self.side_finite()
+
+    def side_finite(self) -> bool:
+        """Whether no statistic in the side block is NaN or infinite."""
+        return self._side.side_finite()
+
+    def hold(self) -> None:
+        """Copy what is lent."""
+        if self._state is None:
+            segments = {dtype: np.concatenate(tensors) for dtype, tensors in self._tensors.items()}
+            self._state = ModelState(self.schema, segments, self._side.side)
+            self._tensors = {}
