@@ -84,6 +84,11 @@ class Entry:
     peer: PeerId
     weight: int
     status: PeerStatus
+    norm: float = 0.0
+    """How far it says that its contribution is from the parent model. A member that has other weights on offer by now
+    does not join."""
+    carried: float = 0.0
+    """How much it says that earlier codecs have left for it to send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +176,15 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
+class PartialNorm:
+    """How far a contribution is from the parent model within one member's slice."""
+
+    peer: PeerId
+    squared: float
+    """Sum of the squared differences."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """Member to leader: I hold the whole merged model of this attempt, with this digest."""
 
@@ -178,6 +192,8 @@ class Ready:
     round: int
     attempt: Attempt
     digest: str
+    norms: tuple[PartialNorm, ...]
+    """Of all contributions, within the sender's slice; empty in the founding round."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,9 @@ class ContributionStats:
     """Local batches since its last merge."""
     finite: bool = True
     delta_norm: float = 0.0
-    """Euclidean distance of its weights from the model of the last commit."""
+    """Euclidean distance of its weights from the model of the last commit; the side block does not count."""
+    carried: float = 0.0
+    """Euclidean norm of what codecs have lost of earlier rounds: a codec with error feedback sends it as well."""
     loss: float | None = None
     """Validation loss of the last merged model on its data."""
 

@@ -42,6 +42,9 @@ class RandomModel(ModelPort):
         for (_, target), tensor in zip(into.arrays(), self._tensors, strict=True):
             target[...] = tensor
 
+    def lend(self, schema: Schema) -> list[NDArray[np.float32]]:
+        return self._tensors
+
     def write(self, state: ModelState) -> None:
         for (_, source), tensor in zip(state.arrays(), self._tensors, strict=True):
             tensor[...] = source

@@ -36,6 +36,13 @@ class Codec(ABC):
     """What settings call it."""
     feedback: ClassVar[bool] = False
     """Whether what it loses is so much that a residual should be kept."""
+    norm_tolerance: ClassVar[float] = 0.5
+    """How far off the Euclidean norm of decoded differences may be, as a share of the norm of those that were coded,
+    the residual included.
+
+    Owners of slices measure what arrives, and a peer is left out where that contradicts what it offered: so this must
+    hold for any values whatever, with room for another order of summation in float32 (one part in a thousand).
+    """
 
     @abstractmethod
     def exact(self, dtype: str) -> bool:

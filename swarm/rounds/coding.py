@@ -6,6 +6,7 @@ import numpy as np
 
 from swarm.codec.base import Codec, unchanged
 from swarm.codec.exact import ExactCodec
+from swarm.merge.distance import squared_distance
 from swarm.rounds.layout import Piece
 from swarm.state import Array, ModelState, as_bytes
 
@@ -31,6 +32,16 @@ class PieceCoder:
         self._origins = tuple(reference.segments.values()) if reference else ()
         self._residuals = tuple(residual.values()) if residual and reference else ()
         self._lossy: list[tuple[Piece, Array]] = []
+
+    @property
+    def relative(self) -> bool:
+        """Whether there is a model of the round before."""
+        return bool(self._origins)
+
+    def squared_distance(self, piece: Piece, values: Array) -> float:
+        """How far ``values`` are from the model of the round before; 0 where there is none."""
+        origin = _part(self._origins, piece)
+        return 0.0 if origin is None else squared_distance(values, origin)
 
     def verbatim(self, dtype: str, nbytes: int) -> bool:
         """Whether ``nbytes`` bytes of payload are values of ``dtype`` as they are."""

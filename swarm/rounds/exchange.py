@@ -7,28 +7,36 @@ model, the least that is possible for exact values, and every member assembles t
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from swarm.buffers import BufferPool
+from swarm.capture import Capture
 from swarm.errors import ExchangeError
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.gram import combine, partial_gram
-from swarm.messages import Proposal
+from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
 from swarm.rounds.barrier import GramBarrier, Matrix
 from swarm.rounds.coding import PieceCoder
+from swarm.rounds.columns import Columns
 from swarm.rounds.layout import Head, Kind, Piece, frame, open_frame, side_pieces, slice_pieces
 from swarm.rounds.sideblock import SideBlocks
-from swarm.state import Array, ModelState, Schema, as_bytes, is_finite
+from swarm.state import Array, ModelState, Schema, is_finite
 
 OutFrame = tuple[bytes, memoryview]
+LEAST_AHEAD = 16 << 20
+"""Bytes of contributions that may always wait for those of peers that are behind ..."""
+SHARE_AHEAD = 8
+"""... or this part of the model, where that is more: memory is bounded, however unlike the peers' paces are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Arrival:
     """A piece whose payload is on its way: ``values`` is the memory that it will fill."""
 
@@ -36,15 +44,18 @@ class Arrival:
     kind: Kind
     piece: Piece
     values: Array
+    squared: float = 0.0
+    """Of a contribution: its squared distance from the same piece of the parent model."""
 
 
 class Exchange:
     """What this member has received, merged and still has to send under one attempt.
 
     ``next_frame`` gives the frames to send, on one thread per receiver. A frame that comes in is taken in three
-    steps, ``expect``, ``fill`` and ``arrived``, or in one, ``receive``. None of them blocks. ``next_frame`` and
-    ``fill`` may run beside everything else; for the others the caller holds a lock. ``own`` is only read, and must
-    not change until the exchange is over.
+    steps, ``expect``, ``fill`` and ``arrived``, or in one, ``receive``; a piece that is then complete is taken in two
+    more, ``merge`` and ``publish``. None of them blocks. ``next_frame``, ``fill``, ``check`` and ``merge`` may run
+    beside everything else; for the others the caller holds a lock. ``own`` is only read, and must not change until the
+    exchange is over.
     """
 
     def __init__(
@@ -52,7 +63,7 @@ class Exchange:
         me: PeerId,
         proposal: Proposal,
         rule: MergeRule,
-        own: ModelState,
+        own: Capture,
         coder: PieceCoder | None = None,
         memory: BufferPool | None = None,
     ) -> None:
@@ -77,10 +88,11 @@ class Exchange:
         }
         """Pieces that did not begin to arrive."""
         self._results_left = {peer: len(pieces[peer]) for peer in others}
-        self._contributions_left = dict.fromkeys(self._contributors, len(self._mine))
         for peer in {*self._contributors} - {me}:
             self._expected[peer] |= {(Kind.CONTRIBUTION, p.segment, p.start): p for p in self._mine}
-        self._columns: dict[Piece, dict[PeerId, Array]] = {piece: {} for piece in self._mine}
+        # A barrier waits for everything of everybody.
+        ahead = math.inf if rule.scope is Scope.GRAM else bytes_ahead(self._schema)
+        self._columns = Columns(self._mine, self._contributors, me, own, self._coder, ahead)
         self._unmerged = len(self._mine)
         self._side = SideBlocks(self._schema, self._contributors, self._weights)
         self._side_merged = not self._schema.side
@@ -116,9 +128,16 @@ class Exchange:
             raise ExchangeError("the exchange is not complete")
         return self._result
 
+    def partial_norms(self) -> tuple[PartialNorm, ...]:
+        """How far each contribution is from the parent model within this member's slice; only when ``done``.
+
+        Empty where there is no parent.
+        """
+        return self._columns.norms()
+
     def owing(self) -> tuple[frozenset[PeerId], frozenset[PeerId]]:
         """Peers whose contributions are missing here, and peers whose merged pieces are."""
-        contributions = {peer for peer, left in self._contributions_left.items() if left} | {*self._side.missing()}
+        contributions = self._columns.missing() | {*self._side.missing()}
         return frozenset(contributions), frozenset(peer for peer, left in self._results_left.items() if left)
 
     # Out -------------------------------------------------------------------------------------------------------------
@@ -143,10 +162,13 @@ class Exchange:
             for start, stop in side_pieces(len(packed)):
                 yield frame(Kind.SIDE, 0, start, packed[start:stop])
         for piece in pieces:
-            yield frame(Kind.CONTRIBUTION, piece.segment, piece.start, self._coder.encode(piece, self._owned(piece)))
+            yield frame(
+                Kind.CONTRIBUTION, piece.segment, piece.start, self._coder.encode(piece, self._columns.owned(piece))
+            )
 
-    def _owned(self, piece: Piece) -> Array:
-        return tuple(self._own.segments.values())[piece.segment][piece.start : piece.stop]
+    def room(self, sender: PeerId) -> bool:
+        """Whether a frame of ``sender`` should be taken now, rather than when those behind it have come nearer."""
+        return self._columns.room(sender)
 
     # In --------------------------------------------------------------------------------------------------------------
 
@@ -162,7 +184,9 @@ class Exchange:
             self.take_small(sender, head, payload)
         else:
             self.fill(arrival, payload)
-            self.arrived(arrival)
+            piece = self.arrived(arrival)
+            if piece:
+                self.publish(piece, self.merge(piece))
 
     def expect(self, sender: PeerId, head: Head) -> Arrival | None:
         """Where the values of a piece go, or None if the frame carries something small.
@@ -202,7 +226,7 @@ class Exchange:
         return self.expect(sender, head) if verbatim else None
 
     def fill(self, arrival: Arrival, payload: memoryview) -> None:
-        """Write the payload of a piece where it goes.
+        """Write the payload of a piece where it goes, and measure it.
 
         Raises:
             ExchangeError: it has another length than such a piece, or gives NaN or infinity.
@@ -211,27 +235,34 @@ class Exchange:
             self._coder.decode(arrival.piece, payload, arrival.values)
         except ExchangeError as error:
             raise _wrong(arrival, str(error)) from error
+        if payload and self._measures(arrival):
+            arrival.squared = self._coder.squared_distance(arrival.piece, arrival.values)
 
-    @staticmethod
-    def check(arrival: Arrival) -> None:
-        """Refuse NaN and infinity in what was received in place.
+    def check(self, arrival: Arrival) -> None:
+        """Refuse NaN and infinity in what was received in place, and measure it.
 
         Raises:
             ExchangeError: there is one.
         """
+        if self._measures(arrival):
+            arrival.squared = self._coder.squared_distance(arrival.piece, arrival.values)
+            if math.isfinite(arrival.squared):
+                return  # and so is every value
         if not is_finite(arrival.values):
             raise _wrong(arrival, "NaN or infinity")
 
-    def arrived(self, arrival: Arrival) -> None:
-        """The memory of ``arrival`` is filled."""
+    def _measures(self, arrival: Arrival) -> bool:
+        return arrival.kind is Kind.CONTRIBUTION and self._coder.relative
+
+    def arrived(self, arrival: Arrival) -> Piece | None:
+        """The memory of ``arrival`` is filled; the piece that is to be merged and published now, if there is one."""
         sender, piece = arrival.sender, arrival.piece
         if arrival.kind is Kind.RESULT:
             self._results_left[sender] -= 1
-            return
-        self._columns[piece][sender] = arrival.values
-        self._contributions_left[sender] -= 1
-        self._merge_if_complete(piece)
+            return None
+        self._columns.put(sender, piece, arrival.values, arrival.squared)
         self._gram_if_complete()
+        return piece if self._complete(piece) else None
 
     def take_small(self, sender: PeerId, head: Head, payload: memoryview) -> None:
         """Take a frame that carries no piece.
@@ -258,36 +289,41 @@ class Exchange:
 
     def _begin(self) -> None:
         if self._me in self._contributors:
-            for piece in self._mine:
-                self._columns[piece][self._me] = self._owned(piece)
-            self._contributions_left[self._me] = 0
             self._side.put(self._me, self._own.pack_side())
         for piece in self._mine:
-            self._merge_if_complete(piece)
+            if self._complete(piece):
+                self.publish(piece, self.merge(piece))
         self._merge_side_if_complete()
         self._gram_if_complete()
 
-    def _merge_if_complete(self, piece: Piece) -> None:
-        if self._barrier is None and len(self._columns[piece]) == len(self._contributors):
-            self._publish(piece, self._rule.merge(self._ordered(piece), self._weights))
+    def _complete(self, piece: Piece) -> bool:
+        return self._barrier is None and self._columns.complete(piece)
 
-    def _ordered(self, piece: Piece) -> list[Array]:
-        columns = self._columns[piece]
-        return [columns[peer] for peer in self._contributors]
+    def merge(self, piece: Piece) -> memoryview:
+        """Merge a piece of which every contribution is here, and code it."""
+        return self._coded(piece, partial(self._rule.merge_into, self._columns.of(piece), self._weights))
 
-    def _publish(self, piece: Piece, merged: Array) -> None:
-        """Give a merged piece to everybody, this member included: all of them take what the payload says."""
-        target = self._segments[piece.segment][piece.start : piece.stop]
-        payload = self._coder.encode(piece, merged)
-        if payload and self._coder.verbatim(merged.dtype.name, len(payload)):
-            target[...] = merged
-            payload = as_bytes(target)
-        else:
-            self._coder.decode(piece, payload, target)
-        self._columns[piece] = {}
+    def publish(self, piece: Piece, payload: memoryview) -> None:
+        """Give a merged piece to everybody."""
+        self._columns.drop(piece)
         self._unmerged -= 1
         for queue in self._results_out.values():
             queue.append(frame(Kind.RESULT, piece.segment, piece.start, payload))
+
+    def _coded(self, piece: Piece, merge: Callable[[Array], object]) -> memoryview:
+        """What ``merge`` makes of a piece, as it travels: all members take what that says, this one included."""
+        target = self._segments[piece.segment][piece.start : piece.stop]
+        self._columns.measure_own(piece)
+        if self._coder.verbatim(target.dtype.name, target.nbytes):
+            merge(target)
+            payload = self._coder.encode(piece, target)
+        else:
+            # What coding lost of it may be looked at after the round, when the target holds what the payload says.
+            merged = np.empty_like(target)
+            merge(merged)
+            payload = self._coder.encode(piece, merged)
+            self._coder.decode(piece, payload, target)
+        return payload
 
     def _merge_side_if_complete(self) -> None:
         if not self._side_merged and self._side.complete:
@@ -298,11 +334,11 @@ class Exchange:
 
     def _gram_if_complete(self) -> None:
         barrier = self._barrier
-        if barrier is None or barrier.has(self._me) or any(self._contributions_left.values()):
+        if barrier is None or barrier.has(self._me) or self._columns.missing():
             return
         part: Matrix = np.zeros((len(self._contributors),) * 2)
         for piece in self._mine:
-            part += partial_gram(self._ordered(piece))
+            part += partial_gram(self._columns.of(piece))
         barrier.put(self._me, part)
         if self._me == self._leader:
             self._solve(barrier)
@@ -318,7 +354,12 @@ class Exchange:
 
     def _combine(self, coefficients: Matrix) -> None:
         for piece in self._mine:
-            self._publish(piece, combine(self._ordered(piece), coefficients))
+            self.publish(piece, self._coded(piece, partial(combine, self._columns.of(piece), coefficients)))
+
+
+def bytes_ahead(schema: Schema) -> int:
+    """Bytes of contributions that a member lets wait for those of peers that are behind."""
+    return max(LEAST_AHEAD, schema.nbytes // SHARE_AHEAD)
 
 
 def _wrong(arrival: Arrival, what: str) -> ExchangeError:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarm.messages import Entry, Offer
-from swarm.records import Commit, PeerId, PeerStatus
+from swarm.records import Commit, ContributionStats, PeerId, PeerStatus
+from swarm.rounds.norms import absurd
 from swarm.rounds.order import majority
 from swarm.rounds.rules import RoundRules
 
@@ -24,6 +25,8 @@ class Table:
     """Live peers that are excluded for now."""
     joined: Mapping[PeerId, int] = field(default_factory=dict)
     """The weightage that peers declared on joining."""
+    distrusted: Mapping[PeerId, str] = field(default_factory=dict)
+    """Peers whose contribution to this round proved to be another one than they offered, with the reason."""
 
     @property
     def voters(self) -> frozenset[PeerId]:
@@ -83,6 +86,9 @@ def form(table: Table, rules: RoundRules) -> Group:
         weights[peer], reason = _weight(offer, table, rules)
         if reason:
             refused.append((peer, reason))
+    for peer, reason in absurd([offer.stats for peer, offer in table.offers.items() if weights[peer]]).items():
+        weights[peer] = 0
+        refused.append((peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
     weight = sum(weights.values())
     if not weight:
@@ -91,7 +97,7 @@ def form(table: Table, rules: RoundRules) -> Group:
         weights[holder], statuses[holder] = 1, PeerStatus.ACTIVE
     group = sorted(table.offers)
     return Group(
-        entries=tuple(Entry(peer, weights[peer], statuses[peer]) for peer in group),
+        entries=tuple(_entry(table.offers[peer].stats, weights[peer], statuses[peer]) for peer in group),
         members=tuple(sorted(set(group) | (set(table.commit.members) & table.live))),
         closing=table.all_finished,
         weight=weight,
@@ -109,10 +115,20 @@ def losses(table: Table) -> list[tuple[int, float]]:
     ]
 
 
+def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:
+    if not weight:
+        return Entry(stats.peer, weight, status)
+    # Who hands the last committed model round does not send what it has on offer.
+    norm = 0.0 if status is PeerStatus.ACTIVE else stats.delta_norm
+    return Entry(stats.peer, weight, status, norm, stats.carried)
+
+
 def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     stats = offer.stats
     if stats.status is PeerStatus.INACTIVE or (stats.status is PeerStatus.ACTIVE and not rules.averaging):
         return 0, ""
+    if stats.peer in table.distrusted:
+        return 0, table.distrusted[stats.peer]
     if not stats.finite:
         return 0, "its weights hold NaN or infinity"
     joined = table.joined.get(stats.peer, stats.weightage)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import replace
 
 from swarm.messages import Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready, Void
 from swarm.records import Attempt, Commit, PeerId
 from swarm.rounds.forming import Table, complete, form, losses, may_fork, quorum, worth_merging
+from swarm.rounds.norms import contradicted, unmeasured
 from swarm.rounds.order import majority, new_lineage
 from swarm.rounds.view import RoundView
 
@@ -35,7 +37,7 @@ class Leader:
         """Set once decided; the machine applies it and tells everybody."""
         self._digest = ""
         self._promises: dict[PeerId, Promise] = {}
-        self._ready: dict[PeerId, str] = {}
+        self._ready: dict[PeerId, Ready] = {}
         self._accepted: set[PeerId] = set()
         self._asked_at = view.now
         self._quorum_since: float | None = None
@@ -167,18 +169,31 @@ class Leader:
             self._ask_accepts(replace(highest.accepted, attempt=self.attempt), highest.digest)
 
     def on_ready(self, sender: PeerId, message: Ready) -> None:
-        """Collect digests; when all of the group hold the same bytes, ask for accepts."""
+        """Collect digests; when all of the group hold the same bytes, of what was offered, ask for accepts."""
         if self.stage is not Stage.EXCHANGING or self.proposal is None:
             return
-        self._ready[sender] = message.digest
+        self._ready[sender] = message
         if set(self.proposal.group) <= self._ready.keys():
-            digests = sorted(self._ready.values())
-            common = max(digests, key=digests.count)
-            odd = {peer for peer, digest in self._ready.items() if digest != common}
-            if odd:
-                self.void(odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
-            else:
-                self._ask_accepts(self.proposal, common)
+            self._judge(self.proposal)
+
+    def _judge(self, proposal: Proposal) -> None:
+        view, ready = self._view, {peer: self._ready[peer] for peer in proposal.group}
+        digests = sorted(each.digest for each in ready.values())
+        common = max(digests, key=digests.count)
+        odd = {peer for peer, each in ready.items() if each.digest != common}
+        silent = unmeasured(proposal, ready)
+        if odd:
+            self.void(odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
+        elif silent:
+            self.void(silent, f"{', '.join(sorted(silent))} did not measure what was merged")
+        elif wrong := contradicted(proposal, ready, view.rules.find_codec(proposal.codec)):
+            # They stay in the group and receive, as they may be needed for a quorum, or to close the session; but for
+            # one that was to hand the committed model round and sent another.
+            again = wrong.keys() & view.distrusted.keys()
+            view.distrusted.update(wrong)
+            self.void(again, "; ".join(wrong.values()))
+        else:
+            self._ask_accepts(proposal, common)
 
     def _ask_accepts(self, proposal: Proposal, digest: str) -> None:
         self.proposal, self._digest, self.stage = proposal, digest, Stage.ACCEPTING
@@ -207,7 +222,7 @@ class Leader:
         if exchanging and self.proposal and peer in self.proposal.group and peer not in self._ready:
             self.void({peer}, f"{peer} is gone")
 
-    def void(self, blamed: set[PeerId], reason: str) -> None:
+    def void(self, blamed: Collection[PeerId], reason: str) -> None:
         """Give the attempt up; ``blamed`` sit out the next one."""
         view = self._view
         if self.proposal is None:

@@ -20,6 +20,7 @@ from swarm.messages import (
     Message,
     Offer,
     Outbid,
+    PartialNorm,
     Prepare,
     Promise,
     Propose,
@@ -33,13 +34,16 @@ from swarm.rounds.effects import Apply, Effect, Fail
 from swarm.rounds.founding import Founding
 from swarm.rounds.leadership import Leadership
 from swarm.rounds.member import Key, Member
+from swarm.rounds.repetition import Repetition
 from swarm.rounds.rules import RoundRules
 from swarm.rounds.succession import Succession
 from swarm.rounds.view import RoundView
 from swarm.rounds.waiting import Waiting
 
 RETRY = 1.0
-"""Seconds after which what was not answered is said again."""
+"""Seconds after which a leader asks again, and a peer offers again, what was not answered."""
+LONGEST_RETRY = 8.0
+"""Seconds between offers at last: while a straggler is waited for, each goes to everybody else."""
 
 
 class RoundMachine:
@@ -53,7 +57,9 @@ class RoundMachine:
         self._waiting = Waiting(self._view)
         self._leadership = Leadership(self._view, self._succession)
         self._catch_up = CatchUp(self._view)
-        self._retry_at = now
+        self._asking_again = Repetition(self._view, RETRY, RETRY)
+        self._offering_again = Repetition(self._view, RETRY, LONGEST_RETRY)
+        self._offered_to = self._succession.awaited
         self._farewells: dict[PeerId, tuple[str, int]] = {}
         """Lineage and number of the closing round that a peer has; it may be told before it is known here."""
 
@@ -127,7 +133,7 @@ class RoundMachine:
         view.keep(view.me, view.mine)
         view.tell(view.live, view.mine)
         self._waiting.begin()
-        self._retry_at = now + RETRY
+        self._offering_again.restart()
         return self._drive()
 
     def resume(self, commit: Commit, now: float) -> list[Effect]:
@@ -151,6 +157,8 @@ class RoundMachine:
         self._founding.welcome(peer)
         if view.mine and not known:
             view.send(peer, view.mine)
+        # One that was known and greets again may not have taken what it was told in between.
+        self._offering_again.hurry()
         if commit:
             self._see(peer, commit)
         return self._drive()
@@ -180,10 +188,13 @@ class RoundMachine:
             self._dispatch(sender, message)
         return self._drive()
 
-    def exchanged(self, key: Key, digest: str, now: float) -> list[Effect]:
-        """The exchange of this attempt is complete here; the merged model's digest is ``digest``."""
+    def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...], now: float) -> list[Effect]:
+        """The exchange of this attempt is complete here.
+
+        ``digest`` is that of the merged model, ``norms`` are what this peer has measured in its slice.
+        """
         self._view.now = now
-        self._member.exchanged(key, digest)
+        self._member.exchanged(key, digest, norms)
         return self._drive()
 
     def exchange_failed(self, key: Key, blamed: PeerId, reason: str, now: float) -> list[Effect]:
@@ -341,11 +352,14 @@ class RoundMachine:
 
     def _resend(self) -> None:
         """Say again what may have been lost."""
-        view = self._view
-        if not (view.mine or self._leadership.asking) or not view.past(self._retry_at):
-            return
-        self._retry_at = view.now + RETRY
-        view.past(self._retry_at)
-        if view.mine:
-            view.tell(view.live, view.mine)
-        self._leadership.resend()
+        view, attempt, awaited = self._view, self._member.attempt, self._succession.awaited
+        if awaited != self._offered_to:
+            self._offered_to = awaited
+            self._offering_again.hurry()
+        if self._offering_again.due(needed=view.mine is not None) and view.mine:
+            # Who has joined an attempt lacks its outcome at most, and its leader knows that; unless that one is silent,
+            # or was started anew. Then it is another's turn, who may lack the offer.
+            joined = attempt is not None and attempt.attempt == awaited
+            view.tell(view.live & {awaited.leader} if joined else view.live, view.mine)
+        if self._asking_again.due(needed=self._leadership.asking):
+            self._leadership.resend()

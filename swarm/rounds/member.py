@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from swarm.messages import Accept, Accepted, Decide, Failed, Outbid, Prepare, Promise, Proposal, Ready, Void
-from swarm.records import Attempt, PeerId
+from swarm.messages import (
+    Accept,
+    Accepted,
+    Decide,
+    Failed,
+    Outbid,
+    PartialNorm,
+    Prepare,
+    Promise,
+    Proposal,
+    Ready,
+    Void,
+)
+from swarm.records import Attempt, PeerId, PeerStatus
 from swarm.rounds.effects import Fetch, StartExchange, StopExchange
 from swarm.rounds.order import majority
 from swarm.rounds.succession import Succession
@@ -20,6 +32,8 @@ class Member:
         self._view = view
         self._succession = succession
         self._failure: Failed | None = None
+        self._norms: tuple[PartialNorm, ...] = ()
+        """What this peer has measured in the attempt that it is ready for."""
         self._kept: set[str] = set()
         """Digests accepted for births of lineages: their leaders may decide them at any time."""
         self._left: set[Key] = set()
@@ -64,7 +78,7 @@ class Member:
             view.send(leader, self._failure)
         for digest, held in view.held.items():
             if held.key == proposal.key:
-                view.send(leader, Ready(*proposal.key, digest))
+                view.send(leader, Ready(*proposal.key, digest, self._norms))
 
     def _refusal(self, proposal: Proposal) -> str | None:
         """Why this peer cannot join the attempt; None where it can."""
@@ -75,17 +89,22 @@ class Member:
             return f"{view.me} is at round {view.round} of lineage {view.lineage or '(none)'}"
         if view.mine is None or view.healing:
             return f"{view.me} has nothing on offer"
+        entry = next(entry for entry in proposal.entries if entry.peer == view.me)
+        as_offered = proposal.parent and entry.weight and entry.status is not PeerStatus.ACTIVE
+        if as_offered and entry.norm != view.mine.stats.delta_norm:
+            return f"{view.me} has offered other weights since"
         if view.commit and proposal.lineage != view.lineage and majority(view.commit.members, view.reachable):
             return f"{view.me} still reaches a majority"
         return None
 
-    def exchanged(self, key: Key, digest: str) -> None:
+    def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...]) -> None:
         """The merged model of this attempt is assembled here."""
         if self.attempt and self.attempt.key == key:
+            self._norms = norms
             self._view.held[digest] = self.attempt
             if self._view.me in self.attempt.counted:
                 self._view.exposed.add(key)
-            self._view.send(self.attempt.attempt.leader, Ready(*key, digest))
+            self._view.send(self.attempt.attempt.leader, Ready(*key, digest, norms))
             self._succession.heard(self.attempt.attempt.leader)
 
     def exchange_failed(self, key: Key, blamed: PeerId, reason: str) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarm.codec.exact import ExactCodec
 from swarm.records import ContributionStats, SyncState
 
 if TYPE_CHECKING:
+    from swarm.codec.base import Codec
     from swarm.sync.base import SyncPolicy
 
 
@@ -17,7 +19,11 @@ def _accept_all(_: ContributionStats) -> str | None:
 
 
 def _exact() -> str:
-    return "exact"
+    return ExactCodec.name
+
+
+def _codec_exact(_: str) -> Codec:
+    return ExactCodec()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,4 +47,6 @@ class RoundRules:
     screen: Callable[[ContributionStats], str | None] = _accept_all
     """Reason to leave a contribution out, or None."""
     codec: Callable[[], str] = _exact
-    """The codec of the next round that this peer leads."""
+    """Name of the codec of the next round that this peer leads."""
+    find_codec: Callable[[str], Codec] = _codec_exact
+    """The codec of a name."""

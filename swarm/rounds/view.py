@@ -57,6 +57,8 @@ class RoundView:
         """Merged models assembled in this round and not yet decided, by digest."""
         self.excluded: dict[PeerId, float] = {}
         """Peers left out after a voided attempt, until when."""
+        self.distrusted: dict[PeerId, str] = {}
+        """Peers that sent other weights than they offered, with the reason: theirs do not enter this round."""
         self.births = 0
         """Lineages that this process has proposed: no two of them may have one id."""
         self.pace = Pace(rules.grace, rules.start_timeout)
@@ -113,6 +115,7 @@ class RoundView:
         self.exposed.clear()
         self.held.clear()
         self.excluded.clear()
+        self.distrusted.clear()
         if self._first_offer_at is not None:
             self.pace.arrived(self.last_offer_at - self._first_offer_at)
         self.offers = {peer: offer for peer, offer in self.offers.items() if self.current(offer)}
@@ -145,5 +148,10 @@ class RoundView:
         live = frozenset((self.live | {self.me}) - barred)
         offers = {peer: offer for peer, offer in sorted(self.offers.items()) if peer in live and self.current(offer)}
         return Table(
-            commit=self.committed, offers=offers, live=live, barred=frozenset(barred & self.live), joined=self.joined
+            commit=self.committed,
+            offers=offers,
+            live=live,
+            barred=frozenset(barred & self.live),
+            joined=self.joined,
+            distrusted=self.distrusted,
         )

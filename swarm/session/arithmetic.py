@@ -7,28 +7,28 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from swarm.capture import Capture
+from swarm.merge.distance import squared_distance
 from swarm.state import Array, ModelState
 
 BLOCK = 1 << 16
 """Elements handled at a time."""
 
 
-def distance(model: ModelState, origin: ModelState) -> float:
+def distance(model: Capture, origin: ModelState) -> float:
     """Euclidean distance between the weights of two models; the side block does not count.
 
-    Squares are summed in float32 within a block and in float64 from block to block. NaN or infinity where the
-    weights of a model are not finite, and only there: a block whose squares overflow is summed again in float64.
+    NaN or infinity where the weights of a model are not finite, and only there; see ``squared_distance``.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        return math.sqrt(
-            sum(
-                _square(model.segments[dtype][part], origin.segments[dtype][part], _wide(dtype))
-                for dtype, part in _blocks(model)
-            )
+    return math.sqrt(
+        sum(
+            squared_distance(model.part(index, start, stop), origin.part(index, start, stop))
+            for index, start, stop in _parts(origin)
         )
+    )
 
 
-def difference(new: ModelState, old: ModelState, *, into: ModelState | None = None) -> ModelState:
+def difference(new: ModelState, old: Capture, *, into: ModelState | None = None) -> ModelState:
     """What takes a model from one committed model to another, for ``ModelPort.add``: weights new - old.
 
     The side block is that of ``new``, not a copy. Weights of half precision are given in float32, so that nothing is
@@ -44,25 +44,17 @@ def difference(new: ModelState, old: ModelState, *, into: ModelState | None = No
         wide = _wide(dtype)
         segments[dtype] = into.segments[dtype] if into and values.dtype == wide else np.empty(values.size, wide)
     with np.errstate(over="ignore", invalid="ignore"):
-        for dtype, part in _blocks(new):
-            np.subtract(
-                new.segments[dtype][part], old.segments[dtype][part], out=segments[dtype][part], dtype=_wide(dtype)
-            )
+        for index, start, stop in _parts(new):
+            out = tuple(segments.values())[index][start:stop]
+            # The output is in the wide dtype, and so is the subtraction.
+            np.subtract(new.part(index, start, stop), old.part(index, start, stop), out=out, dtype=out.dtype)
     return ModelState(new.schema, segments, new.side)
 
 
-def _blocks(model: ModelState) -> Iterator[tuple[str, slice]]:
-    for dtype, segment in model.segments.items():
+def _parts(model: ModelState) -> Iterator[tuple[int, int, int]]:
+    for index, segment in enumerate(model.segments.values()):
         for start in range(0, segment.size, BLOCK):
-            yield dtype, slice(start, start + BLOCK)
-
-
-def _square(one: Array, other: Array, wide: type[np.float32 | np.float64]) -> float:
-    difference = np.subtract(one, other, dtype=wide)
-    square = float(np.dot(difference, difference))
-    if math.isfinite(square) or wide is np.float64:
-        return square
-    return _square(one, other, np.float64)
+            yield index, start, min(start + BLOCK, segment.size)
 
 
 def _wide(dtype: str) -> type[np.float32 | np.float64]:

@@ -37,6 +37,7 @@ class Checkpoints:
         self._log = logger
         self._due = clock.now()
         self._waiting: tuple[Commit, ModelState] | None = None
+        self._newest = 0
         self._changed = threading.Condition()
         self._closed = False
         self._failed = False
@@ -49,15 +50,18 @@ class Checkpoints:
             return
         self._due = self._clock.now() + self._every
         with self._changed:
-            self._waiting = commit, model
+            self._waiting, self._newest = (commit, model), commit.round
             self._changed.notify()
 
     def close(self, timeout: float) -> None:
-        """Write what waits, for at most ``timeout`` seconds."""
+        """Write what waits, for at most ``timeout`` seconds, and say so where that is too short."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(timeout)
+        if self._thread.is_alive():
+            text = "round %d was not written to %s within %.0f s: does the disk hang?"
+            self._log.error(text, self._newest, self._directory, timeout)
 
     def _run(self) -> None:
         while True:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from swarm.codec.base import Codec
+from swarm.merge.distance import squared_distance
 from swarm.records import PeerId
 from swarm.rounds.coding import PieceCoder, Residual
 from swarm.state import ModelState, Schema, numpy_dtype
@@ -29,6 +31,8 @@ class Codings:
         self._choice = choice
         self._group: tuple[PeerId, ...] = ()
         self._residual: Residual | None = None
+        self.carried = 0.0
+        """Euclidean norm of what earlier rounds have lost, which the next one may send as well."""
 
     def coder(self, proposal: Proposal, reference: ModelState | None) -> PieceCoder:
         """How the pieces of an attempt travel.
@@ -39,17 +43,22 @@ class Codings:
         codec = self._find(proposal.codec)
         return PieceCoder(codec, reference, self._account(proposal.group) if codec.feedback else None)
 
+    def carry(self, coder: PieceCoder) -> None:
+        """An attempt has committed: keep account of what its coding has lost."""
+        coder.carry()
+        self.carried = math.sqrt(sum(squared_distance(left) for left in (self._residual or {}).values()))
+
     def measured(self, codec: str, seconds: float) -> None:
         """An exchange under ``codec`` took so long."""
         self._choice.measured(codec, seconds)
 
     def reset(self) -> None:
         """This peer took a model over: what it has not sent yet is of no more meaning."""
-        self._residual = None
+        self._residual, self.carried = None, 0.0
 
     def _account(self, group: tuple[PeerId, ...]) -> Residual:
         if self._residual is None or group != self._group:
             segments = self._schema.segments.items()
             self._residual = {dtype: np.zeros(size, numpy_dtype(dtype)) for dtype, size in segments}
-            self._group = group
+            self._group, self.carried = group, 0.0
         return self._residual

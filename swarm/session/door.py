@@ -32,7 +32,7 @@ class Door(Handler):
 
     def on_lost(self, address: str, reason: str) -> None:
         """Tell the worker that an address cannot be reached."""
-        self._post(lambda engine: engine.lost(address, reason))
+        self._post(lambda engine: engine.peers.lost(address, reason))
 
     def open_sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream of weights goes."""
@@ -40,7 +40,7 @@ class Door(Handler):
 
     def serve(self, request: FetchRequest) -> Iterable[Frame]:
         """The last committed model, or one that is not decided yet, to a peer that knows its digest."""
-        return model_frames(self._opened().model_for(request), request.part, request.parts)
+        return model_frames(self._opened().models.requested(request), request.part, request.parts)
 
     def status(self) -> dict[str, Any]:
         """What ``swarm status`` shows."""

@@ -9,21 +9,17 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swarm.clock import Clock, MonotonicClock
-from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, Hello, Leave, Message, Proposal, Refuse
+from swarm.messages import Envelope, Hello, Leave, Proposal, Refuse
 from swarm.records import (
     Commit,
     ContributionStats,
     PeerId,
     PeerInfo,
-    PeerLeft,
-    PeerStatus,
     RoundFailed,
     RoundStarted,
 )
@@ -31,19 +27,21 @@ from swarm.rounds.effects import Apply, Effect, End, Fail, Fetch, Heal, Notice, 
 from swarm.rounds.machine import RoundMachine
 from swarm.session.door import Door
 from swarm.session.exchanger import Exchanger
-from swarm.session.greeter import Greeter, Met, TurnedAway
+from swarm.session.greeter import Greeter
 from swarm.session.healing import Fetcher
+from swarm.session.models import Models
+from swarm.session.peers import Outbox, Peers
 from swarm.session.status import Standing
-from swarm.session.tickets import Answer, Synced
+from swarm.session.tickets import Answer, Synced, Ticket, Tickets
 from swarm.session.worker import Worker
 from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
+    from swarm.capture import Capture
     from swarm.membership.base import Membership
     from swarm.merge.base import MergeRule
     from swarm.plugins import PluginRegistry
     from swarm.rounds.rules import RoundRules
-    from swarm.session.checkpoints import Checkpoints
     from swarm.session.codings import Codings
     from swarm.transport.base import Transport
 
@@ -66,24 +64,22 @@ class Engine:
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or MonotonicClock()
-        self._rules = rules
         self._transport = transport
         self._plugins = plugins
         self._log = logger
-        self._schema = schema
         self._worker = Worker(f"swarm-{me.name}", clock=self._clock, logger=logger)
         door = Door(self._worker)
         self._me = replace(me, address=transport.start(door))
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._clock.now())
+        outbox = Outbox(self._me, transport)
         self._greeter = Greeter(
-            me=self._me, schema=schema, memberships=memberships, plugins=plugins, logger=logger, send=self._send
+            me=self._me, schema=schema, memberships=memberships, plugins=plugins, logger=logger, send=outbox.send
         )
-        self._ticket: queue.SimpleQueue[Synced] | None = None
-        self._capture: ModelState | None = None
-        self._late: deque[Synced] = deque()
+        self._tickets = Tickets()
         self._attempts = 0
         self.exchanger = Exchanger(
             me=self._me,
+            schema=schema,
             rule=rule,
             codings=codings,
             transport=transport,
@@ -93,7 +89,19 @@ class Engine:
             logger=logger,
         )
         self.standing = Standing(self._machine, self._greeter.roster, self.exchanger, rules.first_sync)
-        self._fetcher = Fetcher(
+        self.peers = Peers(
+            me=self._me,
+            machine=self._machine,
+            greeter=self._greeter,
+            exchanger=self.exchanger,
+            outbox=outbox,
+            plugins=plugins,
+            clock=self._clock,
+            timeout=rules.failure_timeout,
+            logger=logger,
+            do=self._do,
+        )
+        fetcher = Fetcher(
             me=self._me,
             schema=schema,
             transport=transport,
@@ -102,10 +110,17 @@ class Engine:
             logger=logger,
             post=self._worker.post,
         )
-        self.checkpoints: Checkpoints | None = None
-        """Where committed models are kept on disk, if anywhere."""
-        self.reference: ModelState | None = None
-        """The model of the last committed round applied here; replaced, never changed."""
+        self.models = Models(
+            me=self._me,
+            machine=self._machine,
+            exchanger=self.exchanger,
+            fetcher=fetcher,
+            roster=self._greeter.roster,
+            logger=logger,
+        )
+        self._unread = threading.Event()
+        """Cleared while the worker looks at a capture although its round is answered."""
+        self._unread.set()
         self.stopping = False
         """Whether it was told to stop."""
         self.pending = False
@@ -117,7 +132,7 @@ class Engine:
     def start(self, resumed: tuple[Commit, ModelState] | None = None) -> None:
         """Begin to look for peers and to answer them; ``resumed`` is the commit to go on from, with its model."""
         if resumed:
-            commit, self.reference = resumed
+            commit, self.models.reference = resumed
             self._do(self._machine.resume(commit, self._clock.now()))
         self._worker.start(
             due=self._machine.deadline, tick=self._tick, keep_house=self._keep_house, failed=self._contain
@@ -134,6 +149,11 @@ class Engine:
         return self._machine.commit
 
     @property
+    def reference(self) -> ModelState | None:
+        """The model of that round; replaced, never changed."""
+        return self.models.reference
+
+    @property
     def met(self) -> frozenset[PeerId]:
         """Peers of the session that can be reached."""
         return self._machine.live
@@ -143,23 +163,29 @@ class Engine:
         """Why a peer refused this one; empty if none did."""
         return self._greeter.refusal
 
-    def offer(self, capture: ModelState, stats: ContributionStats) -> Synced:
+    def offer(self, capture: Capture, stats: ContributionStats) -> Synced:
         """Offer a capture to the next round and wait for what comes of it.
 
         ``capture`` must not change until a later offer, or this one's answer unless ``pending`` then says otherwise.
         """
-        ticket: queue.SimpleQueue[Synced] = queue.SimpleQueue()
+        ticket: Ticket = queue.SimpleQueue()
 
         def place() -> None:
-            self._ticket, self._capture, self._attempts = ticket, capture, 0
+            self.models.capture, self._attempts = capture, 0
             self.standing.checked_in = stats.status
-            if self._late:
-                self._answer(self._late.popleft())
+            late = self._tickets.place(ticket)
+            if late:
+                self._answer(late)
             else:
                 self._offer(stats)
 
         self._worker.post(place)
         return self._wait(ticket)
+
+    def await_capture(self) -> None:
+        """Wait until the capture of a committed round is not looked at any more, and its memory may be used anew."""
+        while not self._unread.wait(1.0) and self._worker.alive:
+            pass
 
     def close(self, reason: str, *, linger: float) -> None:
         """Tell the others and stop; idempotent. After the closing round, first answer those who still lack it.
@@ -178,7 +204,7 @@ class Engine:
             if self._machine.closed and not self._machine.farewelled and self._clock.now() < deadline:
                 self._worker.post_later(0.02, leave)
                 return
-            self._tell(self._machine.live, Leave(reason))
+            self.peers.tell(self._machine.live, Leave(reason))
             self._worker.stop()
             stopped.set()
 
@@ -189,7 +215,7 @@ class Engine:
         self._greeter.withdraw()
         self._transport.close()
 
-    def _wait(self, ticket: queue.SimpleQueue[Synced]) -> Synced:
+    def _wait(self, ticket: Ticket) -> Synced:
         """Wait for the worker's answer; the machine bounds the wait, this only notices a worker that died."""
         while True:
             try:
@@ -197,23 +223,6 @@ class Engine:
             except queue.Empty:
                 if not self._worker.alive:
                     return Synced(answer=Answer.ENDED, reason="the worker has stopped")
-
-    # For others, on their threads ------------------------------------------------------------------------------------
-
-    def model_for(self, request: FetchRequest) -> ModelState:
-        """The model with the requested digest.
-
-        Raises:
-            ExchangeError: the sender is not in the session, or the model is not here.
-        """
-        if request.session != self._me.session or self._greeter.roster.info(request.sender) is None:
-            raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
-        undecided, reference, commit = self.exchanger.assembled(request.digest), self.reference, self._machine.commit
-        if undecided is not None:
-            return undecided
-        if reference is None or commit is None or commit.digest != request.digest:
-            raise ExchangeError(f"{self._me.name} does not hold the model {request.digest}")
-        return reference
 
     # The worker's thread ---------------------------------------------------------------------------------------------
 
@@ -228,90 +237,38 @@ class Engine:
     def _contain(self, error: Exception) -> None:
         """Work failed half-way: whoever waits for it must not wait for ever."""
         answer = Answer.SKIPPED if self._machine.commit else Answer.FAILED
-        if self._ticket:
+        if self._tickets.awaited:
             self._answer(Synced(answer=answer, reason=f"an internal error: {type(error).__name__}: {error}"))
 
     def _offer(self, stats: ContributionStats) -> None:
         if self._machine.closed:
-            self._answer(Synced(answer=Answer.HEALED, commit=self._machine.commit, model=self.reference))
+            self._answer(Synced(answer=Answer.HEALED, commit=self._machine.commit, model=self.models.reference))
             return
-        self._do(self._machine.offer(replace(stats, round=self._machine.round), self._clock.now()))
+        stats = replace(stats, round=self._machine.round, carried=self.exchanger.carried)
+        self._do(self._machine.offer(stats, self._clock.now()))
 
     def _answer(self, answer: Synced) -> None:
-        """Give the training thread what it waits for; keep a model that nobody waits for until its next sync point."""
-        if self._ticket:
+        if self._tickets.awaited:
             self.pending = self._may_commit()
-            self._ticket.put(answer)
-            self._ticket = None
-        elif answer.model is not None:
-            late = Answer.LATE if answer.answer is Answer.MERGED else answer.answer
-            self._late.append(replace(answer, answer=late))
+        self._tickets.answer(answer)
 
     # Messages --------------------------------------------------------------------------------------------------------
 
-    def _send(self, address: str, message: Message) -> None:
-        me = self._me
-        self._transport.send(address, Envelope(me.session, me.name, me.incarnation, me.address, message))
-
-    def _tell(self, peers: Iterable[PeerId], message: Message) -> None:
-        for peer in sorted(peers):
-            info = self._greeter.roster.info(peer)
-            if info:
-                self._send(info.address, message)
-
     def receive(self, envelope: Envelope) -> None:
-        message, greeter, now = envelope.message, self._greeter, self._clock.now()
+        message, roster, now = envelope.message, self._greeter.roster, self._clock.now()
         if isinstance(message, Hello):
-            self._meet(greeter.greeted(envelope, message, self._machine.commit, now), message.commit)
+            self.peers.greeted(envelope, message)
         elif envelope.session != self._me.session:
             self._log.debug("a stray message of session %s from %s", envelope.session, envelope.sender)
         elif isinstance(message, Refuse):
-            self._refused(envelope, message, now)
-        elif not greeter.roster.is_live(envelope.sender, envelope.incarnation):
-            greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
+            self.peers.refused(envelope, message)
+        elif not roster.is_live(envelope.sender, envelope.incarnation):
+            self._greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
         elif isinstance(message, Leave):
-            greeter.roster.leave(envelope.sender)
             self._transport.forget(envelope.address)
-            self._gone(envelope.sender, message.reason, polite=True)
+            self.peers.left(envelope.sender, message)
         else:
             self._do(self._machine.receive(envelope.sender, message, now))
-
-    def _meet(self, meeting: Met | TurnedAway | None, commit: Commit | None) -> None:
-        if isinstance(meeting, Met):
-            self.exchanger.met(meeting.peer)
-            info = self._greeter.roster.info(meeting.peer)
-            weightage = info.weightage if info else None
-            self._do(self._machine.peer_up(meeting.peer, commit, self._clock.now(), weightage=weightage))
-        elif meeting is not None:
-            self._do(self._machine.peer_refused(meeting.peer, self._clock.now()))
-
-    def _refused(self, envelope: Envelope, refusal: Refuse, now: float) -> None:
-        meeting = self._greeter.refused(envelope, refusal, now, 2 * self._rules.failure_timeout)
-        peer = self._greeter.roster.lose(envelope.address)
-        if peer:
-            self._gone(peer, refusal.reason, polite=False)
-        if self._machine.commit is None:
-            self._meet(meeting, None)
-
-    def lost(self, address: str, reason: str) -> None:
-        peer = self._greeter.roster.lose(address)
-        if peer:
-            self._gone(peer, reason, polite=False)
-        else:
-            self._greeter.unanswered(address, reason)
-
-    def _gone(self, peer: PeerId, reason: str, *, polite: bool) -> None:
-        if not self._machine.closed:
-            self._log.log(
-                logging.INFO if polite else logging.WARNING,
-                "%s %s (%s); peers that remain: %d",
-                peer,
-                "left" if polite else "is gone",
-                reason,
-                len(self._greeter.roster.live()) + 1,
-            )
-        self._plugins.peer_left(PeerLeft(session=self._me.session, peer=peer, reason=reason, polite=polite))
-        self._do(self._machine.peer_down(peer, self._clock.now()))
 
     # Effects ---------------------------------------------------------------------------------------------------------
 
@@ -319,7 +276,7 @@ class Engine:
         for effect in effects:
             match effect:
                 case Send():
-                    self._tell((effect.to,), effect.message)
+                    self.peers.tell((effect.to,), effect.message)
                 case StartExchange():
                     self._start_exchange(effect.proposal)
                 case StopExchange():
@@ -345,7 +302,7 @@ class Engine:
 
     def _may_commit(self) -> bool:
         machine = self._machine
-        return self.exchanger.running or machine.pending or bool(machine.needed) or bool(self._late)
+        return self.exchanger.running or machine.pending or bool(machine.needed) or self._tickets.late
 
     def _notice(self, notice: Notice) -> None:
         self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s", notice.text)
@@ -354,7 +311,7 @@ class Engine:
             self._plugins.round_failed(event)
 
     def _start_exchange(self, proposal: Proposal) -> None:
-        own, reference = self._contribution(proposal), self._parent(proposal)
+        own, reference = self.models.contribution(proposal), self.models.parent(proposal)
         if own is None or (proposal.parent and reference is None):
             why = "no weights at hand" if own is None else "the model that the round builds on is not here"
             self._do(self._machine.exchange_failed(proposal.key, self._me.name, why, self._clock.now()))
@@ -374,60 +331,32 @@ class Engine:
             own,
             reference,
             self._worker.post,
-            done=lambda digest: self._do(self._machine.exchanged(key, digest, self._clock.now())),
+            done=lambda digest, norms: self._do(self._machine.exchanged(key, digest, norms, self._clock.now())),
             failed=failed,
         )
 
-    def _contribution(self, proposal: Proposal) -> ModelState | None:
-        entry = next(entry for entry in proposal.entries if entry.peer == self._me.name)
-        if entry.status is PeerStatus.ACTIVE:
-            return self.reference
-        return self._capture
-
-    def _parent(self, proposal: Proposal) -> ModelState | None:
-        commit = self._machine.commit
-        return self.reference if commit and commit.digest == proposal.parent else None
-
     def _apply(self, commit: Commit) -> None:
-        before, model = self.reference, self.exchanger.committed(commit.digest)
-        self.reference = model
-        self._checkpoint(commit, model)
-        if self._me.name in commit.group:
-            self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
-        else:
-            # It only voted, with a model that it fetched for that: its capture is in no commit.
-            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+        self._unread.clear()
+        try:
+            self._answer(self.models.apply(commit, self._attempts))
+            # What takes its time and changes no model comes after the answer: the training need not stand still for it.
+            self.exchanger.carry(commit.digest)
+        finally:
+            self._unread.set()
 
     def _heal(self, heal: Heal) -> None:
-        """Catch up with a committed round."""
-        commit, names = heal.commit, ", ".join(heal.sources)
-
-        def fetched(model: ModelState | None) -> None:
+        def done(answer: Synced | None) -> None:
             now = self._clock.now()
-            if model is None:
-                self._do(self._machine.heal_failed(commit, heal.sources, now))
+            if answer is None:
+                self._do(self._machine.heal_failed(heal.commit, heal.sources, now))
                 return
-            # What it offered may be in a round it did not see decided: then those steps count as merged.
-            before = self._capture if self._machine.exposed and self._capture else self.reference
-            self.reference = model
-            self.exchanger.healed()
-            self._log.info("caught up with round %d from %s", commit.round, names)
-            self._checkpoint(commit, model)
-            self._do(self._machine.healed(commit, now))
-            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+            self._do(self._machine.healed(heal.commit, now))
+            self._answer(answer)
 
-        self._fetcher.fetch(commit.digest, heal.sources, fetched)
+        self.models.heal(heal, done)
 
     def _fetch(self, fetch: Fetch) -> None:
-        """Get a model that others hold and that is not decided yet."""
+        def done(here: bool) -> None:
+            self._do(self._machine.fetched(fetch.digest, self._clock.now(), success=here))
 
-        def fetched(model: ModelState | None) -> None:
-            if model is not None:
-                self.exchanger.add(fetch.digest, model)
-            self._do(self._machine.fetched(fetch.digest, self._clock.now(), success=model is not None))
-
-        self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
-
-    def _checkpoint(self, commit: Commit, model: ModelState) -> None:
-        if self.checkpoints:
-            self.checkpoints.offer(commit, model)
+        self.models.fetch(fetch, done)

@@ -11,21 +11,19 @@ from swarm.buffers import BufferPool
 from swarm.clock import Clock
 from swarm.errors import ExchangeError
 from swarm.membership.roster import Roster
-from swarm.messages import Proposal, StreamHeader
+from swarm.messages import PartialNorm, Proposal, StreamHeader
 from swarm.records import PeerId, PeerInfo
 from swarm.rounds.coding import PieceCoder
-from swarm.rounds.exchange import Exchange
+from swarm.rounds.exchange import Exchange, bytes_ahead
 from swarm.rounds.member import Key
 from swarm.session.codings import Codings
 from swarm.session.streams import ExchangeStreams, fault
-from swarm.state import ModelState
+from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
+    from swarm.capture import Capture
     from swarm.merge.base import MergeRule
     from swarm.transport.base import Sink, Transport
-
-POOLED_BYTES = 512 * 2**20
-"""Of memory that an exchange has used and the next one will; larger models take theirs from the system each time."""
 
 Post = Callable[[Callable[[], None]], None]
 """Hands work to the worker's thread."""
@@ -38,6 +36,7 @@ class Exchanger:
         self,
         *,
         me: PeerInfo,
+        schema: Schema,
         rule: MergeRule,
         codings: Codings,
         transport: Transport,
@@ -57,7 +56,8 @@ class Exchanger:
         self._timeout = timeout
         self._log = logger
         self._changed = threading.Condition()
-        self._memory = BufferPool(POOLED_BYTES)
+        # What an exchange has used and the next one will: a merged model, and what waits to be merged.
+        self._memory = BufferPool(schema.nbytes + bytes_ahead(schema))
         self._streams: ExchangeStreams | None = None
         self._closed = False
         self._assembled: dict[str, ModelState] = {}
@@ -68,19 +68,25 @@ class Exchanger:
         """Bytes of weights sent and received in finished exchanges."""
         return self.bytes_sent, self.bytes_received
 
+    @property
+    def carried(self) -> float:
+        """Euclidean norm of what codecs have lost of earlier rounds and may send in the next one."""
+        return self._codings.carried
+
     def start(
         self,
         proposal: Proposal,
-        own: ModelState,
+        own: Capture,
         reference: ModelState | None,
         post: Post,
-        done: Callable[[str], None],
+        done: Callable[[str, tuple[PartialNorm, ...]], None],
         failed: Callable[[PeerId, str], None],
     ) -> None:
         """Begin the exchange of an attempt; ``own`` must not change until it is stopped.
 
         ``reference`` is the model that the attempt builds on, or None for the first one.
-        ``done`` gets the merged model's digest, ``failed`` whom to blame and why; both are called through ``post``.
+        ``done`` gets the merged model's digest and what was measured in this peer's slice, ``failed`` whom to blame and
+        why; both are called through ``post``.
         """
         try:
             coder = self._codings.coder(proposal, reference)
@@ -93,7 +99,7 @@ class Exchanger:
         started = self._clock.now()
 
         def assembled(model: ModelState) -> None:
-            digest, seconds = model.digest(), self._clock.now() - started
+            digest, norms, seconds = model.digest(), exchange.partial_norms(), self._clock.now() - started
 
             def report() -> None:
                 self._codings.measured(proposal.codec, seconds)
@@ -101,7 +107,7 @@ class Exchanger:
                     names = ", ".join(exchange.constants_differing)
                     self._log.warning("integer tensors that differ between peers are left as they are: %s", names)
                 self._assembled[digest], self._coders[digest] = model, coder
-                done(digest)
+                done(digest, norms)
 
             post(report)
 
@@ -167,11 +173,14 @@ class Exchanger:
         self._assembled[digest] = model
 
     def committed(self, digest: str) -> ModelState:
-        """An assembled model, which is decided; while the contribution to it still stands."""
+        """An assembled model, which is decided."""
+        return self._assembled[digest]
+
+    def carry(self, digest: str) -> None:
+        """Keep account of what coding has lost on the way to a committed model; while the capture still stands."""
         coder = self._coders.get(digest)
         if coder:
-            coder.carry()
-        return self._assembled[digest]
+            self._codings.carry(coder)
 
     def healed(self) -> None:
         """This peer goes on from a model that it had no part in."""

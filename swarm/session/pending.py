@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 
 from swarm.session.arithmetic import difference, distance
 from swarm.session.tickets import Answer, Synced
+from swarm.state import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swarm.capture import Capture
     from swarm.records import ContributionStats
     from swarm.session.engine import Engine
-    from swarm.state import ModelState
 
 
-def measured(stats: ContributionStats, capture: ModelState, reference: ModelState | None) -> ContributionStats:
+def measured(stats: ContributionStats, capture: Capture, reference: ModelState | None) -> ContributionStats:
     """``stats`` with what must be computed from the weights: whether they are finite, and how far they have moved."""
     norm = distance(capture, reference) if reference else 0.0
     finite = capture.side_finite() and math.isfinite(norm) if reference else capture.finite()
@@ -58,7 +59,7 @@ class PendingAnswer:
     """
 
     def __init__(
-        self, engine: Engine, capture: ModelState, stats: ContributionStats, background: Background | None
+        self, engine: Engine, capture: Capture, stats: ContributionStats, background: Background | None
     ) -> None:
         """Offer ``capture``, which then belongs to this object until the answer is ready."""
         self.finite = True
@@ -105,8 +106,11 @@ class PendingAnswer:
         before, model = self._before, self._known.model
         if before is None or model is None:
             raise ValueError("there is nothing to go from or to")
-        self.spent = not self._engine.pending
-        return difference(model, before, into=self._capture if self.spent else None)
+        own = self._capture if isinstance(self._capture, ModelState) else None
+        self.spent = own is not None and not self._engine.pending
+        if self.spent:
+            self._engine.await_capture()
+        return difference(model, before, into=own if self.spent else None)
 
     @property
     def _known(self) -> Synced:
@@ -115,7 +119,7 @@ class PendingAnswer:
         return self._answer
 
     @property
-    def _before(self) -> ModelState | None:
+    def _before(self) -> Capture | None:
         return self._capture if self.merged else self._known.before
 
     def _ask(self) -> None:

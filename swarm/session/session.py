@@ -26,7 +26,7 @@ from swarm.records import (
     RoundReport,
 )
 from swarm.session.checkpoints import Checkpoints, checkpoint_directory, latest
-from swarm.session.files import FINAL, LOCAL, write_model
+from swarm.session.ending import PATIENCE, Ending
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.progress import Progress
 from swarm.session.reporting import Reporter
@@ -34,7 +34,7 @@ from swarm.session.signals import leave_on_sigterm
 from swarm.session.tickets import Answer, Synced
 from swarm.session.timing import Timing
 from swarm.session.weights import Weights
-from swarm.session.wiring import Network, build_engine, network_of
+from swarm.session.wiring import Network, build_engine, lends, network_of
 from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Session:
         self._network = network
         self._plugins = plugins or PluginRegistry(settings.disabled_plugins)
         self._reporter = Reporter(settings.model_name, evaluate=evaluate, plugins=self._plugins, logger=self._log)
+        self._ending = Ending(settings, port, self._reporter, self._log)
         self._progress = Progress(settings.total_epochs, clock or MonotonicClock())
         self._validates = evaluate is not None
         self._engine: Engine | None = None
@@ -159,14 +160,15 @@ class Session:
         engine, weights = self._engine, self._weights
         if engine is None or weights is None:
             self.over = True
-            self._conclude(None, self._trained(self._port.schema()), closing=False, reason="it trained alone")
+            own = self._ending.trained(self._port.schema())
+            self._ending.conclude(None, own, closing=False, reason="it trained alone")
             return
         try:
             while self._pending and not self.over:
                 self._timing.halt()
                 self._take_on(engine, weights)
                 self._timing.go_on()
-            own = self._trained(weights.capture.schema)
+            own = self._ending.trained(weights.schema)
             closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
             while weights.batches > weights.merged_up_to and not self.over:
                 if self._sync(engine, weights).outcome is Outcome.SKIPPED:
@@ -183,8 +185,8 @@ class Session:
             raise
         self.over = True
         engine.close("training is over", linger=2 * self._settings.failure_timeout)
-        self._release(patience=60.0)
-        self._conclude(engine, own, closing=closing, reason=reason)
+        self._release(patience=PATIENCE)
+        self._ending.conclude(engine.commit, own, closing=closing, reason=reason)
 
     def abort(self, reason: str) -> None:
         """Leave politely and at once; idempotent, never raises."""
@@ -195,6 +197,7 @@ class Session:
         try:
             engine.close(reason, linger=0.0)
             self._release(patience=3.0)
+            self._ending.release(patience=3.0)
             self._reporter.closed(reason=reason)
         except Exception:  # noqa: BLE001  (the caller is on its way out, often because of another error)
             self._log.exception("leaving failed")
@@ -203,8 +206,8 @@ class Session:
         """Let go of what outlives the worker, waiting for the disk for at most ``patience`` seconds."""
         self._restore_signals()
         self._background = None
-        if self._engine and self._engine.checkpoints:
-            self._engine.checkpoints.close(timeout=patience)
+        if self._engine and self._engine.models.checkpoints:
+            self._engine.models.checkpoints.close(timeout=patience)
 
     def metrics(self) -> dict[str, float]:
         """What is known of the swarm so far, under names that start with ``swarm_``."""
@@ -230,12 +233,12 @@ class Session:
             self._log.info("loopback: %s trains alone", settings.name)
             return
         schema = self._port.schema()
-        self._weights = Weights(self._port, schema)
         resumed = self._resumed(schema)
         network = self._network(settings, self._plugins)
         engine = self._engine = build_engine(
             settings, self._plugins, schema, self._log, network, validates=self._validates
         )
+        self._weights = Weights(self._port, schema, lend=lends(settings, self._plugins))
         engine.standing.progress = self._progress
         self._log.info(
             "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
@@ -248,19 +251,20 @@ class Session:
         )
         if settings.model_dir:
             place, every = checkpoint_directory(settings), settings.checkpoint_seconds
-            engine.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
+            engine.models.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
         engine.start(resumed)
         self._restore_signals = leave_on_sigterm(self.abort)
         self._start(engine, self._weights)
         self._background = Background() if settings.overlap else None
 
     def _start(self, engine: Engine, weights: Weights) -> None:
-        weights.take(keep=False)
-        stats = measured(self._stats(weights, PeerStatus.TRAINING), weights.capture, engine.reference)
+        capture = weights.take(keep=False)
+        stats = measured(self._stats(weights, PeerStatus.TRAINING), capture, engine.reference)
         if engine.commit:
             # Resumed: it has nothing new to contribute, and would only hold the others back.
             stats = replace(stats, weightage=0)
-        answer = engine.offer(weights.capture, stats)
+        answer = engine.offer(capture, stats)
+        weights.settle(pending=engine.pending)
         if answer.model is not None and answer.commit is not None:
             self._port.write(answer.model)
             self._interval = self.batches_left = answer.commit.sync.interval
@@ -308,10 +312,11 @@ class Session:
 
     def _offer(self, engine: Engine, weights: Weights, *, keep: bool) -> None:
         """Offer to the next round what this peer holds."""
-        weights.take(keep=keep)
+        engine.await_capture()
+        capture = weights.take(keep=keep)
         self._offered_at = weights.batches
         stats = self._stats(weights, PeerStatus.TRAINING)
-        self._pending = PendingAnswer(engine, weights.capture, stats, self._background)
+        self._pending = PendingAnswer(engine, capture, stats, self._background)
 
     def _take_on(self, engine: Engine, weights: Weights) -> RoundReport | None:
         """Wait for what comes of an offer and take it over; None where that was not the round that it was made for."""
@@ -320,6 +325,7 @@ class Session:
             raise ValueError("nothing was offered")
         answer = pending.wait()
         self._pending = None
+        weights.settle(pending=engine.pending)
         if answer.model is not None:
             weights.take_over(pending, answer, answer.model)
             if answer.answer is Answer.LATE and answer.commit:
@@ -363,36 +369,3 @@ class Session:
         self.batches_left = self._interval - (weights.batches - self._offered_at)
         self.over = self.over or answer.closing or answer.answer is Answer.ENDED
         return self._reporter.settled(engine, answer, self._timing)
-
-    # The end ---------------------------------------------------------------------------------------------------------
-
-    def _trained(self, schema: Schema) -> ModelState:
-        """The model that this peer's own training ended with, written down."""
-        own = ModelState.empty(schema)
-        self._port.read(own)
-        self._write(LOCAL, own, {})
-        return own
-
-    def _conclude(self, engine: Engine | None, own: ModelState, *, closing: bool, reason: str) -> None:
-        """Write the model that this peer ends with, and say which one it is."""
-        self._port.read(own)
-        commit = engine.commit if engine else None
-        about = {"session": self._settings.model_name, "digest": own.digest(), "closing": str(closing).lower()}
-        if commit:
-            about |= {"lineage": commit.lineage, "round": str(commit.round)}
-        self._write(FINAL, own, about)
-        if closing and commit:
-            group = len(commit.group)
-            self._log.info("closing model of %d peers loaded, digest %s", group, about["digest"])
-        elif engine:
-            self._log.warning("no closing round (%s); the model is this peer's own", reason)
-        self._reporter.closed(digest=about["digest"], closing=closing, reason=reason)
-
-    def _write(self, name: str, model: ModelState, about: dict[str, str]) -> None:
-        directory = self._settings.model_dir
-        if directory is None:
-            return
-        try:
-            write_model(directory / name, model, about)
-        except OSError as error:
-            self._log.error("%s was not written to %s: %s", name, directory, error)

@@ -19,9 +19,6 @@ from swarm.transport.base import PlacingSink
 if TYPE_CHECKING:
     from swarm.transport.base import Sink, Transport, Upload
 
-POLL = 0.5
-"""Seconds after which a waiting stream looks whether it was stopped."""
-
 Done = Callable[[ModelState], None]
 Failed = Callable[[PeerId, str], None]
 
@@ -43,8 +40,8 @@ class ExchangeStreams:
     ) -> None:
         self._me = me
         self.proposal = proposal
-        self.bytes_sent = 0
         self.bytes_received = 0
+        self._sent = dict.fromkeys(proposal.group, 0)
         self._exchange = exchange
         self._clock = clock
         self._done = done
@@ -53,7 +50,16 @@ class ExchangeStreams:
         self._stopped = False
         self._settled = False
         self._uploads: dict[PeerId, Upload] = {}
+        self._idle: set[PeerId] = set()
+        """Members whose streams wait until there is more to send."""
+        self._held_up: set[PeerId] = set()
+        """Members who are ahead, and from whom nothing is taken until the others have come nearer."""
         self._heard = dict.fromkeys(proposal.group, clock.now())
+
+    @property
+    def bytes_sent(self) -> int:
+        """To all members so far."""
+        return sum(self._sent.values())
 
     def start(self) -> None:
         """Report an exchange that needs nobody else."""
@@ -90,7 +96,32 @@ class ExchangeStreams:
                 raise ExchangeError("this attempt is over")
             self._heard[sender] = self._clock.now()
             yield
-            self._condition.notify_all()
+            # Most frames give nothing to send, and many members would mean many threads woken for each of them.
+            exchange = self._exchange
+            if any(map(exchange.room, self._held_up)) or not all(map(exchange.waiting, self._idle)):
+                self._condition.notify_all()
+
+    def await_room(self, sender: PeerId) -> None:
+        """Let a peer that is far ahead wait for the others, so that what it sends does not pile up here."""
+        with self._condition:
+            if self._stopped or self._exchange.room(sender):
+                return
+            self._held_up.add(sender)
+            self._condition.wait_for(lambda: self._stopped or self._exchange.room(sender))
+            self._held_up.discard(sender)
+
+    def take(self, arrival: Arrival) -> None:
+        """The memory of ``arrival`` is filled and checked.
+
+        Raises:
+            ExchangeError: the attempt is over.
+        """
+        with self.alone(arrival.sender):
+            piece = self._exchange.arrived(arrival)
+        if piece:
+            merged = self._exchange.merge(piece)
+            with self.alone(arrival.sender):
+                self._exchange.publish(piece, merged)
 
     @contextmanager
     def taking(self, sender: PeerId) -> Iterator[None]:
@@ -115,6 +146,8 @@ class ExchangeStreams:
         """
         with self._condition:
             contributions, results = self._exchange.owing()
+            for peer in self._held_up:
+                self._heard[peer] = now
             late = [peer for peer in contributions if now > self._heard[peer] + timeout]
             late += [peer for peer in results if now > self._heard[peer] + 2 * timeout]
             silence = {peer: now - self._heard[peer] for peer in late}
@@ -126,12 +159,13 @@ class ExchangeStreams:
         while not self._stopped:
             out = self._exchange.next_frame(to)
             if out is not None:
-                with self._condition:
-                    self.bytes_sent += len(out[0]) + len(out[1])
+                self._sent[to] += len(out[0]) + len(out[1])
                 yield out
                 continue
             with self._condition:
-                self._condition.wait_for(lambda: self._stopped or not self._exchange.waiting(to), POLL)
+                self._idle.add(to)
+                self._condition.wait_for(lambda: self._stopped or not self._exchange.waiting(to))
+                self._idle.discard(to)
             if self._exchange.sent(to):
                 return
 
@@ -173,6 +207,7 @@ class _Incoming(PlacingSink):
         streams, exchange, sender = self._streams, self._exchange, self._sender
         with streams.taking(sender):
             head, payload = open_frame(frame)
+            streams.await_room(sender)
             with streams.alone(sender):
                 arrival = exchange.expect(sender, head)
                 if arrival is None:
@@ -180,24 +215,22 @@ class _Incoming(PlacingSink):
                 streams.bytes_received += len(frame)
             if arrival is not None:
                 exchange.fill(arrival, payload)
-                self._finish(arrival)
+                streams.take(arrival)
 
     def place(self, head: memoryview, size: int) -> memoryview | None:
         streams, sender = self._streams, self._sender
-        with streams.taking(sender), streams.alone(sender):
-            self._arrival = self._exchange.expect_verbatim(sender, open_head(head), size)
-            if self._arrival is None:
-                return None
-            streams.bytes_received += len(head) + size
-            return as_bytes(self._arrival.values)
+        with streams.taking(sender):
+            streams.await_room(sender)
+            with streams.alone(sender):
+                self._arrival = self._exchange.expect_verbatim(sender, open_head(head), size)
+                if self._arrival is None:
+                    return None
+                streams.bytes_received += len(head) + size
+                return as_bytes(self._arrival.values)
 
     def placed(self) -> None:
         arrival, self._arrival = self._arrival, None
         if arrival is not None:
             with self._streams.taking(self._sender):
                 self._exchange.check(arrival)
-                self._finish(arrival)
-
-    def _finish(self, arrival: Arrival) -> None:
-        with self._streams.alone(self._sender):
-            self._exchange.arrived(arrival)
+                self._streams.take(arrival)

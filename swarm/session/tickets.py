@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+import queue
+from collections import deque
+from dataclasses import dataclass, replace
 
+from swarm.capture import Capture
 from swarm.records import Commit
 from swarm.state import ModelState
 
@@ -34,7 +37,7 @@ class Synced:
     commit: Commit | None = None
     model: ModelState | None = None
     """The committed model; read only."""
-    before: ModelState | None = None
+    before: Capture | None = None
     """HEALED: what the committed model takes the place of; None for a newcomer. The model applied before, or the
     capture, where that may have been merged already."""
     reason: str = ""
@@ -44,3 +47,42 @@ class Synced:
     def closing(self) -> bool:
         """Whether it brings the swarm's closing model."""
         return self.commit is not None and self.commit.closing
+
+
+Ticket = queue.SimpleQueue[Synced]
+"""Where the training thread waits for the answer to one offer."""
+
+
+class Tickets:
+    """Gives each answer to whoever waits for it, and keeps a model that nobody waits for until the next sync point.
+
+    Belongs to the worker: the training thread only waits at its ticket.
+    """
+
+    def __init__(self) -> None:
+        self._ticket: Ticket | None = None
+        self._late: deque[Synced] = deque()
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the training thread waits for an answer."""
+        return self._ticket is not None
+
+    @property
+    def late(self) -> bool:
+        """Whether there are answers that nobody has taken yet."""
+        return bool(self._late)
+
+    def place(self, ticket: Ticket) -> Synced | None:
+        """Somebody waits at ``ticket`` from now on; the answer that is due to him before any other, if there is one."""
+        self._ticket = ticket
+        return self._late.popleft() if self._late else None
+
+    def answer(self, answer: Synced) -> None:
+        """Tell the training thread, now or at its next sync point."""
+        if self._ticket:
+            self._ticket.put(answer)
+            self._ticket = None
+        elif answer.model is not None:
+            late = Answer.LATE if answer.answer is Answer.MERGED else answer.answer
+            self._late.append(replace(answer, answer=late))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swarm.capture import Capture, LentCapture
 from swarm.session.tickets import Answer, Synced
 from swarm.state import ModelState, Schema
 
@@ -20,26 +21,55 @@ class Weights:
     Steps are counted in local batches.
     """
 
-    def __init__(self, port: ModelPort, schema: Schema) -> None:
+    def __init__(self, port: ModelPort, schema: Schema, *, lend: bool = False) -> None:
+        """``lend`` tells whether training stands still while a round reads the capture."""
+        self.schema = schema
         self.batches = 0
         """Local batches so far."""
         self.captured_at = 0
         """Batches that are in the capture."""
         self.merged_up_to = 0
         """Batches that are in a committed merge."""
-        self.capture = ModelState.empty(schema)
-        """What a round takes of the model: one buffer, filled at each sync point."""
         self._port = port
+        self._lend = lend
+        self._capture: Capture | None = None
+        self._copy: ModelState | None = None
         self._kept = False
         self._spent = False
         self._ahead = False
 
-    def take(self, *, keep: bool) -> None:
-        """Copy the model into the capture; ``keep`` the one that is there instead, if it may still be merged."""
-        self._kept = keep and not self._spent
+    def take(self, *, keep: bool) -> Capture:
+        """What a round takes of the model as it is now; ``keep`` the capture that is there, if it may still be merged.
+
+        The model is lent where that can be, else copied into one buffer, filled at each sync point.
+        """
+        self._kept = keep and not self._spent and self._capture is not None
         if not self._kept:
-            self._port.read(self.capture)
+            self._capture = self._taken()
             self.captured_at, self._spent = self.batches, False
+        return self.capture
+
+    @property
+    def capture(self) -> Capture:
+        """What was taken last."""
+        if self._capture is None:
+            raise ValueError("nothing was taken")
+        return self._capture
+
+    def settle(self, *, pending: bool) -> None:
+        """The model is about to change: the capture must not, if it is ``pending`` and may still be merged."""
+        if self._capture and pending:
+            self._capture.hold()
+        elif self._lend:
+            self._capture = None
+
+    def _taken(self) -> Capture:
+        lent = self._port.lend(self.schema) if self._lend else None
+        if lent is not None:
+            return LentCapture(self.schema, lent)
+        self._copy = self._copy or ModelState.empty(self.schema)
+        self._port.read(self._copy)
+        return self._copy
 
     def load(self, committed: ModelState) -> None:
         """Bring the model to a committed one, whatever steps it holds."""

@@ -112,6 +112,7 @@ def build_engine(
         start_timeout=settings.start_timeout,
         screen=plugins.accept_contribution,
         codec=choice.choose,
+        find_codec=plugins.codec,
     )
     try:
         return Engine(
@@ -131,6 +132,15 @@ def build_engine(
             membership.withdraw()
         network.transport.close()
         raise
+
+
+def lends(settings: Settings, plugins: PluginRegistry) -> bool:
+    """Whether a round may read the model where it lies: training waits for it, and nothing reads it after the round.
+
+    A codec that keeps what it has lost does: it looks at the values again once the round has committed, which may be
+    when training has gone on.
+    """
+    return not settings.overlap and settings.codec != AUTO and not plugins.codec(settings.codec).feedback
 
 
 def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, logger: logging.Logger) -> CodecChoice:

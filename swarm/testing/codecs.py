@@ -16,14 +16,27 @@ import pytest
 
 from swarm.codec.base import Codec
 from swarm.errors import ExchangeError
+from swarm.merge.distance import squared_distance
+from swarm.rounds.norms import SLACK
 from swarm.state import WEIGHT_DTYPES, numpy_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from swarm.state import Array
 
 SIZES = (1, 2, 3, 511, 1000, 1025, 70_001)
 ULP = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 LARGEST = {"float64": 1e308, "float32": 3e38, "float16": 65_504.0, "bfloat16": 3e38}
+DIFFERENCES: dict[str, Callable[[int], NDArray[np.float64]]] = {
+    "alike": lambda size: np.random.default_rng(1).standard_normal(size),
+    "far apart": lambda size: np.exp(3 * np.random.default_rng(2).standard_normal(size)) / 100,
+    "one dwarfs the rest": lambda size: np.where(np.arange(size) % 1024 == 0, 127.0, 0.49),
+    "none": np.zeros,
+}
+"""How a peer's differences may be spread, by what one would say of it."""
 GUARD = 64
 """Bytes on both sides of a buffer that must stay as they are."""
 
@@ -71,6 +84,29 @@ class CodecContract:
         largest = np.abs(wide - reference.astype(np.float64)).max()
         slack = self.relative_error * largest + 2 * ULP[dtype] * np.abs(wide)
         assert (np.abs(arrived.astype(np.float64) - wide) <= slack).all()
+
+    @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+    @pytest.mark.parametrize("before", [0.0, 1e-2, 10.0])
+    @pytest.mark.parametrize("weights", [0.0, 1.0, 300.0])
+    @pytest.mark.parametrize("differences", DIFFERENCES.values(), ids=DIFFERENCES)
+    def test_what_arrives_has_moved_as_far_as_what_was_sent(
+        self, differences: Callable[[int], NDArray[np.float64]], weights: float, before: float, dtype: str
+    ) -> None:
+        """Within ``norm_tolerance``, and what is carried over from a round ``before``, be it much larger."""
+        size = 5000
+        rng = np.random.default_rng(5)
+        reference = (weights * rng.standard_normal(size)).astype(numpy_dtype(dtype))
+        residual = np.zeros_like(reference)
+        if self.codec.feedback:
+            earlier = (reference.astype(np.float64) + before * differences(size)).astype(reference.dtype)
+            self.codec.carry(earlier, reference, residual)
+        values = (reference.astype(np.float64) + 1e-2 * differences(size)).astype(reference.dtype)
+        data = encoded(self.codec, values, reference, residual)
+        arrived = decoded(self.codec, data, reference, values)
+        offered, carried = (squared_distance(*pair) ** 0.5 for pair in ((values, reference), (residual,)))
+        cuts = (slice(None, 1717), slice(1717, None))  # slices add up otherwise than the whole
+        norm = sum(squared_distance(arrived[cut], reference[cut]) for cut in cuts) ** 0.5
+        assert abs(norm - offered) <= self.codec.norm_tolerance * (offered + carried) + carried + SLACK
 
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
     @pytest.mark.parametrize("size", [0, *SIZES])

@@ -75,7 +75,7 @@ def training(tmp_path, caplog) -> Training:
             resolve(given, environment={}, directory=tmp_path).settings,
             port := Weights(),
             plugins=PluginRegistry(extra={"listener": listener(called)}),
-            network=lambda *_: Network(MemoryTransport(network), [DirectoryMembership(tmp_path)]),
+            network=lambda *_: Network(MemoryTransport(network), [DirectoryMembership(tmp_path, "s")]),
         )
         session.begin()
         for batch in range(4):

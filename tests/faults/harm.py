@@ -7,16 +7,19 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from grpc._cython import cygrpc
 
 from swarm.config import Settings
 from swarm.messages import Accept, Accepted, Decide, Envelope, Message, Propose, Ready
 from swarm.plugins import PluginRegistry
+from swarm.records import ContributionStats
 from swarm.rounds import waiting
-from swarm.session import files
+from swarm.session import files, pending
 from swarm.session.wiring import Network, network_of
 
 HALF_A_DAY = 43200.0
@@ -84,6 +87,17 @@ def _take(token: Path | None) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def lie(most: float) -> None:
+    """Let this peer say that its weights have never moved by more than ``most``."""
+    measured = pending.measured
+
+    def told(*given: Any) -> ContributionStats:
+        stats = measured(*given)
+        return replace(stats, delta_norm=min(stats.delta_norm, most))
+
+    pending.measured = told  # type: ignore[assignment]
 
 
 def disk(seconds: float) -> None:

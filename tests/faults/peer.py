@@ -85,6 +85,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--poison", type=float, default=0.0, help="a value that gets into the weights")
     parser.add_argument("--poison-at", type=int, default=0, help="at which batch")
+    parser.add_argument("--claim", type=float, default=0.0, help="by how far it says that its weights move at most")
     parser.add_argument("--die", default="", help="a message of harm.MOMENTS, which is its last")
     parser.add_argument("--token", type=Path, help="a file that one of several victims takes, and dies")
     parser.add_argument("--slow-disk", type=float, default=0.0, help="seconds that every write takes")
@@ -96,6 +97,8 @@ def arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     given = arguments()
     harm.disk(given.slow_disk)
+    if given.claim:
+        harm.lie(given.claim)
     if given.jumping_clock:
         harm.clock()
     if given.line_every:

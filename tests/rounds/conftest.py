@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from swarm.messages import Message, Proposal
+from swarm.messages import Message, PartialNorm, Proposal
 from swarm.records import Commit, ContributionStats, PeerStatus
 from swarm.rounds.effects import (
     Apply,
@@ -41,6 +41,9 @@ class Peers:
         self.drop: Callable[[str, str, Message], bool] = lambda sender, to, message: False
         self.exchanging = True
         self.bytes: dict[str, set[str]] = {}
+        self.moved: dict[str, float] = {}
+        """How far the weights that peers send have moved, where that is not what they offered."""
+        self.tell_norms: Callable[[str, tuple[PartialNorm, ...]], tuple[PartialNorm, ...]] = lambda member, norms: norms
         self._wire: deque[tuple[str, str, Message]] = deque()
         self._joined: dict[tuple[Any, ...], dict[str, Proposal]] = {}
         self._stats: dict[str, ContributionStats] = {}
@@ -171,7 +174,14 @@ class Peers:
             digest = "+".join((proposal.parent[-6:], str(proposal.round), *proposal.contributors))
             for name in sorted(joined):
                 self.bytes[name].add(digest)
-                self.do(name, self.machines[name].exchanged(proposal.key, digest, self.now))
+                norms = self.tell_norms(name, self.norms(proposal))
+                self.do(name, self.machines[name].exchanged(proposal.key, digest, norms, self.now))
+
+    def norms(self, proposal: Proposal) -> tuple[PartialNorm, ...]:
+        """What each member measures: an even share of every contribution."""
+        contributing = [entry for entry in proposal.entries if entry.weight and proposal.parent]
+        sent = {entry.peer: self.moved.get(entry.peer, entry.norm) for entry in contributing}
+        return tuple(PartialNorm(peer, norm**2 / len(proposal.group)) for peer, norm in sent.items())
 
     def running(self) -> list[Proposal]:
         """Proposals of the exchanges that are under way."""

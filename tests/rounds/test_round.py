@@ -168,7 +168,7 @@ def test_members_that_assembled_other_bytes_are_left_out(founded) -> None:
     peers.exchanging = True
     for name in "abc":
         digest = "odd" if name == odd else "even"
-        peers.do(name, peers.machines[name].exchanged(proposal.key, digest, peers.now))
+        peers.do(name, peers.machines[name].exchanged(proposal.key, digest, peers.norms(proposal), peers.now))
     peers.deliver()
     peers.wait(1.5)
     assert odd not in peers.commits(leader)[-1].group
@@ -184,8 +184,8 @@ def test_a_stray_ready_of_an_earlier_attempt_does_not_count(founded) -> None:
     stale = replace(proposal, attempt=Attempt(-1, leader))
     peers.sent.clear()
     for name in sorted({*"abc"} - {leader}):
-        peers.tell(name, leader, Ready(*stale.key, "bytes"))
-    peers.do(leader, peers.machines[leader].exchanged(proposal.key, "bytes", peers.now))
+        peers.tell(name, leader, Ready(*stale.key, "bytes", peers.norms(proposal)))
+    peers.do(leader, peers.machines[leader].exchanged(proposal.key, "bytes", peers.norms(proposal), peers.now))
     peers.deliver()
     assert not any(isinstance(message, Accept) for _, _, message in peers.sent)
     assert len(peers.commits(leader)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from swarm.messages import Accept, Accepted
 from swarm.records import Commit, PeerStatus
 from swarm.rounds.effects import Apply, End, Heal, Skip
 
@@ -78,6 +79,21 @@ def test_half_forks_where_min_peers_allows_it_after_the_failure_timeout_and_says
     assert (fork.round, fork.members) == (1, ("a", "b"))
     assert peers.commits("b")[-1] == fork
     assert any("FORK: 2 of 4 members are left" in peers.said(name) for name in "ab")
+
+
+def test_a_birth_that_was_given_up_and_the_next_one_are_different_lineages(founded) -> None:
+    """Who accepted the first may still hear that it is decided: under one id, two models would be round 1 of it."""
+    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
+    old = peers.commits("a")[0].lineage
+    peers.part("ab", "cd")
+    peers.drop = lambda sender, to, message: sender != to and isinstance(message, Accepted)
+    for _ in range(2):
+        peers.offer("a", "b")
+        peers.wait(60)
+    asked = [message.proposal for _, _, message in peers.sent if isinstance(message, Accept)]
+    births = {proposal.attempt: proposal.lineage for proposal in asked if proposal.lineage != old}
+    assert len(births) > len({attempt.leader for attempt in births}), "one of them led two"
+    assert len(set(births.values())) == len(births)
 
 
 def test_a_majority_keeps_its_lineage_though_min_peers_would_allow_a_fork(founded) -> None:
@@ -169,7 +185,7 @@ def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
     stats = peers._stats["b"]
     effects += machine.offer(replace(stats, round=machine.round), peers.now)
     assert [effect.commit for effect in effects if isinstance(effect, Heal)] == [ahead]
-    effects = machine.exchanged(("line", 0, None), "late", peers.now)  # type: ignore[arg-type]
+    effects = machine.exchanged(("line", 0, None), "late", (), peers.now)  # type: ignore[arg-type]
     assert not [effect for effect in effects if isinstance(effect, Apply)]
     machine.healed(ahead, peers.now)
     assert machine.commit == ahead

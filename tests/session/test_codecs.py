@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.rounds import layout
-from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+from swarm.rounds.coding import PieceCoder
+from swarm.session.codings import Codings
+from swarm.state import ModelState
+from swarm.testing.swarm import DEADLINE, MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob", "cyd")
 ROUNDS = 6
@@ -76,3 +80,39 @@ def test_an_unknown_codec_is_refused_by_name() -> None:
     peer = MemorySwarm(world_size=1).peer("ada", {"w": np.zeros(2, np.float32)}, codec="int9")
     with pytest.raises(ConfigurationError, match=r"codec='int9' is not allowed.*'auto' or .*did you mean 'int8'"):
         peer.session.begin()
+
+
+def test_what_coding_lost_is_looked_at_after_the_answer_and_before_the_next_capture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    swarm = MemorySwarm(world_size=2, codec="int8", sync_interval=1)
+    peers = [swarm.peer(name, {"w": np.zeros(1000, np.float32)}) for name in ("ada", "bob")]
+    together(*(peer.session.begin for peer in peers))
+    looks, go_on, order = threading.Event(), threading.Event(), []
+    carry, read = Codings.carry, peers[0].model.read
+
+    def slowly(codings: Codings, coder: PieceCoder) -> None:
+        looks.set()
+        assert go_on.wait(DEADLINE)
+        order.append("looked")
+        carry(codings, coder)
+
+    def reading(into: ModelState) -> None:
+        order.append("read")
+        read(into)
+
+    monkeypatch.setattr(Codings, "carry", slowly)
+    for peer in peers:
+        peer.arrays["w"] += 1.0
+    together(*(peer.advance for peer in peers))  # returns although nobody has looked yet
+    assert looks.wait(DEADLINE)
+    monkeypatch.setattr(peers[0].model, "read", reading)
+    for peer in peers:
+        engine = peer.session._engine
+        assert engine is not None
+        waits = engine.await_capture
+        monkeypatch.setattr(engine, "await_capture", lambda waits=waits: (go_on.set(), waits()))
+    together(*(peer.advance for peer in peers))
+    assert order.index("looked") < order.index("read")
+    for peer in peers:
+        peer.session.abort("measured")

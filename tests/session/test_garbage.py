@@ -35,7 +35,7 @@ def exchanges() -> int:
 
 def in_memory():
     memory = MemoryNetwork()
-    return lambda settings, _plugins: Network(MemoryTransport(memory), [DirectoryMembership(settings.rendezvous)])
+    return lambda settings, _plugins: Network(MemoryTransport(memory), [DirectoryMembership(settings.rendezvous, "s")])
 
 
 @pytest.mark.parametrize("network", [network_of, in_memory()], ids=["as configured", "in memory"])

@@ -19,7 +19,7 @@ from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob")
-AMOUNTS = {"ada": 2.0, "bob": 4.0, "cyd": 300.0}
+AMOUNTS = {"ada": 2.0, "bob": 4.0, "cyd": 150.0}
 
 
 def step(peer: SwarmPeer) -> None:
@@ -222,7 +222,7 @@ def test_a_peer_that_heals_in_the_background_keeps_its_steps_and_offers_them_to_
         land(cyd)
         step(cyd)
         cyd.advance()  # takes round 1 over, and offers anew
-        assert value(cyd) == 3.0 + 2 * 300
+        assert value(cyd) == 3.0 + 2 * 150
         assert cyd.session._pending is not healing
         assert not cyd.reports
         engine = cyd.session._engine
@@ -232,7 +232,7 @@ def test_a_peer_that_heals_in_the_background_keeps_its_steps_and_offers_them_to_
 
     together(partial(fast, ada), partial(fast, bob), slow)
     assert [report.contributors for report in bob.reports] == [("ada", "bob"), ("ada", "bob", "cyd")]
-    assert value(cyd) == value(ada) == value(bob) == 3.0 + (2 + 4 + 600) / 3
+    assert value(cyd) == value(ada) == value(bob) == 3.0 + (2 + 4 + 300) / 3
     assert any(line.startswith("INFO caught up with round 1 from ") for line in cyd.lines)
 
 

@@ -71,11 +71,11 @@ def test_who_only_votes_keeps_its_steps_for_the_next_round(monkeypatch: pytest.M
             voting.set()
 
         threading.Thread(target=vote, daemon=True).start()
-        adding(peer, 600.0)
+        adding(peer, 300.0)
         peer.session.end()
 
     together(lambda: on_time(peers[leader], 2.0), lambda: on_time(peers[deaf], 4.0), behind)
     assert peers[leader].reports[0].group == tuple(sorted((leader, deaf)))
     (report,) = peers[late].reports
     assert (report.outcome, report.round, report.contributors) == (Outcome.MERGED, 2, NAMES)
-    assert [peer.arrays["w"].tolist() for peer in peers.values()] == [[3.0 + (2 + 4 + 600) / 3] * 4] * 3
+    assert [peer.arrays["w"].tolist() for peer in peers.values()] == [[3.0 + (2 + 4 + 300) / 3] * 4] * 3

@@ -23,6 +23,9 @@ class Merges:
     def __init__(self, *, pending: bool) -> None:
         self.pending = pending
 
+    def await_capture(self) -> None:
+        pass
+
     def offer(self, capture: ModelState, _: ContributionStats) -> Synced:
         merged = capture.copy()
         merged.segments["float64"][...] = 5.0
@@ -49,3 +52,19 @@ def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: 
     weights.take(keep=True)
     assert weights.capture.segments["float64"].tolist() == [1.0 if pending else 6.0] * 3
     assert weights.captured_at == (1 if pending else 2)
+
+
+def test_a_lent_model_is_copied_only_if_the_round_may_still_merge_it() -> None:
+    port = ArrayModel({"w": np.ones(3)})
+    weights = Weights(port, port.schema(), lend=True)
+    lent = weights.take(keep=False)
+    assert np.shares_memory(lent.part(0, 0, 3), port.arrays["w"])
+
+    weights.settle(pending=True)
+    port.arrays["w"] += 1.0
+    assert weights.take(keep=True) is lent
+    assert lent.part(0, 0, 3).tolist() == [1.0] * 3
+
+    weights.settle(pending=False)
+    anew = weights.take(keep=True)
+    assert anew.part(0, 0, 3).tolist() == [2.0] * 3

@@ -83,6 +83,25 @@ def test_a_stray_that_is_let_in_is_noticed() -> None:
         ran(schedule(Fault(FaultKind.STRAYS, 1.0, (), 4.0)))
 
 
+@pytest.mark.parametrize("amount", [0.0, 0.01, 1e6])
+def test_a_liar_receives_and_never_contributes(amount: float) -> None:
+    world = ran(schedule(Fault(FaultKind.LIE, 0.0, ("p01",), 0.0, amount)))
+    assert outcomes(world) == ["closed"] * 3
+    trained = [commit for commit in world.witness.commits.values() if commit.round and not commit.closing]
+    assert len(trained) == 8
+    assert {(commit.group, commit.contributors) for commit in trained} == {(("p00", "p01", "p02"), ("p00", "p02"))}
+    assert bool(world.witness.voided) == (amount < 1)  # what is absurd is not even exchanged
+
+
+@pytest.mark.parametrize(
+    ("mutant", "amount"),
+    [("a_claimed_norm_is_trusted", 0.01), ("an_absurd_norm_is_merged", 1e6), ("owners_measure_nothing", 1.0)],
+)
+def test_a_lie_that_is_believed_is_noticed(mutant: str, amount: float) -> None:
+    with mutated(mutant), pytest.raises(Violation, match="Honest count"):
+        ran(schedule(Fault(FaultKind.LIE, 0.0, ("p01",), 0.0, amount)))
+
+
 def test_all_may_finish_at_once() -> None:
     world = ran(schedule(Fault(FaultKind.FINISH, 3.2), intervals=1000))
     assert outcomes(world) == ["closed"] * 3

@@ -19,7 +19,7 @@ SCHEMA = Schema(())
 
 
 class Contacts:
-    """Whom a process knows. Mirrors the way messages take through the session's engine and greeter."""
+    """Whom a process knows. Mirrors the way messages take through the session's engine, its peers and greeter."""
 
     def __init__(self, world: World, process: SimulatedPeer, info: PeerInfo) -> None:
         self._world = world

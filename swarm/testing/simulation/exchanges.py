@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from swarm.messages import Proposal
+from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId, PeerStatus
 from swarm.rounds.member import Key
 from swarm.testing.simulation.faults import FaultKind
@@ -46,6 +46,8 @@ class Transfer:
     stopped: set[PeerId] = field(default_factory=set)
     settled: set[PeerId] = field(default_factory=set)
     digest: str = ""
+    norms: tuple[PartialNorm, ...] = ()
+    """What each member measures: an even share of every contribution."""
 
 
 class Exchanges:
@@ -139,11 +141,22 @@ class Exchanges:
                 (transfer.stakes[entry.peer].weights, entry.weight) for entry in proposal.entries if entry.weight
             ]
             self._check_contributions(transfer)
-            transfer.digest = self._library.merge(contributions, Recipe(proposal.group, proposal.counted))
+            moved = self._moved(transfer)
+            honest = all(entry.norm == moved[entry.peer] for entry in proposal.entries if entry.peer in moved)
+            transfer.digest = self._library.merge(contributions, Recipe(proposal.group, proposal.counted, honest))
+            share = len(proposal.group)
+            transfer.norms = tuple(PartialNorm(peer, norm**2 / share) for peer, norm in moved.items())
         digest = f"{transfer.digest} torn" if self._torn(transfer) else transfer.digest
         transfer.settled.add(me.name)
         # The worker hears of it a little later, perhaps after it has stopped the exchange.
-        self._loop.after(self._rng.random() * 0.02, lambda: me.do(lambda: me.exchanged(proposal.key, digest)))
+        key, norms = proposal.key, transfer.norms
+        self._loop.after(self._rng.random() * 0.02, lambda: me.do(lambda: me.exchanged(key, digest, norms)))
+
+    def _moved(self, transfer: Transfer) -> dict[PeerId, float]:
+        """How far each contribution is from the parent model; empty where there is none."""
+        proposal = transfer.proposal
+        contributors = proposal.contributors if proposal.parent else ()
+        return {peer: self._library.distance(transfer.stakes[peer].weights, proposal.parent) for peer in contributors}
 
     def _check_contributions(self, transfer: Transfer) -> None:
         """Training peers merge on top of the parent, and nothing that the parent has."""

@@ -46,6 +46,8 @@ class FaultKind(enum.StrEnum):
     """All peers end their training at the same moment."""
     BOAST = "boast"
     """A peer claims more weight than it joined with."""
+    LIE = "lie"
+    """A peer claims from now on that its weights have moved by far less than they have, or by far more."""
     STRAYS = "strays"
     """Another session starts in the same network, and messages go astray between the two."""
     CLOCK_JUMP = "clock_jump"
@@ -70,7 +72,7 @@ class Fault:
     peers: tuple[PeerId, ...] = ()
     seconds: float = 0.0
     amount: float = 0.0
-    """Seconds that a clock jumps by, or how fast it goes."""
+    """Seconds that a clock jumps by, or how fast it goes; the factor of a lie."""
 
     @property
     def end(self) -> float:
@@ -98,7 +100,11 @@ _SECONDS = {
     FaultKind.FULL_DISK: (2.0, 8.0),
 }
 """How long a fault may last; 0 for one that is over at once, or for a crash that nobody comes back from."""
-_AMOUNTS = {FaultKind.CLOCK_JUMP: (5.0, 90.0, 600.0), FaultKind.CLOCK_DRIFT: (0.5, 0.9, 1.1, 2.0)}
+_AMOUNTS = {
+    FaultKind.CLOCK_JUMP: (5.0, 90.0, 600.0),
+    FaultKind.CLOCK_DRIFT: (0.5, 0.9, 1.1, 2.0),
+    FaultKind.LIE: (0.0, 0.01, 1e6),
+}
 _ONE = frozenset(
     {
         FaultKind.CRASH,
@@ -108,6 +114,7 @@ _ONE = frozenset(
         FaultKind.DEAF,
         FaultKind.LEAVE,
         FaultKind.BOAST,
+        FaultKind.LIE,
         FaultKind.CLOCK_JUMP,
         FaultKind.CLOCK_DRIFT,
     }

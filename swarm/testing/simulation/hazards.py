@@ -30,6 +30,7 @@ class Hazards:
         self._closing: list[Fault] = []
         self._deafening: list[Fault] = []
         self._boasting: set[PeerId] = set()
+        self._lying: dict[PeerId, float] = {}
 
     def strike(self, fault: Fault) -> None:
         """The time of a fault has come."""
@@ -47,6 +48,8 @@ class Hazards:
                 self._deafening.append(fault)
             case FaultKind.BOAST:
                 self._boasting.update(fault.peers)
+            case FaultKind.LIE:
+                self._lying.update(dict.fromkeys(fault.peers, fault.amount))
             case FaultKind.STRAYS:
                 for plan in STRANGERS:
                     if plan.name not in world.network.processes:
@@ -100,6 +103,10 @@ class Hazards:
     def boasts(self, name: PeerId) -> bool:
         """Whether this peer claims too much."""
         return name in self._boasting
+
+    def claimed(self, name: PeerId, norm: float) -> float:
+        """By how much this peer says that its weights have moved, where they have by ``norm``."""
+        return norm * self._lying.get(name, 1.0)
 
     def exchanging(self, proposal: Proposal) -> None:
         """An exchange begins: if it is that of a closing round, a member may be about to die."""

@@ -40,6 +40,8 @@ class Recipe:
 
     group: tuple[str, ...]
     contributors: tuple[str, ...]
+    as_offered: bool = True
+    """Whether all contributions were what their peers had said."""
 
 
 class Library:
@@ -84,6 +86,10 @@ class Library:
         """The validation loss of a model on one peer's data: the more steps, the lower, more or less."""
         noise = zlib.crc32(f"{digest}/{name}".encode()) / 2**32
         return (1.0 + noise) / (10 + self._steps[digest].bit_count())
+
+    def distance(self, weights: Weights, parent: str) -> float:
+        """How far weights are from a model: each step that only one of them has is one unit in its own direction."""
+        return math.sqrt(((self._steps[weights.base] | weights.own) ^ self._steps[parent]).bit_count())
 
     def made_by(self, digest: str, recipe: Recipe) -> bool:
         """Whether an exchange with this recipe gave this model."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from swarm.messages import Accept, Accepted, Message, Offer, Promise, Proposal, Propose, Ready
+from swarm.messages import Accept, Accepted, Message, Offer, PartialNorm, Promise, Proposal, Propose, Ready
 from swarm.records import Commit, PeerId
 from swarm.rounds import forming, leader
 from swarm.rounds.acceptor import Acceptor
@@ -136,7 +136,7 @@ def forgets_what_it_accepted(self: Member, *, forget: bool = True) -> None:
 def asks_before_all_are_ready(self: Leader, sender: PeerId, message: Ready) -> None:
     """Most are ready, so the leader asks for accepts."""
     if self.stage is Stage.EXCHANGING and self.proposal is not None and message.attempt == self.attempt:
-        self._ready[sender] = message.digest
+        self._ready[sender] = message
         if majority(self.proposal.voters, self._ready):
             self._ask_accepts(self.proposal, message.digest)
 
@@ -164,6 +164,7 @@ def votes_after_a_restart(self: RoundMachine, commit: Commit, now: float) -> lis
 # Groups --------------------------------------------------------------------------------------------------------------
 
 _form, _weight_of, _losses = forming.form, forming._weight, forming.losses
+_exchanged = Member.exchanged
 
 
 @_mutant(leader, "form")
@@ -189,6 +190,24 @@ def a_claimed_weight_steers_the_interval(table: Table) -> list[tuple[int, float]
 def nan_is_merged(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     """Weights that are not finite count like all others."""
     return _weight_of(replace(offer, stats=replace(offer.stats, finite=True)), table, rules)
+
+
+@_mutant(forming, "absurd")
+def an_absurd_norm_is_merged(contributions: Any) -> dict[PeerId, str]:
+    """Nobody minds how large a contribution says that it is."""
+    return {}
+
+
+@_mutant(leader, "contradicted")
+def a_claimed_norm_is_trusted(proposal: Proposal, told: Any, codec: Any) -> dict[PeerId, str]:
+    """What the owners of the slices have measured is not compared."""
+    return {}
+
+
+@_mutant(Member, "exchanged")
+def owners_measure_nothing(self: Member, key: Any, digest: str, norms: tuple[PartialNorm, ...]) -> None:
+    """A member tells that no contribution has moved within its slice."""
+    _exchanged(self, key, digest, tuple(replace(part, squared=0.0) for part in norms))
 
 
 @_mutant(Table, "all_finished", as_property=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from swarm.messages import Leave
+from swarm.messages import Leave, PartialNorm
 from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus
 from swarm.rounds.effects import Apply, Effect, End, Fail, Fetch, Heal, Notice, Send, Skip, StartExchange, StopExchange
 from swarm.rounds.machine import RoundMachine
@@ -229,12 +229,15 @@ class SimulatedPeer:
             self._answer(Synced(Answer.HEALED, self.machine.commit))
         else:
             weightage = 100 if self._world.hazards.boasts(self.name) else self.plan.weightage
+            parent = self.machine.commit.digest if self.machine.commit else None
+            norm = self.library.distance(place.capture.weights, parent) if parent else 0.0
             stats = ContributionStats(
                 peer=self.name,
                 round=self.machine.round,
                 weightage=0 if place.empty else weightage,
                 status=place.status,
                 finite=place.capture.finite,
+                delta_norm=self._world.hazards.claimed(self.name, norm),
                 loss=self.loss,
             )
             self._world.witness.offers(self, stats)
@@ -250,10 +253,10 @@ class SimulatedPeer:
 
     # Exchanges and catching up ---------------------------------------------------------------------------------------
 
-    def exchanged(self, key: Key, digest: str) -> None:
+    def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...]) -> None:
         """An exchange is complete here."""
         self.store.add(digest)
-        self.perform(self.machine.exchanged(key, digest, self.now))
+        self.perform(self.machine.exchanged(key, digest, norms, self.now))
 
     def exchange_failed(self, key: Key, blamed: PeerId) -> None:
         """An exchange cannot finish here."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from swarm.messages import Accept, Accepted, Message, Proposal
-from swarm.records import Attempt, Commit, ContributionStats, PeerId
+from swarm.records import Attempt, Commit, ContributionStats, PeerId, PeerStatus
 from swarm.rounds.effects import Notice
+from swarm.rounds.norms import ABSURD, FEWEST
 from swarm.rounds.order import majority
+from swarm.testing.simulation.faults import FaultKind
 from swarm.testing.simulation.models import Library, Recipe, Violation, Weights, bits
 from swarm.testing.simulation.plan import STRANGERS, Schedule
 
@@ -16,6 +21,10 @@ if TYPE_CHECKING:
     from swarm.testing.simulation.peer import SimulatedPeer
 
 
+ACCUSED = re.compile(r"(\w+) offered weights that have moved")
+UNMEASURED = re.compile(r"(\w+) did not measure")
+SCREENED = re.compile(r"contribution of (\w+) left out: its? .*moved")
+"""Who is said to have claimed what is not true."""
 PASSED_OVER = 6
 """Rounds in a row that may pass a peer over."""
 
@@ -32,6 +41,7 @@ class Witness:
         self._passed_over: Counter[str] = Counter()
         self._library = library
         self._plans = {peer.name: peer for peer in (*schedule.peers, *STRANGERS)}
+        self._liars = {name for fault in schedule.faults if fault.kind is FaultKind.LIE for name in fault.peers}
         self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
         self._asked: dict[tuple[PeerId, tuple[str, int, Attempt]], str] = {}
 
@@ -52,7 +62,7 @@ class Witness:
                 raise Violation("Agreement", f"{peer.name} gives {before} up for the lighter {commit}")
         elif before and before.round >= commit.round:
             raise Violation("Agreement", f"{peer.name} goes back from round {before.round} to {commit.round}")
-        elif before:
+        elif before and peer.name not in self._liars:
             self._passed_over[peer.incarnation] += 1
         if self._passed_over[peer.incarnation] > PASSED_OVER:
             text = f"{peer.name} catches up with {PASSED_OVER} rounds in a row and is taken into none"
@@ -65,8 +75,11 @@ class Witness:
         known = self.commits.setdefault((commit.lineage, commit.round), commit)
         if known != commit:
             raise Violation("Agreement", f"{peer.name} has {commit} where another has {known}")
-        if not self._library.made_by(commit.digest, Recipe(commit.group, commit.contributors)):
+        recipe = Recipe(commit.group, commit.contributors)
+        if not self._library.made_by(commit.digest, recipe):
             text = f"{commit.digest} is said to come from {commit.contributors} of {commit.group}, and does not"
+            if self._library.made_by(commit.digest, replace(recipe, as_offered=False)):
+                text = f"{commit.digest} counts a contribution that contradicts its offer"
             raise Violation("Honest count", text)
 
     def resumed(self, peer: SimulatedPeer, commit: Commit) -> None:
@@ -99,6 +112,12 @@ class Witness:
         """A process tells its user something."""
         if notice.failed and "void: " in notice.text:
             self.voided += 1
+        accused = {*ACCUSED.findall(notice.text), *UNMEASURED.findall(notice.text)}
+        if len(self._liars) < 2:  # with more, the median of three may be a lie
+            accused.update(SCREENED.findall(notice.text))
+        for name in sorted(accused):
+            if name not in self._liars:
+                raise Violation("Honest count", f"{name} never lied, and is told: {notice.text}")
 
     def proposed(self, peer: SimulatedPeer, proposal: Proposal) -> None:
         """A process joins an attempt; what its leader put together is checked where the leader does."""
@@ -114,6 +133,7 @@ class Witness:
             if entry.weight not in {0, plan.weightage} and not handed_round:
                 text = f"{entry.peer} joined with weight {plan.weightage} and counts {entry.weight}"
                 raise Violation("Honest count", text)
+        self._sizes(peer, proposal)
         commit = peer.machine.commit
         if commit:
             self._paces(peer, commit, proposal)
@@ -121,6 +141,15 @@ class Witness:
             self._forks(peer, commit, proposal)
         if proposal.closing:
             self._closes(peer, proposal)
+
+    def _sizes(self, peer: SimulatedPeer, proposal: Proposal) -> None:
+        trained = (entry for entry in proposal.entries if entry.weight and entry.status is PeerStatus.TRAINING)
+        training = [entry for entry in trained if entry.norm]
+        middle = median([entry.norm for entry in training] or [0.0])
+        for entry in training:
+            if len(training) >= FEWEST and entry.norm > ABSURD * middle:
+                text = f"{peer.name} takes {entry.peer} in, which says that it has moved by {entry.norm:g}"
+                raise Violation("Honest count", text)
 
     def _paces(self, peer: SimulatedPeer, commit: Commit, proposal: Proposal) -> None:
         losses = []

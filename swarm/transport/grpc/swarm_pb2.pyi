@@ -35,7 +35,7 @@ class PeerInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weightage: _Optional[int] = ..., expects: _Optional[int] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
-    __slots__ = ("peer", "round", "weightage", "status", "steps", "finite", "delta_norm", "loss")
+    __slots__ = ("peer", "round", "weightage", "status", "steps", "finite", "delta_norm", "loss", "carried")
     PEER_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     WEIGHTAGE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class ContributionStats(_message.Message):
     FINITE_FIELD_NUMBER: _ClassVar[int]
     DELTA_NORM_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
+    CARRIED_FIELD_NUMBER: _ClassVar[int]
     peer: str
     round: int
     weightage: int
@@ -52,7 +53,8 @@ class ContributionStats(_message.Message):
     finite: bool
     delta_norm: float
     loss: float
-    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weightage: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ...) -> None: ...
+    carried: float
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weightage: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., carried: _Optional[float] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("counter", "leader")
@@ -161,14 +163,18 @@ class Withdraw(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("peer", "weight", "status")
+    __slots__ = ("peer", "weight", "status", "norm", "carried")
     PEER_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    NORM_FIELD_NUMBER: _ClassVar[int]
+    CARRIED_FIELD_NUMBER: _ClassVar[int]
     peer: str
     weight: int
     status: str
-    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ...) -> None: ...
+    norm: float
+    carried: float
+    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., carried: _Optional[float] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec")
@@ -226,17 +232,27 @@ class Promise(_message.Message):
     digest: str
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., accepted: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
 
+class PartialNorm(_message.Message):
+    __slots__ = ("peer", "squared")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    SQUARED_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    squared: float
+    def __init__(self, peer: _Optional[str] = ..., squared: _Optional[float] = ...) -> None: ...
+
 class Ready(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "digest")
+    __slots__ = ("lineage", "round", "attempt", "digest", "norms")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    NORMS_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
     digest: str
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+    norms: _containers.RepeatedCompositeFieldContainer[PartialNorm]
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., digest: _Optional[str] = ..., norms: _Optional[_Iterable[_Union[PartialNorm, _Mapping]]] = ...) -> None: ...
 
 class Failed(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "blamed", "reason")

@@ -1,0 +1,28 @@
+"""Peers of unlike pace: memory is bounded, and nobody waits for ever."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from swarm.rounds import exchange
+from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+
+NAMES = ("ada", "bob", "cyd")
+
+
+@pytest.mark.parametrize("method", ["mean", "coordmedian", "geomedian"])
+def test_a_round_commits_though_nothing_may_wait_for_those_behind(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    monkeypatch.setattr(exchange, "bytes_ahead", lambda _: 0)
+    swarm = MemorySwarm(world_size=3, sync_interval=1, merge_method=method)
+    peers = [swarm.peer(name, {"w": np.zeros(600_000, np.float32)}) for name in NAMES]
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += np.float32(NAMES.index(peer.name))
+
+    together(*(partial(peer.train, 3, step) for peer in peers))
+    for peer in peers:
+        assert [report.attempts for report in peer.reports] == [1] * 3
+        np.testing.assert_allclose(peer.arrays["w"], 3.0, rtol=1e-3)
