@@ -94,12 +94,16 @@ class ExchangeStreams:
         with self._condition:
             if self._stopped:
                 raise ExchangeError("this attempt is over")
-            self._heard[sender] = self._clock.now()
+            self.heard(sender)
             yield
             # Most frames give nothing to send, and many members would mean many threads woken for each of them.
             exchange = self._exchange
             if any(map(exchange.room, self._held_up)) or not all(map(exchange.waiting, self._idle)):
                 self._condition.notify_all()
+
+    def heard(self, sender: PeerId) -> None:
+        """Something of ``sender`` has come, if not yet a whole frame: over a slow link that may take its time."""
+        self._heard[sender] = self._clock.now()
 
     def await_room(self, sender: PeerId) -> None:
         """Let a peer that is far ahead wait for the others, so that what it sends does not pile up here."""
@@ -227,6 +231,9 @@ class _Incoming(PlacingSink):
                     return None
                 streams.bytes_received += len(head) + size
                 return as_bytes(self._arrival.values)
+
+    def progress(self) -> None:
+        self._streams.heard(self._sender)
 
     def placed(self) -> None:
         arrival, self._arrival = self._arrival, None

@@ -45,6 +45,10 @@ class PlacingSink(ABC):
         """
 
     @abstractmethod
+    def progress(self) -> None:
+        """More of the bytes for the memory given last has come, not all; returns at once."""
+
+    @abstractmethod
     def placed(self) -> None:
         """The memory given last is filled.
 

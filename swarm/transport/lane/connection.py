@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from swarm.transport.lane.fork import keep_from_children
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from swarm.transport.base import Buffer
 
@@ -68,8 +68,8 @@ class Connection:
             while left := left - (sent := self._socket.sendmsg(views)):
                 views = _after(views, sent)
 
-    def receive_into(self, memory: memoryview) -> None:
-        """Fill ``memory``.
+    def receive_into(self, memory: memoryview, progress: Callable[[], None] | None = None) -> None:
+        """Fill ``memory``, calling ``progress`` whenever something has come but not all.
 
         Raises:
             LaneBroken: the connection ended before.
@@ -77,10 +77,12 @@ class Connection:
         filled = 0
         with self._told():
             while filled < len(memory):
-                count = self._socket.recv_into(memory[filled:], 0, socket.MSG_WAITALL)
+                count = self._socket.recv_into(memory[filled:])
                 if count == 0:
                     raise LaneBroken("the other side closed the connection")
                 filled += count
+                if progress and filled < len(memory):
+                    progress()
 
     def receive(self, size: int) -> bytes:
         """The next ``size`` bytes.

@@ -103,7 +103,7 @@ class Reception:
                 self._connection.receive_into(frame[len(begin) :])
                 take: Callable[[], None] = partial(sink, frame)
             else:
-                self._connection.receive_into(place)
+                self._connection.receive_into(place, sink.progress)
                 take = sink.placed
             with self._connection.away():
                 take()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import array
 import socket
+import threading
+
+import pytest
 
 from swarm.errors import ExchangeError
 from swarm.transport.base import HEAD_BYTES, PlacingSink
@@ -44,6 +47,7 @@ class Placing(PlacingSink):
         self.place_for = bytearray(MIB)
         self.size = 0
         self.taken = []
+        self.progressed = threading.Event()
 
     def __call__(self, frame):
         self.taken.append(bytes(frame))
@@ -54,6 +58,9 @@ class Placing(PlacingSink):
             raise ExchangeError("no room")
         self.size = size
         return memoryview(self.place_for)[:size] if head[:1] == b"P" else None
+
+    def progress(self):
+        self.progressed.set()
 
     def placed(self):
         self.taken.append(bytes(self.place_for[: self.size]))
@@ -66,6 +73,23 @@ def test_a_sink_may_have_the_rest_of_a_frame_received_into_its_own_memory(node):
     frames = [[b"P" * HEAD_BYTES, long], [b"W" * HEAD_BYTES, long], [b"tiny"], [b"H" * HEAD_BYTES], [b"P" * 16, b"x"]]
     assert a.upload(b.address, frames).wait() is None
     assert sink.taken == [long, b"W" * HEAD_BYTES + long, b"tiny", b"H" * HEAD_BYTES, b"x"]
+
+
+def test_a_sink_hears_of_a_frame_that_trickles_in(node):
+    a, b, sink = node(), node(), Placing()
+    b.handler.open_sink = lambda _header: sink
+    send = Connection.send
+
+    def trickle(connection, buffers):
+        whole = b"".join(buffers)
+        send(connection, [whole[:-1]])
+        assert len(whole) < 100 or sink.progressed.wait(10)
+        send(connection, [whole[-1:]])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "send", trickle)
+        assert a.upload(b.address, [[b"P" * 16, bytes(1000)]]).wait() is None
+    assert sink.taken == [bytes(1000)]
 
 
 def test_a_sink_that_refuses_a_place_ends_the_stream_and_not_the_lane(node):

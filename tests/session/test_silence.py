@@ -1,0 +1,112 @@
+"""Whom an exchange gives up on, and when."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from swarm.clock import ManualClock
+from swarm.merge.mean import WeightedMean
+from swarm.messages import Entry, Proposal
+from swarm.records import Attempt, PeerStatus, SyncState
+from swarm.rounds.exchange import Exchange
+from swarm.session.streams import ExchangeStreams
+from swarm.state import ModelState, Schema, TensorSpec
+from swarm.transport.base import HEAD_BYTES, PlacingSink
+
+TIMEOUT = 10.0
+SCHEMA = Schema((TensorSpec("w", (300_000,), "float32"),))
+NAMES = ("ann", "bob", "cyd")
+
+
+class Ann:
+    """One member's streams; the frames of the others are given by hand."""
+
+    def __init__(self) -> None:
+        proposal = Proposal(
+            lineage="l",
+            round=1,
+            attempt=Attempt(1, "ann"),
+            parent="",
+            voters=NAMES,
+            members=NAMES,
+            entries=tuple(Entry(name, 1, PeerStatus.TRAINING) for name in NAMES),
+            sync=SyncState(1),
+            closing=False,
+            weight=3,
+        )
+        self.clock = ManualClock()
+        self.failed: list[str] = []
+        made = {name: Exchange(name, proposal, WeightedMean(), self.model()) for name in NAMES}
+        self.streams = ExchangeStreams(
+            "ann", proposal, made["ann"], self.clock, lambda _: None, lambda peer, _: self.failed.append(peer)
+        )
+        self.others = made
+        self.sinks: dict[str, PlacingSink] = {}
+        for name in NAMES[1:]:
+            sink = self.streams.sink(name)
+            assert isinstance(sink, PlacingSink)
+            self.sinks[name] = sink
+
+    @staticmethod
+    def model() -> ModelState:
+        return ModelState(SCHEMA, {"float32": np.ones(300_000, np.float32)}, [])
+
+    def give(self, sender: str) -> None:
+        """One frame of ``sender``."""
+        out = self.others[sender].next_frame("ann")
+        assert out is not None
+        self.sinks[sender](memoryview(out[0] + bytes(out[1])))
+
+    def check(self) -> None:
+        self.streams.check(self.clock.now(), TIMEOUT)
+
+
+@pytest.fixture
+def ann() -> Ann:
+    return Ann()
+
+
+def test_a_silent_peer_is_given_up(ann: Ann) -> None:
+    ann.clock.advance(TIMEOUT - 1)
+    ann.give("bob")
+    ann.clock.advance(2)
+    ann.check()
+    assert ann.failed == ["cyd"]
+
+
+def test_a_frame_that_trickles_in_is_no_silence(ann: Ann) -> None:
+    head, payload = ann.others["bob"].next_frame("ann") or (b"", memoryview(b""))
+    assert ann.sinks["bob"].place(memoryview(head)[:HEAD_BYTES], len(payload)) is not None
+    for _ in range(5):
+        ann.clock.advance(TIMEOUT - 1)
+        ann.sinks["bob"].progress()
+        ann.give("cyd")
+        ann.check()
+    assert ann.failed == []
+    ann.clock.advance(TIMEOUT - 1)
+    ann.give("cyd")
+    ann.clock.advance(2)
+    ann.check()
+    assert ann.failed == ["bob"]
+
+
+def test_a_peer_that_is_held_up_is_not_silent(ann: Ann, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [False]
+    monkeypatch.setattr(Exchange, "room", lambda _, sender: sender != "bob" or not held[0])
+    held[0] = True
+    thread = threading.Thread(target=ann.give, args=("bob",))
+    thread.start()
+    while "bob" not in ann.streams._held_up:
+        time.sleep(0.001)
+    ann.clock.advance(2 * TIMEOUT + 1)
+    ann.streams.heard("cyd")
+    ann.check()
+    assert ann.failed == []
+    held[0] = False
+    ann.give("cyd")
+    thread.join(10)
+    assert not thread.is_alive()
