@@ -55,7 +55,9 @@ class LentCapture:
             if spec.in_side_block:
                 copied.append(array.copy())
             else:
-                self._tensors[spec.dtype].append(array.reshape(-1))
+                flat = array.reshape(-1)
+                flat.flags.writeable = False  # a merge rule may be a plugin's, and this is the model itself
+                self._tensors[spec.dtype].append(flat)
         self._side = ModelState(schema, {}, copied)
         self._starts = {
             dtype: list(accumulate((tensor.size for tensor in tensors), initial=0))
@@ -74,10 +76,11 @@ class LentCapture:
 
     def part(self, segment: int, start: int, stop: int) -> Array:
         """Values ``start`` to ``stop`` of a segment: the model's own memory where one tensor has them all."""
+        lent = self._tensors  # before the state, which takes their place: a thread of the transport may read meanwhile
         if self._state:
             return self._state.part(segment, start, stop)
         dtype = tuple(self._starts)[segment]
-        tensors, starts = self._tensors[dtype], self._starts[dtype]
+        tensors, starts = lent[dtype], self._starts[dtype]
         first = min(bisect_right(starts, start), len(tensors)) - 1
         if stop <= starts[first + 1]:
             return tensors[first][start - starts[first] : stop - starts[first]]

@@ -28,15 +28,12 @@ class PieceCoder:
     def __init__(
         self, codec: Codec | None = None, reference: ModelState | None = None, residual: Residual | None = None
     ) -> None:
+        self.relative = reference is not None
+        """Whether there is a model of the round before."""
         self._codec = codec if codec and reference else ExactCodec()
         self._origins = tuple(reference.segments.values()) if reference else ()
         self._residuals = tuple(residual.values()) if residual and reference else ()
         self._lossy: list[tuple[Piece, Array]] = []
-
-    @property
-    def relative(self) -> bool:
-        """Whether there is a model of the round before."""
-        return bool(self._origins)
 
     def squared_distance(self, piece: Piece, values: Array) -> float:
         """How far ``values`` are from the model of the round before; 0 where there is none."""

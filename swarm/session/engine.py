@@ -180,7 +180,12 @@ class Engine:
                 self._offer(stats)
 
         self._worker.post(place)
-        return self._wait(ticket)
+        try:
+            return self._wait(ticket)
+        except BaseException:
+            # Broken off, as by Ctrl-C in a notebook: what comes of it is for the next sync point.
+            self._worker.post(lambda: self._abandon(ticket))
+            raise
 
     def await_capture(self) -> None:
         """Wait until the capture of a committed round is not looked at any more, and its memory may be used anew."""
@@ -214,6 +219,7 @@ class Engine:
         self.exchanger.close()
         self._greeter.withdraw()
         self._transport.close()
+        self.models.forget()
 
     def _wait(self, ticket: Ticket) -> Synced:
         """Wait for the worker's answer; the machine bounds the wait, this only notices a worker that died."""
@@ -250,7 +256,13 @@ class Engine:
     def _answer(self, answer: Synced) -> None:
         if self._tickets.awaited:
             self.pending = self._may_commit()
+            if not self.pending:
+                self.models.capture = None
         self._tickets.answer(answer)
+
+    def _abandon(self, ticket: Ticket) -> None:
+        self._tickets.abandon(ticket)
+        self.pending = self._may_commit()
 
     # Messages --------------------------------------------------------------------------------------------------------
 

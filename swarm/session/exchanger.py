@@ -158,6 +158,9 @@ class Exchanger:
             self._closed = True
             self._changed.notify_all()
         self.stop()
+        self._memory = BufferPool(0)
+        self._codings.reset()
+        self.keep(())
 
     def check(self, now: float) -> None:
         """Give up on a silent peer."""

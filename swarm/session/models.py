@@ -39,7 +39,7 @@ class Models:
         logger: logging.Logger,
     ) -> None:
         self.capture: Capture | None = None
-        """What was offered last; belongs to whoever offered it."""
+        """What was offered last, as long as it may be merged; belongs to whoever offered it."""
         self.reference: ModelState | None = None
         """The model of the last committed round applied here; replaced, never changed."""
         self.checkpoints: Checkpoints | None = None
@@ -113,6 +113,10 @@ class Models:
             done(model is not None)
 
         self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
+
+    def forget(self) -> None:
+        """The session is over: a callback that lives on must not keep models alive."""
+        self.capture = self.reference = None
 
     def _replace(self, commit: Commit, model: ModelState) -> None:
         self.reference = model

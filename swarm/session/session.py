@@ -1,8 +1,7 @@
 """The hook sequence that every framework integration wraps: begin, advance, epoch_end, end.
 
-All of it runs on the training thread. Between merges it only counts; at a sync point it copies the weights out, hands
-them to the worker, and writes back what comes of it: at once, or, where rounds overlap with the training, at a later
-batch.
+All of it runs on the training thread. Between merges it only counts; at a sync point it copies or lends the weights
+to the worker, and writes back what comes of it: at once, or, where rounds overlap with the training, at a later batch.
 """
 
 from __future__ import annotations
@@ -205,7 +204,7 @@ class Session:
     def _release(self, *, patience: float) -> None:
         """Let go of what outlives the worker, waiting for the disk for at most ``patience`` seconds."""
         self._restore_signals()
-        self._background = None
+        self._background = self._weights = self._pending = None
         if self._engine and self._engine.models.checkpoints:
             self._engine.models.checkpoints.close(timeout=patience)
 
@@ -316,7 +315,12 @@ class Session:
         capture = weights.take(keep=keep)
         self._offered_at = weights.batches
         stats = self._stats(weights, PeerStatus.TRAINING)
-        self._pending = PendingAnswer(engine, capture, stats, self._background)
+        try:
+            self._pending = PendingAnswer(engine, capture, stats, self._background)
+        except BaseException:
+            # The offer stands, and whoever interrupted the wait for its answer, as in a notebook, may train on.
+            weights.settle(pending=True)
+            raise
 
     def _take_on(self, engine: Engine, weights: Weights) -> RoundReport | None:
         """Wait for what comes of an offer and take it over; None where that was not the round that it was made for."""

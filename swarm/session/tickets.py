@@ -78,6 +78,13 @@ class Tickets:
         self._ticket = ticket
         return self._late.popleft() if self._late else None
 
+    def abandon(self, ticket: Ticket) -> None:
+        """Nobody waits at ``ticket`` any more; an answer that lies there already is kept."""
+        if self._ticket is ticket:
+            self._ticket = None
+        if not ticket.empty():
+            self.answer(ticket.get())
+
     def answer(self, answer: Synced) -> None:
         """Tell the training thread, now or at its next sync point."""
         if self._ticket:

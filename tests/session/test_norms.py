@@ -173,3 +173,18 @@ def test_what_a_codec_has_left_is_told_with_the_offer() -> None:
     assert all(each.carried == 0 for each in first)
     assert all(each.carried > 100 * each.delta_norm > 0 for each in second)
     assert not said(peers, "void")
+
+
+def test_a_model_of_statistics_only_is_merged() -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=2)
+    kinds = {"mean": TensorKind.MEAN, "variance": TensorKind.VARIANCE}
+    peers = [
+        swarm.peer(name, {"mean": np.full(3, value, np.float32), "variance": np.ones(3, np.float32)}, kinds=kinds)
+        for name, value in (("ada", 0.0), ("bob", 2.0))
+    ]
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["mean"] += 1.0
+
+    together(*(partial(peer.train, 2, step) for peer in peers))
+    assert [[report.attempts for report in peer.reports] for peer in peers] == [[1, 1]] * 2

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,8 +13,9 @@ from swarm.records import Commit, ContributionStats, SyncState
 from swarm.session.pending import PendingAnswer
 from swarm.session.tickets import Answer, Synced
 from swarm.session.weights import Weights
-from swarm.state import ModelState
-from swarm.testing.swarm import ArrayModel
+from swarm.state import Array, ModelState, Schema
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
 
 COMMIT = Commit(lineage="l", round=1, digest="d", members=("a",), group=("a",), contributors=("a",), sync=SyncState(1))
 
@@ -68,3 +73,31 @@ def test_a_lent_model_is_copied_only_if_the_round_may_still_merge_it() -> None:
     weights.settle(pending=False)
     anew = weights.take(keep=True)
     assert anew.part(0, 0, 3).tolist() == [2.0] * 3
+
+
+def test_nothing_that_was_lent_is_held_between_rounds() -> None:
+    """What lies in another order is lent as a copy, so it would be a model's memory."""
+    swarm = MemorySwarm(sync_interval=1, world_size=2)
+    peers = [swarm.peer(name, {"w": np.zeros((3, 4), order="F")}) for name in ("ada", "bob")]
+    lent: list[weakref.ref[np.ndarray]] = []
+    for peer in peers:
+        lend = peer.model.lend
+
+        def lending(schema: Schema, lend: Callable[[Schema], list[Array]] = lend) -> list[Array]:
+            arrays = lend(schema)
+            lent.extend(map(weakref.ref, arrays))
+            return arrays
+
+        peer.model.lend = lending  # type: ignore[method-assign]
+    together(*(partial(advanced, peer) for peer in peers))
+    assert len(lent) == 4
+    # A thread of the transport may be about to let go of the last frame.
+    eventually(lambda: all(array() is None for array in lent), "everything lent is given back")
+    for peer in peers:
+        peer.session.abort("the test is over")
+
+
+def advanced(peer: SwarmPeer) -> None:
+    peer.session.begin()
+    peer.arrays["w"] += 1.0
+    peer.advance()

@@ -51,6 +51,13 @@ def test_what_one_tensor_has_is_not_copied(tensors: list[np.ndarray]) -> None:
     assert np.shares_memory(lent.part(0, 6, 11), tensors[4])
 
 
+def test_who_reads_the_model_cannot_change_it(tensors: list[np.ndarray]) -> None:
+    part = LentCapture(SCHEMA, tensors).part(0, 1, 6)
+    with pytest.raises(ValueError, match="read-only"):
+        part += 1
+    assert all(array.flags.writeable for array in tensors)
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_only_what_is_held_stays_when_the_model_changes(
     model: ModelState, tensors: list[np.ndarray], held: bool

@@ -1,0 +1,55 @@
+"""A wait for a round that is broken off, as by Ctrl-C in a notebook, after which training goes on."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from swarm.session.engine import Engine
+from swarm.session.tickets import Synced, Ticket
+from swarm.testing.swarm import MemorySwarm, together
+
+
+def test_the_round_merges_what_was_offered_though_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=2)
+    ada, bob = (swarm.peer(name, {"w": np.zeros(4, np.float32)}) for name in ("ada", "bob"))
+    trained_on, merged = threading.Event(), threading.Event()
+    wait = Engine._wait
+
+    def interrupted(engine: Engine, ticket: Ticket) -> Synced:
+        if engine is not ada.session._engine or engine.commit is None or trained_on.is_set():
+            return wait(engine, ticket)
+        offered = threading.Event()
+        engine._worker.post(offered.set)
+        offered.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "_wait", interrupted)
+
+    def run_ada() -> None:
+        ada.session.begin()
+        ada.arrays["w"] += 2.0
+        with pytest.raises(KeyboardInterrupt):
+            ada.advance()
+        ada.arrays["w"] += 100.0
+        trained_on.set()
+        merged.wait()
+        # The missed answer comes first, under the 100 that were trained since: 103, and bob serves his 3.
+        ada.session.advance()
+        assert ada.arrays["w"].tolist() == [53.0] * 4
+        ada.session.end()
+
+    def run_bob() -> None:
+        bob.session.begin()
+        trained_on.wait()
+        bob.arrays["w"] += 4.0
+        bob.advance()
+        assert bob.arrays["w"].tolist() == [3.0] * 4
+        merged.set()
+        bob.session.end()
+
+    together(run_ada, run_bob)
+    assert bob.reports[0].contributors == ("ada", "bob")
+    assert not [line for line in ada.lines + bob.lines if "void" in line]
