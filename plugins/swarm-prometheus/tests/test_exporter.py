@@ -36,14 +36,15 @@ def finished(session="hearts", **report):
 
 
 def test_rounds_add_up(registry, exporter):
-    exporter.round_finished(finished(seconds=0.25, bytes_sent=100, bytes_received=40))
-    exporter.round_finished(finished(seconds=0.5, bytes_sent=10, bytes_received=4))
+    exporter.round_finished(finished(seconds=0.25, stall=0.125, bytes_sent=100, bytes_received=40))
+    exporter.round_finished(finished(seconds=0.5, stall=0.25, bytes_sent=10, bytes_received=4))
     value = {
         name: registry.get_sample_value(name, {"session": "hearts"})
         for name in (
             "swarm_rounds_total",
             "swarm_round_seconds_sum",
             "swarm_round_seconds_count",
+            "swarm_stall_seconds_sum",
             "swarm_sent_bytes_total",
             "swarm_received_bytes_total",
         )
@@ -52,6 +53,7 @@ def test_rounds_add_up(registry, exporter):
         "swarm_rounds_total": 2,
         "swarm_round_seconds_sum": 0.75,
         "swarm_round_seconds_count": 2,
+        "swarm_stall_seconds_sum": 0.375,
         "swarm_sent_bytes_total": 110,
         "swarm_received_bytes_total": 44,
     }

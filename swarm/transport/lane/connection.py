@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MAX_BUFFERS = 64
 """Gathered by one call; systems allow 1024, a frame has two."""
+PART_BYTES = 2**19
+"""Waited for at a time. Waking up for whatever has come would cost a core on a slow link; waiting for all of a frame would
+look like silence there."""
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: on closing drop what is unsent and reset the connection."""
 
@@ -77,7 +80,8 @@ class Connection:
         filled = 0
         with self._told():
             while filled < len(memory):
-                count = self._socket.recv_into(memory[filled:])
+                part = memory[filled : filled + PART_BYTES]
+                count = self._socket.recv_into(part, 0, socket.MSG_WAITALL)
                 if count == 0:
                     raise LaneBroken("the other side closed the connection")
                 filled += count

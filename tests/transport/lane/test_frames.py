@@ -10,6 +10,7 @@ import pytest
 
 from swarm.errors import ExchangeError
 from swarm.transport.base import HEAD_BYTES, PlacingSink
+from swarm.transport.lane import connection
 from swarm.transport.lane.connection import Connection
 
 MIB = 2**20
@@ -80,14 +81,15 @@ def test_a_sink_hears_of_a_frame_that_trickles_in(node):
     b.handler.open_sink = lambda _header: sink
     send = Connection.send
 
-    def trickle(connection, buffers):
+    def trickle(lane, buffers):
         whole = b"".join(buffers)
-        send(connection, [whole[:-1]])
+        send(lane, [whole[:-1]])
         assert len(whole) < 100 or sink.progressed.wait(10)
-        send(connection, [whole[-1:]])
+        send(lane, [whole[-1:]])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Connection, "send", trickle)
+        patch.setattr(connection, "PART_BYTES", 100)
         assert a.upload(b.address, [[b"P" * 16, bytes(1000)]]).wait() is None
     assert sink.taken == [bytes(1000)]
 

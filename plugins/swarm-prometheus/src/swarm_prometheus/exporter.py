@@ -29,6 +29,13 @@ class Exporter:
             buckets=_ROUND_SECONDS,
             registry=registry,
         )
+        self._stall = Histogram(
+            "swarm_stall_seconds",
+            "For how long training stood still for a round",
+            session,
+            buckets=_ROUND_SECONDS,
+            registry=registry,
+        )
         self._sent = Counter("swarm_sent_bytes", "Bytes sent to peers in rounds", session, registry=registry)
         self._received = Counter("swarm_received_bytes", "Bytes received in rounds", session, registry=registry)
         self._loss = Gauge("swarm_merged_loss", "Validation loss of the last merged model", session, registry=registry)
@@ -53,6 +60,7 @@ class Exporter:
         session, report = event.session, event.report
         self._rounds.labels(session).inc()
         self._seconds.labels(session).observe(report.seconds)
+        self._stall.labels(session).observe(report.stall)
         self._sent.labels(session).inc(report.bytes_sent)
         self._received.labels(session).inc(report.bytes_received)
         if report.loss is not None:
