@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MAX_BUFFERS = 64
 """Gathered by one call; systems allow 1024, a frame has two."""
 PART_BYTES = 2**19
-"""Waited for at a time. Waking up for whatever has come would cost a core on a slow link; waiting for all of a frame would
-look like silence there."""
+"""Waited for at a time. Waking up for whatever has come would cost a core on a slow link; waiting for all of a frame
+would look like silence there."""
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: on closing drop what is unsent and reset the connection."""
 
