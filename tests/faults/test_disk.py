@@ -15,7 +15,7 @@ def test_a_full_disk_holds_nobody_up_and_is_said_once(training, tiny_disk) -> No
     others = [training.peer(name, **settings) for name in NAMES]
     cyd = training.peer("cyd", model_dir=tiny_disk, **settings)
     for peer in (*others, cyd):
-        peer.said("^ROUND 8 merged ada bob cyd$")
+        peer.said(r"^ROUND ([89]|\d\d+) merged ada bob cyd$")
     training.finish()
     training.one_model(*others, cyd)
     assert _errors(cyd, "round .* was not written to .*No space left") == 1
@@ -34,7 +34,7 @@ def test_a_slow_disk_holds_no_round_up(training, tmp_path) -> None:
     peers = (*others, cyd)
     state = tmp_path / "cyd" / "swarm-state"
     # Long enough for a whole checkpoint to be written beside the rounds.
-    after = max(peer.said("^ROUND 1 merged ada bob cyd$") for peer in peers)
+    after = max(peer.said(r"^ROUND \d+ merged ada bob cyd$") for peer in peers)
     last = after
     while not any(state.rglob("*.json")):
         last = cyd.said("^ROUND", after=last + 1e-6)

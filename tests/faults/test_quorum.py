@@ -11,7 +11,7 @@ ALONE = r"below quorum: 1 of the 2 peers needed are here; missing: bob \(unreach
 
 def test_one_that_is_left_alone_trains_on_and_says_so(training) -> None:
     ada, bob, cyd = training.peers(NAMES).values()
-    ada.said("^ROUND 3 merged ada bob cyd$")
+    ada.said(r"^ROUND \d+ merged ada bob cyd$")
     killed = [peer.signal(signal.SIGKILL) for peer in (bob, cyd)][-1]
     skipped = ada.said(f"^SKIPPED .*{ALONE}", after=killed)
     ada.said(f"WARNING swarm: round .* skipped: {ALONE}", after=killed)
@@ -25,7 +25,7 @@ def test_one_that_is_left_alone_trains_on_and_says_so(training) -> None:
 
 def test_one_that_is_left_alone_waits_says_for_whom_and_goes_on(training) -> None:
     ada, bob, cyd = training.peers(NAMES, "--line-every", 0.5, below_quorum="wait").values()
-    ada.said("^ROUND 3 merged ada bob cyd$")
+    ada.said(r"^ROUND \d+ merged ada bob cyd$")
     frozen = [peer.signal(signal.SIGSTOP) for peer in (bob, cyd)][-1]
     waiting = r"WARNING .*round \d+: waiting for bob \(unreachable\), cyd \(unreachable\)"
     said = ada.said(waiting, after=frozen)
@@ -42,7 +42,7 @@ def test_one_that_is_left_alone_waits_says_for_whom_and_goes_on(training) -> Non
 
 def test_one_that_waits_goes_on_with_a_killed_one_that_is_started_again(training) -> None:
     ada, bob, cyd = training.peers(NAMES, below_quorum="wait").values()
-    ada.said("^ROUND 3 merged ada bob cyd$")
+    ada.said(r"^ROUND \d+ merged ada bob cyd$")
     killed = [peer.signal(signal.SIGKILL) for peer in (bob, cyd)][-1]
     ada.said("WARNING .*bob is gone", after=killed)
     ada.said("WARNING .*cyd is gone", after=killed)

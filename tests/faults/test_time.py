@@ -54,7 +54,7 @@ def test_a_clock_that_jumps_to_and_fro(training, tmp_path) -> None:
     peers = [training.peer(name, **settings) for name in NAMES[:2]]
     peers.append(training.peer("cyd", "--jumping-clock", model_dir=tmp_path / "cyd", **settings))
     for peer in peers:
-        peer.said("^ROUND 8 merged ada bob cyd$")
+        peer.said(r"^ROUND ([89]|\d\d+) merged ada bob cyd$")
         assert "missing" not in peer.text
     training.finish()
     training.one_model(*peers)
