@@ -1,5 +1,5 @@
 # Every target makes what it needs in .venv, once: a second run installs nothing until
-# pyproject.toml or constraints.txt change.
+# pyproject.toml, constraints.txt or the compiled kernels change.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,6 +11,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
+# compiled at installation
+NATIVE := swarm/kernels/_native.c
 PROTO := swarm/transport/grpc/swarm.proto
 
 # One thread per process: tests and demos start several processes, and more threads than cores only slow them down.
@@ -58,11 +60,11 @@ proto: .venv-proto/.made ## the generated messages of the gRPC transport
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.demo: .venv/.made pyproject.toml constraints.txt
+.venv/.demo: .venv/.made pyproject.toml constraints.txt $(NATIVE)
 	$(INSTALL) --editable '.[torch,demo]'
 	@touch $@
 
-.venv/.dev: .venv/.made pyproject.toml constraints.txt $(PLUGINS)
+.venv/.dev: .venv/.made pyproject.toml constraints.txt $(NATIVE) $(PLUGINS)
 	$(INSTALL) --editable '.[dev]' $(foreach plugin,$(PLUGINS),--editable ./$(dir $(plugin)))
 	@touch $@
 

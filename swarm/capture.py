@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Protocol
 
@@ -25,6 +25,9 @@ class Capture(Protocol):
 
     def part(self, segment: int, start: int, stop: int) -> Array:
         """Values ``start`` to ``stop`` of a segment, counted in the schema's order: contiguous, to be read only."""
+
+    def runs(self) -> Iterator[tuple[int, int, Array]]:
+        """All values as they lie, in long pieces: the segment, where in it a piece begins, and its values."""
 
     def pack_side(self) -> bytes:
         """The side block as bytes, tensor after tensor in native byte order."""
@@ -91,6 +94,16 @@ class LentCapture:
             values[filled : filled + taken.size] = taken
             filled, first = filled + taken.size, first + 1
         return values
+
+    def runs(self) -> Iterator[tuple[int, int, Array]]:
+        """All values as they lie, tensor by tensor: the segment, where in it each begins, and its values."""
+        lent = self._tensors  # before the state, as above
+        if self._state:
+            yield from self._state.runs()
+            return
+        for index, dtype in enumerate(self._starts):
+            for start, tensor in zip(self._starts[dtype], lent[dtype], strict=False):
+                yield index, start, tensor
 
     def pack_side(self) -> bytes:
         """The side block as bytes, tensor after tensor in native byte order."""

@@ -19,6 +19,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from swarm import kernels
 from swarm.errors import ExchangeError, ModelError
 
 if TYPE_CHECKING:
@@ -188,6 +189,10 @@ class ModelState:
         """A view of values ``start`` to ``stop`` of a segment, counted in the schema's order."""
         return tuple(self.segments.values())[segment][start:stop]
 
+    def runs(self) -> Iterator[tuple[int, int, Array]]:
+        """All values, segment by segment: its number, 0, and its values."""
+        return ((index, 0, segment) for index, segment in enumerate(self.segments.values()))
+
     def hold(self) -> None:
         """Nothing to do: its memory is its own, and stays as it is."""
 
@@ -242,4 +247,7 @@ def is_finite(array: Array) -> bool:
     """Whether an array holds no NaN and no infinity; integers always pass."""
     if array.dtype.kind in "iub":
         return True
+    if kernels.native and kernels.takes(array):
+        finite: bool = kernels.native.all_finite(array)
+        return finite
     return bool(np.isfinite(array).all())

@@ -91,14 +91,17 @@ class Codec(ABC):
 
 def unchanged(values: Array, reference: Array | None, residual: Array | None = None) -> bool:
     """Whether a piece needs no bytes: it equals its reference to the bit, and nothing is left from earlier rounds."""
-    if reference is None or (residual is not None and residual.any()):
+    if reference is None:
         return False
     bits = f"u{values.itemsize}"  # so that zeros of both signs differ
     ours, theirs = values.view(bits), reference.view(bits)
-    return all(
+    if values.size and ours[0] != theirs[0]:  # as a rule that is all there is to look at
+        return False
+    alike = all(
         np.array_equal(ours[start : start + COMPARED], theirs[start : start + COMPARED])
         for start in range(0, values.size, COMPARED)
     )
+    return alike and not (residual is not None and residual.any())
 
 
 def take_reference(reference: Array | None, out: Array) -> None:

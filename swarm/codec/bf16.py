@@ -10,6 +10,7 @@ import numpy as np
 from swarm.codec.delta import DeltaCodec
 from swarm.codec.exact import ExactCodec
 from swarm.errors import ExchangeError
+from swarm.kernels import delta_kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ class Bf16Codec(DeltaCodec):
     """
 
     name: ClassVar[str] = "bf16"
+    compiled = delta_kernels("bf16")
     norm_tolerance: ClassVar[float] = 2.0**-6
     """2^-8 of a difference is lost in coding. The weight that it leads to is rounded once more, by half a unit in its
     last place at most: that changes nothing where what was lost is less than a quarter of that unit, and is less than

@@ -9,6 +9,7 @@ import numpy as np
 
 from swarm.codec.base import Codec, require_length, take_reference, unchanged
 from swarm.errors import ExchangeError
+from swarm.kernels import native, takes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from swarm.kernels import DeltaKernels
     from swarm.state import Array
 
     Wide = NDArray[np.floating[Any]]
@@ -34,6 +36,8 @@ class DeltaCodec(Codec):
 
     group: ClassVar[int] = 1
     """Values that are coded together; a power of two, at most ``BLOCK``. The last group of a piece may be shorter."""
+    compiled: ClassVar[DeltaKernels | None] = None
+    """The same for float32, where it is compiled."""
 
     @abstractmethod
     def packed_nbytes(self, size: int) -> int:
@@ -67,6 +71,10 @@ class DeltaCodec(Codec):
             return 0
         nbytes = self.packed_nbytes(values.size)
         packed = np.frombuffer(out, np.uint8)[:nbytes]
+        if self.compiled and takes(values, reference, residual):
+            if not self.compiled.encode(values, common, residual, packed):
+                raise ExchangeError(f"a difference in {self.name} is NaN, infinite or too large")
+            return nbytes
         scratch = _scratch(values)
         for part, place in self._blocks(values.size):
             self.pack(_differences(values, common, residual, part, scratch), packed[place])
@@ -79,6 +87,9 @@ class DeltaCodec(Codec):
             return
         require_length(data, self.packed_nbytes(out.size), out, self.name)
         packed = np.frombuffer(data, np.uint8)
+        if self.compiled and takes(common, out):
+            self._require_decoded(self.compiled.decode(packed, common, out), out)
+            return
         scratch = _scratch(out)
         for part, place in self._blocks(out.size):
             differences = scratch[: part.stop - part.start]
@@ -89,11 +100,15 @@ class DeltaCodec(Codec):
                 with np.errstate(over="raise", invalid="raise"):
                     np.add(common[part], differences, out=target if native else differences)
             except FloatingPointError as error:
-                raise ExchangeError(f"a difference in {self.name} leads out of the range of {out.dtype}") from error
+                raise _out_of_range(self.name, out) from error
             if not native:
                 _narrow(differences, target, self.name)
 
     def carry(self, values: Array, reference: Array, residual: Array) -> None:
+        if self.compiled and self.compiled.carry and takes(values, reference, residual):
+            if not self.compiled.carry(values, reference, residual):
+                raise ExchangeError(f"a difference in {self.name} is NaN, infinite or too large")
+            return
         scratch, kept = _scratch(values), _scratch(values)
         packed = np.empty(self.packed_nbytes(len(scratch)), np.uint8)
         for part, place in self._blocks(values.size):
@@ -111,6 +126,12 @@ class DeltaCodec(Codec):
             first = self.packed_nbytes(start)
             yield slice(start, stop), slice(first, first + self.packed_nbytes(stop - start))
 
+    def _require_decoded(self, outcome: int, out: Array) -> None:
+        if native and outcome == native.CODE_NOT_FINITE:
+            raise ExchangeError(f"a difference or a scale in {self.name} is NaN, infinite or too large")
+        if native and outcome == native.OUT_OF_RANGE:
+            raise _out_of_range(self.name, out)
+
     def _require_reference(self, reference: Array | None) -> Array:
         if reference is None:
             raise ExchangeError(f"the codec {self.name!r} codes differences, and there is no reference model")
@@ -121,7 +142,11 @@ def _narrow(sums: Wide, target: Array, codec: str) -> None:
     with np.errstate(over="ignore"):
         target[...] = sums
     if not np.isfinite(target.astype(np.float32)).all():
-        raise ExchangeError(f"a difference in {codec} leads out of the range of {target.dtype}")
+        raise _out_of_range(codec, target)
+
+
+def _out_of_range(codec: str, out: Array) -> ExchangeError:
+    return ExchangeError(f"a difference in {codec} leads out of the range of {out.dtype}")
 
 
 def _scratch(like: Array) -> Wide:

@@ -8,6 +8,7 @@ import numpy as np
 
 from swarm.codec.delta import DeltaCodec
 from swarm.errors import ExchangeError
+from swarm.kernels import delta_kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,7 @@ class Int8Codec(DeltaCodec):
     """
 
     name: ClassVar[str] = "int8"
+    compiled = delta_kernels("int8")
     feedback: ClassVar[bool] = True
     group: ClassVar[int] = 1024
     norm_tolerance: ClassVar[float] = 0.4

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import TYPE_CHECKING, ClassVar
 
+from swarm.merge.distance import squared_distance
 from swarm.merge.gram import combine, partial_gram
+from swarm.state import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +73,28 @@ class MergeRule:
     def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:
         """As ``merge``, into ``out``, which overlaps no column; a rule that can do so at once saves a copy."""
         out[...] = self.merge(columns, weights)
+
+    def merge_measured(
+        self, columns: Sequence[Array], weights: Sequence[int], origin: Array, out: Array
+    ) -> Sequence[float]:
+        """As ``merge_into``; also how far each piece is from ``origin``, for whoever watches over the contributions.
+
+        A rule that can do both in one pass over memory saves the time of the other.
+
+        Args:
+            columns: as of ``merge``, but values may be NaN or infinite; what is merged then is of no meaning.
+            weights: one per contribution.
+            origin: the same piece of the model that training started from.
+            out: where the merged piece goes.
+
+        Returns:
+            The squared Euclidean distance of each column, NaN or infinity where its values are not finite (or where it
+            leaves the range of float64).
+        """
+        squared = [squared_distance(column, origin) for column in columns]
+        if all(math.isfinite(far) or is_finite(column) for far, column in zip(squared, columns, strict=True)):
+            self.merge_into(columns, weights, out)
+        return squared
 
     def coefficients(self, gram: NDArray[np.float64], weights: Sequence[int]) -> NDArray[np.float64]:
         """The factor of each contribution in the merged model; only rules of the scope GRAM have it.

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from swarm import kernels
 from swarm.merge.blocks import CACHED_ELEMENTS, blocks
+from swarm.merge.distance import squared_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,9 +106,11 @@ def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Ar
     what is lost is n roundings of a difference, not of a weight. Where it overflows, float64 takes over.
     """
     merged = np.empty_like(columns[0]) if out is None else out
-    anchor = int(np.argmax(coefficients))
-    order = [anchor, *(index for index in range(len(columns)) if index != anchor)]
+    order = _order(coefficients)
     factors = coefficients[order[1:]]
+    if kernels.native and len(columns) > 1 and kernels.takes(*columns, merged):
+        kernels.native.combine([columns[index] for index in order], factors, merged, None, None)
+        return merged
     wide = np.float64 if merged.dtype == np.float64 else np.float32
     scratch = np.empty((2, min(merged.size, CACHED_ELEMENTS)), wide)
     with np.errstate(over="raise", invalid="raise"):
@@ -118,6 +122,26 @@ def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Ar
                 with np.errstate(over="ignore", invalid="ignore"):
                     _combine(origin, others, factors, scratch.astype(np.float64), merged[part])
     return merged
+
+
+def combine_measured(
+    columns: Sequence[Array], coefficients: NDArray[np.float64], origin: Array, out: Array
+) -> list[float]:
+    """As ``combine``; also the squared distance of each piece from ``origin``, not finite where its values are not."""
+    if not (kernels.native and len(columns) > 1 and kernels.takes(*columns, origin, out)):
+        squared = [squared_distance(column, origin) for column in columns]
+        combine(columns, coefficients, out)
+        return squared
+    order = _order(coefficients)
+    distances = np.empty(len(columns))
+    kernels.native.combine([columns[index] for index in order], coefficients[order[1:]], out, origin, distances)
+    return [distances[order.index(index)].item() for index in range(len(columns))]
+
+
+def _order(coefficients: NDArray[np.float64]) -> list[int]:
+    """The piece with the largest coefficient, then the others."""
+    anchor = int(np.argmax(coefficients))
+    return [anchor, *(index for index in range(len(coefficients)) if index != anchor)]
 
 
 def _combine(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from swarm.merge.base import MergeRule, Scope
-from swarm.merge.gram import combine
+from swarm.merge.gram import combine, combine_measured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,3 +35,9 @@ class WeightedMean(MergeRule):
     def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:
         """Merge them where the result belongs."""
         combine(columns, np.array(weights) / sum(weights), out)
+
+    def merge_measured(
+        self, columns: Sequence[Array], weights: Sequence[int], origin: Array, out: Array
+    ) -> Sequence[float]:
+        """Merge and measure in one pass."""
+        return combine_measured(columns, np.array(weights) / sum(weights), origin, out)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from swarm.buffers import BufferPool
 from swarm.codec.base import Codec, unchanged
 from swarm.codec.exact import ExactCodec
 from swarm.merge.distance import squared_distance
@@ -23,21 +22,31 @@ class PieceCoder:
         reference: the model of the round before, which every member of the group holds. None where there is none:
             then everything travels as it is.
         residual: what earlier rounds lost to the codec and is still to be sent, or None to keep no account of it.
+        memory: for payloads.
     """
 
     def __init__(
-        self, codec: Codec | None = None, reference: ModelState | None = None, residual: Residual | None = None
+        self,
+        codec: Codec | None = None,
+        reference: ModelState | None = None,
+        residual: Residual | None = None,
+        memory: BufferPool | None = None,
     ) -> None:
         self.relative = reference is not None
         """Whether there is a model of the round before."""
         self._codec = codec if codec and reference else ExactCodec()
         self._origins = tuple(reference.segments.values()) if reference else ()
         self._residuals = tuple(residual.values()) if residual and reference else ()
+        self._memory = memory or BufferPool(0)
         self._lossy: list[tuple[Piece, Array]] = []
+
+    def origin(self, piece: Piece) -> Array | None:
+        """The piece of the model of the round before; None where there is none."""
+        return _part(self._origins, piece)
 
     def squared_distance(self, piece: Piece, values: Array) -> float:
         """How far ``values`` are from the model of the round before; 0 where there is none."""
-        origin = _part(self._origins, piece)
+        origin = self.origin(piece)
         return 0.0 if origin is None else squared_distance(values, origin)
 
     def verbatim(self, dtype: str, nbytes: int) -> bool:
@@ -49,7 +58,7 @@ class PieceCoder:
         origin, residual = _part(self._origins, piece), _part(self._residuals, piece)
         if self._codec.exact(values.dtype.name):
             return NOTHING if unchanged(values, origin) else as_bytes(values)
-        payload = np.empty(self._codec.encoded_nbytes(values.size, values.dtype.name), np.uint8).data
+        payload = self._memory.empty(self._codec.encoded_nbytes(values.size, values.dtype.name), "uint8").data
         if residual is not None:
             self._lossy.append((piece, values))
         return payload[: self._codec.encode(values, origin, payload, residual)]

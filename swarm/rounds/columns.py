@@ -46,7 +46,7 @@ class Columns:
         self._ahead = ahead
 
     def put(self, sender: PeerId, piece: Piece, values: Array, squared: float) -> None:
-        """Take a contribution, with its squared distance from the parent model."""
+        """Take a contribution, with its squared distance from the parent model, or 0 where ``measured`` follows."""
         self._arrays[piece][sender] = values
         self._squared[sender, piece] = squared
         self._left[sender] -= 1
@@ -75,6 +75,10 @@ class Columns:
     def owned(self, piece: Piece) -> Array:
         """This peer's own values of any piece."""
         return self._own.part(piece.segment, piece.start, piece.stop)
+
+    def measured(self, piece: Piece, squared: Sequence[float]) -> None:
+        """Take the distance of each contribution to a piece, in their order."""
+        self._squared |= {(peer, piece): value for peer, value in zip(self._contributors, squared, strict=True)}
 
     def measure_own(self, piece: Piece) -> None:
         """Take the distance of this peer's own contribution, while its values are at hand."""

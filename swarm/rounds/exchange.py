@@ -48,6 +48,14 @@ class Arrival:
     """Of a contribution: its squared distance from the same piece of the parent model."""
 
 
+class ContributionError(ExchangeError):
+    """What a peer has contributed cannot be merged; it may be found out while another one's frame is taken."""
+
+    def __init__(self, peer: PeerId, reason: str) -> None:
+        super().__init__(reason)
+        self.peer = peer
+
+
 class Exchange:
     """What this member has received, merged and still has to send under one attempt.
 
@@ -79,6 +87,7 @@ class Exchange:
         self._weights = [entry.weight for entry in proposal.entries if entry.weight > 0]
         self._result = self._memory.model(self._schema)
         self._segments = tuple(self._result.segments.values())
+        self._dtypes = tuple(self._result.segments)
         place = {peer: index for index, peer in enumerate(self._members)}
         pieces = {peer: slice_pieces(self._schema, place[peer], len(place)) for peer in self._members}
         self._mine = pieces[me]
@@ -209,7 +218,7 @@ class Exchange:
         values = (
             target[piece.start : piece.stop]
             if kind is Kind.RESULT
-            else self._memory.empty(piece.size, target.dtype.name)
+            else self._memory.empty(piece.size, self._dtypes[segment])
         )
         return Arrival(sender, kind, piece, values)
 
@@ -221,8 +230,9 @@ class Exchange:
         piece = self._expected.get(sender, {}).get((head.kind, head.segment, head.start))
         if piece is None or head.nbytes != nbytes:
             return None
-        dtype = self._segments[piece.segment].dtype
-        verbatim = nbytes == piece.size * dtype.itemsize and self._coder.verbatim(dtype.name, nbytes)
+        verbatim = nbytes == piece.size * self._segments[piece.segment].itemsize and self._coder.verbatim(
+            self._dtypes[piece.segment], nbytes
+        )
         return self.expect(sender, head) if verbatim else None
 
     def fill(self, arrival: Arrival, payload: memoryview) -> None:
@@ -235,24 +245,27 @@ class Exchange:
             self._coder.decode(arrival.piece, payload, arrival.values)
         except ExchangeError as error:
             raise _wrong(arrival, str(error)) from error
-        if payload and self._measures(arrival):
+        if payload and self._measures_early(arrival):
             arrival.squared = self._coder.squared_distance(arrival.piece, arrival.values)
 
     def check(self, arrival: Arrival) -> None:
-        """Refuse NaN and infinity in what was received in place, and measure it.
+        """Refuse NaN and infinity in what was received in place, unless that is found out when it is merged.
 
         Raises:
             ExchangeError: there is one.
         """
-        if self._measures(arrival):
+        if self._measures_early(arrival):
             arrival.squared = self._coder.squared_distance(arrival.piece, arrival.values)
             if math.isfinite(arrival.squared):
                 return  # and so is every value
+        elif arrival.kind is Kind.CONTRIBUTION and self._coder.relative:
+            return
         if not is_finite(arrival.values):
             raise _wrong(arrival, "NaN or infinity")
 
-    def _measures(self, arrival: Arrival) -> bool:
-        return arrival.kind is Kind.CONTRIBUTION and self._coder.relative
+    def _measures_early(self, arrival: Arrival) -> bool:
+        """Whether a contribution is measured as it comes, since the rule looks at all of it before it merges any."""
+        return arrival.kind is Kind.CONTRIBUTION and self._coder.relative and self._barrier is not None
 
     def arrived(self, arrival: Arrival) -> Piece | None:
         """The memory of ``arrival`` is filled; the piece that is to be merged and published now, if there is one."""
@@ -300,8 +313,23 @@ class Exchange:
         return self._barrier is None and self._columns.complete(piece)
 
     def merge(self, piece: Piece) -> memoryview:
-        """Merge a piece of which every contribution is here, and code it."""
-        return self._coded(piece, partial(self._rule.merge_into, self._columns.of(piece), self._weights))
+        """Merge a piece of which every contribution is here, measuring each, and code it.
+
+        Raises:
+            ContributionError: one holds NaN or infinity.
+        """
+        return self._coded(piece, partial(self._merge_into, piece))
+
+    def _merge_into(self, piece: Piece, out: Array) -> None:
+        columns, origin = self._columns.of(piece), self._coder.origin(piece)
+        if origin is None:
+            self._rule.merge_into(columns, self._weights, out)
+            return
+        squared = self._rule.merge_measured(columns, self._weights, origin, out)
+        for peer, values, distance in zip(self._contributors, columns, squared, strict=True):
+            if not math.isfinite(distance) and not is_finite(values):
+                raise ContributionError(peer, f"{peer} sent a contribution that cannot be: NaN or infinity")
+        self._columns.measured(piece, squared)
 
     def publish(self, piece: Piece, payload: memoryview) -> None:
         """Give a merged piece to everybody."""
@@ -313,13 +341,12 @@ class Exchange:
     def _coded(self, piece: Piece, merge: Callable[[Array], object]) -> memoryview:
         """What ``merge`` makes of a piece, as it travels: all members take what that says, this one included."""
         target = self._segments[piece.segment][piece.start : piece.stop]
-        self._columns.measure_own(piece)
-        if self._coder.verbatim(target.dtype.name, target.nbytes):
+        if self._coder.verbatim(self._dtypes[piece.segment], target.nbytes):
             merge(target)
             payload = self._coder.encode(piece, target)
         else:
             # What coding lost of it may be looked at after the round, when the target holds what the payload says.
-            merged = np.empty_like(target)
+            merged = self._memory.empty(target.size, self._dtypes[piece.segment])
             merge(merged)
             payload = self._coder.encode(piece, merged)
             self._coder.decode(piece, payload, target)
@@ -354,6 +381,7 @@ class Exchange:
 
     def _combine(self, coefficients: Matrix) -> None:
         for piece in self._mine:
+            self._columns.measure_own(piece)
             self.publish(piece, self._coded(piece, partial(combine, self._columns.of(piece), coefficients)))
 
 

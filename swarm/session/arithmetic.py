@@ -22,8 +22,8 @@ def distance(model: Capture, origin: ModelState) -> float:
     """
     return math.sqrt(
         sum(
-            squared_distance(model.part(index, start, stop), origin.part(index, start, stop))
-            for index, start, stop in _parts(origin)
+            squared_distance(values, origin.part(index, start, start + values.size))
+            for index, start, values in model.runs()
         )
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swarm.buffers import BufferPool
 from swarm.codec.base import Codec
 from swarm.merge.distance import squared_distance
 from swarm.records import PeerId
@@ -34,14 +35,14 @@ class Codings:
         self.carried = 0.0
         """Euclidean norm of what earlier rounds have lost, which the next one may send as well."""
 
-    def coder(self, proposal: Proposal, reference: ModelState | None) -> PieceCoder:
-        """How the pieces of an attempt travel.
+    def coder(self, proposal: Proposal, reference: ModelState | None, memory: BufferPool) -> PieceCoder:
+        """How the pieces of an attempt travel; payloads lie in ``memory``.
 
         Raises:
             ConfigurationError: this peer does not have the codec.
         """
         codec = self._find(proposal.codec)
-        return PieceCoder(codec, reference, self._account(proposal.group) if codec.feedback else None)
+        return PieceCoder(codec, reference, self._account(proposal.group) if codec.feedback else None, memory)
 
     def carry(self, coder: PieceCoder) -> None:
         """An attempt has committed: keep account of what its coding has lost."""

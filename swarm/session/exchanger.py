@@ -56,8 +56,8 @@ class Exchanger:
         self._timeout = timeout
         self._log = logger
         self._changed = threading.Condition()
-        # What an exchange has used and the next one will: a merged model, and what waits to be merged.
-        self._memory = BufferPool(schema.nbytes + bytes_ahead(schema))
+        # What an exchange has used and the next one will: a merged model, and what waits to be merged or is coming in.
+        self._memory = BufferPool(schema.nbytes + 2 * bytes_ahead(schema))
         self._streams: ExchangeStreams | None = None
         self._closed = False
         self._assembled: dict[str, ModelState] = {}
@@ -89,7 +89,7 @@ class Exchanger:
         why; both are called through ``post``.
         """
         try:
-            coder = self._codings.coder(proposal, reference)
+            coder = self._codings.coder(proposal, reference, self._memory)
             exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory)
         except Exception as error:  # noqa: BLE001  (a merge rule is a plugin's, and merges what this peer has alone)
             reason = fault(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from threading import Condition
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,8 @@ from swarm.clock import Clock
 from swarm.errors import ExchangeError
 from swarm.messages import Proposal, StreamHeader
 from swarm.records import PeerId
-from swarm.rounds.exchange import Arrival, Exchange, OutFrame
-from swarm.rounds.layout import open_frame, open_head
+from swarm.rounds.exchange import Arrival, ContributionError, Exchange, OutFrame
+from swarm.rounds.layout import HEADER, Head, open_frame, open_head
 from swarm.state import ModelState, as_bytes
 from swarm.transport.base import PlacingSink
 
@@ -63,7 +62,7 @@ class ExchangeStreams:
 
     def start(self) -> None:
         """Report an exchange that needs nobody else."""
-        self._settle()
+        self.settle()
 
     def send(self, transport: Transport, to: PeerId, address: str, header: StreamHeader) -> None:
         """Open the stream to a member, unless it is open."""
@@ -84,35 +83,38 @@ class ExchangeStreams:
         """Where the frames of ``sender`` go."""
         return _Incoming(self, self._exchange, sender)
 
-    @contextmanager
-    def alone(self, sender: PeerId) -> Iterator[None]:
-        """While something that ``sender`` sent changes the exchange.
+    def expect(self, sender: PeerId, head: Head, nbytes: int) -> Arrival | None:
+        """Where the ``nbytes`` that follow ``head`` may be received; None where the frame must be taken whole.
+
+        Lets a peer that is far ahead wait for the others, so that what it sends does not pile up here.
 
         Raises:
-            ExchangeError: the attempt is over.
+            ExchangeError: the attempt is over, or nobody waits for such a frame.
         """
         with self._condition:
-            if self._stopped:
-                raise ExchangeError("this attempt is over")
-            self.heard(sender)
-            yield
-            # Most frames give nothing to send, and many members would mean many threads woken for each of them.
-            exchange = self._exchange
-            if any(map(exchange.room, self._held_up)) or not all(map(exchange.waiting, self._idle)):
-                self._condition.notify_all()
+            self._await_room(sender)
+            arrival = self._exchange.expect_verbatim(sender, head, nbytes)
+            if arrival is not None:
+                self.bytes_received += HEADER.size + nbytes
+            return arrival
 
-    def heard(self, sender: PeerId) -> None:
-        """Something of ``sender`` has come, if not yet a whole frame: over a slow link that may take its time."""
-        self._heard[sender] = self._clock.now()
+    def receive(self, sender: PeerId, frame: memoryview) -> None:
+        """Take a frame whole.
 
-    def await_room(self, sender: PeerId) -> None:
-        """Let a peer that is far ahead wait for the others, so that what it sends does not pile up here."""
+        Raises:
+            ExchangeError: the attempt is over, nobody waits for such a frame, or it cannot be true.
+        """
+        head, payload = open_frame(frame)
         with self._condition:
-            if self._stopped or self._exchange.room(sender):
-                return
-            self._held_up.add(sender)
-            self._condition.wait_for(lambda: self._stopped or self._exchange.room(sender))
-            self._held_up.discard(sender)
+            self._await_room(sender)
+            arrival = self._exchange.expect(sender, head)
+            if arrival is None:
+                self._exchange.take_small(sender, head, payload)
+                self._wake()
+            self.bytes_received += len(frame)
+        if arrival is not None:
+            self._exchange.fill(arrival, payload)
+            self.take(arrival)
 
     def take(self, arrival: Arrival) -> None:
         """The memory of ``arrival`` is filled and checked.
@@ -120,27 +122,56 @@ class ExchangeStreams:
         Raises:
             ExchangeError: the attempt is over.
         """
-        with self.alone(arrival.sender):
+        with self._condition:
+            self._hear(arrival.sender)
             piece = self._exchange.arrived(arrival)
+            self._wake()
         if piece:
             merged = self._exchange.merge(piece)
-            with self.alone(arrival.sender):
+            with self._condition:
+                self._hear(arrival.sender)
                 self._exchange.publish(piece, merged)
+                self._wake()
 
-    @contextmanager
-    def taking(self, sender: PeerId) -> Iterator[None]:
-        """While a frame of ``sender`` is taken: an error is told to the group, with whom to blame."""
-        try:
-            yield
-        except ExchangeError as error:
-            self._fail(sender, str(error))
-            raise
-        except Exception as error:
-            # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.
-            reason = fault(error)
-            self._fail(self._me, reason)
-            raise ExchangeError(reason) from error
-        self._settle()
+    def heard(self, sender: PeerId) -> None:
+        """Something of ``sender`` has come, if not yet a whole frame: over a slow link that may take its time."""
+        self._heard[sender] = self._clock.now()
+
+    def failed(self, sender: PeerId, error: Exception) -> ExchangeError:
+        """Tell the group of an error in what ``sender`` sent, with whom to blame; what to end its stream with."""
+        if isinstance(error, ExchangeError):
+            self._fail(error.peer if isinstance(error, ContributionError) else sender, str(error))
+            return error
+        # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.
+        reason = fault(error)
+        self._fail(self._me, reason)
+        return ExchangeError(reason)
+
+    def settle(self) -> None:
+        """Report the exchange if it is done."""
+        with self._condition:
+            if self._settled or self._stopped or not self._exchange.done:
+                return
+            self._settled = True
+        self._done(self._exchange.result())
+
+    def _hear(self, sender: PeerId) -> None:
+        if self._stopped:
+            raise ExchangeError("this attempt is over")
+        self.heard(sender)
+
+    def _await_room(self, sender: PeerId) -> None:
+        if not (self._stopped or self._exchange.room(sender)):
+            self._held_up.add(sender)
+            self._condition.wait_for(lambda: self._stopped or self._exchange.room(sender))
+            self._held_up.discard(sender)
+        self._hear(sender)
+
+    def _wake(self) -> None:
+        """Most frames give nothing to send, and many members would mean many threads woken for each of them."""
+        exchange = self._exchange
+        if any(map(exchange.room, self._held_up)) or not all(map(exchange.waiting, self._idle)):
+            self._condition.notify_all()
 
     def check(self, now: float, timeout: float) -> None:
         """Give up on a peer that owes something and has been silent for ``timeout`` seconds.
@@ -187,13 +218,6 @@ class ExchangeStreams:
             self._settled = True
         self._failed(peer, reason)
 
-    def _settle(self) -> None:
-        with self._condition:
-            if self._settled or self._stopped or not self._exchange.done:
-                return
-            self._settled = True
-        self._done(self._exchange.result())
-
 
 class _Incoming(PlacingSink):
     """The frames of one member, on one thread.
@@ -208,36 +232,29 @@ class _Incoming(PlacingSink):
         self._arrival: Arrival | None = None
 
     def __call__(self, frame: memoryview) -> None:
-        streams, exchange, sender = self._streams, self._exchange, self._sender
-        with streams.taking(sender):
-            head, payload = open_frame(frame)
-            streams.await_room(sender)
-            with streams.alone(sender):
-                arrival = exchange.expect(sender, head)
-                if arrival is None:
-                    exchange.take_small(sender, head, payload)
-                streams.bytes_received += len(frame)
-            if arrival is not None:
-                exchange.fill(arrival, payload)
-                streams.take(arrival)
+        try:
+            self._streams.receive(self._sender, frame)
+        except Exception as error:
+            raise self._streams.failed(self._sender, error) from error
+        self._streams.settle()
 
     def place(self, head: memoryview, size: int) -> memoryview | None:
-        streams, sender = self._streams, self._sender
-        with streams.taking(sender):
-            streams.await_room(sender)
-            with streams.alone(sender):
-                self._arrival = self._exchange.expect_verbatim(sender, open_head(head), size)
-                if self._arrival is None:
-                    return None
-                streams.bytes_received += len(head) + size
-                return as_bytes(self._arrival.values)
+        try:
+            self._arrival = self._streams.expect(self._sender, open_head(head), size)
+        except Exception as error:
+            raise self._streams.failed(self._sender, error) from error
+        return None if self._arrival is None else as_bytes(self._arrival.values)
 
     def progress(self) -> None:
         self._streams.heard(self._sender)
 
     def placed(self) -> None:
         arrival, self._arrival = self._arrival, None
-        if arrival is not None:
-            with self._streams.taking(self._sender):
-                self._exchange.check(arrival)
-                self._streams.take(arrival)
+        if arrival is None:
+            return
+        try:
+            self._exchange.check(arrival)
+            self._streams.take(arrival)
+        except Exception as error:
+            raise self._streams.failed(self._sender, error) from error
+        self._streams.settle()

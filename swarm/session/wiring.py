@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarm import kernels
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings, addresses
@@ -85,6 +86,8 @@ def build_engine(
             is not there.
         AddressError: the address cannot be listened on.
     """
+    if kernels.native is None:
+        logger.info("swarm was installed without a C compiler: merging takes several times the processor time")
     rule = plugins.merge_rule(settings.merge_method)
     choice = _codec_choice(settings, plugins, schema, logger)
     policy = _policy(settings, plugins, logger, validates=validates)

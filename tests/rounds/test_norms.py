@@ -16,7 +16,7 @@ from swarm.messages import Entry, PartialNorm, Proposal, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 from swarm.rounds import layout
 from swarm.rounds.coding import PieceCoder
-from swarm.rounds.exchange import Exchange
+from swarm.rounds.exchange import Arrival, Exchange
 from swarm.rounds.layout import HEADER, Kind, open_head, slice_pieces
 from swarm.rounds.norms import ABSURD, absurd, contradicted, unmeasured
 from swarm.state import ModelState, Schema, TensorKind, TensorSpec
@@ -361,6 +361,14 @@ def test_values_whose_squares_overflow_are_not_taken_for_infinity(dtype: str) ->
         assert 1e76 < parts["b"] < math.inf
 
 
+def take_alone(exchange: Exchange, arrival: Arrival) -> None:
+    """Take a piece that nobody else has to contribute to."""
+    exchange.check(arrival)
+    complete = exchange.arrived(arrival)
+    assert complete is not None
+    exchange.merge(complete)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("reference", [model(0), None], ids=["measured", "founding"])
 def test_nan_that_comes_in_place_is_refused(bad: float, reference: ModelState | None) -> None:
@@ -373,4 +381,4 @@ def test_nan_that_comes_in_place_is_refused(bad: float, reference: ModelState | 
     arrival.values[...] = 1.0
     arrival.values[piece.size // 2] = bad
     with pytest.raises(ExchangeError, match="b sent a contribution that cannot be: NaN or infinity"):
-        exchange.check(arrival)
+        take_alone(exchange, arrival)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from swarm.clock import ManualClock
+from swarm.errors import ExchangeError
 from swarm.merge.mean import WeightedMean
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, PeerStatus, SyncState
+from swarm.rounds.coding import PieceCoder
 from swarm.rounds.exchange import Exchange
 from swarm.session.streams import ExchangeStreams
 from swarm.state import ModelState, Schema, TensorSpec
@@ -25,7 +27,7 @@ NAMES = ("ann", "bob", "cyd")
 class Ann:
     """One member's streams; the frames of the others are given by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, reference: ModelState | None = None) -> None:
         proposal = Proposal(
             lineage="l",
             round=1,
@@ -40,7 +42,8 @@ class Ann:
         )
         self.clock = ManualClock()
         self.failed: list[str] = []
-        made = {name: Exchange(name, proposal, WeightedMean(), self.model()) for name in NAMES}
+        coder = PieceCoder(None, reference)
+        made = {name: Exchange(name, proposal, WeightedMean(), self.model(), coder) for name in NAMES}
         self.streams = ExchangeStreams(
             "ann", proposal, made["ann"], self.clock, lambda _: None, lambda peer, _: self.failed.append(peer)
         )
@@ -55,6 +58,16 @@ class Ann:
     def model() -> ModelState:
         return ModelState(SCHEMA, {"float32": np.ones(300_000, np.float32)}, [])
 
+    def place(self, sender: str, spoil: float | None = None) -> None:
+        """One frame of ``sender``, received where it belongs; ``spoil`` takes the place of its first value."""
+        head, payload = self.others[sender].next_frame("ann") or (b"", memoryview(b""))
+        place = self.sinks[sender].place(memoryview(head), len(payload))
+        assert place is not None
+        place[:] = payload
+        if spoil is not None:
+            place[:4] = np.float32(spoil).tobytes()
+        self.sinks[sender].placed()
+
     def give(self, sender: str) -> None:
         """One frame of ``sender``."""
         out = self.others[sender].next_frame("ann")
@@ -68,6 +81,19 @@ class Ann:
 @pytest.fixture
 def ann() -> Ann:
     return Ann()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_who_sent_nan_is_blamed_even_if_it_is_found_in_the_hands_of_another(bad: float) -> None:
+    """Contributions are measured when the last one of a piece is here, on the thread of whoever sent that."""
+    parent = Ann.model()
+    parent.segments["float32"][...] = 0
+    ann = Ann(parent)
+    ann.place("bob", spoil=bad)
+    assert ann.failed == []
+    with pytest.raises(ExchangeError, match="bob sent a contribution that cannot be: NaN or infinity"):
+        ann.place("cyd")
+    assert ann.failed == ["bob"]
 
 
 def test_a_silent_peer_is_given_up(ann: Ann) -> None:

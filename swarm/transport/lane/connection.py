@@ -6,13 +6,13 @@ import select
 import socket
 import struct
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from swarm.transport.lane.fork import keep_from_children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from swarm.transport.base import Buffer
 
@@ -67,9 +67,11 @@ class Connection:
             buffers = [b"".join(buffers)]
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         left = sum(map(len, views))
-        with self._told():
+        try:
             while left := left - (sent := self._socket.sendmsg(views)):
                 views = _after(views, sent)
+        except OSError as error:
+            raise self._ended(error) from error
 
     def receive_into(self, memory: memoryview, progress: Callable[[], None] | None = None) -> None:
         """Fill ``memory``, calling ``progress`` whenever something has come but not all.
@@ -77,16 +79,18 @@ class Connection:
         Raises:
             LaneBroken: the connection ended before.
         """
-        filled = 0
-        with self._told():
-            while filled < len(memory):
-                part = memory[filled : filled + PART_BYTES]
+        filled, size = 0, len(memory)
+        try:
+            while filled < size:
+                part = memory[filled : filled + PART_BYTES] if size > PART_BYTES else memory[filled:]
                 count = self._socket.recv_into(part, 0, socket.MSG_WAITALL)
                 if count == 0:
                     raise LaneBroken("the other side closed the connection")
                 filled += count
-                if progress and filled < len(memory):
+                if progress and filled < size:
                     progress()
+        except OSError as error:
+            raise self._ended(error) from error
 
     def receive(self, size: int) -> bytes:
         """The next ``size`` bytes.
@@ -105,20 +109,10 @@ class Connection:
         except OSError:
             return True
 
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """While the thread that uses the connection is busy elsewhere: breaking it then takes effect at once.
-
-        Raises:
-            LaneBroken: it was broken before or meanwhile.
-        """
-        self._leave(away=True)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._away = False
-        self._leave(away=False)
+    @property
+    def away(self) -> _Away:
+        """A context for the thread that uses the connection while it is busy elsewhere."""
+        return _Away(self)
 
     def break_(self) -> None:
         """End the connection from any thread; the one that uses it finds it broken. Idempotent."""
@@ -138,24 +132,45 @@ class Connection:
             self._broken = True
             self._abort()
 
-    def _leave(self, *, away: bool) -> None:
+    def leave(self, *, away: bool) -> None:
+        """The thread that uses the connection goes away, or comes back.
+
+        Raises:
+            LaneBroken: it was broken before or meanwhile.
+        """
         with self._lock:
+            self._away = away and not self._broken
             if self._broken:
                 raise LaneBroken("the connection was closed")
-            self._away = away
 
     def _abort(self) -> None:
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._socket.close()
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _ended(self, error: OSError) -> LaneBroken:
+        return LaneBroken("the connection was closed" if self._broken else error.strerror or str(error))
+
+
+class _Away:
+    """While the thread that uses a connection is busy elsewhere: breaking it then takes effect at once.
+
+    Entering and leaving raise ``LaneBroken`` if the connection was broken before or meanwhile. A class and no
+    generator, since it is entered several times a frame.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        self._connection.leave(away=True)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            yield
-        except OSError as error:
-            reason = "the connection was closed" if self._broken else error.strerror or str(error)
-            raise LaneBroken(reason) from error
+            self._connection.leave(away=False)
+        except LaneBroken:
+            if error is None:
+                raise
 
 
 def _after(views: list[memoryview], count: int) -> list[memoryview]:

@@ -97,5 +97,5 @@ class Lane:
             if not intact:
                 return
             upload = None  # it knows whole models
-            with suppress(LaneBroken), connection.away():
+            with suppress(LaneBroken), connection.away:
                 upload = self._uploads.get()

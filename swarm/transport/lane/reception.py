@@ -76,13 +76,13 @@ class Reception:
         holder = self._holder
         if (header.session, header.sender, header.incarnation) != (holder.session, holder.sender, holder.incarnation):
             raise ExchangeError(f"this lane is {holder.sender}'s in session {holder.session}")
-        with self._connection.away():
+        with self._connection.away:
             sink = self._open_sink(header)
         if isinstance(sink, PlacingSink):
             self._place_frames(sink)
             return
         for frame in self._frames():
-            with self._connection.away():
+            with self._connection.away:
                 sink(frame)
 
     def _place_frames(self, sink: PlacingSink) -> None:
@@ -92,7 +92,7 @@ class Reception:
             self._connection.receive_into(begin)
             rest = size - len(begin)
             try:
-                with self._connection.away():
+                with self._connection.away:
                     place = sink.place(begin, rest) if rest else None
             except Exception:
                 self._connection.receive_into(self._room(rest))
@@ -105,7 +105,7 @@ class Reception:
             else:
                 self._connection.receive_into(place, sink.progress)
                 take = sink.placed
-            with self._connection.away():
+            with self._connection.away:
                 take()
 
     def _frames(self) -> Iterator[memoryview]:

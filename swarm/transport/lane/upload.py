@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from swarm.transport.lane.control import LaneControl
 
 _log = logging.getLogger("swarm.transport")
+LOOKED = 8
+"""Frames that are sent before the next look whether the other side has refused the stream."""
 _ANSWERS = {Answer.REFUSED: "{address} refused: {text}", Answer.FAILED: "{address} failed: {text}"}
 
 
@@ -95,8 +97,9 @@ class LaneUpload(Upload):
     def _send(self, connection: Connection) -> str | None:
         data = self._control.encode_header(self._header)
         connection.send([mark(Mark.HEADER, len(data)), data])
-        while not connection.readable() and self._lend(connection):
-            pass
+        frames = 0
+        while (frames % LOOKED or not connection.readable()) and self._lend(connection):
+            frames += 1
         connection.send([mark(Mark.END)])
         answer, text = read_answer(connection)
         return _ANSWERS[answer].format(address=self._address, text=text) if answer in _ANSWERS else None
@@ -104,7 +107,7 @@ class LaneUpload(Upload):
     def _lend(self, connection: Connection) -> bool:
         """Send the next frame from where it lies; False where there is none."""
         with self._lending:
-            with connection.away():
+            with connection.away:
                 frame = next(self._frames, None)
             if frame is None:
                 return False

@@ -107,7 +107,7 @@ def test_cancelling_waits_for_the_memory_that_is_being_sent(node):
             self.broken.set()
 
         readable = staticmethod(lambda: False)
-        away = staticmethod(nullcontext)
+        away = nullcontext()
 
     memory, connection = bytearray(b"weights"), Sending()
     upload = LaneUpload(node().control, "address", HEADER, itertools.repeat([memory]), lambda _: None)

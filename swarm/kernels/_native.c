@@ -1,0 +1,454 @@
+/* One pass over memory where NumPy takes several: the inner loops of a merge, for float32.
+ *
+ * Every function takes contiguous buffers, checks their lengths, and runs without Python's lock. What comes out of
+ * `combine` and of the codecs is equal to the bit to what NumPy computes: each IEEE 754 operation by itself, in the
+ * same order, none contracted. So peers with and without this module agree. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "coded pieces are little-endian; NumPy's kernels serve other machines"
+#endif
+
+/* Wider registers where the processor has them; the choice is made when the module is loaded. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDE __attribute__((target_clones("avx2", "default")))
+#else
+#define WIDE
+#endif
+
+enum { LANES = 16, BLOCK = 1024, GROUP = 1024 };
+#define EXPONENT 0x7f800000u
+#define MAGNITUDE 0x7fffffffu
+
+static inline uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float float_of(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Loops ---------------------------------------------------------------------------------------------------------- */
+
+/* Of one block: in float, and where that overflows in double, so that it is finite if and only if all values are. */
+static inline double distance_within(const float *values, const float *origin, size_t width) {
+    float sums[LANES] = {0};
+    double total = 0;
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            float difference = values[i + lane] - origin[i + lane];
+            sums[lane] += difference * difference;
+        }
+    for (; i < width; i++) total += ((double)values[i] - (double)origin[i]) * ((double)values[i] - (double)origin[i]);
+    for (int lane = 0; lane < LANES; lane++) total += (double)sums[lane];
+    if (total - total == 0) return total;
+    total = 0;
+    for (i = 0; i < width; i++) total += ((double)values[i] - (double)origin[i]) * ((double)values[i] - (double)origin[i]);
+    return total;
+}
+
+WIDE static double squared_distance(const float *values, const float *origin, size_t size) {
+    static const float zeros[BLOCK];
+    double total = 0;
+    for (size_t start = 0; start < size; start += BLOCK) {
+        size_t width = start + BLOCK < size ? BLOCK : size - start;
+        total += distance_within(values + start, origin ? origin + start : zeros, width);
+    }
+    return total;
+}
+
+WIDE static int all_finite(const float *values, size_t size) {
+    for (size_t start = 0; start < size; start += BLOCK) {
+        size_t stop = start + BLOCK < size ? start + BLOCK : size;
+        uint32_t largest = 0;
+        for (size_t i = start; i < stop; i++) {
+            uint32_t magnitude = bits_of(values[i]) & MAGNITUDE;
+            largest = magnitude > largest ? magnitude : largest;
+        }
+        if (largest >= EXPONENT) return 0;
+    }
+    return 1;
+}
+
+/* The first column minus the others' weighted differences from it, added up in their order; and, where there is an
+ * origin, each column's squared distance from that. */
+WIDE static void combine(const float *const *columns, size_t count, const double *factors, int alike, float *out,
+                         size_t size, const float *origin, double *distances) {
+    for (size_t column = 0; origin && column < count; column++) distances[column] = 0;
+    for (size_t start = 0; start < size; start += BLOCK) {
+        size_t width = start + BLOCK < size ? BLOCK : size - start;
+        const float *from = columns[0] + start;
+        float offset[BLOCK], *to = out + start;
+        uint32_t largest = 0;
+        for (size_t column = 0; origin && column < count; column++)
+            distances[column] += distance_within(columns[column] + start, origin + start, width);
+        for (size_t column = 1; column < count; column++) {
+            const float *other = columns[column] + start;
+            float factor = alike ? 1.0f : (float)factors[column - 1];
+            if (column == 1)
+                for (size_t i = 0; i < width; i++) offset[i] = (from[i] - other[i]) * factor;
+            else
+                for (size_t i = 0; i < width; i++) offset[i] += (from[i] - other[i]) * factor;
+        }
+        float last = alike ? (float)factors[0] : 1.0f;
+        for (size_t i = 0; i < width; i++) {
+            to[i] = from[i] - offset[i] * last;
+            uint32_t magnitude = bits_of(to[i]) & MAGNITUDE;
+            largest = magnitude > largest ? magnitude : largest;
+        }
+        if (largest < EXPONENT) continue;
+        for (size_t i = 0; i < width; i++) { /* a difference overflowed */
+            double sum = 0;
+            for (size_t column = 1; column < count; column++)
+                sum += ((double)from[i] - (double)columns[column][start + i]) * factors[column - 1];
+            to[i] = (float)((double)from[i] - sum);
+        }
+    }
+}
+
+static inline float difference_of(const float *values, const float *reference, const float *residual, size_t i) {
+    float difference = values[i] - reference[i];
+    return residual ? difference + residual[i] : difference;
+}
+
+/* Rounds to nearest, ties to even. Returns whether everything coded is finite. */
+WIDE static int bf16_encode(const float *values, const float *reference, const float *residual, uint16_t *out,
+                            size_t size) {
+    uint32_t largest = 0;
+    for (size_t i = 0; i < size; i++) {
+        uint32_t bits = bits_of(difference_of(values, reference, residual, i)), magnitude = bits & MAGNITUDE;
+        uint32_t coded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+        uint32_t rounded = magnitude > EXPONENT ? EXPONENT : (coded << 16) & MAGNITUDE; /* rounding may carry a NaN away */
+        largest = rounded > largest ? rounded : largest;
+        out[i] = (uint16_t)coded;
+    }
+    return largest < EXPONENT;
+}
+
+enum { DECODED = 0, CODE_NOT_FINITE = 1, OUT_OF_RANGE = 2 };
+
+WIDE static int bf16_decode(const uint16_t *data, const float *reference, float *out, size_t size) {
+    uint32_t largest_code = 0, largest = 0;
+    for (size_t i = 0; i < size; i++) {
+        uint32_t bits = (uint32_t)data[i] << 16, magnitude = bits & MAGNITUDE;
+        largest_code = magnitude > largest_code ? magnitude : largest_code;
+        out[i] = reference[i] + float_of(bits);
+        magnitude = bits_of(out[i]) & MAGNITUDE;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest_code >= EXPONENT ? CODE_NOT_FINITE : largest >= EXPONENT ? OUT_OF_RANGE : DECODED;
+}
+
+#define LEVELS 127.0f
+#define LARGEST_SCALE (3.40282346638528859812e+38f / 128.0f)
+#define LEAST_SCALE 1.17549435082228750797e-38f
+#define ROUNDER 12582912.0f /* 1.5 * 2^23: adding it rounds anything below 2^22 to an integer, ties to even */
+
+/* One group: its differences, then a scale and the codes. Returns whether the scale can travel. */
+WIDE static int int8_group(const float *values, const float *reference, const float *residual, float *differences,
+                           float *scale, int8_t *codes, size_t width) {
+    uint32_t bits = 0;
+    for (size_t i = 0; i < width; i++) {
+        differences[i] = difference_of(values, reference, residual, i);
+        uint32_t magnitude = bits_of(differences[i]) & MAGNITUDE;
+        bits = magnitude > bits ? magnitude : bits;
+    }
+    float largest = float_of(bits);
+    *scale = largest / LEVELS;
+    if (!(*scale <= LARGEST_SCALE)) return 0;
+    if (*scale < LEAST_SCALE) *scale = 0;
+    float inverse = *scale > 0 ? LEVELS / largest : 0;
+    for (size_t i = 0; i < width; i++) {
+        float rounded = differences[i] * inverse + ROUNDER;
+        codes[i] = (int8_t)(int32_t)(rounded - ROUNDER);
+    }
+    return 1;
+}
+
+static int int8_encode(const float *values, const float *reference, const float *residual, uint8_t *out,
+                       size_t size) {
+    float differences[GROUP];
+    for (size_t start = 0; start < size; start += GROUP) {
+        size_t width = start + GROUP < size ? GROUP : size - start;
+        float scale;
+        if (!int8_group(values + start, reference + start, residual ? residual + start : NULL, differences, &scale,
+                        (int8_t *)(out + sizeof scale), width))
+            return 0;
+        memcpy(out, &scale, sizeof scale);
+        out += sizeof scale + width;
+    }
+    return 1;
+}
+
+WIDE static uint32_t int8_add(const int8_t *codes, float scale, const float *reference, float *out, size_t width) {
+    uint32_t largest = 0;
+    for (size_t i = 0; i < width; i++) {
+        out[i] = reference[i] + (float)codes[i] * scale;
+        uint32_t magnitude = bits_of(out[i]) & MAGNITUDE;
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+static int int8_decode(const uint8_t *data, const float *reference, float *out, size_t size) {
+    for (size_t start = 0; start < size; start += GROUP) {
+        size_t width = start + GROUP < size ? GROUP : size - start;
+        float scale;
+        memcpy(&scale, data, sizeof scale);
+        if (!(fabsf(scale) <= LARGEST_SCALE)) return CODE_NOT_FINITE;
+        if (int8_add((const int8_t *)(data + sizeof scale), scale, reference + start, out + start, width) >= EXPONENT)
+            return OUT_OF_RANGE;
+        data += sizeof scale + width;
+    }
+    return DECODED;
+}
+
+WIDE static void int8_left(const float *differences, const int8_t *codes, float scale, float *residual, size_t width) {
+    for (size_t i = 0; i < width; i++) residual[i] = differences[i] - (float)codes[i] * scale;
+}
+
+static int int8_carry(const float *values, const float *reference, float *residual, size_t size) {
+    float differences[GROUP], scale;
+    int8_t codes[GROUP];
+    for (size_t start = 0; start < size; start += GROUP) {
+        size_t width = start + GROUP < size ? GROUP : size - start;
+        if (!int8_group(values + start, reference + start, residual + start, differences, &scale, codes, width))
+            return 0;
+        int8_left(differences, codes, scale, residual + start, width);
+    }
+    return 1;
+}
+
+/* What Python sees ------------------------------------------------------------------------------------------------ */
+
+enum { MOST_ARGUMENTS = 4 };
+
+typedef struct {
+    Py_buffer buffers[MOST_ARGUMENTS];
+    int count;
+} Buffers;
+
+static void release(Buffers *held) {
+    while (held->count) PyBuffer_Release(&held->buffers[--held->count]);
+}
+
+/* Takes `wanted` arguments as buffers; None gives a buffer of no memory. Bit i of `written` says that one is written. */
+static int take(Buffers *held, PyObject *const *arguments, Py_ssize_t given, int wanted, int written) {
+    held->count = 0;
+    if (given != wanted) {
+        PyErr_Format(PyExc_TypeError, "%d arguments expected, %zd given", wanted, given);
+        return 0;
+    }
+    for (int i = 0; i < wanted; i++) {
+        Py_buffer *buffer = &held->buffers[i];
+        int flags = written >> i & 1 ? PyBUF_WRITABLE : PyBUF_SIMPLE;
+        if (arguments[i] == Py_None)
+            memset(buffer, 0, sizeof *buffer);
+        else if (PyObject_GetBuffer(arguments[i], buffer, flags) < 0) {
+            release(held);
+            return 0;
+        }
+        held->count++;
+    }
+    return 1;
+}
+
+static const void *memory(const Buffers *held, int i) { return held->buffers[i].buf; }
+static size_t floats(const Buffers *held, int i) { return (size_t)held->buffers[i].len / sizeof(float); }
+
+/* Whether argument i holds `size` float32 values, or is None where it may be. */
+static int holds(const Buffers *held, int i, size_t size, int optional) {
+    if (optional && !held->buffers[i].obj) return 1;
+    return held->buffers[i].obj && (size_t)held->buffers[i].len == size * sizeof(float);
+}
+
+static PyObject *mismatch(Buffers *held) {
+    release(held);
+    PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+    return NULL;
+}
+
+static size_t packed(size_t size) { return size + sizeof(float) * ((size + GROUP - 1) / GROUP); }
+
+static PyObject *py_squared_distance(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held;
+    double sum;
+    if (!take(&held, arguments, given, 2, 0)) return NULL;
+    size_t size = floats(&held, 0);
+    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 1)) return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    sum = squared_distance(memory(&held, 0), memory(&held, 1), size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyFloat_FromDouble(sum);
+}
+
+static PyObject *py_all_finite(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held;
+    int finite;
+    if (!take(&held, arguments, given, 1, 0)) return NULL;
+    size_t size = floats(&held, 0);
+    if (!holds(&held, 0, size, 0)) return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    finite = all_finite(memory(&held, 0), size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyBool_FromLong(finite);
+}
+
+/* The buffers of a sequence of `count`. Returns how many were taken: all, or -1 with an error set. */
+static Py_ssize_t take_columns(PyObject *sequence, Py_ssize_t count, Py_buffer *buffers, const float **columns) {
+    for (Py_ssize_t taken = 0; taken < count; taken++) {
+        PyObject *column = PySequence_GetItem(sequence, taken);
+        int good = column && PyObject_GetBuffer(column, &buffers[taken], PyBUF_SIMPLE) == 0;
+        Py_XDECREF(column);
+        if (!good) {
+            while (taken) PyBuffer_Release(&buffers[--taken]);
+            return -1;
+        }
+        columns[taken] = buffers[taken].buf;
+    }
+    return count;
+}
+
+static PyObject *py_combine(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held; /* factors, out, origin, distances */
+    if (given != 5) return PyErr_Format(PyExc_TypeError, "5 arguments expected, %zd given", given);
+    Py_ssize_t count = PySequence_Size(arguments[0]);
+    if (count < 0 || !take(&held, arguments + 1, 4, 4, 2 | 8)) return NULL;
+    size_t size = floats(&held, 1);
+    const double *factors = memory(&held, 0);
+    Py_buffer *buffers = PyMem_Calloc((size_t)count + 1, sizeof *buffers);
+    const float **columns = PyMem_Calloc((size_t)count + 1, sizeof *columns);
+    Py_ssize_t taken = buffers && columns ? take_columns(arguments[0], count, buffers, columns) : -1;
+    int good = taken >= 0;
+    if (!buffers || !columns) PyErr_NoMemory();
+    if (good) {
+        int measured = held.buffers[2].obj != NULL, alike = 1;
+        good = count > 1 && holds(&held, 1, size, 0) && holds(&held, 2, size, 1) &&
+               (size_t)held.buffers[0].len == (size_t)(count - 1) * sizeof(double) &&
+               (!measured || (size_t)held.buffers[3].len == (size_t)count * sizeof(double));
+        for (Py_ssize_t i = 0; i < count; i++) good = good && (size_t)buffers[i].len == size * sizeof(float);
+        if (good) {
+            for (Py_ssize_t i = 1; i < count - 1; i++) alike = alike && factors[i] == factors[0];
+            Py_BEGIN_ALLOW_THREADS
+            combine(columns, (size_t)count, factors, alike, held.buffers[1].buf, size, memory(&held, 2),
+                    held.buffers[3].buf);
+            Py_END_ALLOW_THREADS
+        } else
+            PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+    }
+    while (taken > 0) PyBuffer_Release(&buffers[--taken]);
+    PyMem_Free(buffers);
+    PyMem_Free(columns);
+    release(&held);
+    return good ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *py_bf16_encode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held;
+    int finite;
+    if (!take(&held, arguments, given, 4, 8)) return NULL;
+    size_t size = floats(&held, 0);
+    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 1) ||
+        (size_t)held.buffers[3].len < 2 * size)
+        return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    finite = bf16_encode(memory(&held, 0), memory(&held, 1), memory(&held, 2), held.buffers[3].buf, size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyBool_FromLong(finite);
+}
+
+static PyObject *py_bf16_decode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held;
+    int outcome;
+    if (!take(&held, arguments, given, 3, 4)) return NULL;
+    size_t size = floats(&held, 2);
+    if ((size_t)held.buffers[0].len != 2 * size || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 0))
+        return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    outcome = bf16_decode(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyLong_FromLong(outcome);
+}
+
+static PyObject *py_int8_encode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held;
+    int finite;
+    if (!take(&held, arguments, given, 4, 8)) return NULL;
+    size_t size = floats(&held, 0);
+    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 1) ||
+        (size_t)held.buffers[3].len < packed(size))
+        return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    finite = int8_encode(memory(&held, 0), memory(&held, 1), memory(&held, 2), held.buffers[3].buf, size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyBool_FromLong(finite);
+}
+
+static PyObject *py_int8_decode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held;
+    int outcome;
+    if (!take(&held, arguments, given, 3, 4)) return NULL;
+    size_t size = floats(&held, 2);
+    if ((size_t)held.buffers[0].len != packed(size) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 0))
+        return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    outcome = int8_decode(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyLong_FromLong(outcome);
+}
+
+static PyObject *py_int8_carry(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Buffers held;
+    int finite;
+    if (!take(&held, arguments, given, 3, 4)) return NULL;
+    size_t size = floats(&held, 2);
+    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 0)) return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    finite = int8_carry(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyBool_FromLong(finite);
+}
+
+#define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
+
+static PyMethodDef functions[] = {
+    FUNCTION(squared_distance), FUNCTION(all_finite),  FUNCTION(combine),     FUNCTION(bf16_encode),
+    FUNCTION(bf16_decode),      FUNCTION(int8_encode), FUNCTION(int8_decode), FUNCTION(int8_carry),
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_outcomes(PyObject *module) {
+    return PyModule_AddIntMacro(module, DECODED) || PyModule_AddIntMacro(module, CODE_NOT_FINITE) ||
+                   PyModule_AddIntMacro(module, OUT_OF_RANGE)
+               ? -1
+               : 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_outcomes}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "swarm.kernels._native",
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModuleDef_Init(&definition); }

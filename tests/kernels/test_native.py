@@ -1,0 +1,171 @@
+"""The compiled kernels: the same results as NumPy's, to the bit where that is promised."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from swarm import kernels
+from swarm.codec import BUILTIN_CODECS
+from swarm.errors import ExchangeError
+from swarm.merge.distance import squared_distance
+from swarm.merge.gram import combine, combine_measured
+from swarm.state import is_finite
+
+needs_native = pytest.mark.skipif(kernels.native is None, reason="the kernels are not compiled here")
+SIZES = [0, 1, 15, 16, 17, 1023, 1024, 1025, 70_001]
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@pytest.fixture
+def portable(monkeypatch):
+    """Runs something on NumPy alone."""
+
+    def run(function, *arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(kernels, "native", None)
+            return function(*arguments)
+
+    return run
+
+
+def columns(count, size, *, scale=1.0):
+    rng = np.random.default_rng(size)
+    return [(scale * rng.standard_normal(size)).astype(np.float32) for _ in range(count)]
+
+
+def test_the_kernels_are_compiled_where_there_is_a_compiler():
+    assert kernels.native is not None or shutil.which("cc") is None
+
+
+def test_other_dtypes_and_scattered_memory_are_left_to_numpy():
+    assert not kernels.takes(np.zeros(4))
+    assert not kernels.takes(np.zeros(4, np.float32), np.zeros(8, np.float32)[::2])
+    assert not kernels.takes(np.zeros(4, ">f4"))
+
+
+@needs_native
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("weights", [[1, 1], [3, 1], [1, 1, 1, 1], [5, 100, 1, 17, 2, 30, 4]])
+def test_combinations_are_equal_to_the_bit(portable, size, weights):
+    pieces, factors = columns(len(weights), size), np.array(weights) / sum(weights)
+    assert combine(pieces, factors).tobytes() == portable(combine, pieces, factors).tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("weights", [[1], [1, 1], [3, 1, 7], [1, 1, 9, 1]])
+def test_combining_and_measuring_at_once_is_the_same_as_one_after_the_other(size, weights):
+    *pieces, origin = columns(len(weights) + 1, size)
+    factors, out = np.array(weights) / sum(weights), np.empty(size, np.float32)
+    measured = combine_measured(pieces, factors, origin, out)
+    assert out.tobytes() == combine(pieces, factors).tobytes()
+    exact = [float(np.square(piece.astype(float) - origin.astype(float)).sum()) for piece in pieces]
+    assert measured == pytest.approx(exact, rel=1e-5)
+
+
+@needs_native
+def test_a_combination_whose_differences_overflow_is_computed_again_in_double():
+    pieces = [np.full(2000, value, np.float32) for value in (LARGEST, -LARGEST, LARGEST)]
+    assert combine(pieces, np.full(3, 1 / 3)).tolist() == pytest.approx([LARGEST / 3] * 2000)
+
+
+@needs_native
+@pytest.mark.parametrize("size", SIZES)
+def test_distances_are_those_of_numpy(portable, size):
+    values, origin = columns(2, size)
+    for other in (origin, None):
+        assert squared_distance(values, other) == pytest.approx(portable(squared_distance, values, other), rel=1e-5)
+
+
+@needs_native
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 16, 1024, 2047, 2049])
+def test_what_is_not_finite_is_found_wherever_it_lies(bad, place):
+    values, origin = np.full(2050, LARGEST, np.float32), np.full(2050, -LARGEST, np.float32)
+    assert is_finite(values)
+    assert np.isfinite(squared_distance(values, origin))
+    values[place] = bad
+    assert not is_finite(values)
+    assert not np.isfinite(squared_distance(values, origin))
+    assert not np.isfinite(combine_measured([origin, values], np.full(2, 0.5), origin, np.empty_like(values))[1])
+
+
+def coded(codec, values, reference, residual):
+    """Payload, what it stands for, and the residual that is left."""
+    out = bytearray(codec.encoded_nbytes(values.size, "float32"))
+    codec.encode(values, reference, memoryview(out), residual)
+    arrived, left = np.empty_like(values), np.zeros_like(values) if residual is None else residual.copy()
+    codec.decode(memoryview(out), reference, arrived)
+    codec.carry(values, reference, left)
+    return bytes(out), arrived.tobytes(), left.tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("size", SIZES[1:])
+@pytest.mark.parametrize("codec", ["bf16", "int8"])
+@pytest.mark.parametrize("scale", [1e-42, 1e-3, 1.0, 1e30])
+@pytest.mark.parametrize("feedback", [True, False])
+def test_codecs_are_equal_to_the_bit(portable, size, codec, scale, feedback):
+    values, reference, residual = columns(3, size, scale=scale)
+    arguments = (BUILTIN_CODECS[codec], values, reference, residual if feedback else None)
+    assert coded(*arguments) == portable(coded, *arguments)
+
+
+@needs_native
+@pytest.mark.parametrize("codec", ["bf16", "int8"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, LARGEST])
+@pytest.mark.parametrize("place", [3, 1500])
+def test_both_refuse_to_code_what_cannot_travel(portable, codec, bad, place):
+    values, reference = np.zeros(2000, np.float32), np.full(2000, -LARGEST / 2, np.float32)
+    values[place] = bad
+    for run in (lambda function, *arguments: function(*arguments), portable):
+        with pytest.raises(ExchangeError, match="NaN, infinite or too large"):
+            run(coded, BUILTIN_CODECS[codec], values, reference, None)
+
+
+@needs_native
+@pytest.mark.parametrize("codec", ["bf16", "int8"])
+def test_both_refuse_a_difference_that_leads_out_of_range(portable, codec):
+    size = 1500
+    values = np.full(size, LARGEST / 2, np.float32)
+    data = bytearray(BUILTIN_CODECS[codec].encoded_nbytes(size, "float32"))
+    BUILTIN_CODECS[codec].encode(values, np.zeros_like(values), memoryview(data))
+    arguments = (memoryview(data), np.full(size, 0.75 * LARGEST, np.float32), np.empty_like(values))
+    for run in (lambda function, *arguments: function(*arguments), portable):
+        with pytest.raises(ExchangeError, match="out of the range"):
+            run(BUILTIN_CODECS[codec].decode, *arguments)
+
+
+@needs_native
+def test_lengths_that_do_not_belong_together_are_refused():
+    native = kernels.native
+    short, long, double = np.zeros(3, np.float32), np.zeros(4, np.float32), np.zeros(1)
+    for call in (
+        lambda: native.squared_distance(short, long),
+        lambda: native.combine([short, long], double, short, None, None),
+        lambda: native.combine([short], np.zeros(0), short, None, None),
+        lambda: native.combine([short, short], double, short, long, np.zeros(2)),
+        lambda: native.combine([short, short], double, short, short, np.zeros(1)),
+        lambda: native.bf16_encode(short, long, None, bytearray(8)),
+        lambda: native.bf16_encode(short, short, None, bytearray(5)),
+        lambda: native.bf16_decode(bytes(8), short, short),
+        lambda: native.int8_encode(short, short, None, bytearray(6)),
+        lambda: native.int8_decode(bytes(6), short, short),
+        lambda: native.int8_carry(short, short, long),
+    ):
+        with pytest.raises(ValueError, match="belong together"):
+            call()
+
+
+@needs_native
+def test_memory_that_may_not_be_written_is_refused():
+    values = np.zeros(3, np.float32)
+    with pytest.raises((BufferError, ValueError)):
+        kernels.native.bf16_encode(values, values, None, bytes(6))
+    with pytest.raises(TypeError):
+        kernels.native.combine([values, object()], np.zeros(1), values, None, None)
+    with pytest.raises(TypeError):
+        kernels.native.all_finite()
