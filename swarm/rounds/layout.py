@@ -14,9 +14,9 @@ from swarm.state import Array, Schema, as_bytes, numpy_dtype
 
 PIECE_BYTES = 2 << 20
 """Most bytes of a piece: enough to hide the cost per message."""
-PIECES = 16
+PIECES = 8
 """A slice is cut into so many at least, so that merged pieces go back while others still come in ..."""
-LEAST_BYTES = 1 << 16
+LEAST_BYTES = 1 << 18
 """... unless they would get smaller than this."""
 HEADER = struct.Struct("<BBxxIQ")
 """Kind, segment, bytes of payload, start (elements of the segment; bytes for the side block)."""

@@ -118,9 +118,6 @@ class Engine:
             roster=self._greeter.roster,
             logger=logger,
         )
-        self._unread = threading.Event()
-        """Cleared while the worker looks at a capture although its round is answered."""
-        self._unread.set()
         self.stopping = False
         """Whether it was told to stop."""
         self.pending = False
@@ -186,11 +183,6 @@ class Engine:
             # Broken off, as by Ctrl-C in a notebook: what comes of it is for the next sync point.
             self._worker.post(lambda: self._abandon(ticket))
             raise
-
-    def await_capture(self) -> None:
-        """Wait until the capture of a committed round is not looked at any more, and its memory may be used anew."""
-        while not self._unread.wait(1.0) and self._worker.alive:
-            pass
 
     def close(self, reason: str, *, linger: float) -> None:
         """Tell the others and stop; idempotent. After the closing round, first answer those who still lack it.
@@ -348,13 +340,12 @@ class Engine:
         )
 
     def _apply(self, commit: Commit) -> None:
-        self._unread.clear()
+        answer = self.models.apply(commit, self._attempts)
         try:
-            self._answer(self.models.apply(commit, self._attempts))
-            # What takes its time and changes no model comes after the answer: the training need not stand still for it.
+            # The training thread may change the capture, which is the model itself, once it has its answer.
             self.exchanger.carry(commit.digest)
         finally:
-            self._unread.set()
+            self._answer(answer)
 
     def _heal(self, heal: Heal) -> None:
         def done(answer: Synced | None) -> None:

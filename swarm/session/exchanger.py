@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swarm.buffers import BufferPool
 from swarm.clock import Clock
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 Post = Callable[[Callable[[], None]], None]
 """Hands work to the worker's thread."""
+
+
+class _Coded(NamedTuple):
+    """How a model came here."""
+
+    coder: PieceCoder
+    codec: str
+    seconds: float
+    """Until it was assembled."""
 
 
 class Exchanger:
@@ -61,7 +70,7 @@ class Exchanger:
         self._streams: ExchangeStreams | None = None
         self._closed = False
         self._assembled: dict[str, ModelState] = {}
-        self._coders: dict[str, PieceCoder] = {}
+        self._coded: dict[str, _Coded] = {}
 
     @property
     def traffic(self) -> tuple[int, int]:
@@ -102,11 +111,11 @@ class Exchanger:
             digest, norms, seconds = model.digest(), exchange.partial_norms(), self._clock.now() - started
 
             def report() -> None:
-                self._codings.measured(proposal.codec, seconds)
                 if exchange.constants_differing:
                     names = ", ".join(exchange.constants_differing)
                     self._log.warning("integer tensors that differ between peers are left as they are: %s", names)
-                self._assembled[digest], self._coders[digest] = model, coder
+                self._assembled[digest] = model
+                self._coded[digest] = _Coded(coder, proposal.codec, seconds)
                 done(digest, norms)
 
             post(report)
@@ -180,10 +189,15 @@ class Exchanger:
         return self._assembled[digest]
 
     def carry(self, digest: str) -> None:
-        """Keep account of what coding has lost on the way to a committed model; while the capture still stands."""
-        coder = self._coders.get(digest)
-        if coder:
-            self._codings.carry(coder)
+        """Keep account of what coding has lost on the way to a committed model, and of what it took.
+
+        To be called while the capture still stands.
+        """
+        coded = self._coded.get(digest)
+        if coded:
+            started = self._clock.now()
+            self._codings.carry(coded.coder)
+            self._codings.measured(coded.codec, coded.seconds + self._clock.now() - started)
 
     def healed(self) -> None:
         """This peer goes on from a model that it had no part in."""
@@ -192,7 +206,7 @@ class Exchanger:
     def keep(self, digests: Collection[str]) -> None:
         """Forget the assembled models that are not in ``digests``."""
         self._assembled = {digest: model for digest, model in self._assembled.items() if digest in digests}
-        self._coders = {digest: coder for digest, coder in self._coders.items() if digest in digests}
+        self._coded = {digest: coded for digest, coded in self._coded.items() if digest in digests}
 
     def sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream goes; it may be here before the proposal or the greeting, so wait a little for both.

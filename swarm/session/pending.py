@@ -108,8 +108,6 @@ class PendingAnswer:
             raise ValueError("there is nothing to go from or to")
         own = self._capture if isinstance(self._capture, ModelState) else None
         self.spent = own is not None and not self._engine.pending
-        if self.spent:
-            self._engine.await_capture()
         return difference(model, before, into=own if self.spent else None)
 
     @property

@@ -33,7 +33,7 @@ from swarm.session.signals import leave_on_sigterm
 from swarm.session.tickets import Answer, Synced
 from swarm.session.timing import Timing
 from swarm.session.weights import Weights
-from swarm.session.wiring import Network, build_engine, lends, network_of
+from swarm.session.wiring import Network, build_engine, network_of
 from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class Session:
         engine = self._engine = build_engine(
             settings, self._plugins, schema, self._log, network, validates=self._validates
         )
-        self._weights = Weights(self._port, schema, lend=lends(settings, self._plugins))
+        self._weights = Weights(self._port, schema, lend=not settings.overlap)
         engine.standing.progress = self._progress
         self._log.info(
             "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
@@ -311,7 +311,6 @@ class Session:
 
     def _offer(self, engine: Engine, weights: Weights, *, keep: bool) -> None:
         """Offer to the next round what this peer holds."""
-        engine.await_capture()
         capture = weights.take(keep=keep)
         self._offered_at = weights.batches
         stats = self._stats(weights, PeerStatus.TRAINING)

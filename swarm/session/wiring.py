@@ -137,15 +137,6 @@ def build_engine(
         raise
 
 
-def lends(settings: Settings, plugins: PluginRegistry) -> bool:
-    """Whether a round may read the model where it lies: training waits for it, and nothing reads it after the round.
-
-    A codec that keeps what it has lost does: it looks at the values again once the round has committed, which may be
-    when training has gone on.
-    """
-    return not settings.overlap and settings.codec != AUTO and not plugins.codec(settings.codec).feedback
-
-
 def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, logger: logging.Logger) -> CodecChoice:
     plugins.require_codec(settings.codec)
     if settings.codec == AUTO:

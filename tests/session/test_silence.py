@@ -20,7 +20,7 @@ from swarm.state import ModelState, Schema, TensorSpec
 from swarm.transport.base import HEAD_BYTES, PlacingSink
 
 TIMEOUT = 10.0
-SCHEMA = Schema((TensorSpec("w", (300_000,), "float32"),))
+SCHEMA = Schema((TensorSpec("w", (2_000_000,), "float32"),))
 NAMES = ("ann", "bob", "cyd")
 
 
@@ -56,7 +56,7 @@ class Ann:
 
     @staticmethod
     def model() -> ModelState:
-        return ModelState(SCHEMA, {"float32": np.ones(300_000, np.float32)}, [])
+        return ModelState(SCHEMA, {"float32": np.ones(2_000_000, np.float32)}, [])
 
     def place(self, sender: str, spoil: float | None = None) -> None:
         """One frame of ``sender``, received where it belongs; ``spoil`` takes the place of its first value."""

@@ -28,9 +28,6 @@ class Merges:
     def __init__(self, *, pending: bool) -> None:
         self.pending = pending
 
-    def await_capture(self) -> None:
-        pass
-
     def offer(self, capture: ModelState, _: ContributionStats) -> Synced:
         merged = capture.copy()
         merged.segments["float64"][...] = 5.0
