@@ -25,6 +25,9 @@ _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: on closing drop what is unsent and reset the connection."""
 
 
+_ENDED = "the other side closed the connection"
+
+
 class LaneBroken(Exception):  # noqa: N818 - an end of the lane, told to the user as a reason
     """The connection is of no more use; the message tells why."""
 
@@ -85,7 +88,7 @@ class Connection:
                 part = memory[filled : filled + PART_BYTES] if size > PART_BYTES else memory[filled:]
                 count = self._socket.recv_into(part, 0, socket.MSG_WAITALL)
                 if count == 0:
-                    raise LaneBroken("the other side closed the connection")
+                    raise LaneBroken(_ENDED)
                 filled += count
                 if progress and filled < size:
                     progress()
@@ -98,9 +101,16 @@ class Connection:
         Raises:
             LaneBroken: the connection ended before.
         """
-        memory = bytearray(size)
-        self.receive_into(memoryview(memory))
-        return bytes(memory)
+        data = b""
+        try:
+            while len(data) < size:
+                more = self._socket.recv(size - len(data), socket.MSG_WAITALL)
+                if not more:
+                    raise LaneBroken(_ENDED)
+                data += more
+        except OSError as error:
+            raise self._ended(error) from error
+        return data
 
     def readable(self) -> bool:
         """Whether something has arrived, or the connection has ended."""
