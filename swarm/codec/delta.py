@@ -39,6 +39,12 @@ class DeltaCodec(Codec):
     compiled: ClassVar[DeltaKernels | None] = None
     """The same for float32, where it is compiled."""
 
+    def __init_subclass__(cls) -> None:
+        """Use no kernel that a subclass has replaced by code of its own."""
+        super().__init_subclass__()
+        if "compiled" not in vars(cls) and {"pack", "unpack", "packed_nbytes"} & vars(cls).keys():
+            cls.compiled = None
+
     @abstractmethod
     def packed_nbytes(self, size: int) -> int:
         """Bytes of ``size`` differences; additive over groups."""

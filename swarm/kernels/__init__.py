@@ -25,11 +25,14 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 def takes(*arrays: NDArray[np.generic] | None) -> bool:
-    """Whether the compiled kernels are here and take these arrays: contiguous ones of float32, or None."""
+    """Whether the compiled kernels are here and take these arrays: contiguous and aligned ones of float32, or None."""
     if native is None:
         return False
     for array in arrays:  # no generator: this is asked for every piece
-        if array is not None and not (array.dtype is _FLOAT32 and array.flags.c_contiguous):
+        if array is None:
+            continue
+        flags = array.flags
+        if not (array.dtype is _FLOAT32 and flags.c_contiguous and flags.aligned):
             return False
     return True
 

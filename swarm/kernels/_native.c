@@ -1,18 +1,23 @@
 /* One pass over memory where NumPy takes several: the inner loops of a merge, for float32.
  *
  * Every function takes contiguous buffers, checks their lengths, and runs without Python's lock. What comes out of
- * `combine` and of the codecs is equal to the bit to what NumPy computes: each IEEE 754 operation by itself, in the
- * same order, none contracted. So peers with and without this module agree. */
+ * the codecs, and of `combine` unless a difference overflows, is equal to the bit to what NumPy computes: each IEEE 754
+ * operation by itself, in the same order, none contracted. So peers with and without this module agree. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "coded pieces are little-endian; NumPy's kernels serve other machines"
+#endif
+
+#if FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2 || FLT_EVAL_METHOD == -1
+#error "floats are computed in a wider type here, and results would differ from NumPy's"
 #endif
 
 /* Wider registers where the processor has them; the choice is made when the module is loaded. */
@@ -123,25 +128,27 @@ static inline float difference_of(const float *values, const float *reference, c
 }
 
 /* Rounds to nearest, ties to even. Returns whether everything coded is finite. */
-WIDE static int bf16_encode(const float *values, const float *reference, const float *residual, uint16_t *out,
+WIDE static int bf16_encode(const float *values, const float *reference, const float *residual, uint8_t *out,
                             size_t size) {
     uint32_t largest = 0;
     for (size_t i = 0; i < size; i++) {
         uint32_t bits = bits_of(difference_of(values, reference, residual, i)), magnitude = bits & MAGNITUDE;
-        uint32_t coded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-        uint32_t rounded = magnitude > EXPONENT ? EXPONENT : (coded << 16) & MAGNITUDE; /* rounding may carry a NaN away */
+        uint16_t coded = (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+        uint32_t rounded = magnitude > EXPONENT ? EXPONENT : ((uint32_t)coded << 16) & MAGNITUDE; /* rounding may carry a NaN away */
         largest = rounded > largest ? rounded : largest;
-        out[i] = (uint16_t)coded;
+        memcpy(out + 2 * i, &coded, sizeof coded); /* payloads need not be aligned */
     }
     return largest < EXPONENT;
 }
 
 enum { DECODED = 0, CODE_NOT_FINITE = 1, OUT_OF_RANGE = 2 };
 
-WIDE static int bf16_decode(const uint16_t *data, const float *reference, float *out, size_t size) {
+WIDE static int bf16_decode(const uint8_t *data, const float *reference, float *out, size_t size) {
     uint32_t largest_code = 0, largest = 0;
     for (size_t i = 0; i < size; i++) {
-        uint32_t bits = (uint32_t)data[i] << 16, magnitude = bits & MAGNITUDE;
+        uint16_t coded;
+        memcpy(&coded, data + 2 * i, sizeof coded);
+        uint32_t bits = (uint32_t)coded << 16, magnitude = bits & MAGNITUDE;
         largest_code = magnitude > largest_code ? magnitude : largest_code;
         out[i] = reference[i] + float_of(bits);
         magnitude = bits_of(out[i]) & MAGNITUDE;

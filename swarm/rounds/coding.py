@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from swarm.buffers import BufferPool
 from swarm.codec.base import Codec, unchanged
 from swarm.codec.exact import ExactCodec
@@ -38,7 +40,7 @@ class PieceCoder:
         self._origins = tuple(reference.segments.values()) if reference else ()
         self._residuals = tuple(residual.values()) if residual and reference else ()
         self._memory = memory or BufferPool(0)
-        self._lossy: list[tuple[Piece, Array]] = []
+        self._lossy: list[tuple[Piece, Callable[[], Array]]] = []
 
     def origin(self, piece: Piece) -> Array | None:
         """The piece of the model of the round before; None where there is none."""
@@ -53,14 +55,17 @@ class PieceCoder:
         """Whether ``nbytes`` bytes of payload are values of ``dtype`` as they are."""
         return nbytes > 0 and self._codec.exact(dtype)
 
-    def encode(self, piece: Piece, values: Array) -> memoryview:
-        """The payload that stands for ``values``, which may be their own memory: they must not change any more."""
+    def encode(self, piece: Piece, values: Array, again: Callable[[], Array] | None = None) -> memoryview:
+        """The payload that stands for ``values``, which may be their own memory: they must not change any more.
+
+        ``again`` gives the same values where they may lie elsewhere by the time of ``carry``.
+        """
         origin, residual = _part(self._origins, piece), _part(self._residuals, piece)
         if self._codec.exact(values.dtype.name):
             return NOTHING if unchanged(values, origin) else as_bytes(values)
         payload = self._memory.empty(self._codec.encoded_nbytes(values.size, values.dtype.name), "uint8").data
         if residual is not None:
-            self._lossy.append((piece, values))
+            self._lossy.append((piece, again or (lambda: values)))
         return payload[: self._codec.encode(values, origin, payload, residual)]
 
     def decode(self, piece: Piece, payload: memoryview, out: Array) -> None:
@@ -76,7 +81,8 @@ class PieceCoder:
 
         To be called while the values that were given to ``encode`` still stand.
         """
-        for piece, values in self._lossy:
+        for piece, again in self._lossy:
+            values = again()
             origin, residual = _part(self._origins, piece), _part(self._residuals, piece)
             if origin is not None and residual is not None:
                 self._codec.carry(values, origin, residual)

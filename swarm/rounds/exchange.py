@@ -45,7 +45,7 @@ class Arrival:
     piece: Piece
     values: Array
     squared: float = 0.0
-    """Of a contribution: its squared distance from the same piece of the parent model."""
+    """Of a contribution that is measured as it comes: its squared distance from the same piece of the parent model."""
 
 
 class ContributionError(ExchangeError):
@@ -171,9 +171,8 @@ class Exchange:
             for start, stop in side_pieces(len(packed)):
                 yield frame(Kind.SIDE, 0, start, packed[start:stop])
         for piece in pieces:
-            yield frame(
-                Kind.CONTRIBUTION, piece.segment, piece.start, self._coder.encode(piece, self._columns.owned(piece))
-            )
+            owned = partial(self._columns.owned, piece)
+            yield frame(Kind.CONTRIBUTION, piece.segment, piece.start, self._coder.encode(piece, owned(), owned))
 
     def room(self, sender: PeerId) -> bool:
         """Whether a frame of ``sender`` should be taken now, rather than when those behind it have come nearer."""
@@ -236,7 +235,7 @@ class Exchange:
         return self.expect(sender, head) if verbatim else None
 
     def fill(self, arrival: Arrival, payload: memoryview) -> None:
-        """Write the payload of a piece where it goes, and measure it.
+        """Write the payload of a piece where it goes.
 
         Raises:
             ExchangeError: it has another length than such a piece, or gives NaN or infinity.

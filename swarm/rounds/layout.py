@@ -12,7 +12,7 @@ import numpy as np
 from swarm.errors import ExchangeError
 from swarm.state import Array, Schema, as_bytes, numpy_dtype
 
-PIECE_BYTES = 4 << 20
+PIECE_BYTES = 2 << 20
 """Most bytes of a piece: enough to hide the cost per message."""
 PIECES = 8
 """A slice is cut into so many at least, so that merged pieces go back while others still come in ..."""

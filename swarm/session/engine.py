@@ -340,12 +340,9 @@ class Engine:
         )
 
     def _apply(self, commit: Commit) -> None:
-        answer = self.models.apply(commit, self._attempts)
-        try:
-            # The training thread may change the capture, which is the model itself, once it has its answer.
-            self.exchanger.carry(commit.digest)
-        finally:
-            self._answer(answer)
+        # Training goes on with its answer, and the capture may be the model itself. Where nobody waits it has done so.
+        self.exchanger.carry(commit.digest, stands=self._tickets.awaited)
+        self._answer(self.models.apply(commit, self._attempts))
 
     def _heal(self, heal: Heal) -> None:
         def done(answer: Synced | None) -> None:

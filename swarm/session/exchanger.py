@@ -65,7 +65,7 @@ class Exchanger:
         self._timeout = timeout
         self._log = logger
         self._changed = threading.Condition()
-        # What an exchange has used and the next one will: a merged model, and what waits to be merged or is coming in.
+        # What an exchange has used and the next one will: a merged model, payloads, and what comes in and waits.
         self._memory = BufferPool(schema.nbytes + 2 * bytes_ahead(schema))
         self._streams: ExchangeStreams | None = None
         self._closed = False
@@ -91,7 +91,7 @@ class Exchanger:
         done: Callable[[str, tuple[PartialNorm, ...]], None],
         failed: Callable[[PeerId, str], None],
     ) -> None:
-        """Begin the exchange of an attempt; ``own`` must not change until it is stopped.
+        """Begin the exchange of an attempt; ``own`` must not change until it is stopped, and carried if it commits.
 
         ``reference`` is the model that the attempt builds on, or None for the first one.
         ``done`` gets the merged model's digest and what was measured in this peer's slice, ``failed`` whom to blame and
@@ -188,16 +188,24 @@ class Exchanger:
         """An assembled model, which is decided."""
         return self._assembled[digest]
 
-    def carry(self, digest: str) -> None:
-        """Keep account of what coding has lost on the way to a committed model, and of what it took.
+    def carry(self, digest: str, *, stands: bool) -> None:
+        """Keep account of what coding has lost on the way to a committed model, and of what that took.
 
-        To be called while the capture still stands.
+        ``stands`` tells whether the capture still does, or training may have changed it: then the account begins anew.
         """
         coded = self._coded.get(digest)
-        if coded:
-            started = self._clock.now()
+        if coded is None:
+            return
+        started = self._clock.now()
+        try:
+            if not stands:
+                self._codings.reset()
+                return
             self._codings.carry(coded.coder)
-            self._codings.measured(coded.codec, coded.seconds + self._clock.now() - started)
+        except Exception:  # noqa: BLE001  (a codec may be a plugin's, and the round has committed)
+            self._log.exception("no account of what %s has lost in this round; it begins anew", coded.codec)
+            self._codings.reset()
+        self._codings.measured(coded.codec, coded.seconds + self._clock.now() - started)
 
     def healed(self) -> None:
         """This peer goes on from a model that it had no part in."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Condition
 from typing import TYPE_CHECKING
 
@@ -127,7 +128,14 @@ class ExchangeStreams:
             piece = self._exchange.arrived(arrival)
             self._wake()
         if piece:
-            merged = self._exchange.merge(piece)
+            try:
+                merged = self._exchange.merge(piece)
+            except ContributionError as error:
+                if error.peer == arrival.sender:
+                    raise
+                # Whose frame came last is not to blame, and its stream goes on until the attempt is ended.
+                self._fail(error.peer, str(error))
+                return
             with self._condition:
                 self._hear(arrival.sender)
                 self._exchange.publish(piece, merged)
@@ -137,15 +145,23 @@ class ExchangeStreams:
         """Something of ``sender`` has come, if not yet a whole frame: over a slow link that may take its time."""
         self._heard[sender] = self._clock.now()
 
-    def failed(self, sender: PeerId, error: Exception) -> ExchangeError:
-        """Tell the group of an error in what ``sender`` sent, with whom to blame; what to end its stream with."""
-        if isinstance(error, ExchangeError):
-            self._fail(error.peer if isinstance(error, ContributionError) else sender, str(error))
-            return error
-        # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.
-        reason = fault(error)
-        self._fail(self._me, reason)
-        return ExchangeError(reason)
+    @contextmanager
+    def taking(self, sender: PeerId) -> Iterator[None]:
+        """While a frame of ``sender`` is taken: an error is told to the group, with whom to blame, and ends the stream.
+
+        Raises:
+            ExchangeError: there was an error.
+        """
+        try:
+            yield
+        except ExchangeError as error:
+            self._fail(sender, str(error))
+            raise
+        except Exception as error:
+            # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.
+            reason = fault(error)
+            self._fail(self._me, reason)
+            raise ExchangeError(reason) from error
 
     def settle(self) -> None:
         """Report the exchange if it is done."""
@@ -232,17 +248,14 @@ class _Incoming(PlacingSink):
         self._arrival: Arrival | None = None
 
     def __call__(self, frame: memoryview) -> None:
-        try:
+        with self._streams.taking(self._sender):
             self._streams.receive(self._sender, frame)
-        except Exception as error:
-            raise self._streams.failed(self._sender, error) from error
         self._streams.settle()
 
     def place(self, head: memoryview, size: int) -> memoryview | None:
-        try:
+        self._arrival = None
+        with self._streams.taking(self._sender):
             self._arrival = self._streams.expect(self._sender, open_head(head), size)
-        except Exception as error:
-            raise self._streams.failed(self._sender, error) from error
         return None if self._arrival is None else as_bytes(self._arrival.values)
 
     def progress(self) -> None:
@@ -252,9 +265,7 @@ class _Incoming(PlacingSink):
         arrival, self._arrival = self._arrival, None
         if arrival is None:
             return
-        try:
+        with self._streams.taking(self._sender):
             self._exchange.check(arrival)
             self._streams.take(arrival)
-        except Exception as error:
-            raise self._streams.failed(self._sender, error) from error
         self._streams.settle()

@@ -87,7 +87,9 @@ def build_engine(
         AddressError: the address cannot be listened on.
     """
     if kernels.native is None:
-        logger.info("swarm was installed without a C compiler: merging takes several times the processor time")
+        logger.info(
+            "no compiled kernels: there was no C compiler at installation, so merging takes more processor time"
+        )
     rule = plugins.merge_rule(settings.merge_method)
     choice = _codec_choice(settings, plugins, schema, logger)
     policy = _policy(settings, plugins, logger, validates=validates)

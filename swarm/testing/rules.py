@@ -98,6 +98,27 @@ class MergeRuleContract:
         assert apply_rule(self.rule, [vector] * len(weights), weights).tobytes() == vector.tobytes()
 
     @pytest.mark.parametrize("weights", CASES)
+    @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+    def test_merging_in_place_and_measuring_change_no_result(self, weights: tuple[int, ...], dtype: str) -> None:
+        """``merge_into`` and ``merge_measured`` give the bytes of ``merge``, and how far each contribution is off."""
+        *vectors, origin = contributions(len(weights) + 1, dtype=dtype)
+        merged = self.rule.merge(vectors, weights)
+        into, measured = np.empty_like(origin), np.empty_like(origin)
+        self.rule.merge_into(vectors, weights, into)
+        squared = self.rule.merge_measured(vectors, weights, origin, measured)
+        assert into.tobytes() == measured.tobytes() == merged.tobytes()
+        exact = [np.square(vector.astype(float) - origin.astype(float)).sum() for vector in vectors]
+        assert squared == pytest.approx(exact, rel=1e-4)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_measuring_tells_who_is_not_finite(self, bad: float) -> None:
+        """Whatever comes of the merge then: nobody will use it."""
+        *vectors, origin = contributions(4)
+        vectors[1][SIZE // 2] = bad
+        squared = self.rule.merge_measured(vectors, (1, 1, 1), origin, np.empty_like(origin))
+        assert [bool(np.isfinite(far)) for far in squared] == [True, False, True]
+
+    @pytest.mark.parametrize("weights", CASES)
     def test_is_deterministic(self, weights: tuple[int, ...]) -> None:
         """The same inputs give the same bytes, and no state is carried from one call to the next."""
         vectors = contributions(len(weights))

@@ -46,7 +46,7 @@ class PlacingSink(ABC):
 
     @abstractmethod
     def progress(self) -> None:
-        """More of the bytes for the memory given last has come, not all; returns at once."""
+        """More of a frame has come, not all; returns at once."""
 
     @abstractmethod
     def placed(self) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from swarm import kernels
 from swarm.codec import BUILTIN_CODECS
+from swarm.codec.int8 import Int8Codec
 from swarm.errors import ExchangeError
+from swarm.merge import WeightedMean
 from swarm.merge.distance import squared_distance
 from swarm.merge.gram import combine, combine_measured
 from swarm.state import is_finite
@@ -44,6 +46,24 @@ def test_other_dtypes_and_scattered_memory_are_left_to_numpy():
     assert not kernels.takes(np.zeros(4))
     assert not kernels.takes(np.zeros(4, np.float32), np.zeros(8, np.float32)[::2])
     assert not kernels.takes(np.zeros(4, ">f4"))
+    assert not kernels.takes(np.frombuffer(bytes(17), np.uint8)[1:].view(np.float32))
+
+
+def test_what_a_subclass_does_otherwise_is_not_passed_over():
+    class Zeros(WeightedMean):
+        def merge_into(self, columns, weights, out):
+            out[...] = 0
+
+    class Coarse(Int8Codec):
+        def pack(self, differences, out):
+            out[...] = 0
+
+    ones, out = np.ones(8, np.float32), np.ones(8, np.float32)
+    Zeros().merge_measured([ones, ones], (1, 1), ones, out)
+    assert not out.any()
+    payload = bytearray(Coarse().encoded_nbytes(8, "float32"))
+    Coarse().encode(ones, np.zeros_like(ones), memoryview(payload))
+    assert not any(payload)
 
 
 @needs_native
@@ -137,6 +157,23 @@ def test_both_refuse_a_difference_that_leads_out_of_range(portable, codec):
     for run in (lambda function, *arguments: function(*arguments), portable):
         with pytest.raises(ExchangeError, match="out of the range"):
             run(BUILTIN_CODECS[codec].decode, *arguments)
+
+
+@needs_native
+def test_payloads_need_not_be_aligned():
+    values, reference = columns(2, 1025)
+    for codec in ("bf16", "int8"):
+        size = BUILTIN_CODECS[codec].encoded_nbytes(values.size, "float32")
+        odd, even, out = (
+            memoryview(bytearray(size + 1))[1:],
+            memoryview(bytearray(size)),
+            np.empty((2, 1025), np.float32),
+        )
+        for data, arrived in zip((odd, even), out, strict=True):
+            BUILTIN_CODECS[codec].encode(values, reference, data)
+            BUILTIN_CODECS[codec].decode(data, reference, arrived)
+        assert odd == even
+        assert out[0].tobytes() == out[1].tobytes()
 
 
 @needs_native

@@ -58,3 +58,14 @@ def test_an_attempt_that_is_void_leaves_the_account_as_it_was() -> None:
     assert not residual["float32"][[0, 1, 6, 7]].any()
     second.carry()
     assert residual["float32"][3] == pytest.approx(0.001)
+
+
+def test_what_was_lent_is_read_again_from_where_it_is_by_then() -> None:
+    """A commit that comes late finds a copy in the place of the model, which has been trained on."""
+    residual: Residual = {"float32": np.zeros(8, np.float32)}
+    lent, kept = values(1, 0.001, 0, 0), values(1, 0.001, 0, 0)
+    coder = PieceCoder(Int8Codec(), model(0), residual)
+    coder.encode(PIECE, lent, lambda: kept)
+    lent[...] = np.nan
+    coder.carry()
+    assert residual["float32"][3] == pytest.approx(0.001)

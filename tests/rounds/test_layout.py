@@ -32,7 +32,7 @@ def test_the_slices_cover_every_element_once_in_pieces_of_bounded_size(size: int
     assert all(0 < piece.size * numpy_dtype(dtype).itemsize <= PIECE_BYTES for piece in pieces if piece.segment == 0)
 
 
-@pytest.mark.parametrize(("mib", "pieces"), [(0.03, 1), (0.25, 1), (0.5, 2), (5, 8), (25, 8), (64, 16)])
+@pytest.mark.parametrize(("mib", "pieces"), [(0.03, 1), (0.25, 1), (0.5, 2), (5, 8), (25, 13), (64, 32)])
 def test_a_slice_has_enough_pieces_to_keep_both_ways_busy_but_no_crumbs(mib: float, pieces: int) -> None:
     size = int(4 * mib * 2**20 / 4)
     assert abs(len(slice_pieces(schema(("float32", size)), 1, 4)) - pieces) <= 1

@@ -11,6 +11,7 @@ from swarm.messages import Accept, Envelope
 from swarm.records import Outcome
 from swarm.rounds.order import leader_order
 from swarm.session.engine import Engine
+from swarm.session.exchanger import Exchanger
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -49,6 +50,14 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(
             deliver(engine, envelope)
 
     monkeypatch.setattr(Engine, "receive", receive)
+    stood: dict[str, list[bool]] = {name: [] for name in NAMES}
+    carry = Exchanger.carry
+
+    def carrying(exchanger: Exchanger, digest: str, *, stands: bool) -> None:
+        stood[exchanger._me.name].append(stands)
+        carry(exchanger, digest, stands=stands)
+
+    monkeypatch.setattr(Exchanger, "carry", carrying)
 
     def step(peer: SwarmPeer) -> None:
         peer.arrays["w"] += 3.0
@@ -95,3 +104,5 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(
     assert "INFO round 1 was decided after its sync point; it is merged in now" in peers[late].lines
     assert [peer.session.metrics()["swarm_rounds"] for peer in peers.values()] == [3, 3, 3]
     assert peers[late].arrays["w"].tolist() == [3.0 + (3 + 3 + 300) / 3] * 4
+    # A codec must not look at the late one's capture any more: training has gone on.
+    assert overlap or [stood[name][1] for name in NAMES] == [name != late for name in NAMES]

@@ -100,7 +100,7 @@ class Reception:
             if place is None:
                 frame = self._room(size)
                 frame[: len(begin)] = begin
-                self._connection.receive_into(frame[len(begin) :])
+                self._connection.receive_into(frame[len(begin) :], sink.progress)
                 take: Callable[[], None] = partial(sink, frame)
             else:
                 self._connection.receive_into(place, sink.progress)

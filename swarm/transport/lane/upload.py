@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from swarm.transport.lane.control import LaneControl
 
 _log = logging.getLogger("swarm.transport")
-LOOKED = 8
-"""Frames that are sent before the next look whether the other side has refused the stream."""
 _ANSWERS = {Answer.REFUSED: "{address} refused: {text}", Answer.FAILED: "{address} failed: {text}"}
 
 
@@ -97,9 +95,8 @@ class LaneUpload(Upload):
     def _send(self, connection: Connection) -> str | None:
         data = self._control.encode_header(self._header)
         connection.send([mark(Mark.HEADER, len(data)), data])
-        frames = 0
-        while (frames % LOOKED or not connection.readable()) and self._lend(connection):
-            frames += 1
+        while not connection.readable() and self._lend(connection):
+            pass
         connection.send([mark(Mark.END)])
         answer, text = read_answer(connection)
         return _ANSWERS[answer].format(address=self._address, text=text) if answer in _ANSWERS else None

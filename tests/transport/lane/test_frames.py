@@ -76,7 +76,8 @@ def test_a_sink_may_have_the_rest_of_a_frame_received_into_its_own_memory(node):
     assert sink.taken == [long, b"W" * HEAD_BYTES + long, b"tiny", b"H" * HEAD_BYTES, b"x"]
 
 
-def test_a_sink_hears_of_a_frame_that_trickles_in(node):
+@pytest.mark.parametrize("kind", [b"P", b"W"], ids=["placed", "whole"])
+def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
     a, b, sink = node(), node(), Placing()
     b.handler.open_sink = lambda _header: sink
     send = Connection.send
@@ -90,8 +91,9 @@ def test_a_sink_hears_of_a_frame_that_trickles_in(node):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Connection, "send", trickle)
         patch.setattr(connection, "PART_BYTES", 100)
-        assert a.upload(b.address, [[b"P" * 16, bytes(1000)]]).wait() is None
-    assert sink.taken == [bytes(1000)]
+        assert a.upload(b.address, [[kind * 16, bytes(1000)]]).wait() is None
+    assert sink.progressed.is_set()
+    assert [frame[-1000:] for frame in sink.taken] == [bytes(1000)]
 
 
 def test_a_sink_that_refuses_a_place_ends_the_stream_and_not_the_lane(node):
