@@ -27,7 +27,7 @@
 #define WIDE
 #endif
 
-enum { LANES = 16, BLOCK = 1024, GROUP = 1024 };
+enum { LANES = 16, BLOCK = 1024, NARROW = 512, GROUP = 1024 };
 #define EXPONENT 0x7f800000u
 #define MAGNITUDE 0x7fffffffu
 
@@ -118,6 +118,74 @@ WIDE static void combine(const float *const *columns, size_t count, const double
             for (size_t column = 1; column < count; column++)
                 sum += ((double)from[i] - (double)columns[column][start + i]) * factors[column - 1];
             to[i] = (float)((double)from[i] - sum);
+        }
+    }
+}
+
+/* Inner products of the columns' differences from an origin, added to `gram`: in float within a block, as
+ * `distance_within`. `differences` has room for a block of each. */
+WIDE static void add_products(const float *const *columns, size_t count, const float *origin, float *differences,
+                              double *gram, size_t size) {
+    for (size_t start = 0; start < size; start += NARROW) {
+        size_t width = start + NARROW < size ? NARROW : size - start;
+        for (size_t column = 0; column < count; column++) {
+            float *to = differences + column * NARROW;
+            for (size_t i = 0; i < width; i++) to[i] = columns[column][start + i] - origin[start + i];
+            for (size_t i = width; i < NARROW; i++) to[i] = 0;
+        }
+        for (size_t row = 0; row < count; row++)
+            for (size_t column = 0; column <= row; column++) {
+                const float *left = differences + row * NARROW, *right = differences + column * NARROW;
+                float sums[LANES] = {0};
+                double total = 0;
+                for (size_t i = 0; i < NARROW; i += LANES)
+                    for (int lane = 0; lane < LANES; lane++) sums[lane] += left[i + lane] * right[i + lane];
+                for (int lane = 0; lane < LANES; lane++) total += (double)sums[lane];
+                gram[row * count + column] += total;
+                if (row != column) gram[column * count + row] += total;
+            }
+    }
+}
+
+/* A comparator of a sorting network: the smaller of two rows goes first; what nobody reads is not computed. */
+typedef struct {
+    int32_t first, second, wants_minimum, wants_maximum;
+} Comparator;
+
+enum { STRIP = 256 };
+
+/* IEEE numbers as integers of the same order, negative zero before positive zero; a second time turns them back. */
+static inline int32_t flipped(int32_t bits) { return bits ^ ((bits >> 31) & INT32_MAX); }
+
+/* The median of each coordinate, by a network over strips of all columns; `rows` has room for a strip of each. */
+WIDE static void median(const float *const *columns, size_t count, const Comparator *network, size_t comparators,
+                        int32_t *rows, float *out, size_t size) {
+    for (size_t start = 0; start < size; start += STRIP) {
+        size_t width = start + STRIP < size ? STRIP : size - start;
+        for (size_t column = 0; column < count; column++) {
+            int32_t *row = rows + column * STRIP;
+            memset(row, 0, STRIP * sizeof *row);
+            memcpy(row, columns[column] + start, width * sizeof *row);
+            for (size_t i = 0; i < STRIP; i++) row[i] = flipped(row[i]);
+        }
+        for (size_t k = 0; k < comparators; k++) {
+            int32_t *restrict low = rows + (size_t)network[k].first * STRIP;
+            int32_t *restrict high = rows + (size_t)network[k].second * STRIP;
+            if (!network[k].wants_maximum)
+                for (size_t i = 0; i < STRIP; i++) low[i] = low[i] < high[i] ? low[i] : high[i];
+            else if (!network[k].wants_minimum)
+                for (size_t i = 0; i < STRIP; i++) high[i] = low[i] > high[i] ? low[i] : high[i];
+            else
+                for (size_t i = 0; i < STRIP; i++) {
+                    int32_t smaller = low[i] < high[i] ? low[i] : high[i];
+                    high[i] = low[i] < high[i] ? high[i] : low[i];
+                    low[i] = smaller;
+                }
+        }
+        const int32_t *lower = rows + (count - 1) / 2 * STRIP, *upper = rows + count / 2 * STRIP;
+        for (size_t i = 0; i < width; i++) {
+            float low = float_of((uint32_t)flipped(lower[i])), high = float_of((uint32_t)flipped(upper[i]));
+            out[start + i] = count % 2 ? low : (float)(((double)low + (double)high) / 2);
         }
     }
 }
@@ -329,37 +397,116 @@ static Py_ssize_t take_columns(PyObject *sequence, Py_ssize_t count, Py_buffer *
     return count;
 }
 
-static PyObject *py_combine(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
-    Buffers held; /* factors, out, origin, distances */
-    if (given != 5) return PyErr_Format(PyExc_TypeError, "5 arguments expected, %zd given", given);
-    Py_ssize_t count = PySequence_Size(arguments[0]);
-    if (count < 0 || !take(&held, arguments + 1, 4, 4, 2 | 8)) return NULL;
-    size_t size = floats(&held, 1);
-    const double *factors = memory(&held, 0);
-    Py_buffer *buffers = PyMem_Calloc((size_t)count + 1, sizeof *buffers);
-    const float **columns = PyMem_Calloc((size_t)count + 1, sizeof *columns);
-    Py_ssize_t taken = buffers && columns ? take_columns(arguments[0], count, buffers, columns) : -1;
-    int good = taken >= 0;
-    if (!buffers || !columns) PyErr_NoMemory();
-    if (good) {
-        int measured = held.buffers[2].obj != NULL, alike = 1;
-        good = count > 1 && holds(&held, 1, size, 0) && holds(&held, 2, size, 1) &&
-               (size_t)held.buffers[0].len == (size_t)(count - 1) * sizeof(double) &&
-               (!measured || (size_t)held.buffers[3].len == (size_t)count * sizeof(double));
-        for (Py_ssize_t i = 0; i < count; i++) good = good && (size_t)buffers[i].len == size * sizeof(float);
-        if (good) {
-            for (Py_ssize_t i = 1; i < count - 1; i++) alike = alike && factors[i] == factors[0];
-            Py_BEGIN_ALLOW_THREADS
-            combine(columns, (size_t)count, factors, alike, held.buffers[1].buf, size, memory(&held, 2),
-                    held.buffers[3].buf);
-            Py_END_ALLOW_THREADS
-        } else
-            PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+/* Arguments of a kernel over columns: a sequence of them, then buffers, of which the bits of `written` tell. */
+typedef struct {
+    Buffers rest;
+    Py_buffer *buffers;
+    const float **columns;
+    Py_ssize_t count;
+} Columns;
+
+static void release_columns(Columns *held) {
+    for (Py_ssize_t i = 0; i < held->count; i++) PyBuffer_Release(&held->buffers[i]);
+    PyMem_Free(held->buffers);
+    PyMem_Free(held->columns);
+    release(&held->rest);
+}
+
+static int hold_columns(Columns *held, PyObject *const *arguments, Py_ssize_t given, int wanted, int written) {
+    if (given != wanted) {
+        PyErr_Format(PyExc_TypeError, "%d arguments expected, %zd given", wanted, given);
+        return 0;
     }
-    while (taken > 0) PyBuffer_Release(&buffers[--taken]);
-    PyMem_Free(buffers);
-    PyMem_Free(columns);
-    release(&held);
+    Py_ssize_t count = PySequence_Size(arguments[0]);
+    if (count < 0 || !take(&held->rest, arguments + 1, wanted - 1, wanted - 1, written)) return 0;
+    held->buffers = PyMem_Calloc((size_t)count + 1, sizeof *held->buffers);
+    held->columns = PyMem_Calloc((size_t)count + 1, sizeof *held->columns);
+    held->count = 0;
+    if (!held->buffers || !held->columns)
+        PyErr_NoMemory();
+    else if (take_columns(arguments[0], count, held->buffers, held->columns) >= 0) {
+        held->count = count;
+        return 1;
+    }
+    release_columns(held);
+    return 0;
+}
+
+/* Whether there are columns, all of `size` values. */
+static int alike_columns(const Columns *held, size_t size) {
+    for (Py_ssize_t i = 0; i < held->count; i++)
+        if ((size_t)held->buffers[i].len != size * sizeof(float)) return 0;
+    return held->count > 0;
+}
+
+static PyObject *py_combine(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Columns held; /* columns; factors, origin, distances, out */
+    if (!hold_columns(&held, arguments, given, 5, 4 | 8)) return NULL;
+    size_t size = floats(&held.rest, 3), count = (size_t)held.count;
+    const double *factors = memory(&held.rest, 0);
+    int measured = held.rest.buffers[1].obj != NULL, alike = 1;
+    int good = count > 1 && alike_columns(&held, size) && holds(&held.rest, 3, size, 0) &&
+               holds(&held.rest, 1, size, 1) &&
+               (size_t)held.rest.buffers[0].len == (count - 1) * sizeof(double) &&
+               (!measured || (size_t)held.rest.buffers[2].len == count * sizeof(double));
+    if (good) {
+        for (size_t i = 1; i < count - 1; i++) alike = alike && factors[i] == factors[0];
+        Py_BEGIN_ALLOW_THREADS
+        combine(held.columns, count, factors, alike, held.rest.buffers[3].buf, size, memory(&held.rest, 1),
+                held.rest.buffers[2].buf);
+        Py_END_ALLOW_THREADS
+    } else
+        PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+    release_columns(&held);
+    return good ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *py_add_products(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Columns held; /* columns; origin, gram */
+    if (!hold_columns(&held, arguments, given, 3, 2)) return NULL;
+    size_t size = floats(&held.rest, 0), count = (size_t)held.count;
+    float *room = NULL;
+    int good = alike_columns(&held, size) && holds(&held.rest, 0, size, 0) && held.rest.buffers[1].obj &&
+               (size_t)held.rest.buffers[1].len == count * count * sizeof(double);
+    if (!good)
+        PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+    else if (!(room = PyMem_Malloc(count * NARROW * sizeof *room)))
+        PyErr_NoMemory();
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        add_products(held.columns, count, memory(&held.rest, 0), room, held.rest.buffers[1].buf, size);
+        Py_END_ALLOW_THREADS
+    }
+    good = room != NULL;
+    PyMem_Free(room);
+    release_columns(&held);
+    return good ? Py_NewRef(Py_None) : NULL;
+}
+
+static PyObject *py_median(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    Columns held; /* columns; network, out */
+    if (!hold_columns(&held, arguments, given, 3, 2)) return NULL;
+    size_t size = floats(&held.rest, 1), count = (size_t)held.count;
+    const Comparator *network = memory(&held.rest, 0);
+    size_t comparators = (size_t)held.rest.buffers[0].len / sizeof *network;
+    int32_t *room = NULL;
+    int good = alike_columns(&held, size) && holds(&held.rest, 1, size, 0) && held.rest.buffers[0].obj &&
+               (size_t)held.rest.buffers[0].len == comparators * sizeof *network;
+    for (size_t k = 0; good && k < comparators; k++)
+        good = network[k].first >= 0 && network[k].second >= 0 && (size_t)network[k].first < count &&
+               (size_t)network[k].second < count && network[k].first != network[k].second;
+    if (!good)
+        PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+    else if (!(room = PyMem_Malloc(count * STRIP * sizeof *room)))
+        PyErr_NoMemory();
+    else {
+        Py_BEGIN_ALLOW_THREADS
+        median(held.columns, count, network, comparators, room, held.rest.buffers[1].buf, size);
+        Py_END_ALLOW_THREADS
+    }
+    good = room != NULL;
+    PyMem_Free(room);
+    release_columns(&held);
     return good ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -437,8 +584,8 @@ static PyObject *py_int8_carry(PyObject *module, PyObject *const *arguments, Py_
 #define FUNCTION(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
 
 static PyMethodDef functions[] = {
-    FUNCTION(squared_distance), FUNCTION(all_finite),  FUNCTION(combine),     FUNCTION(bf16_encode),
-    FUNCTION(bf16_decode),      FUNCTION(int8_encode), FUNCTION(int8_decode), FUNCTION(int8_carry),
+    FUNCTION(squared_distance), FUNCTION(all_finite),  FUNCTION(combine),     FUNCTION(add_products), FUNCTION(median),
+    FUNCTION(bf16_encode),      FUNCTION(bf16_decode), FUNCTION(int8_encode), FUNCTION(int8_decode),  FUNCTION(int8_carry),
     {NULL, NULL, 0, NULL},
 };
 

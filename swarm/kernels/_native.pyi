@@ -20,8 +20,15 @@ def all_finite(values: Buffer, /) -> bool: ...
 # The first of two columns or more minus the others' differences from it, weighted by float64 ``factors``. Where there
 # is an ``origin``, ``distances`` takes the squared distance of each column from it, as float64.
 def combine(
-    columns: Sequence[Buffer], factors: Buffer, out: Buffer, origin: Buffer | None, distances: Buffer | None, /
+    columns: Sequence[Buffer], factors: Buffer, origin: Buffer | None, distances: Buffer | None, out: Buffer, /
 ) -> None: ...
+
+# Add the inner products of the columns' differences from ``origin`` to ``gram``, float64[n, n].
+def add_products(columns: Sequence[Buffer], origin: Buffer, gram: Buffer, /) -> None: ...
+
+# The median of each coordinate, the midpoint of two for an even count. ``network`` is int32[m, 4]: the fields of a
+# ``Comparator``, each.
+def median(columns: Sequence[Buffer], network: Buffer, out: Buffer, /) -> None: ...
 
 # Differences as bfloat16; False where one is NaN or infinite, or becomes so.
 def bf16_encode(values: Buffer, reference: Buffer, residual: Buffer | None, out: Buffer, /) -> bool: ...

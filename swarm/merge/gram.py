@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from swarm.state import Array
 
 
+LONG = 1 << 18
+"""Elements between two looks at the distances where the compiled kernels keep to the cache by themselves."""
 SMALL_PRODUCT = 1_000_000
 """Multiplications up to which OpenBLAS takes matrices as they lie."""
 NEAR = 2.0**-8
@@ -44,8 +46,9 @@ def partial_gram(columns: Sequence[Array]) -> NDArray[np.float64]:
     scratch = np.zeros((count + 1, min(width, size)), np.float32)
     quick = columns[0].dtype != np.float64
     origin = 0
-    for part in blocks(size):
-        pieces = [column[part] for column in columns]
+    step = LONG if kernels.takes(*columns) else CACHED_ELEMENTS
+    for start in range(0, size, step):
+        pieces = [column[start : start + step] for column in columns]
         products, origin = _quick_gram(pieces, origin, scratch) if quick else (None, origin)
         gram += _careful_gram(pieces) if products is None else products
     return (gram + gram.T) / 2
@@ -77,6 +80,10 @@ def _quick_gram(
 
 def _products(pieces: list[Array], origin: Array, scratch: NDArray[np.float32]) -> NDArray[np.float64]:
     """Inner products of the differences from ``origin``: float32 within a few thousand elements, float64 beyond."""
+    if kernels.native and kernels.takes(*pieces, origin):
+        products = np.zeros((len(pieces), len(pieces)))
+        kernels.native.add_products(pieces, origin, products)
+        return products
     count, width = len(pieces), scratch.shape[1]
     gram = np.zeros((count, count + 1))
     with np.errstate(all="ignore"):
@@ -109,7 +116,7 @@ def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Ar
     order = _order(coefficients)
     factors = coefficients[order[1:]]
     if kernels.native and len(columns) > 1 and kernels.takes(*columns, merged):
-        kernels.native.combine([columns[index] for index in order], factors, merged, None, None)
+        kernels.native.combine([columns[index] for index in order], factors, None, None, merged)
         return merged
     wide = np.float64 if merged.dtype == np.float64 else np.float32
     scratch = np.empty((2, min(merged.size, CACHED_ELEMENTS)), wide)
@@ -134,7 +141,7 @@ def combine_measured(
         return squared
     order = _order(coefficients)
     distances = np.empty(len(columns))
-    kernels.native.combine([columns[index] for index in order], coefficients[order[1:]], out, origin, distances)
+    kernels.native.combine([columns[index] for index in order], coefficients[order[1:]], origin, distances, out)
     return [distances[order.index(index)].item() for index in range(len(columns))]
 
 

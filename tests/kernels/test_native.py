@@ -11,9 +11,9 @@ from swarm import kernels
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.int8 import Int8Codec
 from swarm.errors import ExchangeError
-from swarm.merge import WeightedMean
+from swarm.merge import CoordinateMedian, WeightedMean
 from swarm.merge.distance import squared_distance
-from swarm.merge.gram import combine, combine_measured
+from swarm.merge.gram import combine, combine_measured, partial_gram
 from swarm.state import is_finite
 
 needs_native = pytest.mark.skipif(kernels.native is None, reason="the kernels are not compiled here")
@@ -84,6 +84,31 @@ def test_combining_and_measuring_at_once_is_the_same_as_one_after_the_other(size
     assert out.tobytes() == combine(pieces, factors).tobytes()
     exact = [float(np.square(piece.astype(float) - origin.astype(float)).sum()) for piece in pieces]
     assert measured == pytest.approx(exact, rel=1e-5)
+
+
+@needs_native
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 9, 64])
+def test_medians_are_equal_to_the_bit(portable, size, count):
+    pieces = columns(count, size)
+    for piece in pieces[::2]:
+        piece[:3] = np.array([-0.0, 0.0, -LARGEST])[:size]
+    merge = CoordinateMedian().merge
+    assert merge(pieces, (1,) * count).tobytes() == portable(merge, pieces, (1,) * count).tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("count", [1, 2, 5, 33])
+def test_inner_products_are_those_of_numpy(portable, size, count):
+    pieces = columns(count, size)
+    distance = squared_distances(partial_gram(pieces))
+    assert distance == pytest.approx(squared_distances(portable(partial_gram, pieces)), rel=1e-5)
+
+
+def squared_distances(gram):
+    """What the rules make of inner products: the origin cancels out."""
+    return gram.diagonal() + gram.diagonal()[:, None] - 2 * gram
 
 
 @needs_native
@@ -182,10 +207,17 @@ def test_lengths_that_do_not_belong_together_are_refused():
     short, long, double = np.zeros(3, np.float32), np.zeros(4, np.float32), np.zeros(1)
     for call in (
         lambda: native.squared_distance(short, long),
-        lambda: native.combine([short, long], double, short, None, None),
-        lambda: native.combine([short], np.zeros(0), short, None, None),
-        lambda: native.combine([short, short], double, short, long, np.zeros(2)),
-        lambda: native.combine([short, short], double, short, short, np.zeros(1)),
+        lambda: native.combine([short, long], double, None, None, short),
+        lambda: native.combine([short], np.zeros(0), None, None, short),
+        lambda: native.combine([short, short], double, long, np.zeros(2), short),
+        lambda: native.combine([short, short], double, short, np.zeros(1), short),
+        lambda: native.add_products([short, short], long, np.zeros(4)),
+        lambda: native.add_products([short, short], short, np.zeros(3)),
+        lambda: native.add_products([], short, np.zeros(0)),
+        lambda: native.median([short, long], np.zeros((0, 4), np.int32), short),
+        lambda: native.median([short, short], np.array([[0, 2, 1, 1]], np.int32), short),
+        lambda: native.median([short, short], np.array([[0, -1, 1, 1]], np.int32), short),
+        lambda: native.median([short, short], bytes(3), short),
         lambda: native.bf16_encode(short, long, None, bytearray(8)),
         lambda: native.bf16_encode(short, short, None, bytearray(5)),
         lambda: native.bf16_decode(bytes(8), short, short),
@@ -203,6 +235,6 @@ def test_memory_that_may_not_be_written_is_refused():
     with pytest.raises((BufferError, ValueError)):
         kernels.native.bf16_encode(values, values, None, bytes(6))
     with pytest.raises(TypeError):
-        kernels.native.combine([values, object()], np.zeros(1), values, None, None)
+        kernels.native.combine([values, object()], np.zeros(1), None, None, values)
     with pytest.raises(TypeError):
         kernels.native.all_finite()
