@@ -1,8 +1,9 @@
 /* One pass over memory where NumPy takes several: the inner loops of a merge, for float32.
  *
  * Every function takes contiguous buffers, checks their lengths, and runs without Python's lock. What comes out of
- * the codecs, and of `combine` unless a difference overflows, is equal to the bit to what NumPy computes: each IEEE 754
- * operation by itself, in the same order, none contracted. So peers with and without this module agree. */
+ * `median`, of the codecs, and of `combine` unless a difference overflows, is equal to the bit to what NumPy computes of
+ * numbers that are finite: each IEEE 754 operation by itself, in the same order, none contracted. So peers with and
+ * without this module agree. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

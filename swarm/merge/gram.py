@@ -98,9 +98,11 @@ def _products(pieces: list[Array], origin: Array, scratch: NDArray[np.float32]) 
 
 def _careful_gram(pieces: list[Array]) -> NDArray[np.float64]:
     """Inner products relative to the median of each coordinate: no minority of the contributions can move it far."""
-    values = np.stack(pieces).astype(np.float64)
-    values -= np.partition(values, len(pieces) // 2, axis=0)[len(pieces) // 2]
-    products: NDArray[np.float64] = values @ values.T
+    products = np.zeros((len(pieces), len(pieces)))
+    for part in blocks(pieces[0].size):
+        values = np.stack([piece[part] for piece in pieces]).astype(np.float64)
+        values -= np.partition(values, len(pieces) // 2, axis=0)[len(pieces) // 2]
+        products += values @ values.T
     return products
 
 

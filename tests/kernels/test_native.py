@@ -234,6 +234,9 @@ def test_memory_that_may_not_be_written_is_refused():
     values = np.zeros(3, np.float32)
     with pytest.raises((BufferError, ValueError)):
         kernels.native.bf16_encode(values, values, None, bytes(6))
+    for call in (kernels.native.median, kernels.native.add_products):
+        with pytest.raises((BufferError, ValueError)):
+            call([values], np.zeros((0, 4), np.int32) if call is kernels.native.median else values, bytes(12))
     with pytest.raises(TypeError):
         kernels.native.combine([values, object()], np.zeros(1), None, None, values)
     with pytest.raises(TypeError):
