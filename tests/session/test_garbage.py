@@ -23,8 +23,8 @@ ROUNDS = 10
 
 @pytest.fixture
 def no_collector():
-    # Without collecting first: TensorFlow's iterators, which other tests leave, may wait for Python's lock for ever when
-    # they are freed by the thread that holds it.
+    # Without collecting first: TensorFlow's iterators, which other tests leave, may wait for Python's lock for ever
+    # when they are freed by the thread that holds it.
     gc.disable()
     yield
     gc.enable()
