@@ -136,6 +136,7 @@ WIDE static void add_products(const float *const *columns, size_t count, const f
         }
         for (size_t row = 0; row < count; row++)
             for (size_t column = 0; column <= row; column++) {
+                if (columns[row] == origin || columns[column] == origin) continue; /* no difference from itself */
                 const float *left = differences + row * NARROW, *right = differences + column * NARROW;
                 float sums[LANES] = {0};
                 double total = 0;
