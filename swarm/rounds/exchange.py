@@ -152,16 +152,21 @@ class Exchange:
     # Out -------------------------------------------------------------------------------------------------------------
 
     def next_frame(self, to: PeerId) -> OutFrame | None:
-        """The next frame for ``to``, or None when there is none at present."""
-        if self._results_out[to]:
-            out = self._results_out[to].popleft()
-            if out[0][0] == Kind.RESULT:
-                self._sent_results[to] += 1
-            return out
+        """The next frame for ``to``, or None when there is none at present.
+
+        What others wait for comes first: were results sent between contributions, a link would stand idle at the end
+        of an exchange, while the last pieces are on their way to their owner.
+        """
         contribution = next(self._contributions_out[to], None)
-        if contribution is None:
-            self._contributed.add(to)
-        return contribution
+        if contribution is not None:
+            return contribution
+        self._contributed.add(to)
+        if not self._results_out[to]:
+            return None
+        out = self._results_out[to].popleft()
+        if out[0][0] == Kind.RESULT:
+            self._sent_results[to] += 1
+        return out
 
     def _contribution(self, pieces: tuple[Piece, ...]) -> Iterator[OutFrame]:
         if self._me not in self._contributors:

@@ -196,6 +196,13 @@ def test_each_member_sends_twice_its_share_of_the_model(count: int) -> None:
     assert set(hall.sent.values()) == {2 * (count - 1) * schema.nbytes // count}
 
 
+def test_contributions_go_before_results() -> None:
+    ann, bob = (Exchange(peer, proposal({"ann": 1, "bob": 1}), MEAN, state) for peer, state in states(TINY, 2).items())
+    ann.receive("bob", joined(next(frames(bob, "ann"))))
+    kinds = [Kind(head[0]) for head, _ in frames(ann, "bob")]
+    assert kinds == [Kind.CONTRIBUTION, Kind.RESULT]
+
+
 def test_a_member_is_done_with_another_once_all_is_sent() -> None:
     hall = Hall(states(SCHEMA, 3), {"ann": 1, "bob": 1, "cid": 1}, GRAM)
     assert not hall.members["ann"].sent("bob")
