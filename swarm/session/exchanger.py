@@ -65,8 +65,8 @@ class Exchanger:
         self._timeout = timeout
         self._log = logger
         self._changed = threading.Condition()
-        # What an exchange has used and the next one will: a merged model, payloads, and what comes in and waits.
-        self._memory = BufferPool(schema.nbytes + 2 * bytes_ahead(schema))
+        # What an exchange has used and the next one will: a merged model, what comes in and waits, and encoded results.
+        self._memory = BufferPool(schema.nbytes + 3 * bytes_ahead(schema))
         self._streams: ExchangeStreams | None = None
         self._closed = False
         self._assembled: dict[str, ModelState] = {}
