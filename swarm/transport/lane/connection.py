@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 MAX_BUFFERS = 64
 """Gathered by one call; systems allow 1024, a frame has two."""
-PART_BYTES = 2**19
-"""Waited for at a time. Waking up for whatever has come would cost a core on a slow link; waiting for all of a frame
-would look like silence there."""
+_TIMEVAL = struct.Struct("@ll")
+"""Seconds and microseconds, as of SO_RCVTIMEO."""
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: on closing drop what is unsent and reset the connection."""
 
@@ -56,6 +55,9 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         quarter = max(1, round(failure_timeout / 4))
+        # Waking up for whatever has come would cost a core on a slow link; waiting for all of a frame would look like
+        # silence there. So the system waits for all, but no longer than this.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(failure_timeout / 4))
         for name, value in (("TCP_KEEPIDLE", quarter), ("TCP_KEEPINTVL", quarter), ("TCP_KEEPCNT", 3)):
             if hasattr(socket, name):  # not everywhere
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -77,23 +79,16 @@ class Connection:
             raise self._ended(error) from error
 
     def receive_into(self, memory: memoryview, progress: Callable[[], None] | None = None) -> None:
-        """Fill ``memory``, calling ``progress`` whenever something has come but not all.
+        """Fill ``memory``, calling ``progress`` now and then while something has come but not all.
 
         Raises:
             LaneBroken: the connection ended before.
         """
-        filled, size = 0, len(memory)
-        try:
-            while filled < size:
-                part = memory[filled : filled + PART_BYTES] if size > PART_BYTES else memory[filled:]
-                count = self._socket.recv_into(part, 0, socket.MSG_WAITALL)
-                if count == 0:
-                    raise LaneBroken(_ENDED)
-                filled += count
-                if progress and filled < size:
-                    progress()
-        except OSError as error:
-            raise self._ended(error) from error
+        filled = 0
+        while filled < len(memory):
+            filled += self._receive(memory[filled:])
+            if progress and filled < len(memory):
+                progress()
 
     def receive(self, size: int) -> bytes:
         """The next ``size`` bytes.
@@ -101,16 +96,22 @@ class Connection:
         Raises:
             LaneBroken: the connection ended before.
         """
-        data = b""
-        try:
-            while len(data) < size:
-                more = self._socket.recv(size - len(data), socket.MSG_WAITALL)
-                if not more:
-                    raise LaneBroken(_ENDED)
-                data += more
-        except OSError as error:
-            raise self._ended(error) from error
-        return data
+        data = bytearray(size)
+        self.receive_into(memoryview(data))
+        return bytes(data)
+
+    def _receive(self, memory: memoryview) -> int:
+        """How much has come at once: all, or what there is after a while, but never nothing."""
+        while True:
+            try:
+                count = self._socket.recv_into(memory, 0, socket.MSG_WAITALL)
+            except BlockingIOError:  # nothing at all
+                continue
+            except OSError as error:
+                raise self._ended(error) from error
+            if count == 0:
+                raise LaneBroken(_ENDED)
+            return count
 
     def readable(self) -> bool:
         """Whether something has arrived, or the connection has ended."""
@@ -181,6 +182,10 @@ class _Away:
         except LaneBroken:
             if error is None:
                 raise
+
+
+def _timeval(seconds: float) -> bytes:
+    return _TIMEVAL.pack(int(seconds), max(1, int(seconds % 1 * 1e6)))
 
 
 def _after(views: list[memoryview], count: int) -> list[memoryview]:

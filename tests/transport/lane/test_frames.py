@@ -10,7 +10,6 @@ import pytest
 
 from swarm.errors import ExchangeError
 from swarm.transport.base import HEAD_BYTES, PlacingSink
-from swarm.transport.lane import connection
 from swarm.transport.lane.connection import Connection
 
 MIB = 2**20
@@ -78,7 +77,7 @@ def test_a_sink_may_have_the_rest_of_a_frame_received_into_its_own_memory(node):
 
 @pytest.mark.parametrize("kind", [b"P", b"W"], ids=["placed", "whole"])
 def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
-    a, b, sink = node(), node(), Placing()
+    a, b, sink = node(), node(failure_timeout=0.2), Placing()
     b.handler.open_sink = lambda _header: sink
     send = Connection.send
 
@@ -90,7 +89,6 @@ def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Connection, "send", trickle)
-        patch.setattr(connection, "PART_BYTES", 100)
         assert a.upload(b.address, [[kind * 16, bytes(1000)]]).wait() is None
     assert sink.progressed.is_set()
     assert [frame[-1000:] for frame in sink.taken] == [bytes(1000)]
