@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import ml_dtypes
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from swarm import kernels
+from swarm.digest import BlockDigest
 from swarm.errors import ExchangeError, ModelError
 
 if TYPE_CHECKING:
@@ -197,17 +197,17 @@ class ModelState:
         """Nothing to do: its memory is its own, and stays as it is."""
 
     def digest(self) -> str:
-        """xxh3-128 over all values that peers share, segments first, as 32 hexadecimal digits.
+        """A hash of 128 bits over all values that peers share, as 32 hexadecimal digits."""
+        return self.block_digest().hexdigest()
+
+    def block_digest(self) -> BlockDigest:
+        """What ``digest`` is made of, for whoever fills this state.
 
         Constants are left out: each peer keeps its own, so they may differ where everything else is identical.
         """
-        hasher = xxhash.xxh3_128()
-        for segment in self.segments.values():
-            hasher.update(as_bytes(segment))
-        for spec, array in zip(self.schema.side, self.side, strict=True):
-            if spec.kind is not TensorKind.CONSTANT:
-                hasher.update(as_bytes(array))
-        return hasher.hexdigest()
+        pairs = zip(self.schema.side, self.side, strict=True)
+        side = [as_bytes(array) for spec, array in pairs if spec.kind is not TensorKind.CONSTANT]
+        return BlockDigest([as_bytes(segment) for segment in self.segments.values()], side)
 
     def finite(self) -> bool:
         """Whether no weight and no statistic is NaN or infinite; buffers may be, as attention masks are."""

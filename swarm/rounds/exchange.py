@@ -87,6 +87,7 @@ class Exchange:
         self._weights = [entry.weight for entry in proposal.entries if entry.weight > 0]
         self._result = self._memory.model(self._schema)
         self._segments = tuple(self._result.segments.values())
+        self._digest = self._result.block_digest()
         self._dtypes = tuple(self._result.segments)
         place = {peer: index for index, peer in enumerate(self._members)}
         pieces = {peer: slice_pieces(self._schema, place[peer], len(place)) for peer in self._members}
@@ -136,6 +137,10 @@ class Exchange:
         if not self.done:
             raise ExchangeError("the exchange is not complete")
         return self._result
+
+    def digest(self) -> str:
+        """That of the merged model; only when ``done``."""
+        return self._digest.hexdigest()
 
     def partial_norms(self) -> tuple[PartialNorm, ...]:
         """How far each contribution is from the parent model within this member's slice; only when ``done``.
@@ -249,7 +254,9 @@ class Exchange:
             self._coder.decode(arrival.piece, payload, arrival.values)
         except ExchangeError as error:
             raise _wrong(arrival, str(error)) from error
-        if payload and self._measures_early(arrival):
+        if arrival.kind is Kind.RESULT:
+            self._stands(arrival.piece)
+        elif payload and self._measures_early(arrival):
             arrival.squared = self._coder.squared_distance(arrival.piece, arrival.values)
 
     def check(self, arrival: Arrival) -> None:
@@ -266,6 +273,13 @@ class Exchange:
             return
         if not is_finite(arrival.values):
             raise _wrong(arrival, "NaN or infinity")
+        if arrival.kind is Kind.RESULT:
+            self._stands(arrival.piece)
+
+    def _stands(self, piece: Piece) -> None:
+        """A piece of the result is what it will be, and still in the cache."""
+        itemsize = self._segments[piece.segment].itemsize
+        self._digest.cover(piece.segment, piece.start * itemsize, piece.stop * itemsize)
 
     def _measures_early(self, arrival: Arrival) -> bool:
         """Whether a contribution is measured as it comes, since the rule looks at all of it before it merges any."""
@@ -354,6 +368,7 @@ class Exchange:
             merge(merged)
             payload = self._coder.encode(piece, merged)
             self._coder.decode(piece, payload, target)
+        self._stands(piece)
         return payload
 
     def _merge_side_if_complete(self) -> None:

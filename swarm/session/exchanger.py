@@ -108,7 +108,7 @@ class Exchanger:
         started = self._clock.now()
 
         def assembled(model: ModelState) -> None:
-            digest, norms, seconds = model.digest(), exchange.partial_norms(), self._clock.now() - started
+            digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._clock.now() - started
 
             def report() -> None:
                 if exchange.constants_differing:

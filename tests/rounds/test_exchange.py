@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from swarm import digest
 from swarm.errors import ExchangeError
 from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
 from swarm.merge.side import merge_side
@@ -38,6 +39,7 @@ ONLY_SIDE = Schema((TensorSpec("seen", (), "int64", TensorKind.COUNTER),))
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "PIECE_BYTES", 16)
+    monkeypatch.setattr(digest, "BLOCK_BYTES", 8)
 
 
 def states(schema: Schema, count: int, seed: int = 0) -> dict[str, ModelState]:
@@ -143,6 +145,7 @@ def test_every_member_assembles_the_merge_of_the_whole_models(
     hall = Hall(held, weights, rule)
     hall.run()
     results = [exchange.result() for exchange in hall.members.values()]
+    assert {exchange.digest() for exchange in hall.members.values()} == {result.digest() for result in results}
     assert len({result.digest() for result in results}) == 1
     expected = whole(held, weights, rule)
     if rule.scope is Scope.GRAM:  # inner products add up in another order, slice by slice
@@ -194,6 +197,16 @@ def test_each_member_sends_twice_its_share_of_the_model(count: int) -> None:
     hall = Hall(states(schema, count), dict.fromkeys(("ann", "bob", "cid", "dee", "eve")[:count], 1), MEAN)
     hall.run()
     assert set(hall.sent.values()) == {2 * (count - 1) * schema.nbytes // count}
+
+
+def test_the_digest_is_taken_as_pieces_pass() -> None:
+    schema = Schema((TensorSpec("w", (60,), "float32"),))
+    hall = Hall(states(schema, 3), {"ann": 1, "bob": 1, "cid": 1}, MEAN)
+    hall.run()
+    ann = hall.members["ann"]
+    expected = ann.result().digest()
+    ann.result().segments["float32"][:] = 0
+    assert ann.digest() == expected != ann.result().digest()
 
 
 def test_contributions_go_before_results() -> None:
