@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -62,10 +61,7 @@ class LentCapture:
                 flat.flags.writeable = False  # a merge rule may be a plugin's, and this is the model itself
                 self._tensors[spec.dtype].append(flat)
         self._side = ModelState(schema, {}, copied)
-        self._starts = {
-            dtype: list(accumulate((tensor.size for tensor in tensors), initial=0))
-            for dtype, tensors in self._tensors.items()
-        }
+        self._bounds = schema.bounds
 
     @property
     def schema(self) -> Schema:
@@ -82,8 +78,8 @@ class LentCapture:
         lent = self._tensors  # before the state, which takes their place: a thread of the transport may read meanwhile
         if self._state:
             return self._state.part(segment, start, stop)
-        dtype = tuple(self._starts)[segment]
-        tensors, starts = lent[dtype], self._starts[dtype]
+        dtype = tuple(self._bounds)[segment]
+        tensors, starts = lent[dtype], self._bounds[dtype]
         first = min(bisect_right(starts, start), len(tensors)) - 1
         if stop <= starts[first + 1]:
             return tensors[first][start - starts[first] : stop - starts[first]]
@@ -101,8 +97,8 @@ class LentCapture:
         if self._state:
             yield from self._state.runs()
             return
-        for index, dtype in enumerate(self._starts):
-            for start, tensor in zip(self._starts[dtype], lent[dtype], strict=False):
+        for index, dtype in enumerate(self._bounds):
+            for start, tensor in zip(self._bounds[dtype], lent[dtype], strict=False):
                 yield index, start, tensor
 
     def pack_side(self) -> bytes:

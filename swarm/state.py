@@ -12,6 +12,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import ml_dtypes
@@ -120,6 +121,15 @@ class Schema:
             if not spec.in_side_block:
                 sizes[spec.dtype] = sizes.get(spec.dtype, 0) + spec.size
         return sizes
+
+    @cached_property
+    def bounds(self) -> dict[str, tuple[int, ...]]:
+        """Where the tensors of each segment begin, and the last one ends, in elements, by dtype."""
+        sizes: dict[str, list[int]] = {dtype: [] for dtype in self.segments}
+        for spec in self.tensors:
+            if not spec.in_side_block:
+                sizes[spec.dtype].append(spec.size)
+        return {dtype: tuple(accumulate(each, initial=0)) for dtype, each in sizes.items()}
 
     @cached_property
     def side(self) -> tuple[TensorSpec, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import math
 import struct
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,15 +54,37 @@ class Piece:
 
 
 def slice_pieces(schema: Schema, member: int, members: int) -> tuple[Piece, ...]:
-    """The pieces of the slice that the ``member``-th of ``members`` reduces: an even share of every segment."""
+    """The pieces of the slice that the ``member``-th of ``members`` reduces: an even share of every segment.
+
+    They end where tensors do, unless those are small: what lies within one tensor is sent and merged where it lies.
+    """
     pieces = []
     for index, (dtype, size) in enumerate(schema.segments.items()):
         first, last = size * member // members, size * (member + 1) // members
         itemsize = numpy_dtype(dtype).itemsize
-        nbytes = min(PIECE_BYTES, max(LEAST_BYTES, (last - first) * itemsize // PIECES))
-        step = max(nbytes // itemsize, 1)
-        pieces += [Piece(index, start, min(start + step, last)) for start in range(first, last, step)]
+        most = max(min(PIECE_BYTES, max(LEAST_BYTES, (last - first) * itemsize // PIECES)) // itemsize, 1)
+        least = min(LEAST_BYTES // itemsize, most)
+        start = first
+        while start < last:
+            stop = _end(schema.bounds[dtype], start, last, most, least)
+            pieces.append(Piece(index, start, stop))
+            start = stop
     return tuple(pieces)
+
+
+def _end(bounds: Sequence[int], start: int, last: int, most: int, least: int) -> int:
+    """Where a piece from ``start`` ends, given where tensors begin and end."""
+    stop = start
+    while stop < last:
+        left = min(bounds[bisect_right(bounds, stop)], last) - stop
+        if left >= least and stop == start:
+            return start + math.ceil(left / math.ceil(left / most))  # one of several even parts of a large tensor
+        if left >= least:
+            return max(stop, start + least)  # before a large tensor, or not far into it
+        if stop + left >= start + most:
+            return start + most
+        stop += left
+    return stop
 
 
 def side_pieces(nbytes: int) -> Iterator[tuple[int, int]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm.errors import ExchangeError
+from swarm.rounds import layout
 from swarm.rounds.layout import HEADER, PIECE_BYTES, Head, Kind, frame, open_frame, side_pieces, slice_pieces, values_of
 from swarm.state import Schema, TensorSpec, numpy_dtype
 from swarm.transport.base import HEAD_BYTES
@@ -36,6 +39,34 @@ def test_the_slices_cover_every_element_once_in_pieces_of_bounded_size(size: int
 def test_a_slice_has_enough_pieces_to_keep_both_ways_busy_but_no_crumbs(mib: float, pieces: int) -> None:
     size = int(4 * mib * 2**20 / 4)
     assert abs(len(slice_pieces(schema(("float32", size)), 1, 4)) - pieces) <= 1
+
+
+@given(
+    sizes=st.lists(st.integers(0, 3000), max_size=20),
+    members=st.integers(1, 5),
+    most=st.integers(1, 500),
+    least=st.integers(1, 500),
+)
+def test_pieces_cross_the_bounds_of_small_tensors_only(sizes: list[int], members: int, most: int, least: int) -> None:
+    model = schema(*(("float32", size) for size in sizes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "PIECE_BYTES", 4 * most)
+        patch.setattr(layout, "LEAST_BYTES", 4 * least)
+        slices = [slice_pieces(model, member, members) for member in range(members)]
+    runs = [(piece.start, piece.stop) for pieces in slices for piece in pieces]
+    assert [place for run in runs for place in run] == sorted(place for run in runs for place in run)
+    assert sum(stop - start for start, stop in runs) == sum(sizes)
+    for start, stop in runs:
+        assert 0 < stop - start <= most
+        within = [end for end in accumulate(sizes) if start < end < stop]
+        assert not within or within[0] - start < least
+        assert not within or stop - within[-1] < least or stop - start <= least
+
+
+def test_the_tail_of_a_large_tensor_is_no_crumb() -> None:
+    model = schema(("float32", PIECE_BYTES // 4 + 10), ("float32", 6 * PIECE_BYTES // 4))
+    first, second, *_ = (piece.size for piece in slice_pieces(model, 0, 1))
+    assert (first, second) == (PIECE_BYTES // 8 + 5,) * 2
 
 
 @pytest.mark.parametrize("members", [1, 2, 7])
