@@ -16,10 +16,10 @@ from swarm.state import Array, Schema, as_bytes, numpy_dtype
 
 PIECE_BYTES = 2 << 20
 """Most bytes of a piece: enough to hide the cost per message."""
-PIECES = 8
-"""A slice is cut into so many at least, so that merged pieces go back while others still come in ..."""
+PIECES = 4
+"""A slice is cut into about so many at least, so that merging goes on while pieces come in ..."""
 LEAST_BYTES = 1 << 18
-"""... unless they would get smaller than this."""
+"""... unless they would get smaller than this. A tensor of at least this size has pieces of its own."""
 HEADER = struct.Struct("<BBxxIQ")
 """Kind, segment, bytes of payload, start (elements of the segment; bytes for the side block)."""
 
@@ -62,27 +62,29 @@ def slice_pieces(schema: Schema, member: int, members: int) -> tuple[Piece, ...]
     for index, (dtype, size) in enumerate(schema.segments.items()):
         first, last = size * member // members, size * (member + 1) // members
         itemsize = numpy_dtype(dtype).itemsize
-        most = max(min(PIECE_BYTES, max(LEAST_BYTES, (last - first) * itemsize // PIECES)) // itemsize, 1)
-        least = min(LEAST_BYTES // itemsize, most)
+        most = max(PIECE_BYTES // itemsize, 1)
+        usual = max(min(most, max(LEAST_BYTES // itemsize, (last - first) // PIECES)), 1)
+        least = min(LEAST_BYTES // itemsize, usual)
         start = first
         while start < last:
-            stop = _end(schema.bounds[dtype], start, last, most, least)
+            stop = _end(schema.bounds[dtype], start, last, (least, usual, most))
             pieces.append(Piece(index, start, stop))
             start = stop
     return tuple(pieces)
 
 
-def _end(bounds: Sequence[int], start: int, last: int, most: int, least: int) -> int:
-    """Where a piece from ``start`` ends, given where tensors begin and end."""
+def _end(bounds: Sequence[int], start: int, last: int, sizes: tuple[int, int, int]) -> int:
+    """Where a piece from ``start`` ends, given where tensors do, and its least, usual and largest size."""
+    least, usual, most = sizes
     stop = start
     while stop < last:
         left = min(bounds[bisect_right(bounds, stop)], last) - stop
         if left >= least and stop == start:
-            return start + math.ceil(left / math.ceil(left / most))  # one of several even parts of a large tensor
+            return start + math.ceil(left / max(round(left / usual), math.ceil(left / most)))  # of even parts
         if left >= least:
             return max(stop, start + least)  # before a large tensor, or not far into it
-        if stop + left >= start + most:
-            return start + most
+        if stop + left >= start + usual:
+            return start + usual
         stop += left
     return stop
 

@@ -35,7 +35,7 @@ def test_the_slices_cover_every_element_once_in_pieces_of_bounded_size(size: int
     assert all(0 < piece.size * numpy_dtype(dtype).itemsize <= PIECE_BYTES for piece in pieces if piece.segment == 0)
 
 
-@pytest.mark.parametrize(("mib", "pieces"), [(0.03, 1), (0.25, 1), (0.5, 2), (5, 8), (25, 13), (64, 32)])
+@pytest.mark.parametrize(("mib", "pieces"), [(0.03, 1), (0.25, 1), (0.5, 2), (5, 4), (25, 13), (64, 32)])
 def test_a_slice_has_enough_pieces_to_keep_both_ways_busy_but_no_crumbs(mib: float, pieces: int) -> None:
     size = int(4 * mib * 2**20 / 4)
     assert abs(len(slice_pieces(schema(("float32", size)), 1, 4)) - pieces) <= 1
@@ -67,6 +67,14 @@ def test_the_tail_of_a_large_tensor_is_no_crumb() -> None:
     model = schema(("float32", PIECE_BYTES // 4 + 10), ("float32", 6 * PIECE_BYTES // 4))
     first, second, *_ = (piece.size for piece in slice_pieces(model, 0, 1))
     assert (first, second) == (PIECE_BYTES // 8 + 5,) * 2
+
+
+def test_a_tensor_of_about_the_usual_size_stays_whole() -> None:
+    """A piece of a quarter of the slice would have to be copied, or leave a crumb."""
+    sizes = (400_000, 340_000, 340_000, 340_000)
+    assert [piece.size for piece in slice_pieces(schema(*(("float32", size) for size in sizes)), 0, 1)] == [*sizes]
+    larger = schema(("float32", 700_000), ("float32", 340_000), ("float32", 340_000))
+    assert [piece.size for piece in slice_pieces(larger, 0, 1)] == [350_000, 350_000, 340_000, 340_000]
 
 
 @pytest.mark.parametrize("members", [1, 2, 7])

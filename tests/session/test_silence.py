@@ -13,6 +13,7 @@ from swarm.errors import ExchangeError
 from swarm.merge.mean import WeightedMean
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, PeerStatus, SyncState
+from swarm.rounds import layout
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.exchange import Exchange
 from swarm.session.streams import ExchangeStreams
@@ -76,6 +77,11 @@ class Ann:
 
     def check(self) -> None:
         self.streams.check(self.clock.now(), TIMEOUT)
+
+
+@pytest.fixture(autouse=True)
+def _many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "PIECE_BYTES", 1 << 18)
 
 
 @pytest.fixture
