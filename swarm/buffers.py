@@ -9,13 +9,16 @@ import numpy as np
 
 from swarm.state import Array, ModelState, Schema, numpy_dtype
 
+SMALL_BYTES = 8 << 20
+"""Up to this, arrays are of a piece, and of many sizes; what is larger is of a model."""
+
 
 class BufferPool:
     """Arrays whose memory comes back by itself, once nothing refers to it any more, and is given out again.
 
     Args:
-        limit: bytes kept at most while nobody uses them. With more coming back, what is of a size that is kept already
-            is let go; where it is not, all the others are, since sizes have changed.
+        limit: bytes kept at most while nobody uses them. Beyond it small arrays are let go before large ones, of the
+            size that was asked for longest ago.
     """
 
     def __init__(self, limit: int) -> None:
@@ -24,12 +27,14 @@ class BufferPool:
         """Bytes that nobody uses at present."""
         self._lock = threading.RLock()  # memory may come back while the collector runs inside ``_take``
         self._free: dict[int, list[Array]] = {}
+        """By size; that asked for last is the last."""
 
     def empty(self, size: int, dtype: str) -> Array:
         """An uninitialised array of ``size`` values."""
         kind = numpy_dtype(dtype)
-        lease = _Lease(self, self._take(size * kind.itemsize))
-        return np.asarray(lease).view(kind)
+        nbytes = size * kind.itemsize
+        lease = _Lease(self, self._take(_rounded(nbytes)))
+        return np.asarray(lease)[:nbytes].view(kind)
 
     def model(self, schema: Schema) -> ModelState:
         """Uninitialised buffers for ``schema``."""
@@ -38,7 +43,7 @@ class BufferPool:
 
     def _take(self, nbytes: int) -> Array:
         with self._lock:
-            free = self._free.get(nbytes)
+            free = self._free[nbytes] = self._free.pop(nbytes, [])
             if free:
                 self.kept -= nbytes
                 return free.pop()
@@ -47,14 +52,24 @@ class BufferPool:
     def give_back(self, memory: Array) -> None:
         """Keep memory that is free again."""
         with self._lock:
-            if self.kept + memory.nbytes > self._limit:
-                if self._free.get(memory.nbytes):
-                    return
-                self._free.clear()
-                self.kept = 0
-            if memory.nbytes <= self._limit:
-                self.kept += memory.nbytes
-                self._free.setdefault(memory.nbytes, []).append(memory)
+            self._free.setdefault(memory.nbytes, []).append(memory)
+            self.kept += memory.nbytes
+            if self.kept > self._limit:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        for size in sorted(self._free, key=lambda size: size > SMALL_BYTES):
+            free = self._free[size]
+            while free and self.kept > self._limit:
+                self.kept -= free.pop().nbytes
+
+
+def _rounded(nbytes: int) -> int:
+    """Four sizes to each power of two for pieces, so that one serves where another was; models are of one size."""
+    if nbytes > SMALL_BYTES:
+        return nbytes
+    step = 1 << max(nbytes.bit_length() - 3, 0)
+    return -(-nbytes // step) * step
 
 
 class _Lease:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import xxhash
 
-BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 1 << 16
 """Blocks begin at multiples of this in every segment: it is part of what a digest means."""
 
 

@@ -62,8 +62,8 @@ class Exchange:
     ``next_frame`` gives the frames to send, on one thread per receiver. A frame that comes in is taken in three
     steps, ``expect``, ``fill`` and ``arrived``, or in one, ``receive``; a piece that is then complete is taken in two
     more, ``merge`` and ``publish``. None of them blocks. ``next_frame``, ``fill``, ``check`` and ``merge`` may run
-    beside everything else; for the others the caller holds a lock. ``own`` is only read, and must not change until the
-    exchange is over.
+    beside everything else, and once it is ``done`` so may what tells of the result; for the others the caller holds a
+    lock. ``own`` is only read, and must not change until the exchange is over.
     """
 
     def __init__(
@@ -140,6 +140,8 @@ class Exchange:
 
     def digest(self) -> str:
         """That of the merged model; only when ``done``."""
+        if not self.done:
+            raise ExchangeError("the exchange is not complete")
         return self._digest.hexdigest()
 
     def partial_norms(self) -> tuple[PartialNorm, ...]:

@@ -19,7 +19,7 @@ PIECE_BYTES = 2 << 20
 PIECES = 4
 """A slice is cut into about so many at least, so that merging goes on while pieces come in ..."""
 LEAST_BYTES = 1 << 18
-"""... unless they would get smaller than this. A tensor of at least this size has pieces of its own."""
+"""... unless they would get smaller than this."""
 HEADER = struct.Struct("<BBxxIQ")
 """Kind, segment, bytes of payload, start (elements of the segment; bytes for the side block)."""
 
@@ -56,7 +56,7 @@ class Piece:
 def slice_pieces(schema: Schema, member: int, members: int) -> tuple[Piece, ...]:
     """The pieces of the slice that the ``member``-th of ``members`` reduces: an even share of every segment.
 
-    They end where tensors do, unless those are small: what lies within one tensor is sent and merged where it lies.
+    They end where large tensors do: what lies within one tensor is sent and merged where it lies, and not copied.
     """
     pieces = []
     for index, (dtype, size) in enumerate(schema.segments.items()):
@@ -64,7 +64,7 @@ def slice_pieces(schema: Schema, member: int, members: int) -> tuple[Piece, ...]
         itemsize = numpy_dtype(dtype).itemsize
         most = max(PIECE_BYTES // itemsize, 1)
         usual = max(min(most, max(LEAST_BYTES // itemsize, (last - first) // PIECES)), 1)
-        least = min(LEAST_BYTES // itemsize, usual)
+        least = max(min(LEAST_BYTES // itemsize, usual), 1)
         start = first
         while start < last:
             stop = _end(schema.bounds[dtype], start, last, (least, usual, most))
@@ -76,12 +76,14 @@ def slice_pieces(schema: Schema, member: int, members: int) -> tuple[Piece, ...]
 def _end(bounds: Sequence[int], start: int, last: int, sizes: tuple[int, int, int]) -> int:
     """Where a piece from ``start`` ends, given where tensors do, and its least, usual and largest size."""
     least, usual, most = sizes
+    large = max(least, usual // 2)
     stop = start
     while stop < last:
         left = min(bounds[bisect_right(bounds, stop)], last) - stop
-        if left >= least and stop == start:
-            return start + math.ceil(left / max(round(left / usual), math.ceil(left / most)))  # of even parts
-        if left >= least:
+        if left >= large and stop == start:
+            parts = max(min(round(left / usual), left // least), math.ceil(left / most))
+            return start + math.ceil(left / parts)
+        if left >= large:
             return max(stop, start + least)  # before a large tensor, or not far into it
         if stop + left >= start + usual:
             return start + usual

@@ -56,11 +56,12 @@ def test_pieces_cross_the_bounds_of_small_tensors_only(sizes: list[int], members
     runs = [(piece.start, piece.stop) for pieces in slices for piece in pieces]
     assert [place for run in runs for place in run] == sorted(place for run in runs for place in run)
     assert sum(stop - start for start, stop in runs) == sum(sizes)
+    large = max(min(least, most), most // 2)
     for start, stop in runs:
         assert 0 < stop - start <= most
         within = [end for end in accumulate(sizes) if start < end < stop]
-        assert not within or within[0] - start < least
-        assert not within or stop - within[-1] < least or stop - start <= least
+        assert not within or within[0] - start < large
+        assert not within or stop - within[-1] < large or stop - start <= least
 
 
 def test_the_tail_of_a_large_tensor_is_no_crumb() -> None:
@@ -73,8 +74,15 @@ def test_a_tensor_of_about_the_usual_size_stays_whole() -> None:
     """A piece of a quarter of the slice would have to be copied, or leave a crumb."""
     sizes = (400_000, 340_000, 340_000, 340_000)
     assert [piece.size for piece in slice_pieces(schema(*(("float32", size) for size in sizes)), 0, 1)] == [*sizes]
+    small = schema(("float32", 120_000), ("float32", 120_000))
+    assert [piece.size for piece in slice_pieces(small, 0, 1)] == [120_000, 120_000]
     larger = schema(("float32", 700_000), ("float32", 340_000), ("float32", 340_000))
     assert [piece.size for piece in slice_pieces(larger, 0, 1)] == [350_000, 350_000, 340_000, 340_000]
+
+
+def test_tensors_that_are_small_beside_a_piece_are_packed_into_few() -> None:
+    layer = [("float32", 256 * 256), ("float32", 256)]
+    assert len(slice_pieces(schema(*layer * 400), 0, 2)) == 26
 
 
 @pytest.mark.parametrize("members", [1, 2, 7])

@@ -40,7 +40,8 @@ class Connection:
 
     Args:
         sock: connected; belongs to this object from now on.
-        failure_timeout: seconds after which a silent host counts as gone while nothing is sent.
+        failure_timeout: seconds after which a silent host counts as gone while nothing is sent. In a quarter of it a
+            frame that comes slowly shows progress.
     """
 
     def __init__(self, sock: socket.socket, failure_timeout: float) -> None:
