@@ -81,7 +81,8 @@ def _pairs(
     axes.bar([place + 0.2 for place in places], theirs, 0.4, color=REFERENCE, label=labels[1])
     axes.set_xticks(places, names)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.margins(y=0.25)  # room for the legend
+    axes.legend(frameon=False, loc="upper left")
 
 
 if __name__ == "__main__":
