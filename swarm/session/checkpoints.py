@@ -106,8 +106,8 @@ def checkpoint_directory(settings: Settings) -> Path:
     return settings.model_dir / "swarm-state" / session / peer
 
 
-def latest(directory: Path, schema: Schema) -> tuple[Commit, ModelState] | None:
-    """The newest checkpoint that is whole, or None.
+def latest(directory: Path, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
+    """The newest checkpoint that is whole, or None; ``logger`` is told of those that are passed over.
 
     Raises:
         ConfigurationError: there are checkpoints, but of another model.
@@ -116,12 +116,15 @@ def latest(directory: Path, schema: Schema) -> tuple[Commit, ModelState] | None:
         commit = _commit_of(record)
         path = record.with_suffix(".safetensors")
         if commit is None or not path.is_file():
+            logger.warning("resume: checkpoint %s is not whole, and is passed over", record)
             continue
         model = read_model_file(path, schema)
         if model is None:
             raise ConfigurationError(f"resume: {path} holds another model than this script trains")
         if model.digest() == commit.digest:
             return commit, model
+        why = "it is damaged, or of a version of Swarm that took other digests"
+        logger.warning("resume: %s has another digest than its record says, and is passed over: %s", path, why)
     return None
 
 

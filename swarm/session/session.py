@@ -215,7 +215,9 @@ class Session:
     def _resumed(self, schema: Schema) -> tuple[Commit, ModelState] | None:
         """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
         settings = self._settings
-        found = latest(checkpoint_directory(settings), schema) if settings.resume and settings.model_dir else None
+        if not (settings.resume and settings.model_dir):
+            return None
+        found = latest(checkpoint_directory(settings), schema, self._log)
         if found is None:
             return None
         commit, model = found

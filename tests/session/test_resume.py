@@ -148,14 +148,28 @@ def test_only_the_newest_checkpoints_are_kept_and_the_newest_whole_one_is_read(t
         eventually(lambda round_=round_: (tmp_path / f"line-{round_:09d}.json").exists(), f"round {round_}")
     checkpoints.close(timeout=10)
     assert len(list(tmp_path.iterdir())) == 2 * KEEP
-    found = latest(tmp_path, SCHEMA)
+    found = latest(tmp_path, SCHEMA, _logger("disk", []))
     assert found is not None
     assert found[0] == commit(5, model(5))
     (tmp_path / "line-000000005.json").write_text("{")
-    found = latest(tmp_path, SCHEMA)
+    found = latest(tmp_path, SCHEMA, _logger("disk", []))
     assert found is not None
     assert found[0].round == 4
     assert found[1].digest() == model(4).digest()
+
+
+def test_checkpoints_that_are_passed_over_are_told_of(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    for round_ in (1, 2):
+        checkpoints.offer(commit(round_, model(round_)), model(round_))
+        eventually(lambda round_=round_: (tmp_path / f"line-{round_:09d}.json").exists(), f"round {round_}")
+    checkpoints.close(timeout=10)
+    (tmp_path / "line-000000001.json").write_text("{")
+    record = tmp_path / "line-000000002.json"
+    record.write_text(record.read_text().replace(model(2).digest(), model(3).digest()))
+    said: list[str] = []
+    assert latest(tmp_path, SCHEMA, _logger("disk", said)) is None
+    assert [("another digest" in text, "not whole" in text) for text in said] == [(True, False), (False, True)]
 
 
 def test_a_clock_that_was_set_back_does_not_make_the_newest_checkpoint_an_old_one(tmp_path: Path) -> None:
@@ -168,7 +182,7 @@ def test_a_clock_that_was_set_back_does_not_make_the_newest_checkpoint_an_old_on
                 later = record.stat().st_mtime_ns + 3600 * 10**9
                 os.utime(record, ns=(later, later))
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["line-000000003", "line-000000004"]
-    found = latest(tmp_path, SCHEMA)
+    found = latest(tmp_path, SCHEMA, _logger("disk", []))
     assert found is not None
     assert found[0].round == 4
 
@@ -212,6 +226,6 @@ def test_a_full_disk_is_said_once_and_costs_no_training(tmp_path: Path) -> None:
 
 
 def _fields(place: Path) -> dict[str, object]:
-    found = latest(place, SCHEMA)
+    found = latest(place, SCHEMA, _logger("disk", []))
     assert found is not None
     return {name: getattr(found[0], name) for name in Commit.__dataclass_fields__}
