@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,6 +21,7 @@ from swarm.merge.base import MergeRule, Scope
 from swarm.merge.gram import combine, partial_gram
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
+from swarm.rounds.arrival import Arrival, ContributionError
 from swarm.rounds.barrier import GramBarrier, Matrix
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.columns import Columns
@@ -34,26 +34,6 @@ LEAST_AHEAD = 16 << 20
 """Bytes of contributions that may always wait for those of peers that are behind ..."""
 SHARE_AHEAD = 8
 """... or this part of the model, where that is more: memory is bounded, however unlike the peers' paces are."""
-
-
-@dataclass(slots=True)
-class Arrival:
-    """A piece whose payload is on its way: ``values`` is the memory that it will fill."""
-
-    sender: PeerId
-    kind: Kind
-    piece: Piece
-    values: Array
-    squared: float = 0.0
-    """Of a contribution that is measured as it comes: its squared distance from the same piece of the parent model."""
-
-
-class ContributionError(ExchangeError):
-    """What a peer has contributed cannot be merged; it may be found out while another one's frame is taken."""
-
-    def __init__(self, peer: PeerId, reason: str) -> None:
-        super().__init__(reason)
-        self.peer = peer
 
 
 class Exchange:
@@ -255,7 +235,7 @@ class Exchange:
         try:
             self._coder.decode(arrival.piece, payload, arrival.values)
         except ExchangeError as error:
-            raise _wrong(arrival, str(error)) from error
+            raise arrival.wrong(str(error)) from error
         if arrival.kind is Kind.RESULT:
             self._stands(arrival.piece)
         elif payload and self._measures_early(arrival):
@@ -274,7 +254,7 @@ class Exchange:
         elif arrival.kind is Kind.CONTRIBUTION and self._coder.relative:
             return
         if not is_finite(arrival.values):
-            raise _wrong(arrival, "NaN or infinity")
+            raise arrival.wrong("NaN or infinity")
         if arrival.kind is Kind.RESULT:
             self._stands(arrival.piece)
 
@@ -409,8 +389,3 @@ class Exchange:
 def bytes_ahead(schema: Schema) -> int:
     """Bytes of contributions that a member lets wait for those of peers that are behind."""
     return max(LEAST_AHEAD, schema.nbytes // SHARE_AHEAD)
-
-
-def _wrong(arrival: Arrival, what: str) -> ExchangeError:
-    kind = "contribution" if arrival.kind is Kind.CONTRIBUTION else "merged piece"
-    return ExchangeError(f"{arrival.sender} sent a {kind} that cannot be: {what}")

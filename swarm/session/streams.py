@@ -11,7 +11,8 @@ from swarm.clock import Clock
 from swarm.errors import ExchangeError
 from swarm.messages import Proposal, StreamHeader
 from swarm.records import PeerId
-from swarm.rounds.exchange import Arrival, ContributionError, Exchange, OutFrame
+from swarm.rounds.arrival import Arrival, ContributionError
+from swarm.rounds.exchange import Exchange, OutFrame
 from swarm.rounds.layout import HEADER, Head, open_frame, open_head
 from swarm.state import ModelState, as_bytes
 from swarm.transport.base import PlacingSink

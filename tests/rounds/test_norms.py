@@ -15,8 +15,9 @@ from swarm.merge import WeightedMean
 from swarm.messages import Entry, PartialNorm, Proposal, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 from swarm.rounds import layout
+from swarm.rounds.arrival import Arrival
 from swarm.rounds.coding import PieceCoder
-from swarm.rounds.exchange import Arrival, Exchange
+from swarm.rounds.exchange import Exchange
 from swarm.rounds.layout import HEADER, Kind, open_head, slice_pieces
 from swarm.rounds.norms import ABSURD, absurd, contradicted, unmeasured
 from swarm.state import ModelState, Schema, TensorKind, TensorSpec
