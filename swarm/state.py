@@ -257,7 +257,7 @@ def is_finite(array: Array) -> bool:
     """Whether an array holds no NaN and no infinity; integers always pass."""
     if array.dtype.kind in "iub":
         return True
-    if kernels.native and kernels.takes(array):
-        finite: bool = kernels.native.all_finite(array)
+    if kernels.native and (readable := kernels.readable(array)):
+        finite: bool = kernels.native.all_finite(*readable)
         return finite
     return bool(np.isfinite(array).all())

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.merge.plan import Plan
 from swarm.model import ModelPort
-from swarm.state import ModelState, Schema, TensorSpec
+from swarm.state import Array, ModelState, Schema, TensorSpec, numpy_dtype
 
 BLOCK = 1 << 20
 """Elements drawn at a time."""
@@ -22,7 +21,7 @@ class RandomModel(ModelPort):
     """Tensors that lie end to end in one flat array."""
 
     def __init__(self, plan: Plan, rank: int) -> None:
-        self.flat: NDArray[np.float32] = np.zeros(plan.values, np.float32)
+        self.flat: Array = np.zeros(plan.values, numpy_dtype(plan.dtype))
         """All values; to be changed in place."""
         self._plan = plan
         self._rank = rank
@@ -31,7 +30,8 @@ class RandomModel(ModelPort):
         self._tensors = [self.flat[start:stop] for start, stop in pairs]
         self._schema = Schema(
             tuple(
-                TensorSpec(f"tensor-{number}", (stop - start,), "float32") for number, (start, stop) in enumerate(pairs)
+                TensorSpec(f"tensor-{number}", (stop - start,), plan.dtype)
+                for number, (start, stop) in enumerate(pairs)
             )
         )
 
@@ -42,7 +42,7 @@ class RandomModel(ModelPort):
         for (_, target), tensor in zip(into.arrays(), self._tensors, strict=True):
             target[...] = tensor
 
-    def lend(self, schema: Schema) -> list[NDArray[np.float32]]:
+    def lend(self, schema: Schema) -> list[Array]:
         return self._tensors
 
     def write(self, state: ModelState) -> None:
@@ -59,7 +59,7 @@ class RandomModel(ModelPort):
 
         Every peer looks at other blocks, so that all together see the whole.
         """
-        worst, scratch = 0.0, np.empty(min(BLOCK, self.flat.size), np.float32)
+        worst, scratch = 0.0, np.empty(min(BLOCK, self.flat.size), self.flat.dtype)
         for number, part in _blocks(self.flat):
             if number % self._plan.peers != self._rank:
                 continue
@@ -67,20 +67,21 @@ class RandomModel(ModelPort):
             for rank, weight in enumerate(weights):
                 _draw(self._plan.seed, turn, rank, number, drawn)
                 expected += drawn.astype(np.float64) * weight
-            worst = max(worst, float(np.abs(part - expected / sum(weights)).max()))
+            worst = max(worst, float(np.abs(part.astype(np.float64) - expected / sum(weights)).max()))
         return worst
 
     def state(self) -> ModelState:
         """The model as a session sees it, without a copy."""
-        return ModelState(self._schema, {"float32": self.flat}, [])
+        return ModelState(self._schema, {self._plan.dtype: self.flat}, [])
 
 
-def _blocks(flat: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _blocks(flat: Array) -> Iterator[tuple[int, Array]]:
     for number, start in enumerate(range(0, flat.size, BLOCK)):
         yield number, flat[start : start + BLOCK]
 
 
-def _draw(seed: int, turn: int, rank: int, block: int, out: NDArray[np.float32]) -> None:
+def _draw(seed: int, turn: int, rank: int, block: int, out: Array) -> None:
     generator = np.random.Generator(np.random.SFC64((seed, turn, rank, block)))
-    generator.random(dtype=np.float32, out=out)
-    np.subtract(out, SPAN, out=out)
+    drawn = generator.random(out.size, np.float32)
+    np.subtract(drawn, SPAN, out=drawn)
+    out[...] = drawn

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 
 from benchmarks.fleet.arguments import number
-from benchmarks.merge.plan import Plan
+from benchmarks.merge.plan import ROUNDING, Plan
 
 
 def add_options(parser: argparse.ArgumentParser, *, mib: float) -> None:
     """Add what makes a plan, and how much of it is measured; ``mib`` is the default."""
     parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
     parser.add_argument("--peers", type=number(2), default=4, help="processes (default 4)")
-    parser.add_argument("--mib", type=_size, default=mib, help=f"size of the model, float32 (default {mib:g})")
+    parser.add_argument("--mib", type=_size, default=mib, help=f"size of the model (default {mib:g})")
+    parser.add_argument("--dtype", choices=tuple(ROUNDING), default="float32", help="of its values (default float32)")
     parser.add_argument("--tensors", type=number(1), default=30, help="tensors it consists of (default 30)")
     parser.add_argument("--codec", default="exact", help="how weights travel (default exact)")
     parser.add_argument(
@@ -28,6 +29,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
         peers=options.peers,
         mib=options.mib,
         tensors=options.tensors,
+        dtype=options.dtype,
         codec=options.codec,
         seed=options.seed,
         profile=options.profile,

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
+
 from benchmarks.merge import memory
 from benchmarks.merge.arrays import RandomModel
 from benchmarks.merge.milestones import Milestones, NotedModel
@@ -86,7 +88,7 @@ class Peer:
     def check(self, turn: int, *, merged: bool) -> dict[str, Any]:
         """Compare the model with what a merge, or gloo's sum, of that turn must be."""
         if not merged:
-            self._model.flat /= self._plan.peers
+            np.divide(self._model.flat, self._plan.peers, out=self._model.flat, casting="same_kind")
         weights = self._plan.weights if merged else (1,) * self._plan.peers
         return {"error": self._model.error(turn, weights), "digest": self._model.state().digest()}
 

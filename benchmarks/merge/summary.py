@@ -21,6 +21,7 @@ def record(plan: Plan, invocations: Sequence[Samples], *, private: bool) -> dict
         "benchmark": "merge",
         "peers": plan.peers,
         "mib": plan.mib,
+        "dtype": plan.dtype,
         "codec": plan.codec,
         "settings": dict(plan.settings),
         "rounds": len(invocations[0].seconds),
@@ -36,7 +37,7 @@ def record(plan: Plan, invocations: Sequence[Samples], *, private: bool) -> dict
         "bytes_over_bound": round(sent / plan.bound, 4),
         "private_loopback": private,
         "peak_extra_rss": extra,
-        "peak_extra_rss_over_model": round(extra / (plan.values * 4), 3),
+        "peak_extra_rss_over_model": round(extra / (plan.values * plan.itemsize), 3),
         "max_error": max(samples.error for samples in invocations),
         **({"phases": usual(phases)} if phases else {}),
     }
@@ -47,7 +48,7 @@ def table(result: Mapping[str, Any]) -> str:
     seconds, gloo, ratio = result["seconds"], result["gloo_seconds"], result["ratio"]
     counted = f"median (quartiles) of {result['rounds']} rounds x {result['invocations']} invocations"
     lines = [
-        f"{result['peers']} peers, {result['mib']:g} MiB, {result['codec']}: {counted}",
+        f"{result['peers']} peers, {result['mib']:g} MiB of {result['dtype']}, {result['codec']}: {counted}",
         f"a round         {_shown(seconds)} s",
         f"gloo            {_shown(gloo)} s",
         f"ratio           {_shown(ratio)}; by invocation {ratio['by_invocation']}",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
+
+from swarm.state import Array, numpy_dtype
 
 JOINING = timedelta(seconds=120)
 
@@ -24,9 +25,13 @@ class Gloo:
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size, timeout=JOINING)
 
-    def all_reduce(self, array: NDArray[np.float32]) -> None:
+    def all_reduce(self, array: Array) -> None:
         """Replace ``array`` by the sum of those of all processes."""
-        tensor: Any = torch.from_numpy(array)
+        tensor: Any
+        if array.dtype == numpy_dtype("bfloat16"):
+            tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        else:
+            tensor = torch.from_numpy(array)
         dist.all_reduce(tensor)
 
     def close(self) -> None:

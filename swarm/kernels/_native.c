@@ -1,9 +1,10 @@
-/* One pass over memory where NumPy takes several: the inner loops of a merge, for float32.
+/* One pass over memory where NumPy takes several: the inner loops of a merge, for float32, and those that every round
+ * needs for float16 and bfloat16 too.
  *
- * Every function takes contiguous buffers, checks their lengths, and runs without Python's lock. What comes out of
- * `median`, of the codecs, and of `combine` unless a difference overflows, is equal to the bit to what NumPy computes of
- * numbers that are finite: each IEEE 754 operation by itself, in the same order, none contracted. So peers with and
- * without this module agree. */
+ * Every function takes contiguous buffers, checks their formats and lengths, and runs without Python's lock. What comes
+ * out of `median`, of the codecs, and of `combine` unless a difference overflows, is equal to the bit to what NumPy
+ * computes of numbers that are finite: each IEEE 754 operation by itself, in the same order, none contracted. So peers
+ * with and without this module agree. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -44,6 +45,48 @@ static inline float float_of(uint32_t bits) {
     return value;
 }
 
+/* Formats -------------------------------------------------------------------------------------------------------- */
+
+typedef enum { FLOAT32, FLOAT16, BFLOAT16, OTHER } Format;
+
+static size_t itemsize(Format format) { return format == FLOAT32 ? sizeof(float) : sizeof(uint16_t); }
+
+#define HALF_INFINITY 0x7c00u
+#define HALF_BIAS (112u << 23) /* between the exponents of both formats, where those of float32 lie */
+
+/* Exact. */
+static inline float from_half(uint16_t half) {
+    uint32_t sign = (half & 0x8000u) << 16, magnitude = half & 0x7fffu, bits = (magnitude << 13) + HALF_BIAS;
+    float subnormal = (float)(int32_t)magnitude * 0x1p-24f;
+    bits = magnitude < 0x400u ? bits_of(subnormal) : magnitude < HALF_INFINITY ? bits : bits + HALF_BIAS;
+    return float_of(sign | bits);
+}
+
+/* To nearest, ties to even, as the next one. */
+static inline uint16_t to_half(float value) {
+    uint32_t bits = bits_of(value), magnitude = bits & MAGNITUDE;
+    uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f); /* 2^-24 is the last place of 0.5 */
+    uint32_t half = (magnitude - HALF_BIAS + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    half = magnitude < 0x38800000u ? subnormal : half;
+    half = magnitude >= 0x47800000u ? HALF_INFINITY : half;
+    half = magnitude > EXPONENT ? HALF_INFINITY | 0x200u : half;
+    return (uint16_t)((bits >> 16 & 0x8000u) | half);
+}
+
+/* A NaN may become a number. */
+static inline uint16_t to_bfloat(uint32_t bits) { return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16); }
+
+/* A block of values as float32: where they lie if they are of that, else in `room`. */
+static inline const float *widened(const void *values, Format format, size_t start, size_t width, float *room) {
+    if (format == FLOAT32) return (const float *)values + start;
+    const uint16_t *narrow = (const uint16_t *)values + start;
+    if (format == FLOAT16)
+        for (size_t i = 0; i < width; i++) room[i] = from_half(narrow[i]);
+    else
+        for (size_t i = 0; i < width; i++) room[i] = float_of((uint32_t)narrow[i] << 16);
+    return room;
+}
+
 /* Loops ---------------------------------------------------------------------------------------------------------- */
 
 /* Of one block: in float, and where that overflows in double, so that it is finite if and only if all values are. */
@@ -60,16 +103,21 @@ static inline double distance_within(const float *values, const float *origin, s
     for (int lane = 0; lane < LANES; lane++) total += (double)sums[lane];
     if (total - total == 0) return total;
     total = 0;
-    for (i = 0; i < width; i++) total += ((double)values[i] - (double)origin[i]) * ((double)values[i] - (double)origin[i]);
+    for (i = 0; i < width; i++) {
+        double difference = (double)values[i] - (double)origin[i];
+        total += difference * difference;
+    }
     return total;
 }
 
-WIDE static double squared_distance(const float *values, const float *origin, size_t size) {
+WIDE static double squared_distance(const void *values, const void *origin, Format format, size_t size) {
     static const float zeros[BLOCK];
+    float left[BLOCK], right[BLOCK];
     double total = 0;
     for (size_t start = 0; start < size; start += BLOCK) {
         size_t width = start + BLOCK < size ? BLOCK : size - start;
-        total += distance_within(values + start, origin ? origin + start : zeros, width);
+        const float *from = origin ? widened(origin, format, start, width, right) : zeros;
+        total += distance_within(widened(values, format, start, width, left), from, width);
     }
     return total;
 }
@@ -87,21 +135,35 @@ WIDE static int all_finite(const float *values, size_t size) {
     return 1;
 }
 
+WIDE static int all_finite_narrow(const uint16_t *values, uint16_t infinity, size_t size) {
+    for (size_t start = 0; start < size; start += BLOCK) {
+        size_t stop = start + BLOCK < size ? start + BLOCK : size;
+        uint16_t largest = 0;
+        for (size_t i = start; i < stop; i++) {
+            uint16_t magnitude = values[i] & 0x7fffu;
+            largest = magnitude > largest ? magnitude : largest;
+        }
+        if (largest >= infinity) return 0;
+    }
+    return 1;
+}
+
 /* The first column minus the others' weighted differences from it, added up in their order; and, where there is an
- * origin, each column's squared distance from that. */
-WIDE static void combine(const float *const *columns, size_t count, const double *factors, int alike, float *out,
-                         size_t size, const float *origin, double *distances) {
+ * origin, each column's squared distance from that. Half precision is rounded once, at the end. */
+WIDE static void combine(const void *const *columns, size_t count, Format format, const double *factors, int alike,
+                         void *out, size_t size, const void *origin, double *distances) {
     for (size_t column = 0; origin && column < count; column++) distances[column] = 0;
     for (size_t start = 0; start < size; start += BLOCK) {
         size_t width = start + BLOCK < size ? BLOCK : size - start;
-        const float *from = columns[0] + start;
-        float offset[BLOCK], *to = out + start;
+        float rooms[4][BLOCK], offset[BLOCK], *to = format == FLOAT32 ? (float *)out + start : rooms[3];
+        const float *from = widened(columns[0], format, start, width, rooms[0]);
+        const float *base = origin ? widened(origin, format, start, width, rooms[1]) : NULL;
         uint32_t largest = 0;
-        for (size_t column = 0; origin && column < count; column++)
-            distances[column] += distance_within(columns[column] + start, origin + start, width);
+        if (base) distances[0] += distance_within(from, base, width);
         for (size_t column = 1; column < count; column++) {
-            const float *other = columns[column] + start;
+            const float *other = widened(columns[column], format, start, width, rooms[2]);
             float factor = alike ? 1.0f : (float)factors[column - 1];
+            if (base) distances[column] += distance_within(other, base, width);
             if (column == 1)
                 for (size_t i = 0; i < width; i++) offset[i] = (from[i] - other[i]) * factor;
             else
@@ -113,13 +175,20 @@ WIDE static void combine(const float *const *columns, size_t count, const double
             uint32_t magnitude = bits_of(to[i]) & MAGNITUDE;
             largest = magnitude > largest ? magnitude : largest;
         }
-        if (largest < EXPONENT) continue;
-        for (size_t i = 0; i < width; i++) { /* a difference overflowed */
-            double sum = 0;
-            for (size_t column = 1; column < count; column++)
-                sum += ((double)from[i] - (double)columns[column][start + i]) * factors[column - 1];
-            to[i] = (float)((double)from[i] - sum);
+        if (largest >= EXPONENT) { /* a difference overflowed */
+            double sums[BLOCK] = {0};
+            for (size_t column = 1; column < count; column++) {
+                const float *other = widened(columns[column], format, start, width, rooms[2]);
+                for (size_t i = 0; i < width; i++)
+                    sums[i] += ((double)from[i] - (double)other[i]) * factors[column - 1];
+            }
+            for (size_t i = 0; i < width; i++) to[i] = (float)((double)from[i] - sums[i]);
         }
+        uint16_t *narrow = (uint16_t *)out + start;
+        if (format == FLOAT16)
+            for (size_t i = 0; i < width; i++) narrow[i] = to_half(to[i]);
+        else if (format == BFLOAT16)
+            for (size_t i = 0; i < width; i++) narrow[i] = to_bfloat(bits_of(to[i]));
     }
 }
 
@@ -203,8 +272,8 @@ WIDE static int bf16_encode(const float *values, const float *reference, const f
     uint32_t largest = 0;
     for (size_t i = 0; i < size; i++) {
         uint32_t bits = bits_of(difference_of(values, reference, residual, i)), magnitude = bits & MAGNITUDE;
-        uint16_t coded = (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-        uint32_t rounded = magnitude > EXPONENT ? EXPONENT : ((uint32_t)coded << 16) & MAGNITUDE; /* rounding may carry a NaN away */
+        uint16_t coded = to_bfloat(bits);
+        uint32_t rounded = magnitude > EXPONENT ? EXPONENT : ((uint32_t)coded << 16) & MAGNITUDE;
         largest = rounded > largest ? rounded : largest;
         memcpy(out + 2 * i, &coded, sizeof coded); /* payloads need not be aligned */
     }
@@ -320,7 +389,7 @@ static void release(Buffers *held) {
     while (held->count) PyBuffer_Release(&held->buffers[--held->count]);
 }
 
-/* Takes `wanted` arguments as buffers; None gives a buffer of no memory. Bit i of `written` says that one is written. */
+/* Takes `wanted` arguments as buffers; None gives one of no memory. Bit i of `written` says that one is written. */
 static int take(Buffers *held, PyObject *const *arguments, Py_ssize_t given, int wanted, int written) {
     held->count = 0;
     if (given != wanted) {
@@ -329,7 +398,7 @@ static int take(Buffers *held, PyObject *const *arguments, Py_ssize_t given, int
     }
     for (int i = 0; i < wanted; i++) {
         Py_buffer *buffer = &held->buffers[i];
-        int flags = written >> i & 1 ? PyBUF_WRITABLE : PyBUF_SIMPLE;
+        int flags = PyBUF_ND | PyBUF_FORMAT | (written >> i & 1 ? PyBUF_WRITABLE : 0);
         if (arguments[i] == Py_None)
             memset(buffer, 0, sizeof *buffer);
         else if (PyObject_GetBuffer(arguments[i], buffer, flags) < 0) {
@@ -342,30 +411,49 @@ static int take(Buffers *held, PyObject *const *arguments, Py_ssize_t given, int
 }
 
 static const void *memory(const Buffers *held, int i) { return held->buffers[i].buf; }
-static size_t floats(const Buffers *held, int i) { return (size_t)held->buffers[i].len / sizeof(float); }
 
-/* Whether argument i holds `size` float32 values, or is None where it may be. */
-static int holds(const Buffers *held, int i, size_t size, int optional) {
-    if (optional && !held->buffers[i].obj) return 1;
-    return held->buffers[i].obj && (size_t)held->buffers[i].len == size * sizeof(float);
+/* bfloat16 has no format of its own, and comes as its bits. */
+static Format format_of(const Py_buffer *buffer) {
+    const char *format = buffer->format ? buffer->format : "B";
+    return !strcmp(format, "f") ? FLOAT32 : !strcmp(format, "e") ? FLOAT16 : !strcmp(format, "H") ? BFLOAT16 : OTHER;
 }
+
+static int is_of(const Py_buffer *buffer, Format format, size_t size) {
+    return format != OTHER && format_of(buffer) == format && (size_t)buffer->len == size * itemsize(format);
+}
+
+static Format format(const Buffers *held, int i) { return format_of(&held->buffers[i]); }
+static size_t values(const Buffers *held, int i) { return (size_t)held->buffers[i].len / itemsize(format(held, i)); }
+
+/* Whether argument i holds `size` values of a format, or is None where it may be. */
+static int holds(const Buffers *held, int i, Format format, size_t size, int optional) {
+    return held->buffers[i].obj ? is_of(&held->buffers[i], format, size) : optional;
+}
+
+/* Whether `count` arguments from `first` on hold `size` values of float32; bit i of `optional` lets one be None. */
+static int are_floats(const Buffers *held, int first, int count, size_t size, int optional) {
+    for (int i = first; i < first + count; i++)
+        if (!holds(held, i, FLOAT32, size, optional >> i & 1)) return 0;
+    return 1;
+}
+
+#define MISMATCH "the buffers do not have formats and lengths that belong together"
 
 static PyObject *mismatch(Buffers *held) {
     release(held);
-    PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+    PyErr_SetString(PyExc_ValueError, MISMATCH);
     return NULL;
 }
-
-static size_t packed(size_t size) { return size + sizeof(float) * ((size + GROUP - 1) / GROUP); }
 
 static PyObject *py_squared_distance(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     Buffers held;
     double sum;
     if (!take(&held, arguments, given, 2, 0)) return NULL;
-    size_t size = floats(&held, 0);
-    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 1)) return mismatch(&held);
+    Format of = format(&held, 0);
+    size_t size = values(&held, 0);
+    if (!holds(&held, 0, of, size, 0) || !holds(&held, 1, of, size, 1)) return mismatch(&held);
     Py_BEGIN_ALLOW_THREADS
-    sum = squared_distance(memory(&held, 0), memory(&held, 1), size);
+    sum = squared_distance(memory(&held, 0), memory(&held, 1), of, size);
     Py_END_ALLOW_THREADS
     release(&held);
     return PyFloat_FromDouble(sum);
@@ -375,20 +463,22 @@ static PyObject *py_all_finite(PyObject *module, PyObject *const *arguments, Py_
     Buffers held;
     int finite;
     if (!take(&held, arguments, given, 1, 0)) return NULL;
-    size_t size = floats(&held, 0);
-    if (!holds(&held, 0, size, 0)) return mismatch(&held);
+    Format of = format(&held, 0);
+    size_t size = values(&held, 0);
+    if (!holds(&held, 0, of, size, 0)) return mismatch(&held);
     Py_BEGIN_ALLOW_THREADS
-    finite = all_finite(memory(&held, 0), size);
+    finite = of == FLOAT32 ? all_finite(memory(&held, 0), size)
+                           : all_finite_narrow(memory(&held, 0), of == FLOAT16 ? HALF_INFINITY : EXPONENT >> 16, size);
     Py_END_ALLOW_THREADS
     release(&held);
     return PyBool_FromLong(finite);
 }
 
 /* The buffers of a sequence of `count`. Returns how many were taken: all, or -1 with an error set. */
-static Py_ssize_t take_columns(PyObject *sequence, Py_ssize_t count, Py_buffer *buffers, const float **columns) {
+static Py_ssize_t take_columns(PyObject *sequence, Py_ssize_t count, Py_buffer *buffers, const void **columns) {
     for (Py_ssize_t taken = 0; taken < count; taken++) {
         PyObject *column = PySequence_GetItem(sequence, taken);
-        int good = column && PyObject_GetBuffer(column, &buffers[taken], PyBUF_SIMPLE) == 0;
+        int good = column && PyObject_GetBuffer(column, &buffers[taken], PyBUF_ND | PyBUF_FORMAT) == 0;
         Py_XDECREF(column);
         if (!good) {
             while (taken) PyBuffer_Release(&buffers[--taken]);
@@ -403,7 +493,7 @@ static Py_ssize_t take_columns(PyObject *sequence, Py_ssize_t count, Py_buffer *
 typedef struct {
     Buffers rest;
     Py_buffer *buffers;
-    const float **columns;
+    const void **columns;
     Py_ssize_t count;
 } Columns;
 
@@ -434,31 +524,32 @@ static int hold_columns(Columns *held, PyObject *const *arguments, Py_ssize_t gi
     return 0;
 }
 
-/* Whether there are columns, all of `size` values. */
-static int alike_columns(const Columns *held, size_t size) {
+/* Whether there are columns, all of `size` values of a format. */
+static int alike_columns(const Columns *held, Format format, size_t size) {
     for (Py_ssize_t i = 0; i < held->count; i++)
-        if ((size_t)held->buffers[i].len != size * sizeof(float)) return 0;
+        if (!is_of(&held->buffers[i], format, size)) return 0;
     return held->count > 0;
 }
 
 static PyObject *py_combine(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     Columns held; /* columns; factors, origin, distances, out */
     if (!hold_columns(&held, arguments, given, 5, 4 | 8)) return NULL;
-    size_t size = floats(&held.rest, 3), count = (size_t)held.count;
+    Format of = format(&held.rest, 3);
+    size_t size = values(&held.rest, 3), count = (size_t)held.count;
     const double *factors = memory(&held.rest, 0);
     int measured = held.rest.buffers[1].obj != NULL, alike = 1;
-    int good = count > 1 && alike_columns(&held, size) && holds(&held.rest, 3, size, 0) &&
-               holds(&held.rest, 1, size, 1) &&
+    int good = count > 1 && alike_columns(&held, of, size) && holds(&held.rest, 3, of, size, 0) &&
+               holds(&held.rest, 1, of, size, 1) &&
                (size_t)held.rest.buffers[0].len == (count - 1) * sizeof(double) &&
                (!measured || (size_t)held.rest.buffers[2].len == count * sizeof(double));
     if (good) {
         for (size_t i = 1; i < count - 1; i++) alike = alike && factors[i] == factors[0];
         Py_BEGIN_ALLOW_THREADS
-        combine(held.columns, count, factors, alike, held.rest.buffers[3].buf, size, memory(&held.rest, 1),
+        combine(held.columns, count, of, factors, alike, held.rest.buffers[3].buf, size, memory(&held.rest, 1),
                 held.rest.buffers[2].buf);
         Py_END_ALLOW_THREADS
     } else
-        PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+        PyErr_SetString(PyExc_ValueError, MISMATCH);
     release_columns(&held);
     return good ? Py_NewRef(Py_None) : NULL;
 }
@@ -466,17 +557,19 @@ static PyObject *py_combine(PyObject *module, PyObject *const *arguments, Py_ssi
 static PyObject *py_add_products(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     Columns held; /* columns; origin, gram */
     if (!hold_columns(&held, arguments, given, 3, 2)) return NULL;
-    size_t size = floats(&held.rest, 0), count = (size_t)held.count;
+    size_t size = values(&held.rest, 0), count = (size_t)held.count;
     float *room = NULL;
-    int good = alike_columns(&held, size) && holds(&held.rest, 0, size, 0) && held.rest.buffers[1].obj &&
+    int good = alike_columns(&held, FLOAT32, size) && are_floats(&held.rest, 0, 1, size, 0) &&
+               held.rest.buffers[1].obj &&
                (size_t)held.rest.buffers[1].len == count * count * sizeof(double);
     if (!good)
-        PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+        PyErr_SetString(PyExc_ValueError, MISMATCH);
     else if (!(room = PyMem_Malloc(count * NARROW * sizeof *room)))
         PyErr_NoMemory();
     else {
         Py_BEGIN_ALLOW_THREADS
-        add_products(held.columns, count, memory(&held.rest, 0), room, held.rest.buffers[1].buf, size);
+        add_products((const float *const *)held.columns, count, memory(&held.rest, 0), room,
+                     held.rest.buffers[1].buf, size);
         Py_END_ALLOW_THREADS
     }
     good = room != NULL;
@@ -488,22 +581,23 @@ static PyObject *py_add_products(PyObject *module, PyObject *const *arguments, P
 static PyObject *py_median(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     Columns held; /* columns; network, out */
     if (!hold_columns(&held, arguments, given, 3, 2)) return NULL;
-    size_t size = floats(&held.rest, 1), count = (size_t)held.count;
+    size_t size = values(&held.rest, 1), count = (size_t)held.count;
     const Comparator *network = memory(&held.rest, 0);
     size_t comparators = (size_t)held.rest.buffers[0].len / sizeof *network;
     int32_t *room = NULL;
-    int good = alike_columns(&held, size) && holds(&held.rest, 1, size, 0) && held.rest.buffers[0].obj &&
+    int good = alike_columns(&held, FLOAT32, size) && are_floats(&held.rest, 1, 1, size, 0) &&
+               held.rest.buffers[0].obj &&
                (size_t)held.rest.buffers[0].len == comparators * sizeof *network;
     for (size_t k = 0; good && k < comparators; k++)
         good = network[k].first >= 0 && network[k].second >= 0 && (size_t)network[k].first < count &&
                (size_t)network[k].second < count && network[k].first != network[k].second;
     if (!good)
-        PyErr_SetString(PyExc_ValueError, "the buffers do not have lengths that belong together");
+        PyErr_SetString(PyExc_ValueError, MISMATCH);
     else if (!(room = PyMem_Malloc(count * STRIP * sizeof *room)))
         PyErr_NoMemory();
     else {
         Py_BEGIN_ALLOW_THREADS
-        median(held.columns, count, network, comparators, room, held.rest.buffers[1].buf, size);
+        median((const float *const *)held.columns, count, network, comparators, room, held.rest.buffers[1].buf, size);
         Py_END_ALLOW_THREADS
     }
     good = room != NULL;
@@ -512,70 +606,62 @@ static PyObject *py_median(PyObject *module, PyObject *const *arguments, Py_ssiz
     return good ? Py_NewRef(Py_None) : NULL;
 }
 
-static PyObject *py_bf16_encode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+static size_t bf16_packed(size_t size) { return 2 * size; }
+static size_t int8_packed(size_t size) { return size + sizeof(float) * ((size + GROUP - 1) / GROUP); }
+
+typedef int Encode(const float *, const float *, const float *, uint8_t *, size_t);
+typedef int Decode(const uint8_t *, const float *, float *, size_t);
+
+/* values, reference, residual, out */
+static PyObject *encoded(PyObject *const *arguments, Py_ssize_t given, Encode *encode, size_t (*packed)(size_t)) {
     Buffers held;
     int finite;
     if (!take(&held, arguments, given, 4, 8)) return NULL;
-    size_t size = floats(&held, 0);
-    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 1) ||
-        (size_t)held.buffers[3].len < 2 * size)
-        return mismatch(&held);
+    size_t size = values(&held, 0);
+    if (!are_floats(&held, 0, 3, size, 4) || (size_t)held.buffers[3].len < packed(size)) return mismatch(&held);
     Py_BEGIN_ALLOW_THREADS
-    finite = bf16_encode(memory(&held, 0), memory(&held, 1), memory(&held, 2), held.buffers[3].buf, size);
+    finite = encode(memory(&held, 0), memory(&held, 1), memory(&held, 2), held.buffers[3].buf, size);
     Py_END_ALLOW_THREADS
     release(&held);
     return PyBool_FromLong(finite);
+}
+
+/* data, reference, out */
+static PyObject *decoded(PyObject *const *arguments, Py_ssize_t given, Decode *decode, size_t (*packed)(size_t)) {
+    Buffers held;
+    int outcome;
+    if (!take(&held, arguments, given, 3, 4)) return NULL;
+    size_t size = values(&held, 2);
+    if (!are_floats(&held, 1, 2, size, 0) || (size_t)held.buffers[0].len != packed(size)) return mismatch(&held);
+    Py_BEGIN_ALLOW_THREADS
+    outcome = decode(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
+    Py_END_ALLOW_THREADS
+    release(&held);
+    return PyLong_FromLong(outcome);
+}
+
+static PyObject *py_bf16_encode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+    return encoded(arguments, given, bf16_encode, bf16_packed);
 }
 
 static PyObject *py_bf16_decode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
-    Buffers held;
-    int outcome;
-    if (!take(&held, arguments, given, 3, 4)) return NULL;
-    size_t size = floats(&held, 2);
-    if ((size_t)held.buffers[0].len != 2 * size || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 0))
-        return mismatch(&held);
-    Py_BEGIN_ALLOW_THREADS
-    outcome = bf16_decode(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
-    Py_END_ALLOW_THREADS
-    release(&held);
-    return PyLong_FromLong(outcome);
+    return decoded(arguments, given, bf16_decode, bf16_packed);
 }
 
 static PyObject *py_int8_encode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
-    Buffers held;
-    int finite;
-    if (!take(&held, arguments, given, 4, 8)) return NULL;
-    size_t size = floats(&held, 0);
-    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 1) ||
-        (size_t)held.buffers[3].len < packed(size))
-        return mismatch(&held);
-    Py_BEGIN_ALLOW_THREADS
-    finite = int8_encode(memory(&held, 0), memory(&held, 1), memory(&held, 2), held.buffers[3].buf, size);
-    Py_END_ALLOW_THREADS
-    release(&held);
-    return PyBool_FromLong(finite);
+    return encoded(arguments, given, int8_encode, int8_packed);
 }
 
 static PyObject *py_int8_decode(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
-    Buffers held;
-    int outcome;
-    if (!take(&held, arguments, given, 3, 4)) return NULL;
-    size_t size = floats(&held, 2);
-    if ((size_t)held.buffers[0].len != packed(size) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 0))
-        return mismatch(&held);
-    Py_BEGIN_ALLOW_THREADS
-    outcome = int8_decode(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
-    Py_END_ALLOW_THREADS
-    release(&held);
-    return PyLong_FromLong(outcome);
+    return decoded(arguments, given, int8_decode, int8_packed);
 }
 
 static PyObject *py_int8_carry(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     Buffers held;
     int finite;
     if (!take(&held, arguments, given, 3, 4)) return NULL;
-    size_t size = floats(&held, 2);
-    if (!holds(&held, 0, size, 0) || !holds(&held, 1, size, 0) || !holds(&held, 2, size, 0)) return mismatch(&held);
+    size_t size = values(&held, 2);
+    if (!are_floats(&held, 0, 3, size, 0)) return mismatch(&held);
     Py_BEGIN_ALLOW_THREADS
     finite = int8_carry(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
     Py_END_ALLOW_THREADS

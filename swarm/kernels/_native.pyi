@@ -1,7 +1,7 @@
-# Kernels for contiguous float32 buffers, run without Python's lock.
+# Kernels for contiguous buffers, of float32 but where half precision is named, run without Python's lock.
 #
-# They raise ``ValueError`` where lengths do not belong together, and ``BufferError`` where memory is not contiguous or
-# may not be written. NaN and infinity are told, never raised.
+# They raise ``ValueError`` where formats or lengths do not belong together, and ``BufferError`` where memory is not
+# contiguous or may not be written. NaN and infinity are told, never raised.
 
 from collections.abc import Sequence
 
@@ -11,7 +11,8 @@ DECODED: int
 CODE_NOT_FINITE: int
 OUT_OF_RANGE: int
 
-# Squared Euclidean distance, in blocks as NumPy does; finite if and only if all values are.
+# Squared Euclidean distance, in blocks as NumPy does; finite if and only if all values are. Of float32, float16, or
+# bfloat16 as uint16, as are the next two.
 def squared_distance(values: Buffer, origin: Buffer | None, /) -> float: ...
 
 # Whether no value is NaN or infinite.

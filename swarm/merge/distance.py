@@ -21,8 +21,8 @@ def squared_distance(values: Array, origin: Array | None = None) -> float:
     NaN or infinity where a value is not finite, and, but for float64 values whose squares leave its range, only there:
     a block whose squares overflow is summed again in float64.
     """
-    if kernels.native and kernels.takes(values, origin):
-        squared: float = kernels.native.squared_distance(values, origin)
+    if kernels.native and (readable := kernels.readable(values, origin)):
+        squared: float = kernels.native.squared_distance(*readable)
         return squared
     total, scratch = 0.0, np.empty(min(values.size, CACHED_ELEMENTS), _wide(values))
     with np.errstate(over="ignore", invalid="ignore"):

@@ -117,8 +117,9 @@ def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Ar
     merged = np.empty_like(columns[0]) if out is None else out
     order = _order(coefficients)
     factors = coefficients[order[1:]]
-    if kernels.native and len(columns) > 1 and kernels.takes(*columns, merged):
-        kernels.native.combine([columns[index] for index in order], factors, None, None, merged)
+    if kernels.native and len(columns) > 1 and (readable := kernels.readable(*columns, merged)):
+        *pieces, into = readable
+        kernels.native.combine([pieces[index] for index in order], factors, None, None, into)
         return merged
     wide = np.float64 if merged.dtype == np.float64 else np.float32
     scratch = np.empty((2, min(merged.size, CACHED_ELEMENTS)), wide)
@@ -137,13 +138,15 @@ def combine_measured(
     columns: Sequence[Array], coefficients: NDArray[np.float64], origin: Array, out: Array
 ) -> list[float]:
     """As ``combine``; also the squared distance of each piece from ``origin``, not finite where its values are not."""
-    if not (kernels.native and len(columns) > 1 and kernels.takes(*columns, origin, out)):
+    readable = kernels.readable(*columns, origin, out) if len(columns) > 1 else None
+    if kernels.native is None or readable is None:
         squared = [squared_distance(column, origin) for column in columns]
         combine(columns, coefficients, out)
         return squared
     order = _order(coefficients)
     distances = np.empty(len(columns))
-    kernels.native.combine([columns[index] for index in order], coefficients[order[1:]], origin, distances, out)
+    *pieces, base, into = readable
+    kernels.native.combine([pieces[index] for index in order], coefficients[order[1:]], base, distances, into)
     return [distances[order.index(index)].item() for index in range(len(columns))]
 
 

@@ -13,7 +13,7 @@ from benchmarks.merge.arrays import RandomModel
 from benchmarks.merge.conductor import Conductor
 from benchmarks.merge.loopback import count
 from benchmarks.merge.phases import PHASES, phases
-from benchmarks.merge.plan import Plan
+from benchmarks.merge.plan import ROUNDING, Plan
 from benchmarks.merge.run import Samples, merged
 from benchmarks.merge.summary import record, table
 from swarm.state import ModelState
@@ -25,15 +25,16 @@ def plan(**fields: object) -> Plan:
     return Plan(**{"peers": 2, "mib": 0.25, "tensors": 3, "codec": "exact", "seed": 1, **fields})
 
 
-def test_peers_merge_and_are_checked():
-    samples = Samples()
-    with Conductor(plan(profile=True), gloo=False) as peers:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_peers_merge_and_are_checked(dtype):
+    samples, profiled = Samples(), plan(profile=True, dtype=dtype)
+    with Conductor(profiled, gloo=False) as peers:
         peers.all("begin")
         for turn in range(2):
-            merged(peers, plan(profile=True), turn, samples, lambda: 0)
+            merged(peers, profiled, turn, samples, lambda: 0)
         peers.all("end")
     assert len(samples.seconds) == len(samples.extra) == 2
-    assert samples.error <= plan().tolerance
+    assert samples.error <= profiled.tolerance
     assert all(set(each) == set(PHASES) for each in samples.phases)
     for whole, parts in zip(samples.seconds, samples.phases, strict=True):
         assert sum(parts.values()) <= whole
@@ -71,18 +72,30 @@ def test_values_differ_between_peers_and_rounds():
     assert (one.flat == first).all()
 
 
-def test_only_the_weighted_mean_of_that_turn_passes():
-    weights, models = plan().weights, [RandomModel(plan(), rank) for rank in range(2)]
+@pytest.mark.parametrize("dtype", ROUNDING)
+def test_only_the_weighted_mean_of_that_turn_passes(dtype):
+    tolerance = plan(dtype=dtype).tolerance
+    weights, models = plan().weights, [RandomModel(plan(dtype=dtype), rank) for rank in range(2)]
     for model in models:
         model.draw(5)
     mean = np.average([model.flat.astype(np.float64) for model in models], axis=0, weights=weights)
-    plain = np.mean([model.flat for model in models], axis=0)
+    plain = np.mean([model.flat.astype(np.float64) for model in models], axis=0)
     models[0].flat[:] = mean
-    assert models[0].error(5, weights) <= plan().tolerance
-    assert models[0].error(4, weights) > plan().tolerance
+    assert models[0].error(5, weights) <= tolerance
+    assert models[0].error(4, weights) > tolerance
     models[0].flat[:] = plain
-    assert models[0].error(5, weights) > plan().tolerance
-    assert models[0].error(5, (1, 1)) <= plan().tolerance
+    assert models[0].error(5, weights) > tolerance
+    assert models[0].error(5, (1, 1)) <= tolerance
+
+
+@pytest.mark.parametrize(
+    ("dtype", "codec", "size"),
+    [("float32", "bf16", 2), ("bfloat16", "bf16", 2), ("float16", "exact", 2), ("bfloat16", "int8", 1)],
+)
+def test_the_bound_counts_values_as_they_travel(dtype, codec, size):
+    counted = plan(dtype=dtype, codec=codec)
+    assert counted.values * counted.itemsize == 2**18
+    assert counted.bound == counted.values * size
 
 
 def test_a_model_is_read_and_written_whole():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -19,6 +20,8 @@ from swarm.state import is_finite
 needs_native = pytest.mark.skipif(kernels.native is None, reason="the kernels are not compiled here")
 SIZES = [0, 1, 15, 16, 17, 1023, 1024, 1025, 70_001]
 LARGEST = float(np.finfo(np.float32).max)
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+DTYPES = [pytest.param(np.dtype(dtype), id=str(dtype)) for dtype in ("float32", "float16", "bfloat16")]
 
 
 @pytest.fixture
@@ -33,9 +36,14 @@ def portable(monkeypatch):
     return run
 
 
-def columns(count, size, *, scale=1.0):
+def columns(count, size, *, scale=1.0, dtype=np.float32):
     rng = np.random.default_rng(size)
-    return [(scale * rng.standard_normal(size)).astype(np.float32) for _ in range(count)]
+    return [(scale * rng.standard_normal(size)).astype(dtype) for _ in range(count)]
+
+
+def largest(dtype):
+    """The largest finite number."""
+    return float(ml_dtypes.finfo(dtype).max)
 
 
 def test_the_kernels_are_compiled_where_there_is_a_compiler():
@@ -47,6 +55,10 @@ def test_other_dtypes_and_scattered_memory_are_left_to_numpy():
     assert not kernels.takes(np.zeros(4, np.float32), np.zeros(8, np.float32)[::2])
     assert not kernels.takes(np.zeros(4, ">f4"))
     assert not kernels.takes(np.frombuffer(bytes(17), np.uint8)[1:].view(np.float32))
+    assert not kernels.readable(np.zeros(4))
+    assert not kernels.readable(np.zeros(4, np.uint16))
+    assert not kernels.readable(np.zeros(4, np.float16), np.zeros(4, BFLOAT16))
+    assert not kernels.readable(np.zeros(8, BFLOAT16)[::2])
 
 
 def test_what_a_subclass_does_otherwise_is_not_passed_over():
@@ -69,17 +81,32 @@ def test_what_a_subclass_does_otherwise_is_not_passed_over():
 @needs_native
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("weights", [[1, 1], [3, 1], [1, 1, 1, 1], [5, 100, 1, 17, 2, 30, 4]])
-def test_combinations_are_equal_to_the_bit(portable, size, weights):
-    pieces, factors = columns(len(weights), size), np.array(weights) / sum(weights)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [1.0, 2.0**-16])
+def test_combinations_are_equal_to_the_bit(portable, size, weights, dtype, scale):
+    pieces, factors = columns(len(weights), size, scale=scale, dtype=dtype), np.array(weights) / sum(weights)
     assert combine(pieces, factors).tobytes() == portable(combine, pieces, factors).tobytes()
+
+
+@needs_native
+@pytest.mark.parametrize("dtype", DTYPES[1:])
+def test_every_number_of_half_precision_is_read_and_rounded_as_numpy_does(portable, dtype):
+    every = np.arange(1 << 16, dtype=np.uint16).view(dtype)
+    every = every[np.isfinite(every) & (abs(every.astype(float)) <= largest(dtype) / 2)]
+    factors = np.full(2, 0.5)
+    assert combine([every, every], factors).tobytes() == every.tobytes()
+    for shift in (1, 2, 999):  # midpoints of neighbours are ties
+        pieces = [every, np.roll(every, shift)]
+        assert combine(pieces, factors).tobytes() == portable(combine, pieces, factors).tobytes()
 
 
 @needs_native
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("weights", [[1], [1, 1], [3, 1, 7], [1, 1, 9, 1]])
-def test_combining_and_measuring_at_once_is_the_same_as_one_after_the_other(size, weights):
-    *pieces, origin = columns(len(weights) + 1, size)
-    factors, out = np.array(weights) / sum(weights), np.empty(size, np.float32)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_combining_and_measuring_at_once_is_the_same_as_one_after_the_other(size, weights, dtype):
+    *pieces, origin = columns(len(weights) + 1, size, dtype=dtype)
+    factors, out = np.array(weights) / sum(weights), np.empty(size, dtype)
     measured = combine_measured(pieces, factors, origin, out)
     assert out.tobytes() == combine(pieces, factors).tobytes()
     exact = [float(np.square(piece.astype(float) - origin.astype(float)).sum()) for piece in pieces]
@@ -112,15 +139,18 @@ def squared_distances(gram):
 
 
 @needs_native
-def test_a_combination_whose_differences_overflow_is_computed_again_in_double():
-    pieces = [np.full(2000, value, np.float32) for value in (LARGEST, -LARGEST, LARGEST)]
-    assert combine(pieces, np.full(3, 1 / 3)).tolist() == pytest.approx([LARGEST / 3] * 2000)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_combination_whose_differences_overflow_is_computed_again_in_double(dtype):
+    top = largest(dtype)
+    pieces = [np.full(2000, value, dtype) for value in (top, -top, top)]
+    assert combine(pieces, np.full(3, 1 / 3)).tolist() == pytest.approx([top / 3] * 2000, rel=2.0**-8)
 
 
 @needs_native
 @pytest.mark.parametrize("size", SIZES)
-def test_distances_are_those_of_numpy(portable, size):
-    values, origin = columns(2, size)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_distances_are_those_of_numpy(portable, size, dtype):
+    values, origin = columns(2, size, dtype=dtype)
     for other in (origin, None):
         assert squared_distance(values, other) == pytest.approx(portable(squared_distance, values, other), rel=1e-5)
 
@@ -128,8 +158,9 @@ def test_distances_are_those_of_numpy(portable, size):
 @needs_native
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 16, 1024, 2047, 2049])
-def test_what_is_not_finite_is_found_wherever_it_lies(bad, place):
-    values, origin = np.full(2050, LARGEST, np.float32), np.full(2050, -LARGEST, np.float32)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_not_finite_is_found_wherever_it_lies(bad, place, dtype):
+    values, origin = np.full(2050, largest(dtype), dtype), np.full(2050, -largest(dtype), dtype)
     assert is_finite(values)
     assert np.isfinite(squared_distance(values, origin))
     values[place] = bad
@@ -202,11 +233,18 @@ def test_payloads_need_not_be_aligned():
 
 
 @needs_native
-def test_lengths_that_do_not_belong_together_are_refused():
+def test_formats_and_lengths_that_do_not_belong_together_are_refused():
     native = kernels.native
     short, long, double = np.zeros(3, np.float32), np.zeros(4, np.float32), np.zeros(1)
+    half = np.zeros(3, np.float16)
     for call in (
         lambda: native.squared_distance(short, long),
+        lambda: native.squared_distance(short, half),
+        lambda: native.squared_distance(double, double),
+        lambda: native.all_finite(double),
+        lambda: native.combine([half, short], double, None, None, half),
+        lambda: native.combine([half, half], double, None, None, short),
+        lambda: native.median([half, half], np.zeros((0, 4), np.int32), half),
         lambda: native.combine([short, long], double, None, None, short),
         lambda: native.combine([short], np.zeros(0), None, None, short),
         lambda: native.combine([short, short], double, long, np.zeros(2), short),
