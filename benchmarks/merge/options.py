@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 from benchmarks.fleet.arguments import number
 from benchmarks.merge.plan import ROUNDING, Plan
@@ -17,7 +18,12 @@ def add_options(parser: argparse.ArgumentParser, *, mib: float) -> None:
     parser.add_argument("--tensors", type=number(1), default=30, help="tensors it consists of (default 30)")
     parser.add_argument("--codec", default="exact", help="how weights travel (default exact)")
     parser.add_argument(
-        "--setting", type=_setting, action="append", default=[], metavar="NAME=VALUE", help="of Swarm; may be repeated"
+        "--setting",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of Swarm; a number, true, false or text",
     )
     parser.add_argument("--profile", action="store_true", help="also say where the time of a round goes")
     parser.add_argument("--seed", type=int, default=0, help="of the values (default 0)")
@@ -43,8 +49,11 @@ def _size(text: str) -> float:
     return float(text)
 
 
-def _setting(text: str) -> tuple[str, str]:
+def _setting(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text} is not allowed: allowed is NAME=VALUE")
-    return name, value
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

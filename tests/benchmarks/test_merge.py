@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from benchmarks.merge import memory
 from benchmarks.merge.arrays import RandomModel
 from benchmarks.merge.conductor import Conductor
 from benchmarks.merge.loopback import count
+from benchmarks.merge.options import add_options, plan_of
 from benchmarks.merge.phases import PHASES, phases
 from benchmarks.merge.plan import ROUNDING, Plan
 from benchmarks.merge.run import Samples, merged
 from benchmarks.merge.summary import record, table
+from swarm.config import resolve
 from swarm.state import ModelState
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +54,16 @@ def test_options_are_refused_by_name():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "codec is not allowed: allowed is NAME=VALUE" in done.stderr
+
+
+def test_settings_are_what_a_peer_takes():
+    parser = argparse.ArgumentParser()
+    add_options(parser, mib=1.0)
+    told = ["failure_timeout=2.5", "min_peers=3", "bulk_lane=false", "merge_method=geomedian"]
+    options = parser.parse_args([word for each in told for word in ("--setting", each)])
+    settings = resolve({**plan_of(options).settings_of(0), "rendezvous": "here"}, environment={}).settings
+    assert (settings.failure_timeout, settings.min_peers) == (2.5, 3)
+    assert (settings.bulk_lane, settings.merge_method) == (False, "geomedian")
 
 
 def test_a_codec_is_a_setting_only_where_it_is_not_the_exact_one():
