@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ExchangeError
 from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.records import Attempt
-from swarm.transport.base import Handler
+from swarm.transport.base import HEAD_BYTES, Handler, PlacingSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,6 +50,8 @@ class RecordingHandler(Handler):
         self.lost: list[tuple[str, str]] = []
         self.streams: dict[int, list[bytes]] = {}
         self.refusal: str | None = None
+        self.sink: Sink | None = None
+        """Takes all streams, which are not kept then."""
         self.on_frame: Callable[[StreamHeader, bytes], None] = lambda _header, _data: None
         self.served: Callable[[], Iterable[Frame]] = lambda: ()
 
@@ -62,6 +65,8 @@ class RecordingHandler(Handler):
     def open_sink(self, header: StreamHeader) -> Sink:
         if self.refusal is not None:
             raise ExchangeError(self.refusal)
+        if self.sink is not None:
+            return self.sink
         frames = self.streams.setdefault(header.round, [])
 
         def sink(data: memoryview) -> None:
@@ -77,6 +82,41 @@ class RecordingHandler(Handler):
 
     def status(self) -> dict[str, Any]:
         return {"name": "recorder", "received": len(self.texts)}
+
+
+class PlacingRecorder(PlacingSink):
+    """Gives a place to frames that begin with ``P``, refuses those with ``R``, and takes the others whole."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        """Whole frames, head included."""
+        self.places = 0
+        """Frames that were given a place."""
+        self.progresses = 0
+        self.progressed = threading.Event()
+        self._frame = b""
+        self._place = bytearray()
+
+    def __call__(self, frame: memoryview) -> None:
+        self.taken.append(bytes(frame))
+
+    def place(self, head: memoryview, size: int) -> memoryview | None:
+        assert len(head) == HEAD_BYTES
+        self._frame = bytes(head)
+        if self._frame.startswith(b"R"):
+            raise ExchangeError("no room")
+        if not self._frame.startswith(b"P"):
+            return None
+        self.places += 1
+        self._place = bytearray(size)
+        return memoryview(self._place)
+
+    def progress(self) -> None:
+        self.progresses += 1
+        self.progressed.set()
+
+    def placed(self) -> None:
+        self.taken.append(self._frame + self._place)
 
 
 class Node:

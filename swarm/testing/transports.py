@@ -20,8 +20,8 @@ import pytest
 
 from swarm.errors import ExchangeError, UnreachablePeerError
 from swarm.messages import FetchRequest, StreamHeader
-from swarm.testing.nodes import DEADLINE, Node, eventually, settled
-from swarm.transport.base import MAX_FRAME_BYTES
+from swarm.testing.nodes import DEADLINE, Node, PlacingRecorder, eventually, settled
+from swarm.transport.base import HEAD_BYTES, MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -151,6 +151,16 @@ class TransportContract(ABC):
         outcome = a.upload(b.address, ([first, second] for first, second in zip(parts[::2], parts[1::2], strict=True)))
         assert outcome.wait() is None
         assert b"".join(b.handler.streams[1]) == b"".join(parts)
+
+    def test_a_sink_that_gives_places_gets_every_frame(self, node: Callable[[], Node]) -> None:
+        a, b, sink = node(), node(), PlacingRecorder()
+        b.handler.sink = sink
+        rest = bytes(range(256)) * 12_000
+        heads = [kind * HEAD_BYTES for kind in (b"P", b"W", b"P")]
+        frames = [b"tiny", *heads, *(head + rest for head in heads), b"P" * 16 + b"x"]
+        sent: list[Frame] = [[frame[:HEAD_BYTES], memoryview(frame)[HEAD_BYTES:]] for frame in frames]
+        assert a.upload(b.address, sent).wait() is None
+        assert sink.taken == frames
 
     def test_a_frame_beyond_the_limit_fails_the_upload(self, node: Callable[[], Node]) -> None:
         a, b = node(), node()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from swarm.errors import ExchangeError
 from swarm.transport.base import MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from swarm.transport.base import Frame
 
@@ -29,11 +30,21 @@ def join(frame: Frame) -> bytes:
     return data
 
 
-class FrameReader:
-    """Iterates over joined frames until they end, fail or are stopped; never raises."""
+def whole(frame: Frame) -> Iterator[bytes]:
+    """A frame as one message."""
+    yield join(frame)
 
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
+
+class FrameReader:
+    """Iterates over the messages that carry frames until these end, fail or are stopped; never raises.
+
+    Args:
+        frames: to be sent.
+        cut: makes messages of a frame.
+    """
+
+    def __init__(self, frames: Iterator[Frame], cut: Callable[[Frame], Iterator[bytes]] = whole) -> None:
+        self._messages = chain.from_iterable(map(cut, frames))
         self._reading = threading.RLock()
         self._stopped = False
         self.failure: str | None = None
@@ -47,7 +58,7 @@ class FrameReader:
             if self._stopped:
                 raise StopIteration
             try:
-                return join(next(self._frames))
+                return next(self._messages)
             except StopIteration:
                 raise
             except ExchangeError as error:
@@ -58,11 +69,11 @@ class FrameReader:
             raise StopIteration
 
     def halt(self) -> None:
-        """Begin no further frame; one that is being read may go on."""
+        """Begin no further message; one that is being read may go on."""
         self._stopped = True
 
     def stop(self) -> None:
-        """Begin no further frame, and wait for the one that is being read."""
+        """Begin no further message, and wait for the one that is being read."""
         self._stopped = True
         with self._reading:
             pass

@@ -12,6 +12,7 @@ from swarm.errors import ExchangeError, TransportError
 from swarm.messages import LaneOffer, LaneRequest
 from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.link import open_channel
+from swarm.transport.grpc.parts import Joining
 from swarm.transport.grpc.service import FETCH, LANE, STATUS
 from swarm.transport.grpc.status import to_error
 from swarm.transport.grpc.wire import decode, encode
@@ -20,18 +21,24 @@ from swarm.transport.pipe import BrokenPipe, Pipe, received
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FETCHED_FRAMES = 4
-"""Frames that may wait for whoever fetches."""
+FETCHED = 16
+"""Messages that may wait for whoever fetches."""
 
 
 def fetch_frames(address: Address, request: bytes, timeout: float, failure_timeout: float) -> Iterator[memoryview]:
     """The frames that the peer at ``address`` serves for an encoded fetch request; see ``Transport.fetch``."""
-    pipe: Pipe[bytes] = Pipe(FETCHED_FRAMES)
-    with open_channel(address, failure_timeout) as channel:
+    pipe: Pipe[bytes] = Pipe(FETCHED)
+    with open_channel(address, failure_timeout, weights=True) as channel:
         call: Any = channel.unary_stream(FETCH, None, None)(request)
         threading.Thread(target=_pump, args=(call, pipe, str(address)), name="swarm-fetch", daemon=True).start()
         try:
-            yield from received(pipe, str(address), timeout)
+            frames: list[memoryview] = []
+            joining = Joining(frames.append)
+            for message in received(pipe, str(address), timeout):
+                joining.take(message)
+                yield from frames
+                frames.clear()
+            joining.end()
         finally:
             pipe.break_(ExchangeError("the reader is gone"))
             call.cancel()

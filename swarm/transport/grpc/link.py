@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     Report = Callable[[Callable[[], None]], None]
 
 
-def open_channel(address: Address, failure_timeout: float) -> grpc.Channel:
+def open_channel(address: Address, failure_timeout: float, *, weights: bool = False) -> grpc.Channel:
     """A connection of its own to ``address``, made when first used."""
-    return grpc.insecure_channel(address.target, options=channel_options(address, failure_timeout))
+    return grpc.insecure_channel(address.target, options=channel_options(address, failure_timeout, weights=weights))
 
 
 class Link:
@@ -46,7 +46,7 @@ class Link:
         self._on_end = on_end
         self._outbox = Outbox()
         self._control = open_channel(address, failure_timeout)
-        self._bulk = open_channel(address, failure_timeout)
+        self._bulk = open_channel(address, failure_timeout, weights=True)
         self._lock = threading.Lock()
         self._told = False
         self._over = threading.Event()

@@ -13,18 +13,25 @@ Options = list[tuple[str, int | str]]
 
 MAX_STREAMS_PER_CONNECTION = 64
 MAX_METADATA_BYTES = 16 * 2**10
+PATIENCE = 30
+"""Times ``failure_timeout`` that a ping may take among weights: on a slow link it stands behind megabytes of them."""
 
 
-def _common(failure_timeout: float) -> Options:
-    half = max(1, round(failure_timeout * 500))
+def _pings(seconds: float) -> Options:
+    """A ping after half the time without a sign of life, and the other half for its answer."""
+    half = max(1, round(seconds * 500))
     return [
-        # A ping after half the time without a sign of life, and the other half for its answer.
         ("grpc.keepalive_time_ms", half),
         ("grpc.keepalive_timeout_ms", half),
         # What recent cores obey for the answer; without it they wait for a minute.
         ("grpc.http2.ping_timeout_ms", half),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
+    ]
+
+
+def _common() -> Options:
+    return [
         ("grpc.optimization_target", "throughput"),
         ("grpc.http2.max_frame_size", 2**24 - 1),
         ("grpc.http2.lookahead_bytes", 8 * 2**20),
@@ -35,10 +42,15 @@ def _common(failure_timeout: float) -> Options:
     ]
 
 
-def channel_options(address: Address, failure_timeout: float) -> Options:
-    """For a connection to ``address``, of its own and without retries: who sends decides what to do about a loss."""
-    options = _common(failure_timeout)
-    options += [
+def channel_options(address: Address, failure_timeout: float, *, weights: bool) -> Options:
+    """For a connection to ``address``, of its own and without retries: who sends decides what to do about a loss.
+
+    One for ``weights`` does not tell that the peer is silent: that is told where they are waited for, and by the
+    connection for messages.
+    """
+    options = [
+        *_common(),
+        *_pings(failure_timeout * (PATIENCE if weights else 1)),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
         ("grpc.service_config_disable_resolution", 1),
@@ -53,9 +65,13 @@ def channel_options(address: Address, failure_timeout: float) -> Options:
 
 
 def server_options(failure_timeout: float) -> Options:
-    """For the listening side; it tolerates pings of peers with a shorter ``failure_timeout``."""
+    """For the listening side, where connections for messages and for weights are alike.
+
+    It tolerates pings of peers with a shorter ``failure_timeout``.
+    """
     return [
-        *_common(failure_timeout),
+        *_common(),
+        *_pings(failure_timeout * PATIENCE),
         ("grpc.so_reuseport", 0),
         ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10),

@@ -13,8 +13,7 @@ import grpc
 
 from swarm.errors import ExchangeError
 from swarm.messages import Envelope, FetchRequest, LaneRequest, StreamHeader
-from swarm.transport.base import MAX_FRAME_BYTES
-from swarm.transport.frames import join
+from swarm.transport.grpc.parts import Joining, parts
 from swarm.transport.grpc.status import MAX_DETAILS
 from swarm.transport.grpc.wire import decode, encode
 
@@ -45,19 +44,18 @@ def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHan
                 handler.on_envelope(decode(Envelope, data))
         return b""
 
-    def upload(frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    def upload(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with _told(context):
-            sink = handler.open_sink(decode(StreamHeader, _metadata(context, HEADER_KEY)))
-            for data in _until_broken(frames):
-                if len(data) > MAX_FRAME_BYTES:
-                    raise ExchangeError(f"a frame of {len(data)} bytes exceeds the limit of {MAX_FRAME_BYTES}")
-                sink(memoryview(data))
+            joining = Joining(handler.open_sink(decode(StreamHeader, _metadata(context, HEADER_KEY))))
+            for message in _until_broken(messages):
+                joining.take(message)
+            joining.end()
         return b""
 
     def fetch(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         with _told(context):
             for frame in handler.serve(decode(FetchRequest, request)):
-                yield join(frame)
+                yield from parts(frame)
 
     def lane(request: bytes, context: grpc.ServicerContext) -> bytes:
         with _told(context):

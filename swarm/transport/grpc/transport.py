@@ -20,6 +20,7 @@ from swarm.transport.grpc.calls import ask_lane, fetch_frames
 from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.options import server_options
+from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
 from swarm.transport.grpc.wire import decode, encode
 from swarm.transport.lane.control import LaneControl
@@ -86,7 +87,7 @@ class GrpcTransport(LaneControl):
     def upload(
         self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
     ) -> Upload:
-        reader = FrameReader(frames)
+        reader = FrameReader(frames, parts)
         try:
             data = encode(header)
             with self._lock:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import array
 import socket
-import threading
 
 import pytest
 
-from swarm.errors import ExchangeError
-from swarm.transport.base import HEAD_BYTES, PlacingSink
+from swarm.testing.nodes import PlacingRecorder
+from swarm.transport.base import HEAD_BYTES
 from swarm.transport.lane.connection import Connection
 
 MIB = 2**20
@@ -40,45 +39,17 @@ def test_a_socket_that_takes_little_at_a_time_gets_everything_in_order():
         target.close()
 
 
-class Placing(PlacingSink):
-    """Gives a place to frames whose first byte is ``P``, refuses those with ``R``, and takes the others whole."""
-
-    def __init__(self):
-        self.place_for = bytearray(MIB)
-        self.size = 0
-        self.taken = []
-        self.progressed = threading.Event()
-
-    def __call__(self, frame):
-        self.taken.append(bytes(frame))
-
-    def place(self, head, size):
-        assert len(head) == HEAD_BYTES
-        if head[:1] == b"R":
-            raise ExchangeError("no room")
-        self.size = size
-        return memoryview(self.place_for)[:size] if head[:1] == b"P" else None
-
-    def progress(self):
-        self.progressed.set()
-
-    def placed(self):
-        self.taken.append(bytes(self.place_for[: self.size]))
-
-
-def test_a_sink_may_have_the_rest_of_a_frame_received_into_its_own_memory(node):
-    a, b, sink = node(), node(), Placing()
-    b.handler.open_sink = lambda _header: sink
-    long = bytes(range(256)) * 3000
-    frames = [[b"P" * HEAD_BYTES, long], [b"W" * HEAD_BYTES, long], [b"tiny"], [b"H" * HEAD_BYTES], [b"P" * 16, b"x"]]
-    assert a.upload(b.address, frames).wait() is None
-    assert sink.taken == [long, b"W" * HEAD_BYTES + long, b"tiny", b"H" * HEAD_BYTES, b"x"]
+def test_the_rest_of_a_frame_is_received_into_memory_of_the_sink(node):
+    a, b, sink = node(), node(), PlacingRecorder()
+    b.handler.sink = sink
+    assert a.upload(b.address, [[b"P" * HEAD_BYTES, b"x"], [b"W" * HEAD_BYTES, b"x"]]).wait() is None
+    assert sink.places == 1
 
 
 @pytest.mark.parametrize("kind", [b"P", b"W"], ids=["placed", "whole"])
 def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
-    a, b, sink = node(), node(failure_timeout=0.2), Placing()
-    b.handler.open_sink = lambda _header: sink
+    a, b, sink = node(), node(failure_timeout=0.2), PlacingRecorder()
+    b.handler.sink = sink
     send = Connection.send
 
     def trickle(lane, buffers):
@@ -95,9 +66,9 @@ def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
 
 
 def test_a_sink_that_refuses_a_place_ends_the_stream_and_not_the_lane(node):
-    a, b, sink = node(), node(), Placing()
-    b.handler.open_sink = lambda _header: sink
+    a, b, sink = node(), node(), PlacingRecorder()
+    b.handler.sink = sink
     assert "no room" in a.upload(b.address, [[b"P" * 16, b"one"], [b"R" * 16, bytes(MIB)], [b"P" * 16, b"two"]]).wait()
     assert a.upload(b.address, [[b"P" * 16, b"three"]]).wait() is None
-    assert sink.taken == [b"one", b"three"]
+    assert sink.taken == [b"P" * 16 + b"one", b"P" * 16 + b"three"]
     assert a.control.asked == 1
