@@ -11,7 +11,9 @@ Nodes that are made in one test must be able to reach each other.
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,7 +22,8 @@ import pytest
 
 from swarm.errors import ExchangeError, UnreachablePeerError
 from swarm.messages import FetchRequest, StreamHeader
-from swarm.testing.nodes import DEADLINE, Node, PlacingRecorder, eventually, settled
+from swarm.records import Attempt
+from swarm.testing.nodes import DEADLINE, Node, Outcome, PlacingRecorder, eventually, settled
 from swarm.transport.base import HEAD_BYTES, MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
@@ -256,6 +259,27 @@ class TransportContract(ABC):
         outcome.upload.cancel()
         assert a.upload(b.address, [[b"next"]], number=2).wait() is None
         assert len(made) == count
+
+    @pytest.mark.parametrize("cancelled", [False, True])
+    def test_an_upload_that_is_over_holds_nothing(self, node: Callable[[], Node], cancelled: bool) -> None:
+        """Whole models hang on it, which should not wait for Python's collector."""
+        a, b, outcome = node(), node(), Outcome()
+
+        def frames(_model: Outcome) -> Iterator[Frame]:
+            yield [b"first"]
+            while cancelled:
+                yield [bytes(1024)]
+
+        gone, header = weakref.ref(outcome), StreamHeader("session", "sender", "i", "lineage", 1, Attempt(1, "sender"))
+        gc.disable()
+        try:
+            upload = a.transport.upload(b.address, header, frames(outcome), outcome.done)
+            eventually(lambda: b.handler.streams.get(1), "the first frame arrived")
+            upload.cancel() if cancelled else outcome.wait()
+            del upload, outcome
+            eventually(lambda: gone() is None, "it is let go of")
+        finally:
+            gc.enable()
 
     def test_an_upload_to_nobody_fails(self, node: Callable[[], Node]) -> None:
         a, gone = node(), node()

@@ -39,3 +39,4 @@ class Dispatcher:
                 job()
             except Exception:  # noqa: BLE001 - the next report must still be made
                 _log.exception("a report of the transport was not taken")
+            del job  # it may know whole models

@@ -44,7 +44,7 @@ class FrameReader:
     """
 
     def __init__(self, frames: Iterator[Frame], cut: Callable[[Frame], Iterator[bytes]] = whole) -> None:
-        self._messages = chain.from_iterable(map(cut, frames))
+        self._messages: Iterator[bytes] = chain.from_iterable(map(cut, frames))
         self._reading = threading.RLock()
         self._stopped = False
         self.failure: str | None = None
@@ -76,4 +76,4 @@ class FrameReader:
         """Begin no further message, and wait for the one that is being read."""
         self._stopped = True
         with self._reading:
-            pass
+            self._messages = iter(())

@@ -101,13 +101,13 @@ class GrpcUpload(Upload):
         self._call = call
         self._address = address
         self._frames = frames
-        self._done = done
+        self._done: Callable[[str | None], None] | None = done
+        """None once it was called, or will not be: it knows whole models, and gRPC's call and this know each other."""
         self._report = report
-        self._cancelled = False
         call.add_done_callback(self._ended)
 
     def cancel(self) -> None:
-        self._cancelled = True
+        self._done = None
         self._frames.halt()
         self._call.cancel()
         self._frames.stop()
@@ -118,5 +118,6 @@ class GrpcUpload(Upload):
         self._report(partial(self._tell, reason))
 
     def _tell(self, reason: str | None) -> None:
-        if not self._cancelled:
-            self._done(reason)
+        done, self._done = self._done, None
+        if done is not None:
+            done(reason)
