@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
-from swarm.state import Array, ModelState, Schema, is_finite, numpy_dtype
+from swarm.state import (
+    Array,
+    ModelState,
+    Schema,
+    TensorKind,
+    TensorSpec,
+    as_bytes,
+    is_finite,
+    numpy_dtype,
+    side_is_finite,
+)
 
 
 class Capture(Protocol):
@@ -28,14 +39,8 @@ class Capture(Protocol):
     def runs(self) -> Iterator[tuple[int, int, Array]]:
         """All values as they lie, in long pieces: the segment, where in it a piece begins, and its values."""
 
-    def pack_side(self) -> bytes:
-        """The side block as bytes, tensor after tensor in native byte order."""
-
     def finite(self) -> bool:
         """Whether no weight and no statistic is NaN or infinite."""
-
-    def side_finite(self) -> bool:
-        """Whether no statistic in the side block is NaN or infinite."""
 
     def hold(self) -> None:
         """The model is about to change, and the capture must not: what is lent is copied."""
@@ -101,20 +106,12 @@ class LentCapture:
             for start, tensor in zip(self._bounds[dtype], lent[dtype], strict=False):
                 yield index, start, tensor
 
-    def pack_side(self) -> bytes:
-        """The side block as bytes, tensor after tensor in native byte order."""
-        return self._side.pack_side()
-
     def finite(self) -> bool:
         """Whether no weight and no statistic is NaN or infinite."""
         if self._state:
             return self._state.finite()
         lent = (tensor for tensors in self._tensors.values() for tensor in tensors)
-        return all(is_finite(tensor) for tensor in lent) and self.side_finite()
-
-    def side_finite(self) -> bool:
-        """Whether no statistic in the side block is NaN or infinite."""
-        return self._side.side_finite()
+        return all(is_finite(tensor) for tensor in lent) and side_is_finite(self.schema, self.side)
 
     def hold(self) -> None:
         """Copy what is lent."""
@@ -122,3 +119,30 @@ class LentCapture:
             segments = {dtype: np.concatenate(tensors) for dtype, tensors in self._tensors.items()}
             self._state = ModelState(self.schema, segments, self._side.side)
             self._tensors = {}
+
+
+def faulty(capture: Capture) -> tuple[str, ...]:
+    """Names of the weights and statistics that hold NaN or infinity, in the schema's order."""
+    places = {dtype: pairwise(starts) for dtype, starts in capture.schema.bounds.items()}
+    segments = {dtype: index for index, dtype in enumerate(capture.schema.segments)}
+    side = iter(capture.side)
+    names = []
+    for spec in capture.schema.tensors:
+        if spec.in_side_block:
+            values = next(side)
+            if spec.kind is TensorKind.STATE:
+                continue
+        else:
+            start, stop = next(places[spec.dtype])
+            values = capture.part(segments[spec.dtype], start, stop)
+        if not is_finite(values):
+            names.append(spec.name)
+    return tuple(names)
+
+
+def replaced_state(capture: Capture, model: ModelState) -> tuple[TensorSpec, ...]:
+    """The module state of ``capture`` for which ``model`` has other values."""
+    pairs = zip(model.schema.side, capture.side, model.side, strict=True)
+    return tuple(
+        spec for spec, mine, theirs in pairs if spec.kind is TensorKind.STATE and as_bytes(mine) != as_bytes(theirs)
+    )

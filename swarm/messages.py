@@ -122,6 +122,12 @@ class Proposal:
         return tuple(entry.peer for entry in self.entries if entry.weight > 0)
 
     @property
+    def source(self) -> PeerId:
+        """The contributor whose module state all take: one that trains if there is one, of the largest weight."""
+        senders = [entry for entry in self.entries if entry.weight > 0]
+        return min(senders, key=lambda entry: (entry.status is not PeerStatus.TRAINING, -entry.weight, entry.peer)).peer
+
+    @property
     def counted(self) -> tuple[PeerId, ...]:
         """The contributors; nobody where one only hands the last committed model round again."""
         senders = [entry for entry in self.entries if entry.weight > 0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swarm.errors import ModelError
 from swarm.state import ModelState, TensorKind
 
 if TYPE_CHECKING:
@@ -52,9 +53,9 @@ class ModelPort(ABC):
         """Set those tensors from ``state``, in place: optimizers keep the same parameter objects."""
 
     def add(self, step: ModelState) -> None:
-        """Add a correction in place: weights += step. Statistics, counters and buffers become those of ``step``.
+        """Add a correction in place: weights += step. Statistics, counters and module state become those of ``step``.
 
-        Constants stay as they are. Weights of half precision come in float32: the sum is computed in float32 and
+        Weights of half precision come in float32: the sum is computed in float32 and
         rounded once. This implementation reads, adds and writes; a framework that can add in place saves the copies.
         """
         model = ModelState.empty(step.schema)
@@ -63,9 +64,17 @@ class ModelPort(ABC):
             for (spec, mine), (_, theirs) in zip(model.arrays(), step.arrays(), strict=True):
                 if spec.kind is TensorKind.WEIGHT:
                     np.add(mine, theirs, out=mine, casting="same_kind")
-                elif spec.kind is not TensorKind.CONSTANT:
+                else:
                     mine[...] = theirs
         self.write(model)
+
+
+def changed(difference: str) -> ModelError:
+    """The error of a model whose tensors are not those that training began with."""
+    return ModelError(
+        f"the model changed since training began: {difference} (here: now, there: at the start);"
+        " tensors that this site adds, removes or reshapes belong in `local`"
+    )
 
 
 @dataclass(frozen=True, slots=True)

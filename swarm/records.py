@@ -102,7 +102,7 @@ class Outcome(enum.StrEnum):
 
     MERGED = "merged"
     SKIPPED = "skipped"
-    """No quorum: training went on with the local weights."""
+    """No quorum, or nobody contributed: training went on with the local weights."""
     CLOSED = "closed"
 
 

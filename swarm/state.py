@@ -1,8 +1,9 @@
 """A model's tensors as the swarm sees them: one flat segment per dtype, plus an exact side block.
 
 Weights lie end to end in one flat array per dtype, so that a round can slice them evenly whatever the layers are.
-What must not be averaged like a weight (BatchNorm statistics, counters, constants) lies in the *side block*:
-small arrays that every member receives whole and merges by the rules of ``swarm.merge.side``.
+What must not be averaged like a weight lies in the *side block*: BatchNorm statistics and counters, which every member
+receives from every contributor and merges by the rules of ``swarm.merge.side``, and module state, which every member
+takes as a whole from one contributor.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from swarm.digest import BlockDigest
 from swarm.errors import ExchangeError, ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 Array = NDArray[np.generic]
 """An array of any dtype."""
 
 WEIGHT_DTYPES = ("float64", "float32", "float16", "bfloat16")
-"""Dtypes that a weight may have, or a statistic or buffer; the others can only be counters and constants."""
+"""Dtypes that a weight or a statistic may have; the others can only be counters and module state."""
 
 
 class TensorKind(enum.StrEnum):
@@ -38,19 +39,36 @@ class TensorKind(enum.StrEnum):
 
     WEIGHT = "weight"
     """Trainable or frozen parameter: merged by the session's rule."""
-    BUFFER = "buffer"
-    """Float buffer that is no BatchNorm statistic: left alone where all peers agree, averaged otherwise."""
     MEAN = "mean"
     """BatchNorm running mean: pooled."""
     VARIANCE = "variance"
     """BatchNorm running variance: pooled with the nearest MEAN before it of the same shape."""
     COUNTER = "counter"
     """Integer that counts (``num_batches_tracked``): the maximum."""
-    CONSTANT = "constant"
-    """Integer or boolean that should be equal everywhere: each peer keeps its own."""
+    STATE = "state"
+    """Everything else, of any dtype: the whole tensor of one contributor, the same one for all of them in a round.
+    Tensors that only make sense together (a queue and its pointer, a code book and its counters) so stay together."""
 
 
-_AVERAGED = (TensorKind.WEIGHT, TensorKind.BUFFER, TensorKind.MEAN, TensorKind.VARIANCE)
+_AVERAGED = (TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE)
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralNorm:
+    """A weight that its layer divides by an estimate of its largest singular value, made with a vector that it keeps.
+
+    The matrix of the weight has dimension ``axis`` as its rows, and the other dimensions, in their order, as columns.
+    Source: Miyato et al. 2018, arXiv 1802.05957. Tensors are given by their index in the schema.
+    """
+
+    weight: int
+    axis: int
+    left: int
+    """Module state: the left singular vector, one value a row."""
+    right: int | None = None
+    """Module state: the right singular vector, one value a column; None where the layer keeps none."""
+    in_place: bool = False
+    """Whether the layer writes the divided weight back, so that the weight itself has the singular value 1."""
 
 
 def numpy_dtype(name: str) -> np.dtype[np.generic]:
@@ -98,6 +116,8 @@ class Schema:
     """The ordered tensors of a model. Two peers can merge when their fingerprints are equal."""
 
     tensors: tuple[TensorSpec, ...]
+    spectral: tuple[SpectralNorm, ...] = ()
+    """Weights under spectral normalisation."""
 
     def __post_init__(self) -> None:
         for spec in self.tensors:
@@ -110,7 +130,8 @@ class Schema:
     @cached_property
     def fingerprint(self) -> str:
         """Hash over order, shape, dtype and kind; names are left out, frameworks number them per process."""
-        text = "\n".join(f"{spec.shape} {spec.dtype} {spec.kind}" for spec in self.tensors)
+        lines = [f"{spec.shape} {spec.dtype} {spec.kind}" for spec in self.tensors]
+        text = "\n".join(lines + [repr(norm) for norm in self.spectral])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @cached_property
@@ -157,6 +178,10 @@ class Schema:
             where = "here" if longer is self.tensors else "there"
             return f"{len(self.tensors)} tensors here, {len(other.tensors)} there; only {where}: {extra}"
         return None
+
+    def names(self, *kinds: TensorKind) -> tuple[str, ...]:
+        """Names of the tensors of some kinds."""
+        return tuple(spec.name for spec in self.tensors if spec.kind in kinds)
 
 
 class ModelState:
@@ -211,27 +236,17 @@ class ModelState:
         return self.block_digest().hexdigest()
 
     def block_digest(self) -> BlockDigest:
-        """What ``digest`` is made of, for whoever fills this state.
-
-        Constants are left out: each peer keeps its own, so they may differ where everything else is identical.
-        """
-        pairs = zip(self.schema.side, self.side, strict=True)
-        side = [as_bytes(array) for spec, array in pairs if spec.kind is not TensorKind.CONSTANT]
-        return BlockDigest([as_bytes(segment) for segment in self.segments.values()], side)
+        """What ``digest`` is made of, for whoever fills this state."""
+        segments = [as_bytes(segment) for segment in self.segments.values()]
+        return BlockDigest(segments, [as_bytes(array) for array in self.side])
 
     def finite(self) -> bool:
-        """Whether no weight and no statistic is NaN or infinite; buffers may be, as attention masks are."""
-        return all(is_finite(segment) for segment in self.segments.values()) and self.side_finite()
-
-    def side_finite(self) -> bool:
-        """Whether no statistic in the side block is NaN or infinite."""
-        statistics = (TensorKind.MEAN, TensorKind.VARIANCE)
-        pairs = zip(self.schema.side, self.side, strict=True)
-        return all(is_finite(array) for spec, array in pairs if spec.kind in statistics)
+        """Whether no weight and no statistic is NaN or infinite; module state may be, as attention masks are."""
+        return all(is_finite(segment) for segment in self.segments.values()) and side_is_finite(self.schema, self.side)
 
     def pack_side(self) -> bytes:
         """The side block as bytes, tensor after tensor in native byte order."""
-        return b"".join(as_bytes(array).tobytes() for array in self.side)
+        return pack(self.side)
 
     def unpack_side(self, data: bytes | memoryview) -> None:
         """Fill the side block from what ``pack_side`` gave on another peer.
@@ -241,16 +256,60 @@ class ModelState:
         """
         if len(data) != self.schema.side_nbytes:
             raise ExchangeError(f"side block of {len(data)} bytes, {self.schema.side_nbytes} expected")
-        view, start = memoryview(data), 0
-        for spec, array in zip(self.schema.side, self.side, strict=True):
-            values = np.frombuffer(view[start : start + spec.nbytes], numpy_dtype(spec.dtype))
-            array[...] = values.reshape(spec.shape)
-            start += spec.nbytes
+        for array, values in zip(self.side, unpack(self.schema.side, data), strict=True):
+            array[...] = values
+
+
+def pack(arrays: Iterable[Array]) -> bytes:
+    """Arrays as bytes, one after the other in native byte order."""
+    return b"".join(as_bytes(array).tobytes() for array in arrays)
+
+
+def unpack(specs: Iterable[TensorSpec], data: bytes | bytearray | memoryview) -> list[Array]:
+    """The arrays of ``specs`` that ``pack`` made ``data`` of, as views of its memory."""
+    view, start = memoryview(data), 0
+    arrays = []
+    for spec in specs:
+        values = np.frombuffer(view[start : start + spec.nbytes], numpy_dtype(spec.dtype))
+        arrays.append(values.reshape(spec.shape))
+        start += spec.nbytes
+    return arrays
+
+
+def side_is_finite(schema: Schema, side: Sequence[Array], parent: Sequence[Array] | None = None) -> bool:
+    """Whether a side block may be merged: no statistic is NaN or infinite, nor module state that was not so before.
+
+    Args:
+        schema: of the model.
+        side: the arrays of the side block.
+        parent: those of the model that training went on from. Where module state equals it to the bit, as in a mask
+            of infinities or in values that were never seen, it may be anything. Without it module state is not judged.
+    """
+    for index, spec in enumerate(schema.side):
+        if spec.kind is not TensorKind.STATE:
+            finite = is_finite(side[index])
+        else:
+            finite = parent is None or _finite_or_as_before(side[index], parent[index])
+        if not finite:
+            return False
+    return True
+
+
+def _finite_or_as_before(array: Array, before: Array) -> bool:
+    if is_finite(array):
+        return True
+    odd = ~np.isfinite(array.reshape(-1))
+    return array.reshape(-1)[odd].tobytes() == before.reshape(-1)[odd].tobytes()
 
 
 def as_bytes(array: Array) -> memoryview:
     """The memory of a contiguous array as bytes, without a copy."""
     return array.reshape(-1).view(np.uint8).data
+
+
+def is_float(dtype: str) -> bool:
+    """Whether values of a dtype may be NaN."""
+    return numpy_dtype(dtype).kind in "fcV"  # V: the dtypes of ml_dtypes
 
 
 def is_finite(array: Array) -> bool:

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 
 from swarm.errors import ModelError
-from swarm.model import ModelPort
+from swarm.model import ModelPort, changed
 from swarm.selection import Candidate, Selection
-from swarm.state import Schema, TensorKind, TensorSpec
+from swarm.state import Schema, SpectralNorm, TensorKind, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,8 @@ class KerasPort(ModelPort):
     """``model.weights`` in their own order, whatever the backend.
 
     Weights and BatchNormalization statistics are told apart by the layer they belong to, never by name or by
-    ``trainable``: a frozen kernel is still a weight. Not shared are metrics and seed generators, and what a
+    ``trainable``: a frozen kernel is still a weight, unless it holds infinities, as a mask does. Everything else is
+    module state. Not shared are metrics and seed generators, and what a
     ``Normalization`` layer adapted to: that is each peer's own preprocessing, compiled into its train function.
     Of the rest ``selection`` tells which take part, by ``variable.path``.
 
@@ -69,29 +70,55 @@ class KerasPort(ModelPort):
                 " on_train_begin()"
             )
         self._selection.check([Candidate((spec.name,), spec.kind) for spec in specs])
-        return Schema(tuple(spec for spec in specs if self._selection.takes(spec.name)))
+        schema = Schema(tuple(spec for spec in specs if self._selection.takes(spec.name)))
+        return Schema(schema.tensors, tuple(self._spectral()))
+
+    def _spectral(self) -> Iterator[SpectralNorm]:
+        """The kernels under ``SpectralNormalization`` that take part together with their vectors.
+
+        That layer writes its normalised kernel back, which has the last axis as rows here.
+        """
+        places = {id(variable): index for index, variable in enumerate(self._variables())}
+        for layer in _layers(self._model):
+            if isinstance(layer, keras.layers.SpectralNormalization) and layer.built:
+                weight, left = places.get(id(layer.kernel)), places.get(id(layer.vector_u))
+                if weight is not None and left is not None:
+                    yield SpectralNorm(weight, len(layer.kernel.shape) - 1, left, in_place=True)
 
     def read(self, into: ModelState) -> None:
         """Copy the variables' values."""
         attach_state(self._model)
-        for variable, (_, array) in zip(self._variables(), into.arrays(), strict=True):
+        for variable, _, array in self._pairs(into):
             np.copyto(array, values_of(variable), casting="no")
 
     def write(self, state: ModelState) -> None:
         """Assign a copy of the values to the variables."""
         attach_state(self._model)
-        for variable, (_, array) in zip(self._variables(), state.arrays(), strict=True):
+        for variable, _, array in self._pairs(state):
             variable.assign(array.copy())
 
     def add(self, step: ModelState) -> None:
         """Assign the sums to the variables."""
         attach_state(self._model)
-        for variable, (spec, array) in zip(self._variables(), step.arrays(), strict=True):
+        for variable, spec, array in self._pairs(step):
             if spec.kind is TensorKind.WEIGHT:
                 values = values_of(variable)
                 variable.assign(np.add(values, array).astype(values.dtype, copy=False))
-            elif spec.kind is not TensorKind.CONSTANT:
+            else:
                 variable.assign(array.copy())
+
+    def _pairs(self, state: ModelState) -> Iterator[tuple[Any, TensorSpec, NDArray[np.generic]]]:
+        """Each variable with its spec and values in ``state``.
+
+        Raises:
+            ModelError: the model has other variables than when training began.
+        """
+        variables, specs = list(self._variables()), state.schema.tensors
+        if [tuple(variable.shape) for variable in variables] != [spec.shape for spec in specs]:
+            difference = self.schema().difference(state.schema)
+            raise changed(difference or "its variables are others")
+        for variable, (spec, array) in zip(variables, state.arrays(), strict=True):
+            yield variable, spec, array
 
     def _variables(self) -> Iterator[Any]:
         return (variable for variable in self._shareable() if self._selection.takes(variable.path))
@@ -124,10 +151,7 @@ def _kinds(model: Any) -> dict[int, TensorKind]:
 
 def _spec(variable: Any, kind: TensorKind | None) -> TensorSpec:
     values = values_of(variable)
-    if values.dtype.kind in "iub":
-        # a lone integer counts something; arrays of them are tables or quantized weights
-        counts = values.dtype.kind != "b" and values.ndim == 0
-        kind = TensorKind.COUNTER if counts else TensorKind.CONSTANT
-    elif kind is None:
-        kind = TensorKind.BUFFER
+    mask = kind is TensorKind.WEIGHT and not variable.trainable and bool(np.isinf(values).any())
+    if kind is None or mask or values.dtype.kind in "iub":
+        kind = TensorKind.STATE
     return TensorSpec(name=variable.path, shape=tuple(values.shape), dtype=values.dtype.name, kind=kind)

@@ -77,7 +77,7 @@ class Roster:
 
     def _difference(self, hello: Hello) -> str:
         try:
-            return self._schema.difference(schema_of(hello.schema)) or "their schemas differ"
+            return self._schema.difference(schema_of(hello.schema)) or "their spectral normalisation differs"
         except (ValueError, ModelError) as error:
             return f"{hello.peer.name} declares what this version does not know ({error})"
 

@@ -45,7 +45,7 @@ class MergeRule:
     """What ``merge_method`` calls it."""
     scope: ClassVar[Scope]
     robust: ClassVar[bool] = False
-    """Whether it withstands arbitrary contributions. The float tensors of the side block then merge by median."""
+    """Whether it withstands arbitrary contributions. BatchNorm statistics then merge by median."""
 
     def __init_subclass__(cls) -> None:
         """Refuse a rule without the method that its scope needs.

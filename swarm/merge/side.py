@@ -1,7 +1,7 @@
-"""Merging the side block: statistics, counters and constants, which every peer receives whole.
+"""Merging the side block: statistics and counters, of which every peer receives those of every contributor.
 
-Each peer merges it for itself, so the arithmetic uses elementwise operations in a fixed order only: the same bytes on
-every machine. CONSTANT tensors are the exception, each peer keeps its own; the digest of a state leaves them out.
+Each peer merges them for itself, so the arithmetic uses elementwise operations in a fixed order only: the same bytes on
+every machine.
 """
 
 from __future__ import annotations
@@ -17,58 +17,51 @@ from swarm.state import TensorKind, as_bytes, numpy_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm.state import Array, Schema, TensorSpec
+    from swarm.state import Array, TensorSpec
 
 _MEAN = WeightedMean()
 _MEDIAN = CoordinateMedian()
 
 
-def merge_side(
-    schema: Schema,
-    contributions: Sequence[list[Array]],
+def merge_statistics(
+    specs: Sequence[TensorSpec],
+    contributions: Sequence[Sequence[Array]],
     weights: Sequence[int],
-    own: list[Array],
     *,
     robust: bool = False,
-) -> tuple[list[Array], tuple[str, ...]]:
-    """Merge the side blocks of a round.
+) -> list[Array]:
+    """Merge the statistics and counters of a round.
 
-    Counters take the maximum, constants keep this peer's value, float tensors that are equal everywhere stay as they
-    are. Of the others, BatchNorm statistics are pooled: the mean of the means, and the variance of the mixture of the
-    contributors' distributions. The rest takes the weighted mean. Under a robust rule all of them take the weighted
-    median of each coordinate instead. A variance without a mean of its shape before it is averaged like a buffer.
+    Counters take the maximum. Of the rest, what is equal everywhere stays as it is. BatchNorm statistics are pooled:
+    the mean of the means, and the variance of the mixture of the distributions. A variance without a mean of
+    its shape before it takes the weighted mean. Under a robust rule all of them take the weighted median of each
+    coordinate instead.
 
     Args:
-        schema: of the session.
-        contributions: ``ModelState.side`` of each contributor, in the round's order.
+        specs: of the tensors, without module state.
+        contributions: the tensors of each contributor, in the round's order.
         weights: one per contributor, integers above 0.
-        own: this peer's side block, whether it contributes or not.
         robust: whether the session's rule is robust.
 
     Returns:
-        The merged arrays, in new memory, and the names of the constants that a contributor has otherwise than we do.
+        The merged arrays, in new memory.
     """
     merged: list[Array] = []
-    differing: list[str] = []
-    partners = _means(schema.side)
-    for index, spec in enumerate(schema.side):
-        values = [side[index].reshape(-1) for side in contributions]
+    partners = _means(specs)
+    for index, spec in enumerate(specs):
+        values = [each[index].reshape(-1) for each in contributions]
         partner = partners.get(index)
-        if spec.kind is TensorKind.CONSTANT:
-            result = own[index].reshape(-1).copy()
-            if not _all_equal([result, *values]):
-                differing.append(spec.name)
-        elif spec.kind is TensorKind.COUNTER:
+        if spec.kind is TensorKind.COUNTER:
             result = np.maximum.reduce(values)
         elif robust:
             result = _MEDIAN.merge(values, weights)
         elif partner is not None:
-            means = [side[partner].reshape(-1) for side in contributions]
+            means = [each[partner].reshape(-1) for each in contributions]
             result = _pooled_variance(means, values, weights).astype(numpy_dtype(spec.dtype))
         else:
             result = values[0].copy() if _all_equal(values) else _MEAN.merge(values, weights)
         merged.append(result.reshape(spec.shape))
-    return merged, tuple(differing)
+    return merged
 
 
 def _pooled_variance(means: Sequence[Array], variances: Sequence[Array], weights: Sequence[int]) -> Array:

@@ -13,9 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from swarm.errors import ModelError
-from swarm.model import ModelPort
+from swarm.model import ModelPort, changed
+from swarm.pytorch.spectral import normalised_weights
 from swarm.selection import Candidate, Selection
-from swarm.state import Schema, TensorKind, TensorSpec
+from swarm.state import Schema, SpectralNorm, TensorKind, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,9 +61,10 @@ class TorchPort(ModelPort):
     """Parameters and persistent buffers of an ``nn.Module``, in the order of its ``state_dict``.
 
     Frozen parameters belong to it, buffers registered with ``persistent=False`` do not. Tensors that share their
-    memory appear once, under the first name. The running statistics of BatchNorm layers are told by the type of
+    memory appear once, under the first name. The running statistics of BatchNorm layers are recognised by the type of
     the layer (``nn.modules.batchnorm`` and its subclasses, SyncBatchNorm and InstanceNorm among them), never by
-    name. An integer buffer without dimensions counts; any other integer or boolean tensor is a constant.
+    name. Every other buffer, integer parameters, and frozen parameters that hold infinities, as masks do, are module
+    state.
 
     ``selection`` tells which of them take part, by the names in the ``state_dict`` of the unwrapped model. The
     others are neither read nor written, and may be what could not be merged.
@@ -74,6 +76,8 @@ class TorchPort(ModelPort):
     def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING) -> None:
         self._model = model
         self._selection = selection
+        self._masks: frozenset[str] = frozenset()
+        """Names of frozen parameters that held infinities when the schema was made."""
 
     def schema(self) -> Schema:
         """The tensors that take part, as they are now.
@@ -82,8 +86,11 @@ class TorchPort(ModelPort):
             ModelError: a tensor cannot be merged (complex, quantized, sparse, sharded), or has no values yet; or the
                 selection does not fit the model.
         """
-        self._selection.check([Candidate(tuple(found.names), found.kind) for found in _found(self._model)])
-        schema = Schema(tuple(entry.spec for entry in self._entries()))
+        found = _found(self._model)
+        self._selection.check([Candidate(tuple(each.names), each.kind) for each in found])
+        self._masks = frozenset(each.names[0] for each in found if _is_mask(each))
+        entries = list(self._entries())
+        schema = Schema(tuple(entry.spec for entry in entries), tuple(self._spectral(entries)))
         if not schema.tensors:
             raise ModelError(f"the model {type(self._model).__name__} has no parameters: there is nothing to merge")
         return schema
@@ -114,7 +121,7 @@ class TorchPort(ModelPort):
         for (spec, tensor), array in self._pairs(step):
             if spec.kind is TensorKind.WEIGHT:
                 tensor.add_(_shared_tensor(array).to(tensor.device))
-            elif spec.kind is not TensorKind.CONSTANT:
+            else:
                 tensor.copy_(_shared_tensor(array))
 
     def _pairs(self, state: ModelState) -> Iterator[tuple[_Entry, Array]]:
@@ -126,7 +133,7 @@ class TorchPort(ModelPort):
         entries = list(self._entries())
         difference = Schema(tuple(entry.spec for entry in entries)).difference(schema)
         if difference is not None:
-            raise ModelError(f"the model changed since training began: {difference} (here: now, there: at the start)")
+            raise changed(difference)
         return entries
 
     def _entries(self) -> Iterator[_Entry]:
@@ -135,10 +142,19 @@ class TorchPort(ModelPort):
             if self._selection.takes(*names):
                 if refusal is not None:
                     raise ModelError(f"{names[0]!r} {refusal}")
+                kind = TensorKind.STATE if names[0] in self._masks else kind  # noqa: PLW2901
                 spec = TensorSpec(names[0], tuple(tensor.shape), _DTYPES[tensor.dtype], kind)
                 # .data, not .detach(): the latter shares the version counter, so that a write would break the
                 # backward pass of a graph that somebody still holds.
                 yield _Entry(spec, tensor.data)
+
+    def _spectral(self, entries: list[_Entry]) -> Iterator[SpectralNorm]:
+        """The weights under spectral normalisation that take part together with their vectors."""
+        places = {_memory(entry.tensor): index for index, entry in enumerate(entries)}
+        for norm in normalised_weights(self._model):
+            weight, left, right = (places.get(_memory(tensor)) for tensor in (norm.weight, norm.left, norm.right))
+            if weight is not None and left is not None and right is not None:
+                yield SpectralNorm(weight, norm.axis, left, right)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -176,10 +192,14 @@ def _found(model: nn.Module) -> list[_Found]:
 def _kind(module: nn.Module, leaf: str, tensor: torch.Tensor, *, is_buffer: bool) -> TensorKind:
     if is_buffer and isinstance(module, _NormBase) and leaf in _NORM_KINDS:
         return _NORM_KINDS[leaf]
-    if tensor.dtype in _WEIGHT_DTYPES:
-        return TensorKind.BUFFER if is_buffer else TensorKind.WEIGHT
-    counts = is_buffer and tensor.ndim == 0 and tensor.dtype is not torch.bool
-    return TensorKind.COUNTER if counts else TensorKind.CONSTANT
+    return TensorKind.STATE if is_buffer or tensor.dtype not in _WEIGHT_DTYPES else TensorKind.WEIGHT
+
+
+def _is_mask(found: _Found) -> bool:
+    """Whether a tensor is a frozen parameter that holds infinities: it can be handed on, and not be averaged."""
+    tensor = found.tensor
+    frozen = found.kind is TensorKind.WEIGHT and found.refusal is None and not tensor.requires_grad
+    return frozen and bool(tensor.isinf().any())
 
 
 def _memory(tensor: torch.Tensor) -> object:

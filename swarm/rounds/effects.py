@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarm.errors import StartTimeoutError, SwarmError
 from swarm.messages import Message, Proposal
 from swarm.records import Attempt, Commit, PeerId
 
@@ -66,6 +67,8 @@ class Fail:
     """The start failed; nothing was trained."""
 
     reason: str
+    error: type[SwarmError] = StartTimeoutError
+    """What is raised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,19 +17,22 @@ import numpy as np
 from swarm.buffers import BufferPool
 from swarm.capture import Capture
 from swarm.errors import ExchangeError
+from swarm.merge import spectral
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.gram import combine, partial_gram
+from swarm.merge.mean import WeightedMean
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
 from swarm.rounds.arrival import Arrival, ContributionError
 from swarm.rounds.barrier import GramBarrier, Matrix
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.columns import Columns
-from swarm.rounds.layout import Head, Kind, Piece, frame, open_frame, side_pieces, slice_pieces
+from swarm.rounds.layout import Head, Kind, Piece, frame, open_frame, slice_pieces
 from swarm.rounds.sideblock import SideBlocks
 from swarm.state import Array, ModelState, Schema, is_finite
 
 OutFrame = tuple[bytes, memoryview]
+HANDED_ON = WeightedMean()
 LEAST_AHEAD = 16 << 20
 """Bytes of contributions that may always wait for those of peers that are behind ..."""
 SHARE_AHEAD = 8
@@ -54,11 +57,24 @@ class Exchange:
         own: Capture,
         coder: PieceCoder | None = None,
         memory: BufferPool | None = None,
+        parent: ModelState | None = None,
     ) -> None:
+        """Nothing has come in yet but what this peer has itself.
+
+        Args:
+            me: this peer.
+            proposal: the attempt.
+            rule: how weights are merged.
+            own: what this peer offers.
+            coder: how pieces travel; as they are by default.
+            memory: for the result and for what comes in.
+            parent: the model of the round before, if there is one; the coder's is the same.
+        """
         self._me = me
         self._members = proposal.group
         self._leader = proposal.attempt.leader
-        self._rule = rule
+        # What one peer hands to all is not merged: no rule may change it.
+        self._rule = rule if proposal.parent and proposal.counted else HANDED_ON
         self._own = own
         self._coder = coder or PieceCoder()
         self._memory = memory or BufferPool(0)
@@ -81,14 +97,17 @@ class Exchange:
         for peer in {*self._contributors} - {me}:
             self._expected[peer] |= {(Kind.CONTRIBUTION, p.segment, p.start): p for p in self._mine}
         # A barrier waits for everything of everybody.
-        ahead = math.inf if rule.scope is Scope.GRAM else bytes_ahead(self._schema)
+        ahead = math.inf if self._rule.scope is Scope.GRAM else bytes_ahead(self._schema)
         self._columns = Columns(self._mine, self._contributors, me, own, self._coder, ahead)
         self._unmerged = len(self._mine)
-        self._side = SideBlocks(self._schema, self._contributors, self._weights)
+        weights = dict(zip(self._contributors, self._weights, strict=True))
+        before = parent.side if parent else None
+        self._side = SideBlocks(self._schema, me, own.side, weights, proposal.source, before)
         self._side_merged = not self._schema.side
-        self._barrier = GramBarrier(rule, self._members, self._weights) if rule.scope is Scope.GRAM else None
-        self.constants_differing: tuple[str, ...] = ()
-        """Names of constants that a contributor has otherwise than this peer."""
+        gram = self._rule.scope is Scope.GRAM
+        self._barrier = GramBarrier(self._rule, self._members, self._weights) if gram else None
+        # One contribution stays as it is, and so do the vectors that belong to its weights.
+        self._stale = bool(self._schema.spectral) and len(self._contributors) > 1
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}
         self._sent_results = dict.fromkeys(others, 0)
         self._contributions_out = {peer: self._contribution(pieces[peer]) for peer in others}
@@ -114,15 +133,21 @@ class Exchange:
 
     def result(self) -> ModelState:
         """The merged model; only when ``done``."""
-        if not self.done:
-            raise ExchangeError("the exchange is not complete")
+        self._finish()
         return self._result
 
     def digest(self) -> str:
         """That of the merged model; only when ``done``."""
+        self._finish()
+        return self._digest.hexdigest()
+
+    def _finish(self) -> None:
         if not self.done:
             raise ExchangeError("the exchange is not complete")
-        return self._digest.hexdigest()
+        if self._stale:
+            spectral.refresh(self._result)
+            self._digest = self._result.block_digest()
+            self._stale = False
 
     def partial_norms(self) -> tuple[PartialNorm, ...]:
         """How far each contribution is from the parent model within this member's slice; only when ``done``.
@@ -158,10 +183,8 @@ class Exchange:
     def _contribution(self, pieces: tuple[Piece, ...]) -> Iterator[OutFrame]:
         if self._me not in self._contributors:
             return
-        if self._schema.side:
-            packed = memoryview(self._own.pack_side())
-            for start, stop in side_pieces(len(packed)):
-                yield frame(Kind.SIDE, 0, start, packed[start:stop])
+        for kind, start, payload in self._side.pieces():
+            yield frame(kind, 0, start, payload)
         for piece in pieces:
             owned = partial(self._columns.owned, piece)
             yield frame(Kind.CONTRIBUTION, piece.segment, piece.start, self._coder.encode(piece, owned(), owned))
@@ -283,8 +306,8 @@ class Exchange:
         Raises:
             ExchangeError: nobody waits for it, or it cannot be true.
         """
-        if head.kind is Kind.SIDE:
-            self._side.take(sender, head.start, payload)
+        if head.kind in (Kind.SIDE, Kind.STATE):
+            self._side.take(sender, head.kind, head.start, payload)
             self._merge_side_if_complete()
         elif head.kind is Kind.GRAM:
             if self._barrier is None or self._me != self._leader:
@@ -301,8 +324,6 @@ class Exchange:
     # Merging ---------------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        if self._me in self._contributors:
-            self._side.put(self._me, self._own.pack_side())
         for piece in self._mine:
             if self._complete(piece):
                 self.publish(piece, self.merge(piece))
@@ -355,7 +376,7 @@ class Exchange:
 
     def _merge_side_if_complete(self) -> None:
         if not self._side_merged and self._side.complete:
-            merged, self.constants_differing = self._side.merge(self._own.side, robust=self._rule.robust)
+            merged = self._side.merge(robust=self._rule.robust)
             for array, values in zip(self._result.side, merged, strict=True):
                 array[...] = values
             self._side_merged = True

@@ -23,6 +23,8 @@ class Table:
     """Peers it could wait for, itself included, the excluded left out."""
     barred: frozenset[PeerId] = frozenset()
     """Live peers that are excluded for now."""
+    absent: frozenset[PeerId] = frozenset()
+    """Live peers that were waited for in vain before."""
     joined: Mapping[PeerId, int] = field(default_factory=dict)
     """The weightage that peers declared on joining."""
     distrusted: Mapping[PeerId, str] = field(default_factory=dict)
@@ -37,7 +39,7 @@ class Table:
     def all_finished(self) -> bool:
         """Whether every live peer has offered and trains no more."""
         finished = all(offer.stats.status.finished for offer in self.offers.values())
-        return finished and complete(self) and not self.barred
+        return finished and self.live <= set(self.offers) and not self.barred
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def may_fork(table: Table, rules: RoundRules) -> bool:
 
 def complete(table: Table) -> bool:
     """Whether nobody is left to wait for."""
-    return table.live <= set(table.offers)
+    return table.live - table.absent <= set(table.offers)
 
 
 def worth_merging(table: Table) -> bool:
@@ -90,6 +92,9 @@ def form(table: Table, rules: RoundRules) -> Group:
         weights[peer] = 0
         refused.append((peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
+    if table.all_finished and not any(weights[peer] and _has_news(offer.stats) for peer, offer in table.offers.items()):
+        # Nobody has trained since the last merge: to merge once more would only move the model.
+        weights = dict.fromkeys(weights, 0)
     weight = sum(weights.values())
     if not weight:
         # Nobody contributes: the last committed model stands, and one member hands it round.
@@ -103,6 +108,11 @@ def form(table: Table, rules: RoundRules) -> Group:
         weight=weight,
         refused=tuple(refused),
     )
+
+
+def _has_news(stats: ContributionStats) -> bool:
+    """Whether the contribution of a finished peer has steps that are in no merge yet."""
+    return stats.steps > 0 and stats.status is not PeerStatus.ACTIVE
 
 
 def losses(table: Table) -> list[tuple[int, float]]:

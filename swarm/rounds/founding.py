@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from swarm.errors import ConfigurationError, ModelError
 from swarm.messages import Entry, Proposal
-from swarm.records import Attempt, PeerId, PeerStatus
+from swarm.records import Attempt, ContributionStats, PeerId, PeerStatus
+from swarm.rounds.effects import Fail
 from swarm.rounds.order import leader_order, new_lineage
 from swarm.rounds.view import RoundView
 
@@ -12,7 +16,7 @@ OTHERS_MAY_COME = 5.0
 
 
 class Founding:
-    """Decides when enough newcomers have come, and who hands the initial weights round."""
+    """Decides when enough newcomers have come, and which of them gives its initial weights to all."""
 
     def __init__(self, view: RoundView) -> None:
         self._view = view
@@ -40,42 +44,32 @@ class Founding:
         if not self.refused:
             self._refused_at = None
 
-    def failure(self, since: float) -> str | None:
+    def failure(self, since: float) -> Fail | None:
         """Why the session cannot start any more; None where it still may. ``since`` is when this peer offered."""
         view = self._view
         least = view.rules.min_peers
         there = ", ".join(sorted(view.live)) or "nobody else"
+        offers = self._gathered()
+        if offers:
+            return _useless(offers)
         if self._refused_at is not None and len(view.live) + 1 < least:
             known = view.rules.expected > 0
             if (known and self.expected < least) or (not known and view.past(self._refused_at + OTHERS_MAY_COME)):
-                return f"incompatible peers: {', '.join(sorted(self.refused))}; compatible: {there}"
+                return Fail(f"incompatible peers: {', '.join(sorted(self.refused))}; compatible: {there}")
         if not view.past(since + view.rules.start_timeout):
             return None
-        return (
+        return Fail(
             f"{len(view.live) + 1} of the {least} peers needed (min_peers) were here after "
             f"start_timeout={view.rules.start_timeout:g} s; there: {there}"
         )
 
     def proposal(self) -> Proposal | None:
         """The founding group, if it is this peer's to propose and its time has come."""
-        view = self._view
-        offers = sorted(
-            peer for peer in view.live | {view.me} if peer in view.offers and view.current(view.offers[peer])
-        )
-        if len(offers) < view.rules.min_peers:
-            self._quorum_since = None
+        view, offers = self._view, self._gathered()
+        if not offers or _useless(offers):
             return None
-        if self._quorum_since is None or len(offers) > self._present:
-            self._quorum_since = view.now
-        self._present = len(offers)
-        everyone = (view.live | {view.me}) <= set(offers) and len(offers) >= self.expected
-        wait = view.pace.grace
-        if view.rules.seeks and view.rules.expected == 0 and offers == [view.me]:
-            # Nobody has answered yet: it may be that a session is running there.
-            everyone, wait = False, min(wait, view.rules.failure_timeout)
-        if not everyone and not view.past(self._quorum_since + wait):
-            return None
-        if leader_order(view.rules.session, 0, offers)[0] != view.me:
+        sound = [peer for peer, stats in offers.items() if stats.finite]
+        if leader_order(view.rules.session, 0, sound)[0] != view.me:
             return None
         attempt = Attempt(self._tries, view.me)
         self._tries += 1
@@ -91,3 +85,42 @@ class Founding:
             closing=False,
             weight=0,
         )
+
+    def _gathered(self) -> dict[PeerId, ContributionStats]:
+        """The offers to found a session on, by name; empty as long as others are waited for."""
+        view = self._view
+        barred = view.barred()
+        offers = {
+            peer: offer.stats
+            for peer, offer in sorted(view.offers.items())
+            if peer in (view.live | {view.me}) - barred and view.current(offer)
+        }
+        if len(offers) < view.rules.min_peers or view.me not in offers:
+            self._quorum_since = None
+            return {}
+        if self._quorum_since is None or len(offers) > self._present:
+            self._quorum_since = view.now
+        self._present = len(offers)
+        everyone = (view.live | {view.me}) <= offers.keys() and len(offers) >= self.expected
+        wait = view.pace.first_grace
+        if view.rules.seeks and view.rules.expected == 0 and offers.keys() == {view.me}:
+            # Nobody has answered yet: it may be that a session is running there.
+            everyone, wait = False, min(wait, view.rules.failure_timeout)
+        return offers if everyone or view.past(self._quorum_since + wait) else {}
+
+
+def _useless(offers: Mapping[PeerId, ContributionStats]) -> Fail | None:
+    """Why these peers cannot train together, whoever else may come; None where they can."""
+    if not any(stats.weightage for stats in offers.values()):
+        return Fail(
+            f"node_weightage is 0 at {', '.join(offers)}: nobody would contribute, so nothing would be merged;"
+            " give one of them a node_weightage from 1 to 100",
+            ConfigurationError,
+        )
+    if not any(stats.finite for stats in offers.values()):
+        return Fail(
+            f"the weights of {', '.join(offers)} hold NaN or infinity, and no other peer is there to start from:"
+            " repair the initial weights of one of them, such as the checkpoint that it loads",
+            ModelError,
+        )
+    return None

@@ -32,11 +32,14 @@ class Kind(enum.IntEnum):
     RESULT = 2
     """A merged piece, from the member whose slice it is in."""
     SIDE = 3
-    """A piece of the sender's side block."""
+    """A piece of the sender's statistics and counters; of a whole model, of its side block."""
     GRAM = 4
     """The sender's part of the Gram matrix, to the leader."""
     COEFFICIENTS = 5
     """The factors of the contributions, from the leader."""
+    STATE = 6
+    """A piece of the module state, from the member whose state the round takes. Without payload: as in the model of the
+    round before."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -30,7 +30,7 @@ from swarm.messages import (
 )
 from swarm.records import Commit, ContributionStats, PeerId
 from swarm.rounds.catchup import CatchUp
-from swarm.rounds.effects import Apply, Effect, Fail
+from swarm.rounds.effects import Apply, Effect
 from swarm.rounds.founding import Founding
 from swarm.rounds.leadership import Leadership
 from swarm.rounds.member import Key, Member
@@ -129,6 +129,8 @@ class RoundMachine:
         """This peer is at a sync point, or at the start: ``stats`` describe its capture."""
         view = self._view
         view.now = now
+        if view.training_since is not None and not stats.status.finished:
+            view.pace.trained(now - view.training_since)
         view.mine = Offer(view.lineage, view.parent, view.votes or view.commit is None, stats)
         view.keep(view.me, view.mine)
         view.tell(view.live, view.mine)
@@ -151,6 +153,8 @@ class RoundMachine:
         view.now = now
         known = peer in view.live
         view.live.add(peer)
+        if not known:
+            view.absent.discard(peer)
         if weightage is not None:
             view.joined[peer] = weightage
         self._succession.returned(peer)
@@ -208,6 +212,7 @@ class RoundMachine:
         self._view.now = now
         self._catch_up.healed(commit)
         self._enter(commit)
+        self._view.training_since = None
         return self._drive()
 
     def fetched(self, digest: str, now: float, *, success: bool) -> list[Effect]:
@@ -279,7 +284,6 @@ class RoundMachine:
         self._member.drop(forget=False)
         view.votes = view.votes or view.me in commit.group
         view.effects.append(Apply(commit))
-        view.pace.committed(view.now)
         self._enter(commit)
         if commit.closing:
             view.tell(view.live, Farewell(commit.lineage, commit.round))
@@ -344,7 +348,7 @@ class RoundMachine:
             else:
                 failure = founding.failure(self._waiting.since)
                 if failure:
-                    view.effects.append(Fail(failure))
+                    view.effects.append(failure)
         elif self._leadership.vacant and self._succession.overdue():
             self._member.drop()
         unknown = founding.expected - len(view.live) - 1

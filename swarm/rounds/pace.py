@@ -6,44 +6,46 @@ from collections import deque
 from statistics import median
 
 FIRST_GRACE = 30.0
-"""Seconds of grace before any round has been seen."""
+"""Seconds of grace at the start, and most seconds of it before it is learned."""
+SAMPLES = 5
+"""Rounds from which grace is learned; with fewer, the first pause for an evaluation would drop a peer."""
 FLOOR = 0.5
 """Least learned grace in seconds: below it, ordinary jitter of a small model would drop peers."""
 SPREAD = 6.0
 """Median absolute deviations above the median that still count as on time."""
 PATIENCE = 10.0
-"""A live peer that a quorum needs is waited for this many usual round periods."""
-LEAST_PATIENCE = 60.0
-"""Least seconds of that."""
+"""A live peer that a quorum needs is waited for this many times as long as this peer trains between sync points."""
 
 
 class Pace:
-    """Learns from the last rounds how far offers lie apart, and how long a round takes."""
+    """Learns from the last rounds how far offers lie apart, and how long the training between them takes."""
 
-    def __init__(self, fixed_grace: float | None, first_patience: float, window: int = 32) -> None:
+    def __init__(self, fixed_grace: float | None, failure_timeout: float, window: int = 32) -> None:
         self._fixed = fixed_grace
-        self._first_patience = first_patience
+        self._failure_timeout = failure_timeout
         self._spreads: deque[float] = deque(maxlen=window)
-        self._periods: deque[float] = deque(maxlen=window)
-        self._committed_at: float | None = None
+        self._intervals: deque[float] = deque(maxlen=window)
 
     def arrived(self, seconds: float) -> None:
-        """The last offer of a round came ``seconds`` after the first; also called for one that came too late."""
+        """The last offer of a round came ``seconds`` after the first."""
         self._spreads.append(seconds)
 
-    def committed(self, now: float) -> None:
-        """A round committed."""
-        if self._committed_at is not None:
-            self._periods.append(now - self._committed_at)
-        self._committed_at = now
+    def trained(self, seconds: float) -> None:
+        """This peer trained for ``seconds`` between two sync points."""
+        self._intervals.append(seconds)
+
+    @property
+    def first_grace(self) -> float:
+        """Seconds for which the start waits for newcomers once there are enough peers."""
+        return FIRST_GRACE if self._fixed is None else self._fixed
 
     @property
     def grace(self) -> float:
         """Seconds to wait for the rest once a quorum has offered: median + k·MAD of the spreads seen."""
         if self._fixed is not None:
             return self._fixed
-        if not self._spreads:
-            return FIRST_GRACE
+        if len(self._spreads) < SAMPLES:
+            return min(FIRST_GRACE, self.patience)
         middle = median(self._spreads)
         deviation = median(abs(spread - middle) for spread in self._spreads)
         return min(max(middle + SPREAD * max(deviation, 0.25 * middle), FLOOR), max(FIRST_GRACE, 2 * middle))
@@ -51,6 +53,5 @@ class Pace:
     @property
     def patience(self) -> float:
         """Seconds to wait for live peers without whom there is no quorum."""
-        if not self._periods:
-            return self._first_patience
-        return max(LEAST_PATIENCE, PATIENCE * median(self._periods))
+        usual = median(self._intervals) if self._intervals else 0.0
+        return max(self._failure_timeout, PATIENCE * usual)

@@ -56,6 +56,8 @@ class Succession:
             return None
         members = set(table.commit.members)
         able = view.reachable & members or (view.live | {view.me}) & members
+        # Who missed the last round does not have its model, and cannot lead the next one before it comes.
+        able = able - view.absent or able
         # Awaited itself, it has given its attempt up in order to catch up, and that came to nothing.
         silent = self.awaited.leader not in able or self.awaited.leader == view.me
         if not silent and exchanging:

@@ -61,7 +61,11 @@ class RoundView:
         """Peers that sent other weights than they offered, with the reason: theirs do not enter this round."""
         self.births = 0
         """Lineages that this process has proposed: no two of them may have one id."""
-        self.pace = Pace(rules.grace, rules.start_timeout)
+        self.pace = Pace(rules.grace, rules.failure_timeout)
+        self.absent: set[PeerId] = set()
+        """Live peers that were waited for in vain, and have not come to a sync point since: nobody waits for them."""
+        self.training_since: float | None = None
+        """Since when this peer has trained without a break; None where that is not known."""
         self.effects: list[Effect] = []
         self.inbox: deque[Message] = deque()
         """Messages of this peer to itself."""
@@ -108,6 +112,9 @@ class RoundView:
 
     def enter(self, commit: Commit) -> None:
         """Start the round after ``commit``."""
+        founded = self.commit is not None
+        self.absent = (self.live | {self.me}) - {*commit.group} - self.offers.keys()
+        self.training_since = self.now
         self.commit = commit
         self.lineage, self.round, self.parent = commit.lineage, commit.round + 1, commit.digest
         self.mine = None
@@ -116,7 +123,7 @@ class RoundView:
         self.held.clear()
         self.excluded.clear()
         self.distrusted.clear()
-        if self._first_offer_at is not None:
+        if self._first_offer_at is not None and founded:
             self.pace.arrived(self.last_offer_at - self._first_offer_at)
         self.offers = {peer: offer for peer, offer in self.offers.items() if self.current(offer)}
         self._first_offer_at = self.now if self.offers else None
@@ -129,6 +136,7 @@ class RoundView:
     def keep(self, peer: PeerId, offer: Offer) -> None:
         """Note an offer; one for a round ahead is kept until this peer gets there."""
         known = self.offers.get(peer) == offer
+        self.absent.discard(peer)
         self.offers[peer] = offer
         if self.current(offer) and not known:
             self.last_offer_at = self.now
@@ -142,16 +150,21 @@ class RoundView:
         self.wake = moment if self.wake is None else min(self.wake, moment)
         return False
 
+    def barred(self) -> frozenset[PeerId]:
+        """Peers that are left out for now, after an attempt that failed because of them."""
+        return frozenset(peer for peer, until in self.excluded.items() if not self.past(until))
+
     def table(self) -> Table:
         """What forming a group may count on."""
-        barred = {peer for peer, until in self.excluded.items() if until > self.now}
+        barred = self.barred()
         live = frozenset((self.live | {self.me}) - barred)
         offers = {peer: offer for peer, offer in sorted(self.offers.items()) if peer in live and self.current(offer)}
         return Table(
             commit=self.committed,
             offers=offers,
             live=live,
-            barred=frozenset(barred & self.live),
+            barred=barred & self.live,
+            absent=frozenset(self.absent),
             joined=self.joined,
             distrusted=self.distrusted,
         )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 from swarm.messages import Withdraw
+from swarm.records import PeerId
 from swarm.rounds.effects import End, Skip
 from swarm.rounds.order import majority
 from swarm.rounds.view import RoundView
 
+LEAST_BACKSTOP = 30.0
+"""Seconds added to the time-outs of a round before a peer stops waiting for it."""
 LINE_EVERY = 30.0
 """Seconds between lines that say whom a wait is for."""
 
@@ -39,6 +43,9 @@ class Waiting:
         if reason is None or view.mine is None:
             return
         finished = view.mine.stats.status.finished
+        # Their next offer ends that; until then nobody waits for them a second time.
+        view.absent |= view.live - view.offers.keys()
+        view.training_since = view.now
         view.tell(view.live, Withdraw(view.mine.lineage, view.mine.stats.round))
         view.offers.pop(view.me, None)
         view.mine = None
@@ -52,14 +59,19 @@ class Waiting:
         present = view.live | {view.me}
         members, least = view.commit.members, view.rules.min_peers
         self.line(lambda: f"round {view.round}: waiting for {self.missing()}")
-        # Only members lead; a fork needs no majority of them, but one.
-        forks = 2 * least <= len(members) and not present.isdisjoint(members)
-        if len(present) >= least and (majority(members, present) or forks):
+        if self._enough(present):
             self._short_since = None
             patient = busy or view.mine.stats.status.finished or view.rules.wait_below_quorum
-            if patient or not view.past(self.since + view.pace.patience):
+            if patient:
                 return None
-            return f"{self.missing()} did not come to a sync point within {view.pace.patience:.0f} s"
+            offered = {peer for peer, offer in view.offers.items() if view.current(offer)}
+            if not self._enough((present - view.absent) | offered):
+                return f"{self.missing()} did not come to a sync point since the last one was waited for in vain"
+            # Where those who are needed have offered, the round has time-outs of its own.
+            wait = view.pace.patience if not self._enough(offered) else self._longest()
+            if not view.past(self.since + wait):
+                return None
+            return f"{self.missing()} did not come to a sync point within {wait:.3g} s"
         if self._short_since is None:
             self._short_since = view.now
         wait = min(view.pace.grace, view.rules.failure_timeout)
@@ -67,6 +79,19 @@ class Waiting:
             return None
         needed = max(least, len(members) // 2 + 1)
         return f"below quorum: {len(present)} of the {needed} peers needed are here; missing: {self.missing()}"
+
+    def _longest(self) -> float:
+        """Seconds in which a round commits or fails, whatever goes wrong, once enough peers have offered."""
+        pace, rules = self._view.pace, self._view.rules
+        return max(LEAST_BACKSTOP, pace.patience) + pace.grace + 3 * rules.failure_timeout
+
+    def _enough(self, present: AbstractSet[PeerId]) -> bool:
+        """Whether these peers could commit a round."""
+        view = self._view
+        members, least = view.committed.members, view.rules.min_peers
+        # Only members lead; a fork needs no majority of them, but one.
+        forks = 2 * least <= len(members) and not present.isdisjoint(members)
+        return len(present) >= least and (majority(members, present) or forks)
 
     def missing(self, unknown: int = 0) -> str:
         """Names of the peers that have not offered; ``unknown`` more are expected and were never met."""

@@ -298,7 +298,7 @@ class Engine:
                 case Fail():
                     silent = ", ".join(self._greeter.silent)
                     reason = f"{effect.reason}; no answer from {silent}" if silent else effect.reason
-                    self._answer(Synced(answer=Answer.FAILED, reason=reason))
+                    self._answer(Synced(answer=Answer.FAILED, reason=reason, error=effect.error))
                 case Notice():
                     self._notice(effect)
         self.exchanger.keep(self._machine.needed)

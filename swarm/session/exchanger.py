@@ -99,7 +99,7 @@ class Exchanger:
         """
         try:
             coder = self._codings.coder(proposal, reference, self._memory)
-            exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory)
+            exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory, reference)
         except Exception as error:  # noqa: BLE001  (a merge rule is a plugin's, and merges what this peer has alone)
             reason = fault(error)
             post(lambda: failed(self._me.name, reason))
@@ -111,11 +111,9 @@ class Exchanger:
             digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._clock.now() - started
 
             def report() -> None:
-                if exchange.constants_differing:
-                    names = ", ".join(exchange.constants_differing)
-                    self._log.warning("integer tensors that differ between peers are left as they are: %s", names)
                 self._assembled[digest] = model
-                self._coded[digest] = _Coded(coder, proposal.codec, seconds)
+                if proposal.counted:
+                    self._coded[digest] = _Coded(coder, proposal.codec, seconds)
                 done(digest, norms)
 
             post(report)

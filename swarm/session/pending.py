@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from swarm.session.arithmetic import difference, distance
 from swarm.session.tickets import Answer, Synced
-from swarm.state import ModelState
+from swarm.state import ModelState, side_is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def measured(stats: ContributionStats, capture: Capture, reference: ModelState | None) -> ContributionStats:
     """``stats`` with what must be computed from the weights: whether they are finite, and how far they have moved."""
     norm = distance(capture, reference) if reference else 0.0
-    finite = capture.side_finite() and math.isfinite(norm) if reference else capture.finite()
+    if reference:
+        finite = math.isfinite(norm) and side_is_finite(capture.schema, capture.side, reference.side)
+    else:
+        finite = capture.finite()
     return replace(stats, finite=finite, delta_norm=norm if finite else 0.0)
 
 
@@ -93,7 +96,14 @@ class PendingAnswer:
     @property
     def merged(self) -> bool:
         """Whether the steps in the capture are in the committed model."""
+        if self._known.idle:
+            return False
         return self._known.answer is not Answer.HEALED or self._known.before is self._capture
+
+    @property
+    def idle(self) -> bool:
+        """Whether the model may stay as it is: its round merged nothing, and it holds finite values only."""
+        return self._known.idle and self.finite
 
     @property
     def replaces(self) -> bool:
@@ -129,7 +139,7 @@ class PendingAnswer:
     def _find_out(self) -> None:
         try:
             self._ask()
-            if not self.replaces and self.finite:
+            if not self.idle and not self.replaces and self.finite:
                 _ = self.step
         except Exception as error:  # noqa: BLE001  (raised again on the training thread)
             self._error = error

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
 from swarm.session.tickets import Answer, Synced
+from swarm.state import TensorSpec, is_float
 
 if TYPE_CHECKING:
     from swarm.model import Evaluation, Evaluator
     from swarm.plugins import PluginRegistry
     from swarm.session.engine import Engine
     from swarm.session.timing import Timing
+
+
+NAMED = 5
+"""Tensors named in one line at most."""
+NOBODY = (
+    "no peer in it contributes, so nothing is merged and each peer keeps its own steps: "
+    "let a peer with a node_weightage above 0 train"
+)
+"""Why a committed round changes no weights."""
 
 
 class Reporter:
@@ -33,12 +44,23 @@ class Reporter:
         self._plugins = plugins
         self._log = logger
         self._seconds = self._stall = 0.0
+        self._skipped = ""
+        """Why the last sync point was skipped; empty after one that was not."""
         self._validation_failed = False
 
-    def began(self, answer: Answer, commit: Commit) -> None:
-        """This peer has joined, and holds the model of a commit."""
+    def began(self, answer: Answer, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
+        """This peer has joined, and holds the model of a commit; of its module state it had ``replaced`` otherwise."""
         self.group = commit.group
         self._log.info("%s", _beginning(answer, commit))
+        if replaced:
+            # Floats often start at random. An integer that differs may be the number of the site.
+            odd = any(not is_float(spec.dtype) for spec in replaced)
+            self._log.log(
+                logging.WARNING if odd else logging.INFO,
+                "tensors that differed here now hold the values that the swarm shares: %s;"
+                " name in `local` those that each site should keep for itself",
+                ", ".join(spec.name for spec in replaced[:NAMED]) + (", ..." if len(replaced) > NAMED else ""),
+            )
 
     def validate(self) -> None:
         """Evaluate the merged model; whatever goes wrong with that is no reason to stop training."""
@@ -57,8 +79,9 @@ class Reporter:
         """A sync point is over."""
         merged = answer.commit if answer.model else None
         coming = engine.commit.round + 1 if engine.commit else 0
+        news = merged is not None and not answer.idle
         report = RoundReport(
-            outcome=Outcome.CLOSED if answer.closing else Outcome.MERGED if merged else Outcome.SKIPPED,
+            outcome=Outcome.CLOSED if answer.closing else Outcome.MERGED if news else Outcome.SKIPPED,
             round=merged.round if merged else coming,
             lineage=merged.lineage if merged else "",
             digest=merged.digest if merged else "",
@@ -71,32 +94,36 @@ class Reporter:
             bytes_received=engine.exchanger.bytes_received - timing.traffic[1],
             interval=engine.commit.sync.interval if engine.commit else 0,
             attempts=answer.attempts,
-            reason=answer.reason,
+            reason=NOBODY if answer.idle else answer.reason,
             loss=self.evaluation.loss if self.evaluation else None,
             metrics=dict(self.evaluation.metrics) if self.evaluation else {},
         )
-        if answer.answer is Answer.MERGED:
+        if answer.answer is Answer.MERGED and not answer.idle:
             self.rounds += 1
         engine.standing.last_report = {**asdict(report), "outcome": report.outcome.value}
         if report.outcome is Outcome.SKIPPED:
-            self._log.warning("round %d skipped: %s", report.round, report.reason)
+            level = logging.INFO if report.reason == self._skipped else logging.WARNING
+            self._log.log(level, "round %d skipped: %s", report.round, report.reason)
             failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
             self._plugins.round_failed(failed)
         else:
             self._finished(report)
+        if merged:
+            self.group = merged.group
+        self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
         return report
 
     def _finished(self, report: RoundReport) -> None:
-        self.group, self._seconds, self._stall = report.group, report.seconds, report.stall
+        self._seconds, self._stall = report.seconds, report.stall
         if report.missing:
             missing = ", ".join(report.missing)
             self._log.warning("round %d went ahead with fewer peers; missing: %s", report.round, missing)
         self._log.info(
-            "round %d%s: %d peers, %d contributed, %.2f s%s%s",
+            "round %d%s: %d peers, %s, %.2f s%s%s",
             report.round,
             " (closing)" if report.outcome is Outcome.CLOSED else "",
             len(report.group),
-            len(report.contributors),
+            f"{len(report.contributors)} contributed" if report.contributors else "nothing new to merge",
             report.seconds,
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from swarm.capture import faulty, replaced_state
 from swarm.clock import Clock, MonotonicClock, duration
 from swarm.config import Settings
 from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
@@ -264,17 +265,23 @@ class Session:
         if engine.commit:
             # Resumed: it has nothing new to contribute, and would only hold the others back.
             stats = replace(stats, weightage=0)
+        odd = "" if stats.finite else ", ".join(faulty(capture))
         answer = engine.offer(capture, stats)
         weights.settle(pending=engine.pending)
         if answer.model is not None and answer.commit is not None:
             self._port.write(answer.model)
+            if odd:
+                self._log.warning("NaN or infinity here in %s; the weights of the swarm take their place", odd)
             self._interval = self.batches_left = answer.commit.sync.interval
-            self._reporter.began(answer.answer, answer.commit)
+            self._reporter.began(answer.answer, answer.commit, replaced_state(capture, answer.model))
             if answer.commit.closing:
                 self.over = True
         elif answer.answer is Answer.SKIPPED and engine.commit:
             self._interval = self.batches_left = engine.commit.sync.interval
             self._log.warning("resumed round %d alone: %s", engine.commit.round, answer.reason)
+        elif answer.error is not StartTimeoutError:
+            here = f" (at {self._settings.name}: {odd})" if odd else ""
+            raise answer.error(f"session {self._settings.model_name} did not start: {answer.reason}{here}")
         elif engine.refusal:
             raise IncompatiblePeerError(f"{engine.refusal} ({answer.reason})")
         else:
@@ -333,7 +340,7 @@ class Session:
         weights.settle(pending=engine.pending)
         if answer.model is not None:
             weights.take_over(pending, answer, answer.model)
-            if answer.answer is Answer.LATE and answer.commit:
+            if answer.answer is Answer.LATE and answer.commit and not answer.idle:
                 self._reporter.rounds += 1
                 self._log.info("round %d was decided after its sync point; it is merged in now", answer.commit.round)
             if answer.answer is not Answer.MERGED and not answer.closing:
@@ -348,6 +355,8 @@ class Session:
             answer = engine.offer(own, measured(self._stats(weights, status), own, engine.reference))
             if answer.model is not None:
                 weights.load(answer.model)
+            if answer.commit and self._settings.name in answer.commit.contributors:
+                weights.merged_up_to = weights.batches
             if answer.closing or answer.model is None or answer.answer is Answer.MERGED:
                 self._settle(engine, weights, answer)
             if answer.closing or answer.model is None:
@@ -367,7 +376,7 @@ class Session:
     def _settle(self, engine: Engine, weights: Weights, answer: Synced) -> RoundReport:
         """Validate, report, and count anew, from the last offer."""
         self._timing.end()
-        if answer.model is not None and self._validates:
+        if answer.model is not None and self._validates and not answer.idle:
             weights.show(answer.model, self._reporter.validate)
         if engine.commit:
             self._interval = engine.commit.sync.interval

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 
 from swarm.capture import Capture
+from swarm.errors import StartTimeoutError, SwarmError
 from swarm.records import Commit
 from swarm.state import ModelState
 
@@ -38,15 +39,23 @@ class Synced:
     model: ModelState | None = None
     """The committed model; read only."""
     before: Capture | None = None
-    """HEALED: what the committed model takes the place of; None for a newcomer. The model applied before, or the
-    capture, where that may have been merged already."""
+    """HEALED: what the committed model replaces; None for a newcomer. The model applied before, or the capture, where
+    that may have been merged already."""
     reason: str = ""
+    error: type[SwarmError] = StartTimeoutError
+    """FAILED: what is raised."""
     attempts: int = 1
 
     @property
     def closing(self) -> bool:
         """Whether it brings the swarm's closing model."""
         return self.commit is not None and self.commit.closing
+
+    @property
+    def idle(self) -> bool:
+        """Whether the round merged nothing, as nobody contributed: local steps stay as they are until a later round."""
+        committed = self.answer in (Answer.MERGED, Answer.LATE) and self.commit is not None and not self.closing
+        return committed and not (self.commit and self.commit.contributors)
 
 
 Ticket = queue.SimpleQueue[Synced]

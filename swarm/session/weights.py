@@ -29,7 +29,7 @@ class Weights:
         self.captured_at = 0
         """Batches that are in the capture."""
         self.merged_up_to = 0
-        """Batches that are in a committed merge."""
+        """Batches that are in a committed merge, or were given up for one."""
         self._port = port
         self._lend = lend
         self._capture: Capture | None = None
@@ -78,10 +78,14 @@ class Weights:
 
     def take_over(self, pending: PendingAnswer, answer: Synced, committed: ModelState) -> None:
         """Bring the model to a committed one; steps that are in no committed merge yet stay on top of it."""
+        if pending.idle:
+            self._ahead = self.batches > self.merged_up_to
+            return
         stepped = self._kept or self.batches != self.captured_at
         # What is not finite has no steps worth keeping, and no sum would ever be rid of it.
         if pending.replaces or not pending.finite or (answer.answer is Answer.MERGED and not stepped):
             self.load(committed)
+            self.merged_up_to = self.batches
         else:
             self._port.add(pending.step)
             self._ahead = True

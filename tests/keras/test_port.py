@@ -57,9 +57,7 @@ def test_kinds_follow_layers_and_not_names(mixed: Mixed) -> None:
         assert of(norm.gamma, norm.beta) == {TensorKind.WEIGHT}
         assert of(norm.moving_mean) == {TensorKind.MEAN}
         assert of(norm.moving_variance) == {TensorKind.VARIANCE}
-    assert of(mixed.table) == {TensorKind.BUFFER}
-    assert of(mixed.seen) == {TensorKind.COUNTER}
-    assert of(mixed.codes) == {TensorKind.CONSTANT}
+    assert of(mixed.table, mixed.seen, mixed.codes) == {TensorKind.STATE}
 
 
 def test_freezing_later_changes_nothing_a_peer_could_stumble_over(mixed: Mixed) -> None:
@@ -175,7 +173,7 @@ def test_adding_sums_in_float32_and_rounds_once(dtype: str) -> None:
     assert after.segments[dtype].tobytes() == expected.tobytes()
 
 
-def test_adding_takes_statistics_over_and_leaves_constants(mixed: Mixed) -> None:
+def test_adding_takes_everything_but_weights_over(mixed: Mixed) -> None:
     port = KerasPort(mixed)
     before, step = (ModelState.empty(port.schema()) for _ in range(2))
     port.read(before)
@@ -184,9 +182,7 @@ def test_adding_takes_statistics_over_and_leaves_constants(mixed: Mixed) -> None
     port.add(step)
     old = [array for _, array in before.arrays()]
     for number, (spec, value) in enumerate(zip(port.schema().tensors, mixed.get_weights(), strict=True)):
-        kept = spec.kind in (TensorKind.WEIGHT, TensorKind.CONSTANT)
-        added = spec.kind is not TensorKind.CONSTANT
-        assert np.all(value == (old[number] if kept else 0) + (number if added else 0)), spec
+        assert np.all(value == (old[number] if spec.kind is TensorKind.WEIGHT else 0) + number), spec
 
 
 def test_an_unbuilt_model_is_refused_by_name() -> None:

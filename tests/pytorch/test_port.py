@@ -57,11 +57,11 @@ def test_nan_payloads_and_subnormals_survive():
     [
         ("frozen", TensorKind.WEIGHT, "float32"),
         ("scale", TensorKind.WEIGHT, "float32"),
-        ("codes", TensorKind.CONSTANT, "int64"),
-        ("table", TensorKind.BUFFER, "float32"),
-        ("seen", TensorKind.COUNTER, "int64"),
-        ("mask", TensorKind.CONSTANT, "bool"),
-        ("index", TensorKind.CONSTANT, "int32"),
+        ("codes", TensorKind.STATE, "int64"),
+        ("table", TensorKind.STATE, "float32"),
+        ("seen", TensorKind.STATE, "int64"),
+        ("mask", TensorKind.STATE, "bool"),
+        ("index", TensorKind.STATE, "int32"),
         ("norm.weight", TensorKind.WEIGHT, "float32"),
         ("norm.running_mean", TensorKind.MEAN, "float32"),
         ("norm.running_var", TensorKind.VARIANCE, "float32"),
@@ -84,7 +84,7 @@ def test_batchnorm_is_told_by_its_type_whatever_its_name(norm):
 def test_a_layer_that_only_looks_like_batchnorm_is_none():
     model = nn.Linear(1, 1)
     model.register_buffer("running_mean", torch.zeros(1))
-    assert specs_of(model)["running_mean"].kind is TensorKind.BUFFER
+    assert specs_of(model)["running_mean"].kind is TensorKind.STATE
 
 
 def test_non_persistent_buffers_stay_out_and_unwritten(every_kind):
@@ -148,8 +148,8 @@ def test_writing_between_forward_and_backward_does_not_break_autograd():
     assert model[0].weight.grad is not None
 
 
-def test_adding_takes_steps_in_place_and_statistics_over(every_kind):
-    """Half precision is summed in float32 and rounded once; tied weights take the step once; constants stay."""
+def test_adding_takes_steps_in_place_and_everything_else_over(every_kind):
+    """Half precision is summed in float32 and rounded once; tied weights take the step once."""
     port, before = TorchPort(every_kind), state_of(every_kind)
     step = before.copy()
     for dtype, segment in before.segments.items():
@@ -163,9 +163,8 @@ def test_adding_takes_steps_in_place_and_statistics_over(every_kind):
     for dtype, segment in before.segments.items():
         expected = (segment.astype(step.segments[dtype].dtype) + step.segments[dtype]).astype(segment.dtype)
         assert after.segments[dtype].tobytes() == expected.tobytes(), dtype
-    for spec, old, new, given in zip(before.schema.side, before.side, after.side, step.side, strict=True):
-        expected = old if spec.kind is TensorKind.CONSTANT else given
-        assert new.tobytes() == expected.tobytes(), spec.name
+    for spec, new, given in zip(before.schema.side, after.side, step.side, strict=True):
+        assert new.tobytes() == given.tobytes(), spec.name
     assert {name: tensor.data_ptr() for name, tensor in every_kind.state_dict().items()} == addresses
     assert every_kind.head.weight is every_kind.embed.weight
 

@@ -43,6 +43,27 @@ def test_where_nobody_contributes_the_last_committed_model_is_the_closing_one(fo
     assert commit.weight == 0
 
 
+@pytest.mark.parametrize("status", FINISHED)
+def test_where_nobody_has_trained_since_the_last_merge_its_model_is_the_closing_one(
+    founded, status: PeerStatus
+) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", "b", steps=3)
+    peers.offer("a", "b", status=status)
+    commit = peers.commits("b")[-1]
+    assert commit.closing
+    assert commit.contributors == ()
+    assert commit.weight == peers.commits("b")[-2].weight
+
+
+@pytest.mark.parametrize("weightage", [0, 1])
+def test_steps_that_are_in_no_merge_yet_are_merged_by_the_closing_round(founded, weightage: int) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", status=PeerStatus.SNAPSHOT, steps=3, weightage=weightage)
+    peers.offer("b", status=PeerStatus.SNAPSHOT)
+    assert peers.commits("b")[-1].contributors == (("a", "b") if weightage else ())
+
+
 def test_the_session_does_not_close_while_a_live_peer_trains(founded) -> None:
     peers = founded("a", "b", "c")
     peers.offer("a", "b", status=PeerStatus.SNAPSHOT)

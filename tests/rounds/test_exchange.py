@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,14 @@ import pytest
 from swarm import digest
 from swarm.errors import ExchangeError
 from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
-from swarm.merge.side import merge_side
+from swarm.merge.side import merge_statistics
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.rounds import layout
+from swarm.rounds.coding import PieceCoder
 from swarm.rounds.exchange import Exchange, OutFrame
 from swarm.rounds.layout import HEADER, Kind
-from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.state import ModelState, Schema, SpectralNorm, TensorKind, TensorSpec
 
 MEAN, RULES = WeightedMean(), tuple(BUILTIN_RULES.values())
 GRAM = BUILTIN_RULES["geomedian"]
@@ -28,7 +30,7 @@ SCHEMA = Schema(
         TensorSpec("running_var", (3,), "float32", TensorKind.VARIANCE),
         TensorSpec("half", (5,), "bfloat16"),
         TensorSpec("seen", (), "int64", TensorKind.COUNTER),
-        TensorSpec("scale", (2,), "float32", TensorKind.BUFFER),
+        TensorSpec("scale", (2,), "float32", TensorKind.STATE),
         TensorSpec("bias", (7,), "float32"),
     )
 )
@@ -72,9 +74,19 @@ def proposal(weights: dict[str, int], leader: str = "ann") -> Proposal:
 class Hall:
     """All members of one group, with frames carried between them in a given order."""
 
-    def __init__(self, held: dict[str, ModelState], weights: dict[str, int], rule: MergeRule, seed: int = 0) -> None:
-        under = proposal(weights, leader=max(weights))
-        self.members = {peer: Exchange(peer, under, rule, held[peer]) for peer in weights}
+    def __init__(
+        self,
+        held: dict[str, ModelState],
+        weights: dict[str, int],
+        rule: MergeRule,
+        seed: int = 0,
+        *,
+        under: Proposal | None = None,
+        parent: ModelState | None = None,
+    ) -> None:
+        under = under or proposal(weights, leader=max(weights))
+        coder = PieceCoder(reference=parent)
+        self.members = {peer: Exchange(peer, under, rule, held[peer], coder, parent=parent) for peer in weights}
         self.sent = dict.fromkeys(weights, 0)
         self._random = random.Random(seed)
 
@@ -120,8 +132,12 @@ def whole(held: dict[str, ModelState], weights: dict[str, int], rule: MergeRule)
     segments = {
         dtype: rule.merge([state.segments[dtype] for state in contributors], factors) for dtype in schema.segments
     }
-    side, _ = merge_side(schema, [state.side for state in contributors], factors, held["ann"].side, robust=rule.robust)
-    return ModelState(schema, segments, side)
+    statistics = [spec for spec in schema.side if spec.kind is not TensorKind.STATE]
+    places = [schema.side.index(spec) for spec in statistics]
+    parts = [[state.side[place] for place in places] for state in contributors]
+    merged = dict(zip(places, merge_statistics(statistics, parts, factors, robust=rule.robust), strict=True))
+    source = max(contributors, key=lambda state: factors[contributors.index(state)])
+    return ModelState(schema, segments, [merged.get(place, array) for place, array in enumerate(source.side)])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -239,15 +255,88 @@ def test_it_is_known_who_owes_what() -> None:
     assert ann.owing() == (frozenset(), {"bob", "cid"})
 
 
-def test_constants_stay_and_those_that_differ_are_named() -> None:
-    schema = Schema((TensorSpec("w", (2,), "float32"), TensorSpec("table", (2,), "int64", TensorKind.CONSTANT)))
-    held = states(schema, 2)
-    held["ann"].side[0][:], held["bob"].side[0][:] = (1, 2), (1, 3)
-    hall = Hall(held, {"ann": 1, "bob": 1}, MEAN)
+STATE = Schema(
+    (
+        TensorSpec("w", (2,), "float32"),
+        TensorSpec("queue", (5,), "float32", TensorKind.STATE),
+        TensorSpec("place", (), "int64", TensorKind.STATE),
+        TensorSpec("seen", (), "bool", TensorKind.STATE),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("weights", "statuses", "source"),
+    [
+        ({"ann": 1, "bob": 1, "cid": 1}, {}, "ann"),
+        ({"ann": 1, "bob": 2, "cid": 1}, {}, "bob"),
+        ({"ann": 0, "bob": 1, "cid": 1}, {}, "bob"),
+        ({"ann": 9, "bob": 1, "cid": 2}, {"ann": PeerStatus.SNAPSHOT}, "cid"),
+        ({"ann": 1, "bob": 2, "cid": 0}, {"ann": PeerStatus.SNAPSHOT, "bob": PeerStatus.SNAPSHOT}, "bob"),
+    ],
+    ids=["tie", "weight", "no weight", "finished", "all finished"],
+)
+def test_module_state_is_that_of_one_contributor_as_a_whole(
+    weights: dict[str, int], statuses: dict[str, PeerStatus], source: str
+) -> None:
+    held = states(STATE, 3)
+    under = proposal(weights)
+    entries = tuple(replace(entry, status=statuses.get(entry.peer, entry.status)) for entry in under.entries)
+    hall = Hall(held, weights, MEAN, under=replace(under, entries=entries))
     hall.run()
-    for peer, exchange in hall.members.items():
-        assert exchange.constants_differing == ("table",)
-        np.testing.assert_array_equal(exchange.result().side[0], held[peer].side[0])
+    for exchange in hall.members.values():
+        assert [array.tobytes() for array in exchange.result().side] == [a.tobytes() for a in held[source].side]
+
+
+def test_module_state_that_is_as_before_is_not_sent_again() -> None:
+    held, parent = states(STATE, 2), states(STATE, 1, seed=5)["ann"]
+    held["ann"].side[:] = [array.copy() for array in parent.side]
+    weights = {"ann": 1, "bob": 1}
+    hall = Hall(held, weights, MEAN, parent=parent)
+    hall.run()
+    assert hall.members["bob"].result().side[0].tobytes() == parent.side[0].tobytes()
+    assert hall.sent["ann"] == hall.sent["bob"] == 2 * 4  # one of the two weights, contributed and merged
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_module_state_that_is_not_finite_is_refused_unless_it_was_so_before(value: float) -> None:
+    held, parent = states(STATE, 2), states(STATE, 1, seed=5)["ann"]
+    parent.side[0][1] = value
+    for state in held.values():
+        state.side[0][1] = value
+    hall = Hall(held, {"ann": 1, "bob": 1}, MEAN, parent=parent)
+    hall.run()
+    assert {exchange.digest() for exchange in hall.members.values()} == {hall.members["ann"].result().digest()}
+    held["ann"].side[0][2] = value
+    with pytest.raises(ExchangeError, match="ann offered finite weights and sent NaN or infinity"):
+        Hall(held, {"ann": 1, "bob": 1}, MEAN, parent=parent).run()
+
+
+def test_a_singular_vector_fits_the_merged_weight_and_is_the_same_everywhere() -> None:
+    tensors = (
+        TensorSpec("w", (4, 2, 3), "float32"),
+        TensorSpec("u", (2,), "float32", TensorKind.STATE),
+        TensorSpec("v", (12,), "float32", TensorKind.STATE),
+    )
+    schema = Schema(tensors, (SpectralNorm(0, 1, 1, 2),))
+    weights = {"ann": 1, "bob": 2, "cid": 1}
+    hall = Hall(states(schema, 3), weights, MEAN)
+    hall.run()
+    results = [exchange.result() for exchange in hall.members.values()]
+    assert {exchange.digest() for exchange in hall.members.values()} == {result.digest() for result in results}
+    assert len({result.digest() for result in results}) == 1
+    merged, u, v = (array for _, array in results[0].arrays())
+    matrix = np.moveaxis(merged, 1, 0).reshape(2, -1)
+    np.testing.assert_allclose([np.linalg.norm(u), np.linalg.norm(v)], 1, rtol=1e-5)
+    np.testing.assert_allclose(u @ matrix @ v, np.linalg.norm(matrix, 2), rtol=1e-3)
+
+
+def test_vectors_of_a_weight_that_one_peer_hands_on_stay_as_they_are() -> None:
+    tensors = (TensorSpec("w", (4, 3), "float32"), TensorSpec("u", (4,), "float32", TensorKind.STATE))
+    held = states(Schema(tensors, (SpectralNorm(0, 0, 1, in_place=True),)), 2)
+    hall = Hall(held, {"ann": 0, "bob": 1}, MEAN)
+    hall.run()
+    assert {exchange.digest() for exchange in hall.members.values()} == {held["bob"].digest()}
 
 
 # What is refused -----------------------------------------------------------------------------------------------------

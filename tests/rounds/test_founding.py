@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from swarm.errors import ConfigurationError, ModelError
 from swarm.messages import Accepted, Decide, Propose, Void
 from swarm.records import Attempt
 from swarm.rounds.effects import Fail
@@ -181,3 +182,55 @@ def test_a_stranger_is_not_listened_to(founded) -> None:
     peers.do("a", peers.machines["a"].receive("stranger", Decide(peers.commits("a")[0]), peers.now))
     assert len(peers.sent) == before
     assert not any(isinstance(message, Propose) for _, _, message in peers.sent[before:])
+
+
+def test_a_peer_whose_weights_are_not_finite_gets_those_of_one_whose_are(swarm) -> None:
+    for odd in ("a", "b"):
+        peers = swarm("ab", expected=2)
+        other = "ab".replace(odd, "")
+        peers.offer(odd, finite=False)
+        peers.offer(other)
+        (commit,) = peers.commits(odd)
+        assert commit.contributors == (other,)
+
+
+def test_a_start_without_finite_weights_anywhere_fails_at_once_and_says_whose(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.offer("a", "b", "c", finite=False)
+    for name in "abc":
+        (fail,) = peers.all(name, Fail)
+        assert "the weights of a, b, c hold NaN or infinity" in fail.reason
+        assert fail.error is ModelError
+    assert not any(isinstance(message, Propose) for _, _, message in peers.sent)
+
+
+def test_a_start_in_which_nobody_has_a_weight_fails_at_once_and_says_who(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.offer("a", "b", weightage=0)
+    for name in "ab":
+        (fail,) = peers.all(name, Fail)
+        assert "node_weightage is 0 at a, b" in fail.reason
+        assert fail.error is ConfigurationError
+
+
+def test_one_weight_is_enough_to_start(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.offer("a", weightage=0)
+    peers.offer("b")
+    assert peers.commits("a")
+
+
+def test_a_founding_attempt_that_fails_is_not_repeated_without_a_pause(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.exchanging = False
+    peers.offer("a", "b")
+    for _ in range(20):
+        proposed = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)]
+        key = proposed[-1].key
+        for name in "ab":
+            peers.do(name, peers.machines[name].exchange_failed(key, "b", "a broken rule", peers.now))
+        peers.deliver()
+    assert len({proposal.key for proposal in proposed}) == 1
+    peers.wait(60)
+    attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
+    assert 1 < len(attempts) < 40

@@ -194,7 +194,7 @@ def test_a_liar_that_is_needed_for_a_quorum_receives_and_does_not_contribute(fou
     """Also in the closing round, which needs everybody: the others do not wait for ever."""
     peers = founded("a", "b")
     peers.moved["b"] = 700.0
-    peers.offer("a", "b", status=SNAPSHOT, delta_norm=2.0)
+    peers.offer("a", "b", status=SNAPSHOT, steps=3, delta_norm=2.0)
     for name in "ab":
         assert peers.commits(name)[-1].closing
         assert peers.commits(name)[-1].group == ("a", "b")

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.rounds.pace import FIRST_GRACE, FLOOR, LEAST_PATIENCE, PATIENCE, Pace
+from swarm.rounds.pace import FIRST_GRACE, FLOOR, PATIENCE, SAMPLES, Pace
 
 
 def learned(*spreads: float) -> float:
-    pace = Pace(None, 600.0)
+    pace = Pace(None, 10.0)
     for spread in spreads:
         pace.arrived(spread)
     return pace.grace
 
 
-def test_before_any_round_the_grace_is_generous() -> None:
-    assert learned() == FIRST_GRACE
+def test_nothing_is_learned_from_a_few_rounds() -> None:
+    assert {learned(*[0.01] * count) for count in range(SAMPLES)} == {10.0}
+    assert learned(*[0.01] * SAMPLES) == FLOOR
 
 
-def test_a_fixed_grace_is_never_learned_over() -> None:
+def test_until_then_the_grace_follows_the_training_of_this_peer() -> None:
+    pace = Pace(None, 10.0)
+    pace.trained(2.0)
+    assert pace.grace == PATIENCE * 2.0
+    pace.trained(60.0)
+    assert pace.grace == FIRST_GRACE
+
+
+def test_a_fixed_grace_holds_from_the_start() -> None:
     pace = Pace(2.5, 600.0)
-    pace.arrived(20.0)
+    assert pace.grace == pace.first_grace == 2.5
+    for _ in range(SAMPLES):
+        pace.arrived(20.0)
     assert pace.grace == 2.5
+
+
+def test_the_start_waits_for_newcomers_for_half_a_minute() -> None:
+    assert Pace(None, 10.0).first_grace == FIRST_GRACE
 
 
 def test_even_peers_are_waited_for_briefly() -> None:
@@ -45,16 +60,11 @@ def test_the_past_is_forgotten() -> None:
     assert learned(*[9.0] * 32, *[0.01] * 32) == FLOOR
 
 
-def test_patience_starts_with_what_the_start_was_given_and_follows_the_period_of_rounds() -> None:
-    pace = Pace(None, 600.0)
-    pace.committed(100.0)
-    assert pace.patience == 600.0
-    pace.committed(200.0)
+def test_patience_is_the_failure_timeout_or_some_of_the_intervals_that_this_peer_trains() -> None:
+    pace = Pace(None, 10.0)
+    assert pace.patience == 10.0
+    pace.trained(0.1)
+    assert pace.patience == 10.0
+    for _ in range(3):
+        pace.trained(100.0)
     assert pace.patience == PATIENCE * 100.0
-
-
-def test_patience_has_a_floor() -> None:
-    pace = Pace(None, 600.0)
-    for now in range(5):
-        pace.committed(float(now))
-    assert pace.patience == LEAST_PATIENCE

@@ -20,7 +20,7 @@ def offers_of(peers, name: str, to: str) -> int:
 
 
 def test_an_offer_is_repeated_ever_more_rarely_while_a_straggler_is_waited_for(founded) -> None:
-    peers = founded("a", "b", "c", min_peers=3, start_timeout=3600.0)
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
     peers.offer("a", "b")
     before = offers_of(peers, "a", "b")
     peers.wait(RETRY)
@@ -42,7 +42,7 @@ def test_who_has_joined_an_attempt_repeats_its_offer_to_the_leader_alone(founded
 
 
 def test_a_peer_that_greets_anew_is_told_the_offer_again_soon(founded) -> None:
-    peers = founded("a", "b", "c", min_peers=3, start_timeout=3600.0)
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
     peers.offer("a", "b")
     peers.wait(4 * LONGEST_RETRY)
     before = offers_of(peers, "a", "b")

@@ -48,13 +48,81 @@ def test_each_sync_point_below_quorum_waits_anew_and_the_next_with_a_quorum_merg
     assert peers.commits("a")[-1].round == 1
 
 
-def test_a_live_peer_without_which_there_is_no_quorum_is_waited_for_patiently(founded) -> None:
-    peers = founded("a", "b", min_peers=2, start_timeout=60)
+def test_a_live_peer_without_which_there_is_no_quorum_is_waited_for_for_the_failure_timeout(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10)
     peers.offer("a")
-    peers.wait(59)
+    peers.wait(9.9)
+    assert not peers.all("a", Skip)
+    peers.wait(0.2)
+    assert "b did not come to a sync point within 10 s" in peers.all("a", Skip)[0].reason
+
+
+def test_where_training_between_sync_points_takes_long_a_live_peer_is_waited_for_longer(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10)
+    peers.wait(30)
+    peers.offer("a")
+    peers.wait(299)
     assert not peers.all("a", Skip)
     peers.wait(2)
-    assert "b did not come to a sync point within 60 s" in peers.all("a", Skip)[0].reason
+    assert "b did not come to a sync point within 300 s" in peers.all("a", Skip)[0].reason
+
+
+def test_a_live_peer_that_was_waited_for_in_vain_is_waited_for_again_after_its_next_sync_point(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10)
+    peers.offer("a")
+    peers.wait(11)
+    for skips in (2, 3):
+        peers.offer("a")
+        assert len(peers.all("a", Skip)) == skips
+    assert "was waited for in vain" in peers.all("a", Skip)[-1].reason
+    peers.offer("b")
+    peers.offer("a")
+    assert peers.commits("a")[-1].group == ("a", "b")
+    peers.offer("a")
+    peers.wait(9.9)
+    assert len(peers.all("a", Skip)) == 3
+
+
+def test_a_round_with_a_quorum_waits_once_for_a_live_peer_that_does_not_come(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=2, grace=5)
+    peers.offer("a", "b")
+    peers.wait(4.9)
+    assert len(peers.commits("a")) == 1
+    peers.wait(0.2)
+    assert [commit.group for commit in peers.commits("a")[1:]] == [("a", "b")]
+    for rounds in (2, 3, 4):
+        peers.offer("a", "b")
+        assert peers.commits("b")[-1].round == rounds
+    peers.offer("c")
+    peers.offer("a", "b")
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+    peers.offer("a", "b")
+    assert peers.commits("a")[-1].round == 5
+    peers.wait(5.1)
+    assert peers.commits("a")[-1].round == 6
+
+
+def test_the_closing_round_waits_for_a_live_peer_that_rounds_no_longer_wait_for(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=2, grace=5)
+    peers.offer("a", "b")
+    peers.wait(6)
+    peers.offer("a", "b", status=PeerStatus.SNAPSHOT)
+    peers.wait(100)
+    assert not any(commit.closing for commit in peers.commits("a"))
+    peers.offer("c", status=PeerStatus.SNAPSHOT)
+    peers.wait(1)
+    assert peers.commits("a")[-1].closing
+
+
+def test_with_every_peer_required_and_told_to_wait_no_round_goes_without_one(founded) -> None:
+    """What a run that can be repeated asks for."""
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True, grace=0.1)
+    peers.offer("a", "b")
+    peers.wait(500)
+    assert len(peers.commits("a")) == 1
+    assert "waiting for c" in peers.said("a")
+    peers.offer("c")
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
 
 
 def test_a_minority_never_goes_on_where_min_peers_forbids_it(founded) -> None:

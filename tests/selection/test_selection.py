@@ -6,7 +6,7 @@ from swarm.errors import ModelError
 from swarm.selection import Candidate, Selection
 from swarm.state import TensorKind
 
-WEIGHT, MEAN, VARIANCE, BUFFER = TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE, TensorKind.BUFFER
+WEIGHT, MEAN, VARIANCE, STATE = TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE, TensorKind.STATE
 MODEL = [
     Candidate(("body.weight",), WEIGHT),
     Candidate(("first.running_mean",), MEAN),
@@ -14,7 +14,7 @@ MODEL = [
     Candidate(("second.running_mean",), MEAN),
     Candidate(("second.running_var",), VARIANCE),
     Candidate(("head.weight",), WEIGHT),
-    Candidate(("head.mask",), BUFFER),
+    Candidate(("head.mask",), STATE),
 ]
 
 
@@ -63,7 +63,7 @@ def test_patterns_that_cannot_be_meant_are_refused(selection: Selection, message
 
 
 def test_a_model_without_weights_needs_none_where_nothing_is_selected() -> None:
-    Selection().check([Candidate(("mask",), BUFFER)])
+    Selection().check([Candidate(("mask",), STATE)])
 
 
 @pytest.mark.parametrize(

@@ -113,18 +113,18 @@ def test_a_session_under_a_robust_rule_passes_over_the_one_that_ran_away(method:
         assert result.tolist() == expected
 
 
-def test_statistics_are_pooled_counters_take_the_maximum_and_constants_stay() -> None:
+def test_statistics_are_pooled_counters_take_the_maximum_and_state_is_that_of_one_peer() -> None:
     kinds = {
         "mean": TensorKind.MEAN,
         "variance": TensorKind.VARIANCE,
         "seen": TensorKind.COUNTER,
-        "index": TensorKind.CONSTANT,
-        "buffer": TensorKind.BUFFER,
+        "index": TensorKind.STATE,
+        "buffer": TensorKind.STATE,
     }
     swarm = MemorySwarm(sync_interval=1, world_size=2)
     own = {
         "ada": {"mean": 0.0, "variance": 1.0, "seen": 7, "index": 3, "buffer": 2.5},
-        "bob": {"mean": 4.0, "variance": 3.0, "seen": 2**53 + 1, "index": 4, "buffer": 2.5},
+        "bob": {"mean": 4.0, "variance": 3.0, "seen": 2**53 + 1, "index": 4, "buffer": 9.0},
     }
     blank = {
         "weight": np.zeros(3, np.float32),
@@ -134,7 +134,7 @@ def test_statistics_are_pooled_counters_take_the_maximum_and_constants_stay() ->
         "index": np.array([0], np.int32),
         "buffer": np.array(0.0),
     }
-    peers = [swarm.peer(name, blank | {"index": np.array([own[name]["index"]], np.int32)}, kinds=kinds) for name in own]
+    peers = [swarm.peer(name, blank, kinds=kinds) for name in own]
 
     def step(peer: SwarmPeer) -> None:
         for name, value in own[peer.name].items():
@@ -150,9 +150,8 @@ def test_statistics_are_pooled_counters_take_the_maximum_and_constants_stay() ->
         assert peer.arrays["mean"].tolist() == [2.0, 2.0]
         assert peer.arrays["variance"].tolist() == [6.0, 6.0]
         assert peer.arrays["seen"] == 2**53 + 1
-        assert peer.arrays["index"].tolist() == [own[peer.name]["index"]]
+        assert peer.arrays["index"].tolist() == [3]
         assert peer.arrays["buffer"] == 2.5
-    assert "WARNING integer tensors that differ between peers are left as they are: index" in peers[0].lines
 
 
 def test_the_distance_leaves_the_side_block_out_and_does_not_overflow() -> None:
@@ -184,7 +183,7 @@ def test_a_difference_in_half_precision_is_not_rounded_before_the_sum_is() -> No
 
 @pytest.mark.parametrize("reuse", [True, False])
 def test_adding_a_difference_keeps_own_steps_and_takes_on_the_others_statistics(reuse: bool) -> None:
-    kinds = {"w": TensorKind.WEIGHT, "seen": TensorKind.COUNTER, "index": TensorKind.CONSTANT}
+    kinds = {"w": TensorKind.WEIGHT, "seen": TensorKind.COUNTER, "index": TensorKind.STATE}
 
     def model(w: float, seen: int, index: int) -> ArrayModel:
         values = {"w": np.full(1, w, np.float32), "seen": np.array(seen), "index": np.array(index)}
@@ -197,5 +196,5 @@ def test_adding_a_difference_keeps_own_steps_and_takes_on_the_others_statistics(
     old, new = states
     own = model(10.0, 5, 1)
     own.add(difference(new, old, into=old if reuse else None))
-    assert [array.item() for array in own.arrays.values()] == [21.0, 9, 1]
+    assert [array.item() for array in own.arrays.values()] == [21.0, 9, 3]
     assert (old.segments["float32"].item() == 9.0) is not reuse

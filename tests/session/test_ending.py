@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from swarm.errors import ConfigurationError
 from swarm.records import Outcome
+from swarm.state import TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 MODES = ("inactive", "snapshot", "active")
@@ -56,16 +59,18 @@ def test_what_a_finished_peer_contributes(mode: str) -> None:
     together(partial(ada.train, 4, count), partial(bob.train, 8, count))
     first = (4 + 400) / 2
     second = {"inactive": first + 400, "snapshot": (first + first + 400) / 2, "active": (first + first + 400) / 2}[mode]
-    closing = {"inactive": second, "snapshot": first, "active": second}[mode]
-    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [closing]
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [second]
 
 
-def test_a_snapshot_is_the_peers_own_model_and_not_the_last_merge() -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=2)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("batches", [4, 6], ids=["on a sync point", "between two"])
+def test_the_last_merged_model_is_the_closing_one_where_nobody_has_trained_since(mode: str, batches: int) -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end=mode)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
-    together(partial(ada.train, 2, count), partial(bob.train, 4, count))
-    # round 1 merges 2 and 400; bob's sync point was his last batch, so he stopped with the merge
-    assert bob.arrays["w"].tolist() == ada.arrays["w"].tolist() == [(2 + 201) / 2]
+    together(partial(ada.train, 2, count), partial(bob.train, batches, count))
+    # ada stopped with 2; round 1 gives 201
+    second = {"inactive": 401.0, "snapshot": (2 + 401) / 2, "active": (201 + 401) / 2}[mode]
+    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [201.0 if batches == 4 else second]
 
 
 def test_where_all_are_inactive_the_last_committed_model_stands() -> None:
@@ -75,13 +80,56 @@ def test_where_all_are_inactive_the_last_committed_model_stands() -> None:
     assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [303.0]
 
 
-def test_without_any_weight_the_founding_model_stands() -> None:
+def test_a_swarm_in_which_nobody_can_contribute_is_refused() -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2, node_weightage=0)
-    ada, bob = swarm.peer("ada", {"w": np.ones(1)}), swarm.peer("bob", {"w": np.ones(1)})
-    together(partial(ada.train, 6, count), partial(bob.train, 6, count))
-    assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [1.0]
-    assert [report.contributors for report in ada.reports] == [()]
-    assert any(line.startswith("INFO round 1: 2 peers, 0 contributed, ") for line in bob.lines)
+    peers = [swarm.peer(name, {"w": np.ones(1)}) for name in ("ada", "bob")]
+
+    def refused(peer: SwarmPeer) -> None:
+        with pytest.raises(ConfigurationError, match="node_weightage is 0 at ada, bob: .*nothing would be merged"):
+            peer.session.begin()
+
+    together(*(partial(refused, peer) for peer in peers), deadline=10.0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"overlap": True}, {"codec": "int8"}, {"codec": "bf16"}], ids=str)
+def test_where_nobody_contributes_any_more_no_step_is_lost(settings: dict[str, object]) -> None:
+    """Ada alone has a weight, and stops after one round."""
+    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive", **settings)
+    ada = swarm.peer("ada", {"w": np.zeros(300), "n": np.array(0)}, kinds={"n": TensorKind.STATE})
+    bob = swarm.peer("bob", {"w": np.zeros(300), "n": np.array(0)}, kinds={"n": TensorKind.STATE}, node_weightage=0)
+    seen = []
+
+    def watched(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += 1
+        peer.arrays["n"] += 1
+        seen.append((peer.arrays["w"].copy(), int(peer.arrays["n"])))
+
+    def train_bob() -> None:
+        bob.session.begin()
+        bob.go_on(4, count)
+        ada_done.wait(20)
+        bob.go_on(12, watched)
+        bob.session.end()
+
+    ada_done = threading.Event()
+
+    def train_ada() -> None:
+        ada.session.begin()
+        ada.go_on(4, count)
+        ada_done.set()
+        ada.session.end()
+
+    together(train_ada, train_bob)
+    steps = [after[0] - before[0] for before, after in itertools.pairwise(seen)]
+    late = steps[4:] if settings.get("overlap") else steps  # the first round may land among them
+    assert all(np.allclose(step, 1) for step in late)
+    assert [n for _, n in seen[-4:]] == [*range(seen[-1][1] - 3, seen[-1][1] + 1)]
+    skipped = [line for line in bob.lines if "no peer in it contributes" in line]
+    assert [line.split()[0] for line in skipped] == ["WARNING", *["INFO"] * (len(skipped) - 1)]
+    assert len(skipped) == 4  # three sync points, and one more when training ends
+    assert [report.outcome for report in bob.reports[-2:]] == [Outcome.SKIPPED] * 2
+    assert bob.session.metrics()["swarm_rounds"] == 2  # the first one, and the closing one
+    assert ada.digest() == bob.digest()
 
 
 def test_a_weightage_of_zero_receives_and_contributes_nothing() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from swarm.capture import LentCapture
-from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.capture import LentCapture, faulty
+from swarm.state import ModelState, Schema, TensorKind, TensorSpec, pack
 
 SCHEMA = Schema(
     (
@@ -42,7 +42,7 @@ def test_parts_are_those_of_the_flat_segments(model: ModelState, tensors: list[n
                 assert part.dtype == segment.dtype
                 np.testing.assert_array_equal(part, segment[start:stop])
                 assert part.flags.c_contiguous
-    assert lent.pack_side() == model.pack_side()
+    assert pack(lent.side) == model.pack_side()
 
 
 def test_what_one_tensor_has_is_not_copied(tensors: list[np.ndarray]) -> None:
@@ -70,7 +70,7 @@ def test_only_what_is_held_stays_when_the_model_changes(
         np.add(array, 1, out=array)
     assert lent.part(0, 4, 9).tolist() == (model.segments["float32"][4:9] + (0 if held else 1)).tolist()
     assert lent.part(1, 0, 4).tolist() == (model.segments["float16"] + (0 if held else 1)).tolist()
-    assert lent.pack_side() == model.pack_side()
+    assert pack(lent.side) == model.pack_side()
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -81,4 +81,4 @@ def test_nan_is_found_in_weights_and_statistics(tensors: list[np.ndarray], poiso
     if held:
         lent.hold()
     assert not lent.finite()
-    assert lent.side_finite() == (poisoned != 1)
+    assert faulty(lent) == (SCHEMA.tensors[poisoned].name,)

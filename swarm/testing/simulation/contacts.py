@@ -48,6 +48,10 @@ class Contacts:
         """Whether what comes from that session is none of this one's business."""
         return session != self._info.session
 
+    def knows(self, name: PeerId, incarnation: str) -> bool:
+        """Whether it is this process of that name that it believes to be there."""
+        return self._roster.is_live(name, incarnation)
+
     def lost(self, name: PeerId, incarnation: str) -> None:
         """A process cannot be reached any more."""
         process = self._process

@@ -289,3 +289,9 @@ def late_steps_count_twice(self: SimulatedTraining, answer: Synced, committed: s
         self.peer.weights = self.peer.library.move(self.peer.weights, before, committed)
     else:
         _take_over(self, answer, committed, unchanged=unchanged)
+
+
+@_mutant(Synced, "idle", as_property=True)
+def a_round_without_contributors_resets_the_weights(self: Synced) -> bool:
+    """What nobody has contributed to is applied like a merged model."""
+    return False

@@ -172,8 +172,8 @@ class SimulatedPeer:
             self.loss = self._world.library.loss(digest, self.name)
 
     def merged(self, before: Weights, answer: Synced) -> None:
-        """Its weights have been moved to a model that has its contribution."""
-        if answer.commit and self.name in answer.commit.contributors:
+        """Its weights have been moved to a model that has its contribution, or nobody's."""
+        if answer.commit and (self.name in answer.commit.contributors or not answer.commit.contributors):
             self._world.witness.merged(self, before, answer.commit)
 
     def leave(self) -> None:
@@ -236,6 +236,7 @@ class SimulatedPeer:
                 round=self.machine.round,
                 weightage=0 if place.empty else weightage,
                 status=place.status,
+                steps=int(place.unmerged),
                 finite=place.capture.finite,
                 delta_norm=self._world.hazards.claimed(self.name, norm),
                 loss=self.loss,

@@ -84,7 +84,7 @@ def draw(seed: int) -> Schedule:
             intervals=longest if together else rng.randint(1, longest),
             pace=rng.uniform(0.3, 0.9) if crowd or rng.random() < 0.85 else rng.uniform(1.5, 4),
             checkin=rng.choice(CHECKIN_MODES),
-            weightage=rng.choice((1, 1, 1, 2, 5)),
+            weightage=rng.choice((1, 1, 1, 2, 5, 0)),
         )
         for name in names
     )

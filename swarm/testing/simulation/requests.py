@@ -29,6 +29,12 @@ class Synced:
         """Whether it brings the closing model."""
         return self.commit is not None and self.commit.closing
 
+    @property
+    def idle(self) -> bool:
+        """Whether the round merged nothing."""
+        committed = self.answer in (Answer.MERGED, Answer.LATE) and self.commit is not None and not self.closing
+        return committed and not (self.commit and self.commit.contributors)
+
 
 @dataclass(frozen=True, slots=True)
 class Train:
@@ -43,6 +49,8 @@ class Place:
     status: PeerStatus
     empty: bool = False
     """Whether there is nothing new in it, so that it claims no weight."""
+    unmerged: bool = False
+    """Whether it has steps that are in no merge yet."""
 
 
 Training = Generator[Train | Place, Synced, None]

@@ -56,9 +56,14 @@ class SimulatedTraining:
         while True:
             if fresh:
                 peer.capture(capture)
-            answer = yield Place(capture, PeerStatus.TRAINING)
+            answer = yield Place(capture, PeerStatus.TRAINING, unmerged=self.unmerged)
             if answer.model is None:
                 break
+            if answer.idle and capture.finite:
+                if answer.answer is Answer.MERGED:
+                    return
+                fresh = True
+                continue
             self.take_over(answer, answer.model, unchanged=fresh)
             if answer.answer is Answer.MERGED or answer.closing:
                 break
@@ -71,9 +76,11 @@ class SimulatedTraining:
         """Take part in rounds without training until the closing one."""
         peer = self.peer
         while True:
-            answer = yield Place(own, peer.plan.checkin)
+            answer = yield Place(own, peer.plan.checkin, unmerged=self.unmerged)
             if answer.model is not None:
                 peer.weights = Weights(answer.model)
+            if answer.commit and peer.name in answer.commit.contributors:
+                self.unmerged = False
             if answer.closing or answer.model is None:
                 return
             if answer.answer is Answer.MERGED:
@@ -85,11 +92,12 @@ class SimulatedTraining:
         merged = answer.answer is not Answer.HEALED
         before = self.capture.weights if merged else answer.before
         held = peer.weights
-        if answer.closing or before is None or (answer.answer is Answer.MERGED and unchanged):
+        fresh = answer.answer is Answer.MERGED and unchanged
+        if answer.idle or answer.closing or before is None or fresh:
             peer.weights = Weights(committed)
         else:
             peer.weights = peer.library.move(peer.weights, before, committed)
-        if merged and not answer.closing:
+        if merged and not answer.closing and self.capture.finite:
             peer.merged(held, answer)
         if merged:
             self.unmerged = bool(peer.weights.own)

@@ -178,6 +178,8 @@ class Witness:
     def _closes(self, peer: SimulatedPeer, proposal: Proposal) -> None:
         for name in sorted(peer.machine.live | {peer.name}):
             other = peer.process(name)
+            if other and other is not peer and not peer.contacts.knows(name, other.incarnation):
+                continue  # a new process in the place of one that had finished, and not met yet
             if other and not other.finished:
                 raise Violation("Progress", f"{peer.name} closes the session while {name} still trains")
 
@@ -190,7 +192,7 @@ class Witness:
     def merged(self, peer: SimulatedPeer, before: Weights, commit: Commit) -> None:
         """A peer took a model over that it contributed to: what it no longer has on top must be in there."""
         lost = before.own & ~peer.weights.own & ~self._library.contains(commit.digest)
-        if lost and commit.digest != before.base:  # where nobody contributed, the model before stands
+        if lost:
             raise Violation("Atomicity", f"{peer.name} loses steps {list(bits(lost))}, which {commit.digest} lacks")
 
     def ended(self, peer: SimulatedPeer) -> None:
