@@ -17,9 +17,9 @@ from typing import Any
 
 from swarm.clock import Clock
 from swarm.config import Settings
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, ModelError
 from swarm.records import Commit, SyncState
-from swarm.session.files import read_model_file, replace_file, write_model
+from swarm.session.files import UnreadableFileError, read_model_file, replace_file, write_model
 from swarm.state import ModelState, Schema
 
 KEEP = 2
@@ -110,7 +110,7 @@ def latest(directory: Path, schema: Schema, logger: logging.Logger) -> tuple[Com
     """The newest checkpoint that is whole, or None; ``logger`` is told of those that are passed over.
 
     Raises:
-        ConfigurationError: there are checkpoints, but of another model.
+        ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
     """
     for record in reversed(_by_age(directory)):
         commit = _commit_of(record)
@@ -118,9 +118,14 @@ def latest(directory: Path, schema: Schema, logger: logging.Logger) -> tuple[Com
         if commit is None or not path.is_file():
             logger.warning("resume: checkpoint %s is not whole, and is passed over", record)
             continue
-        model = read_model_file(path, schema)
-        if model is None:
-            raise ConfigurationError(f"resume: {path} holds another model than this script trains")
+        try:
+            model = read_model_file(path, schema)
+        except UnreadableFileError as error:
+            logger.warning("resume: %s is damaged or cannot be read, and is passed over: %s", path, error)
+            continue
+        except ModelError as error:
+            text = f"resume: {path} holds another model than this script trains: {error}"
+            raise ConfigurationError(text) from error
         if model.digest() == commit.digest:
             return commit, model
         why = "it is damaged, or of a version of Swarm that took other digests"
@@ -145,5 +150,5 @@ def _commit_of(record: Path) -> Commit | None:
         for name in ("members", "group", "contributors"):
             fields[name] = tuple(fields[name])
         return Commit(**fields)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None

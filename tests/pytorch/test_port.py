@@ -5,12 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from swarm.errors import ModelError
 from swarm.model import ModelPort
 from swarm.pytorch import TorchPort
 from swarm.selection import Selection
+from swarm.session.files import read_model_file, write_model
 from swarm.state import ModelState, TensorKind
 
 
@@ -367,3 +369,27 @@ def test_what_cannot_be_merged_may_stay_local(frozen):
 def test_a_selection_that_does_not_fit_the_model_is_refused(selection, message):
     with pytest.raises(ModelError, match=message):
         TorchPort(backbone_and_head(), selection).schema()
+
+
+EVERY_DTYPE = [
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool, torch.uint8, torch.uint16, torch.uint32,
+    torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", EVERY_DTYPE, ids=str)
+def test_a_written_model_is_read_again_whatever_its_dtype(tmp_path, dtype):
+    model = buffer(torch.tensor([[0, 1], [1, 1]]).to(dtype))
+    port, path = TorchPort(model), tmp_path / "model.safetensors"
+    schema, before = port.schema(), copy.deepcopy(model.state_dict())
+    write_model(path, state_of(model), {})
+    for tensor in model.state_dict().values():
+        tensor.zero_()
+    port.write(read_model_file(path, schema))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    loaded = load_file(path)
+    assert {name: tensor.dtype for name, tensor in loaded.items()} == {
+        name: tensor.dtype for name, tensor in before.items()
+    }
+    model.load_state_dict(loaded)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import numpy as np
 import pytest
 
 from swarm.clock import ManualClock
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, ModelError
 from swarm.records import Commit, SyncState
 from swarm.session.checkpoints import KEEP, Checkpoints, latest
 from swarm.session.files import read_model_file, write_model
-from swarm.state import ModelState, Schema, TensorSpec
+from swarm.state import WEIGHT_DTYPES, ModelState, Schema, TensorSpec, numpy_dtype
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, _logger, together
 
@@ -137,8 +138,113 @@ def test_a_closed_run_is_the_start_of_a_new_one(places: dict[str, Path]) -> None
 def test_the_checkpoints_of_another_model_are_refused_by_file(stopped: dict[str, Path]) -> None:
     swarm = MemorySwarm(world_size=2, resume=True)
     other = swarm.peer("ada", {"w": np.zeros(5, np.float32)}, model_dir=stopped["ada"])
-    with pytest.raises(ConfigurationError, match=r"safetensors holds another model"):
+    with pytest.raises(
+        ConfigurationError, match=r"safetensors holds another model.*'w' is float32\[3\] in the file, and"
+    ):
         other.session.begin()
+
+
+@pytest.mark.parametrize(
+    ("names", "difference"),
+    [
+        (["w", "x"], "'x' is not in the file$"),
+        (["v"], "'v' is not in the file, which has 'w'$"),
+        ([], "'w' is in the file, and not in the model$"),
+    ],
+)
+def test_another_model_is_refused_by_its_first_difference(tmp_path: Path, names: list[str], difference: str) -> None:
+    write_model(tmp_path / "model.safetensors", model(1), {})
+    other = Schema(tuple(TensorSpec(name, (3,), "float32") for name in names))
+    with pytest.raises(ModelError, match=difference):
+        read_model_file(tmp_path / "model.safetensors", other)
+
+
+@pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
+def test_a_run_of_any_dtype_is_resumed(places: dict[str, Path], dtype: str) -> None:
+    def peers(**settings: object) -> list[SwarmPeer]:
+        swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.3, checkpoint_seconds=0, **settings)
+        zeros = np.zeros(3, numpy_dtype(dtype))
+        return [swarm.peer(name, {"w": zeros}, model_dir=place) for name, place in places.items()]
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += 1
+
+    def stop(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        peer.go_on(4, step)
+
+    first = peers()
+    together(*(partial(stop, peer) for peer in first))
+    for peer in first:
+        peer.session.abort("power cut")
+    second = peers(resume=True)
+    together(*(partial(peer.train, 4, step) for peer in second))
+    assert [peer.arrays["w"].tolist() for peer in second] == [[8.0] * 3] * 2
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _damage_the_header(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"{", b"[", 1))
+
+
+def _change_the_dtype(path: Path, dtype: bytes) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"F32"', dtype).replace(b'"shape":[3]', b'"shape":[12]'))
+
+
+def _replace_by_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _truncate,
+        _damage_the_header,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"\xff" * 100),
+        partial(_change_the_dtype, dtype=b'"F99"'),
+        partial(_change_the_dtype, dtype=b'"F8_E8M0"'),
+        _replace_by_a_directory,
+    ],
+    ids=["truncated", "header", "empty", "noise", "no-dtype", "foreign-dtype", "directory"],
+)
+def test_a_checkpoint_that_cannot_be_read_is_passed_over_by_name(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    for round_ in (1, 2):
+        checkpoints.offer(commit(round_, model(round_)), model(round_))
+        eventually(lambda round_=round_: (tmp_path / f"line-{round_:09d}.json").exists(), f"round {round_}")
+    checkpoints.close(timeout=10)
+    damage(tmp_path / "line-000000002.safetensors")
+    said: list[str] = []
+    found = latest(tmp_path, SCHEMA, _logger("disk", said))
+    assert found is not None
+    assert found[0].round == 1
+    (line,) = said
+    assert line.startswith("WARNING resume: ")
+    assert "line-000000002" in line
+    assert "passed over" in line
+
+
+def test_a_checkpoint_that_may_not_be_read_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints.offer(commit(1, model(1)), model(1))
+    checkpoints.close(timeout=10)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    said: list[str] = []
+    assert latest(tmp_path, SCHEMA, _logger("disk", said)) is None
+    assert "line-000000001.safetensors is damaged or cannot be read" in said[0]
+    assert "Permission denied" in said[0]
 
 
 def test_only_the_newest_checkpoints_are_kept_and_the_newest_whole_one_is_read(tmp_path: Path) -> None:
