@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections import Counter
 from collections.abc import Collection, Mapping
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
 
 from swarm.errors import ModelError
-from swarm.state import Array, ModelState, Schema, numpy_dtype
+from swarm.state import Array, ModelState, Schema, as_bytes, numpy_dtype
 
 LOCAL = "local.safetensors"
 """The weights with which this peer's own training ended."""
@@ -41,6 +41,7 @@ _DTYPES = {
     "BOOL": "bool",
 }
 """NumPy's name of each dtype in a file. The loader of safetensors for NumPy knows neither bfloat16 nor float8."""
+_FILE_DTYPES = {name: file_dtype for file_dtype, name in _DTYPES.items()}
 
 
 class UnreadableFileError(Exception):
@@ -50,11 +51,24 @@ class UnreadableFileError(Exception):
 def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None:
     """Write ``model`` under its tensors' names, with ``about`` as metadata, replacing ``path`` in one step.
 
+    Equal models and metadata give equal bytes. The library writes metadata in a random order, and from a copy of the
+    whole model in memory; this function writes the tensors from where they are.
+
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
     tensors = dict(zip(_names(model.schema), (array for _, array in model.arrays()), strict=True))
-    replace_file(path, save(tensors, dict(about)))
+    # The widest first, so that every tensor is aligned: readers that map the file into memory need that.
+    order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    header: dict[str, object] = {"__metadata__": dict(sorted(about.items()))}
+    end = 0
+    for name in order:
+        start, end = end, end + tensors[name].nbytes
+        dtype = _FILE_DTYPES[tensors[name].dtype.name]
+        header[name] = {"dtype": dtype, "shape": tensors[name].shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    replace_file(path, len(text).to_bytes(8, "little"), text, *(as_bytes(tensors[name]) for name in order))
 
 
 def read_model_file(path: Path, schema: Schema) -> ModelState:
@@ -106,16 +120,15 @@ def _load(path: Path) -> dict[str, Array]:
 
 def _names(schema: Schema) -> list[str]:
     """The tensors' names, told apart where a framework gives several the same one."""
-    seen: Counter[str] = Counter()
-    names = []
+    names: dict[str, None] = {}
     for spec in schema.tensors:
-        seen[spec.name] += 1
-        names.append(spec.name if seen[spec.name] == 1 else f"{spec.name}#{seen[spec.name]}")
-    return names
+        candidates = (spec.name if number == 1 else f"{spec.name}#{number}" for number in count(1))
+        names[next(name for name in candidates if name not in names)] = None
+    return list(names)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` holds either all of it or what it held before.
+def replace_file(path: Path, *parts: bytes | memoryview) -> None:
+    """Write ``parts`` one after the other, so that ``path`` holds either all of them or what it held before.
 
     Raises:
         OSError: the disk is full, or the directory cannot be written.
@@ -124,7 +137,8 @@ def replace_file(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
