@@ -11,10 +11,10 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -83,14 +83,27 @@ def numpy_dtype(name: str) -> np.dtype[np.generic]:
         raise ModelError(f"tensors of dtype {name!r} cannot be merged") from error
 
 
+class Tied(NamedTuple):
+    """Another name of a tensor: another place in the model where the same memory is used."""
+
+    name: str
+    order: tuple[int, ...] | None = None
+    """The axes of the tensor as its memory has them, the outermost first; None where this is the same view of it."""
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    """The other view of that memory, in elements."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name (for messages only), shape, dtype and kind of one tensor."""
+    """Name (for messages and files), shape, dtype and kind of one tensor."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     kind: TensorKind = TensorKind.WEIGHT
+    tied: tuple[Tied, ...] = field(default=(), compare=False)
+    """Its other names, for files."""
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ from swarm.errors import ConfigurationError
 from swarm.model import Evaluation
 from swarm.pytorch.batches import Batch, batches_from, placed
 from swarm.pytorch.functions import is_torchmetric, loss_from, mean_loss, metric_from, sample_losses
-from swarm.pytorch.port import unwrap
+from swarm.pytorch.names import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

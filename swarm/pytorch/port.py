@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from swarm.errors import ModelError
 from swarm.model import ModelPort, changed
+from swarm.pytorch.names import changed_keys, join, places
 from swarm.pytorch.spectral import normalised_weights
 from swarm.selection import Candidate, Selection
-from swarm.state import Schema, SpectralNorm, TensorKind, TensorSpec
+from swarm.state import Schema, SpectralNorm, TensorKind, TensorSpec, Tied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from swarm.state import Array, ModelState
 
@@ -50,6 +50,7 @@ class _Found(NamedTuple):
     kind: TensorKind
     tensor: torch.Tensor
     refusal: str | None
+    tied: list[Tied]
 
 
 class _Entry(NamedTuple):
@@ -66,11 +67,11 @@ class TorchPort(ModelPort):
     name. Every other buffer, integer parameters, and frozen parameters that hold infinities, as masks do, are module
     state.
 
-    ``selection`` tells which of them take part, by the names in the ``state_dict`` of the unwrapped model. The
-    others are neither read nor written, and may be what could not be merged.
+    ``selection`` says which of them take part, by the keys of the model's ``state_dict``. The others are neither read
+    nor written, and may be what could not be merged.
 
-    A wrapper (``torch.compile``, ``DistributedDataParallel``) changes neither order nor names. A model on a GPU is
-    copied through the CPU.
+    A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``) changes neither order nor names,
+    wherever it is in the model. A model on a GPU is copied through the CPU.
     """
 
     def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING) -> None:
@@ -78,6 +79,7 @@ class TorchPort(ModelPort):
         self._selection = selection
         self._masks: frozenset[str] = frozenset()
         """Names of frozen parameters that held infinities when the schema was made."""
+        self._names: Mapping[str, str] = {}
 
     def schema(self) -> Schema:
         """The tensors that take part, as they are now.
@@ -86,7 +88,8 @@ class TorchPort(ModelPort):
             ModelError: a tensor cannot be merged (complex, quantized, sparse, sharded), or has no values yet; or the
                 selection does not fit the model.
         """
-        found = _found(self._model)
+        self._names = _names(self._model)
+        found = _found(self._model, self._names)
         self._selection.check([Candidate(tuple(each.names), each.kind) for each in found])
         self._masks = frozenset(each.names[0] for each in found if _is_mask(each))
         entries = list(self._entries())
@@ -138,12 +141,14 @@ class TorchPort(ModelPort):
 
     def _entries(self) -> Iterator[_Entry]:
         """Spec and values of each tensor that takes part, as a tensor that autograd does not follow."""
-        for names, kind, tensor, refusal in _found(self._model):
+        if not self._names:
+            self._names = _names(self._model)
+        for names, kind, tensor, refusal, tied in _found(self._model, self._names):
             if self._selection.takes(*names):
                 if refusal is not None:
                     raise ModelError(f"{names[0]!r} {refusal}")
                 kind = TensorKind.STATE if names[0] in self._masks else kind  # noqa: PLW2901
-                spec = TensorSpec(names[0], tuple(tensor.shape), _DTYPES[tensor.dtype], kind)
+                spec = TensorSpec(names[0], tuple(tensor.shape), _DTYPES[tensor.dtype], kind, tuple(tied))
                 # .data, not .detach(): the latter shares the version counter, so that a write would break the
                 # backward pass of a graph that somebody still holds.
                 yield _Entry(spec, tensor.data)
@@ -157,36 +162,60 @@ class TorchPort(ModelPort):
                 yield SpectralNorm(weight, norm.axis, left, right)
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside ``torch.compile`` and ``DistributedDataParallel``."""
-    while True:
-        inner = model.module if isinstance(model, DistributedDataParallel) else getattr(model, "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-def _found(model: nn.Module) -> list[_Found]:
-    """Each parameter and persistent buffer, once, under all of its names."""
+def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
+    """Each parameter and persistent buffer, once, under all of its names, which ``names`` gives by path."""
     found: dict[object, _Found] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        _refuse_sharded(path, module)
-        prefix = _clean(path)
-        persistent = (
-            (name, buffer)
-            for name, buffer in module._buffers.items()  # noqa: SLF001  (no public way to tell persistent buffers)
-            if name not in module._non_persistent_buffers_set  # noqa: SLF001
-        )
-        for is_buffer, tensors in ((False, module._parameters.items()), (True, persistent)):  # noqa: SLF001
-            for leaf, tensor in tensors:
-                if tensor is None:
-                    continue
-                name = f"{prefix}.{leaf}" if prefix else leaf
-                kind = _kind(module, leaf, tensor, is_buffer=is_buffer)
-                refusal = _refusal(tensor)
-                key = _memory(tensor) if refusal is None else id(tensor)
-                found.setdefault(key, _Found([], kind, tensor, refusal)).names.append(name)
+    for path, module, leaf, tensor in _tensors(model):
+        name = names.get(path, path)
+        refusal = _refusal(tensor)
+        key = _memory(tensor) if refusal is None else id(tensor)
+        first = found.get(key)
+        if first is None:
+            kind = _kind(module, leaf, tensor, is_buffer=leaf in module._buffers)  # noqa: SLF001
+            found[key] = _Found([name], kind, tensor, refusal, [])
+        else:
+            first.names.append(name)
+            first.tied.append(_tied(name, first.tensor, tensor))
     return list(found.values())
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
+    """Each place of a parameter or persistent buffer: its path, the module it belongs to, and its name there."""
+    for path, _, module in places(model):
+        _refuse_sharded(path, module)
+        for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):  # noqa: SLF001
+            # there is no public way to know which buffers are persistent
+            if tensor is not None and leaf not in module._non_persistent_buffers_set:  # noqa: SLF001
+                yield join(path, leaf), module, leaf, tensor
+
+
+def _names(model: nn.Module) -> dict[str, str]:
+    """What each tensor is called, by its path: as in ``state_dict``, without the prefixes of wrappers."""
+    prefixes = {place.path: place.name for place in places(model)}
+    tensors = {path: tensor for path, _, _, tensor in _tensors(model)}
+    changed = changed_keys(model, tensors, _memory_or_object)
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for path in tensors:
+        prefix, _, leaf = path.rpartition(".")
+        name = changed.get(path) or join(prefixes[prefix], leaf)
+        names[path] = path if name in taken else name
+        taken.add(names[path])
+    return names
+
+
+def _memory_or_object(value: object) -> object:
+    """What is equal for tensors in the same memory; for anything else, its identity."""
+    return _memory(value) if isinstance(value, torch.Tensor) and _refusal(value) is None else id(value)
+
+
+def _tied(name: str, first: torch.Tensor, other: torch.Tensor) -> Tied:
+    """The name of another view of a tensor's memory, and how to make that view of its values."""
+    if first is other or (first.shape, first.stride()) == (other.shape, other.stride()):
+        return Tied(name)
+    strides = first.stride()
+    order = sorted(range(first.ndim), key=lambda axis: -strides[axis])
+    return Tied(name, tuple(order), tuple(other.shape), other.stride())
 
 
 def _kind(module: nn.Module, leaf: str, tensor: torch.Tensor, *, is_buffer: bool) -> TensorKind:
@@ -209,11 +238,6 @@ def _memory(tensor: torch.Tensor) -> object:
     span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
     layout = () if span == tensor.numel() else (tuple(tensor.shape), tensor.stride())
     return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.numel(), layout)
-
-
-def _clean(path: str) -> str:
-    parts = [part for part in path.split(".") if part != "_orig_mod"]
-    return ".".join(parts[1:] if parts[:1] == ["module"] else parts)
 
 
 def _refuse_sharded(path: str, module: nn.Module) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 
 from swarm.errors import ModelError
-from swarm.state import Array, ModelState, Schema, as_bytes, numpy_dtype
+from swarm.state import Array, ModelState, Schema, Tied, as_bytes, numpy_dtype
 
 LOCAL = "local.safetensors"
 """The weights with which this peer's own training ended."""
@@ -51,13 +51,14 @@ class UnreadableFileError(Exception):
 def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None:
     """Write ``model`` under its tensors' names, with ``about`` as metadata, replacing ``path`` in one step.
 
+    A tied tensor is written under each of its names, so that the framework's loader misses none.
     Equal models and metadata give equal bytes. The library writes metadata in a random order, and from a copy of the
     whole model in memory; this function writes the tensors from where they are.
 
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
-    tensors = dict(zip(_names(model.schema), (array for _, array in model.arrays()), strict=True))
+    tensors = _named(model)
     # The widest first, so that every tensor is aligned: readers that map the file into memory need that.
     order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     header: dict[str, object] = {"__metadata__": dict(sorted(about.items()))}
@@ -89,9 +90,27 @@ def read_model_file(path: Path, schema: Schema) -> ModelState:
             there, here = (f"{array.dtype.name}{list(array.shape)}" for array in (values, target))
             raise ModelError(f"{name!r} is {there} in the file, and {here} in the model")
         target[...] = values
-    if tensors:
-        raise ModelError(f"{min(tensors)!r} is in the file, and not in the model")
+    if extra := tensors.keys() - {tied.name for spec in schema.tensors for tied in spec.tied}:
+        raise ModelError(f"{min(extra)!r} is in the file, and not in the model")
     return model
+
+
+def _named(model: ModelState) -> dict[str, Array]:
+    """The tensors of a file, by name."""
+    tensors = dict(zip(_names(model.schema), (array for _, array in model.arrays()), strict=True))
+    for spec, array in model.arrays():
+        for tied in spec.tied:
+            tensors.setdefault(tied.name, _view(array, tied))
+    return tensors
+
+
+def _view(array: Array, tied: Tied) -> Array:
+    """The values of a tied tensor as they are under its other name."""
+    if tied.order is None:
+        return array
+    memory = np.ascontiguousarray(array.transpose(tied.order))
+    strides = tuple(stride * array.itemsize for stride in tied.strides)
+    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(memory, tied.shape, strides))
 
 
 def _hint(tensors: Mapping[str, Array], names: Collection[str]) -> str:

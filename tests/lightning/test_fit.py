@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from swarm import SwarmCallback
 from swarm.errors import ConfigurationError
@@ -26,6 +27,26 @@ def test_a_run_alone_goes_through_a_real_session(make_trainer, module, tmp_path)
     make_trainer([callback]).fit(module)
     assert callback.swarm_over
     assert {path.name for path in tmp_path.glob("swarm-final.*")} == {"swarm-final.ckpt", "swarm-final.safetensors"}
+
+
+def test_the_names_in_the_file_are_those_of_the_module(make_trainer, module, flavour, tmp_path):
+    class Wrapper(type(module)):
+        """Keeps its network in an attribute that is called as that of a wrapper."""
+
+        def __init__(self):
+            super().__init__()
+            self.module = self.layer
+            del self.layer
+
+        def forward(self, x):
+            return self.module(x)
+
+    wrapper = Wrapper()
+    callback = SwarmLightningCallback(loopback=True, sync_interval=1, model_dir=tmp_path)
+    make_trainer([callback]).fit(wrapper)
+    file = load_file(tmp_path / "swarm-final.safetensors")
+    assert set(file) == {"module.weight", "module.bias"}
+    wrapper.load_state_dict(file)
 
 
 def test_a_run_from_begin_to_end(make_callback, make_trainer, module, recording_session):

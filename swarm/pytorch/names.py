@@ -1,0 +1,100 @@
+"""What the tensors of a torch model are called: as in the ``state_dict`` of the model that the user wrote.
+
+Wrappers put a module of their own around the user's, and a prefix before its keys. They are known by their type: an
+attribute that is called ``module`` is the user's own otherwise, as in ``AveragedModel``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import torch
+    from torch import nn
+
+
+class Place(NamedTuple):
+    """A module in its model."""
+
+    path: str
+    """Where it is, as in ``named_modules``."""
+    name: str
+    """The same without the prefixes of wrappers."""
+    module: nn.Module
+
+
+def join(prefix: str, leaf: str) -> str:
+    """The dotted path of ``leaf`` below ``prefix``, which is empty at the top."""
+    return f"{prefix}.{leaf}" if prefix else leaf
+
+
+def places(model: nn.Module, path: str = "", name: str = "") -> Iterator[Place]:
+    """Every module as often as it occurs, in the order of ``state_dict``."""
+    yield Place(path, name, model)
+    wrapped = _wrapped(model)
+    for leaf, module in model._modules.items():  # noqa: SLF001  (named_children leaves out repeated modules)
+        if module is not None:
+            yield from places(module, join(path, leaf), name if leaf == wrapped else join(name, leaf))
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside ``torch.compile`` and ``DistributedDataParallel``."""
+    while (leaf := _wrapped(model)) is not None and not isinstance(model, DataParallel):
+        model = model.get_submodule(leaf)
+    return model
+
+
+def _wrapped(module: nn.Module) -> str | None:
+    """The attribute in which a wrapper keeps the user's module; None if ``module`` is no wrapper."""
+    if isinstance(module, DataParallel | DistributedDataParallel):
+        return "module"
+    # Told by its name: torch._dynamo takes long to import, and no model is compiled before it is.
+    compiled = any(
+        base.__name__ == "OptimizedModule" and base.__module__.startswith("torch._dynamo")
+        for base in type(module).__mro__
+    )
+    return "_orig_mod" if compiled else None
+
+
+def changed_keys(
+    model: nn.Module, tensors: Mapping[str, torch.Tensor], memory: Callable[[torch.Tensor], object]
+) -> dict[str, str]:
+    """Keys of ``state_dict`` that are not the tensor's path, for models that change them by a hook or an override.
+
+    Args:
+        model: the model.
+        tensors: its tensors by their paths, wrappers included.
+        memory: equal for tensors that are in the same memory.
+
+    Returns:
+        The keys without the prefixes of wrappers, by path.
+    """
+    try:
+        state = dict(model.state_dict())
+    except Exception:  # noqa: BLE001  (whatever an override raises: the paths are names as well)
+        return {}
+    if state.keys() == tensors.keys():
+        return {}
+    wrappers = [(place.path, place.name) for place in places(model) if place.path != place.name]
+    unclaimed: dict[object, list[str]] = {}
+    for key, value in state.items():
+        if key not in tensors:
+            unclaimed.setdefault(memory(value), []).append(_without_wrappers(key, wrappers))
+    found = {}
+    for path, tensor in tensors.items():
+        keys = unclaimed.get(memory(tensor))
+        if path not in state and keys:
+            found[path] = keys.pop(0)
+    return found
+
+
+def _without_wrappers(key: str, wrappers: list[tuple[str, str]]) -> str:
+    inside = [(path, name) for path, name in wrappers if key.startswith(f"{path}.")]
+    if not inside:
+        return key
+    path, name = max(inside, key=lambda wrapper: len(wrapper[0]))
+    return join(name, key.removeprefix(f"{path}."))
