@@ -104,6 +104,8 @@ class TensorSpec:
     kind: TensorKind = TensorKind.WEIGHT
     tied: tuple[Tied, ...] = field(default=(), compare=False)
     """Its other names, for files."""
+    complex: bool = field(default=False, compare=False)
+    """Whether it is complex in the model: its last dimension is the real and the imaginary part."""
 
     @property
     def size(self) -> int:

@@ -47,6 +47,8 @@ class KerasPort(ModelPort):
     ``Normalization`` layer adapted to: that is each peer's own preprocessing, compiled into its train function.
     Of the rest ``selection`` tells which take part, by ``variable.path``.
 
+    A complex variable is a real tensor with a last dimension of the real and the imaginary part.
+
     Variables are looked up on every call and values are copied both ways: JAX donates a step's buffers to the next,
     and may keep an assigned array's memory as the variable's own.
     """
@@ -89,23 +91,23 @@ class KerasPort(ModelPort):
         """Copy the variables' values."""
         attach_state(self._model)
         for variable, _, array in self._pairs(into):
-            np.copyto(array, values_of(variable), casting="no")
+            np.copyto(array, _real(values_of(variable)), casting="no")
 
     def write(self, state: ModelState) -> None:
         """Assign a copy of the values to the variables."""
         attach_state(self._model)
-        for variable, _, array in self._pairs(state):
-            variable.assign(array.copy())
+        for variable, spec, array in self._pairs(state):
+            _assign(variable, spec, array.copy())
 
     def add(self, step: ModelState) -> None:
         """Assign the sums to the variables."""
         attach_state(self._model)
         for variable, spec, array in self._pairs(step):
             if spec.kind is TensorKind.WEIGHT:
-                values = values_of(variable)
-                variable.assign(np.add(values, array).astype(values.dtype, copy=False))
+                values = _real(values_of(variable))
+                _assign(variable, spec, np.add(values, array).astype(values.dtype, copy=False))
             else:
-                variable.assign(array.copy())
+                _assign(variable, spec, array.copy())
 
     def _pairs(self, state: ModelState) -> Iterator[tuple[Any, TensorSpec, NDArray[np.generic]]]:
         """Each variable with its spec and values in ``state``.
@@ -113,8 +115,9 @@ class KerasPort(ModelPort):
         Raises:
             ModelError: the model has other variables than when training began.
         """
-        variables, specs = list(self._variables()), state.schema.tensors
-        if [tuple(variable.shape) for variable in variables] != [spec.shape for spec in specs]:
+        variables = list(self._variables())
+        shapes = [spec.shape[:-1] if spec.complex else spec.shape for spec in state.schema.tensors]
+        if [tuple(variable.shape) for variable in variables] != shapes:
             difference = self.schema().difference(state.schema)
             raise changed(difference or "its variables are others")
         for variable, (spec, array) in zip(variables, state.arrays(), strict=True):
@@ -150,8 +153,24 @@ def _kinds(model: Any) -> dict[int, TensorKind]:
 
 
 def _spec(variable: Any, kind: TensorKind | None) -> TensorSpec:
-    values = values_of(variable)
+    given = values_of(variable)
+    values = _real(given)
     mask = kind is TensorKind.WEIGHT and not variable.trainable and bool(np.isinf(values).any())
     if kind is None or mask or values.dtype.kind in "iub":
         kind = TensorKind.STATE
-    return TensorSpec(name=variable.path, shape=tuple(values.shape), dtype=values.dtype.name, kind=kind)
+    shape, is_complex = tuple(values.shape), given.dtype.kind == "c"
+    return TensorSpec(name=variable.path, shape=shape, dtype=values.dtype.name, kind=kind, complex=is_complex)
+
+
+def _real(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Complex values with a last dimension of the real and the imaginary part; any others as they are."""
+    if values.dtype.kind != "c":
+        return values
+    return values[..., np.newaxis].copy().view(values.real.dtype)
+
+
+def _assign(variable: Any, spec: TensorSpec, values: NDArray[np.generic]) -> None:
+    """Set a variable from contiguous values of its own memory."""
+    if spec.complex:
+        values = values.view(np.result_type(values.dtype, np.complex64))[..., 0]
+    variable.assign(values)

@@ -50,6 +50,7 @@ class _Found(NamedTuple):
     kind: TensorKind
     tensor: torch.Tensor
     refusal: str | None
+    is_complex: bool
     tied: list[Tied]
 
 
@@ -66,6 +67,8 @@ class TorchPort(ModelPort):
     the layer (``nn.modules.batchnorm`` and its subclasses, SyncBatchNorm and InstanceNorm among them), never by
     name. Every other buffer, integer parameters, and frozen parameters that hold infinities, as masks do, are module
     state.
+
+    A complex tensor is its real view, with a last dimension of the real and the imaginary part, in the same memory.
 
     ``selection`` says which of them take part, by the keys of the model's ``state_dict``. The others are neither read
     nor written, and may be what could not be merged.
@@ -85,7 +88,7 @@ class TorchPort(ModelPort):
         """The tensors that take part, as they are now.
 
         Raises:
-            ModelError: a tensor cannot be merged (complex, quantized, sparse, sharded), or has no values yet; or the
+            ModelError: a tensor cannot be merged (quantized, sparse, sharded), or has no values yet; or the
                 selection does not fit the model.
         """
         self._names = _names(self._model)
@@ -143,12 +146,19 @@ class TorchPort(ModelPort):
         """Spec and values of each tensor that takes part, as a tensor that autograd does not follow."""
         if not self._names:
             self._names = _names(self._model)
-        for names, kind, tensor, refusal, tied in _found(self._model, self._names):
-            if self._selection.takes(*names):
-                if refusal is not None:
-                    raise ModelError(f"{names[0]!r} {refusal}")
-                kind = TensorKind.STATE if names[0] in self._masks else kind  # noqa: PLW2901
-                spec = TensorSpec(names[0], tuple(tensor.shape), _DTYPES[tensor.dtype], kind, tuple(tied))
+        for found in _found(self._model, self._names):
+            if self._selection.takes(*found.names):
+                name, tensor = found.names[0], found.tensor
+                if found.refusal is not None:
+                    raise ModelError(f"{name!r} {found.refusal}")
+                spec = TensorSpec(
+                    name,
+                    tuple(tensor.shape),
+                    _DTYPES[tensor.dtype],
+                    TensorKind.STATE if name in self._masks else found.kind,
+                    tied=tuple(found.tied),
+                    complex=found.is_complex,
+                )
                 # .data, not .detach(): the latter shares the version counter, so that a write would break the
                 # backward pass of a graph that somebody still holds.
                 yield _Entry(spec, tensor.data)
@@ -169,13 +179,15 @@ def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
         name = names.get(path, path)
         refusal = _refusal(tensor)
         key = _memory(tensor) if refusal is None else id(tensor)
+        is_complex = refusal is None and tensor.is_complex()
+        values = torch.view_as_real(tensor.data) if is_complex else tensor
         first = found.get(key)
         if first is None:
-            kind = _kind(module, leaf, tensor, is_buffer=leaf in module._buffers)  # noqa: SLF001
-            found[key] = _Found([name], kind, tensor, refusal, [])
+            kind = _kind(module, leaf, values, is_buffer=leaf in module._buffers)  # noqa: SLF001
+            found[key] = _Found([name], kind, values, refusal, is_complex, [])
         else:
             first.names.append(name)
-            first.tied.append(_tied(name, first.tensor, tensor))
+            first.tied.append(_tied(name, first.tensor, values))
     return list(found.values())
 
 
@@ -227,8 +239,8 @@ def _kind(module: nn.Module, leaf: str, tensor: torch.Tensor, *, is_buffer: bool
 def _is_mask(found: _Found) -> bool:
     """Whether a tensor is a frozen parameter that holds infinities: it can be handed on, and not be averaged."""
     tensor = found.tensor
-    frozen = found.kind is TensorKind.WEIGHT and found.refusal is None and not tensor.requires_grad
-    return frozen and bool(tensor.isinf().any())
+    plain = found.kind is TensorKind.WEIGHT and found.refusal is None and not found.is_complex
+    return plain and not tensor.requires_grad and bool(tensor.isinf().any())
 
 
 def _memory(tensor: torch.Tensor) -> object:
@@ -258,9 +270,9 @@ def _refusal(tensor: torch.Tensor) -> str | None:
         return "is on the meta device and has no values: move the model with to_empty() and load it"
     if tensor.layout is not torch.strided or tensor.is_nested:
         return f"has the layout {tensor.layout}: only dense tensors can be merged, use to_dense()"
-    if tensor.is_complex():
-        return f"is {tensor.dtype}: keep it as a real tensor, with torch.view_as_real"
-    if tensor.is_quantized or tensor.dtype not in _DTYPES:
+    if tensor.is_conj() or tensor.is_neg():
+        return "is a conjugate that is not computed yet: store its .resolve_conj().resolve_neg()"
+    if tensor.is_quantized or (tensor.dtype not in _DTYPES and not tensor.is_complex()):
         return (
             f"is {tensor.dtype}, which cannot be averaged: "
             f"train in one of {', '.join(_WEIGHT_DTYPES.values())} and quantize after training"

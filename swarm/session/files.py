@@ -12,13 +12,16 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 
 from swarm.errors import ModelError
-from swarm.state import Array, ModelState, Schema, Tied, as_bytes, numpy_dtype
+from swarm.state import Array, ModelState, Schema, TensorSpec, Tied, as_bytes, numpy_dtype
 
 LOCAL = "local.safetensors"
 """The weights with which this peer's own training ended."""
 FINAL = "swarm-final.safetensors"
 """The model that this peer ended with: the swarm's closing model, where there was a closing round."""
 
+
+VIEW_AS_REAL = "view_as_real"
+"""The metadata that lists complex tensors which are in the file as pairs of real numbers."""
 
 _DTYPES = {
     "F64": "float64",
@@ -51,7 +54,9 @@ class UnreadableFileError(Exception):
 def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None:
     """Write ``model`` under its tensors' names, with ``about`` as metadata, replacing ``path`` in one step.
 
-    A tied tensor is written under each of its names, so that the framework's loader misses none.
+    A tied tensor is written under each of its names, so that the framework's loader misses none. Complex tensors of
+    64 bits are written as such; the format has no wider or narrower ones, so that these stay pairs of real numbers,
+    and the metadata lists their names as JSON under ``view_as_real``.
     Equal models and metadata give equal bytes. The library writes metadata in a random order, and from a copy of the
     whole model in memory; this function writes the tensors from where they are.
 
@@ -61,6 +66,9 @@ def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None
     tensors = _named(model)
     # The widest first, so that every tensor is aligned: readers that map the file into memory need that.
     order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    about = dict(about)
+    if pairs := [name for name in order if name in _pairs(model.schema)]:
+        about[VIEW_AS_REAL] = json.dumps(pairs)
     header: dict[str, object] = {"__metadata__": dict(sorted(about.items()))}
     end = 0
     for name in order:
@@ -82,12 +90,13 @@ def read_model_file(path: Path, schema: Schema) -> ModelState:
     tensors = _load(path)
     model = ModelState.empty(schema)
     names = _names(schema)
-    for name, (spec, target) in zip(names, model.arrays(), strict=True):
+    for name, (spec, array) in zip(names, model.arrays(), strict=True):
+        target = _stored(spec, array)
         values = tensors.pop(name, None)
         if values is None:
             raise ModelError(f"{name!r} is not in the file{_hint(tensors, names)}")
-        if values.shape != spec.shape or values.dtype != target.dtype:
-            there, here = (f"{array.dtype.name}{list(array.shape)}" for array in (values, target))
+        if values.shape != target.shape or values.dtype != target.dtype:
+            there, here = (f"{each.dtype.name}{list(each.shape)}" for each in (values, target))
             raise ModelError(f"{name!r} is {there} in the file, and {here} in the model")
         target[...] = values
     if extra := tensors.keys() - {tied.name for spec in schema.tensors for tied in spec.tied}:
@@ -97,11 +106,28 @@ def read_model_file(path: Path, schema: Schema) -> ModelState:
 
 def _named(model: ModelState) -> dict[str, Array]:
     """The tensors of a file, by name."""
-    tensors = dict(zip(_names(model.schema), (array for _, array in model.arrays()), strict=True))
+    stored = (_stored(spec, array) for spec, array in model.arrays())
+    tensors = dict(zip(_names(model.schema), stored, strict=True))
     for spec, array in model.arrays():
         for tied in spec.tied:
-            tensors.setdefault(tied.name, _view(array, tied))
+            tensors.setdefault(tied.name, _stored(spec, _view(array, tied)))
     return tensors
+
+
+def _stored(spec: TensorSpec, array: Array) -> Array:
+    """A view of a tensor's values as they are in a file."""
+    if spec.complex and spec.dtype == "float32":
+        return array.view(np.complex64).reshape(array.shape[:-1])
+    return array
+
+
+def _pairs(schema: Schema) -> set[str]:
+    """The names of complex tensors that are in a file as pairs of real numbers."""
+    pairs = set()
+    for name, spec in zip(_names(schema), schema.tensors, strict=True):
+        if spec.complex and spec.dtype != "float32":
+            pairs |= {name, *(tied.name for tied in spec.tied)}
+    return pairs
 
 
 def _view(array: Array, tied: Tied) -> Array:
@@ -110,7 +136,7 @@ def _view(array: Array, tied: Tied) -> Array:
         return array
     memory = np.ascontiguousarray(array.transpose(tied.order))
     strides = tuple(stride * array.itemsize for stride in tied.strides)
-    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(memory, tied.shape, strides))
+    return np.lib.stride_tricks.as_strided(memory, tied.shape, strides).copy()
 
 
 def _hint(tensors: Mapping[str, Array], names: Collection[str]) -> str:

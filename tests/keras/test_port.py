@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from swarm.errors import ModelError
 from swarm.selection import Selection
+from swarm.session.files import read_model_file, write_model
 from swarm.state import ModelState, TensorKind
 from swarm_keras.port import KerasPort
 
@@ -183,6 +187,50 @@ def test_adding_takes_everything_but_weights_over(mixed: Mixed) -> None:
     old = [array for _, array in before.arrays()]
     for number, (spec, value) in enumerate(zip(port.schema().tensors, mixed.get_weights(), strict=True)):
         assert np.all(value == (old[number] if spec.kind is TensorKind.WEIGHT else 0) + number), spec
+
+
+class Spectral(keras.layers.Layer):
+    """A filter in the frequency domain, and a complex state."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        self.filter = self.add_weight(shape=(2, 3), initializer="zeros", dtype="complex64", name="filter")
+        self.single = self.add_weight(shape=(), initializer="zeros", dtype="complex64", name="single")
+        self.state = self.add_weight(shape=(2,), initializer="zeros", dtype="complex64", trainable=False, name="state")
+
+    def call(self, inputs: object) -> object:
+        return inputs
+
+
+def test_complex_variables_take_part_as_pairs_of_real_numbers(tmp_path: Path) -> None:
+    model = keras.Sequential([Spectral(), keras.layers.Dense(1)])
+    model.build((None, 2))
+    layer, port = model.layers[0], KerasPort(model)
+    values = np.arange(6).reshape(2, 3) * np.complex64(1 + 2j)
+    layer.filter.assign(values)
+    layer.single.assign(np.complex64(3 + 4j))
+    schema = port.schema()
+    specs = {spec.name.rpartition("/")[2]: spec for spec in schema.tensors}
+    assert (specs["filter"].shape, specs["filter"].dtype, specs["filter"].kind) == ((2, 3, 2), "float32", "weight")
+    assert specs["single"].shape == (2,)
+    assert specs["state"].kind is not TensorKind.WEIGHT
+    state = ModelState.empty(schema)
+    port.read(state)
+    path = tmp_path / "model.safetensors"
+    write_model(path, state, {})
+    file = load_file(path)
+    assert (file[layer.filter.path] == values).all()
+    assert file[layer.single.path] == np.complex64(3 + 4j)
+    step = ModelState.empty(schema)
+    for _, array in step.arrays():
+        array[...] = 1
+    port.add(step)
+    assert (keras.ops.convert_to_numpy(layer.filter.value) == values + (1 + 1j)).all()
+    port.write(read_model_file(path, schema))
+    assert (keras.ops.convert_to_numpy(layer.filter.value) == values).all()
+    assert keras.ops.convert_to_numpy(layer.single.value) == np.complex64(3 + 4j)
+    again = ModelState.empty(schema)
+    port.read(again)
+    assert again.digest() == state.digest()
 
 
 def test_an_unbuilt_model_is_refused_by_name() -> None:

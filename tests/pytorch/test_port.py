@@ -250,7 +250,8 @@ def buffer(value: torch.Tensor) -> nn.Module:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (buffer(torch.zeros(2, dtype=torch.complex64)), "'odd' is torch.complex64.*view_as_real"),
+        (buffer(torch.zeros(2, dtype=torch.complex64).conj()), "'odd' is a conjugate.*resolve_conj"),
+        (buffer(torch.zeros(2, dtype=torch.complex64).conj().imag), "'odd' is a conjugate.*resolve_neg"),
         (buffer(torch.zeros(2, 2).to_sparse()), "'odd' has the layout.*to_dense"),
         (
             buffer(torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8)),
@@ -263,7 +264,7 @@ def buffer(value: torch.Tensor) -> nn.Module:
         (nn.Sequential(nn.Linear(1, 1), nn.LazyBatchNorm1d()), "'1.weight' has no shape yet"),
         (nn.ReLU(), "ReLU has no parameters"),
     ],
-    ids=["complex", "sparse", "quantized", "float8", "expanded", "meta", "lazy", "lazy-norm", "empty"],
+    ids=["conjugate", "negative", "sparse", "quantized", "float8", "expanded", "meta", "lazy", "lazy-norm", "empty"],
 )
 def test_what_cannot_be_merged_is_named_with_its_remedy(model, message):
     with pytest.raises(ModelError, match=message):
@@ -344,14 +345,14 @@ def test_tied_weights_that_are_shared_and_local_are_named(every_kind):
 @pytest.mark.parametrize(
     "frozen",
     [
-        torch.zeros(2, dtype=torch.complex64),
+        torch.zeros(2, dtype=torch.complex64).conj(),
         torch.zeros(2, 2).to_sparse(),
         torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8),
         torch.zeros(2, dtype=torch.float8_e4m3fn),
         torch.zeros(1).expand(3),
         torch.zeros(2, device="meta"),
     ],
-    ids=["complex", "sparse", "quantized", "float8", "expanded", "meta"],
+    ids=["conjugate", "sparse", "quantized", "float8", "expanded", "meta"],
 )
 def test_what_cannot_be_merged_may_stay_local(frozen):
     port = TorchPort(buffer(frozen), Selection(local=("odd",)))
