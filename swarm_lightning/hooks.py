@@ -95,7 +95,9 @@ class SwarmHooks(RunningCallback):
         self._finish(self._running("on_train_end"))
         directory = self._arguments.settings.model_dir
         if directory is not None:
-            self._save(trainer, directory / CHECKPOINT_NAME)
+            # Beside the session's own file, and named after it: own-final.ckpt where there was no closing round.
+            result: Path | None = getattr(self.session, "result", None)
+            self._save(trainer, result.with_suffix(".ckpt") if result else directory / CHECKPOINT_NAME)
 
     def _save(self, trainer: Trainer, path: Path) -> None:
         """Write a checkpoint whole or not at all: a full disk costs the file, not the run that has succeeded."""
@@ -107,7 +109,7 @@ class SwarmHooks(RunningCallback):
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            self.logger.error("the closing model could not be written to %s: %s", path, error)  # noqa: TRY400
+            self.logger.error("the model could not be written to %s: %s", path, error)  # noqa: TRY400
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the swarm: Lightning calls neither ``on_train_end`` nor ``teardown`` after an exception."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from swarm.session.files import FINAL, LOCAL
+from swarm.session.files import FINAL, LOCAL, OWN
+from swarm.session.results import Results
 from swarm.session.writer import Writer
 from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swarm.config import Settings
     from swarm.model import ModelPort
     from swarm.records import Commit
@@ -29,13 +32,23 @@ class Ending:
         self._port = port
         self._reporter = reporter
         self._log = logger
-        self._writer = Writer(settings.model_dir, logger) if settings.model_dir else None
+        self._results = Results(settings, logger)
+        self._writer: Writer | None = None
+        self.result: Path | None = None
+        """The file of the model that this peer ended with; None before that, and without a model directory."""
+
+    def open(self) -> None:
+        """The run begins: from now on the results of an earlier one are not in the place of this one's."""
+        self._results.open()
+        if self._results.directory:
+            self._writer = Writer(self._results.directory, self._log)
 
     def trained(self, schema: Schema) -> ModelState:
         """The model that this peer's own training ended with; it is written down while the others are served."""
         own = ModelState.empty(schema)
         self._port.read(own)
-        self._write(LOCAL, own, {})
+        if self._writer:
+            self._writer.write(LOCAL, own, {})
         return own
 
     def conclude(self, commit: Commit | None, own: ModelState, *, closing: bool, reason: str) -> None:
@@ -49,23 +62,45 @@ class Ending:
         """
         final = ModelState.empty(own.schema) if self._writer and self._writer.busy else own
         self._port.read(final)
-        about = {"session": self._settings.model_name, "digest": final.digest(), "closing": str(closing).lower()}
+        alone = commit is None
+        about = {
+            "session": self._settings.model_name,
+            "digest": final.digest(),
+            "closing": str(closing or alone).lower(),
+        }
         if commit:
             about |= {"lineage": commit.lineage, "round": str(commit.round)}
-        self._write(FINAL, final, about)
-        self.release(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)
+        name = FINAL if closing or alone else OWN
+        if self._writer:
+            self._writer.write(name, final, about)
+        if self._results.directory:
+            self.result = self._results.directory / name
+        written = self.release(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)
         if closing and commit:
             group = len(commit.group)
             self._log.info("closing model of %d peers loaded, digest %s", group, about["digest"])
         elif commit:
             self._log.warning("no closing round (%s); the model is this peer's own", reason)
+        if name in written:
+            self._log.log(*_sentence(self.result, closing=closing, alone=alone))
         self._reporter.closed(digest=about["digest"], closing=closing, reason=reason)
 
-    def release(self, *, patience: float) -> None:
-        """Wait for the disk, for at most ``patience`` seconds."""
-        if self._writer:
-            self._writer.wait(patience)
+    def release(self, *, patience: float) -> set[str]:
+        """Wait for the disk, for at most ``patience`` seconds, and leave the directory; returns what was written."""
+        try:
+            return self._writer.wait(patience) if self._writer else set()
+        finally:
+            self.leave()
 
-    def _write(self, name: str, model: ModelState, about: dict[str, str]) -> None:
-        if self._writer:
-            self._writer.write(name, model, about)
+    def leave(self) -> None:
+        """Let the next run have the directory; idempotent."""
+        self._results.close()
+
+
+def _sentence(result: Path | None, *, closing: bool, alone: bool) -> tuple[int, str, Path | None]:
+    """The level and the text that say which file is the result."""
+    if closing:
+        return logging.INFO, "the result is %s: every peer has the same one", result
+    if alone:
+        return logging.INFO, "the result is %s: this peer trained alone", result
+    return logging.WARNING, "there is no result of the swarm; this peer's own model is %s", result

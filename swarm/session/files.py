@@ -17,9 +17,9 @@ from swarm.state import Array, ModelState, Schema, TensorSpec, Tied, as_bytes, n
 LOCAL = "local.safetensors"
 """The weights with which this peer's own training ended."""
 FINAL = "swarm-final.safetensors"
-"""The model that this peer ended with: the swarm's closing model, where there was a closing round."""
-
-
+"""The swarm's closing model, or that of a peer that trained alone on purpose (loopback)."""
+OWN = "own-final.safetensors"
+"""The model that this peer ended with where there was no closing round."""
 VIEW_AS_REAL = "view_as_real"
 """The metadata that lists complex tensors which are in the file as pairs of real numbers."""
 

@@ -38,6 +38,8 @@ from swarm.session.wiring import Network, build_engine, network_of
 from swarm.state import ModelState, Schema
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swarm.model import Evaluator, ModelPort
     from swarm.session.engine import Engine
 
@@ -93,6 +95,11 @@ class Session:
         self._restore_signals: Callable[[], None] = lambda: None
         self._interval = NEVER
         self._offered_at = 0
+
+    @property
+    def result(self) -> Path | None:
+        """The file of the model that this peer ended with; None before that, and without a model directory."""
+        return self._ending.result
 
     # The hook sequence -----------------------------------------------------------------------------------------------
 
@@ -193,6 +200,7 @@ class Session:
         engine = self._engine
         self.over = True
         if engine is None or engine.stopping:
+            self._ending.leave()
             return
         try:
             engine.close(reason, linger=0.0)
@@ -232,10 +240,12 @@ class Session:
         settings = self._settings
         settings.require_swarm()
         if settings.loopback:
+            self._ending.open()
             self._log.info("loopback: %s trains alone", settings.name)
             return
         schema = self._port.schema()
         resumed = self._resumed(schema)
+        self._ending.open()
         network = self._network(settings, self._plugins)
         engine = self._engine = build_engine(
             settings, self._plugins, schema, self._log, network, validates=self._validates

@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from swarm import SwarmCallback
 from swarm.errors import ConfigurationError
 from swarm.pytorch import TorchPort
+from swarm.session import Session
+from swarm.session.tickets import Answer, Synced
 from swarm.testing.nodes import eventually
 from swarm_lightning import SwarmLightningCallback
 
@@ -230,6 +232,23 @@ def test_the_closing_model_is_written_as_a_checkpoint(make_callback, make_traine
     make_trainer([make_callback(model_dir=tmp_path)]).fit(module)
     checkpoint = torch.load(tmp_path / "swarm-final.ckpt", weights_only=True)
     assert torch.equal(checkpoint["state_dict"]["layer.weight"], module.layer.weight)
+
+
+def test_a_run_that_ends_badly_leaves_no_closing_checkpoint(make_trainer, module, tmp_path, monkeypatch):
+    def fit(**arguments):
+        callback = SwarmLightningCallback(sync_interval=4, model_dir=tmp_path, **arguments)
+        make_trainer([callback]).fit(module)
+        return callback
+
+    fit(loopback=True)
+    assert (tmp_path / "swarm-final.ckpt").is_file()
+    monkeypatch.setattr(Session, "_serve", lambda *_: Synced(answer=Answer.ENDED, reason="nobody is left"))
+    callback = fit(rendezvous=tmp_path / "rendezvous", world_size=1, min_peers=1, name="ada")
+    assert callback.session.result == tmp_path / "own-final.safetensors"
+    written = {path.name for path in tmp_path.glob("*-final.*")}
+    assert written == {
+        "own-final.ckpt", "own-final.safetensors", "previous-swarm-final.ckpt", "previous-swarm-final.safetensors",
+    }  # fmt: skip
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_no_finished_run(

@@ -1,0 +1,128 @@
+"""Where a run writes its results: a directory that no other live run writes to."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarm.session.files import FINAL, LOCAL, OWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swarm.config import Settings
+
+PREVIOUS = "previous-"
+"""Before the name of a result of an earlier run."""
+
+
+class Results:
+    """The directory of a run's results, which is this run's alone from ``open`` to ``close``.
+
+    A lock on a file in ``MODEL_DIR/swarm-state`` says so. The system releases it when the process dies.
+    """
+
+    def __init__(self, settings: Settings, logger: logging.Logger) -> None:
+        self._settings = settings
+        self._log = logger
+        self._lock: tuple[int, Path] | None = None
+        self.directory = settings.model_dir
+        """None where there is no model directory."""
+
+    def open(self) -> None:
+        """Choose the directory, and rename results of earlier runs in it, so that none looks like this run's.
+
+        Nothing is raised: a directory that cannot be written costs the files and not the run.
+        """
+        root = self._settings.model_dir
+        if root is None:
+            return
+        try:
+            self.directory = self._claim(root)
+        except OSError as error:
+            text = "model_dir %s cannot be locked, so that another live run could write the same files: %s"
+            self._log.warning(text, root, error)
+        if self.directory != root:
+            text = "another live run writes to model_dir %s: this one writes %s, %s and %s to %s"
+            self._log.warning(text, root, FINAL, OWN, LOCAL, self.directory)
+        try:
+            self._keep_previous()
+        except OSError as error:
+            self._log.warning("results of an earlier run in %s could not be renamed: %s", self.directory, error)
+
+    def close(self) -> None:
+        """Let the next run have the directory; nothing happens where it is not held."""
+        if self._lock is None:
+            return
+        (descriptor, path), self._lock = self._lock, None
+        try:
+            # Unlocked by name: a process that was forked meanwhile, as to load data, has the file open as well.
+            path.unlink(missing_ok=True)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        except OSError as error:
+            self._log.debug("%s was not removed: %s", path, error)
+        finally:
+            os.close(descriptor)
+
+    def _claim(self, root: Path) -> Path:
+        """The model directory if no other live run holds it, else one in it that none holds.
+
+        Raises:
+            OSError: the directory cannot be written, or its file system knows no locks.
+        """
+        state = root / "swarm-state"
+        state.mkdir(parents=True, exist_ok=True)
+        for name in self._names():
+            self._lock = _locked(state / f".{name}.lock")
+            if self._lock:
+                break
+        return root / name
+
+    def _names(self) -> Iterator[str]:
+        yield ""
+        own = f"{self._settings.model_name}@{self._settings.name}"
+        yield own
+        yield from (f"{own}-{number}" for number in count(2))
+
+    def _keep_previous(self) -> None:
+        if self.directory is None:
+            return
+        written = [FINAL, OWN, LOCAL, *(str(Path(name).with_suffix(".ckpt")) for name in (FINAL, OWN))]
+        old = [name for name in written if (self.directory / name).is_file()]
+        for name in old:
+            (self.directory / name).replace(self.directory / f"{PREVIOUS}{name}")
+        if old:
+            text = "results of an earlier run in %s are renamed: %s* is %s"
+            self._log.info(text, self.directory, PREVIOUS, ", ".join(old))
+
+
+def _locked(path: Path) -> tuple[int, Path] | None:
+    """The descriptor and path of a lock that this process now holds; None if another run does.
+
+    Raises:
+        OSError: the file cannot be written, or its file system knows no locks.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(descriptor, path):
+                return descriptor, path
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last holder has removed it meanwhile
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
