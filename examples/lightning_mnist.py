@@ -1,6 +1,6 @@
 """Handwritten digits with Lightning: one callback puts a Trainer into a swarm.
 
-One site:    DATA_DIR=data MODEL_DIR=model swarm run --peer other.site:7700 -- python lightning_mnist.py
+One site:    DATA_DIR=data MODEL_DIR=model swarm run --name here --peer other.site:7700 -- python lightning_mnist.py
 No swarm:    DATA_DIR=data MODEL_DIR=model SWARM_LOOPBACK=true python lightning_mnist.py
 """
 

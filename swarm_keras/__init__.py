@@ -5,24 +5,30 @@
     from swarm_keras import SwarmCallback
 
     model.fit(x, y, callbacks=[SwarmCallback(sync_interval=128, min_peers=2)])
+
+``load_weights(model, "MODEL_DIR/swarm-final.safetensors")`` loads the result later.
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from swarm_keras.callback import SwarmCallback
+    from swarm_keras.loading import load_weights
 
-__all__ = ["SwarmCallback"]
+__all__ = ["SwarmCallback", "load_weights"]
+
+_MODULES = {"SwarmCallback": "swarm_keras.callback", "load_weights": "swarm_keras.loading"}
 
 
 def __getattr__(name: str) -> object:
-    """Import the callback, and Keras with it, on first use."""
-    if name != "SwarmCallback":
+    """Import what is asked for, and Keras with it, on first use."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        from swarm_keras.callback import SwarmCallback
+        return getattr(importlib.import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
         if error.name not in {"keras", "tensorflow", "torch", "jax"}:
             raise
@@ -32,4 +38,3 @@ def __getattr__(name: str) -> object:
             f"swarm_keras needs {error.name!r}, which is not installed: pip install 'swarm-learning[keras]'"
             " and one of Keras' backends, chosen by KERAS_BACKEND"
         ) from error
-    return SwarmCallback

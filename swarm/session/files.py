@@ -87,7 +87,7 @@ def read_model_file(path: Path, schema: Schema) -> ModelState:
         UnreadableFileError: the file cannot be read, or is no whole safetensors file.
         ModelError: it holds another model than one of this schema; the message names the first difference.
     """
-    tensors = _load(path)
+    tensors = load_tensors(path)
     model = ModelState.empty(schema)
     names = _names(schema)
     for name, (spec, array) in zip(names, model.arrays(), strict=True):
@@ -145,7 +145,7 @@ def _hint(tensors: Mapping[str, Array], names: Collection[str]) -> str:
     return f", which has {others[0]!r}" if others else ""
 
 
-def _load(path: Path) -> dict[str, Array]:
+def load_tensors(path: Path) -> dict[str, Array]:
     """The tensors of a safetensors file, by name.
 
     Raises:
