@@ -96,8 +96,8 @@ class Results:
         for name in old:
             (self.directory / name).replace(self.directory / f"{PREVIOUS}{name}")
         if old:
-            text = "results of an earlier run in %s are renamed: %s* is %s"
-            self._log.info(text, self.directory, PREVIOUS, ", ".join(old))
+            renamed = ", ".join(f"{name} to {PREVIOUS}{name}" for name in old)
+            self._log.info("results of an earlier run in %s are renamed: %s", self.directory, renamed)
 
 
 def _locked(path: Path) -> tuple[int, Path] | None:

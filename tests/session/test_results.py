@@ -102,7 +102,7 @@ def test_the_result_of_an_earlier_run_is_not_in_the_place_of_a_later_one(tmp_pat
     assert (tmp_path / f"previous-{RESULT}").read_bytes() == earlier
     assert (tmp_path / "previous-swarm-final.ckpt").read_bytes() == b"of Lightning"
     (line,) = lines(ada, "earlier run")
-    assert line.startswith(f"INFO results of an earlier run in {tmp_path} are renamed: previous-* is {RESULT}, ")
+    assert line.startswith(f"INFO results of an earlier run in {tmp_path} are renamed: {RESULT} to previous-{RESULT}, ")
 
 
 def test_a_run_that_is_resumed_after_a_failed_one_has_a_result_of_its_own(tmp_path: Path) -> None:
