@@ -41,6 +41,10 @@ class Refuse:
     """False where it may help to ask again: a name that a peer just lost still seems to hold."""
 
 
+WITHOUT_TRAIN_END = "training ended without on_train_end"
+"""Reason of a peer that leaves because its script never ended the training."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leave:
     """I am leaving; wait for me no more."""

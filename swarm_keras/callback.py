@@ -57,6 +57,7 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
     """
 
     platforms = ("KERAS", "TF")
+    frameworks = ("keras",)
 
     def _take(self, arguments: CallbackArguments) -> None:
         super()._take(arguments)
@@ -89,12 +90,12 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
         model = self.model
         if model is None:
             raise ConfigurationError("the SwarmCallback has no model: pass model= when its hooks are called by hand")
-        callbacks = calling_list(self)
+        callbacks, fit = calling_list(self)
         if callbacks is not None:
             refuse_later_restorers(callbacks.callbacks, self)
         self._warn_of_moving_averages(model)
-        # Keras calls no hook when fit() raises, but lets go of its list
-        run = self._open(KerasPort(model, self._selection), self._evaluator(model), scope=callbacks)
+        # Keras calls no hook when fit() raises: the run ends with fit() itself, or with its list if that goes first
+        run = self._open(KerasPort(model, self._selection), self._evaluator(model), fit=fit, scope=callbacks)
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
         self._epoch = self._last_batch = -1

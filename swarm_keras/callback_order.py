@@ -1,4 +1,4 @@
-"""Which callbacks run beside ours, and which of them would undo what the swarm agreed on."""
+"""Who calls our callback: in which ``fit``, beside which callbacks, and which of them would undo a merge."""
 
 from __future__ import annotations
 
@@ -7,26 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from swarm.callback import Loop
 from swarm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 
-def calling_list(callback: Any) -> Any | None:
-    """The ``CallbackList`` that is calling ``callback`` right now, or None where its hooks are called by hand.
+def calling_list(callback: Any) -> tuple[Any | None, Loop | None]:
+    """The ``CallbackList`` that is calling ``callback`` right now, and the ``fit`` of Keras that calls the list.
 
-    Keras hands a callback the model and the parameters, but not its list: the caller's frame is where it can be found.
-    No other frame is looked into, for Python then keeps its variables alive.
+    Each is None where there is none: hooks may be called by hand, and so may a list. Keras hands a callback the model
+    and the parameters, but not its list: the caller's frame is where it can be found. No other frame's variables are
+    looked at, for Python then keeps them alive.
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the stack is all there is
     while frame is not None:
         if frame.f_code is keras.callbacks.CallbackList.on_train_begin.__code__:
             caller = frame.f_locals["self"]
             if any(each is callback for each in caller.callbacks):
-                return caller
+                return caller, _fit_in(frame.f_back)
         frame = frame.f_back
-    return None
+    return None, None
+
+
+def _fit_in(frame: FrameType | None) -> Loop | None:
+    """The loop in ``frame`` if that is one of Keras' own; a user's may begin training and leave the rest to others."""
+    if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] != "keras":
+        return None
+    return Loop.at(frame)
 
 
 def refuse_later_restorers(callbacks: list[Any], ours: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.factory import SwarmCallback
+from swarm.callback.loop import Loop
 from swarm.callback.running import RunningCallback, logger_of
 
-__all__ = ["Arguments", "CallbackArguments", "RunningCallback", "SwarmCallback", "logger_of", "parse_arguments"]
+__all__ = ["Arguments", "CallbackArguments", "Loop", "RunningCallback", "SwarmCallback", "logger_of", "parse_arguments"]

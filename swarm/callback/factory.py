@@ -8,7 +8,7 @@ import logging
 import sys
 from abc import ABC
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.packages import is_ours
@@ -16,6 +16,9 @@ from swarm.config.settings import DEFAULTS
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
 from swarm.hookspecs import Integration
 from swarm.plugins import PluginRegistry
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class SwarmCallback(ABC):
@@ -32,6 +35,8 @@ class SwarmCallback(ABC):
                 callback.on_batch_end()
             callback.on_epoch_end(epoch)
         callback.on_train_end()
+
+    ``with SwarmCallback(...) as callback:`` around that makes this peer leave at once if the loop raises.
 
     Arguments beat the variables ``SWARM_<NAME>``, which beat the table ``[swarm]`` of ``swarm.toml``, which beats the
     defaults; ``None`` means not given. Environment and file are read when the callback is made. That a swarm is
@@ -139,6 +144,20 @@ class SwarmCallback(ABC):
     """Where the callback logs."""
 
     # What every callback has. Not abstract: calling the class is how a callback is made, also for a type checker.
+
+    def __enter__(self) -> Self:
+        """Open nothing: ``on_train_begin`` joins."""
+        raise NotImplementedError
+
+    def __exit__(  # noqa: B027
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the swarm if training has not ended: at once after an error, with a warning otherwise."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What is known of the swarm so far, such as ``swarm_rounds`` and ``swarm_val_loss``."""
+        raise NotImplementedError
 
     @property
     def swarm_over(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_OURS = ("swarm", "swarm_keras", "swarm_lightning")
+OURS = ("swarm", "swarm_keras", "swarm_lightning")
 
 
 def is_ours(module: str) -> bool:
     """Whether the module of this dotted name is one of Swarm's."""
-    return module.partition(".")[0] in _OURS
+    return module.partition(".")[0] in OURS

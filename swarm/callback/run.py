@@ -3,15 +3,63 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from swarm.callback.live import LIVE
+from swarm.messages import WITHOUT_TRAIN_END
 
 if TYPE_CHECKING:
+    from swarm.callback.loop import Loop
+    from swarm.config import Settings
     from swarm.session import Session
 
 NEVER = sys.maxsize
 """Batches to the next sync point once there is none."""
+
+
+class Counter(Protocol):
+    """Counts the batches of a run, down from what the run returned last."""
+
+    left: int | None
+    """What is left of that number; None where nobody counts any more. 0 makes the next batch an error."""
+
+
+class _Departure:
+    """What happens when training ends and nobody has called ``finish`` or ``abort``.
+
+    It outlives run and callback, so it refers to neither.
+    """
+
+    def __init__(self, session: Session, settings: Settings, logger: logging.Logger, *, in_fit: bool) -> None:
+        self.joined = False
+        self._session = session
+        self._settings = settings
+        self._logger = logger
+        self._in_fit = in_fit
+        self._process = os.getpid()
+
+    def __call__(self) -> None:
+        """Say so and leave; not in a forked child, which has only a copy of the run."""
+        if os.getpid() != self._process:
+            return
+        if self.joined and not self._session.over:
+            self._logger.warning("%s", self._text())
+        self._session.abort(WITHOUT_TRAIN_END)
+        LIVE.settle()
+
+    def _text(self) -> str:
+        settings = self._settings
+        others = "" if settings.loopback else "; the other peers continue without it"
+        ended, remedy = "training ended without on_train_end", ". Call on_train_end() after the last batch"
+        if self._in_fit:
+            ended, remedy = "fit() stopped before its end", ""
+        return (
+            f"session {settings.model_name}: {ended}, so {settings.name} leaves without the closing model"
+            f"{others}{remedy}"
+        )
 
 
 class Run:
@@ -22,27 +70,59 @@ class Run:
     it any more, leaves the swarm politely.
     """
 
-    def __init__(self, session: Session, *, logger: logging.Logger, scope: object | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        *,
+        logger: logging.Logger,
+        loop: Loop,
+        counter: Counter,
+        watched: bool = False,
+        scope: object | None = None,
+    ) -> None:
         """Nothing is opened before ``begin``.
 
         Args:
             session: one that has not begun.
-            logger: where a loss that is no number is complained of.
-            scope: what goes away when training does, to leave the swarm with it; the run itself by default.
+            settings: those of the session.
+            logger: where the run reports what the user should know.
+            loop: the call that trains.
+            counter: counts the batches; may not keep the callback alive.
+            watched: leave as soon as ``loop`` is no longer running, even where somebody keeps its error.
+            scope: leave when this object is collected; the run itself by default.
         """
         self.session = session
-        self.joined = False
-        """Whether ``begin`` has been gone through."""
+        self.loop = loop
+        self.watched = watched
+        self.model_name, self.name = settings.model_name, settings.name
+        self.peer = None if settings.loopback else (self.model_name, self.name, settings.rendezvous, settings.peers)
+        """What no two live runs may share: the peer, in its swarm. None where there is no swarm."""
+        self.reason = ""
+        """Why it was aborted."""
         self._logger = logger
+        self._counter = counter
+        self._advanced = False
         self._loss_is_odd = False
         self._interval = 0
+        self._departure = _Departure(session, settings, logger, in_fit=watched)
         owner = self if scope is None else scope
-        self._leave = weakref.finalize(owner, session.abort, "training ended without on_train_end")
+        self._leave = weakref.finalize(owner, self._departure)
+
+    @property
+    def joined(self) -> bool:
+        """Whether ``begin`` has been gone through."""
+        return self._departure.joined
 
     @property
     def live(self) -> bool:
         """Whether the run has neither finished nor left."""
         return self._leave.alive
+
+    @property
+    def trained(self) -> bool:
+        """Whether any batch was counted."""
+        return self._advanced or self._counter.left not in (None, self._interval)
 
     def begin(self) -> int:
         """Join and take on the common initial weights; returns the batches to the first sync point.
@@ -55,7 +135,7 @@ class Run:
         except BaseException:
             self.abort("training could not begin")
             raise
-        self.joined = True
+        self._departure.joined = True
         return self._next()
 
     def sync(self, left: int, loss: object = None) -> int:
@@ -90,14 +170,33 @@ class Run:
             self.abort("training could not end")
             raise
         self._leave.detach()
+        LIVE.settle()
 
-    def abort(self, reason: str) -> None:
-        """Leave the swarm; nothing happens when the run is over."""
-        if self._leave.detach() is not None:
-            self.session.abort(reason)
+    def abort(self, reason: str, *, warn: bool = False) -> None:
+        """Leave the swarm; nothing happens when the run is over.
+
+        Args:
+            reason: for the others' logs, and for the error of a hook that is called nevertheless.
+            warn: log the reason here as well, where the user did not ask for it.
+        """
+        if self._leave.detach() is None:
+            return
+        self.reason = reason
+        if warn and self.joined and not self.session.over:
+            self._logger.warning("session %s: %s leaves: %s", self.model_name, self.name, reason)
+        self.session.abort(reason)
+        self._counter.left = 0
+        LIVE.settle()
+
+    def forgotten(self) -> None:
+        """Leave because training has ended and nobody said so; nothing happens when the run is over."""
+        if self.live:
+            self.reason = WITHOUT_TRAIN_END
+            self._leave()
 
     def _count(self, left: int, *, at_boundary: bool = False, loss: float | None = None) -> int:
         if (batches := self._interval - left) and not self.session.over:
+            self._advanced = True
             self.session.advance(batches, at_boundary=at_boundary, loss=loss)
         return self._next()
 

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+from swarm.callback import Loop
 from swarm.errors import ConfigurationError
 from swarm.testing.nodes import eventually
+from swarm.testing.swarm import together
 from swarm_keras import SwarmCallback
 from swarm_keras.port import KerasPort
 
@@ -259,6 +261,101 @@ def test_a_fit_that_raises_frees_port_and_threads(make_model, xy, lone_peer) -> 
     del raised
     lone_peer.require_gone()
     assert callback.swarm_over
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_fit_that_raises_leaves_though_its_error_is_kept(swarm, make_model, xy, caplog, error) -> None:
+    class Boom(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None) -> None:
+            raise error
+
+    callback = swarm.callback(name="ada", loopback=False, listen="127.0.0.1:0")
+    with pytest.raises(error) as kept:
+        make_model().fit(*xy, callbacks=[callback, Boom()], verbose=0)
+    left = ["begin", ("abort", "training ended without on_train_end")]
+    eventually(lambda: swarm.session.calls == left, "the session was aborted")
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == (
+        "session swarm_model: fit() stopped before its end, so ada leaves without the closing model; "
+        "the other peers continue without it"
+    )
+    assert kept.value.__traceback__ is not None
+
+
+def test_a_fit_in_another_thread_is_watched_there(swarm, make_model, xy) -> None:
+    class Boom(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None) -> None:
+            raise RuntimeError("boom")
+
+    kept = []
+
+    def train() -> None:
+        try:
+            make_model().fit(*xy, callbacks=[swarm.callback(), Boom()], verbose=0)
+        except RuntimeError as error:
+            kept.append(error)
+            eventually(lambda: swarm.session.calls[-1][0] == "abort", "the session was aborted")
+
+    together(train)
+    assert len(kept) == 1
+
+
+def test_a_fit_that_takes_its_time_is_not_left(swarm, make_model, xy) -> None:
+    """It is looked at many times, in its callbacks and in the evaluation of a validation too."""
+    looks = []
+    running = Loop.running.fget
+
+    def noted(loop) -> bool:
+        looks.append(running(loop))
+        return looks[-1]
+
+    class Slow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None) -> None:
+            seen = len(looks)
+            eventually(lambda: len(looks) > seen, "it was looked at")
+
+        on_test_batch_end = on_train_batch_end
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "running", property(noted))
+        callbacks = [swarm.callback(), Slow()]
+        make_model().fit(*xy, batch_size=20, validation_data=xy, callbacks=callbacks, verbose=0)
+    assert len(looks) > 3
+    assert all(looks)
+    assert swarm.session.calls == ["begin", ("epoch_end", 0), "end"]
+
+
+def test_a_list_driven_by_hand_may_outlive_the_function_that_begins(swarm, make_model) -> None:
+    callbacks = keras.callbacks.CallbackList([swarm.callback(interval=2)], model=make_model())
+
+    def begin() -> None:
+        callbacks.on_train_begin()
+
+    begin()
+    for index in range(4):
+        callbacks.on_train_batch_end(index, {"loss": 0.5})
+    callbacks.on_train_end()
+    assert swarm.session.merged_at == [2, 4]
+    assert swarm.session.calls == ["begin", "end"]
+
+
+def test_a_fit_in_a_with_block_leaves_with_it(swarm, make_model, xy) -> None:
+    class Boom(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None) -> None:
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"), swarm.callback() as callback:
+        make_model().fit(*xy, callbacks=[callback, Boom()], verbose=0)
+    assert swarm.session.calls[-1] == ("abort", "training stopped: RuntimeError")
+    with swarm.callback() as callback:
+        make_model().fit(*xy, callbacks=[callback], verbose=0)
+    assert swarm.session.calls == ["begin", ("epoch_end", 0), "end"]
+
+
+def test_two_callbacks_of_one_peer_in_one_fit_are_refused(swarm, make_model, xy) -> None:
+    callbacks = [swarm.callback(name="ada", loopback=False, listen="127.0.0.1:0") for _ in range(2)]
+    with pytest.raises(ConfigurationError, match="already training in session 'swarm_model' as 'ada'.* model_name"):
+        make_model().fit(*xy, callbacks=callbacks, verbose=0)
 
 
 def test_a_second_fit_is_a_new_run(swarm, make_model, xy) -> None:

@@ -198,6 +198,15 @@ def test_an_exception_leaves_the_swarm_once(make_callback, make_trainer, module,
     assert calls_of(recording_session.opened[0], "abort", "end") == [("abort", f"training stopped: {error.__name__}")]
 
 
+def test_a_with_block_leaves_with_its_error_and_adds_nothing_to_a_fit(make_callback, make_trainer, module):
+    with make_callback() as callback:
+        make_trainer([callback]).fit(module)
+    assert calls_of(callback.session, "abort", "end") == [("end", 2)]
+    with pytest.raises(ValueError, match="before the fit"), make_callback() as callback:
+        raise ValueError("before the fit")
+    assert callback.session is None
+
+
 def test_a_fit_that_raises_frees_port_and_threads(make_trainer, module, lone_peer):
     callback = SwarmLightningCallback(**lone_peer.arguments)
 

@@ -28,6 +28,6 @@ def test_ctrl_c_in_a_training_loop_leaves_politely(start) -> None:
     # Python drops an interrupt that comes while it forks the workers of the next epoch
     bob.said(r"INFO .*round \d+: 2 peers", after=bob.said("^EPOCH 0$"))
     told = bob.signal(signal.SIGINT, group=True)
-    assert ada.said(r"INFO .*bob left \(training ended without on_train_end\)", within=5) - told < 2
+    assert ada.said(r"INFO .*bob left \(training stopped in the script: KeyboardInterrupt\)", within=5) - told < 2
     assert bob.wait() != 0
     assert ada.wait() == 0

@@ -1,0 +1,445 @@
+"""A peer whose loop has failed leaves at once, also where somebody keeps the error and its traceback."""
+
+from __future__ import annotations
+
+import builtins
+import code
+import logging
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from swarm.errors import ConfigurationError, SwarmError
+from swarm.pytorch import TorchCallback
+from swarm.session import Session
+from swarm.session.wiring import Network
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import Board, together
+from swarm.transport.memory import MemoryNetwork, MemoryTransport
+
+WITHOUT_END = ("abort", "training ended without on_train_end")
+
+
+@pytest.fixture
+def make(recording_session, tmp_path):
+    """Makes callbacks of one peer in one swarm, with recorded sessions."""
+    recorded = type("Recorded", (TorchCallback,), {"session_factory": recording_session})
+
+    def make(**arguments):
+        return recorded(**({"model": nn.Linear(2, 1), "rendezvous": tmp_path, "name": "ada"} | arguments))
+
+    return make
+
+
+def broken_loop(callback):
+    callback.on_train_begin()
+    callback.on_batch_end()
+    raise ValueError("a broken image")
+
+
+def kept_error_of(callback):
+    with pytest.raises(ValueError, match="a broken image") as caught:
+        broken_loop(callback)
+    return caught.value
+
+
+# The context manager ------------------------------------------------------------------------------------------------
+
+
+def test_a_with_block_that_raises_leaves_at_once_though_the_error_is_kept(make):
+    callback = make()
+    with pytest.raises(ValueError, match="a broken image") as kept, callback as swarm:
+        broken_loop(swarm)
+    assert callback.session.calls == [("begin",), ("abort", "training stopped: ValueError")]
+    assert kept.value.__traceback__ is not None
+
+
+def test_a_with_block_joins_nothing_by_itself(make, recording_session):
+    with make() as swarm, pytest.raises(SwarmError, match="on_batch_end was called before on_train_begin"):
+        swarm.on_batch_end()
+    assert recording_session.opened == []
+
+
+def test_a_with_block_around_a_whole_training_adds_nothing(make, caplog):
+    with make() as swarm:
+        swarm.on_train_begin()
+        swarm.on_train_end()
+    assert swarm.session.calls == [("begin",), ("end", 0)]
+    assert caplog.records == []
+    with pytest.raises(SwarmError, match="after the run had ended; on_train_begin"):
+        swarm.on_batch_end()
+
+
+def test_a_with_block_without_on_train_end_warns_and_leaves(make, caplog):
+    with make() as swarm:
+        swarm.on_train_begin()
+    assert swarm.session.calls == [("begin",), WITHOUT_END]
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING"
+    assert warning.getMessage() == (
+        "session swarm_model: training ended without on_train_end, so ada leaves without the closing model; "
+        "the other peers continue without it. Call on_train_end() after the last batch"
+    )
+    with pytest.raises(SwarmError, match="on_batch_end was called after the run had ended"):
+        swarm.on_batch_end()
+
+
+def test_the_others_hear_of_it_at_once(caplog):
+    network, addresses, met, told = MemoryNetwork(), {}, threading.Barrier(2), threading.Event()
+
+    def session(settings, port, *, evaluate, logger):
+        board = Board(addresses, settings.model_name)
+        wiring = Network(MemoryTransport(network), [board])
+        return Session(settings, port, evaluate=evaluate, logger=logger, network=lambda *_: wiring)
+
+    in_memory = type("InMemory", (TorchCallback,), {"session_factory": staticmethod(session)})
+    caplog.set_level(logging.INFO, "swarm")
+    common = {"listen": "127.0.0.1:0", "sync_interval": 1, "world_size": 2, "min_peers": 1}
+    kept = []
+
+    def ada():
+        with suppress(ValueError), in_memory(model=nn.Linear(2, 1), name="ada", **common) as swarm:
+            try:
+                swarm.on_train_begin()
+                met.wait()
+                raise ValueError("a broken image")
+            except ValueError as error:
+                kept.append(error)
+                raise
+        told.wait()
+
+    def bob():
+        swarm = in_memory(model=nn.Linear(2, 1), name="bob", **common)
+        swarm.on_train_begin()
+        met.wait()
+        eventually(lambda: "ada left (training stopped: ValueError)" in caplog.text, "ada has left")
+        told.set()
+        swarm.abort()
+
+    together(ada, bob)
+    assert kept
+
+
+# Forgetting on_train_end --------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_callback_warns(make, recording_session, caplog):
+    callback = make(model_name="retina")
+    callback.on_train_begin()
+    del callback
+    assert recording_session.opened[0].calls[-1] == WITHOUT_END
+    (warning,) = caplog.records
+    assert "session retina: training ended without on_train_end, so ada leaves" in warning.getMessage()
+
+
+def test_nobody_is_warned_of_a_session_that_was_over(make, caplog):
+    callback = make()
+    callback.on_train_begin()
+    callback.session.over = True
+    del callback
+    assert caplog.records == []
+
+
+def test_a_process_that_ends_without_on_train_end_says_so(tmp_path):
+    script = """
+import sys, torch
+from swarm import SwarmCallback
+callback = SwarmCallback(model=torch.nn.Linear(1, 1), rendezvous=sys.argv[1], world_size=1, name="ada")
+callback.on_train_begin()
+callback.on_batch_end()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(
+        command, env={**os.environ, "SWARM_LOG": "info"}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    assert "WARNING swarm: session swarm_model: training ended without on_train_end, so ada leaves" in done.stderr
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_that_ends_leaves_the_swarm_to_its_parent(make):
+    callback = make()
+    callback.on_train_begin()
+    child = os.fork()
+    if child == 0:
+        session = callback.session
+        del callback
+        os._exit(len(session.calls))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert callback.session.calls == [("begin",)]
+
+
+# Notebook cells, prompts, scripts and threads -----------------------------------------------------------------------
+
+
+class Shell:
+    """What Swarm uses of IPython: cells that keep their error, and what is called after each."""
+
+    def __init__(self):
+        self.events = self
+        self.called = []
+        self.names = {}
+
+    def register(self, event, function):
+        assert event == "post_run_cell"
+        self.called.append(function)
+
+    def unregister(self, event, function):
+        self.called.remove(function)
+
+    def run_cell(self, source):
+        result = SimpleNamespace(error_before_exec=None, error_in_exec=None)
+        try:
+            exec(compile(source, "<cell>", "exec"), self.names)
+        except SyntaxError as error:
+            result.error_before_exec = error
+        except BaseException as error:  # noqa: BLE001 - as IPython does
+            result.error_in_exec = self.last_error = error
+        for function in [*self.called]:
+            function(result)
+
+
+@pytest.fixture(params=["builtins", "module"])
+def shell(request, monkeypatch):
+    shell = Shell()
+    if request.param == "builtins":
+        monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    return shell
+
+
+LOOP = "for batch in range(5):\n    if batch == 2: raise {error}\n    swarm.on_batch_end()"
+
+
+@pytest.mark.parametrize("error", ["ValueError", "KeyboardInterrupt"])
+def test_a_cell_that_raises_leaves_at_once(make, shell, caplog, error):
+    shell.names["make"] = make
+    shell.run_cell("swarm = make()\nswarm.on_train_begin()\n" + LOOP.format(error=error))
+    swarm = shell.names["swarm"]
+    reason = f"training stopped in a cell: {error}"
+    assert swarm.session.calls == [("begin",), ("abort", reason)]
+    (warning,) = caplog.records
+    assert warning.getMessage() == f"session swarm_model: ada leaves: {reason}"
+    assert shell.last_error.__traceback__ is not None
+    with pytest.raises(SwarmError, match=rf"after the run had ended \({reason}\); on_train_begin starts a new one"):
+        swarm.on_batch_end()
+    assert shell.called == []
+
+
+def test_a_cell_that_raises_again_may_be_run_again(make, shell, recording_session, caplog):
+    shell.names["make"] = make
+    for _ in range(2):
+        shell.run_cell("swarm = make()\nkept = globals().setdefault('kept', []) + [swarm]\nswarm.on_train_begin()\n1/0")
+    shell.run_cell("swarm = make()\nswarm.on_train_begin()\nswarm.on_train_end()")
+    assert [session.calls[-1][0] for session in recording_session.opened] == ["abort", "abort", "end"]
+
+
+def test_training_goes_on_in_the_next_cell_after_one_that_is_fine(make, shell):
+    shell.names["swarm"] = make()
+    shell.run_cell("swarm.on_train_begin()\nfor _ in range(2): swarm.on_batch_end()")
+    shell.run_cell("a mistake")
+    shell.run_cell("print(undefined)")
+    shell.run_cell("for _ in range(2): swarm.on_batch_end()\nswarm.on_train_end()")
+    assert shell.names["swarm"].session.calls == [("begin",), ("merge", 3, None), ("end", 1)]
+
+
+def test_a_cell_that_fails_in_the_first_batch_leaves(make, shell):
+    shell.names["swarm"] = make()
+    shell.run_cell("swarm.on_train_begin()")
+    shell.run_cell(LOOP.format(error="ValueError").replace("batch == 2", "batch == 0"))
+    assert shell.names["swarm"].session.calls[-1] == ("abort", "training stopped in a cell: ValueError")
+
+
+def test_a_cell_does_not_end_what_another_thread_trains(make, shell):
+    begun, checked = threading.Event(), threading.Event()
+
+    def train():
+        callback = make()
+        callback.on_train_begin()
+        begun.set()
+        checked.wait()
+        callback.on_train_end()
+        return callback.session.calls
+
+    def cells():
+        begun.wait()
+        shell.run_cell("def on_train_end(): raise ValueError\non_train_end()")
+        checked.set()
+
+    calls, _ = together(train, cells)
+    assert calls == [("begin",), ("end", 0)]
+
+
+def test_an_error_at_the_python_prompt_leaves_at_once(make, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    before = sys.excepthook
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error))
+    mine = sys.excepthook
+    callback = make()
+    console = code.InteractiveConsole({"swarm": callback})
+    for line in ("swarm.on_train_begin()", "swarm.on_batch_end()", "swarm.on_bach_end()", "a mistake"):
+        console.push(line)
+    assert callback.session.calls == [("begin",)]
+    for line in (*LOOP.format(error="ValueError").split("\n"), ""):
+        console.push(line)
+    assert callback.session.calls[-1] == ("abort", "training stopped at the prompt: ValueError")
+    assert [kind for kind, _, _ in shown[-1:]] == [ValueError]
+    assert sys.excepthook is mine
+    assert before is not mine
+
+
+def test_an_error_that_ends_the_script_is_the_reason(tmp_path):
+    script = """
+import sys, torch
+from swarm import SwarmCallback
+callback = SwarmCallback(model=torch.nn.Linear(1, 1), rendezvous=sys.argv[1], world_size=1, name="ada")
+callback.on_train_begin()
+(lambda: 1 / 0)()
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "ada leaves: training stopped in the script: ZeroDivisionError" in done.stderr
+    assert "without on_train_end" not in done.stderr
+
+
+def test_an_error_that_ends_a_thread_leaves_at_once(make, monkeypatch):
+    kept = []
+    monkeypatch.setattr(threading, "excepthook", lambda arguments: kept.append(arguments.exc_value))
+    mine, callback, other = threading.excepthook, make(), make(model_name="other")
+    other.on_train_begin()
+    thread = threading.Thread(target=broken_loop, args=(callback,))
+    thread.start()
+    thread.join()
+    assert callback.session.calls[-1] == ("abort", "training stopped in its thread: ValueError")
+    assert other.session.calls == [("begin",)]
+    assert len(kept) == 1
+    other.on_train_end()
+    assert threading.excepthook is mine
+
+
+def test_hooks_that_were_set_later_stay(make, monkeypatch):
+    called = []
+    monkeypatch.setattr(sys, "excepthook", lambda *_: called.append("earlier"))
+    callback = make()
+    callback.on_train_begin()
+    ours = sys.excepthook
+
+    def later(*error):
+        called.append("later")
+        ours(*error)
+
+    sys.excepthook = later
+    for _ in range(2):
+        callback.on_train_end()
+        assert sys.excepthook is later
+        callback.on_train_begin()
+        sys.excepthook = later
+    error = kept_error_of(callback)
+    sys.excepthook(ValueError, error, error.__traceback__)
+    assert called == ["later", "earlier"]
+
+
+# Two runs of one peer -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_whose_loop_has_failed_makes_room_for_a_new_one(make, recording_session, caplog):
+    first, second = make(), make()
+    error = kept_error_of(first)
+    second.on_train_begin()
+    reason = (
+        "a new run of session 'swarm_model' took its place; "
+        "models that train at the same time each need a model_name of their own"
+    )
+    assert [session.calls[-1] for session in recording_session.opened] == [("abort", reason), ("begin",)]
+    assert [record.getMessage() for record in caplog.records] == [f"session swarm_model: ada leaves: {reason}"]
+    with pytest.raises(SwarmError, match="after the run had ended .*model_name of their own"):
+        first.on_batch_end()
+    second.on_train_end()
+    assert error.__traceback__ is not None
+
+
+def test_attempts_at_one_place_follow_each_other(make, recording_session):
+    callbacks = [make() for _ in range(3)]
+    for callback in callbacks:
+        with suppress(ValueError):
+            broken_loop(callback)
+    assert [session.calls[-1][0] for session in recording_session.opened] == ["abort", "abort", "begin"]
+
+
+def test_two_models_that_begin_at_one_place_are_refused(make):
+    def begin(callbacks):
+        for callback in callbacks:
+            callback.on_train_begin()
+
+    with pytest.raises(ConfigurationError, match="'swarm_model' as 'ada'"):
+        begin([make(), make()])
+
+
+def test_two_live_runs_of_one_peer_are_refused(make, recording_session):
+    generator, discriminator = make(), make()
+    generator.on_train_begin()
+    with pytest.raises(ConfigurationError, match="in session 'swarm_model' as 'ada': give each model .* model_name"):
+        discriminator.on_train_begin()
+    generator.on_train_end()
+    discriminator.on_train_begin()
+    assert [session.calls for session in recording_session.opened if session.calls[0] == ("begin",)] == [
+        [("begin",), ("end", 0)],
+        [("begin",)],
+    ]
+
+
+def test_two_live_runs_of_one_peer_are_refused_in_different_threads(make):
+    begun, refused = threading.Event(), threading.Event()
+
+    def first():
+        callback = make()
+        callback.on_train_begin()
+        begun.set()
+        refused.wait()
+        callback.on_train_end()
+        return callback.session.calls
+
+    def second():
+        begun.wait()
+        try:
+            with pytest.raises(ConfigurationError, match="model_name"):
+                make().on_train_begin()
+        finally:
+            refused.set()
+
+    calls, _ = together(first, second)
+    assert calls == [("begin",), ("end", 0)]
+
+
+@pytest.mark.parametrize("difference", [{"model_name": "discriminator"}, {"name": "bob"}, {"loopback": True}], ids=str)
+def test_runs_of_different_peers_are_alive_together(make, difference):
+    callbacks = make(), make(**difference)
+    for callback in callbacks:
+        callback.on_train_begin()
+    for callback in callbacks:
+        callback.on_train_end()
+        assert callback.session.calls == [("begin",), ("end", 0)]
+
+
+def test_a_peer_of_real_sessions_is_free_for_the_next_run(lone_peer):
+    first, second = (TorchCallback(model=nn.Linear(2, 1), world_size=1, **lone_peer.arguments) for _ in range(2))
+    error = kept_error_of(first)
+    lone_peer.look(first.session)
+    second.on_train_begin()
+    assert first.swarm_over
+    assert not second.swarm_over
+    second.on_train_end()
+    lone_peer.require_gone()
+    assert error.__traceback__ is not None
+    assert torch.isfinite(second.model.weight).all()
