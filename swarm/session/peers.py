@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from swarm.messages import Envelope, Hello, Leave, Message, Refuse
+from swarm.messages import WITHOUT_TRAIN_END, Envelope, Hello, Leave, Message, Refuse
 from swarm.records import Commit, PeerId, PeerInfo, PeerLeft
 from swarm.session.greeter import Greeter, Met, TurnedAway
 
@@ -107,7 +107,7 @@ class Peers:
     def _gone(self, peer: PeerId, reason: str, *, polite: bool) -> None:
         if not self._machine.closed:
             self._log.log(
-                logging.INFO if polite else logging.WARNING,
+                logging.INFO if polite and reason != WITHOUT_TRAIN_END else logging.WARNING,
                 "%s %s (%s); peers that remain: %d",
                 peer,
                 "left" if polite else "is gone",
