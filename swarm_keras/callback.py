@@ -148,7 +148,12 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
         if not run.joined:
             if not _built(self.model):
                 self.abort("no batch was trained")
-                self.logger.warning("no batch was trained, so the model was never built and took no part in the swarm")
+                self.logger.warning(
+                    "no batch was trained, so model %r was never built and took no part in the swarm; the other peers"
+                    " may wait for it until start_timeout. Build it first: begin it with keras.Input, or call"
+                    " model.build()",
+                    self.model.name,
+                )
                 return
             # fewer batches than one step of the optimizer accumulates
             self._left = run.begin()

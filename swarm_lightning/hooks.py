@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from swarm.callback import RunningCallback
+from swarm.callback import NEVER, RunningCallback
 from swarm.pytorch import TorchPort, evaluator_for
 from swarm_lightning.trainers import require_supported
 
@@ -27,7 +27,8 @@ class SwarmHooks(RunningCallback):
     The session begins in ``on_train_start``, when the module is on its device, and ends in ``on_train_end``, while
     it still is. Batches are counted; a merge waits for the first batch, at or after the ``sync_interval``-th, whose
     optimizer step moved ``trainer.global_step``, so that it never falls between accumulated gradients.
-    Every ``fit`` is a run of its own.
+    Every ``fit`` is a run of its own. One that has no batch to train calls neither of the two hooks: it takes the
+    initial weights and the closing model in ``on_fit_end``. ``fast_dev_run`` tries the script out, without the swarm.
     """
 
     platforms = ("LIGHTNING",)
@@ -37,6 +38,10 @@ class SwarmHooks(RunningCallback):
         super()._take(arguments)
         self._evaluate: Evaluator | None = None
         self._steps = 0
+        self._started = False
+        """Whether the present ``fit`` has come to its training, or is not to."""
+        self._alone = False
+        """Whether the present ``fit`` only tries the script out."""
 
     @property
     def state_key(self) -> str:
@@ -53,9 +58,14 @@ class SwarmHooks(RunningCallback):
         Raises:
             ConfigurationError: no swarm is configured, or the Trainer's strategy or callbacks do not fit.
         """
+        self._alone = bool(getattr(trainer, "fast_dev_run", False))  # a Trainer sets it without declaring it
+        self._started = self._alone or stage != "fit"
         if stage != "fit":
             return
-        self._arguments.settings.require_swarm()
+        if self._alone:
+            self.logger.warning("fast_dev_run: this fit takes no part in the swarm")
+        else:
+            self._arguments.settings.require_swarm()
         require_supported(trainer, pl_module, self, self._arguments)
         evaluate = evaluator_for(self._arguments, pl_module)
         if evaluate is not None:
@@ -68,8 +78,15 @@ class SwarmHooks(RunningCallback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Join the swarm; the module then holds the common initial weights."""
-        self._left = self._open(TorchPort(pl_module, self._selection), self._evaluate).begin()
+        self._started = True
+        if self._alone:
+            self._left = NEVER
+            return
+        self._join(pl_module)
         self._steps = trainer.global_step
+
+    def _join(self, pl_module: LightningModule) -> None:
+        self._left = self._open(TorchPort(pl_module, self._selection), self._evaluate).begin()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -88,17 +105,32 @@ class SwarmHooks(RunningCallback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the swarm's metrics, as ``swarm_*``."""
+        if self._alone:
+            return
         self._left = self._running("on_train_epoch_end").epoch_end(self._left, trainer.current_epoch)
         pl_module.log_dict(self.metrics)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take part until every peer is done; the module then holds the swarm's closing model."""
+        if self._alone:
+            return
         self._finish(self._running("on_train_end"))
         directory = self._arguments.settings.model_dir
         if directory is not None:
             # Beside the session's own file, and named after it: own-final.ckpt where there was no closing round.
             result: Path | None = getattr(self.session, "result", None)
             self._save(trainer, result.with_suffix(".ckpt") if result else directory / CHECKPOINT_NAME)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take part where there was no batch to train: too little data, or the Trainer's limit is reached already.
+
+        The strategy has moved the module to the CPU by now.
+        """
+        if self._started:
+            return
+        self.logger.info("this fit trains no batch: the module takes the initial weights and the closing model")
+        self._join(pl_module)
+        self.on_train_end(trainer, pl_module)
 
     def _save(self, trainer: Trainer, path: Path) -> None:
         """Write a checkpoint whole or not at all: a full disk costs the file, not the run that has succeeded."""

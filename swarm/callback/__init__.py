@@ -5,6 +5,16 @@ from __future__ import annotations
 from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.factory import SwarmCallback
 from swarm.callback.loop import Loop
+from swarm.callback.run import NEVER
 from swarm.callback.running import RunningCallback, logger_of
 
-__all__ = ["Arguments", "CallbackArguments", "Loop", "RunningCallback", "SwarmCallback", "logger_of", "parse_arguments"]
+__all__ = [
+    "NEVER",
+    "Arguments",
+    "CallbackArguments",
+    "Loop",
+    "RunningCallback",
+    "SwarmCallback",
+    "logger_of",
+    "parse_arguments",
+]

@@ -212,6 +212,14 @@ def test_a_model_unbuilt_at_start_joins_at_its_first_batch_end(swarm, xy) -> Non
     assert swarm.session.batches == (9 if BACKEND == "tensorflow" else 10)
 
 
+@pytest.mark.parametrize("epochs", [{"epochs": 0}, {"epochs": 2, "initial_epoch": 2}], ids=["none", "all are done"])
+def test_a_fit_without_a_batch_takes_part(swarm, make_model, xy, epochs) -> None:
+    model = make_model()
+    model.fit(*xy, callbacks=[swarm.callback(merge=fill)], verbose=0, **epochs)
+    assert swarm.session.calls == ["begin", "end"]
+    assert (keras.ops.convert_to_numpy(model.trainable_variables[0]) == 0.25).all()
+
+
 def test_a_restoring_callback_listed_later_is_refused(swarm, make_model, xy, tmp_path) -> None:
     stopper = keras.callbacks.EarlyStopping(restore_best_weights=True, monitor="loss")
     with pytest.raises(ConfigurationError, match="EarlyStopping comes after the SwarmCallback"):

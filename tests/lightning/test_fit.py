@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from swarm import SwarmCallback
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, StartTimeoutError
 from swarm.pytorch import TorchPort
 from swarm.session import Session
 from swarm.session.tickets import Answer, Synced
+from swarm.state import ModelState
 from swarm.testing.nodes import eventually
+from swarm.testing.swarm import together
 from swarm_lightning import SwarmLightningCallback
 
 
@@ -183,8 +188,109 @@ def test_every_fit_is_a_run_of_its_own(make_callback, make_trainer, module, reco
 def test_validation_and_prediction_alone_open_nothing(make_callback, make_trainer, module, recording_session):
     trainer = make_trainer([make_callback()])
     trainer.validate(module, verbose=False)
-    trainer.predict(module, torch.utils.data.DataLoader(torch.randn(4, 3)), return_predictions=False)
+    trainer.predict(module, DataLoader(torch.randn(4, 3)), return_predictions=False)
     assert recording_session.opened == []
+
+
+def without_batch(reason, make_trainer, module, callback, tmp_path):
+    """Fit a module to nothing, for one of the reasons for which Lightning does."""
+    options = {} if reason in ("drop_last", "resumed", "fitted before") else {reason: 0}
+    samples = Subset(module.data, range(5 if reason == "drop_last" else 32))
+    loader = DataLoader(samples, batch_size=8, drop_last=True)
+    checkpoint = None
+    if reason == "resumed":
+        earlier, checkpoint = make_trainer([]), tmp_path / "earlier.ckpt"
+        earlier.fit(module, loader)
+        earlier.save_checkpoint(checkpoint)
+    trainer = make_trainer([callback], **options)
+    if reason == "fitted before":
+        callbacks, trainer.callbacks = trainer.callbacks, []
+        trainer.fit(module, loader)
+        trainer.callbacks = callbacks
+    trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=False)
+
+
+NO_BATCH = ["drop_last", "max_epochs", "max_steps", "limit_train_batches", "resumed", "fitted before"]
+
+
+@pytest.mark.parametrize("reason", NO_BATCH)
+@pytest.mark.filterwarnings("ignore")  # Lightning's own, of each of these
+def test_a_fit_without_a_batch_takes_part(
+    make_callback, make_trainer, module, recording_session, tmp_path, monkeypatch, reason
+):
+    def end(self):
+        state = ModelState.empty(self.port.schema())
+        self.port.read(state)
+        state.segments["float32"][:] = 0.5
+        self.port.write(state)
+        self.calls.append(("end", self.counted))
+
+    monkeypatch.setattr(recording_session, "end", end)
+    without_batch(reason, make_trainer, module, make_callback(model_dir=tmp_path), tmp_path)
+    (session,) = recording_session.opened
+    assert session.calls == [("begin",), ("end", 0)]
+    assert torch.equal(module.layer.weight, torch.full((1, 3), 0.5))
+    checkpoint = torch.load(tmp_path / "swarm-final.ckpt", weights_only=True)
+    assert torch.equal(checkpoint["state_dict"]["layer.weight"], module.layer.weight)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_fit_without_a_batch_that_cannot_start_raises(
+    make_callback, make_trainer, module, recording_session, tmp_path, monkeypatch
+):
+    def fail(self):
+        raise StartTimeoutError("nobody came")
+
+    monkeypatch.setattr(recording_session, "begin", fail)
+    with pytest.raises(StartTimeoutError):
+        without_batch("drop_last", make_trainer, module, make_callback(), tmp_path)
+    assert recording_session.opened[0].calls == [("abort", "training could not begin")]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_stream_without_a_batch_takes_part(make_callback, make_trainer, module, recording_session):
+    class Empty(IterableDataset):
+        def __iter__(self):
+            return iter(())
+
+    make_trainer([make_callback()]).fit(module, DataLoader(Empty()))
+    calls = recording_session.opened[0].calls
+    assert [calls[0], calls[-1]] == [("begin",), ("end", 0)]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_site_without_a_batch_gets_the_model_of_the_others(flavour, make_trainer, module, tmp_path):
+    def site(rank):
+        own = copy.deepcopy(module)
+        torch.nn.init.constant_(own.layer.weight, rank)
+        callback = SwarmLightningCallback(
+            name=f"peer-{rank}", rendezvous=tmp_path / "rendezvous", world_size=2, sync_interval=4
+        )
+        loader = DataLoader(Subset(module.data, range(32 if rank == 0 else 5)), 8)
+        fitting = make_trainer([callback], limit_train_batches=1.0 if rank == 0 else 0)
+        fitting.fit(own, loader)
+        assert callback.metrics["swarm_rounds"] >= 1
+        return own.layer.weight
+
+    first, second = together(partial(site, 0), partial(site, 1))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_fast_dev_run_tries_the_script_out_without_the_swarm(make_trainer, module, recording_session, caplog):
+    callback = SwarmLightningCallback()
+    for batches in (1, 5):
+        make_trainer([callback], fast_dev_run=batches).fit(module)
+    assert callback.session is None
+    assert "fast_dev_run: this fit takes no part in the swarm" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_fit_after_fast_dev_run_takes_part(make_callback, make_trainer, module, recording_session):
+    callback = make_callback()
+    make_trainer([callback], fast_dev_run=True).fit(module)
+    make_trainer([callback]).fit(module)
+    assert calls_of(callback.session, "merge", "end") == [("merge", 3), ("merge", 3), ("end", 2)]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
