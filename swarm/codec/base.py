@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from swarm.errors import ExchangeError
+from swarm.overrides import is_outdated
 
 if TYPE_CHECKING:
     from swarm.state import Array
@@ -44,9 +45,23 @@ class Codec(ABC):
     hold for any values whatever, with room for another order of summation in float32 (one part in a thousand).
     """
 
+    def __init_subclass__(cls) -> None:
+        """Send no values as they are past an ``encode`` or ``decode`` that a subclass has overridden."""
+        super().__init_subclass__()
+        if is_outdated(cls, "verbatim", "encode", "decode", "encoded_nbytes"):
+            cls.verbatim = Codec.verbatim  # type: ignore[method-assign]
+
     @abstractmethod
     def exact(self, dtype: str) -> bool:
         """Whether values of this dtype come back to the bit. Then ``reference`` may be None; there is no residual."""
+
+    def verbatim(self, dtype: str) -> bool:
+        """Whether the bytes of an encoded piece are those of its values: a shortcut, False unless a codec says so.
+
+        Such a piece is sent from the memory where it lies and received where it belongs, without ``encode`` and
+        ``decode``. A class that overrides one of these does not inherit it.
+        """
+        return False
 
     @abstractmethod
     def encoded_nbytes(self, size: int, dtype: str) -> int:

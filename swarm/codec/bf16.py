@@ -40,6 +40,9 @@ class Bf16Codec(DeltaCodec):
     def exact(self, dtype: str) -> bool:
         return dtype in NATIVE
 
+    def verbatim(self, dtype: str) -> bool:
+        return self.exact(dtype)
+
     def encoded_nbytes(self, size: int, dtype: str) -> int:
         return self.packed_nbytes(size)
 

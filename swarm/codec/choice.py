@@ -119,7 +119,7 @@ def coding_seconds(codec: Codec, schema: Schema) -> float:
     total = 0.0
     for dtype, size in schema.segments.items():
         count = min(size, SAMPLE)
-        if codec.exact(dtype) or not count:
+        if codec.verbatim(dtype) or not count:
             continue
         origin = np.zeros(count, numpy_dtype(dtype))
         values = np.linspace(-1, 1, count).astype(origin.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 from swarm.codec.base import Codec, require_length, take_reference, unchanged
 from swarm.errors import ExchangeError
 from swarm.kernels import native, takes
+from swarm.overrides import is_outdated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,9 +41,9 @@ class DeltaCodec(Codec):
     """The same for float32, where it is compiled."""
 
     def __init_subclass__(cls) -> None:
-        """Use no kernel that a subclass has replaced by code of its own."""
+        """Use no kernel that was compiled for other methods, or another group, than the subclass has."""
         super().__init_subclass__()
-        if "compiled" not in vars(cls) and {"pack", "unpack", "packed_nbytes"} & vars(cls).keys():
+        if is_outdated(cls, "compiled", "pack", "unpack", "packed_nbytes", "group"):
             cls.compiled = None
 
     @abstractmethod

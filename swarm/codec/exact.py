@@ -24,6 +24,9 @@ class ExactCodec(Codec):
     def exact(self, dtype: str) -> bool:
         return True
 
+    def verbatim(self, dtype: str) -> bool:
+        return self.exact(dtype)
+
     def encoded_nbytes(self, size: int, dtype: str) -> int:
         return size * numpy_dtype(dtype).itemsize
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from swarm.merge.distance import squared_distance
 from swarm.merge.gram import combine, partial_gram
+from swarm.overrides import definer, is_outdated
 from swarm.state import is_finite
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ class Scope(enum.StrEnum):
 class MergeRule:
     """How the contributions to a round become one model.
 
-    A subclass sets ``name`` and ``scope`` and defines ``merge``, or for the scope GRAM ``coefficients``.
+    A subclass sets ``name`` and ``scope`` and defines one method: ``merge``, or for the scope GRAM ``coefficients``.
     It holds no state and changes none of its arguments. It sees only contributors with a weight above 0, in the
     round's fixed order of peers; weights are integers from 1 to 100.
+
+    ``merge_into`` and ``merge_measured`` are shortcuts that a rule may define as well, to give the same bytes faster.
+    A class that overrides ``merge`` does not inherit them: what it merges always counts.
 
     Contributions are weights, not updates, so a rule must be translation-equivariant: whatever constant vector is
     added to every contribution is added to the result.
@@ -48,18 +52,43 @@ class MergeRule:
     """Whether it withstands arbitrary contributions. BatchNorm statistics then merge by median."""
 
     def __init_subclass__(cls) -> None:
-        """Refuse a rule without the method that its scope needs.
+        """Refuse a rule whose method a round would never call, and drop inherited shortcuts that no longer fit.
 
         Raises:
-            TypeError: ``merge`` is missing, or for the scope GRAM ``coefficients``.
+            TypeError: the method that the scope needs is missing, or the one of the other scope is overridden.
         """
         super().__init_subclass__()
         needed = "coefficients" if cls.scope is Scope.GRAM else "merge"
         if getattr(cls, needed) is getattr(MergeRule, needed):
             raise TypeError(f"merge rule {cls.__name__} has the scope {cls.scope}, so it must define {needed}()")
+        cls._refuse_what_no_round_calls()
+        if is_outdated(cls, "merge_into", "merge"):
+            cls.merge_into = MergeRule.merge_into  # type: ignore[method-assign]
+        if is_outdated(cls, "merge_measured", "merge", "merge_into"):
+            cls.merge_measured = MergeRule.merge_measured  # type: ignore[method-assign]
+
+    @classmethod
+    def _refuse_what_no_round_calls(cls) -> None:
+        """Rounds call ``coefficients`` of a GRAM rule and never its ``merge``, and of other rules ``merge`` alone."""
+        if cls.scope is Scope.GRAM:
+            if definer(cls, "merge") <= definer(cls, "coefficients"):
+                raise TypeError(
+                    f"merge rule {cls.__name__} overrides merge(), which no round calls for the scope {cls.scope}:"
+                    " override coefficients(), or set scope = Scope.COLUMN and merge the pieces"
+                )
+            cls.merge = MergeRule.merge  # type: ignore[method-assign]
+            return
+        source = cls.__mro__[definer(cls, "merge")]
+        if definer(cls, "coefficients") < definer(cls, "merge") and not _has_coefficients(source):
+            raise TypeError(
+                f"merge rule {cls.__name__} overrides coefficients(), which no round calls for the scope {cls.scope}:"
+                " override merge(), or set scope = Scope.GRAM"
+            )
 
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
         """Merge aligned pieces of the contributions; of a GRAM rule, the whole vectors only.
+
+        Only weights are merged by the rule. Statistics, counters and other buffers have rules of their own.
 
         Args:
             columns: one piece of each contribution, 1-D, of one dtype and length (which may be 0).
@@ -108,3 +137,8 @@ class MergeRule:
             float64[n] with the sum 1.
         """
         raise NotImplementedError(f"merge rule {self.name!r} has the scope {self.scope}, it has no coefficients")
+
+
+def _has_coefficients(source: type) -> bool:
+    """Whether a class has coefficients of its own, which its ``merge`` may use."""
+    return getattr(source, "coefficients", MergeRule.coefficients) is not MergeRule.coefficients

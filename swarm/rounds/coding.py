@@ -53,7 +53,7 @@ class PieceCoder:
 
     def verbatim(self, dtype: str, nbytes: int) -> bool:
         """Whether ``nbytes`` bytes of payload are values of ``dtype`` as they are."""
-        return nbytes > 0 and self._codec.exact(dtype)
+        return nbytes > 0 and self._codec.verbatim(dtype)
 
     def encode(self, piece: Piece, values: Array, again: Callable[[], Array] | None = None) -> memoryview:
         """The payload that stands for ``values``, which may be their own memory: they must not change any more.
@@ -61,7 +61,7 @@ class PieceCoder:
         ``again`` gives the same values where they may lie elsewhere by the time of ``carry``.
         """
         origin, residual = _part(self._origins, piece), _part(self._residuals, piece)
-        if self._codec.exact(values.dtype.name):
+        if self._codec.verbatim(values.dtype.name):
             return NOTHING if unchanged(values, origin) else as_bytes(values)
         payload = self._memory.empty(self._codec.encoded_nbytes(values.size, values.dtype.name), "uint8").data
         if residual is not None:

@@ -111,6 +111,8 @@ class Member:
         """The exchange of this attempt cannot finish here."""
         if self.attempt and self.attempt.key == key:
             self._failure = Failed(*key, blamed, reason)
+            if blamed == self._view.me:
+                self._view.faults.append(reason)
             self._view.send(self.attempt.attempt.leader, self._failure)
             self._succession.heard(self.attempt.attempt.leader)
 

@@ -59,6 +59,8 @@ class RoundView:
         """Peers left out after a voided attempt, until when."""
         self.distrusted: dict[PeerId, str] = {}
         """Peers that sent other weights than they offered, with the reason: theirs do not enter this round."""
+        self.faults: list[str] = []
+        """Why exchanges failed because of this peer itself, since it offered."""
         self.births = 0
         """Lineages that this process has proposed: no two of them may have one id."""
         self.pace = Pace(rules.grace, rules.failure_timeout)
@@ -123,6 +125,7 @@ class RoundView:
         self.held.clear()
         self.excluded.clear()
         self.distrusted.clear()
+        self.faults.clear()
         if self._first_offer_at is not None and founded:
             self.pace.arrived(self.last_offer_at - self._first_offer_at)
         self.offers = {peer: offer for peer, offer in self.offers.items() if self.current(offer)}

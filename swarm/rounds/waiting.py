@@ -16,6 +16,9 @@ LEAST_BACKSTOP = 30.0
 LINE_EVERY = 30.0
 """Seconds between lines that say whom a wait is for."""
 
+MOST_FAULTS = 3
+"""Exchanges that may fail because of this peer itself at one sync point: a merge rule with a bug fails every time."""
+
 
 class Waiting:
     """The wait of one sync point."""
@@ -31,6 +34,7 @@ class Waiting:
         """This peer has offered."""
         self.since = self._line_at = self._view.now
         self._short_since = None
+        self._view.faults.clear()
 
     def end_if_hopeless(self, *, busy: bool) -> None:
         """Take the offer back where the wait should end without a merge.
@@ -56,6 +60,8 @@ class Waiting:
         view = self._view
         if view.mine is None or view.commit is None:
             return None
+        if len(view.faults) >= MOST_FAULTS:
+            return f"this peer failed {MOST_FAULTS} attempts by itself, the last one because {view.faults[-1]}"
         present = view.live | {view.me}
         members, least = view.commit.members, view.rules.min_peers
         self.line(lambda: f"round {view.round}: waiting for {self.missing()}")

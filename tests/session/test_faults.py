@@ -318,17 +318,24 @@ class RaisingPlugin:
         register.merge_rule("raising", Raising())
 
 
-def test_a_merge_rule_that_raises_neither_hangs_nor_ends_training() -> None:
+def test_a_merge_rule_that_raises_is_named_and_neither_hangs_nor_ends_training() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=2, merge_method="raising", failure_timeout=0.2, grace=0.1)
-    peers = [
+    ada, bob = peers = [
         swarm.peer(name, {"w": np.zeros(4)}, plugins={"raising": RaisingPlugin()}, below_quorum="train")
         for name in ("ada", "bob")
     ]
 
     def run(peer: SwarmPeer) -> None:
         peer.session.begin()
-        peer.arrays["w"] += 1.0
-        peer.session.abort("enough seen") if peer.name == "bob" else peer.advance()
+        while not (ada.reports and bob.reports):  # who left earlier would be missed, and nothing would be merged
+            peer.arrays["w"] += 1.0
+            peer.advance()
+        peer.session.abort("enough seen")
 
     together(*(partial(run, peer) for peer in peers))
-    assert peers[0].arrays["w"].tolist() == [1.0] * 4
+    for peer in peers:
+        assert peer.arrays["w"].tolist() == [float(len(peer.reports))] * 4
+        assert {report.outcome for report in peer.reports} == {Outcome.SKIPPED}
+    reason = "this peer failed 3 attempts by itself, the last one because merging failed: ZeroDivisionError: a bug in"
+    assert any(reason in report.reason for peer in peers for report in peer.reports)
+    assert any(reason in line for line in warnings(ada) + warnings(bob))
