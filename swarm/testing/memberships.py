@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from swarm.testing.wording import broken, shown
+
 if TYPE_CHECKING:
     from swarm.membership.base import Membership
 
@@ -43,28 +45,57 @@ class MembershipContract(ABC):
 
     def test_each_finds_the_others_and_not_itself(self, peers: list[Membership]) -> None:
         for peer, own in zip(peers, GIVEN, strict=True):
-            assert sorted(peer.discover()) == [address for address in GIVEN if address != own]
+            found, others = peer.discover(), [address for address in GIVEN if address != own]
+            assert sorted(found) == others, broken(
+                f"{type(peer).__name__}: discover() gives the addresses of the others, and not the peer's own.",
+                given=f"three peers that have announced {GIVEN}, asked by {own}",
+                got=shown(found),
+                do=f"give {others}, in any order",
+            )
 
     def test_nothing_is_found_twice(self, peers: list[Membership]) -> None:
-        found = peers[0].discover() + peers[0].discover()
-        assert len(set(found)) == len(peers[0].discover())
+        first, again = peers[0].discover(), peers[0].discover()
+        assert sorted({*first, *again}) == sorted(first), broken(
+            f"{type(peers[0]).__name__}: discover() gives each address once, and the same ones when asked again.",
+            given=f"three peers that have announced {GIVEN}, asked twice by the first",
+            got=f"{shown(first)}, then {shown(again)}",
+            do="remove duplicates: tuple(dict.fromkeys(addresses))",
+        )
 
     def test_a_second_announcement_replaces_the_first(self, peers: list[Membership]) -> None:
         if not self.shares:
             pytest.skip("addresses are given, not announced")
         peers[0].announce("peer-0", "127.0.0.1:2001", "incarnation-9")
-        assert sorted(peers[1].discover()) == [GIVEN[2], "127.0.0.1:2001"]
-        assert sorted(peers[0].discover()) == sorted(GIVEN[1:])
+        for peer, expected in ((peers[1], [GIVEN[2], "127.0.0.1:2001"]), (peers[0], sorted(GIVEN[1:]))):
+            found = peer.discover()
+            assert sorted(found) == expected, broken(
+                f"{type(peer).__name__}: A second announcement of a peer replaces its first.",
+                given=f"peer-0 has announced {GIVEN[0]}, then 127.0.0.1:2001",
+                got=shown(found),
+                do=f"give {expected}: keep one address for each name, and the last announced as the peer's own",
+            )
 
     def test_what_is_withdrawn_is_found_no_more(self, peers: list[Membership]) -> None:
         if not self.shares:
             pytest.skip("addresses are given, not announced")
         peers[0].withdraw()
         peers[0].withdraw()
-        assert peers[1].discover() == (GIVEN[2],)
+        found = peers[1].discover()
+        assert found == (GIVEN[2],), broken(
+            f"{type(peers[1]).__name__}: An address that was withdrawn, even twice, is found no more.",
+            given=f"three peers that have announced {GIVEN}; the first has withdrawn",
+            got=shown(found),
+            do=f"give the tuple {(GIVEN[2],)} to the second one",
+        )
 
     @pytest.mark.usefixtures("peers")
     def test_one_that_has_announced_nothing_may_look_and_withdraw(self) -> None:
         watcher = self.make()
         watcher.withdraw()
-        assert sorted(watcher.discover()) == sorted(GIVEN)
+        found = watcher.discover()
+        assert sorted(found) == sorted(GIVEN), broken(
+            f"{type(watcher).__name__}: A peer that has announced nothing may withdraw and finds all others.",
+            given=f"three peers that have announced {GIVEN}, asked by a fourth that has announced nothing",
+            got=shown(found),
+            do="leave out no address but the peer's own",
+        )

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from swarm.records import SyncState
+from swarm.sync.base import SyncPolicy
+from swarm.testing.wording import broken, shown
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from swarm.records import SyncState
-    from swarm.sync.base import SyncPolicy
 
 Losses = list[tuple[int, float]]
 
@@ -51,49 +52,113 @@ class SyncPolicyContract:
 
     def make(self, interval: int) -> SyncPolicy:
         """A policy of a session with this ``sync_interval``."""
-        return type(self).policy(interval)
+        factory = getattr(type(self), "policy", None)
+        policy = factory(interval) if callable(factory) else None
+        assert isinstance(policy, SyncPolicy), broken(
+            "A session calls the registered factory with sync_interval, and gets an instance of swarm.sync.SyncPolicy.",
+            given=f"policy = {shown(factory)} in the test class, called with {interval}",
+            got=shown(policy),
+            do="derive a class from SyncPolicy, and set policy to the class itself: policy = MyPolicy",
+        )
+        return policy
 
     def run(self, interval: int, history: list[Losses]) -> list[SyncState]:
         """The states that one peer goes through."""
         policy = self.make(interval)
-        return list(itertools.accumulate(history, policy.next, initial=policy.start()))
+        states = list(itertools.accumulate(history, policy.next, initial=policy.start()))
+        for state in states:
+            assert isinstance(state, SyncState), broken(
+                f"{type(policy).__name__}: start() and next() give a swarm.records.SyncState.",
+                given=f"sync_interval={interval}",
+                got=shown(state),
+                do="return SyncState(interval), or SyncState(interval, loss)",
+            )
+        return states
+
+    def _broken(self, required: str, given: str, got: str, do: str) -> str:
+        return broken(f"{type(self.make(1)).__name__}: {required}", given=given, got=got, do=do)
 
     @pytest.mark.parametrize("interval", INTERVALS)
     def test_starts_with_the_interval_of_the_session(self, interval: int) -> None:
         """The first interval is the one that the user set."""
-        assert self.make(interval).start().interval == interval
+        first = self.make(interval).start()
+        assert first.interval == interval, self._broken(
+            "The first interval is the one that the user set.",
+            f"sync_interval={interval}",
+            shown(first),
+            "leave start() out, or return SyncState(self.interval) from it",
+        )
 
     @pytest.mark.parametrize("interval", INTERVALS)
     def test_interval_is_a_bounded_positive_integer(self, interval: int) -> None:
         """No history of losses drives it to nothing or beyond a thousand times what the user set."""
         for history in histories():
             for state in self.run(interval, history):
-                assert isinstance(state.interval, int)
-                assert 1 <= state.interval <= 1000 * interval
+                given: object = state.interval
+                sound = isinstance(given, int) and 1 <= given <= 1000 * interval
+                assert sound, self._broken(
+                    "An interval is an int from 1 to a thousand times sync_interval.",
+                    f"sync_interval={interval} and the losses {shown(history[:3])} in the first rounds",
+                    shown(state),
+                    "round to an int, and bound it: min(highest, max(1, interval))",
+                )
 
     def test_state_never_holds_a_loss_that_is_not_finite(self) -> None:
         """A NaN in the committed record would compare unequal to itself, and spoil every later comparison."""
         for history in histories():
             for state in self.run(128, history):
-                assert state.loss is None or math.isfinite(state.loss)
+                assert state.loss is None or math.isfinite(state.loss), self._broken(
+                    "A state holds a finite loss or None.",
+                    f"sync_interval=128 and the losses {shown(history[:3])} in the first rounds",
+                    shown(state),
+                    "keep the loss of the state before where one is NaN or infinite",
+                )
 
     def test_same_inputs_give_the_same_states(self) -> None:
         """Two peers that see the same losses agree, and a policy leaves its arguments alone."""
         for history in histories():
             before = repr(history)
-            assert self.run(128, history) == self.run(128, history)
-            assert repr(history) == before
+            first, again = self.run(128, history), self.run(128, history)
+            assert first == again, self._broken(
+                "Two peers that see the same losses agree on the interval.",
+                f"sync_interval=128 and the losses {shown(history[:3])} in the first rounds, twice",
+                _parting(first, again),
+                "draw no random numbers, read no clock, and share no state between instances",
+            )
+            assert repr(history) == before, self._broken(
+                "A policy changes none of its arguments.",
+                f"the losses {shown(history[:3])} in the first rounds",
+                "other losses",
+                "work on a copy",
+            )
 
     def test_order_of_the_peers_does_not_matter(self) -> None:
         """Losses may arrive in any order."""
         rng = random.Random(1)  # noqa: S311 test data
         for history in histories():
             shuffled = [rng.sample(losses, len(losses)) for losses in history]
-            assert self.run(128, shuffled) == self.run(128, history)
+            ours, theirs = self.run(128, history), self.run(128, shuffled)
+            assert ours == theirs, self._broken(
+                "The order in which the losses of the peers come changes nothing.",
+                f"the losses {shown(history[:3])} in the first rounds, and the same in another order",
+                _parting(ours, theirs),
+                "add up by math.fsum, which rounds once, or sort the losses",
+            )
 
     def test_a_late_joiner_needs_only_the_state(self) -> None:
         """A policy made in the middle of a session goes on like those that were there from the start."""
         for history in histories():
             states = self.run(128, history)
             joined = [self.make(128).next(state, losses) for state, losses in zip(states, history, strict=False)]
-            assert joined == states[1:]
+            assert joined == states[1:], self._broken(
+                "A policy remembers nothing beside its sync_interval: what it needs of the past is in the state.",
+                f"the losses {shown(history[:3])} in the first rounds, each given to a new policy",
+                _parting(states[1:], joined),
+                "keep in SyncState, which travels with each round, what next() needs; not in self",
+            )
+
+
+def _parting(ours: list[SyncState], theirs: list[SyncState]) -> str:
+    """Where two runs part."""
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    return next((f"round {round_}: {one} and {two}" for round_, (one, two) in pairs if one != two), "the same states")

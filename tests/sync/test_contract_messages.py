@@ -1,0 +1,90 @@
+"""A broken policy is told in words which property it breaks, for which input, and what to do."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from swarm.records import SyncState
+from swarm.sync import FixedInterval, SyncPolicy
+from swarm.testing.policies import SyncPolicyContract
+
+
+class Late(FixedInterval):
+    def start(self):
+        return SyncState(self.interval + 1)
+
+
+class Fractional(FixedInterval):
+    def next(self, state, losses):
+        return SyncState(state.interval * 1.5)
+
+
+class Naive(FixedInterval):
+    def next(self, state, losses):
+        return SyncState(state.interval, math.nan)
+
+
+class Shared(FixedInterval):
+    count = itertools.count(1)
+
+    def next(self, state, losses):
+        return SyncState(next(self.count))
+
+
+class Sorting(FixedInterval):
+    def next(self, state, losses):
+        losses.sort(key=repr)
+        return state
+
+
+class FirstOnly(FixedInterval):
+    def next(self, state, losses):
+        return SyncState(state.interval, losses[0][1] if losses and math.isfinite(losses[0][1]) else None)
+
+
+class Remembering(FixedInterval):
+    rounds = 0
+
+    def next(self, state, losses):
+        self.rounds += 1
+        return SyncState(self.interval + self.rounds)
+
+
+class Forgetful(FixedInterval):
+    def next(self, state, losses):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("policy", "test", "arguments", "property_"),
+    [
+        (Late, "starts_with_the_interval_of_the_session", (128,), "The first interval"),
+        (Fractional, "interval_is_a_bounded_positive_integer", (128,), "is an int from 1"),
+        (Naive, "state_never_holds_a_loss_that_is_not_finite", (), "a finite loss or None"),
+        (Shared, "same_inputs_give_the_same_states", (), "agree on the interval"),
+        (Sorting, "same_inputs_give_the_same_states", (), "changes none of its arguments"),
+        (FirstOnly, "order_of_the_peers_does_not_matter", (), "The order in which the losses"),
+        (Remembering, "a_late_joiner_needs_only_the_state", (), "remembers nothing"),
+        (Forgetful, "same_inputs_give_the_same_states", (), "give a swarm.records.SyncState"),
+    ],
+)
+def test_a_broken_policy_hears_what_it_must_keep(
+    policy: type[SyncPolicy], test: str, arguments: tuple[int, ...], property_: str
+) -> None:
+    contract = type("Contract", (SyncPolicyContract,), {"policy": policy})()
+    with pytest.raises(AssertionError) as caught:
+        getattr(contract, f"test_{test}")(*arguments)
+    message = str(caught.value)
+    assert property_ in message
+    assert message.startswith(policy.__name__)
+    assert all(part in message for part in ("given: ", "got: ", "to do: "))
+
+
+@pytest.mark.parametrize("policy", [None, FixedInterval(8), lambda _interval: "fixed"])
+def test_what_makes_no_policy_is_said_at_once(policy: object) -> None:
+    contract = type("Contract", (SyncPolicyContract,), {"policy": policy})()
+    with pytest.raises(AssertionError, match="(?s)an instance of swarm.sync.SyncPolicy.*policy = MyPolicy"):
+        contract.test_starts_with_the_interval_of_the_session(8)
