@@ -27,7 +27,14 @@ def __getattr__(name: str) -> object:
     """Import what is asked for, and Keras with it, on first use."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from swarm.callback.foreign import KERAS_2
+    from swarm.errors import ConfigurationError
+
     try:
+        import keras
+
+        if not hasattr(keras, "ops"):
+            raise ConfigurationError(f"the installed keras {getattr(keras, '__version__', '')} is too old: {KERAS_2}")
         return getattr(importlib.import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
         if error.name not in {"keras", "tensorflow", "torch", "jax"}:

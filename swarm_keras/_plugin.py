@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swarm.callback.foreign import is_keras_2
 from swarm.hookspecs import Integration, Register, hookimpl
 
 if TYPE_CHECKING:
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
 def serves(model: object) -> bool:
     """Whether ``model`` is a Keras 3 model, judged by the classes it derives from."""
-    return any(base.__name__ == "Model" and base.__module__.split(".")[0] == "keras" for base in type(model).__mro__)
+    return any(
+        base.__name__ == "Model" and base.__module__.split(".")[0] == "keras" and not is_keras_2(base.__module__)
+        for base in type(model).__mro__
+    )
 
 
 def create(arguments: CallbackArguments) -> object:

@@ -10,7 +10,9 @@ import keras
 
 import swarm.callback
 from swarm.callback import RunningCallback
+from swarm.callback.foreign import foreign
 from swarm.errors import ConfigurationError
+from swarm_keras._plugin import serves
 from swarm_keras.callback_order import calling_list, refuse_later_restorers
 from swarm_keras.evaluation import KerasEvaluator
 from swarm_keras.port import KerasPort
@@ -65,14 +67,16 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
         self._epoch = self._last_batch = -1
         self._top_batch = sys.maxsize
         if arguments.model is not None:
+            _require_supported(arguments.model, "model= was given")
             super().set_model(arguments.model)
 
     def set_model(self, model: Any) -> None:
         """Take the model that ``fit`` trains.
 
         Raises:
-            ConfigurationError: it is not the one given as ``model=``.
+            ConfigurationError: it is not the one given as ``model=``, or of Keras 2.
         """
+        _require_supported(model, "the SwarmCallback of Keras 3 was given to the fit() of")
         if self._arguments.model is not None and self._arguments.model is not model:
             raise ConfigurationError(
                 f"model={self._arguments.model.name!r} was given to the SwarmCallback, but fit() trains {model.name!r}:"
@@ -192,6 +196,17 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
                 "the optimizer has use_ema=True: its moving averages know nothing of merges, and replace the merged"
                 " weights whenever it writes them to the model"
             )
+
+
+def _require_supported(model: Any, what: str) -> None:
+    """Refuse a model of which it is known that it is no Keras 3 model; what is not known may have the same methods.
+
+    Raises:
+        ConfigurationError: says what it is, and what to do.
+    """
+    known = None if serves(model) else foreign(model)
+    if known:
+        raise ConfigurationError(f"{what} {type(model).__qualname__}, {known.what}: {known.remedy}")
 
 
 def _optimizer(model: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
+from swarm.callback.foreign import KERAS_2, mismatch, platform_advice, unknown
 from swarm.callback.packages import is_ours
 from swarm.config.settings import DEFAULTS
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
@@ -193,24 +194,27 @@ def _platform(arguments: CallbackArguments, integrations: Mapping[str, Integrati
         f"{platform!r} (pip install 'swarm-learning[{integration.extra}]')"
         for platform, integration in integrations.items()
     )
+    supported = ", ".join(map(repr, integrations))
+    # the last registered is the most special: a Keras model on the torch backend is a torch module as well
+    serve = [each for each in reversed(list(integrations.values())) if model is not None and each.serves(model)]
+    serving = serve[0].platforms[0] if serve else None
     if wanted is not None:
         if wanted not in integrations:
-            raise ConfigurationError(f"ml_platform={wanted!r} is served by no plugin: known are {known}")
-        if model is not None and not integrations[wanted].serves(model):
+            advice = platform_advice(wanted)
             raise ConfigurationError(
-                f"ml_platform={wanted!r} does not serve model={type(model).__qualname__}: leave ml_platform out"
+                f"ml_platform={wanted!r} is served by no plugin: known are {known}{advice and f'; {advice}'}"
             )
+        if model is not None and integrations[wanted] not in serve:
+            raise ConfigurationError(mismatch(model, wanted, serving, supported))
         return wanted
     if model is not None:
-        # the last registered is the most special: a Keras model on the torch backend is a torch module as well
-        for integration in reversed(list(integrations.values())):
-            if integration.serves(model):
-                return integration.platforms[0]
-        raise ConfigurationError(
-            f"model={type(model).__qualname__} is of no known framework: give ml_platform, known are {known}"
-        )
+        if serving is None:
+            raise ConfigurationError(unknown(model, supported))
+        return serving
     if "keras" in sys.modules and "KERAS" in integrations:
         return "KERAS"
+    if "tf_keras" in sys.modules:
+        raise ConfigurationError(f"the framework cannot be inferred, and tf_keras is imported: {KERAS_2}")
     raise ConfigurationError(
         "the framework cannot be inferred: give model= (PyTorch), import keras first (Keras), use "
         f"swarm_lightning.SwarmLightningCallback (Lightning), or give ml_platform=, known are {known}"

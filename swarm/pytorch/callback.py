@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from swarm.callback import RunningCallback
+from swarm.callback.foreign import foreign, hook_of_another
 from swarm.errors import ConfigurationError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.port import TorchPort
@@ -47,7 +48,9 @@ class TorchCallback(RunningCallback):
         """
         if not isinstance(arguments.model, nn.Module):
             given = "missing" if arguments.model is None else f"a {type(arguments.model).__name__}"
-            raise ConfigurationError(f"model is {given}: ml_platform 'PYTORCH' needs model=, a torch.nn.Module")
+            known = None if arguments.model is None else foreign(arguments.model)
+            remedy = f"; {known.remedy}" if known else ""
+            raise ConfigurationError(f"model is {given}: ml_platform 'PYTORCH' needs model=, a torch.nn.Module{remedy}")
         if not isinstance(arguments.optimizer, torch.optim.Optimizer | None):
             raise ConfigurationError(
                 f"optimizer is a {type(arguments.optimizer).__name__}, allowed: a torch.optim.Optimizer"
@@ -56,6 +59,18 @@ class TorchCallback(RunningCallback):
         self.model = arguments.model
         self._evaluate = evaluator_for(arguments, self.model)
         self._epoch, self._first_epoch = -1, 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Say so where the trainer of another framework asks for its own hooks.
+
+        Raises:
+            ConfigurationError: it does.
+            AttributeError: there is no such attribute.
+        """
+        problem = hook_of_another(name)
+        if problem:
+            raise ConfigurationError(problem)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -447,3 +447,20 @@ def test_a_personal_head_is_trained_but_not_merged(swarm, make_model, xy) -> Non
     after = head.get_weights()[0]
     assert not (after == 0.25).any()
     assert (after != before).any()
+
+
+class KerasTwoModel:
+    """A model of tf_keras, as far as its fit() hands it to callbacks."""
+
+    name = "sequential"
+
+
+KerasTwoModel.__module__ = "tf_keras.src.engine.sequential"
+
+
+def test_the_fit_of_keras_2_is_told_what_is_needed() -> None:
+    callback = SwarmCallback(sync_interval=2)
+    with pytest.raises(ConfigurationError, match=r"fit\(\) of KerasTwoModel, a Keras 2 model.*Keras 3 is needed"):
+        callback.set_model(KerasTwoModel())  # the first that fit() of Keras 2 does
+    with pytest.raises(ConfigurationError, match="KerasTwoModel, a Keras 2 model"):
+        SwarmCallback(sync_interval=2, model=KerasTwoModel())

@@ -368,3 +368,18 @@ def test_two_peers_train_on_while_they_merge(tmp_path):
 
     first, second = together(partial(train, 0), partial(train, 1))
     assert all(torch.equal(first[name], second[name]) for name in ("weight", "bias"))
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        ("on_init_end", "transformers.Trainer takes no SwarmCallback.*training loop of your own"),
+        ("set_params", r"fit\(\) of Keras was given the SwarmCallback of a PyTorch model"),
+        ("setup", "Lightning Trainer.*SwarmLightningCallback"),
+    ],
+)
+def test_the_trainer_of_another_framework_is_told_what_to_do(hook, message):
+    callback = TorchCallback(model=nn.Linear(2, 1))
+    with pytest.raises(ConfigurationError, match=message):
+        getattr(callback, hook)
+    assert not hasattr(callback, "on_nothing")
