@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from swarm.errors import ModelError
+from swarm.errors import ConfigurationError, ModelError
 from swarm.model import Evaluation
 from swarm_keras.port import attach_state, values_of
 
@@ -32,11 +33,17 @@ class KerasEvaluator:
         """Loss and scalar metrics over the validation data.
 
         Raises:
+            ConfigurationError: the data gave no sample with a weight.
             ModelError: the model's own ``test_step`` reports no loss.
         """
         with undisturbed(self._model):
             values = self._model.evaluate(**self._arguments, verbose=0, return_dict=True)
             samples = _samples(self._model)
+        if not samples:
+            raise ConfigurationError(
+                "val_data gave no samples this time, or none with a positive sample weight: give data that can be read "
+                "again"
+            )
         if "loss" not in values:
             raise ModelError(f"evaluate() of model {self._model.name!r} reports {sorted(values)}, but no 'loss'")
         metrics = {name: float(value) for name, value in values.items() if name != "loss" and np.ndim(value) == 0}
@@ -84,5 +91,5 @@ def _samples(model: Any) -> int:
     """Samples that the loss tracker has seen; 1 where the model keeps its own."""
     for metric in model.metrics:
         if metric.name == "loss" and isinstance(metric, keras.metrics.Mean):
-            return max(1, int(metric.count))
+            return math.ceil(float(metric.count))
     return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,7 +13,7 @@ import numpy as np
 from swarm.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FORMS = (
     "(x, y), (x, y, sample_weight), a generator, a tf.data.Dataset, a keras.utils.PyDataset,"
@@ -30,12 +30,13 @@ def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[
     kept.
 
     Raises:
-        ConfigurationError: ``data`` has none of the documented forms, or no batch in it.
+        ConfigurationError: ``data`` has none of the documented forms, holds no samples, or arrays of different lengths.
     """
     if isinstance(data, (tuple, list)):
         if len(data) not in (2, 3):
             raise ConfigurationError(f"val_data is a {type(data).__name__} of {len(data)} elements, allowed: {FORMS}")
         x, y, *rest = data
+        _require_equal_lengths(data)
         return {"x": x, "y": y, "sample_weight": rest[0] if rest else None, "batch_size": batch_size}
     if _derives_from(data, "torch.utils.data", "Dataset"):
         data = sys.modules["torch.utils.data"].DataLoader(data, batch_size=batch_size)
@@ -43,6 +44,8 @@ def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[
     if length is None:
         data = _read(data, steps)
         length = len(data)
+    if not length:
+        raise _empty(data)
     return {"x": data, "steps": steps if length == _ENDLESS else length}
 
 
@@ -63,8 +66,10 @@ class _Batches(keras.utils.PyDataset):
 def _batches(data: Any) -> int | None:
     """Batches of a source that can be read again, ``_ENDLESS`` where endless, None where it cannot be told."""
     if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches or _ENDLESS
+        return _ENDLESS if data.num_batches is None else data.num_batches
     if _derives_from(data, "tensorflow", "DatasetV2"):
+        if any(_length(spec) == 0 for spec in keras.tree.flatten(data.element_spec)):
+            return 0
         cardinality = int(data.cardinality())
         return {-1: _ENDLESS, -2: None}.get(cardinality, cardinality)
     if _derives_from(data, "torch.utils.data", "DataLoader"):
@@ -82,9 +87,42 @@ def _read(data: Any, steps: int) -> _Batches:
         keras.tree.map_structure(lambda leaf: None if leaf is None else np.asarray(leaf), batch)
         for batch in itertools.islice(data, steps)
     ]
-    if not batches:
-        raise ConfigurationError(f"val_data, a {type(data).__name__}, gave no batch")
+    if not any(_length(leaf) for batch in batches for leaf in keras.tree.flatten(batch)):
+        raise _empty(data)
     return _Batches([tuple(batch) if isinstance(batch, list) else batch for batch in batches])
+
+
+def _require_equal_lengths(parts: Sequence[Any]) -> None:
+    """Refuse arrays without a sample, or of different lengths."""
+    leaves = [leaf for part in parts for leaf in keras.tree.flatten(part) if leaf is not None]
+    lengths = [length for leaf in leaves if (length := _length(leaf)) is not None]
+    if len(set(lengths)) > 1:
+        raise ConfigurationError(f"val_data holds arrays of different lengths: {', '.join(map(str, lengths))} samples")
+    if not leaves or 0 in lengths:
+        raise _empty(parts)
+
+
+def _length(leaf: Any) -> int | None:
+    """Samples of an array; None where it has no batch dimension, or one of unknown length."""
+    shape = getattr(leaf, "shape", None)
+    try:
+        return None if shape is None or len(shape) == 0 or shape[0] is None else int(shape[0])
+    except ValueError:  # a TensorFlow shape of unknown rank
+        return None
+
+
+def _empty(data: object) -> ConfigurationError:
+    """The error for data without a sample."""
+    size = getattr(data, "batch_size", None)
+    if getattr(data, "drop_last", False) and len(getattr(data, "dataset", None) or ()):
+        reason = f": it has fewer than batch_size={size} samples, and drop_last=True leaves them out"
+    elif isinstance(data, Iterator):
+        reason = ": it is empty, gave no batch, or has been read before"
+    else:
+        reason = ""
+    return ConfigurationError(
+        f"val_data, a {type(data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
+    )
 
 
 def _derives_from(data: object, module: str, name: str) -> bool:

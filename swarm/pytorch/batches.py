@@ -37,9 +37,9 @@ Batches = Callable[[], Iterable[Batch]]
 def batches_from(val_data: object, *, batch_size: int, steps: int) -> Batches:
     """Validation batches from ``val_data``.
 
-    Data of known length is used whole, and its first batch is looked at here. A generator, an ``IterableDataset`` or
-    another iterable without a length is read here, ``steps`` batches at most, and kept. NumPy integers become int64,
-    as torch's losses want them.
+    Data of known length is used whole, and read here up to the first batch that holds a sample. A generator, an
+    ``IterableDataset`` or another iterable without a length is read here, ``steps`` batches at most, and kept. NumPy
+    integers become int64, as torch's losses want them.
 
     Raises:
         ConfigurationError: ``val_data`` or the first batch in it has none of the documented forms, or it is empty.
@@ -47,6 +47,7 @@ def batches_from(val_data: object, *, batch_size: int, steps: int) -> Batches:
     source: Iterable[object]
     if isinstance(val_data, tuple) or _lists_arrays(val_data):
         arrays = _arrays(tuple(val_data))
+        _require_samples([arrays], val_data)
         return lambda: _slices(arrays, batch_size)
     if isinstance(val_data, IterableDataset):
         source = iter(DataLoader(val_data, batch_size=batch_size))
@@ -58,10 +59,10 @@ def batches_from(val_data: object, *, batch_size: int, steps: int) -> Batches:
         raise ConfigurationError(f"val_data is a {type(val_data).__name__}, allowed: {_FORMS}")
     if not _has_length(source):
         kept = [_batch(item) for item in islice(source, steps)]
-        _require_some(kept)
+        _require_samples(kept, val_data)
         return lambda: kept
     with closing(_replayed(source)) as items:
-        _require_some([_batch(item) for item in islice(items, 1)])
+        _require_samples(map(_batch, items), val_data)
     return lambda: (_batch(item) for item in _replayed(source))
 
 
@@ -74,9 +75,20 @@ def _lists_arrays(val_data: object) -> TypeGuard[list[object]]:
     )
 
 
-def _require_some(batches: list[Batch]) -> None:
-    if not batches:
-        raise ConfigurationError("val_data holds no samples")
+def _require_samples(batches: Iterable[Batch], val_data: object) -> None:
+    """Refuse data without a sample; reads up to the first batch that has one."""
+    if any(batch.samples for batch in batches):
+        return
+    size = getattr(val_data, "batch_size", None)
+    if getattr(val_data, "drop_last", False) and len(getattr(val_data, "dataset", None) or ()):
+        reason = f": it has fewer than batch_size={size} samples, and drop_last=True leaves them out"
+    elif isinstance(val_data, Iterator):
+        reason = ": it is empty, or has been read before"
+    else:
+        reason = ""
+    raise ConfigurationError(
+        f"val_data, a {type(val_data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
+    )
 
 
 def _has_length(source: Iterable[object]) -> bool:

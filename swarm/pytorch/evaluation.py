@@ -81,6 +81,8 @@ class TorchEvaluator:
         if accumulates:
             function.reset()
         for batch in self._batches():
+            if not batch.samples:
+                continue
             targets = placed(batch.targets, device, dtype)
             outputs = _forward(self._model, placed(batch.inputs, device, dtype))
             batch_loss, batch_weight = self._batch_loss(batch, outputs, targets)
@@ -91,8 +93,12 @@ class TorchEvaluator:
                 function.update(outputs, targets)
             elif function is not None:
                 metric += batch.samples * float(function(outputs, targets))
+        if not samples:
+            raise ConfigurationError(
+                "val_data gave no samples this time, and had some at the start: give data that can be read again"
+            )
         if weight <= 0:
-            raise ConfigurationError("val_data holds no samples, or none with a positive sample weight")
+            raise ConfigurationError("val_data holds no samples with a positive sample weight")
         if self._metric is None:
             return Evaluation(loss / weight, samples=samples)
         name = self._metric[0]

@@ -179,3 +179,69 @@ def test_torch_modules_keep_their_mode(model, xy) -> None:
     model.train()
     KerasEvaluator(model, evaluate_arguments(xy, batch_size=4, steps=10))()
     assert model.training
+
+
+def _tf(x, y):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(4)
+
+
+def _loader(x, y, **arguments):
+    torch = pytest.importorskip("torch")
+    data = torch.utils.data.TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    return torch.utils.data.DataLoader(data, **arguments)
+
+
+class NoPairs(Pairs):
+    def __len__(self) -> int:
+        return 0
+
+
+EMPTY = {
+    "arrays": lambda x, y: (x[:0], y[:0]),
+    "list of arrays": lambda x, y: [x[:0], y[:0]],
+    "several inputs": lambda x, y: ({"a": x[:0], "b": x[:0]}, y[:0]),
+    "lists": lambda x, y: ([], []),
+    "generator": lambda x, y: (batch for batch in ()),
+    "generator of empty batches": lambda x, y: ((x[:0], y[:0]) for _ in range(3)),
+    "PyDataset": NoPairs,
+    "tf.data": lambda x, y: _tf(x[:0], y[:0]),
+    "tf.data that drops all": lambda x, y: _tf(x[:2], y[:2]).unbatch().batch(4, drop_remainder=True),
+    "tf.data of unknown length": lambda x, y: _tf(x, y).filter(lambda *_: False),
+    "tf.data of empty batches": lambda x, y: _tf(x, y).from_tensors((x[:0], y[:0])),
+    "torch Dataset": lambda x, y: _loader(x[:0], y[:0]).dataset,
+    "torch DataLoader": lambda x, y: _loader(x[:0], y[:0]),
+    "drop_last": lambda x, y: _loader(x[:3], y[:3], batch_size=4, drop_last=True),
+}
+
+
+@pytest.mark.parametrize("form", EMPTY)
+def test_data_without_a_sample_is_refused_at_start(form: str, make_model, xy, swarm) -> None:
+    callback = swarm.callback(val_data=EMPTY[form](*xy), use_adaptive_sync=True)
+    model = make_model()
+    model.compile("sgd", "mse")
+    callback.set_model(model)
+    with pytest.raises(ConfigurationError, match="val_data, a .*, holds no samples"):
+        callback.on_train_begin()
+
+
+def test_a_loader_that_drops_its_only_batch_is_told_why(xy) -> None:
+    with pytest.raises(ConfigurationError, match="fewer than batch_size=4 samples, and drop_last=True"):
+        evaluate_arguments(EMPTY["drop_last"](*xy), batch_size=4, steps=3)
+
+
+def test_arrays_that_do_not_fit_are_refused_at_start(xy) -> None:
+    x, y = xy
+    for data in ((x, y[:3]), (x, y, np.ones(3)), ({"a": x, "b": x[:3]}, y)):
+        with pytest.raises(ConfigurationError, match="arrays of different lengths: 40"):
+            evaluate_arguments(data, batch_size=4, steps=3)
+
+
+def test_data_that_gives_nothing_later_says_so(model, xy) -> None:
+    class Vanishing(Pairs):
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            return self.x[:0], self.y[:0]
+
+    evaluator = KerasEvaluator(model, evaluate_arguments(Vanishing(*xy), batch_size=4, steps=3))
+    with pytest.raises(ConfigurationError, match="gave no samples this time"):
+        evaluator()

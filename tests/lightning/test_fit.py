@@ -475,3 +475,15 @@ def test_patterns_select_by_the_names_of_the_module(make_callback, make_trainer,
     make_trainer([make_callback(share=["layer.*"], local="*.bias")]).fit(module)
     (session,) = recording_session.opened
     assert [spec.name for spec in session.port.schema().tensors] == ["layer.weight"]
+
+
+@pytest.mark.parametrize("samples", [0, 3])
+def test_validation_data_without_a_sample_is_refused_at_start(
+    make_callback, make_trainer, module, recording_session, samples
+):
+    data = torch.utils.data.TensorDataset(torch.zeros(samples, 4), torch.zeros(samples, 1))
+    loader = torch.utils.data.DataLoader(data, batch_size=4, drop_last=True)
+    callback = make_callback(val_data=loader, loss_function="MSELoss", use_adaptive_sync=True)
+    with pytest.raises(ConfigurationError, match="val_data, a DataLoader, holds no samples"):
+        make_trainer([callback]).fit(module)
+    assert not recording_session.opened

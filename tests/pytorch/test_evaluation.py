@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from swarm import SwarmCallback
 from swarm.errors import ConfigurationError
 from swarm.pytorch import TorchEvaluator
 
@@ -274,3 +275,57 @@ def test_looking_at_the_data_leaves_random_states_alone(model):
     assert torch.equal(torch.get_rng_state(), states[0])
     assert torch.equal(generator.get_state(), states[1])
     assert random.getstate() == states[2]
+
+
+NOTHING = (X[:0], Y[:0])
+
+
+class Silent(IterableDataset):
+    def __iter__(self):
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("val_data", "message"),
+    [
+        (NOTHING, "a tuple, holds no samples"),
+        ((X[:0].numpy(), Y[:0].numpy(), np.zeros(0)), "a tuple, holds no samples"),
+        (([], []), "no sample|no array with a batch dimension"),
+        ([X[:0], Y[:0]], "a list, holds no samples"),
+        (TensorDataset(*NOTHING), "a TensorDataset, holds no samples; give at least one, or leave val_data out"),
+        (DataLoader(TensorDataset(*NOTHING)), "a DataLoader, holds no samples"),
+        (
+            DataLoader(TensorDataset(X, Y), batch_size=11, drop_last=True),
+            "fewer than batch_size=11 samples, and drop_last",
+        ),
+        (Silent(), "a Silent, holds no samples"),
+        (DataLoader(Silent()), "a DataLoader, holds no samples"),
+        ((batch for batch in ()), "a generator, holds no samples: it is empty, or has been read before"),
+        ([NOTHING, NOTHING], "a list, holds no samples"),
+        (iter([NOTHING]), "holds no samples"),
+        ([{"input": X[:0], "labels": Y[:0]}], "holds no samples"),
+        ((X, Y[:3]), "different lengths: 10, 3"),
+        ((X, Y, WEIGHTS[:3]), "different lengths: 10, 10, 3"),
+    ],
+)
+def test_data_without_a_sample_is_refused_at_start(model, val_data, message):
+    with pytest.raises(ConfigurationError, match=message):
+        SwarmCallback(model=model, val_data=val_data, loss_function="CrossEntropyLoss", use_adaptive_sync=True)
+
+
+def test_an_empty_batch_among_others_is_no_fault(model):
+    evaluate = TorchEvaluator(model, [NOTHING, (X, Y)], loss_function=nn.CrossEntropyLoss())
+    assert evaluate().loss == pytest.approx(expected(model))
+
+
+def test_data_that_is_read_up_says_so_later(model):
+    class Once(list):
+        def __iter__(self):
+            items = [*super().__iter__()]
+            self.reads = getattr(self, "reads", 0) + 1
+            return iter(items if self.reads < 3 else [])
+
+    evaluate = TorchEvaluator(model, Once([(X, Y)]), loss_function=nn.CrossEntropyLoss())
+    assert evaluate().samples == 10
+    with pytest.raises(ConfigurationError, match="gave no samples this time.*can be read again"):
+        evaluate()
