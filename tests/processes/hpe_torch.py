@@ -1,4 +1,4 @@
-"""A PyTorch script as it was written for HPE Swarm Learning 0.3, but for the end: it tells what it saved."""
+"""A PyTorch script as users of HPE Swarm Learning 2.x have it, but for the end: it tells what it saved."""
 
 import hashlib
 import logging
@@ -16,7 +16,19 @@ data = TensorDataset(x, (x.sum(1) > 0).long())
 optimizer = torch.optim.Adam(model.parameters())
 
 swarmCallback = SwarmCallback(  # noqa: N816 - as HPE's examples spell it
-    syncFrequency=4, minPeers=2, useAdaptiveSync=False, adsValData=data, adsValBatchSize=8, model=model
+    syncFrequency=4,
+    minPeers=int(os.getenv("MIN_PEERS", "2")),
+    useAdaptiveSync=False,
+    adsValData=data,
+    adsValBatchSize=8,
+    checkinModelOnTrainEnd="active",
+    nodeWeightage=50,
+    mlPlatform="PYTORCH",
+    mergeMethod="geomedian",
+    lossFunction="CrossEntropyLoss",
+    lossFunctionArgs={"reduction": "sum"},
+    totalEpochs=2,
+    model=model,
 )
 swarmCallback.logger.setLevel(logging.DEBUG)
 swarmCallback.on_train_begin()
@@ -30,7 +42,7 @@ for epoch in range(2):
     swarmCallback.on_epoch_end(epoch)
 swarmCallback.on_train_end()
 
-path = os.environ["MODEL_DIR"] + "/saved_model.pt"
+path = os.getenv("SCRATCH_DIR", os.environ["MODEL_DIR"]) + "/saved_model.pt"
 torch.save(model, path)
 saved = torch.load(path, weights_only=False)
 print("DIGEST", hashlib.sha256(b"".join(value.numpy().tobytes() for value in saved.state_dict().values())).hexdigest())

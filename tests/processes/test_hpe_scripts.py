@@ -1,4 +1,4 @@
-"""Scripts in the style of HPE Swarm Learning 0.3, started by ``swarm up``: they end well, with one model."""
+"""Scripts in the style of HPE Swarm Learning 2.x, started by ``swarm up``: they end well, with one model."""
 
 from __future__ import annotations
 
