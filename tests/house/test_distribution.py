@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
@@ -56,9 +57,42 @@ def test_protobuf_has_no_upper_bound(project):
     assert requirement == "protobuf>=6.31.1"
 
 
+def unknown_version(changelog: str, version: str) -> str | None:
+    """Why a changelog does not say what is in ``version``; None where it does."""
+    sections = re.split(r"^## \[?([\w.]+)\]?.*$", changelog, flags=re.MULTILINE)[1:]
+    entries = dict(zip(sections[::2], sections[1::2], strict=True))
+    released = [name for name in entries if name != "Unreleased"]
+    name = version if version in released else "Unreleased"
+    if name == "Unreleased" and any(parts(version) <= parts(other) for other in released):
+        return f"version {version} has no section, and is not newer than {', '.join(released)}"
+    if not re.search(r"^- \S", entries.get(name, ""), re.MULTILINE):
+        return f"nothing is listed under {name}, which version {version} belongs to"
+    return None
+
+
+def parts(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
 def test_the_changelog_knows_this_version_or_is_unreleased(project):
-    headings = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
-    assert any(project["version"] in line or "Unreleased" in line for line in headings)
+    assert unknown_version((ROOT / "CHANGELOG.md").read_text(), project["version"]) is None
+
+
+@pytest.mark.parametrize(
+    ("changelog", "version", "known"),
+    [
+        ("## [Unreleased]\n\n- Something.\n", "0.1.0", True),
+        ("## [Unreleased]\n\n## [0.1.0] - 2025-01-01\n\n- Something.\n", "0.1.0", True),
+        ("## [Unreleased]\n\n- New.\n\n## [0.1.0] - 2025-01-01\n\n- Old.\n", "0.2.0", True),
+        ("## [Unreleased]\n\n### Added\n", "0.1.0", False),
+        ("## [Unreleased]\n\n- New.\n\n## [0.2.0] - 2025-01-01\n\n- Old.\n", "0.1.0", False),
+        ("## [Unreleased]\n\n## [0.1.0] - 2025-01-01\n\n- Old.\n", "0.2.0", False),
+        ("## [Unreleased]\n\n- New.\n\n## [0.1.0] - 2025-01-01\n", "0.1.0", False),
+        ("# Changelog\n", "0.1.0", False),
+    ],
+)
+def test_a_changelog_that_does_not_know_the_version_is_found(changelog, version, known):
+    assert (unknown_version(changelog, version) is None) is known
 
 
 def test_every_constraint_is_exact():

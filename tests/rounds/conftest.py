@@ -33,7 +33,8 @@ class Peers:
 
     def __init__(self, names: Iterable[str], **rules: Any) -> None:
         settings = {"min_peers": 2, "expected": 0, "grace": 1.0, "failure_timeout": 10.0, "start_timeout": 60.0}
-        self.rules = RoundRules(session="s", policy=POLICY, first_sync=POLICY.start(), **{**settings, **rules})
+        policy = rules.pop("policy", POLICY)
+        self.rules = RoundRules(session="s", policy=policy, first_sync=policy.start(), **{**settings, **rules})
         self.now = 0.0
         self.machines: dict[str, RoundMachine] = {}
         self.effects: dict[str, list[Effect]] = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from swarm.messages import Accept, Accepted, Decide, Offer, Propose, Ready, Void
-from swarm.records import Attempt, ContributionStats, PeerStatus
+from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 from swarm.rounds.effects import Heal, Skip, StartExchange, StopExchange
+from swarm.sync import SyncPolicy
 
 
 def test_all_offer_and_all_apply_one_result(founded) -> None:
@@ -191,10 +193,23 @@ def test_a_stray_ready_of_an_earlier_attempt_does_not_count(founded) -> None:
     assert len(peers.commits(leader)) == 1
 
 
+class Following(SyncPolicy):
+    """Adds the number of losses to the interval, and keeps their sum."""
+
+    name = "following"
+
+    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
+        return SyncState(state.interval + len(losses), sum(weight * loss for weight, loss in losses))
+
+
 def test_the_interval_of_the_policy_is_in_the_record(founded) -> None:
-    peers = founded("a", "b")
-    peers.offer("a", "b", loss=0.5)
-    assert peers.commits("a")[-1].sync == peers.rules.policy.start()
+    peers = founded("a", "b", policy=Following(8))
+    assert peers.commits("a")[-1].sync == SyncState(8)
+    peers.offer("a", loss=0.5)
+    peers.offer("b", loss=0.25, weightage=1)
+    assert peers.commits("a")[-1].sync == peers.commits("b")[-1].sync == SyncState(10, 0.75)
+    peers.offer("a", "b", loss=1.0)
+    assert peers.commits("a")[-1].sync == SyncState(12, 2.0)
 
 
 @pytest.mark.parametrize("status", [PeerStatus.SNAPSHOT, PeerStatus.ACTIVE, PeerStatus.INACTIVE])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from swarm.messages import Accept, Accepted
 from swarm.records import Commit, PeerStatus
-from swarm.rounds.effects import Apply, End, Heal, Skip
+from swarm.rounds.effects import Apply, End, Heal, Skip, StartExchange
 
 
 def test_below_quorum_training_goes_on_after_the_grace_and_says_who_is_missing(founded) -> None:
@@ -257,3 +257,26 @@ def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
     assert not [effect for effect in effects if isinstance(effect, Apply)]
     machine.healed(ahead, peers.now)
     assert machine.commit == ahead
+
+
+def test_a_peer_whose_own_part_fails_again_and_again_gives_its_sync_point_up_and_says_why(founded) -> None:
+    peers = founded("a", "b")
+    peers.exchanging = False
+    peers.offer("a", "b")
+    failed: set[object] = set()
+    for _ in range(60):
+        proposal = peers.all("b", StartExchange)[-1].proposal
+        if proposal.key not in failed and proposal.round == 1:
+            assert not peers.all("b", Skip)
+            failed.add(proposal.key)
+            reason = f"bug {len(failed)}"
+            peers.do("b", peers.machines["b"].exchange_failed(proposal.key, "b", reason, peers.now))
+            peers.deliver()
+        peers.wait(0.5)
+    assert len(failed) == 3
+    (skip,) = peers.all("b", Skip)
+    assert skip.reason == "this peer failed 3 attempts by itself, the last one because bug 3"
+    peers.exchanging = True
+    peers.offer("b")
+    peers.wait(2.5)
+    assert peers.commits("b")[-1].round == 1
