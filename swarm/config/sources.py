@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from swarm.config.links import is_link, report_ignored
 from swarm.config.settings import KINDS
 from swarm.errors import ConfigurationError, UnknownArgumentError
 
@@ -45,22 +46,28 @@ def from_arguments(arguments: Mapping[str, object]) -> dict[str, Value]:
 def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
     """The settings in ``SWARM_*`` variables. An empty variable empties a list; it counts as absent for all else.
 
+    Variables that have the form of a service link of Kubernetes or Docker are ignored, and the log names them.
+
     Raises:
         ConfigurationError: a variable is unknown, or its value not allowed.
     """
-    values = {}
+    values, links = {}, []
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable in _NO_SETTINGS:
             continue
-        name = variable.removeprefix(PREFIX).lower()
+        name, text = variable.removeprefix(PREFIX).lower(), environment[variable]
+        if is_link(variable, text, setting=name in KINDS):
+            links.append(variable)
+            continue
         if name not in KINDS:
             if _belongs_to_a_plugin(variable):
                 continue
             known = (*(PREFIX + setting.upper() for setting in KINDS), *_NO_SETTINGS)
             raise ConfigurationError(f"there is no setting for the variable {variable}{nearest(variable, known)}")
-        text = environment[variable]
         if text.strip() or KINDS[name].is_list:
             values[name] = Value(_checked(name, text, variable, KINDS[name].read), variable)
+    if links:
+        report_ignored(tuple(links))
     return values
 
 
