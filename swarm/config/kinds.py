@@ -138,9 +138,13 @@ def directory() -> Kind:
     """The path of a directory, which need not exist yet."""
 
     def accept(value: Any) -> Path:
-        if not os.fspath(value):
+        path = os.fsdecode(value)
+        if not path or "\0" in path:
             raise ValueError
-        return Path(os.fsdecode(value)).expanduser()
+        try:
+            return Path(path).expanduser()
+        except RuntimeError:  # there is no such user
+            raise ValueError from None
 
     return Kind("the path of a directory", accept, accept, is_path=True)
 

@@ -121,7 +121,18 @@ def _refuse_contradictions(values: Mapping[str, Value]) -> None:
             f"{_said('min_peers', values['min_peers'])} contradicts {_said(*expected)}: "
             f"no round could ever have enough peers; allowed is 1 to {count}"
         )
+    _refuse_one_port_for_two(values)
     _refuse_open_network(values)
+
+
+def _refuse_one_port_for_two(values: Mapping[str, Value]) -> None:
+    listen, lane = values["listen"], values["lane_port"]
+    _, port = addresses.split(listen.value)
+    if port and port == lane.value and values["bulk_lane"].value:
+        raise ConfigurationError(
+            f"{_said('lane_port', lane)} contradicts {_said('listen', listen)}: messages and weights need a port each; "
+            "allowed is another port, or 0 for any free one"
+        )
 
 
 def _refuse_open_network(values: Mapping[str, Value]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
@@ -81,7 +82,7 @@ def from_file(environment: Mapping[str, str], directory: Path) -> dict[str, Valu
     """
     named = environment.get(FILE_VARIABLE, "").strip()
     path = directory / (named or FILE)
-    if not named and not path.is_file():
+    if not named and not os.path.lexists(path):
         return {}
     origin = named or FILE
     values = {}
@@ -107,8 +108,11 @@ def _table(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             content = tomllib.load(file)
     except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): check {FILE_VARIABLE}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        hint = f"check {FILE_VARIABLE}" if path.name != FILE else "make it a file that this user can read, or remove it"
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {hint}") from error
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply: settings need one table [swarm]") from None
+    except ValueError as error:  # no TOML, no UTF-8, or a number that is too long
         raise ConfigurationError(f"{path} is no TOML file: {error}") from error
     others = sorted(content.keys() - {"swarm"})
     table = content.get("swarm", {})
@@ -120,11 +124,18 @@ def _table(path: Path) -> dict[str, Any]:
 def _checked(name: str, value: object, origin: str, check: Callable[[Any], Any]) -> Any:
     try:
         return check(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         source = "" if origin == name else f" (from {origin})"
+        allowed = KINDS[name].allowed
+        raise ConfigurationError(f"{name}={_shown(value)}{source} is not allowed: allowed is {allowed}") from None
+
+
+def _shown(value: object) -> str:
+    try:
         shown = repr(value)
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-        raise ConfigurationError(f"{name}={shown}{source} is not allowed: allowed is {KINDS[name].allowed}") from None
+    except (ValueError, RecursionError):  # an integer with thousands of digits, or deep nesting
+        return f"<{type(value).__name__}>"
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def _belongs_to_a_plugin(variable: str) -> bool:

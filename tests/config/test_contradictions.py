@@ -47,6 +47,11 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
             "use_adaptive_sync=True contradicts sync_policy='fixed', whose interval never changes",
         ),
         ({"resume": True}, "resume=True needs model_dir"),
+        (
+            {"listen": "127.0.0.1:7000", "lane_port": 7000},
+            "lane_port=7000 contradicts listen='127.0.0.1:7000': messages and weights need a port each",
+        ),
+        ({"listen": "[::1]:7000", "lane_port": 7000}, "lane_port=7000 contradicts listen"),
         ({"share": "head.*,b", "local": "head.*"}, "share=.* contradicts local=.*: 'head.*' is in both"),
     ],
 )
@@ -61,6 +66,9 @@ def test_contradictions_are_refused_by_name(arguments: dict[str, object], messag
         {"listen": "0.0.0.0:7000", "insecure": True, "peers": ["site-b:7000"]},
         {"listen": "[::1]:7000", "peers": ["localhost:7001", "127.0.0.2:7002"]},
         {"loopback": True, "listen": "0.0.0.0:7000"},
+        {"listen": "127.0.0.1:7000", "lane_port": 7001},
+        {"listen": "127.0.0.1:7000", "lane_port": 7000, "bulk_lane": False},
+        {"listen": "127.0.0.1:0", "lane_port": 0},
     ],
 )
 def test_what_is_safe_or_wanted_is_allowed(arguments: dict[str, object]) -> None:

@@ -61,6 +61,48 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: str, message: str) -> 
         resolve(environment={}, directory=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[swarm]\npeers = " + b"[" * 20_000, "is nested too deeply"),
+        (b"[swarm]\npeers = " + b"{a=" * 20_000, "is nested too deeply"),
+        (b'[swarm]\nname = "\xff\xfe"\n', "is no TOML file"),
+        (b"\xff\xfe[\x00s\x00", "is no TOML file"),
+        (b"\x00\x01", "is no TOML file"),
+        (b"[swarm]\nmin_peers = " + b"9" * 10_000 + b"\n", "is no TOML file"),
+        (b"[swarm]\ngrace = " + b"9" * 1_000 + b"\n", "grace=9+… .* is not allowed"),
+        (b"[swarm]\npeers = " + b"[" * 50 + b"]" * 50 + b"\n", "peers=.* is not allowed"),
+        (b'[swarm]\ndata_dir = "a\\u0000b"\n', "data_dir=.* is not allowed"),
+        (b'[swarm]\ndata_dir = "~nobody-of-this-name/x"\n', "data_dir=.* is not allowed"),
+        (b"[[swarm]]\nmin_peers = 2\n", "belong into a table"),
+    ],
+)
+def test_a_file_that_cannot_be_understood_is_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "swarm.toml").write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        resolve(environment={}, directory=tmp_path)
+    assert len(str(raised.value)) < 500
+
+
+def test_a_directory_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "swarm.toml").mkdir()
+    with pytest.raises(ConfigurationError, match=r"swarm\.toml cannot be read .*: make it a file"):
+        resolve(environment={}, directory=tmp_path)
+
+
+def test_a_link_to_nowhere_is_no_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "swarm.toml").symlink_to(tmp_path / "moved.toml")
+    with pytest.raises(ConfigurationError, match=r"swarm\.toml cannot be read"):
+        resolve(environment={}, directory=tmp_path)
+
+
+def test_a_number_beyond_every_limit_is_refused_as_such(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="min_peers=<str>|min_peers='9+… is not allowed"):
+        resolve({"min_peers": "9" * 10_000}, environment={}, directory=tmp_path)
+    with pytest.raises(ConfigurationError, match="lane_port=<int> is not allowed"):
+        resolve({"lane_port": 10**5000}, environment={}, directory=tmp_path)
+
+
 def test_a_named_file_must_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="SWARM_CONFIG"):
         resolve(environment={"SWARM_CONFIG": "none.toml"}, directory=tmp_path)
