@@ -48,7 +48,12 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
 def _grpc(settings: Settings) -> Transport:
     from swarm.transport.grpc import GrpcTransport
 
-    return GrpcTransport(settings.listen, failure_timeout=settings.failure_timeout)
+    return GrpcTransport(
+        settings.listen,
+        advertise=settings.advertise,
+        peers=settings.peers,
+        failure_timeout=settings.failure_timeout,
+    )
 
 
 def _memory(_settings: Settings) -> Transport:

@@ -59,6 +59,7 @@ class Arguments(TypedDict, total=False):
     logger: logging.Logger | None
     name: str | None
     listen: str | None
+    advertise: str | None
     peers: tuple[str, ...] | list[str] | str | None
     rendezvous: Path | None
     membership: str | None

@@ -89,6 +89,8 @@ class SwarmCallback(ABC):
         logger: where this callback logs, default a logger under ``swarm``.
         name: this peer's name, unique in the session; default ``peer-<rank>`` under a launcher, else the host's name.
         listen: ``host:port`` to listen on, default 127.0.0.1:0; port 0 takes a free one.
+        advertise: ``host`` or ``host:port`` at which others reach this peer; by default ``listen``, or, where that is
+            a wildcard such as 0.0.0.0, the address of this machine from which ``peers`` are reached.
         peers: ``host:port`` of peers to join through; one is enough.
         rendezvous: directory in which local peers publish their addresses; ``swarm up`` sets it.
         membership: how peers find one another: 'directory', through ``rendezvous``; 'seeds', through ``peers``; or what

@@ -21,6 +21,10 @@ def run(
     command: options.Command,
     *,
     listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where this peer listens.")] = None,
+    advertise: Annotated[
+        str | None,
+        typer.Option(metavar="HOST[:PORT]", help="Where others reach this peer, if that is not where it listens."),
+    ] = None,
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer of the swarm; knowing one is enough.")
     ] = None,
@@ -46,6 +50,7 @@ def run(
     """
     given = {
         "listen": listen,
+        "advertise": advertise,
         "peers": tuple(peer) if peer else None,
         "name": name,
         "model_name": model_name,

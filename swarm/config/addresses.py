@@ -26,12 +26,48 @@ def split(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def split_place(place: str) -> tuple[str, int | None]:
+    """Host and port of ``host`` or ``host:port``; the port is None where none is given.
+
+    An IPv6 host without a port may do without brackets.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if place.startswith("[") and place.endswith("]"):
+        return str(ipaddress.IPv6Address(place[1:-1])), None
+    if _HOST.fullmatch(place):
+        return place, None
+    if place.count(":") > 1 and not place.startswith("["):
+        return str(ipaddress.IPv6Address(place)), None
+    return split(place)
+
+
+def join(host: str, port: int | None) -> str:
+    """``host:port``, or the host alone; with brackets around an IPv6 host."""
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port is None else f"{shown}:{port}"
+
+
 def is_local(address: str) -> bool:
     """Whether ``address`` is one of this machine's loopback addresses; a name other than ``localhost`` is not."""
-    host, _ = split(address)
-    if host == "localhost":
-        return True
+    return is_loopback(split(address)[0])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is a loopback address or ``localhost``."""
+    ip = _ip(host)
+    return host == "localhost" or (ip is not None and ip.is_loopback)
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether ``host`` stands for all addresses of a machine, such as ``0.0.0.0``."""
+    ip = _ip(host)
+    return ip is not None and ip.is_unspecified
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None

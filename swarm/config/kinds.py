@@ -134,6 +134,19 @@ def address(lowest_port: int) -> Kind:
     return Kind(f"host:port with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept, accept)
 
 
+def place() -> Kind:
+    """``host`` or ``host:port`` as others see it; nobody can connect to a wildcard or to port 0."""
+
+    def accept(value: Any) -> str:
+        host, port = addresses.split_place(_text(value))
+        if addresses.is_wildcard(host) or port == 0 or "%" in host:
+            raise ValueError
+        return addresses.join(host, port)
+
+    allowed = "a host or host:port that others can reach (an IPv6 host in brackets), no wildcard and no port 0"
+    return Kind(allowed, accept, accept)
+
+
 def directory() -> Kind:
     """The path of a directory, which need not exist yet."""
 

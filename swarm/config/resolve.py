@@ -136,19 +136,35 @@ def _refuse_one_port_for_two(values: Mapping[str, Value]) -> None:
 
 
 def _refuse_open_network(values: Mapping[str, Value]) -> None:
-    listen, peers, insecure = values["listen"], values["peers"], values["insecure"]
+    listen, advertise, peers = values["listen"], values["advertise"], values["peers"]
     remote = [peer for peer in peers.value if not addresses.is_local(peer)]
-    local_listener = addresses.is_local(listen.value)
-    if not insecure.value and (remote or not local_listener):
-        open_setting = _said("peers", peers) if local_listener else _said("listen", listen)
+    listens_on, _ = addresses.split(listen.value)
+    told = addresses.split_place(advertise.value)[0] if advertise.value else listens_on
+    private = addresses.is_loopback(listens_on)
+    if not values["insecure"].value and (remote or not private or not addresses.is_loopback(told)):
+        exposed = [
+            _said("listen", listen) if not private else "",
+            _said("peers", peers) if remote else "",
+            _said("advertise", advertise),
+        ]
         raise ConfigurationError(
-            f"{open_setting} lets weights travel unencrypted between machines, since TLS is not built yet: "
-            "allowed is a loopback address such as 127.0.0.1:7000, or set insecure=true on a network that you trust"
+            f"{next(filter(None, exposed))} lets weights travel unencrypted between machines, since TLS is not "
+            "built yet: allowed is a loopback address such as 127.0.0.1:7000, or set insecure=true on a network that "
+            "you trust"
         )
-    if remote and local_listener:
+    if not addresses.is_loopback(told):
+        return
+    if remote:
+        setting = _said("advertise", advertise) if advertise.value else _said("listen", listen)
+        hint = "advertise" if advertise.value else "listen"
         raise ConfigurationError(
-            f"{_said('listen', listen)} contradicts {_said('peers', peers)}: "
-            f"{remote[0]} cannot reach a loopback address; set listen to an address of this machine in its network"
+            f"{setting} contradicts {_said('peers', peers)}: "
+            f"{remote[0]} cannot reach a loopback address; set {hint} to an address of this machine in its network"
+        )
+    if not private and not addresses.is_wildcard(listens_on):
+        raise ConfigurationError(
+            f"{_said('advertise', advertise)} contradicts {_said('listen', listen)}, where nobody listens on a "
+            "loopback address: set advertise to an address at which others reach this peer"
         )
 
 

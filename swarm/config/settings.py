@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from swarm.config.kinds import Kind, address, choice, directory, integer, name, pattern, seconds, several, switch
+from swarm.config.kinds import Kind, address, choice, directory, integer, name, pattern, place, seconds, several, switch
 from swarm.errors import ConfigurationError
 
 _AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
@@ -63,6 +63,8 @@ class Settings:
     """This peer's name, unique in the session; by default `peer-<rank>` under a launcher, else the host's name."""
     listen: str = "127.0.0.1:0"
     """Address to listen on; port 0 takes a free one."""
+    advertise: str | None = None
+    """Host, or host and port, at which others reach this peer; None: `listen`, or found where that is a wildcard."""
     peers: tuple[str, ...] = ()
     """Addresses of peers to join; one is enough."""
     rendezvous: Path | None = None
@@ -165,6 +167,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "total_epochs": integer(1),
         "name": name(),
         "listen": address(0),
+        "advertise": place(),
         "peers": several(address(1)),
         "rendezvous": directory(),
         "membership": name(str.lower),

@@ -18,13 +18,15 @@ def test_the_command_takes_over_with_its_settings_and_its_exit_code(swarm, pytho
     )
 
     ended = swarm(
-        "run", "--listen", "127.0.0.1:7000", "--peer", "127.0.0.1:7001", "--peer", "127.0.0.1:7002", "--name", "here",
-        "--min-peers", "3", "--model-name", "heart", "--", python, "-c", script,
+        "run", "--listen", "127.0.0.1:7000", "--advertise", "localhost:7009", "--peer", "127.0.0.1:7001",
+        "--peer", "127.0.0.1:7002", "--name", "here", "--min-peers", "3", "--model-name", "heart",
+        "--", python, "-c", script,
     )  # fmt: skip
 
     assert ended.returncode == 9
     assert json.loads(ended.stdout) == {
         "SWARM_LISTEN": "127.0.0.1:7000",
+        "SWARM_ADVERTISE": "localhost:7009",
         "SWARM_PEERS": "127.0.0.1:7001,127.0.0.1:7002",
         "SWARM_NAME": "here",
         "SWARM_MIN_PEERS": "3",

@@ -62,6 +62,7 @@ def test_defaults_are_the_documented_ones() -> None:
         ("listen", "7000"),
         ("listen", "127.0.0.1:65536"),
         ("listen", "[::1:7000"),
+        ("advertise", "[::]:7000"),
         ("peers", ["127.0.0.1:0"]),
         ("peers", ["127.0.0.1:7000", "127.0.0.1:7000"]),
         ("peers", 7000),

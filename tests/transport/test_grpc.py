@@ -11,7 +11,7 @@ from swarm.errors import AddressError, SwarmError, TransportError, UnreachablePe
 from swarm.messages import Envelope, Leave
 from swarm.testing.nodes import DEADLINE, Node, RecordingHandler, eventually
 from swarm.transport.base import MAX_MESSAGE_BYTES
-from swarm.transport.grpc import GrpcTransport, fetch_status
+from swarm.transport.grpc import GrpcTransport, fetch_status, reach
 from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.outbox import MAX_QUEUED_MESSAGES, Outbox
 from swarm.transport.grpc.status import ERRORS, to_error
@@ -88,10 +88,35 @@ def test_the_returned_address_can_be_reached(node, listen):
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
-def test_a_wildcard_is_told_as_an_address_that_others_can_use(listen):
-    address = Address.parse(listen).reachable(77)
-    assert address.port == 77
-    assert address.ip is None or not address.ip.is_unspecified
+@pytest.mark.parametrize("peer", ["127.0.0.1:9", "[::1]:9"])
+def test_a_wildcard_is_told_as_the_address_from_which_the_peers_are_reached(node, monkeypatch, listen, peer):
+    monkeypatch.setattr(reach, "own_addresses", lambda version: set())
+    if "::" in listen + peer and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    if "::" in peer and "::" not in listen:
+        pytest.skip("a socket for IPv4 reaches no IPv6 peer")
+    a, b = node(), node(listen, peers=[peer])
+    assert b.address.rpartition(":")[0] == peer.rpartition(":")[0]
+    a.say(b.address, "hello")
+    eventually(lambda: b.handler.texts, "the message arrived")
+
+
+@pytest.mark.parametrize(
+    ("advertise", "told"),
+    [
+        ("north.example", "north.example:{port}"),
+        ("north.example:7700", "north.example:7700"),
+        ("[fd00::5]:7700", "[fd00::5]:7700"),
+        ("fd00::5", "[fd00::5]:{port}"),
+    ],
+)
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "0.0.0.0:0"])
+def test_what_is_advertised_is_told(node, monkeypatch, listen, advertise, told):
+    monkeypatch.setattr(reach, "own_addresses", pytest.fail)
+    transport = node(listen, advertise=advertise)
+    port = transport.address.rpartition(":")[2]
+    assert transport.address == told.format(port=port)
+    assert int(port) > 0
 
 
 def test_a_port_in_use_is_named(node):

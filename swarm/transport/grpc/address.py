@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 from dataclasses import dataclass
 
 from swarm.errors import AddressError
 
 _PATTERN = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]{1,253})):(?P<port>\d{1,5})", re.ASCII)
-_ELSEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
-"""Documentation addresses (RFC 5737, RFC 3849): outside every local network, and nothing is sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +52,6 @@ class Address:
         if self.ip is None:
             return f"dns:///{self}"
         return f"ipv{self.ip.version}:{self}"
-
-    def reachable(self, port: int) -> Address:
-        """Where others reach a peer that listens here and was given ``port``.
-
-        A wildcard host becomes this machine's address on its default route, or its name where it has none.
-        """
-        if self.ip is None or not self.ip.is_unspecified:
-            return Address(self.host, port)
-        family = socket.AF_INET if self.ip.version == 4 else socket.AF_INET6
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.connect((_ELSEWHERE[family], 9))
-                return Address(probe.getsockname()[0], port)
-            except OSError:
-                return Address(socket.gethostname(), port)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from swarm.config import addresses
 from swarm.errors import AddressError, ExchangeError, UnreachablePeerError
 from swarm.messages import StreamHeader
 from swarm.transport.base import Upload
@@ -21,12 +22,13 @@ from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.options import server_options
 from swarm.transport.grpc.parts import parts
+from swarm.transport.grpc.reach import reachable_host
 from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
 from swarm.transport.grpc.wire import decode, encode
 from swarm.transport.lane.control import LaneControl
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest
     from swarm.transport.base import Frame, Handler
@@ -40,13 +42,24 @@ class GrpcTransport(LaneControl):
     ``failure_timeout`` seconds, by keepalive pings, which gRPC answers without Python's lock.
 
     Args:
-        listen: ``host:port``; port 0 takes a free one. A wildcard host (``0.0.0.0``, ``[::]``) is told to others as
-            this machine's address on its default route.
+        listen: ``host:port``; port 0 takes a free one.
+        advertise: ``host`` or ``host:port`` that others are told instead; the port of ``listen`` where none is given.
+        peers: addresses that this peer will connect to. Where ``listen`` is a wildcard (``0.0.0.0``, ``[::]``) and
+            ``advertise`` is not given, others are told the address of this machine from which these are reached.
         failure_timeout: seconds of silence after which a peer counts as lost.
     """
 
-    def __init__(self, listen: str = "127.0.0.1:0", *, failure_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        listen: str = "127.0.0.1:0",
+        *,
+        advertise: str | None = None,
+        peers: Sequence[str] = (),
+        failure_timeout: float = 10.0,
+    ) -> None:
         self._listen = Address.parse(listen)
+        self._advertise = advertise
+        self._peers = tuple(peers)
         self._failure_timeout = failure_timeout
         self._lock = threading.Lock()
         self._links: dict[str, Link] = {}
@@ -56,6 +69,7 @@ class GrpcTransport(LaneControl):
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
+        host, told_port = self._told()
         server = grpc.server(
             ThreadPerCall(),
             handlers=[method_handlers(handler, self._issue)],
@@ -67,13 +81,13 @@ class GrpcTransport(LaneControl):
         except RuntimeError as error:
             raise AddressError(
                 f"cannot listen on {self._listen}: the port is in use or the host is not this machine's; "
-                "choose another address, or port 0 for any free one"
+                "choose another address, or port 0 for any free one; several sessions in one process need one each"
             ) from error
         guard = ForkGuard()
         guard.listen(port)
         self._running = _Running(handler, server, Dispatcher("swarm-transport"), guard)
         server.start()
-        return str(self._listen.reachable(port))
+        return str(Address(host, told_port or port))
 
     def send(self, address: str, envelope: Envelope) -> None:
         try:
@@ -149,6 +163,18 @@ class GrpcTransport(LaneControl):
         if self._running is None:
             raise RuntimeError("the transport has not been started")
         return self._running
+
+    def _told(self) -> tuple[str, int | None]:
+        """The host that others are told, and the port where it is not the one listened on.
+
+        Raises:
+            AddressError: which address others can reach is not clear.
+        """
+        if self._advertise:
+            return addresses.split_place(self._advertise)
+        if addresses.is_wildcard(self._listen.host):
+            return reachable_host(self._listen.host, self._peers), None
+        return self._listen.host, None
 
     def _report(self, job: Callable[[], None]) -> None:
         self._here.dispatcher.submit(job)
