@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from swarm.cli.statuses import PeerView
+from swarm.cli.answers import PeerView
 from swarm.cli.table import colour, epochs, peer_table, size
 from swarm.clock import duration
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,28 @@ from rich.console import Group
 from rich.text import Text
 
 from swarm.cli import options
-from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, PeerView, fetch_over_grpc, parse
+from swarm.cli.answers import PeerView, parse, plain
+from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
 from swarm.membership.directory import announcements
+from swarm.text import MAX_SHOWN, printable
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """Somebody who did not answer, or not as a peer does."""
+
+    address: str
+    reason: str
+    answered: bool
+
+    def __str__(self) -> str:
+        """What happened, as one sentence."""
+        what = "does not answer as a peer does" if self.answered else "does not answer"
+        return f"{self.address} {what}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +46,10 @@ class Answers:
     """What the asked peers said."""
 
     peers: tuple[Mapping[str, Any], ...]
-    silent: tuple[tuple[str, str], ...]
-    """Address and reason of those that did not answer."""
+    """Answers, fit to be shown."""
+    views: tuple[PeerView, ...]
+    """The same, as far as a table has room for it."""
+    silent: tuple[Silent, ...]
 
 
 def status(
@@ -48,15 +66,15 @@ def status(
     """
     fetch: FetchStatus = context.obj or fetch_over_grpc
     answers = ask(peer or find(os.environ, Path(tempfile.gettempdir())), fetch)
-    for address, reason in answers.silent:
-        typer.echo(f"swarm: {address} does not answer: {reason}", err=True)
+    for silent in answers.silent:
+        typer.echo(f"swarm: {silent}", err=True)
     if not answers.peers:
         raise UnreachablePeerError("no peer answered: check that one is running, and give its address with --peer")
     if json_output:
-        silent = [{"address": address, "reason": reason} for address, reason in answers.silent]
-        typer.echo(json.dumps({"peers": [dict(answer) for answer in answers.peers], "unreachable": silent}))
+        unreachable = [{"address": silent.address, "reason": silent.reason} for silent in answers.silent]
+        typer.echo(json.dumps({"peers": answers.peers, "unreachable": unreachable}))
     else:
-        console().print(_shown([parse(answer) for answer in answers.peers]))
+        console().print(_shown(answers.views))
 
 
 def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:
@@ -64,10 +82,16 @@ def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:
     asked = list(dict.fromkeys(addresses))
     with ThreadPoolExecutor(max_workers=8) as pool:
         results = list(pool.map(lambda address: _ask_one(address, fetch), asked))
+    understood = [result for result in results if not isinstance(result, SwarmError)]
     return Answers(
-        peers=tuple(result for result in results if not isinstance(result, SwarmError)),
+        peers=tuple(answer for answer, _ in understood),
+        views=tuple(view for _, view in understood),
         silent=tuple(
-            (address, str(result))
+            Silent(
+                printable(address),
+                printable(str(result), MAX_SHOWN),
+                answered=not isinstance(result, UnreachablePeerError),
+            )
             for address, result in zip(asked, results, strict=True)
             if isinstance(result, SwarmError)
         ),
@@ -100,14 +124,15 @@ def _published(rendezvous: Path) -> list[str]:
     return [found.address for found in announcements(rendezvous)]
 
 
-def _ask_one(address: str, fetch: FetchStatus) -> Mapping[str, Any] | SwarmError:
+def _ask_one(address: str, fetch: FetchStatus) -> tuple[Mapping[str, Any], PeerView] | SwarmError:
     try:
-        return fetch(address, ANSWER_SECONDS)
+        answer = fetch(address, ANSWER_SECONDS)
+        return plain(answer), parse(answer)
     except SwarmError as error:
         return error
 
 
-def _shown(views: list[PeerView]) -> Group:
+def _shown(views: Sequence[PeerView]) -> Group:
     """Per session a table of the peers that answered, and of those that they know of."""
     parts: list[Any] = []
     for session in sorted({view.session for view in views}):

@@ -6,10 +6,11 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from swarm.cli.answers import PeerView, parse
 from swarm.clock import Clock, MonotonicClock
 from swarm.errors import SwarmError
 from swarm.membership.directory import announcements
@@ -23,62 +24,6 @@ LEFT = "left the swarm"
 """The status of a peer that takes its address back while its script goes on."""
 _PATIENCE = 1.0
 """How long it may take where it is asked again soon, and others wait for their turn."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerView:
-    """How one peer stands, as far as it said so."""
-
-    name: str
-    address: str = ""
-    session: str = ""
-    status: str = ""
-    round: int = 0
-    """Rounds committed."""
-    interval: int = 0
-    """Batches between merges."""
-    loss: float | None = None
-    bytes_sent: int = 0
-    bytes_received: int = 0
-    epoch: int = 0
-    """Epochs of its training that are done."""
-    total_epochs: int | None = None
-    seconds_left: float | None = None
-    """To the end of its training, as it estimates."""
-    peers: tuple[PeerView, ...] = field(default=())
-    """The other peers it knows of: their name, address and status."""
-
-    @property
-    def has_end(self) -> bool:
-        """Whether it can be told when its training ends: a total that was passed says nothing."""
-        return self.seconds_left is not None and (self.total_epochs is None or self.epoch <= self.total_epochs)
-
-
-def parse(answer: Mapping[str, Any]) -> PeerView:
-    """The view in a peer's answer; what it does not say keeps its default."""
-    loss, total, left = (answer.get(key) for key in ("loss", "total_epochs", "seconds_left"))
-    return PeerView(
-        name=str(answer.get("name", "?")),
-        address=str(answer.get("address", "")),
-        session=str(answer.get("session", "")),
-        status=str(answer.get("status", "")),
-        round=int(answer.get("round") or 0),
-        interval=int(answer.get("interval") or 0),
-        loss=None if loss is None else float(loss),
-        bytes_sent=int(answer.get("bytes_sent") or 0),
-        bytes_received=int(answer.get("bytes_received") or 0),
-        epoch=int(answer.get("epoch") or 0),
-        total_epochs=None if total is None else int(total),
-        seconds_left=None if left is None else float(left),
-        peers=tuple(
-            PeerView(
-                name=str(peer.get("name", "?")),
-                address=str(peer.get("address", "")),
-                status=str(peer.get("state", "")),
-            )
-            for peer in answer.get("peers", ())
-        ),
-    )
 
 
 def published(rendezvous: Path) -> dict[str, str]:

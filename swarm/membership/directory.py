@@ -94,7 +94,9 @@ def announcements(directory: Path) -> list[Announcement]:
     """What peers announced in a directory, by file name; empty where there is no such directory."""
     try:
         with os.scandir(directory) as entries:
-            names = [entry.name for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json")]
+            names = [
+                entry.name for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json") and entry.is_file()
+            ]
     except OSError:
         return []
     found = (_announcement(directory / name) for name in sorted(names))
@@ -112,5 +114,7 @@ def _announcement(path: Path) -> Announcement | None:
         return None
     name, address = record.get("name"), record.get("address")
     if not isinstance(name, str) or not isinstance(address, str) or not 0 < len(address) <= MAX_ADDRESS_LENGTH:
+        return None
+    if not (name.isprintable() and address.isprintable()):
         return None
     return Announcement(path, name, address)

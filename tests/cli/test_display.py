@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from swarm.cli.answers import PeerView
 from swarm.cli.display import LiveDisplay, PeerRow, PlainDisplay, choose, progress
-from swarm.cli.statuses import PeerView
 from swarm.cli.table import epochs, size
 
 

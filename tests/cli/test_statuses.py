@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from swarm.cli.statuses import PeerView, StatusBoard, parse, published
+from swarm.cli.answers import PeerView, parse
+from swarm.cli.statuses import StatusBoard, published
 from swarm.clock import ManualClock
 from swarm.errors import UnreachablePeerError
 

@@ -50,6 +50,8 @@ class TestDirectoryMembership(MembershipContract):
         [
             b"", b'{"address": "127.0.', b"\xff\xfe", b"[]", b"3", b"{}", b'{"name": "a", "address": 3}',
             b'{"name": "a", "address": ""}', b'{"address": "127.0.0.1:9"}', b'{"name": 3, "address": "127.0.0.1:9"}',
+            b'{"name": "a\\u001b[31m", "address": "127.0.0.1:9"}', b'{"name": "a", "address": "127.0.0.1:9\\n"}',
+            b'{"name": "a\\ud800", "address": "127.0.0.1:9"}',
             b'{"name": "a", "address": "' + b"x" * MAX_FILE_BYTES + b'"}', b"[" * MAX_FILE_BYTES,
         ],
     )  # fmt: skip
@@ -57,6 +59,8 @@ class TestDirectoryMembership(MembershipContract):
         self.make().announce("one", GIVEN[0], "abc")
         (self.path / "foreign.json").write_bytes(content)
         (self.path / "directory.json").mkdir()
+        os.mkfifo(self.path / "pipe.json")
+        (self.path / "link.json").symlink_to("nowhere")
         (self.path / "two.123.tmp").write_bytes(b'{"name": "two", "address": "127.0.0.1:9"}')
         assert self.make().discover() == (GIVEN[0],)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -42,6 +43,30 @@ def test_every_status_has_an_error_with_a_sentence(code):
     assert isinstance(error, SwarmError)
     assert "host:1" in str(error)
     assert ("the details" in str(error)) == ("{details}" in ERRORS[code][1])
+
+
+def test_the_details_of_a_status_are_written_out():
+    error = to_error(FinishedCall(grpc.StatusCode.INTERNAL, "\x1b[2Jgone\n" + 5000 * "x"), "host:1")
+    assert str(error).startswith(r"host:1 failed: \x1b[2Jgone\nxxx")
+    assert len(str(error)) < 1100
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"[1]", b"not json", b"\xff", b'{"round": ' + b"9" * 10_000 + b"}"])
+def test_a_status_that_is_none_is_refused(body):
+    def answer(request, context):
+        return body
+
+    handler = grpc.method_handlers_generic_handler(
+        "swarm.v1.Peer", {"Status": grpc.unary_unary_rpc_method_handler(answer)}
+    )
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[handler])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(TransportError, match="something else than a status"):
+            fetch_status(f"127.0.0.1:{port}", DEADLINE)
+    finally:
+        server.stop(0).wait()
 
 
 def test_a_status_without_details_still_makes_a_sentence():

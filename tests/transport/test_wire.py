@@ -11,10 +11,11 @@ from swarm import messages
 from swarm.errors import ExchangeError
 from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest, Message, StreamHeader
 from swarm.records import Attempt, Commit, PeerInfo, PeerStatus, SyncState
+from swarm.text import MAX_SHOWN
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import swarm_pb2, wire
 
-TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), max_size=20)
 INTEGER = st.integers(-(2**63), 2**63 - 1)
 FLOAT = st.floats(allow_nan=False)
 
@@ -116,6 +117,50 @@ def test_lists_are_bounded():
     hello = swarm_pb2.Hello(peer=swarm_pb2.PeerInfo(), schema=[line])
     with pytest.raises(ExchangeError, match="131073 entries"):
         wire.decode(Envelope, swarm_pb2.Envelope(hello=hello).SerializeToString())
+
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\nforged line\u202e\u2028end"
+WRITTEN_OUT = r"\x1b[31mred\x1b]0;title\x07\r\nforged line\u202e\u2028end"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Leave(HOSTILE),
+        messages.Refuse(HOSTILE, final=True),
+        messages.Failed("l", 1, Attempt(1, "a"), HOSTILE, HOSTILE),
+        messages.Void("l", 1, Attempt(1, "a"), HOSTILE),
+        messages.Hello(
+            PeerInfo(name=HOSTILE, incarnation="i", address=HOSTILE, session=HOSTILE, settings=((HOSTILE, HOSTILE),)),
+            (messages.TensorLine(HOSTILE, (1,), HOSTILE, HOSTILE),),
+            (),
+            None,
+            wants_reply=True,
+        ),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_no_text_that_arrives_holds_what_a_terminal_obeys(message):
+    back = wire.decode(Envelope, wire.encode(Envelope(HOSTILE, HOSTILE, HOSTILE, HOSTILE, message)))
+    found = texts(back)
+    assert all(text.isprintable() for text in found)
+    assert found.count(WRITTEN_OUT) == texts(Envelope(HOSTILE, HOSTILE, HOSTILE, HOSTILE, message)).count(HOSTILE)
+
+
+def texts(value):
+    """All texts in a value."""
+    if isinstance(value, str):
+        return [value]
+    if is_dataclass(value):
+        return [text for field in fields(value) for text in texts(getattr(value, field.name))]
+    return [text for item in value for text in texts(item)] if isinstance(value, tuple) else []
+
+
+def test_a_reason_is_cut_and_a_name_without_end_is_refused():
+    back = wire.decode(Envelope, wire.encode(envelope_of(messages.Leave("x" * 100_000))))
+    assert back.message.reason == "x" * MAX_SHOWN + "…"
+    with pytest.raises(ExchangeError, match="a text of 65537 characters"):
+        wire.decode(FetchRequest, wire.encode(FetchRequest("s", "p" * (wire.MAX_TEXT + 1), "d")))
 
 
 def test_messages_are_bounded():

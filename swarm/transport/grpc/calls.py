@@ -68,7 +68,7 @@ def fetch_status(address: str, timeout: float = 5.0) -> dict[str, Any]:
             answer = json.loads(channel.unary_unary(STATUS, None, None)(b"", timeout=timeout))
         except grpc.RpcError as error:
             raise to_error(error, address) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise TransportError(f"{address} answers with something else than a status: {error}") from error
     if not isinstance(answer, dict):
         raise TransportError(f"{address} answers with something else than a status")

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from swarm.errors import ExchangeError, SwarmError, TransportError, UnreachablePeerError
+from swarm.text import printable
 
 MAX_DETAILS = 1000
 """Characters of a status; it travels in a header of limited size."""
@@ -35,4 +36,5 @@ ERRORS: dict[grpc.StatusCode, tuple[type[SwarmError], str]] = {
 def to_error(call: Any, address: str) -> SwarmError:
     """The error that a finished ``call`` to ``address`` stands for."""
     kind, sentence = ERRORS[call.code()]
-    return kind(sentence.format(address=address, details=(call.details() or "no reason given")[:MAX_DETAILS]))
+    details = printable(call.details() or "no reason given", MAX_DETAILS)
+    return kind(sentence.format(address=address, details=details))

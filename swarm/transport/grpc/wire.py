@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from google.protobuf import message as pb
@@ -19,11 +20,14 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm.errors import ExchangeError
 from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest, StreamHeader
+from swarm.text import MAX_SHOWN, printable
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import swarm_pb2
 
 MAX_ITEMS = 2**17
 """Of one repeated field, so that a small message cannot become a large object."""
+MAX_TEXT = 2**16
+"""Characters of a name, a pattern or a digest."""
 
 T = TypeVar("T")
 
@@ -42,6 +46,18 @@ class _Converter:
 _SCALAR = _Converter(encode=lambda value: value, decode=lambda value: value)
 
 
+def _bounded(text: str) -> str:
+    """Text that names something: all of it, and nothing in it that a terminal would obey."""
+    if len(text) > MAX_TEXT:
+        raise ExchangeError(f"a text of {len(text)} characters exceeds the limit of {MAX_TEXT}")
+    return printable(text)
+
+
+_TEXT = _Converter(encode=lambda value: value, decode=_bounded)
+_REASON = _Converter(encode=lambda value: value, decode=partial(printable, limit=MAX_SHOWN))
+"""A sentence for the log."""
+
+
 class _Record:
     """Converts one record class to the protobuf message of its name."""
 
@@ -55,7 +71,9 @@ class _Record:
             if not name.startswith("_")  # the compiler's name for an optional field
         }
         self.converters = {
-            field.name: _converter(hints[field.name]) for field in fields(kind) if field.name not in self.variants
+            field.name: _REASON if field.name == "reason" else _converter(hints[field.name])
+            for field in fields(kind)
+            if field.name not in self.variants
         }
         declared = {*self.converters, *(name for choice in self.variants.values() for name in choice)}
         if declared != set(self.message.DESCRIPTOR.fields_by_name):
@@ -141,14 +159,16 @@ def _converter(hint: Any) -> _Converter:
     if hint == tuple[str, str]:
         return _Converter(
             encode=lambda pair: swarm_pb2.Setting(name=pair[0], value=pair[1]),
-            decode=lambda message: (message.name, message.value),
+            decode=lambda message: (_bounded(message.name), _bounded(message.value)),
         )
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         return _Converter(encode=lambda member: hint(member).value, decode=lambda text: _member(hint, text))
     if is_dataclass(hint) and isinstance(hint, type):
         record = _record(hint)
         return _Converter(record.encode, record.decode, nested=True)
-    if hint in (str, bytes, int, float, bool):
+    if hint is str:
+        return _TEXT
+    if hint in (bytes, int, float, bool):
         return _SCALAR
     raise TypeError(f"the wire cannot carry a field of type {hint}")
 

@@ -10,6 +10,7 @@ import enum
 import struct
 from typing import TYPE_CHECKING
 
+from swarm.text import MAX_SHOWN, printable
 from swarm.transport.lane.connection import LaneBroken
 from swarm.transport.lane.tickets import TICKET_BYTES
 
@@ -82,4 +83,4 @@ def read_answer(connection: Connection) -> tuple[Answer, str]:
     number, size = _ANSWER.unpack(connection.receive(_ANSWER.size))
     if number not in tuple(Answer) or size > MAX_TEXT_BYTES:
         raise LaneBroken(f"an answer of kind {number} and {size} bytes came")
-    return Answer(number), connection.receive(size).decode(errors="replace")
+    return Answer(number), printable(connection.receive(size).decode(errors="replace"), MAX_SHOWN)

@@ -1,0 +1,152 @@
+"""What a peer answers when it is asked for its status, checked before anything of it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from swarm.errors import TransportError
+from swarm.text import MAX_SHOWN, printable
+
+MAX_PEERS = 1000
+"""Of the peers that one answer tells of."""
+MOST = 2**63
+"""Numbers up to here are taken for rounds, bytes and seconds."""
+_MAX_NAME = 300
+_MAX_ITEMS = 1000
+_MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerView:
+    """How one peer stands, as far as it said so."""
+
+    name: str
+    address: str = ""
+    session: str = ""
+    status: str = ""
+    round: int = 0
+    """Rounds committed."""
+    interval: int = 0
+    """Batches between merges."""
+    loss: float | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    epoch: int = 0
+    """Epochs of its training that are done."""
+    total_epochs: int | None = None
+    seconds_left: float | None = None
+    """To the end of its training, as it estimates."""
+    peers: tuple[PeerView, ...] = field(default=())
+    """The other peers it knows of: their name, address and status."""
+
+    @property
+    def has_end(self) -> bool:
+        """Whether it can be told when its training ends: a total that was passed says nothing."""
+        return self.seconds_left is not None and (self.total_epochs is None or self.epoch <= self.total_epochs)
+
+
+def parse(answer: Mapping[str, Any]) -> PeerView:
+    """The view in a peer's answer; what it does not say keeps its default.
+
+    Raises:
+        TransportError: it is no status; the message names the field.
+    """
+    return PeerView(
+        name=_text(answer, "name") or "?",
+        address=_text(answer, "address"),
+        session=_text(answer, "session"),
+        status=_text(answer, "status"),
+        round=_count(answer, "round") or 0,
+        interval=_count(answer, "interval") or 0,
+        loss=_number(answer, "loss"),
+        bytes_sent=_count(answer, "bytes_sent") or 0,
+        bytes_received=_count(answer, "bytes_received") or 0,
+        epoch=_count(answer, "epoch") or 0,
+        total_epochs=_count(answer, "total_epochs"),
+        seconds_left=_seconds(answer, "seconds_left"),
+        peers=tuple(
+            PeerView(
+                name=_text(peer, "name") or "?",
+                address=_text(peer, "address"),
+                status=_text(peer, "state"),
+            )
+            for peer in _records(answer, "peers")
+        ),
+    )
+
+
+def plain(value: object, depth: int = _MAX_DEPTH) -> Any:
+    """Any part of an answer for a JSON document: no endless number, bounded in depth and size.
+
+    Raises:
+        TransportError: it is nested too deeply, or holds too much.
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return printable(value, MAX_SHOWN)
+    if not isinstance(value, Mapping | list):
+        return value
+    if depth == 0 or len(value) > _MAX_ITEMS:
+        raise TransportError(f"its status is nested too deeply, or holds more than {_MAX_ITEMS} entries in one place")
+    if isinstance(value, list):
+        return [plain(item, depth - 1) for item in value]
+    return {printable(str(key), _MAX_NAME): plain(item, depth - 1) for key, item in value.items()}
+
+
+def _text(answer: Mapping[str, Any], key: str) -> str:
+    value = answer.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _odd(key, value, "a text")
+    return printable(value, _MAX_NAME)
+
+
+def _count(answer: Mapping[str, Any], key: str) -> int | None:
+    value = answer.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MOST:
+        raise _odd(key, value, "a count")
+    return value
+
+
+def _number(answer: Mapping[str, Any], key: str) -> float | None:
+    value = answer.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > MOST):
+        raise _odd(key, value, "a number")
+    return float(value)
+
+
+def _seconds(answer: Mapping[str, Any], key: str) -> float | None:
+    value = _number(answer, key)
+    if value is not None and not 0 <= value < MOST:
+        raise _odd(key, value, "a number of seconds")
+    return value
+
+
+def _records(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    value = answer.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple) or len(value) > MAX_PEERS or not all(isinstance(e, Mapping) for e in value):
+        raise _odd(key, value, f"a list of at most {MAX_PEERS} peers")
+    return list(value)
+
+
+def _odd(key: str, value: object, expected: str) -> TransportError:
+    return TransportError(f"it answers with something else than a status: {key} is {_short(value)}, not {expected}")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping | list | tuple):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and abs(value) > MOST:
+        return "a number beyond all bounds"
+    return printable(repr(value), 40)
