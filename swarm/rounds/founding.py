@@ -48,7 +48,7 @@ class Founding:
         """Why the session cannot start any more; None where it still may. ``since`` is when this peer offered."""
         view = self._view
         least = view.rules.min_peers
-        there = ", ".join(sorted(view.live)) or "nobody else"
+        there = ", ".join(sorted(view.live)) or f"nobody else of session {view.rules.session}"
         offers = self._gathered()
         if offers:
             return _useless(offers)

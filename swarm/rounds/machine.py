@@ -351,7 +351,7 @@ class RoundMachine:
                     view.effects.append(failure)
         elif self._leadership.vacant and self._succession.overdue():
             self._member.drop()
-        unknown = founding.expected - len(view.live) - 1
+        unknown = max(founding.expected, view.rules.min_peers) - len(view.live) - 1
         self._waiting.line(lambda: f"waiting to start with {self._waiting.missing(unknown)}")
 
     def _resend(self) -> None:

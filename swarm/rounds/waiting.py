@@ -84,7 +84,7 @@ class Waiting:
         if view.rules.wait_below_quorum or not view.past(self._short_since + wait):
             return None
         needed = max(least, len(members) // 2 + 1)
-        return f"below quorum: {len(present)} of the {needed} peers needed are here; missing: {self.missing()}"
+        return f"below quorum: {len(present)} of the {needed} peers needed are here; missing: {self.gone()}"
 
     def _longest(self) -> float:
         """Seconds in which a round commits or fails, whatever goes wrong, once enough peers have offered."""
@@ -109,6 +109,12 @@ class Waiting:
         if unknown > 0:
             names.append(f"{unknown} that never came")
         return ", ".join(names) or "the leader"
+
+    def gone(self) -> str:
+        """Names of the members that cannot be reached; a live one is not missing, it only has not offered."""
+        view = self._view
+        members = view.commit.members if view.commit else ()
+        return ", ".join(f"{peer} (unreachable)" for peer in sorted({*members} - view.live - {view.me})) or "new peers"
 
     def line(self, text: Callable[[], str]) -> None:
         """Say what ``text`` gives if nothing was said for a while."""

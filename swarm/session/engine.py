@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swarm.clock import Clock, MonotonicClock
+from swarm.errors import StartTimeoutError
 from swarm.messages import Envelope, Hello, Leave, Proposal, Refuse
 from swarm.records import (
     Commit,
@@ -62,6 +63,7 @@ class Engine:
         schema: Schema,
         logger: logging.Logger,
         clock: Clock | None = None,
+        members: Collection[PeerId] = (),
     ) -> None:
         self._clock = clock or MonotonicClock()
         self._transport = transport
@@ -73,7 +75,13 @@ class Engine:
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._clock.now())
         outbox = Outbox(self._me, transport)
         self._greeter = Greeter(
-            me=self._me, schema=schema, memberships=memberships, plugins=plugins, logger=logger, send=outbox.send
+            me=self._me,
+            schema=schema,
+            memberships=memberships,
+            plugins=plugins,
+            logger=logger,
+            send=outbox.send,
+            members=members,
         )
         self._tickets = Tickets()
         self._attempts = 0
@@ -296,9 +304,9 @@ class Engine:
                 case End():
                     self._answer(Synced(answer=Answer.ENDED, reason=effect.reason))
                 case Fail():
-                    silent = ", ".join(self._greeter.silent)
-                    reason = f"{effect.reason}; no answer from {silent}" if silent else effect.reason
-                    self._answer(Synced(answer=Answer.FAILED, reason=reason, error=effect.error))
+                    # Who is missing is of no interest where those who came are the reason.
+                    missing = self._greeter.whereabouts(self._machine.live) if effect.error is StartTimeoutError else ""
+                    self._answer(Synced(answer=Answer.FAILED, reason=effect.reason + missing, error=effect.error))
                 case Notice():
                     self._notice(effect)
         self.exchanger.keep(self._machine.needed)
@@ -309,7 +317,9 @@ class Engine:
         return self.exchanger.running or machine.pending or bool(machine.needed) or self._tickets.late
 
     def _notice(self, notice: Notice) -> None:
-        self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s", notice.text)
+        # Before the first round a loud line says for whom the start waits.
+        more = self._greeter.whereabouts(self._machine.live) if notice.loud and self._machine.commit is None else ""
+        self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s%s", notice.text, more)
         if notice.failed:
             event = RoundFailed(session=self._me.session, round=self._machine.round, reason=notice.text)
             self._plugins.round_failed(event)

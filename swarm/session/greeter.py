@@ -27,6 +27,9 @@ answers take a while, and more greetings would make it longer."""
 LONGEST_HEARSAY_RETRY = 60.0
 """The longest where neither the user nor a rendezvous named the address, and no peer of the session was met there."""
 
+NAMED = 10
+"""Peers or addresses in one list of a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
@@ -66,8 +69,20 @@ class Greeter:
         plugins: PluginRegistry,
         logger: logging.Logger,
         send: Callable[[str, Message], None],
+        members: Collection[PeerId] = (),
     ) -> None:
-        """Announce this peer. ``send`` takes an address and a message."""
+        """Announce this peer.
+
+        Args:
+            me: what this peer declares.
+            schema: of its model.
+            memberships: where addresses are found.
+            plugins: may refuse a peer.
+            logger: where it reports.
+            send: takes an address and a message.
+            members: names of the peers that are expected, as far as the settings give them.
+        """
+        self._members = frozenset(members)
         self.roster = Roster(me, schema)
         self._hearsay = Hearsay()
         self._refusals: dict[PeerId, str] = {}
@@ -131,6 +146,20 @@ class Greeter:
         """Addresses that were greeted and where no peer of any session has answered."""
         told = {known.info.address for known in self.roster.known()} | self._hearsay.addresses()
         return tuple(sorted({*tuple(self._next)} - told))
+
+    def whereabouts(self, live: Collection[PeerId]) -> str:
+        """What is known of peers that are not ``live`` in this session, to end a sentence; empty where that is nothing.
+
+        Nobody who has spoken is called missing: neither a peer of another session nor one that is incompatible.
+        """
+        others = sorted((info.name, info.session) for info in self._hearsay.first_hand())
+        heard = {*live, *self._refusals, self._me.name, *(name for name, _ in others)}
+        parts = {
+            "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
+            "no answer from": self.silent,
+            "missing:": sorted(self._members - heard),
+        }
+        return "".join(f"; {what} {_listed(names)}" for what, names in parts.items() if names)
 
     def unanswered(self, address: str, reason: str) -> None:
         """Nothing reaches ``address``: say so once where the user or a rendezvous named it."""
@@ -205,6 +234,11 @@ class Greeter:
             return clash
         reason = self._plugins.accept_peer(hello.peer)
         return Refuse(f"{self._me.name} does not accept {hello.peer.name}: {reason}", final=True) if reason else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _on_this_machine(address: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -107,16 +107,16 @@ class Reporter:
             failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
             self._plugins.round_failed(failed)
         else:
-            self._finished(report)
+            self._finished(report, engine.met)
         if merged:
             self.group = merged.group
         self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
         return report
 
-    def _finished(self, report: RoundReport) -> None:
+    def _finished(self, report: RoundReport, live: Collection[PeerId]) -> None:
         self._seconds, self._stall = report.seconds, report.stall
         if report.missing:
-            missing = ", ".join(report.missing)
+            missing = ", ".join(f"{peer} (late)" if peer in live else peer for peer in report.missing)
             self._log.warning("round %d went ahead with fewer peers; missing: %s", report.round, missing)
         self._log.info(
             "round %d%s: %d peers, %s, %.2f s%s%s",

@@ -295,9 +295,7 @@ class Session:
         elif engine.refusal:
             raise IncompatiblePeerError(f"{engine.refusal} ({answer.reason})")
         else:
-            absent = sorted({*self._settings.members} - engine.met - {self._settings.name})
-            missing = f"; missing: {', '.join(absent)}" if absent else ""
-            raise StartTimeoutError(f"session {self._settings.model_name} did not start: {answer.reason}{missing}")
+            raise StartTimeoutError(f"session {self._settings.model_name} did not start: {answer.reason}")
 
     def _sync(self, engine: Engine, weights: Weights) -> RoundReport:
         """Come to a sync point, and stay until it is over."""

@@ -130,6 +130,7 @@ def build_engine(
             plugins=plugins,
             schema=schema,
             logger=logger,
+            members=settings.members,
         )
     except BaseException:
         # The transport may listen by now, and nobody else will close it.

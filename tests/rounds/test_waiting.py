@@ -280,3 +280,12 @@ def test_a_peer_whose_own_part_fails_again_and_again_gives_its_sync_point_up_and
     peers.offer("b")
     peers.wait(2.5)
     assert peers.commits("b")[-1].round == 1
+
+
+def test_below_quorum_a_live_peer_is_not_called_missing(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=3)
+    peers.crash("c", "d")
+    peers.offer("a")
+    peers.wait(30)
+    skip = peers.all("a", Skip)[0]
+    assert skip.reason.endswith("2 of the 3 peers needed are here; missing: c (unreachable), d (unreachable)")

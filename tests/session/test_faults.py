@@ -97,7 +97,7 @@ def test_a_straggler_is_left_out_after_the_grace_and_contributes_its_steps_next_
     together(partial(fast, ada, 2.0), partial(fast, bob, 4.0), slow)
     assert [report.contributors for report in bob.reports] == [("ada", "bob"), ("ada", "bob", "cyd")]
     assert bob.reports[0].missing == ("cyd",)
-    assert "WARNING round 1 went ahead with fewer peers; missing: cyd" in bob.lines
+    assert "WARNING round 1 went ahead with fewer peers; missing: cyd (late)" in bob.lines
     assert value(cyd) == value(ada) == 3.0 + (2 + 4 + 300) / 3
     assert cyd.reports[0].round == 2
 

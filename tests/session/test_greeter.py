@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from itertools import pairwise
 
 import pytest
@@ -41,7 +42,7 @@ class Places(Membership):
 class Desk:
     """A greeter on a clock of the test's, and what it sent."""
 
-    def __init__(self, *given: str, address: str = "memory:1") -> None:
+    def __init__(self, *given: str, address: str = "memory:1", members: Collection[str] = ()) -> None:
         self.sent: list[tuple[float, str, Message]] = []
         self.now = 0.0
         self.unreachable = True
@@ -53,6 +54,7 @@ class Desk:
             plugins=PluginRegistry(),
             logger=logging.getLogger("swarm.test"),
             send=lambda to, message: self.sent.append((self.now, to, message)),
+            members=members,
         )
 
     def hear(self, peer: PeerInfo, *told: PeerInfo) -> None:
@@ -190,6 +192,24 @@ def test_who_listens_to_this_machine_only_does_not_knock_on_others(own: str, dia
     desk.wait(1)
     assert bool(desk.dialled("10.0.0.8:7000")) is bool(desk.dialled("10.0.0.9:7000")) is dialled
     assert desk.dialled("127.0.0.1:7002")
+
+
+def test_whoever_has_spoken_is_not_missing() -> None:
+    desk = Desk("memory:2", members=("me", "ann", "bob", "cyd", "dan"))
+    desk.hear(info("ann", "memory:5", session="other"))
+    desk.hear(info("bob", "memory:3"))
+    desk.refuse(info("cyd", "memory:4"))
+    desk.wait(0.5)
+    assert desk.greeter.whereabouts(["bob"]) == (
+        "; peers of other sessions: ann (session other); no answer from memory:2; missing: dan"
+    )
+    desk.greeter.roster.lose("memory:3")
+    assert desk.greeter.whereabouts([]).endswith("; missing: bob, dan")
+
+
+def test_a_long_list_of_peers_is_cut() -> None:
+    desk = Desk(members=[f"peer-{number:03}" for number in range(100)])
+    assert desk.greeter.whereabouts([]).endswith("peer-008, peer-009 and 90 more")
 
 
 def test_a_refusal_counts_until_that_peer_is_met() -> None:

@@ -14,6 +14,7 @@ from swarm.errors import ConfigurationError, ModelError, StartTimeoutError, Swar
 from swarm.membership.roster import Roster
 from swarm.messages import Hello, TensorLine
 from swarm.records import PeerInfo
+from swarm.rounds import waiting
 from swarm.session import Session
 from swarm.state import Schema, TensorSpec
 from swarm.testing.nodes import eventually
@@ -137,6 +138,26 @@ def test_the_start_gives_up_and_names_who_is_there() -> None:
     assert all(end.startswith("StartTimeoutError: ") for end in ends)
     assert all("of the 3 peers needed (min_peers) were here after start_timeout=0.3 s" in end for end in ends)
     assert all("cyd, dan" in end.partition("missing: ")[2] for end in ends)
+
+
+def test_peers_of_other_sessions_are_named_when_nobody_else_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "LINE_EVERY", 0.2)
+    swarm = MemorySwarm(start_timeout=0.8)
+    ada, bob = swarm.peer("ada", WEIGHTS, model_name="heart"), swarm.peer("bob", WEIGHTS, model_name="lungs")
+    ends = together(partial(outcome, ada), partial(outcome, bob))
+    assert ends[0].startswith("StartTimeoutError: session heart did not start: 1 of the 2 peers needed (min_peers)")
+    assert ends[0].endswith("there: nobody else of session heart; peers of other sessions: bob (session lungs)")
+    assert ends[1].endswith("there: nobody else of session lungs; peers of other sessions: ada (session heart)")
+    line = "WARNING waiting to start with 1 that never came; peers of other sessions: bob (session lungs)"
+    assert line in ada.lines
+
+
+def test_who_trains_another_session_or_another_model_is_not_called_missing() -> None:
+    swarm = MemorySwarm(members=("ada", "bob", "cyd", "dan"), min_peers=4, start_timeout=0.5)
+    ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
+    cyd = swarm.peer("cyd", WEIGHTS, model_name="another")
+    ends = together(*(partial(outcome, peer) for peer in (ada, bob, cyd)))
+    assert "there: bob; peers of other sessions: cyd (session another); missing: dan" in ends[0]
 
 
 def test_alone_the_start_gives_up_too() -> None:
