@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import secrets
+import time
 from dataclasses import dataclass, field
 
 PeerId = str
@@ -26,13 +28,19 @@ class PeerStatus(enum.StrEnum):
         return self is not PeerStatus.TRAINING
 
 
+def new_incarnation() -> str:
+    """The incarnation of a peer that starts now: milliseconds since 1970, then random digits."""
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerInfo:
     """What a peer declares of itself on joining."""
 
     name: PeerId
     incarnation: str
-    """Random per process start, so that a restarted peer is told from two live ones of one name."""
+    """Of one start of a peer, so that a restarted peer is told from two live ones of one name. It begins with the time
+    of the start, so of two of them the smaller one was there first."""
     address: str
     session: str
     fingerprint: str = ""

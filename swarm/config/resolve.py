@@ -71,7 +71,11 @@ def resolve(
     elif "min_peers" not in given:
         values["min_peers"] = Value(_majority(values), DEFAULT)
     _refuse_contradictions(values)
-    settings = Settings(**{name: value for name, (value, _) in values.items()}, placed=_is_placed(given))
+    settings = Settings(
+        **{name: value for name, (value, _) in values.items()},
+        named="name" in given or values["rank"].value is not None,
+        placed=_is_placed(given),
+    )
     return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
 
 

@@ -60,7 +60,8 @@ class Settings:
     """Epochs of the local training, for progress and the estimated time left only."""
 
     name: str = "peer"
-    """This peer's name, unique in the session; by default `peer-<rank>` under a launcher, else the host's name."""
+    """This peer's name, unique in the session; by default `peer-<rank>` under a launcher, else the host's name, with a
+    number where another peer has it."""
     listen: str = "127.0.0.1:0"
     """Address to listen on; port 0 takes a free one."""
     advertise: str | None = None
@@ -104,6 +105,8 @@ class Settings:
     disabled_plugins: tuple[str, ...] = ()
     """Names of installed plugins to leave out."""
 
+    named: bool = True
+    """Whether any source gives the name, or a rank for it; ``resolve`` finds out, it is no setting itself."""
     placed: bool = True
     """Whether any source says where the swarm is; ``resolve`` finds out, it is no setting itself."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import urllib.parse
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from swarm.errors import ConfigurationError
 from swarm.membership.base import Membership
@@ -34,6 +36,8 @@ class Announcement:
 class DirectoryMembership(Membership):
     """Publishes ``<session>@<name>.json``; files that are no announcements are passed over.
 
+    A second peer of one name adds its incarnation to the name of its file.
+
     Sessions may share a directory, and the names of their peers. Who is in which one is settled by greeting.
 
     Args:
@@ -45,12 +49,20 @@ class DirectoryMembership(Membership):
         self._path = Path(path)
         self._session = session
         self._own: tuple[Path, bytes] | None = None
+        self._address = ""
+        self._second = self._path
+        """The file to take where the peer of another process has the first one."""
 
     def announce(self, name: str, address: str, incarnation: str) -> None:
         self.withdraw()
-        record = {"name": name, "address": address, "incarnation": incarnation, "pid": os.getpid()}
-        data = json.dumps(record).encode()
+        host = socket.gethostname()
+        record = {"name": name, "address": address, "incarnation": incarnation, "pid": os.getpid(), "host": host}
         target = self._path / f"{_stem(self._session, name)}.json"
+        self._second = self._path / f"{_stem(self._session, name, incarnation)}.json"
+        self._address = address
+        self._publish(self._second if _of_somebody(target) else target, json.dumps(record).encode())
+
+    def _publish(self, target: Path, data: bytes) -> None:
         draft = target.with_suffix(f".{os.getpid()}.tmp")
         try:
             self._path.mkdir(parents=True, exist_ok=True)
@@ -66,8 +78,13 @@ class DirectoryMembership(Membership):
         self._own = target, data
 
     def discover(self) -> tuple[str, ...]:
-        own = self._own[0] if self._own is not None else None
-        return tuple(dict.fromkeys(found.address for found in announcements(self._path) if found.file != own))
+        found = announcements(self._path)
+        if self._own and any(each.file == self._own[0] and each.address != self._address for each in found):
+            # A second peer of this name has announced itself at the same moment.
+            with suppress(ConfigurationError):
+                self._publish(self._second, self._own[1])
+        own = self._address if self._own else None
+        return tuple(dict.fromkeys(each.address for each in found if each.address != own))
 
     def withdraw(self) -> None:
         if self._own is None:
@@ -80,10 +97,27 @@ class DirectoryMembership(Membership):
                 target.unlink()
 
 
-def _stem(session: str, name: str) -> str:
+def _of_somebody(file: Path) -> bool:
+    """Whether a file announces a peer that may be running: a second one of its name must see it, and be seen."""
+    record = _record(file)
+    if record is None:
+        return False
+    pid = record.get("pid")
+    if record.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return record.get("host") is not None
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return pid > 0
+
+
+def _stem(*names: str) -> str:
     """A file's name, without its suffix, that no other peer of any session has."""
     # Both may hold any character, so they are quoted, and dots too: a file whose name begins with one is hidden.
-    stem = "@".join(urllib.parse.quote(text, safe="").replace(".", "%2E") for text in (session, name))
+    stem = "@".join(urllib.parse.quote(text, safe="").replace(".", "%2E") for text in names)
     if len(stem) <= MAX_STEM:
         return stem
     whole = hashlib.sha256(stem.encode()).hexdigest()[:32]
@@ -105,12 +139,8 @@ def announcements(directory: Path) -> list[Announcement]:
 
 def _announcement(path: Path) -> Announcement | None:
     """What a file announces, None where it is no announcement."""
-    try:
-        with path.open("rb") as file:
-            record = json.loads(file.read(MAX_FILE_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict):
+    record = _record(path)
+    if record is None:
         return None
     name, address = record.get("name"), record.get("address")
     if not isinstance(name, str) or not isinstance(address, str) or not 0 < len(address) <= MAX_ADDRESS_LENGTH:
@@ -118,3 +148,15 @@ def _announcement(path: Path) -> Announcement | None:
     if not (name.isprintable() and address.isprintable()):
         return None
     return Announcement(path, name, address)
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, None where it holds none."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            record = json.loads(file.read(MAX_FILE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

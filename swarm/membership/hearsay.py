@@ -59,6 +59,10 @@ class Hearsay:
         """Those that have spoken for themselves."""
         return tuple(rumour.info for rumour in self._rumours.values() if rumour.spoke)
 
+    def names(self, session: str) -> frozenset[PeerId]:
+        """Names of the peers of ``session``."""
+        return frozenset(name for of, name in self._rumours if of == session)
+
     def addresses(self, session: str | None = None) -> frozenset[str]:
         """Where they listen, those of ``session`` only if it is given."""
         infos = (rumour.info for rumour in self._rumours.values())

@@ -19,6 +19,23 @@ class Known:
     left: bool = False
 
 
+_CHOOSE_ANOTHER = "; choose another (name, SWARM_NAME, `swarm run --name`)"
+
+
+def _in_use(name: PeerId) -> str:
+    return f"the name {name!r} is in use by the"
+
+
+def taken(name: PeerId, address: str) -> Refuse:
+    """Refuses a peer that came second under the ``name`` of the one at ``address``."""
+    return Refuse(f"{_in_use(name)} peer at {address}, which was there first{_CHOOSE_ANOTHER}", True)
+
+
+def refuses_name(refusal: Refuse, name: PeerId) -> bool:
+    """Whether a peer called ``name`` is refused because another one has that name."""
+    return refusal.reason.startswith(f"{_in_use(name)} ")
+
+
 class Roster:
     """One peer's record of the others. It decides who is compatible; it sends nothing."""
 
@@ -57,11 +74,10 @@ class Roster:
         """Why the sender cannot be in this session with us; None where it can."""
         theirs = hello.peer
         if theirs.name == self.me.name:
-            return Refuse(f"the name {theirs.name!r} is in use by the peer at {self.me.address}; choose another", True)
+            return taken(theirs.name, self.me.address)
         known = self._known.get(theirs.name)
         if known and known.live and known.info.incarnation != theirs.incarnation:
-            where = known.info.address
-            return Refuse(f"the name {theirs.name!r} is in use by the live peer at {where}; choose another", False)
+            return Refuse(f"{_in_use(theirs.name)} live peer at {known.info.address}{_CHOOSE_ANOTHER}", False)
         ours, others = dict(self.me.settings), dict(theirs.settings)
         for name in sorted(ours.keys() | others.keys()):
             if ours.get(name) != others.get(name):

@@ -64,6 +64,7 @@ class Engine:
         logger: logging.Logger,
         clock: Clock | None = None,
         members: Collection[PeerId] = (),
+        name_patience: float | None = None,
     ) -> None:
         self._clock = clock or MonotonicClock()
         self._transport = transport
@@ -108,6 +109,7 @@ class Engine:
             timeout=rules.failure_timeout,
             logger=logger,
             do=self._do,
+            name_patience=2 * rules.failure_timeout if name_patience is None else name_patience,
         )
         fetcher = Fetcher(
             me=self._me,
@@ -164,6 +166,16 @@ class Engine:
         return self._machine.live
 
     @property
+    def name_taken(self) -> bool:
+        """Whether another peer has this one's name, and was there first."""
+        return bool(self._greeter.name_taken)
+
+    @property
+    def names(self) -> frozenset[PeerId]:
+        """Names of the session's peers, as far as they are known here."""
+        return self._greeter.names
+
+    @property
     def refusal(self) -> str:
         """Why a peer refused this one; empty if none did."""
         return self._greeter.refusal
@@ -181,6 +193,8 @@ class Engine:
             late = self._tickets.place(ticket)
             if late:
                 self._answer(late)
+            elif self._greeter.name_taken:
+                self._answer(Synced(answer=Answer.FAILED, reason=self._greeter.name_taken))
             else:
                 self._offer(stats)
 
@@ -255,6 +269,7 @@ class Engine:
 
     def _answer(self, answer: Synced) -> None:
         if self._tickets.awaited:
+            self._greeter.joined = self._greeter.joined or answer.answer is not Answer.FAILED
             self.pending = self._may_commit()
             if not self.pending:
                 self.models.capture = None

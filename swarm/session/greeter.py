@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarm.config import addresses
 from swarm.membership.hearsay import Hearsay
-from swarm.membership.roster import Roster, schema_lines
+from swarm.membership.roster import Roster, refuses_name, schema_lines, taken
 from swarm.messages import Envelope, Hello, Message, Refuse
 from swarm.records import PeerId, PeerJoined
 
@@ -57,6 +57,13 @@ class TurnedAway:
     peer: PeerId
 
 
+@dataclass(frozen=True, slots=True)
+class NameTaken:
+    """Another peer has this one's name, and was there first."""
+
+    reason: str
+
+
 class Greeter:
     """Dials addresses that may hold a peer, with growing pauses, and answers greetings."""
 
@@ -82,6 +89,10 @@ class Greeter:
             send: takes an address and a message.
             members: names of the peers that are expected, as far as the settings give them.
         """
+        self.joined = False
+        """Whether this peer is in the session: from then on it keeps its name."""
+        self.name_taken = ""
+        """Why this peer cannot have its name; empty where it can."""
         self._members = frozenset(members)
         self.roster = Roster(me, schema)
         self._hearsay = Hearsay()
@@ -139,7 +150,12 @@ class Greeter:
     @property
     def refusal(self) -> str:
         """Why this peer and another one do not go together; empty where all that were met do."""
-        return next(iter(self._refusals.values()), "")
+        return self.name_taken or next(iter(self._refusals.values()), "")
+
+    @property
+    def names(self) -> frozenset[PeerId]:
+        """Names of the peers of this session that were met, or that others told of."""
+        return self._hearsay.names(self._me.session) | {known.info.name for known in self.roster.known()}
 
     @property
     def silent(self) -> tuple[str, ...]:
@@ -150,13 +166,16 @@ class Greeter:
     def whereabouts(self, live: Collection[PeerId]) -> str:
         """What is known of peers that are not ``live`` in this session, to end a sentence; empty where that is nothing.
 
-        Nobody who has spoken is called missing: neither a peer of another session nor one that is incompatible.
+        Nobody who has spoken is called missing: no peer of another session, none that is incompatible, and none that
+        has left because it did not want to wait any longer.
         """
         others = sorted((info.name, info.session) for info in self._hearsay.first_hand())
-        heard = {*live, *self._refusals, self._me.name, *(name for name, _ in others)}
+        left = [known.info.name for known in self.roster.known() if known.left]
+        heard = {*live, *self._refusals, self._me.name, *left, *(name for name, _ in others)}
         parts = {
             "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
             "no answer from": self.silent,
+            "left:": left,
             "missing:": sorted(self._members - heard),
         }
         return "".join(f"; {what} {_listed(names)}" for what, names in parts.items() if names)
@@ -168,7 +187,9 @@ class Greeter:
             self._reported.add(address)
             self._log.warning("no answer yet, trying again: %s", reason)
 
-    def greeted(self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float) -> Met | TurnedAway | None:
+    def greeted(
+        self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float
+    ) -> Met | TurnedAway | NameTaken | None:
         """Answer a greeting; None where it does not concern this session."""
         peer, roster = hello.peer, self.roster
         told = {peer, *hello.roster}
@@ -181,14 +202,19 @@ class Greeter:
             if hello.wants_reply:
                 self.greet(envelope.address, None, wants_reply=False, told=told)
             return None
+        namesake = peer.name == self._me.name
+        if namesake and not self.joined and peer.incarnation < self._me.incarnation:
+            return self._yield_name(taken(peer.name, peer.address).reason)
         refusal = self._refusal(hello)
         if refusal:
-            self._refusals[peer.name] = refusal.reason
+            if not namesake:  # it is at fault, not this peer
+                self._refusals[peer.name] = refusal.reason
             if (peer.name, peer.incarnation) not in self._turned_away:
                 self._turned_away.add((peer.name, peer.incarnation))
-                self._log.warning("refused %s at %s: %s", peer.name, peer.address, refusal.reason)
+                level = logging.INFO if namesake else logging.WARNING
+                self._log.log(level, "refused %s at %s: %s", peer.name, peer.address, refusal.reason)
             self._send(envelope.address, refusal)
-            return TurnedAway(peer.name) if refusal.final and peer.name != self._me.name else None
+            return TurnedAway(peer.name) if refusal.final and not namesake else None
         if peer.incarnation in self._refused_by and hello.wants_reply:
             self.greet(envelope.address, commit, wants_reply=True)
             return None
@@ -210,17 +236,27 @@ class Greeter:
         if not ours or (info.name != self._me.name and self.roster.info(info.name) is None):
             self._hearsay.told(info, now)
 
-    def refused(self, envelope: Envelope, refusal: Refuse, now: float, patience: float) -> TurnedAway | None:
+    def _yield_name(self, reason: str) -> NameTaken:
+        if not self.name_taken:
+            self.name_taken = reason
+            self._log.info("%s", reason)
+        return NameTaken(reason)
+
+    def refused(
+        self, envelope: Envelope, refusal: Refuse, now: float, patience: float
+    ) -> TurnedAway | NameTaken | None:
         """A peer refuses this one; what is not final counts as such after ``patience`` seconds."""
         text = f"{envelope.sender} at {envelope.address} refused this peer: {refusal.reason}"
         self._refused_by.add(envelope.incarnation)
         self._soon(envelope.address)
+        if self._refused_since is None:
+            self._refused_since = now
+        lasting = refusal.final or now >= self._refused_since + patience
+        if lasting and not self.joined and refuses_name(refusal, self._me.name):
+            return self._yield_name(refusal.reason)
         if text != self._refusals.get(envelope.sender):
             self._refusals[envelope.sender] = text
             self._log.warning("%s", text)
-        if self._refused_since is None:
-            self._refused_since = now
-        lasting = refusal.final or now > self._refused_since + patience
         return TurnedAway(envelope.sender) if lasting else None
 
     def withdraw(self) -> None:

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from swarm.membership.roster import refuses_name
 from swarm.messages import WITHOUT_TRAIN_END, Envelope, Hello, Leave, Message, Refuse
 from swarm.records import Commit, PeerId, PeerInfo, PeerLeft
-from swarm.session.greeter import Greeter, Met, TurnedAway
+from swarm.rounds.effects import Fail
+from swarm.session.greeter import Greeter, Met, NameTaken, TurnedAway
 
 if TYPE_CHECKING:
     from swarm.clock import Clock
@@ -48,8 +50,13 @@ class Peers:
         timeout: float,
         logger: logging.Logger,
         do: Callable[[Iterable[Effect]], None],
+        name_patience: float,
     ) -> None:
-        """``do`` carries out what the machine asks for; ``timeout`` is the seconds after which a peer is lost."""
+        """``do`` carries out what the machine asks for; ``timeout`` is the seconds after which a peer is lost.
+
+        ``name_patience`` is for how many seconds this peer asks for its name where others know a live peer of it.
+        """
+        self._name_patience = name_patience
         self._me = me
         self._machine = machine
         self._greeter = greeter
@@ -75,11 +82,13 @@ class Peers:
 
     def refused(self, envelope: Envelope, refusal: Refuse) -> None:
         """A peer will not go together with this one."""
-        meeting = self._greeter.refused(envelope, refusal, self._clock.now(), 2 * self._timeout)
+        about_name = refuses_name(refusal, self._me.name)
+        patience = self._name_patience if about_name else 2 * self._timeout
+        meeting = self._greeter.refused(envelope, refusal, self._clock.now(), patience)
         peer = self._greeter.roster.lose(envelope.address)
         if peer:
             self._gone(peer, refusal.reason, polite=False)
-        if self._machine.commit is None:
+        if self._machine.commit is None or isinstance(meeting, NameTaken):
             self._meet(meeting, None)
 
     def left(self, peer: PeerId, leave: Leave) -> None:
@@ -95,12 +104,14 @@ class Peers:
         else:
             self._greeter.unanswered(address, reason)
 
-    def _meet(self, meeting: Met | TurnedAway | None, commit: Commit | None) -> None:
+    def _meet(self, meeting: Met | TurnedAway | NameTaken | None, commit: Commit | None) -> None:
         if isinstance(meeting, Met):
             self._exchanger.met(meeting.peer)
             info = self._greeter.roster.info(meeting.peer)
             weightage = info.weightage if info else None
             self._do(self._machine.peer_up(meeting.peer, commit, self._clock.now(), weightage=weightage))
+        elif isinstance(meeting, NameTaken):
+            self._do([Fail(meeting.reason)])
         elif meeting is not None:
             self._do(self._machine.peer_refused(meeting.peer, self._clock.now()))
 

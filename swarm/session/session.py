@@ -27,6 +27,7 @@ from swarm.records import (
 )
 from swarm.session.checkpoints import Checkpoints, checkpoint_directory, latest
 from swarm.session.ending import PATIENCE, Ending
+from swarm.session.naming import Naming, resumed_name
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.progress import Progress
 from swarm.session.reporting import Reporter
@@ -95,6 +96,7 @@ class Session:
         self._restore_signals: Callable[[], None] = lambda: None
         self._interval = NEVER
         self._offered_at = 0
+        self._naming = Naming(settings)
 
     @property
     def result(self) -> Path | None:
@@ -244,11 +246,25 @@ class Session:
             self._log.info("loopback: %s trains alone", settings.name)
             return
         schema = self._port.schema()
-        resumed = self._resumed(schema)
         self._ending.open()
+        self._settings = replace(settings, name=resumed_name(settings))
+        while not self._meet(schema):
+            pass  # another peer has the default name: once more, under one with a number
+        self._background = Background() if settings.overlap else None
+
+    def _meet(self, schema: Schema) -> bool:
+        """Join under the name of the settings; False where another peer has it and this one has chosen another."""
+        settings = self._settings
+        resumed = self._resumed(schema)
         network = self._network(settings, self._plugins)
         engine = self._engine = build_engine(
-            settings, self._plugins, schema, self._log, network, validates=self._validates
+            settings,
+            self._plugins,
+            schema,
+            self._log,
+            network,
+            validates=self._validates,
+            name_patience=self._naming.patience,
         )
         self._weights = Weights(self._port, schema, lend=not settings.overlap)
         engine.standing.progress = self._progress
@@ -266,10 +282,9 @@ class Session:
             engine.models.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
         engine.start(resumed)
         self._restore_signals = leave_on_sigterm(self.abort)
-        self._start(engine, self._weights)
-        self._background = Background() if settings.overlap else None
+        return self._start(engine, self._weights)
 
-    def _start(self, engine: Engine, weights: Weights) -> None:
+    def _start(self, engine: Engine, weights: Weights) -> bool:
         capture = weights.take(keep=False)
         stats = measured(self._stats(weights, PeerStatus.TRAINING), capture, engine.reference)
         if engine.commit:
@@ -292,10 +307,24 @@ class Session:
         elif answer.error is not StartTimeoutError:
             here = f" (at {self._settings.name}: {odd})" if odd else ""
             raise answer.error(f"session {self._settings.model_name} did not start: {answer.reason}{here}")
+        elif engine.name_taken and not self._settings.named:
+            self._rename(engine)
+            return False
+        elif engine.name_taken:
+            raise IncompatiblePeerError(engine.refusal)
         elif engine.refusal:
             raise IncompatiblePeerError(f"{engine.refusal} ({answer.reason})")
         else:
             raise StartTimeoutError(f"session {self._settings.model_name} did not start: {answer.reason}")
+        return True
+
+    def _rename(self, engine: Engine) -> None:
+        """Leave, and choose a name that nobody has, as far as is known here."""
+        engine.close("its name is taken", linger=0.0)
+        self._release(patience=3.0)
+        taken = self._settings.name
+        self._settings = replace(self._settings, name=self._naming.after(taken, engine.names))
+        self._log.info("this peer is called %s, as the name %s is taken", self._settings.name, taken)
 
     def _sync(self, engine: Engine, weights: Weights) -> RoundReport:
         """Come to a sync point, and stay until it is over."""

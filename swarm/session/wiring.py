@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings, addresses
 from swarm.errors import ConfigurationError
 from swarm.plugins import PluginRegistry
-from swarm.records import PeerInfo
+from swarm.records import PeerInfo, new_incarnation
 from swarm.rounds.rules import RoundRules
 from swarm.session.codings import Codings
 from swarm.session.engine import Engine
@@ -70,6 +69,7 @@ def build_engine(
     network: Network,
     *,
     validates: bool,
+    name_patience: float | None = None,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
 
@@ -80,6 +80,8 @@ def build_engine(
         logger: where the worker reports.
         network: what it reaches others through.
         validates: whether this peer has a validation loss of the merged model.
+        name_patience: seconds for which it asks for its name where others know a live peer of that name; None: long
+            enough for its forerunner to count as lost.
 
     Raises:
         ConfigurationError: the merge rule, the codec or the sync policy is not known, or the policy needs what
@@ -95,7 +97,7 @@ def build_engine(
     policy = _policy(settings, plugins, logger, validates=validates)
     me = PeerInfo(
         name=settings.name,
-        incarnation=secrets.token_hex(8),
+        incarnation=new_incarnation(),
         address="",
         session=settings.model_name,
         fingerprint=schema.fingerprint,
@@ -131,6 +133,7 @@ def build_engine(
             schema=schema,
             logger=logger,
             members=settings.members,
+            name_patience=name_patience,
         )
     except BaseException:
         # The transport may listen by now, and nobody else will close it.

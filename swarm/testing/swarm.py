@@ -18,6 +18,7 @@ import logging
 import queue
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,7 @@ class MemorySwarm:
         kinds: Mapping[str, TensorKind] | None = None,
         evaluate: Evaluator | None = None,
         plugins: Mapping[str, object] | None = None,
+        named: bool = True,
         **settings: Any,
     ) -> SwarmPeer:
         """A peer that has not begun.
@@ -151,10 +153,11 @@ class MemorySwarm:
             kinds: of the tensors that are not weights.
             evaluate: validates the merged model.
             plugins: more plugins, by name.
+            named: whether the name was given; else it stands for the host's.
             settings: of this peer, by name of setting.
         """
         given = {"listen": "127.0.0.1:0", **self._settings, **settings, "name": name}
-        resolved = resolve(given, environment={}, directory=Path("no swarm.toml here")).settings
+        resolved = replace(resolve(given, environment={}, directory=Path("no swarm.toml here")).settings, named=named)
         board = Board(self.addresses, resolved.model_name)
         lines: list[str] = []
         model = ArrayModel(arrays, kinds, Selection(resolved.share, resolved.local))

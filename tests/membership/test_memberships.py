@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
 from swarm.errors import ConfigurationError
+from swarm.membership import directory
 from swarm.membership.directory import MAX_FILE_BYTES, DirectoryMembership
 from swarm.membership.seeds import SeedMembership
 from swarm.testing.memberships import GIVEN, MembershipContract
@@ -34,6 +38,7 @@ class TestDirectoryMembership(MembershipContract):
         (file,) = self.path.iterdir()
         assert json.loads(file.read_text()) == {
             "name": "clinic/a", "address": GIVEN[0], "incarnation": "abc", "pid": os.getpid(),
+            "host": socket.gethostname(),
         }  # fmt: skip
 
     @pytest.mark.parametrize("name", ["..", ".", "../../etc/passwd", "a b", "ä", "x.tmp", 100 * "ä", 128 * "."])
@@ -63,6 +68,42 @@ class TestDirectoryMembership(MembershipContract):
         (self.path / "link.json").symlink_to("nowhere")
         (self.path / "two.123.tmp").write_bytes(b'{"name": "two", "address": "127.0.0.1:9"}')
         assert self.make().discover() == (GIVEN[0],)
+
+    def test_two_live_peers_of_one_name_see_each_other(self):
+        first, second = self.make(), self.make()
+        first.announce("one", GIVEN[0], "first")
+        second.announce("one", GIVEN[1], "second")
+        assert (first.discover(), second.discover()) == ((GIVEN[1],), (GIVEN[0],))
+        first.withdraw()
+        assert self.make().discover() == (GIVEN[1],)
+
+    def test_so_do_two_that_announce_themselves_at_the_same_moment(self, monkeypatch):
+        first, second = self.make(), self.make()
+        monkeypatch.setattr(directory, "_of_somebody", lambda file: False)
+        first.announce("one", GIVEN[0], "first")
+        second.announce("one", GIVEN[1], "second")
+        assert first.discover() == (GIVEN[1],)
+        assert second.discover() == (GIVEN[0],)
+
+    @pytest.mark.parametrize("host", [socket.gethostname(), None])
+    def test_a_peer_takes_the_file_of_a_forerunner_that_died(self, host):
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        peer = self.make()
+        peer.announce("one", GIVEN[0], "first")
+        (file,) = self.path.iterdir()
+        record = json.loads(file.read_text()) | {"address": GIVEN[1], "pid": process.pid, "host": host}
+        file.write_text(json.dumps(record))
+        self.make().announce("one", GIVEN[0], "second")
+        assert list(self.path.iterdir()) == [file]
+
+    @pytest.mark.parametrize("pid", [0, -1, 10**30, "x", None, True])
+    def test_an_odd_process_number_stops_nobody(self, pid):
+        self.make().announce("one", GIVEN[0], "first")
+        (file,) = self.path.iterdir()
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": pid}))
+        self.make().announce("one", GIVEN[1], "second")
+        assert GIVEN[1] in self.make().discover()
 
     def test_a_successor_of_the_same_name_keeps_its_file(self):
         old, new = self.make(), self.make()

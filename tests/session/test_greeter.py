@@ -205,6 +205,8 @@ def test_whoever_has_spoken_is_not_missing() -> None:
     )
     desk.greeter.roster.lose("memory:3")
     assert desk.greeter.whereabouts([]).endswith("; missing: bob, dan")
+    desk.greeter.roster.leave("bob")
+    assert desk.greeter.whereabouts([]).endswith("; left: bob; missing: dan")
 
 
 def test_a_long_list_of_peers_is_cut() -> None:

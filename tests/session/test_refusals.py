@@ -12,7 +12,7 @@ from swarm import hookimpl
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, ModelError, StartTimeoutError, SwarmError
 from swarm.membership.roster import Roster
-from swarm.messages import Hello, TensorLine
+from swarm.messages import Envelope, Hello, TensorLine
 from swarm.records import PeerInfo
 from swarm.rounds import waiting
 from swarm.session import Session
@@ -88,9 +88,7 @@ def test_a_name_in_use_is_refused_while_its_owner_is_live() -> None:
     swarm = MemorySwarm(world_size=2, failure_timeout=0.2, sync_interval=2)
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
     together(ada.session.begin, bob.session.begin)
-    again = swarm.peer("bob", WEIGHTS)
-    swarm.addresses.clear()
-    swarm.addresses["swarm_model/ada"] = ada.session._engine.address
+    again = greeting(swarm, "ada", failure_timeout=0.2).peer("bob", WEIGHTS)
     (end,) = together(partial(outcome, again))
     assert end.startswith("IncompatiblePeerError: ")
     assert "the name 'bob' is in use by the live peer at memory:" in end
@@ -100,21 +98,88 @@ def test_a_name_in_use_is_refused_while_its_owner_is_live() -> None:
     together(ada.session.end, bob.session.end)
 
 
-def test_two_peers_that_start_under_one_name() -> None:
-    """Whichever greets first is refused at once; the other one may wait for somebody else."""
-    network = MemorySwarm(world_size=2, start_timeout=0.5)
-    one = network.peer("bob", WEIGHTS)
+def greeting(swarm: MemorySwarm, first: str, **settings: float) -> MemorySwarm:
+    """Another swarm on the same network, whose peers know the address of ``first`` only; names may be the same."""
+    eventually(lambda: swarm.addresses, "the first has begun")
+    other = MemorySwarm(world_size=2, start_timeout=5, **settings)
+    other.network = swarm.network
+    other.addresses["swarm_model/first"] = swarm.addresses[f"swarm_model/{first}"]
+    return other
+
+
+@pytest.mark.parametrize("mutual", [False, True], ids=["only the second one greets", "both greet"])
+def test_a_name_that_is_taken_is_refused_to_the_second_peer_only(mutual: bool) -> None:
+    swarm = MemorySwarm(world_size=2, start_timeout=1.5)
+    one = swarm.peer("bob", WEIGHTS)
 
     def second() -> str | None:
-        eventually(lambda: network.addresses, "the first has begun")
-        elsewhere = MemorySwarm(world_size=2, start_timeout=0.5)
-        elsewhere.network = network.network
-        elsewhere.addresses["swarm_model/first"] = network.addresses["swarm_model/bob"]
-        return outcome(elsewhere.peer("bob", WEIGHTS))
+        other = greeting(swarm, "bob")
+        again = other.peer("bob", WEIGHTS)
+        if mutual:
+            swarm.addresses["swarm_model/second"] = "memory:2"
+        return outcome(again)
 
-    ends = together(partial(outcome, one), second)
-    assert all(end.startswith("IncompatiblePeerError: ") for end in ends)
-    assert all("the name 'bob' is in use by the peer at memory:" in end for end in ends)
+    first, refused = together(partial(outcome, one), second)
+    assert first.startswith("StartTimeoutError: ")
+    assert "the name" not in first
+    assert refused.startswith(
+        "IncompatiblePeerError: the name 'bob' is in use by the peer at memory:1, which was there"
+    )
+    assert "choose another (name, SWARM_NAME, `swarm run --name`)" in refused
+    assert not [line for line in one.lines if line.startswith("ERROR") and "the name" in line]
+
+
+def test_a_peer_with_a_default_name_takes_a_number_where_another_one_has_it() -> None:
+    swarm = MemorySwarm(world_size=2, sync_interval=2)
+    one = swarm.peer("host", WEIGHTS, named=False)
+    others: list[SwarmPeer] = []
+
+    def second() -> None:
+        others.append(greeting(swarm, "host").peer("host", WEIGHTS, named=False, sync_interval=2))
+        others[0].train(2, step)
+
+    together(partial(one.train, 2, step), second)
+    assert one.reports[0].group == ("host", "host-2")
+    assert one.digest() == others[0].digest()
+    assert "INFO this peer is called host-2, as the name host is taken" in others[0].lines
+    assert not [line for peer in (one, *others) for line in peer.lines if line.startswith(("WARNING refuse", "ERROR"))]
+
+
+def test_a_default_name_makes_way_for_a_given_one_only_if_it_came_second() -> None:
+    swarm = MemorySwarm(world_size=2, start_timeout=1)
+    one = swarm.peer("host", WEIGHTS, named=False)
+    first, refused = together(partial(outcome, one), lambda: outcome(greeting(swarm, "host").peer("host", WEIGHTS)))
+    assert first.startswith("StartTimeoutError")
+    assert refused.startswith("IncompatiblePeerError: the name 'host' is in use")
+    assert not any("is called" in line for line in one.lines)
+
+
+def test_a_third_peer_takes_the_next_number() -> None:
+    swarm = MemorySwarm(world_size=3, sync_interval=2)
+    one = swarm.peer("host", WEIGHTS, named=False)
+
+    def later(known: int) -> SwarmPeer:
+        eventually(lambda: any(f"host-{known} joined" in line for line in one.lines) or known < 2, "it has joined")
+        peer = greeting(swarm, "host").peer("host", WEIGHTS, named=False, world_size=3, sync_interval=2)
+        peer.train(2, step)
+        return peer
+
+    _, second, third = together(partial(one.train, 2, step), partial(later, 1), partial(later, 2))
+    assert one.reports[0].group == ("host", "host-2", "host-3")
+    assert one.digest() == second.digest() == third.digest()
+
+
+def test_a_peer_that_has_joined_keeps_its_name() -> None:
+    swarm = MemorySwarm(world_size=2, sync_interval=2)
+    ada, bob = swarm.peer("ada", WEIGHTS, named=False), swarm.peer("bob", WEIGHTS)
+    together(ada.session.begin, bob.session.begin)
+    early = PeerInfo(name="ada", incarnation="0", address="memory:99", session="swarm_model")
+    ada.session._engine.receive(
+        Envelope("swarm_model", "ada", "0", "memory:99", Hello(early, (), (), None, wants_reply=True))
+    )
+    together(partial(ada.go_on, 2, step), partial(bob.go_on, 2, step))
+    assert ada.reports[0].group == ("ada", "bob")
+    together(ada.session.end, bob.session.end)
 
 
 def test_a_plugin_refuses_a_peer_with_its_reason() -> None:
@@ -157,7 +222,9 @@ def test_who_trains_another_session_or_another_model_is_not_called_missing() -> 
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
     cyd = swarm.peer("cyd", WEIGHTS, model_name="another")
     ends = together(*(partial(outcome, peer) for peer in (ada, bob, cyd)))
-    assert "there: bob; peers of other sessions: cyd (session another); missing: dan" in ends[0]
+    for end in ends[:2]:
+        assert "; peers of other sessions: cyd (session another); " in end
+        assert end.endswith("; missing: dan")
 
 
 def test_alone_the_start_gives_up_too() -> None:
