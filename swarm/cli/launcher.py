@@ -13,6 +13,7 @@ from types import FrameType
 from swarm.cli.display import Display, PeerRow
 from swarm.cli.process import PeerProcess, PeerSpec, Stream, Watchdog
 from swarm.cli.statuses import StatusBoard
+from swarm.membership.outcomes import DIRECTORY, Outcome, outcomes
 
 _TICK = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -65,6 +66,8 @@ class Launcher:
         self._ends: list[PeerEnd] = []
         self.interrupted_by: int | None = None
         """The signal that ended the peers early, if one did."""
+        self.outcomes: Sequence[Outcome] = ()
+        """What the sessions of the peers came to, once all have ended."""
         self._signals_caught = 0
         self._selector = selectors.DefaultSelector()
 
@@ -76,6 +79,7 @@ class Launcher:
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self._selector.close)
+            (rendezvous / DIRECTORY).mkdir(exist_ok=True)
             guard = Watchdog(rendezvous, self._grace)
             stack.callback(guard.close)
             stack.enter_context(self._signals())
@@ -89,6 +93,7 @@ class Launcher:
                 self._check()
                 with self._output():
                     self._display.update(self.rows())
+            self.outcomes = outcomes(rendezvous)
         return self._exit_code()
 
     @property

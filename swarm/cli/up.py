@@ -8,19 +8,18 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from swarm.cli import display, options
 from swarm.cli.directories import Directories, choose
-from swarm.cli.display import PeerRow
 from swarm.cli.environment import ONE_THREAD, local_place, of_peer
-from swarm.cli.launcher import Launcher, signal_name
+from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
 from swarm.cli.program import locate, search_path
 from swarm.cli.statuses import StatusBoard
-from swarm.cli.table import size
+from swarm.cli.summary import record, summary
 from swarm.config import resolve
 
 RENDEZVOUS_PREFIX = "swarm-up-"
@@ -51,7 +50,9 @@ def up(
     Each peer runs the command with its own SWARM_RANK, from 0, and with
     SWARM_WORLD_SIZE. One that dies does not stop the others. Ctrl-C ends all.
     The exit code is 0 if every peer ended with 0, else that of the first that
-    failed, or 128 and the number of the signal that ended it.
+    failed, or 128 and the number of the signal that ended it. A peer that ends
+    with 0 and without a closing model does not change it: the last line names
+    that peer.
     """
     given = {"data_dir": data_dir, "model_dir": model_dir, "model_name": model_name}
     rendezvous = Path(tempfile.mkdtemp(prefix=RENDEZVOUS_PREFIX))
@@ -65,9 +66,9 @@ def up(
         launcher = Launcher(specs, board, shown)
         code = launcher.run(rendezvous)
     with contextlib.suppress(OSError):
-        shown.note(_summary(launcher, code))
+        shown.note(summary(launcher, code))
     if json_output:
-        typer.echo(json.dumps(_record(launcher, code)))
+        typer.echo(json.dumps(record(launcher, code)))
     raise typer.Exit(code)
 
 
@@ -90,37 +91,3 @@ def plan(
         environment = of_peer({**ONE_THREAD, **user}, place, own)
         specs.append(PeerSpec(name=place["SWARM_NAME"], rank=rank, command=program, environment=environment))
     return specs
-
-
-def _summary(launcher: Launcher, code: int) -> str:
-    rows = launcher.rows()
-    failed = [end for end in launcher.ends if end.failed]
-    if launcher.interrupted_by is not None:
-        return f"interrupted by {signal_name(launcher.interrupted_by)}: all peers have ended"
-    if failed:
-        return f"{len(failed)} of {len(rows)} peers failed: {'; '.join(map(str, failed))} (exit code {code})"
-    views = [row.view for row in rows if row.view]
-    if not views:
-        return f"all {len(rows)} peers ended well"
-    sent = size(sum(view.bytes_sent for view in views))
-    return f"all {len(rows)} peers ended well: last seen in round {max(view.round for view in views)}, {sent} sent"
-
-
-def _record(launcher: Launcher, code: int) -> dict[str, Any]:
-    ends = {end.name: end for end in launcher.ends}
-    return {"exit_code": code, "peers": [_peer_record(row, ends[row.name].code) for row in launcher.rows()]}
-
-
-def _peer_record(row: PeerRow, code: int) -> dict[str, Any]:
-    view = row.view
-    return {
-        "name": row.name,
-        "rank": row.rank,
-        "state": row.state,
-        "exit_code": code if code >= 0 else None,
-        "signal": signal_name(-code) if code < 0 else None,
-        "round": view.round if view else None,
-        "loss": view.loss if view else None,
-        "bytes_sent": view.bytes_sent if view else None,
-        "bytes_received": view.bytes_received if view else None,
-    }

@@ -18,7 +18,7 @@ from swarm.membership.base import Membership
 
 MAX_FILES = 4096
 """Directory entries looked at."""
-MAX_FILE_BYTES = 4096
+MAX_FILE_BYTES = 8192
 MAX_ADDRESS_LENGTH = 300
 MAX_STEM = 200
 """Characters of a file's name, without what is appended; file systems end at 255 bytes."""
@@ -99,7 +99,7 @@ class DirectoryMembership(Membership):
 
 def _of_somebody(file: Path) -> bool:
     """Whether a file announces a peer that may be running: a second one of its name must see it, and be seen."""
-    record = _record(file)
+    record = read_record(file)
     if record is None:
         return False
     pid = record.get("pid")
@@ -139,7 +139,7 @@ def announcements(directory: Path) -> list[Announcement]:
 
 def _announcement(path: Path) -> Announcement | None:
     """What a file announces, None where it is no announcement."""
-    record = _record(path)
+    record = read_record(path)
     if record is None:
         return None
     name, address = record.get("name"), record.get("address")
@@ -150,7 +150,7 @@ def _announcement(path: Path) -> Announcement | None:
     return Announcement(path, name, address)
 
 
-def _record(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file, None where it holds none."""
     if not path.is_file():
         return None

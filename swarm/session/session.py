@@ -28,6 +28,7 @@ from swarm.records import (
 from swarm.session.checkpoints import Checkpoints, checkpoint_directory, latest
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.naming import Naming, resumed_name
+from swarm.session.outcome import OutcomeNote
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.progress import Progress
 from swarm.session.reporting import Reporter
@@ -97,6 +98,7 @@ class Session:
         self._interval = NEVER
         self._offered_at = 0
         self._naming = Naming(settings)
+        self._note = OutcomeNote(settings)
 
     @property
     def result(self) -> Path | None:
@@ -196,6 +198,7 @@ class Session:
         engine.close("training is over", linger=2 * self._settings.failure_timeout)
         self._release(patience=PATIENCE)
         self._ending.conclude(engine.commit, own, closing=closing, reason=reason)
+        self._note.ended(engine, closing=closing, reason=reason)
 
     def abort(self, reason: str) -> None:
         """Leave politely and at once; idempotent, never raises."""
@@ -206,6 +209,7 @@ class Session:
             return
         try:
             engine.close(reason, linger=0.0)
+            self._note.ended(engine, closing=False, reason=reason)
             self._release(patience=3.0)
             self._ending.release(patience=3.0)
             self._reporter.closed(reason=reason)
@@ -245,6 +249,7 @@ class Session:
             self._ending.open()
             self._log.info("loopback: %s trains alone", settings.name)
             return
+        self._note.began()
         schema = self._port.schema()
         self._ending.open()
         self._settings = replace(settings, name=resumed_name(settings))

@@ -44,6 +44,34 @@ def test_the_last_line_names_the_peer_that_failed(swarm, python):
     assert ended.stderr.splitlines()[-1] == "swarm  | 1 of 2 peers failed: peer-1 ended with exit code 5 (exit code 5)"
 
 
+FORGETFUL = """
+import sys
+import torch
+from swarm import SwarmCallback
+model = torch.nn.Linear(2, 1)
+callback = SwarmCallback(model=model, sync_interval=2)
+callback.on_train_begin()
+for _ in range(4):
+    callback.on_batch_end()
+if sys.argv[1] == "ends":
+    callback.on_train_end()
+"""
+
+
+@pytest.mark.parametrize("ending", ["ends", "forgets"])
+def test_the_last_line_says_whether_the_peers_have_a_closing_model(swarm, python, ending):
+    ended = swarm("up", "-n", "2", "--model-dir", "m", "--", python, "-c", FORGETFUL, ending)
+
+    last = ended.stderr.splitlines()[-1]
+    assert ended.returncode == 0
+    if ending == "ends":
+        assert last.startswith("swarm  | all 2 peers ended well: closing model of round ")
+        assert "/m/peer-0/swarm-final.safetensors, " in last
+    else:
+        assert "ended well" not in last
+        assert "peer-0, peer-1 ended without a closing model (training ended without on_train_end)" in last
+
+
 def test_a_killed_peer_gives_the_exit_code_of_its_signal_also_in_json(swarm, python):
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 
