@@ -1,9 +1,11 @@
-"""Where a training script finds its data and leaves its model: ``DATA_DIR`` and ``MODEL_DIR``."""
+"""Where a training script finds its data and leaves its files: ``DATA_DIR``, ``MODEL_DIR`` and ``SCRATCH_DIR``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swarm.errors import ConfigurationError
@@ -12,39 +14,54 @@ CONTAINER_LAYOUT = Path("/platform/swarmml")
 """Where scripts written for HPE's containers expect ``data`` and ``model``."""
 
 RANK = "{rank}"
-"""In a data directory: stands for the rank of the peer."""
+"""In a directory of ``swarm up``: stands for the rank of each peer."""
+SCRATCH = "scratch"
+"""Scratch directory below the model directory, where ``SCRATCH_DIR`` names none."""
+
+
+SCRATCH_PREFIX = "swarm-scratch-"
+"""How temporary scratch directories start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directories:
-    """The data and the model directory of one peer; ``None`` leaves the script's own default in place."""
+    """Directories of one peer; ``None`` leaves the script's own default in place."""
 
     data: Path | None = None
     model: Path | None = None
+    scratch: Path | None = None
 
-    def of_rank(self, rank: int) -> Directories:
-        """The directories of one of several local peers: the same data, unless its path names the rank; its own model.
+    def of_ranks(self, peers: int) -> list[Directories]:
+        """The directories of each of several local peers.
+
+        ``{rank}`` is replaced in all of them. Without it, each peer writes to ``peer-<rank>`` inside the model and the
+        scratch directory, and reads ``peer-<rank>`` of the data directory, where that holds one for every peer, or else
+        the same data.
 
         Raises:
-            ConfigurationError: the data directory of this rank does not exist.
+            ConfigurationError: the data directory holds such directories for some of the peers only.
         """
-        data = self.data and Path(str(self.data).replace(RANK, str(rank)))
-        return Directories(data=data, model=self.model and self.model / f"peer-{rank}")
+        data = _data_of_ranks(self.data, peers)
+        return [
+            Directories(data=data[rank], model=_own(self.model, rank), scratch=_own(self.scratch, rank))
+            for rank in range(peers)
+        ]
 
     def prepare(self) -> None:
-        """Create the model directory.
+        """Create the directories that a peer writes to.
 
         Raises:
-            ConfigurationError: the data directory does not exist, or the model directory cannot be created.
+            ConfigurationError: the data directory does not exist, or another one cannot be created.
         """
         if self.data and not self.data.is_dir():
             raise ConfigurationError(f"data_dir={str(self.data)!r} is not a directory: name the one with the data")
-        if self.model:
+        for name, directory in (("model_dir", self.model), ("SCRATCH_DIR", self.scratch)):
             try:
-                self.model.mkdir(parents=True, exist_ok=True)
+                if directory:
+                    directory.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise ConfigurationError(
-                    f"model_dir={str(self.model)!r} cannot be created ({error.strerror}): give one that can be written"
+                    f"{name}={str(directory)!r} cannot be created ({error.strerror}): give one that can be written"
                 ) from error
 
     def variables(self) -> dict[str, str]:
@@ -53,17 +70,76 @@ class Directories:
         for name, directory in (("DATA_DIR", self.data), ("MODEL_DIR", self.model)):
             if directory:
                 variables[name] = variables[f"SWARM_{name}"] = str(directory.absolute())
+        if self.scratch:
+            variables["SCRATCH_DIR"] = str(self.scratch.absolute())
         return variables
+
+
+def _own(directory: Path | None, rank: int) -> Path | None:
+    """What a peer has to itself: two peers must not write one file."""
+    if directory is None:
+        return None
+    named = _replaced(directory, rank)
+    return directory / f"peer-{rank}" if named == directory else named
+
+
+def _data_of_ranks(directory: Path | None, peers: int) -> list[Path | None]:
+    if directory is None or RANK in str(directory):
+        return [directory and _replaced(directory, rank) for rank in range(peers)]
+    own = [directory / f"peer-{rank}" for rank in range(peers)]
+    lacking = [path for path in own if not path.is_dir()]
+    if not lacking:
+        return [*own]
+    if len(lacking) < peers:
+        raise ConfigurationError(
+            f"data_dir={str(directory)!r} holds directories peer-<rank>, but {str(lacking[0])!r} is not there: give "
+            f"each of the {peers} peers one, or none, where all use the same data"
+        )
+    return [directory] * peers
+
+
+def _replaced(directory: Path, rank: int) -> Path:
+    return Path(str(directory).replace(RANK, str(rank)))
 
 
 def choose(
     settings: Directories, environment: Mapping[str, str], container_layout: Path = CONTAINER_LAYOUT
 ) -> Directories:
-    """What the settings say, else ``DATA_DIR`` and ``MODEL_DIR``, else the container layout where there is one."""
+    """What the settings say, else ``DATA_DIR`` and ``MODEL_DIR``, else the container layout where there is one.
+
+    ``SCRATCH_DIR`` comes from the environment only.
+    """
+    scratch = environment.get("SCRATCH_DIR")
     return Directories(
         data=settings.data or _fallback("DATA_DIR", environment, container_layout / "data"),
         model=settings.model or _fallback("MODEL_DIR", environment, container_layout / "model"),
+        scratch=Path(scratch) if scratch else None,
     )
+
+
+def with_scratch(directories: Directories, otherwise: Path | None = None) -> Directories:
+    """These directories with a scratch one: as it is, else below the model directory, else ``otherwise``."""
+    if directories.scratch:
+        return directories
+    return replace(directories, scratch=directories.model / SCRATCH if directories.model else otherwise)
+
+
+@contextmanager
+def temporary_scratch() -> Iterator[Path]:
+    """A directory for scratch directories, which is removed in the end if it is empty."""
+    root = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
+    try:
+        yield root
+    finally:
+        remove_empty([root])
+
+
+def remove_empty(directories: Iterable[str | Path | None]) -> None:
+    """Remove those of the directories that hold nothing."""
+    for directory in directories:
+        with suppress(OSError):
+            if directory:
+                Path(directory).rmdir()
 
 
 def _fallback(variable: str, environment: Mapping[str, str], container: Path) -> Path | None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from swarm.cli import options
-from swarm.cli.directories import CONTAINER_LAYOUT, Directories, choose
+from swarm.cli.directories import CONTAINER_LAYOUT, Directories, choose, with_scratch
 from swarm.cli.environment import of_peer
 from swarm.cli.program import locate, search_path
 from swarm.config import resolve
@@ -32,7 +32,10 @@ def run(
     model_name: Annotated[str | None, typer.Option(help="Name of this training.")] = None,
     min_peers: Annotated[int | None, typer.Option(help="Least number of peers that a round needs.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Exported as DATA_DIR.")] = None,
-    model_dir: Annotated[Path | None, typer.Option(help="Exported as MODEL_DIR; created if need be.")] = None,
+    model_dir: Annotated[
+        Path | None,
+        typer.Option(help="Exported as MODEL_DIR; created if need be. SCRATCH_DIR is scratch inside it, unless set."),
+    ] = None,
     resume: Annotated[
         bool | None, typer.Option("--resume", help="Go on from the newest checkpoint in the model directory.")
     ] = None,
@@ -84,6 +87,7 @@ def plan(
         Directories(data=resolved.settings.data_dir, model=resolved.settings.model_dir), user, container_layout
     )
     program = locate(command, search_path(user), [directories.model] if directories.model else [])
+    directories = with_scratch(directories)
     directories.prepare()
     arguments = {
         f"SWARM_{setting.name.upper()}": _as_text(setting.value)

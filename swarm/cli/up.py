@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from swarm.cli import display, options
-from swarm.cli.directories import Directories, choose
+from swarm.cli.directories import Directories, choose, remove_empty, temporary_scratch, with_scratch
 from swarm.cli.environment import ONE_THREAD, local_place, of_peer
 from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
@@ -32,10 +32,20 @@ def up(
     peers: Annotated[int, typer.Option("-n", "--peers", min=1, help="How many peers to start.")] = 2,
     data_dir: Annotated[
         Path | None,
-        typer.Option(help="Data directory for all peers; {rank} in it stands for the number of the peer."),
+        typer.Option(
+            help="Directory with the data (DATA_DIR): a peer gets peer-<rank> inside it if every peer has one there, "
+            "else all get the directory itself. {rank} in it is replaced instead."
+        ),
     ] = None,
     model_dir: Annotated[
-        Path | None, typer.Option(help="Directory for models; each peer gets peer-<rank> inside it.")
+        Path | None,
+        typer.Option(
+            help="Directory for models (MODEL_DIR): a peer gets peer-<rank> inside it. "
+            "{rank} in it is replaced instead."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool | None, typer.Option("--resume", help="Each peer goes on from the newest checkpoint in its directory.")
     ] = None,
     model_name: Annotated[
         str | None, typer.Option("--model-name", "--name", help="Name of this training (SWARM_MODEL_NAME).")
@@ -53,19 +63,28 @@ def up(
     failed, or 128 and the number of the signal that ended it. A peer that ends
     with 0 and without a closing model does not change it: the last line names
     that peer.
+
+    SCRATCH_DIR is peer-<rank> inside the one that is set, else scratch inside
+    the peer's model directory, else a temporary directory. If a peer leaves
+    files in the temporary one it is kept, and a line says where it is.
     """
-    given = {"data_dir": data_dir, "model_dir": model_dir, "model_name": model_name}
+    given = {"data_dir": data_dir, "model_dir": model_dir, "model_name": model_name, "resume": resume}
     rendezvous = Path(tempfile.mkdtemp(prefix=RENDEZVOUS_PREFIX))
-    try:
-        specs = plan(command, peers, given, os.environ, rendezvous)
-    except BaseException:
-        rendezvous.rmdir()
-        raise
-    board = StatusBoard(rendezvous)
-    with display.choose([spec.name for spec in specs], table=table, json_output=json_output) as shown:
-        launcher = Launcher(specs, board, shown)
-        code = launcher.run(rendezvous)
+    with temporary_scratch() as scratch:
+        try:
+            specs = plan(command, peers, given, os.environ, rendezvous, scratch)
+        except BaseException:
+            rendezvous.rmdir()
+            raise
+        board = StatusBoard(rendezvous)
+        with display.choose([spec.name for spec in specs], table=table, json_output=json_output) as shown:
+            launcher = Launcher(specs, board, shown)
+            code = launcher.run(rendezvous)
+        if not os.environ.get("SCRATCH_DIR"):
+            remove_empty(spec.environment.get("SCRATCH_DIR") for spec in specs)
     with contextlib.suppress(OSError):
+        if scratch.is_dir():
+            shown.note(f"peers left files in {scratch} (SCRATCH_DIR)")
         shown.note(summary(launcher, code))
     if json_output:
         typer.echo(json.dumps(record(launcher, code)))
@@ -73,9 +92,22 @@ def up(
 
 
 def plan(
-    command: Sequence[str], peers: int, given: Mapping[str, object], user: Mapping[str, str], rendezvous: Path
+    command: Sequence[str],
+    peers: int,
+    given: Mapping[str, object],
+    user: Mapping[str, str],
+    rendezvous: Path,
+    scratch: Path | None = None,
 ) -> list[PeerSpec]:
     """What to start, checked as far as it can be before anything is.
+
+    Args:
+        command: of every peer.
+        peers: how many.
+        given: options, by name of setting.
+        user: the environment.
+        rendezvous: where the peers meet.
+        scratch: for the scratch directories of peers without a model directory.
 
     Raises:
         ConfigurationError: a setting is not allowed, a directory is not there, or the command does not exist.
@@ -84,9 +116,11 @@ def plan(
     directories = choose(Directories(data=settings.data_dir, model=settings.model_dir), user)
     program = locate(command, search_path(user), [directories.model] if directories.model else [])
     specs = []
-    for rank in range(peers):
+    for rank, of_rank in enumerate(directories.of_ranks(peers)):
         place = local_place(rank, peers, rendezvous) | {"SWARM_MODEL_NAME": settings.model_name}
-        own = directories.of_rank(rank)
+        if given.get("resume") is not None:
+            place["SWARM_RESUME"] = str(settings.resume).lower()
+        own = with_scratch(of_rank, scratch and scratch / f"peer-{rank}")
         own.prepare()
         environment = of_peer({**ONE_THREAD, **user}, place, own)
         specs.append(PeerSpec(name=place["SWARM_NAME"], rank=rank, command=program, environment=environment))

@@ -10,7 +10,8 @@ from swarm.errors import ConfigurationError
 @pytest.fixture
 def planned(tmp_path, user_environment, python):
     def run(peers=2, given=None, **variables):
-        specs = plan([python, "-c", ""], peers, given or {}, user_environment | variables, tmp_path / "rendezvous")
+        user = user_environment | variables
+        specs = plan([python, "-c", ""], peers, given or {}, user, tmp_path / "rendezvous", tmp_path / "scratch")
         return [spec.environment for spec in specs]
 
     return run
@@ -74,6 +75,81 @@ def test_a_rank_without_data_is_an_error(planned, tmp_path):
 
     with pytest.raises(ConfigurationError, match="site-1' is not a directory"):
         planned(given={"data_dir": tmp_path / "site-{rank}"})
+
+
+@pytest.mark.parametrize(
+    ("directories", "expected"),
+    [
+        (["peer-0", "peer-1"], ["D/peer-0", "D/peer-1"]),
+        (["peer-0", "peer-1", "peer-2"], ["D/peer-0", "D/peer-1"]),
+        ([], ["D", "D"]),
+        (["train"], ["D", "D"]),
+    ],
+)
+def test_each_peer_reads_its_own_directory_where_all_have_one(planned, tmp_path, directories, expected):
+    data = tmp_path / "D"
+    data.mkdir()
+    for name in directories:
+        (data / name).mkdir()
+
+    environments = planned(given={"data_dir": data})
+
+    assert [each["DATA_DIR"] for each in environments] == [str(tmp_path / path) for path in expected]
+    assert [each["SWARM_DATA_DIR"] for each in environments] == [each["DATA_DIR"] for each in environments]
+
+
+def test_data_for_some_of_the_peers_are_an_error(planned, tmp_path):
+    (tmp_path / "peer-0").mkdir()
+
+    with pytest.raises(ConfigurationError, match="peer-1' is not there: give each of the 2 peers one, or none"):
+        planned(given={"data_dir": tmp_path})
+
+
+def test_model_and_scratch_directories_may_name_the_rank_too(planned, tmp_path):
+    first, second = planned(given={"model_dir": tmp_path / "m{rank}"}, SCRATCH_DIR=str(tmp_path / "s{rank}"))
+
+    assert (first["MODEL_DIR"], second["MODEL_DIR"]) == (str(tmp_path / "m0"), str(tmp_path / "m1"))
+    assert (first["SCRATCH_DIR"], second["SCRATCH_DIR"]) == (str(tmp_path / "s0"), str(tmp_path / "s1"))
+    assert all((tmp_path / name).is_dir() for name in ("m0", "m1", "s0", "s1"))
+
+
+def test_a_directory_of_the_settings_file_may_name_the_rank(planned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "swarm.toml").write_text('[swarm]\nmodel_dir = "m{rank}"\n')
+
+    first, second = planned()
+
+    assert (first["SWARM_MODEL_DIR"], second["SWARM_MODEL_DIR"]) == (str(tmp_path / "m0"), str(tmp_path / "m1"))
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "expected"),
+    [
+        ({}, {"SCRATCH_DIR": "own"}, ["own/peer-0", "own/peer-1"]),
+        ({"model_dir": "models"}, {"SCRATCH_DIR": "own"}, ["own/peer-0", "own/peer-1"]),
+        ({"model_dir": "models"}, {}, ["models/peer-0/scratch", "models/peer-1/scratch"]),
+        ({}, {}, ["scratch/peer-0", "scratch/peer-1"]),
+    ],
+)
+def test_each_peer_has_a_scratch_directory_of_its_own(planned, tmp_path, monkeypatch, given, variables, expected):
+    monkeypatch.chdir(tmp_path)
+
+    scratch = [each["SCRATCH_DIR"] for each in planned(given=given, **variables)]
+
+    assert scratch == [str(tmp_path / path) for path in expected]
+    assert all((tmp_path / path).is_dir() for path in expected)
+
+
+def test_resume_is_for_every_peer(planned, tmp_path):
+    environments = planned(given={"resume": True, "model_dir": tmp_path})
+
+    assert [each["SWARM_RESUME"] for each in environments] == ["true", "true"]
+    assert all("SWARM_RESUME" not in each for each in planned(given={"model_dir": tmp_path}))
+
+
+def test_resume_needs_a_model_directory(planned):
+    with pytest.raises(ConfigurationError, match="resume=True needs model_dir"):
+        planned(given={"resume": True})
 
 
 def test_the_training_has_the_name_that_was_given(planned):

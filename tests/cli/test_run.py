@@ -59,6 +59,23 @@ def test_directories_are_exported_under_both_names(tmp_path, python, user_enviro
     assert environment["DATA_DIR"] == environment["SWARM_DATA_DIR"] == str(tmp_path)
     assert environment["MODEL_DIR"] == environment["SWARM_MODEL_DIR"] == str(tmp_path / "new" / "model")
     assert (tmp_path / "new" / "model").is_dir()
+    assert environment["SCRATCH_DIR"] == str(tmp_path / "new" / "model" / "scratch")
+    assert (tmp_path / "new" / "model" / "scratch").is_dir()
+
+
+def test_a_scratch_directory_that_is_set_stays(tmp_path, python, user_environment):
+    scratch = tmp_path / "scratch"
+
+    _, environment = plan([python], LISTEN | {"model_dir": tmp_path}, user_environment | {"SCRATCH_DIR": str(scratch)})
+
+    assert environment["SCRATCH_DIR"] == str(scratch)
+    assert scratch.is_dir()
+
+
+def test_without_a_model_directory_the_script_keeps_its_own_scratch_directory(python, user_environment):
+    _, environment = plan([python], LISTEN, user_environment)
+
+    assert "SCRATCH_DIR" not in environment
 
 
 def test_the_container_layout_is_honoured_where_nothing_else_is_said(tmp_path, python, user_environment):

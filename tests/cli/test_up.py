@@ -72,6 +72,29 @@ def test_the_last_line_says_whether_the_peers_have_a_closing_model(swarm, python
         assert "peer-0, peer-1 ended without a closing model (training ended without on_train_end)" in last
 
 
+SCRATCH = "import os, pathlib, sys; scratch = pathlib.Path(os.environ['SCRATCH_DIR']); exec(sys.argv[1])"
+
+
+def test_files_in_a_temporary_scratch_directory_are_kept_and_empty_ones_are_not(swarm, python, tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+
+    swarm("up", "-n", "2", "--", python, "-c", SCRATCH, "assert scratch.is_dir()", TMPDIR=str(temporary))
+    assert not list(temporary.iterdir())
+
+    ended = swarm("up", "-n", "2", "--", python, "-c", SCRATCH, "(scratch / 'x').touch()", TMPDIR=str(temporary))
+    (scratch,) = temporary.iterdir()
+    assert f"swarm  | peers left files in {scratch} (SCRATCH_DIR)" in ended.stderr.splitlines()
+    assert sorted(path.relative_to(scratch).as_posix() for path in scratch.rglob("x")) == ["peer-0/x", "peer-1/x"]
+
+
+def test_an_empty_scratch_directory_is_not_left_beside_the_models(swarm, python, tmp_path):
+    ended = swarm("up", "-n", "1", "--model-dir", "m", "--", python, "-c", SCRATCH, "print(scratch)")
+
+    assert ended.stdout == f"peer-0 | {tmp_path / 'm' / 'peer-0' / 'scratch'}\n"
+    assert not list((tmp_path / "m" / "peer-0").iterdir())
+
+
 def test_a_killed_peer_gives_the_exit_code_of_its_signal_also_in_json(swarm, python):
     script = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 
