@@ -13,7 +13,7 @@ from types import FrameType
 from swarm.cli.display import Display, PeerRow
 from swarm.cli.process import PeerProcess, PeerSpec, Stream, Watchdog
 from swarm.cli.statuses import StatusBoard
-from swarm.membership.outcomes import DIRECTORY, Outcome, outcomes
+from swarm.membership.outcomes import DIRECTORY, SessionOutcome, outcomes
 
 _TICK = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,7 +66,7 @@ class Launcher:
         self._ends: list[PeerEnd] = []
         self.interrupted_by: int | None = None
         """The signal that ended the peers early, if one did."""
-        self.outcomes: Sequence[Outcome] = ()
+        self.outcomes: Sequence[SessionOutcome] = ()
         """What the sessions of the peers came to, once all have ended."""
         self._signals_caught = 0
         self._selector = selectors.DefaultSelector()

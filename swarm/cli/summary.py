@@ -9,7 +9,7 @@ from typing import Any
 from swarm.cli.display import PeerRow
 from swarm.cli.launcher import Launcher, signal_name
 from swarm.cli.table import size
-from swarm.membership.outcomes import Outcome
+from swarm.membership.outcomes import SessionOutcome
 
 NOT_TOLD = "its process ended before it left the session"
 
@@ -41,11 +41,11 @@ def record(launcher: Launcher, code: int) -> dict[str, Any]:
     }
 
 
-def _of(launcher: Launcher, row: PeerRow) -> list[Outcome]:
+def _of(launcher: Launcher, row: PeerRow) -> list[SessionOutcome]:
     return [outcome for outcome in launcher.outcomes if outcome.rank == row.rank]
 
 
-def _without_closing_model(outcomes: Sequence[Outcome]) -> str:
+def _without_closing_model(outcomes: Sequence[SessionOutcome]) -> str:
     """Which peers ended without a closing model, and why; empty where none did."""
     several = len({outcome.session for outcome in outcomes}) > 1
     peers: dict[str, list[str]] = {}
@@ -57,7 +57,7 @@ def _without_closing_model(outcomes: Sequence[Outcome]) -> str:
     return "; ".join(f"{', '.join(names)} {what}" for what, names in peers.items())
 
 
-def _sessions(outcomes: Sequence[Outcome]) -> list[str]:
+def _sessions(outcomes: Sequence[SessionOutcome]) -> list[str]:
     """What each session came to; all of its peers hold a closing model."""
     told = []
     sessions = sorted({outcome.session for outcome in outcomes})
@@ -81,7 +81,7 @@ def _bytes_sent(launcher: Launcher, rows: Sequence[PeerRow]) -> int | None:
     return sum(view.bytes_sent for view in views) if views else None
 
 
-def _peer_record(row: PeerRow, code: int, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _peer_record(row: PeerRow, code: int, outcomes: Sequence[SessionOutcome]) -> dict[str, Any]:
     view = row.view
     ended = [outcome for outcome in outcomes if outcome.ended]
     rounds = [outcome.round for outcome in ended if outcome.round is not None]

@@ -18,7 +18,7 @@ DIRECTORY = "outcomes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class SessionOutcome:
     """How one session of one peer stands; the last record of a process that was killed says that it did not end."""
 
     rank: int
@@ -39,7 +39,7 @@ class Outcome:
     bytes_received: int = 0
 
 
-def leave(rendezvous: Path, key: str, outcome: Outcome) -> None:
+def leave(rendezvous: Path, key: str, outcome: SessionOutcome) -> None:
     """Write down how a session stands, in place of what was left under ``key`` before. Never raises."""
     folder = rendezvous / DIRECTORY
     draft = folder / f"{key}.{os.getpid()}.tmp"
@@ -49,7 +49,7 @@ def leave(rendezvous: Path, key: str, outcome: Outcome) -> None:
             draft.replace(folder / f"{key}.json")
 
 
-def outcomes(rendezvous: Path) -> list[Outcome]:
+def outcomes(rendezvous: Path) -> list[SessionOutcome]:
     """What peers have left, by rank and session; files that are no outcomes are passed over."""
     try:
         paths = sorted((rendezvous / DIRECTORY).glob("*.json"))[:MAX_FILES]
@@ -59,7 +59,7 @@ def outcomes(rendezvous: Path) -> list[Outcome]:
     return sorted(found, key=lambda outcome: (outcome.rank, outcome.session))
 
 
-def _outcome(path: Path) -> Outcome | None:
+def _outcome(path: Path) -> SessionOutcome | None:
     record = read_record(path)
     if record is None or record.keys() != _TYPES.keys():
         return None
@@ -68,11 +68,11 @@ def _outcome(path: Path) -> Outcome | None:
     values: dict[str, Any] = {
         name: printable(value, MAX_SHOWN) if isinstance(value, str) else value for name, value in record.items()
     }
-    return Outcome(**values)
+    return SessionOutcome(**values)
 
 
-_HINTS = get_type_hints(Outcome)
+_HINTS = get_type_hints(SessionOutcome)
 _TYPES: dict[str, tuple[type, ...]] = {
     field.name: (int, NoneType) if NoneType in get_args(_HINTS[field.name]) else (_HINTS[field.name],)
-    for field in fields(Outcome)
+    for field in fields(SessionOutcome)
 }

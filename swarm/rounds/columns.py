@@ -10,7 +10,12 @@ from swarm.messages import PartialNorm
 from swarm.records import PeerId
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.layout import Piece
-from swarm.state import Array
+from swarm.state import Array, Schema
+
+LEAST_AHEAD = 16 << 20
+"""Bytes of contributions that may always wait for those of peers that are behind ..."""
+SHARE_AHEAD = 8
+"""... or this part of the model, where that is more: memory is bounded, however unlike the peers' paces are."""
 
 
 class Columns:
@@ -99,3 +104,8 @@ class Columns:
             sums[peer] += self._squared[peer, piece]
         # A sum that overflows is the contributor's doing: this member still has a finite number to tell.
         return tuple(PartialNorm(peer, min(squared, sys.float_info.max)) for peer, squared in sums.items())
+
+
+def bytes_ahead(schema: Schema) -> int:
+    """Bytes of contributions that a member lets wait for those of peers that are behind."""
+    return max(LEAST_AHEAD, schema.nbytes // SHARE_AHEAD)

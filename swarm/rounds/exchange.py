@@ -26,17 +26,13 @@ from swarm.records import PeerId
 from swarm.rounds.arrival import Arrival, ContributionError
 from swarm.rounds.barrier import GramBarrier, Matrix
 from swarm.rounds.coding import PieceCoder
-from swarm.rounds.columns import Columns
+from swarm.rounds.columns import Columns, bytes_ahead
 from swarm.rounds.layout import Head, Kind, Piece, frame, open_frame, slice_pieces
 from swarm.rounds.sideblock import SideBlocks
 from swarm.state import Array, ModelState, Schema, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 HANDED_ON = WeightedMean()
-LEAST_AHEAD = 16 << 20
-"""Bytes of contributions that may always wait for those of peers that are behind ..."""
-SHARE_AHEAD = 8
-"""... or this part of the model, where that is more: memory is bounded, however unlike the peers' paces are."""
 
 
 class Exchange:
@@ -405,8 +401,3 @@ class Exchange:
         for piece in self._mine:
             self._columns.measure_own(piece)
             self.publish(piece, self._coded(piece, partial(combine, self._columns.of(piece), coefficients)))
-
-
-def bytes_ahead(schema: Schema) -> int:
-    """Bytes of contributions that a member lets wait for those of peers that are behind."""
-    return max(LEAST_AHEAD, schema.nbytes // SHARE_AHEAD)

@@ -14,7 +14,8 @@ from swarm.membership.roster import Roster
 from swarm.messages import PartialNorm, Proposal, StreamHeader
 from swarm.records import PeerId, PeerInfo
 from swarm.rounds.coding import PieceCoder
-from swarm.rounds.exchange import Exchange, bytes_ahead
+from swarm.rounds.columns import bytes_ahead
+from swarm.rounds.exchange import Exchange
 from swarm.rounds.member import Key
 from swarm.session.codings import Codings
 from swarm.session.streams import ExchangeStreams, fault

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from swarm.membership.outcomes import Outcome, leave
-from swarm.session.files import FINAL
+from swarm.membership.outcomes import SessionOutcome, leave
 from swarm.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swarm.config import Settings
     from swarm.session.engine import Engine
 
@@ -26,14 +27,14 @@ class OutcomeNote:
 
     def began(self) -> None:
         """The session is about to start; what ends without another word has not closed it."""
-        self._leave(Outcome(rank=self._settings.rank or 0, session=self._settings.model_name))
+        self._leave(SessionOutcome(rank=self._settings.rank or 0, session=self._settings.model_name))
 
-    def ended(self, engine: Engine, *, closing: bool, reason: str) -> None:
-        """This peer has left the session, with the closing model or for another ``reason``."""
+    def ended(self, engine: Engine, *, result: Path | None, closing: bool, reason: str) -> None:
+        """This peer has left the session, with the closing model, in the file ``result``, or for another ``reason``."""
         settings, commit = self._settings, engine.commit
-        final = settings.model_dir / FINAL if settings.model_dir and closing else None
+        final = result if closing else None
         self._leave(
-            Outcome(
+            SessionOutcome(
                 rank=settings.rank or 0,
                 session=settings.model_name,
                 ended=True,
@@ -47,6 +48,6 @@ class OutcomeNote:
             )
         )
 
-    def _leave(self, outcome: Outcome) -> None:
+    def _leave(self, outcome: SessionOutcome) -> None:
         if self._settings.rendezvous and self._settings.rank is not None:
             leave(self._settings.rendezvous, self._key, outcome)

@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING
 from swarm.capture import faulty, replaced_state
 from swarm.clock import Clock, MonotonicClock, duration
 from swarm.config import Settings
-from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
+from swarm.errors import SwarmError
 from swarm.logs import configure_from_environment
 from swarm.plugins import PluginRegistry
 from swarm.records import (
-    Commit,
     ContributionStats,
     Outcome,
     PeerStatus,
     RoundReport,
 )
-from swarm.session.checkpoints import Checkpoints, checkpoint_directory, latest
+from swarm.session.checkpoints import Checkpoints, checkpoint_directory
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.naming import Naming, resumed_name
 from swarm.session.outcome import OutcomeNote
@@ -33,6 +32,7 @@ from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.progress import Progress
 from swarm.session.reporting import Reporter
 from swarm.session.signals import leave_on_sigterm
+from swarm.session.starting import failure, resumed_from, say_where
 from swarm.session.tickets import Answer, Synced
 from swarm.session.timing import Timing
 from swarm.session.weights import Weights
@@ -198,7 +198,7 @@ class Session:
         engine.close("training is over", linger=2 * self._settings.failure_timeout)
         self._release(patience=PATIENCE)
         self._ending.conclude(engine.commit, own, closing=closing, reason=reason)
-        self._note.ended(engine, closing=closing, reason=reason)
+        self._note.ended(engine, result=self.result, closing=closing, reason=reason)
 
     def abort(self, reason: str) -> None:
         """Leave politely and at once; idempotent, never raises."""
@@ -209,7 +209,7 @@ class Session:
             return
         try:
             engine.close(reason, linger=0.0)
-            self._note.ended(engine, closing=False, reason=reason)
+            self._note.ended(engine, result=None, closing=False, reason=reason)
             self._release(patience=3.0)
             self._ending.release(patience=3.0)
             self._reporter.closed(reason=reason)
@@ -226,19 +226,6 @@ class Session:
     def metrics(self) -> dict[str, float]:
         """What is known of the swarm so far, under names that start with ``swarm_``."""
         return self._reporter.metrics(self._engine)
-
-    def _resumed(self, schema: Schema) -> tuple[Commit, ModelState] | None:
-        """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
-        settings = self._settings
-        if not (settings.resume and settings.model_dir):
-            return None
-        found = latest(checkpoint_directory(settings), schema, self._log)
-        if found is None:
-            return None
-        commit, model = found
-        self._port.write(model)
-        self._log.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
-        return None if commit.closing else found
 
     # Sync points -----------------------------------------------------------------------------------------------------
 
@@ -260,7 +247,7 @@ class Session:
     def _meet(self, schema: Schema) -> bool:
         """Join under the name of the settings; False where another peer has it and this one has chosen another."""
         settings = self._settings
-        resumed = self._resumed(schema)
+        resumed = resumed_from(settings, schema, self._port, self._log)
         network = self._network(settings, self._plugins)
         engine = self._engine = build_engine(
             settings,
@@ -273,15 +260,7 @@ class Session:
         )
         self._weights = Weights(self._port, schema, lend=not settings.overlap)
         engine.standing.progress = self._progress
-        self._log.info(
-            "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
-            settings.name,
-            settings.model_name,
-            engine.address,
-            len(schema.tensors),
-            schema.nbytes / 1e6,
-            f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
-        )
+        say_where(settings, engine, schema, self._log)
         if settings.model_dir:
             place, every = checkpoint_directory(settings), settings.checkpoint_seconds
             engine.models.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
@@ -309,18 +288,11 @@ class Session:
         elif answer.answer is Answer.SKIPPED and engine.commit:
             self._interval = self.batches_left = engine.commit.sync.interval
             self._log.warning("resumed round %d alone: %s", engine.commit.round, answer.reason)
-        elif answer.error is not StartTimeoutError:
-            here = f" (at {self._settings.name}: {odd})" if odd else ""
-            raise answer.error(f"session {self._settings.model_name} did not start: {answer.reason}{here}")
         elif engine.name_taken and not self._settings.named:
             self._rename(engine)
             return False
-        elif engine.name_taken:
-            raise IncompatiblePeerError(engine.refusal)
-        elif engine.refusal:
-            raise IncompatiblePeerError(f"{engine.refusal} ({answer.reason})")
         else:
-            raise StartTimeoutError(f"session {self._settings.model_name} did not start: {answer.reason}")
+            raise failure(self._settings, engine, answer, odd)
         return True
 
     def _rename(self, engine: Engine) -> None:

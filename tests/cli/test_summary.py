@@ -6,7 +6,7 @@ from swarm.cli.answers import PeerView
 from swarm.cli.display import PeerRow
 from swarm.cli.launcher import PeerEnd
 from swarm.cli.summary import record, summary
-from swarm.membership.outcomes import Outcome
+from swarm.membership.outcomes import SessionOutcome
 
 
 class Ended:
@@ -25,11 +25,11 @@ class Ended:
 
 def closed(rank, session="heart", **fields):
     defaults = {"ended": True, "closing": True, "round": 12, "digest": "d", "bytes_sent": 1000}
-    return Outcome(rank=rank, session=session, **(defaults | fields))
+    return SessionOutcome(rank=rank, session=session, **(defaults | fields))
 
 
 def left(rank, session="heart", reason="training ended without on_train_end"):
-    return Outcome(rank=rank, session=session, ended=True, reason=reason, round=11)
+    return SessionOutcome(rank=rank, session=session, ended=True, reason=reason, round=11)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def left(rank, session="heart", reason="training ended without on_train_end"):
             ),
         ),
         (
-            Ended(closed(0), Outcome(rank=1, session="heart")),
+            Ended(closed(0), SessionOutcome(rank=1, session="heart")),
             (
                 "all 2 peers ended with exit code 0, but peer-1 ended without a closing model "
                 "(its process ended before it left the session)"
@@ -77,7 +77,7 @@ def left(rank, session="heart", reason="training ended without on_train_end"):
             "all 2 peers ended with exit code 0, but peer-0 ended without a closing model of session lungs (why)",
         ),
         (
-            Ended(left(0, reason="below quorum"), Outcome(rank=1, session="heart"), codes=(0, 5)),
+            Ended(left(0, reason="below quorum"), SessionOutcome(rank=1, session="heart"), codes=(0, 5)),
             (
                 "1 of 2 peers failed: peer-1 ended with exit code 5 (exit code 5); "
                 "peer-0 ended without a closing model (below quorum)"
@@ -91,7 +91,7 @@ def test_the_last_line_says_what_the_peers_ended_with(ended, line):
 
 
 def test_the_document_tells_the_last_round_and_not_the_one_last_seen():
-    first, second = record(Ended(closed(0), Outcome(rank=1, session="heart")), 0)["peers"]
+    first, second = record(Ended(closed(0), SessionOutcome(rank=1, session="heart")), 0)["peers"]
     assert (first["round"], first["bytes_sent"]) == (12, 1000)
     assert [(each["session"], each["closing"]) for each in first["sessions"]] == [("heart", True)]
     assert (second["round"], second["bytes_sent"]) == (3, 100), "what it was last seen with"

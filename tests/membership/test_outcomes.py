@@ -8,10 +8,12 @@ from dataclasses import asdict
 
 import pytest
 
-from swarm.membership.outcomes import DIRECTORY, Outcome, leave, outcomes
+from swarm.membership.outcomes import DIRECTORY, SessionOutcome, leave, outcomes
 
-CLOSED = Outcome(rank=1, session="heart", ended=True, closing=True, round=7, digest="d", file="/m/f", bytes_sent=3)
-BEGUN = Outcome(rank=0, session="heart")
+CLOSED = SessionOutcome(
+    rank=1, session="heart", ended=True, closing=True, round=7, digest="d", file="/m/f", bytes_sent=3
+)
+BEGUN = SessionOutcome(rank=0, session="heart")
 
 
 @pytest.fixture
@@ -52,6 +54,6 @@ def test_what_is_no_outcome_is_passed_over(rendezvous, change):
 
 
 def test_text_is_made_printable(rendezvous):
-    leave(rendezvous, "a", Outcome(rank=0, session="\x1b[31m", reason="two\nlines"))
+    leave(rendezvous, "a", SessionOutcome(rank=0, session="\x1b[31m", reason="two\nlines"))
     (found,) = outcomes(rendezvous)
     assert (found.session, found.reason) == (r"\x1b[31m", r"two\nlines")

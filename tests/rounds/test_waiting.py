@@ -278,6 +278,7 @@ def test_a_peer_whose_own_part_fails_again_and_again_gives_its_sync_point_up_and
     assert skip.reason == "this peer failed 3 attempts by itself, the last one because bug 3"
     peers.exchanging = True
     peers.offer("b")
+    peers.offer("a")
     peers.wait(2.5)
     assert peers.commits("b")[-1].round == 1
 

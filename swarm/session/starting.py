@@ -1,0 +1,64 @@
+"""How a run starts: from a checkpoint where it is resumed, and with which error where it does not."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
+from swarm.session.checkpoints import checkpoint_directory, latest
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+    from swarm.model import ModelPort
+    from swarm.records import Commit
+    from swarm.session.engine import Engine
+    from swarm.session.tickets import Synced
+    from swarm.state import ModelState, Schema
+
+
+def resumed_from(
+    settings: Settings, schema: Schema, port: ModelPort, logger: logging.Logger
+) -> tuple[Commit, ModelState] | None:
+    """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
+    if not (settings.resume and settings.model_dir):
+        return None
+    found = latest(checkpoint_directory(settings), schema, logger)
+    if found is None:
+        return None
+    commit, model = found
+    port.write(model)
+    logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
+    return None if commit.closing else found
+
+
+def say_where(settings: Settings, engine: Engine, schema: Schema, logger: logging.Logger) -> None:
+    """Log where this peer listens, and whom the start waits for."""
+    logger.info(
+        "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
+        settings.name,
+        settings.model_name,
+        engine.address,
+        len(schema.tensors),
+        schema.nbytes / 1e6,
+        f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
+    )
+
+
+def failure(settings: Settings, engine: Engine, answer: Synced, odd: str) -> SwarmError:
+    """The error of a start that failed.
+
+    Args:
+        settings: of this peer.
+        engine: its worker, which has answered.
+        answer: the answer.
+        odd: names of tensors that hold NaN or infinity here; empty if none does.
+    """
+    start = f"session {settings.model_name} did not start: {answer.reason}"
+    if answer.error is not StartTimeoutError:
+        return answer.error(f"{start} (at {settings.name}: {odd})" if odd else start)
+    if engine.name_taken:
+        return IncompatiblePeerError(engine.refusal)
+    if engine.refusal:
+        return IncompatiblePeerError(f"{engine.refusal} ({answer.reason})")
+    return StartTimeoutError(start)
