@@ -57,3 +57,25 @@ def test_modules_are_named_for_one_thing():
 def test_the_generated_messages_are_those_of_the_proto_file():
     recorded = PROTO.with_name("swarm.proto.sha256").read_text().strip()
     assert hashlib.sha256(PROTO.read_bytes()).hexdigest() == recorded, "run `make proto`"
+
+
+CONTRACTS = [
+    path
+    for path in sorted((ROOT / "swarm/testing").glob("*.py"))
+    if "Contract" in path.read_text() and path.stem != "swarm"
+]
+
+
+def bare(source):
+    """Checks of a contract that say nothing in words when they fail."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Assert) and node.msg is None:
+            yield node.lineno, ast.unparse(node)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"pytest.raises", "np.testing.assert_allclose"}:
+            yield node.lineno, ast.unparse(node)
+
+
+def test_every_check_of_a_contract_says_in_words_what_is_broken():
+    assert len(CONTRACTS) > 5
+    assert list(bare("assert 1 == 2"))
+    assert {name_of(path): found for path in CONTRACTS if (found := list(bare(path.read_text())))} == {}
