@@ -171,11 +171,16 @@ class Greeter:
         """
         others = sorted((info.name, info.session) for info in self._hearsay.first_hand())
         left = [known.info.name for known in self.roster.known() if known.left]
+        lost = [known.info for known in self.roster.known() if not known.left and known.info.name not in live]
         heard = {*live, *self._refusals, self._me.name, *left, *(name for name, _ in others)}
+        heard.update(info.name for info in lost)
         parts = {
             "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
             "no answer from": self.silent,
             "left:": left,
+            "unreachable at the address that they told (advertise sets it there):": [
+                f"{info.name} at {info.address}" for info in lost
+            ],
             "missing:": sorted(self._members - heard),
         }
         return "".join(f"; {what} {_listed(names)}" for what, names in parts.items() if names)
