@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Protocol
 
 import numpy as np
@@ -121,22 +121,23 @@ class LentCapture:
             self._tensors = {}
 
 
-def faulty(capture: Capture) -> tuple[str, ...]:
-    """Names of the weights and statistics that hold NaN or infinity, in the schema's order."""
+def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...]:
+    """Names of the tensors for which a capture may not be merged, in the schema's order: see ``side_is_finite``."""
     places = {dtype: pairwise(starts) for dtype, starts in capture.schema.bounds.items()}
     segments = {dtype: index for index, dtype in enumerate(capture.schema.segments)}
-    side = iter(capture.side)
+    side = zip(capture.side, parent.side if parent else repeat(None), strict=False)
     names = []
     for spec in capture.schema.tensors:
         if spec.in_side_block:
-            values = next(side)
-            if spec.kind is TensorKind.STATE:
+            values, before = next(side)
+            if side_is_finite(Schema((spec,)), [values], None if before is None else [before]):
                 continue
         else:
             start, stop = next(places[spec.dtype])
             values = capture.part(segments[spec.dtype], start, stop)
-        if not is_finite(values):
-            names.append(spec.name)
+            if is_finite(values):
+                continue
+        names.append(spec.name)
     return tuple(names)
 
 

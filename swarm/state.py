@@ -292,29 +292,31 @@ def unpack(specs: Iterable[TensorSpec], data: bytes | bytearray | memoryview) ->
 
 
 def side_is_finite(schema: Schema, side: Sequence[Array], parent: Sequence[Array] | None = None) -> bool:
-    """Whether a side block may be merged: no statistic is NaN or infinite, nor module state that was not so before.
+    """Whether a side block may be merged: no statistic is NaN or infinite, and no module state has become NaN.
 
     Args:
         schema: of the model.
         side: the arrays of the side block.
-        parent: those of the model that training went on from. Where module state equals it to the bit, as in a mask
-            of infinities or in values that were never seen, it may be anything. Without it module state is not judged.
+        parent: those of the model that training went on from. Module state may be NaN where it equals that to the bit,
+            as in values that were never seen. Without it module state is not judged.
+
+    Infinities in module state are no fault: masks have them, and so have running minima before the first batch.
     """
     for index, spec in enumerate(schema.side):
         if spec.kind is not TensorKind.STATE:
             finite = is_finite(side[index])
         else:
-            finite = parent is None or _finite_or_as_before(side[index], parent[index])
+            finite = parent is None or not _has_become_nan(side[index], parent[index])
         if not finite:
             return False
     return True
 
 
-def _finite_or_as_before(array: Array, before: Array) -> bool:
+def _has_become_nan(array: Array, before: Array) -> bool:
     if is_finite(array):
-        return True
-    odd = ~np.isfinite(array.reshape(-1))
-    return array.reshape(-1)[odd].tobytes() == before.reshape(-1)[odd].tobytes()
+        return False
+    odd = np.isnan(array.reshape(-1))
+    return array.reshape(-1)[odd].tobytes() != before.reshape(-1)[odd].tobytes()
 
 
 def as_bytes(array: Array) -> memoryview:

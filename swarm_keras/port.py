@@ -86,6 +86,11 @@ class KerasPort(ModelPort):
                 weight, left = places.get(id(layer.kernel)), places.get(id(layer.vector_u))
                 if weight is not None and left is not None:
                     yield SpectralNorm(weight, len(layer.kernel.shape) - 1, left, in_place=True)
+                elif weight != left:
+                    raise ModelError(
+                        "`share` and `local` separate a weight under spectral normalisation from its singular vector"
+                        f" ({layer.kernel.path!r}, {layer.vector_u.path!r}): let both take part, or none"
+                    )
 
     def read(self, into: ModelState) -> None:
         """Copy the variables' values."""

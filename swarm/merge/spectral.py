@@ -1,9 +1,10 @@
 """Spectral normalisation after a merge: the singular vectors of merged weights.
 
 A layer under spectral normalisation divides its weight by u·(W v), where the unit vectors u and v that it keeps are
-close to the first singular vectors of W. Those of one contributor are not those of a merged weight, so they are
-computed anew, by power iteration (Miyato et al. 2018, arXiv 1802.05957). Every member of a round does so for itself:
-all arithmetic is elementwise and in a fixed order, so it gives the same bytes on every machine.
+close to the first singular vectors of W (Miyato et al. 2018, arXiv 1802.05957). Those of one contributor are not those
+of a merged weight, so they are computed anew, by the Lanczos method on W Wᵀ (Golub and Van Loan, Matrix Computations,
+chapter 10). Every member of a round does so for itself: all arithmetic is elementwise and in a fixed order, and avoids
+numbers so small that some processors round them to zero, so it gives the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -21,19 +22,31 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.floating[Any]]
 
-MOST_STEPS = 200
-TOLERANCE = 1e-5
-"""The iteration ends when a step changes the singular value by less than this part of it."""
+MOST_STEPS = 40
+LEAST_STEPS = 12
+LOOK_EVERY = 4
+"""Steps after which the singular value is compared with the one before."""
+TOLERANCE = 1e-4
+"""The method ends when so many steps change the square of the singular value by less than this part of it."""
 FRESH = 0.1
 """Part of the first vector that does not come from the contributor's: its vector may be orthogonal to the new one."""
+NEGLIGIBLE = 1e-12
+"""Values below this part of the largest are set to zero: they count for nothing, and their products may be denormal."""
+SQUARINGS = 24
+"""Enough to tell two eigenvalues apart that differ by one part in a million."""
 
 
 def refresh(model: ModelState) -> None:
     """Set the singular vectors of each weight under spectral normalisation, in place.
 
-    The first singular value of the normalised weight is then 1, within a part in a thousand where the singular values
-    of the weight lie apart. Where the layer writes its normalised weight back, the weight is divided as well.
+    The first singular value of the normalised weight is then 1, within a part in a hundred. Where the layer writes its
+    normalised weight back, the weight is divided as well.
     """
+    with np.errstate(all="ignore"):
+        _refresh(model)
+
+
+def _refresh(model: ModelState) -> None:
     arrays = [array for _, array in model.arrays()]
     for norm in model.schema.spectral:
         weight, left = arrays[norm.weight], arrays[norm.left]
@@ -41,37 +54,77 @@ def refresh(model: ModelState) -> None:
             continue
         wide = np.dtype(np.float64 if weight.dtype == np.float64 else np.float32)
         rows = np.moveaxis(weight, norm.axis, 0).reshape(weight.shape[norm.axis], -1)
-        value, u, v = _first_singular(_as(rows, wide), _as(left.reshape(-1), wide))
-        if not 0 < value < np.inf:
+        matrix = _as(rows, wide)
+        scale = np.abs(matrix).max()
+        if not 0 < scale < np.inf:
             continue
+        start = _as(left.reshape(-1), wide)
+        if not np.isfinite(start).all():
+            start = np.zeros_like(start)
+        value, u, v = _first_singular(_without_negligible(matrix / scale), start)
         left[...] = u.reshape(left.shape).astype(left.dtype)
         if norm.right is not None:
             right = arrays[norm.right]
             right[...] = v.reshape(right.shape).astype(right.dtype)
         if norm.in_place:
-            weight[...] = (_as(weight, wide) / value).astype(weight.dtype)
+            weight[...] = (_as(weight, wide) / (value * scale)).astype(weight.dtype)
 
 
 def _first_singular(matrix: Numbers, start: Numbers) -> tuple[Any, Numbers, Numbers]:
-    """The largest singular value of a matrix, with its left and right vector, from an approximate left vector."""
+    """The largest singular value of a matrix, with its left and right vector, from an approximate left vector.
+
+    ``matrix`` is not zero, and its values are of the order of 1.
+    """
     numbers = _as(np.arange(start.size, dtype=np.int64) * 7919 % 101 - 50, matrix.dtype)
-    u = _unit(_unit(start) + _unit(numbers) * matrix.dtype.type(FRESH))
-    value, v = matrix.dtype.type(0), np.zeros(matrix.shape[1], matrix.dtype)
-    for _ in range(MOST_STEPS):
-        v = _unit(_sum(matrix * u[:, None]))
-        image = _sum((matrix * v).T)
-        before, value = value, _length(image)
-        if value == 0:
+    basis = [_unit(_without_negligible(_unit(start) + _unit(numbers) * matrix.dtype.type(FRESH)))]
+    products: list[Numbers] = []
+    inner = np.zeros((MOST_STEPS, MOST_STEPS))
+    before = 0.0
+    combination: Numbers = np.ones(1)
+    for step in range(MOST_STEPS):
+        products.append(_sum(matrix * basis[-1][:, None]))
+        for other, product in enumerate(products):
+            inner[step, other] = inner[other, step] = float(_sum(product * products[-1]))
+        last = step + 1 == MOST_STEPS or len(basis) == start.size
+        if last or (step + 1 >= LEAST_STEPS and (step + 1) % LOOK_EVERY == 0):
+            square, combination = _top(inner[: step + 1, : step + 1])
+            if last or square - before <= TOLERANCE * square:
+                break
+            before = square
+        following = _sum((matrix * products[-1]).T)
+        for _ in range(2):  # twice, since rounding errors bring the old directions back
+            for vector in basis:
+                following = following - vector * _sum(vector * following)
+        length = _length(following)
+        if length <= matrix.dtype.type(1e-6) * _length(products[-1]):
+            square, combination = _top(inner[: step + 1, : step + 1])
             break
-        u = image / value
-        if value - before <= TOLERANCE * value:
-            break
-    return value, u, v
+        basis.append(_unit(_without_negligible(following)))
+    parts = [vector * matrix.dtype.type(factor) for vector, factor in zip(basis, combination, strict=False)]
+    u = _unit(_without_negligible(_sum(np.array(parts))))
+    image = _sum(matrix * u[:, None])
+    value = _length(image)
+    return value, u, _without_negligible(image / value) if value > 0 else image
+
+
+def _top(matrix: Numbers) -> tuple[float, Numbers]:
+    """The largest eigenvalue of a small symmetric matrix without negative ones, and its vector, by squaring it."""
+    power = matrix
+    for _ in range(SQUARINGS):
+        power = _without_negligible(power / np.abs(power).max())
+        power = _sum(np.swapaxes(power[:, :, None] * power[None, :, :], 0, 1))
+    column = int(np.argmax(np.diagonal(power)))
+    vector = _unit(_without_negligible(power[:, column] / np.abs(power[:, column]).max()))
+    return float(_sum(vector * _sum(matrix.T * vector[:, None]))), vector
 
 
 def _as(array: NDArray[Any], dtype: np.dtype[Any]) -> Numbers:
     numbers: Numbers = array.astype(dtype)
     return numbers
+
+
+def _without_negligible(values: Numbers) -> Numbers:
+    return np.where(np.abs(values) < NEGLIGIBLE * np.abs(values).max(), values.dtype.type(0), values)
 
 
 def _sum(terms: Numbers) -> Numbers:

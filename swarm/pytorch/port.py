@@ -163,6 +163,10 @@ class TorchPort(ModelPort):
                 # backward pass of a graph that somebody still holds.
                 yield _Entry(spec, tensor.data)
 
+    def _name_of(self, tensor: torch.Tensor) -> str:
+        found = _found(self._model, self._names)
+        return next(each.names[0] for each in found if _memory(each.tensor) == _memory(tensor))
+
     def _spectral(self, entries: list[_Entry]) -> Iterator[SpectralNorm]:
         """The weights under spectral normalisation that take part together with their vectors."""
         places = {_memory(entry.tensor): index for index, entry in enumerate(entries)}
@@ -170,6 +174,12 @@ class TorchPort(ModelPort):
             weight, left, right = (places.get(_memory(tensor)) for tensor in (norm.weight, norm.left, norm.right))
             if weight is not None and left is not None and right is not None:
                 yield SpectralNorm(weight, norm.axis, left, right)
+            elif not weight == left == right:
+                raise ModelError(
+                    "`share` and `local` separate a weight under spectral normalisation from its singular vectors"
+                    f" ({self._name_of(norm.weight)!r}, {self._name_of(norm.left)!r}, {self._name_of(norm.right)!r}):"
+                    " let all of them take part, or none"
+                )
 
 
 def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:

@@ -96,9 +96,8 @@ class Exchange:
         ahead = math.inf if self._rule.scope is Scope.GRAM else bytes_ahead(self._schema)
         self._columns = Columns(self._mine, self._contributors, me, own, self._coder, ahead)
         self._unmerged = len(self._mine)
-        weights = dict(zip(self._contributors, self._weights, strict=True))
-        before = parent.side if parent else None
-        self._side = SideBlocks(self._schema, me, own.side, weights, proposal.source, before)
+        weights, before = dict(zip(self._contributors, self._weights, strict=True)), parent.side if parent else None
+        self._side = SideBlocks(self._schema, me, own.side, weights, proposal.source, before, self._result.side)
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
         self._barrier = GramBarrier(self._rule, self._members, self._weights) if gram else None
@@ -372,9 +371,7 @@ class Exchange:
 
     def _merge_side_if_complete(self) -> None:
         if not self._side_merged and self._side.complete:
-            merged = self._side.merge(robust=self._rule.robust)
-            for array, values in zip(self._result.side, merged, strict=True):
-                array[...] = values
+            self._side.merge(robust=self._rule.robust)
             self._side_merged = True
 
     def _gram_if_complete(self) -> None:

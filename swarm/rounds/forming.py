@@ -92,12 +92,13 @@ def form(table: Table, rules: RoundRules) -> Group:
         weights[peer] = 0
         refused.append((peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
-    if table.all_finished and not any(weights[peer] and _has_news(offer.stats) for peer, offer in table.offers.items()):
-        # Nobody has trained since the last merge: to merge once more would only move the model.
+    if not any(weights[peer] and _has_news(offer.stats) for peer, offer in table.offers.items()):
+        # What finished peers hold is merged already: to merge it once more would only move the model, or undo the
+        # steps of those who train and contribute nothing.
         weights = dict.fromkeys(weights, 0)
     weight = sum(weights.values())
     if not weight:
-        # Nobody contributes: the last committed model stands, and one member hands it round.
+        # Nobody contributes: the last committed model stands, and one member sends it to all.
         holder = min(table.offers)
         weights[holder], statuses[holder] = 1, PeerStatus.ACTIVE
     group = sorted(table.offers)
@@ -111,8 +112,8 @@ def form(table: Table, rules: RoundRules) -> Group:
 
 
 def _has_news(stats: ContributionStats) -> bool:
-    """Whether the contribution of a finished peer has steps that are in no merge yet."""
-    return stats.steps > 0 and stats.status is not PeerStatus.ACTIVE
+    """Whether a contribution is that of a training peer, or has steps that are in no merge yet."""
+    return not stats.status.finished or (stats.steps > 0 and stats.status is not PeerStatus.ACTIVE)
 
 
 def losses(table: Table) -> list[tuple[int, float]]:
@@ -128,7 +129,7 @@ def losses(table: Table) -> list[tuple[int, float]]:
 def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:
     if not weight:
         return Entry(stats.peer, weight, status)
-    # Who hands the last committed model round does not send what it has on offer.
+    # Who sends the last committed model to all does not send what it has on offer.
     norm = 0.0 if status is PeerStatus.ACTIVE else stats.delta_norm
     return Entry(stats.peer, weight, status, norm, stats.carried)
 
@@ -140,7 +141,7 @@ def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     if stats.peer in table.distrusted:
         return 0, table.distrusted[stats.peer]
     if not stats.finite:
-        return 0, "its weights hold NaN or infinity"
+        return 0, "its tensors hold NaN or infinity"
     joined = table.joined.get(stats.peer, stats.weightage)
     if stats.weightage > joined:
         return 0, f"it claims weight {stats.weightage} and joined with {joined}"

@@ -24,6 +24,8 @@ class Founding:
         self._quorum_since: float | None = None
         self._present = 0
         self._refused_at: float | None = None
+        self._departed: dict[PeerId, ContributionStats] = {}
+        """The last offers of peers that are gone."""
         self.refused: set[PeerId] = set()
         """Peers of another model or other settings; they are not waited for."""
 
@@ -41,6 +43,7 @@ class Founding:
     def welcome(self, peer: PeerId) -> None:
         """A peer fits after all: it was started anew, or has met this one at a better time."""
         self.refused.discard(peer)
+        self._departed.pop(peer, None)
         if not self.refused:
             self._refused_at = None
 
@@ -50,14 +53,17 @@ class Founding:
         least = view.rules.min_peers
         there = ", ".join(sorted(view.live)) or f"nobody else of session {view.rules.session}"
         offers = self._gathered()
-        if offers:
-            return _useless(offers)
+        useless = _useless(offers or self._all_that_offered())
+        if useless:
+            return useless
         if self._refused_at is not None and len(view.live) + 1 < least:
             known = view.rules.expected > 0
             if (known and self.expected < least) or (not known and view.past(self._refused_at + OTHERS_MAY_COME)):
                 return Fail(f"incompatible peers: {', '.join(sorted(self.refused))}; compatible: {there}")
         if not view.past(since + view.rules.start_timeout):
             return None
+        if offers:
+            return Fail(f"the first round did not commit within start_timeout={view.rules.start_timeout:g} s")
         return Fail(
             f"{len(view.live) + 1} of the {least} peers needed (min_peers) were here after "
             f"start_timeout={view.rules.start_timeout:g} s; there: {there}"
@@ -86,15 +92,30 @@ class Founding:
             weight=0,
         )
 
-    def _gathered(self) -> dict[PeerId, ContributionStats]:
-        """The offers to found a session on, by name; empty as long as others are waited for."""
+    def depart(self, peer: PeerId) -> None:
+        """A peer is gone: what it offered last still says whether a start with it made sense."""
+        offer = self._view.offers.get(peer)
+        if self._view.commit is None and offer:
+            self._departed[peer] = offer.stats
+
+    def _offers(self) -> dict[PeerId, ContributionStats]:
+        """What peers that can be reached offer to the founding round, by name."""
         view = self._view
-        barred = view.barred()
-        offers = {
-            peer: offer.stats
-            for peer, offer in sorted(view.offers.items())
-            if peer in (view.live | {view.me}) - barred and view.current(offer)
-        }
+        there = (view.live | {view.me}) - view.barred()
+        return {peer: offer.stats for peer, offer in view.offers.items() if peer in there and view.current(offer)}
+
+    def _all_that_offered(self) -> Mapping[PeerId, ContributionStats]:
+        """With the last offers of peers that have left, if nobody is waited for; else nothing.
+
+        Of peers that cannot train together, the one that finds out first leaves first.
+        """
+        view, offers = self._view, dict(sorted({**self._departed, **self._offers()}.items()))
+        complete = len(offers) >= max(self.expected, view.rules.min_peers)
+        return offers if complete and view.live | {view.me} <= offers.keys() else {}
+
+    def _gathered(self) -> Mapping[PeerId, ContributionStats]:
+        """The offers to found a session on, by name in order; empty as long as others are waited for."""
+        view, offers = self._view, dict(sorted(self._offers().items()))
         if len(offers) < view.rules.min_peers or view.me not in offers:
             self._quorum_since = None
             return {}
@@ -110,7 +131,9 @@ class Founding:
 
 
 def _useless(offers: Mapping[PeerId, ContributionStats]) -> Fail | None:
-    """Why these peers cannot train together, whoever else may come; None where they can."""
+    """Why these peers cannot train together; None where they can, or where there are none."""
+    if not offers:
+        return None
     if not any(stats.weightage for stats in offers.values()):
         return Fail(
             f"node_weightage is 0 at {', '.join(offers)}: nobody would contribute, so nothing would be merged;"

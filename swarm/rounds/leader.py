@@ -186,11 +186,13 @@ class Leader:
         silent = unmeasured(proposal, ready)
         if odd:
             self.void(odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
+        elif proposal.parent and not proposal.counted and common != proposal.parent:
+            self.void(proposal.contributors, f"{', '.join(proposal.contributors)} sent another model than the last one")
         elif silent:
             self.void(silent, f"{', '.join(sorted(silent))} did not measure what was merged")
         elif wrong := contradicted(proposal, ready, view.rules.find_codec(proposal.codec)):
-            # They stay in the group and receive, as they may be needed for a quorum, or to close the session; but for
-            # one that was to hand the committed model round and sent another.
+            # They stay in the group and receive, as they may be needed for a quorum, or to close the session; except
+            # one that was to send the committed model to all and sent another.
             again = wrong.keys() & view.distrusted.keys()
             view.distrusted.update(wrong)
             self.void(again, "; ".join(wrong.values()))
@@ -213,10 +215,10 @@ class Leader:
             view = self._view
             view.tell({*self.proposal.group, *view.live} - {view.me}, Decide(self.decision))
 
-    def on_failed(self, message: Failed) -> None:
+    def on_failed(self, sender: PeerId, message: Failed) -> None:
         """A member cannot finish because of the one it blames: void, and leave that one out."""
-        if self.stage is Stage.EXCHANGING:
-            self.void({message.blamed}, message.reason)
+        if self.stage is Stage.EXCHANGING and self.proposal and sender in self.proposal.group:
+            self.void({message.blamed if message.blamed in self.proposal.group else sender}, message.reason)
 
     def lost(self, peer: PeerId) -> None:
         """A peer is gone: an exchange with it cannot finish."""

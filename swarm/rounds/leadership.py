@@ -94,7 +94,7 @@ class Leadership:
             case Ready():
                 leader.on_ready(sender, message)
             case Failed():
-                leader.on_failed(message)
+                leader.on_failed(sender, message)
             case Accepted():
                 leader.on_accepted(sender, message)
 

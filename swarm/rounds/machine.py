@@ -172,6 +172,7 @@ class RoundMachine:
         view, attempt = self._view, self._member.attempt
         view.now = now
         view.live.discard(peer)
+        self._founding.depart(peer)
         view.offers.pop(peer, None)
         self._catch_up.lost(peer)
         self._leadership.lost(peer)

@@ -89,6 +89,8 @@ class Member:
             return f"{view.me} is at round {view.round} of lineage {view.lineage or '(none)'}"
         if view.mine is None or view.healing:
             return f"{view.me} has nothing on offer"
+        if not proposal.contributors:
+            return "nobody is to send a model"
         entry = next(entry for entry in proposal.entries if entry.peer == view.me)
         as_offered = proposal.parent and entry.weight and entry.status is not PeerStatus.ACTIVE
         if as_offered and entry.norm != view.mine.stats.delta_norm:

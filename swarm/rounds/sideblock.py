@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
 
 from swarm.errors import ExchangeError
 from swarm.merge.side import merge_statistics
 from swarm.records import PeerId
 from swarm.rounds.layout import Kind, side_pieces
-from swarm.state import Array, Schema, TensorKind, TensorSpec, pack, side_is_finite, unpack
+from swarm.state import Array, Schema, TensorKind, as_bytes, pack, side_is_finite, unpack
 
+NOTHING = memoryview(b"")
 Key = tuple[PeerId, Kind]
 """Whose tensors, and which: ``SIDE`` for statistics and counters, ``STATE`` for module state."""
 
@@ -25,6 +30,7 @@ class SideBlocks:
         weights: Mapping[PeerId, int],
         source: PeerId,
         parent: Sequence[Array] | None,
+        result: Sequence[Array],
     ) -> None:
         """Nothing has come in yet but what this peer has itself.
 
@@ -35,27 +41,38 @@ class SideBlocks:
             weights: of the contributors, in the order in which they are merged.
             source: the contributor whose module state all take.
             parent: the arrays of the side block of the model of the round before; None where there is none.
+            result: where the merged side block goes.
         """
-        self._schema = schema
         self._me = me
         self._weights = weights if schema.side else {}
-        self._source = source
-        self._parent = parent
+        self._result = result
         self._specs = {
-            Kind.SIDE: [spec for spec in schema.side if spec.kind is not TensorKind.STATE],
-            Kind.STATE: [spec for spec in schema.side if spec.kind is TensorKind.STATE],
+            Kind.SIDE: Schema(tuple(spec for spec in schema.side if spec.kind is not TensorKind.STATE)),
+            Kind.STATE: Schema(tuple(spec for spec in schema.side if spec.kind is TensorKind.STATE)),
         }
-        sizes = {kind: sum(spec.nbytes for spec in specs) for kind, specs in self._specs.items()}
-        self._stops = {kind: dict(side_pieces(size)) for kind, size in sizes.items()}
-        self._before = None if parent is None else memoryview(pack(self._of(Kind.STATE, parent)))
-        wanted: list[Key] = [(peer, Kind.SIDE) for peer in self._weights]
-        if self._weights:
-            wanted.append((source, Kind.STATE))
-        self._blocks: dict[Key, bytes | bytearray] = {}
+        self._places = {
+            kind: [index for index, spec in enumerate(schema.side) if (spec.kind is TensorKind.STATE) == is_state]
+            for kind, is_state in ((Kind.SIDE, False), (Kind.STATE, True))
+        }
+        self._stops = {kind: dict(side_pieces(specs.side_nbytes)) for kind, specs in self._specs.items()}
+        self._parent = None if parent is None else self._of(Kind.STATE, parent)
+        self._before = None if self._parent is None else _Run(self._parent)
+        self._state = _Run(self._of(Kind.STATE, result))
+        self._statistics: dict[PeerId, bytes | bytearray] = {}
         self._left: dict[Key, set[int]] = {}
-        for peer, kind in wanted:
-            self._blocks[peer, kind] = pack(self._of(kind, own)) if peer == me else bytearray(sizes[kind])
-            self._left[peer, kind] = set() if peer == me else {*self._stops[kind]}
+        for peer in self._weights:
+            if peer == me:
+                self._statistics[peer] = pack(self._of(Kind.SIDE, own))
+            else:
+                self._statistics[peer] = bytearray(self._specs[Kind.SIDE].side_nbytes)
+                self._left[peer, Kind.SIDE] = {*self._stops[Kind.SIDE]}
+        self._sends_state = bool(self._weights) and source == me
+        if self._sends_state:
+            for target, array in zip(self._of(Kind.STATE, result), self._of(Kind.STATE, own), strict=True):
+                target[...] = array
+        elif self._weights:
+            self._left[source, Kind.STATE] = {*self._stops[Kind.STATE]}
+        self._unchanged = self._as_before() if self._sends_state else frozenset()
 
     @property
     def complete(self) -> bool:
@@ -68,12 +85,13 @@ class SideBlocks:
 
     def pieces(self) -> Iterator[tuple[Kind, int, memoryview]]:
         """What this peer sends to each of the others: kind, start and payload; nothing if it does not contribute."""
-        for (peer, kind), block in self._blocks.items():
-            if peer == self._me:
-                packed = memoryview(block)
-                for start, stop in self._stops[kind].items():
-                    unchanged = kind is Kind.STATE and self._before and packed[start:stop] == self._before[start:stop]
-                    yield kind, start, packed[start:start] if unchanged else packed[start:stop]
+        if self._me in self._weights:
+            packed = memoryview(self._statistics[self._me])
+            for start, stop in self._stops[Kind.SIDE].items():
+                yield Kind.SIDE, start, packed[start:stop]
+        if self._sends_state:
+            for start, stop in self._stops[Kind.STATE].items():
+                yield Kind.STATE, start, NOTHING if start in self._unchanged else self._state.part(start, stop)
 
     def take(self, sender: PeerId, kind: Kind, start: int, payload: memoryview) -> None:
         """Take one piece from a member.
@@ -82,34 +100,73 @@ class SideBlocks:
             ExchangeError: nobody waits for it, or the tensors that it completes hold NaN or infinity.
         """
         left, stop = self._left.get((sender, kind), set()), self._stops[kind].get(start, start)
-        if not payload and kind is Kind.STATE and self._before:
-            payload = self._before[start:stop]
-        if start not in left or len(payload) != stop - start:
+        unchanged = kind is Kind.STATE and not payload and self._before is not None
+        if start not in left or (len(payload) != stop - start and not unchanged):
             raise ExchangeError(f"{sender} sent a piece of a side block that nobody waits for")
-        block = self._blocks[sender, kind]
-        if isinstance(block, bytearray):
-            block[start:stop] = payload
+        if kind is Kind.STATE:
+            self._state.put(start, self._before.part(start, stop) if unchanged and self._before else payload)
+        else:
+            memoryview(self._statistics[sender])[start:stop] = payload
         left.discard(start)
         if not left and not self._is_sound(sender, kind):
             raise ExchangeError(f"{sender} offered finite weights and sent NaN or infinity")
 
-    def merge(self, *, robust: bool) -> list[Array]:
-        """The arrays of the merged side block; only when complete."""
-        statistics = [self._opened(peer, Kind.SIDE) for peer in self._weights]
-        merged = iter(merge_statistics(self._specs[Kind.SIDE], statistics, [*self._weights.values()], robust=robust))
-        state = iter(self._opened(self._source, Kind.STATE))
-        return [next(state if spec.kind is TensorKind.STATE else merged) for spec in self._schema.side]
+    def merge(self, *, robust: bool) -> None:
+        """Write what the statistics come to where the result belongs; only when complete."""
+        specs = self._specs[Kind.SIDE].side
+        statistics = [unpack(specs, block) for block in self._statistics.values()]
+        merged = merge_statistics(specs, statistics, [*self._weights.values()], robust=robust)
+        for target, array in zip(self._of(Kind.SIDE, self._result), merged, strict=True):
+            target[...] = array
 
     def _is_sound(self, peer: PeerId, kind: Kind) -> bool:
         """Whether the tensors that have come may be merged."""
-        before = None if self._parent is None else self._of(kind, self._parent)
-        return side_is_finite(Schema(tuple(self._specs[kind])), self._opened(peer, kind), before)
+        if kind is Kind.STATE:
+            return side_is_finite(self._specs[kind], self._of(kind, self._result), self._parent)
+        return side_is_finite(self._specs[kind], unpack(self._specs[kind].side, self._statistics[peer]))
+
+    def _as_before(self) -> frozenset[int]:
+        """The pieces of module state that are equal to those of the parent model, by where they start."""
+        before = self._before
+        if before is None:
+            return frozenset()
+        pieces = self._stops[Kind.STATE].items()
+        return frozenset(start for start, stop in pieces if _equal(self._state, before, start, stop))
 
     def _of(self, kind: Kind, side: Sequence[Array]) -> list[Array]:
-        state = kind is Kind.STATE
-        pairs = zip(self._schema.side, side, strict=True)
-        return [array for spec, array in pairs if (spec.kind is TensorKind.STATE) is state]
+        return [side[place] for place in self._places[kind]]
 
-    def _opened(self, peer: PeerId, kind: Kind) -> list[Array]:
-        specs: Sequence[TensorSpec] = self._specs[kind]
-        return unpack(specs, self._blocks[peer, kind])
+
+class _Run:
+    """The memory of several arrays as one run of bytes, of which pieces are read and written in place."""
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self._views = [as_bytes(array) for array in arrays]
+        self._starts = [*accumulate((len(view) for view in self._views), initial=0)]
+
+    def spans(self, start: int, stop: int) -> Iterator[memoryview]:
+        """Bytes ``start`` to ``stop``, array by array."""
+        place = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first, end = self._starts[place], min(stop, self._starts[place + 1])
+            if end > start:
+                yield self._views[place][start - first : end - first]
+                start = end
+            place += 1
+
+    def part(self, start: int, stop: int) -> memoryview:
+        """Bytes ``start`` to ``stop``: a view where one array has them all."""
+        spans = list(self.spans(start, stop))
+        return spans[0] if len(spans) == 1 else memoryview(b"".join(spans))
+
+    def put(self, start: int, payload: memoryview) -> None:
+        """Write ``payload`` from ``start`` on."""
+        done = 0
+        for span in self.spans(start, start + len(payload)):
+            span[:] = payload[done : done + len(span)]
+            done += len(span)
+
+
+def _equal(one: _Run, other: _Run, start: int, stop: int) -> bool:
+    pairs = zip(one.spans(start, stop), other.spans(start, stop), strict=True)
+    return all(np.array_equal(np.frombuffer(ours, np.uint8), np.frombuffer(theirs, np.uint8)) for ours, theirs in pairs)

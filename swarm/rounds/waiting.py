@@ -47,8 +47,6 @@ class Waiting:
         if reason is None or view.mine is None:
             return
         finished = view.mine.stats.status.finished
-        # Their next offer ends that; until then nobody waits for them a second time.
-        view.absent |= view.live - view.offers.keys()
         view.training_since = view.now
         view.tell(view.live, Withdraw(view.mine.lineage, view.mine.stats.round))
         view.offers.pop(view.me, None)
@@ -73,18 +71,25 @@ class Waiting:
             offered = {peer for peer, offer in view.offers.items() if view.current(offer)}
             if not self._enough((present - view.absent) | offered):
                 return f"{self.missing()} did not come to a sync point since the last one was waited for in vain"
-            # Where those who are needed have offered, the round has time-outs of its own.
-            wait = view.pace.patience if not self._enough(offered) else self._longest()
-            if not view.past(self.since + wait):
+            if self._enough(offered):
+                # The round has time-outs of its own; this one is for what nobody has thought of.
+                wait = self._longest()
+                return f"no result within {wait:.3g} s" if view.past(self.since + wait) else None
+            if not view.past(self.since + view.pace.patience):
                 return None
-            return f"{self.missing()} did not come to a sync point within {wait:.3g} s"
+            late = self.missing()
+            # Their next offer ends that; until then nobody waits for them a second time.
+            view.absent |= view.live - view.offers.keys()
+            return f"{late} did not come to a sync point within {view.pace.patience:.3g} s"
         if self._short_since is None:
             self._short_since = view.now
         wait = min(view.pace.grace, view.rules.failure_timeout)
         if view.rules.wait_below_quorum or not view.past(self._short_since + wait):
             return None
         needed = max(least, len(members) // 2 + 1)
-        return f"below quorum: {len(present)} of the {needed} peers needed are here; missing: {self.gone()}"
+        gone = ", ".join(f"{peer} (unreachable)" for peer in sorted({*members} - present))
+        missing = f"; missing: {gone}" if gone else ""
+        return f"below quorum: {len(present)} of the {needed} peers needed are here{missing}"
 
     def _longest(self) -> float:
         """Seconds in which a round commits or fails, whatever goes wrong, once enough peers have offered."""
@@ -109,12 +114,6 @@ class Waiting:
         if unknown > 0:
             names.append(f"{unknown} that never came")
         return ", ".join(names) or "the leader"
-
-    def gone(self) -> str:
-        """Names of the members that cannot be reached; a live one is not missing, it only has not offered."""
-        view = self._view
-        members = view.commit.members if view.commit else ()
-        return ", ".join(f"{peer} (unreachable)" for peer in sorted({*members} - view.live - {view.me})) or "new peers"
 
     def line(self, text: Callable[[], str]) -> None:
         """Say what ``text`` gives if nothing was said for a while."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from swarm.capture import faulty
 from swarm.session.arithmetic import difference, distance
 from swarm.session.tickets import Answer, Synced
 from swarm.state import ModelState, side_is_finite
@@ -66,7 +67,9 @@ class PendingAnswer:
     ) -> None:
         """Offer ``capture``, which then belongs to this object until the answer is ready."""
         self.finite = True
-        """Whether the capture holds nothing but finite values."""
+        """Whether the capture may be merged."""
+        self.odd: tuple[str, ...] = ()
+        """Names of the tensors because of which it may not: they hold NaN or infinity."""
         self.spent = False
         """Whether the memory of the capture was used for ``step``."""
         self._engine = engine
@@ -134,6 +137,8 @@ class PendingAnswer:
         engine = self._engine
         stats = measured(self._stats, self._capture, engine.reference)
         self.finite = stats.finite
+        if not self.finite:
+            self.odd = faulty(self._capture, engine.reference)
         self._answer = engine.offer(self._capture, stats)
 
     def _find_out(self) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 NAMED = 5
 """Tensors named in one line at most."""
 NOBODY = (
-    "no peer in it contributes, so nothing is merged and each peer keeps its own steps: "
-    "let a peer with a node_weightage above 0 train"
+    "no peer that trains contributes to it, so nothing is merged and each peer keeps its own steps; "
+    "a peer contributes if its node_weightage is above 0 and it holds no NaN"
 )
 """Why a committed round changes no weights."""
 
@@ -44,6 +44,7 @@ class Reporter:
         self._plugins = plugins
         self._log = logger
         self._seconds = self._stall = 0.0
+        self._odd: tuple[str, ...] = ()
         self._skipped = ""
         """Why the last sync point was skipped; empty after one that was not."""
         self._validation_failed = False
@@ -59,7 +60,7 @@ class Reporter:
                 logging.WARNING if odd else logging.INFO,
                 "tensors that differed here now hold the values that the swarm shares: %s;"
                 " name in `local` those that each site should keep for itself",
-                ", ".join(spec.name for spec in replaced[:NAMED]) + (", ..." if len(replaced) > NAMED else ""),
+                _listed([spec.name for spec in replaced]),
             )
 
     def validate(self) -> None:
@@ -74,6 +75,16 @@ class Reporter:
             self._validation_failed = True
             text = "validation of the merged model failed, training goes on: %s: %s"
             self._log.log(level, text, type(error).__name__, error, exc_info=error)
+
+    def left_out(self, odd: tuple[str, ...]) -> None:
+        """This peer cannot contribute, because these tensors hold NaN or infinity; none if it can."""
+        if odd and odd != self._odd:
+            self._log.warning(
+                "NaN or infinity here in %s: this peer's contribution is left out, and its steps are given up where the"
+                " swarm has a merged model; name in `local` a tensor that may hold them",
+                _listed(odd),
+            )
+        self._odd = odd
 
     def settled(self, engine: Engine, answer: Synced, timing: Timing) -> RoundReport:
         """A sync point is over."""
@@ -150,6 +161,10 @@ class Reporter:
             metrics["swarm_val_loss"] = self.evaluation.loss
             metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
         return metrics
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _beginning(answer: Answer, commit: Commit) -> str:

@@ -351,6 +351,7 @@ class Session:
             raise ValueError("nothing was offered")
         answer = pending.wait()
         self._pending = None
+        self._reporter.left_out(pending.odd)
         weights.settle(pending=engine.pending)
         if answer.model is not None:
             weights.take_over(pending, answer, answer.model)
@@ -370,7 +371,7 @@ class Session:
             if answer.model is not None:
                 weights.load(answer.model)
             if answer.commit and self._settings.name in answer.commit.contributors:
-                weights.merged_up_to = weights.batches
+                weights.served(late=answer.answer is not Answer.MERGED)
             if answer.closing or answer.model is None or answer.answer is Answer.MERGED:
                 self._settle(engine, weights, answer)
             if answer.closing or answer.model is None:

@@ -170,7 +170,12 @@ class ExchangeStreams:
             if self._settled or self._stopped or not self._exchange.done:
                 return
             self._settled = True
-        self._done(self._exchange.result())
+        try:
+            model = self._exchange.result()
+        except Exception as error:  # noqa: BLE001  (whatever it is, the group must not wait for this peer)
+            self._failed(self._me, fault(error))
+            return
+        self._done(model)
 
     def _hear(self, sender: PeerId) -> None:
         if self._stopped:

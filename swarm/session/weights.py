@@ -76,6 +76,13 @@ class Weights:
         self._port.write(committed)
         self._ahead = False
 
+    def served(self, *, late: bool) -> None:
+        """A round has merged what this peer has contributed since its training ended.
+
+        What is decided ``late``, or found by catching up, has the capture that was offered before.
+        """
+        self.merged_up_to = max(self.merged_up_to, self.captured_at) if late else self.batches
+
     def take_over(self, pending: PendingAnswer, answer: Synced, committed: ModelState) -> None:
         """Bring the model to a committed one; steps that are in no committed merge yet stay on top of it."""
         if pending.idle:

@@ -21,7 +21,7 @@ def test_weights_that_are_not_finite_are_left_out_by_name_and_healed(training, p
         peer.said("^ROUND 3 merged ada bob cyd$")
         peer.said("^FROM 3 ada cyd$")
         peer.said("^FROM 4 ada bob cyd$")
-    warning = "round 3: contribution of bob left out: its weights hold NaN or infinity"
+    warning = "round 3: contribution of bob left out: its tensors hold NaN or infinity"
     assert sum(peer.text.count(warning) for peer in peers) == 1  # the leader's
     training.finish()
     training.one_model(*peers)

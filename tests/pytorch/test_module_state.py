@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import pytest
@@ -11,7 +12,9 @@ from torch.nn.utils import parametrizations
 
 from swarm.errors import ConfigurationError, ModelError
 from swarm.pytorch import TorchCallback, TorchPort
-from swarm.state import SpectralNorm, TensorKind
+from swarm.selection import Selection
+from swarm.state import TensorKind
+from swarm.testing.nodes import eventually
 from swarm.testing.swarm import together
 
 
@@ -128,7 +131,14 @@ def test_weights_under_spectral_norm_are_found_with_their_vectors():
     original = "conv.parametrizations.weight.original"
     assert (original, 1, "conv.parametrizations.weight.0._u", "conv.parametrizations.weight.0._v") in named
     assert len(named) == 4
-    assert SpectralNorm(0, 0, 1, 2) != SpectralNorm(0, 0, 1)
+
+
+@pytest.mark.parametrize("local", ["new.parametrizations.weight.original", "*._u", "*._v"])
+def test_a_selection_that_separates_a_weight_from_its_vectors_is_refused(local):
+    with pytest.raises(ModelError, match="separate a weight under spectral normalisation from its singular vectors"):
+        TorchPort(normalised(0), Selection(local=(local,))).schema()
+    whole = TorchPort(normalised(0), Selection(local=("new.parametrizations.weight.*",))).schema()
+    assert len(whole.spectral) == 3
 
 
 @pytest.mark.parametrize("settings", [{}, {"codec": "int8"}, {"merge_method": "geomedian"}, {"overlap": True}], ids=str)
@@ -166,9 +176,33 @@ def test_a_peer_that_starts_with_nan_takes_the_weights_of_the_other(train_two, w
     assert "NaN or infinity here in 0.weight, 1.running_var" in caplog.text
 
 
-def test_where_all_start_with_nan_the_start_fails_at_each_and_names_the_tensor(train_two):
-    with pytest.raises(ModelError, match=r"peer-0, peer-1 hold NaN or infinity.* \(at peer-.: 0.weight, 1.running_var"):
+def test_where_all_start_with_nan_the_start_fails_at_each_and_names_the_tensor(train_two, caplog):
+    with pytest.raises(ModelError, match="peer-0, peer-1 hold NaN or infinity"):
         train_two(lambda rank: broken(rank, {0, 1}), (2, 2), lambda model, rank, batch: None)
+    eventually(
+        lambda: {"peer-0", "peer-1"} == {*re.findall(r"\(at (.*): 0.weight, 1.running_var\)", caplog.text)}, "said"
+    )
+
+
+def test_a_minimum_that_is_set_back_to_infinity_costs_no_step(train_two):
+    def step(model, rank, batch):
+        model.weight += 1
+        model.lowest.fill_(torch.inf if batch % 2 else 3.0)
+
+    first, second = train_two(Queue, (6, 6), step)
+    assert first.weight.tolist() == second.weight.tolist() == [6.0] * 3
+    assert first.lowest.item() == torch.inf
+
+
+def test_a_buffer_that_becomes_nan_is_named(train_two, caplog):
+    def step(model, rank, batch):
+        model.weight += 1
+        if rank:
+            model.lowest.fill_(torch.nan)
+
+    train_two(Queue, (6, 6), step)
+    named = [record for record in caplog.records if "NaN or infinity here in lowest" in record.message]
+    assert [record.levelname for record in named] == ["WARNING"]
 
 
 def test_where_nobody_has_a_weight_the_start_fails(train_two):

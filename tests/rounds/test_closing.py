@@ -64,6 +64,23 @@ def test_steps_that_are_in_no_merge_yet_are_merged_by_the_closing_round(founded,
     assert peers.commits("b")[-1].contributors == (("a", "b") if weightage else ())
 
 
+def test_a_model_that_nobody_contributed_to_must_be_the_last_one(founded) -> None:
+    """Who sends it to all cannot change it."""
+    peers = founded("a", "b", "c")
+    peers.exchanging = False
+    peers.offer("a", "b", "c", status=PeerStatus.INACTIVE)
+    (proposal,) = peers.running()
+    assert proposal.counted == ()
+    (holder,) = proposal.contributors
+    norms = peers.norms(proposal)
+    for name in "abc":
+        peers.do(name, peers.machines[name].exchanged(proposal.key, "another model", norms, peers.now))
+    peers.deliver()
+    assert not any(commit.digest == "another model" for name in "abc" for commit in peers.commits(name))
+    leader = proposal.attempt.leader
+    assert f"{holder} sent another model than the last one" in peers.said(leader)
+
+
 def test_the_session_does_not_close_while_a_live_peer_trains(founded) -> None:
     peers = founded("a", "b", "c")
     peers.offer("a", "b", status=PeerStatus.SNAPSHOT)

@@ -11,7 +11,7 @@ import pytest
 
 from swarm import digest
 from swarm.errors import ExchangeError
-from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
+from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean, spectral
 from swarm.merge.side import merge_statistics
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, PeerStatus, SyncState
@@ -298,16 +298,15 @@ def test_module_state_that_is_as_before_is_not_sent_again() -> None:
     assert hall.sent["ann"] == hall.sent["bob"] == 2 * 4  # one of the two weights, contributed and merged
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_module_state_that_is_not_finite_is_refused_unless_it_was_so_before(value: float) -> None:
+def test_module_state_that_has_become_nan_is_refused() -> None:
     held, parent = states(STATE, 2), states(STATE, 1, seed=5)["ann"]
-    parent.side[0][1] = value
+    parent.side[0][1] = np.nan
     for state in held.values():
-        state.side[0][1] = value
+        state.side[0][1:3] = np.nan, np.inf
     hall = Hall(held, {"ann": 1, "bob": 1}, MEAN, parent=parent)
     hall.run()
     assert {exchange.digest() for exchange in hall.members.values()} == {hall.members["ann"].result().digest()}
-    held["ann"].side[0][2] = value
+    held["ann"].side[0][2] = np.nan
     with pytest.raises(ExchangeError, match="ann offered finite weights and sent NaN or infinity"):
         Hall(held, {"ann": 1, "bob": 1}, MEAN, parent=parent).run()
 
@@ -329,6 +328,39 @@ def test_a_singular_vector_fits_the_merged_weight_and_is_the_same_everywhere() -
     matrix = np.moveaxis(merged, 1, 0).reshape(2, -1)
     np.testing.assert_allclose([np.linalg.norm(u), np.linalg.norm(v)], 1, rtol=1e-5)
     np.testing.assert_allclose(u @ matrix @ v, np.linalg.norm(matrix, 2), rtol=1e-3)
+
+
+@pytest.mark.parametrize("start", ["a vector of another singular value", "nan"])
+def test_a_singular_value_is_found_whatever_the_vector_was_before(start: str) -> None:
+    """All singular values but the first are equal, as after an orthogonal initialisation."""
+    rng = np.random.default_rng(3)
+    left, right = (np.linalg.qr(rng.standard_normal((96, 96)))[0] for _ in range(2))
+    schema = Schema(
+        (TensorSpec("w", (96, 96), "float32"), TensorSpec("u", (96,), "float32", TensorKind.STATE)),
+        (SpectralNorm(0, 0, 1),),
+    )
+    state = ModelState.empty(schema)
+    weight, vector = (array for _, array in state.arrays())
+    weight[...] = (left * np.where(np.arange(96) == 0, 1.1, 1.0)) @ right.T
+    vector[...] = np.nan if start == "nan" else left[:, 7]
+    spectral.refresh(state)
+    assert np.linalg.norm(vector @ weight) == pytest.approx(1.1, rel=1e-3)
+
+
+def test_a_singular_vector_is_the_same_where_denormal_numbers_are_rounded_to_zero() -> None:
+    schema = Schema(
+        (TensorSpec("w", (3, 4), "float32"), TensorSpec("u", (3,), "float32", TensorKind.STATE)),
+        (SpectralNorm(0, 0, 1),),
+    )
+    results = []
+    for smallest in (1e-39, 0):
+        state = ModelState.empty(schema)
+        weight, vector = (array for _, array in state.arrays())
+        weight[...] = [[1, 2, 3, 4], [4, 3, 2, 1], [smallest] * 4]
+        vector[...] = [1, 0, smallest]
+        spectral.refresh(state)
+        results.append(vector.tobytes())
+    assert results[0] == results[1]
 
 
 def test_vectors_of_a_weight_that_one_peer_hands_on_stay_as_they_are() -> None:

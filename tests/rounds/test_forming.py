@@ -98,7 +98,7 @@ def test_the_weight_of_a_contribution_follows_its_status(status: PeerStatus, ave
 def test_weights_that_are_not_finite_are_left_out_by_name() -> None:
     group = form(table(stats("ann"), stats("bob", finite=False)), rules())
     assert [(entry.peer, entry.weight) for entry in group.entries] == [("ann", 1), ("bob", 0)]
-    assert group.refused == (("bob", "its weights hold NaN or infinity"),)
+    assert group.refused == (("bob", "its tensors hold NaN or infinity"),)
 
 
 def test_a_screened_contribution_is_left_out_with_the_reason() -> None:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from swarm.errors import ConfigurationError, ModelError
-from swarm.messages import Accepted, Decide, Propose, Void
+from swarm.messages import Accepted, Decide, Offer, Propose, Void
 from swarm.records import Attempt
 from swarm.rounds.effects import Fail
 from swarm.rounds.machine import RoundMachine
+from swarm.rounds.order import leader_order
 
 
 def test_the_expected_peers_start_at_once_from_the_weights_of_one(swarm) -> None:
@@ -234,3 +235,28 @@ def test_a_founding_attempt_that_fails_is_not_repeated_without_a_pause(swarm) ->
     peers.wait(60)
     attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
     assert 1 < len(attempts) < 40
+
+
+def test_the_start_ends_at_its_time_out_where_the_first_round_does_not_commit(swarm) -> None:
+    peers = swarm("ab", expected=2, start_timeout=60.0)
+    leader = leader_order("s", 0, "ab")[0]
+    (other,) = {*"ab"} - {leader}
+    peers.drop = lambda sender, to, message: sender == leader and not isinstance(message, Offer)
+    peers.offer("a", "b")
+    peers.wait(59)
+    assert not peers.all(other, Fail)
+    peers.wait(2)
+    fail = peers.all(other, Fail)[0]
+    assert fail.reason == "the first round did not commit within start_timeout=60 s"
+
+
+def test_a_start_that_makes_no_sense_fails_also_where_others_have_found_out_and_left(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.drop = lambda sender, to, message: to == "c" and sender == "b"
+    peers.offer("a", "b", "c", weightage=0)
+    assert peers.all("a", Fail)
+    assert not peers.all("c", Fail)
+    peers.drop = lambda sender, to, message: False
+    peers.crash("a")
+    peers.wait(2)
+    assert peers.all("c", Fail)

@@ -95,7 +95,7 @@ def test_a_contribution_with_nan_is_left_out_and_its_peer_receives(founded) -> N
     peers.offer("c", finite=False)
     commit = peers.commits("c")[-1]
     assert (commit.group, commit.contributors) == (("a", "b", "c"), ("a", "b"))
-    assert any("contribution of c left out: its weights hold NaN" in peers.said(name) for name in "abc")
+    assert any("contribution of c left out: its tensors hold NaN" in peers.said(name) for name in "abc")
 
 
 def test_nobody_counts_more_than_it_joined_with(founded) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from swarm.messages import Accept, Accepted
-from swarm.records import Commit, PeerStatus
+from swarm.messages import Accept, Accepted, Failed, Propose
+from swarm.records import Attempt, Commit, PeerStatus
 from swarm.rounds.effects import Apply, End, Heal, Skip, StartExchange
 
 
@@ -290,3 +290,48 @@ def test_below_quorum_a_live_peer_is_not_called_missing(founded) -> None:
     peers.wait(30)
     skip = peers.all("a", Skip)[0]
     assert skip.reason.endswith("2 of the 3 peers needed are here; missing: c (unreachable), d (unreachable)")
+
+
+def test_a_sync_point_below_quorum_does_not_count_as_one_at_which_live_peers_were_waited_for(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=3, grace=1.0)
+    peers.wait(20)
+    peers.part("ab", "cd")
+    peers.offer("a")
+    peers.wait(2)
+    assert "below quorum" in peers.all("a", Skip)[-1].reason
+    for one, two in ("ac", "ad", "bc", "bd"):
+        peers.meet(one, two)
+    peers.offer("a")
+    peers.wait(100)
+    assert len(peers.all("a", Skip)) == 1
+
+
+def test_a_failure_that_blames_a_stranger_counts_against_its_sender(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    for _ in range(50):
+        proposal = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)][-1]
+        leader = proposal.attempt.leader
+        liar = next(name for name in "abc" if name != leader)
+        peers.tell(liar, leader, Failed(*proposal.key, "nobody", "a lie"))
+    attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
+    assert len(attempts) < 6
+
+
+def test_a_proposal_in_which_nobody_sends_a_model_is_refused(founded) -> None:
+    peers = founded("a", "b")
+    peers.exchanging = False
+    peers.offer("a", "b")
+    (proposal,) = peers.running()
+    empty = replace(
+        proposal,
+        attempt=Attempt(proposal.attempt.counter + 2, proposal.attempt.leader),
+        entries=tuple(replace(entry, weight=0) for entry in proposal.entries),
+    )
+    member = next(name for name in "ab" if name != proposal.attempt.leader)
+    before = len(peers.all(member, StartExchange))
+    peers.tell(proposal.attempt.leader, member, Propose(empty))
+    assert len(peers.all(member, StartExchange)) == before
+    refusals = [message for _, _, message in peers.sent if isinstance(message, Failed)]
+    assert refusals[-1].reason == "nobody is to send a model"

@@ -91,10 +91,11 @@ def test_a_swarm_in_which_nobody_can_contribute_is_refused() -> None:
     together(*(partial(refused, peer) for peer in peers), deadline=10.0)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("settings", [{}, {"overlap": True}, {"codec": "int8"}, {"codec": "bf16"}], ids=str)
-def test_where_nobody_contributes_any_more_no_step_is_lost(settings: dict[str, object]) -> None:
+def test_where_nobody_contributes_any_more_no_step_is_lost(mode: str, settings: dict[str, object]) -> None:
     """Ada alone has a weight, and stops after one round."""
-    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive", **settings)
+    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end=mode, **settings)
     ada = swarm.peer("ada", {"w": np.zeros(300), "n": np.array(0)}, kinds={"n": TensorKind.STATE})
     bob = swarm.peer("bob", {"w": np.zeros(300), "n": np.array(0)}, kinds={"n": TensorKind.STATE}, node_weightage=0)
     seen = []
@@ -124,12 +125,39 @@ def test_where_nobody_contributes_any_more_no_step_is_lost(settings: dict[str, o
     late = steps[4:] if settings.get("overlap") else steps  # the first round may land among them
     assert all(np.allclose(step, 1) for step in late)
     assert [n for _, n in seen[-4:]] == [*range(seen[-1][1] - 3, seen[-1][1] + 1)]
-    skipped = [line for line in bob.lines if "no peer in it contributes" in line]
+    skipped = [line for line in bob.lines if "no peer that trains contributes" in line]
     assert [line.split()[0] for line in skipped] == ["WARNING", *["INFO"] * (len(skipped) - 1)]
     assert len(skipped) == 4  # three sync points, and one more when training ends
     assert [report.outcome for report in bob.reports[-2:]] == [Outcome.SKIPPED] * 2
     assert bob.session.metrics()["swarm_rounds"] == 2  # the first one, and the closing one
     assert ada.digest() == bob.digest()
+
+
+@pytest.mark.parametrize("codec", ["exact", "int8"])
+def test_finished_peers_that_echo_the_model_undo_no_steps(codec: str) -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=3, checkin_model_on_train_end="active", codec=codec, grace=5.0)
+    ada = swarm.peer("ada", {"w": np.zeros(300)}, node_weightage=0)
+    rest = [swarm.peer(name, {"w": np.zeros(300)}) for name in ("bob", "cyd")]
+
+    def tick(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += 1
+
+    together(partial(ada.train, 16, tick), *(partial(peer.train, 4, tick) for peer in rest))
+    assert [report.outcome for report in ada.reports] == [Outcome.MERGED] + [Outcome.SKIPPED] * 3
+    assert len({report.digest for report in ada.reports}) == 1
+    assert {peer.digest() for peer in (ada, *rest)} == {ada.reports[0].digest}
+
+
+def test_a_start_that_makes_no_sense_fails_at_every_peer() -> None:
+    for _ in range(10):
+        swarm = MemorySwarm(world_size=4, node_weightage=0)
+        peers = [swarm.peer(f"peer-{number}", {"w": np.ones(1)}) for number in range(4)]
+
+        def refused(peer: SwarmPeer) -> None:
+            with pytest.raises(ConfigurationError, match="node_weightage is 0 at peer-0, peer-1, peer-2, peer-3"):
+                peer.session.begin()
+
+        together(*(partial(refused, peer) for peer in peers), deadline=10.0)
 
 
 def test_a_weightage_of_zero_receives_and_contributes_nothing() -> None:

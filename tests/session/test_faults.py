@@ -118,7 +118,7 @@ def test_weights_that_are_not_finite_are_left_out_by_name_and_replaced(poison: f
     assert [report.contributors for report in ada.reports] == [("ada", "bob")]
     assert ada.reports[0].group == ("ada", "bob", "cyd")
     assert value(ada) == value(bob) == value(cyd) == 3.0
-    told = "WARNING round 1: contribution of cyd left out: its weights hold NaN or infinity"
+    told = "WARNING round 1: contribution of cyd left out: its tensors hold NaN or infinity"
     assert any(told in peer.lines for peer in (ada, bob, cyd))
 
 

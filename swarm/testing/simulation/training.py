@@ -79,7 +79,7 @@ class SimulatedTraining:
             answer = yield Place(own, peer.plan.checkin, unmerged=self.unmerged)
             if answer.model is not None:
                 peer.weights = Weights(answer.model)
-            if answer.commit and peer.name in answer.commit.contributors:
+            if answer.answer is Answer.MERGED and answer.commit and peer.name in answer.commit.contributors:
                 self.unmerged = False
             if answer.closing or answer.model is None:
                 return
