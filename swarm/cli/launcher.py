@@ -13,7 +13,7 @@ from types import FrameType
 from swarm.cli.display import Display, PeerRow
 from swarm.cli.process import PeerProcess, PeerSpec, Stream, Watchdog
 from swarm.cli.statuses import StatusBoard
-from swarm.membership.outcomes import DIRECTORY, SessionOutcome, outcomes
+from swarm.session_records import DIRECTORY, SessionRecord, read_records
 
 _TICK = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -66,8 +66,8 @@ class Launcher:
         self._ends: list[PeerEnd] = []
         self.interrupted_by: int | None = None
         """The signal that ended the peers early, if one did."""
-        self.outcomes: Sequence[SessionOutcome] = ()
-        """What the sessions of the peers came to, once all have ended."""
+        self.records: Sequence[SessionRecord] = ()
+        """How the sessions of the peers ended, once all peers have."""
         self._signals_caught = 0
         self._selector = selectors.DefaultSelector()
 
@@ -93,7 +93,7 @@ class Launcher:
                 self._check()
                 with self._output():
                     self._display.update(self.rows())
-            self.outcomes = outcomes(rendezvous)
+            self.records = read_records(rendezvous)
         return self._exit_code()
 
     @property

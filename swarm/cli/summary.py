@@ -9,9 +9,9 @@ from typing import Any
 from swarm.cli.display import PeerRow
 from swarm.cli.launcher import Launcher, signal_name
 from swarm.cli.table import size
-from swarm.membership.outcomes import SessionOutcome
+from swarm.session_records import SessionRecord
 
-NOT_TOLD = "its process ended before it left the session"
+UNKNOWN = "it ended without leaving the session"
 
 
 def summary(launcher: Launcher, code: int) -> str:
@@ -20,14 +20,15 @@ def summary(launcher: Launcher, code: int) -> str:
     if launcher.interrupted_by is not None:
         return f"interrupted by {signal_name(launcher.interrupted_by)}: all peers have ended"
     failed = [end for end in launcher.ends if end.failed]
-    well = {row.rank for row in rows} - {row.rank for row in rows if row.name in {end.name for end in failed}}
-    unclosed = _without_closing_model([outcome for outcome in launcher.outcomes if outcome.rank in well])
+    bad = {end.name for end in failed}
+    records = [each for each in launcher.records if each.rank in {row.rank for row in rows if row.name not in bad}]
+    problems = "; ".join([*_without_closing_model(records), *_different_models(records)])
     if failed:
-        others = f"; {unclosed}" if unclosed else ""
+        others = f"; {problems}" if problems else ""
         return f"{len(failed)} of {len(rows)} peers failed: {'; '.join(map(str, failed))} (exit code {code}){others}"
-    if unclosed:
-        return f"all {len(rows)} peers ended with exit code 0, but {unclosed}"
-    parts = [f"all {len(rows)} peers ended well", *_sessions(launcher.outcomes)]
+    if problems:
+        return f"all {len(rows)} peers ended with exit code 0, but {problems}"
+    parts = [f"all {len(rows)} peers ended well", *_closing_models(records)]
     sent = _bytes_sent(launcher, rows)
     return ", ".join([": ".join(parts[:2]), *parts[2:], *([f"{size(sent)} sent"] if sent is not None else [])])
 
@@ -41,50 +42,66 @@ def record(launcher: Launcher, code: int) -> dict[str, Any]:
     }
 
 
-def _of(launcher: Launcher, row: PeerRow) -> list[SessionOutcome]:
-    return [outcome for outcome in launcher.outcomes if outcome.rank == row.rank]
+def _of(launcher: Launcher, row: PeerRow) -> list[SessionRecord]:
+    return [each for each in launcher.records if each.rank == row.rank]
 
 
-def _without_closing_model(outcomes: Sequence[SessionOutcome]) -> str:
-    """Which peers ended without a closing model, and why; empty where none did."""
-    several = len({outcome.session for outcome in outcomes}) > 1
+def _by_session(records: Sequence[SessionRecord]) -> list[tuple[str, list[SessionRecord]]]:
+    """The records of each session, after how a sentence names it: not at all where there is only one."""
+    sessions = sorted({each.session for each in records})
+    return [
+        (f" of session {session}" if len(sessions) > 1 else "", [each for each in records if each.session == session])
+        for session in sessions
+    ]
+
+
+def _without_closing_model(records: Sequence[SessionRecord]) -> list[str]:
+    """Which peers ended without a closing model, and why."""
     peers: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        if not outcome.closing:
-            session = f" of session {outcome.session}" if several else ""
-            what = f"ended without a closing model{session} ({outcome.reason or NOT_TOLD})"
-            peers.setdefault(what, []).append(f"peer-{outcome.rank}")
-    return "; ".join(f"{', '.join(names)} {what}" for what, names in peers.items())
+    for session, found in _by_session(records):
+        for each in found:
+            if not each.closing:
+                what = f"ended without a closing model{session} ({each.reason or UNKNOWN})"
+                peers.setdefault(what, []).append(f"peer-{each.rank}")
+    return [f"{', '.join(names)} {what}" for what, names in peers.items()]
 
 
-def _sessions(outcomes: Sequence[SessionOutcome]) -> list[str]:
-    """What each session came to; all of its peers hold a closing model."""
-    told = []
-    sessions = sorted({outcome.session for outcome in outcomes})
-    for session in sessions:
-        last = [outcome for outcome in outcomes if outcome.session == session]
-        which = f" of session {session}" if len(sessions) > 1 else ""
-        digests = {outcome.digest for outcome in last}
-        rounds = sorted({outcome.round or 0 for outcome in last})
-        if len(digests) > 1:
-            told.append(f"{len(digests)} different closing models{which}, of rounds {', '.join(map(str, rounds))}")
-            continue
-        file = next((outcome.file for outcome in last if outcome.file), "")
-        told.append(f"closing model{which} of round {rounds[-1]}" + (f" in {file}" if file else ""))
-    return told
+def _different_models(records: Sequence[SessionRecord]) -> list[str]:
+    """The sessions whose peers do not all hold one closing model, and of which round each peer's is."""
+    differing = []
+    for session, found in _by_session(records):
+        closed = [each for each in found if each.closing]
+        if len({each.digest for each in closed}) > 1:
+            rounds = ", ".join(f"peer-{each.rank} of {_when(each)}" for each in closed)
+            differing.append(f"the closing models{session} differ: {rounds}")
+    return differing
+
+
+def _closing_models(records: Sequence[SessionRecord]) -> list[str]:
+    """The closing model of each session, where all of its peers hold the same one."""
+    models = []
+    for session, found in _by_session(records):
+        file = next((each.file for each in found if each.file), "")
+        models.append(f"closing model{session} of {_when(found[0])}" + (f" in {file}" if file else ""))
+    return models
+
+
+def _when(record: SessionRecord) -> str:
+    run = f" of run {record.run}" if record.run > 1 else ""
+    return f"round {record.round or 0}{run}"
 
 
 def _bytes_sent(launcher: Launcher, rows: Sequence[PeerRow]) -> int | None:
-    if launcher.outcomes:
-        return sum(outcome.bytes_sent for outcome in launcher.outcomes)
+    if launcher.records:
+        return sum(each.bytes_sent for each in launcher.records)
     views = [row.view for row in rows if row.view]
     return sum(view.bytes_sent for view in views) if views else None
 
 
-def _peer_record(row: PeerRow, code: int, outcomes: Sequence[SessionOutcome]) -> dict[str, Any]:
+def _peer_record(row: PeerRow, code: int, records: Sequence[SessionRecord]) -> dict[str, Any]:
     view = row.view
-    ended = [outcome for outcome in outcomes if outcome.ended]
-    rounds = [outcome.round for outcome in ended if outcome.round is not None]
+    ended = [each for each in records if each.ended]
+    rounds = [each.round for each in ended if each.round is not None]
     return {
         "name": row.name,
         "rank": row.rank,
@@ -93,11 +110,9 @@ def _peer_record(row: PeerRow, code: int, outcomes: Sequence[SessionOutcome]) ->
         "signal": signal_name(-code) if code < 0 else None,
         "round": max(rounds) if rounds else view.round if view else None,
         "loss": view.loss if view else None,
-        "bytes_sent": sum(outcome.bytes_sent for outcome in ended) if ended else view.bytes_sent if view else None,
+        "bytes_sent": sum(each.bytes_sent for each in ended) if ended else view.bytes_sent if view else None,
         "bytes_received": (
-            sum(outcome.bytes_received for outcome in ended) if ended else view.bytes_received if view else None
+            sum(each.bytes_received for each in ended) if ended else view.bytes_received if view else None
         ),
-        "sessions": [
-            {name: value for name, value in asdict(outcome).items() if name != "rank"} for outcome in outcomes
-        ],
+        "sessions": [{name: value for name, value in asdict(each).items() if name != "rank"} for each in records],
     }

@@ -57,8 +57,8 @@ class DirectoryMembership(Membership):
         self.withdraw()
         host = socket.gethostname()
         record = {"name": name, "address": address, "incarnation": incarnation, "pid": os.getpid(), "host": host}
-        target = self._path / f"{_stem(self._session, name)}.json"
-        self._second = self._path / f"{_stem(self._session, name, incarnation)}.json"
+        target = self._path / f"{stem(self._session, name)}.json"
+        self._second = self._path / f"{stem(self._session, name, incarnation)}.json"
         self._address = address
         self._publish(self._second if _of_somebody(target) else target, json.dumps(record).encode())
 
@@ -114,7 +114,7 @@ def _of_somebody(file: Path) -> bool:
     return pid > 0
 
 
-def _stem(*names: str) -> str:
+def stem(*names: str) -> str:
     """A file's name, without its suffix, that no other peer of any session has."""
     # Both may hold any character, so they are quoted, and dots too: a file whose name begins with one is hidden.
     stem = "@".join(urllib.parse.quote(text, safe="").replace(".", "%2E") for text in names)

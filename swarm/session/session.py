@@ -27,7 +27,7 @@ from swarm.records import (
 from swarm.session.checkpoints import Checkpoints, checkpoint_directory
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.naming import Naming, resumed_name
-from swarm.session.outcome import OutcomeNote
+from swarm.session.note import SessionNote
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.progress import Progress
 from swarm.session.reporting import Reporter
@@ -98,7 +98,7 @@ class Session:
         self._interval = NEVER
         self._offered_at = 0
         self._naming = Naming(settings)
-        self._note = OutcomeNote(settings)
+        self._note = SessionNote(settings)
 
     @property
     def result(self) -> Path | None:

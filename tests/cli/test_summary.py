@@ -6,7 +6,7 @@ from swarm.cli.answers import PeerView
 from swarm.cli.display import PeerRow
 from swarm.cli.launcher import PeerEnd
 from swarm.cli.summary import record, summary
-from swarm.membership.outcomes import SessionOutcome
+from swarm.session_records import SessionRecord
 
 
 class Ended:
@@ -14,8 +14,8 @@ class Ended:
 
     interrupted_by = None
 
-    def __init__(self, *outcomes, codes=(0, 0)):
-        self.outcomes = outcomes
+    def __init__(self, *records, codes=(0, 0)):
+        self.records = records
         self.ends = [PeerEnd(name=f"peer-{rank}", code=code) for rank, code in enumerate(codes)]
 
     def rows(self):
@@ -25,11 +25,11 @@ class Ended:
 
 def closed(rank, session="heart", **fields):
     defaults = {"ended": True, "closing": True, "round": 12, "digest": "d", "bytes_sent": 1000}
-    return SessionOutcome(rank=rank, session=session, **(defaults | fields))
+    return SessionRecord(rank=rank, session=session, **(defaults | fields))
 
 
 def left(rank, session="heart", reason="training ended without on_train_end"):
-    return SessionOutcome(rank=rank, session=session, ended=True, reason=reason, round=11)
+    return SessionRecord(rank=rank, session=session, ended=True, reason=reason, round=11)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,21 @@ def left(rank, session="heart", reason="training ended without on_train_end"):
         ),
         (
             Ended(closed(0), closed(1, round=9, digest="e")),
-            "all 2 peers ended well: 2 different closing models, of rounds 9, 12, 2.0 kB sent",
+            (
+                "all 2 peers ended with exit code 0, but the closing models differ: "
+                "peer-0 of round 12, peer-1 of round 9"
+            ),
+        ),
+        (
+            Ended(closed(0, run=2), closed(1, run=2)),
+            "all 2 peers ended well: closing model of round 12 of run 2, 2.0 kB sent",
+        ),
+        (
+            Ended(closed(0, run=2, digest="e"), closed(1)),
+            (
+                "all 2 peers ended with exit code 0, but the closing models differ: "
+                "peer-0 of round 12 of run 2, peer-1 of round 12"
+            ),
         ),
         (
             Ended(closed(0), closed(0, "lungs", round=4), closed(1), closed(1, "lungs", round=4)),
@@ -66,10 +80,10 @@ def left(rank, session="heart", reason="training ended without on_train_end"):
             ),
         ),
         (
-            Ended(closed(0), SessionOutcome(rank=1, session="heart")),
+            Ended(closed(0), SessionRecord(rank=1, session="heart")),
             (
                 "all 2 peers ended with exit code 0, but peer-1 ended without a closing model "
-                "(its process ended before it left the session)"
+                "(it ended without leaving the session)"
             ),
         ),
         (
@@ -77,7 +91,7 @@ def left(rank, session="heart", reason="training ended without on_train_end"):
             "all 2 peers ended with exit code 0, but peer-0 ended without a closing model of session lungs (why)",
         ),
         (
-            Ended(left(0, reason="below quorum"), SessionOutcome(rank=1, session="heart"), codes=(0, 5)),
+            Ended(left(0, reason="below quorum"), SessionRecord(rank=1, session="heart"), codes=(0, 5)),
             (
                 "1 of 2 peers failed: peer-1 ended with exit code 5 (exit code 5); "
                 "peer-0 ended without a closing model (below quorum)"
@@ -91,8 +105,9 @@ def test_the_last_line_says_what_the_peers_ended_with(ended, line):
 
 
 def test_the_document_tells_the_last_round_and_not_the_one_last_seen():
-    first, second = record(Ended(closed(0), SessionOutcome(rank=1, session="heart")), 0)["peers"]
+    first, second = record(Ended(closed(0), SessionRecord(rank=1, session="heart")), 0)["peers"]
     assert (first["round"], first["bytes_sent"]) == (12, 1000)
     assert [(each["session"], each["closing"]) for each in first["sessions"]] == [("heart", True)]
+    assert first["sessions"][0]["run"] == 1
     assert (second["round"], second["bytes_sent"]) == (3, 100), "what it was last seen with"
     assert second["sessions"][0]["closing"] is False

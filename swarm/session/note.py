@@ -1,0 +1,54 @@
+"""Writes the record of a session from which ``swarm up`` learns how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from swarm.session_records import SessionRecord, record_of, write_record
+from swarm.text import printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from swarm.config import Settings
+    from swarm.session.engine import Engine
+
+MAX_REASON = 300
+"""Characters; the record is read from one small block."""
+
+
+class SessionNote:
+    """The record of one run of one peer's session; nothing is written without a launcher that reads it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._place = settings.rendezvous if settings.rank is not None else None
+        self._record = SessionRecord(rank=settings.rank or 0, session=settings.model_name)
+
+    def began(self) -> None:
+        """The run is about to start: it takes the place of the session's earlier run."""
+        if self._place is None:
+            return
+        before = record_of(self._place, self._record.rank, self._record.session)
+        if before:
+            sent, received = before.bytes_sent, before.bytes_received
+            self._record = replace(self._record, run=before.run + 1, bytes_sent=sent, bytes_received=received)
+        write_record(self._place, self._record)
+
+    def ended(self, engine: Engine, *, result: Path | None, closing: bool, reason: str) -> None:
+        """This peer has left the session, with the closing model, in the file ``result``, or for another ``reason``."""
+        if self._place is None:
+            return
+        commit, final = engine.commit, result if closing else None
+        self._record = replace(
+            self._record,
+            ended=True,
+            closing=closing,
+            reason="" if closing else printable(reason, MAX_REASON),
+            round=commit.round if commit else None,
+            digest=commit.digest if commit else "",
+            file=str(final.absolute()) if final and final.is_file() else "",
+            bytes_sent=self._record.bytes_sent + engine.exchanger.bytes_sent,
+            bytes_received=self._record.bytes_received + engine.exchanger.bytes_received,
+        )
+        write_record(self._place, self._record)
