@@ -37,9 +37,9 @@ class Ending:
         self.result: Path | None = None
         """The file of the model that this peer ended with; None before that, and without a model directory."""
 
-    def open(self) -> None:
-        """The run begins: from now on the results of an earlier one are not in the place of this one's."""
-        self._results.open()
+    def open(self, name: str) -> None:
+        """The peer has joined as ``name``: move the results of an earlier run out of the way."""
+        self._results.open(name)
         if self._results.directory:
             self._writer = Writer(self._results.directory, self._log)
 
@@ -86,13 +86,13 @@ class Ending:
         self._reporter.closed(digest=about["digest"], closing=closing, reason=reason)
 
     def release(self, *, patience: float) -> set[str]:
-        """Wait for the disk, for at most ``patience`` seconds, and leave the directory; returns what was written."""
+        """Wait for the disk, for at most ``patience`` seconds, and unlock the directory; returns what was written."""
         try:
             return self._writer.wait(patience) if self._writer else set()
         finally:
-            self.leave()
+            self.unlock()
 
-    def leave(self) -> None:
+    def unlock(self) -> None:
         """Let the next run have the directory; idempotent."""
         self._results.close()
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.session.files import FINAL, LOCAL, OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from swarm.config import Settings
 
 PREVIOUS = "previous-"
@@ -23,7 +21,8 @@ PREVIOUS = "previous-"
 class Results:
     """The directory of a run's results, which is this run's alone from ``open`` to ``close``.
 
-    A lock on a file in ``MODEL_DIR/swarm-state`` says so. The system releases it when the process dies.
+    A lock on a file in ``MODEL_DIR/swarm-state`` says so. The system releases it when the process dies: children that
+    were forked, as to load data, close their copy of the file.
     """
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
@@ -33,16 +32,17 @@ class Results:
         self.directory = settings.model_dir
         """None where there is no model directory."""
 
-    def open(self) -> None:
+    def open(self, name: str) -> None:
         """Choose the directory, and rename results of earlier runs in it, so that none looks like this run's.
 
-        Nothing is raised: a directory that cannot be written costs the files and not the run.
+        ``name`` is the peer's, for a directory of its own where another live run has the model directory. Nothing is
+        raised: a directory that cannot be written costs the files and not the run.
         """
         root = self._settings.model_dir
         if root is None:
             return
         try:
-            self.directory = self._claim(root)
+            self.directory = self._claim(root, name)
         except OSError as error:
             text = "model_dir %s cannot be locked, so that another live run could write the same files: %s"
             self._log.warning(text, root, error)
@@ -59,8 +59,9 @@ class Results:
         if self._lock is None:
             return
         (descriptor, path), self._lock = self._lock, None
+        _holders.discard(self)
         try:
-            # Unlocked by name: a process that was forked meanwhile, as to load data, has the file open as well.
+            # Unlocked by name: a child that something else than Python forked has the file open as well.
             path.unlink(missing_ok=True)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         except OSError as error:
@@ -68,7 +69,7 @@ class Results:
         finally:
             os.close(descriptor)
 
-    def _claim(self, root: Path) -> Path:
+    def _claim(self, root: Path, name: str) -> Path:
         """The model directory if no other live run holds it, else one in it that none holds.
 
         Raises:
@@ -76,17 +77,21 @@ class Results:
         """
         state = root / "swarm-state"
         state.mkdir(parents=True, exist_ok=True)
-        for name in self._names():
-            self._lock = _locked(state / f".{name}.lock")
-            if self._lock:
-                break
-        return root / name
+        own = f"{self._settings.model_name}@{name}"
+        places = chain(["", own], (f"{own}-{number}" for number in count(2)))
+        return root / next(place for place in places if self._hold(state / f".{place}.lock"))
 
-    def _names(self) -> Iterator[str]:
-        yield ""
-        own = f"{self._settings.model_name}@{self._settings.name}"
-        yield own
-        yield from (f"{own}-{number}" for number in count(2))
+    def _hold(self, path: Path) -> bool:
+        self._lock = _locked(path)
+        if self._lock:
+            _holders.add(self)
+        return self._lock is not None
+
+    def forget(self) -> None:
+        """In a forked child: the lock is the parent's."""
+        if self._lock:
+            os.close(self._lock[0])
+            self._lock = None
 
     def _keep_previous(self) -> None:
         if self.directory is None:
@@ -126,3 +131,16 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+_holders: set[Results] = set()
+"""Those that hold a lock in this process."""
+
+
+def _close_inherited() -> None:
+    for results in _holders:
+        results.forget()
+    _holders.clear()
+
+
+os.register_at_fork(after_in_child=_close_inherited)

@@ -205,7 +205,7 @@ class Session:
         engine = self._engine
         self.over = True
         if engine is None or engine.stopping:
-            self._ending.leave()
+            self._ending.unlock()
             return
         try:
             engine.close(reason, linger=0.0)
@@ -233,15 +233,15 @@ class Session:
         settings = self._settings
         settings.require_swarm()
         if settings.loopback:
-            self._ending.open()
+            self._ending.open(settings.name)
             self._log.info("loopback: %s trains alone", settings.name)
             return
         self._note.began()
         schema = self._port.schema()
-        self._ending.open()
         self._settings = replace(settings, name=resumed_name(settings))
         while not self._meet(schema):
             pass  # another peer has the default name: once more, under one with a number
+        self._ending.open(self._settings.name)
         self._background = Background() if settings.overlap else None
 
     def _meet(self, schema: Schema) -> bool:

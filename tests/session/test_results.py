@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
+import os
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
+from swarm.config import Settings
+from swarm.errors import StartTimeoutError
+from swarm.session.results import Results
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 RESULT = "swarm-final.safetensors"
@@ -193,3 +198,50 @@ def test_a_file_system_without_locks_costs_a_warning_and_no_file(
     (warning,) = lines(ada, "WARNING")
     assert f"model_dir {tmp_path} cannot be locked" in warning
     assert "No locks available" in warning
+
+
+def test_a_peer_that_got_a_number_writes_under_the_name_with_it(tmp_path: Path) -> None:
+    roots = [tmp_path / "a", tmp_path / "b"]
+    others = [MemorySwarm(loopback=True, model_dir=root).peer("ada", {"w": np.zeros(1)}) for root in roots]
+    for other in others:
+        other.session.begin()
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    peers = [swarm.peer("vm", {"w": np.zeros(1)}, named=False, model_dir=root) for root in roots]
+    run(*peers)
+    for other in others:
+        other.session.abort("the test is over")
+    places = {peer.session.result.parent.name for peer in peers}
+    assert places == {"swarm_model@vm", "swarm_model@vm-2"}
+
+
+def test_a_start_that_is_refused_renames_no_result(tmp_path: Path) -> None:
+    run(*pair(tmp_path))
+    late = MemorySwarm(world_size=2, start_timeout=0.2).peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path)
+    with pytest.raises(StartTimeoutError):
+        late.session.begin()
+    assert RESULT in files(tmp_path)
+
+
+def test_a_forked_child_does_not_keep_the_directory_of_a_process_that_died(tmp_path: Path) -> None:
+    settings, logger = Settings(name="ada", model_dir=tmp_path), logging.getLogger("swarm.test")
+    killed, again = Results(settings, logger), Results(settings, logger)
+    killed.open("ada")
+    ready, say_ready = os.pipe()
+    end, say_end = os.pipe()
+    child = os.fork()
+    if child == 0:  # as a DataLoader's worker
+        os.write(say_ready, b".")
+        os.close(say_end)
+        os.read(end, 1)
+        os._exit(0)
+    try:
+        os.read(ready, 1)
+        killed.forget()  # as the system does when a process dies
+        again.open("ada")
+        assert again.directory == tmp_path
+    finally:
+        again.close()
+        os.close(say_end)
+        os.waitpid(child, 0)
+        for descriptor in (ready, say_ready, end):
+            os.close(descriptor)
