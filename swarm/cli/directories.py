@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from swarm.config import Settings
+from swarm.config.sources import Value
 from swarm.errors import ConfigurationError
 
 CONTAINER_LAYOUT = Path("/platform/swarmml")
@@ -102,19 +104,21 @@ def _replaced(directory: Path, rank: int) -> Path:
     return Path(str(directory).replace(RANK, str(rank)))
 
 
-def choose(
-    settings: Directories, environment: Mapping[str, str], container_layout: Path = CONTAINER_LAYOUT
-) -> Directories:
-    """What the settings say, else ``DATA_DIR`` and ``MODEL_DIR``, else the container layout where there is one.
+def fallbacks(environment: Mapping[str, str], container_layout: Path = CONTAINER_LAYOUT) -> dict[str, Value]:
+    """Directories for settings that name none: ``DATA_DIR`` and ``MODEL_DIR``, else those of the container layout."""
+    found = {}
+    for variable, container in (("DATA_DIR", container_layout / "data"), ("MODEL_DIR", container_layout / "model")):
+        if environment.get(variable):
+            found[variable.lower()] = Value(Path(environment[variable]), variable)
+        elif container.is_dir():
+            found[variable.lower()] = Value(container, str(container))
+    return found
 
-    ``SCRATCH_DIR`` comes from the environment only.
-    """
+
+def of_settings(settings: Settings, environment: Mapping[str, str]) -> Directories:
+    """The directories that the settings name; ``SCRATCH_DIR`` comes from the environment only."""
     scratch = environment.get("SCRATCH_DIR")
-    return Directories(
-        data=settings.data or _fallback("DATA_DIR", environment, container_layout / "data"),
-        model=settings.model or _fallback("MODEL_DIR", environment, container_layout / "model"),
-        scratch=Path(scratch) if scratch else None,
-    )
+    return Directories(data=settings.data_dir, model=settings.model_dir, scratch=Path(scratch) if scratch else None)
 
 
 def with_scratch(directories: Directories, otherwise: Path | None = None) -> Directories:
@@ -140,9 +144,3 @@ def remove_empty(directories: Iterable[str | Path | None]) -> None:
         with suppress(OSError):
             if directory:
                 Path(directory).rmdir()
-
-
-def _fallback(variable: str, environment: Mapping[str, str], container: Path) -> Path | None:
-    if environment.get(variable):
-        return Path(environment[variable])
-    return container if container.is_dir() else None

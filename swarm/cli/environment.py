@@ -25,7 +25,7 @@ def local_place(rank: int, world_size: int, rendezvous: Path) -> dict[str, str]:
         "SWARM_RENDEZVOUS": str(rendezvous),
         "SWARM_MEMBERSHIP": "directory",
         "SWARM_LISTEN": "127.0.0.1:0",
-        "SWARM_ADVERTISE": "127.0.0.1",
+        "SWARM_ADVERTISE": "",
         "SWARM_LANE_PORT": "0",
         "SWARM_PEERS": "",
         "SWARM_LOOPBACK": "false",

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from swarm.cli import options
-from swarm.cli.directories import CONTAINER_LAYOUT, Directories, choose, with_scratch
+from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
 from swarm.cli.environment import of_peer
 from swarm.cli.program import locate, search_path
 from swarm.config import resolve
@@ -81,11 +81,9 @@ def plan(
         ConfigurationError: no swarm is configured, a setting is not allowed, a directory is not there, or the command
             does not exist.
     """
-    resolved = resolve(given, environment=user)
+    resolved = resolve(given, environment=user, otherwise=fallbacks(user, container_layout))
     resolved.settings.require_swarm()
-    directories = choose(
-        Directories(data=resolved.settings.data_dir, model=resolved.settings.model_dir), user, container_layout
-    )
+    directories = of_settings(resolved.settings, user)
     program = locate(command, search_path(user), [directories.model] if directories.model else [])
     directories = with_scratch(directories)
     directories.prepare()

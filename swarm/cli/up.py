@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from swarm.cli import display, options
-from swarm.cli.directories import Directories, choose, remove_empty, temporary_scratch, with_scratch
+from swarm.cli.directories import fallbacks, of_settings, remove_empty, temporary_scratch, with_scratch
 from swarm.cli.environment import ONE_THREAD, local_place, of_peer
 from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
@@ -112,8 +112,9 @@ def plan(
     Raises:
         ConfigurationError: a setting is not allowed, a directory is not there, or the command does not exist.
     """
-    settings = resolve(given, environment={**user, **local_place(0, peers, rendezvous)}).settings
-    directories = choose(Directories(data=settings.data_dir, model=settings.model_dir), user)
+    environment = {**user, **local_place(0, peers, rendezvous)}
+    settings = resolve(given, environment=environment, otherwise=fallbacks(user)).settings
+    directories = of_settings(settings, user)
     program = locate(command, search_path(user), [directories.model] if directories.model else [])
     specs = []
     for rank, of_rank in enumerate(directories.of_ranks(peers)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
+from contextlib import suppress
 
 _PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -21,9 +23,7 @@ def split(address: str) -> tuple[str, int]:
         raise ValueError(address)
     if host.startswith("[") and host.endswith("]"):
         return str(ipaddress.IPv6Address(host[1:-1])), int(port)
-    if not _HOST.fullmatch(host):
-        raise ValueError(address)
-    return host, int(port)
+    return _host(host), int(port)
 
 
 def split_place(place: str) -> tuple[str, int | None]:
@@ -36,8 +36,8 @@ def split_place(place: str) -> tuple[str, int | None]:
     """
     if place.startswith("[") and place.endswith("]"):
         return str(ipaddress.IPv6Address(place[1:-1])), None
-    if _HOST.fullmatch(place):
-        return place, None
+    if ":" not in place:
+        return _host(place), None
     if place.count(":") > 1 and not place.startswith("["):
         return str(ipaddress.IPv6Address(place)), None
     return split(place)
@@ -66,8 +66,24 @@ def is_wildcard(host: str) -> bool:
     return ip is not None and ip.is_unspecified
 
 
+def _host(text: str) -> str:
+    """A name or an IPv4 address.
+
+    Raises:
+        ValueError: it is neither, or a short form of an address, such as ``0`` or ``127.1``.
+    """
+    if not _HOST.fullmatch(text):
+        raise ValueError(text)
+    with suppress(OSError):
+        socket.inet_aton(text)
+        ipaddress.IPv4Address(text)
+    return text
+
+
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IPv4 address that is written as an IPv6 one counts as what it is."""
     try:
-        return ipaddress.ip_address(host)
+        ip = ipaddress.ip_address(host)
     except ValueError:
         return None
+    return getattr(ip, "ipv4_mapped", None) or ip

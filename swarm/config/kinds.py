@@ -29,7 +29,8 @@ class Kind:
     """Takes a Python value."""
     read: Callable[[str], Any]
     """Takes the text of a variable."""
-    is_list: bool = False
+    takes_empty: bool = False
+    """Whether an empty variable is a value, which beats the file; else it counts as absent."""
     is_path: bool = False
 
 
@@ -135,7 +136,10 @@ def address(lowest_port: int) -> Kind:
 
 
 def place() -> Kind:
-    """``host`` or ``host:port`` as others see it; nobody can connect to a wildcard or to port 0."""
+    """``host`` or ``host:port`` as others see it; nobody can connect to a wildcard or to port 0.
+
+    An empty variable stands for none.
+    """
 
     def accept(value: Any) -> str:
         host, port = addresses.split_place(_text(value))
@@ -144,7 +148,7 @@ def place() -> Kind:
         return addresses.join(host, port)
 
     allowed = "a host or host:port that others can reach (an IPv6 host in brackets), no wildcard and no port 0"
-    return Kind(allowed, accept, accept)
+    return Kind(allowed, accept, lambda text: accept(text) if text.strip() else None, takes_empty=True)
 
 
 def directory() -> Kind:
@@ -179,7 +183,7 @@ def several(kind: Kind) -> Kind:
         return accept([item.strip() for item in text.split(",") if item.strip()])
 
     return Kind(
-        f"a list without duplicates (as text: separated by commas), each {kind.allowed}", accept, read, is_list=True
+        f"a list without duplicates (as text: separated by commas), each {kind.allowed}", accept, read, takes_empty=True
     )
 
 

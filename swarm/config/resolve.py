@@ -44,6 +44,7 @@ def resolve(
     *,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
+    otherwise: Mapping[str, Value] | None = None,
 ) -> Resolved:
     """Read every source, check every value, and complete what was not given.
 
@@ -51,6 +52,7 @@ def resolve(
         arguments: by name of setting; ``None`` as a value means not given.
         environment: instead of the process's own.
         directory: where to look for ``swarm.toml``, instead of the working directory.
+        otherwise: by name of setting, what counts before the default where no source gives a value.
 
     Raises:
         UnknownArgumentError: there is no such argument.
@@ -58,6 +60,7 @@ def resolve(
     """
     environment = os.environ if environment is None else environment
     given = {
+        **(otherwise or {}),
         **from_file(environment, directory or Path()),
         **from_environment(environment),
         **from_arguments(arguments or {}),

@@ -45,9 +45,10 @@ def from_arguments(arguments: Mapping[str, object]) -> dict[str, Value]:
 
 
 def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
-    """The settings in ``SWARM_*`` variables. An empty variable empties a list; it counts as absent for all else.
+    """The settings in ``SWARM_*`` variables.
 
-    Variables that have the form of a service link of Kubernetes or Docker are ignored, and the log names them.
+    An empty variable empties a list and stands for no ``advertise``; it counts as absent for all else. Variables that
+    have the form of a service link of Kubernetes or Docker are ignored, and the log names them.
 
     Raises:
         ConfigurationError: a variable is unknown, or its value not allowed.
@@ -65,7 +66,7 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
                 continue
             known = (*(PREFIX + setting.upper() for setting in KINDS), *_NO_SETTINGS)
             raise ConfigurationError(f"there is no setting for the variable {variable}{nearest(variable, known)}")
-        if text.strip() or KINDS[name].is_list:
+        if text.strip() or KINDS[name].takes_empty:
             values[name] = Value(_checked(name, text, variable, KINDS[name].read), variable)
     if links:
         report_ignored(tuple(links))

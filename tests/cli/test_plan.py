@@ -147,6 +147,22 @@ def test_resume_is_for_every_peer(planned, tmp_path):
     assert all("SWARM_RESUME" not in each for each in planned(given={"model_dir": tmp_path}))
 
 
+@pytest.mark.parametrize("variable", ["MODEL_DIR", "SWARM_MODEL_DIR"])
+def test_resume_takes_the_model_directory_of_the_environment(planned, tmp_path, variable):
+    for given, variables in (({"resume": True}, {}), ({}, {"SWARM_RESUME": "true"})):
+        environments = planned(given=given, **{variable: str(tmp_path)}, **variables)
+        assert [each["SWARM_MODEL_DIR"] for each in environments] == [str(tmp_path / f"peer-{rank}") for rank in (0, 1)]
+
+
+def test_a_script_may_listen_elsewhere_whatever_is_advertised(planned, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text in ("", '[swarm]\nadvertise = "north.example"\n'):
+        (tmp_path / "swarm.toml").write_text(text)
+        for environment in planned(SWARM_ADVERTISE="south.example"):
+            script = {"listen": "10.0.0.5:0", "insecure": True}
+            assert resolve(script, environment=environment).settings.advertise is None
+
+
 def test_resume_needs_a_model_directory(planned):
     with pytest.raises(ConfigurationError, match="resume=True needs model_dir"):
         planned(given={"resume": True})

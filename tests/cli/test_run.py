@@ -51,6 +51,12 @@ def test_an_open_listener_needs_consent(swarm, python):
     assert granted.returncode == 0
 
 
+def test_resume_takes_the_model_directory_of_the_environment(tmp_path, python, user_environment):
+    _, environment = plan([python], LISTEN | {"resume": True}, user_environment | {"MODEL_DIR": str(tmp_path)})
+
+    assert (environment["SWARM_RESUME"], environment["SWARM_MODEL_DIR"]) == ("true", str(tmp_path))
+
+
 def test_directories_are_exported_under_both_names(tmp_path, python, user_environment):
     given = LISTEN | {"data_dir": tmp_path, "model_dir": tmp_path / "new" / "model"}
 

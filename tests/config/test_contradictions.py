@@ -40,6 +40,16 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
         ({"rank": 4, "world_size": 4}, "rank=4 contradicts world_size=4.*0 to 3"),
         ({"listen": "0.0.0.0:7000"}, "listen='0.0.0.0:7000' lets weights travel unencrypted"),
         ({"listen": "[::]:7000"}, "unencrypted"),
+        ({"listen": "[::ffff:0.0.0.0]:7000"}, "unencrypted"),
+        (
+            {"listen": "[::ffff:127.0.0.1]:7000", "insecure": True, "peers": ["site-b:7000"]},
+            "site-b:7000 cannot reach a loopback address; set listen",
+        ),
+        ({"listen": "0:7700", "insecure": True}, "listen='0:7700' is not allowed"),
+        ({"listen": "0x0:7700", "insecure": True}, "is not allowed"),
+        ({"peers": ["127.1:7700"]}, "is not allowed"),
+        ({"advertise": "0"}, "advertise='0' is not allowed"),
+        ({"advertise": "::ffff:0.0.0.0"}, "is not allowed"),
         ({"peers": ["site-b:7000"]}, "peers=.'site-b:7000'. lets weights travel unencrypted"),
         ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
         (

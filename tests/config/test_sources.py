@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from swarm.config import SETTINGS, resolve
+from swarm.config.sources import Value
 from swarm.errors import ConfigurationError, UnknownArgumentError
 
 
@@ -31,6 +32,18 @@ def test_arguments_beat_variables_which_beat_the_file_which_beats_defaults(site:
 
 def test_an_empty_variable_empties_a_list_of_the_file(site: Path) -> None:
     assert resolve(environment={"SWARM_PEERS": ""}, directory=site).settings.peers == ()
+
+
+def test_an_empty_variable_takes_the_advertised_address_of_the_file_back(tmp_path: Path) -> None:
+    (tmp_path / "swarm.toml").write_text('[swarm]\nadvertise = "127.0.0.1:9"\n')
+    assert resolve(environment={"SWARM_ADVERTISE": " "}, directory=tmp_path).settings.advertise is None
+
+
+def test_what_counts_otherwise_counts_before_the_default_only(site: Path) -> None:
+    otherwise = {"data_dir": Value(Path("x"), "DATA_DIR"), "model_dir": Value(Path("y"), "MODEL_DIR")}
+    resolved = resolve({"resume": True}, environment={}, directory=site, otherwise=otherwise)
+    assert (resolved.settings.data_dir, resolved.settings.model_dir) == (site / "data", Path("y"))
+    assert resolved.origins["model_dir"] == "MODEL_DIR"
 
 
 def test_directories_in_the_file_are_taken_from_where_it_is(site: Path) -> None:
