@@ -10,6 +10,7 @@ from contextlib import suppress
 _PORT = re.compile(r"[0-9]{1,5}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _HIGHEST_PORT = 65535
+IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def split(address: str) -> tuple[str, int]:
@@ -56,13 +57,13 @@ def is_local(address: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is a loopback address or ``localhost``."""
-    ip = _ip(host)
+    ip = ip_of(host)
     return host == "localhost" or (ip is not None and ip.is_loopback)
 
 
 def is_wildcard(host: str) -> bool:
     """Whether ``host`` stands for all addresses of a machine, such as ``0.0.0.0``."""
-    ip = _ip(host)
+    ip = ip_of(host)
     return ip is not None and ip.is_unspecified
 
 
@@ -80,8 +81,8 @@ def _host(text: str) -> str:
     return text
 
 
-def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IPv4 address that is written as an IPv6 one counts as what it is."""
+def ip_of(host: str) -> IP | None:
+    """``host`` as an address, None where it is a name; an IPv4 address in an IPv6 one counts as what it is."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
