@@ -39,10 +39,8 @@ class Refuse:
     reason: str
     final: bool
     """False where it may help to ask again: a name that a peer just lost still seems to hold."""
-
-
-WITHOUT_TRAIN_END = "training ended without on_train_end"
-"""Reason of a peer that leaves because its script never ended the training."""
+    about_name: bool = False
+    """Whether the reason is that another peer has your name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +48,8 @@ class Leave:
     """I am leaving; wait for me no more."""
 
     reason: str
+    unintended: bool = False
+    """Whether this is a mistake of my script, so that the others should warn of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class RecordingSession:
         self.calls.append(("end", self.counted))
         self.over = True
 
-    def abort(self, reason):
+    def abort(self, reason, *, unintended=False):
         self.calls.append(("abort", reason))
 
     def metrics(self):

@@ -9,7 +9,6 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm.callback.live import LIVE
-from swarm.messages import WITHOUT_TRAIN_END
 
 if TYPE_CHECKING:
     from swarm.callback.loop import Loop
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 NEVER = sys.maxsize
 """Batches to the next sync point once there is none."""
+FORGOTTEN = "training ended without on_train_end"
+"""Why a peer leaves whose script never ended the training."""
 
 
 class Counter(Protocol):
@@ -47,7 +48,7 @@ class _Departure:
             return
         if self.joined and not self._session.over:
             self._logger.warning("%s", self._text())
-        self._session.abort(WITHOUT_TRAIN_END)
+        self._session.abort(FORGOTTEN, unintended=True)
         LIVE.settle()
 
     def _text(self) -> str:
@@ -191,7 +192,7 @@ class Run:
     def forgotten(self) -> None:
         """Leave because training has ended and nobody said so; nothing happens when the run is over."""
         if self.live:
-            self.reason = WITHOUT_TRAIN_END
+            self.reason = FORGOTTEN
             self._leave()
 
     def _count(self, left: int, *, at_boundary: bool = False, loss: float | None = None) -> int:

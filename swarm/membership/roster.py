@@ -19,21 +19,14 @@ class Known:
     left: bool = False
 
 
-_CHOOSE_ANOTHER = "; choose another (name, SWARM_NAME, `swarm run --name`)"
+def in_use(name: PeerId, by: str) -> str:
+    """Why a peer cannot be called ``name``, and what to do."""
+    return f"the name {name!r} is in use by {by}; choose another (name, SWARM_NAME, `swarm run --name`)"
 
 
-def _in_use(name: PeerId) -> str:
-    return f"the name {name!r} is in use by the"
-
-
-def taken(name: PeerId, address: str) -> Refuse:
-    """Refuses a peer that came second under the ``name`` of the one at ``address``."""
-    return Refuse(f"{_in_use(name)} peer at {address}, which was there first{_CHOOSE_ANOTHER}", True)
-
-
-def refuses_name(refusal: Refuse, name: PeerId) -> bool:
-    """Whether a peer called ``name`` is refused because another one has that name."""
-    return refusal.reason.startswith(f"{_in_use(name)} ")
+def first_at(address: str) -> str:
+    """The peer at ``address``, as the one that has a name."""
+    return f"the peer at {address}, which was there first"
 
 
 class Roster:
@@ -74,10 +67,11 @@ class Roster:
         """Why the sender cannot be in this session with us; None where it can."""
         theirs = hello.peer
         if theirs.name == self.me.name:
-            return taken(theirs.name, self.me.address)
+            return Refuse(in_use(theirs.name, first_at(self.me.address)), final=True, about_name=True)
         known = self._known.get(theirs.name)
         if known and known.live and known.info.incarnation != theirs.incarnation:
-            return Refuse(f"{_in_use(theirs.name)} live peer at {known.info.address}{_CHOOSE_ANOTHER}", False)
+            reason = in_use(theirs.name, f"the live peer at {known.info.address}")
+            return Refuse(reason, final=False, about_name=True)
         ours, others = dict(self.me.settings), dict(theirs.settings)
         for name in sorted(ours.keys() | others.keys()):
             if ours.get(name) != others.get(name):

@@ -206,12 +206,13 @@ class Engine:
             self._worker.post(lambda: self._abandon(ticket))
             raise
 
-    def close(self, reason: str, *, linger: float) -> None:
+    def close(self, reason: str, *, linger: float, unintended: bool = False) -> None:
         """Tell the others and stop; idempotent. After the closing round, first answer those who still lack it.
 
         Args:
             reason: for the others' logs.
             linger: seconds to wait at most for the others to have the closing round.
+            unintended: whether the others should warn of it.
         """
         if self.stopping:
             return
@@ -223,7 +224,7 @@ class Engine:
             if self._machine.closed and not self._machine.farewelled and self._clock.now() < deadline:
                 self._worker.post_later(0.02, leave)
                 return
-            self.peers.tell(self._machine.live, Leave(reason))
+            self.peers.tell(self._machine.live, Leave(reason, unintended))
             self._worker.stop()
             stopped.set()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarm.config import addresses
 from swarm.membership.hearsay import Hearsay
-from swarm.membership.roster import Roster, refuses_name, schema_lines, taken
+from swarm.membership.roster import Roster, first_at, in_use, schema_lines
 from swarm.messages import Envelope, Hello, Message, Refuse
 from swarm.records import PeerId, PeerJoined
 
@@ -209,7 +209,7 @@ class Greeter:
             return None
         namesake = peer.name == self._me.name
         if namesake and not self.joined and peer.incarnation < self._me.incarnation:
-            return self._yield_name(taken(peer.name, peer.address).reason)
+            return self._yield_name(in_use(peer.name, first_at(peer.address)))
         refusal = self._refusal(hello)
         if refusal:
             if not namesake:  # it is at fault, not this peer
@@ -257,7 +257,7 @@ class Greeter:
         if self._refused_since is None:
             self._refused_since = now
         lasting = refusal.final or now >= self._refused_since + patience
-        if lasting and not self.joined and refuses_name(refusal, self._me.name):
+        if lasting and not self.joined and refusal.about_name:
             return self._yield_name(refusal.reason)
         if text != self._refusals.get(envelope.sender):
             self._refusals[envelope.sender] = text

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from swarm.membership.roster import refuses_name
-from swarm.messages import WITHOUT_TRAIN_END, Envelope, Hello, Leave, Message, Refuse
+from swarm.messages import Envelope, Hello, Leave, Message, Refuse
 from swarm.records import Commit, PeerId, PeerInfo, PeerLeft
 from swarm.rounds.effects import Fail
 from swarm.session.greeter import Greeter, Met, NameTaken, TurnedAway
@@ -82,8 +81,7 @@ class Peers:
 
     def refused(self, envelope: Envelope, refusal: Refuse) -> None:
         """A peer will not go together with this one."""
-        about_name = refuses_name(refusal, self._me.name)
-        patience = self._name_patience if about_name else 2 * self._timeout
+        patience = self._name_patience if refusal.about_name else 2 * self._timeout
         meeting = self._greeter.refused(envelope, refusal, self._clock.now(), patience)
         peer = self._greeter.roster.lose(envelope.address)
         if peer:
@@ -94,7 +92,7 @@ class Peers:
     def left(self, peer: PeerId, leave: Leave) -> None:
         """A peer has said that it leaves."""
         self._greeter.roster.leave(peer)
-        self._gone(peer, leave.reason, polite=True)
+        self._gone(peer, leave.reason, polite=True, warn=leave.unintended)
 
     def lost(self, address: str, reason: str) -> None:
         """Whoever is at ``address`` cannot be reached."""
@@ -115,10 +113,10 @@ class Peers:
         elif meeting is not None:
             self._do(self._machine.peer_refused(meeting.peer, self._clock.now()))
 
-    def _gone(self, peer: PeerId, reason: str, *, polite: bool) -> None:
+    def _gone(self, peer: PeerId, reason: str, *, polite: bool, warn: bool = True) -> None:
         if not self._machine.closed:
             self._log.log(
-                logging.INFO if polite and reason != WITHOUT_TRAIN_END else logging.WARNING,
+                logging.WARNING if warn else logging.INFO,
                 "%s %s (%s); peers that remain: %d",
                 peer,
                 "left" if polite else "is gone",

@@ -200,15 +200,15 @@ class Session:
         self._ending.conclude(engine.commit, own, closing=closing, reason=reason)
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
 
-    def abort(self, reason: str) -> None:
-        """Leave politely and at once; idempotent, never raises."""
+    def abort(self, reason: str, *, unintended: bool = False) -> None:
+        """Leave politely and at once; idempotent, never raises. The others warn of what is ``unintended``."""
         engine = self._engine
         self.over = True
         if engine is None or engine.stopping:
             self._ending.unlock()
             return
         try:
-            engine.close(reason, linger=0.0)
+            engine.close(reason, linger=0.0, unintended=unintended)
             self._note.ended(engine, result=None, closing=False, reason=reason)
             self._release(patience=3.0)
             self._ending.release(patience=3.0)

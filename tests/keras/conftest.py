@@ -75,7 +75,7 @@ class RecordingSession:
         self._merge()
         self.over = True
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, *, unintended: bool = False) -> None:
         self.calls.append(("abort", reason))
 
     def metrics(self) -> dict[str, float]:

@@ -13,7 +13,7 @@ from swarm.membership.hearsay import FORGOTTEN_AFTER, MOST
 from swarm.messages import Envelope, Hello, Message, Refuse
 from swarm.plugins import PluginRegistry
 from swarm.records import PeerInfo
-from swarm.session.greeter import LONGEST_HEARSAY_RETRY, LONGEST_RETRY, Greeter
+from swarm.session.greeter import LONGEST_HEARSAY_RETRY, LONGEST_RETRY, Greeter, NameTaken, TurnedAway
 from swarm.state import Schema
 
 SCHEMA = Schema(())
@@ -233,3 +233,15 @@ def test_a_peer_that_was_turned_away_may_come_back_with_what_fits() -> None:
     assert "train different models" in desk.greeter.refusal
     desk.hear(info("bob", "memory:3"))
     assert desk.greeter.refusal == ""
+
+
+@pytest.mark.parametrize("about_name", [True, False])
+def test_that_a_refusal_is_about_the_name_is_a_field_of_it_and_no_wording(about_name: bool) -> None:
+    desk = Desk()
+    reason = (
+        "in other words" if about_name else "the name 'me' is in use by the peer at memory:3, which was there first"
+    )
+    refusal = Refuse(reason, final=True, about_name=about_name)
+    meeting = desk.greeter.refused(Envelope("s", "ada", "ada1", "memory:2", refusal), refusal, 0.0, 10.0)
+    assert meeting == (NameTaken(reason) if about_name else TurnedAway("ada"))
+    assert bool(desk.greeter.name_taken) is about_name

@@ -121,18 +121,22 @@ class Hello(_message.Message):
     def __init__(self, peer: _Optional[_Union[PeerInfo, _Mapping]] = ..., schema: _Optional[_Iterable[_Union[TensorLine, _Mapping]]] = ..., roster: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., wants_reply: bool = ...) -> None: ...
 
 class Refuse(_message.Message):
-    __slots__ = ("reason", "final")
+    __slots__ = ("reason", "final", "about_name")
     REASON_FIELD_NUMBER: _ClassVar[int]
     FINAL_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_NAME_FIELD_NUMBER: _ClassVar[int]
     reason: str
     final: bool
-    def __init__(self, reason: _Optional[str] = ..., final: bool = ...) -> None: ...
+    about_name: bool
+    def __init__(self, reason: _Optional[str] = ..., final: bool = ..., about_name: bool = ...) -> None: ...
 
 class Leave(_message.Message):
-    __slots__ = ("reason",)
+    __slots__ = ("reason", "unintended")
     REASON_FIELD_NUMBER: _ClassVar[int]
+    UNINTENDED_FIELD_NUMBER: _ClassVar[int]
     reason: str
-    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+    unintended: bool
+    def __init__(self, reason: _Optional[str] = ..., unintended: bool = ...) -> None: ...
 
 class Farewell(_message.Message):
     __slots__ = ("lineage", "round")
