@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ModelError
-from swarm.session.files import UnreadableFileError, load_tensors
-from swarm_keras.port import KerasPort, values_of
+from swarm.session.files import load_into
+from swarm_keras.port import KerasPort, layers_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from swarm.state import Array
-
-_NUMBERED = re.compile(r"(.*?)(?:_(\d+))?")
 
 
 def load_weights(model: Any, path: str | Path) -> None:
     """Set the variables of ``model`` from a file of a model directory, such as ``swarm-final.safetensors``.
 
     Variables that are not in the file stay as they are: local ones, and those of a ``Normalization`` layer. Layers
-    without a name, which Keras numbers per process, are matched by their order where the file is of a whole model.
+    without a name, which Keras numbers per process, are matched by their order where the file has all of a type.
 
     Args:
         model: a built model.
@@ -33,55 +31,55 @@ def load_weights(model: Any, path: str | Path) -> None:
         ModelError: the model is not built, the file cannot be read, or it is of another model; the message names the
             first difference.
     """
-    try:
-        tensors = load_tensors(Path(path))
-    except UnreadableFileError as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    names = {spec.name for spec in KerasPort(model).schema().tensors}
-    variables = {variable.path: variable for variable in model.weights if variable.path in names}
-    if not tensors.keys() <= names:
-        tensors = _renamed(tensors, variables, path)
-    found = [(variable, tensors[name]) for name, variable in variables.items() if name in tensors]
-    values = [(variable, _fitting(variable, tensor, path)) for variable, tensor in found]
-    for variable, array in values:
-        variable.assign(array)
+    load_into(KerasPort(model), Path(path), partial(_renamed, model))
 
 
-def _renamed(tensors: dict[str, Array], variables: dict[str, Any], path: str | Path) -> dict[str, Array]:
-    """The tensors under the names of the variables, where only the numbers of layers differ."""
-    theirs, ours = _in_order(tensors), _in_order(variables)
-    if theirs.keys() != ours.keys():
-        name = min(tensors.keys() - variables.keys())
+def _renamed(model: Any, tensors: dict[str, Array], names: list[str]) -> dict[str, Array]:
+    """The tensors under ``names``, where only the numbers that Keras gave to layers differ."""
+    automatic = _automatic(model)
+    theirs, ours = _numbers(tensors, automatic), _numbers(names, automatic)
+    some = [name for name in theirs if len(theirs[name]) != len(ours.get(name, ()))]
+    if not some:
+        places = {_place(name, ours): name for name in names}
+        if all(_place(name, theirs) in places for name in tensors):
+            return {places[_place(name, theirs)]: tensor for name, tensor in tensors.items()}
+    if lacking := tensors.keys() - set(names):
         raise ModelError(
-            f"{name!r} in {path} is no variable of the model {min(variables).partition('/')[0]!r}: "
+            f"{min(lacking)!r} is no variable of the model {model.name!r}: "
             "build the model that was trained, and give names to its layers"
         )
-    return {ours[key]: tensors[name] for key, name in theirs.items()}
+    warnings.warn(
+        f"the file has only some of the layers that Keras calls {some[0]}, {some[0]}_1 and so on: they are loaded by "
+        "these names, which are right only if the model was built like the trained one; give names to its layers",
+        stacklevel=4,
+    )
+    return tensors
 
 
-def _in_order(paths: Iterable[str]) -> dict[tuple[tuple[str, int], ...], str]:
-    """Paths by their parts, of which each has its rank among those that differ in the number only."""
-    paths = list(paths)
-    numbers: dict[str, set[int]] = defaultdict(set)
+def _automatic(model: Any) -> set[str]:
+    """The names, without their numbers, that Keras has made of the layers' types."""
+    layers = {_parted(layer.name)[0]: type(layer).__name__ for layer in layers_of(model)}
+    return {name for name, kind in layers.items() if name.replace("_", "") == kind.replace("_", "").lower()}
+
+
+def _numbers(paths: Iterable[str], automatic: Collection[str]) -> dict[str, list[int]]:
+    """The numbers of each automatic name in ``paths``, in order."""
+    numbers: dict[str, set[int]] = {name: set() for name in automatic}
     for path in paths:
-        for name, number in _parts(path):
-            numbers[name].add(number)
-    ranks = {name: sorted(each) for name, each in numbers.items()}
-    return {tuple((name, ranks[name].index(number)) for name, number in _parts(path)): path for path in paths}
+        for part in path.split("/"):
+            name, number = _parted(part)
+            if name in numbers:
+                numbers[name].add(number)
+    return {name: sorted(found) for name, found in numbers.items() if found}
 
 
-def _parts(path: str) -> list[tuple[str, int]]:
-    """The parts of a path, each without its number, and the number."""
-    matches = (_NUMBERED.fullmatch(part) for part in path.split("/"))
-    return [(match[1], int(match[2] or 0)) for match in matches if match]
+def _place(path: str, numbers: Mapping[str, list[int]]) -> tuple[tuple[str, int], ...]:
+    """A path with the rank of each automatic number instead of the number."""
+    parts = ((part, *_parted(part)) for part in path.split("/"))
+    return tuple((name, numbers[name].index(number)) if name in numbers else (part, 0) for part, name, number in parts)
 
 
-def _fitting(variable: Any, tensor: Array, path: str | Path) -> Array:
-    """The values of a tensor as the variable takes them."""
-    here = values_of(variable)
-    if here.dtype.kind == "c" and tensor.shape == (*here.shape, 2):
-        tensor = tensor.view(here.dtype)[..., 0]
-    if (tensor.shape, tensor.dtype) != (here.shape, here.dtype):
-        there, given = (f"{array.dtype.name}{list(array.shape)}" for array in (tensor, here))
-        raise ModelError(f"{variable.path!r} is {there} in {path}, and {given} in the model")
-    return tensor
+def _parted(part: str) -> tuple[str, int]:
+    """A part of a path without its number, and the number."""
+    name, _, number = part.rpartition("_")
+    return (name, int(number)) if name and number.isdecimal() else (part, 0)

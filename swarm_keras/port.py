@@ -81,7 +81,7 @@ class KerasPort(ModelPort):
         That layer writes its normalised kernel back, which has the last axis as rows here.
         """
         places = {id(variable): index for index, variable in enumerate(self._variables())}
-        for layer in _layers(self._model):
+        for layer in layers_of(self._model):
             if isinstance(layer, keras.layers.SpectralNormalization) and layer.built:
                 weight, left = places.get(id(layer.kernel)), places.get(id(layer.vector_u))
                 if weight is not None and left is not None:
@@ -134,21 +134,22 @@ class KerasPort(ModelPort):
     def _shareable(self) -> Iterator[Any]:
         own = {
             id(variable)
-            for layer in _layers(self._model)
+            for layer in layers_of(self._model)
             if isinstance(layer, keras.layers.Normalization)
             for variable in layer.weights
         }
         return (variable for variable in self._model.weights if id(variable) not in own)
 
 
-def _layers(model: Any) -> Iterator[Any]:
+def layers_of(model: Any) -> Iterator[Any]:
+    """The model itself and every layer in it, at any depth."""
     yield from model._flatten_layers()  # noqa: SLF001 - the public .layers stops at composite layers
 
 
 def _kinds(model: Any) -> dict[int, TensorKind]:
     """What the layers tell of their variables, by id."""
     kinds: dict[int, TensorKind] = {}
-    for layer in _layers(model):
+    for layer in layers_of(model):
         # the list a variable was made in: it stays there when the layer or the variable is frozen
         kinds.update((id(variable), TensorKind.WEIGHT) for variable in layer._trainable_variables)  # noqa: SLF001
         if isinstance(layer, keras.layers.BatchNormalization) and layer.built:

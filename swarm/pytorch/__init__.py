@@ -2,6 +2,7 @@
 
 from swarm.pytorch.callback import TorchCallback
 from swarm.pytorch.evaluation import TorchEvaluator, evaluator_for
+from swarm.pytorch.loading import load_weights
 from swarm.pytorch.port import TorchPort
 
-__all__ = ["TorchCallback", "TorchEvaluator", "TorchPort", "evaluator_for"]
+__all__ = ["TorchCallback", "TorchEvaluator", "TorchPort", "evaluator_for", "load_weights"]

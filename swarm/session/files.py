@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
 from swarm.errors import ModelError
 from swarm.state import Array, ModelState, Schema, TensorSpec, Tied, as_bytes, numpy_dtype
+
+if TYPE_CHECKING:
+    from swarm.model import ModelPort
+
+Rename = Callable[[dict[str, Array], list[str]], dict[str, Array]]
 
 LOCAL = "local.safetensors"
 """The weights with which this peer's own training ended."""
@@ -87,27 +93,54 @@ def read_model_file(path: Path, schema: Schema) -> ModelState:
         UnreadableFileError: the file cannot be read, or is no whole safetensors file.
         ModelError: it holds another model than one of this schema; the message names the first difference.
     """
-    tensors = load_tensors(path)
     model = ModelState.empty(schema)
-    names = _names(schema)
+    _fill(model, load_tensors(path), partial=False)
+    return model
+
+
+def load_into(port: ModelPort, path: Path, rename: Rename | None = None) -> None:
+    """Write the tensors of a file into a model; those that are not in the file stay as they are.
+
+    Args:
+        port: the model.
+        path: what ``write_model`` wrote.
+        rename: gives the tensors of the file the names that they have in the model, which are its second argument.
+
+    Raises:
+        ModelError: the file cannot be read, or it is of another model; the message names the first difference.
+    """
+    model = ModelState.empty(port.schema())
+    port.read(model)
+    try:
+        tensors = load_tensors(path)
+        _fill(model, rename(tensors, stored_names(model.schema)) if rename else tensors, partial=True)
+    except UnreadableFileError as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    except ModelError as error:
+        raise ModelError(f"{path} is of another model: {error}") from error
+    port.write(model)
+
+
+def _fill(model: ModelState, tensors: Mapping[str, Array], *, partial: bool) -> None:
+    names = stored_names(model.schema)
     for name, (spec, array) in zip(names, model.arrays(), strict=True):
-        target = _stored(spec, array)
-        values = tensors.pop(name, None)
+        target, values = _stored(spec, array), tensors.get(name)
         if values is None:
+            if partial:
+                continue
             raise ModelError(f"{name!r} is not in the file{_hint(tensors, names)}")
         if values.shape != target.shape or values.dtype != target.dtype:
             there, here = (f"{each.dtype.name}{list(each.shape)}" for each in (values, target))
             raise ModelError(f"{name!r} is {there} in the file, and {here} in the model")
         target[...] = values
-    if extra := tensors.keys() - {tied.name for spec in schema.tensors for tied in spec.tied}:
+    if extra := tensors.keys() - {*names, *(tied.name for spec in model.schema.tensors for tied in spec.tied)}:
         raise ModelError(f"{min(extra)!r} is in the file, and not in the model")
-    return model
 
 
 def _named(model: ModelState) -> dict[str, Array]:
     """The tensors of a file, by name."""
     stored = (_stored(spec, array) for spec, array in model.arrays())
-    tensors = dict(zip(_names(model.schema), stored, strict=True))
+    tensors = dict(zip(stored_names(model.schema), stored, strict=True))
     for spec, array in model.arrays():
         for tied in spec.tied:
             tensors.setdefault(tied.name, _stored(spec, _view(array, tied)))
@@ -124,7 +157,7 @@ def _stored(spec: TensorSpec, array: Array) -> Array:
 def _pairs(schema: Schema) -> set[str]:
     """The names of complex tensors that are in a file as pairs of real numbers."""
     pairs = set()
-    for name, spec in zip(_names(schema), schema.tensors, strict=True):
+    for name, spec in zip(stored_names(schema), schema.tensors, strict=True):
         if spec.complex and spec.dtype != "float32":
             pairs |= {name, *(tied.name for tied in spec.tied)}
     return pairs
@@ -163,8 +196,8 @@ def load_tensors(path: Path) -> dict[str, Array]:
         raise UnreadableFileError(f"it has a tensor of dtype {error}") from error
 
 
-def _names(schema: Schema) -> list[str]:
-    """The tensors' names, told apart where a framework gives several the same one."""
+def stored_names(schema: Schema) -> list[str]:
+    """The tensors' names in a file: with a number where a framework gives several the same one."""
     names: dict[str, None] = {}
     for spec in schema.tensors:
         candidates = (spec.name if number == 1 else f"{spec.name}#{number}" for number in count(1))

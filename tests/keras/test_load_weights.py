@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 import keras
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 
 from swarm.errors import ModelError
+from swarm.selection import Selection
 from swarm.session.files import write_model
 from swarm.state import ModelState
 from swarm_keras import SwarmCallback, load_weights
 from swarm_keras.port import KerasPort
 
+EVERYTHING = Selection()
 RESULT = "swarm-final.safetensors"
 
 
@@ -30,8 +33,8 @@ def values(model: keras.Model) -> list[list[float]]:
     return [np.asarray(keras.ops.convert_to_numpy(variable), "float64").tolist() for variable in model.weights]
 
 
-def write(model: keras.Model, path: Path) -> Path:
-    port = KerasPort(model)
+def write(model: keras.Model, path: Path, selection: Selection = EVERYTHING) -> Path:
+    port = KerasPort(model, selection)
     state = ModelState.empty(port.schema())
     port.read(state)
     write_model(path, state, {})
@@ -71,6 +74,56 @@ def test_local_variables_stay_as_they_are(tmp_path: Path) -> None:
     load_weights(model, tmp_path / RESULT)
     assert values(model)[: -len(head)] == trained[: -len(head)]
     assert values(model)[-len(head) :] == [np.ones(variable.shape).tolist() for variable in head]
+
+
+class Twins(keras.Model):
+    """Two layers of one name, so that two variables have one path."""
+
+    def __init__(self) -> None:
+        super().__init__(name="net")
+        self.first = keras.layers.Dense(3, name="d")
+        self.second = keras.layers.Dense(3, name="d")
+
+    def call(self, x: object) -> object:
+        return self.second(self.first(x))
+
+
+def test_variables_of_one_path_are_told_apart(tmp_path: Path) -> None:
+    trained, other = Twins(), Twins()
+    for model in (trained, other):
+        model(np.zeros((1, 3), "float32"))
+    assert len({variable.path for variable in trained.weights}) < len(trained.weights)
+    load_weights(other, write(trained, tmp_path / RESULT))
+    assert values(other) == values(trained)
+
+
+def three(*names: str | None) -> keras.Model:
+    """Three layers, with the number that Keras gives to those without a name."""
+    layers = [keras.layers.Dense(3, name=name) for name in names]
+    return keras.Sequential([keras.Input((3,)), *layers], name="net")
+
+
+def test_a_part_of_the_layers_that_keras_numbers_is_loaded_with_a_warning(tmp_path: Path) -> None:
+    keras.utils.clear_session()
+    path = write(three(None, None, None), tmp_path / RESULT, Selection(share=("*/dense_1/*",)))
+    keras.utils.clear_session()
+    other = three("x", None, None)
+    with pytest.warns(UserWarning, match="only some of the layers that Keras calls dense, dense_1") as warnings:
+        load_weights(other, path)
+    assert [each.filename for each in warnings if "Keras calls" in str(each.message)] == [__file__]
+
+
+def test_a_part_whose_layers_have_names_or_are_all_there_is_loaded_without_one(tmp_path: Path, recwarn) -> None:
+    for names, pattern in ((("block_1", "block_2", "block_3"), "*/block_2/*"), ((None, None, "head"), "*/dense*")):
+        trained = three(*names)
+        keras.layers.Dense(1)
+        other = three(*names)
+        before = values(other)
+        load_weights(other, write(trained, tmp_path / RESULT, Selection(share=(pattern,))))
+        chosen = [fnmatch(variable.path, pattern) for variable in trained.weights]
+        expected = [a if taken else b for a, b, taken in zip(values(trained), before, chosen, strict=True)]
+        assert values(other) == expected
+    assert not [each for each in recwarn if "Keras calls" in str(each.message)]
 
 
 def test_normalization_that_was_adapted_stays_as_it_is(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""Loads what a run wrote into a torch model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarm.pytorch.port import TorchPort
+from swarm.session.files import load_into
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Set the tensors of ``model`` from a file of a model directory, such as ``swarm-final.safetensors``.
+
+    Tensors that are not in the file, such as local ones, stay as they are. Unlike ``load_state_dict`` it takes a
+    wrapped model (``DistributedDataParallel``, ``torch.compile``) and complex tensors of 128 bits.
+
+    Args:
+        model: a ``nn.Module``, also a ``LightningModule``.
+        path: the file.
+
+    Raises:
+        ModelError: the file cannot be read, or it is of another model; the message names the first difference.
+    """
+    load_into(TorchPort(model), Path(path))
