@@ -11,9 +11,9 @@ from swarm.errors import TransportError
 from swarm.text import MAX_SHOWN, printable
 
 MAX_PEERS = 1000
-"""Of the peers that one answer tells of."""
+"""Peers in one answer."""
 MOST = 2**63
-"""Numbers up to here are taken for rounds, bytes and seconds."""
+"""Larger numbers are refused as rounds, bytes and seconds."""
 _MAX_NAME = 300
 _MAX_ITEMS = 1000
 _MAX_DEPTH = 8
@@ -21,7 +21,7 @@ _MAX_DEPTH = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerView:
-    """How one peer stands, as far as it said so."""
+    """What one peer says of itself."""
 
     name: str
     address: str = ""
@@ -44,7 +44,7 @@ class PeerView:
 
     @property
     def has_end(self) -> bool:
-        """Whether it can be told when its training ends: a total that was passed says nothing."""
+        """Whether the end of its training is known: it is not once the total is exceeded."""
         return self.seconds_left is not None and (self.total_epochs is None or self.epoch <= self.total_epochs)
 
 
@@ -79,7 +79,7 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
 
 
 def plain(value: object, depth: int = _MAX_DEPTH) -> Any:
-    """Any part of an answer for a JSON document: no endless number, bounded in depth and size.
+    """Any part of an answer for a JSON document: bounded in depth and size, with None for NaN and infinity.
 
     Raises:
         TransportError: it is nested too deeply, or holds too much.
@@ -141,12 +141,12 @@ def _records(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 
 def _odd(key: str, value: object, expected: str) -> TransportError:
-    return TransportError(f"it answers with something else than a status: {key} is {_short(value)}, not {expected}")
+    return TransportError(f"it did not answer with a status: {key} is {_short(value)}, not {expected}")
 
 
 def _short(value: object) -> str:
     if isinstance(value, Mapping | list | tuple):
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, int) and abs(value) > MOST:
-        return "a number beyond all bounds"
+        return "a number that is too large"
     return printable(repr(value), 40)

@@ -67,7 +67,7 @@ class Directories:
                 ) from error
 
     def variables(self) -> dict[str, str]:
-        """The environment variables that tell a script and its session of the directories."""
+        """The environment variables that name the directories for a script and its session."""
         variables = {}
         for name, directory in (("DATA_DIR", self.data), ("MODEL_DIR", self.model)):
             if directory:

@@ -20,10 +20,14 @@ from swarm.config import resolve
 def run(
     command: options.Command,
     *,
-    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where this peer listens.")] = None,
+    listen: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where this peer listens; port 0 takes any free one.")
+    ] = None,
     advertise: Annotated[
         str | None,
-        typer.Option(metavar="HOST[:PORT]", help="Where others reach this peer, if that is not where it listens."),
+        typer.Option(
+            metavar="HOST[:PORT]", help="Address that others connect to, if it is not the one this peer listens on."
+        ),
     ] = None,
     peer: Annotated[
         list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer of the swarm; knowing one is enough.")
@@ -31,13 +35,16 @@ def run(
     name: Annotated[str | None, typer.Option(help="Name of this peer, unique in the swarm.")] = None,
     model_name: Annotated[str | None, typer.Option(help="Name of this training.")] = None,
     min_peers: Annotated[int | None, typer.Option(help="Least number of peers that a round needs.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Exported as DATA_DIR.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Directory with the data (DATA_DIR).")] = None,
     model_dir: Annotated[
         Path | None,
-        typer.Option(help="Exported as MODEL_DIR; created if need be. SCRATCH_DIR is scratch inside it, unless set."),
+        typer.Option(
+            help="Directory for the result and checkpoints (MODEL_DIR), created if it is missing. "
+            "SCRATCH_DIR is scratch inside it, unless it is set."
+        ),
     ] = None,
     resume: Annotated[
-        bool | None, typer.Option("--resume", help="Go on from the newest checkpoint in the model directory.")
+        bool | None, typer.Option("--resume", help="Continue from the newest checkpoint in the model directory.")
     ] = None,
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Let weights travel unencrypted, on a network that you trust.")

@@ -1,4 +1,4 @@
-"""``swarm status``: ask running peers how they stand."""
+"""``swarm status``: ask running peers about their training."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Answers:
     peers: tuple[Mapping[str, Any], ...]
     """Answers, fit to be shown."""
     views: tuple[PeerView, ...]
-    """The same, as far as a table has room for it."""
+    """What a table shows of them."""
     silent: tuple[Silent, ...]
 
 

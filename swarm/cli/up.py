@@ -40,12 +40,12 @@ def up(
     model_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Directory for models (MODEL_DIR): a peer gets peer-<rank> inside it. "
+            help="Directory for results and checkpoints (MODEL_DIR): a peer gets peer-<rank> inside it. "
             "{rank} in it is replaced instead."
         ),
     ] = None,
     resume: Annotated[
-        bool | None, typer.Option("--resume", help="Each peer goes on from the newest checkpoint in its directory.")
+        bool | None, typer.Option("--resume", help="Each peer continues from the newest checkpoint in its directory.")
     ] = None,
     model_name: Annotated[
         str | None, typer.Option("--model-name", "--name", help="Name of this training (SWARM_MODEL_NAME).")

@@ -1,4 +1,4 @@
-"""What is left of a run when it is over: its models on disk, and the last word on it."""
+"""The end of a run: its models on disk, and the log line that names the result."""
 
 from __future__ import annotations
 
@@ -83,6 +83,8 @@ class Ending:
             self._log.warning("no closing round (%s); the model is this peer's own", reason)
         if name in written:
             self._log.log(*_sentence(self.result, closing=closing, alone=alone))
+        elif self._writer is None:
+            self._log.info("no file of the model was written: --model-dir (model_dir) makes one")
         self._reporter.closed(digest=about["digest"], closing=closing, reason=reason)
 
     def release(self, *, patience: float) -> set[str]:

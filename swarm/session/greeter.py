@@ -1,4 +1,4 @@
-"""Finds the other peers, and tells compatible ones from the rest."""
+"""Finds the other peers, and separates compatible ones from the rest."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class Greeter:
             "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
             "no answer from": self.silent,
             "left:": left,
-            "unreachable at the address that they told (advertise sets it there):": [
+            "ended, or cannot be reached at the address they gave (set advertise on that peer):": [
                 f"{info.name} at {info.address}" for info in lost
             ],
             "missing:": sorted(self._members - heard),

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from swarm.config import Settings
 
 PATIENCE = 5.0
-"""Seconds for which a peer asks again for its default name where others still know a live peer of that name: it may be
-its own forerunner, just lost."""
+"""Seconds for which a peer asks again for its default name where others still know a live peer of that name: that may
+be an earlier process of the same peer, whose end they have not noticed yet."""
 
 
 class Naming:

@@ -204,7 +204,7 @@ def test_whoever_has_spoken_is_not_missing() -> None:
         "; peers of other sessions: ann (session other); no answer from memory:2; missing: dan"
     )
     desk.greeter.roster.lose("memory:3")
-    assert desk.greeter.whereabouts([]).endswith("(advertise sets it there): bob at memory:3; missing: dan")
+    assert desk.greeter.whereabouts([]).endswith("(set advertise on that peer): bob at memory:3; missing: dan")
     desk.greeter.roster.leave("bob")
     assert desk.greeter.whereabouts([]).endswith("; left: bob; missing: dan")
 

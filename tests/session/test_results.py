@@ -72,6 +72,8 @@ def test_the_closing_model_is_the_result_and_the_log_says_where_it_is(tmp_path: 
     assert ada.session.result == tmp_path / RESULT
     assert bob.session.result is None
     assert not lines(bob, "result is")
+    assert lines(bob, "model_dir") == ["INFO no file of the model was written: --model-dir (model_dir) makes one"]
+    assert not lines(ada, "no file")
 
 
 def test_without_a_closing_round_the_peers_own_model_has_another_name(tmp_path: Path) -> None:

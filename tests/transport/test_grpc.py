@@ -63,7 +63,7 @@ def test_a_status_that_is_none_is_refused(body):
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        with pytest.raises(TransportError, match="something else than a status"):
+        with pytest.raises(TransportError, match="did not answer with a status"):
             fetch_status(f"127.0.0.1:{port}", DEADLINE)
     finally:
         server.stop(0).wait()

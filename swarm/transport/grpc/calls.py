@@ -69,9 +69,9 @@ def fetch_status(address: str, timeout: float = 5.0) -> dict[str, Any]:
         except grpc.RpcError as error:
             raise to_error(error, address) from None
         except (ValueError, RecursionError) as error:
-            raise TransportError(f"{address} answers with something else than a status: {error}") from error
+            raise TransportError(f"{address} did not answer with a status: {error}") from error
     if not isinstance(answer, dict):
-        raise TransportError(f"{address} answers with something else than a status")
+        raise TransportError(f"{address} did not answer with a status")
     return answer
 
 
