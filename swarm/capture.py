@@ -142,8 +142,13 @@ def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...
 
 
 def replaced_state(capture: Capture, model: ModelState) -> tuple[TensorSpec, ...]:
-    """The module state of ``capture`` for which ``model`` has other values."""
-    pairs = zip(model.schema.side, capture.side, model.side, strict=True)
+    """The module state of ``capture`` that ``model`` has otherwise, without singular vectors, which are computed."""
+    schema = model.schema
+    computed = {
+        schema.tensors[index] for norm in schema.spectral for index in (norm.left, norm.right) if index is not None
+    }
     return tuple(
-        spec for spec, mine, theirs in pairs if spec.kind is TensorKind.STATE and as_bytes(mine) != as_bytes(theirs)
+        spec
+        for spec, mine, theirs in zip(schema.side, capture.side, model.side, strict=True)
+        if spec.kind is TensorKind.STATE and spec not in computed and as_bytes(mine) != as_bytes(theirs)
     )

@@ -73,7 +73,8 @@ def changed(difference: str) -> ModelError:
     """The error of a model whose tensors are not those that training began with."""
     return ModelError(
         f"the model changed since training began: {difference} (here: now, there: at the start);"
-        " tensors that this site adds, removes or reshapes belong in `local`"
+        " tensors that this site adds, removes or reshapes belong in `local`;"
+        " where layers take shapes from the first batch, pass one through the model before training begins"
     )
 
 

@@ -6,6 +6,8 @@ import enum
 import math
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from swarm.merge.distance import squared_distance
 from swarm.merge.gram import combine, partial_gram
 from swarm.overrides import definer, is_outdated
@@ -14,7 +16,6 @@ from swarm.state import is_finite
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from swarm.state import Array
@@ -101,7 +102,14 @@ class MergeRule:
 
     def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:
         """As ``merge``, into ``out``, which overlaps no column; a rule that can do so at once saves a copy."""
-        out[...] = self.merge(columns, weights)
+        merged: object = self.merge(columns, weights)
+        if not isinstance(merged, np.ndarray) or (merged.shape, merged.dtype) != (out.shape, out.dtype):
+            given = f"{merged.dtype}{list(merged.shape)}" if isinstance(merged, np.ndarray) else type(merged).__name__
+            raise ValueError(
+                f"merge rule {self.name!r} gave {given} for pieces of {out.dtype}{list(out.shape)}: "
+                "merge() returns a new array like one of its columns"
+            )
+        out[...] = merged
 
     def merge_measured(
         self, columns: Sequence[Array], weights: Sequence[int], origin: Array, out: Array

@@ -108,10 +108,11 @@ class TorchPort(ModelPort):
 
     def lend(self, schema: Schema) -> list[Array] | None:
         """The tensors of a model on the CPU where they lie; None of a model elsewhere."""
-        tensors = [entry.tensor for entry in self._unchanged(schema)]
-        if any(tensor.device.type != "cpu" for tensor in tensors):
+        entries = self._unchanged(schema)
+        if any(entry.tensor.device.type != "cpu" for entry in entries):
             return None
-        return [_array(tensor.contiguous()) for tensor in tensors]
+        # torch never again resizes a tensor that NumPy has seen, as observers do with their buffers: those are copied
+        return [_array(tensor.clone() if spec.in_side_block else tensor.contiguous()) for spec, tensor in entries]
 
     def write(self, state: ModelState) -> None:
         """Set every tensor from ``state``, in place.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -19,17 +19,18 @@ from swarm.capture import Capture
 from swarm.errors import ExchangeError
 from swarm.merge import spectral
 from swarm.merge.base import MergeRule, Scope
-from swarm.merge.gram import combine, partial_gram
+from swarm.merge.gram import partial_gram
 from swarm.merge.mean import WeightedMean
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
-from swarm.rounds.arrival import Arrival, ContributionError
+from swarm.rounds.arrival import Arrival
 from swarm.rounds.barrier import GramBarrier, Matrix
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.columns import Columns, bytes_ahead
 from swarm.rounds.layout import Head, Kind, Piece, frame, open_frame, slice_pieces
+from swarm.rounds.merging import PieceMerger
 from swarm.rounds.sideblock import SideBlocks
-from swarm.state import Array, ModelState, Schema, is_finite
+from swarm.state import ModelState, Schema, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 HANDED_ON = WeightedMean()
@@ -95,6 +96,9 @@ class Exchange:
         # A barrier waits for everything of everybody.
         ahead = math.inf if self._rule.scope is Scope.GRAM else bytes_ahead(self._schema)
         self._columns = Columns(self._mine, self._contributors, me, own, self._coder, ahead)
+        self._merger = PieceMerger(
+            self._rule, self._contributors, self._weights, self._columns, self._coder, self._result, self._memory
+        )
         self._unmerged = len(self._mine)
         weights, before = dict(zip(self._contributors, self._weights, strict=True)), parent.side if parent else None
         self._side = SideBlocks(self._schema, me, own.side, weights, proposal.source, before, self._result.side)
@@ -140,6 +144,8 @@ class Exchange:
         if not self.done:
             raise ExchangeError("the exchange is not complete")
         if self._stale:
+            # Frames that were not sent yet lie in the memory of the result.
+            self._result = self._result.copy()
             spectral.refresh(self._result)
             self._digest = self._result.block_digest()
             self._stale = False
@@ -333,19 +339,11 @@ class Exchange:
 
         Raises:
             ContributionError: one holds NaN or infinity.
+            ValueError: the rule gives them.
         """
-        return self._coded(piece, partial(self._merge_into, piece))
-
-    def _merge_into(self, piece: Piece, out: Array) -> None:
-        columns, origin = self._columns.of(piece), self._coder.origin(piece)
-        if origin is None:
-            self._rule.merge_into(columns, self._weights, out)
-            return
-        squared = self._rule.merge_measured(columns, self._weights, origin, out)
-        for peer, values, distance in zip(self._contributors, columns, squared, strict=True):
-            if not math.isfinite(distance) and not is_finite(values):
-                raise ContributionError(peer, f"{peer} sent a contribution that cannot be: NaN or infinity")
-        self._columns.measured(piece, squared)
+        payload = self._merger.merge(piece)
+        self._stands(piece)
+        return payload
 
     def publish(self, piece: Piece, payload: memoryview) -> None:
         """Give a merged piece to everybody."""
@@ -353,21 +351,6 @@ class Exchange:
         self._unmerged -= 1
         for queue in self._results_out.values():
             queue.append(frame(Kind.RESULT, piece.segment, piece.start, payload))
-
-    def _coded(self, piece: Piece, merge: Callable[[Array], object]) -> memoryview:
-        """What ``merge`` makes of a piece, as it travels: all members take what that says, this one included."""
-        target = self._segments[piece.segment][piece.start : piece.stop]
-        if self._coder.verbatim(self._dtypes[piece.segment], target.nbytes):
-            merge(target)
-            payload = self._coder.encode(piece, target)
-        else:
-            # What coding lost of it may be looked at after the round, when the target holds what the payload says.
-            merged = self._memory.empty(target.size, self._dtypes[piece.segment])
-            merge(merged)
-            payload = self._coder.encode(piece, merged)
-            self._coder.decode(piece, payload, target)
-        self._stands(piece)
-        return payload
 
     def _merge_side_if_complete(self) -> None:
         if not self._side_merged and self._side.complete:
@@ -397,4 +380,6 @@ class Exchange:
     def _combine(self, coefficients: Matrix) -> None:
         for piece in self._mine:
             self._columns.measure_own(piece)
-            self.publish(piece, self._coded(piece, partial(combine, self._columns.of(piece), coefficients)))
+            payload = self._merger.combine(piece, coefficients)
+            self._stands(piece)
+            self.publish(piece, payload)

@@ -143,7 +143,8 @@ def _useless(offers: Mapping[PeerId, ContributionStats]) -> Fail | None:
     if not any(stats.finite for stats in offers.values()):
         return Fail(
             f"the weights of {', '.join(offers)} hold NaN or infinity, and no other peer is there to start from:"
-            " repair the initial weights of one of them, such as the checkpoint that it loads",
+            " repair the initial weights of one of them, such as the checkpoint that it loads;"
+            " a mask of infinities belongs in a buffer or in a frozen parameter",
             ModelError,
         )
     return None

@@ -106,7 +106,10 @@ class Leader:
         view = self._view
         if majority(members, table.offers):
             mute = ", ".join(sorted(set(table.offers) - table.voters))
-            text = f"too many were restarted to vote ({mute}); those present go on as lineage {lineage}"
+            text = (
+                f"{mute} restarted and cannot vote; {len(table.offers)} peers go on from round {table.commit.round}"
+                f" as lineage {lineage}"
+            )
         else:
             text = (
                 f"FORK: {len(table.offers)} of {len(members)} members are left and no majority can be reached;"

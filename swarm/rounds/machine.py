@@ -155,6 +155,7 @@ class RoundMachine:
         view.live.add(peer)
         if not known:
             view.absent.discard(peer)
+            view.short = False
         if weightage is not None:
             view.joined[peer] = weightage
         self._succession.returned(peer)

@@ -66,6 +66,8 @@ class RoundView:
         self.pace = Pace(rules.grace, rules.failure_timeout)
         self.absent: set[PeerId] = set()
         """Live peers that were waited for in vain, and have not come to a sync point since: nobody waits for them."""
+        self.short = False
+        """Whether a sync point has waited for a quorum in vain, and nobody has come since."""
         self.training_since: float | None = None
         """Since when this peer has trained without a break; None where that is not known."""
         self.effects: list[Effect] = []

@@ -84,10 +84,12 @@ class Waiting:
         if self._short_since is None:
             self._short_since = view.now
         wait = min(view.pace.grace, view.rules.failure_timeout)
-        if view.rules.wait_below_quorum or not view.past(self._short_since + wait):
+        again = view.short and not view.mine.stats.status.finished
+        if view.rules.wait_below_quorum or not (again or view.past(self._short_since + wait)):
             return None
+        view.short = True
         needed = max(least, len(members) // 2 + 1)
-        gone = ", ".join(f"{peer} (unreachable)" for peer in sorted({*members} - present))
+        gone = ", ".join(f"{peer} (gone)" for peer in sorted({*members} - present))
         missing = f"; missing: {gone}" if gone else ""
         return f"below quorum: {len(present)} of the {needed} peers needed are here{missing}"
 
@@ -110,7 +112,7 @@ class Waiting:
         members = view.commit.members if view.commit else ()
         offered = {peer for peer, offer in view.offers.items() if view.current(offer)}
         absent = sorted(({*members} | view.live) - {view.me} - offered)
-        names = [peer if peer in view.live else f"{peer} (unreachable)" for peer in absent]
+        names = [peer if peer in view.live else f"{peer} (gone)" for peer in absent]
         if unknown > 0:
             names.append(f"{unknown} that never came")
         return ", ".join(names) or "the leader"

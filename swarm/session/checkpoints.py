@@ -112,7 +112,8 @@ def latest(directory: Path, schema: Schema, logger: logging.Logger) -> tuple[Com
     Raises:
         ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
     """
-    for record in reversed(_by_age(directory)):
+    records = _by_age(directory)
+    for record in reversed(records):
         commit = _commit_of(record)
         path = record.with_suffix(".safetensors")
         if commit is None or not path.is_file():
@@ -130,6 +131,8 @@ def latest(directory: Path, schema: Schema, logger: logging.Logger) -> tuple[Com
             return commit, model
         why = "it is damaged, or of a version of Swarm that took other digests"
         logger.warning("resume: %s has another digest than its record says, and is passed over: %s", path, why)
+    if records:
+        logger.warning("resume: no checkpoint in %s can be used; the run starts anew", directory)
     return None
 
 

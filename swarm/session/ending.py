@@ -51,7 +51,9 @@ class Ending:
             self._writer.write(LOCAL, own, {})
         return own
 
-    def conclude(self, commit: Commit | None, own: ModelState, *, closing: bool, reason: str) -> None:
+    def conclude(
+        self, commit: Commit | None, own: ModelState, *, closing: bool, reason: str, unmerged: int = 0
+    ) -> None:
         """Write down the model that this peer ends with, and say which one it is.
 
         Args:
@@ -59,6 +61,7 @@ class Ending:
             own: what ``trained`` gave; its memory is used again if it is written down by now.
             closing: whether the model is the swarm's closing one.
             reason: why it is not, if so.
+            unmerged: batches of this peer that are in no merge.
         """
         final = ModelState.empty(own.schema) if self._writer and self._writer.busy else own
         self._port.read(final)
@@ -79,6 +82,9 @@ class Ending:
         if closing and commit:
             group = len(commit.group)
             self._log.info("closing model of %d peers loaded, digest %s", group, about["digest"])
+            if unmerged:
+                kept = f"; the model with them is {LOCAL}" if LOCAL in written else ""
+                self._log.warning("%d batches of this peer are in no merge and not in that model%s", unmerged, kept)
         elif commit:
             self._log.warning("no closing round (%s); the model is this peer's own", reason)
         if name in written:

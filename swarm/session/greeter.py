@@ -186,9 +186,13 @@ class Greeter:
         return "".join(f"; {what} {_listed(names)}" for what, names in parts.items() if names)
 
     def unanswered(self, address: str, reason: str) -> None:
-        """Nothing reaches ``address``: say so once where the user or a rendezvous named it."""
+        """Nothing reaches ``address``: say so once where the user or a rendezvous named it, after some seconds.
+
+        Peers that are started together do not come up at one time.
+        """
         self._soon(address)
-        if address in self.silent and address not in self._reported:
+        due = self._next.get(address)
+        if due and due.pause >= LONGEST_RETRY and address in self.silent and address not in self._reported:
             self._reported.add(address)
             self._log.warning("no answer yet, trying again: %s", reason)
 

@@ -24,22 +24,29 @@ class SessionNote:
     def __init__(self, settings: Settings) -> None:
         self._place = settings.rendezvous if settings.rank is not None else None
         self._record = SessionRecord(rank=settings.rank or 0, session=settings.model_name)
+        self._running = False
 
     def began(self) -> None:
         """The run is about to start: it takes the place of the session's earlier run."""
         if self._place is None:
             return
+        self._running = True
         before = record_of(self._place, self._record.rank, self._record.session)
         if before:
             sent, received = before.bytes_sent, before.bytes_received
             self._record = replace(self._record, run=before.run + 1, bytes_sent=sent, bytes_received=received)
         write_record(self._place, self._record)
 
-    def ended(self, engine: Engine, *, result: Path | None, closing: bool, reason: str) -> None:
-        """This peer has left the session, with the closing model, in the file ``result``, or for another ``reason``."""
-        if self._place is None:
+    def ended(self, engine: Engine | None, *, result: Path | None, closing: bool, reason: str) -> None:
+        """This peer has left the session, with the closing model, in the file ``result``, or for another ``reason``.
+
+        Only the first call counts. ``engine`` is None where the start failed before the peer listened.
+        """
+        if self._place is None or not self._running:
             return
-        commit, final = engine.commit, result if closing else None
+        self._running = False
+        commit, final = engine.commit if engine else None, result if closing else None
+        traffic = engine.exchanger.traffic if engine else (0, 0)
         self._record = replace(
             self._record,
             ended=True,
@@ -48,7 +55,7 @@ class SessionNote:
             round=commit.round if commit else None,
             digest=commit.digest if commit else "",
             file=str(final.absolute()) if final and final.is_file() else "",
-            bytes_sent=self._record.bytes_sent + engine.exchanger.bytes_sent,
-            bytes_received=self._record.bytes_received + engine.exchanger.bytes_received,
+            bytes_sent=self._record.bytes_sent + traffic[0],
+            bytes_received=self._record.bytes_received + traffic[1],
         )
         write_record(self._place, self._record)

@@ -25,6 +25,7 @@ NOBODY = (
     "a peer contributes if its node_weightage is above 0 and it holds no NaN"
 )
 """Why a committed round changes no weights."""
+NOTHING_NEW = "nobody contributed: the last merged model stands"
 
 
 class Reporter:
@@ -54,8 +55,10 @@ class Reporter:
         self.group = commit.group
         self._log.info("%s", _beginning(answer, commit))
         if replaced:
-            # Floats often start at random. An integer that differs may be the number of the site.
-            odd = any(not is_float(spec.dtype) for spec in replaced)
+            # Floats often start at random. An integer that differs may be the number of the site. Once the swarm has
+            # trained, all state has moved on.
+            founding = answer is Answer.MERGED and commit.round == 0
+            odd = founding and any(not is_float(spec.dtype) for spec in replaced)
             self._log.log(
                 logging.WARNING if odd else logging.INFO,
                 "tensors that differed here now hold the values that the swarm shares: %s;"
@@ -113,8 +116,10 @@ class Reporter:
             self.rounds += 1
         engine.standing.last_report = {**asdict(report), "outcome": report.outcome.value}
         if report.outcome is Outcome.SKIPPED:
-            level = logging.INFO if report.reason == self._skipped else logging.WARNING
-            self._log.log(level, "round %d skipped: %s", report.round, report.reason)
+            if report.reason == self._skipped:
+                self._log.info("round %d skipped, as before", report.round)
+            else:
+                self._log.warning("round %d skipped: %s", report.round, report.reason)
             failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
             self._plugins.round_failed(failed)
         else:
@@ -134,7 +139,7 @@ class Reporter:
             report.round,
             " (closing)" if report.outcome is Outcome.CLOSED else "",
             len(report.group),
-            f"{len(report.contributors)} contributed" if report.contributors else "nothing new to merge",
+            f"{len(report.contributors)} contributed" if report.contributors else NOTHING_NEW,
             report.seconds,
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",

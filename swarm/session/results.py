@@ -79,7 +79,7 @@ class Results:
         state.mkdir(parents=True, exist_ok=True)
         own = f"{self._settings.model_name}@{name}"
         places = chain(["", own], (f"{own}-{number}" for number in count(2)))
-        return root / next(place for place in places if self._hold(state / f".{place}.lock"))
+        return root / next(place for place in places if self._hold(state / (f".{place}.lock" if place else ".lock")))
 
     def _hold(self, path: Path) -> bool:
         self._lock = _locked(path)

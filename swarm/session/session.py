@@ -18,12 +18,7 @@ from swarm.config import Settings
 from swarm.errors import SwarmError
 from swarm.logs import configure_from_environment
 from swarm.plugins import PluginRegistry
-from swarm.records import (
-    ContributionStats,
-    Outcome,
-    PeerStatus,
-    RoundReport,
-)
+from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
 from swarm.session.checkpoints import Checkpoints, checkpoint_directory
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.naming import Naming, resumed_name
@@ -181,7 +176,7 @@ class Session:
                 self._timing.go_on()
             own = self._ending.trained(weights.schema)
             closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
-            while weights.batches > weights.merged_up_to and not self.over:
+            while weights.unmerged and not self.over:
                 if self._sync(engine, weights).outcome is Outcome.SKIPPED:
                     break
             if not self.over:
@@ -197,7 +192,7 @@ class Session:
         self.over = True
         engine.close("training is over", linger=2 * self._settings.failure_timeout)
         self._release(patience=PATIENCE)
-        self._ending.conclude(engine.commit, own, closing=closing, reason=reason)
+        self._ending.conclude(engine.commit, own, closing=closing, reason=reason, unmerged=weights.unmerged)
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
 
     def abort(self, reason: str, *, unintended: bool = False) -> None:
@@ -205,6 +200,7 @@ class Session:
         engine = self._engine
         self.over = True
         if engine is None or engine.stopping:
+            self._note.ended(engine, result=None, closing=False, reason=reason)
             self._ending.unlock()
             return
         try:

@@ -50,6 +50,11 @@ class Weights:
         return self.capture
 
     @property
+    def unmerged(self) -> int:
+        """Batches that are in no committed merge and were not given up for one."""
+        return self.batches - self.merged_up_to
+
+    @property
     def capture(self) -> Capture:
         """What was taken last."""
         if self._capture is None:
@@ -86,7 +91,7 @@ class Weights:
     def take_over(self, pending: PendingAnswer, answer: Synced, committed: ModelState) -> None:
         """Bring the model to a committed one; steps that are in no committed merge yet stay on top of it."""
         if pending.idle:
-            self._ahead = self.batches > self.merged_up_to
+            self._ahead = self.unmerged > 0
             return
         stepped = self._kept or self.batches != self.captured_at
         # What is not finite has no steps worth keeping, and no sum would ever be rid of it.

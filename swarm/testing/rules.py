@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 CASES = ((1,), (1, 1), (3, 100), (1, 1, 1), (2, 1, 5, 3), (1,) * 8, (7, 1, 100, 13, 50, 2, 2, 90, 31))
 """Weights of the groups that each property is tried on."""
+MOST_WEIGHT = 100
 SIZE = 257
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
@@ -292,10 +293,10 @@ class MergeRuleContract:
 
     @pytest.mark.parametrize("weights", CASES)
     def test_only_relative_weights_matter(self, weights: tuple[int, ...]) -> None:
-        """Scaling every weight by one factor changes nothing."""
+        """Scaling every weight by one factor changes nothing, up to the largest weight that a peer may have."""
         vectors = contributions(len(weights))
         expected = apply_rule(self.rule, vectors, weights).astype(np.float64)
-        for factor in (2, 3):
+        for factor in (2, 3, MOST_WEIGHT // max(weights)):
             merged = apply_rule(self.rule, vectors, [factor * weight for weight in weights])
             message = self._broken(
                 "Scaling all weights by the same factor changes nothing.",

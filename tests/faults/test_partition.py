@@ -21,7 +21,7 @@ def test_the_majority_goes_on_and_the_minority_trains_alone_until_it_is_over(tra
         assert peer.said("WARNING .*cyd is gone", after=cut) - cut < 5
         _merges(peer, "ada bob", after=cut)
     _said_often(cyd, r"^SKIPPED \d+ below quorum: 1 of the 2 peers needed are here", after=cut, times=2)
-    assert re.search(r"WARNING .*missing: ada \(unreachable\), bob \(unreachable\)", cyd.text)
+    assert re.search(r"WARNING .*missing: ada \(gone\), bob \(gone\)", cyd.text)
     assert not re.search(r"^ROUND \d+ merged cyd$", cyd.text, re.MULTILINE)
     assert "FORK" not in cyd.text
     joined = _join(shores, ada)

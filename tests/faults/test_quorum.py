@@ -6,7 +6,7 @@ import re
 import signal
 
 NAMES = ("ada", "bob", "cyd")
-ALONE = r"below quorum: 1 of the 2 peers needed are here; missing: bob \(unreachable\), cyd \(unreachable\)"
+ALONE = r"below quorum: 1 of the 2 peers needed are here; missing: bob \(gone\), cyd \(gone\)"
 
 
 def test_one_that_is_left_alone_trains_on_and_says_so(training) -> None:
@@ -27,7 +27,7 @@ def test_one_that_is_left_alone_waits_says_for_whom_and_goes_on(training) -> Non
     ada, bob, cyd = training.peers(NAMES, "--line-every", 0.5, below_quorum="wait").values()
     ada.said(r"^ROUND \d+ merged ada bob cyd$")
     frozen = [peer.signal(signal.SIGSTOP) for peer in (bob, cyd)][-1]
-    waiting = r"WARNING .*round \d+: waiting for bob \(unreachable\), cyd \(unreachable\)"
+    waiting = r"WARNING .*round \d+: waiting for bob \(gone\), cyd \(gone\)"
     said = ada.said(waiting, after=frozen)
     said = ada.said(waiting, after=said + 1e-6)
     assert not re.search("^SKIPPED", ada.text, re.MULTILINE)

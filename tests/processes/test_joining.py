@@ -25,7 +25,7 @@ def test_a_third_that_knows_one_meets_both(start, port: int) -> None:
 
 
 def test_an_address_where_nobody_is(start, port: int) -> None:
-    ada = start("ada", 10, 0.0, rendezvous=None, peers=f"127.0.0.1:{port}", start_timeout=1)
+    ada = start("ada", 10, 0.0, rendezvous=None, peers=f"127.0.0.1:{port}", start_timeout=5)
     assert ada.wait() == 1
     last = ada.text.splitlines()[-1]
     assert last.startswith("swarm.errors.StartTimeoutError: session swarm_model did not start: 1 of the 2 peers needed")

@@ -199,6 +199,16 @@ def test_lending_shows_the_model_itself(every_kind):
     assert not np.any(lent[[spec.name for spec in state.schema.tensors].index("embed.weight")])
 
 
+def test_buffers_that_were_lent_can_still_be_resized():
+    """Observers of quantisation resize theirs; torch refuses that for memory that NumPy has seen."""
+    model = nn.Linear(2, 1)
+    model.register_buffer("least", torch.zeros(1))
+    port = TorchPort(model)
+    port.lend(port.schema())
+    model.least.resize_(4)
+    assert model.least.shape == (4,)
+
+
 def test_a_tensor_that_is_not_contiguous_is_lent_as_a_copy():
     model = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
     port = TorchPort(model)

@@ -330,6 +330,25 @@ def test_a_singular_vector_fits_the_merged_weight_and_is_the_same_everywhere() -
     np.testing.assert_allclose(u @ matrix @ v, np.linalg.norm(matrix, 2), rtol=1e-3)
 
 
+def test_singular_vectors_are_computed_without_a_change_to_frames_that_are_not_sent_yet() -> None:
+    """Where the layer divides the weight in place, too."""
+    tensors = (TensorSpec("w", (4, 3), "float32"), TensorSpec("u", (4,), "float32", TensorKind.STATE))
+    held = states(Schema(tensors, (SpectralNorm(0, 0, 1, in_place=True),)), 2)
+    ann, bob = (Exchange(peer, proposal({"ann": 1, "bob": 1}), MEAN, state) for peer, state in held.items())
+    for source, to in ((bob, ann), (ann, bob)):
+        for out in frames(source, "ann" if to is ann else "bob"):
+            to.receive("bob" if source is bob else "ann", joined(out))
+    late = list(frames(bob, "ann"))
+    before = [joined(out) for out in late]
+    assert bob.done
+    assert before
+    bob.result()
+    assert [joined(out) for out in late] == before
+    for out in late:
+        ann.receive("bob", joined(out))
+    assert ann.digest() == bob.digest() == bob.result().digest()
+
+
 @pytest.mark.parametrize("start", ["a vector of another singular value", "nan"])
 def test_a_singular_value_is_found_whatever_the_vector_was_before(start: str) -> None:
     """All singular values but the first are equal, as after an orthogonal initialisation."""

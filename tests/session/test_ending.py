@@ -80,6 +80,23 @@ def test_where_all_are_inactive_the_last_committed_model_stands() -> None:
     assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [303.0]
 
 
+@pytest.mark.parametrize("files", [False, True])
+def test_steps_that_the_closing_model_does_not_have_are_counted_and_said(tmp_path: Path, files: bool) -> None:
+    """Ada alone has a weight and stops after one round; Bob's rounds merge nothing from then on."""
+    settings: dict[str, object] = {"model_dir": tmp_path} if files else {}
+    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive", **settings)
+    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)}, node_weightage=0)
+    together(partial(ada.train, 4, count), partial(bob.train, 10, count))
+    assert ada.digest() == bob.digest()
+    kept = "; the model with them is local.safetensors" if files else ""
+    (line,) = [line for line in bob.lines if "in no merge" in line]
+    assert line == f"WARNING 6 batches of this peer are in no merge and not in that model{kept}"
+    assert any("nobody contributed: the last merged model stands" in line for line in ada.lines)
+    assert not [line for line in ada.lines if "in no merge" in line]
+    assert len([line for line in bob.lines if line.startswith("WARNING round")]) == 1
+    assert any(line.startswith("INFO round") and line.endswith("skipped, as before") for line in bob.lines)
+
+
 def test_a_swarm_in_which_nobody_can_contribute_is_refused() -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2, node_weightage=0)
     peers = [swarm.peer(name, {"w": np.ones(1)}) for name in ("ada", "bob")]
@@ -125,9 +142,10 @@ def test_where_nobody_contributes_any_more_no_step_is_lost(mode: str, settings: 
     late = steps[4:] if settings.get("overlap") else steps  # the first round may land among them
     assert all(np.allclose(step, 1) for step in late)
     assert [n for _, n in seen[-4:]] == [*range(seen[-1][1] - 3, seen[-1][1] + 1)]
-    skipped = [line for line in bob.lines if "no peer that trains contributes" in line]
-    assert [line.split()[0] for line in skipped] == ["WARNING", *["INFO"] * (len(skipped) - 1)]
-    assert len(skipped) == 4  # three sync points, and one more when training ends
+    first, *others = [line for line in bob.lines if " skipped" in line]
+    assert first.startswith("WARNING round 2 skipped: no peer that trains contributes to it")
+    assert len(others) == 3  # two more sync points, and one when training ends
+    assert all(line.startswith("INFO round ") and line.endswith(" skipped, as before") for line in others)
     assert [report.outcome for report in bob.reports[-2:]] == [Outcome.SKIPPED] * 2
     assert bob.session.metrics()["swarm_rounds"] == 2  # the first one, and the closing one
     assert ada.digest() == bob.digest()

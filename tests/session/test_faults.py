@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -152,7 +152,7 @@ def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
     ada.session.end()
     assert [report.outcome for report in ada.reports] == [Outcome.SKIPPED] * 2
     assert [(report.lineage, report.digest) for report in ada.reports] == [("", "")] * 2
-    assert "below quorum: 1 of the 2 peers needed are here; missing: bob (unreachable)" in ada.reports[0].reason
+    assert "below quorum: 1 of the 2 peers needed are here; missing: bob (gone)" in ada.reports[0].reason
     assert value(ada) == 4.0
     assert any("bob is gone (" in line for line in warnings(ada))
     assert any("no closing round (below quorum" in line for line in warnings(ada))
@@ -312,16 +312,45 @@ class Raising(WeightedMean):
         return super().merge(columns, weights)
 
 
-class RaisingPlugin:
+class Given(WeightedMean):
+    """A plugin's rule that gives what no model can hold."""
+
+    def __init__(self, name: str, give: Callable[[Array], object]) -> None:
+        self.name = name
+        self._give = give
+
+    def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
+        merged = super().merge(columns, weights)
+        return self._give(merged) if len(columns) > 1 else merged
+
+
+WRONG = {
+    "raising": (Raising(), "ZeroDivisionError: a bug in"),
+    "none": (Given("none", lambda merged: None), "merge rule 'none' gave NoneType for pieces of float64["),
+    "short": (
+        Given("short", lambda merged: merged[:-1]),
+        "merge rule 'short' gave float64[1] for pieces of float64[2]",
+    ),
+    "single": (Given("single", lambda merged: merged.astype("f4")), "gave float32[2] for pieces of float64[2]"),
+    "nan": (
+        Given("nan", lambda merged: merged * np.nan),
+        "merge rule 'nan' gave NaN or infinity for contributions that",
+    ),
+}
+
+
+class WrongRules:
     @hookimpl
     def swarm_register(self, register: Register) -> None:
-        register.merge_rule("raising", Raising())
+        for name, (rule, _) in WRONG.items():
+            register.merge_rule(name, rule)
 
 
-def test_a_merge_rule_that_raises_is_named_and_neither_hangs_nor_ends_training() -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2, merge_method="raising", failure_timeout=0.2, grace=0.1)
+@pytest.mark.parametrize("rule", WRONG)
+def test_a_merge_rule_that_is_wrong_is_named_and_neither_hangs_nor_ends_training(rule: str) -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=2, merge_method=rule, failure_timeout=0.2, grace=0.1)
     ada, bob = peers = [
-        swarm.peer(name, {"w": np.zeros(4)}, plugins={"raising": RaisingPlugin()}, below_quorum="train")
+        swarm.peer(name, {"w": np.zeros(4)}, plugins={"wrong": WrongRules()}, below_quorum="train")
         for name in ("ada", "bob")
     ]
 
@@ -336,6 +365,6 @@ def test_a_merge_rule_that_raises_is_named_and_neither_hangs_nor_ends_training()
     for peer in peers:
         assert peer.arrays["w"].tolist() == [float(len(peer.reports))] * 4
         assert {report.outcome for report in peer.reports} == {Outcome.SKIPPED}
-    reason = "this peer failed 3 attempts by itself, the last one because merging failed: ZeroDivisionError: a bug in"
-    assert any(reason in report.reason for peer in peers for report in peer.reports)
+    reason = "this peer failed 3 attempts by itself, the last one because merging failed: "
+    assert any(reason in report.reason and WRONG[rule][1] in report.reason for peer in peers for report in peer.reports)
     assert any(reason in line for line in warnings(ada) + warnings(bob))

@@ -108,6 +108,14 @@ def test_an_address_that_the_user_gave_is_tried_for_ever() -> None:
     assert times[-1] > desk.now - LONGEST_RETRY - 1
 
 
+def test_an_address_where_nobody_is_yet_is_said_once_after_some_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk("memory:2")
+    desk.wait(3)
+    assert not caplog.messages
+    desk.wait(60)
+    assert caplog.messages == ["no answer yet, trying again: connection refused"]
+
+
 def test_who_takes_greetings_and_is_slow_to_answer_is_not_pressed() -> None:
     desk = Desk("memory:2")
     desk.unreachable = False

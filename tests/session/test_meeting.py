@@ -53,7 +53,7 @@ def test_members_of_a_group_that_have_yet_to_meet_each_other() -> None:
 
 
 def test_an_address_that_does_not_answer_is_said_once_and_named_when_the_start_gives_up() -> None:
-    swarm = MemorySwarm(world_size=2, start_timeout=1.2)
+    swarm = MemorySwarm(world_size=2, start_timeout=5)
     swarm.addresses["swarm_model/bob"] = "memory:99"
     ada = swarm.peer("ada", {"w": np.zeros(1)})
     with pytest.raises(StartTimeoutError, match="; no answer from memory:99$"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.errors import StartTimeoutError
+from swarm.errors import ModelError, StartTimeoutError
 from swarm.session.files import FINAL
 from swarm.session_records import DIRECTORY, read_records
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
@@ -64,6 +64,15 @@ def test_a_session_that_was_not_left_is_known_to_have_begun(rendezvous: Path) ->
 def test_a_start_that_failed_has_no_closing_model(rendezvous: Path) -> None:
     peer, _ = pair(rendezvous, start_timeout=0.2)
     with pytest.raises(StartTimeoutError):
+        peer.session.begin()
+    (record,) = read_records(rendezvous)
+    assert (record.ended, record.closing, record.reason) == (True, False, "the start failed")
+
+
+def test_a_start_that_failed_before_the_peer_listened_is_written_down(rendezvous: Path) -> None:
+    swarm = MemorySwarm(world_size=2, rendezvous=rendezvous)
+    peer = swarm.peer("peer-0", {"w": np.zeros(4, "i4")}, rank=0)
+    with pytest.raises(ModelError):
         peer.session.begin()
     (record,) = read_records(rendezvous)
     assert (record.ended, record.closing, record.reason) == (True, False, "the start failed")

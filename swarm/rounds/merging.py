@@ -1,0 +1,97 @@
+"""Merges the pieces of the slice that this member reduces, and codes what they come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from swarm.buffers import BufferPool
+from swarm.merge.base import MergeRule
+from swarm.merge.gram import combine
+from swarm.records import PeerId
+from swarm.rounds.arrival import ContributionError
+from swarm.rounds.barrier import Matrix
+from swarm.rounds.coding import PieceCoder
+from swarm.rounds.columns import Columns
+from swarm.rounds.layout import Piece
+from swarm.state import Array, ModelState, is_finite
+
+
+class PieceMerger:
+    """May run on several threads at once, each with a piece of its own.
+
+    Args:
+        rule: how weights are merged.
+        contributors: in the order in which they are merged.
+        weights: one per contributor.
+        columns: the contributions.
+        coder: of the attempt.
+        result: where merged pieces go.
+        memory: for what is merged and not sent as it is.
+    """
+
+    def __init__(
+        self,
+        rule: MergeRule,
+        contributors: Sequence[PeerId],
+        weights: Sequence[int],
+        columns: Columns,
+        coder: PieceCoder,
+        result: ModelState,
+        memory: BufferPool,
+    ) -> None:
+        self._rule = rule
+        self._contributors = contributors
+        self._weights = weights
+        self._columns = columns
+        self._coder = coder
+        self._segments = tuple(result.segments.values())
+        self._dtypes = tuple(result.segments)
+        self._memory = memory
+
+    def merge(self, piece: Piece) -> memoryview:
+        """Merge a piece of which every contribution is here, measuring each, and code it.
+
+        Raises:
+            ContributionError: one holds NaN or infinity.
+            ValueError: the rule gives them.
+        """
+        return self._coded(piece, partial(self._merge_into, piece))
+
+    def combine(self, piece: Piece, coefficients: Matrix) -> memoryview:
+        """Merge a piece as a linear combination of its contributions, and code it.
+
+        Raises:
+            ValueError: it holds NaN or infinity.
+        """
+        return self._coded(piece, partial(combine, self._columns.of(piece), coefficients))
+
+    def _merge_into(self, piece: Piece, out: Array) -> None:
+        columns, origin = self._columns.of(piece), self._coder.origin(piece)
+        if origin is None:
+            self._rule.merge_into(columns, self._weights, out)
+            return
+        squared = self._rule.merge_measured(columns, self._weights, origin, out)
+        for peer, values, distance in zip(self._contributors, columns, squared, strict=True):
+            if not math.isfinite(distance) and not is_finite(values):
+                raise ContributionError(peer, f"{peer} sent a contribution that cannot be: NaN or infinity")
+        self._columns.measured(piece, squared)
+
+    def _coded(self, piece: Piece, merge: Callable[[Array], object]) -> memoryview:
+        """What ``merge`` makes of a piece, as it travels: all members take what that says, this one included."""
+        target = self._segments[piece.segment][piece.start : piece.stop]
+        if self._coder.verbatim(self._dtypes[piece.segment], target.nbytes):
+            self._run(merge, target)
+            return self._coder.encode(piece, target)
+        # What coding lost of it may be looked at after the round, when the target holds what the payload says.
+        merged = self._memory.empty(target.size, self._dtypes[piece.segment])
+        self._run(merge, merged)
+        payload = self._coder.encode(piece, merged)
+        self._coder.decode(piece, payload, target)
+        return payload
+
+    def _run(self, merge: Callable[[Array], object], out: Array) -> None:
+        merge(out)
+        if not is_finite(out):
+            raise ValueError(f"merge rule {self._rule.name!r} gave NaN or infinity for contributions that have none")
