@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from swarm.config.links import is_link
 from swarm.config.resolve import Resolved, Setting, resolve
 from swarm.config.settings import SETTINGS, Settings
 
-__all__ = ["SETTINGS", "Resolved", "Setting", "Settings", "resolve"]
+__all__ = ["SETTINGS", "Resolved", "Setting", "Settings", "is_link", "resolve"]

@@ -15,6 +15,12 @@ def test_nothing_is_served_unless_asked_for():
     assert Endpoint.from_environment({"SWARM_PROMETHEUS_PORT": ""}) is None
 
 
+@pytest.mark.parametrize("value", ["tcp://10.0.0.1:9090", " udp://[fd00::1]:9090 "])
+def test_a_service_called_swarm_prometheus_is_no_port(value):
+    environment = {"SWARM_PROMETHEUS_PORT": value, "SWARM_PROMETHEUS_SERVICE_HOST": "10.0.0.1"}
+    assert Endpoint.from_environment(environment) is None
+
+
 def test_the_port_is_read_and_the_host_is_loopback():
     assert Endpoint.from_environment({"SWARM_PROMETHEUS_PORT": "9400"}) == Endpoint("127.0.0.1", 9400)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarm.config import is_link
 from swarm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,14 +31,16 @@ class Endpoint:
     def from_environment(cls, environment: Mapping[str, str]) -> Endpoint | None:
         """Read `SWARM_PROMETHEUS_PORT` and `SWARM_PROMETHEUS_HOST` (default 127.0.0.1); without a port there is none.
 
-        Peers that `swarm up` starts share their environment, so each adds its `SWARM_RANK` to a port above 0.
+        A value that Kubernetes or Docker sets for a service called `swarm-prometheus`, such as `tcp://10.0.0.1:9090`,
+        is no port; Swarm logs that it ignores it. Peers that `swarm up` starts share their environment, so each adds
+        its `SWARM_RANK` to a port above 0.
 
         Raises:
             ConfigurationError: the port is not a number from 0 to 65535.
 
         """
         text = environment.get(PORT, "").strip()
-        if not text:
+        if not text or is_link(PORT, text, setting=True):
             return None
         port = int(text) if text.isascii() and text.isdecimal() else -1
         rank = environment.get("SWARM_RANK", "")
