@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
 
 
+class _ForeignHookError(ConfigurationError, AttributeError):
+    """Another framework's trainer was given this callback. An AttributeError, so that ``hasattr`` answers False."""
+
+
 class TorchCallback(RunningCallback):
     """Calls into the swarm from a training loop: begin, after each ``optimizer.step()``, after each epoch, end.
 
@@ -64,12 +68,11 @@ class TorchCallback(RunningCallback):
         """Say so where the trainer of another framework asks for its own hooks.
 
         Raises:
-            ConfigurationError: it does.
-            AttributeError: there is no such attribute.
+            AttributeError: there is no such attribute; where it is such a hook, the error is a ConfigurationError too.
         """
         problem = hook_of_another(name)
         if problem:
-            raise ConfigurationError(problem)
+            raise _ForeignHookError(problem)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property

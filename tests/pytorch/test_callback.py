@@ -382,4 +382,8 @@ def test_the_trainer_of_another_framework_is_told_what_to_do(hook, message):
     callback = TorchCallback(model=nn.Linear(2, 1))
     with pytest.raises(ConfigurationError, match=message):
         getattr(callback, hook)
+    with pytest.raises(AttributeError, match=message):
+        getattr(callback, hook)
+    assert not hasattr(callback, hook)
+    assert getattr(callback, hook, "absent") == "absent"
     assert not hasattr(callback, "on_nothing")
