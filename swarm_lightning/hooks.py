@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
     from swarm.model import Evaluation, Evaluator
 
-CHECKPOINT_NAME = "swarm-final.ckpt"
-
 
 class SwarmHooks(RunningCallback):
     """Trains a LightningModule together with the other peers of a swarm.
@@ -114,12 +112,11 @@ class SwarmHooks(RunningCallback):
         """Take part until every peer is done; the module then holds the swarm's closing model."""
         if self._alone:
             return
-        self._finish(self._running("on_train_end"))
-        directory = self._arguments.settings.model_dir
-        if directory is not None:
+        run = self._running("on_train_end")
+        self._finish(run)
+        if run.session.result is not None:
             # Beside the session's own file, and named after it: own-final.ckpt where there was no closing round.
-            result: Path | None = getattr(self.session, "result", None)
-            self._save(trainer, result.with_suffix(".ckpt") if result else directory / CHECKPOINT_NAME)
+            self._save(trainer, run.session.result.with_suffix(".ckpt"))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take part where there was no batch to train: too little data, or the Trainer's limit is reached already.

@@ -51,6 +51,11 @@ class RecordingSession:
     def batches_left(self) -> int:
         return max(self.interval - self.counted, 0)
 
+    @property
+    def result(self) -> Path | None:
+        ended = any(call[0] == "end" for call in self.calls)
+        return self.settings.model_dir / "swarm-final.safetensors" if ended and self.settings.model_dir else None
+
     def begin(self):
         self.calls.append(("begin",))
 
