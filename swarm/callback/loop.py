@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 from dataclasses import dataclass
 from types import CodeType, FrameType
+
+_PAUSING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,20 @@ class Loop:
 
     @property
     def running(self) -> bool:
-        """Whether the call has neither returned nor raised."""
+        """Whether the call has neither returned nor raised, as far as can be seen from here."""
         frame = sys._current_frames().get(self.thread)  # noqa: SLF001 - the public way to see another thread's stack
+        last = None
         while frame is not None:
             if id(frame) == self.address and frame.f_code is self.code:
                 return True
-            frame = frame.f_back
-        return False
+            last, frame = frame, frame.f_back
+        # The thread runs on meanwhile. A generator that yields has no caller any more: the rest was not seen.
+        return last is not None and _may_pause(last)
+
+
+def _may_pause(frame: FrameType) -> bool:
+    """Whether the call can be left and entered again, as that of a generator or coroutine can."""
+    return bool(frame.f_code.co_flags & _PAUSING)
 
 
 def _package(frame: FrameType) -> str:
