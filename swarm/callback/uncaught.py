@@ -98,9 +98,14 @@ def _of_cells(report: Report) -> Callable[[], None]:
     events = getattr(shell, "events", None)
     if events is None:
         return lambda: None
+    last = _last_shown()
 
     def cell_ended(result: Any) -> None:
+        nonlocal last
+        before, last = last, _last_shown()
         error = getattr(result, "error_in_exec", None)
+        if error is None and last is not before:
+            error = last  # %%time and %run show an error themselves, and the cell ends without one
         if error is not None:
             report(error, "in a cell", lasting=False)
 
@@ -110,6 +115,11 @@ def _of_cells(report: Report) -> Callable[[], None]:
 
     events.register("post_run_cell", cell_ended)
     return undo
+
+
+def _last_shown() -> BaseException | None:
+    """The error that IPython showed last."""
+    return getattr(sys, "last_value", None)
 
 
 def _shell() -> Any:

@@ -195,14 +195,16 @@ class Shell:
     def unregister(self, event, function):
         self.called.remove(function)
 
-    def run_cell(self, source):
+    def run_cell(self, source, *, magic=False):
+        """``magic``: as under ``%%time`` or ``%run``, which show an error themselves and return."""
         result = SimpleNamespace(error_before_exec=None, error_in_exec=None)
         try:
             exec(compile(source, "<cell>", "exec"), self.names)
         except SyntaxError as error:
             result.error_before_exec = error
         except BaseException as error:  # noqa: BLE001 - as IPython does
-            result.error_in_exec = self.last_error = error
+            sys.last_value = self.last_error = error
+            result.error_in_exec = None if magic else error
         for function in [*self.called]:
             function(result)
 
@@ -210,6 +212,7 @@ class Shell:
 @pytest.fixture(params=["builtins", "module"])
 def shell(request, monkeypatch):
     shell = Shell()
+    monkeypatch.setattr(sys, "last_value", None, raising=False)
     if request.param == "builtins":
         monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
     else:
@@ -220,10 +223,12 @@ def shell(request, monkeypatch):
 LOOP = "for batch in range(5):\n    if batch == 2: raise {error}\n    swarm.on_batch_end()"
 
 
+@pytest.mark.parametrize("magic", [False, True], ids=["cell", "magic"])
 @pytest.mark.parametrize("error", ["ValueError", "KeyboardInterrupt"])
-def test_a_cell_that_raises_leaves_at_once(make, shell, caplog, error):
+def test_a_cell_that_raises_leaves_at_once(make, shell, caplog, error, magic):
     shell.names["make"] = make
-    shell.run_cell("swarm = make()\nswarm.on_train_begin()\n" + LOOP.format(error=error))
+    shell.run_cell("1/0", magic=magic)
+    shell.run_cell("swarm = make()\nswarm.on_train_begin()\n" + LOOP.format(error=error), magic=magic)
     swarm = shell.names["swarm"]
     reason = f"training stopped in a cell: {error}"
     assert swarm.session.calls == [("begin",), ("abort", reason)]
@@ -247,9 +252,18 @@ def test_training_goes_on_in_the_next_cell_after_one_that_is_fine(make, shell):
     shell.names["swarm"] = make()
     shell.run_cell("swarm.on_train_begin()\nfor _ in range(2): swarm.on_batch_end()")
     shell.run_cell("a mistake")
-    shell.run_cell("print(undefined)")
+    shell.run_cell("print(undefined)", magic=True)
     shell.run_cell("for _ in range(2): swarm.on_batch_end()\nswarm.on_train_end()")
     assert shell.names["swarm"].session.calls == [("begin",), ("merge", 3, None), ("end", 1)]
+
+
+def test_an_error_of_an_earlier_cell_ends_nothing(make, shell):
+    shell.names["swarm"] = make()
+    cell = "swarm.on_train_begin()\n" + LOOP
+    shell.run_cell(cell.format(error="ValueError"), magic=True)
+    shell.run_cell(cell.format(error="ValueError").replace("batch == 2", "batch == 9"))
+    shell.run_cell("swarm.on_train_end()")
+    assert shell.names["swarm"].session.calls == [("begin",), ("merge", 3, None), ("end", 2)]
 
 
 def test_a_cell_that_fails_in_the_first_batch_leaves(make, shell):
