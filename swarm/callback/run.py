@@ -19,6 +19,8 @@ NEVER = sys.maxsize
 """Batches to the next sync point once there is none."""
 FORGOTTEN = "training ended without on_train_end"
 """Why a peer leaves whose script never ended the training."""
+FIT_STOPPED = "fit() stopped before its end"
+"""Why a peer leaves whose framework calls no hook when ``fit`` raises."""
 
 
 class Counter(Protocol):
@@ -36,10 +38,12 @@ class _Departure:
 
     def __init__(self, session: Session, settings: Settings, logger: logging.Logger, *, in_fit: bool) -> None:
         self.joined = False
+        self.reason, self._remedy = FORGOTTEN, ". Call on_train_end() after the last batch"
+        if in_fit:
+            self.reason, self._remedy = FIT_STOPPED, ""
         self._session = session
         self._settings = settings
         self._logger = logger
-        self._in_fit = in_fit
         self._process = os.getpid()
 
     def __call__(self) -> None:
@@ -48,18 +52,15 @@ class _Departure:
             return
         if self.joined and not self._session.over:
             self._logger.warning("%s", self._text())
-        self._session.abort(FORGOTTEN, unintended=True)
+        self._session.abort(self.reason, unintended=True)
         LIVE.settle()
 
     def _text(self) -> str:
         settings = self._settings
         others = "" if settings.loopback else "; the other peers continue without it"
-        ended, remedy = "training ended without on_train_end", ". Call on_train_end() after the last batch"
-        if self._in_fit:
-            ended, remedy = "fit() stopped before its end", ""
         return (
-            f"session {settings.model_name}: {ended}, so {settings.name} leaves without the closing model"
-            f"{others}{remedy}"
+            f"session {settings.model_name}: {self.reason}, so {settings.name} leaves without the closing model"
+            f"{others}{self._remedy}"
         )
 
 
@@ -192,7 +193,7 @@ class Run:
     def forgotten(self) -> None:
         """Leave because training has ended and nobody said so; nothing happens when the run is over."""
         if self.live:
-            self.reason = FORGOTTEN
+            self.reason = self._departure.reason
             self._leave()
 
     def _count(self, left: int, *, at_boundary: bool = False, loss: float | None = None) -> int:

@@ -46,6 +46,7 @@ class RecordingSession:
     batches: int = 0
     since_merge: int = 0
     over: bool = False
+    others_warn: bool = False
 
     @property
     def batches_left(self) -> int:
@@ -76,6 +77,7 @@ class RecordingSession:
         self.over = True
 
     def abort(self, reason: str, *, unintended: bool = False) -> None:
+        self.others_warn = unintended
         self.calls.append(("abort", reason))
 
     def metrics(self) -> dict[str, float]:

@@ -253,7 +253,8 @@ def test_an_exception_in_fit_aborts_the_session(swarm, make_model, xy) -> None:
     with pytest.raises(RuntimeError, match="boom") as raised:
         make_model().fit(*xy, callbacks=[callback, Boom()], verbose=0)
     del raised
-    assert swarm.session.calls == ["begin", ("abort", "training ended without on_train_end")]
+    assert swarm.session.calls == ["begin", ("abort", "fit() stopped before its end")]
+    assert swarm.session.others_warn
 
 
 def test_a_fit_that_raises_frees_port_and_threads(make_model, xy, lone_peer) -> None:
@@ -280,8 +281,9 @@ def test_a_fit_that_raises_leaves_though_its_error_is_kept(swarm, make_model, xy
     callback = swarm.callback(name="ada", loopback=False, listen="127.0.0.1:0")
     with pytest.raises(error) as kept:
         make_model().fit(*xy, callbacks=[callback, Boom()], verbose=0)
-    left = ["begin", ("abort", "training ended without on_train_end")]
+    left = ["begin", ("abort", "fit() stopped before its end")]
     eventually(lambda: swarm.session.calls == left, "the session was aborted")
+    assert swarm.session.others_warn
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning == (
         "session swarm_model: fit() stopped before its end, so ada leaves without the closing model; "
