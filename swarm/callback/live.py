@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import weakref
@@ -12,7 +13,7 @@ from swarm.callback.uncaught import in_training, listen
 from swarm.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from swarm.callback.run import Run
+    from swarm.callback.run import Departure, Run
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at loops that must not end without ``on_train_end``."""
@@ -30,19 +31,23 @@ class LiveRuns:
     def _reset(self) -> None:
         """Know none. In a forked child, whose parent has the runs and perhaps the lock."""
         self._lock = threading.RLock()
-        self._runs: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._runs: dict[Departure, weakref.ref[Run]] = {}
+        """With its run, or None where that is collected. A run that is not live any more is leaving right now."""
         self._stop_listening: Callable[[], None] | None = None
         self._watcher: threading.Thread | None = None
 
     def enter(self, run: Run) -> None:
-        """A run is about to begin. An earlier one of the same peer leaves if its loop is no longer running.
+        """A run is about to begin. An earlier one of the same peer leaves first if its loop is no longer running.
 
         Raises:
             ConfigurationError: that loop is still running.
         """
         with self._lock:
-            earlier = [other for other in self._live() if other.peer is not None and other.peer == run.peer]
-            for other in earlier:
+            peer = run.departure.peer
+            earlier = [] if peer is None else [entry for entry in self._entries() if entry[0].peer == peer]
+            for _, other in earlier:
+                if other is None or not other.live:
+                    continue
                 # A run that trained, and another one that begins at the same place: the code was run again.
                 again = other.loop == run.loop and other.trained
                 if other.loop.running and not again:
@@ -51,7 +56,7 @@ class LiveRuns:
                         f"{run.name!r}: give each model that trains at the same time a model_name of its own, or end "
                         "the first run by on_train_end() or abort()"
                     )
-            self._runs.add(run)
+            self._runs[run.departure] = weakref.ref(run)
             if self._stop_listening is None:
                 self._stop_listening = listen(self._failed)
             watcher = None
@@ -59,22 +64,36 @@ class LiveRuns:
                 watcher = self._watcher = threading.Thread(target=self._watch, name="swarm-loops", daemon=True)
         if watcher is not None:
             watcher.start()
-        for other in earlier:
-            other.abort(
-                f"a new run of session {run.model_name!r} took its place; "
-                "models that train at the same time each need a model_name of their own",
-                warn=True,
-            )
+        for departure, other in earlier:
+            if other is not None:
+                other.abort(
+                    f"a new run of session {run.model_name!r} took its place; "
+                    "models that train at the same time each need a model_name of their own",
+                    warn=True,
+                )
+            departure.wait()
 
-    def settle(self) -> None:
-        """A run has ended: if it was the last one, errors are no longer listened for."""
+    def settle(self, departure: Departure) -> None:
+        """A run is gone: if it was the last one, errors are no longer listened for."""
         with self._lock:
-            if self._stop_listening is not None and not self._live():
+            self._runs.pop(departure, None)
+            if self._stop_listening is not None and not self._runs:
                 self._stop_listening()
                 self._stop_listening = None
 
+    def wait_for_leaving(self) -> None:
+        """Wait for the runs that other threads are having leave; those threads end with the process."""
+        for departure, run in self._entries():
+            if run is None or not run.live:
+                departure.wait()
+
+    def _entries(self) -> list[tuple[Departure, Run | None]]:
+        with self._lock:
+            # A copy first: where garbage is collected meanwhile, even this thread may remove an entry.
+            return [(departure, run()) for departure, run in list(self._runs.items())]
+
     def _live(self) -> list[Run]:
-        return [run for run in self._runs if run.live]
+        return [run for _, run in self._entries() if run is not None and run.live]
 
     def _failed(self, error: BaseException, where: str, *, lasting: bool) -> None:
         """An error that nothing caught has ended the loops of the current thread, or some other code on it."""
@@ -101,3 +120,4 @@ class LiveRuns:
 
 LIVE = LiveRuns()
 os.register_at_fork(after_in_child=LIVE._reset)  # noqa: SLF001 - of this module
+atexit.register(LIVE.wait_for_leaving)

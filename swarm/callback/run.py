@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +22,10 @@ FORGOTTEN = "training ended without on_train_end"
 """Why a peer leaves whose script never ended the training."""
 FIT_STOPPED = "fit() stopped before its end"
 """Why a peer leaves whose framework calls no hook when ``fit`` raises."""
+QUIETLY = 1.0
+"""Seconds to wait for a run to leave before a log line says so."""
+AT_MOST = 15.0
+"""Seconds to wait for it after that; leaving has deadlines of its own, which together are shorter."""
 
 
 class Counter(Protocol):
@@ -30,8 +35,8 @@ class Counter(Protocol):
     """What is left of that number; None where nobody counts any more. 0 makes the next batch an error."""
 
 
-class _Departure:
-    """What happens when training ends and nobody has called ``finish`` or ``abort``.
+class Departure:
+    """How a run leaves the swarm, and what happens when training ends and nobody has called ``finish`` or ``abort``.
 
     It outlives run and callback, so it refers to neither.
     """
@@ -41,10 +46,14 @@ class _Departure:
         self.reason, self._remedy = FORGOTTEN, ". Call on_train_end() after the last batch"
         if in_fit:
             self.reason, self._remedy = FIT_STOPPED, ""
+        peer = (settings.model_name, settings.name, settings.rendezvous, settings.peers)
+        self.peer = None if settings.loopback else peer
+        """What no two live runs may share: the peer, in its swarm. None where there is no swarm."""
         self._session = session
         self._settings = settings
         self._logger = logger
         self._process = os.getpid()
+        self._gone = threading.Event()
 
     def __call__(self) -> None:
         """Say so and leave; not in a forked child, which has only a copy of the run."""
@@ -52,8 +61,27 @@ class _Departure:
             return
         if self.joined and not self._session.over:
             self._logger.warning("%s", self._text())
-        self._session.abort(self.reason, unintended=True)
-        LIVE.settle()
+        self.leave(self.reason, unintended=True)
+
+    def leave(self, reason: str, *, unintended: bool = False) -> None:
+        """Leave the swarm; only then does a new run of the same peer begin."""
+        try:
+            self._session.abort(reason, unintended=unintended)
+        finally:
+            self.settle()
+
+    def settle(self) -> None:
+        """The run has left."""
+        self._gone.set()
+        LIVE.settle(self)
+
+    def wait(self) -> None:
+        """Wait until the run has left, with a log line if that takes long, and not for ever."""
+        if not self._gone.wait(QUIETLY):
+            settings = self._settings
+            text = "session %s: the last run of %s is still leaving; waiting for it for up to %d s"
+            self._logger.info(text, settings.model_name, settings.name, AT_MOST)
+            self._gone.wait(AT_MOST)
 
     def _text(self) -> str:
         settings = self._settings
@@ -98,8 +126,6 @@ class Run:
         self.loop = loop
         self.watched = watched
         self.model_name, self.name = settings.model_name, settings.name
-        self.peer = None if settings.loopback else (self.model_name, self.name, settings.rendezvous, settings.peers)
-        """What no two live runs may share: the peer, in its swarm. None where there is no swarm."""
         self.reason = ""
         """Why it was aborted."""
         self._logger = logger
@@ -107,14 +133,14 @@ class Run:
         self._advanced = False
         self._loss_is_odd = False
         self._interval = 0
-        self._departure = _Departure(session, settings, logger, in_fit=watched)
+        self.departure = Departure(session, settings, logger, in_fit=watched)
         owner = self if scope is None else scope
-        self._leave = weakref.finalize(owner, self._departure)
+        self._leave = weakref.finalize(owner, self.departure)
 
     @property
     def joined(self) -> bool:
         """Whether ``begin`` has been gone through."""
-        return self._departure.joined
+        return self.departure.joined
 
     @property
     def live(self) -> bool:
@@ -137,7 +163,7 @@ class Run:
         except BaseException:
             self.abort("training could not begin")
             raise
-        self._departure.joined = True
+        self.departure.joined = True
         return self._next()
 
     def sync(self, left: int, loss: object = None) -> int:
@@ -172,7 +198,7 @@ class Run:
             self.abort("training could not end")
             raise
         self._leave.detach()
-        LIVE.settle()
+        self.departure.settle()
 
     def abort(self, reason: str, *, warn: bool = False) -> None:
         """Leave the swarm; nothing happens when the run is over.
@@ -186,14 +212,13 @@ class Run:
         self.reason = reason
         if warn and self.joined and not self.session.over:
             self._logger.warning("session %s: %s leaves: %s", self.model_name, self.name, reason)
-        self.session.abort(reason)
         self._counter.left = 0
-        LIVE.settle()
+        self.departure.leave(reason)
 
     def forgotten(self) -> None:
         """Leave because training has ended and nobody said so; nothing happens when the run is over."""
         if self.live:
-            self.reason = self._departure.reason
+            self.reason = self.departure.reason
             self._leave()
 
     def _count(self, left: int, *, at_boundary: bool = False, loss: float | None = None) -> int:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import nn
 
+from swarm.callback.run import Run
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.pytorch import TorchCallback
 from swarm.session import Session
@@ -444,6 +445,89 @@ def test_runs_of_different_peers_are_alive_together(make, difference):
     for callback in callbacks:
         callback.on_train_end()
         assert callback.session.calls == [("begin",), ("end", 0)]
+
+
+@pytest.mark.parametrize("way", ["aborted", "collected"])
+def test_a_new_run_begins_when_the_last_one_has_left(make, recording_session, monkeypatch, caplog, way):
+    """Leaving takes a while: the others are told, and the disk may be slow."""
+    monkeypatch.setattr("swarm.callback.run.QUIETLY", 0)
+    caplog.set_level(logging.INFO, "swarm")
+    order, leaving, left = [], threading.Event(), threading.Event()
+
+    def abort(_, reason, *, unintended=False):
+        leaving.set()
+        assert left.wait(30)
+        order.append("left")
+
+    monkeypatch.setattr(recording_session, "abort", abort)
+    monkeypatch.setattr(recording_session, "begin", lambda _: order.append("begun"))
+    callback = make()
+    callback.on_train_begin()
+
+    def leave():
+        nonlocal callback
+        if way == "aborted":
+            callback.abort()
+        callback = None
+
+    def begin_again():
+        assert leaving.wait(30)
+        second = make()
+        second.on_train_begin()
+        second.on_train_end()
+
+    def look():
+        waiting = "session swarm_model: the last run of ada is still leaving; waiting for it for up to 15 s"
+        try:
+            eventually(lambda: waiting in caplog.text, "the second run waits")
+        finally:
+            left.set()
+
+    together(leave, begin_again, look)
+    assert order == ["begun", "left", "begun"]
+
+
+def test_a_process_that_ends_lets_a_run_leave(tmp_path):
+    script = """
+import threading, sys, torch
+from swarm.pytorch import TorchCallback
+from swarm.session import Session
+callback = TorchCallback(model=torch.nn.Linear(1, 1), rendezvous=sys.argv[1], world_size=1, name="ada")
+callback.on_train_begin()
+leaving, ending, abort = threading.Event(), threading.Event(), callback.session.abort
+def slow(reason, **how):
+    leaving.set()
+    ending.wait()
+    abort(reason, **how)
+    print("left")
+callback.session.abort = slow
+threading.Thread(target=callback.abort, daemon=True).start()
+leaving.wait()
+import atexit
+atexit.register(ending.set)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert done.stdout == "left\n"
+
+
+def test_a_run_may_begin_while_an_error_is_handled(make, monkeypatch):
+    """In another thread; here while the live runs are gone through."""
+    first, second = make(), make(model_name="other")
+    error = kept_error_of(first)
+    live = Run.live.fget
+
+    def look(run):
+        monkeypatch.setattr(Run, "live", property(live))
+        second.on_train_begin()
+        return live(run)
+
+    monkeypatch.setattr(Run, "live", property(look))
+    sys.excepthook(ValueError, error, error.__traceback__)
+    assert first.session.calls[-1] == ("abort", "training stopped in the script: ValueError")
+    assert second.session.calls == [("begin",)]
+    second.abort()
 
 
 def test_a_peer_of_real_sessions_is_free_for_the_next_run(lone_peer):
