@@ -59,7 +59,6 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
     """
 
     platforms = ("KERAS", "TF")
-    frameworks = ("keras",)
 
     def _take(self, arguments: CallbackArguments) -> None:
         super()._take(arguments)

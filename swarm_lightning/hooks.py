@@ -30,7 +30,6 @@ class SwarmHooks(RunningCallback):
     """
 
     platforms = ("LIGHTNING",)
-    frameworks = ("lightning", "pytorch_lightning", "torch")
 
     def _take(self, arguments: CallbackArguments) -> None:
         super()._take(arguments)

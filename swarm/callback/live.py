@@ -49,7 +49,7 @@ class LiveRuns:
                 if other is None or not other.live:
                     continue
                 # A run that trained, and another one that begins at the same place: the code was run again.
-                again = other.loop == run.loop and other.trained
+                again = other.loop.code is not None and other.loop == run.loop and other.trained
                 if other.loop.running and not again:
                     raise ConfigurationError(
                         f"a SwarmCallback of this process is already training in session {run.model_name!r} as "

@@ -8,6 +8,8 @@ import threading
 from dataclasses import dataclass
 from types import CodeType, FrameType
 
+HOOKS = frozenset({"on_batch_end", "on_train_batch_end", "on_epoch_end", "on_train_end"})
+"""What a training loop calls, besides ``on_train_begin``, which a function that prepares the training may call."""
 _PAUSING = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
@@ -20,10 +22,11 @@ class Loop:
     """
 
     thread: int
-    code: CodeType
-    instruction: int
+    code: CodeType | None = None
+    """None where it is not known which call that is."""
+    instruction: int = 0
     """Where in ``code`` the run began."""
-    address: int
+    address: int = 0
     """``id`` of the frame. Another frame may get it later."""
 
     @classmethod
@@ -32,12 +35,23 @@ class Loop:
         return cls(threading.get_ident(), frame.f_code, frame.f_lasti, id(frame))
 
     @classmethod
-    def outside(cls, packages: tuple[str, ...]) -> Loop:
-        """The loop in the innermost frame of the current thread whose module is in none of ``packages``."""
-        frame = sys._getframe(1)  # noqa: SLF001 - the stack is all there is
-        while frame.f_back is not None and _package(frame) in packages:
+    def here(cls) -> Loop:
+        """The innermost call of the current thread whose code calls some of ``HOOKS``.
+
+        Not known if there is none, as where a class has a method for each hook. A generator does not count: it may be
+        left for the time of the training, as that of a context manager is.
+        """
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the stack is all there is
+        while frame is not None:
+            if not HOOKS.isdisjoint(frame.f_code.co_names) and not _may_pause(frame):
+                return cls.at(frame)
             frame = frame.f_back
-        return cls.at(frame)
+        return cls.unknown()
+
+    @classmethod
+    def unknown(cls) -> Loop:
+        """Some loop in the current thread."""
+        return cls(threading.get_ident())
 
     @property
     def running(self) -> bool:
@@ -45,7 +59,7 @@ class Loop:
         frame = sys._current_frames().get(self.thread)  # noqa: SLF001 - the public way to see another thread's stack
         last = None
         while frame is not None:
-            if id(frame) == self.address and frame.f_code is self.code:
+            if self.code is None or (id(frame) == self.address and frame.f_code is self.code):
                 return True
             last, frame = frame, frame.f_back
         # The thread runs on meanwhile. A generator that yields has no caller any more: the rest was not seen.
@@ -55,7 +69,3 @@ class Loop:
 def _may_pause(frame: FrameType) -> bool:
     """Whether the call can be left and entered again, as that of a generator or coroutine can."""
     return bool(frame.f_code.co_flags & _PAUSING)
-
-
-def _package(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

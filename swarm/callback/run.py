@@ -10,9 +10,9 @@ import weakref
 from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm.callback.live import LIVE
+from swarm.callback.loop import Loop
 
 if TYPE_CHECKING:
-    from swarm.callback.loop import Loop
     from swarm.config import Settings
     from swarm.session import Session
 
@@ -224,6 +224,8 @@ class Run:
     def _count(self, left: int, *, at_boundary: bool = False, loss: float | None = None) -> int:
         if (batches := self._interval - left) and not self.session.over:
             self._advanced = True
+            if not self.loop.running:  # it began in a call that left the training to others
+                self.loop = Loop.unknown()
             self.session.advance(batches, at_boundary=at_boundary, loss=loss)
         return self._next()
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self, Unpack
 from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.live import LIVE
 from swarm.callback.loop import Loop
-from swarm.callback.packages import OURS
 from swarm.callback.run import Run
 from swarm.errors import SwarmError
 from swarm.selection import Selection
@@ -56,8 +55,6 @@ class RunningCallback:
 
     platforms: ClassVar[tuple[str, ...]]
     """The values of ``ml_platform`` that the callback serves, the first by default."""
-    frameworks: ClassVar[tuple[str, ...]] = ()
-    """Packages that call the hooks, or hold this class if it is none of ours; the loop is the code that calls them."""
     session_factory: ClassVar[SessionFactory] = staticmethod(open_session)
 
     def __init__(self, **arguments: Unpack[Arguments]) -> None:
@@ -150,7 +147,7 @@ class RunningCallback:
             session,
             settings,
             logger=self.logger,
-            loop=fit or Loop.outside((*OURS, *self.frameworks)),
+            loop=fit or Loop.here(),
             counter=_Counter(self),
             watched=fit is not None,
             scope=scope,

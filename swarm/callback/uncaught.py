@@ -10,7 +10,9 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Protocol
 
-_HOOKS = frozenset({"on_train_begin", "on_batch_end", "on_train_batch_end", "on_epoch_end", "on_train_end"})
+from swarm.callback.loop import HOOKS
+
+_HOOKS = HOOKS | {"on_train_begin"}
 
 
 class Report(Protocol):

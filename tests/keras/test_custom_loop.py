@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -221,6 +223,28 @@ def test_a_loop_that_broke_off_leaves_with_its_callback(swarm, make_model) -> No
     session = swarm.session
     del callback
     assert session.calls == ["begin", ("abort", "training ended without on_train_end")]
+
+
+@pytest.mark.parametrize("by_list", [False, True], ids=["hooks", "list"])
+def test_two_live_runs_are_refused_where_functions_call_the_hooks(swarm, make_model, by_list) -> None:
+    def begun():
+        callback = swarm.callback(model=make_model(), name="ada", loopback=False, listen="127.0.0.1:0")
+        hooks = keras.callbacks.CallbackList([callback]) if by_list else callback
+        hooks.on_train_begin()
+        return hooks
+
+    def step() -> None:
+        generator.on_train_batch_end(next(batches))
+
+    batches = itertools.count()
+
+    generator = begun()
+    step()
+    with pytest.raises(ConfigurationError, match="in session 'swarm_model' as 'ada': give each model .* model_name"):
+        begun()
+    step()
+    generator.on_train_end()
+    assert swarm.sessions[0].calls == ["begin", "end"]
 
 
 def test_the_hot_path_never_asks_for_the_model(swarm, make_model, monkeypatch) -> None:

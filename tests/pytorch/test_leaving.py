@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+import weakref
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -30,13 +31,18 @@ WITHOUT_END = ("abort", "training ended without on_train_end")
 
 @pytest.fixture
 def make(recording_session, tmp_path):
-    """Makes callbacks of one peer in one swarm, with recorded sessions."""
+    """Makes callbacks of one peer in one swarm, with recorded sessions; those that are left in memory leave."""
     recorded = type("Recorded", (TorchCallback,), {"session_factory": recording_session})
+    made = weakref.WeakSet()
 
     def make(**arguments):
-        return recorded(**({"model": nn.Linear(2, 1), "rendezvous": tmp_path, "name": "ada"} | arguments))
+        callback = recorded(**({"model": nn.Linear(2, 1), "rendezvous": tmp_path, "name": "ada"} | arguments))
+        made.add(callback)
+        return callback
 
-    return make
+    yield make
+    for callback in [*made]:
+        callback.abort("the test is over")
 
 
 def broken_loop(callback):
@@ -399,6 +405,92 @@ def test_two_models_that_begin_at_one_place_are_refused(make):
 
     with pytest.raises(ConfigurationError, match="'swarm_model' as 'ada'"):
         begin([make(), make()])
+
+
+class Trainer:
+    """A training loop with a method for each hook."""
+
+    def __init__(self, callback):
+        self.callback = callback
+
+    def begin(self):
+        self.callback.on_train_begin()
+
+    def step(self):
+        self.callback.on_batch_end()
+
+    def end(self):
+        self.callback.on_train_end()
+
+
+@pytest.mark.parametrize("batches", [0, 2, 4], ids=["before the first batch", "after some", "after a merge"])
+def test_two_live_runs_are_refused_where_methods_call_the_hooks(make, batches):
+    generator, discriminator = Trainer(make()), Trainer(make())
+    generator.begin()
+    for _ in range(batches):
+        generator.step()
+    with pytest.raises(ConfigurationError, match="in session 'swarm_model' as 'ada': give each model .* model_name"):
+        discriminator.begin()
+    generator.step()
+    generator.end()
+    assert generator.callback.session.calls[-1][0] == "end"
+    discriminator.begin()
+
+
+def test_two_live_runs_are_refused_where_a_function_begins_them(make):
+    def begun(callback):
+        callback.on_train_begin()
+        return callback
+
+    generator = begun(make())
+    with pytest.raises(ConfigurationError, match="model_name"):
+        begun(make())
+    generator.on_batch_end()
+    generator.on_train_end()
+
+
+def test_two_live_runs_are_refused_in_context_managers(make):
+    @contextmanager
+    def training(callback):
+        callback.on_train_begin()
+        yield callback
+        callback.on_train_end()
+
+    with training(make()) as generator:
+        generator.on_batch_end()
+        with pytest.raises(ConfigurationError, match="model_name"), training(make()):
+            pass
+        generator.on_batch_end()
+    assert generator.session.calls == [("begin",), ("end", 2)]
+
+
+def test_a_run_that_goes_on_where_the_call_that_began_it_has_ended_is_live(make):
+    def begun(callback):
+        callback.on_train_begin()
+        return callback, callback.on_train_end
+
+    generator, end = begun(make())
+    for _ in range(4):
+        generator.on_batch_end()
+    with pytest.raises(ConfigurationError, match="model_name"):
+        begun(make())
+    end()
+
+
+def test_a_failed_loop_makes_room_where_a_function_begins_the_run(make, recording_session):
+    def begin(callback):
+        callback.on_train_begin()
+
+    def train(callback):
+        begin(callback)
+        callback.on_batch_end()
+        raise ValueError("a broken image")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="a broken image") as kept:
+            train(make())
+        assert kept.value.__traceback__ is not None
+    assert [session.calls[-1][0] for session in recording_session.opened] == ["abort", "begin"]
 
 
 def test_two_live_runs_of_one_peer_are_refused(make, recording_session):
