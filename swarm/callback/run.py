@@ -53,12 +53,22 @@ class Departure:
         self._settings = settings
         self._logger = logger
         self._process = os.getpid()
+        self._threads = threading.current_thread(), threading.main_thread()
         self._gone = threading.Event()
 
     def __call__(self) -> None:
-        """Say so and leave; not in a forked child, which has only a copy of the run."""
+        """Say so and leave; not in a forked child, which has only a copy of the run.
+
+        Any thread may collect garbage. One of the session's own would wait for itself, or hold what leaving needs.
+        """
         if os.getpid() != self._process:
             return
+        if threading.current_thread() in self._threads:
+            self._leave()
+        else:
+            threading.Thread(target=self._leave, name="swarm-leaving").start()
+
+    def _leave(self) -> None:
         if self.joined and not self._session.over:
             self._logger.warning("%s", self._text())
         self.leave(self.reason, unintended=True)

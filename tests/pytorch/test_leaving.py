@@ -146,6 +146,23 @@ def test_a_dropped_callback_warns(make, recording_session, caplog):
     assert "session retina: training ended without on_train_end, so ada leaves" in warning.getMessage()
 
 
+def test_a_callback_that_another_thread_collects_leaves_in_a_thread_of_its_own(make, recording_session, monkeypatch):
+    """It may be one of the session's own, which cannot wait for itself."""
+    callback = make()
+    callback.on_train_begin()
+    threads = []
+    monkeypatch.setattr(recording_session, "abort", lambda *_, **__: threads.append(threading.current_thread()))
+
+    def collect():
+        nonlocal callback
+        callback = None
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    eventually(lambda: threads, "the session was aborted")
+    assert collector not in threads
+
+
 def test_nobody_is_warned_of_a_session_that_was_over(make, caplog):
     callback = make()
     callback.on_train_begin()
