@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
+
+from swarm.pytorch import TorchCallback
 
 
 class EveryKind(nn.Module):
@@ -36,3 +40,43 @@ class EveryKind(nn.Module):
 def every_kind() -> EveryKind:
     torch.manual_seed(3)
     return EveryKind()
+
+
+@pytest.fixture
+def make_peer(recording_session, tmp_path):
+    """Makes callbacks of one peer in one swarm, with recorded sessions; those that are left in memory leave."""
+    recorded = type("Recorded", (TorchCallback,), {"session_factory": recording_session})
+    made = weakref.WeakSet()
+
+    def make(**arguments):
+        callback = recorded(**({"model": nn.Linear(2, 1), "rendezvous": tmp_path, "name": "ada"} | arguments))
+        made.add(callback)
+        return callback
+
+    yield make
+    for callback in [*made]:
+        callback.abort("the test is over")
+
+
+@pytest.fixture
+def broken_loop():
+    """A training loop that fails in its second batch."""
+
+    def broken_loop(callback):
+        callback.on_train_begin()
+        callback.on_batch_end()
+        raise ValueError("a broken image")
+
+    return broken_loop
+
+
+@pytest.fixture
+def kept_error_of(broken_loop):
+    """The error of such a loop, with its traceback."""
+
+    def kept_error_of(callback):
+        with pytest.raises(ValueError, match="a broken image") as caught:
+            broken_loop(callback)
+        return caught.value
+
+    return kept_error_of

@@ -9,16 +9,13 @@ import os
 import subprocess
 import sys
 import threading
-import weakref
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-import torch
 from torch import nn
 
-from swarm.callback.run import Run
-from swarm.errors import ConfigurationError, SwarmError
+from swarm.errors import SwarmError
 from swarm.pytorch import TorchCallback
 from swarm.session import Session
 from swarm.session.wiring import Network
@@ -29,53 +26,25 @@ from swarm.transport.memory import MemoryNetwork, MemoryTransport
 WITHOUT_END = ("abort", "training ended without on_train_end")
 
 
-@pytest.fixture
-def make(recording_session, tmp_path):
-    """Makes callbacks of one peer in one swarm, with recorded sessions; those that are left in memory leave."""
-    recorded = type("Recorded", (TorchCallback,), {"session_factory": recording_session})
-    made = weakref.WeakSet()
-
-    def make(**arguments):
-        callback = recorded(**({"model": nn.Linear(2, 1), "rendezvous": tmp_path, "name": "ada"} | arguments))
-        made.add(callback)
-        return callback
-
-    yield make
-    for callback in [*made]:
-        callback.abort("the test is over")
-
-
-def broken_loop(callback):
-    callback.on_train_begin()
-    callback.on_batch_end()
-    raise ValueError("a broken image")
-
-
-def kept_error_of(callback):
-    with pytest.raises(ValueError, match="a broken image") as caught:
-        broken_loop(callback)
-    return caught.value
-
-
 # The context manager ------------------------------------------------------------------------------------------------
 
 
-def test_a_with_block_that_raises_leaves_at_once_though_the_error_is_kept(make):
-    callback = make()
+def test_a_with_block_that_raises_leaves_at_once_though_the_error_is_kept(make_peer, broken_loop):
+    callback = make_peer()
     with pytest.raises(ValueError, match="a broken image") as kept, callback as swarm:
         broken_loop(swarm)
     assert callback.session.calls == [("begin",), ("abort", "training stopped: ValueError")]
     assert kept.value.__traceback__ is not None
 
 
-def test_a_with_block_joins_nothing_by_itself(make, recording_session):
-    with make() as swarm, pytest.raises(SwarmError, match="on_batch_end was called before on_train_begin"):
+def test_a_with_block_joins_nothing_by_itself(make_peer, recording_session):
+    with make_peer() as swarm, pytest.raises(SwarmError, match="on_batch_end was called before on_train_begin"):
         swarm.on_batch_end()
     assert recording_session.opened == []
 
 
-def test_a_with_block_around_a_whole_training_adds_nothing(make, caplog):
-    with make() as swarm:
+def test_a_with_block_around_a_whole_training_adds_nothing(make_peer, caplog):
+    with make_peer() as swarm:
         swarm.on_train_begin()
         swarm.on_train_end()
     assert swarm.session.calls == [("begin",), ("end", 0)]
@@ -84,8 +53,8 @@ def test_a_with_block_around_a_whole_training_adds_nothing(make, caplog):
         swarm.on_batch_end()
 
 
-def test_a_with_block_without_on_train_end_warns_and_leaves(make, caplog):
-    with make() as swarm:
+def test_a_with_block_without_on_train_end_warns_and_leaves(make_peer, caplog):
+    with make_peer() as swarm:
         swarm.on_train_begin()
     assert swarm.session.calls == [("begin",), WITHOUT_END]
     (warning,) = caplog.records
@@ -137,8 +106,8 @@ def test_the_others_hear_of_it_at_once(caplog):
 # Forgetting on_train_end --------------------------------------------------------------------------------------------
 
 
-def test_a_dropped_callback_warns(make, recording_session, caplog):
-    callback = make(model_name="retina")
+def test_a_dropped_callback_warns(make_peer, recording_session, caplog):
+    callback = make_peer(model_name="retina")
     callback.on_train_begin()
     del callback
     assert recording_session.opened[0].calls[-1] == WITHOUT_END
@@ -146,9 +115,11 @@ def test_a_dropped_callback_warns(make, recording_session, caplog):
     assert "session retina: training ended without on_train_end, so ada leaves" in warning.getMessage()
 
 
-def test_a_callback_that_another_thread_collects_leaves_in_a_thread_of_its_own(make, recording_session, monkeypatch):
+def test_a_callback_that_another_thread_collects_leaves_in_a_thread_of_its_own(
+    make_peer, recording_session, monkeypatch
+):
     """It may be one of the session's own, which cannot wait for itself."""
-    callback = make()
+    callback = make_peer()
     callback.on_train_begin()
     threads = []
     monkeypatch.setattr(recording_session, "abort", lambda *_, **__: threads.append(threading.current_thread()))
@@ -163,8 +134,8 @@ def test_a_callback_that_another_thread_collects_leaves_in_a_thread_of_its_own(m
     assert collector not in threads
 
 
-def test_nobody_is_warned_of_a_session_that_was_over(make, caplog):
-    callback = make()
+def test_nobody_is_warned_of_a_session_that_was_over(make_peer, caplog):
+    callback = make_peer()
     callback.on_train_begin()
     callback.session.over = True
     del callback
@@ -189,8 +160,8 @@ callback.on_batch_end()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_child_that_ends_leaves_the_swarm_to_its_parent(make):
-    callback = make()
+def test_a_forked_child_that_ends_leaves_the_swarm_to_its_parent(make_peer):
+    callback = make_peer()
     callback.on_train_begin()
     child = os.fork()
     if child == 0:
@@ -249,8 +220,8 @@ LOOP = "for batch in range(5):\n    if batch == 2: raise {error}\n    swarm.on_b
 
 @pytest.mark.parametrize("magic", [False, True], ids=["cell", "magic"])
 @pytest.mark.parametrize("error", ["ValueError", "KeyboardInterrupt"])
-def test_a_cell_that_raises_leaves_at_once(make, shell, caplog, error, magic):
-    shell.names["make"] = make
+def test_a_cell_that_raises_leaves_at_once(make_peer, shell, caplog, error, magic):
+    shell.names["make"] = make_peer
     shell.run_cell("1/0", magic=magic)
     shell.run_cell("swarm = make()\nswarm.on_train_begin()\n" + LOOP.format(error=error), magic=magic)
     swarm = shell.names["swarm"]
@@ -264,16 +235,16 @@ def test_a_cell_that_raises_leaves_at_once(make, shell, caplog, error, magic):
     assert shell.called == []
 
 
-def test_a_cell_that_raises_again_may_be_run_again(make, shell, recording_session, caplog):
-    shell.names["make"] = make
+def test_a_cell_that_raises_again_may_be_run_again(make_peer, shell, recording_session, caplog):
+    shell.names["make"] = make_peer
     for _ in range(2):
         shell.run_cell("swarm = make()\nkept = globals().setdefault('kept', []) + [swarm]\nswarm.on_train_begin()\n1/0")
     shell.run_cell("swarm = make()\nswarm.on_train_begin()\nswarm.on_train_end()")
     assert [session.calls[-1][0] for session in recording_session.opened] == ["abort", "abort", "end"]
 
 
-def test_training_goes_on_in_the_next_cell_after_one_that_is_fine(make, shell):
-    shell.names["swarm"] = make()
+def test_training_goes_on_in_the_next_cell_after_one_that_is_fine(make_peer, shell):
+    shell.names["swarm"] = make_peer()
     shell.run_cell("swarm.on_train_begin()\nfor _ in range(2): swarm.on_batch_end()")
     shell.run_cell("a mistake")
     shell.run_cell("print(undefined)", magic=True)
@@ -281,8 +252,8 @@ def test_training_goes_on_in_the_next_cell_after_one_that_is_fine(make, shell):
     assert shell.names["swarm"].session.calls == [("begin",), ("merge", 3, None), ("end", 1)]
 
 
-def test_an_error_of_an_earlier_cell_ends_nothing(make, shell):
-    shell.names["swarm"] = make()
+def test_an_error_of_an_earlier_cell_ends_nothing(make_peer, shell):
+    shell.names["swarm"] = make_peer()
     cell = "swarm.on_train_begin()\n" + LOOP
     shell.run_cell(cell.format(error="ValueError"), magic=True)
     shell.run_cell(cell.format(error="ValueError").replace("batch == 2", "batch == 9"))
@@ -290,18 +261,18 @@ def test_an_error_of_an_earlier_cell_ends_nothing(make, shell):
     assert shell.names["swarm"].session.calls == [("begin",), ("merge", 3, None), ("end", 2)]
 
 
-def test_a_cell_that_fails_in_the_first_batch_leaves(make, shell):
-    shell.names["swarm"] = make()
+def test_a_cell_that_fails_in_the_first_batch_leaves(make_peer, shell):
+    shell.names["swarm"] = make_peer()
     shell.run_cell("swarm.on_train_begin()")
     shell.run_cell(LOOP.format(error="ValueError").replace("batch == 2", "batch == 0"))
     assert shell.names["swarm"].session.calls[-1] == ("abort", "training stopped in a cell: ValueError")
 
 
-def test_a_cell_does_not_end_what_another_thread_trains(make, shell):
+def test_a_cell_does_not_end_what_another_thread_trains(make_peer, shell):
     begun, checked = threading.Event(), threading.Event()
 
     def train():
-        callback = make()
+        callback = make_peer()
         callback.on_train_begin()
         begun.set()
         checked.wait()
@@ -317,13 +288,13 @@ def test_a_cell_does_not_end_what_another_thread_trains(make, shell):
     assert calls == [("begin",), ("end", 0)]
 
 
-def test_an_error_at_the_python_prompt_leaves_at_once(make, monkeypatch, capsys):
+def test_an_error_at_the_python_prompt_leaves_at_once(make_peer, monkeypatch, capsys):
     monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
     before = sys.excepthook
     shown = []
     monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error))
     mine = sys.excepthook
-    callback = make()
+    callback = make_peer()
     console = code.InteractiveConsole({"swarm": callback})
     for line in ("swarm.on_train_begin()", "swarm.on_batch_end()", "swarm.on_bach_end()", "a mistake"):
         console.push(line)
@@ -351,10 +322,10 @@ callback.on_train_begin()
     assert "without on_train_end" not in done.stderr
 
 
-def test_an_error_that_ends_a_thread_leaves_at_once(make, monkeypatch):
+def test_an_error_that_ends_a_thread_leaves_at_once(make_peer, monkeypatch, broken_loop):
     kept = []
     monkeypatch.setattr(threading, "excepthook", lambda arguments: kept.append(arguments.exc_value))
-    mine, callback, other = threading.excepthook, make(), make(model_name="other")
+    mine, callback, other = threading.excepthook, make_peer(), make_peer(model_name="other")
     other.on_train_begin()
     thread = threading.Thread(target=broken_loop, args=(callback,))
     thread.start()
@@ -366,10 +337,10 @@ def test_an_error_that_ends_a_thread_leaves_at_once(make, monkeypatch):
     assert threading.excepthook is mine
 
 
-def test_hooks_that_were_set_later_stay(make, monkeypatch):
+def test_hooks_that_were_set_later_stay(make_peer, monkeypatch, kept_error_of):
     called = []
     monkeypatch.setattr(sys, "excepthook", lambda *_: called.append("earlier"))
-    callback = make()
+    callback = make_peer()
     callback.on_train_begin()
     ours = sys.excepthook
 
@@ -386,267 +357,3 @@ def test_hooks_that_were_set_later_stay(make, monkeypatch):
     error = kept_error_of(callback)
     sys.excepthook(ValueError, error, error.__traceback__)
     assert called == ["later", "earlier"]
-
-
-# Two runs of one peer -----------------------------------------------------------------------------------------------
-
-
-def test_a_run_whose_loop_has_failed_makes_room_for_a_new_one(make, recording_session, caplog):
-    first, second = make(), make()
-    error = kept_error_of(first)
-    second.on_train_begin()
-    reason = (
-        "a new run of session 'swarm_model' took its place; "
-        "models that train at the same time each need a model_name of their own"
-    )
-    assert [session.calls[-1] for session in recording_session.opened] == [("abort", reason), ("begin",)]
-    assert [record.getMessage() for record in caplog.records] == [f"session swarm_model: ada leaves: {reason}"]
-    with pytest.raises(SwarmError, match="after the run had ended .*model_name of their own"):
-        first.on_batch_end()
-    second.on_train_end()
-    assert error.__traceback__ is not None
-
-
-def test_attempts_at_one_place_follow_each_other(make, recording_session):
-    callbacks = [make() for _ in range(3)]
-    for callback in callbacks:
-        with suppress(ValueError):
-            broken_loop(callback)
-    assert [session.calls[-1][0] for session in recording_session.opened] == ["abort", "abort", "begin"]
-
-
-def test_two_models_that_begin_at_one_place_are_refused(make):
-    def begin(callbacks):
-        for callback in callbacks:
-            callback.on_train_begin()
-
-    with pytest.raises(ConfigurationError, match="'swarm_model' as 'ada'"):
-        begin([make(), make()])
-
-
-class Trainer:
-    """A training loop with a method for each hook."""
-
-    def __init__(self, callback):
-        self.callback = callback
-
-    def begin(self):
-        self.callback.on_train_begin()
-
-    def step(self):
-        self.callback.on_batch_end()
-
-    def end(self):
-        self.callback.on_train_end()
-
-
-@pytest.mark.parametrize("batches", [0, 2, 4], ids=["before the first batch", "after some", "after a merge"])
-def test_two_live_runs_are_refused_where_methods_call_the_hooks(make, batches):
-    generator, discriminator = Trainer(make()), Trainer(make())
-    generator.begin()
-    for _ in range(batches):
-        generator.step()
-    with pytest.raises(ConfigurationError, match="in session 'swarm_model' as 'ada': give each model .* model_name"):
-        discriminator.begin()
-    generator.step()
-    generator.end()
-    assert generator.callback.session.calls[-1][0] == "end"
-    discriminator.begin()
-
-
-def test_two_live_runs_are_refused_where_a_function_begins_them(make):
-    def begun(callback):
-        callback.on_train_begin()
-        return callback
-
-    generator = begun(make())
-    with pytest.raises(ConfigurationError, match="model_name"):
-        begun(make())
-    generator.on_batch_end()
-    generator.on_train_end()
-
-
-def test_two_live_runs_are_refused_in_context_managers(make):
-    @contextmanager
-    def training(callback):
-        callback.on_train_begin()
-        yield callback
-        callback.on_train_end()
-
-    with training(make()) as generator:
-        generator.on_batch_end()
-        with pytest.raises(ConfigurationError, match="model_name"), training(make()):
-            pass
-        generator.on_batch_end()
-    assert generator.session.calls == [("begin",), ("end", 2)]
-
-
-def test_a_run_that_goes_on_where_the_call_that_began_it_has_ended_is_live(make):
-    def begun(callback):
-        callback.on_train_begin()
-        return callback, callback.on_train_end
-
-    generator, end = begun(make())
-    for _ in range(4):
-        generator.on_batch_end()
-    with pytest.raises(ConfigurationError, match="model_name"):
-        begun(make())
-    end()
-
-
-def test_a_failed_loop_makes_room_where_a_function_begins_the_run(make, recording_session):
-    def begin(callback):
-        callback.on_train_begin()
-
-    def train(callback):
-        begin(callback)
-        callback.on_batch_end()
-        raise ValueError("a broken image")
-
-    for _ in range(2):
-        with pytest.raises(ValueError, match="a broken image") as kept:
-            train(make())
-        assert kept.value.__traceback__ is not None
-    assert [session.calls[-1][0] for session in recording_session.opened] == ["abort", "begin"]
-
-
-def test_two_live_runs_of_one_peer_are_refused(make, recording_session):
-    generator, discriminator = make(), make()
-    generator.on_train_begin()
-    with pytest.raises(ConfigurationError, match="in session 'swarm_model' as 'ada': give each model .* model_name"):
-        discriminator.on_train_begin()
-    generator.on_train_end()
-    discriminator.on_train_begin()
-    assert [session.calls for session in recording_session.opened if session.calls[0] == ("begin",)] == [
-        [("begin",), ("end", 0)],
-        [("begin",)],
-    ]
-
-
-def test_two_live_runs_of_one_peer_are_refused_in_different_threads(make):
-    begun, refused = threading.Event(), threading.Event()
-
-    def first():
-        callback = make()
-        callback.on_train_begin()
-        begun.set()
-        refused.wait()
-        callback.on_train_end()
-        return callback.session.calls
-
-    def second():
-        begun.wait()
-        try:
-            with pytest.raises(ConfigurationError, match="model_name"):
-                make().on_train_begin()
-        finally:
-            refused.set()
-
-    calls, _ = together(first, second)
-    assert calls == [("begin",), ("end", 0)]
-
-
-@pytest.mark.parametrize("difference", [{"model_name": "discriminator"}, {"name": "bob"}, {"loopback": True}], ids=str)
-def test_runs_of_different_peers_are_alive_together(make, difference):
-    callbacks = make(), make(**difference)
-    for callback in callbacks:
-        callback.on_train_begin()
-    for callback in callbacks:
-        callback.on_train_end()
-        assert callback.session.calls == [("begin",), ("end", 0)]
-
-
-@pytest.mark.parametrize("way", ["aborted", "collected"])
-def test_a_new_run_begins_when_the_last_one_has_left(make, recording_session, monkeypatch, caplog, way):
-    """Leaving takes a while: the others are told, and the disk may be slow."""
-    monkeypatch.setattr("swarm.callback.run.QUIETLY", 0)
-    caplog.set_level(logging.INFO, "swarm")
-    order, leaving, left = [], threading.Event(), threading.Event()
-
-    def abort(_, reason, *, unintended=False):
-        leaving.set()
-        assert left.wait(30)
-        order.append("left")
-
-    monkeypatch.setattr(recording_session, "abort", abort)
-    monkeypatch.setattr(recording_session, "begin", lambda _: order.append("begun"))
-    callback = make()
-    callback.on_train_begin()
-
-    def leave():
-        nonlocal callback
-        if way == "aborted":
-            callback.abort()
-        callback = None
-
-    def begin_again():
-        assert leaving.wait(30)
-        second = make()
-        second.on_train_begin()
-        second.on_train_end()
-
-    def look():
-        waiting = "session swarm_model: the last run of ada is still leaving; waiting for it for up to 15 s"
-        try:
-            eventually(lambda: waiting in caplog.text, "the second run waits")
-        finally:
-            left.set()
-
-    together(leave, begin_again, look)
-    assert order == ["begun", "left", "begun"]
-
-
-def test_a_process_that_ends_lets_a_run_leave(tmp_path):
-    script = """
-import threading, sys, torch
-from swarm.pytorch import TorchCallback
-from swarm.session import Session
-callback = TorchCallback(model=torch.nn.Linear(1, 1), rendezvous=sys.argv[1], world_size=1, name="ada")
-callback.on_train_begin()
-leaving, ending, abort = threading.Event(), threading.Event(), callback.session.abort
-def slow(reason, **how):
-    leaving.set()
-    ending.wait()
-    abort(reason, **how)
-    print("left")
-callback.session.abort = slow
-threading.Thread(target=callback.abort, daemon=True).start()
-leaving.wait()
-import atexit
-atexit.register(ending.set)
-"""
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0
-    assert done.stdout == "left\n"
-
-
-def test_a_run_may_begin_while_an_error_is_handled(make, monkeypatch):
-    """In another thread; here while the live runs are gone through."""
-    first, second = make(), make(model_name="other")
-    error = kept_error_of(first)
-    live = Run.live.fget
-
-    def look(run):
-        monkeypatch.setattr(Run, "live", property(live))
-        second.on_train_begin()
-        return live(run)
-
-    monkeypatch.setattr(Run, "live", property(look))
-    sys.excepthook(ValueError, error, error.__traceback__)
-    assert first.session.calls[-1] == ("abort", "training stopped in the script: ValueError")
-    assert second.session.calls == [("begin",)]
-    second.abort()
-
-
-def test_a_peer_of_real_sessions_is_free_for_the_next_run(lone_peer):
-    first, second = (TorchCallback(model=nn.Linear(2, 1), world_size=1, **lone_peer.arguments) for _ in range(2))
-    error = kept_error_of(first)
-    lone_peer.look(first.session)
-    second.on_train_begin()
-    assert first.swarm_over
-    assert not second.swarm_over
-    second.on_train_end()
-    lone_peer.require_gone()
-    assert error.__traceback__ is not None
-    assert torch.isfinite(second.model.weight).all()
