@@ -68,6 +68,8 @@ class ContributionStats:
     """Euclidean norm of what codecs have lost of earlier rounds: a codec with error feedback sends it as well."""
     loss: float | None = None
     """Validation loss of the last merged model on its data."""
+    nan_state: bool = False
+    """At the start: whether its module state holds NaN. A swarm rather starts from another peer's."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

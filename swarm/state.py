@@ -312,6 +312,11 @@ def side_is_finite(schema: Schema, side: Sequence[Array], parent: Sequence[Array
     return True
 
 
+def has_nan(side: Sequence[Array]) -> bool:
+    """Whether some array of a side block holds NaN."""
+    return any(not is_finite(array) and bool(np.isnan(array).any()) for array in side)
+
+
 def _has_become_nan(array: Array, before: Array) -> bool:
     if is_finite(array):
         return False

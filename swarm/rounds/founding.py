@@ -74,7 +74,8 @@ class Founding:
         view, offers = self._view, self._gathered()
         if not offers or _useless(offers):
             return None
-        sound = [peer for peer, stats in offers.items() if stats.finite]
+        finite = [peer for peer, stats in offers.items() if stats.finite]
+        sound = [peer for peer in finite if not offers[peer].nan_state] or finite
         if leader_order(view.rules.session, 0, sound)[0] != view.me:
             return None
         attempt = Attempt(self._tries, view.me)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from swarm.capture import faulty
 from swarm.session.arithmetic import difference, distance
 from swarm.session.tickets import Answer, Synced
-from swarm.state import ModelState, side_is_finite
+from swarm.state import ModelState, has_nan, side_is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 
 def measured(stats: ContributionStats, capture: Capture, reference: ModelState | None) -> ContributionStats:
     """``stats`` with what must be computed from the weights: whether they are finite, and how far they have moved."""
-    norm = distance(capture, reference) if reference else 0.0
-    if reference:
-        finite = math.isfinite(norm) and side_is_finite(capture.schema, capture.side, reference.side)
-    else:
-        finite = capture.finite()
+    if reference is None:
+        return replace(stats, finite=capture.finite(), nan_state=has_nan(capture.side))
+    norm = distance(capture, reference)
+    finite = math.isfinite(norm) and side_is_finite(capture.schema, capture.side, reference.side)
     return replace(stats, finite=finite, delta_norm=norm if finite else 0.0)
 
 

@@ -176,6 +176,18 @@ def test_a_peer_that_starts_with_nan_takes_the_weights_of_the_other(train_two, w
     assert "NaN or infinity here in 0.weight, 1.running_var" in caplog.text
 
 
+@pytest.mark.parametrize("where", [0, 1])
+def test_nan_in_the_module_state_of_one_peer_is_not_what_all_start_from(train_two, where):
+    def made(rank):
+        model = Queue(rank)
+        if rank == where:
+            model.lowest.fill_(torch.nan)
+        return model
+
+    models = train_two(made, (2, 2), lambda model, rank, batch: model.weight.add_(1))
+    assert not any(model.lowest.isnan().any() for model in models)
+
+
 def test_where_all_start_with_nan_the_start_fails_at_each_and_names_the_tensor(train_two, caplog):
     with pytest.raises(ModelError, match="peer-0, peer-1 hold NaN or infinity"):
         train_two(lambda rank: broken(rank, {0, 1}), (2, 2), lambda model, rank, batch: None)

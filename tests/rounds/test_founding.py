@@ -195,6 +195,18 @@ def test_a_peer_whose_weights_are_not_finite_gets_those_of_one_whose_are(swarm) 
         assert commit.contributors == (other,)
 
 
+def test_a_swarm_rather_starts_from_module_state_without_nan(swarm) -> None:
+    for odd in ("a", "b"):
+        peers = swarm("ab", expected=2)
+        other = "ab".replace(odd, "")
+        peers.offer(odd, nan_state=True)
+        peers.offer(other)
+        assert [commit.contributors for commit in peers.commits(odd)] == [(other,)]
+    peers = swarm("ab", expected=2)
+    peers.offer("a", "b", nan_state=True)
+    assert len(peers.commits("a")) == 1
+
+
 def test_a_start_without_finite_weights_anywhere_fails_at_once_and_says_whose(swarm) -> None:
     peers = swarm("abc", expected=3)
     peers.offer("a", "b", "c", finite=False)

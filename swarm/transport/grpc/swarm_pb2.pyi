@@ -35,7 +35,7 @@ class PeerInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weightage: _Optional[int] = ..., expects: _Optional[int] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
-    __slots__ = ("peer", "round", "weightage", "status", "steps", "finite", "delta_norm", "loss", "carried")
+    __slots__ = ("peer", "round", "weightage", "status", "steps", "finite", "delta_norm", "loss", "carried", "nan_state")
     PEER_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     WEIGHTAGE_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class ContributionStats(_message.Message):
     DELTA_NORM_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     CARRIED_FIELD_NUMBER: _ClassVar[int]
+    NAN_STATE_FIELD_NUMBER: _ClassVar[int]
     peer: str
     round: int
     weightage: int
@@ -54,7 +55,8 @@ class ContributionStats(_message.Message):
     delta_norm: float
     loss: float
     carried: float
-    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weightage: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., carried: _Optional[float] = ...) -> None: ...
+    nan_state: bool
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weightage: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., carried: _Optional[float] = ..., nan_state: bool = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("counter", "leader")
