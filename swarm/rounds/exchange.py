@@ -12,14 +12,11 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
-
 from swarm.buffers import BufferPool
 from swarm.capture import Capture
 from swarm.errors import ExchangeError
 from swarm.merge import spectral
 from swarm.merge.base import MergeRule, Scope
-from swarm.merge.gram import partial_gram
 from swarm.merge.mean import WeightedMean
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
@@ -338,8 +335,8 @@ class Exchange:
         """Merge a piece of which every contribution is here, measuring each, and code it.
 
         Raises:
-            ContributionError: one holds NaN or infinity.
-            ValueError: the rule gives them.
+            ContributionError: one holds NaN or infinity, or values that are too large.
+            ValueError: the rule gives NaN, infinity or no such piece.
         """
         payload = self._merger.merge(piece)
         self._stands(piece)
@@ -361,9 +358,7 @@ class Exchange:
         barrier = self._barrier
         if barrier is None or barrier.has(self._me) or self._columns.missing():
             return
-        part: Matrix = np.zeros((len(self._contributors),) * 2)
-        for piece in self._mine:
-            part += partial_gram(self._columns.of(piece))
+        part = self._merger.gram(self._mine)
         barrier.put(self._me, part)
         if self._me == self._leader:
             self._solve(barrier)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+
+import numpy as np
 
 from swarm.buffers import BufferPool
 from swarm.merge.base import MergeRule
-from swarm.merge.gram import combine
+from swarm.merge.gram import combine, partial_gram
 from swarm.records import PeerId
 from swarm.rounds.arrival import ContributionError
 from swarm.rounds.barrier import Matrix
@@ -16,6 +18,11 @@ from swarm.rounds.coding import PieceCoder
 from swarm.rounds.columns import Columns
 from swarm.rounds.layout import Piece
 from swarm.state import Array, ModelState, is_finite
+
+LARGEST = {dtype: float(np.finfo(dtype).max) / 4 for dtype in (np.float32, np.float64)}
+"""Larger values may differ by more than the dtype holds. Half precision is merged in float32."""
+LARGEST_SQUARED = 1e150
+"""Larger values may have squares that float64 does not hold."""
 
 
 class PieceMerger:
@@ -54,8 +61,8 @@ class PieceMerger:
         """Merge a piece of which every contribution is here, measuring each, and code it.
 
         Raises:
-            ContributionError: one holds NaN or infinity.
-            ValueError: the rule gives them.
+            ContributionError: one holds NaN or infinity, or values that are too large.
+            ValueError: the rule gives NaN, infinity or no such piece.
         """
         return self._coded(piece, partial(self._merge_into, piece))
 
@@ -63,9 +70,23 @@ class PieceMerger:
         """Merge a piece as a linear combination of its contributions, and code it.
 
         Raises:
-            ValueError: it holds NaN or infinity.
+            ContributionError: one holds values that are too large.
+            ValueError: the merged piece holds NaN or infinity.
         """
         return self._coded(piece, partial(combine, self._columns.of(piece), coefficients))
+
+    def gram(self, pieces: Iterable[Piece]) -> Matrix:
+        """The inner products of the contributions, added up over ``pieces``, of which every contribution is here.
+
+        Raises:
+            ContributionError: one holds values that are too large.
+        """
+        total: Matrix = np.zeros((len(self._contributors),) * 2)
+        for piece in pieces:
+            total += partial_gram(self._columns.of(piece))
+            if not np.isfinite(total).all():
+                self._refuse_above(piece, LARGEST_SQUARED)
+        return total
 
     def _merge_into(self, piece: Piece, out: Array) -> None:
         columns, origin = self._columns.of(piece), self._coder.origin(piece)
@@ -82,16 +103,26 @@ class PieceMerger:
         """What ``merge`` makes of a piece, as it travels: all members take what that says, this one included."""
         target = self._segments[piece.segment][piece.start : piece.stop]
         if self._coder.verbatim(self._dtypes[piece.segment], target.nbytes):
-            self._run(merge, target)
+            self._run(piece, merge, target)
             return self._coder.encode(piece, target)
         # What coding lost of it may be looked at after the round, when the target holds what the payload says.
         merged = self._memory.empty(target.size, self._dtypes[piece.segment])
-        self._run(merge, merged)
+        self._run(piece, merge, merged)
         payload = self._coder.encode(piece, merged)
         self._coder.decode(piece, payload, target)
         return payload
 
-    def _run(self, merge: Callable[[Array], object], out: Array) -> None:
+    def _run(self, piece: Piece, merge: Callable[[Array], object], out: Array) -> None:
         merge(out)
-        if not is_finite(out):
-            raise ValueError(f"merge rule {self._rule.name!r} gave NaN or infinity for contributions that have none")
+        if is_finite(out):
+            return
+        self._refuse_above(piece, LARGEST[np.float64 if out.dtype == np.float64 else np.float32])
+        raise ValueError(f"merge rule {self._rule.name!r} gave NaN or infinity for contributions that have none")
+
+    def _refuse_above(self, piece: Piece, largest: float) -> None:
+        for peer, values in zip(self._contributors, self._columns.of(piece), strict=True):
+            reach = float(np.abs(values.astype(np.float64)).max(initial=0.0))
+            if reach > largest:
+                raise ContributionError(
+                    peer, f"{peer} sent a contribution that cannot be merged: a value of {reach:.3g}"
+                )

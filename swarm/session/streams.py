@@ -156,7 +156,7 @@ class ExchangeStreams:
         try:
             yield
         except ExchangeError as error:
-            self._fail(sender, str(error))
+            self._fail(error.peer if isinstance(error, ContributionError) else sender, str(error))
             raise
         except Exception as error:
             # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.

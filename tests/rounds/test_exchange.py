@@ -16,6 +16,7 @@ from swarm.merge.side import merge_statistics
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.rounds import layout
+from swarm.rounds.arrival import ContributionError
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.exchange import Exchange, OutFrame
 from swarm.rounds.layout import HEADER, Kind
@@ -347,6 +348,31 @@ def test_singular_vectors_are_computed_without_a_change_to_frames_that_are_not_s
     for out in late:
         ann.receive("bob", joined(out))
     assert ann.digest() == bob.digest() == bob.result().digest()
+
+
+def with_opposite_extremes(dtype: str, largest: float) -> dict[str, ModelState]:
+    held = states(Schema((TensorSpec("w", (8,), dtype),)), 3)
+    for peer, sign in (("bob", 1), ("cid", -1)):
+        held[peer].segments[dtype][:] = sign * largest
+    return held
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_contributions_as_far_apart_as_their_dtype_allows_are_merged(rule: MergeRule, dtype: str) -> None:
+    hall = Hall(with_opposite_extremes(dtype, 3.3e38), {"ann": 1, "bob": 3, "cid": 2}, rule)
+    hall.run()
+    assert all(exchange.result().finite() for exchange in hall.members.values())
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+@pytest.mark.parametrize("rule", [MEAN, GRAM], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("seed", range(4))
+def test_values_whose_merge_overflows_are_the_fault_of_who_contributed_them(rule: MergeRule, seed: int) -> None:
+    hall = Hall(with_opposite_extremes("float64", 1.7e308), {"ann": 1, "bob": 3, "cid": 2}, rule, seed)
+    with pytest.raises(ContributionError, match="that cannot be merged: a value of 1.7e") as caught:
+        hall.run()
+    assert caught.value.peer in {"bob", "cid"}
 
 
 @pytest.mark.parametrize("start", ["a vector of another singular value", "nan"])

@@ -14,6 +14,7 @@ from swarm.merge.mean import WeightedMean
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.rounds import layout
+from swarm.rounds.arrival import ContributionError
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.exchange import Exchange
 from swarm.session.streams import ExchangeStreams
@@ -114,6 +115,13 @@ def test_who_sent_nan_last_is_told_so(ann_with_parent: Ann) -> None:
         ann_with_parent.place("bob", spoil=np.nan)
     assert ann_with_parent.failed == ["bob"]
     assert caught.value.__cause__ is None  # an error that is its own cause would keep whole models alive
+
+
+def test_who_contributed_what_cannot_be_merged_is_blamed_not_who_sent_the_frame_that_showed_it(ann: Ann) -> None:
+    """As where inner products overflow, or the leader's coefficients have come."""
+    with pytest.raises(ContributionError), ann.streams.taking("cyd"):
+        raise ContributionError("bob", "bob sent a contribution that cannot be merged")
+    assert ann.failed == ["bob"]
 
 
 def test_a_silent_peer_is_given_up(ann: Ann) -> None:
