@@ -22,6 +22,11 @@ ROUNDING = 1e-9
 Matrix = NDArray[np.float64]
 
 
+def too_large(part: Matrix) -> bool:
+    """Whether distances cannot be told from such inner products of one member's slice: some are NaN or overflow."""
+    return not bool((np.abs(part) <= np.finfo(np.float64).max / (8 * len(part) ** 2)).all())
+
+
 class GramBarrier:
     """The parts of the Gram matrix, at the leader, and the coefficients, at everybody."""
 
@@ -51,8 +56,8 @@ class GramBarrier:
         if self.has(sender):
             raise ExchangeError(f"{sender} sent a Gram matrix that nobody waits for")
         part = values_of(payload, "float64", count * count).reshape(count, count).astype(np.float64)
-        if not np.isfinite(part).all():
-            raise ExchangeError(f"{sender} sent a Gram matrix with NaN or infinity")
+        if too_large(part):
+            raise ExchangeError(f"{sender} sent a Gram matrix with NaN, infinity or numbers that are too large")
         if not np.allclose(part, part.T) or (part.diagonal() < 0).any():
             raise ExchangeError(
                 f"{sender} sent inner products that no vectors have: not symmetric, or negative squares"

@@ -142,10 +142,9 @@ class Exchange:
             raise ExchangeError("the exchange is not complete")
         if self._stale:
             # Frames that were not sent yet lie in the memory of the result.
-            self._result = self._result.copy()
-            spectral.refresh(self._result)
-            self._digest = self._result.block_digest()
-            self._stale = False
+            result = self._result.copy()
+            spectral.refresh(result)
+            self._result, self._digest, self._stale = result, result.block_digest(), False
 
     def partial_norms(self) -> tuple[PartialNorm, ...]:
         """How far each contribution is from the parent model within this member's slice; only when ``done``.
@@ -317,7 +316,11 @@ class Exchange:
                 raise ExchangeError(f"{sender} sent coefficients that nobody waits for")
             if not self._barrier.has(self._me):
                 raise ExchangeError(f"{sender} sent coefficients before this member's part of the Gram matrix")
-            self._combine(self._barrier.accept(sender, payload))
+            coefficients = self._barrier.accept(sender, payload)
+            try:
+                self._combine(coefficients)
+            except ValueError as error:
+                raise ExchangeError(f"{sender} sent coefficients that give NaN or infinity") from error
 
     # Merging ---------------------------------------------------------------------------------------------------------
 

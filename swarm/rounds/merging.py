@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 
 import numpy as np
 
@@ -13,16 +14,14 @@ from swarm.merge.base import MergeRule
 from swarm.merge.gram import combine, partial_gram
 from swarm.records import PeerId
 from swarm.rounds.arrival import ContributionError
-from swarm.rounds.barrier import Matrix
+from swarm.rounds.barrier import Matrix, too_large
 from swarm.rounds.coding import PieceCoder
 from swarm.rounds.columns import Columns
 from swarm.rounds.layout import Piece
 from swarm.state import Array, ModelState, is_finite
 
 LARGEST = {dtype: float(np.finfo(dtype).max) / 4 for dtype in (np.float32, np.float64)}
-"""Larger values may differ by more than the dtype holds. Half precision is merged in float32."""
-LARGEST_SQUARED = 1e150
-"""Larger values may have squares that float64 does not hold."""
+"""A sum of two larger differences may be more than the dtype holds. Half precision is merged in float32."""
 
 
 class PieceMerger:
@@ -71,7 +70,7 @@ class PieceMerger:
 
         Raises:
             ContributionError: one holds values that are too large.
-            ValueError: the merged piece holds NaN or infinity.
+            ValueError: the coefficients make NaN or infinity of contributions that have none.
         """
         return self._coded(piece, partial(combine, self._columns.of(piece), coefficients))
 
@@ -84,8 +83,8 @@ class PieceMerger:
         total: Matrix = np.zeros((len(self._contributors),) * 2)
         for piece in pieces:
             total += partial_gram(self._columns.of(piece))
-            if not np.isfinite(total).all():
-                self._refuse_above(piece, LARGEST_SQUARED)
+            if too_large(total):
+                raise self._too_far(*max(self._reaches(piece), key=itemgetter(1)))
         return total
 
     def _merge_into(self, piece: Piece, out: Array) -> None:
@@ -116,13 +115,17 @@ class PieceMerger:
         merge(out)
         if is_finite(out):
             return
-        self._refuse_above(piece, LARGEST[np.float64 if out.dtype == np.float64 else np.float32])
+        largest = LARGEST[np.float64 if out.dtype == np.float64 else np.float32] / len(self._contributors)
+        for peer, reach in self._reaches(piece):
+            if reach > largest:
+                raise self._too_far(peer, reach)
         raise ValueError(f"merge rule {self._rule.name!r} gave NaN or infinity for contributions that have none")
 
-    def _refuse_above(self, piece: Piece, largest: float) -> None:
-        for peer, values in zip(self._contributors, self._columns.of(piece), strict=True):
-            reach = float(np.abs(values.astype(np.float64)).max(initial=0.0))
-            if reach > largest:
-                raise ContributionError(
-                    peer, f"{peer} sent a contribution that cannot be merged: a value of {reach:.3g}"
-                )
+    def _reaches(self, piece: Piece) -> list[tuple[PeerId, float]]:
+        """Each contributor with the largest absolute value that it has in ``piece``."""
+        columns = zip(self._contributors, self._columns.of(piece), strict=True)
+        return [(peer, float(np.abs(values.astype(np.float64)).max(initial=0.0))) for peer, values in columns]
+
+    @staticmethod
+    def _too_far(peer: PeerId, reach: float) -> ContributionError:
+        return ContributionError(peer, f"{peer} sent a contribution that cannot be merged: a value of {reach:.3g}")

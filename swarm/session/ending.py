@@ -83,8 +83,10 @@ class Ending:
             group = len(commit.group)
             self._log.info("closing model of %d peers loaded, digest %s", group, about["digest"])
             if unmerged:
-                kept = f"; the model with them is {LOCAL}" if LOCAL in written else ""
-                self._log.warning("%d batches of this peer are in no merge and not in that model%s", unmerged, kept)
+                place = self._results.directory
+                kept = f"; the model with them is {place / LOCAL}" if place and LOCAL in written else ""
+                text = "batches of this peer that are in no merge and not in that model: %d%s"
+                self._log.warning(text, unmerged, kept)
         elif commit:
             self._log.warning("no closing round (%s); the model is this peer's own", reason)
         if name in written:

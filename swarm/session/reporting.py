@@ -55,8 +55,8 @@ class Reporter:
         self.group = commit.group
         self._log.info("%s", _beginning(answer, commit))
         if replaced:
-            # Floats often start at random. An integer that differs may be the number of the site. Once the swarm has
-            # trained, all state has moved on.
+            # Floats often start at random. An integer that differs may be the number of the site, but not where the
+            # swarm has trained before: then all state differs.
             founding = answer is Answer.MERGED and commit.round == 0
             odd = founding and any(not is_float(spec.dtype) for spec in replaced)
             self._log.log(

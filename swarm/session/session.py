@@ -200,7 +200,8 @@ class Session:
         engine = self._engine
         self.over = True
         if engine is None or engine.stopping:
-            self._note.ended(engine, result=None, closing=False, reason=reason)
+            if engine is None:
+                self._note.ended(None, result=None, closing=False, reason=reason)
             self._ending.unlock()
             return
         try:

@@ -129,14 +129,7 @@ class ExchangeStreams:
             piece = self._exchange.arrived(arrival)
             self._wake()
         if piece:
-            try:
-                merged = self._exchange.merge(piece)
-            except ContributionError as error:
-                if error.peer == arrival.sender:
-                    raise
-                # Whose frame came last is not to blame, and its stream goes on until the attempt is ended.
-                self._fail(error.peer, str(error))
-                return
+            merged = self._exchange.merge(piece)
             with self._condition:
                 self._hear(arrival.sender)
                 self._exchange.publish(piece, merged)
@@ -151,12 +144,17 @@ class ExchangeStreams:
         """While a frame of ``sender`` is taken: an error is told to the group, with whom to blame, and ends the stream.
 
         Raises:
-            ExchangeError: there was an error.
+            ExchangeError: there was an error that is not the fault of another contributor.
         """
         try:
             yield
+        except ContributionError as error:
+            self._fail(error.peer, str(error))
+            if error.peer == sender:
+                raise
+            # Whose frame came last is not to blame, and its stream goes on until the attempt is ended.
         except ExchangeError as error:
-            self._fail(error.peer if isinstance(error, ContributionError) else sender, str(error))
+            self._fail(sender, str(error))
             raise
         except Exception as error:
             # A merge rule may be a plugin's: what it raises is this peer's fault, not the sender's.

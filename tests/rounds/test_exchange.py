@@ -367,12 +367,28 @@ def test_contributions_as_far_apart_as_their_dtype_allows_are_merged(rule: Merge
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 @pytest.mark.parametrize("rule", [MEAN, GRAM], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("largest", [1.7e308, 1e154], ids=str)
 @pytest.mark.parametrize("seed", range(4))
-def test_values_whose_merge_overflows_are_the_fault_of_who_contributed_them(rule: MergeRule, seed: int) -> None:
-    hall = Hall(with_opposite_extremes("float64", 1.7e308), {"ann": 1, "bob": 3, "cid": 2}, rule, seed)
-    with pytest.raises(ContributionError, match="that cannot be merged: a value of 1.7e") as caught:
+def test_values_whose_merge_overflows_are_the_fault_of_who_contributed_them(
+    rule: MergeRule, largest: float, seed: int
+) -> None:
+    hall = Hall(with_opposite_extremes("float64", largest), {"ann": 1, "bob": 3, "cid": 2}, rule, seed)
+    if rule is MEAN and largest < 1e200:
+        hall.run()
+        return
+    with pytest.raises(ContributionError, match="that cannot be merged: a value of 1") as caught:
         hall.run()
     assert caught.value.peer in {"bob", "cid"}
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_among_many_peers_smaller_values_overflow_too() -> None:
+    schema, peers = Schema((TensorSpec("w", (2,), "float64"),)), [f"p{number}" for number in range(12)]
+    held = {peer: ModelState.empty(schema) for peer in peers}
+    for peer, state in held.items():
+        state.segments["float64"][:] = 4.4e307 if peer == "p0" else 0.0
+    with pytest.raises(ContributionError, match="p0 sent a contribution that cannot be merged"):
+        Hall(held, dict.fromkeys(peers, 1), MEAN).run()
 
 
 @pytest.mark.parametrize("start", ["a vector of another singular value", "nan"])
@@ -513,7 +529,8 @@ def prepared_gram(lie: Callable[[Exchange], None]) -> None:
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (np.full(4, np.nan).tobytes(), "NaN or infinity"),
+        (np.full(4, np.nan).tobytes(), "NaN, infinity or numbers that are too large"),
+        (np.array([[1e308, -1e308], [-1e308, 1e308]]).tobytes(), "too large"),
         (bytes(8), "takes 32 bytes, not 8"),
         (np.array([[1.0, 5.0], [-5.0, 1.0]]).tobytes(), "symmetric"),
         (np.array([[-1.0, 0.0], [0.0, 1.0]]).tobytes(), "negative"),
@@ -549,6 +566,19 @@ def follower() -> Exchange:
 def test_coefficients_that_cannot_be_are_refused(coefficients: tuple[float, ...], message: str) -> None:
     with pytest.raises(ExchangeError, match=message):
         follower().receive("ann", made(Kind.COEFFICIENTS, 0, 0, np.array(coefficients).tobytes()))
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_coefficients_that_overflow_are_the_fault_of_the_leader() -> None:
+    held = states(SCHEMA, 3)
+    under = proposal(dict.fromkeys(held, 1), leader="cid")
+    ann, *others = (Exchange(peer, under, GRAM, state) for peer, state in held.items())
+    for peer, exchange in zip(("bob", "cid"), others, strict=True):
+        for out in frames(exchange, "ann"):
+            ann.receive(peer, joined(out))
+    coefficients = np.array([1e300, -1e300, 1.0])
+    with pytest.raises(ExchangeError, match="cid sent coefficients that give NaN or infinity"):
+        ann.receive("cid", made(Kind.COEFFICIENTS, 0, 0, coefficients.tobytes()))
 
 
 def test_coefficients_come_from_the_leader_alone_once_and_after_the_matrix() -> None:
