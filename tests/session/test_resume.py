@@ -55,7 +55,8 @@ def begin_and_train(peer: SwarmPeer, batches: int) -> None:
 
 
 def pair(places: dict[str, Path], **settings: object) -> tuple[SwarmPeer, SwarmPeer]:
-    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.3, checkpoint_seconds=0, **settings)
+    settings = {"failure_timeout": 0.3, **settings}
+    swarm = MemorySwarm(sync_interval=2, world_size=2, checkpoint_seconds=0, **settings)
     first, second = (
         swarm.peer(name, {"w": np.zeros(3, np.float32)}, model_dir=place) for name, place in places.items()
     )
@@ -106,7 +107,8 @@ def test_a_peer_that_is_behind_catches_up_with_the_swarm(stopped: dict[str, Path
     checkpoints = Checkpoints(place(away, "bob"), every=0, clock=ManualClock(), logger=_logger("disk", []))
     checkpoints.offer(record, ahead)
     checkpoints.close(timeout=10)
-    ada, bob = pair(away, resume=True)
+    # Long enough for a second try: ada may ask bob for his model before he has met her.
+    ada, bob = pair(away, resume=True, failure_timeout=2.0)
     started = []
 
     def behind() -> None:
