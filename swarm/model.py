@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swarm.errors import ModelError
+from swarm.errors import ConfigurationError, ModelError
 from swarm.state import ModelState, TensorKind
 
 if TYPE_CHECKING:
@@ -75,6 +75,20 @@ def changed(difference: str) -> ModelError:
         f"the model changed since training began: {difference} (here: now, there: at the start);"
         " tensors that this site adds, removes or reshapes belong in `local`;"
         " where layers take shapes from the first batch, pass one through the model before training begins"
+    )
+
+
+def without_samples(val_data: object) -> ConfigurationError:
+    """The error of validation data that holds no sample, whichever framework it is for."""
+    size = getattr(val_data, "batch_size", None)
+    if getattr(val_data, "drop_last", False) and len(getattr(val_data, "dataset", None) or ()):
+        reason = f": it has fewer than batch_size={size} samples, and drop_last=True leaves them out"
+    elif isinstance(val_data, Iterator):
+        reason = ": it is empty, or has been read before, and gave no batch"
+    else:
+        reason = ""
+    return ConfigurationError(
+        f"val_data, a {type(val_data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
     )
 
 

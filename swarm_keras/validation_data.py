@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from swarm.errors import ConfigurationError
+from swarm.model import without_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[
         data = _read(data, steps)
         length = len(data)
     if not length:
-        raise _empty(data)
+        raise without_samples(data)
     return {"x": data, "steps": steps if length == _ENDLESS else length}
 
 
@@ -88,7 +89,7 @@ def _read(data: Any, steps: int) -> _Batches:
         for batch in itertools.islice(data, steps)
     ]
     if not any(_length(leaf) for batch in batches for leaf in keras.tree.flatten(batch)):
-        raise _empty(data)
+        raise without_samples(data)
     return _Batches([tuple(batch) if isinstance(batch, list) else batch for batch in batches])
 
 
@@ -99,7 +100,7 @@ def _require_equal_lengths(parts: Sequence[Any]) -> None:
     if len(set(lengths)) > 1:
         raise ConfigurationError(f"val_data holds arrays of different lengths: {', '.join(map(str, lengths))} samples")
     if not leaves or 0 in lengths:
-        raise _empty(parts)
+        raise without_samples(parts)
 
 
 def _length(leaf: Any) -> int | None:
@@ -109,20 +110,6 @@ def _length(leaf: Any) -> int | None:
         return None if shape is None or len(shape) == 0 or shape[0] is None else int(shape[0])
     except ValueError:  # a TensorFlow shape of unknown rank
         return None
-
-
-def _empty(data: object) -> ConfigurationError:
-    """The error for data without a sample."""
-    size = getattr(data, "batch_size", None)
-    if getattr(data, "drop_last", False) and len(getattr(data, "dataset", None) or ()):
-        reason = f": it has fewer than batch_size={size} samples, and drop_last=True leaves them out"
-    elif isinstance(data, Iterator):
-        reason = ": it is empty, gave no batch, or has been read before"
-    else:
-        reason = ""
-    return ConfigurationError(
-        f"val_data, a {type(data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
-    )
 
 
 def _derives_from(data: object, module: str, name: str) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from swarm.errors import ConfigurationError
+from swarm.model import without_samples
 
 _ARRAYS = (2, 3)
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")
@@ -77,18 +78,8 @@ def _lists_arrays(val_data: object) -> TypeGuard[list[object]]:
 
 def _require_samples(batches: Iterable[Batch], val_data: object) -> None:
     """Refuse data without a sample; reads up to the first batch that has one."""
-    if any(batch.samples for batch in batches):
-        return
-    size = getattr(val_data, "batch_size", None)
-    if getattr(val_data, "drop_last", False) and len(getattr(val_data, "dataset", None) or ()):
-        reason = f": it has fewer than batch_size={size} samples, and drop_last=True leaves them out"
-    elif isinstance(val_data, Iterator):
-        reason = ": it is empty, or has been read before"
-    else:
-        reason = ""
-    raise ConfigurationError(
-        f"val_data, a {type(val_data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
-    )
+    if not any(batch.samples for batch in batches):
+        raise without_samples(val_data)
 
 
 def _has_length(source: Iterable[object]) -> bool:

@@ -115,12 +115,9 @@ class Session:
         configure_from_environment()
         try:
             self._join()
-        except SwarmError as error:
-            # Before the traceback, a sentence for whoever reads the log.
-            self._log.error("%s", error)
-            self.abort("the start failed")
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, SwarmError):  # before the traceback, a sentence for whoever reads the log
+                self._log.error("%s", error)
             self.abort("the start failed")
             raise
         if self._engine:
@@ -190,20 +187,24 @@ class Session:
             self.abort("it was interrupted before the closing round")
             raise
         self.over = True
-        engine.close("training is over", linger=2 * self._settings.failure_timeout)
-        self._release(patience=PATIENCE)
-        self._ending.conclude(engine.commit, own, closing=closing, reason=reason, unmerged=weights.unmerged)
+        try:
+            engine.close("training is over", linger=2 * self._settings.failure_timeout)
+            self._release(patience=PATIENCE)
+            self._ending.conclude(engine.commit, own, closing=closing, reason=reason, unmerged=weights.unmerged)
+        finally:
+            self._ending.unlock()
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
 
     def abort(self, reason: str, *, unintended: bool = False) -> None:
         """Leave politely and at once; idempotent, never raises. The others warn of what is ``unintended``."""
         engine = self._engine
         self.over = True
-        if engine is None or engine.stopping:
-            if engine is None:
-                self._note.ended(None, result=None, closing=False, reason=reason)
+        if engine is None:
+            self._note.ended(None, result=None, closing=False, reason=reason)
             self._ending.unlock()
             return
+        if engine.stopping:
+            return  # who stopped it may still be writing the results
         try:
             engine.close(reason, linger=0.0, unintended=unintended)
             self._note.ended(engine, result=None, closing=False, reason=reason)
@@ -212,6 +213,8 @@ class Session:
             self._reporter.closed(reason=reason)
         except Exception:  # noqa: BLE001  (the caller is on its way out, often because of another error)
             self._log.exception("leaving failed")
+        finally:
+            self._ending.unlock()
 
     def _release(self, *, patience: float) -> None:
         """Let go of what outlives the worker, waiting for the disk for at most ``patience`` seconds."""

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from swarm.config import Settings
 from swarm.errors import StartTimeoutError
+from swarm.session.ending import Ending
 from swarm.session.results import Results
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -185,6 +186,32 @@ def test_a_run_that_was_broken_off_holds_no_directory(tmp_path: Path) -> None:
     ada, bob = pair(tmp_path)
     run(ada, bob)
     assert ada.session.result == tmp_path / RESULT
+
+
+def test_leaving_twice_at_once_keeps_the_directory_until_the_result_is_written(tmp_path: Path, monkeypatch) -> None:
+    """As when the process is told to end while training ends."""
+    swarm = swarm_of_two()
+    ada = swarm.peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path)
+    bob = swarm.peer("bob", {"w": np.zeros(1)})
+    conclude, held = Ending.conclude, []
+
+    def looked_at(ending: Ending, *arguments: object, **more: object) -> None:
+        if ada.session.result is None and ending is ada.session._ending:
+            ada.session.abort("it was terminated")
+            other = Results(Settings(model_name="other", model_dir=tmp_path), logging.getLogger("swarm.test"))
+            other.open("cyd")
+            held.append(other.directory != tmp_path)
+            other.close()
+        conclude(ending, *arguments, **more)
+
+    monkeypatch.setattr(Ending, "conclude", looked_at)
+    run(ada, bob)
+    assert held == [True]
+    assert ada.session.result == tmp_path / "swarm-final.safetensors"
+    after = Results(Settings(model_name="other", model_dir=tmp_path), logging.getLogger("swarm.test"))
+    after.open("cyd")
+    assert after.directory == tmp_path
+    after.close()
 
 
 def test_a_file_system_without_locks_costs_a_warning_and_no_file(
