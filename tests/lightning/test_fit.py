@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -10,8 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
-from swarm import SwarmCallback
-from swarm.errors import ConfigurationError, StartTimeoutError
+from swarm.errors import StartTimeoutError
 from swarm.pytorch import TorchPort
 from swarm.session import Session
 from swarm.session.tickets import Answer, Synced
@@ -393,97 +390,3 @@ def test_a_checkpoint_broken_off_leaves_the_earlier_one(
     trainer.fit(module)
     assert path.read_bytes() == b"earlier"
     assert [*tmp_path.iterdir()] == [path]
-
-
-@pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-mixed"])
-def test_validation_runs_in_the_precision_of_the_trainer(
-    make_callback, make_trainer, module, recording_session, monkeypatch, precision
-):
-    losses = []
-    monkeypatch.setattr(recording_session, "epoch_end", lambda self, epoch: losses.append(self.evaluate().loss))
-    callback = make_callback(val_data=module.data, loss_function="MSELoss")
-    make_trainer([callback], precision=precision).fit(module)
-    with torch.no_grad():
-        x, y = (tensor.to(module.dtype) for tensor in module.data.tensors)
-        assert losses == [pytest.approx(torch.nn.functional.mse_loss(module(x), y).item(), rel=0.02)]
-
-
-def test_validation_without_a_loss_function_is_skipped_in_one_line(make_callback, make_trainer, module, caplog):
-    make_trainer([make_callback(val_data=module.data)]).fit(module)
-    assert sum("pass loss_function=" in record.getMessage() for record in caplog.records) == 1
-
-
-def test_settings_are_checked_before_anything_is_opened(make_trainer, module):
-    with pytest.raises(ConfigurationError, match="no swarm is configured"):
-        make_trainer([SwarmLightningCallback()]).fit(module)
-
-
-def test_a_callback_that_restores_other_weights_must_come_before(make_callback, make_trainer, module, flavour):
-    averaging = flavour.callbacks.StochasticWeightAveraging(swa_lrs=0.1)
-    with pytest.raises(ConfigurationError, match="StochasticWeightAveraging .* list it before"):
-        make_trainer([make_callback(), averaging], max_epochs=2).fit(module)
-    make_trainer([averaging, make_callback()], max_epochs=2).fit(module)
-
-
-def test_a_model_other_than_the_trainers_is_refused(make_callback, make_trainer, module):
-    with pytest.raises(ConfigurationError, match="model is a Linear other than the Module"):
-        make_trainer([make_callback(model=torch.nn.Linear(1, 1))]).fit(module)
-
-
-def test_an_unknown_argument_is_refused():
-    with pytest.raises(ConfigurationError, match="sync_interval"):
-        SwarmLightningCallback(sync_intervall=3)
-
-
-def test_another_platform_is_refused():
-    with pytest.raises(ConfigurationError, match="ml_platform='PYTORCH' is not served"):
-        SwarmLightningCallback(ml_platform="PYTORCH")
-
-
-def test_the_platform_of_the_environment_does_not_matter(monkeypatch):
-    monkeypatch.setenv("SWARM_ML_PLATFORM", "PYTORCH")
-    SwarmLightningCallback()
-
-
-def test_swarm_callback_makes_it_and_it_is_one():
-    assert isinstance(SwarmCallback(ml_platform="LIGHTNING"), SwarmLightningCallback)
-    assert isinstance(SwarmLightningCallback(), SwarmCallback)
-
-
-def test_a_process_group_is_refused(make_callback, make_trainer, module, monkeypatch):
-    trainer = make_trainer([make_callback()])
-    monkeypatch.setattr(type(trainer), "world_size", 2)
-    with pytest.raises(ConfigurationError, match="trains over 2 processes"):
-        trainer.fit(module)
-
-
-def test_a_sharding_strategy_is_refused(make_callback, make_trainer, module):
-    trainer = make_trainer([make_callback()])
-    sharding = type("DeepSpeedStrategy", (type(trainer.strategy),), {})
-    trainer.strategy.__class__ = sharding
-    with pytest.raises(ConfigurationError, match="DeepSpeedStrategy shards the model"):
-        trainer.fit(module)
-
-
-def test_finding_the_plugin_loads_no_framework():
-    script = "import swarm_lightning._plugin, sys; print({'torch', 'lightning'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "set()"
-
-
-def test_patterns_select_by_the_names_of_the_module(make_callback, make_trainer, module, recording_session):
-    make_trainer([make_callback(share=["layer.*"], local="*.bias")]).fit(module)
-    (session,) = recording_session.opened
-    assert [spec.name for spec in session.port.schema().tensors] == ["layer.weight"]
-
-
-@pytest.mark.parametrize("samples", [0, 3])
-def test_validation_data_without_a_sample_is_refused_at_start(
-    make_callback, make_trainer, module, recording_session, samples
-):
-    data = torch.utils.data.TensorDataset(torch.zeros(samples, 4), torch.zeros(samples, 1))
-    loader = torch.utils.data.DataLoader(data, batch_size=4, drop_last=True)
-    callback = make_callback(val_data=loader, loss_function="MSELoss", use_adaptive_sync=True)
-    with pytest.raises(ConfigurationError, match="val_data, a DataLoader, holds no samples"):
-        make_trainer([callback]).fit(module)
-    assert not recording_session.opened

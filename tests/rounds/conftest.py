@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from swarm import digest
 from swarm.messages import Message, PartialNorm, Proposal
 from swarm.records import Commit, ContributionStats, PeerStatus
+from swarm.rounds import layout
 from swarm.rounds.effects import (
     Apply,
     Effect,
@@ -212,3 +214,10 @@ def founded() -> Callable[..., Peers]:
         return peers
 
     return make
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small models are cut into several pieces and blocks."""
+    monkeypatch.setattr(layout, "PIECE_BYTES", 16)
+    monkeypatch.setattr(digest, "BLOCK_BYTES", 8)

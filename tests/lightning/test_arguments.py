@@ -1,0 +1,77 @@
+"""What is refused or chosen when a fit begins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from swarm import SwarmCallback
+from swarm.errors import ConfigurationError
+from swarm_lightning import SwarmLightningCallback
+
+
+def test_settings_are_checked_before_anything_is_opened(make_trainer, module):
+    with pytest.raises(ConfigurationError, match="no swarm is configured"):
+        make_trainer([SwarmLightningCallback()]).fit(module)
+
+
+def test_a_callback_that_restores_other_weights_must_come_before(make_callback, make_trainer, module, flavour):
+    averaging = flavour.callbacks.StochasticWeightAveraging(swa_lrs=0.1)
+    with pytest.raises(ConfigurationError, match="StochasticWeightAveraging .* list it before"):
+        make_trainer([make_callback(), averaging], max_epochs=2).fit(module)
+    make_trainer([averaging, make_callback()], max_epochs=2).fit(module)
+
+
+def test_a_model_other_than_the_trainers_is_refused(make_callback, make_trainer, module):
+    with pytest.raises(ConfigurationError, match="model is a Linear other than the Module"):
+        make_trainer([make_callback(model=torch.nn.Linear(1, 1))]).fit(module)
+
+
+def test_an_unknown_argument_is_refused():
+    with pytest.raises(ConfigurationError, match="sync_interval"):
+        SwarmLightningCallback(sync_intervall=3)
+
+
+def test_another_platform_is_refused():
+    with pytest.raises(ConfigurationError, match="ml_platform='PYTORCH' is not served"):
+        SwarmLightningCallback(ml_platform="PYTORCH")
+
+
+def test_the_platform_of_the_environment_does_not_matter(monkeypatch):
+    monkeypatch.setenv("SWARM_ML_PLATFORM", "PYTORCH")
+    SwarmLightningCallback()
+
+
+def test_swarm_callback_makes_it_and_it_is_one():
+    assert isinstance(SwarmCallback(ml_platform="LIGHTNING"), SwarmLightningCallback)
+    assert isinstance(SwarmLightningCallback(), SwarmCallback)
+
+
+def test_a_process_group_is_refused(make_callback, make_trainer, module, monkeypatch):
+    trainer = make_trainer([make_callback()])
+    monkeypatch.setattr(type(trainer), "world_size", 2)
+    with pytest.raises(ConfigurationError, match="trains over 2 processes"):
+        trainer.fit(module)
+
+
+def test_a_sharding_strategy_is_refused(make_callback, make_trainer, module):
+    trainer = make_trainer([make_callback()])
+    sharding = type("DeepSpeedStrategy", (type(trainer.strategy),), {})
+    trainer.strategy.__class__ = sharding
+    with pytest.raises(ConfigurationError, match="DeepSpeedStrategy shards the model"):
+        trainer.fit(module)
+
+
+def test_finding_the_plugin_loads_no_framework():
+    script = "import swarm_lightning._plugin, sys; print({'torch', 'lightning'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_patterns_select_by_the_names_of_the_module(make_callback, make_trainer, module, recording_session):
+    make_trainer([make_callback(share=["layer.*"], local="*.bias")]).fit(module)
+    (session,) = recording_session.opened
+    assert [spec.name for spec in session.port.schema().tensors] == ["layer.weight"]
