@@ -25,7 +25,7 @@ NOBODY = (
     "a peer contributes if its node_weightage is above 0 and it holds no NaN"
 )
 """Why a committed round changes no weights."""
-NOTHING_NEW = "nobody contributed: the last merged model stands"
+NOTHING_NEW = "no new contributions: the last merged model is the closing one"
 
 
 class Reporter:

@@ -93,7 +93,7 @@ def test_steps_that_the_closing_model_does_not_have_are_counted_and_said(tmp_pat
     assert said == "WARNING batches of this peer that are in no merge and not in that model: 6"
     assert Path(kept).name == "local.safetensors" if files else not kept
     assert not files or Path(kept).is_file()
-    assert any("nobody contributed: the last merged model stands" in line for line in ada.lines)
+    assert any("no new contributions: the last merged model is the closing one" in line for line in ada.lines)
     assert not [line for line in ada.lines if "in no merge" in line]
     assert len([line for line in bob.lines if line.startswith("WARNING round")]) == 1
     assert any(line.startswith("INFO round") and line.endswith("skipped, as before") for line in bob.lines)
