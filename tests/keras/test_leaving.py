@@ -52,7 +52,7 @@ def test_a_fit_that_raises_leaves_though_its_error_is_kept(swarm, make_model, xy
     left = ["begin", ("abort", "fit() stopped before its end")]
     eventually(lambda: swarm.session.calls == left, "the session was aborted")
     assert swarm.session.others_warn
-    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "swarm"]
     assert warning == (
         "session swarm_model: fit() stopped before its end, so ada leaves without the closing model; "
         "the other peers continue without it"
