@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 # compiled at installation
-NATIVE := swarm/kernels/_native.c
+NATIVE := swarm/tensors/kernels/_native.c
 PROTO := swarm/transport/grpc/swarm.proto
 
 # One thread per process: tests and demos start several processes, and more threads than cores only slow them down.

@@ -1,6 +1,6 @@
 """What coding weights costs: ``python -m benchmarks.codecs``.
 
-One thread codes pieces as an exchange does. Codecs and a plain copy of the same memory take turns; GiB/s count the
+One thread codes chunks as an exchange does. Codecs and a plain copy of the same memory take turns; GiB/s count the
 values, not the bytes that travel. Times are of the thread, so that other work on the machine counts less.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarm.codec import BUILTIN_CODECS, Codec
-from swarm.rounds.layout import PIECE_BYTES
+from swarm.exchange.layout import CHUNK_BYTES
 
 GOALS = {"bf16": 1.0, "int8": 0.5}
 """Least GiB/s, encoding and decoding together."""
@@ -37,16 +37,16 @@ class Workload(NamedTuple):
     @property
     def gib(self) -> float:
         """Size of the model."""
-        return sum(piece.nbytes for piece in self.values) / GIB
+        return sum(chunk.nbytes for chunk in self.values) / GIB
 
 
 def workload(mib: int) -> Workload:
-    """Random weights in pieces; training has moved each by a hundredth."""
+    """Random weights in chunks; training has moved each by a hundredth."""
     rng = np.random.default_rng(0)
-    size = PIECE_BYTES // 4
+    size = CHUNK_BYTES // 4
     reference = [rng.standard_normal(size, np.float32) for _ in range(mib)]
-    values = [piece + np.float32(0.01) * rng.standard_normal(size, np.float32) for piece in reference]
-    return Workload(values, reference, [np.zeros(size, np.float32) for _ in values], [piece.copy() for piece in values])
+    values = [chunk + np.float32(0.01) * rng.standard_normal(size, np.float32) for chunk in reference]
+    return Workload(values, reference, [np.zeros(size, np.float32) for _ in values], [chunk.copy() for chunk in values])
 
 
 class Arm:
@@ -89,13 +89,13 @@ class Arm:
 
     def _feedback(self) -> None:
         work = self._work
-        pieces = zip(work.values, work.reference, work.residual, self._bytes, strict=True)
-        for values, reference, residual, data in pieces:
+        chunks = zip(work.values, work.reference, work.residual, self._bytes, strict=True)
+        for values, reference, residual, data in chunks:
             self.codec.encode(values, reference, data, residual)
 
     def _carry(self) -> None:
-        for pieces in zip(self._work.values, self._work.reference, self._work.residual, strict=True):
-            self.codec.carry(*pieces)
+        for chunks in zip(self._work.values, self._work.reference, self._work.residual, strict=True):
+            self.codec.carry(*chunks)
 
 
 def measure(mib: int, repeats: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What merging costs by each rule: ``python -m benchmarks.rules``.
 
-One thread merges as the owner of every slice would: piece by piece, into the place of the result; a GRAM rule first
-adds up the inner products of all pieces. The rules take turns, and ratios are taken within each turn. Times are of the
+One thread merges as the owner of every slice would: chunk by chunk, into the place of the result; a GRAM rule first
+adds up the inner products of all chunks. The rules take turns, and ratios are taken within each turn. Times are of the
 thread, so that other work on the machine counts less.
 """
 
@@ -21,9 +21,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy loads it: one
 import numpy as np
 from numpy.typing import NDArray
 
+from swarm.exchange.layout import CHUNK_BYTES
 from swarm.merge import BUILTIN_RULES, MergeRule, Scope
 from swarm.merge.gram import combine, partial_gram
-from swarm.rounds.layout import PIECE_BYTES
 
 GOALS = {"coordmedian": 8.0, "geomedian": 3.0}
 """The most, as a multiple of the mean's time."""
@@ -40,7 +40,7 @@ def contributions(peers: int, mib: int) -> list[Floats]:
 
 def merge(rule: MergeRule, columns: Sequence[Floats], weights: Sequence[int], result: Floats) -> None:
     """Merge whole contributions as an exchange does."""
-    step = PIECE_BYTES // 4
+    step = CHUNK_BYTES // 4
     parts = [slice(start, start + step) for start in range(0, result.size, step)]
     if rule.scope is not Scope.GRAM:
         for part in parts:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ConfigurationError
-from swarm.hookspecs import Integration, Register, hookimpl
+from swarm.plugins.hookspecs import Integration, Register, hookimpl
 
 if TYPE_CHECKING:
-    from swarm.callback import CallbackArguments
     from swarm.config import Settings
-    from swarm.membership.base import Membership
+    from swarm.config.arguments import CallbackArguments
+    from swarm.discovery.base import Discovery
     from swarm.records import PeerInfo
     from swarm.transport.base import Transport
 
-HIGHEST_WEIGHTAGE = 100
+HIGHEST_WEIGHT = 100
 
 
 @hookimpl
 def swarm_register(register: Register) -> None:
-    """Add the built-in rules, codecs, policies, transports and membership backends, and raw PyTorch."""
+    """Add the built-in rules, codecs, policies, transports and discovery, and raw PyTorch."""
     from swarm.codec import BUILTIN_CODECS
     from swarm.merge import BUILTIN_RULES
     from swarm.sync import BUILTIN_POLICIES
@@ -32,17 +32,17 @@ def swarm_register(register: Register) -> None:
         register.sync_policy(name, policy)
     register.transport("grpc", _grpc)
     register.transport("memory", _memory)
-    register.membership("seeds", _seeds)
-    register.membership("directory", _directory)
+    register.discovery("seeds", _seeds)
+    register.discovery("directory", _directory)
     register.integration(Integration(platforms=("PYTORCH",), extra="torch", serves=_is_module, create=_torch_callback))
 
 
 @hookimpl(trylast=True)
 def swarm_accept_peer(peer: PeerInfo) -> str | None:
-    """Refuse a weightage that no setting allows."""
-    if 0 <= peer.weightage <= HIGHEST_WEIGHTAGE:
+    """Refuse a weight that no setting allows."""
+    if 0 <= peer.weight <= HIGHEST_WEIGHT:
         return None
-    return f"it declares node_weightage={peer.weightage}: allowed is 0 to {HIGHEST_WEIGHTAGE}"
+    return f"it declares node_weightage={peer.weight}: allowed is 0 to {HIGHEST_WEIGHT}"
 
 
 def _grpc(settings: Settings) -> Transport:
@@ -63,23 +63,23 @@ def _memory(_settings: Settings) -> Transport:
     return MemoryTransport(MemoryNetwork())
 
 
-def _seeds(settings: Settings) -> Membership:
-    from swarm.membership.seeds import SeedMembership
+def _seeds(settings: Settings) -> Discovery:
+    from swarm.discovery.seeds import SeedDiscovery
 
     if not settings.peers:
         raise ConfigurationError(
-            "the membership backend 'seeds' needs peers, one address of a running peer at least; "
+            "the discovery 'seeds' needs peers, one address of a running peer at least; "
             "the first peer of a swarm leaves membership out and sets listen"
         )
-    return SeedMembership(settings.peers)
+    return SeedDiscovery(settings.peers)
 
 
-def _directory(settings: Settings) -> Membership:
-    from swarm.membership.directory import DirectoryMembership
+def _directory(settings: Settings) -> Discovery:
+    from swarm.discovery.directory import DirectoryDiscovery
 
     if settings.rendezvous is None:
-        raise ConfigurationError("the membership backend 'directory' needs rendezvous, the directory to meet in")
-    return DirectoryMembership(settings.rendezvous, settings.model_name)
+        raise ConfigurationError("the discovery 'directory' needs rendezvous, the directory to meet in")
+    return DirectoryDiscovery(settings.rendezvous, settings.model_name)
 
 
 def _is_module(model: object) -> bool:

@@ -91,7 +91,7 @@ class Entry:
     norm: float = 0.0
     """How far it says that its contribution is from the parent model. A member that has other weights on offer by now
     does not join."""
-    carried: float = 0.0
+    residual: float = 0.0
     """How much it says that earlier codecs have left for it to send."""
 
 
@@ -113,7 +113,7 @@ class Proposal:
     weight: int
     """Weight contributed along the lineage if this commits."""
     codec: str = "exact"
-    """How pieces travel."""
+    """How chunks travel."""
 
     @property
     def group(self) -> tuple[PeerId, ...]:
@@ -218,7 +218,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Void:
+class Abort:
     """Leader to group: this attempt is given up; keep your captures for the next."""
 
     lineage: str
@@ -245,7 +245,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Outbid:
+class Nack:
     """I have answered a higher attempt than yours."""
 
     lineage: str
@@ -273,10 +273,10 @@ Message = (
     | Promise
     | Ready
     | Failed
-    | Void
+    | Abort
     | Accept
     | Accepted
-    | Outbid
+    | Nack
     | Decide
 )
 
@@ -319,8 +319,8 @@ class FetchRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneRequest:
-    """Asks a peer for leave to open a lane for weights to it."""
+class DataChannelRequest:
+    """Asks a peer for leave to open a data channel for weights to it."""
 
     session: str
     sender: PeerId
@@ -328,10 +328,10 @@ class LaneRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneOffer:
-    """Where such a lane is opened, and what opens it."""
+class DataChannelOffer:
+    """Where such a data channel is opened, and what opens it."""
 
     port: int
     """On the host that was asked."""
-    ticket: bytes
+    token: bytes
     """Good for one connection, soon."""

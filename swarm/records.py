@@ -46,7 +46,7 @@ class PeerInfo:
     fingerprint: str = ""
     settings: tuple[tuple[str, str], ...] = ()
     """The settings that must agree, as (name, value)."""
-    weightage: int = 1
+    weight: int = 1
     expects: int = 0
     """Peers it was told to expect, itself included; 0 where unknown."""
 
@@ -57,14 +57,14 @@ class ContributionStats:
 
     peer: PeerId
     round: int
-    weightage: int
+    weight: int
     status: PeerStatus = PeerStatus.TRAINING
     steps: int = 0
     """Local batches since its last merge."""
     finite: bool = True
     delta_norm: float = 0.0
     """Euclidean distance of its weights from the model of the last commit; the side block does not count."""
-    carried: float = 0.0
+    residual: float = 0.0
     """Euclidean norm of what codecs have lost of earlier rounds: a codec with error feedback sends it as well."""
     loss: float | None = None
     """Validation loss of the last merged model on its data."""
@@ -184,7 +184,7 @@ class RoundFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundFailed:
-    """An attempt was voided or a sync point passed without a merge; training goes on."""
+    """An attempt was aborted or a sync point passed without a merge; training goes on."""
 
     session: str
     round: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swarm.callback.foreign import is_keras_2
-from swarm.hookspecs import Integration, Register, hookimpl
+from swarm.plugins.hookspecs import Integration, Register, hookimpl
 
 if TYPE_CHECKING:
     from swarm.callback import CallbackArguments

@@ -20,7 +20,7 @@ from swarm_keras.validation_data import evaluate_arguments
 
 if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
-    from swarm.model import Evaluator
+    from swarm.tensors.model import Evaluator
 
 
 class SwarmCallback(RunningCallback, keras.callbacks.Callback):

@@ -8,16 +8,16 @@ import keras
 import numpy as np
 
 from swarm.errors import ModelError
-from swarm.model import ModelPort, changed
-from swarm.selection import Candidate, Selection
-from swarm.state import Schema, SpectralNorm, TensorKind, TensorSpec
+from swarm.tensors.model import ModelPort, changed
+from swarm.tensors.selection import Candidate, Selection
+from swarm.tensors.state import Schema, SpectralNorm, TensorKind, TensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from swarm.state import ModelState
+    from swarm.tensors.state import ModelState
 
 _EVERYTHING = Selection()
 

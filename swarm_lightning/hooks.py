@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from swarm.callback import CallbackArguments
-    from swarm.model import Evaluation, Evaluator
+    from swarm.tensors.model import Evaluation, Evaluator
 
 
 class SwarmHooks(RunningCallback):

@@ -30,7 +30,7 @@ class Outcome:
     rounds: int = 0
     period: float = 0.0
     """Usual seconds from round to round."""
-    voided: int = 0
+    aborted: int = 0
     """Reports of an attempt that came to nothing, by all peers."""
     skipped: int = 0
     """Sync points that passed without a merge, of all peers, the victims included."""
@@ -92,8 +92,8 @@ def _account(fleet: Fleet, outcome: Outcome) -> None:
     outcome.lost = len(lost(events))
     outcome.rounds = last_round(events)
     outcome.period = period(events)
-    failures = [" void: " in event.reason for event in events if event.what is What.FAILED]
-    outcome.voided, outcome.skipped = sum(failures), len(failures) - sum(failures)
+    failures = [" aborted: " in event.reason for event in events if event.what is What.FAILED]
+    outcome.aborted, outcome.skipped = sum(failures), len(failures) - sum(failures)
     for name in fleet.training.names:
         lines = fleet.log(name).read_text(encoding="utf-8", errors="replace").splitlines()
         outcome.errors += [f"{name}: {line}" for line in lines if " ERROR " in line or line.startswith("Traceback")]

@@ -28,7 +28,7 @@ def record(training: Training, faulty: Outcome, quiet: Outcome) -> dict[str, Any
         "peers": training.peers,
         "seed": training.seed,
         "failure_timeout": training.failure_timeout,
-        "grace": training.settings.get("grace", "learned"),
+        "straggler_timeout": training.settings.get("straggler_timeout", "learned"),
         "kills": by_kind[Kind.KILL.value],
         "by_kind": {kind.value: by_kind[kind.value] for kind in Kind},
         "kills_with_workers": sum(_with_workers(training, struck) for struck in faulty.struck),
@@ -43,7 +43,7 @@ def record(training: Training, faulty: Outcome, quiet: Outcome) -> dict[str, Any
         "return_seconds": {
             kind.value: _spread(_returns(faulty.struck, kind)) for kind in (Kind.FREEZE, Kind.DISCONNECT)
         },
-        "voided_reports": faulty.voided,
+        "aborted_reports": faulty.aborted,
         "skipped_syncs": faulty.skipped,
         "errors": len(faulty.errors) + len(quiet.errors),
         "accuracy": faulty.accuracy,

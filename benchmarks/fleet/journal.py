@@ -24,7 +24,7 @@ class What(enum.StrEnum):
     ROUND = "round"
     """A round committed, and its model is in place."""
     FAILED = "failed"
-    """An attempt was voided, or a sync point passed without a merge."""
+    """An attempt was aborted, or a sync point passed without a merge."""
     CLOSED = "closed"
     """Its session is over."""
     DONE = "done"

@@ -10,12 +10,12 @@ from benchmarks.fleet.journal import Journal, What
 from swarm import hookimpl
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
-from swarm.state import ModelState
+from swarm.tensors.state import ModelState
 
 if TYPE_CHECKING:
     from swarm.config import Settings
-    from swarm.model import Evaluator, ModelPort
     from swarm.records import RoundFailed, RoundFinished, RoundStarted, SessionClosed
+    from swarm.tensors.model import Evaluator, ModelPort
 
 
 class Observer:

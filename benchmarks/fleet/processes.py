@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from benchmarks.fleet.journal import Event, Reader
-from swarm.cli.demo.digits import load
-from swarm.cli.demo.sites import write
 from swarm.cli.environment import ONE_THREAD
+from swarm.demo.digits import load
+from swarm.demo.sites import write
 
 ROOT = Path(__file__).parents[2]
 TICK = 0.01

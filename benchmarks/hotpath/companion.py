@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from swarm.config import resolve
-from swarm.model import ModelPort
 from swarm.session import Session
-from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.tensors.model import ModelPort
+from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 
 SYNC_INTERVAL = 1_000_000_000
 """More batches than are ever measured, so that all of them lie between two merges."""

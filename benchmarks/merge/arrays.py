@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.merge.plan import Plan
-from swarm.model import ModelPort
-from swarm.state import Array, ModelState, Schema, TensorSpec, numpy_dtype
+from swarm.tensors.model import ModelPort
+from swarm.tensors.state import Array, ModelState, Schema, TensorSpec, numpy_dtype
 
 BLOCK = 1 << 20
 """Elements drawn at a time."""
@@ -42,7 +42,7 @@ class RandomModel(ModelPort):
         for (_, target), tensor in zip(into.arrays(), self._tensors, strict=True):
             target[...] = tensor
 
-    def lend(self, schema: Schema) -> list[Array]:
+    def borrow(self, schema: Schema) -> list[Array]:
         return self._tensors
 
     def write(self, state: ModelState) -> None:

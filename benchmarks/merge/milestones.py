@@ -12,7 +12,7 @@ from swarm.messages import Envelope
 from swarm.plugins import PluginRegistry
 from swarm.records import RoundStarted
 from swarm.session.wiring import Network, network_of
-from swarm.state import ModelState
+from swarm.tensors.state import ModelState
 
 _MESSAGES = {"Offer": OFFERED, "Ready": READY}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from swarm.state import numpy_dtype
+from swarm.tensors.state import numpy_dtype
 
 MIB = 2**20
 BYTES_PER_VALUE: Mapping[str, float] = {"exact": 4, "bf16": 2, "int8": 1}

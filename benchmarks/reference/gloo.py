@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from swarm.state import Array, numpy_dtype
+from swarm.tensors.state import Array, numpy_dtype
 
 JOINING = timedelta(seconds=120)
 

@@ -27,7 +27,7 @@ def record(training: Training, soaked: Soaked, *, minutes: float, model_bytes: i
         "seed": training.seed,
         "minutes": minutes,
         "failure_timeout": training.failure_timeout,
-        "grace": training.settings.get("grace", "learned"),
+        "straggler_timeout": training.settings.get("straggler_timeout", "learned"),
         "model_bytes": model_bytes,
         "rounds": soaked.rounds,
         "period_seconds": round(soaked.period, 3),

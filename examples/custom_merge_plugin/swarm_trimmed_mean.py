@@ -12,8 +12,8 @@ from swarm.merge import MergeRule, Scope
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm.hookspecs import Register
-    from swarm.state import Array
+    from swarm.plugins.hookspecs import Register
+    from swarm.tensors.state import Array
 
 TRIMMED = 0.25
 
@@ -30,14 +30,14 @@ class TrimmedMean(MergeRule):
     robust: ClassVar[bool] = True
 
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
-        """Merge aligned pieces of the contributions."""
+        """Merge aligned chunks of the contributions."""
         values = np.stack([column.astype(np.float64) for column in columns])
         order = np.argsort(values, axis=0, kind="stable")
         values = np.take_along_axis(values, order, axis=0)
         ends = np.cumsum(np.asarray(weights, np.float64)[order], axis=0)
         first, last = TRIMMED * sum(weights), (1 - TRIMMED) * sum(weights)
         kept = np.diff(np.clip(ends, first, last), axis=0, prepend=first)
-        # Row by row: the order in which numpy.sum adds depends on the length of the piece, and so would the last bit.
+        # Row by row: the order in which numpy.sum adds depends on the length of the chunk, and so would the last bit.
         mean = sum(kept * values) / (last - first)
         # Peers that agree keep their value to the bit, which a sum of fractions would not.
         return np.where(values[0] == values[-1], values[0], mean).astype(columns[0].dtype)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.factory import SwarmCallback
 from swarm.callback.loop import Loop
 from swarm.callback.run import NEVER
 from swarm.callback.running import RunningCallback, logger_of
+from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 
 __all__ = [
     "NEVER",

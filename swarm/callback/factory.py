@@ -10,13 +10,13 @@ from abc import ABC
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.foreign import KERAS_2, mismatch, platform_advice, unknown
-from swarm.callback.packages import is_ours
+from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
+from swarm.config.packages import is_ours
 from swarm.config.settings import DEFAULTS
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
-from swarm.hookspecs import Integration
 from swarm.plugins import PluginRegistry
+from swarm.plugins.hookspecs import Integration
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -93,17 +93,18 @@ class SwarmCallback(ABC):
             a wildcard such as 0.0.0.0, the address of this machine from which ``peers`` are reached.
         peers: ``host:port`` of peers to join through; one is enough.
         rendezvous: directory in which local peers publish their addresses; ``swarm up`` sets it.
-        membership: how peers find one another: 'directory', through ``rendezvous``; 'seeds', through ``peers``; or what
+        discovery: how peers find one another: 'directory', through ``rendezvous``; 'seeds', through ``peers``; or what
             plugins add, in any case. By default each of the two whose setting is given.
         transport: how messages and weights travel: 'grpc' (default), or what plugins add, in any case.
-        bulk_lane: let weights travel over TCP connections of their own where they can, default True; elsewhere they
+        data_channel: let weights travel over TCP connections of their own where they can, default True; elsewhere they
             travel as messages do.
-        lane_port: port for those connections, on the host of ``listen``; 0 (default) takes a free one.
+        data_port: port for those connections, on the host of ``listen``; 0 (default) takes a free one.
         world_size: number of peers that a launcher started.
         rank: this peer's number under a launcher, from 0.
         members: names of the peers that belong to the swarm.
         failure_timeout: seconds without an answer after which a peer counts as lost, default 10.
-        grace: seconds a round waits for stragglers once it has enough peers; by default learned from their pace.
+        straggler_timeout: seconds a round waits for stragglers once it has enough peers; by default learned from
+            their pace.
         loopback: train alone on purpose, default False.
         insecure: allow weights to travel unencrypted between machines, default False.
         data_dir: directory with the training data.

@@ -6,19 +6,19 @@ import logging
 import weakref
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self, Unpack
 
-from swarm.callback.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.callback.live import LIVE
 from swarm.callback.loop import Loop
 from swarm.callback.run import Run
+from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.errors import SwarmError
-from swarm.selection import Selection
+from swarm.tensors.selection import Selection
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from swarm.config import Settings
-    from swarm.model import Evaluator, ModelPort
     from swarm.session import Session
+    from swarm.tensors.model import Evaluator, ModelPort
 
 
 class SessionFactory(Protocol):

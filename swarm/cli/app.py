@@ -16,7 +16,7 @@ from swarm.cli.status import status
 from swarm.cli.up import up
 from swarm.errors import ConfigurationError, SwarmError
 
-_LAZY = {"demo": "swarm.cli.demo.command"}
+_LAZY = {"demo": "swarm.demo.command"}
 """Commands whose module is loaded only when they are asked for; each holds a function of the command's name."""
 
 _PASS_ON = {"allow_interspersed_args": False}

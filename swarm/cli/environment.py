@@ -23,10 +23,10 @@ def local_place(rank: int, world_size: int, rendezvous: Path) -> dict[str, str]:
         "SWARM_RANK": str(rank),
         "SWARM_WORLD_SIZE": str(world_size),
         "SWARM_RENDEZVOUS": str(rendezvous),
-        "SWARM_MEMBERSHIP": "directory",
+        "SWARM_DISCOVERY": "directory",
         "SWARM_LISTEN": "127.0.0.1:0",
         "SWARM_ADVERTISE": "",
-        "SWARM_LANE_PORT": "0",
+        "SWARM_DATA_PORT": "0",
         "SWARM_PEERS": "",
         "SWARM_LOOPBACK": "false",
     }

@@ -13,7 +13,7 @@ from types import FrameType
 from swarm.cli.display import Display, PeerRow
 from swarm.cli.process import PeerProcess, PeerSpec, Stream, Watchdog
 from swarm.cli.statuses import StatusBoard
-from swarm.session_records import DIRECTORY, SessionRecord, read_records
+from swarm.storage.session_records import DIRECTORY, SessionRecord, read_records
 
 _TICK = 0.1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -57,11 +57,13 @@ def signal_name(number: int) -> str:
 class Launcher:
     """Starts the peers, and runs until the last of them has ended."""
 
-    def __init__(self, specs: Sequence[PeerSpec], board: StatusBoard, display: Display, grace: float = 10.0) -> None:
+    def __init__(
+        self, specs: Sequence[PeerSpec], board: StatusBoard, display: Display, kill_after: float = 10.0
+    ) -> None:
         self._specs = specs
         self._board = board
         self._display = display
-        self._grace = grace
+        self._kill_after = kill_after
         self._peers: list[PeerProcess] = []
         self._ends: list[PeerEnd] = []
         self.interrupted_by: int | None = None
@@ -80,7 +82,7 @@ class Launcher:
         with contextlib.ExitStack() as stack:
             stack.callback(self._selector.close)
             (rendezvous / DIRECTORY).mkdir(exist_ok=True)
-            guard = Watchdog(rendezvous, self._grace)
+            guard = Watchdog(rendezvous, self._kill_after)
             stack.callback(guard.close)
             stack.enter_context(self._signals())
             stack.callback(self._abandon)
@@ -142,10 +144,10 @@ class Launcher:
             if peer.gone:
                 continue
             if self.interrupted_by is not None:
-                peer.stop(self._grace)
+                peer.stop(self._kill_after)
             if self._signals_caught > 1:
                 peer.kill()
-            just_ended = peer.check(self._grace)
+            just_ended = peer.check(self._kill_after)
             if peer.gone:
                 for stream in peer.streams:
                     if not stream.closed:

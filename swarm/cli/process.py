@@ -36,8 +36,8 @@ class PeerSpec:
 class Watchdog:
     """The process that outlives the launcher just long enough to end its peers."""
 
-    def __init__(self, rendezvous: Path, grace: float) -> None:
-        command = [sys.executable, "-I", "-S", watchdog.__file__, str(rendezvous), str(grace)]
+    def __init__(self, rendezvous: Path, kill_after: float) -> None:
+        command = [sys.executable, "-I", "-S", watchdog.__file__, str(rendezvous), str(kill_after)]
         self._process = subprocess.Popen(
             command,
             bufsize=0,
@@ -139,10 +139,10 @@ class PeerProcess:
             Stream(self._process.stderr, is_error=True),
         )
 
-    def stop(self, grace: float) -> None:
-        """Ask its whole group to end, within ``grace`` seconds."""
+    def stop(self, kill_after: float) -> None:
+        """Ask its whole group to end, within ``kill_after`` seconds."""
         if not self.gone and self._deadline is None:
-            self._deadline = time.monotonic() + grace
+            self._deadline = time.monotonic() + kill_after
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -160,12 +160,12 @@ class PeerProcess:
         for stream in self.streams:
             stream.close()
 
-    def check(self, grace: float) -> bool:
+    def check(self, kill_after: float) -> bool:
         """Look how it is, ending what it left behind and what overstays; whether the peer itself ended just now."""
         just_ended = self.exit_code is None and self._process.poll() is not None
         if just_ended:
             self.exit_code = self._process.returncode
-            self.stop(grace)
+            self.stop(kill_after)
         overdue = self._deadline is not None and time.monotonic() >= self._deadline
         if overdue:
             self.kill()

@@ -22,8 +22,8 @@ from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
 from swarm.config import resolve
+from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
-from swarm.membership.directory import announcements
 from swarm.text import MAX_SHOWN, printable
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from swarm.cli.answers import PeerView, parse
 from swarm.clock import Clock, MonotonicClock
+from swarm.discovery.directory import announcements
 from swarm.errors import SwarmError
-from swarm.membership.directory import announcements
 
 FetchStatus = Callable[[str, float], Mapping[str, Any]]
 """Asks the peer at an address, within a timeout in seconds; raises ``UnreachablePeerError``."""

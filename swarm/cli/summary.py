@@ -9,7 +9,7 @@ from typing import Any
 from swarm.cli.display import PeerRow
 from swarm.cli.launcher import Launcher, signal_name
 from swarm.cli.table import size
-from swarm.session_records import SessionRecord
+from swarm.storage.session_records import SessionRecord
 
 UNKNOWN = "it ended without leaving the session"
 

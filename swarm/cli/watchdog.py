@@ -2,7 +2,7 @@
 
 Run as a file by the launcher, in a session of its own and with the standard library only. It reads process groups
 from its standard input, ``<group>`` to watch one and ``-<group>`` to forget it, and knows from the end of that input
-that the launcher has ended: what is still watched then gets SIGTERM and, after a grace, SIGKILL.
+that the launcher has ended: what is still watched then gets SIGTERM and, after a time to end, SIGKILL.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def watch(lines: Iterable[str]) -> set[int]:
     return groups
 
 
-def end(groups: Iterable[int], grace: float) -> None:
-    """Ask each group to end and kill, after ``grace`` seconds, those that did not."""
+def end(groups: Iterable[int], kill_after: float) -> None:
+    """Ask each group to end and kill, after ``kill_after`` seconds, those that did not."""
     left = {group for group in groups if _signal(group, signal.SIGTERM)}
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + kill_after
     while left and time.monotonic() < deadline:
         time.sleep(_TICK)
         left = {group for group in left if _signal(group, 0)}
@@ -49,11 +49,11 @@ def _signal(group: int, number: int) -> bool:
     return True
 
 
-def main(rendezvous: str, grace: str) -> None:
+def main(rendezvous: str, kill_after: str) -> None:
     """Watch until the launcher is gone, then clean up after it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    end(watch(sys.stdin), float(grace))
+    end(watch(sys.stdin), float(kill_after))
     shutil.rmtree(rendezvous, ignore_errors=True)
 
 

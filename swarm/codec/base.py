@@ -11,23 +11,23 @@ from swarm.errors import ExchangeError
 from swarm.overrides import is_outdated
 
 if TYPE_CHECKING:
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 COMPARED = 1 << 13
 """Values compared at a time when looking for a change."""
 
 
 class Codec(ABC):
-    """How a piece of a segment travels: as bytes of a length that the receiver knows beforehand.
+    """How a chunk of a segment travels: as bytes of a length that the receiver knows beforehand.
 
-    A piece is coded relative to the same piece of the *reference*, the last committed model, which sender and receiver
-    both hold. A piece that equals its reference to the bit is sent as no bytes at all, under every codec. All arrays
+    A chunk is coded relative to the same chunk of the *reference*, the last committed model, which sender and receiver
+    both hold. A chunk that equals its reference to the bit is sent as no bytes at all, under every codec. All arrays
     are 1-D and contiguous, of one dtype and length (which may be 0).
 
-    **Error feedback.** What coding loses can be kept in a *residual*, one array of the segment's dtype for each piece,
+    **Error feedback.** What coding loses can be kept in a *residual*, one array of the segment's dtype for each chunk,
     zeros at first, and is added to the next round's values. ``encode`` only reads it, however many attempts a round
-    takes; ``carry`` moves it on. So the caller holds one residual, no copy, and a voided attempt leaves nothing to
-    restore. It calls ``carry`` when the round has committed, for each piece it sent in the attempt that did, with the
+    takes; ``carry`` moves it on. So the caller holds one residual, no copy, and a aborted attempt leaves nothing to
+    restore. It calls ``carry`` when the round has committed, for each chunk it sent in the attempt that did, with the
     values and the reference that it gave to ``encode`` and before it lets go of them.
 
     A codec holds no state that matters from one call to the next, and may be called by several threads at once.
@@ -56,20 +56,20 @@ class Codec(ABC):
         """Whether values of this dtype come back to the bit. Then ``reference`` may be None; there is no residual."""
 
     def verbatim(self, dtype: str) -> bool:
-        """Whether the bytes of an encoded piece are those of its values: a shortcut, False unless a codec says so.
+        """Whether the bytes of an encoded chunk are those of its values: a shortcut, False unless a codec says so.
 
-        Such a piece is sent from the memory where it lies and received where it belongs, without ``encode`` and
+        Such a chunk is sent from the memory where it lies and received where it belongs, without ``encode`` and
         ``decode``. A class that overrides one of these does not inherit it.
         """
         return False
 
     @abstractmethod
     def encoded_nbytes(self, size: int, dtype: str) -> int:
-        """Bytes that a piece of ``size`` values takes unless it is unchanged, in which case it takes none."""
+        """Bytes that a chunk of ``size`` values takes unless it is unchanged, in which case it takes none."""
 
     @abstractmethod
     def encode(self, values: Array, reference: Array | None, out: memoryview, residual: Array | None = None) -> int:
-        """Write a piece as bytes.
+        """Write a chunk as bytes.
 
         Args:
             values: what to send.
@@ -78,7 +78,7 @@ class Codec(ABC):
             residual: what earlier rounds lost; only read.
 
         Returns:
-            How many bytes of ``out`` to send: ``encoded_nbytes``, or 0 for an unchanged piece.
+            How many bytes of ``out`` to send: ``encoded_nbytes``, or 0 for an unchanged chunk.
 
         Raises:
             ExchangeError: a value cannot be coded: it is, or would become, NaN or infinite.
@@ -86,7 +86,7 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, data: memoryview, reference: Array | None, out: Array) -> None:
-        """Read a piece from bytes, which may come from anybody, into ``out``.
+        """Read a chunk from bytes, which may come from anybody, into ``out``.
 
         The same bytes and reference give the same values on every machine: only conversions, additions and
         multiplications of IEEE 754 numbers are used, one by one, rounded to nearest, ties to even.
@@ -105,7 +105,7 @@ class Codec(ABC):
 
 
 def unchanged(values: Array, reference: Array | None, residual: Array | None = None) -> bool:
-    """Whether a piece needs no bytes: it equals its reference to the bit, and nothing is left from earlier rounds."""
+    """Whether a chunk needs no bytes: it equals its reference to the bit, and nothing is left from earlier rounds."""
     if reference is None:
         return False
     bits = f"u{values.itemsize}"  # so that zeros of both signs differ
@@ -120,13 +120,13 @@ def unchanged(values: Array, reference: Array | None, residual: Array | None = N
 
 
 def take_reference(reference: Array | None, out: Array) -> None:
-    """Decode an unchanged piece.
+    """Decode an unchanged chunk.
 
     Raises:
         ExchangeError: there is no reference that it could equal.
     """
     if reference is None:
-        raise ExchangeError(f"a piece of {out.size} values came as unchanged, and there is no reference model")
+        raise ExchangeError(f"a chunk of {out.size} values came as unchanged, and there is no reference model")
     np.copyto(out, reference)
 
 
@@ -137,4 +137,4 @@ def require_length(data: memoryview, expected: int, out: Array, codec: str) -> N
         ExchangeError: says what was expected.
     """
     if len(data) != expected:
-        raise ExchangeError(f"a piece of {out.size} {out.dtype} takes {expected} bytes in {codec}, not {len(data)}")
+        raise ExchangeError(f"a chunk of {out.size} {out.dtype} takes {expected} bytes in {codec}, not {len(data)}")

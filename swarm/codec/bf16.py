@@ -10,13 +10,13 @@ import numpy as np
 from swarm.codec.delta import DeltaCodec
 from swarm.codec.exact import ExactCodec
 from swarm.errors import ExchangeError
-from swarm.kernels import delta_kernels
+from swarm.tensors.kernels import delta_kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swarm.codec.delta import Packed, Wide
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 NATIVE = ("float16", "bfloat16")
 _EXACT = ExactCodec()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swarm.state import numpy_dtype
+from swarm.tensors.state import numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from swarm.codec.base import Codec
-    from swarm.state import Schema
+    from swarm.tensors.state import Schema
 
 EXACT = "exact"
 AUTO = "auto"

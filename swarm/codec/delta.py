@@ -9,8 +9,8 @@ import numpy as np
 
 from swarm.codec.base import Codec, require_length, take_reference, unchanged
 from swarm.errors import ExchangeError
-from swarm.kernels import native, takes
 from swarm.overrides import is_outdated
+from swarm.tensors.kernels import native, takes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swarm.kernels import DeltaKernels
-    from swarm.state import Array
+    from swarm.tensors.kernels import DeltaKernels
+    from swarm.tensors.state import Array
 
     Wide = NDArray[np.floating[Any]]
     """Differences: float64 for float64 values, float32 for all others."""
@@ -32,11 +32,11 @@ BLOCK = 1 << 15
 class DeltaCodec(Codec):
     """A codec that packs differences, group after group, each group for itself.
 
-    A subclass gives the three methods below; differences, residual, unchanged pieces and checks are done here.
+    A subclass gives the three methods below; differences, residual, unchanged chunks and checks are done here.
     """
 
     group: ClassVar[int] = 1
-    """Values that are coded together; a power of two, at most ``BLOCK``. The last group of a piece may be shorter."""
+    """Values that are coded together; a power of two, at most ``BLOCK``. The last group of a chunk may be shorter."""
     compiled: ClassVar[DeltaKernels | None] = None
     """The same for float32, where it is compiled."""
 

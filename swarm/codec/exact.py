@@ -8,14 +8,14 @@ import numpy as np
 
 from swarm.codec.base import Codec, require_length, take_reference, unchanged
 from swarm.errors import ExchangeError
-from swarm.state import as_bytes, is_finite, numpy_dtype
+from swarm.tensors.state import as_bytes, is_finite, numpy_dtype
 
 if TYPE_CHECKING:
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 
 class ExactCodec(Codec):
-    """The native bytes of the values; unchanged pieces are left out where there is a reference."""
+    """The native bytes of the values; unchanged chunks are left out where there is a reference."""
 
     name: ClassVar[str] = "exact"
     norm_tolerance: ClassVar[float] = 1e-3
@@ -45,7 +45,7 @@ class ExactCodec(Codec):
         with np.errstate(invalid="ignore"):  # signalling NaNs
             finite = is_finite(values)
         if not finite:
-            raise ExchangeError(f"a piece of {out.size} {out.dtype} in {self.name} holds NaN or infinity")
+            raise ExchangeError(f"a chunk of {out.size} {out.dtype} in {self.name} holds NaN or infinity")
         np.copyto(out, values)
 
     def carry(self, values: Array, reference: Array, residual: Array) -> None:

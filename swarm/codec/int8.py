@@ -8,7 +8,7 @@ import numpy as np
 
 from swarm.codec.delta import DeltaCodec
 from swarm.errors import ExchangeError
-from swarm.kernels import delta_kernels
+from swarm.tensors.kernels import delta_kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from swarm.config.sources import Value, from_arguments, from_environment, from_f
 from swarm.errors import ConfigurationError
 
 DEFAULT = "default"
-_PLACES = ("peers", "listen", "rendezvous", "membership", "loopback")
+_PLACES = ("peers", "listen", "rendezvous", "discovery", "loopback")
 
 
 class Setting(NamedTuple):
@@ -133,12 +133,12 @@ def _refuse_contradictions(values: Mapping[str, Value]) -> None:
 
 
 def _refuse_one_port_for_two(values: Mapping[str, Value]) -> None:
-    listen, lane = values["listen"], values["lane_port"]
+    listen, channel = values["listen"], values["data_port"]
     _, port = addresses.split(listen.value)
-    if port and port == lane.value and values["bulk_lane"].value:
+    if port and port == channel.value and values["data_channel"].value:
         raise ConfigurationError(
-            f"{_said('lane_port', lane)} contradicts {_said('listen', listen)}: messages and weights need a port each; "
-            "allowed is another port, or 0 for any free one"
+            f"{_said('data_port', channel)} contradicts {_said('listen', listen)}: messages and weights need a port "
+            "each; allowed is another port, or 0 for any free one"
         )
 
 

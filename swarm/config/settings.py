@@ -70,13 +70,13 @@ class Settings:
     """Addresses of peers to join; one is enough."""
     rendezvous: Path | None = None
     """Directory in which local peers publish their addresses."""
-    membership: str | None = None
-    """Name of the membership backend; None: the directory if `rendezvous` is set, seeds if `peers` are."""
+    discovery: str | None = None
+    """Name of the discovery; None: the directory if `rendezvous` is set, seeds if `peers` are."""
     transport: str = "grpc"
     """Name of the transport."""
-    bulk_lane: bool = True
+    data_channel: bool = True
     """Whether weights travel over connections of their own where they can."""
-    lane_port: int = 0
+    data_port: int = 0
     """Port for those connections, on the host of `listen`; 0 takes a free one."""
     world_size: int | None = None
     """Number of peers that a launcher started."""
@@ -86,7 +86,7 @@ class Settings:
     """Names of the peers that belong to the swarm."""
     failure_timeout: float = 10.0
     """Seconds without an answer after which a peer counts as lost."""
-    grace: float | None = None
+    straggler_timeout: float | None = None
     """Seconds a round waits for stragglers once it has enough peers; None: learned from their pace."""
     loopback: bool = False
     """Train alone on purpose: no network, no rounds with others."""
@@ -173,15 +173,15 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "advertise": place(),
         "peers": several(address(1)),
         "rendezvous": directory(),
-        "membership": name(str.lower),
+        "discovery": name(str.lower),
         "transport": name(str.lower),
-        "bulk_lane": switch(),
-        "lane_port": integer(0, 65535),
+        "data_channel": switch(),
+        "data_port": integer(0, 65535),
         "world_size": integer(1),
         "rank": integer(0),
         "members": several(name()),
         "failure_timeout": seconds(),
-        "grace": seconds(zero=True),
+        "straggler_timeout": seconds(zero=True),
         "loopback": switch(),
         "insecure": switch(),
         "data_dir": directory(),

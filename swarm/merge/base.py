@@ -11,21 +11,21 @@ import numpy as np
 from swarm.merge.distance import squared_distance
 from swarm.merge.gram import combine, partial_gram
 from swarm.overrides import definer, is_outdated
-from swarm.state import is_finite
+from swarm.tensors.state import is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 
 class Scope(enum.StrEnum):
     """What a rule must see of the contributions before it can give the first merged value."""
 
     STREAM = "stream"
-    """One aligned piece of every contribution; pieces may be merged as they arrive."""
+    """One aligned chunk of every contribution; chunks may be merged as they arrive."""
     COLUMN = "column"
     """All contributions' values of a coordinate at once."""
     GRAM = "gram"
@@ -75,7 +75,7 @@ class MergeRule:
             if definer(cls, "merge") <= definer(cls, "coefficients"):
                 raise TypeError(
                     f"merge rule {cls.__name__} overrides merge(), which no round calls for the scope {cls.scope}:"
-                    " override coefficients(), or set scope = Scope.COLUMN and merge the pieces"
+                    " override coefficients(), or set scope = Scope.COLUMN and merge the chunks"
                 )
             cls.merge = MergeRule.merge  # type: ignore[method-assign]
             return
@@ -87,16 +87,16 @@ class MergeRule:
             )
 
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
-        """Merge aligned pieces of the contributions; of a GRAM rule, the whole vectors only.
+        """Merge aligned chunks of the contributions; of a GRAM rule, the whole vectors only.
 
         Only weights are merged by the rule. Statistics, counters and other buffers have rules of their own.
 
         Args:
-            columns: one piece of each contribution, 1-D, of one dtype and length (which may be 0).
+            columns: one chunk of each contribution, 1-D, of one dtype and length (which may be 0).
             weights: one per contribution.
 
         Returns:
-            The merged piece, a new array of the same dtype and length.
+            The merged chunk, a new array of the same dtype and length.
         """
         return combine(columns, self.coefficients(partial_gram(columns), weights))
 
@@ -106,7 +106,7 @@ class MergeRule:
         if not isinstance(merged, np.ndarray) or (merged.shape, merged.dtype) != (out.shape, out.dtype):
             given = f"{merged.dtype}{list(merged.shape)}" if isinstance(merged, np.ndarray) else type(merged).__name__
             raise ValueError(
-                f"merge rule {self.name!r} gave {given} for pieces of {out.dtype}{list(out.shape)}: "
+                f"merge rule {self.name!r} gave {given} for chunks of {out.dtype}{list(out.shape)}: "
                 "merge() returns a new array like one of its columns"
             )
         out[...] = merged
@@ -114,15 +114,15 @@ class MergeRule:
     def merge_measured(
         self, columns: Sequence[Array], weights: Sequence[int], origin: Array, out: Array
     ) -> Sequence[float]:
-        """As ``merge_into``; also how far each piece is from ``origin``, for whoever watches over the contributions.
+        """As ``merge_into``; also how far each chunk is from ``origin``, for whoever watches over the contributions.
 
         A rule that can do both in one pass over memory saves the time of the other.
 
         Args:
             columns: as of ``merge``, but values may be NaN or infinite; what is merged then is of no meaning.
             weights: one per contribution.
-            origin: the same piece of the model that training started from.
-            out: where the merged piece goes.
+            origin: the same chunk of the model that training started from.
+            out: where the merged chunk goes.
 
         Returns:
             The squared Euclidean distance of each column, NaN or infinity where its values are not finite (or where it

@@ -1,4 +1,4 @@
-"""Cutting long vectors into pieces whose temporaries stay in a core's cache."""
+"""Cutting long vectors into chunks whose temporaries stay in a core's cache."""
 
 from __future__ import annotations
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from swarm import kernels
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.blocks import blocks
 from swarm.merge.network import flip, median_network, middle
+from swarm.tensors import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 
 class CoordinateMedian(MergeRule):
@@ -36,7 +36,7 @@ class CoordinateMedian(MergeRule):
     robust: ClassVar[bool] = True
 
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
-        """Merge aligned pieces of the contributions."""
+        """Merge aligned chunks of the contributions."""
         merged = np.empty_like(columns[0])
         shares = np.array(weights, np.int64)
         if kernels.native and kernels.takes(*columns) and (shares == shares[0]).all():

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swarm import kernels
 from swarm.merge.blocks import CACHED_ELEMENTS, blocks
+from swarm.tensors import kernels
 
 if TYPE_CHECKING:
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 
 def squared_distance(values: Array, origin: Array | None = None) -> float:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swarm import kernels
 from swarm.merge.blocks import CACHED_ELEMENTS, blocks
 from swarm.merge.distance import squared_distance
+from swarm.tensors import kernels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 
 LONG = 1 << 18
@@ -33,7 +33,7 @@ UNDERFLOW = 1e-24
 
 
 def partial_gram(columns: Sequence[Array]) -> NDArray[np.float64]:
-    """Inner products of aligned pieces of the contributions, as float64[n, n].
+    """Inner products of aligned chunks of the contributions, as float64[n, n].
 
     The parts of all slices add up to a matrix that gives the distances between whole contributions. The origin is
     one of the contributions, another one in each block if need be, and a block is added up in float32; where that
@@ -48,25 +48,25 @@ def partial_gram(columns: Sequence[Array]) -> NDArray[np.float64]:
     origin = 0
     step = LONG if kernels.takes(*columns) else CACHED_ELEMENTS
     for start in range(0, size, step):
-        pieces = [column[start : start + step] for column in columns]
-        products, origin = _quick_gram(pieces, origin, scratch) if quick else (None, origin)
-        gram += _careful_gram(pieces) if products is None else products
+        chunks = [column[start : start + step] for column in columns]
+        products, origin = _quick_gram(chunks, origin, scratch) if quick else (None, origin)
+        gram += _careful_gram(chunks) if products is None else products
     return (gram + gram.T) / 2
 
 
 def _quick_gram(
-    pieces: list[Array], origin: int, scratch: NDArray[np.float32]
+    chunks: list[Array], origin: int, scratch: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64] | None, int]:
     """Inner products relative to the contribution ``origin``, or to a more central one; None where neither will do.
 
     Also gives the contribution that the next block should try first.
     """
     for _ in range(2):
-        gram = _products(pieces, pieces[origin], scratch)
+        gram = _products(chunks, chunks[origin], scratch)
         norms = gram.diagonal()
         largest = norms.max()
         if not UNDERFLOW < largest < np.inf:
-            equal = largest == 0 and all(np.array_equal(piece, pieces[0]) for piece in pieces)
+            equal = largest == 0 and all(np.array_equal(chunk, chunks[0]) for chunk in chunks)
             return gram if equal else None, origin
         squares = norms + norms[:, None] - 2 * gram
         near = squares < NEAR * np.minimum(norms, norms[:, None])
@@ -74,42 +74,42 @@ def _quick_gram(
         if not near.any():
             return gram, origin
         np.fill_diagonal(squares, 0)
-        origin = int(np.argmin(np.sort(squares, axis=1)[:, len(pieces) // 2]))
+        origin = int(np.argmin(np.sort(squares, axis=1)[:, len(chunks) // 2]))
     return None, origin
 
 
-def _products(pieces: list[Array], origin: Array, scratch: NDArray[np.float32]) -> NDArray[np.float64]:
+def _products(chunks: list[Array], origin: Array, scratch: NDArray[np.float32]) -> NDArray[np.float64]:
     """Inner products of the differences from ``origin``: float32 within a few thousand elements, float64 beyond."""
-    if kernels.native and kernels.takes(*pieces, origin):
-        products = np.zeros((len(pieces), len(pieces)))
-        kernels.native.add_products(pieces, origin, products)
+    if kernels.native and kernels.takes(*chunks, origin):
+        products = np.zeros((len(chunks), len(chunks)))
+        kernels.native.add_products(chunks, origin, products)
         return products
-    count, width = len(pieces), scratch.shape[1]
+    count, width = len(chunks), scratch.shape[1]
     gram = np.zeros((count, count + 1))
     with np.errstate(all="ignore"):
         for start in range(0, origin.size, width):
             part = slice(start, start + width)
             differences = scratch[:, : origin[part].size]
-            for row, piece in zip(differences, pieces, strict=False):
-                np.subtract(piece[part], origin[part], out=row)
+            for row, chunk in zip(differences, chunks, strict=False):
+                np.subtract(chunk[part], origin[part], out=row)
             gram += differences[:-1] @ differences.T
     return gram[:, :-1]
 
 
-def _careful_gram(pieces: list[Array]) -> NDArray[np.float64]:
+def _careful_gram(chunks: list[Array]) -> NDArray[np.float64]:
     """Inner products relative to the median of each coordinate: no minority of the contributions can move it far."""
-    products = np.zeros((len(pieces), len(pieces)))
-    for part in blocks(pieces[0].size):
-        values = np.stack([piece[part] for piece in pieces]).astype(np.float64)
-        values -= np.partition(values, len(pieces) // 2, axis=0)[len(pieces) // 2]
+    products = np.zeros((len(chunks), len(chunks)))
+    for part in blocks(chunks[0].size):
+        values = np.stack([chunk[part] for chunk in chunks]).astype(np.float64)
+        values -= np.partition(values, len(chunks) // 2, axis=0)[len(chunks) // 2]
         products += values @ values.T
     return products
 
 
 def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Array | None = None) -> Array:
-    """The combination of aligned pieces by coefficients that sum to 1, in ``out`` if given: same dtype, rounded once.
+    """The combination of aligned chunks by coefficients that sum to 1, in ``out`` if given: same dtype, rounded once.
 
-    It is computed as the piece with the largest coefficient minus the others' weighted differences from it, added up
+    It is computed as the chunk with the largest coefficient minus the others' weighted differences from it, added up
     in their order. So equal contributions give exactly their value, signed zeros included, whatever the coefficients
     round to; and since peers lie close together, float32 is enough for the differences of everything but float64:
     what is lost is n roundings of a difference, not of a weight. Where it overflows, float64 takes over.
@@ -118,8 +118,8 @@ def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Ar
     order = _order(coefficients)
     factors = coefficients[order[1:]]
     if kernels.native and len(columns) > 1 and (readable := kernels.readable(*columns, merged)):
-        *pieces, into = readable
-        kernels.native.combine([pieces[index] for index in order], factors, None, None, into)
+        *chunks, into = readable
+        kernels.native.combine([chunks[index] for index in order], factors, None, None, into)
         return merged
     wide = np.float64 if merged.dtype == np.float64 else np.float32
     scratch = np.empty((2, min(merged.size, CACHED_ELEMENTS)), wide)
@@ -137,7 +137,7 @@ def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Ar
 def combine_measured(
     columns: Sequence[Array], coefficients: NDArray[np.float64], origin: Array, out: Array
 ) -> list[float]:
-    """As ``combine``; also the squared distance of each piece from ``origin``, not finite where its values are not."""
+    """As ``combine``; also the squared distance of each chunk from ``origin``, not finite where its values are not."""
     readable = kernels.readable(*columns, origin, out) if len(columns) > 1 else None
     if kernels.native is None or readable is None:
         squared = [squared_distance(column, origin) for column in columns]
@@ -145,13 +145,13 @@ def combine_measured(
         return squared
     order = _order(coefficients)
     distances = np.empty(len(columns))
-    *pieces, base, into = readable
-    kernels.native.combine([pieces[index] for index in order], coefficients[order[1:]], base, distances, into)
+    *chunks, base, into = readable
+    kernels.native.combine([chunks[index] for index in order], coefficients[order[1:]], base, distances, into)
     return [distances[order.index(index)].item() for index in range(len(columns))]
 
 
 def _order(coefficients: NDArray[np.float64]) -> list[int]:
-    """The piece with the largest coefficient, then the others."""
+    """The chunk with the largest coefficient, then the others."""
     anchor = int(np.argmax(coefficients))
     return [anchor, *(index for index in range(len(coefficients)) if index != anchor)]
 

@@ -12,7 +12,7 @@ from swarm.merge.gram import combine, combine_measured
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 
 class WeightedMean(MergeRule):
@@ -29,7 +29,7 @@ class WeightedMean(MergeRule):
     scope: ClassVar[Scope] = Scope.STREAM
 
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
-        """Merge aligned pieces of the contributions."""
+        """Merge aligned chunks of the contributions."""
         return combine(columns, np.array(weights) / sum(weights))
 
     def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 
 from swarm.merge.coordmedian import CoordinateMedian
 from swarm.merge.mean import WeightedMean
-from swarm.state import TensorKind, as_bytes, numpy_dtype
+from swarm.tensors.state import TensorKind, as_bytes, numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm.state import Array, TensorSpec
+    from swarm.tensors.state import Array, TensorSpec
 
 _MEAN = WeightedMean()
 _MEDIAN = CoordinateMedian()

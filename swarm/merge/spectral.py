@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swarm.state import ModelState
+    from swarm.tensors.state import ModelState
 
     Numbers = NDArray[np.floating[Any]]
 

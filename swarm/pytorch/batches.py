@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from swarm.errors import ConfigurationError
-from swarm.model import without_samples
+from swarm.tensors.model import without_samples
 
 _ARRAYS = (2, 3)
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")

@@ -12,10 +12,10 @@ import torch
 
 from swarm.callback import logger_of
 from swarm.errors import ConfigurationError
-from swarm.model import Evaluation
 from swarm.pytorch.batches import Batch, batches_from, placed
 from swarm.pytorch.functions import is_torchmetric, loss_from, mean_loss, metric_from, sample_losses
 from swarm.pytorch.names import unwrap
+from swarm.tensors.model import Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from swarm.callback import CallbackArguments
-    from swarm.model import Evaluator
+    from swarm.tensors.model import Evaluator
 
 
 class TorchEvaluator:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.pytorch.port import TorchPort
-from swarm.session.files import load_into
+from swarm.storage.files import load_into
 
 if TYPE_CHECKING:
     from torch import nn

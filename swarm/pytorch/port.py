@@ -12,16 +12,16 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from swarm.errors import ModelError
-from swarm.model import ModelPort, changed
 from swarm.pytorch.names import changed_keys, join, places
 from swarm.pytorch.spectral import normalised_weights
-from swarm.selection import Candidate, Selection
-from swarm.state import Schema, SpectralNorm, TensorKind, TensorSpec, Tied
+from swarm.tensors.model import ModelPort, changed
+from swarm.tensors.selection import Candidate, Selection
+from swarm.tensors.state import Schema, SpectralNorm, TensorKind, TensorSpec, Tied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from swarm.state import Array, ModelState
+    from swarm.tensors.state import Array, ModelState
 
 _WEIGHT_DTYPES = {
     torch.float64: "float64",
@@ -106,7 +106,7 @@ class TorchPort(ModelPort):
         for entry, array in self._pairs(into):
             _shared_tensor(array).copy_(entry.tensor)
 
-    def lend(self, schema: Schema) -> list[Array] | None:
+    def borrow(self, schema: Schema) -> list[Array] | None:
         """The tensors of a model on the CPU where they lie; None of a model elsewhere."""
         entries = self._unchanged(schema)
         if any(entry.tensor.device.type != "cpu" for entry in entries):

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from swarm.capture import Capture
 from swarm.merge.distance import squared_distance
-from swarm.state import Array, ModelState
+from swarm.tensors.capture import Capture
+from swarm.tensors.state import Array, ModelState
 
 BLOCK = 1 << 16
 """Elements handled at a time."""

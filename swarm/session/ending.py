@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from swarm.session.files import FINAL, LOCAL, OWN
 from swarm.session.results import Results
-from swarm.session.writer import Writer
-from swarm.state import ModelState, Schema
+from swarm.storage.files import FINAL, LOCAL, OWN
+from swarm.storage.writer import Writer
+from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm.config import Settings
-    from swarm.model import ModelPort
     from swarm.records import Commit
     from swarm.session.reporting import Reporter
+    from swarm.tensors.model import ModelPort
 
 PATIENCE = 60.0
 """Seconds that a disk may take to do anything at all."""

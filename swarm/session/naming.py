@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swarm.session.checkpoints import checkpoint_directory
+from swarm.storage.checkpoints import checkpoint_directory
 
 if TYPE_CHECKING:
     from swarm.config import Settings

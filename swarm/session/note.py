@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from swarm.session_records import SessionRecord, record_of, write_record
+from swarm.storage.session_records import SessionRecord, record_of, write_record
 from swarm.text import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm.config import Settings
-    from swarm.session.engine import Engine
+    from swarm.peer.engine import Engine
 
 MAX_REASON = 300
 """Characters; the record is read from one small block."""

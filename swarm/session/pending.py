@@ -10,17 +10,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from swarm.capture import faulty
+from swarm.peer.futures import Answer, Synced
 from swarm.session.arithmetic import difference, distance
-from swarm.session.tickets import Answer, Synced
-from swarm.state import ModelState, has_nan, side_is_finite
+from swarm.tensors.capture import faulty
+from swarm.tensors.state import ModelState, has_nan, side_is_finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swarm.capture import Capture
+    from swarm.peer.engine import Engine
     from swarm.records import ContributionStats
-    from swarm.session.engine import Engine
+    from swarm.tensors.capture import Capture
 
 
 def measured(stats: ContributionStats, capture: Capture, reference: ModelState | None) -> ContributionStats:

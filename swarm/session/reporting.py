@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from swarm.peer.futures import Answer, Synced
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
-from swarm.session.tickets import Answer, Synced
-from swarm.state import TensorSpec, is_float
+from swarm.tensors.state import TensorSpec, is_float
 
 if TYPE_CHECKING:
-    from swarm.model import Evaluation, Evaluator
+    from swarm.peer.engine import Engine
     from swarm.plugins import PluginRegistry
-    from swarm.session.engine import Engine
     from swarm.session.timing import Timing
+    from swarm.tensors.model import Evaluation, Evaluator
 
 
 NAMED = 5

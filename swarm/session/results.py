@@ -9,7 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.session.files import FINAL, LOCAL, OWN
+from swarm.storage.files import FINAL, LOCAL, OWN
 
 if TYPE_CHECKING:
     from swarm.config import Settings

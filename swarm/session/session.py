@@ -1,6 +1,6 @@
 """The hook sequence that every framework integration wraps: begin, advance, epoch_end, end.
 
-All of it runs on the training thread. Between merges it only counts; at a sync point it copies or lends the weights
+All of it runs on the training thread. Between merges it only counts; at a sync point it copies or borrows the weights
 to the worker, and writes back what comes of it: at once, or, where rounds overlap with the training, at a later batch.
 """
 
@@ -12,33 +12,33 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from swarm.capture import faulty, replaced_state
 from swarm.clock import Clock, MonotonicClock, duration
 from swarm.config import Settings
 from swarm.errors import SwarmError
 from swarm.logs import configure_from_environment
+from swarm.peer.futures import Answer, Synced
+from swarm.peer.progress import Progress
 from swarm.plugins import PluginRegistry
 from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
-from swarm.session.checkpoints import Checkpoints, checkpoint_directory
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
 from swarm.session.pending import Background, PendingAnswer, measured
-from swarm.session.progress import Progress
 from swarm.session.reporting import Reporter
 from swarm.session.signals import leave_on_sigterm
 from swarm.session.starting import failure, resumed_from, say_where
-from swarm.session.tickets import Answer, Synced
 from swarm.session.timing import Timing
 from swarm.session.weights import Weights
 from swarm.session.wiring import Network, build_engine, network_of
-from swarm.state import ModelState, Schema
+from swarm.storage.checkpoints import Checkpoints, checkpoint_directory
+from swarm.tensors.capture import faulty, replaced_state
+from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from swarm.model import Evaluator, ModelPort
-    from swarm.session.engine import Engine
+    from swarm.peer.engine import Engine
+    from swarm.tensors.model import Evaluator, ModelPort
 
 NEVER = sys.maxsize
 """Batches to the next sync point of a peer that trains alone."""
@@ -258,7 +258,7 @@ class Session:
             validates=self._validates,
             name_patience=self._naming.patience,
         )
-        self._weights = Weights(self._port, schema, lend=not settings.overlap)
+        self._weights = Weights(self._port, schema, borrow=not settings.overlap)
         engine.standing.progress = self._progress
         say_where(settings, engine, schema, self._log)
         if settings.model_dir:
@@ -273,7 +273,7 @@ class Session:
         stats = measured(self._stats(weights, PeerStatus.TRAINING), capture, engine.reference)
         if engine.commit:
             # Resumed: it has nothing new to contribute, and would only hold the others back.
-            stats = replace(stats, weightage=0)
+            stats = replace(stats, weight=0)
         odd = "" if stats.finite else ", ".join(faulty(capture))
         answer = engine.offer(capture, stats)
         weights.settle(pending=engine.pending)
@@ -382,7 +382,7 @@ class Session:
         return ContributionStats(
             peer=self._settings.name,
             round=0,
-            weightage=self._settings.node_weightage,
+            weight=self._settings.node_weightage,
             status=status,
             steps=(weights.batches if status.finished else weights.captured_at) - weights.merged_up_to,
             loss=self._reporter.evaluation.loss if self._reporter.evaluation else None,

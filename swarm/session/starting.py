@@ -6,15 +6,15 @@ import logging
 from typing import TYPE_CHECKING
 
 from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
-from swarm.session.checkpoints import checkpoint_directory, latest
+from swarm.storage.checkpoints import checkpoint_directory, latest
 
 if TYPE_CHECKING:
     from swarm.config import Settings
-    from swarm.model import ModelPort
+    from swarm.peer.engine import Engine
+    from swarm.peer.futures import Synced
     from swarm.records import Commit
-    from swarm.session.engine import Engine
-    from swarm.session.tickets import Synced
-    from swarm.state import ModelState, Schema
+    from swarm.tensors.model import ModelPort
+    from swarm.tensors.state import ModelState, Schema
 
 
 def resumed_from(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swarm.capture import Capture, LentCapture
-from swarm.session.tickets import Answer, Synced
-from swarm.state import ModelState, Schema
+from swarm.peer.futures import Answer, Synced
+from swarm.tensors.capture import BorrowedCapture, Capture
+from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swarm.model import ModelPort
     from swarm.session.pending import PendingAnswer
+    from swarm.tensors.model import ModelPort
 
 
 class Weights:
@@ -21,8 +21,8 @@ class Weights:
     Steps are counted in local batches.
     """
 
-    def __init__(self, port: ModelPort, schema: Schema, *, lend: bool = False) -> None:
-        """``lend`` tells whether training stands still while a round reads the capture."""
+    def __init__(self, port: ModelPort, schema: Schema, *, borrow: bool = False) -> None:
+        """``borrow`` tells whether training stands still while a round reads the capture."""
         self.schema = schema
         self.batches = 0
         """Local batches so far."""
@@ -31,7 +31,7 @@ class Weights:
         self.merged_up_to = 0
         """Batches that are in a committed merge, or were given up for one."""
         self._port = port
-        self._lend = lend
+        self._borrow = borrow
         self._capture: Capture | None = None
         self._copy: ModelState | None = None
         self._kept = False
@@ -41,7 +41,7 @@ class Weights:
     def take(self, *, keep: bool) -> Capture:
         """What a round takes of the model as it is now; ``keep`` the capture that is there, if it may still be merged.
 
-        The model is lent where that can be, else copied into one buffer, filled at each sync point.
+        The model is borrowed where that can be, else copied into one buffer, filled at each sync point.
         """
         self._kept = keep and not self._spent and self._capture is not None
         if not self._kept:
@@ -65,13 +65,13 @@ class Weights:
         """The model is about to change: the capture must not, if it is ``pending`` and may still be merged."""
         if self._capture and pending:
             self._capture.hold()
-        elif self._lend:
+        elif self._borrow:
             self._capture = None
 
     def _taken(self) -> Capture:
-        lent = self._port.lend(self.schema) if self._lend else None
-        if lent is not None:
-            return LentCapture(self.schema, lent)
+        borrowed = self._port.borrow(self.schema) if self._borrow else None
+        if borrowed is not None:
+            return BorrowedCapture(self.schema, borrowed)
         self._copy = self._copy or ModelState.empty(self.schema)
         self._port.read(self._copy)
         return self._copy

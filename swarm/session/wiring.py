@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swarm import kernels
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings, addresses
+from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
+from swarm.peer.codings import Codings
+from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
 from swarm.records import PeerInfo, new_incarnation
-from swarm.rounds.rules import RoundRules
-from swarm.session.codings import Codings
-from swarm.session.engine import Engine
 from swarm.sync.guarded import GuardedPolicy
-from swarm.transport.lane import LaneControl, LaneTransport
+from swarm.tensors import kernels
+from swarm.transport.data_channel import DataChannelControl, DataChannelTransport
 
 if TYPE_CHECKING:
-    from swarm.membership.base import Membership
-    from swarm.state import Schema
+    from swarm.discovery.base import Discovery
     from swarm.sync.base import SyncPolicy
+    from swarm.tensors.state import Schema
     from swarm.transport.base import Transport
 
 
@@ -32,31 +32,31 @@ class Network:
     """What a session reaches its peers through; tests put an in-memory one in its place."""
 
     transport: Transport
-    memberships: Sequence[Membership]
+    discoveries: Sequence[Discovery]
 
 
 def network_of(settings: Settings, plugins: PluginRegistry) -> Network:
     """The transport that ``settings`` name, and the places where they say that peers are to be found.
 
     Raises:
-        ConfigurationError: no plugin has such a transport or membership backend, or it lacks a setting that it needs.
+        ConfigurationError: no plugin has such a transport or discovery, or it lacks a setting that it needs.
     """
-    memberships = [plugins.membership(name)(settings) for name in _memberships(settings)]
+    discoveries = [plugins.discovery(name)(settings) for name in _discoveries(settings)]
     transport = plugins.transport(settings.transport)(settings)
-    return Network(_with_lane(transport, settings), memberships)
+    return Network(_with_data_channel(transport, settings), discoveries)
 
 
-def _with_lane(transport: Transport, settings: Settings) -> Transport:
+def _with_data_channel(transport: Transport, settings: Settings) -> Transport:
     """Let weights travel beside ``transport``, where peers can agree on that over it."""
-    if not settings.bulk_lane or not isinstance(transport, LaneControl):
+    if not settings.data_channel or not isinstance(transport, DataChannelControl):
         return transport
     host, _ = addresses.split(settings.listen)
-    return LaneTransport(transport, host, port=settings.lane_port, failure_timeout=settings.failure_timeout)
+    return DataChannelTransport(transport, host, port=settings.data_port, failure_timeout=settings.failure_timeout)
 
 
-def _memberships(settings: Settings) -> tuple[str, ...]:
-    if settings.membership is not None:
-        return (settings.membership,)
+def _discoveries(settings: Settings) -> tuple[str, ...]:
+    if settings.discovery is not None:
+        return (settings.discovery,)
     given = {"directory": settings.rendezvous, "seeds": settings.peers}
     return tuple(name for name, place in given.items() if place)
 
@@ -102,7 +102,7 @@ def build_engine(
         session=settings.model_name,
         fingerprint=schema.fingerprint,
         settings=settings.agreed(),
-        weightage=settings.node_weightage,
+        weight=settings.node_weightage,
         expects=settings.expected_peers,
     )
     rules = RoundRules(
@@ -111,11 +111,11 @@ def build_engine(
         policy=policy,
         first_sync=policy.start(),
         expected=settings.expected_peers,
-        seeks=bool(network.memberships),
+        seeks=bool(network.discoveries),
         averaging=settings.merge_method == "mean",
         wait_below_quorum=settings.below_quorum == "wait",
         failure_timeout=settings.failure_timeout,
-        grace=settings.grace,
+        straggler_timeout=settings.straggler_timeout,
         start_timeout=settings.start_timeout,
         screen=plugins.accept_contribution,
         codec=choice.choose,
@@ -128,7 +128,7 @@ def build_engine(
             rule=rule,
             codings=Codings(schema, plugins.codec, choice),
             transport=network.transport,
-            memberships=network.memberships,
+            discoveries=network.discoveries,
             plugins=plugins,
             schema=schema,
             logger=logger,
@@ -137,8 +137,8 @@ def build_engine(
         )
     except BaseException:
         # The transport may listen by now, and nobody else will close it.
-        for membership in network.memberships:
-            membership.withdraw()
+        for discovery in network.discoveries:
+            discovery.withdraw()
         network.transport.close()
         raise
 

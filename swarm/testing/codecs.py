@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from swarm.codec.base import Codec
+from swarm.consensus.norms import SLACK
 from swarm.errors import ExchangeError
 from swarm.merge.distance import squared_distance
-from swarm.rounds.norms import SLACK
-from swarm.state import WEIGHT_DTYPES, as_bytes, numpy_dtype
-from swarm.testing.pieces import decoded, encoded, models
+from swarm.tensors.state import WEIGHT_DTYPES, as_bytes, numpy_dtype
+from swarm.testing.chunks import decoded, encoded, models
 from swarm.testing.wording import broken, differing, farthest, instance_of, raises, shown
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class CodecContract:
 
     codec: ClassVar[Codec]
     relative_error: ClassVar[float] = 0.0
-    """How far a decoded difference may be off, as a share of the piece's largest difference."""
+    """How far a decoded difference may be off, as a share of the chunk's largest difference."""
 
     @pytest.fixture(autouse=True)
     def _usable(self) -> None:
@@ -73,7 +73,7 @@ class CodecContract:
         given = f"{size} values of {dtype}"
         promised = self.codec.encoded_nbytes(size, dtype)
         assert len(data) == promised, self._broken(
-            "A piece that has changed takes as many bytes as encoded_nbytes() says.",
+            "A chunk that has changed takes as many bytes as encoded_nbytes() says.",
             given,
             f"{len(data)} bytes instead of {promised}",
             "return the number of written bytes from encode(), and the same number from encoded_nbytes()",
@@ -91,7 +91,7 @@ class CodecContract:
         largest = np.abs(wide - reference.astype(np.float64)).max()
         slack = self.relative_error * largest + 2 * ULP[dtype] * np.abs(wide)
         assert (np.abs(arrived.astype(np.float64) - wide) <= slack).all(), self._broken(
-            "A difference arrives within relative_error of the largest difference in its piece.",
+            "A difference arrives within relative_error of the largest difference in its chunk.",
             f"{given}, the largest difference {largest:g}, relative_error={self.relative_error:g}",
             farthest(arrived, wide),
             "code differences more finely, or state the error that the codec has: relative_error in the test class",
@@ -115,36 +115,36 @@ class CodecContract:
         values = (reference.astype(np.float64) + 1e-2 * differences(size)).astype(reference.dtype)
         data = encoded(self.codec, values, reference, residual)
         arrived = decoded(self.codec, data, reference, values)
-        offered, carried = (squared_distance(*pair) ** 0.5 for pair in ((values, reference), (residual,)))
+        offered, residual = (squared_distance(*pair) ** 0.5 for pair in ((values, reference), (residual,)))
         cuts = (slice(None, 1717), slice(1717, None))  # slices add up otherwise than the whole
         norm = sum(squared_distance(arrived[cut], reference[cut]) for cut in cuts) ** 0.5
-        allowed = self.codec.norm_tolerance * (offered + carried) + carried + SLACK
+        allowed = self.codec.norm_tolerance * (offered + residual) + residual + SLACK
         assert abs(norm - offered) <= allowed, self._broken(
             "What arrives is as far from the reference as what was sent, within norm_tolerance: a peer whose weights "
             "seem to have moved otherwise than it offered is left out of rounds.",
             f"{size} values of {dtype}, norm_tolerance={self.codec.norm_tolerance:g}",
-            f"the norm {norm:g} instead of {offered:g}, with {carried:g} carried over; allowed is {allowed:g} off",
+            f"the norm {norm:g} instead of {offered:g}, with {residual:g} carried over; allowed is {allowed:g} off",
             "set norm_tolerance in the codec to what holds for any values",
         )
 
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
     @pytest.mark.parametrize("size", [0, *SIZES])
-    def test_an_unchanged_piece_travels_as_nothing_and_arrives_to_the_bit(self, size: int, dtype: str) -> None:
-        """Negative zeros included; an empty piece is unchanged."""
+    def test_an_unchanged_chunk_travels_as_nothing_and_arrives_to_the_bit(self, size: int, dtype: str) -> None:
+        """Negative zeros included; an empty chunk is unchanged."""
         _, reference = models(size, dtype)
         reference[:1] = -0.0
         residual = np.zeros_like(reference)
         data = encoded(self.codec, reference.copy(), reference, residual)
         given = f"{size} values of {dtype} that equal the reference, and a residual of zeros"
         assert data == b"", self._broken(
-            "An unchanged piece takes no bytes.",
+            "An unchanged chunk takes no bytes.",
             given,
             f"{len(data)} bytes",
             "return 0 from encode() where swarm.codec.base.unchanged(values, reference, residual) is true",
         )
         arrived = decoded(self.codec, b"", reference, reference)
         assert arrived.tobytes() == reference.tobytes(), self._broken(
-            "No bytes stand for an unchanged piece, which arrives to the bit: -0.0 stays -0.0.",
+            "No bytes stand for an unchanged chunk, which arrives to the bit: -0.0 stays -0.0.",
             given,
             differing(arrived, reference),
             "call swarm.codec.base.take_reference(reference, out) in decode() where there is no data",
@@ -313,8 +313,8 @@ class CodecContract:
         )
 
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
-    def test_a_piece_without_reference_needs_an_exact_codec(self, dtype: str) -> None:
-        """Exact values arrive without it; differences and unchanged pieces mean nothing."""
+    def test_a_chunk_without_reference_needs_an_exact_codec(self, dtype: str) -> None:
+        """Exact values arrive without it; differences and unchanged chunks mean nothing."""
         values, _ = models(10, dtype)
         if self.codec.exact(dtype):
             arrived = decoded(self.codec, encoded(self.codec, values, None), None, values)
@@ -335,7 +335,7 @@ class CodecContract:
                 encoded(self.codec, values, None)
         with raises(
             ExchangeError,
-            f"{type(self.codec).__name__}: An unchanged piece is refused where there is no reference.",
+            f"{type(self.codec).__name__}: An unchanged chunk is refused where there is no reference.",
             given=f"no bytes for 10 values of {dtype}, and None as the reference",
             do="call swarm.codec.base.take_reference, which raises ExchangeError",
             saying=("no reference",),
@@ -360,7 +360,7 @@ class CodecContract:
         )
         sent = bool(encoded(self.codec, reference, reference, residual))
         assert bool(residual.any()) == sent, self._broken(
-            "A residual is a reason to send a piece that equals its reference, and its absence is none.",
+            "A residual is a reason to send a chunk that equals its reference, and its absence is none.",
             f"{given}; then values that equal the reference, with the residual after carry()",
             f"a residual {'with' if residual.any() else 'without'} values, and {'bytes' if sent else 'no bytes'}",
             "hand the residual to swarm.codec.base.unchanged(values, reference, residual)",
@@ -393,7 +393,7 @@ class CodecContract:
             return
         data = encoded(self.codec, values, reference)
         assert data == as_bytes(values) and self.codec.exact(dtype), self._broken(  # noqa: PT018
-            "Where verbatim() is True the bytes of a piece are those of its values, and exact() is True.",
+            "Where verbatim() is True the bytes of a chunk are those of its values, and exact() is True.",
             f"1025 values of {dtype}",
             f"other bytes, or exact({dtype!r}) is {self.codec.exact(dtype)}",
             "leave verbatim() out",

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from swarm.exchange.coding import ChunkCoder
+from swarm.exchange.exchange import Exchange, OutFrame
+from swarm.exchange.layout import HEADER
 from swarm.merge import MergeRule
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, PeerStatus, SyncState
-from swarm.rounds.coding import PieceCoder
-from swarm.rounds.exchange import Exchange, OutFrame
-from swarm.rounds.layout import HEADER
-from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 
 SCHEMA = Schema(
     (
@@ -71,7 +71,7 @@ class ExchangeGroup:
         parent: ModelState | None = None,
     ) -> None:
         under = under or proposal(weights, leader=max(weights))
-        coder = PieceCoder(reference=parent)
+        coder = ChunkCoder(reference=parent)
         self.members = {peer: Exchange(peer, under, rule, held[peer], coder, parent=parent) for peer in weights}
         self.sent = dict.fromkeys(weights, 0)
         self._random = np.random.default_rng(seed)

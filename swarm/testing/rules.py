@@ -27,7 +27,7 @@ import pytest
 
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.gram import combine, partial_gram
-from swarm.state import WEIGHT_DTYPES, numpy_dtype
+from swarm.tensors.state import WEIGHT_DTYPES, numpy_dtype
 from swarm.testing.wording import broken, differing, farthest, instance_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 CASES = ((1,), (1, 1), (3, 100), (1, 1, 1), (2, 1, 5, 3), (1,) * 8, (7, 1, 100, 13, 50, 2, 2, 90, 31))
 """Weights of the groups that each property is tried on."""
@@ -227,7 +227,7 @@ class MergeRuleContract:
             f"included: {'within a rounding' if gram else 'to the bit'}.",
             f"{SIZE} values of {dtype} with the weights {weights}, cut at {cuts if len(cuts) < 9 else 'every value'}",
             farthest(sliced, whole) if gram else differing(sliced, whole),
-            "let no value depend on other coordinates or on the length of the piece: add up contributions one by one, "
+            "let no value depend on other coordinates or on the length of the chunk: add up contributions one by one, "
             "as numpy.sum over an axis adds in an order that depends on the shape. A rule that needs whole vectors has "
             "the scope GRAM",
         )
@@ -238,7 +238,7 @@ class MergeRuleContract:
         empty = contributions(3, dtype=dtype, size=0)
         merged = apply_rule(self.rule, empty, (1, 2, 3))
         assert merged.tobytes() == b"", self._broken(
-            "A piece may have no values; then the result has none.",
+            "A chunk may have no values; then the result has none.",
             f"three contributions of {dtype} without a value",
             f"{merged.size} values",
             "return an array of the length of the contributions",

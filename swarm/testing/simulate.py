@@ -30,7 +30,7 @@ BATCH = 25
 """Schedules that a process is given at a time."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a shell."""
-COUNTS = ("events", "violations", "committed_rounds", "voided_attempts", "forks", "heals")
+COUNTS = ("events", "violations", "committed_rounds", "aborted_attempts", "forks", "heals")
 
 IGNORE_INTERRUPT = signal.SIGINT, signal.SIG_IGN
 """Ctrl-C reaches all processes of a terminal; the first one ends the others."""
@@ -88,7 +88,7 @@ def _run_batch(seeds: range) -> Tally:
         tally.counts.update(
             events=outcome.events,
             committed_rounds=outcome.committed,
-            voided_attempts=outcome.voided,
+            aborted_attempts=outcome.aborted,
             forks=outcome.forks,
             heals=outcome.heals,
         )

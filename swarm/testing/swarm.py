@@ -25,21 +25,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swarm.config import resolve
-from swarm.membership.base import Membership
-from swarm.model import ModelPort
+from swarm.discovery.base import Discovery
 from swarm.plugins import PluginRegistry
-from swarm.selection import Candidate, Selection
 from swarm.session import Session
 from swarm.session.wiring import Network
-from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.tensors.model import ModelPort
+from swarm.tensors.selection import Candidate, Selection
+from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from swarm.model import Evaluator
     from swarm.records import RoundReport
-    from swarm.state import Array
+    from swarm.tensors.model import Evaluator
+    from swarm.tensors.state import Array
 
 _EVERYTHING = Selection()
 DEADLINE = 30.0
@@ -72,7 +72,7 @@ class ArrayModel(ModelPort):
         for spec, array in into.arrays():
             array[...] = self.arrays[spec.name]
 
-    def lend(self, schema: Schema) -> list[Array]:
+    def borrow(self, schema: Schema) -> list[Array]:
         return [np.ascontiguousarray(self.arrays[spec.name]) for spec in schema.tensors]
 
     def write(self, state: ModelState) -> None:
@@ -176,7 +176,7 @@ class MemorySwarm:
         self.network.kill(self.addresses[f"{session}/{peer.name}"])
 
 
-class Board(Membership):
+class Board(Discovery):
     """Addresses of the peers of one process."""
 
     def __init__(self, addresses: dict[str, str], session: str) -> None:

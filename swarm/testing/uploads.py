@@ -102,7 +102,7 @@ class UploadContract(NodeContract):
     def test_uploads_run_side_by_side(self, node: Callable[[], Node]) -> None:
         a, b, c = node(), node(), node()
         blocked = threading.Event()
-        b.handler.on_frame = lambda header, _: None if header.round != 1 else void(blocked.wait(DEADLINE))
+        b.handler.on_frame = lambda header, _: None if header.round != 1 else ignore(blocked.wait(DEADLINE))
         first = a.upload(b.address, [[b"first"]], number=1)
         others = [a.upload(b.address, [[b"second"]], number=2), c.upload(b.address, [[b"third"]], number=3)]
         assert [outcome.wait() for outcome in others] == [None, None], broken(
@@ -134,7 +134,7 @@ class UploadContract(NodeContract):
     def test_messages_pass_a_blocked_stream(self, node: Callable[[], Node]) -> None:
         a, b = node(), node()
         blocked = threading.Event()
-        b.handler.on_frame = lambda _header, _data: void(blocked.wait(DEADLINE))
+        b.handler.on_frame = lambda _header, _data: ignore(blocked.wait(DEADLINE))
         outcome = a.upload(b.address, ([bytes(MIB)] for _ in range(64)))
         a.say(b.address, "in between")
         eventually(lambda: b.handler.texts, "the message arrived")
@@ -161,7 +161,7 @@ class UploadContract(NodeContract):
                 made.append(number)
                 yield [bytes(MIB)]
 
-        b.handler.on_frame = lambda _header, _data: void(blocked.wait(DEADLINE))
+        b.handler.on_frame = lambda _header, _data: ignore(blocked.wait(DEADLINE))
         outcome = a.upload(b.address, frames())
         stalled = settled(lambda: len(made))
         assert stalled <= 64, broken(
@@ -314,7 +314,7 @@ class UploadContract(NodeContract):
     def test_an_upload_fails_when_the_peer_is_lost(self, node: Callable[[], Node]) -> None:
         a, b = node(), node()
         released = threading.Event()
-        b.handler.on_frame = lambda _header, _data: void(released.wait(DEADLINE))
+        b.handler.on_frame = lambda _header, _data: ignore(released.wait(DEADLINE))
         outcome = a.upload(b.address, ([bytes(MIB)] for _ in range(256)))
         eventually(lambda: 1 in b.handler.streams, "the stream is open")
         self.kill(b)
@@ -341,5 +341,5 @@ class UploadContract(NodeContract):
         )
 
 
-def void(_result: object) -> None:
+def ignore(_result: object) -> None:
     """Drop a result, where a lambda must return nothing."""

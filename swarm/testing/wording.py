@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swarm.state import Array
+    from swarm.tensors.state import Array
 
 SHOWN = 300
 """Characters that are shown of a value."""

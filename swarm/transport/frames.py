@@ -19,7 +19,7 @@ _log = logging.getLogger("swarm.transport")
 
 
 def join(frame: Frame) -> bytes:
-    """The buffers of ``frame`` as one piece; a lone ``bytes`` is not copied.
+    """The buffers of ``frame`` as one chunk; a lone ``bytes`` is not copied.
 
     Raises:
         ExchangeError: it is larger than a transport carries.

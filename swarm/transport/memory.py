@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from swarm.errors import ExchangeError, UnreachablePeerError
 from swarm.transport.base import Transport, Upload
-from swarm.transport.crew import Crew
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader, join
 from swarm.transport.pipe import BrokenPipe, Pipe, received
+from swarm.transport.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ class MemoryNetwork:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.crew = Crew("memory-stream")
+        self.pool = ThreadPool("memory-stream")
         """Runs the streams."""
         self._numbers = itertools.count(1)
         self._nodes: dict[str, MemoryTransport] = {}
@@ -141,7 +141,7 @@ class MemoryTransport(Transport):
     def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
         pipe: Pipe[bytes] = Pipe(PIPE_FRAMES)
         node = self.connect(address, pipe)
-        self.crew.run(partial(_serve, node, request, pipe))
+        self.pool.run(partial(_serve, node, request, pipe))
         try:
             yield from received(pipe, address, timeout)
         finally:
@@ -200,9 +200,9 @@ class MemoryTransport(Transport):
         stream.break_(cause)
 
     @property
-    def crew(self) -> Crew:
+    def pool(self) -> ThreadPool:
         """Runs the streams."""
-        return self._network.crew
+        return self._network.pool
 
     @property
     def handler(self) -> Handler:
@@ -253,7 +253,7 @@ class MemoryUpload(Upload):
         except UnreachablePeerError as error:
             self._finish(str(error))
             return
-        self._source.crew.run(partial(self._run, node))
+        self._source.pool.run(partial(self._run, node))
 
     def cancel(self) -> None:
         self._cancelled = True

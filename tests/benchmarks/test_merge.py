@@ -19,7 +19,7 @@ from benchmarks.merge.plan import ROUNDING, Plan
 from benchmarks.merge.run import Samples, merged
 from benchmarks.merge.summary import record, table
 from swarm.config import resolve
-from swarm.state import ModelState
+from swarm.tensors.state import ModelState
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,18 +59,19 @@ def test_options_are_refused_by_name():
 def test_settings_are_what_a_peer_takes():
     parser = argparse.ArgumentParser()
     add_options(parser, mib=1.0)
-    told = ["failure_timeout=2.5", "min_peers=3", "bulk_lane=false", "merge_method=geomedian"]
+    told = ["failure_timeout=2.5", "min_peers=3", "data_channel=false", "merge_method=geomedian"]
     options = parser.parse_args([word for each in told for word in ("--setting", each)])
     settings = resolve({**plan_of(options).settings_of(0), "rendezvous": "here"}, environment={}).settings
     assert (settings.failure_timeout, settings.min_peers) == (2.5, 3)
-    assert (settings.bulk_lane, settings.merge_method) == (False, "geomedian")
+    assert (settings.data_channel, settings.merge_method) == (False, "geomedian")
 
 
 def test_a_codec_is_a_setting_only_where_it_is_not_the_exact_one():
     assert "codec" not in plan().settings_of(0)
-    assert plan(codec="bf16", settings={"grace": "1"}).settings_of(1) | {"codec": "bf16", "grace": "1"} == plan(
-        codec="bf16", settings={"grace": "1"}
-    ).settings_of(1)
+    assert plan(codec="bf16", settings={"straggler_timeout": "1"}).settings_of(1) | {
+        "codec": "bf16",
+        "straggler_timeout": "1",
+    } == plan(codec="bf16", settings={"straggler_timeout": "1"}).settings_of(1)
 
 
 def test_values_differ_between_peers_and_rounds():

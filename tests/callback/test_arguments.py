@@ -8,8 +8,8 @@ import pytest
 
 import swarm
 from swarm.callback import Arguments, parse_arguments
-from swarm.callback.arguments import OBJECTS
 from swarm.config import SETTINGS
+from swarm.config.arguments import OBJECTS
 from swarm.errors import ConfigurationError, UnknownArgumentError
 
 

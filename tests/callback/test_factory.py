@@ -9,7 +9,7 @@ import pytest
 import swarm
 from swarm.callback import CallbackArguments, factory
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
-from swarm.hookspecs import Integration
+from swarm.plugins.hookspecs import Integration
 
 
 class Base:

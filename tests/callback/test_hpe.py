@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from swarm.callback import parse_arguments
-from swarm.callback.hpe import SPELLINGS
+from swarm.config.hpe import SPELLINGS
 from swarm.errors import UnknownArgumentError
 
 HPE_SCRIPT = {

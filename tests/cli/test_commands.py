@@ -20,8 +20,8 @@ ANSWERS = {
         "epoch": 3, "total_epochs": 10, "seconds_left": 79.2,
         "interval": 10, "loss": 0.4321, "bytes_sent": 4200, "bytes_received": 4100,
         "peers": [
-            {"name": "south", "address": "127.0.0.1:7001", "state": "live", "weightage": 1},
-            {"name": "north", "address": "127.0.0.1:7000", "state": "live", "weightage": 1},
+            {"name": "south", "address": "127.0.0.1:7001", "state": "live", "weight": 1},
+            {"name": "north", "address": "127.0.0.1:7000", "state": "live", "weight": 1},
         ],
     },
 }  # fmt: skip

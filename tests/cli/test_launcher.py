@@ -41,12 +41,12 @@ def launch(tmp_path, user_environment):
     rendezvous = tmp_path / "rendezvous"
     rendezvous.mkdir()
 
-    def run(display, *commands, grace=10.0):
+    def run(display, *commands, kill_after=10.0):
         specs = [
             PeerSpec(name=f"peer-{rank}", rank=rank, command=command, environment=user_environment)
             for rank, command in enumerate(commands)
         ]
-        launcher = Launcher(specs, StatusBoard(rendezvous), display, grace)
+        launcher = Launcher(specs, StatusBoard(rendezvous), display, kill_after)
         return launcher, launcher.run(rendezvous)
 
     return run
@@ -56,10 +56,10 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_peer_that_does_not_leave_is_killed_after_the_grace(launch, python):
+def test_a_peer_that_does_not_leave_is_killed_after_the_kill_after(launch, python):
     display = Recorder(interrupt)
 
-    launcher, code = launch(display, [python, "-c", STUBBORN], grace=0.2)
+    launcher, code = launch(display, [python, "-c", STUBBORN], kill_after=0.2)
 
     assert code == 130
     assert display.notes == ["peer-0 did not end when asked, and was killed"]
@@ -72,7 +72,7 @@ def test_a_second_signal_waits_for_nobody(launch, python):
         interrupt()
         interrupt()
 
-    _, code = launch(Recorder(twice), [python, "-c", STUBBORN], grace=3600)
+    _, code = launch(Recorder(twice), [python, "-c", STUBBORN], kill_after=3600)
 
     assert code == 130
 

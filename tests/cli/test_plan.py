@@ -22,7 +22,7 @@ def test_the_launcher_decides_on_the_place_of_its_peers(planned, tmp_path):
         3,
         SWARM_LISTEN="127.0.0.1:7000",
         SWARM_PEERS="a.example:1",
-        SWARM_MEMBERSHIP="etcd",
+        SWARM_DISCOVERY="etcd",
         SWARM_LOOPBACK="true",
     )
 
@@ -34,7 +34,7 @@ def test_the_launcher_decides_on_the_place_of_its_peers(planned, tmp_path):
         ("peer-2", 2, 3),
     ]
     assert {(each.listen, each.peers, each.loopback) for each in settings} == {("127.0.0.1:0", (), False)}
-    assert {(each.membership, each.rendezvous) for each in settings} == {("directory", tmp_path / "rendezvous")}
+    assert {(each.discovery, each.rendezvous) for each in settings} == {("directory", tmp_path / "rendezvous")}
 
 
 def test_peers_share_the_cores_unless_the_user_says_otherwise(planned, user_environment):

@@ -30,7 +30,7 @@ def test_an_answer_is_read_and_what_is_missing_keeps_its_default():
     full = {
         "name": "a", "address": "h:1", "session": "heart", "status": "training", "round": 3, "interval": 8,
         "loss": 0.5, "bytes_sent": 10, "bytes_received": 20, "epoch": 2, "total_epochs": 4, "seconds_left": 7,
-        "peers": [{"name": "b", "address": "h:2", "state": "suspect", "weightage": 1}],
+        "peers": [{"name": "b", "address": "h:2", "state": "suspect", "weight": 1}],
     }  # fmt: skip
 
     assert parse(full) == PeerView(

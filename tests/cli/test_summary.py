@@ -6,7 +6,7 @@ from swarm.cli.answers import PeerView
 from swarm.cli.display import PeerRow
 from swarm.cli.launcher import PeerEnd
 from swarm.cli.summary import record, summary
-from swarm.session_records import SessionRecord
+from swarm.storage.session_records import SessionRecord
 
 
 class Ended:

@@ -6,7 +6,7 @@ import pytest
 
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import ENOUGH, REFRESH, FixedCodec, QuickestCodec, coding_seconds
-from swarm.state import Schema, TensorSpec
+from swarm.tensors.state import Schema, TensorSpec
 
 SCHEMA = Schema((TensorSpec("w", (1_000_000,), "float32"),))
 SHARES = {"exact": 1.0, "bf16": 0.5, "int8": 0.25}

@@ -76,7 +76,7 @@ def test_int8_refuses_a_scale_that_is_not_finite(scale: float) -> None:
 
 
 @pytest.mark.parametrize("codec", [BF16, INT8], ids=["bf16", "int8"])
-def test_a_piece_is_coded_alike_whatever_lies_in_the_next_block(codec: Bf16Codec | Int8Codec) -> None:
+def test_a_chunk_is_coded_alike_whatever_lies_in_the_next_block(codec: Bf16Codec | Int8Codec) -> None:
     values, reference = models(2 * BLOCK + 5, "float32")
     whole = encoded(codec, values, reference)
     parts = [slice(0, BLOCK), slice(BLOCK, 2 * BLOCK), slice(2 * BLOCK, None)]
@@ -84,7 +84,7 @@ def test_a_piece_is_coded_alike_whatever_lies_in_the_next_block(codec: Bf16Codec
 
 
 @pytest.mark.parametrize("codec", [BF16, INT8], ids=["bf16", "int8"])
-def test_a_voided_attempt_leaves_the_residual_as_it_was(codec: Bf16Codec | Int8Codec) -> None:
+def test_a_aborted_attempt_leaves_the_residual_as_it_was(codec: Bf16Codec | Int8Codec) -> None:
     """Encoding, however often and however cut, only reads it: the next attempt starts from the same."""
     values, reference = models(5000, "float32")
     residual = zeros(5000)

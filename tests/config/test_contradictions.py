@@ -73,10 +73,10 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
         ({"advertise": ""}, "is not allowed"),
         ({"resume": True}, "resume=True needs model_dir"),
         (
-            {"listen": "127.0.0.1:7000", "lane_port": 7000},
-            "lane_port=7000 contradicts listen='127.0.0.1:7000': messages and weights need a port each",
+            {"listen": "127.0.0.1:7000", "data_port": 7000},
+            "data_port=7000 contradicts listen='127.0.0.1:7000': messages and weights need a port each",
         ),
-        ({"listen": "[::1]:7000", "lane_port": 7000}, "lane_port=7000 contradicts listen"),
+        ({"listen": "[::1]:7000", "data_port": 7000}, "data_port=7000 contradicts listen"),
         ({"share": "head.*,b", "local": "head.*"}, "share=.* contradicts local=.*: 'head.*' is in both"),
     ],
 )
@@ -94,9 +94,9 @@ def test_contradictions_are_refused_by_name(arguments: dict[str, object], messag
         {"listen": "127.0.0.1:7000", "insecure": True, "peers": ["site-b:7000"], "advertise": "tunnel.example:7700"},
         {"listen": "0.0.0.0:7000", "insecure": True, "advertise": "fd00::5"},
         {"listen": "0.0.0.0:7000", "insecure": True, "advertise": "127.0.0.1:7001", "peers": ["127.0.0.1:7002"]},
-        {"listen": "127.0.0.1:7000", "lane_port": 7001},
-        {"listen": "127.0.0.1:7000", "lane_port": 7000, "bulk_lane": False},
-        {"listen": "127.0.0.1:0", "lane_port": 0},
+        {"listen": "127.0.0.1:7000", "data_port": 7001},
+        {"listen": "127.0.0.1:7000", "data_port": 7000, "data_channel": False},
+        {"listen": "127.0.0.1:0", "data_port": 0},
     ],
 )
 def test_what_is_safe_or_wanted_is_allowed(arguments: dict[str, object]) -> None:
@@ -116,7 +116,7 @@ def test_no_swarm_configured_is_an_error_that_says_what_to_do() -> None:
         {"listen": "127.0.0.1:0"},
         {"peers": ["127.0.0.1:7000"]},
         {"rendezvous": "/tmp/x"},
-        {"membership": "etcd"},
+        {"discovery": "etcd"},
         {"loopback": True},
     ],
 )

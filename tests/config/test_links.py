@@ -33,7 +33,7 @@ DOCKER = {
     "SWARM_ENV_PASSWORD": "secret\nof two lines",
 }
 LIKE_SETTINGS = {
-    "SWARM_LANE_PORT": "tcp://10.0.0.1:80",
+    "SWARM_DATA_PORT": "tcp://10.0.0.1:80",
     "SWARM_MODEL_NAME": "/web/swarm_model",
     "SWARM_LANE_SERVICE_HOST": "10.0.0.1",
 }
@@ -66,11 +66,11 @@ def test_they_are_named_in_one_line_and_once(place, caplog) -> None:
     ("variable", "text", "message"),
     [
         ("SWARM_SYNC_INTERVALL", "3", "did you mean 'SWARM_SYNC_INTERVAL'"),
-        ("SWARM_LANES_PORT", "7000", "did you mean 'SWARM_LANE_PORT'"),
+        ("SWARM_DATAS_PORT", "7000", "did you mean 'SWARM_DATA_PORT'"),
         ("SWARM_PORT", "7000", "there is no setting for the variable SWARM_PORT"),
         ("SWARM_MODELL_NAME", "heart", "did you mean 'SWARM_MODEL_NAME'"),
         ("SWARM_LISTEN_HOST", "10.0.0.1", "there is no setting for the variable SWARM_LISTEN_HOST"),
-        ("SWARM_LANE_PORT", "7000x", "lane_port='7000x'"),
+        ("SWARM_DATA_PORT", "7000x", "data_port='7000x'"),
         ("SWARM_NAME", "web/swarm", "name='web/swarm'"),
     ],
 )
@@ -80,5 +80,5 @@ def test_what_only_resembles_a_link_is_still_an_error(place, variable, text, mes
 
 
 def test_settings_of_these_names_keep_their_meaning(place) -> None:
-    settings = resolve(environment={"SWARM_NAME": "web", "SWARM_LANE_PORT": "7000"}, directory=place).settings
-    assert (settings.name, settings.lane_port) == ("web", 7000)
+    settings = resolve(environment={"SWARM_NAME": "web", "SWARM_DATA_PORT": "7000"}, directory=place).settings
+    assert (settings.name, settings.data_port) == ("web", 7000)

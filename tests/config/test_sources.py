@@ -83,7 +83,7 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: str, message: str) -> 
         (b"\xff\xfe[\x00s\x00", "is no TOML file"),
         (b"\x00\x01", "is no TOML file"),
         (b"[swarm]\nmin_peers = " + b"9" * 10_000 + b"\n", "is no TOML file"),
-        (b"[swarm]\ngrace = " + b"9" * 1_000 + b"\n", "grace=9+… .* is not allowed"),
+        (b"[swarm]\nstraggler_timeout = " + b"9" * 1_000 + b"\n", "straggler_timeout=9+… .* is not allowed"),
         (b"[swarm]\npeers = " + b"[" * 50 + b"]" * 50 + b"\n", "peers=.* is not allowed"),
         (b'[swarm]\ndata_dir = "a\\u0000b"\n', "data_dir=.* is not allowed"),
         (b'[swarm]\ndata_dir = "~nobody-of-this-name/x"\n', "data_dir=.* is not allowed"),
@@ -112,8 +112,8 @@ def test_a_link_to_nowhere_is_no_missing_file(tmp_path: Path) -> None:
 def test_a_number_beyond_every_limit_is_refused_as_such(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="min_peers=<str>|min_peers='9+… is not allowed"):
         resolve({"min_peers": "9" * 10_000}, environment={}, directory=tmp_path)
-    with pytest.raises(ConfigurationError, match="lane_port=<int> is not allowed"):
-        resolve({"lane_port": 10**5000}, environment={}, directory=tmp_path)
+    with pytest.raises(ConfigurationError, match="data_port=<int> is not allowed"):
+        resolve({"data_port": 10**5000}, environment={}, directory=tmp_path)
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ def test_defaults_are_the_documented_ones() -> None:
     assert settings == Settings(name="a", placed=False)
     assert (settings.sync_interval, settings.min_peers, settings.merge_method) == (128, 2, "mean")
     assert (settings.checkin_model_on_train_end, settings.node_weightage) == ("snapshot", 1)
-    assert (settings.transport, settings.membership) == ("grpc", None)
+    assert (settings.transport, settings.discovery) == ("grpc", None)
     assert settings.codec == "exact"
     assert settings.overlap is False
-    assert (settings.bulk_lane, settings.lane_port) == (True, 0)
+    assert (settings.data_channel, settings.data_port) == (True, 0)
     assert (settings.val_batch_size, settings.val_steps, settings.start_timeout) == (32, 100, 600.0)
 
 
@@ -67,15 +67,15 @@ def test_defaults_are_the_documented_ones() -> None:
         ("peers", ["127.0.0.1:7000", "127.0.0.1:7000"]),
         ("peers", 7000),
         ("rendezvous", ""),
-        ("membership", ""),
+        ("discovery", ""),
         ("transport", 7),
-        ("bulk_lane", 1),
-        ("lane_port", 65536),
+        ("data_channel", 1),
+        ("data_port", 65536),
         ("world_size", 0),
         ("rank", -1),
         ("members", ["a", "a"]),
         ("failure_timeout", -1.0),
-        ("grace", float("inf")),
+        ("straggler_timeout", float("inf")),
         ("checkpoint_seconds", -1.0),
         ("resume", "maybe"),
         ("loopback", "yes"),
@@ -105,12 +105,12 @@ def test_the_refusals_above_cover_every_setting() -> None:
         ("SWARM_LOOPBACK", "0", False),
         ("SWARM_OVERLAP", "on", True),
         ("SWARM_START_TIMEOUT", "1.5", 1.5),
-        ("SWARM_GRACE", "0", 0.0),
+        ("SWARM_STRAGGLER_TIMEOUT", "0", 0.0),
         ("SWARM_ML_PLATFORM", "pytorch", "PYTORCH"),
         ("SWARM_MERGE_METHOD", "GeoMedian", "geomedian"),
         ("SWARM_TRANSPORT", "gRPC", "grpc"),
-        ("SWARM_MEMBERSHIP", "Directory", "directory"),
-        ("SWARM_MEMBERSHIP", "", None),
+        ("SWARM_DISCOVERY", "Directory", "directory"),
+        ("SWARM_DISCOVERY", "", None),
         ("SWARM_CHECKIN_MODEL_ON_TRAIN_END", "ACTIVE", "active"),
         ("SWARM_PEERS", "127.0.0.1:1, [::1]:2,", ("127.0.0.1:1", "[::1]:2")),
         ("SWARM_MEMBERS", "berlin,paris", ("berlin", "paris")),

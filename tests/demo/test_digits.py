@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from swarm.cli.demo import digits
-from swarm.cli.demo.sites import Sites
+from swarm.demo import digits
+from swarm.demo.sites import Sites
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from swarm.cli.demo.experiment import Experiment
-from swarm.cli.demo.tasks import MNIST
+from swarm.demo.experiment import Experiment
+from swarm.demo.tasks import MNIST
 
 
 @pytest.mark.timeout(180)

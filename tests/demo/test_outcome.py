@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from swarm.cli.demo.outcome import Outcome, Training
-from swarm.cli.demo.picture import draw
-from swarm.cli.demo.processes import DemoError
-from swarm.cli.demo.report import gain, show
-from swarm.cli.demo.tasks import HEART
+from swarm.demo.outcome import Outcome, Training
+from swarm.demo.picture import draw
+from swarm.demo.processes import DemoError
+from swarm.demo.report import gain, show
+from swarm.demo.tasks import HEART
 
 
 def training(accuracy: float, digest: str = "d", rounds: int = 0) -> Training:

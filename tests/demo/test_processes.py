@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm.cli.demo.processes import DemoError, Job, run_all
+from swarm.demo.processes import DemoError, Job, run_all
 
 
 def job(directory: Path, name: str, code: str) -> Job:

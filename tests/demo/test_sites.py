@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.cli.demo.sites import Samples, Sites, hold_out, pooled_directory, site_directory, write
+from swarm.demo.sites import Samples, Sites, hold_out, pooled_directory, site_directory, write
 
 
 def samples(count: int, first: int = 0) -> Samples:

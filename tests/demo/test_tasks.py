@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.cli.demo import tasks
-from swarm.cli.demo.command import demo
-from swarm.cli.demo.tasks import HEART, MNIST
+from swarm.demo import tasks
+from swarm.demo.command import demo
+from swarm.demo.tasks import HEART, MNIST
 from swarm.errors import ConfigurationError, MissingExtraError
 
 

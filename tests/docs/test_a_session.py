@@ -13,14 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from swarm import hookimpl, hookspecs
+from swarm import hookimpl
 from swarm.config import resolve
-from swarm.membership.directory import DirectoryMembership
-from swarm.model import ModelPort
-from swarm.plugins import PluginRegistry
+from swarm.discovery.directory import DirectoryDiscovery
+from swarm.plugins import PluginRegistry, hookspecs
 from swarm.session import Session
 from swarm.session.wiring import Network
-from swarm.state import Schema, TensorSpec
+from swarm.tensors.model import ModelPort
+from swarm.tensors.state import Schema, TensorSpec
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 HOOKS = sorted(name for name, spec in vars(hookspecs).items() if hasattr(spec, "swarm_spec"))
@@ -75,7 +75,7 @@ def training(tmp_path, caplog) -> Training:
             resolve(given, environment={}, directory=tmp_path).settings,
             port := Weights(),
             plugins=PluginRegistry(extra={"listener": listener(called)}),
-            network=lambda *_: Network(MemoryTransport(network), [DirectoryMembership(tmp_path, "s")]),
+            network=lambda *_: Network(MemoryTransport(network), [DirectoryDiscovery(tmp_path, "s")]),
         )
         session.begin()
         for batch in range(4):

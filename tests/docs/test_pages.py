@@ -10,11 +10,11 @@ import pytest
 
 import swarm
 from swarm import _plugin
-from swarm.callback.arguments import OBJECTS
-from swarm.callback.hpe import SPELLINGS
 from swarm.config import SETTINGS, Settings
+from swarm.config.arguments import OBJECTS
+from swarm.config.hpe import SPELLINGS
 from swarm.config.settings import DEFAULTS
-from swarm.hookspecs import Register
+from swarm.plugins.hookspecs import Register
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = ("parameter", "default", "variable", "agree", "meaning")
@@ -91,7 +91,7 @@ def test_the_dependencies_are_those_declared(doc) -> None:
 def test_the_parts_behind_each_seam_are_those_registered(doc) -> None:
     built_in = Register()
     _plugin.swarm_register(built_in)
-    kinds = (built_in.merge_rules, built_in.codecs, built_in.sync_policies, built_in.transports, built_in.memberships)
+    kinds = (built_in.merge_rules, built_in.codecs, built_in.sync_policies, built_in.transports, built_in.discoveries)
     table = doc("architecture.md").table("seam", "built in", "contract")
     assert [set(names.split(", ")) for _, names, _ in table] == [set(kind) for kind in kinds]
     named = [name for seam, _, contract in table for name in (seam, contract)]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from swarm.cli.demo import digits, hospitals
-from swarm.cli.demo.sites import write
+from swarm.demo import digits, hospitals
+from swarm.demo.sites import write
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BATCHES = ("--epochs", "1", "--steps", "16", "--sync-interval", "8")

@@ -36,7 +36,7 @@ _processes = _fixtures_of("processes")
 start, port = _processes.start, _processes.port
 
 PEER = Path(__file__).with_name("peer.py")
-USUAL = {"failure_timeout": 2, "grace": 0.5}
+USUAL = {"failure_timeout": 2, "straggler_timeout": 0.5}
 
 
 class Training:

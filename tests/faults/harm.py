@@ -15,12 +15,13 @@ from typing import Any
 from grpc._cython import cygrpc
 
 from swarm.config import Settings
+from swarm.consensus import waiting
 from swarm.messages import Accept, Accepted, Decide, Envelope, Message, Propose, Ready
 from swarm.plugins import PluginRegistry
 from swarm.records import ContributionStats
-from swarm.rounds import waiting
-from swarm.session import files, pending
+from swarm.session import pending
 from swarm.session.wiring import Network, network_of
+from swarm.storage import files
 
 HALF_A_DAY = 43200.0
 ROUND = 4

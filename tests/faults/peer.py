@@ -18,7 +18,7 @@ from swarm.config import resolve
 from swarm.plugins import PluginRegistry
 from swarm.records import Outcome, RoundFinished
 from swarm.session import Session
-from swarm.state import ModelState, TensorKind
+from swarm.tensors.state import ModelState, TensorKind
 from swarm.testing.swarm import ArrayModel
 
 NAMES = ("ada", "bob", "cyd", "dan")

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from swarm.rounds.order import leader_order
+from swarm.consensus.order import leader_order
 
 NAMES = ("ada", "bob", "cyd", "dan")
 ROUND = 4
@@ -20,7 +20,7 @@ def test_the_leader_dies_between_deciding_and_telling(training, moment: str) -> 
     assert peers.pop(leader).wait() == -signal.SIGKILL
     names = " ".join(peers)
     for peer in peers.values():
-        # What it had decided stands, with its contribution: nobody voids it, nobody merges it twice.
+        # What it had decided stands, with its contribution: nobody aborts it, nobody merges it twice.
         peer.said(f"^ROUND {ROUND} merged {' '.join(NAMES)}$")
         peer.said(rf"^ROUND {ROUND + 1} merged {names}$")
         assert peer.text.count(f"ROUND {ROUND} merged") == 1

@@ -15,7 +15,7 @@ def test_one_that_is_left_alone_trains_on_and_says_so(training) -> None:
     killed = [peer.signal(signal.SIGKILL) for peer in (bob, cyd)][-1]
     skipped = ada.said(f"^SKIPPED .*{ALONE}", after=killed)
     ada.said(f"WARNING swarm: round .* skipped: {ALONE}", after=killed)
-    assert skipped - killed < 2  # one grace, not one time-out after the other
+    assert skipped - killed < 2  # one straggler timeout, not one time-out after the other
     ada.said(f"^SKIPPED .*{ALONE}", after=skipped + 1e-6)
     training.finish()
     ada.said(r"WARNING .*no closing round \(.*below quorum.*; the model is this peer's own")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 NAMES = ("ada", "bob", "cyd")
-TOGETHER = {"world_size": 3, "grace": 20, "failure_timeout": 10}
+TOGETHER = {"world_size": 3, "straggler_timeout": 20, "failure_timeout": 10}
 """Nobody is left behind, however slow the machine is: the batch that goes wrong is in everybody's third round."""
 
 

@@ -11,8 +11,8 @@ BATCHES_OF_A_ROUND = 4
 QUICK, SLOW = 0.03, 0.3
 
 
-def test_the_others_are_held_for_no_more_than_the_grace_and_its_steps_are_merged(training) -> None:
-    settings = {"world_size": 4, "grace": GRACE, "checkin_model_on_train_end": "inactive"}
+def test_the_others_are_held_for_no_more_than_the_straggler_timeout_and_its_steps_are_merged(training) -> None:
+    settings = {"world_size": 4, "straggler_timeout": GRACE, "checkin_model_on_train_end": "inactive"}
     quick = [training.peer(name, "--pause", QUICK, **settings) for name in NAMES[:3]]
     dan = training.peer("dan", "--pause", SLOW, **settings)
     began = max(peer.said("^ROUND 1 merged") for peer in quick)

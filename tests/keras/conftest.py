@@ -18,13 +18,13 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from swarm.callback import parse_arguments
-from swarm.state import ModelState
+from swarm.tensors.state import ModelState
 from swarm_keras import SwarmCallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swarm.model import Evaluation, Evaluator, ModelPort
+    from swarm.tensors.model import Evaluation, Evaluator, ModelPort
 
 
 @dataclass

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from swarm.errors import ModelError
-from swarm.selection import Selection
-from swarm.session.files import write_model
-from swarm.state import ModelState
+from swarm.storage.files import write_model
+from swarm.tensors.selection import Selection
+from swarm.tensors.state import ModelState
 from swarm_keras import SwarmCallback, load_weights
 from swarm_keras.port import KerasPort
 

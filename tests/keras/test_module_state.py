@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from swarm.state import SpectralNorm, TensorKind
+from swarm.tensors.state import SpectralNorm, TensorKind
 from swarm.testing.swarm import together
 from swarm_keras import SwarmCallback
 from swarm_keras.port import KerasPort

@@ -8,9 +8,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from swarm.errors import ModelError
-from swarm.selection import Selection
-from swarm.session.files import read_model_file, write_model
-from swarm.state import ModelState, TensorKind
+from swarm.storage.files import read_model_file, write_model
+from swarm.tensors.selection import Selection
+from swarm.tensors.state import ModelState, TensorKind
 from swarm_keras.port import KerasPort
 
 

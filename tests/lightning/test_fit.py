@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from swarm.errors import StartTimeoutError
+from swarm.peer.futures import Answer, Synced
 from swarm.pytorch import TorchPort
 from swarm.session import Session
-from swarm.session.tickets import Answer, Synced
-from swarm.state import ModelState
+from swarm.tensors.state import ModelState
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import together
 from swarm_lightning import SwarmLightningCallback
@@ -328,7 +328,7 @@ def test_weights_merged_on_the_way_stay_in_the_module(
     make_callback, make_trainer, module, recording_session, monkeypatch
 ):
     def end(self):
-        from swarm.state import ModelState
+        from swarm.tensors.state import ModelState
 
         state = ModelState.empty(self.port.schema())
         self.port.read(state)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from swarm.merge import WeightedMean
 from swarm.merge.blocks import CACHED_ELEMENTS
-from swarm.state import WEIGHT_DTYPES, numpy_dtype
+from swarm.tensors.state import WEIGHT_DTYPES, numpy_dtype
 
 mean = WeightedMean().merge
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from swarm.merge import BUILTIN_RULES, CoordinateMedian, GeometricMedian, MergeRule, Scope, WeightedMean
-from swarm.state import Array
+from swarm.tensors.state import Array
 
 COLUMNS = [np.float32([1, 2, 3]), np.float32([3, 4, 8])]
 WEIGHTS = (1, 1)
@@ -96,14 +96,14 @@ def test_a_gram_rule_that_overrides_merge_is_refused_since_no_round_would_call_i
         mixed_in(GeometricMedian)
 
 
-def test_a_gram_rule_may_become_one_that_merges_pieces() -> None:
-    class Pieces(GeometricMedian):
+def test_a_gram_rule_may_become_one_that_merges_chunks() -> None:
+    class Chunks(GeometricMedian):
         scope = Scope.COLUMN
 
         def merge(self, columns, weights):
             return np.maximum.reduce(columns)
 
-    assert outcomes(Pieces()) == [[3, 4, 8]] * 3
+    assert outcomes(Chunks()) == [[3, 4, 8]] * 3
 
 
 def test_coefficients_that_no_round_would_call_are_refused() -> None:
@@ -111,7 +111,7 @@ def test_coefficients_that_no_round_would_call_are_refused() -> None:
         type("Weighted", (WeightedMean,), {"coefficients": lambda self, gram, weights: np.ones(2) / 2})
 
 
-def test_a_rule_that_merges_pieces_may_become_a_gram_rule() -> None:
+def test_a_rule_that_merges_chunks_may_become_a_gram_rule() -> None:
     class Last(CoordinateMedian):
         scope = Scope.GRAM
 
@@ -121,7 +121,7 @@ def test_a_rule_that_merges_pieces_may_become_a_gram_rule() -> None:
     assert outcomes(Last()) == [[3, 4, 8]] * 3
 
 
-def test_coefficients_may_be_a_part_of_a_merge_by_pieces() -> None:
+def test_coefficients_may_be_a_part_of_a_merge_by_chunks() -> None:
     class Template(MergeRule):
         name, scope = "template", Scope.COLUMN
 

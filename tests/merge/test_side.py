@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from swarm.merge.side import merge_statistics
-from swarm.state import Schema, TensorKind, TensorSpec, numpy_dtype
+from swarm.tensors.state import Schema, TensorKind, TensorSpec, numpy_dtype
 
 MEAN, VARIANCE = TensorKind.MEAN, TensorKind.VARIANCE
 

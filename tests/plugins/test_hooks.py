@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from swarm import hookimpl, hookspecs
-from swarm.hookspecs import Register
-from swarm.plugins import PluginRegistry
+from swarm import hookimpl
+from swarm.plugins import PluginRegistry, hookspecs
+from swarm.plugins.hookspecs import Register
 from swarm.records import (
     Attempt,
     ContributionStats,
@@ -35,7 +35,7 @@ SPECS = {
 PEER = PeerInfo(name="berlin", incarnation="1", address="127.0.0.1:1", session="s")
 CALLS = {
     "swarm_accept_peer": PEER,
-    "swarm_accept_contribution": ContributionStats(peer="berlin", round=1, weightage=1),
+    "swarm_accept_contribution": ContributionStats(peer="berlin", round=1, weight=1),
     "swarm_peer_joined": PeerJoined(peer=PEER),
     "swarm_peer_left": PeerLeft(session="ward", peer="berlin", reason="done", polite=True),
     "swarm_round_started": RoundStarted(session="s", round=1, attempt=Attempt(1, "berlin"), group=("berlin",)),

@@ -7,18 +7,19 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from swarm import hookimpl, plugins
+from swarm import hookimpl
 from swarm.codec import BUILTIN_CODECS
 from swarm.config import Settings
 from swarm.errors import ConfigurationError
-from swarm.hookspecs import Integration
 from swarm.merge import BUILTIN_RULES
 from swarm.plugins import PluginRegistry
+from swarm.plugins import registry as plugins
+from swarm.plugins.hookspecs import Integration
 from swarm.records import ContributionStats, PeerInfo, RoundFailed
 from swarm.transport.base import Transport
 
 PEER = PeerInfo(name="berlin", incarnation="1", address="127.0.0.1:1", session="s")
-OFFER = ContributionStats(peer="berlin", round=1, weightage=1)
+OFFER = ContributionStats(peer="berlin", round=1, weight=1)
 FAILED = RoundFailed(session="s", round=1, reason="nobody came")
 
 
@@ -55,15 +56,15 @@ def test_the_builtin_factories_make_what_the_settings_say(tmp_path: Path) -> Non
     settings = Settings(peers=("127.0.0.1:7000",), rendezvous=tmp_path)
     for name in ("grpc", "memory"):
         assert isinstance(registry.transport(name)(settings), Transport)
-    assert registry.membership("seeds")(settings).discover() == ("127.0.0.1:7000",)
-    registry.membership("directory")(settings).announce("berlin", "127.0.0.1:7001", "1")
-    assert registry.membership("directory")(settings).discover() == ("127.0.0.1:7001",)
+    assert registry.discovery("seeds")(settings).discover() == ("127.0.0.1:7000",)
+    registry.discovery("directory")(settings).announce("berlin", "127.0.0.1:7001", "1")
+    assert registry.discovery("directory")(settings).discover() == ("127.0.0.1:7001",)
     for name, missing in {"directory": "rendezvous", "seeds": "peers"}.items():
         with pytest.raises(ConfigurationError, match=f"'{name}' needs {missing}"):
-            registry.membership(name)(Settings())
+            registry.discovery(name)(Settings())
 
 
-@pytest.mark.parametrize("find", ["merge_rule", "codec", "sync_policy", "transport", "membership"])
+@pytest.mark.parametrize("find", ["merge_rule", "codec", "sync_policy", "transport", "discovery"])
 def test_an_unknown_name_is_an_error_that_lists_the_known(find: str) -> None:
     with pytest.raises(ConfigurationError, match="'carrier-pigeon' is not allowed: allowed is '"):
         getattr(PluginRegistry(), find)("carrier-pigeon")
@@ -81,7 +82,7 @@ def test_a_plugin_adds_to_every_table() -> None:
         "a": adding("merge_rule", "mine", rule),
         "b": adding("sync_policy", "mine", factory),
         "c": adding("transport", "mine", factory),
-        "d": adding("membership", "mine", factory),
+        "d": adding("discovery", "mine", factory),
         "e": adding("integration", integration),
         "f": adding("codec", "mine", codec),
     }
@@ -89,7 +90,7 @@ def test_a_plugin_adds_to_every_table() -> None:
     assert registry.problems == []
     assert registry.merge_rule("mine") is rule
     assert registry.codec("mine") is codec
-    assert registry.sync_policy("mine") is registry.transport("mine") is registry.membership("mine") is factory
+    assert registry.sync_policy("mine") is registry.transport("mine") is registry.discovery("mine") is factory
     assert registry.integrations["Y"] is integration
     assert list(registry.integrations) == ["PYTORCH", "X", "Y"]
 
@@ -233,7 +234,7 @@ def test_swarms_own_decisions_come_last() -> None:
     registry = PluginRegistry()
     assert registry.accept_peer(PEER) is None
     assert registry.accept_contribution(OFFER) is None
-    greedy = PeerInfo(name="a", incarnation="1", address="", session="s", weightage=101)
+    greedy = PeerInfo(name="a", incarnation="1", address="", session="s", weight=101)
     assert "node_weightage=101" in str(registry.accept_peer(greedy))
     strict = PluginRegistry(extra={"strict": plugin(swarm_accept_peer=lambda peer: "closed")})
     assert strict.accept_peer(greedy) == "closed"

@@ -9,7 +9,7 @@ import numpy as np
 
 from swarm.config import resolve
 from swarm.session import Session
-from swarm.state import ModelState, TensorKind
+from swarm.tensors.state import ModelState, TensorKind
 from swarm.testing.swarm import ArrayModel
 
 

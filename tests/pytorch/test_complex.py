@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from swarm.pytorch import TorchCallback, TorchPort
-from swarm.selection import Selection
-from swarm.session.files import read_model_file, write_model
-from swarm.state import ModelState
+from swarm.storage.files import read_model_file, write_model
+from swarm.tensors.selection import Selection
+from swarm.tensors.state import ModelState
 from swarm.testing.swarm import together
 
 DTYPES = {torch.complex64: "float32", torch.complex128: "float64"}
@@ -81,15 +81,15 @@ def test_every_value_survives_in_another_model_and_in_the_same_memory(fourier):
     assert filter_.data_ptr() == address
 
 
-def test_lending_shows_the_memory_of_complex_tensors(fourier):
+def test_borrowing_shows_the_memory_of_complex_tensors(fourier):
     state = state_of(fourier)
-    lent = TorchPort(fourier).lend(state.schema)
-    for (spec, copied), array in zip(state.arrays(), lent, strict=True):
+    borrowed = TorchPort(fourier).borrow(state.schema)
+    for (spec, copied), array in zip(state.arrays(), borrowed, strict=True):
         assert (array.dtype, array.shape) == (copied.dtype, copied.shape), spec.name
         assert array.tobytes() == copied.tobytes(), spec.name
     with torch.no_grad():
         fourier.filter.zero_()
-    assert not np.any(lent[[spec.name for spec in state.schema.tensors].index("filter")])
+    assert not np.any(borrowed[[spec.name for spec in state.schema.tensors].index("filter")])
 
 
 def test_adding_takes_steps_of_both_parts_and_breaks_no_backward_pass(fourier):

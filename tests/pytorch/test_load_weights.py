@@ -8,9 +8,9 @@ from torch import nn
 
 from swarm.errors import ModelError
 from swarm.pytorch import TorchPort, load_weights
-from swarm.selection import Selection
-from swarm.session.files import write_model
-from swarm.state import ModelState
+from swarm.storage.files import write_model
+from swarm.tensors.selection import Selection
+from swarm.tensors.state import ModelState
 
 RESULT = "swarm-final.safetensors"
 

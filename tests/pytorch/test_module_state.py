@@ -12,8 +12,8 @@ from torch.nn.utils import parametrizations
 
 from swarm.errors import ConfigurationError, ModelError
 from swarm.pytorch import TorchCallback, TorchPort
-from swarm.selection import Selection
-from swarm.state import TensorKind
+from swarm.tensors.selection import Selection
+from swarm.tensors.state import TensorKind
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import together
 

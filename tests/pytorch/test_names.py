@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from swarm.pytorch import TorchPort
-from swarm.selection import Selection
-from swarm.session.files import read_model_file, write_model
-from swarm.state import ModelState
+from swarm.storage.files import read_model_file, write_model
+from swarm.tensors.selection import Selection
+from swarm.tensors.state import ModelState
 
 
 class Net(nn.Module):

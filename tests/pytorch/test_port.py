@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from swarm.errors import ModelError
-from swarm.model import ModelPort
 from swarm.pytorch import TorchPort
-from swarm.session.files import read_model_file, write_model
-from swarm.state import ModelState, TensorKind
+from swarm.storage.files import read_model_file, write_model
+from swarm.tensors.model import ModelPort
+from swarm.tensors.state import ModelState, TensorKind
 
 
 def state_of(model: nn.Module) -> ModelState:
@@ -186,50 +186,50 @@ def test_adding_between_forward_and_backward_does_not_break_autograd():
     assert model[0].weight.grad is not None
 
 
-def test_lending_shows_the_model_itself(every_kind):
+def test_borrowing_shows_the_model_itself(every_kind):
     state = state_of(every_kind)
-    lent = TorchPort(every_kind).lend(state.schema)
-    for (_, copied), array in zip(state.arrays(), lent, strict=True):
+    borrowed = TorchPort(every_kind).borrow(state.schema)
+    for (_, copied), array in zip(state.arrays(), borrowed, strict=True):
         assert (array.dtype, array.shape) == (copied.dtype, copied.shape)
         assert array.flags.c_contiguous
         assert array.tobytes() == copied.tobytes()
     with torch.no_grad():
         every_kind.head.weight.zero_()
-    assert not np.any(lent[[spec.name for spec in state.schema.tensors].index("embed.weight")])
+    assert not np.any(borrowed[[spec.name for spec in state.schema.tensors].index("embed.weight")])
 
 
-def test_buffers_that_were_lent_can_still_be_resized():
+def test_buffers_that_were_borrowed_can_still_be_resized():
     """Observers of quantisation resize theirs; torch refuses that for memory that NumPy has seen."""
     model = nn.Linear(2, 1)
     model.register_buffer("least", torch.zeros(1))
     port = TorchPort(model)
-    port.lend(port.schema())
+    port.borrow(port.schema())
     model.least.resize_(4)
     assert model.least.shape == (4,)
 
 
-def test_a_tensor_that_is_not_contiguous_is_lent_as_a_copy():
+def test_a_tensor_that_is_not_contiguous_is_borrowed_as_a_copy():
     model = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
     port = TorchPort(model)
-    weight = port.lend(port.schema())[0]
+    weight = port.borrow(port.schema())[0]
     assert weight.flags.c_contiguous
     assert weight.tolist() == model.weight.tolist()
 
 
-def test_what_is_not_on_the_cpu_is_not_lent():
+def test_what_is_not_on_the_cpu_is_not_borrowed():
     port = TorchPort(nn.Linear(2, 1))
     schema = port.schema()
     port._model.to("meta")
     with pytest.raises(ModelError, match="meta"):
-        port.lend(schema)
+        port.borrow(schema)
 
 
-def test_a_model_that_changed_is_not_lent():
+def test_a_model_that_changed_is_not_borrowed():
     model = nn.Sequential(nn.Linear(2, 2))
     schema = TorchPort(model).schema()
     model.append(nn.Linear(2, 2))
     with pytest.raises(ModelError, match="changed since training began"):
-        TorchPort(model).lend(schema)
+        TorchPort(model).borrow(schema)
 
 
 def test_reading_copies():

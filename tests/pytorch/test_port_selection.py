@@ -11,8 +11,8 @@ from torch import nn
 
 from swarm.errors import ModelError
 from swarm.pytorch import TorchPort
-from swarm.selection import Selection
-from swarm.state import ModelState
+from swarm.tensors.selection import Selection
+from swarm.tensors.state import ModelState
 
 
 def backbone_and_head() -> nn.Module:

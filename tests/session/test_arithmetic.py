@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from swarm.rounds.order import leader_order
+from swarm.consensus.order import leader_order
 from swarm.session.arithmetic import difference, distance
-from swarm.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
 
 DTYPES = {"float64": np.float64, "float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from swarm.errors import ConfigurationError, SwarmError
+from swarm.exchange import layout
+from swarm.exchange.coding import ChunkCoder
+from swarm.peer.codings import Codings
+from swarm.peer.engine import Engine
+from swarm.peer.futures import Synced
 from swarm.records import Outcome
-from swarm.rounds import layout
-from swarm.rounds.coding import PieceCoder
-from swarm.session.codings import Codings
-from swarm.session.engine import Engine
-from swarm.session.tickets import Synced
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob", "cyd")
@@ -47,7 +47,7 @@ def test_all_peers_end_with_the_same_bytes_near_the_exact_ones(codec: str, toler
 def test_what_is_unchanged_costs_nothing_and_a_codec_shortens_the_rest(
     codec: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 1000)
     report = run(codec)[0].reports[2]
     trained = 2 * 3000 * 4  # all of it lies in the slice of this peer, who gives it to both others
     headers = 16 * 2 * 2 / 3 * 53_000 * 4 / 1000
@@ -93,7 +93,7 @@ def test_what_coding_lost_is_looked_at_before_training_changes_the_model(
     order: list[str] = []
     carry, answer = Codings.carry, Engine._answer
 
-    def looking(codings: Codings, coder: PieceCoder) -> None:
+    def looking(codings: Codings, coder: ChunkCoder) -> None:
         order.append("looked")
         carry(codings, coder)
 
@@ -113,7 +113,7 @@ def test_what_coding_lost_is_looked_at_before_training_changes_the_model(
 
 
 def test_a_round_is_answered_even_if_the_account_of_what_was_lost_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(codings: Codings, coder: PieceCoder) -> None:
+    def failing(codings: Codings, coder: ChunkCoder) -> None:
         raise RuntimeError("a codec of a plugin")
 
     monkeypatch.setattr(Codings, "carry", failing)

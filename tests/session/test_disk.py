@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.session import checkpoints, ending, session, writer
-from swarm.session.files import FINAL, LOCAL, read_model_file, write_model
-from swarm.state import ModelState
+from swarm.session import ending, session
+from swarm.storage import checkpoints, writer
+from swarm.storage.files import FINAL, LOCAL, read_model_file, write_model
+from swarm.tensors.state import ModelState
 from swarm.testing.nodes import DEADLINE
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 

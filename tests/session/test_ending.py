@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from swarm.errors import ConfigurationError
 from swarm.records import Outcome
-from swarm.state import TensorKind
+from swarm.tensors.state import TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 MODES = ("inactive", "snapshot", "active")
@@ -35,7 +35,7 @@ def closing_line(peer: SwarmPeer) -> str:
 @pytest.mark.parametrize("lengths", RUNS.values(), ids=RUNS)
 @pytest.mark.parametrize("modes", MIXED, ids="-".join)
 def test_everyone_ends_with_the_same_closing_model(modes: tuple[str, ...], lengths: tuple[int, ...]) -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=3, grace=5.0)
+    swarm = MemorySwarm(sync_interval=4, world_size=3, straggler_timeout=5.0)
     peers = [
         swarm.peer(name, {"w": np.zeros(3)}, checkin_model_on_train_end=mode)
         for name, mode in zip(("ada", "bob", "cyd"), modes, strict=True)
@@ -155,7 +155,9 @@ def test_where_nobody_contributes_any_more_no_step_is_lost(mode: str, settings: 
 
 @pytest.mark.parametrize("codec", ["exact", "int8"])
 def test_finished_peers_that_echo_the_model_undo_no_steps(codec: str) -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=3, checkin_model_on_train_end="active", codec=codec, grace=5.0)
+    swarm = MemorySwarm(
+        sync_interval=4, world_size=3, checkin_model_on_train_end="active", codec=codec, straggler_timeout=5.0
+    )
     ada = swarm.peer("ada", {"w": np.zeros(300)}, node_weightage=0)
     rest = [swarm.peer(name, {"w": np.zeros(300)}) for name in ("bob", "cyd")]
 
@@ -180,7 +182,7 @@ def test_a_start_that_makes_no_sense_fails_at_every_peer() -> None:
         together(*(partial(refused, peer) for peer in peers), deadline=10.0)
 
 
-def test_a_weightage_of_zero_receives_and_contributes_nothing() -> None:
+def test_a_weight_of_zero_receives_and_contributes_nothing() -> None:
     swarm = MemorySwarm(sync_interval=2, world_size=2)
     ada = swarm.peer("ada", {"w": np.zeros(1)}, node_weightage=0)
     bob = swarm.peer("bob", {"w": np.zeros(1)}, node_weightage=100)
@@ -280,7 +282,7 @@ def test_a_second_session_after_the_first() -> None:
 
 
 def test_abort_leaves_at_once_and_can_be_repeated() -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=2, grace=0.1)
+    swarm = MemorySwarm(sync_interval=4, world_size=2, straggler_timeout=0.1)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
     together(ada.session.begin, bob.session.begin)
     ada.session.abort("it had enough")
@@ -296,7 +298,7 @@ def test_abort_leaves_at_once_and_can_be_repeated() -> None:
 
 
 def test_a_peer_interrupted_in_its_last_wait_says_so() -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=2, grace=0.1)
+    swarm = MemorySwarm(sync_interval=4, world_size=2, straggler_timeout=0.1)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
 
     def interrupt() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from swarm import hookimpl
-from swarm.hookspecs import Register
 from swarm.merge import WeightedMean
+from swarm.plugins.hookspecs import Register
 from swarm.records import Outcome
-from swarm.state import Array
+from swarm.tensors.state import Array
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -39,7 +39,7 @@ def warnings(peer: SwarmPeer) -> list[str]:
 
 
 def test_a_newcomer_heals_and_contributes() -> None:
-    swarm = MemorySwarm(sync_interval=1, min_peers=2, grace=20.0)
+    swarm = MemorySwarm(sync_interval=1, min_peers=2, straggler_timeout=20.0)
     ada, bob, cyd = (
         swarm.peer(name, {"w": np.full(4, 7.0, np.float32)} if name == "cyd" else ZEROS)
         for name in ("ada", "bob", "cyd")
@@ -73,9 +73,9 @@ def test_a_newcomer_heals_and_contributes() -> None:
     assert not warnings(cyd)
 
 
-def test_a_straggler_is_left_out_after_the_grace_and_contributes_its_steps_next_time() -> None:
+def test_a_straggler_is_left_out_after_the_straggler_timeout_and_contributes_its_steps_next_time() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=3)
-    ada, bob, cyd = (swarm.peer(name, ZEROS, grace=0.2) for name in ("ada", "bob", "cyd"))
+    ada, bob, cyd = (swarm.peer(name, ZEROS, straggler_timeout=0.2) for name in ("ada", "bob", "cyd"))
     merged = threading.Barrier(3)
 
     def fast(peer: SwarmPeer, amount: float) -> None:
@@ -144,7 +144,7 @@ def test_a_contribution_that_a_plugin_screens_is_left_out() -> None:
 
 
 def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
-    swarm = MemorySwarm(sync_interval=2, world_size=2, grace=0.05)
+    swarm = MemorySwarm(sync_interval=2, world_size=2, straggler_timeout=0.05)
     ada, bob = swarm.peer("ada", ZEROS), swarm.peer("bob", ZEROS)
     together(ada.session.begin, bob.session.begin)
     swarm.kill(bob)
@@ -159,7 +159,7 @@ def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
 
 
 def test_below_quorum_wait_pauses_until_the_peer_is_back() -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2, grace=0.05, below_quorum="wait")
+    swarm = MemorySwarm(sync_interval=1, world_size=2, straggler_timeout=0.05, below_quorum="wait")
     ada, bob = swarm.peer("ada", ZEROS), swarm.peer("bob", ZEROS)
     together(ada.session.begin, bob.session.begin)
     places = [swarm.addresses[f"swarm_model/{name}"] for name in ("ada", "bob")]
@@ -326,12 +326,12 @@ class Given(WeightedMean):
 
 WRONG = {
     "raising": (Raising(), "ZeroDivisionError: a bug in"),
-    "none": (Given("none", lambda merged: None), "merge rule 'none' gave NoneType for pieces of float64["),
+    "none": (Given("none", lambda merged: None), "merge rule 'none' gave NoneType for chunks of float64["),
     "short": (
         Given("short", lambda merged: merged[:-1]),
-        "merge rule 'short' gave float64[1] for pieces of float64[2]",
+        "merge rule 'short' gave float64[1] for chunks of float64[2]",
     ),
-    "single": (Given("single", lambda merged: merged.astype("f4")), "gave float32[2] for pieces of float64[2]"),
+    "single": (Given("single", lambda merged: merged.astype("f4")), "gave float32[2] for chunks of float64[2]"),
     "nan": (
         Given("nan", lambda merged: merged * np.nan),
         "merge rule 'nan' gave NaN or infinity for contributions that",
@@ -348,7 +348,7 @@ class WrongRules:
 
 @pytest.mark.parametrize("rule", WRONG)
 def test_a_merge_rule_that_is_wrong_is_named_and_neither_hangs_nor_ends_training(rule: str) -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2, merge_method=rule, failure_timeout=0.2, grace=0.1)
+    swarm = MemorySwarm(sync_interval=1, world_size=2, merge_method=rule, failure_timeout=0.2, straggler_timeout=0.1)
     ada, bob = peers = [
         swarm.peer(name, {"w": np.zeros(4)}, plugins={"wrong": WrongRules()}, below_quorum="train")
         for name in ("ada", "bob")

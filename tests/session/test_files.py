@@ -11,8 +11,8 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from swarm.session.files import read_model_file, write_model
-from swarm.state import ModelState, Schema, TensorSpec
+from swarm.storage.files import read_model_file, write_model
+from swarm.tensors.state import ModelState, Schema, TensorSpec
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 MIXED = Schema((

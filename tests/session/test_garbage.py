@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from swarm.config import resolve
-from swarm.membership.directory import DirectoryMembership
-from swarm.rounds.exchange import Exchange
+from swarm.discovery.directory import DirectoryDiscovery
+from swarm.exchange.exchange import Exchange
 from swarm.session import Session
 from swarm.session.wiring import Network, network_of
 from swarm.testing.nodes import eventually
@@ -36,7 +36,7 @@ def exchanges() -> int:
 
 def in_memory():
     memory = MemoryNetwork()
-    return lambda settings, _plugins: Network(MemoryTransport(memory), [DirectoryMembership(settings.rendezvous, "s")])
+    return lambda settings, _plugins: Network(MemoryTransport(memory), [DirectoryDiscovery(settings.rendezvous, "s")])
 
 
 @pytest.mark.parametrize("network", [network_of, in_memory()], ids=["as configured", "in memory"])

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 import pytest
 
-from swarm.membership.base import Membership
-from swarm.membership.hearsay import FORGOTTEN_AFTER, MOST
+from swarm.discovery.base import Discovery
 from swarm.messages import Envelope, Hello, Message, Refuse
+from swarm.peer.gossip import FORGOTTEN_AFTER, MOST
+from swarm.peer.greeter import LONGEST_GOSSIP_RETRY, LONGEST_RETRY, Greeter, NameTaken, TurnedAway
 from swarm.plugins import PluginRegistry
 from swarm.records import PeerInfo
-from swarm.session.greeter import LONGEST_HEARSAY_RETRY, LONGEST_RETRY, Greeter, NameTaken, TurnedAway
-from swarm.state import Schema
+from swarm.tensors.state import Schema
 
 SCHEMA = Schema(())
 
@@ -23,7 +23,7 @@ def info(name: str, address: str, *, session: str = "s") -> PeerInfo:
     return PeerInfo(name=name, incarnation=f"{name}1", address=address, session=session, fingerprint=SCHEMA.fingerprint)
 
 
-class Places(Membership):
+class Places(Discovery):
     """Addresses that the user gave."""
 
     def __init__(self, *addresses: str) -> None:
@@ -50,7 +50,7 @@ class Desk:
         self.greeter = Greeter(
             me=info("me", address),
             schema=SCHEMA,
-            memberships=[Places(*given)],
+            discoveries=[Places(*given)],
             plugins=PluginRegistry(),
             logger=logging.getLogger("swarm.test"),
             send=lambda to, message: self.sent.append((self.now, to, message)),
@@ -96,8 +96,8 @@ def test_an_address_that_others_told_of_is_tried_ever_more_rarely_and_then_forgo
     desk.wait(FORGOTTEN_AFTER + 600)
     times = desk.dialled("memory:9")
     assert pauses(times)[:4] == [0.5, 1.0, 2.0, 4.0]
-    assert max(pauses(times)) == LONGEST_HEARSAY_RETRY
-    assert FORGOTTEN_AFTER - LONGEST_HEARSAY_RETRY < times[-1] < FORGOTTEN_AFTER + 1
+    assert max(pauses(times)) == LONGEST_GOSSIP_RETRY
+    assert FORGOTTEN_AFTER - LONGEST_GOSSIP_RETRY < times[-1] < FORGOTTEN_AFTER + 1
 
 
 def test_an_address_that_the_user_gave_is_tried_for_ever() -> None:
@@ -171,7 +171,7 @@ def test_being_told_again_does_not_keep_a_ghost() -> None:
 
 def test_only_those_who_have_spoken_are_passed_on_and_not_for_ever() -> None:
     desk = Desk()
-    desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"), info("rumour", "memory:8", session="other"))
+    desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"), info("entry", "memory:8", session="other"))
     desk.hear(info("ann", "memory:5", session="other"))
     desk.hear(info("cyd", "memory:4"))
     assert desk.told_to("memory:4") == ["me", "bob", "ann"]

@@ -33,9 +33,9 @@ def test_sessions_of_one_network_never_meet() -> None:
 
 def test_a_peer_of_another_session_is_an_entry_point() -> None:
     """The two of session 'lung' know the address of a peer of session 'heart', and nothing of each other."""
-    heart = MemorySwarm(min_peers=1, grace=0.0)
-    door = heart.peer("door", {"w": np.zeros(1)}, model_name="heart")
-    door.session.begin()
+    heart = MemorySwarm(min_peers=1, straggler_timeout=0.0)
+    inbox = heart.peer("inbox", {"w": np.zeros(1)}, model_name="heart")
+    inbox.session.begin()
     peers = []
     for name in ("ada", "bob"):
         alone = MemorySwarm(sync_interval=2, min_peers=2, model_name="lung")
@@ -45,5 +45,5 @@ def test_a_peer_of_another_session_is_an_entry_point() -> None:
     ada, bob = peers
     together(partial(ada.train, 3, adding(1.0)), partial(bob.train, 3, adding(3.0)))
     assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [6.0, 6.0]
-    assert not [line for peer in (door, ada, bob) for line in peer.lines if line.startswith("WARNING")]
-    door.session.abort("the test is over")
+    assert not [line for peer in (inbox, ada, bob) for line in peer.lines if line.startswith("WARNING")]
+    inbox.session.abort("the test is over")

@@ -7,11 +7,11 @@ import threading
 import numpy as np
 import pytest
 
+from swarm.consensus.order import leader_order
 from swarm.messages import Accept, Envelope
+from swarm.peer.engine import Engine
+from swarm.peer.exchanger import Exchanger
 from swarm.records import Outcome
-from swarm.rounds.order import leader_order
-from swarm.session.engine import Engine
-from swarm.session.exchanger import Exchanger
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -26,7 +26,7 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(
     """The last word on round 1 does not reach one peer; it skips, trains on, and learns of the commit later."""
     late = leader_order("swarm_model", 1, NAMES)[-1]
     others = [name for name in NAMES if name != late]
-    swarm = MemorySwarm(sync_interval=1, world_size=3, grace=20.0)
+    swarm = MemorySwarm(sync_interval=1, world_size=3, straggler_timeout=20.0)
     peers = {
         name: swarm.peer(
             name, {"w": np.zeros(4)}, failure_timeout=0.2 if name == late else 20.0, overlap=overlap and name == late

@@ -13,7 +13,7 @@ import pytest
 from swarm import hookimpl
 from swarm.records import ContributionStats
 from swarm.session import pending, session
-from swarm.state import Array, TensorKind
+from swarm.tensors.state import Array, TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob", "cyd")
@@ -92,7 +92,7 @@ def test_who_has_moved_absurdly_far_is_named_and_left_out() -> None:
     (line,) = said(peers, "round 1: contribution of cyd left out: its weights have moved by")
     assert "the median of those who train is 1." in line
     assert line.startswith("WARNING")
-    assert not said(peers, "void")
+    assert not said(peers, "ignore")
 
 
 def test_of_two_peers_neither_is_screened() -> None:
@@ -148,7 +148,7 @@ def test_honest_peers_are_never_suspected(mode: str, codec: str, overlap: bool) 
     together(*(partial(peer.train, lengths[peer.name], step) for peer in peers))
     assert len({peer.digest() for peer in peers}) == 1
     assert not said(peers, "left out")
-    assert not said(peers, "void")
+    assert not said(peers, "ignore")
 
 
 def test_what_a_codec_has_left_is_told_with_the_offer() -> None:
@@ -170,9 +170,9 @@ def test_what_a_codec_has_left_is_told_with_the_offer() -> None:
 
     together(*(partial(peer.train, 3, step) for peer in peers))
     first, second = ([each for each in offered if each.round == number] for number in (1, 2))
-    assert all(each.carried == 0 for each in first)
-    assert all(each.carried > 100 * each.delta_norm > 0 for each in second)
-    assert not said(peers, "void")
+    assert all(each.residual == 0 for each in first)
+    assert all(each.residual > 100 * each.delta_norm > 0 for each in second)
+    assert not said(peers, "ignore")
 
 
 def test_a_model_of_statistics_only_is_merged() -> None:

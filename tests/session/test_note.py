@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from swarm.errors import ModelError, StartTimeoutError
-from swarm.session.files import FINAL
-from swarm.session_records import DIRECTORY, read_records
+from swarm.storage.files import FINAL
+from swarm.storage.session_records import DIRECTORY, read_records
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from swarm.model import Evaluation
 from swarm.records import Outcome, RoundReport
-from swarm.state import TensorKind
+from swarm.tensors.model import Evaluation
+from swarm.tensors.state import TensorKind
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -177,7 +177,7 @@ def test_nothing_is_captured_or_added_while_a_gradient_is_pending() -> None:
 
 
 def test_a_skip_while_training_goes_on_keeps_all_steps() -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2, overlap=True, grace=0.05, failure_timeout=1.0)
+    swarm = MemorySwarm(sync_interval=1, world_size=2, overlap=True, straggler_timeout=0.05, failure_timeout=1.0)
     ada, bob = (swarm.peer(name, {"w": np.zeros(2)}) for name in NAMES)
     started = threading.Barrier(2)
 
@@ -204,7 +204,7 @@ def test_a_skip_while_training_goes_on_keeps_all_steps() -> None:
 
 
 def test_a_peer_that_heals_in_the_background_keeps_its_steps_and_offers_them_to_the_next_round() -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=3, grace=0.2)
+    swarm = MemorySwarm(sync_interval=1, world_size=3, straggler_timeout=0.2)
     ada, bob, cyd = (swarm.peer(name, {"w": np.zeros(2)}, overlap=name == "cyd") for name in ("ada", "bob", "cyd"))
     merged, offered = threading.Barrier(3), threading.Event()
 

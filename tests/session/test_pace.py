@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from swarm.rounds import exchange
+from swarm.exchange import exchange
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob", "cyd")

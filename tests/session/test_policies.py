@@ -13,9 +13,9 @@ import pytest
 
 from swarm import hookimpl
 from swarm.errors import ConfigurationError, IncompatiblePeerError
-from swarm.model import Evaluation
 from swarm.records import SyncState
 from swarm.sync import SyncPolicy
+from swarm.tensors.model import Evaluation
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 ZEROS = {"w": np.zeros(3, np.float32)}

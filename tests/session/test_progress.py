@@ -9,9 +9,9 @@ import pytest
 
 from swarm.clock import ManualClock, duration
 from swarm.config import resolve
+from swarm.peer.progress import Progress
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
-from swarm.session.progress import Progress
 from swarm.session.wiring import Network
 from swarm.testing.swarm import ArrayModel, Board
 from swarm.transport.memory import MemoryNetwork, MemoryTransport

@@ -10,13 +10,13 @@ import pytest
 
 from swarm import hookimpl
 from swarm.config import resolve
+from swarm.consensus import waiting
 from swarm.errors import ConfigurationError, ModelError, StartTimeoutError, SwarmError
-from swarm.membership.roster import Roster
 from swarm.messages import Envelope, Hello, TensorLine
+from swarm.peer.roster import Roster
 from swarm.records import PeerInfo
-from swarm.rounds import waiting
 from swarm.session import Session
-from swarm.state import Schema, TensorSpec
+from swarm.tensors.state import Schema, TensorSpec
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
 
@@ -73,7 +73,7 @@ def test_settings_that_contradict_are_named_with_both_values(settings: dict, tol
 
 
 def test_three_go_on_without_the_one_that_differs() -> None:
-    swarm = MemorySwarm(world_size=4, sync_interval=2, grace=0.5)
+    swarm = MemorySwarm(world_size=4, sync_interval=2, straggler_timeout=0.5)
     three = [swarm.peer(name, WEIGHTS) for name in ("ada", "bob", "cyd")]
     odd = swarm.peer("dan", WEIGHTS, sync_interval=3)
     end, *_ = together(partial(outcome, odd), *(partial(peer.train, 4, step) for peer in three))
@@ -237,8 +237,8 @@ def test_alone_the_start_gives_up_too() -> None:
         swarm.peer("ada", WEIGHTS).session.begin()
 
 
-def test_it_starts_with_min_peers_when_the_grace_is_over() -> None:
-    swarm = MemorySwarm(world_size=3, min_peers=2, grace=0.1)
+def test_it_starts_with_min_peers_when_the_straggler_timeout_is_over() -> None:
+    swarm = MemorySwarm(world_size=3, min_peers=2, straggler_timeout=0.1)
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
     assert together(partial(outcome, ada), partial(outcome, bob)) == [None, None]
 

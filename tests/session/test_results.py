@@ -28,7 +28,7 @@ def count(peer: SwarmPeer) -> None:
 
 
 def swarm_of_two() -> MemorySwarm:
-    return MemorySwarm(sync_interval=4, world_size=2, grace=0.1, failure_timeout=0.3)
+    return MemorySwarm(sync_interval=4, world_size=2, straggler_timeout=0.1, failure_timeout=0.3)
 
 
 def pair(place: Path, *, resume: bool = False) -> tuple[SwarmPeer, SwarmPeer]:

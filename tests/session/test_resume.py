@@ -14,9 +14,9 @@ import pytest
 from swarm.clock import ManualClock
 from swarm.errors import ConfigurationError, ModelError
 from swarm.records import Commit, SyncState
-from swarm.session.checkpoints import KEEP, Checkpoints, latest
-from swarm.session.files import read_model_file, write_model
-from swarm.state import WEIGHT_DTYPES, ModelState, Schema, TensorSpec, numpy_dtype
+from swarm.storage.checkpoints import KEEP, Checkpoints, latest
+from swarm.storage.files import read_model_file, write_model
+from swarm.tensors.state import WEIGHT_DTYPES, ModelState, Schema, TensorSpec, numpy_dtype
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, _logger, together
 

@@ -10,8 +10,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from swarm.errors import ModelError
-from swarm.model import Evaluation
-from swarm.state import TensorKind
+from swarm.tensors.model import Evaluation
+from swarm.tensors.state import TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob")

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from swarm.session_records import DIRECTORY, SessionRecord, read_records, record_of, write_record
+from swarm.storage.session_records import DIRECTORY, SessionRecord, read_records, record_of, write_record
 
 CLOSED = SessionRecord(
     rank=1, session="heart", ended=True, closing=True, round=7, digest="d", file="/m/f", bytes_sent=3

@@ -10,15 +10,15 @@ import pytest
 
 from swarm.clock import ManualClock
 from swarm.errors import ExchangeError
+from swarm.exchange import layout
+from swarm.exchange.arrival import ContributionError
+from swarm.exchange.coding import ChunkCoder
+from swarm.exchange.exchange import Exchange
 from swarm.merge.mean import WeightedMean
 from swarm.messages import Entry, Proposal
+from swarm.peer.streams import ExchangeStreams
 from swarm.records import Attempt, PeerStatus, SyncState
-from swarm.rounds import layout
-from swarm.rounds.arrival import ContributionError
-from swarm.rounds.coding import PieceCoder
-from swarm.rounds.exchange import Exchange
-from swarm.session.streams import ExchangeStreams
-from swarm.state import ModelState, Schema, TensorSpec
+from swarm.tensors.state import ModelState, Schema, TensorSpec
 from swarm.transport.base import HEAD_BYTES, PlacingSink
 
 TIMEOUT = 10.0
@@ -44,7 +44,7 @@ class Ann:
         )
         self.clock = ManualClock()
         self.failed: list[str] = []
-        coder = PieceCoder(None, reference)
+        coder = ChunkCoder(None, reference)
         made = {name: Exchange(name, proposal, WeightedMean(), self.model(), coder) for name in NAMES}
         self.streams = ExchangeStreams(
             "ann", proposal, made["ann"], self.clock, lambda _: None, lambda peer, _: self.failed.append(peer)
@@ -81,8 +81,8 @@ class Ann:
 
 
 @pytest.fixture(autouse=True)
-def _many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layout, "PIECE_BYTES", 1 << 18)
+def _many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "CHUNK_BYTES", 1 << 18)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def ann_with_parent() -> Ann:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_who_sent_nan_is_blamed_even_if_it_is_found_in_the_hands_of_another(ann_with_parent: Ann, bad: float) -> None:
-    """Contributions are measured when the last one of a piece is here, on the thread of whoever sent that."""
+    """Contributions are measured when the last one of a chunk is here, on the thread of whoever sent that."""
     ann = ann_with_parent
     ann.place("bob", spoil=bad)
     assert ann.failed == []

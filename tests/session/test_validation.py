@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from swarm.model import Evaluation
+from swarm.tensors.model import Evaluation
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 ZEROS = {"w": np.zeros(3, np.float32)}
@@ -60,12 +60,12 @@ LOSSES = [1.0, 0.5, 0.25, 0.25, np.nan, 0.1, 0.01, 0.001]
 
 def test_the_interval_follows_the_exchanged_losses_and_is_the_same_everywhere() -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=3, use_adaptive_sync=True)
-    weightages = {"ada": 1, "bob": 3, "cyd": 0}
+    weights = {"ada": 1, "bob": 3, "cyd": 0}
     peers = {}
-    for name, weightage in weightages.items():
+    for name, weight in weights.items():
         losses = iter(LOSSES if name != "cyd" else [loss + 100 for loss in LOSSES])
         peers[name] = swarm.peer(
-            name, ZEROS, node_weightage=weightage, evaluate=lambda losses=losses: Evaluation(loss=next(losses))
+            name, ZEROS, node_weightage=weight, evaluate=lambda losses=losses: Evaluation(loss=next(losses))
         )
 
     def train(peer: SwarmPeer) -> None:

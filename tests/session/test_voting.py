@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swarm.consensus import machine
+from swarm.consensus.order import leader_order
 from swarm.messages import Accept, Envelope
+from swarm.peer.engine import Engine
 from swarm.records import Outcome
-from swarm.rounds import machine
-from swarm.rounds.order import leader_order
-from swarm.session.engine import Engine
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -32,7 +32,7 @@ def test_who_only_votes_keeps_its_steps_for_the_next_round(monkeypatch: pytest.M
     It fetches the merged model for that and commits it while its own offer waits.
     """
     leader, deaf, late = leader_order("swarm_model", 1, NAMES)
-    swarm = MemorySwarm(sync_interval=1, world_size=3, grace=0.2)
+    swarm = MemorySwarm(sync_interval=1, world_size=3, straggler_timeout=0.2)
     peers = {name: swarm.peer(name, {"w": np.zeros(4)}) for name in NAMES}
     asked, voting = threading.Event(), threading.Event()
     deliver = Engine.receive

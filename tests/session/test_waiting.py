@@ -33,7 +33,7 @@ def test_a_peer_that_is_alive_and_trains_no_more_is_waited_for_once(overlap: boo
 
 
 def test_where_the_only_peer_with_a_weight_dies_the_others_keep_their_steps() -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=3, failure_timeout=2.0, grace=0.1)
+    swarm = MemorySwarm(sync_interval=4, world_size=3, failure_timeout=2.0, straggler_timeout=0.1)
     ada = swarm.peer("ada", {"w": np.zeros(1)})
     rest = [swarm.peer(name, {"w": np.zeros(1)}, node_weightage=0) for name in ("bob", "cyd")]
     dead = threading.Event()

@@ -9,11 +9,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from swarm.peer.futures import Answer, Synced
 from swarm.records import Commit, ContributionStats, SyncState
 from swarm.session.pending import PendingAnswer
-from swarm.session.tickets import Answer, Synced
 from swarm.session.weights import Weights
-from swarm.state import Array, ModelState, Schema
+from swarm.tensors.state import Array, ModelState, Schema
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
 
@@ -42,7 +42,7 @@ def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: 
     weights.take(keep=False)
     port.arrays["w"] += 1.0
     weights.batches = 2
-    stats = ContributionStats(peer="a", round=1, weightage=1)
+    stats = ContributionStats(peer="a", round=1, weight=1)
     offered = PendingAnswer(Merges(pending=pending), weights.capture, stats, None)  # type: ignore[arg-type]
     answer = offered.wait()
     assert answer.model is not None
@@ -56,40 +56,40 @@ def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: 
     assert weights.captured_at == (1 if pending else 2)
 
 
-def test_a_lent_model_is_copied_only_if_the_round_may_still_merge_it() -> None:
+def test_a_borrowed_model_is_copied_only_if_the_round_may_still_merge_it() -> None:
     port = ArrayModel({"w": np.ones(3)})
-    weights = Weights(port, port.schema(), lend=True)
-    lent = weights.take(keep=False)
-    assert np.shares_memory(lent.part(0, 0, 3), port.arrays["w"])
+    weights = Weights(port, port.schema(), borrow=True)
+    borrowed = weights.take(keep=False)
+    assert np.shares_memory(borrowed.part(0, 0, 3), port.arrays["w"])
 
     weights.settle(pending=True)
     port.arrays["w"] += 1.0
-    assert weights.take(keep=True) is lent
-    assert lent.part(0, 0, 3).tolist() == [1.0] * 3
+    assert weights.take(keep=True) is borrowed
+    assert borrowed.part(0, 0, 3).tolist() == [1.0] * 3
 
     weights.settle(pending=False)
     anew = weights.take(keep=True)
     assert anew.part(0, 0, 3).tolist() == [2.0] * 3
 
 
-def test_nothing_that_was_lent_is_held_between_rounds() -> None:
-    """What lies in another order is lent as a copy, so it would be a model's memory."""
+def test_nothing_that_was_borrowed_is_held_between_rounds() -> None:
+    """What lies in another order is borrowed as a copy, so it would be a model's memory."""
     swarm = MemorySwarm(sync_interval=1, world_size=2)
     peers = [swarm.peer(name, {"w": np.zeros((3, 4), order="F")}) for name in ("ada", "bob")]
-    lent: list[weakref.ref[np.ndarray]] = []
+    borrowed: list[weakref.ref[np.ndarray]] = []
     for peer in peers:
-        lend = peer.model.lend
+        borrow = peer.model.borrow
 
-        def lending(schema: Schema, lend: Callable[[Schema], list[Array]] = lend) -> list[Array]:
-            arrays = lend(schema)
-            lent.extend(map(weakref.ref, arrays))
+        def borrowing(schema: Schema, borrow: Callable[[Schema], list[Array]] = borrow) -> list[Array]:
+            arrays = borrow(schema)
+            borrowed.extend(map(weakref.ref, arrays))
             return arrays
 
-        peer.model.lend = lending  # type: ignore[method-assign]
+        peer.model.borrow = borrowing  # type: ignore[method-assign]
     together(*(partial(advanced, peer) for peer in peers))
-    assert len(lent) == 4
+    assert len(borrowed) == 4
     # A thread of the transport may be about to let go of the last frame.
-    eventually(lambda: all(array() is None for array in lent), "everything lent is given back")
+    eventually(lambda: all(array() is None for array in borrowed), "everything borrowed is given back")
     for peer in peers:
         peer.session.abort("the test is over")
 

@@ -26,7 +26,7 @@ def schedule(*faults: Fault, peers: int = 3, intervals: int = 8) -> Schedule:
         averaging=True,
         adaptive=False,
         wait_below_quorum=False,
-        grace=1.0,
+        straggler_timeout=1.0,
     )
 
 
@@ -90,7 +90,7 @@ def test_a_liar_receives_and_never_contributes(amount: float) -> None:
     trained = [commit for commit in world.witness.commits.values() if commit.round and not commit.closing]
     assert len(trained) == 8
     assert {(commit.group, commit.contributors) for commit in trained} == {(("p00", "p01", "p02"), ("p00", "p02"))}
-    assert bool(world.witness.voided) == (amount < 1)  # what is absurd is not even exchanged
+    assert bool(world.witness.aborted) == (amount < 1)  # what is absurd is not even exchanged
 
 
 @pytest.mark.parametrize(

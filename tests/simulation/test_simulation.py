@@ -59,7 +59,7 @@ def test_every_invariant_holds_through_the_faults_of_many_schedules() -> None:
     assert result["violations"] == 0
     assert result["events"] >= 300 * SCHEDULES
     assert result["committed_rounds"] >= 3 * SCHEDULES
-    assert min(result["voided_attempts"], result["forks"], result["heals"]) > 0
+    assert min(result["aborted_attempts"], result["forks"], result["heals"]) > 0
     assert set(result["faults"]) == set(FaultKind)
 
 
@@ -148,7 +148,7 @@ def test_the_command_prints_its_result_as_json(capsys: pytest.CaptureFixture[str
     assert main(["--schedules", "3", "--seed", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     expected = {
-        "schedules", "seed", "events", "violations", "committed_rounds", "voided_attempts", "forks", "heals", "faults",
+        "schedules", "seed", "events", "violations", "committed_rounds", "aborted_attempts", "forks", "heals", "faults",
         "events_per_second", "schedules_per_second",
     }  # fmt: skip
     assert set(result) == expected

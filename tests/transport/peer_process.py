@@ -17,12 +17,12 @@ import threading
 from functools import partial
 
 from swarm.testing.nodes import Node
+from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
-from swarm.transport.lane import LaneTransport
 
 tell = partial(print, flush=True)
 mode, *addresses = sys.argv[1:]
-node = Node(LaneTransport(GrpcTransport(failure_timeout=1.0), "127.0.0.1"))
+node = Node(DataChannelTransport(GrpcTransport(failure_timeout=1.0), "127.0.0.1"))
 for address in addresses:
     node.say(address, node.address)
 node.handler.on_envelope = lambda envelope: tell(envelope.message.reason)  # type: ignore[method-assign]

@@ -4,8 +4,8 @@ import pytest
 
 from swarm.testing.nodes import Node
 from swarm.testing.transports import TransportContract
+from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
-from swarm.transport.lane import LaneTransport
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 
@@ -26,15 +26,15 @@ class TestGrpcTransport(TransportContract):
         return GrpcTransport()
 
 
-class TestLaneTransport(TransportContract):
+class TestDataChannelTransport(TransportContract):
     def make(self):
-        return LaneTransport(GrpcTransport(), "127.0.0.1")
+        return DataChannelTransport(GrpcTransport(), "127.0.0.1")
 
 
-class TestLaneTransportThatFallsBack(TransportContract):
-    """Nobody gets a lane, so that weights travel as the control transport carries them."""
+class TestDataChannelTransportThatFallsBack(TransportContract):
+    """Nobody gets a data channel, so that weights travel as the control transport carries them."""
 
     def make(self):
-        transport = LaneTransport(GrpcTransport(), "127.0.0.1")
-        transport._control.offer_lanes = lambda _issue: None
+        transport = DataChannelTransport(GrpcTransport(), "127.0.0.1")
+        transport._control.offer_data_channels = lambda _issue: None
         return transport

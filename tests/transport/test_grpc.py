@@ -14,7 +14,7 @@ from swarm.testing.nodes import DEADLINE, Node, RecordingHandler, eventually
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import GrpcTransport, fetch_status, reach
 from swarm.transport.grpc.address import Address
-from swarm.transport.grpc.outbox import MAX_QUEUED_MESSAGES, Outbox
+from swarm.transport.grpc.send_queue import MAX_QUEUED_MESSAGES, SendQueue
 from swarm.transport.grpc.status import ERRORS, to_error
 
 
@@ -193,13 +193,13 @@ def test_a_message_near_the_limit_arrives(node):
     eventually(lambda: b.handler.texts, "the message arrived")
 
 
-def test_the_outbox_is_bounded():
-    box = Outbox()
+def test_the_send_queue_is_bounded():
+    box = SendQueue()
     assert all(box.put(b"x") for _ in range(MAX_QUEUED_MESSAGES))
     assert not box.put(b"x")
     next(box)
     assert box.put(b"x")
-    box = Outbox()
+    box = SendQueue()
     assert [box.put(bytes(MAX_MESSAGE_BYTES)) for _ in range(5)] == [True] * 4 + [False]
 
 

@@ -81,7 +81,7 @@ def test_streams_one_after_the_other_share_a_thread(nodes):
     b.handler.on_frame = lambda _header, _data: threads.append(threading.get_ident())
     for number in range(1, 21):
         assert a.upload(b.address, [[b"x"]], number=number).wait() is None
-        eventually(lambda: a.transport.crew._free == 1, "the stream's thread is free again")
+        eventually(lambda: a.transport.pool._free == 1, "the stream's thread is free again")
     assert len(set(threads)) == 1
 
 
@@ -99,5 +99,5 @@ def test_a_stream_that_waits_for_its_sender_ends_at_once_for_a_lost_peer(network
     network.kill(b.address)
     assert "was killed" in outcome.wait()
     waiting.set()
-    eventually(lambda: a.transport.crew._free == 1, "the stream's thread is free again")
+    eventually(lambda: a.transport.pool._free == 1, "the stream's thread is free again")
     assert b.handler.streams == {1: [b"x"]}

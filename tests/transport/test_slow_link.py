@@ -16,7 +16,7 @@ MIB = 2**20
 RATE = MIB
 """Bytes per second of each connection, each way."""
 FAILURE_TIMEOUT = 1.0
-PIECE = bytes(2 * MIB)
+CHUNK = bytes(2 * MIB)
 """It alone takes longer than that."""
 
 
@@ -78,8 +78,8 @@ def link(nodes):
 def test_weights_arrive_however_long_they_take(nodes, link):
     (a, b), sink = nodes, PlacingRecorder()
     b.handler.sink = sink
-    assert a.upload(link.address, [[b"P" * HEAD_BYTES, PIECE]] * 2).wait() is None
-    assert sink.taken == [b"P" * HEAD_BYTES + PIECE] * 2
+    assert a.upload(link.address, [[b"P" * HEAD_BYTES, CHUNK]] * 2).wait() is None
+    assert sink.taken == [b"P" * HEAD_BYTES + CHUNK] * 2
     assert sink.progresses >= 2  # at a time when the whole would have been taken for silence
     assert not a.handler.lost
     assert not b.handler.lost
@@ -87,5 +87,5 @@ def test_weights_arrive_however_long_they_take(nodes, link):
 
 def test_a_model_is_fetched_however_long_it_takes(nodes, link):
     a, b = nodes
-    b.handler.served = lambda: [[PIECE]] * 2
-    assert a.fetch(link.address, timeout=FAILURE_TIMEOUT) == [PIECE] * 2
+    b.handler.served = lambda: [[CHUNK]] * 2
+    assert a.fetch(link.address, timeout=FAILURE_TIMEOUT) == [CHUNK] * 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from swarm import messages
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest, Message, StreamHeader
+from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Message, StreamHeader
 from swarm.records import Attempt, Commit, PeerInfo, PeerStatus, SyncState
 from swarm.text import MAX_SHOWN
 from swarm.transport.base import MAX_MESSAGE_BYTES
@@ -28,7 +28,7 @@ def records(kind):
     return st.from_type(kind)
 
 
-CARRIED_BESIDE = (StreamHeader, FetchRequest, LaneRequest, LaneOffer)
+CARRIED_BESIDE = (StreamHeader, FetchRequest, DataChannelRequest, DataChannelOffer)
 
 
 @pytest.mark.parametrize("kind", [*typing.get_args(Message), *CARRIED_BESIDE], ids=lambda kind: kind.__name__)
@@ -129,7 +129,7 @@ WRITTEN_OUT = r"\x1b[31mred\x1b]0;title\x07\r\nforged line\u202e\u2028end"
         messages.Leave(HOSTILE),
         messages.Refuse(HOSTILE, final=True),
         messages.Failed("l", 1, Attempt(1, "a"), HOSTILE, HOSTILE),
-        messages.Void("l", 1, Attempt(1, "a"), HOSTILE),
+        messages.Abort("l", 1, Attempt(1, "a"), HOSTILE),
         messages.Hello(
             PeerInfo(name=HOSTILE, incarnation="i", address=HOSTILE, session=HOSTILE, settings=((HOSTILE, HOSTILE),)),
             (messages.TensorLine(HOSTILE, (1,), HOSTILE, HOSTILE),),

@@ -8,7 +8,7 @@ import pluggy
 import pytest
 from prometheus_client import REGISTRY
 
-from swarm import hookspecs
+from swarm.plugins import hookspecs
 from swarm.records import Outcome, RoundFinished, RoundReport
 from swarm_prometheus import _plugin
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from swarm.membership.roster import Roster
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
+from swarm.peer.greeter import FIRST_RETRY, LONGEST_RETRY
+from swarm.peer.roster import Roster
 from swarm.records import PeerId, PeerInfo
-from swarm.session.greeter import FIRST_RETRY, LONGEST_RETRY
-from swarm.state import Schema
+from swarm.tensors.state import Schema
 
 if TYPE_CHECKING:
     from swarm.testing.simulation.peer import SimulatedPeer
@@ -72,7 +72,7 @@ class Contacts:
         self._roster.meet(peer)
         if hello.wants_reply:
             self.send(peer.name, self._hello(wants_reply=False))
-        process.perform(process.machine.peer_up(peer.name, hello.commit, process.now, weightage=peer.weightage))
+        process.perform(process.machine.peer_up(peer.name, hello.commit, process.now, weight=peer.weight))
 
     def _hello(self, *, wants_reply: bool) -> Hello:
         return Hello(self._info, (), (), self._process.machine.commit, wants_reply)

@@ -47,7 +47,7 @@ class Disks:
 
 
 class Checkpointing:
-    """One process's writing to its disk. Mirrors :class:`swarm.session.checkpoints.Checkpoints`."""
+    """One process's writing to its disk. Mirrors :class:`swarm.storage.checkpoints.Checkpoints`."""
 
     def __init__(self, disks: Disks, process: SimulatedPeer, loop: Loop, every: float) -> None:
         self._disks = disks

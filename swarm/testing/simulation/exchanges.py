@@ -6,9 +6,9 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from swarm.consensus.member import Key
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId, PeerStatus
-from swarm.rounds.member import Key
 from swarm.testing.simulation.faults import FaultKind
 from swarm.testing.simulation.loop import Loop
 from swarm.testing.simulation.models import Library, Recipe, Violation, Weights

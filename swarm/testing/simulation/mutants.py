@@ -9,20 +9,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from swarm.consensus import forming, leader
+from swarm.consensus.acceptor import Acceptor
+from swarm.consensus.catchup import CatchUp
+from swarm.consensus.effects import Effect
+from swarm.consensus.forming import Group, Table
+from swarm.consensus.leader import Leader, Stage
+from swarm.consensus.machine import RoundMachine
+from swarm.consensus.member import Member
+from swarm.consensus.order import majority
+from swarm.consensus.rules import RoundRules
+from swarm.consensus.view import RoundView
 from swarm.messages import Accept, Accepted, Message, Offer, PartialNorm, Promise, Proposal, Propose, Ready
+from swarm.peer.futures import Answer
 from swarm.records import Commit, PeerId
-from swarm.rounds import forming, leader
-from swarm.rounds.acceptor import Acceptor
-from swarm.rounds.catchup import CatchUp
-from swarm.rounds.effects import Effect
-from swarm.rounds.forming import Group, Table
-from swarm.rounds.leader import Leader, Stage
-from swarm.rounds.machine import RoundMachine
-from swarm.rounds.member import Member
-from swarm.rounds.order import majority
-from swarm.rounds.rules import RoundRules
-from swarm.rounds.view import RoundView
-from swarm.session.tickets import Answer
 from swarm.testing.simulation.contacts import Contacts
 from swarm.testing.simulation.models import Weights
 from swarm.testing.simulation.peer import SimulatedPeer

@@ -8,12 +8,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from swarm.consensus.effects import (
+    Apply,
+    Effect,
+    End,
+    Fail,
+    Fetch,
+    Heal,
+    Notice,
+    Send,
+    Skip,
+    StartExchange,
+    StopExchange,
+)
+from swarm.consensus.machine import RoundMachine
+from swarm.consensus.member import Key
 from swarm.messages import Leave, PartialNorm
+from swarm.peer.futures import Answer
 from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus
-from swarm.rounds.effects import Apply, Effect, End, Fail, Fetch, Heal, Notice, Send, Skip, StartExchange, StopExchange
-from swarm.rounds.machine import RoundMachine
-from swarm.rounds.member import Key
-from swarm.session.tickets import Answer
 from swarm.testing.simulation.clocks import ProcessClock
 from swarm.testing.simulation.contacts import Contacts
 from swarm.testing.simulation.disk import Checkpointing
@@ -23,12 +35,12 @@ from swarm.testing.simulation.plan import PeerPlan
 from swarm.testing.simulation.requests import Place, Synced, Train, Training
 
 if TYPE_CHECKING:
-    from swarm.rounds.rules import RoundRules
+    from swarm.consensus.rules import RoundRules
     from swarm.testing.simulation.world import World
 
 
 class SimulatedPeer:
-    """What a peer's process does with its inputs. Mirrors :class:`swarm.session.engine.Engine`."""
+    """What a peer's process does with its inputs. Mirrors :class:`swarm.peer.engine.Engine`."""
 
     def __init__(
         self,
@@ -69,13 +81,13 @@ class SimulatedPeer:
             incarnation=incarnation,
             address=plan.name,
             session=rules.session,
-            weightage=plan.weightage,
+            weight=plan.weight,
             expects=rules.expected,
         )
         self.contacts = Contacts(world, self, info)
         self._checkpoints = Checkpointing(world.disks, self, world.loop, world.schedule.checkpoint_seconds)
         self._capture: Capture | None = None
-        self._ticket = False
+        self._future = False
         self._late: deque[Synced] = deque()
         self._backlog: list[Callable[[], None]] = []
         self._wake: float | None = None
@@ -221,20 +233,20 @@ class SimulatedPeer:
         self.stop("closed" if self.machine.closed else "alone")
 
     def _offer(self, place: Place) -> None:
-        self._ticket, self._capture = True, place.capture
+        self._future, self._capture = True, place.capture
         self.finished = place.status.finished
         if self._late:
             self._answer(self._late.popleft())
         elif self.machine.closed:
             self._answer(Synced(Answer.HEALED, self.machine.commit))
         else:
-            weightage = 100 if self._world.hazards.boasts(self.name) else self.plan.weightage
+            weight = 100 if self._world.hazards.boasts(self.name) else self.plan.weight
             parent = self.machine.commit.digest if self.machine.commit else None
             norm = self.library.distance(place.capture.weights, parent) if parent else 0.0
             stats = ContributionStats(
                 peer=self.name,
                 round=self.machine.round,
-                weightage=0 if place.empty else weightage,
+                weight=0 if place.empty else weight,
                 status=place.status,
                 steps=int(place.unmerged),
                 finite=place.capture.finite,
@@ -245,8 +257,8 @@ class SimulatedPeer:
             self.perform(self.machine.offer(stats, self.now))
 
     def _answer(self, answer: Synced) -> None:
-        if self._ticket:
-            self._ticket = False
+        if self._future:
+            self._future = False
             self._world.loop.after(0.0, lambda: self.do(lambda: self._resume(answer)))
         elif answer.model is not None:
             late = Answer.LATE if answer.answer is Answer.MERGED else answer.answer

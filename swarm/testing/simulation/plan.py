@@ -23,7 +23,7 @@ class PeerPlan:
     pace: float
     """Seconds of an interval as long as the first."""
     checkin: PeerStatus
-    weightage: int
+    weight: int
     session: str = SESSION
 
 
@@ -44,7 +44,7 @@ class Schedule:
     adaptive: bool
     """Whether the interval follows the peers' validation losses."""
     wait_below_quorum: bool
-    grace: float | None
+    straggler_timeout: float | None
     failure_timeout: float = 2.0
     start_timeout: float = 40.0
     checkpoint_seconds: float = 0.0
@@ -84,7 +84,7 @@ def draw(seed: int) -> Schedule:
             intervals=longest if together else rng.randint(1, longest),
             pace=rng.uniform(0.3, 0.9) if crowd or rng.random() < 0.85 else rng.uniform(1.5, 4),
             checkin=rng.choice(CHECKIN_MODES),
-            weightage=rng.choice((1, 1, 1, 2, 5, 0)),
+            weight=rng.choice((1, 1, 1, 2, 5, 0)),
         )
         for name in names
     )
@@ -98,7 +98,7 @@ def draw(seed: int) -> Schedule:
         averaging=rng.random() < 0.7,
         adaptive=rng.random() < 0.3,
         wait_below_quorum=rng.random() < 0.25,
-        grace=rng.choice((0.3, 0.6, 1.0, 1.0, 2.0)) if rng.random() < 0.9 else None,
+        straggler_timeout=rng.choice((0.3, 0.6, 1.0, 1.0, 2.0)) if rng.random() < 0.9 else None,
         checkpoint_seconds=rng.choice((0.0, 0.5, 2.0)),
         delay=rng.choice((0.002, 0.01, 0.03, 0.1)),
         loss=rng.choice((0.0, 0.0, 0.0, 0.01, 0.1)),

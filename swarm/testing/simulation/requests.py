@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
+from swarm.peer.futures import Answer
 from swarm.records import Commit, PeerStatus
-from swarm.session.tickets import Answer
 from swarm.testing.simulation.exchanges import Capture
 from swarm.testing.simulation.models import Weights
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """The worker's answer to an offer; see :class:`swarm.session.tickets.Synced`. Models are named by digest."""
+    """The worker's answer to an offer; see :class:`swarm.peer.futures.Synced`. Models are named by digest."""
 
     answer: Answer
     commit: Commit | None = None

@@ -18,7 +18,7 @@ class Outcome:
     violation: Violation | None
     events: int
     committed: int
-    voided: int
+    aborted: int
     forks: int
     heals: int
     faults: dict[str, int]
@@ -40,7 +40,7 @@ def run(schedule: Schedule, actors: Actors | None = None, tell: Callable[[str], 
         violation=violation,
         events=world.loop.events,
         committed=len(world.witness.commits),
-        voided=world.witness.voided,
+        aborted=world.witness.aborted,
         forks=len(world.witness.forks),
         heals=world.witness.heals,
         faults=dict(world.hazards.struck),

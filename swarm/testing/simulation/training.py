@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from swarm.peer.futures import Answer
 from swarm.records import PeerStatus
-from swarm.session.tickets import Answer
 from swarm.testing.simulation.exchanges import Capture
 from swarm.testing.simulation.models import Weights
 from swarm.testing.simulation.peer import SimulatedPeer

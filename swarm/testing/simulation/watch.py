@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swarm.consensus.order import majority
+from swarm.consensus.pace import FIRST_STRAGGLER_TIMEOUT
 from swarm.records import Commit
-from swarm.rounds.order import majority
-from swarm.rounds.pace import FIRST_GRACE
 from swarm.testing.simulation.models import Violation
 from swarm.testing.simulation.peer import SimulatedPeer
 
@@ -31,8 +31,8 @@ class Watch:
         able = {self._key(commit) for commit in self._able()}
         self._since = {key: self._since.get(key, world.loop.now) for key in sorted(able)}
         plan = world.schedule
-        grace = FIRST_GRACE if plan.grace is None else plan.grace
-        bound = (grace + 3 * plan.failure_timeout + 10 * plan.transfer + 3.0) / plan.slowest_clock
+        straggler_timeout = FIRST_STRAGGLER_TIMEOUT if plan.straggler_timeout is None else plan.straggler_timeout
+        bound = (straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + 3.0) / plan.slowest_clock
         for (lineage, round_), since in self._since.items():
             if world.loop.now - since > bound:
                 text = f"a majority waits for {bound:.0f} s after round {round_} of lineage {lineage}"

@@ -8,11 +8,11 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from swarm.consensus.effects import Notice
+from swarm.consensus.norms import ABSURD, FEWEST
+from swarm.consensus.order import majority
 from swarm.messages import Accept, Accepted, Message, Proposal
 from swarm.records import Attempt, Commit, ContributionStats, PeerId, PeerStatus
-from swarm.rounds.effects import Notice
-from swarm.rounds.norms import ABSURD, FEWEST
-from swarm.rounds.order import majority
 from swarm.testing.simulation.faults import FaultKind
 from swarm.testing.simulation.models import Library, Recipe, Violation, Weights, bits
 from swarm.testing.simulation.plan import STRANGERS, Schedule
@@ -35,7 +35,7 @@ class Witness:
     def __init__(self, schedule: Schedule, library: Library) -> None:
         self.commits: dict[tuple[str, int], Commit] = {}
         self.forks: set[str] = set()
-        self.voided = 0
+        self.aborted = 0
         self.heals = 0
         self.skipped = 0
         self._passed_over: Counter[str] = Counter()
@@ -92,7 +92,7 @@ class Witness:
     def offers(self, peer: SimulatedPeer, stats: ContributionStats) -> None:
         """A process offers itself to a round."""
         lineage = peer.machine.commit.lineage if peer.machine.commit else ""
-        self._losses.setdefault((peer.name, lineage, stats.round), set()).add((stats.weightage, stats.loss))
+        self._losses.setdefault((peer.name, lineage, stats.round), set()).add((stats.weight, stats.loss))
 
     def heard(self, peer: SimulatedPeer, sender: PeerId, message: Message) -> None:
         """A process is about to handle a message."""
@@ -110,8 +110,8 @@ class Witness:
 
     def noticed(self, notice: Notice) -> None:
         """A process tells its user something."""
-        if notice.failed and "void: " in notice.text:
-            self.voided += 1
+        if notice.failed and "aborted: " in notice.text:
+            self.aborted += 1
         accused = {*ACCUSED.findall(notice.text), *UNMEASURED.findall(notice.text)}
         if len(self._liars) < 2:  # with more, the median of three may be a lie
             accused.update(SCREENED.findall(notice.text))
@@ -130,8 +130,8 @@ class Witness:
             if entry.peer == peer.name:
                 continue  # who leads and lies about itself is believed
             handed_round = len(proposal.contributors) == 1 and entry.weight == 1
-            if entry.weight not in {0, plan.weightage} and not handed_round:
-                text = f"{entry.peer} joined with weight {plan.weightage} and counts {entry.weight}"
+            if entry.weight not in {0, plan.weight} and not handed_round:
+                text = f"{entry.peer} joined with weight {plan.weight} and counts {entry.weight}"
                 raise Violation("Honest count", text)
         self._sizes(peer, proposal)
         commit = peer.machine.commit
@@ -159,7 +159,7 @@ class Witness:
                 return  # it offered twice, and either offer may have arrived
             ((claimed, loss),) = said
             if loss is not None:
-                losses.append((claimed if name == peer.name else min(claimed, self._plans[name].weightage), loss))
+                losses.append((claimed if name == peer.name else min(claimed, self._plans[name].weight), loss))
         expected = peer.rules.policy.next(commit.sync, losses)
         if proposal.sync != expected:
             raise Violation("Honest count", f"{peer.name} makes it {proposal.sync}; the losses say {expected}")

@@ -6,10 +6,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from swarm.consensus.effects import Fetch, Heal
+from swarm.consensus.machine import RoundMachine
+from swarm.consensus.rules import RoundRules
 from swarm.records import PeerId
-from swarm.rounds.effects import Fetch, Heal
-from swarm.rounds.machine import RoundMachine
-from swarm.rounds.rules import RoundRules
 from swarm.sync import FixedInterval, ValidationInterval
 from swarm.testing.simulation.disk import Disks
 from swarm.testing.simulation.exchanges import Exchanges
@@ -79,7 +79,7 @@ class World:
             averaging=schedule.averaging,
             wait_below_quorum=schedule.wait_below_quorum,
             failure_timeout=schedule.failure_timeout,
-            grace=schedule.grace,
+            straggler_timeout=schedule.straggler_timeout,
             start_timeout=schedule.start_timeout,
         )
 

@@ -1,4 +1,4 @@
-"""Single calls to a peer: fetch a committed model, ask for a lane, ask for its status."""
+"""Single calls to a peer: fetch a committed model, ask for a data channel, ask for its status."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from swarm.errors import ExchangeError, TransportError
-from swarm.messages import LaneOffer, LaneRequest
+from swarm.messages import DataChannelOffer, DataChannelRequest
 from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.link import open_channel
 from swarm.transport.grpc.parts import Joining
-from swarm.transport.grpc.service import FETCH, LANE, STATUS
+from swarm.transport.grpc.service import DATA_CHANNEL, FETCH, STATUS
 from swarm.transport.grpc.status import to_error
 from swarm.transport.grpc.wire import decode, encode
 from swarm.transport.pipe import BrokenPipe, Pipe, received
@@ -44,14 +44,14 @@ def fetch_frames(address: Address, request: bytes, timeout: float, failure_timeo
             call.cancel()
 
 
-def ask_lane(address: Address, request: LaneRequest, timeout: float) -> LaneOffer:
-    """What the peer at ``address`` offers; see ``LaneControl.ask_lane``."""
+def ask_data_channel(address: Address, request: DataChannelRequest, timeout: float) -> DataChannelOffer:
+    """What the peer at ``address`` offers; see ``DataChannelControl.ask_data_channel``."""
     with open_channel(address, timeout) as channel:
         try:
-            answer = channel.unary_unary(LANE, None, None)(encode(request), timeout=timeout)
+            answer = channel.unary_unary(DATA_CHANNEL, None, None)(encode(request), timeout=timeout)
         except grpc.RpcError as error:
             raise to_error(error, str(address)) from None
-    return decode(LaneOffer, answer)
+    return decode(DataChannelOffer, answer)
 
 
 def fetch_status(address: str, timeout: float = 5.0) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import grpc
 
 from swarm.transport.base import Upload
 from swarm.transport.grpc.options import channel_options
-from swarm.transport.grpc.outbox import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, Outbox
+from swarm.transport.grpc.send_queue import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, SendQueue
 from swarm.transport.grpc.service import DELIVER, HEADER_KEY, UPLOAD
 from swarm.transport.grpc.status import to_error
 
@@ -44,18 +44,18 @@ class Link:
         self._address = str(address)
         self._report = report
         self._on_end = on_end
-        self._outbox = Outbox()
+        self._send_queue = SendQueue()
         self._control = open_channel(address, failure_timeout)
         self._bulk = open_channel(address, failure_timeout, weights=True)
         self._lock = threading.Lock()
         self._told = False
         self._over = threading.Event()
-        self._call: Any = self._control.stream_unary(DELIVER, None, None).future(self._outbox)
+        self._call: Any = self._control.stream_unary(DELIVER, None, None).future(self._send_queue)
         self._call.add_done_callback(self._call_ended)
 
     def send(self, data: bytes) -> None:
         """Queue one encoded envelope."""
-        if not self._outbox.put(data):
+        if not self._send_queue.put(data):
             limit = f"{MAX_QUEUED_MESSAGES} messages or {MAX_QUEUED_BYTES} bytes"
             self._end(f"{self._address} takes messages too slowly: more than {limit} are waiting")
 
@@ -66,7 +66,7 @@ class Link:
 
     def retire(self) -> None:
         """Send the messages that are queued, no weights any more, and end."""
-        self._outbox.end()
+        self._send_queue.end()
         self._bulk.close()
 
     def wait(self, timeout: float) -> None:
@@ -75,7 +75,7 @@ class Link:
 
     def close(self) -> None:
         """Drop what is queued and close both connections."""
-        self._outbox.drop()
+        self._send_queue.drop()
         self._control.close()
         self._bulk.close()
 
@@ -88,7 +88,7 @@ class Link:
             if self._told:
                 return
             self._told = True
-        self._outbox.drop()
+        self._send_queue.drop()
         self._report(partial(self._on_end, self, reason))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, LaneRequest, StreamHeader
+from swarm.messages import DataChannelRequest, Envelope, FetchRequest, StreamHeader
 from swarm.transport.grpc.parts import Joining, parts
 from swarm.transport.grpc.status import MAX_DETAILS
 from swarm.transport.grpc.wire import decode, encode
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from swarm.transport.base import Handler
-    from swarm.transport.lane.control import Issue
+    from swarm.transport.data_channel.control import Issue
 
 SERVICE = "swarm.v1.Peer"
-DELIVER, UPLOAD, FETCH, LANE, STATUS = (
-    f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "Lane", "Status")
+DELIVER, UPLOAD, FETCH, DATA_CHANNEL, STATUS = (
+    f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "DataChannel", "Status")
 )
 HEADER_KEY = "swarm-header-bin"
 MAX_CALLS = 1024
@@ -36,7 +36,7 @@ _log = logging.getLogger("swarm.transport")
 
 
 def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHandler[bytes, bytes]:
-    """The methods of a peer, serving ``handler``, and lanes where there is an ``issue``."""
+    """The methods of a peer, serving ``handler``, and data channels where there is an ``issue``."""
 
     def deliver(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with _told(context):
@@ -57,11 +57,11 @@ def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHan
             for frame in handler.serve(decode(FetchRequest, request)):
                 yield from parts(frame)
 
-    def lane(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def channel(request: bytes, context: grpc.ServicerContext) -> bytes:
         with _told(context):
             if issue is None:
-                raise ExchangeError("it takes no bulk lane")
-            return encode(issue(decode(LaneRequest, request)))
+                raise ExchangeError("it takes no data channel")
+            return encode(issue(decode(DataChannelRequest, request)))
 
     def status(_request: bytes, context: grpc.ServicerContext) -> bytes:
         with _told(context):
@@ -73,7 +73,7 @@ def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHan
             "Deliver": grpc.stream_unary_rpc_method_handler(deliver),
             "Upload": grpc.stream_unary_rpc_method_handler(upload),
             "Fetch": grpc.unary_stream_rpc_method_handler(fetch),
-            "Lane": grpc.unary_unary_rpc_method_handler(lane),
+            "DataChannel": grpc.unary_unary_rpc_method_handler(channel),
             "Status": grpc.unary_unary_rpc_method_handler(status),
         },
     )

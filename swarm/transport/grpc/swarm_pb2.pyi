@@ -15,14 +15,14 @@ class Setting(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class PeerInfo(_message.Message):
-    __slots__ = ("name", "incarnation", "address", "session", "fingerprint", "settings", "weightage", "expects")
+    __slots__ = ("name", "incarnation", "address", "session", "fingerprint", "settings", "weight", "expects")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
-    WEIGHTAGE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     EXPECTS_FIELD_NUMBER: _ClassVar[int]
     name: str
     incarnation: str
@@ -30,33 +30,33 @@ class PeerInfo(_message.Message):
     session: str
     fingerprint: str
     settings: _containers.RepeatedCompositeFieldContainer[Setting]
-    weightage: int
+    weight: int
     expects: int
-    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weightage: _Optional[int] = ..., expects: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
-    __slots__ = ("peer", "round", "weightage", "status", "steps", "finite", "delta_norm", "loss", "carried", "nan_state")
+    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "loss", "residual", "nan_state")
     PEER_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
-    WEIGHTAGE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     FINITE_FIELD_NUMBER: _ClassVar[int]
     DELTA_NORM_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
-    CARRIED_FIELD_NUMBER: _ClassVar[int]
+    RESIDUAL_FIELD_NUMBER: _ClassVar[int]
     NAN_STATE_FIELD_NUMBER: _ClassVar[int]
     peer: str
     round: int
-    weightage: int
+    weight: int
     status: str
     steps: int
     finite: bool
     delta_norm: float
     loss: float
-    carried: float
+    residual: float
     nan_state: bool
-    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weightage: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., carried: _Optional[float] = ..., nan_state: bool = ...) -> None: ...
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("counter", "leader")
@@ -169,18 +169,18 @@ class Withdraw(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("peer", "weight", "status", "norm", "carried")
+    __slots__ = ("peer", "weight", "status", "norm", "residual")
     PEER_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     NORM_FIELD_NUMBER: _ClassVar[int]
-    CARRIED_FIELD_NUMBER: _ClassVar[int]
+    RESIDUAL_FIELD_NUMBER: _ClassVar[int]
     peer: str
     weight: int
     status: str
     norm: float
-    carried: float
-    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., carried: _Optional[float] = ...) -> None: ...
+    residual: float
+    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec")
@@ -274,7 +274,7 @@ class Failed(_message.Message):
     reason: str
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., blamed: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
-class Void(_message.Message):
+class Abort(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "reason")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -304,7 +304,7 @@ class Accepted(_message.Message):
     attempt: Attempt
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
 
-class Outbid(_message.Message):
+class Nack(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "promised")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -323,7 +323,7 @@ class Decide(_message.Message):
     def __init__(self, commit: _Optional[_Union[Commit, _Mapping]] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("session", "sender", "incarnation", "address", "hello", "refuse", "leave", "farewell", "offer", "withdraw", "propose", "prepare", "promise", "ready", "failed", "void", "accept", "accepted", "outbid", "decide")
+    __slots__ = ("session", "sender", "incarnation", "address", "hello", "refuse", "leave", "farewell", "offer", "withdraw", "propose", "prepare", "promise", "ready", "failed", "abort", "accept", "accepted", "nack", "decide")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
@@ -339,10 +339,10 @@ class Envelope(_message.Message):
     PROMISE_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
-    VOID_FIELD_NUMBER: _ClassVar[int]
+    ABORT_FIELD_NUMBER: _ClassVar[int]
     ACCEPT_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
-    OUTBID_FIELD_NUMBER: _ClassVar[int]
+    NACK_FIELD_NUMBER: _ClassVar[int]
     DECIDE_FIELD_NUMBER: _ClassVar[int]
     session: str
     sender: str
@@ -359,12 +359,12 @@ class Envelope(_message.Message):
     promise: Promise
     ready: Ready
     failed: Failed
-    void: Void
+    abort: Abort
     accept: Accept
     accepted: Accepted
-    outbid: Outbid
+    nack: Nack
     decide: Decide
-    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., refuse: _Optional[_Union[Refuse, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., farewell: _Optional[_Union[Farewell, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., propose: _Optional[_Union[Propose, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., void: _Optional[_Union[Void, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., outbid: _Optional[_Union[Outbid, _Mapping]] = ..., decide: _Optional[_Union[Decide, _Mapping]] = ...) -> None: ...
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., refuse: _Optional[_Union[Refuse, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., farewell: _Optional[_Union[Farewell, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., propose: _Optional[_Union[Propose, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ..., decide: _Optional[_Union[Decide, _Mapping]] = ...) -> None: ...
 
 class StreamHeader(_message.Message):
     __slots__ = ("session", "sender", "incarnation", "lineage", "round", "attempt")
@@ -396,7 +396,7 @@ class FetchRequest(_message.Message):
     parts: int
     def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., digest: _Optional[str] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
 
-class LaneRequest(_message.Message):
+class DataChannelRequest(_message.Message):
     __slots__ = ("session", "sender", "incarnation")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
@@ -406,10 +406,10 @@ class LaneRequest(_message.Message):
     incarnation: str
     def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
-class LaneOffer(_message.Message):
-    __slots__ = ("port", "ticket")
+class DataChannelOffer(_message.Message):
+    __slots__ = ("port", "token")
     PORT_FIELD_NUMBER: _ClassVar[int]
-    TICKET_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
     port: int
-    ticket: bytes
-    def __init__(self, port: _Optional[int] = ..., ticket: _Optional[bytes] = ...) -> None: ...
+    token: bytes
+    def __init__(self, port: _Optional[int] = ..., token: _Optional[bytes] = ...) -> None: ...

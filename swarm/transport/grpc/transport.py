@@ -14,10 +14,11 @@ from swarm.config import addresses
 from swarm.errors import AddressError, ExchangeError, UnreachablePeerError
 from swarm.messages import StreamHeader
 from swarm.transport.base import Upload
+from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
 from swarm.transport.grpc.address import Address
-from swarm.transport.grpc.calls import ask_lane, fetch_frames
+from swarm.transport.grpc.calls import ask_data_channel, fetch_frames
 from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.options import server_options
@@ -25,17 +26,16 @@ from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.reach import reachable_host
 from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
 from swarm.transport.grpc.wire import decode, encode
-from swarm.transport.lane.control import LaneControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest
+    from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest
     from swarm.transport.base import Frame, Handler
-    from swarm.transport.lane.control import Issue
+    from swarm.transport.data_channel.control import Issue
 
 
-class GrpcTransport(LaneControl):
+class GrpcTransport(DataChannelControl):
     """Carries envelopes and streams between processes.
 
     A killed peer is noticed at once, by its reset connections; a frozen or cut-off one after about
@@ -126,13 +126,13 @@ class GrpcTransport(LaneControl):
                 self._retired.add(link)
                 link.retire()
 
-    def offer_lanes(self, issue: Issue) -> None:
+    def offer_data_channels(self, issue: Issue) -> None:
         self._issue = issue
 
-    def ask_lane(self, address: str, request: LaneRequest, timeout: float) -> LaneOffer:
+    def ask_data_channel(self, address: str, request: DataChannelRequest, timeout: float) -> DataChannelOffer:
         where = Address.parse(address)
         self._here.guard.connect(where)
-        return ask_lane(where, request, timeout)
+        return ask_data_channel(where, request, timeout)
 
     def encode_header(self, header: StreamHeader) -> bytes:
         return encode(header)

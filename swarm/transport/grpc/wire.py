@@ -19,7 +19,7 @@ from google.protobuf import message as pb
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, FetchRequest, LaneOffer, LaneRequest, StreamHeader
+from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, StreamHeader
 from swarm.text import MAX_SHOWN, printable
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import swarm_pb2
@@ -112,7 +112,7 @@ class _Record:
         return converter.decode(getattr(message, name))
 
 
-def encode(value: Envelope | StreamHeader | FetchRequest | LaneRequest | LaneOffer) -> bytes:
+def encode(value: Envelope | StreamHeader | FetchRequest | DataChannelRequest | DataChannelOffer) -> bytes:
     """The bytes of ``value``.
 
     Raises:
@@ -194,5 +194,5 @@ def _snake(kind: type) -> str:
 
 
 _RECORDS: dict[type, _Record] = {}
-for _kind in (Envelope, StreamHeader, FetchRequest, LaneRequest, LaneOffer):
+for _kind in (Envelope, StreamHeader, FetchRequest, DataChannelRequest, DataChannelOffer):
     _record(_kind)

@@ -21,7 +21,7 @@ class Exporter:
         """Create the metrics in `registry`; a second exporter there is an error of prometheus_client's."""
         session = ("session",)
         self._rounds = Counter("swarm_rounds", "Rounds merged", session, registry=registry)
-        self._failures = Counter("swarm_round_failures", "Rounds voided or passed over", session, registry=registry)
+        self._failures = Counter("swarm_round_failures", "Rounds aborted or passed over", session, registry=registry)
         self._seconds = Histogram(
             "swarm_round_seconds",
             "From a sync point to the merged weights in the model",

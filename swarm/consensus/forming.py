@@ -1,0 +1,149 @@
+"""Whom a leader puts into a group, and when: pure functions of what it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from swarm.consensus.norms import absurd
+from swarm.consensus.order import majority
+from swarm.consensus.rules import RoundRules
+from swarm.messages import Entry, Offer
+from swarm.records import Commit, ContributionStats, PeerId, PeerStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What a leader sees when it decides whether to close the group."""
+
+    commit: Commit
+    offers: Mapping[PeerId, Offer]
+    """Offers to this round, from peers that are live and not excluded."""
+    live: frozenset[PeerId]
+    """Peers it could wait for, itself included, the excluded left out."""
+    barred: frozenset[PeerId] = frozenset()
+    """Live peers that are excluded for now."""
+    absent: frozenset[PeerId] = frozenset()
+    """Live peers that were waited for in vain before."""
+    joined: Mapping[PeerId, int] = field(default_factory=dict)
+    """The weight that peers declared on joining."""
+    distrusted: Mapping[PeerId, str] = field(default_factory=dict)
+    """Peers whose contribution to this round proved to be another one than they offered, with the reason."""
+
+    @property
+    def voters(self) -> frozenset[PeerId]:
+        """Those who offered and may vote."""
+        return frozenset(peer for peer, offer in self.offers.items() if offer.votes)
+
+    @property
+    def all_finished(self) -> bool:
+        """Whether every live peer has offered and trains no more."""
+        finished = all(offer.stats.status.finished for offer in self.offers.values())
+        return finished and self.live <= set(self.offers) and not self.barred
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group ready to be proposed."""
+
+    entries: tuple[Entry, ...]
+    members: tuple[PeerId, ...]
+    closing: bool
+    weight: int
+    """Weight of all contributions together."""
+    refused: tuple[tuple[PeerId, str], ...]
+    """Contributions left out, with the reason."""
+
+
+def quorum(table: Table, rules: RoundRules) -> bool:
+    """Whether those who offered are enough for ``min_peers`` and for a majority of the membership."""
+    return len(table.offers) >= rules.min_peers and majority(table.commit.members, table.voters)
+
+
+def may_fork(table: Table, rules: RoundRules) -> bool:
+    """Whether those who offered may go on as a lineage of their own where no majority of the membership votes.
+
+    Either ``min_peers`` allows it to a minority, or most of the membership is here and too many have lost their memory
+    to vote: then nobody else can ever decide a round either.
+    """
+    amnesia = majority(table.commit.members, table.offers)
+    return len(table.offers) >= rules.min_peers and (amnesia or 2 * rules.min_peers <= len(table.commit.members))
+
+
+def complete(table: Table) -> bool:
+    """Whether nobody is left to wait for."""
+    return table.live - table.absent <= set(table.offers)
+
+
+def worth_merging(table: Table) -> bool:
+    """Whether the group has news: a peer that still trains, or all are finished and it is time to close."""
+    return table.all_finished or any(not offer.stats.status.finished for offer in table.offers.values())
+
+
+def form(table: Table, rules: RoundRules) -> Group:
+    """The group of all who offered, with the weight that each gets."""
+    refused: list[tuple[PeerId, str]] = []
+    weights: dict[PeerId, int] = {}
+    for peer, offer in table.offers.items():
+        weights[peer], reason = _weight(offer, table, rules)
+        if reason:
+            refused.append((peer, reason))
+    for peer, reason in absurd([offer.stats for peer, offer in table.offers.items() if weights[peer]]).items():
+        weights[peer] = 0
+        refused.append((peer, reason))
+    statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
+    if not any(weights[peer] and _has_news(offer.stats) for peer, offer in table.offers.items()):
+        # What finished peers hold is merged already: to merge it once more would only move the model, or undo the
+        # steps of those who train and contribute nothing.
+        weights = dict.fromkeys(weights, 0)
+    weight = sum(weights.values())
+    if not weight:
+        # Nobody contributes: the last committed model stands, and one member sends it to all.
+        holder = min(table.offers)
+        weights[holder], statuses[holder] = 1, PeerStatus.ACTIVE
+    group = sorted(table.offers)
+    return Group(
+        entries=tuple(_entry(table.offers[peer].stats, weights[peer], statuses[peer]) for peer in group),
+        members=tuple(sorted(set(group) | (set(table.commit.members) & table.live))),
+        closing=table.all_finished,
+        weight=weight,
+        refused=tuple(refused),
+    )
+
+
+def _has_news(stats: ContributionStats) -> bool:
+    """Whether a contribution is that of a training peer, or has steps that are in no merge yet."""
+    return not stats.status.finished or (stats.steps > 0 and stats.status is not PeerStatus.ACTIVE)
+
+
+def losses(table: Table) -> list[tuple[int, float]]:
+    """What the sync policy goes by: each peer's validation loss, with no more weight than the peer joined with."""
+    told = [(offer.stats, offer.stats.loss) for offer in table.offers.values()]
+    return [
+        (min(stats.weight, table.joined.get(stats.peer, stats.weight)), loss)
+        for stats, loss in told
+        if loss is not None
+    ]
+
+
+def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:
+    if not weight:
+        return Entry(stats.peer, weight, status)
+    # Who sends the last committed model to all does not send what it has on offer.
+    norm = 0.0 if status is PeerStatus.ACTIVE else stats.delta_norm
+    return Entry(stats.peer, weight, status, norm, stats.residual)
+
+
+def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
+    stats = offer.stats
+    if stats.status is PeerStatus.INACTIVE or (stats.status is PeerStatus.ACTIVE and not rules.averaging):
+        return 0, ""
+    if stats.peer in table.distrusted:
+        return 0, table.distrusted[stats.peer]
+    if not stats.finite:
+        return 0, "its tensors hold NaN or infinity"
+    joined = table.joined.get(stats.peer, stats.weight)
+    if stats.weight > joined:
+        return 0, f"it claims weight {stats.weight} and joined with {joined}"
+    reason = rules.screen(stats)
+    return (0, reason) if reason else (stats.weight, "")

@@ -1,0 +1,132 @@
+"""Trains one task in all three ways."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from swarm.cli.environment import ONE_THREAD
+from swarm.demo.outcome import Outcome, Training
+from swarm.demo.picture import draw
+from swarm.demo.processes import Job, run_all
+from swarm.demo.sites import Sites, pooled_directory, site_directory, write
+from swarm.demo.tasks import Task, keras_backend, script
+
+TIMEOUT = 900.0
+"""Seconds that a training may take."""
+
+_AT_ONCE = 2
+"""Trainings outside the swarm run by twos: a demo should not take over the machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One task with its settings; ``directory`` takes its data, trainings, picture and model."""
+
+    task: Task
+    framework: str
+    peers: int
+    sync_interval: int
+    seed: int
+    directory: Path
+
+    def run(self, tell: Callable[[str], None]) -> Outcome:
+        """Prepare the data, train alone, pooled and in the swarm, and draw the picture.
+
+        Args:
+            tell: told what begins or has ended.
+
+        Raises:
+            DemoError: a training failed.
+        """
+        began = time.monotonic()
+        sites = self.task.load(self.peers, self.seed)
+        write(sites, self._data)
+        tell(f"{sum(map(len, sites.train))} {self.task.samples} to train on, {len(sites.test)} held out to test on")
+        singles = [*self._alone(), *self._pooled()]
+        run_all(singles, at_once=_AT_ONCE, timeout=TIMEOUT, finished=lambda job: tell(f"trained {job.name}"))
+        tell(f"{self.peers} peers train in the swarm")
+        run_all([self._swarm()], at_once=1, timeout=TIMEOUT, finished=lambda _: tell("the swarm has closed"))
+        return self._outcome(sites, began)
+
+    @property
+    def _data(self) -> Path:
+        return self.directory / "data"
+
+    @cached_property
+    def _environment(self) -> Mapping[str, str]:
+        """The user's, without settings of another swarm, and one computing thread for each process."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SWARM_")}
+        if self.framework == "keras":
+            environment["KERAS_BACKEND"] = keras_backend()
+        return {**ONE_THREAD, **environment}
+
+    def _alone(self) -> list[Job]:
+        return [
+            self._single(f"alone-{rank}", site_directory(self._data, rank), self.task.batch_size, rank)
+            for rank in range(self.peers)
+        ]
+
+    def _pooled(self) -> list[Job]:
+        """With a batch as large as a peer's, and as all peers' together: the better one counts."""
+        sizes = (self.task.batch_size, self.task.batch_size * self.peers)
+        return [self._single(f"pooled-{size}", pooled_directory(self._data), size, rank=0) for size in sizes]
+
+    def _single(self, name: str, data: Path, batch_size: int, rank: int) -> Job:
+        directory = self.directory / name
+        place = {"SWARM_LOOPBACK": "true", "SWARM_RANK": str(rank)}
+        return Job(
+            name=name,
+            command=self._train(batch_size),
+            environment={**self._environment, **place, "DATA_DIR": str(data), "MODEL_DIR": str(directory)},
+            directory=directory,
+        )
+
+    def _swarm(self) -> Job:
+        directory = self.directory / "swarm"
+        up = [sys.executable, "-m", "swarm.cli", "up", "-n", str(self.peers)]
+        paths = ["--data-dir", str(self._data), "--model-dir", str(directory)]
+        return Job(
+            name="swarm",
+            command=[*up, *paths, "--", *self._train(self.task.batch_size)],
+            environment=self._environment,
+            directory=directory,
+        )
+
+    def _train(self, batch_size: int) -> Sequence[str]:
+        options = {
+            "--epochs": self.task.epochs,
+            "--steps": self.task.steps,
+            "--batch-size": batch_size,
+            "--sync-interval": self.sync_interval,
+            "--seed": self.seed,
+        }
+        path = script(self.task.scripts[self.framework])
+        return [sys.executable, str(path), *(str(word) for option in options.items() for word in option)]
+
+    def _outcome(self, sites: Sites, began: float) -> Outcome:
+        ranks = range(self.peers)
+        pooled = [Training.read(job.directory) for job in self._pooled()]
+        merged = next((self.directory / "swarm" / "peer-0").glob("model.*"))
+        outcome = Outcome(
+            task=self.task.name,
+            framework=self.framework,
+            sync_interval=self.sync_interval,
+            seed=self.seed,
+            sites=sites.names,
+            samples=tuple(map(len, sites.train)),
+            alone=tuple(Training.read(self.directory / f"alone-{rank}") for rank in ranks),
+            swarm=tuple(Training.read(self.directory / "swarm" / f"peer-{rank}") for rank in ranks),
+            pooled=max(pooled, key=lambda training: training.accuracy),
+            seconds=round(time.monotonic() - began, 1),
+            picture=self.directory / "accuracy.png",
+            model=Path(shutil.copy2(merged, self.directory)),
+        )
+        draw(outcome)
+        return outcome

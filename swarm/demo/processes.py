@@ -1,0 +1,93 @@
+"""Runs the processes of a demo, a few at a time."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarm.errors import SwarmError
+
+_TICK = 0.05
+_KILL_AFTER = 10.0
+_SHOWN_LINES = 15
+
+
+class DemoError(SwarmError):
+    """A training of the demo failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A process to run."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    directory: Path
+    """Where it runs and, in ``log.txt``, what it printed."""
+
+    @property
+    def log(self) -> Path:
+        """All it printed."""
+        return self.directory / "log.txt"
+
+
+def run_all(jobs: Sequence[Job], *, at_once: int, timeout: float, finished: Callable[[Job], None]) -> None:
+    """Run all jobs, at most ``at_once`` at a time; whatever happens, none is left running.
+
+    Args:
+        jobs: in the order in which they start.
+        at_once: how many run at a time.
+        timeout: seconds that each may take.
+        finished: told of each job that ended well.
+
+    Raises:
+        DemoError: a job failed or took too long.
+    """
+    waiting = list(jobs)
+    running: list[tuple[Job, subprocess.Popen[bytes], float]] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                job = waiting.pop(0)
+                running.append((job, _start(job), time.monotonic() + timeout))
+            for entry in list(running):
+                job, process, deadline = entry
+                if process.poll() is None and time.monotonic() < deadline:
+                    continue
+                if process.poll() != 0:
+                    raise DemoError(_why(job, process.returncode, timeout))
+                running.remove(entry)
+                finished(job)
+            time.sleep(_TICK)
+    finally:
+        for _, process, _ in running:
+            process.terminate()
+        for _, process, _ in running:
+            try:
+                process.wait(_KILL_AFTER)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _start(job: Job) -> subprocess.Popen[bytes]:
+    job.directory.mkdir(parents=True, exist_ok=True)
+    with job.log.open("wb") as log:
+        return subprocess.Popen(
+            job.command,
+            cwd=job.directory,
+            env=dict(job.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def _why(job: Job, code: int | None, timeout: float) -> str:
+    what = f"did not end within {timeout:.0f} s" if code is None else f"failed with exit code {code}"
+    last = job.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_SHOWN_LINES:]
+    return "\n".join([f"the training {job.name!r} {what}; the end of {job.log}:", *(f"  {line}" for line in last)])

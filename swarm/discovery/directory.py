@@ -1,0 +1,162 @@
+"""A directory in which the peers of one machine, or of one shared file system, publish their addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import urllib.parse
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from swarm.discovery.base import Discovery
+from swarm.errors import ConfigurationError
+
+MAX_FILES = 4096
+"""Directory entries looked at."""
+MAX_FILE_BYTES = 8192
+MAX_ADDRESS_LENGTH = 300
+MAX_STEM = 200
+"""Characters of a file's name, without what is appended; file systems end at 255 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A peer's file."""
+
+    file: Path
+    name: str
+    address: str
+
+
+class DirectoryDiscovery(Discovery):
+    """Publishes ``<session>@<name>.json``; files that are no announcements are passed over.
+
+    A second peer of one name adds its incarnation to the name of its file.
+
+    Sessions may share a directory, and the names of their peers. Who is in which one is settled by greeting.
+
+    Args:
+        path: the directory, created on announcing.
+        session: whose peer is announced.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], session: str) -> None:
+        self._path = Path(path)
+        self._session = session
+        self._own: tuple[Path, bytes] | None = None
+        self._address = ""
+        self._second = self._path
+        """The file to take where the peer of another process has the first one."""
+
+    def announce(self, name: str, address: str, incarnation: str) -> None:
+        self.withdraw()
+        host = socket.gethostname()
+        record = {"name": name, "address": address, "incarnation": incarnation, "pid": os.getpid(), "host": host}
+        target = self._path / f"{stem(self._session, name)}.json"
+        self._second = self._path / f"{stem(self._session, name, incarnation)}.json"
+        self._address = address
+        self._publish(self._second if _of_somebody(target) else target, json.dumps(record).encode())
+
+    def _publish(self, target: Path, data: bytes) -> None:
+        draft = target.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            draft.write_bytes(data)
+            draft.replace(target)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
+            raise ConfigurationError(
+                f"rendezvous directory {str(self._path)!r} cannot be written to ({error.strerror}); "
+                "choose another one that all local peers share"
+            ) from error
+        self._own = target, data
+
+    def discover(self) -> tuple[str, ...]:
+        found = announcements(self._path)
+        if self._own and any(each.file == self._own[0] and each.address != self._address for each in found):
+            # A second peer of this name has announced itself at the same moment.
+            with suppress(ConfigurationError):
+                self._publish(self._second, self._own[1])
+        own = self._address if self._own else None
+        return tuple(dict.fromkeys(each.address for each in found if each.address != own))
+
+    def withdraw(self) -> None:
+        if self._own is None:
+            return
+        target, data = self._own
+        self._own = None
+        with suppress(OSError):
+            # A later peer of the same name may have taken the file over.
+            if target.read_bytes() == data:
+                target.unlink()
+
+
+def _of_somebody(file: Path) -> bool:
+    """Whether a file announces a peer that may be running: a second one of its name must see it, and be seen."""
+    record = read_record(file)
+    if record is None:
+        return False
+    pid = record.get("pid")
+    if record.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return record.get("host") is not None
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return pid > 0
+
+
+def stem(*names: str) -> str:
+    """A file's name, without its suffix, that no other peer of any session has."""
+    # Both may hold any character, so they are quoted, and dots too: a file whose name begins with one is hidden.
+    stem = "@".join(urllib.parse.quote(text, safe="").replace(".", "%2E") for text in names)
+    if len(stem) <= MAX_STEM:
+        return stem
+    whole = hashlib.sha256(stem.encode()).hexdigest()[:32]
+    return f"{stem[: MAX_STEM - len(whole) - 1]}@{whole}"
+
+
+def announcements(directory: Path) -> list[Announcement]:
+    """What peers announced in a directory, by file name; empty where there is no such directory."""
+    try:
+        with os.scandir(directory) as entries:
+            names = [
+                entry.name for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json") and entry.is_file()
+            ]
+    except OSError:
+        return []
+    found = (_announcement(directory / name) for name in sorted(names))
+    return [announcement for announcement in found if announcement is not None]
+
+
+def _announcement(path: Path) -> Announcement | None:
+    """What a file announces, None where it is no announcement."""
+    record = read_record(path)
+    if record is None:
+        return None
+    name, address = record.get("name"), record.get("address")
+    if not isinstance(name, str) or not isinstance(address, str) or not 0 < len(address) <= MAX_ADDRESS_LENGTH:
+        return None
+    if not (name.isprintable() and address.isprintable()):
+        return None
+    return Announcement(path, name, address)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, None where it holds none."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            record = json.loads(file.read(MAX_FILE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None

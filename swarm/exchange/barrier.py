@@ -1,0 +1,91 @@
+"""The barrier of rules that need distances between whole contributions.
+
+Every member sends its part of the Gram matrix to the leader, who adds the parts up and gives everybody the same
+coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarm.errors import ExchangeError
+from swarm.exchange.layout import values_of
+from swarm.merge.base import MergeRule
+from swarm.records import PeerId
+
+ROUNDING = 1e-9
+"""How far the sum of a rule's coefficients may lie from 1."""
+
+Matrix = NDArray[np.float64]
+
+
+def too_large(part: Matrix) -> bool:
+    """Whether distances cannot be told from such inner products of one member's slice: some are NaN or overflow."""
+    return not bool((np.abs(part) <= np.finfo(np.float64).max / (8 * len(part) ** 2)).all())
+
+
+class GramBarrier:
+    """The parts of the Gram matrix, at the leader, and the coefficients, at everybody."""
+
+    def __init__(self, rule: MergeRule, members: Sequence[PeerId], weights: Sequence[int]) -> None:
+        self._rule = rule
+        self._members = members
+        self._weights = weights
+        self._parts: dict[PeerId, Matrix] = {}
+        self.coefficients: Matrix | None = None
+        """The factors of the contributions, once they are known here."""
+
+    def put(self, member: PeerId, part: Matrix) -> None:
+        """A member's part of the matrix, computed or checked."""
+        self._parts[member] = part
+
+    def has(self, member: PeerId) -> bool:
+        """Whether a member's part is here."""
+        return member in self._parts
+
+    def take(self, sender: PeerId, payload: memoryview) -> None:
+        """Take another member's part.
+
+        Raises:
+            ExchangeError: no vectors have such inner products, or it comes twice.
+        """
+        count = len(self._weights)
+        if self.has(sender):
+            raise ExchangeError(f"{sender} sent a Gram matrix that nobody waits for")
+        part = values_of(payload, "float64", count * count).reshape(count, count).astype(np.float64)
+        if too_large(part):
+            raise ExchangeError(f"{sender} sent a Gram matrix with NaN, infinity or numbers that are too large")
+        if not np.allclose(part, part.T) or (part.diagonal() < 0).any():
+            raise ExchangeError(
+                f"{sender} sent inner products that no vectors have: not symmetric, or negative squares"
+            )
+        self.put(sender, part)
+
+    def solve(self) -> Matrix | None:
+        """The coefficients, once every member's part is here."""
+        if len(self._parts) < len(self._members):
+            return None
+        total = np.zeros((len(self._weights),) * 2)
+        for member in self._members:
+            total += self._parts[member]
+        self.coefficients = self._rule.coefficients(total, self._weights)
+        return self.coefficients
+
+    def accept(self, sender: PeerId, payload: memoryview) -> Matrix:
+        """Take the leader's coefficients.
+
+        Raises:
+            ExchangeError: they are no coefficients of this group, or come twice.
+        """
+        if self.coefficients is not None:
+            raise ExchangeError(f"{sender} sent coefficients that nobody waits for")
+        coefficients = values_of(payload, "float64", len(self._weights)).astype(np.float64)
+        if not np.isfinite(coefficients).all():
+            raise ExchangeError(f"{sender} sent coefficients with NaN or infinity")
+        if abs(coefficients.sum() - 1) > ROUNDING:
+            raise ExchangeError(f"{sender} sent coefficients with the sum {coefficients.sum():g} instead of 1")
+        self.coefficients = coefficients
+        return coefficients

@@ -1,0 +1,93 @@
+"""How the chunks of one attempt are coded, relative to the model of the round before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from swarm.codec.base import Codec, unchanged
+from swarm.codec.exact import ExactCodec
+from swarm.exchange.layout import Chunk
+from swarm.merge.distance import squared_distance
+from swarm.tensors.buffers import BufferPool
+from swarm.tensors.state import Array, ModelState, as_bytes
+
+NOTHING = memoryview(b"")
+Residual = dict[str, Array]
+"""What a codec has lost so far, one array for each segment."""
+
+
+class ChunkCoder:
+    """Codes and decodes the chunks of one attempt, each on any thread.
+
+    Args:
+        codec: the round's.
+        reference: the model of the round before, which every member of the group holds. None where there is none:
+            then everything travels as it is.
+        residual: what earlier rounds lost to the codec and is still to be sent, or None to keep no account of it.
+        memory: for payloads.
+    """
+
+    def __init__(
+        self,
+        codec: Codec | None = None,
+        reference: ModelState | None = None,
+        residual: Residual | None = None,
+        memory: BufferPool | None = None,
+    ) -> None:
+        self.relative = reference is not None
+        """Whether there is a model of the round before."""
+        self._codec = codec if codec and reference else ExactCodec()
+        self._origins = tuple(reference.segments.values()) if reference else ()
+        self._residuals = tuple(residual.values()) if residual and reference else ()
+        self._memory = memory or BufferPool(0)
+        self._lossy: list[tuple[Chunk, Callable[[], Array]]] = []
+
+    def origin(self, chunk: Chunk) -> Array | None:
+        """The chunk of the model of the round before; None where there is none."""
+        return _part(self._origins, chunk)
+
+    def squared_distance(self, chunk: Chunk, values: Array) -> float:
+        """How far ``values`` are from the model of the round before; 0 where there is none."""
+        origin = self.origin(chunk)
+        return 0.0 if origin is None else squared_distance(values, origin)
+
+    def verbatim(self, dtype: str, nbytes: int) -> bool:
+        """Whether ``nbytes`` bytes of payload are values of ``dtype`` as they are."""
+        return nbytes > 0 and self._codec.verbatim(dtype)
+
+    def encode(self, chunk: Chunk, values: Array, again: Callable[[], Array] | None = None) -> memoryview:
+        """The payload that stands for ``values``, which may be their own memory: they must not change any more.
+
+        ``again`` gives the same values where they may lie elsewhere by the time of ``carry``.
+        """
+        origin, residual = _part(self._origins, chunk), _part(self._residuals, chunk)
+        if self._codec.verbatim(values.dtype.name):
+            return NOTHING if unchanged(values, origin) else as_bytes(values)
+        payload = self._memory.empty(self._codec.encoded_nbytes(values.size, values.dtype.name), "uint8").data
+        if residual is not None:
+            self._lossy.append((chunk, again or (lambda: values)))
+        return payload[: self._codec.encode(values, origin, payload, residual)]
+
+    def decode(self, chunk: Chunk, payload: memoryview, out: Array) -> None:
+        """Write the values that a payload stands for to ``out``.
+
+        Raises:
+            ExchangeError: it has another length than such a chunk, or gives NaN or infinity.
+        """
+        self._codec.decode(payload, _part(self._origins, chunk), out)
+
+    def carry(self) -> None:
+        """The attempt has committed: what its chunks lost to the codec is the residual from now on.
+
+        To be called while the values that were given to ``encode`` still stand.
+        """
+        for chunk, again in self._lossy:
+            values = again()
+            origin, residual = _part(self._origins, chunk), _part(self._residuals, chunk)
+            if origin is not None and residual is not None:
+                self._codec.carry(values, origin, residual)
+        self._lossy.clear()
+
+
+def _part(segments: tuple[Array, ...], chunk: Chunk) -> Array | None:
+    return segments[chunk.segment][chunk.start : chunk.stop] if segments else None

@@ -1,0 +1,382 @@
+"""One member's part in the exchange of one attempt: reduce-scatter and all-gather, without I/O or threads.
+
+Member j reduces the j-th slice of every segment: it takes that slice from each contributor, merges it chunk by chunk
+in the fixed order of peers, and gives the result to everybody. So each member sends and receives 2(n-1)/n of the
+model, the least that is possible for exact values, and every member assembles the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+
+from swarm.errors import ExchangeError
+from swarm.exchange.arrival import Arrival
+from swarm.exchange.barrier import GramBarrier, Matrix
+from swarm.exchange.coding import ChunkCoder
+from swarm.exchange.layout import Chunk, FrameKind, Head, frame, open_frame, slice_chunks
+from swarm.exchange.merging import ChunkMerger
+from swarm.exchange.reduce_buffer import ReduceBuffer, bytes_ahead
+from swarm.exchange.sideblock import SideBlocks
+from swarm.merge import spectral
+from swarm.merge.base import MergeRule, Scope
+from swarm.merge.mean import WeightedMean
+from swarm.messages import PartialNorm, Proposal
+from swarm.records import PeerId
+from swarm.tensors.buffers import BufferPool
+from swarm.tensors.capture import Capture
+from swarm.tensors.state import ModelState, Schema, is_finite
+
+OutFrame = tuple[bytes, memoryview]
+HANDED_ON = WeightedMean()
+
+
+class Exchange:
+    """What this member has received, merged and still has to send under one attempt.
+
+    ``next_frame`` gives the frames to send, on one thread per receiver. A frame that comes in is taken in three
+    steps, ``expect``, ``fill`` and ``arrived``, or in one, ``receive``; a chunk that is then complete is taken in two
+    more, ``merge`` and ``publish``. None of them blocks. ``next_frame``, ``fill``, ``check`` and ``merge`` may run
+    beside everything else, and once it is ``done`` so may what tells of the result; for the others the caller holds a
+    lock. ``own`` is only read, and must not change until the exchange is over.
+    """
+
+    def __init__(
+        self,
+        me: PeerId,
+        proposal: Proposal,
+        rule: MergeRule,
+        own: Capture,
+        coder: ChunkCoder | None = None,
+        memory: BufferPool | None = None,
+        parent: ModelState | None = None,
+    ) -> None:
+        """Nothing has come in yet but what this peer has itself.
+
+        Args:
+            me: this peer.
+            proposal: the attempt.
+            rule: how weights are merged.
+            own: what this peer offers.
+            coder: how chunks travel; as they are by default.
+            memory: for the result and for what comes in.
+            parent: the model of the round before, if there is one; the coder's is the same.
+        """
+        self._me = me
+        self._members = proposal.group
+        self._leader = proposal.attempt.leader
+        # What one peer hands to all is not merged: no rule may change it.
+        self._rule = rule if proposal.parent and proposal.counted else HANDED_ON
+        self._own = own
+        self._coder = coder or ChunkCoder()
+        self._memory = memory or BufferPool(0)
+        self._schema: Schema = own.schema
+        self._contributors = proposal.contributors
+        self._weights = [entry.weight for entry in proposal.entries if entry.weight > 0]
+        self._result = self._memory.model(self._schema)
+        self._segments = tuple(self._result.segments.values())
+        self._digest = self._result.block_digest()
+        self._dtypes = tuple(self._result.segments)
+        place = {peer: index for index, peer in enumerate(self._members)}
+        chunks = {peer: slice_chunks(self._schema, place[peer], len(place)) for peer in self._members}
+        self._mine = chunks[me]
+        others = [peer for peer in self._members if peer != me]
+        self._expected: dict[PeerId, dict[tuple[FrameKind, int, int], Chunk]] = {
+            peer: {(FrameKind.RESULT, p.segment, p.start): p for p in chunks[peer]} for peer in others
+        }
+        """Chunks that did not begin to arrive."""
+        self._results_left = {peer: len(chunks[peer]) for peer in others}
+        for peer in {*self._contributors} - {me}:
+            self._expected[peer] |= {(FrameKind.CONTRIBUTION, p.segment, p.start): p for p in self._mine}
+        # A barrier waits for everything of everybody.
+        ahead = math.inf if self._rule.scope is Scope.GRAM else bytes_ahead(self._schema)
+        self._reduce_buffer = ReduceBuffer(self._mine, self._contributors, me, own, self._coder, ahead)
+        self._merger = ChunkMerger(
+            self._rule, self._contributors, self._weights, self._reduce_buffer, self._coder, self._result, self._memory
+        )
+        self._unmerged = len(self._mine)
+        weights, before = dict(zip(self._contributors, self._weights, strict=True)), parent.side if parent else None
+        self._side = SideBlocks(self._schema, me, own.side, weights, proposal.source, before, self._result.side)
+        self._side_merged = not self._schema.side
+        gram = self._rule.scope is Scope.GRAM
+        self._barrier = GramBarrier(self._rule, self._members, self._weights) if gram else None
+        # One contribution stays as it is, and so do the vectors that belong to its weights.
+        self._stale = bool(self._schema.spectral) and len(self._contributors) > 1
+        self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}
+        self._sent_results = dict.fromkeys(others, 0)
+        self._contributions_out = {peer: self._contribution(chunks[peer]) for peer in others}
+        self._contributed: set[PeerId] = set()
+        self._begin()
+
+    # What is left ----------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> bool:
+        """Whether the whole merged model is assembled here."""
+        return self._unmerged == 0 and self._side_merged and not any(self._results_left.values())
+
+    def sent(self, to: PeerId) -> bool:
+        """Whether everything that ``to`` needs from this member was handed out."""
+        results = self._sent_results[to] == len(self._mine)
+        settled = self._barrier is None or self._barrier.coefficients is not None
+        return to in self._contributed and results and settled and not self._results_out[to]
+
+    def waiting(self, to: PeerId) -> bool:
+        """Whether there is no frame for ``to`` at present, and will be one."""
+        return to in self._contributed and not self._results_out[to] and not self.sent(to)
+
+    def result(self) -> ModelState:
+        """The merged model; only when ``done``."""
+        self._finish()
+        return self._result
+
+    def digest(self) -> str:
+        """That of the merged model; only when ``done``."""
+        self._finish()
+        return self._digest.hexdigest()
+
+    def _finish(self) -> None:
+        if not self.done:
+            raise ExchangeError("the exchange is not complete")
+        if self._stale:
+            # Frames that were not sent yet lie in the memory of the result.
+            result = self._result.copy()
+            spectral.refresh(result)
+            self._result, self._digest, self._stale = result, result.block_digest(), False
+
+    def partial_norms(self) -> tuple[PartialNorm, ...]:
+        """How far each contribution is from the parent model within this member's slice; only when ``done``.
+
+        Empty where there is no parent.
+        """
+        return self._reduce_buffer.norms()
+
+    def owing(self) -> tuple[frozenset[PeerId], frozenset[PeerId]]:
+        """Peers whose contributions are missing here, and peers whose merged chunks are."""
+        contributions = self._reduce_buffer.missing() | {*self._side.missing()}
+        return frozenset(contributions), frozenset(peer for peer, left in self._results_left.items() if left)
+
+    # Out -------------------------------------------------------------------------------------------------------------
+
+    def next_frame(self, to: PeerId) -> OutFrame | None:
+        """The next frame for ``to``, or None when there is none at present.
+
+        What others wait for comes first: were results sent between contributions, a link would stand idle at the end
+        of an exchange, while the last chunks are on their way to their owner.
+        """
+        contribution = next(self._contributions_out[to], None)
+        if contribution is not None:
+            return contribution
+        self._contributed.add(to)
+        if not self._results_out[to]:
+            return None
+        out = self._results_out[to].popleft()
+        if out[0][0] == FrameKind.RESULT:
+            self._sent_results[to] += 1
+        return out
+
+    def _contribution(self, chunks: tuple[Chunk, ...]) -> Iterator[OutFrame]:
+        if self._me not in self._contributors:
+            return
+        for kind, start, payload in self._side.chunks():
+            yield frame(kind, 0, start, payload)
+        for chunk in chunks:
+            owned = partial(self._reduce_buffer.owned, chunk)
+            yield frame(FrameKind.CONTRIBUTION, chunk.segment, chunk.start, self._coder.encode(chunk, owned(), owned))
+
+    def room(self, sender: PeerId) -> bool:
+        """Whether a frame of ``sender`` should be taken now, rather than when those behind it have come nearer."""
+        return self._reduce_buffer.room(sender)
+
+    # In --------------------------------------------------------------------------------------------------------------
+
+    def receive(self, sender: PeerId, data: memoryview) -> None:
+        """Take one joined frame from a member; its memory may be reused afterwards.
+
+        Raises:
+            ExchangeError: it contradicts the schema or the proposal, comes twice, or holds NaN or infinity.
+        """
+        head, payload = open_frame(data)
+        arrival = self.expect(sender, head)
+        if arrival is None:
+            self.take_small(sender, head, payload)
+        else:
+            self.fill(arrival, payload)
+            chunk = self.arrived(arrival)
+            if chunk:
+                self.publish(chunk, self.merge(chunk))
+
+    def expect(self, sender: PeerId, head: Head) -> Arrival | None:
+        """Where the values of a chunk go, or None if the frame carries something small.
+
+        Raises:
+            ExchangeError: nobody waits for this frame, or not any more.
+        """
+        kind, segment, start = head.kind, head.segment, head.start
+        if sender not in self._expected:
+            raise ExchangeError(f"{sender} is no member of this group")
+        if kind not in (FrameKind.CONTRIBUTION, FrameKind.RESULT):
+            return None
+        chunk = self._expected[sender].pop((kind, segment, start), None)
+        if chunk is None:
+            contributes = kind is FrameKind.CONTRIBUTION
+            what = "a contribution that nobody waits for" if contributes else "a result that it does not owe"
+            raise ExchangeError(f"{sender} sent {what} (segment {segment}, {start})")
+        target = self._segments[segment]
+        values = (
+            target[chunk.start : chunk.stop]
+            if kind is FrameKind.RESULT
+            else self._memory.empty(chunk.size, self._dtypes[segment])
+        )
+        return Arrival(sender, kind, chunk, values)
+
+    def expect_verbatim(self, sender: PeerId, head: Head, nbytes: int) -> Arrival | None:
+        """As ``expect``, for a payload of ``nbytes`` that may be received where the values go, and then be checked.
+
+        None where it cannot: the frame is then to be taken as any other.
+        """
+        chunk = self._expected.get(sender, {}).get((head.kind, head.segment, head.start))
+        if chunk is None or head.nbytes != nbytes:
+            return None
+        verbatim = nbytes == chunk.size * self._segments[chunk.segment].itemsize and self._coder.verbatim(
+            self._dtypes[chunk.segment], nbytes
+        )
+        return self.expect(sender, head) if verbatim else None
+
+    def fill(self, arrival: Arrival, payload: memoryview) -> None:
+        """Write the payload of a chunk where it goes.
+
+        Raises:
+            ExchangeError: it has another length than such a chunk, or gives NaN or infinity.
+        """
+        try:
+            self._coder.decode(arrival.chunk, payload, arrival.values)
+        except ExchangeError as error:
+            raise arrival.wrong(str(error)) from error
+        if arrival.kind is FrameKind.RESULT:
+            self._stands(arrival.chunk)
+        elif payload and self._measures_early(arrival):
+            arrival.squared = self._coder.squared_distance(arrival.chunk, arrival.values)
+
+    def check(self, arrival: Arrival) -> None:
+        """Refuse NaN and infinity in what was received in place, unless that is found out when it is merged.
+
+        Raises:
+            ExchangeError: there is one.
+        """
+        if self._measures_early(arrival):
+            arrival.squared = self._coder.squared_distance(arrival.chunk, arrival.values)
+            if math.isfinite(arrival.squared):
+                return  # and so is every value
+        elif arrival.kind is FrameKind.CONTRIBUTION and self._coder.relative:
+            return
+        if not is_finite(arrival.values):
+            raise arrival.wrong("NaN or infinity")
+        if arrival.kind is FrameKind.RESULT:
+            self._stands(arrival.chunk)
+
+    def _stands(self, chunk: Chunk) -> None:
+        """A chunk of the result is what it will be, and still in the cache."""
+        itemsize = self._segments[chunk.segment].itemsize
+        self._digest.cover(chunk.segment, chunk.start * itemsize, chunk.stop * itemsize)
+
+    def _measures_early(self, arrival: Arrival) -> bool:
+        """Whether a contribution is measured as it comes, since the rule looks at all of it before it merges any."""
+        return arrival.kind is FrameKind.CONTRIBUTION and self._coder.relative and self._barrier is not None
+
+    def arrived(self, arrival: Arrival) -> Chunk | None:
+        """The memory of ``arrival`` is filled; the chunk that is to be merged and published now, if there is one."""
+        sender, chunk = arrival.sender, arrival.chunk
+        if arrival.kind is FrameKind.RESULT:
+            self._results_left[sender] -= 1
+            return None
+        self._reduce_buffer.put(sender, chunk, arrival.values, arrival.squared)
+        self._gram_if_complete()
+        return chunk if self._complete(chunk) else None
+
+    def take_small(self, sender: PeerId, head: Head, payload: memoryview) -> None:
+        """Take a frame that carries no chunk.
+
+        Raises:
+            ExchangeError: nobody waits for it, or it cannot be true.
+        """
+        if head.kind in (FrameKind.SIDE, FrameKind.STATE):
+            self._side.take(sender, head.kind, head.start, payload)
+            self._merge_side_if_complete()
+        elif head.kind is FrameKind.GRAM:
+            if self._barrier is None or self._me != self._leader:
+                raise ExchangeError(f"{sender} sent a Gram matrix that nobody waits for")
+            self._barrier.take(sender, payload)
+            self._solve(self._barrier)
+        else:
+            if self._barrier is None or sender != self._leader:
+                raise ExchangeError(f"{sender} sent coefficients that nobody waits for")
+            if not self._barrier.has(self._me):
+                raise ExchangeError(f"{sender} sent coefficients before this member's part of the Gram matrix")
+            coefficients = self._barrier.accept(sender, payload)
+            try:
+                self._combine(coefficients)
+            except ValueError as error:
+                raise ExchangeError(f"{sender} sent coefficients that give NaN or infinity") from error
+
+    # Merging ---------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        for chunk in self._mine:
+            if self._complete(chunk):
+                self.publish(chunk, self.merge(chunk))
+        self._merge_side_if_complete()
+        self._gram_if_complete()
+
+    def _complete(self, chunk: Chunk) -> bool:
+        return self._barrier is None and self._reduce_buffer.complete(chunk)
+
+    def merge(self, chunk: Chunk) -> memoryview:
+        """Merge a chunk of which every contribution is here, measuring each, and code it.
+
+        Raises:
+            ContributionError: one holds NaN or infinity, or values that are too large.
+            ValueError: the rule gives NaN, infinity or no such chunk.
+        """
+        payload = self._merger.merge(chunk)
+        self._stands(chunk)
+        return payload
+
+    def publish(self, chunk: Chunk, payload: memoryview) -> None:
+        """Give a merged chunk to everybody."""
+        self._reduce_buffer.drop(chunk)
+        self._unmerged -= 1
+        for queue in self._results_out.values():
+            queue.append(frame(FrameKind.RESULT, chunk.segment, chunk.start, payload))
+
+    def _merge_side_if_complete(self) -> None:
+        if not self._side_merged and self._side.complete:
+            self._side.merge(robust=self._rule.robust)
+            self._side_merged = True
+
+    def _gram_if_complete(self) -> None:
+        barrier = self._barrier
+        if barrier is None or barrier.has(self._me) or self._reduce_buffer.missing():
+            return
+        part = self._merger.gram(self._mine)
+        barrier.put(self._me, part)
+        if self._me == self._leader:
+            self._solve(barrier)
+        else:
+            self._results_out[self._leader].append(frame(FrameKind.GRAM, 0, 0, part))
+
+    def _solve(self, barrier: GramBarrier) -> None:
+        coefficients = barrier.solve()
+        if coefficients is not None:
+            for queue in self._results_out.values():
+                queue.append(frame(FrameKind.COEFFICIENTS, 0, 0, coefficients))
+            self._combine(coefficients)
+
+    def _combine(self, coefficients: Matrix) -> None:
+        for chunk in self._mine:
+            self._reduce_buffer.measure_own(chunk)
+            payload = self._merger.combine(chunk, coefficients)
+            self._stands(chunk)
+            self.publish(chunk, payload)

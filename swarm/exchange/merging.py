@@ -1,0 +1,131 @@
+"""Merges the chunks of the slice that this member reduces, and codes what they come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from operator import itemgetter
+
+import numpy as np
+
+from swarm.exchange.arrival import ContributionError
+from swarm.exchange.barrier import Matrix, too_large
+from swarm.exchange.coding import ChunkCoder
+from swarm.exchange.layout import Chunk
+from swarm.exchange.reduce_buffer import ReduceBuffer
+from swarm.merge.base import MergeRule
+from swarm.merge.gram import combine, partial_gram
+from swarm.records import PeerId
+from swarm.tensors.buffers import BufferPool
+from swarm.tensors.state import Array, ModelState, is_finite
+
+LARGEST = {dtype: float(np.finfo(dtype).max) / 4 for dtype in (np.float32, np.float64)}
+"""A sum of two larger differences may be more than the dtype holds. Half precision is merged in float32."""
+
+
+class ChunkMerger:
+    """May run on several threads at once, each with a chunk of its own.
+
+    Args:
+        rule: how weights are merged.
+        contributors: in the order in which they are merged.
+        weights: one per contributor.
+        columns: the contributions.
+        coder: of the attempt.
+        result: where merged chunks go.
+        memory: for what is merged and not sent as it is.
+    """
+
+    def __init__(
+        self,
+        rule: MergeRule,
+        contributors: Sequence[PeerId],
+        weights: Sequence[int],
+        columns: ReduceBuffer,
+        coder: ChunkCoder,
+        result: ModelState,
+        memory: BufferPool,
+    ) -> None:
+        self._rule = rule
+        self._contributors = contributors
+        self._weights = weights
+        self._reduce_buffer = columns
+        self._coder = coder
+        self._segments = tuple(result.segments.values())
+        self._dtypes = tuple(result.segments)
+        self._memory = memory
+
+    def merge(self, chunk: Chunk) -> memoryview:
+        """Merge a chunk of which every contribution is here, measuring each, and code it.
+
+        Raises:
+            ContributionError: one holds NaN or infinity, or values that are too large.
+            ValueError: the rule gives NaN, infinity or no such chunk.
+        """
+        return self._coded(chunk, partial(self._merge_into, chunk))
+
+    def combine(self, chunk: Chunk, coefficients: Matrix) -> memoryview:
+        """Merge a chunk as a linear combination of its contributions, and code it.
+
+        Raises:
+            ContributionError: one holds values that are too large.
+            ValueError: the coefficients make NaN or infinity of contributions that have none.
+        """
+        return self._coded(chunk, partial(combine, self._reduce_buffer.of(chunk), coefficients))
+
+    def gram(self, chunks: Iterable[Chunk]) -> Matrix:
+        """The inner products of the contributions, added up over ``chunks``, of which every contribution is here.
+
+        Raises:
+            ContributionError: one holds values that are too large.
+        """
+        total: Matrix = np.zeros((len(self._contributors),) * 2)
+        for chunk in chunks:
+            total += partial_gram(self._reduce_buffer.of(chunk))
+            if too_large(total):
+                raise self._too_far(*max(self._reaches(chunk), key=itemgetter(1)))
+        return total
+
+    def _merge_into(self, chunk: Chunk, out: Array) -> None:
+        columns, origin = self._reduce_buffer.of(chunk), self._coder.origin(chunk)
+        if origin is None:
+            self._rule.merge_into(columns, self._weights, out)
+            return
+        squared = self._rule.merge_measured(columns, self._weights, origin, out)
+        for peer, values, distance in zip(self._contributors, columns, squared, strict=True):
+            if not math.isfinite(distance) and not is_finite(values):
+                raise ContributionError(peer, f"{peer} sent a contribution that cannot be: NaN or infinity")
+        self._reduce_buffer.measured(chunk, squared)
+
+    def _coded(self, chunk: Chunk, merge: Callable[[Array], object]) -> memoryview:
+        """What ``merge`` makes of a chunk, as it travels: all members take what that says, this one included."""
+        target = self._segments[chunk.segment][chunk.start : chunk.stop]
+        if self._coder.verbatim(self._dtypes[chunk.segment], target.nbytes):
+            self._run(chunk, merge, target)
+            return self._coder.encode(chunk, target)
+        # What coding lost of it may be looked at after the round, when the target holds what the payload says.
+        merged = self._memory.empty(target.size, self._dtypes[chunk.segment])
+        self._run(chunk, merge, merged)
+        payload = self._coder.encode(chunk, merged)
+        self._coder.decode(chunk, payload, target)
+        return payload
+
+    def _run(self, chunk: Chunk, merge: Callable[[Array], object], out: Array) -> None:
+        merge(out)
+        if is_finite(out):
+            return
+        largest = LARGEST[np.float64 if out.dtype == np.float64 else np.float32] / len(self._contributors)
+        for peer, reach in self._reaches(chunk):
+            if reach > largest:
+                raise self._too_far(peer, reach)
+        raise ValueError(f"merge rule {self._rule.name!r} gave NaN or infinity for contributions that have none")
+
+    def _reaches(self, chunk: Chunk) -> list[tuple[PeerId, float]]:
+        """Each contributor with the largest absolute value that it has in ``chunk``."""
+        columns = zip(self._contributors, self._reduce_buffer.of(chunk), strict=True)
+        return [(peer, float(np.abs(values.astype(np.float64)).max(initial=0.0))) for peer, values in columns]
+
+    @staticmethod
+    def _too_far(peer: PeerId, reach: float) -> ContributionError:
+        return ContributionError(peer, f"{peer} sent a contribution that cannot be merged: a value of {reach:.3g}")

@@ -1,1 +1,0 @@
-"""How a peer finds the addresses of others."""

@@ -1,0 +1,1 @@
+"""One peer's worker: it owns the state machine and carries out what that asks for."""

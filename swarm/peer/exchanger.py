@@ -1,0 +1,241 @@
+"""Runs the exchanges of a session, one at a time, and keeps what they assemble until the round is settled."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, NamedTuple
+
+from swarm.clock import Clock
+from swarm.consensus.member import Key
+from swarm.errors import ExchangeError
+from swarm.exchange.coding import ChunkCoder
+from swarm.exchange.exchange import Exchange
+from swarm.exchange.reduce_buffer import bytes_ahead
+from swarm.messages import PartialNorm, Proposal, StreamHeader
+from swarm.peer.codings import Codings
+from swarm.peer.roster import Roster
+from swarm.peer.streams import ExchangeStreams, fault
+from swarm.records import PeerId, PeerInfo
+from swarm.tensors.buffers import BufferPool
+from swarm.tensors.state import ModelState, Schema
+
+if TYPE_CHECKING:
+    from swarm.merge.base import MergeRule
+    from swarm.tensors.capture import Capture
+    from swarm.transport.base import Sink, Transport
+
+Post = Callable[[Callable[[], None]], None]
+"""Hands work to the worker's thread."""
+
+
+class _Coded(NamedTuple):
+    """How a model came here."""
+
+    coder: ChunkCoder
+    codec: str
+    seconds: float
+    """Until it was assembled."""
+
+
+class Exchanger:
+    """The worker calls it on its own thread; the transport calls only ``sink``."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerInfo,
+        schema: Schema,
+        rule: MergeRule,
+        codings: Codings,
+        transport: Transport,
+        roster: Roster,
+        clock: Clock,
+        timeout: float,
+        logger: logging.Logger,
+    ) -> None:
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._me = me
+        self._rule = rule
+        self._codings = codings
+        self._transport = transport
+        self._roster = roster
+        self._clock = clock
+        self._timeout = timeout
+        self._log = logger
+        self._changed = threading.Condition()
+        # What an exchange has used and the next one will: a merged model, what comes in and waits, and encoded results.
+        self._memory = BufferPool(schema.nbytes + 3 * bytes_ahead(schema))
+        self._streams: ExchangeStreams | None = None
+        self._closed = False
+        self._assembled: dict[str, ModelState] = {}
+        self._coded: dict[str, _Coded] = {}
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of weights sent and received in finished exchanges."""
+        return self.bytes_sent, self.bytes_received
+
+    @property
+    def residual(self) -> float:
+        """Euclidean norm of what codecs have lost of earlier rounds and may send in the next one."""
+        return self._codings.residual
+
+    def start(
+        self,
+        proposal: Proposal,
+        own: Capture,
+        reference: ModelState | None,
+        post: Post,
+        done: Callable[[str, tuple[PartialNorm, ...]], None],
+        failed: Callable[[PeerId, str], None],
+    ) -> None:
+        """Begin the exchange of an attempt; ``own`` must not change until it is stopped, and carried if it commits.
+
+        ``reference`` is the model that the attempt builds on, or None for the first one.
+        ``done`` gets the merged model's digest and what was measured in this peer's slice, ``failed`` whom to blame and
+        why; both are called through ``post``.
+        """
+        try:
+            coder = self._codings.coder(proposal, reference, self._memory)
+            exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory, reference)
+        except Exception as error:  # noqa: BLE001  (a merge rule is a plugin's, and merges what this peer has alone)
+            reason = fault(error)
+            post(lambda: failed(self._me.name, reason))
+            return
+
+        started = self._clock.now()
+
+        def assembled(model: ModelState) -> None:
+            digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._clock.now() - started
+
+            def report() -> None:
+                self._assembled[digest] = model
+                if proposal.counted:
+                    self._coded[digest] = _Coded(coder, proposal.codec, seconds)
+                done(digest, norms)
+
+            post(report)
+
+        def broke(peer: PeerId, reason: str) -> None:
+            post(lambda: failed(peer, reason))
+
+        streams = ExchangeStreams(self._me.name, proposal, exchange, self._clock, assembled, broke)
+        with self._changed:
+            self._streams = streams
+            self._changed.notify_all()
+        for peer in proposal.group:
+            self._open(streams, peer)
+        streams.start()
+
+    def met(self, peer: PeerId) -> None:
+        """A peer can be reached: the exchange that runs may be waiting for that, and so may its stream to here."""
+        if self._streams:
+            self._open(self._streams, peer)
+        with self._changed:
+            self._changed.notify_all()
+
+    def _open(self, streams: ExchangeStreams, peer: PeerId) -> None:
+        """Send to ``peer`` if it was met; the leader may have met members that this peer has yet to meet."""
+        info = self._roster.info(peer)
+        if info and peer in streams.proposal.group:
+            header = StreamHeader(self._me.session, self._me.name, self._me.incarnation, *streams.proposal.key)
+            streams.send(self._transport, peer, info.address, header)
+
+    def stop(self, key: Key | None = None) -> None:
+        """End the exchange of this attempt, or whichever runs."""
+        streams = self._streams
+        if streams is None or (key is not None and streams.proposal.key != key):
+            return
+        with self._changed:
+            self._streams = None
+        self.bytes_sent += streams.bytes_sent
+        self.bytes_received += streams.bytes_received
+        streams.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether an attempt was joined and not stopped, so that its contribution may still be read or merged."""
+        return self._streams is not None
+
+    def close(self) -> None:
+        """End what runs, and take no more streams."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self.stop()
+        self._memory = BufferPool(0)
+        self._codings.reset()
+        self.keep(())
+
+    def check(self, now: float) -> None:
+        """Give up on a silent peer."""
+        if self._streams:
+            self._streams.check(now, self._timeout)
+
+    def assembled(self, digest: str) -> ModelState | None:
+        """An assembled model, if it is here."""
+        return self._assembled.get(digest)
+
+    def add(self, digest: str, model: ModelState) -> None:
+        """Keep a model that was assembled elsewhere."""
+        self._assembled[digest] = model
+
+    def committed(self, digest: str) -> ModelState:
+        """An assembled model, which is decided."""
+        return self._assembled[digest]
+
+    def carry(self, digest: str, *, stands: bool) -> None:
+        """Keep account of what coding has lost on the way to a committed model, and of what that took.
+
+        ``stands`` tells whether the capture still does, or training may have changed it: then the account begins anew.
+        """
+        coded = self._coded.get(digest)
+        if coded is None:
+            return
+        started = self._clock.now()
+        try:
+            if not stands:
+                self._codings.reset()
+                return
+            self._codings.carry(coded.coder)
+        except Exception:  # noqa: BLE001  (a codec may be a plugin's, and the round has committed)
+            self._log.exception("no account of what %s has lost in this round; it begins anew", coded.codec)
+            self._codings.reset()
+        self._codings.measured(coded.codec, coded.seconds + self._clock.now() - started)
+
+    def healed(self) -> None:
+        """This peer goes on from a model that it had no part in."""
+        self._codings.reset()
+
+    def keep(self, digests: Collection[str]) -> None:
+        """Forget the assembled models that are not in ``digests``."""
+        self._assembled = {digest: model for digest, model in self._assembled.items() if digest in digests}
+        self._coded = {digest: coded for digest, coded in self._coded.items() if digest in digests}
+
+    def sink(self, header: StreamHeader) -> Sink:
+        """Where an incoming stream goes; it may be here before the proposal or the greeting, so wait a little for both.
+
+        Raises:
+            ExchangeError: this peer is in no such exchange.
+        """
+
+        def met() -> bool:
+            return self._roster.is_live(header.sender, header.incarnation)
+
+        if header.session != self._me.session:
+            raise ExchangeError(f"{self._me.name} is in session {self._me.session}, not in {header.session}")
+        key = header.lineage, header.round, header.attempt
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or (met() and self._runs(key)), timeout=self._timeout)
+            streams = self._streams
+        if not met():
+            raise ExchangeError(f"{header.sender} is not in session {self._me.session} with {self._me.name}")
+        if streams is None or streams.proposal.key != key or header.sender not in streams.proposal.group:
+            raise ExchangeError(f"{self._me.name} is in no exchange of round {header.round}, {header.attempt}")
+        return streams.sink(header.sender)
+
+    def _runs(self, key: Key) -> bool:
+        return self._streams is not None and self._streams.proposal.key == key

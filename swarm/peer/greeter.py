@@ -1,0 +1,294 @@
+"""Finds the other peers, and separates compatible ones from the rest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from swarm.config import addresses
+from swarm.messages import Envelope, Hello, Message, Refuse
+from swarm.peer.gossip import Gossip
+from swarm.peer.roster import Roster, first_at, in_use, schema_lines
+from swarm.records import PeerId, PeerJoined
+
+if TYPE_CHECKING:
+    from swarm.discovery.base import Discovery
+    from swarm.plugins import PluginRegistry
+    from swarm.records import Commit, PeerInfo
+    from swarm.tensors.state import Schema
+
+FIRST_RETRY = 0.5
+LONGEST_RETRY = 5.0
+"""Seconds between greetings to an address that cannot be reached, or refuses: doubled from the first to the longest.
+One that takes greetings and does not answer yet is greeted after the longest: when many peers start at once, their
+answers take a while, and more greetings would make it longer."""
+LONGEST_GOSSIP_RETRY = 60.0
+"""The longest where neither the user nor a rendezvous named the address, and no peer of the session was met there."""
+
+NAMED = 10
+"""Peers or addresses in one list of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """An address that was greeted."""
+
+    at: float
+    """When to greet it again."""
+    if_lost: float
+    """When to do so if it cannot be reached or refuses."""
+    pause: float
+    """Seconds after that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A compatible peer can be reached."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A peer of the session is not compatible with this one."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class NameTaken:
+    """Another peer has this one's name, and was there first."""
+
+    reason: str
+
+
+class Greeter:
+    """Dials addresses that may hold a peer, with growing pauses, and answers greetings."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerInfo,
+        schema: Schema,
+        discoveries: Sequence[Discovery],
+        plugins: PluginRegistry,
+        logger: logging.Logger,
+        send: Callable[[str, Message], None],
+        members: Collection[PeerId] = (),
+    ) -> None:
+        """Announce this peer.
+
+        Args:
+            me: what this peer declares.
+            schema: of its model.
+            discoveries: where addresses are found.
+            plugins: may refuse a peer.
+            logger: where it reports.
+            send: takes an address and a message.
+            members: names of the peers that are expected, as far as the settings give them.
+        """
+        self.joined = False
+        """Whether this peer is in the session: from then on it keeps its name."""
+        self.name_taken = ""
+        """Why this peer cannot have its name; empty where it can."""
+        self._members = frozenset(members)
+        self.roster = Roster(me, schema)
+        self._gossip = Gossip()
+        self._refusals: dict[PeerId, str] = {}
+        """Why each peer that was not met since and this one do not go together."""
+        self._refused_since: float | None = None
+        self._turned_away: set[tuple[PeerId, str]] = set()
+        self._reported: set[str] = set()
+        self._refused_by: set[str] = set()
+        """Incarnations of the peers that refuse this one: only their answer to a greeting says that they changed."""
+        self._me = me
+        self._schema = schema_lines(schema)
+        self._discoveries = discoveries
+        self._plugins = plugins
+        self._log = logger
+        self._send = send
+        self._next: dict[str, Dialled] = {}
+        for discovery in discoveries:
+            discovery.announce(me.name, me.address, me.incarnation)
+
+    def dial(self, now: float, commit: Commit | None) -> None:
+        """Greet the addresses whose time has come."""
+        self._gossip.expire(now)
+        found = {address for discovery in self._discoveries for address in discovery.discover()}
+        sure = found | self.roster.away()
+        live = {info.address for info in self.roster.live()}
+        wanted = (sure | self._gossip.addresses(self._me.session)) - live - {self._me.address}
+        self._next = {address: due for address, due in self._next.items() if address in wanted}
+        for address in sorted(wanted):
+            due = self._next.get(address, Dialled(now, now, FIRST_RETRY))
+            if due.at <= now and self._may_reach(address):
+                longest, pause = LONGEST_RETRY if address in sure else LONGEST_GOSSIP_RETRY, due.pause
+                self._next[address] = Dialled(now + max(pause, LONGEST_RETRY), now + pause, min(2 * pause, longest))
+                self.greet(address, commit, wants_reply=True)
+
+    def _may_reach(self, address: str) -> bool:
+        """Whether what is said there stays on this machine, where this peer listens to nobody else."""
+        return not _on_this_machine(self._me.address) or _on_this_machine(address)
+
+    def _soon(self, address: str) -> None:
+        """There will be no answer to the greeting that was sent there."""
+        due = self._next.get(address)
+        if due:
+            self._next[address] = replace(due, at=due.if_lost)
+
+    def greet(self, address: str, commit: Commit | None, *, wants_reply: bool, told: Collection[PeerInfo] = ()) -> None:
+        """Send this peer's greeting, and tell of the peers that the other one has not ``told`` of."""
+        roster = tuple(info for info in self._everyone() if info not in told)
+        self._send(address, Hello(self._me, self._schema, roster, commit, wants_reply))
+
+    def _everyone(self) -> tuple[PeerInfo, ...]:
+        """Peers of any session, this one first: what a newcomer is told."""
+        return self.roster.present() + self._gossip.first_hand()
+
+    @property
+    def refusal(self) -> str:
+        """Why this peer and another one do not go together; empty where all that were met do."""
+        return self.name_taken or next(iter(self._refusals.values()), "")
+
+    @property
+    def names(self) -> frozenset[PeerId]:
+        """Names of the peers of this session that were met, or that others told of."""
+        return self._gossip.names(self._me.session) | {known.info.name for known in self.roster.known()}
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Addresses that were greeted and where no peer of any session has answered."""
+        told = {known.info.address for known in self.roster.known()} | self._gossip.addresses()
+        return tuple(sorted({*tuple(self._next)} - told))
+
+    def whereabouts(self, live: Collection[PeerId]) -> str:
+        """What is known of peers that are not ``live`` in this session, to end a sentence; empty where that is nothing.
+
+        Nobody who has spoken is called missing: no peer of another session, none that is incompatible, and none that
+        has left because it did not want to wait any longer.
+        """
+        others = sorted((info.name, info.session) for info in self._gossip.first_hand())
+        left = [known.info.name for known in self.roster.known() if known.left]
+        lost = [known.info for known in self.roster.known() if not known.left and known.info.name not in live]
+        heard = {*live, *self._refusals, self._me.name, *left, *(name for name, _ in others)}
+        heard.update(info.name for info in lost)
+        parts = {
+            "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
+            "no answer from": self.silent,
+            "left:": left,
+            "ended, or cannot be reached at the address they gave (set advertise on that peer):": [
+                f"{info.name} at {info.address}" for info in lost
+            ],
+            "missing:": sorted(self._members - heard),
+        }
+        return "".join(f"; {what} {_listed(names)}" for what, names in parts.items() if names)
+
+    def unanswered(self, address: str, reason: str) -> None:
+        """Nothing reaches ``address``: say so once where the user or a rendezvous named it, after some seconds.
+
+        Peers that are started together do not come up at one time.
+        """
+        self._soon(address)
+        due = self._next.get(address)
+        if due and due.pause >= LONGEST_RETRY and address in self.silent and address not in self._reported:
+            self._reported.add(address)
+            self._log.warning("no answer yet, trying again: %s", reason)
+
+    def greeted(
+        self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float
+    ) -> Met | TurnedAway | NameTaken | None:
+        """Answer a greeting; None where it does not concern this session."""
+        peer, roster = hello.peer, self.roster
+        told = {peer, *hello.roster}
+        if peer.incarnation == self._me.incarnation:
+            return None
+        for info in hello.roster:
+            self._told_of(info, now)
+        if peer.session != self._me.session:
+            self._gossip.spoke(peer, now)
+            if hello.wants_reply:
+                self.greet(envelope.address, None, wants_reply=False, told=told)
+            return None
+        namesake = peer.name == self._me.name
+        if namesake and not self.joined and peer.incarnation < self._me.incarnation:
+            return self._yield_name(in_use(peer.name, first_at(peer.address)))
+        refusal = self._refusal(hello)
+        if refusal:
+            if not namesake:  # it is at fault, not this peer
+                self._refusals[peer.name] = refusal.reason
+            if (peer.name, peer.incarnation) not in self._turned_away:
+                self._turned_away.add((peer.name, peer.incarnation))
+                level = logging.INFO if namesake else logging.WARNING
+                self._log.log(level, "refused %s at %s: %s", peer.name, peer.address, refusal.reason)
+            self._send(envelope.address, refusal)
+            return TurnedAway(peer.name) if refusal.final and not namesake else None
+        if peer.incarnation in self._refused_by and hello.wants_reply:
+            self.greet(envelope.address, commit, wants_reply=True)
+            return None
+        self._refused_by.discard(peer.incarnation)
+        self._refusals.pop(peer.name, None)
+        returned = roster.info(peer.name) is not None
+        fresh = roster.meet(peer)
+        self._next.pop(envelope.address, None)
+        self._gossip.met(peer)
+        if hello.wants_reply:
+            self.greet(envelope.address, commit, wants_reply=False, told=told)
+        if fresh:
+            self._log.info("%s %s at %s", peer.name, "is back" if returned else "joined", peer.address)
+            self._plugins.peer_joined(PeerJoined(peer=peer, returned=returned))
+        return Met(peer.name)
+
+    def _told_of(self, info: PeerInfo, now: float) -> None:
+        ours = info.session == self._me.session
+        if not ours or (info.name != self._me.name and self.roster.info(info.name) is None):
+            self._gossip.told(info, now)
+
+    def _yield_name(self, reason: str) -> NameTaken:
+        if not self.name_taken:
+            self.name_taken = reason
+            self._log.info("%s", reason)
+        return NameTaken(reason)
+
+    def refused(
+        self, envelope: Envelope, refusal: Refuse, now: float, patience: float
+    ) -> TurnedAway | NameTaken | None:
+        """A peer refuses this one; what is not final counts as such after ``patience`` seconds."""
+        text = f"{envelope.sender} at {envelope.address} refused this peer: {refusal.reason}"
+        self._refused_by.add(envelope.incarnation)
+        self._soon(envelope.address)
+        if self._refused_since is None:
+            self._refused_since = now
+        lasting = refusal.final or now >= self._refused_since + patience
+        if lasting and not self.joined and refusal.about_name:
+            return self._yield_name(refusal.reason)
+        if text != self._refusals.get(envelope.sender):
+            self._refusals[envelope.sender] = text
+            self._log.warning("%s", text)
+        return TurnedAway(envelope.sender) if lasting else None
+
+    def withdraw(self) -> None:
+        """Take this peer's announcement back."""
+        for discovery in self._discoveries:
+            discovery.withdraw()
+
+    def _refusal(self, hello: Hello) -> Refuse | None:
+        clash = self.roster.clash(hello)
+        if clash is not None:
+            return clash
+        reason = self._plugins.accept_peer(hello.peer)
+        return Refuse(f"{self._me.name} does not accept {hello.peer.name}: {reason}", final=True) if reason else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _on_this_machine(address: str) -> bool:
+    """Whether ``address`` is a loopback one; an address that only a plugin's transport understands is not."""
+    try:
+        return addresses.is_local(address)
+    except ValueError:
+        return False

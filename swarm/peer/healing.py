@@ -1,0 +1,116 @@
+"""Catching up: fetch a model in shares from several live peers at once."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from swarm.errors import ExchangeError, SwarmError
+from swarm.exchange.whole import Assembly
+from swarm.messages import FetchRequest
+from swarm.peer.roster import Roster
+from swarm.records import PeerId, PeerInfo
+from swarm.tensors.state import ModelState, Schema
+from swarm.transport.base import Transport
+
+MOST_SOURCES = 8
+"""Peers asked at once."""
+
+
+class Fetcher:
+    """Fetches models on threads of its own."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerInfo,
+        schema: Schema,
+        transport: Transport,
+        roster: Roster,
+        timeout: float,
+        logger: logging.Logger,
+        post: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """``post`` hands work to the worker's thread."""
+        self._me = me
+        self._schema = schema
+        self._transport = transport
+        self._roster = roster
+        self._timeout = timeout
+        self._log = logger
+        self._post = post
+
+    def fetch(self, digest: str, sources: Sequence[PeerId], done: Callable[[ModelState | None], None]) -> None:
+        """Fetch the model with ``digest``; ``done`` gets it, or None, on the worker's thread."""
+        infos = {peer: self._roster.info(peer) for peer in sources}
+        addresses = {peer: info.address for peer, info in infos.items() if info}
+        request = FetchRequest(self._me.session, self._me.name, digest)
+
+        def run() -> None:
+            model = None
+            try:
+                model = fetch_model(self._transport, addresses, request, self._schema, self._timeout)
+            except SwarmError as error:
+                self._log.info("could not fetch a model: %s", error)
+            finally:
+                self._post(lambda: done(model))
+
+        threading.Thread(target=run, name="swarm-fetch", daemon=True).start()
+
+
+def fetch_model(
+    transport: Transport, sources: Mapping[PeerId, str], request: FetchRequest, schema: Schema, timeout: float
+) -> ModelState:
+    """The model that ``request`` names by digest.
+
+    Each source gives one share; what a source fails to give, the others give as well.
+
+    Args:
+        transport: to reach the sources.
+        sources: address of each peer that should hold the model.
+        request: whom it is for, and the digest.
+        schema: of the model.
+        timeout: seconds of silence after which a source is given up.
+
+    Raises:
+        ExchangeError: the sources could not give the whole model, or what they gave has another digest.
+    """
+    asked = dict(sorted(sources.items())[:MOST_SOURCES])
+    assembly = Assembly(schema, len(asked))
+    shares: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for part in range(len(asked)):
+        shares.put(part)
+
+    def draw(peer: PeerId) -> str | None:
+        """Take shares from ``peer`` until none is left; the reason where it fails."""
+        while True:
+            try:
+                part = shares.get_nowait()
+            except queue.Empty:
+                return None
+            wanted = replace(request, part=part, parts=len(asked))
+            try:
+                assembly.take(part, transport.fetch(asked[peer], wanted, timeout))
+            except SwarmError as error:
+                shares.put(part)
+                error.__traceback__ = None  # its frames hold the model, and some of them the error
+                return f"{peer}: {error}"
+
+    reasons: list[str] = []
+    able = list(asked)
+    while assembly.missing and able:
+        with ThreadPoolExecutor(len(able), thread_name_prefix="swarm-heal") as pool:
+            outcomes = dict(zip(able, pool.map(draw, able), strict=True))
+        reasons += [reason for reason in outcomes.values() if reason]
+        able = [peer for peer in able if outcomes[peer] is None]
+    if assembly.missing:
+        raise ExchangeError("; ".join(reasons) or "nobody is there to ask")
+    model = assembly.model()
+    digest = model.digest()
+    if digest != request.digest:
+        raise ExchangeError(f"{', '.join(asked)} gave a model with digest {digest}, not {request.digest}")
+    return model

@@ -1,0 +1,127 @@
+"""Who is in the session: what peers declared, who can be reached, and who cannot be in it with us."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from swarm.errors import ModelError
+from swarm.messages import Hello, Refuse, TensorLine
+from swarm.records import PeerId, PeerInfo
+from swarm.tensors.state import Schema, TensorKind, TensorSpec
+
+
+@dataclass(slots=True)
+class Known:
+    """A peer of this session that was met."""
+
+    info: PeerInfo
+    live: bool = True
+    left: bool = False
+
+
+def in_use(name: PeerId, by: str) -> str:
+    """Why a peer cannot be called ``name``, and what to do."""
+    return f"the name {name!r} is in use by {by}; choose another (name, SWARM_NAME, `swarm run --name`)"
+
+
+def first_at(address: str) -> str:
+    """The peer at ``address``, as the one that has a name."""
+    return f"the peer at {address}, which was there first"
+
+
+class Roster:
+    """One peer's record of the others. It decides who is compatible; it sends nothing."""
+
+    def __init__(self, me: PeerInfo, schema: Schema) -> None:
+        self.me = me
+        self._schema = schema
+        self._known: dict[PeerId, Known] = {}
+
+    def info(self, peer: PeerId) -> PeerInfo | None:
+        """What ``peer`` declared, if it was met."""
+        known = self._known.get(peer)
+        return known.info if known else None
+
+    def live(self) -> tuple[PeerInfo, ...]:
+        """Peers that can be reached, by name."""
+        return tuple(self._known[peer].info for peer in sorted(self._known) if self._known[peer].live)
+
+    def known(self) -> tuple[Known, ...]:
+        """All peers of this session that were met, by name."""
+        return tuple(self._known[peer] for peer in sorted(self._known))
+
+    def present(self) -> tuple[PeerInfo, ...]:
+        """All peers of this session but those that have left, this one first."""
+        return (self.me, *(known.info for known in self._known.values() if not known.left))
+
+    def away(self) -> frozenset[str]:
+        """Where peers of this session listen that should be live and are not."""
+        return frozenset(known.info.address for known in self._known.values() if not known.live and not known.left)
+
+    def is_live(self, peer: PeerId, incarnation: str) -> bool:
+        """Whether ``peer`` is reachable and still the same process."""
+        known = self._known.get(peer)
+        return known is not None and known.live and known.info.incarnation == incarnation
+
+    def clash(self, hello: Hello) -> Refuse | None:
+        """Why the sender cannot be in this session with us; None where it can."""
+        theirs = hello.peer
+        if theirs.name == self.me.name:
+            return Refuse(in_use(theirs.name, first_at(self.me.address)), final=True, about_name=True)
+        known = self._known.get(theirs.name)
+        if known and known.live and known.info.incarnation != theirs.incarnation:
+            reason = in_use(theirs.name, f"the live peer at {known.info.address}")
+            return Refuse(reason, final=False, about_name=True)
+        ours, others = dict(self.me.settings), dict(theirs.settings)
+        for name in sorted(ours.keys() | others.keys()):
+            if ours.get(name) != others.get(name):
+                return Refuse(
+                    f"{name} is {ours.get(name)} at {self.me.name} and {others.get(name)} at {theirs.name};"
+                    " peers of one session must agree on it",
+                    True,
+                )
+        if theirs.fingerprint != self.me.fingerprint:
+            both = f"{self.me.name} (here) and {theirs.name} (there)"
+            return Refuse(f"{both} train different models: {self._difference(hello)}", True)
+        return None
+
+    def _difference(self, hello: Hello) -> str:
+        try:
+            return self._schema.difference(schema_of(hello.schema)) or "their spectral normalisation differs"
+        except (ValueError, ModelError) as error:
+            return f"{hello.peer.name} declares what this version does not know ({error})"
+
+    def meet(self, info: PeerInfo) -> bool:
+        """A compatible peer can be reached. Whether it was not live before."""
+        known = self._known.get(info.name)
+        fresh = known is None or not known.live or known.info.incarnation != info.incarnation
+        self._known[info.name] = Known(info)
+        return fresh
+
+    def lose(self, address: str) -> PeerId | None:
+        """Nothing reaches ``address``: the live peer that was there, if any."""
+        for peer, known in self._known.items():
+            if known.live and known.info.address == address:
+                known.live = False
+                return peer
+        return None
+
+    def leave(self, peer: PeerId) -> None:
+        """A peer said goodbye: it is not looked for any more."""
+        known = self._known.get(peer)
+        if known:
+            known.live, known.left = False, True
+
+
+def schema_lines(schema: Schema) -> tuple[TensorLine, ...]:
+    """A schema as it is declared on joining."""
+    return tuple(TensorLine(spec.name, spec.shape, spec.dtype, spec.kind.value) for spec in schema.tensors)
+
+
+def schema_of(lines: tuple[TensorLine, ...]) -> Schema:
+    """The schema that a peer declared.
+
+    Raises:
+        ValueError: a kind that this version does not know.
+    """
+    return Schema(tuple(TensorSpec(line.name, line.shape, line.dtype, TensorKind(line.kind)) for line in lines))

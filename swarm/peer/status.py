@@ -1,0 +1,81 @@
+"""What a peer tells of itself when it is asked, as ``swarm status`` does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swarm.records import PeerStatus
+
+if TYPE_CHECKING:
+    from swarm.consensus.machine import RoundMachine
+    from swarm.peer.exchanger import Exchanger
+    from swarm.peer.progress import Progress
+    from swarm.peer.roster import Known, Roster
+    from swarm.records import SyncState
+
+
+class Standing:
+    """How this peer stands in its session; may be asked from any thread."""
+
+    def __init__(self, machine: RoundMachine, roster: Roster, exchanger: Exchanger, first_sync: SyncState) -> None:
+        """It looks at what it is given whenever it is asked; ``first_sync`` holds until the first commit."""
+        self._machine = machine
+        self._roster = roster
+        self._exchanger = exchanger
+        self._first_sync = first_sync
+        self.checked_in = PeerStatus.TRAINING
+        """What this peer offered itself as, the last time it did."""
+        self.training_loss: float | None = None
+        """Of the batch before the last sync point."""
+        self.last_report: dict[str, Any] = {}
+        """What the last sync point came to: a ``RoundReport`` in JSON types."""
+        self.progress: Progress | None = None
+        """Epochs of the local training, once it has begun."""
+
+    def describe(self) -> dict[str, Any]:
+        """All that there is to tell, in JSON types."""
+        me, commit, loss = self._roster.me, self._machine.commit, self.last_report.get("loss")
+        return {
+            "name": me.name,
+            "address": me.address,
+            "session": me.session,
+            "round": commit.round if commit else None,
+            "lineage": commit.lineage if commit else None,
+            "status": self._state(),
+            **self._epochs(),
+            "peers": [_peer(known) for known in self._roster.known()],
+            "weight": me.weight,
+            "interval": (commit.sync if commit else self._first_sync).interval,
+            "loss": self.training_loss if loss is None else loss,
+            "bytes_sent": self._exchanger.bytes_sent,
+            "bytes_received": self._exchanger.bytes_received,
+            "swarm_over": self._machine.closed,
+            "last": self.last_report,
+        }
+
+    def _state(self) -> str:
+        if self._machine.closed:
+            return "closed"
+        if self._machine.commit is None:
+            return "starting"
+        if self.checked_in.finished:
+            return f"finished ({self.checked_in})"
+        return "merging" if self._machine.offered else "training"
+
+    def _epochs(self) -> dict[str, Any]:
+        progress = self.progress
+        if progress is None:
+            return {"epoch": 0, "total_epochs": None, "seconds_left": None}
+        # An early stop leaves epochs that never come.
+        over = self._machine.closed or self.checked_in.finished
+        left = None if over else progress.seconds_left()
+        return {"epoch": progress.epochs, "total_epochs": progress.total, "seconds_left": left}
+
+
+def _peer(known: Known) -> dict[str, Any]:
+    return {
+        "name": known.info.name,
+        "address": known.info.address,
+        "state": "live" if known.live else "left" if known.left else "lost",
+        "weight": known.info.weight,
+    }

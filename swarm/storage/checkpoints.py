@@ -1,0 +1,157 @@
+"""Committed models on disk, so that a site that restarts can go on where it stopped.
+
+A checkpoint is two files, the model as safetensors and the record of its round as JSON, in
+``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last: a checkpoint without one does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import urllib.parse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from swarm.clock import Clock
+from swarm.config import Settings
+from swarm.errors import ConfigurationError, ModelError
+from swarm.records import Commit, SyncState
+from swarm.storage.files import UnreadableFileError, read_model_file, replace_file, write_model
+from swarm.tensors.state import ModelState, Schema
+
+KEEP = 2
+"""Checkpoints kept: the newest, and the one before in case a disk lost what it had promised."""
+
+
+class Checkpoints:
+    """Writes committed models in the background, the newest first; a slow disk makes it write fewer, not later ones."""
+
+    def __init__(self, directory: Path, *, every: float, clock: Clock, logger: logging.Logger) -> None:
+        """``every`` is the least number of seconds between two checkpoints; the closing model is always written."""
+        self._directory = directory
+        self._every = every
+        self._clock = clock
+        self._log = logger
+        self._due = clock.now()
+        self._waiting: tuple[Commit, ModelState] | None = None
+        self._newest = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._failed = False
+        self._thread = threading.Thread(target=self._run, name="swarm-checkpoints", daemon=True)
+        self._thread.start()
+
+    def offer(self, commit: Commit, model: ModelState) -> None:
+        """A round is committed; ``model`` is never changed afterwards. Returns at once."""
+        if not commit.closing and self._clock.now() < self._due:
+            return
+        self._due = self._clock.now() + self._every
+        with self._changed:
+            self._waiting, self._newest = (commit, model), commit.round
+            self._changed.notify()
+
+    def close(self, timeout: float) -> None:
+        """Write what waits, for at most ``timeout`` seconds, and say so where that is too short."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            text = "round %d was not written to %s within %.0f s: does the disk hang?"
+            self._log.error(text, self._newest, self._directory, timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+                if self._waiting is None:
+                    return
+                commit, model = self._waiting
+                self._waiting = None
+            try:
+                self._write(commit, model)
+                self._failed = False
+            except OSError as error:
+                level = logging.DEBUG if self._failed else logging.ERROR
+                self._failed = True
+                self._log.log(level, "round %d was not written to %s: %s", commit.round, self._directory, error)
+
+    def _write(self, commit: Commit, model: ModelState) -> None:
+        stem = f"{commit.lineage}-{commit.round:09d}"
+        write_model(self._directory / f"{stem}.safetensors", model, {"digest": commit.digest})
+        before = _by_age(self._directory)
+        record = self._directory / f"{stem}.json"
+        replace_file(record, json.dumps(asdict(commit), indent=1).encode())
+        last = max((_written_at(path) for path in before), default=0)
+        if _written_at(record) <= last:
+            # The clock was set back since: a checkpoint must not look older than those that went before it.
+            os.utime(record, ns=(last + 1, last + 1))
+        for old in _by_age(self._directory)[:-KEEP]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def checkpoint_directory(settings: Settings) -> Path:
+    """Where this peer's checkpoints of this session are.
+
+    Raises:
+        ConfigurationError: there is no model directory.
+    """
+    if settings.model_dir is None:
+        raise ConfigurationError("model_dir is not set: checkpoints need it")
+    session, peer = (urllib.parse.quote(name, safe=" ") for name in (settings.model_name, settings.name))
+    return settings.model_dir / "swarm-state" / session / peer
+
+
+def latest(directory: Path, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
+    """The newest checkpoint that is whole, or None; ``logger`` is told of those that are passed over.
+
+    Raises:
+        ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
+    """
+    records = _by_age(directory)
+    for record in reversed(records):
+        commit = _commit_of(record)
+        path = record.with_suffix(".safetensors")
+        if commit is None or not path.is_file():
+            logger.warning("resume: checkpoint %s is not whole, and is passed over", record)
+            continue
+        try:
+            model = read_model_file(path, schema)
+        except UnreadableFileError as error:
+            logger.warning("resume: %s is damaged or cannot be read, and is passed over: %s", path, error)
+            continue
+        except ModelError as error:
+            text = f"resume: {path} holds another model than this script trains: {error}"
+            raise ConfigurationError(text) from error
+        if model.digest() == commit.digest:
+            return commit, model
+        why = "it is damaged, or of a version of Swarm that took other digests"
+        logger.warning("resume: %s has another digest than its record says, and is passed over: %s", path, why)
+    if records:
+        logger.warning("resume: no checkpoint in %s can be used; the run starts anew", directory)
+    return None
+
+
+def _by_age(directory: Path) -> list[Path]:
+    """The records of a directory, the oldest first."""
+    return sorted(directory.glob("*.json"), key=_written_at)
+
+
+def _written_at(record: Path) -> int:
+    return record.stat().st_mtime_ns
+
+
+def _commit_of(record: Path) -> Commit | None:
+    """The commit that a record tells of; None if it is not whole."""
+    try:
+        fields: dict[str, Any] = json.loads(record.read_text())
+        fields["sync"] = SyncState(**fields["sync"])
+        for name in ("members", "group", "contributors"):
+            fields[name] = tuple(fields[name])
+        return Commit(**fields)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -1,0 +1,224 @@
+"""Models on disk: safetensors, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors import SafetensorError, deserialize
+
+from swarm.errors import ModelError
+from swarm.tensors.state import Array, ModelState, Schema, TensorSpec, Tied, as_bytes, numpy_dtype
+
+if TYPE_CHECKING:
+    from swarm.tensors.model import ModelPort
+
+Rename = Callable[[dict[str, Array], list[str]], dict[str, Array]]
+
+LOCAL = "local.safetensors"
+"""The weights with which this peer's own training ended."""
+FINAL = "swarm-final.safetensors"
+"""The swarm's closing model, or that of a peer that trained alone on purpose (loopback)."""
+OWN = "own-final.safetensors"
+"""The model that this peer ended with where there was no closing round."""
+VIEW_AS_REAL = "view_as_real"
+"""The metadata that lists complex tensors which are in the file as pairs of real numbers."""
+
+_DTYPES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "C64": "complex64",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
+    "U8": "uint8",
+    "BOOL": "bool",
+}
+"""NumPy's name of each dtype in a file. The loader of safetensors for NumPy knows neither bfloat16 nor float8."""
+_FILE_DTYPES = {name: file_dtype for file_dtype, name in _DTYPES.items()}
+
+
+class UnreadableFileError(Exception):
+    """A file is missing, damaged, or may not be read."""
+
+
+def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None:
+    """Write ``model`` under its tensors' names, with ``about`` as metadata, replacing ``path`` in one step.
+
+    A tied tensor is written under each of its names, so that the framework's loader misses none. Complex tensors of
+    64 bits are written as such; the format has no wider or narrower ones, so that these stay pairs of real numbers,
+    and the metadata lists their names as JSON under ``view_as_real``.
+    Equal models and metadata give equal bytes. The library writes metadata in a random order, and from a copy of the
+    whole model in memory; this function writes the tensors from where they are.
+
+    Raises:
+        OSError: the disk is full, or the directory cannot be written.
+    """
+    tensors = _named(model)
+    # The widest first, so that every tensor is aligned: readers that map the file into memory need that.
+    order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    about = dict(about)
+    if pairs := [name for name in order if name in _pairs(model.schema)]:
+        about[VIEW_AS_REAL] = json.dumps(pairs)
+    header: dict[str, object] = {"__metadata__": dict(sorted(about.items()))}
+    end = 0
+    for name in order:
+        start, end = end, end + tensors[name].nbytes
+        dtype = _FILE_DTYPES[tensors[name].dtype.name]
+        header[name] = {"dtype": dtype, "shape": tensors[name].shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    replace_file(path, len(text).to_bytes(8, "little"), text, *(as_bytes(tensors[name]) for name in order))
+
+
+def read_model_file(path: Path, schema: Schema) -> ModelState:
+    """The model that ``write_model`` wrote.
+
+    Raises:
+        UnreadableFileError: the file cannot be read, or is no whole safetensors file.
+        ModelError: it holds another model than one of this schema; the message names the first difference.
+    """
+    model = ModelState.empty(schema)
+    _fill(model, load_tensors(path), partial=False)
+    return model
+
+
+def load_into(port: ModelPort, path: Path, rename: Rename | None = None) -> None:
+    """Write the tensors of a file into a model; those that are not in the file stay as they are.
+
+    Args:
+        port: the model.
+        path: what ``write_model`` wrote.
+        rename: gives the tensors of the file the names that they have in the model, which are its second argument.
+
+    Raises:
+        ModelError: the file cannot be read, or it is of another model; the message names the first difference.
+    """
+    model = ModelState.empty(port.schema())
+    port.read(model)
+    try:
+        tensors = load_tensors(path)
+        _fill(model, rename(tensors, stored_names(model.schema)) if rename else tensors, partial=True)
+    except UnreadableFileError as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    except ModelError as error:
+        raise ModelError(f"{path} is of another model: {error}") from error
+    port.write(model)
+
+
+def _fill(model: ModelState, tensors: Mapping[str, Array], *, partial: bool) -> None:
+    names = stored_names(model.schema)
+    for name, (spec, array) in zip(names, model.arrays(), strict=True):
+        target, values = _stored(spec, array), tensors.get(name)
+        if values is None:
+            if partial:
+                continue
+            raise ModelError(f"{name!r} is not in the file{_hint(tensors, names)}")
+        if values.shape != target.shape or values.dtype != target.dtype:
+            there, here = (f"{each.dtype.name}{list(each.shape)}" for each in (values, target))
+            raise ModelError(f"{name!r} is {there} in the file, and {here} in the model")
+        target[...] = values
+    if extra := tensors.keys() - {*names, *(tied.name for spec in model.schema.tensors for tied in spec.tied)}:
+        raise ModelError(f"{min(extra)!r} is in the file, and not in the model")
+
+
+def _named(model: ModelState) -> dict[str, Array]:
+    """The tensors of a file, by name."""
+    stored = (_stored(spec, array) for spec, array in model.arrays())
+    tensors = dict(zip(stored_names(model.schema), stored, strict=True))
+    for spec, array in model.arrays():
+        for tied in spec.tied:
+            tensors.setdefault(tied.name, _stored(spec, _view(array, tied)))
+    return tensors
+
+
+def _stored(spec: TensorSpec, array: Array) -> Array:
+    """A view of a tensor's values as they are in a file."""
+    if spec.complex and spec.dtype == "float32":
+        return array.view(np.complex64).reshape(array.shape[:-1])
+    return array
+
+
+def _pairs(schema: Schema) -> set[str]:
+    """The names of complex tensors that are in a file as pairs of real numbers."""
+    pairs = set()
+    for name, spec in zip(stored_names(schema), schema.tensors, strict=True):
+        if spec.complex and spec.dtype != "float32":
+            pairs |= {name, *(tied.name for tied in spec.tied)}
+    return pairs
+
+
+def _view(array: Array, tied: Tied) -> Array:
+    """The values of a tied tensor as they are under its other name."""
+    if tied.order is None:
+        return array
+    memory = np.ascontiguousarray(array.transpose(tied.order))
+    strides = tuple(stride * array.itemsize for stride in tied.strides)
+    return np.lib.stride_tricks.as_strided(memory, tied.shape, strides).copy()
+
+
+def _hint(tensors: Mapping[str, Array], names: Collection[str]) -> str:
+    """What the file has in the place of a missing tensor, as the end of a sentence."""
+    others = sorted(set(tensors).difference(names))
+    return f", which has {others[0]!r}" if others else ""
+
+
+def load_tensors(path: Path) -> dict[str, Array]:
+    """The tensors of a safetensors file, by name.
+
+    Raises:
+        UnreadableFileError: the file cannot be read, or is no whole safetensors file.
+    """
+    try:
+        tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        return {
+            name: np.frombuffer(tensor["data"], numpy_dtype(_DTYPES[tensor["dtype"]])).reshape(tensor["shape"])
+            for name, tensor in tensors
+        }
+    except (OSError, SafetensorError) as error:
+        raise UnreadableFileError(str(error)) from error
+    except KeyError as error:
+        raise UnreadableFileError(f"it has a tensor of dtype {error}") from error
+
+
+def stored_names(schema: Schema) -> list[str]:
+    """The tensors' names in a file: with a number where a framework gives several the same one."""
+    names: dict[str, None] = {}
+    for spec in schema.tensors:
+        candidates = (spec.name if number == 1 else f"{spec.name}#{number}" for number in count(1))
+        names[next(name for name in candidates if name not in names)] = None
+    return list(names)
+
+
+def replace_file(path: Path, *parts: bytes | memoryview) -> None:
+    """Write ``parts`` one after the other, so that ``path`` holds either all of them or what it held before.
+
+    Raises:
+        OSError: the disk is full, or the directory cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

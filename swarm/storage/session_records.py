@@ -1,0 +1,88 @@
+"""How the sessions of local peers ended: each peer writes it down, and ``swarm up`` reads it."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from swarm.discovery.directory import MAX_FILES, read_record, stem
+from swarm.text import MAX_SHOWN, printable
+
+DIRECTORY = "sessions"
+"""Folder of the rendezvous directory; the launcher makes it, and without it nothing is written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """The latest run of one session on one peer. That of a process that was killed says that it did not end."""
+
+    rank: int
+    session: str
+    run: int = 1
+    """How many runs of this session the peer has begun: a script may train several times, or repeat a failed start."""
+    ended: bool = False
+    """Whether the peer has left the session, in whatever way."""
+    closing: bool = False
+    """Whether it holds the closing model."""
+    reason: str = ""
+    """Why it does not."""
+    round: int | None = None
+    """Of the last committed model that was applied."""
+    digest: str = ""
+    """Of that model."""
+    file: str = ""
+    """Where the closing model is, if it was written."""
+    bytes_sent: int = 0
+    """In all runs together."""
+    bytes_received: int = 0
+
+
+def write_record(rendezvous: Path, record: SessionRecord) -> None:
+    """Write a record in the place of the peer's earlier one of this session. Never raises."""
+    path = _path(rendezvous, record.rank, record.session)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    with suppress(OSError):
+        if path.parent.is_dir():
+            draft.write_text(json.dumps(asdict(record), ensure_ascii=False), encoding="utf-8")
+            draft.replace(path)
+
+
+def record_of(rendezvous: Path, rank: int, session: str) -> SessionRecord | None:
+    """The record of one peer's session; None where there is none."""
+    return _read(_path(rendezvous, rank, session))
+
+
+def read_records(rendezvous: Path) -> list[SessionRecord]:
+    """All records, by rank and session; files that are none are skipped."""
+    try:
+        paths = sorted((rendezvous / DIRECTORY).glob("*.json"))[:MAX_FILES]
+    except OSError:
+        return []
+    found = [record for path in paths if (record := _read(path))]
+    return sorted(found, key=lambda record: (record.rank, record.session))
+
+
+def _path(rendezvous: Path, rank: int, session: str) -> Path:
+    return rendezvous / DIRECTORY / f"{stem(session, str(rank))}.json"
+
+
+def _read(path: Path) -> SessionRecord | None:
+    values = read_record(path)
+    if values is None or values.keys() != _TYPES.keys():
+        return None
+    if any(type(values[name]) not in types for name, types in _TYPES.items()):
+        return None
+    values = {name: printable(value, MAX_SHOWN) if isinstance(value, str) else value for name, value in values.items()}
+    return SessionRecord(**values)
+
+
+_HINTS: dict[str, Any] = get_type_hints(SessionRecord)
+_TYPES: dict[str, tuple[type, ...]] = {
+    field.name: (int, NoneType) if NoneType in get_args(_HINTS[field.name]) else (_HINTS[field.name],)
+    for field in fields(SessionRecord)
+}

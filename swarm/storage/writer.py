@@ -1,0 +1,56 @@
+"""Writes the models of a run's end on threads of their own: a disk that hangs must hold nobody up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
+from pathlib import Path
+
+from swarm.storage.files import write_model
+from swarm.tensors.state import ModelState
+
+
+class Writer:
+    """Begins to write at once, and tells at the end what could not be written."""
+
+    def __init__(self, directory: Path, logger: logging.Logger) -> None:
+        self._directory = directory
+        self._log = logger
+        self._begun: dict[str, Future[bool]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still being written, so that its memory must not change."""
+        return not all(written.done() for written in self._begun.values())
+
+    def write(self, name: str, model: ModelState, about: Mapping[str, str]) -> None:
+        """Begin to write ``model``, which must not change while this object is busy. Returns at once."""
+        written: Future[bool] = Future()
+
+        def run() -> None:
+            try:
+                write_model(self._directory / name, model, about)
+            except OSError as error:
+                self._log.error("%s was not written to %s: %s", name, self._directory, error)
+                written.set_result(False)
+            except Exception as error:  # noqa: BLE001  (raised by whoever waits for it)
+                written.set_exception(error)
+            else:
+                written.set_result(True)
+
+        self._begun[name] = written
+        threading.Thread(target=run, name="swarm-write", daemon=True).start()
+
+    def wait(self, patience: float) -> set[str]:
+        """Wait until all is written, for at most ``patience`` seconds; returns the names of what is."""
+        done, _ = wait(self._begun.values(), patience)
+        names = set()
+        for name, written in self._begun.items():
+            if written in done:
+                names |= {name} if written.result() else set()
+            else:
+                text = "%s was not written to %s within %.0f s: does the disk hang?"
+                self._log.error(text, name, self._directory, patience)
+        return names

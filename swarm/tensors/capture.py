@@ -1,0 +1,156 @@
+"""What a peer offers to a round: a copy of its weights, or the model's own memory while its training stands still."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import pairwise, repeat
+from typing import Protocol
+
+import numpy as np
+
+from swarm.tensors.state import (
+    Array,
+    ModelState,
+    Schema,
+    TensorKind,
+    TensorSpec,
+    as_bytes,
+    is_finite,
+    numpy_dtype,
+    side_is_finite,
+)
+
+
+class Capture(Protocol):
+    """As much of a model as a round reads. :class:`~swarm.tensors.state.ModelState` is one."""
+
+    @property
+    def schema(self) -> Schema:
+        """Its tensors."""
+
+    @property
+    def side(self) -> list[Array]:
+        """The arrays of the side block."""
+
+    def part(self, segment: int, start: int, stop: int) -> Array:
+        """Values ``start`` to ``stop`` of a segment, counted in the schema's order: contiguous, to be read only."""
+
+    def runs(self) -> Iterator[tuple[int, int, Array]]:
+        """All values as they lie, in long chunks: the segment, where in it a chunk begins, and its values."""
+
+    def finite(self) -> bool:
+        """Whether no weight and no statistic is NaN or infinite."""
+
+    def hold(self) -> None:
+        """The model is about to change, and the capture must not: what is borrowed is copied."""
+
+
+class BorrowedCapture:
+    """Weights where the model has them, which saves a model's memory and the time to copy it.
+
+    The session may borrow them as long as the thread that trains waits for the round. Before it goes on it calls
+    ``hold``, if the capture may still be merged.
+    """
+
+    def __init__(self, schema: Schema, arrays: Sequence[Array]) -> None:
+        """``arrays`` are the tensors of ``schema`` in its order, contiguous; those of the side block are copied."""
+        self._state: ModelState | None = None
+        self._tensors: dict[str, list[Array]] = {dtype: [] for dtype in schema.segments}
+        copied = []
+        for spec, array in zip(schema.tensors, arrays, strict=True):
+            if spec.in_side_block:
+                copied.append(array.copy())
+            else:
+                flat = array.reshape(-1)
+                flat.flags.writeable = False  # a merge rule may be a plugin's, and this is the model itself
+                self._tensors[spec.dtype].append(flat)
+        self._side = ModelState(schema, {}, copied)
+        self._bounds = schema.bounds
+
+    @property
+    def schema(self) -> Schema:
+        """Its tensors."""
+        return self._side.schema
+
+    @property
+    def side(self) -> list[Array]:
+        """The arrays of the side block, copied."""
+        return self._side.side
+
+    def part(self, segment: int, start: int, stop: int) -> Array:
+        """Values ``start`` to ``stop`` of a segment: the model's own memory where one tensor has them all."""
+        borrowed = (
+            self._tensors
+        )  # before the state, which takes their place: a thread of the transport may read meanwhile
+        if self._state:
+            return self._state.part(segment, start, stop)
+        dtype = tuple(self._bounds)[segment]
+        tensors, starts = borrowed[dtype], self._bounds[dtype]
+        first = min(bisect_right(starts, start), len(tensors)) - 1
+        if stop <= starts[first + 1]:
+            return tensors[first][start - starts[first] : stop - starts[first]]
+        values = np.empty(stop - start, numpy_dtype(dtype))
+        filled = 0
+        while filled < values.size:
+            taken = tensors[first][start + filled - starts[first] : stop - starts[first]]
+            values[filled : filled + taken.size] = taken
+            filled, first = filled + taken.size, first + 1
+        return values
+
+    def runs(self) -> Iterator[tuple[int, int, Array]]:
+        """All values as they lie, tensor by tensor: the segment, where in it each begins, and its values."""
+        borrowed = self._tensors  # before the state, as above
+        if self._state:
+            yield from self._state.runs()
+            return
+        for index, dtype in enumerate(self._bounds):
+            for start, tensor in zip(self._bounds[dtype], borrowed[dtype], strict=False):
+                yield index, start, tensor
+
+    def finite(self) -> bool:
+        """Whether no weight and no statistic is NaN or infinite."""
+        if self._state:
+            return self._state.finite()
+        borrowed = (tensor for tensors in self._tensors.values() for tensor in tensors)
+        return all(is_finite(tensor) for tensor in borrowed) and side_is_finite(self.schema, self.side)
+
+    def hold(self) -> None:
+        """Copy what is borrowed."""
+        if self._state is None:
+            segments = {dtype: np.concatenate(tensors) for dtype, tensors in self._tensors.items()}
+            self._state = ModelState(self.schema, segments, self._side.side)
+            self._tensors = {}
+
+
+def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...]:
+    """Names of the tensors for which a capture may not be merged, in the schema's order: see ``side_is_finite``."""
+    places = {dtype: pairwise(starts) for dtype, starts in capture.schema.bounds.items()}
+    segments = {dtype: index for index, dtype in enumerate(capture.schema.segments)}
+    side = zip(capture.side, parent.side if parent else repeat(None), strict=False)
+    names = []
+    for spec in capture.schema.tensors:
+        if spec.in_side_block:
+            values, before = next(side)
+            if side_is_finite(Schema((spec,)), [values], None if before is None else [before]):
+                continue
+        else:
+            start, stop = next(places[spec.dtype])
+            values = capture.part(segments[spec.dtype], start, stop)
+            if is_finite(values):
+                continue
+        names.append(spec.name)
+    return tuple(names)
+
+
+def replaced_state(capture: Capture, model: ModelState) -> tuple[TensorSpec, ...]:
+    """The module state of ``capture`` that ``model`` has otherwise, without singular vectors, which are computed."""
+    schema = model.schema
+    computed = {
+        schema.tensors[index] for norm in schema.spectral for index in (norm.left, norm.right) if index is not None
+    }
+    return tuple(
+        spec
+        for spec, mine, theirs in zip(schema.side, capture.side, model.side, strict=True)
+        if spec.kind is TensorKind.STATE and spec not in computed and as_bytes(mine) != as_bytes(theirs)
+    )

@@ -1,0 +1,105 @@
+"""The seam between a framework's model and the swarm."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swarm.errors import ConfigurationError, ModelError
+from swarm.tensors.state import ModelState, TensorKind
+
+if TYPE_CHECKING:
+    from swarm.tensors.state import Array, Schema
+
+
+class ModelPort(ABC):
+    """One framework's way to copy a model's tensors out and in.
+
+    The session calls a port on the training thread only, between batches.
+    """
+
+    @abstractmethod
+    def schema(self) -> Schema:
+        """The tensors that take part, as ``share`` and ``local`` select them, in a fixed order.
+
+        Raises:
+            ModelError: the model is not built, holds a tensor that cannot be merged, or does not fit the selection.
+        """
+
+    @abstractmethod
+    def read(self, into: ModelState) -> None:
+        """Copy the values of those tensors into ``into``, whose memory the caller owns."""
+
+    def borrow(self, schema: Schema) -> Sequence[Array] | None:
+        """The memory of those tensors itself, as contiguous arrays in the order of ``schema``, which are only read.
+
+        The caller gives it back before training goes on. A tensor that does not lie so may be given as a copy. None
+        where the model's memory cannot be read from here, as on a GPU: then ``read`` copies it.
+
+        Args:
+            schema: as it was when training began.
+
+        Raises:
+            ModelError: the model has changed since.
+        """
+        return None
+
+    @abstractmethod
+    def write(self, state: ModelState) -> None:
+        """Set those tensors from ``state``, in place: optimizers keep the same parameter objects."""
+
+    def add(self, step: ModelState) -> None:
+        """Add a correction in place: weights += step. Statistics, counters and module state become those of ``step``.
+
+        Weights of half precision come in float32: the sum is computed in float32 and
+        rounded once. This implementation reads, adds and writes; a framework that can add in place saves the copies.
+        """
+        model = ModelState.empty(step.schema)
+        self.read(model)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for (spec, mine), (_, theirs) in zip(model.arrays(), step.arrays(), strict=True):
+                if spec.kind is TensorKind.WEIGHT:
+                    np.add(mine, theirs, out=mine, casting="same_kind")
+                else:
+                    mine[...] = theirs
+        self.write(model)
+
+
+def changed(difference: str) -> ModelError:
+    """The error of a model whose tensors are not those that training began with."""
+    return ModelError(
+        f"the model changed since training began: {difference} (here: now, there: at the start);"
+        " tensors that this site adds, removes or reshapes belong in `local`;"
+        " where layers take shapes from the first batch, pass one through the model before training begins"
+    )
+
+
+def without_samples(val_data: object) -> ConfigurationError:
+    """The error of validation data that holds no sample, whichever framework it is for."""
+    size = getattr(val_data, "batch_size", None)
+    if getattr(val_data, "drop_last", False) and len(getattr(val_data, "dataset", None) or ()):
+        reason = f": it has fewer than batch_size={size} samples, and drop_last=True leaves them out"
+    elif isinstance(val_data, Iterator):
+        reason = ": it is empty, or has been read before, and gave no batch"
+    else:
+        reason = ""
+    return ConfigurationError(
+        f"val_data, a {type(val_data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Loss and metrics of the merged model on this peer's validation data."""
+
+    loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    samples: int = 1
+
+
+Evaluator = Callable[[], Evaluation]
+"""Evaluates the model as it stands, in evaluation mode, and restores mode and random state."""

@@ -1,0 +1,344 @@
+"""A model's tensors as the swarm sees them: one flat segment per dtype, plus an exact side block.
+
+Weights lie end to end in one flat array per dtype, so that a round can slice them evenly whatever the layers are.
+What must not be averaged like a weight lies in the *side block*: BatchNorm statistics and counters, which every member
+receives from every contributor and merges by the rules of ``swarm.merge.side``, and module state, which every member
+takes as a whole from one contributor.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from swarm.errors import ExchangeError, ModelError
+from swarm.tensors import kernels
+from swarm.tensors.digest import BlockDigest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Array = NDArray[np.generic]
+"""An array of any dtype."""
+
+WEIGHT_DTYPES = ("float64", "float32", "float16", "bfloat16")
+"""Dtypes that a weight or a statistic may have; the others can only be counters and module state."""
+
+
+class TensorKind(enum.StrEnum):
+    """How a tensor takes part in a merge."""
+
+    WEIGHT = "weight"
+    """Trainable or frozen parameter: merged by the session's rule."""
+    MEAN = "mean"
+    """BatchNorm running mean: pooled."""
+    VARIANCE = "variance"
+    """BatchNorm running variance: pooled with the nearest MEAN before it of the same shape."""
+    COUNTER = "counter"
+    """Integer that counts (``num_batches_tracked``): the maximum."""
+    STATE = "state"
+    """Everything else, of any dtype: the whole tensor of one contributor, the same one for all of them in a round.
+    Tensors that only make sense together (a queue and its pointer, a code book and its counters) so stay together."""
+
+
+_AVERAGED = (TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE)
+
+
+@dataclass(frozen=True, slots=True)
+class SpectralNorm:
+    """A weight that its layer divides by an estimate of its largest singular value, made with a vector that it keeps.
+
+    The matrix of the weight has dimension ``axis`` as its rows, and the other dimensions, in their order, as columns.
+    Source: Miyato et al. 2018, arXiv 1802.05957. Tensors are given by their index in the schema.
+    """
+
+    weight: int
+    axis: int
+    left: int
+    """Module state: the left singular vector, one value a row."""
+    right: int | None = None
+    """Module state: the right singular vector, one value a column; None where the layer keeps none."""
+    in_place: bool = False
+    """Whether the layer writes the divided weight back, so that the weight itself has the singular value 1."""
+
+
+def numpy_dtype(name: str) -> np.dtype[np.generic]:
+    """The NumPy dtype called ``name``, ``bfloat16`` included.
+
+    Raises:
+        ModelError: NumPy has no such dtype.
+    """
+    try:
+        return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+    except TypeError as error:
+        raise ModelError(f"tensors of dtype {name!r} cannot be merged") from error
+
+
+class Tied(NamedTuple):
+    """Another name of a tensor: another place in the model where the same memory is used."""
+
+    name: str
+    order: tuple[int, ...] | None = None
+    """The axes of the tensor as its memory has them, the outermost first; None where this is the same view of it."""
+    shape: tuple[int, ...] = ()
+    strides: tuple[int, ...] = ()
+    """The other view of that memory, in elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name (for messages and files), shape, dtype and kind of one tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    kind: TensorKind = TensorKind.WEIGHT
+    tied: tuple[Tied, ...] = field(default=(), compare=False)
+    """Its other names, for files."""
+    complex: bool = field(default=False, compare=False)
+    """Whether it is complex in the model: its last dimension is the real and the imaginary part."""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensor."""
+        return self.size * numpy_dtype(self.dtype).itemsize
+
+    @property
+    def in_side_block(self) -> bool:
+        """Whether it travels in the side block rather than in a segment."""
+        return self.kind is not TensorKind.WEIGHT
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype}{list(self.shape)} ({self.kind})"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The ordered tensors of a model. Two peers can merge when their fingerprints are equal."""
+
+    tensors: tuple[TensorSpec, ...]
+    spectral: tuple[SpectralNorm, ...] = ()
+    """Weights under spectral normalisation."""
+
+    def __post_init__(self) -> None:
+        for spec in self.tensors:
+            if spec.kind in _AVERAGED and spec.dtype not in WEIGHT_DTYPES:
+                allowed = ", ".join(WEIGHT_DTYPES)
+                raise ModelError(f"{spec.kind} {spec.name!r} has dtype {spec.dtype}, allowed: {allowed}")
+            if spec.kind is TensorKind.COUNTER and numpy_dtype(spec.dtype).kind not in "iu":
+                raise ModelError(f"counter {spec.name!r} has dtype {spec.dtype}, allowed: integers")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash over order, shape, dtype and kind; names are left out, frameworks number them per process."""
+        lines = [f"{spec.shape} {spec.dtype} {spec.kind}" for spec in self.tensors]
+        text = "\n".join(lines + [repr(norm) for norm in self.spectral])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @cached_property
+    def segments(self) -> dict[str, int]:
+        """Elements of each flat segment, by dtype, in the order of first appearance."""
+        sizes: dict[str, int] = {}
+        for spec in self.tensors:
+            if not spec.in_side_block:
+                sizes[spec.dtype] = sizes.get(spec.dtype, 0) + spec.size
+        return sizes
+
+    @cached_property
+    def bounds(self) -> dict[str, tuple[int, ...]]:
+        """Where the tensors of each segment begin, and the last one ends, in elements, by dtype."""
+        sizes: dict[str, list[int]] = {dtype: [] for dtype in self.segments}
+        for spec in self.tensors:
+            if not spec.in_side_block:
+                sizes[spec.dtype].append(spec.size)
+        return {dtype: tuple(accumulate(each, initial=0)) for dtype, each in sizes.items()}
+
+    @cached_property
+    def side(self) -> tuple[TensorSpec, ...]:
+        """The tensors of the side block, in order."""
+        return tuple(spec for spec in self.tensors if spec.in_side_block)
+
+    @cached_property
+    def side_nbytes(self) -> int:
+        """Bytes of the side block."""
+        return sum(spec.nbytes for spec in self.side)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole model."""
+        return sum(spec.nbytes for spec in self.tensors)
+
+    def difference(self, other: Schema) -> str | None:
+        """One sentence about the first tensor that differs from ``other``, or None when the two can merge."""
+        for index, (ours, theirs) in enumerate(zip(self.tensors, other.tensors, strict=False)):
+            if (ours.shape, ours.dtype, ours.kind) != (theirs.shape, theirs.dtype, theirs.kind):
+                return f"tensor {index} is {ours} here and {theirs} there"
+        if len(self.tensors) != len(other.tensors):
+            longer = self.tensors if len(self.tensors) > len(other.tensors) else other.tensors
+            extra = longer[min(len(self.tensors), len(other.tensors))]
+            where = "here" if longer is self.tensors else "there"
+            return f"{len(self.tensors)} tensors here, {len(other.tensors)} there; only {where}: {extra}"
+        return None
+
+    def names(self, *kinds: TensorKind) -> tuple[str, ...]:
+        """Names of the tensors of some kinds."""
+        return tuple(spec.name for spec in self.tensors if spec.kind in kinds)
+
+
+class ModelState:
+    """The values of one model under a schema: flat segments, and the arrays of the side block.
+
+    The arrays belong to whoever made the state. A round only reads the states it is given.
+    """
+
+    __slots__ = ("schema", "segments", "side")
+
+    def __init__(self, schema: Schema, segments: dict[str, Array], side: list[Array]) -> None:
+        self.schema = schema
+        self.segments = segments
+        self.side = side
+
+    @classmethod
+    def empty(cls, schema: Schema) -> ModelState:
+        """Uninitialised buffers for ``schema``."""
+        segments = {dtype: np.empty(size, numpy_dtype(dtype)) for dtype, size in schema.segments.items()}
+        return cls(schema, segments, [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in schema.side])
+
+    def copy(self) -> ModelState:
+        """A state of its own memory with the same values."""
+        segments = {dtype: segment.copy() for dtype, segment in self.segments.items()}
+        return ModelState(self.schema, segments, [array.copy() for array in self.side])
+
+    def arrays(self) -> Iterator[tuple[TensorSpec, Array]]:
+        """Each tensor's spec with a view of its values in its own shape, in schema order; writing writes the state."""
+        offsets = dict.fromkeys(self.segments, 0)
+        side = iter(self.side)
+        for spec in self.schema.tensors:
+            if spec.in_side_block:
+                yield spec, next(side)
+            else:
+                start = offsets[spec.dtype]
+                offsets[spec.dtype] = start + spec.size
+                yield spec, self.segments[spec.dtype][start : start + spec.size].reshape(spec.shape)
+
+    def part(self, segment: int, start: int, stop: int) -> Array:
+        """A view of values ``start`` to ``stop`` of a segment, counted in the schema's order."""
+        return tuple(self.segments.values())[segment][start:stop]
+
+    def runs(self) -> Iterator[tuple[int, int, Array]]:
+        """All values, segment by segment: its number, 0, and its values."""
+        return ((index, 0, segment) for index, segment in enumerate(self.segments.values()))
+
+    def hold(self) -> None:
+        """Nothing to do: its memory is its own, and stays as it is."""
+
+    def digest(self) -> str:
+        """A hash of 128 bits over all values that peers share, as 32 hexadecimal digits."""
+        return self.block_digest().hexdigest()
+
+    def block_digest(self) -> BlockDigest:
+        """What ``digest`` is made of, for whoever fills this state."""
+        segments = [as_bytes(segment) for segment in self.segments.values()]
+        return BlockDigest(segments, [as_bytes(array) for array in self.side])
+
+    def finite(self) -> bool:
+        """Whether no weight and no statistic is NaN or infinite; module state may be, as attention masks are."""
+        return all(is_finite(segment) for segment in self.segments.values()) and side_is_finite(self.schema, self.side)
+
+    def pack_side(self) -> bytes:
+        """The side block as bytes, tensor after tensor in native byte order."""
+        return pack(self.side)
+
+    def unpack_side(self, data: bytes | memoryview) -> None:
+        """Fill the side block from what ``pack_side`` gave on another peer.
+
+        Raises:
+            ExchangeError: the length is not that of this schema's side block.
+        """
+        if len(data) != self.schema.side_nbytes:
+            raise ExchangeError(f"side block of {len(data)} bytes, {self.schema.side_nbytes} expected")
+        for array, values in zip(self.side, unpack(self.schema.side, data), strict=True):
+            array[...] = values
+
+
+def pack(arrays: Iterable[Array]) -> bytes:
+    """Arrays as bytes, one after the other in native byte order."""
+    return b"".join(as_bytes(array).tobytes() for array in arrays)
+
+
+def unpack(specs: Iterable[TensorSpec], data: bytes | bytearray | memoryview) -> list[Array]:
+    """The arrays of ``specs`` that ``pack`` made ``data`` of, as views of its memory."""
+    view, start = memoryview(data), 0
+    arrays = []
+    for spec in specs:
+        values = np.frombuffer(view[start : start + spec.nbytes], numpy_dtype(spec.dtype))
+        arrays.append(values.reshape(spec.shape))
+        start += spec.nbytes
+    return arrays
+
+
+def side_is_finite(schema: Schema, side: Sequence[Array], parent: Sequence[Array] | None = None) -> bool:
+    """Whether a side block may be merged: no statistic is NaN or infinite, and no module state has become NaN.
+
+    Args:
+        schema: of the model.
+        side: the arrays of the side block.
+        parent: those of the model that training went on from. Module state may be NaN where it equals that to the bit,
+            as in values that were never seen. Without it module state is not judged.
+
+    Infinities in module state are no fault: masks have them, and so have running minima before the first batch.
+    """
+    for index, spec in enumerate(schema.side):
+        if spec.kind is not TensorKind.STATE:
+            finite = is_finite(side[index])
+        else:
+            finite = parent is None or not _has_become_nan(side[index], parent[index])
+        if not finite:
+            return False
+    return True
+
+
+def has_nan(side: Sequence[Array]) -> bool:
+    """Whether some array of a side block holds NaN."""
+    return any(not is_finite(array) and bool(np.isnan(array).any()) for array in side)
+
+
+def _has_become_nan(array: Array, before: Array) -> bool:
+    if is_finite(array):
+        return False
+    odd = np.isnan(array.reshape(-1))
+    return array.reshape(-1)[odd].tobytes() != before.reshape(-1)[odd].tobytes()
+
+
+def as_bytes(array: Array) -> memoryview:
+    """The memory of a contiguous array as bytes, without a copy."""
+    return array.reshape(-1).view(np.uint8).data
+
+
+def is_float(dtype: str) -> bool:
+    """Whether values of a dtype may be NaN."""
+    return numpy_dtype(dtype).kind in "fcV"  # V: the dtypes of ml_dtypes
+
+
+def is_finite(array: Array) -> bool:
+    """Whether an array holds no NaN and no infinity; integers always pass."""
+    if array.dtype.kind in "iub":
+        return True
+    if kernels.native and (readable := kernels.readable(array)):
+        finite: bool = kernels.native.all_finite(*readable)
+        return finite
+    return bool(np.isfinite(array).all())

@@ -1,0 +1,79 @@
+"""The connecting side: ask for a data channel, connect, show the token."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from swarm.config import addresses
+from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
+from swarm.transport.data_channel.connection import Connection
+from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
+
+if TYPE_CHECKING:
+    from swarm.messages import DataChannelRequest
+    from swarm.transport.data_channel.control import DataChannelControl
+
+PATIENCE = 5.0
+"""Seconds that opening a data channel may take, or half the failure timeout where that is less."""
+
+
+class NoDataChannelError(TransportError):
+    """There is no data channel to a peer; ``lasting`` where asking again soon would not help."""
+
+    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+
+
+class Dialler:
+    """Opens data channels to others.
+
+    Args:
+        control: over which they are asked.
+        failure_timeout: as of ``control``.
+    """
+
+    def __init__(self, control: DataChannelControl, failure_timeout: float) -> None:
+        self._control = control
+        self._failure_timeout = failure_timeout
+        self._patience = min(PATIENCE, failure_timeout / 2)
+
+    def dial(self, address: str, me: DataChannelRequest) -> Connection:
+        """A connection to the peer at ``address``, on which it awaits streams of ``me``.
+
+        Raises:
+            NoLaneError: it cannot be had.
+        """
+        deadline = time.monotonic() + self._patience
+        try:
+            offer = self._control.ask_data_channel(address, me, self._patience)
+            host, _ = addresses.split(address)
+        except (AddressError, UnreachablePeerError, ValueError) as error:
+            raise NoDataChannelError(str(error), lasting=False) from error
+        except (TransportError, ExchangeError) as error:
+            raise NoDataChannelError(str(error)) from error
+        try:
+            sock = socket.create_connection((host, offer.port), _left(deadline))
+        except (OSError, OverflowError) as error:
+            raise NoDataChannelError(_unopened(offer.port, error)) from error
+        try:
+            sock.settimeout(_left(deadline))
+            sock.sendall(PREAMBLE.pack(MAGIC, VERSION, offer.token))
+            if sock.recv(len(WELCOME)) != WELCOME:
+                raise ConnectionError("the token was not taken")
+            return Connection(sock, self._failure_timeout)
+        except OSError as error:
+            sock.close()
+            raise NoDataChannelError(_unopened(offer.port, error)) from error
+
+
+def _left(deadline: float) -> float:
+    """A time limit for what comes next; never 0, which would mean not to wait at all."""
+    return max(0.01, deadline - time.monotonic())
+
+
+def _unopened(port: int, error: Exception) -> str:
+    what = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{what.lower()}; for more speed let its port {port} be reached (data_port sets it there)"

@@ -1,0 +1,196 @@
+"""The transport that sends weights over data channels, and everything else over the one it is made with."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from swarm.clock import MonotonicClock
+from swarm.messages import DataChannelOffer, DataChannelRequest
+from swarm.transport.base import Handler, Transport
+from swarm.transport.data_channel.channel import DataChannel
+from swarm.transport.data_channel.dialling import Dialler, NoDataChannelError
+from swarm.transport.data_channel.listener import Listener
+from swarm.transport.data_channel.reception import Reception
+from swarm.transport.data_channel.tokens import Tokens
+from swarm.transport.data_channel.upload import DataChannelUpload
+from swarm.transport.data_channel.ways import Ways
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from swarm.clock import Clock
+    from swarm.messages import Envelope, FetchRequest, StreamHeader
+    from swarm.transport.base import Frame, Sink, Upload
+    from swarm.transport.data_channel.connection import Connection
+    from swarm.transport.data_channel.control import DataChannelControl
+
+CLOSING_SECONDS = 1.0
+"""For which ``close`` waits for the threads of data channels."""
+
+
+class DataChannelTransport(Transport):
+    """Carries uploads over TCP connections of their own, straight from and into memory.
+
+    A data channel is asked for over ``control``, opened with the token that comes back, and kept for the streams that
+    follow. Where it cannot be had, uploads travel over ``control`` as if there were no data channels; which way is
+    logged once for each address, and a data channel is tried again after ``RETRY_SECONDS``. One that breaks in the
+    middle of a stream fails that upload.
+
+    Args:
+        control: carries all that is no upload, and authenticates peers.
+        host: to listen on for data channels, the same as ``control``.
+        port: of data channels here; 0 takes a free one.
+        failure_timeout: as of ``control``.
+        clock: for what is remembered.
+    """
+
+    def __init__(
+        self,
+        control: DataChannelControl,
+        host: str,
+        *,
+        port: int = 0,
+        failure_timeout: float = 10.0,
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or MonotonicClock()
+        self._control = control
+        self._host = host
+        self._port = port
+        self._failure_timeout = failure_timeout
+        self._dialler = Dialler(control, failure_timeout)
+        self._tokens = Tokens(clock)
+        self._ways = Ways(clock)
+        self._lock = threading.Lock()
+        self._channels: dict[tuple[str, DataChannelRequest], list[DataChannel]] = {}
+        self._resting: set[DataChannel] = set()
+        self._closed = False
+        self._listener: Listener | None = None
+
+    def start(self, handler: Handler) -> str:
+        def serve(connection: Connection, holder: DataChannelRequest) -> None:
+            Reception(connection, holder, self._control.decode_header, handler.open_sink).run()
+
+        def issue(request: DataChannelRequest) -> DataChannelOffer:
+            return DataChannelOffer(listener.port, self._tokens.issue(request))
+
+        listener = Listener(self._host, self._port, self._failure_timeout, self._tokens.redeem, serve)
+        self._listener = listener
+        self._control.offer_data_channels(issue)
+        try:
+            return self._control.start(_Listening(handler, self._drop))
+        except BaseException:
+            listener.close()
+            raise
+
+    def send(self, address: str, envelope: Envelope) -> None:
+        self._control.send(address, envelope)
+
+    def upload(
+        self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
+    ) -> Upload:
+        if self._ways.barred(address):
+            return self._control.upload(address, header, frames, done)
+        upload = DataChannelUpload(self._control, address, header, frames, partial(self._tell, done))
+        with self._lock:
+            if self._closed:
+                return self._control.upload(address, header, frames, done)
+            self._channel(address, DataChannelRequest(header.session, header.sender, header.incarnation)).begin(upload)
+        return upload
+
+    def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
+        return self._control.fetch(address, request, timeout)
+
+    def forget(self, address: str) -> None:
+        self._control.forget(address)
+        self._drop(address)
+
+    def close(self, linger: float = 1.0) -> None:
+        with self._lock:
+            self._closed = True
+            channels = [channel for channels in self._channels.values() for channel in channels]
+        for channel in channels:
+            channel.close()
+        self._control.close(linger)
+        if self._listener is not None:
+            self._listener.close()
+        deadline = time.monotonic() + CLOSING_SECONDS
+        for channel in channels:
+            channel.join(max(0.0, deadline - time.monotonic()))
+
+    def _channel(self, address: str, me: DataChannelRequest) -> DataChannel:
+        """One that rests, or a new one."""
+        channels = self._channels.setdefault((address, me), [])
+        for channel in self._resting.intersection(channels):
+            self._resting.discard(channel)
+            if channel.fresh():
+                return channel
+            channel.close()
+        channel = DataChannel(partial(self._dial, address, me), self._rest, partial(self._remove, address, me))
+        channels.append(channel)
+        return channel
+
+    def _dial(self, address: str, me: DataChannelRequest) -> Connection:
+        try:
+            connection = self._dialler.dial(address, me)
+        except NoDataChannelError as error:
+            if error.lasting:
+                self._ways.bar(address, str(error))
+            raise
+        self._ways.opened(address)
+        return connection
+
+    def _rest(self, channel: DataChannel) -> None:
+        with self._lock:
+            if not channel.closed:
+                self._resting.add(channel)
+
+    def _remove(self, address: str, me: DataChannelRequest, channel: DataChannel) -> None:
+        with self._lock:
+            self._resting.discard(channel)
+            channels = self._channels[address, me]
+            channels.remove(channel)
+            if not channels:
+                del self._channels[address, me]
+
+    def _drop(self, address: str) -> None:
+        """End the data channels to ``address``, and what was learned of it."""
+        self._ways.forget(address)
+        with self._lock:
+            channels = [
+                channel for (there, _), channels in self._channels.items() if there == address for channel in channels
+            ]
+            self._resting.difference_update(channels)
+        for channel in channels:
+            channel.close()
+
+    def _tell(self, done: Callable[[str | None], None], reason: str | None) -> None:
+        if not self._closed:
+            done(reason)
+
+
+class _Listening(Handler):
+    """Another handler, whose losses end data channels as well."""
+
+    def __init__(self, handler: Handler, lost: Callable[[str], None]) -> None:
+        self._handler = handler
+        self._lost = lost
+
+    def on_envelope(self, envelope: Envelope) -> None:
+        self._handler.on_envelope(envelope)
+
+    def on_lost(self, address: str, reason: str) -> None:
+        self._lost(address)
+        self._handler.on_lost(address, reason)
+
+    def open_sink(self, header: StreamHeader) -> Sink:
+        return self._handler.open_sink(header)
+
+    def serve(self, request: FetchRequest) -> Iterable[Frame]:
+        return self._handler.serve(request)
+
+    def status(self) -> dict[str, Any]:
+        return self._handler.status()

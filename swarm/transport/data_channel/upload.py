@@ -1,0 +1,115 @@
+"""An outgoing stream of weights, over a data channel or, where there is none, over the control transport."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from swarm.errors import ExchangeError
+from swarm.transport.base import MAX_FRAME_BYTES, Upload
+from swarm.transport.data_channel.connection import DataChannelBroken
+from swarm.transport.data_channel.headers import Mark, StreamStatus, mark, read_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from swarm.messages import StreamHeader
+    from swarm.transport.base import Frame
+    from swarm.transport.data_channel.connection import Connection
+    from swarm.transport.data_channel.control import DataChannelControl
+
+_log = logging.getLogger("swarm.transport")
+_ANSWERS = {StreamStatus.REFUSED: "{address} refused: {text}", StreamStatus.FAILED: "{address} failed: {text}"}
+
+
+class DataChannelUpload(Upload):
+    """Waits for its data channel, then is carried by the data channel's thread."""
+
+    def __init__(
+        self,
+        control: DataChannelControl,
+        address: str,
+        header: StreamHeader,
+        frames: Iterator[Frame],
+        done: Callable[[str | None], None],
+    ) -> None:
+        self._control = control
+        self._address = address
+        self._header = header
+        self._frames = frames
+        self._done = done
+        self._lock = threading.Lock()
+        self._borrowing = threading.RLock()
+        """Held while a frame is read and while its buffers, which are the sender's own memory, are being sent."""
+        self._cancelled = False
+        self._connection: Connection | None = None
+        self._instead: Upload | None = None
+
+    def carry(self, connection: Connection) -> tuple[str | None, bool]:
+        """Send it over ``connection``: why that failed, if it did, and whether another stream can follow."""
+        with self._lock:
+            if self._cancelled:
+                return None, True
+            self._connection = connection
+        intact = False
+        try:
+            reason = self._send(connection)
+            intact = True
+        except DataChannelBroken as broken:
+            reason = f"the data channel to {self._address} broke: {broken}"
+        except ExchangeError as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - told to the one who uploads
+            _log.exception("the frames of an upload could not be read")
+            reason = f"this peer could not read what it wanted to send: {error}"
+        with self._lock:
+            self._connection = None
+            return reason, intact and not self._cancelled
+
+    def fall_back(self) -> None:
+        """Send it over the control transport; nothing of it has been read yet."""
+        with self._lock:
+            if not self._cancelled:
+                self._instead = self._control.upload(self._address, self._header, self._frames, self._done)
+
+    def end(self, reason: str | None) -> None:
+        """Tell how it ended, unless it was cancelled."""
+        if self._cancelled:
+            return
+        try:
+            self._done(reason)
+        except Exception:  # noqa: BLE001 - the data channel must live on
+            _log.exception("the end of an upload was not taken")
+
+    def cancel(self) -> None:
+        with self._lock:
+            self._cancelled = True
+            if self._connection is not None:
+                self._connection.break_()
+        if self._instead is not None:
+            self._instead.cancel()
+        with self._borrowing:
+            pass
+
+    def _send(self, connection: Connection) -> str | None:
+        data = self._control.encode_header(self._header)
+        connection.send([mark(Mark.HEADER, len(data)), data])
+        while not connection.readable() and self._borrow(connection):
+            pass
+        connection.send([mark(Mark.END)])
+        status, text = read_status(connection)
+        return _ANSWERS[status].format(address=self._address, text=text) if status in _ANSWERS else None
+
+    def _borrow(self, connection: Connection) -> bool:
+        """Send the next frame from where it lies; False where there is none."""
+        with self._borrowing:
+            with connection.away:
+                frame = next(self._frames, None)
+            if frame is None:
+                return False
+            size = sum(memoryview(buffer).nbytes for buffer in frame)
+            if size > MAX_FRAME_BYTES:
+                raise ExchangeError(f"a frame of {size} bytes exceeds the limit of {MAX_FRAME_BYTES}")
+            connection.send([mark(Mark.FRAME, size), *frame])
+            return True

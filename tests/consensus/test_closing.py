@@ -1,0 +1,150 @@
+"""How a session ends."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarm.consensus.effects import Heal
+from swarm.records import PeerStatus
+
+FINISHED = [PeerStatus.INACTIVE, PeerStatus.SNAPSHOT, PeerStatus.ACTIVE]
+
+
+@pytest.mark.parametrize("status", FINISHED)
+def test_when_all_have_finished_one_closing_round_runs(founded, status: PeerStatus) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b", "c")
+    peers.offer("a", "b", "c", status=status)
+    commits = [peers.commits(name)[-1] for name in "abc"]
+    assert commits == [commits[0]] * 3
+    assert (commits[0].round, commits[0].closing, commits[0].group) == (2, True, ("a", "b", "c"))
+    assert all(peers.machines[name].closed for name in "abc")
+
+
+def test_peers_may_finish_in_different_ways_and_at_different_times(founded) -> None:
+    peers = founded("a", "b", "c")
+    for name, status in zip("abc", FINISHED, strict=True):
+        assert not peers.machines["a"].closed
+        peers.offer(name, status=status)
+        peers.offer(*sorted({*"abc"} - {*"abc"[: "abc".index(name) + 1]}))
+        for done, way in zip("abc"[: "abc".index(name) + 1], FINISHED, strict=False):
+            if not peers.machines[done].closed and not peers.machines[done].offered:
+                peers.offer(done, status=way)
+    assert all(peers.machines[name].closed for name in "abc")
+    assert len({peers.commits(name)[-1] for name in "abc"}) == 1
+
+
+def test_where_nobody_contributes_the_last_committed_model_is_the_closing_one(founded) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", "b", status=PeerStatus.INACTIVE)
+    commit = peers.commits("b")[-1]
+    assert commit.closing
+    assert commit.contributors == ()
+    assert commit.weight == 0
+
+
+@pytest.mark.parametrize("status", FINISHED)
+def test_where_nobody_has_trained_since_the_last_merge_its_model_is_the_closing_one(
+    founded, status: PeerStatus
+) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", "b", steps=3)
+    peers.offer("a", "b", status=status)
+    commit = peers.commits("b")[-1]
+    assert commit.closing
+    assert commit.contributors == ()
+    assert commit.weight == peers.commits("b")[-2].weight
+
+
+@pytest.mark.parametrize("weight", [0, 1])
+def test_steps_that_are_in_no_merge_yet_are_merged_by_the_closing_round(founded, weight: int) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", status=PeerStatus.SNAPSHOT, steps=3, weight=weight)
+    peers.offer("b", status=PeerStatus.SNAPSHOT)
+    assert peers.commits("b")[-1].contributors == (("a", "b") if weight else ())
+
+
+def test_a_model_that_nobody_contributed_to_must_be_the_last_one(founded) -> None:
+    """Who sends it to all cannot change it."""
+    peers = founded("a", "b", "c")
+    peers.exchanging = False
+    peers.offer("a", "b", "c", status=PeerStatus.INACTIVE)
+    (proposal,) = peers.running()
+    assert proposal.counted == ()
+    (holder,) = proposal.contributors
+    norms = peers.norms(proposal)
+    for name in "abc":
+        peers.do(name, peers.machines[name].exchanged(proposal.key, "another model", norms, peers.now))
+    peers.deliver()
+    assert not any(commit.digest == "another model" for name in "abc" for commit in peers.commits(name))
+    leader = proposal.attempt.leader
+    assert f"{holder} sent another model than the last one" in peers.said(leader)
+
+
+def test_the_session_does_not_close_while_a_live_peer_trains(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b", status=PeerStatus.SNAPSHOT)
+    peers.wait(100)
+    assert not peers.running()
+    peers.offer("c")
+    assert not peers.commits("c")[-1].closing
+
+
+def test_nor_while_a_live_peer_sits_out_a_aborted_attempt(founded) -> None:
+    peers = founded("a", "b", "c")
+    leader = peers.leader()
+    trainer = next(name for name in "abc" if name != leader)
+    peers.exchanging = False
+    peers.offer(*sorted({*"abc"} - {trainer}), status=PeerStatus.SNAPSHOT)
+    peers.offer(trainer)
+    (proposal,) = peers.running()
+    peers.exchanging = True
+    peers.do(leader, peers.machines[leader].exchange_failed(proposal.key, trainer, "silence", peers.now))
+    peers.deliver()
+    peers.wait(5)
+    assert peers.commits(trainer)[-1].round == 1
+    assert not peers.commits(trainer)[-1].closing
+
+
+def test_it_closes_without_a_peer_that_is_gone(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b", status=PeerStatus.ACTIVE)
+    peers.crash("c")
+    peers.wait(15)
+    assert peers.commits("a")[-1].closing
+    assert peers.commits("a")[-1].members == ("a", "b")
+
+
+def test_a_peer_may_go_once_all_others_have_the_closing_round(founded) -> None:
+    peers = founded("a", "b", "c")
+    late = next(name for name in "abc" if name != peers.leader())
+    others = sorted({*"abc"} - {late})
+    peers.drop = lambda sender, to, message: to == late and type(message).__name__ == "Decide"
+    peers.offer("a", "b", "c", status=PeerStatus.INACTIVE)
+    assert not any(peers.machines[name].farewelled for name in others)
+    peers.drop = lambda sender, to, message: False
+    peers.wait(2)
+    assert peers.machines[late].closed
+    assert all(peers.machines[name].farewelled for name in "abc")
+
+
+def test_who_missed_the_closing_round_takes_its_model(founded) -> None:
+    peers = founded("a", "b", "c")
+    away = "c"
+    peers.part("ab", away)
+    peers.offer("a", "b", status=PeerStatus.INACTIVE)
+    peers.wait(30)
+    closing = peers.commits("a")[-1]
+    assert closing.closing
+    peers.meet("a", away)
+    peers.offer(away)
+    assert peers.all(away, Heal)[-1].commit == closing
+    assert peers.machines[away].closed
+
+
+def test_a_closed_peer_starts_nothing(founded) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", "b", status=PeerStatus.INACTIVE)
+    before = len(peers.sent)
+    peers.wait(600)
+    assert len(peers.sent) == before

@@ -1,0 +1,151 @@
+"""What the members of a group exchange, and what it comes to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from swarm.errors import ExchangeError
+from swarm.exchange.exchange import Exchange
+from swarm.exchange.layout import FrameKind
+from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
+from swarm.merge.side import merge_statistics
+from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.testing.exchanges import SCHEMA, TINY, ExchangeGroup, frames, joined, proposal, states
+
+pytestmark = pytest.mark.usefixtures("small_chunks")
+
+MEAN, RULES = WeightedMean(), tuple(BUILTIN_RULES.values())
+GRAM = BUILTIN_RULES["geomedian"]
+ONLY_SIDE = Schema((TensorSpec("seen", (), "int64", TensorKind.COUNTER),))
+
+
+def whole(held: dict[str, ModelState], weights: dict[str, int], rule: MergeRule) -> ModelState:
+    """The merge of whole models in one process."""
+    contributors = [held[peer] for peer in sorted(weights) if weights[peer]]
+    factors = [weights[peer] for peer in sorted(weights) if weights[peer]]
+    schema = contributors[0].schema
+    segments = {
+        dtype: rule.merge([state.segments[dtype] for state in contributors], factors) for dtype in schema.segments
+    }
+    statistics = [spec for spec in schema.side if spec.kind is not TensorKind.STATE]
+    places = [schema.side.index(spec) for spec in statistics]
+    parts = [[state.side[place] for place in places] for state in contributors]
+    merged = dict(zip(places, merge_statistics(statistics, parts, factors, robust=rule.robust), strict=True))
+    source = max(contributors, key=lambda state: factors[contributors.index(state)])
+    return ModelState(schema, segments, [merged.get(place, array) for place, array in enumerate(source.side)])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("schema", [SCHEMA, TINY, ONLY_SIDE], ids=["model", "tiny", "side"])
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"ann": 1},
+        {"ann": 3, "bob": 1},
+        {"ann": 0, "bob": 1},
+        {"ann": 0, "bob": 0, "cid": 7},
+        {"ann": 2, "bob": 0, "cid": 1},
+        {"ann": 1, "bob": 2, "cid": 3, "dee": 0, "eve": 100},
+    ],
+    ids=lambda weights: "-".join(map(str, weights.values())),
+)
+def test_every_member_assembles_the_merge_of_the_whole_models(
+    rule: MergeRule, schema: Schema, weights: dict[str, int]
+) -> None:
+    held = states(schema, len(weights))
+    group = ExchangeGroup(held, weights, rule)
+    group.run()
+    results = [exchange.result() for exchange in group.members.values()]
+    assert {exchange.digest() for exchange in group.members.values()} == {result.digest() for result in results}
+    assert len({result.digest() for result in results}) == 1
+    expected = whole(held, weights, rule)
+    if rule.scope is Scope.GRAM:  # inner products add up in another order, slice by slice
+        for (_, ours), (spec, theirs) in zip(results[0].arrays(), expected.arrays(), strict=True):
+            tolerance = 2.0**-7 if spec.dtype == "bfloat16" else 1e-5
+            np.testing.assert_allclose(ours.astype(np.float64), theirs.astype(np.float64), rtol=tolerance)
+    else:
+        assert results[0].digest() == expected.digest()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_order_of_arrival_changes_no_byte(rule: MergeRule) -> None:
+    held, weights = states(SCHEMA, 4), {"ann": 1, "bob": 5, "cid": 0, "dee": 2}
+    digests = set()
+    for seed in range(8):
+        group = ExchangeGroup(held, weights, rule, seed)
+        group.run()
+        digests |= {exchange.result().digest() for exchange in group.members.values()}
+    assert len(digests) == 1
+
+
+def test_the_mean_is_the_weighted_mean() -> None:
+    held, weights = states(SCHEMA, 3), {"ann": 1, "bob": 2, "cid": 5}
+    group = ExchangeGroup(held, weights, MEAN)
+    group.run()
+    expected = sum(weights[peer] * held[peer].segments["float32"].astype(np.float64) for peer in weights) / 8
+    merged = group.members["cid"].result().segments["float32"]
+    np.testing.assert_allclose(merged, expected, rtol=1e-6)
+
+
+def test_a_single_contributor_is_handed_round_to_the_bit() -> None:
+    held = states(SCHEMA, 3)
+    for rule in RULES:
+        group = ExchangeGroup(held, {"ann": 0, "bob": 9, "cid": 0}, rule)
+        group.run()
+        assert {exchange.result().digest() for exchange in group.members.values()} == {held["bob"].digest()}
+
+
+def test_what_members_hold_is_left_alone() -> None:
+    held = states(SCHEMA, 3)
+    before = {peer: state.digest() for peer, state in held.items()}
+    ExchangeGroup(held, {"ann": 1, "bob": 1, "cid": 1}, MEAN).run()
+    assert {peer: state.digest() for peer, state in held.items()} == before
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_each_member_sends_twice_its_share_of_the_model(count: int) -> None:
+    schema = Schema((TensorSpec("w", (60,), "float32"),))
+    group = ExchangeGroup(states(schema, count), dict.fromkeys(("ann", "bob", "cid", "dee", "eve")[:count], 1), MEAN)
+    group.run()
+    assert set(group.sent.values()) == {2 * (count - 1) * schema.nbytes // count}
+
+
+def test_the_digest_is_taken_as_chunks_pass() -> None:
+    schema = Schema((TensorSpec("w", (60,), "float32"),))
+    group = ExchangeGroup(states(schema, 3), {"ann": 1, "bob": 1, "cid": 1}, MEAN)
+    group.run()
+    ann = group.members["ann"]
+    expected = ann.result().digest()
+    ann.result().segments["float32"][:] = 0
+    assert ann.digest() == expected != ann.result().digest()
+
+
+def test_contributions_go_before_results() -> None:
+    ann, bob = (Exchange(peer, proposal({"ann": 1, "bob": 1}), MEAN, state) for peer, state in states(TINY, 2).items())
+    ann.receive("bob", joined(next(frames(bob, "ann"))))
+    kinds = [FrameKind(head[0]) for head, _ in frames(ann, "bob")]
+    assert kinds == [FrameKind.CONTRIBUTION, FrameKind.RESULT]
+
+
+def test_a_member_is_done_with_another_once_all_is_sent() -> None:
+    group = ExchangeGroup(states(SCHEMA, 3), {"ann": 1, "bob": 1, "cid": 1}, GRAM)
+    assert not group.members["ann"].sent("bob")
+    group.run()
+    assert all(group.members[one].sent(two) for one in group.members for two in group.members if one != two)
+
+
+def test_there_is_no_result_before_all_is_there() -> None:
+    exchange = Exchange("ann", proposal({"ann": 1, "bob": 1}), MEAN, states(TINY, 2)["ann"])
+    assert not exchange.done
+    with pytest.raises(ExchangeError, match="not complete"):
+        exchange.result()
+
+
+def test_it_is_known_who_owes_what() -> None:
+    held, under = states(SCHEMA, 3), proposal({"ann": 1, "bob": 1, "cid": 0})
+    ann, bob = (Exchange(peer, under, MEAN, held[peer]) for peer in ("ann", "bob"))
+    assert ann.owing() == ({"bob"}, {"bob", "cid"})
+    for out in frames(bob, "ann"):
+        ann.receive("bob", joined(out))
+    assert ann.owing() == (frozenset(), {"bob", "cid"})

@@ -1,0 +1,133 @@
+"""Whom a leader puts into a group, and with what weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, worth_merging
+from swarm.consensus.rules import RoundRules
+from swarm.messages import Offer
+from swarm.records import Commit, ContributionStats, PeerStatus, SyncState
+from swarm.sync import FixedInterval
+
+TRAINING, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
+
+
+def rules(
+    min_peers: int = 2, *, averaging: bool = True, screen: Callable[[ContributionStats], str | None] | None = None
+) -> RoundRules:
+    policy = FixedInterval(8)
+    screened = {"screen": screen} if screen else {}
+    return RoundRules(
+        session="s", min_peers=min_peers, policy=policy, first_sync=policy.start(), averaging=averaging, **screened
+    )
+
+
+def table(
+    *stats: ContributionStats, members: tuple[str, ...] = ("ann", "bob", "cid"), live: tuple[str, ...] = ()
+) -> Table:
+    commit = Commit(
+        lineage="line", round=4, digest="d", members=members, group=members, contributors=members, sync=SyncState(8)
+    )
+    offers = {
+        each.peer: Offer("line", "d", votes=True, stats=each) for each in sorted(stats, key=lambda each: each.peer)
+    }
+    return Table(commit=commit, offers=offers, live=frozenset({*offers, *live}))
+
+
+def stats(peer: str, status: PeerStatus = TRAINING, weight: int = 1, *, finite: bool = True) -> ContributionStats:
+    return ContributionStats(peer=peer, round=5, weight=weight, status=status, finite=finite)
+
+
+def weights(seen: Table, with_rules: RoundRules | None = None) -> dict[str, int]:
+    return {entry.peer: entry.weight for entry in form(seen, with_rules or rules()).entries}
+
+
+def test_quorum_takes_min_peers_and_a_majority_of_the_membership() -> None:
+    two = table(stats("ann"), stats("bob"))
+    assert quorum(two, rules(2))
+    assert not quorum(two, rules(3))
+    assert not quorum(table(stats("ann")), rules(1))
+    assert not quorum(table(stats("ann"), stats("new"), stats("newer")), rules(2))
+
+
+def test_a_minority_may_fork_only_where_min_peers_says_so() -> None:
+    members = ("ann", "bob", "cid", "dee")
+    assert may_fork(table(stats("ann"), stats("bob"), members=members), rules(2))
+    assert not may_fork(table(stats("ann"), members=members), rules(2))
+    assert not may_fork(table(stats("ann"), stats("bob"), members=members), rules(3))
+    assert not may_fork(table(stats("ann"), members=members[:3]), rules(2))
+
+
+def test_most_members_without_memory_may_begin_anew() -> None:
+    assert may_fork(table(stats("ann"), stats("bob")), rules(2))
+    assert not may_fork(table(stats("ann"), stats("bob")), rules(3))
+
+
+def test_a_table_is_complete_when_every_live_peer_has_offered() -> None:
+    assert complete(table(stats("ann"), stats("bob")))
+    assert not complete(table(stats("ann"), stats("bob"), live=("cid",)))
+
+
+def test_finished_peers_alone_are_worth_a_round_only_when_it_is_time_to_close() -> None:
+    finished = stats("ann", SNAPSHOT), stats("bob", INACTIVE)
+    assert not worth_merging(table(*finished, live=("cid",)))
+    assert worth_merging(table(*finished))
+    assert worth_merging(table(*finished, stats("cid"), live=("dee",)))
+
+
+@pytest.mark.parametrize(
+    ("status", "averaging", "expected"),
+    [
+        (TRAINING, True, 7),
+        (SNAPSHOT, True, 7),
+        (ACTIVE, True, 7),
+        (INACTIVE, True, 0),
+        (TRAINING, False, 7),
+        (SNAPSHOT, False, 7),
+        (ACTIVE, False, 0),
+    ],
+)
+def test_the_weight_of_a_contribution_follows_its_status(status: PeerStatus, averaging: bool, expected: int) -> None:
+    assert weights(table(stats("ann", status, 7), stats("bob")), rules(averaging=averaging))["ann"] == expected
+
+
+def test_weights_that_are_not_finite_are_left_out_by_name() -> None:
+    group = form(table(stats("ann"), stats("bob", finite=False)), rules())
+    assert [(entry.peer, entry.weight) for entry in group.entries] == [("ann", 1), ("bob", 0)]
+    assert group.refused == (("bob", "its tensors hold NaN or infinity"),)
+
+
+def test_a_screened_contribution_is_left_out_with_the_reason() -> None:
+    screened = rules(screen=lambda each: "too far away" if each.peer == "bob" else None)
+    group = form(table(stats("ann"), stats("bob")), screened)
+    assert [entry.weight for entry in group.entries] == [1, 0]
+    assert group.refused == (("bob", "too far away"),)
+
+
+def test_where_nobody_contributes_the_committed_model_is_handed_round() -> None:
+    group = form(table(stats("bob", INACTIVE), stats("ann", INACTIVE)), rules())
+    assert [(entry.peer, entry.weight, entry.status) for entry in group.entries] == [
+        ("ann", 1, ACTIVE),
+        ("bob", 0, INACTIVE),
+    ]
+
+
+def test_a_live_straggler_stays_a_member_and_a_lost_one_does_not() -> None:
+    assert form(table(stats("ann"), stats("new"), live=("bob",)), rules()).members == ("ann", "bob", "new")
+
+
+def test_the_group_closes_the_session_only_when_all_have_finished() -> None:
+    finished = stats("ann", SNAPSHOT), stats("bob", ACTIVE)
+    assert form(table(*finished), rules()).closing
+    assert not form(table(*finished, live=("cid",)), rules()).closing
+    assert not form(table(*finished, stats("cid")), rules()).closing
+
+
+def test_a_loss_counts_with_no_more_weight_than_its_peer_joined_with() -> None:
+    ann, bob = replace(stats("ann", weight=100), loss=0.5), replace(stats("bob", weight=2), loss=0.25)
+    seen = replace(table(ann, bob, stats("cid")), joined={"ann": 1, "bob": 3})
+    assert losses(seen) == [(1, 0.5), (2, 0.25)]

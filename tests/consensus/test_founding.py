@@ -1,0 +1,274 @@
+"""How a session starts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from swarm.consensus.effects import Fail
+from swarm.consensus.machine import RoundMachine
+from swarm.consensus.order import leader_order
+from swarm.errors import ConfigurationError, ModelError
+from swarm.messages import Abort, Accepted, Decide, Offer, Propose
+from swarm.records import Attempt
+
+
+def test_the_expected_peers_start_at_once_from_the_weights_of_one(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    assert not peers.commits("a")
+    peers.offer("c")
+    (commit,) = peers.commits("a")
+    assert (commit.round, commit.members, len(commit.contributors)) == (0, ("a", "b", "c"), 1)
+    assert [peers.commits(name) for name in "bc"] == [[commit], [commit]]
+
+
+def test_where_nobody_knows_how_many_come_the_straggler_timeout_starts_with_min_peers(swarm) -> None:
+    peers = swarm("abc", min_peers=2, straggler_timeout=1.0)
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")[0].members == ("a", "b")
+
+
+def test_each_arrival_starts_the_straggler_timeout_anew(swarm) -> None:
+    peers = swarm("ab", min_peers=2, straggler_timeout=1.0, expected=4)
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    peers.add("c")
+    peers.offer("c")
+    peers.wait(0.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")[0].members == ("a", "b", "c")
+
+
+def test_a_refused_peer_is_not_waited_for(swarm) -> None:
+    peers = swarm("ab", expected=3)
+    peers.offer("a", "b")
+    assert not peers.commits("a")
+    for name in "ab":
+        peers.do(name, peers.machines[name].peer_refused("odd", peers.now))
+    peers.deliver()
+    assert peers.commits("a")[0].members == ("a", "b")
+
+
+def test_too_few_compatible_peers_fail_at_once_and_name_the_others(swarm) -> None:
+    peers = swarm("a", expected=2)
+    peers.offer("a")
+    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
+    (failure,) = peers.all("a", Fail)
+    assert "incompatible peers: odd" in failure.reason
+
+
+def test_a_start_that_takes_too_long_fails_and_says_who_is_there(swarm) -> None:
+    peers = swarm("ab", min_peers=3, start_timeout=60)
+    peers.offer("a", "b")
+    peers.wait(59)
+    assert not peers.all("a", Fail)
+    peers.wait(2)
+    reason = peers.all("a", Fail)[0].reason
+    assert "2 of the 3 peers needed" in reason
+    assert "start_timeout=60" in reason
+    assert "there: b" in reason
+
+
+def test_while_it_waits_it_says_for_whom(swarm) -> None:
+    peers = swarm("ab", expected=4)
+    peers.offer("a")
+    peers.wait(31)
+    assert "waiting to start with b, 2 that never came" in peers.said("a")
+
+
+def test_a_founder_that_dies_is_replaced(swarm) -> None:
+    peers = swarm("abc", expected=3, min_peers=2)
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    (proposal,) = peers.running()
+    peers.exchanging = True
+    peers.crash(proposal.attempt.leader)
+    peers.wait(2)
+    survivors = sorted(peers.machines)
+    commits = [peers.commits(name) for name in survivors]
+    assert commits[0] == commits[1]
+    assert commits[0][0].lineage != proposal.lineage
+
+
+def test_a_birth_that_too_few_accept_is_given_up_by_its_leader(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    lost = []
+    peers.drop = lambda sender, to, message: type(message).__name__ == "Accepted" and bool(lost.append(sender) or True)
+    peers.offer("a", "b")
+    assert lost
+    peers.drop = lambda sender, to, message: False
+    peers.wait(15)
+    (commit,) = peers.commits("a")
+    assert peers.commits("b") == [commit]
+
+
+def test_what_was_accepted_for_one_birth_is_kept_through_another_until_its_leader_gives_it_up(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.drop = lambda sender, to, message: isinstance(message, Accepted)
+    peers.offer("a", "b")
+    first = next(message.proposal for _, _, message in peers.sent if isinstance(message, Propose))
+    leader = first.attempt.leader
+    member = "b" if leader == "a" else "a"
+    (digest,) = peers.machines[member].needed
+    peers.exchanging = False
+    second = replace(first, lineage="another", attempt=Attempt(9, leader))
+    peers.tell(leader, member, Propose(second))
+    assert digest in peers.machines[member].needed
+    peers.tell(leader, member, Abort(*first.key, "a test"))
+    assert digest not in peers.machines[member].needed
+
+
+def test_a_refused_peer_that_fits_after_all_is_waited_for_again(swarm) -> None:
+    peers = swarm("ab", expected=3)
+    peers.offer("a")
+    for name in "ab":
+        peers.do(name, peers.machines[name].peer_refused("c", peers.now))
+    peers.add("c")
+    peers.offer("b")
+    assert not peers.commits("a")
+    peers.offer("c")
+    assert peers.commits("a")[0].members == ("a", "b", "c")
+
+
+def test_who_may_start_alone_first_gives_those_it_looks_for_a_chance(swarm) -> None:
+    peers = swarm("a", min_peers=1, seeks=True, straggler_timeout=30.0, failure_timeout=10.0)
+    peers.offer("a")
+    peers.wait(9.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")[0].members == ("a",)
+
+
+@pytest.mark.parametrize("rules", [{"seeks": False}, {"seeks": True, "expected": 1}])
+def test_who_has_nobody_to_look_for_starts_alone_at_once(swarm, rules: dict) -> None:
+    peers = swarm("a", min_peers=1, straggler_timeout=30.0, **rules)
+    peers.offer("a")
+    assert peers.commits("a")
+
+
+def test_who_finds_a_running_session_in_that_time_joins_it(swarm) -> None:
+    peers = swarm("ab", min_peers=1, seeks=True, straggler_timeout=30.0)
+    peers.offer("a", "b")
+    peers.machines["n"] = RoundMachine("n", "n1", peers.rules, peers.now)
+    peers.bytes["n"] = set()
+    peers.offer("n")
+    peers.wait(3)
+    peers.meet("n", "a")
+    assert not peers.commits("n")
+    assert peers.machines["n"].commit == peers.machines["a"].commit
+
+
+def test_a_late_newcomer_takes_the_current_model_and_joins_the_next_round(founded) -> None:
+    peers = founded("a", "b")
+    peers.offer("a", "b")
+    peers.add("n")
+    peers.offer("n")
+    assert peers.machines["n"].commit == peers.machines["a"].commit
+    assert not peers.commits("n")
+    peers.offer("a", "b")
+    commit = peers.commits("n")[-1]
+    assert (commit.round, commit.members) == (2, ("a", "b", "n"))
+
+
+def test_a_stranger_is_not_listened_to(founded) -> None:
+    peers = founded("a", "b")
+    before = len(peers.sent)
+    peers.do("a", peers.machines["a"].receive("stranger", Decide(peers.commits("a")[0]), peers.now))
+    assert len(peers.sent) == before
+    assert not any(isinstance(message, Propose) for _, _, message in peers.sent[before:])
+
+
+def test_a_peer_whose_weights_are_not_finite_gets_those_of_one_whose_are(swarm) -> None:
+    for odd in ("a", "b"):
+        peers = swarm("ab", expected=2)
+        other = "ab".replace(odd, "")
+        peers.offer(odd, finite=False)
+        peers.offer(other)
+        (commit,) = peers.commits(odd)
+        assert commit.contributors == (other,)
+
+
+def test_a_swarm_rather_starts_from_module_state_without_nan(swarm) -> None:
+    for odd in ("a", "b"):
+        peers = swarm("ab", expected=2)
+        other = "ab".replace(odd, "")
+        peers.offer(odd, nan_state=True)
+        peers.offer(other)
+        assert [commit.contributors for commit in peers.commits(odd)] == [(other,)]
+    peers = swarm("ab", expected=2)
+    peers.offer("a", "b", nan_state=True)
+    assert len(peers.commits("a")) == 1
+
+
+def test_a_start_without_finite_weights_anywhere_fails_at_once_and_says_whose(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.offer("a", "b", "c", finite=False)
+    for name in "abc":
+        (fail,) = peers.all(name, Fail)
+        assert "the weights of a, b, c hold NaN or infinity" in fail.reason
+        assert fail.error is ModelError
+    assert not any(isinstance(message, Propose) for _, _, message in peers.sent)
+
+
+def test_a_start_in_which_nobody_has_a_weight_fails_at_once_and_says_who(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.offer("a", "b", weight=0)
+    for name in "ab":
+        (fail,) = peers.all(name, Fail)
+        assert "node_weightage is 0 at a, b" in fail.reason
+        assert fail.error is ConfigurationError
+
+
+def test_one_weight_is_enough_to_start(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.offer("a", weight=0)
+    peers.offer("b")
+    assert peers.commits("a")
+
+
+def test_a_founding_attempt_that_fails_is_not_repeated_without_a_pause(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.exchanging = False
+    peers.offer("a", "b")
+    for _ in range(20):
+        proposed = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)]
+        key = proposed[-1].key
+        for name in "ab":
+            peers.do(name, peers.machines[name].exchange_failed(key, "b", "a broken rule", peers.now))
+        peers.deliver()
+    assert len({proposal.key for proposal in proposed}) == 1
+    peers.wait(60)
+    attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
+    assert 1 < len(attempts) < 40
+
+
+def test_the_start_ends_at_its_time_out_where_the_first_round_does_not_commit(swarm) -> None:
+    peers = swarm("ab", expected=2, start_timeout=60.0)
+    leader = leader_order("s", 0, "ab")[0]
+    (other,) = {*"ab"} - {leader}
+    peers.drop = lambda sender, to, message: sender == leader and not isinstance(message, Offer)
+    peers.offer("a", "b")
+    peers.wait(59)
+    assert not peers.all(other, Fail)
+    peers.wait(2)
+    fail = peers.all(other, Fail)[0]
+    assert fail.reason == "the first round did not commit within start_timeout=60 s"
+
+
+def test_a_start_that_makes_no_sense_fails_also_where_others_have_found_out_and_left(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.drop = lambda sender, to, message: to == "c" and sender == "b"
+    peers.offer("a", "b", "c", weight=0)
+    assert peers.all("a", Fail)
+    assert not peers.all("c", Fail)
+    peers.drop = lambda sender, to, message: False
+    peers.crash("a")
+    peers.wait(2)
+    assert peers.all("c", Fail)

@@ -1,0 +1,65 @@
+"""Who leads."""
+
+from __future__ import annotations
+
+import pytest
+
+from swarm.consensus.order import first_attempt, leader_order, majority, new_lineage, next_attempt
+from swarm.records import Attempt
+
+PEERS = ("ann", "bob", "cid", "dee")
+
+
+def test_the_order_depends_on_the_set_of_peers_alone() -> None:
+    order = leader_order("s", 3, PEERS)
+    assert sorted(order) == sorted(PEERS)
+    assert leader_order("s", 3, reversed(PEERS)) == order
+
+
+def test_the_lead_moves_from_round_to_round_and_differs_between_sessions() -> None:
+    assert {leader_order("s", round_, PEERS)[0] for round_ in range(50)} == set(PEERS)
+    assert any(leader_order("s", round_, PEERS) != leader_order("t", round_, PEERS) for round_ in range(5))
+
+
+def test_the_first_attempt_is_below_every_later_one() -> None:
+    first = first_attempt("s", 1, PEERS)
+    assert first == Attempt(0, leader_order("s", 1, PEERS)[0])
+    following = next_attempt("s", 1, PEERS, first, PEERS)
+    assert following is not None
+    assert first < following
+
+
+def test_the_lead_goes_round_the_order_and_skips_those_who_cannot() -> None:
+    order = leader_order("s", 1, PEERS)
+    able = {order[0], order[3]}
+    attempt = first_attempt("s", 1, PEERS)
+    leaders = []
+    for _ in range(3):
+        following = next_attempt("s", 1, PEERS, attempt, able)
+        assert following is not None
+        assert following > attempt
+        attempt = following
+        leaders.append((attempt.counter, attempt.leader))
+    assert leaders == [(3, order[3]), (4, order[0]), (7, order[3])]
+
+
+def test_nobody_follows_where_no_member_can() -> None:
+    assert next_attempt("s", 1, PEERS, Attempt(0, "ann"), {"stranger"}) is None
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [((), False), (("ann", "bob"), False), (("ann", "bob", "cid"), True), (("ann", "bob", "x", "y"), False)],
+)
+def test_a_majority_is_more_than_half_of_the_membership(present: tuple[str, ...], expected: bool) -> None:
+    assert majority(PEERS, present) is expected
+
+
+def test_the_majority_of_one_is_one_and_of_two_both() -> None:
+    assert majority(("ann",), ("ann",))
+    assert not majority(("ann", "bob"), ("ann",))
+
+
+def test_a_lineage_is_named_after_all_that_makes_it_unique() -> None:
+    assert new_lineage("s", "ann", 0) == new_lineage("s", "ann", 0)
+    assert len({new_lineage("s", "ann", 0), new_lineage("s", "ann", 1), new_lineage("sa", "nn", 0)}) == 3

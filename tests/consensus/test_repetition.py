@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from swarm.consensus.machine import LONGEST_RETRY, RETRY
+from swarm.consensus.repetition import Repetition
+from swarm.consensus.view import RoundView
+from swarm.messages import Offer
+
+
+@pytest.fixture
+def view(swarm) -> RoundView:
+    return RoundView("a", "a1", swarm(()).rules, 0.0)
+
+
+def offers_of(peers, name: str, to: str) -> int:
+    return sum((sender, at) == (name, to) and isinstance(said, Offer) for sender, at, said in peers.sent)
+
+
+def test_an_offer_is_repeated_ever_more_rarely_while_a_straggler_is_waited_for(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
+    peers.offer("a", "b")
+    before = offers_of(peers, "a", "b")
+    peers.wait(RETRY)
+    assert offers_of(peers, "a", "b") == before + 1
+    peers.wait(10 * LONGEST_RETRY)
+    assert before + 10 <= offers_of(peers, "a", "b") <= before + 14
+
+
+def test_who_has_joined_an_attempt_repeats_its_offer_to_the_leader_alone(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    leader = peers.running()[0].attempt.leader
+    member, other = sorted({*"abc"} - {leader})
+    before = offers_of(peers, member, leader), offers_of(peers, member, other)
+    peers.wait(4 * RETRY)
+    assert offers_of(peers, member, leader) > before[0]
+    assert offers_of(peers, member, other) == before[1]
+
+
+def test_a_peer_that_greets_anew_is_told_the_offer_again_soon(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
+    peers.offer("a", "b")
+    peers.wait(4 * LONGEST_RETRY)
+    before = offers_of(peers, "a", "b")
+    peers.meet("a", "b")
+    peers.wait(RETRY)
+    assert offers_of(peers, "a", "b") == before + 1
+
+
+def test_who_does_not_vote_offers_to_whoever_leads_after_the_leader_of_its_attempt(founded) -> None:
+    """Nobody asks it for a promise, so it stays in the attempt; the next leader may never have had its offer."""
+    peers = founded("a", "b", "c", straggler_timeout=5.0, failure_timeout=2.0)
+    leader = peers.leader()
+    peers.drop = lambda sender, to, message: sender == "n" and to != leader and isinstance(message, Offer)
+    peers.add("n")
+    peers.exchanging = False
+    peers.offer("a", "b", "c", "n")
+    assert "n" in peers.running()[-1].group
+    peers.exchanging = True
+    peers.crash(leader)
+    peers.drop = lambda sender, to, message: False
+    peers.wait(4.0)
+    commits = [machine.commit for machine in peers.machines.values()]
+    assert [commit and (commit.round, commit.group) for commit in commits] == [(1, tuple(sorted(peers.machines)))] * 3
+
+
+def test_what_somebody_new_may_lack_is_said_soon_however_often_somebody_comes(view) -> None:
+    repetition = Repetition(view, 1.0, 8.0)
+    said = []
+    for moment in (0.4 * step for step in range(100)):
+        view.now = moment
+        if repetition.due(needed=True):
+            said.append(moment)
+        if moment > 20.0:
+            repetition.hurry()
+    late = [moment for moment in said if moment > 21.0]
+    assert len(late) >= 15
+    assert max(after - before for before, after in pairwise(late)) < 1.3

@@ -1,0 +1,345 @@
+"""When a sync point ends without a merge, and when a part of the swarm goes on by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from swarm.consensus.effects import Apply, End, Heal, Skip, StartExchange
+from swarm.messages import Accept, Accepted, Failed, Propose
+from swarm.records import Attempt, Commit, PeerStatus
+
+
+def test_below_quorum_training_goes_on_after_the_straggler_timeout_and_says_who_is_missing(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, straggler_timeout=1.0)
+    peers.crash("c")
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    assert not peers.all("a", Skip)
+    peers.wait(0.2)
+    (skip,) = peers.all("a", Skip)
+    assert skip.round == 1
+    assert "2 of the 3 peers needed are here" in skip.reason
+    assert "c (gone)" in skip.reason
+
+
+def test_below_quorum_a_peer_told_to_wait_waits_and_says_for_whom(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
+    peers.crash("c")
+    peers.offer("a", "b")
+    peers.wait(300)
+    assert not peers.all("a", Skip)
+    assert peers.said("a").count("waiting for c (gone)") >= 9
+    peers.add("c", incarnation="2")
+    peers.offer("c")
+    peers.wait(1)
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+
+
+def test_below_quorum_one_sync_point_waits_for_each_loss_and_the_next_with_a_quorum_merges(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, straggler_timeout=1.0)
+    peers.part("c", "ab")
+    peers.offer("a", "b")
+    peers.wait(0.9)
+    assert [len(peers.all(name, Skip)) for name in "ab"] == [0, 0]
+    peers.wait(0.2)
+    for skips in (1, 2):
+        assert [len(peers.all(name, Skip)) for name in "ab"] == [skips, skips]
+        peers.offer("a", "b")
+    peers.meet("a", "c")
+    peers.meet("b", "c")
+    peers.offer("a", "b", "c")
+    assert peers.commits("a")[-1].round == 1
+    peers.part("c", "ab")
+    peers.offer("a", "b")
+    assert [len(peers.all(name, Skip)) for name in "ab"] == [3, 3]
+    peers.wait(1.1)
+    assert [len(peers.all(name, Skip)) for name in "ab"] == [4, 4]
+
+
+def test_a_live_peer_without_which_there_is_no_quorum_is_waited_for_for_the_failure_timeout(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10)
+    peers.offer("a")
+    peers.wait(9.9)
+    assert not peers.all("a", Skip)
+    peers.wait(0.2)
+    assert "b did not come to a sync point within 10 s" in peers.all("a", Skip)[0].reason
+
+
+def test_where_training_between_sync_points_takes_long_a_live_peer_is_waited_for_longer(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10)
+    peers.wait(30)
+    peers.offer("a")
+    peers.wait(299)
+    assert not peers.all("a", Skip)
+    peers.wait(2)
+    assert "b did not come to a sync point within 300 s" in peers.all("a", Skip)[0].reason
+
+
+def test_a_live_peer_that_was_waited_for_in_vain_is_waited_for_again_after_its_next_sync_point(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10)
+    peers.offer("a")
+    peers.wait(11)
+    for skips in (2, 3):
+        peers.offer("a")
+        assert len(peers.all("a", Skip)) == skips
+    assert "was waited for in vain" in peers.all("a", Skip)[-1].reason
+    peers.offer("b")
+    peers.offer("a")
+    assert peers.commits("a")[-1].group == ("a", "b")
+    peers.offer("a")
+    peers.wait(9.9)
+    assert len(peers.all("a", Skip)) == 3
+
+
+def test_a_round_with_a_quorum_waits_once_for_a_live_peer_that_does_not_come(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=2, straggler_timeout=5)
+    peers.offer("a", "b")
+    peers.wait(4.9)
+    assert len(peers.commits("a")) == 1
+    peers.wait(0.2)
+    assert [commit.group for commit in peers.commits("a")[1:]] == [("a", "b")]
+    for rounds in (2, 3, 4):
+        peers.offer("a", "b")
+        assert peers.commits("b")[-1].round == rounds
+    peers.offer("c")
+    peers.offer("a", "b")
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+    peers.offer("a", "b")
+    assert peers.commits("a")[-1].round == 5
+    peers.wait(5.1)
+    assert peers.commits("a")[-1].round == 6
+
+
+def test_the_closing_round_waits_for_a_live_peer_that_rounds_no_longer_wait_for(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=2, straggler_timeout=5)
+    peers.offer("a", "b")
+    peers.wait(6)
+    peers.offer("a", "b", status=PeerStatus.SNAPSHOT)
+    peers.wait(100)
+    assert not any(commit.closing for commit in peers.commits("a"))
+    peers.offer("c", status=PeerStatus.SNAPSHOT)
+    peers.wait(1)
+    assert peers.commits("a")[-1].closing
+
+
+def test_with_every_peer_required_and_told_to_wait_no_round_goes_without_one(founded) -> None:
+    """What a run that can be repeated asks for."""
+    peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True, straggler_timeout=0.1)
+    peers.offer("a", "b")
+    peers.wait(500)
+    assert len(peers.commits("a")) == 1
+    assert "waiting for c" in peers.said("a")
+    peers.offer("c")
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+
+
+def test_a_minority_never_goes_on_where_min_peers_forbids_it(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=3)
+    peers.part("ab", "cd")
+    for _ in range(3):
+        peers.offer(*"abcd")
+        peers.wait(60)
+    assert all(len(peers.commits(name)) == 1 for name in "abcd")
+
+
+def test_half_forks_where_min_peers_allows_it_after_the_failure_timeout_and_says_so(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
+    old = peers.commits("a")[0].lineage
+    peers.part("ab", "cd")
+    peers.offer("a", "b")
+    peers.wait(9)
+    assert len(peers.commits("a")) == 1
+    peers.wait(10)
+    fork = peers.commits("a")[-1]
+    assert fork.lineage != old
+    assert (fork.round, fork.members) == (1, ("a", "b"))
+    assert peers.commits("b")[-1] == fork
+    assert any("FORK: 2 of 4 members are left" in peers.said(name) for name in "ab")
+
+
+def test_a_birth_that_was_given_up_and_the_next_one_are_different_lineages(founded) -> None:
+    """Who accepted the first may still hear that it is decided: under one id, two models would be round 1 of it."""
+    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
+    old = peers.commits("a")[0].lineage
+    peers.part("ab", "cd")
+    peers.drop = lambda sender, to, message: sender != to and isinstance(message, Accepted)
+    for _ in range(2):
+        peers.offer("a", "b")
+        peers.wait(60)
+    asked = [message.proposal for _, _, message in peers.sent if isinstance(message, Accept)]
+    births = {proposal.attempt: proposal.lineage for proposal in asked if proposal.lineage != old}
+    assert len(births) > len({attempt.leader for attempt in births}), "one of them led two"
+    assert len(set(births.values())) == len(births)
+
+
+def test_a_majority_keeps_its_lineage_though_min_peers_would_allow_a_fork(founded) -> None:
+    peers = founded(*"abcde", min_peers=2)
+    old = peers.commits("a")[0].lineage
+    peers.part("abc", "de")
+    peers.offer(*"abcde")
+    peers.wait(30)
+    assert peers.commits("a")[-1].lineage == old
+    assert peers.commits("d")[-1].lineage != old
+
+
+def test_when_two_lineages_meet_the_heavier_stays(founded) -> None:
+    peers = founded(*"abcd", min_peers=2)
+    peers.part("ab", "cd")
+    peers.offer("a", "b")
+    peers.offer("c", "d")
+    peers.wait(30)
+    peers.offer("a", "b")
+    peers.wait(1)
+    heavy, light = peers.machines["a"].commit, peers.machines["c"].commit
+    assert isinstance(heavy, Commit)
+    assert isinstance(light, Commit)
+    assert heavy.lineage != light.lineage
+    assert heavy.weight > light.weight
+    for one in "ab":
+        for two in "cd":
+            peers.meet(one, two)
+    peers.offer(*"cd")
+    peers.offer(*"ab")
+    peers.wait(30)
+    assert {peers.machines[name].commit.lineage for name in "abcd"} == {heavy.lineage}
+    assert not [heal for name in "ab" for heal in peers.all(name, Heal)]
+    assert f"lineage {light.lineage} up to round 1 is given up for lineage {heavy.lineage}" in peers.said("c")
+
+
+def test_of_two_lineages_of_one_weight_the_same_one_stays_for_both(swarm) -> None:
+    peers = swarm("ab", min_peers=1, straggler_timeout=0.0)
+    peers.part("a", "b")
+    peers.offer("a", "b")
+    peers.wait(1)
+    lineages = {peers.machines[name].commit.lineage for name in "ab"}
+    assert len(lineages) == 2
+    peers.meet("a", "b")
+    peers.offer("a", "b")
+    peers.wait(1)
+    assert {peers.machines[name].commit.lineage for name in "ab"} == {min(lineages)}
+
+
+def test_who_has_taken_the_better_lineage_does_not_take_one_it_heard_of_before(swarm) -> None:
+    peers = swarm("abc", min_peers=1, straggler_timeout=0.0)
+    for one, two in ("ab", "ac", "bc"):
+        peers.part(one, two)
+    peers.offer("a", "b", "c")
+    peers.wait(1)
+    best, middle, worst = sorted(peers.machines, key=lambda name: peers.machines[name].commit.lineage)
+    machine = peers.machines[worst]
+    machine.peer_up(best, peers.machines[best].commit, peers.now)
+    machine.peer_up(middle, peers.machines[middle].commit, peers.now)
+    peers.offer(worst)
+    assert [heal.commit.lineage for heal in peers.all(worst, Heal)] == [peers.machines[best].commit.lineage]
+
+
+def test_a_finished_peer_that_is_left_alone_ends(founded) -> None:
+    peers = founded("a", "b", min_peers=2)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.crash("b")
+    peers.wait(2)
+    assert "below quorum" in peers.all("a", End)[0].reason
+
+
+def test_a_finished_newcomer_whom_all_members_have_left_ends(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=1)
+    peers.add("n")
+    peers.offer("n", status=PeerStatus.INACTIVE)
+    assert peers.machines["n"].commit is not None
+    peers.crash("a", "b", "c")
+    peers.wait(3)
+    assert peers.all("n", End)
+
+
+def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b", "c")
+    commit = peers.commits("a")[-1]
+    machine = peers.machines["b"]
+    ahead = replace(commit, round=commit.round + 3, digest="far")
+    effects = machine.peer_up("a", ahead, peers.now, weight=1)
+    stats = peers._stats["b"]
+    effects += machine.offer(replace(stats, round=machine.round), peers.now)
+    assert [effect.commit for effect in effects if isinstance(effect, Heal)] == [ahead]
+    effects = machine.exchanged(("line", 0, None), "late", (), peers.now)  # type: ignore[arg-type]
+    assert not [effect for effect in effects if isinstance(effect, Apply)]
+    machine.healed(ahead, peers.now)
+    assert machine.commit == ahead
+
+
+def test_a_peer_whose_own_part_fails_again_and_again_gives_its_sync_point_up_and_says_why(founded) -> None:
+    peers = founded("a", "b")
+    peers.exchanging = False
+    peers.offer("a", "b")
+    failed: set[object] = set()
+    for _ in range(60):
+        proposal = peers.all("b", StartExchange)[-1].proposal
+        if proposal.key not in failed and proposal.round == 1:
+            assert not peers.all("b", Skip)
+            failed.add(proposal.key)
+            reason = f"bug {len(failed)}"
+            peers.do("b", peers.machines["b"].exchange_failed(proposal.key, "b", reason, peers.now))
+            peers.deliver()
+        peers.wait(0.5)
+    assert len(failed) == 3
+    (skip,) = peers.all("b", Skip)
+    assert skip.reason == "this peer failed 3 attempts by itself, the last one because bug 3"
+    peers.exchanging = True
+    peers.offer("b")
+    peers.offer("a")
+    peers.wait(2.5)
+    assert peers.commits("b")[-1].round == 1
+
+
+def test_below_quorum_a_live_peer_is_not_called_missing(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=3)
+    peers.crash("c", "d")
+    peers.offer("a")
+    peers.wait(30)
+    skip = peers.all("a", Skip)[0]
+    assert skip.reason.endswith("2 of the 3 peers needed are here; missing: c (gone), d (gone)")
+
+
+def test_a_sync_point_below_quorum_does_not_count_as_one_at_which_live_peers_were_waited_for(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=3, straggler_timeout=1.0)
+    peers.wait(20)
+    peers.part("ab", "cd")
+    peers.offer("a")
+    peers.wait(2)
+    assert "below quorum" in peers.all("a", Skip)[-1].reason
+    for one, two in ("ac", "ad", "bc", "bd"):
+        peers.meet(one, two)
+    peers.offer("a")
+    peers.wait(100)
+    assert len(peers.all("a", Skip)) == 1
+
+
+def test_a_failure_that_blames_a_stranger_counts_against_its_sender(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    for _ in range(50):
+        proposal = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)][-1]
+        leader = proposal.attempt.leader
+        liar = next(name for name in "abc" if name != leader)
+        peers.tell(liar, leader, Failed(*proposal.key, "nobody", "a lie"))
+    attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
+    assert len(attempts) < 6
+
+
+def test_a_proposal_in_which_nobody_sends_a_model_is_refused(founded) -> None:
+    peers = founded("a", "b")
+    peers.exchanging = False
+    peers.offer("a", "b")
+    (proposal,) = peers.running()
+    empty = replace(
+        proposal,
+        attempt=Attempt(proposal.attempt.counter + 2, proposal.attempt.leader),
+        entries=tuple(replace(entry, weight=0) for entry in proposal.entries),
+    )
+    member = next(name for name in "ab" if name != proposal.attempt.leader)
+    before = len(peers.all(member, StartExchange))
+    peers.tell(proposal.attempt.leader, member, Propose(empty))
+    assert len(peers.all(member, StartExchange)) == before
+    refusals = [message for _, _, message in peers.sent if isinstance(message, Failed)]
+    assert refusals[-1].reason == "nobody is to send a model"

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from swarm.discovery import directory
+from swarm.discovery.directory import MAX_FILE_BYTES, DirectoryDiscovery
+from swarm.discovery.seeds import SeedDiscovery
+from swarm.errors import ConfigurationError
+from swarm.testing.discoveries import GIVEN, DiscoveryContract
+
+
+class TestSeedDiscovery(DiscoveryContract):
+    shares = False
+
+    def make(self):
+        return SeedDiscovery([*GIVEN, GIVEN[0]])
+
+
+class TestDirectoryDiscovery(DiscoveryContract):
+    @pytest.fixture(autouse=True)
+    def directory(self, tmp_path):
+        self.path = tmp_path / "made" / "on demand"
+
+    def make(self):
+        return self.of("heart")
+
+    def of(self, session):
+        return DirectoryDiscovery(self.path, session)
+
+    def test_what_is_published(self):
+        self.make().announce("clinic/a", GIVEN[0], "abc")
+        (file,) = self.path.iterdir()
+        assert json.loads(file.read_text()) == {
+            "name": "clinic/a", "address": GIVEN[0], "incarnation": "abc", "pid": os.getpid(),
+            "host": socket.gethostname(),
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("name", ["..", ".", "../../etc/passwd", "a b", "ä", "x.tmp", 100 * "ä", 128 * "."])
+    def test_any_name_stays_inside_the_directory(self, name):
+        peer = self.make()
+        peer.announce(name, GIVEN[0], "abc")
+        assert [file.parent for file in self.path.iterdir()] == [self.path]
+        assert self.make().discover() == (GIVEN[0],)
+        peer.withdraw()
+        assert not list(self.path.iterdir())
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"", b'{"address": "127.0.', b"\xff\xfe", b"[]", b"3", b"{}", b'{"name": "a", "address": 3}',
+            b'{"name": "a", "address": ""}', b'{"address": "127.0.0.1:9"}', b'{"name": 3, "address": "127.0.0.1:9"}',
+            b'{"name": "a\\u001b[31m", "address": "127.0.0.1:9"}', b'{"name": "a", "address": "127.0.0.1:9\\n"}',
+            b'{"name": "a\\ud800", "address": "127.0.0.1:9"}',
+            b'{"name": "a", "address": "' + b"x" * MAX_FILE_BYTES + b'"}', b"[" * MAX_FILE_BYTES,
+        ],
+    )  # fmt: skip
+    def test_what_is_no_announcement_is_passed_over(self, content):
+        self.make().announce("one", GIVEN[0], "abc")
+        (self.path / "foreign.json").write_bytes(content)
+        (self.path / "directory.json").mkdir()
+        os.mkfifo(self.path / "pipe.json")
+        (self.path / "link.json").symlink_to("nowhere")
+        (self.path / "two.123.tmp").write_bytes(b'{"name": "two", "address": "127.0.0.1:9"}')
+        assert self.make().discover() == (GIVEN[0],)
+
+    def test_two_live_peers_of_one_name_see_each_other(self):
+        first, second = self.make(), self.make()
+        first.announce("one", GIVEN[0], "first")
+        second.announce("one", GIVEN[1], "second")
+        assert (first.discover(), second.discover()) == ((GIVEN[1],), (GIVEN[0],))
+        first.withdraw()
+        assert self.make().discover() == (GIVEN[1],)
+
+    def test_so_do_two_that_announce_themselves_at_the_same_moment(self, monkeypatch):
+        first, second = self.make(), self.make()
+        monkeypatch.setattr(directory, "_of_somebody", lambda file: False)
+        first.announce("one", GIVEN[0], "first")
+        second.announce("one", GIVEN[1], "second")
+        assert first.discover() == (GIVEN[1],)
+        assert second.discover() == (GIVEN[0],)
+
+    @pytest.mark.parametrize("host", [socket.gethostname(), None])
+    def test_a_peer_takes_the_file_of_a_forerunner_that_died(self, host):
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        peer = self.make()
+        peer.announce("one", GIVEN[0], "first")
+        (file,) = self.path.iterdir()
+        record = json.loads(file.read_text()) | {"address": GIVEN[1], "pid": process.pid, "host": host}
+        file.write_text(json.dumps(record))
+        self.make().announce("one", GIVEN[0], "second")
+        assert list(self.path.iterdir()) == [file]
+
+    @pytest.mark.parametrize("pid", [0, -1, 10**30, "x", None, True])
+    def test_an_odd_process_number_stops_nobody(self, pid):
+        self.make().announce("one", GIVEN[0], "first")
+        (file,) = self.path.iterdir()
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": pid}))
+        self.make().announce("one", GIVEN[1], "second")
+        assert GIVEN[1] in self.make().discover()
+
+    def test_a_successor_of_the_same_name_keeps_its_file(self):
+        old, new = self.make(), self.make()
+        old.announce("one", GIVEN[0], "first")
+        new.announce("one", GIVEN[1], "second")
+        old.withdraw()
+        assert self.make().discover() == (GIVEN[1],)
+
+    @pytest.mark.parametrize(
+        "peers",
+        [
+            [("heart", "one"), ("lungs", "one")],
+            [("a@b", "c"), ("a", "b@c"), ("a%40b", "c")],
+            [("x" * 128, "one" * 40), ("x" * 128, "one" * 40 + "!"), ("x" * 127 + "y", "one" * 40)],
+        ],
+        ids=["one name", "names with a separator", "long names"],
+    )
+    def test_peers_of_several_sessions_share_a_directory_and_their_names(self, peers):
+        announced = {}
+        for number, (session, name) in enumerate(peers):
+            announced[f"127.0.0.1:{1000 + number}"] = peer = self.of(session)
+            peer.announce(name, f"127.0.0.1:{1000 + number}", "abc")
+        assert {*self.make().discover()} == {*announced}
+        _, last = announced.popitem()
+        last.withdraw()
+        assert {*self.make().discover()} == {*announced}
+
+    def test_a_directory_that_does_not_exist_yet_holds_nobody(self):
+        assert self.make().discover() == ()
+
+    def test_a_place_that_cannot_be_written_to_is_named(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ConfigurationError, match=r"rendezvous.*file.*choose another"):
+            DirectoryDiscovery(tmp_path / "file", "heart").announce("one", GIVEN[0], "abc")

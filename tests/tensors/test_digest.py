@@ -1,0 +1,68 @@
+"""A digest is the same however its blocks came to be hashed, and another one for every other content."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from swarm.tensors.digest import BLOCK_BYTES, BlockDigest
+
+SIZES = (3 * BLOCK_BYTES + 5, 0, 7, 2 * BLOCK_BYTES)
+
+
+def segments(seed: int = 0) -> list[bytearray]:
+    return [bytearray(random.Random(seed + size).randbytes(size)) for size in SIZES]
+
+
+def digest(held: list[bytearray], side: list[bytes] | None = None) -> BlockDigest:
+    return BlockDigest([memoryview(each) for each in held], [memoryview(each) for each in side or []])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_does_not_matter_in_which_parts_it_was_covered(seed: int) -> None:
+    held, dice = segments(), random.Random(seed)
+    expected, other = digest(held).hexdigest(), digest(held)
+    parts = []
+    for number, size in enumerate(SIZES):
+        cuts = sorted({0, size, *(dice.randrange(size + 1) for _ in range(dice.randrange(6)))})
+        parts += [(number, start, stop) for start, stop in pairwise(cuts)]
+    dice.shuffle(parts)
+    for part in parts[: dice.randrange(len(parts) + 1)]:
+        other.cover(*part)
+    assert other.hexdigest() == expected
+
+
+def test_blocks_are_hashed_when_they_are_covered_and_not_before() -> None:
+    held = segments()
+    before, early, late = digest(held).hexdigest(), digest(held), digest(held)
+    early.cover(0, 0, len(held[0]))
+    late.cover(0, 1, BLOCK_BYTES)  # holds no whole block
+    held[0][9] ^= 1
+    assert early.hexdigest() == before
+    assert late.hexdigest() == digest(held).hexdigest() != before
+
+
+@pytest.mark.parametrize("segment", [0, 2, 3])
+def test_every_byte_counts(segment: int) -> None:
+    held = segments()
+    seen = {digest(held).hexdigest()}
+    for place in {0, len(held[segment]) // 2, len(held[segment]) - 1}:
+        held[segment][place] ^= 1
+        seen.add(digest(held).hexdigest())
+        held[segment][place] ^= 1
+    assert len(seen) == 4
+
+
+def test_the_order_of_blocks_and_arrays_counts() -> None:
+    held = segments()
+    swapped = [held[0][BLOCK_BYTES : 2 * BLOCK_BYTES] + held[0][:BLOCK_BYTES] + held[0][2 * BLOCK_BYTES :], *held[1:]]
+    assert digest(swapped).hexdigest() != digest(held).hexdigest()
+    assert digest(held, [b"one", b"two"]).hexdigest() != digest(held, [b"two", b"one"]).hexdigest()
+
+
+def test_a_digest_means_the_same_in_every_version() -> None:
+    """Peers compare it, and checkpoints hold it."""
+    held = [bytearray(range(256)) * 512, bytearray(b"tail")]
+    assert digest(held, [b"side"]).hexdigest() == "3044d19c66b5c1d3ddc7d2602625f302"

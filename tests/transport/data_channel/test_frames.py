@@ -1,0 +1,74 @@
+"""What travels over a data channel arrives as it was sent, and where the sink wants it."""
+
+from __future__ import annotations
+
+import array
+import socket
+
+import pytest
+
+from swarm.testing.nodes import PlacingRecorder
+from swarm.transport.base import HEAD_BYTES
+from swarm.transport.data_channel.connection import Connection
+
+MIB = 2**20
+
+
+def test_any_buffers_arrive_as_one_frame(node):
+    a, b = node(), node()
+    numbers = memoryview(array.array("f", range(1000)))
+    many = [b"%d," % number for number in range(500)]
+    large = [bytes([number]) * (2 * MIB - 7) for number in range(4)]
+    assert a.upload(b.address, [[b"head", numbers], many, large, [], [b"", b""]]).wait() is None
+    expected = [b"head" + numbers.tobytes(), b"".join(many), b"".join(large), b"", b""]
+    assert b.handler.streams == {1: expected}
+
+
+def test_a_socket_that_takes_little_at_a_time_gets_everything_in_order():
+    class Stingy(socket.socket):
+        def sendmsg(self, buffers):
+            return super().send(b"".join(buffers)[:3])
+
+    with socket.create_server(("127.0.0.1", 0)) as server, Stingy() as one:
+        one.connect(server.getsockname())
+        other, _ = server.accept()
+        source, target = Connection(one, 10.0), Connection(other, 10.0)
+        source.send([b"a", b"bcdefgh", b"", b"ij", b"k"])
+        assert target.receive(11) == b"abcdefghijk"
+        source.close()
+        target.close()
+
+
+def test_the_rest_of_a_frame_is_received_into_memory_of_the_sink(node):
+    a, b, sink = node(), node(), PlacingRecorder()
+    b.handler.sink = sink
+    assert a.upload(b.address, [[b"P" * HEAD_BYTES, b"x"], [b"W" * HEAD_BYTES, b"x"]]).wait() is None
+    assert sink.places == 1
+
+
+@pytest.mark.parametrize("kind", [b"P", b"W"], ids=["placed", "whole"])
+def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
+    a, b, sink = node(), node(failure_timeout=0.2), PlacingRecorder()
+    b.handler.sink = sink
+    send = Connection.send
+
+    def trickle(channel, buffers):
+        whole = b"".join(buffers)
+        send(channel, [whole[:-1]])
+        assert len(whole) < 100 or sink.progressed.wait(10)
+        send(channel, [whole[-1:]])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "send", trickle)
+        assert a.upload(b.address, [[kind * 16, bytes(1000)]]).wait() is None
+    assert sink.progressed.is_set()
+    assert [frame[-1000:] for frame in sink.taken] == [bytes(1000)]
+
+
+def test_a_sink_that_refuses_a_place_ends_the_stream_and_not_the_data_channel(node):
+    a, b, sink = node(), node(), PlacingRecorder()
+    b.handler.sink = sink
+    assert "no room" in a.upload(b.address, [[b"P" * 16, b"one"], [b"R" * 16, bytes(MIB)], [b"P" * 16, b"two"]]).wait()
+    assert a.upload(b.address, [[b"P" * 16, b"three"]]).wait() is None
+    assert sink.taken == [b"P" * 16 + b"one", b"P" * 16 + b"three"]
+    assert a.control.asked == 1

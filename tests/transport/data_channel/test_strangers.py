@@ -1,0 +1,106 @@
+"""Who does not belong on a data channel, and what does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from swarm.messages import StreamHeader
+from swarm.records import Attempt
+from swarm.testing.nodes import eventually
+from swarm.transport.data_channel import listener
+from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME, Mark, mark
+
+HEADER = StreamHeader("session", "sender", "incarnation", "lineage", 1, Attempt(1, "sender"))
+
+
+def is_closed(sock):
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize(
+    "preamble",
+    [
+        PREAMBLE.pack(MAGIC, VERSION, bytes(32)),
+        b"GET / HTTP/1.1\r\nHost: somewhere.example.org\r\n\r\n",
+    ],
+    ids=["no token", "another protocol"],
+)
+def test_who_shows_no_token_is_shown_the_door(node, preamble):
+    with node().knocked(preamble) as sock:
+        assert is_closed(sock)
+
+
+@pytest.mark.parametrize(("magic", "version"), [(b"SwarmXx\0", VERSION), (MAGIC, VERSION + 1)])
+def test_a_token_does_not_help_whoever_speaks_another_protocol(node, magic, version):
+    a = node()
+    token = a.offered().token
+    with a.knocked(PREAMBLE.pack(magic, version, token)) as sock:
+        assert is_closed(sock)
+
+
+def test_a_token_is_good_once(node):
+    a = node()
+    preamble = PREAMBLE.pack(MAGIC, VERSION, a.offered().token)
+    with a.knocked(preamble) as first, a.knocked(preamble) as second:
+        assert first.recv(1) == WELCOME
+        assert is_closed(second)
+
+
+def test_one_that_shows_nothing_is_closed_in_time(node, monkeypatch):
+    monkeypatch.setattr(listener, "AUTHENTICATION_SECONDS", 0.1)
+    with node().knocked(b"Swarm") as sock:
+        assert is_closed(sock)
+
+
+def test_strangers_are_bounded_and_do_not_keep_out_those_admitted(node, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_STRANGERS", 1)
+    a, b = node(), node()
+    b.sends(a, [1])
+    with a.knocked(b"") as first:
+        eventually(lambda: a.transport._listener._strangers, "the first waits")
+        with a.knocked(b"") as second:
+            assert is_closed(second)
+        b.sends(a, [2])
+        first.close()
+    assert b.control.uploads == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff" * 64,
+        mark(Mark.FRAME, 1) + b"x",
+        mark(Mark.HEADER, 2**31),
+    ],
+    ids=["garbage", "a frame without a header", "an endless header"],
+)
+def test_what_does_not_belong_on_a_data_channel_ends_it(node, data):
+    with node().knocked() as sock:
+        assert sock.recv(1) == WELCOME
+        sock.sendall(data)
+        assert is_closed(sock)
+
+
+def test_a_frame_beyond_the_limit_ends_the_data_channel_before_it_is_taken(node):
+    a, b = node(), node()
+    header = a.control.encode_header(HEADER)
+    with b.knocked() as sock:
+        assert sock.recv(1) == WELCOME
+        sock.sendall(mark(Mark.HEADER, len(header)) + header + mark(Mark.FRAME, 2**31))
+        assert is_closed(sock)
+    assert b.handler.streams == {1: []}
+
+
+def test_a_data_channel_carries_streams_of_its_holder_only(node):
+    b = node()
+    header = b.control.encode_header(replace(HEADER, sender="somebody else"))
+    with b.knocked() as sock:
+        assert sock.recv(1) == WELCOME
+        sock.sendall(mark(Mark.HEADER, len(header)) + header + mark(Mark.END))
+        assert b"this data channel is sender's" in sock.recv(200)
+    assert not b.handler.streams
