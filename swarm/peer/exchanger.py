@@ -1,18 +1,17 @@
-"""Runs the exchanges of a session, one at a time, and keeps what they assemble until the round is settled."""
+"""Runs the exchanges of a session, one at a time."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
-from swarm.clock import Clock
 from swarm.consensus.member import Key
 from swarm.errors import ExchangeError
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.reduce_buffer import bytes_ahead
+from swarm.executor import Executor
 from swarm.messages import PartialNorm, Proposal, StreamHeader
 from swarm.peer.codings import Codings
 from swarm.peer.roster import Roster
@@ -51,7 +50,7 @@ class Exchanger:
         codings: Codings,
         transport: Transport,
         roster: Roster,
-        clock: Clock,
+        executor: Executor,
         timeout: float,
         logger: logging.Logger,
     ) -> None:
@@ -62,15 +61,14 @@ class Exchanger:
         self._codings = codings
         self._transport = transport
         self._roster = roster
-        self._clock = clock
+        self._executor = self._clock = executor
         self._timeout = timeout
         self._log = logger
-        self._changed = threading.Condition()
+        self._changed = executor.condition()
         # What an exchange has used and the next one will: a merged model, what comes in and waits, and encoded results.
         self._memory = BufferPool(schema.nbytes + 3 * bytes_ahead(schema))
         self._streams: ExchangeStreams | None = None
         self._closed = False
-        self._assembled: dict[str, ModelState] = {}
         self._coded: dict[str, _Coded] = {}
 
     @property
@@ -89,14 +87,14 @@ class Exchanger:
         own: Capture,
         reference: ModelState | None,
         post: Post,
-        done: Callable[[str, tuple[PartialNorm, ...]], None],
+        done: Callable[[str, ModelState, tuple[PartialNorm, ...]], None],
         failed: Callable[[PeerId, str], None],
     ) -> None:
         """Begin the exchange of an attempt; ``own`` must not change until it is stopped, and carried if it commits.
 
         ``reference`` is the model that the attempt builds on, or None for the first one.
-        ``done`` gets the merged model's digest and what was measured in this peer's slice, ``failed`` whom to blame and
-        why; both are called through ``post``.
+        ``done`` gets the digest of the merged model, the model and what was measured in this peer's slice, ``failed``
+        whom to blame and why; both are called through ``post``.
         """
         try:
             coder = self._codings.coder(proposal, reference, self._memory)
@@ -112,17 +110,16 @@ class Exchanger:
             digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._clock.now() - started
 
             def report() -> None:
-                self._assembled[digest] = model
                 if proposal.counted:
                     self._coded[digest] = _Coded(coder, proposal.codec, seconds)
-                done(digest, norms)
+                done(digest, model, norms)
 
             post(report)
 
         def broke(peer: PeerId, reason: str) -> None:
             post(lambda: failed(peer, reason))
 
-        streams = ExchangeStreams(self._me.name, proposal, exchange, self._clock, assembled, broke)
+        streams = ExchangeStreams(self._me.name, proposal, exchange, self._executor, assembled, broke)
         with self._changed:
             self._streams = streams
             self._changed.notify_all()
@@ -175,18 +172,6 @@ class Exchanger:
         if self._streams:
             self._streams.check(now, self._timeout)
 
-    def assembled(self, digest: str) -> ModelState | None:
-        """An assembled model, if it is here."""
-        return self._assembled.get(digest)
-
-    def add(self, digest: str, model: ModelState) -> None:
-        """Keep a model that was assembled elsewhere."""
-        self._assembled[digest] = model
-
-    def committed(self, digest: str) -> ModelState:
-        """An assembled model, which is decided."""
-        return self._assembled[digest]
-
     def carry(self, digest: str, *, stands: bool) -> None:
         """Keep account of what coding has lost on the way to a committed model, and of what that took.
 
@@ -211,8 +196,7 @@ class Exchanger:
         self._codings.reset()
 
     def keep(self, digests: Collection[str]) -> None:
-        """Forget the assembled models that are not in ``digests``."""
-        self._assembled = {digest: model for digest, model in self._assembled.items() if digest in digests}
+        """Forget how models that are not in ``digests`` came here."""
         self._coded = {digest: coded for digest, coded in self._coded.items() if digest in digests}
 
     def sink(self, header: StreamHeader) -> Sink:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import enum
-import queue
 from collections import deque
 from dataclasses import dataclass, replace
 
 from swarm.errors import StartTimeoutError, SwarmError
+from swarm.executor import Future
 from swarm.records import Commit
 from swarm.tensors.capture import Capture
 from swarm.tensors.state import ModelState
@@ -58,7 +58,7 @@ class Synced:
         return committed and not (self.commit and self.commit.contributors)
 
 
-Future = queue.SimpleQueue[Synced]
+Pending = Future[Synced]
 """Where the training thread waits for the answer to one offer."""
 
 
@@ -69,7 +69,7 @@ class Futures:
     """
 
     def __init__(self) -> None:
-        self._future: Future | None = None
+        self._future: Pending | None = None
         self._late: deque[Synced] = deque()
 
     @property
@@ -82,22 +82,23 @@ class Futures:
         """Whether there are answers that nobody has taken yet."""
         return bool(self._late)
 
-    def place(self, future: Future) -> Synced | None:
+    def place(self, future: Pending) -> Synced | None:
         """Somebody waits at ``future`` from now on; the answer that is due to him before any other, if there is one."""
         self._future = future
         return self._late.popleft() if self._late else None
 
-    def abandon(self, future: Future) -> None:
+    def abandon(self, future: Pending) -> None:
         """Nobody waits at ``future`` any more; an answer that lies there already is kept."""
         if self._future is future:
             self._future = None
-        if not future.empty():
-            self.answer(future.get())
+        answer = future.wait(timeout=0.0)
+        if answer:
+            self.answer(answer)
 
     def answer(self, answer: Synced) -> None:
         """Tell the training thread, now or at its next sync point."""
         if self._future:
-            self._future.put(answer)
+            self._future.set(answer)
             self._future = None
         elif answer.model is not None:
             late = Answer.LATE if answer.answer is Answer.MERGED else answer.answer

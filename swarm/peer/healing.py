@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from swarm.errors import ExchangeError, SwarmError
 from swarm.exchange.whole import Assembly
+from swarm.executor import Executor
 from swarm.messages import FetchRequest
 from swarm.peer.roster import Roster
 from swarm.records import PeerId, PeerInfo
@@ -33,6 +32,7 @@ class Fetcher:
         roster: Roster,
         timeout: float,
         logger: logging.Logger,
+        executor: Executor,
         post: Callable[[Callable[[], None]], None],
     ) -> None:
         """``post`` hands work to the worker's thread."""
@@ -42,6 +42,7 @@ class Fetcher:
         self._roster = roster
         self._timeout = timeout
         self._log = logger
+        self._executor = executor
         self._post = post
 
     def fetch(self, digest: str, sources: Sequence[PeerId], done: Callable[[ModelState | None], None]) -> None:
@@ -53,17 +54,22 @@ class Fetcher:
         def run() -> None:
             model = None
             try:
-                model = fetch_model(self._transport, addresses, request, self._schema, self._timeout)
+                model = fetch_model(self._transport, addresses, request, self._schema, self._timeout, self._executor)
             except SwarmError as error:
                 self._log.info("could not fetch a model: %s", error)
             finally:
                 self._post(lambda: done(model))
 
-        threading.Thread(target=run, name="swarm-fetch", daemon=True).start()
+        self._executor.start("swarm-fetch", run)
 
 
 def fetch_model(
-    transport: Transport, sources: Mapping[PeerId, str], request: FetchRequest, schema: Schema, timeout: float
+    transport: Transport,
+    sources: Mapping[PeerId, str],
+    request: FetchRequest,
+    schema: Schema,
+    timeout: float,
+    executor: Executor,
 ) -> ModelState:
     """The model that ``request`` names by digest.
 
@@ -75,6 +81,7 @@ def fetch_model(
         request: whom it is for, and the digest.
         schema: of the model.
         timeout: seconds of silence after which a source is given up.
+        executor: asks the sources at the same time.
 
     Raises:
         ExchangeError: the sources could not give the whole model, or what they gave has another digest.
@@ -103,8 +110,7 @@ def fetch_model(
     reasons: list[str] = []
     able = list(asked)
     while assembly.missing and able:
-        with ThreadPoolExecutor(len(able), thread_name_prefix="swarm-heal") as pool:
-            outcomes = dict(zip(able, pool.map(draw, able), strict=True))
+        outcomes = executor.map("swarm-heal", draw, able)
         reasons += [reason for reason in outcomes.values() if reason]
         able = [peer for peer in able if outcomes[peer] is None]
     if assembly.missing:

@@ -1,9 +1,9 @@
-"""Where the transport knocks: everything that other peers want of a session comes through here, on foreign threads."""
+"""Entry point for what other peers send: called on threads of the transport."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm.errors import ExchangeError
 from swarm.exchange.whole import model_frames
@@ -11,49 +11,61 @@ from swarm.messages import Envelope, FetchRequest, StreamHeader
 from swarm.transport.base import Frame, Handler, Sink
 
 if TYPE_CHECKING:
-    from swarm.peer.engine import Engine
     from swarm.peer.worker import Worker
+    from swarm.tensors.state import ModelState
 
 
-class Inbox(Handler):
-    """Hands messages to the worker, and streams to the exchange; what comes before it is open waits or is refused."""
+class Recipient(Protocol):
+    """Who gets what came in."""
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self._engine: Engine | None = None
+    def receive(self, envelope: Envelope) -> None:
+        """Handle a message; on the worker's thread."""
+        ...
 
-    def open(self, engine: Engine) -> None:
-        """The session is complete: let others in."""
-        self._engine = engine
+    def lost(self, address: str, reason: str) -> None:
+        """Nothing reaches ``address`` any more; on the worker's thread."""
+        ...
 
-    def on_envelope(self, envelope: Envelope) -> None:
-        """Hand a message to the worker."""
-        self._post(lambda engine: engine.receive(envelope))
-
-    def on_lost(self, address: str, reason: str) -> None:
-        """Tell the worker that an address cannot be reached."""
-        self._post(lambda engine: engine.peers.lost(address, reason))
-
-    def open_sink(self, header: StreamHeader) -> Sink:
+    def sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream of weights goes."""
-        return self._opened().exchanger.sink(header)
+        ...
 
-    def serve(self, request: FetchRequest) -> Iterable[Frame]:
-        """The last committed model, or one that is not decided yet, to a peer that knows its digest."""
-        return model_frames(self._opened().models.requested(request), request.part, request.parts)
+    def requested(self, request: FetchRequest) -> ModelState:
+        """The model that another peer asks for."""
+        ...
 
     def status(self) -> dict[str, Any]:
         """What ``swarm status`` shows."""
-        return self._engine.standing.describe() if self._engine else {"status": "starting"}
+        ...
 
-    def _post(self, work: Callable[[Engine], None]) -> None:
-        def knock() -> None:
-            if self._engine:
-                work(self._engine)
 
-        self._worker.post(knock)
+class Inbox(Handler):
+    """Posts messages to the worker, where they wait until it starts; refuses streams until there is a recipient."""
 
-    def _opened(self) -> Engine:
-        if self._engine is None:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._recipient: Recipient | None = None
+
+    def open(self, recipient: Recipient) -> None:
+        """Hand what comes in to ``recipient`` from now on."""
+        self._recipient = recipient
+
+    def on_envelope(self, envelope: Envelope) -> None:
+        self._worker.post(lambda: self._opened().receive(envelope))
+
+    def on_lost(self, address: str, reason: str) -> None:
+        self._worker.post(lambda: self._opened().lost(address, reason))
+
+    def open_sink(self, header: StreamHeader) -> Sink:
+        return self._opened().sink(header)
+
+    def serve(self, request: FetchRequest) -> Iterable[Frame]:
+        return model_frames(self._opened().requested(request), request.part, request.parts)
+
+    def status(self) -> dict[str, Any]:
+        return self._recipient.status() if self._recipient else {"status": "starting"}
+
+    def _opened(self) -> Recipient:
+        if self._recipient is None:
             raise ExchangeError("this peer is still starting")
-        return self._engine
+        return self._recipient

@@ -1,124 +1,62 @@
-"""The models that a peer holds: what it offers, the committed one, and what others fetch from it or give to it."""
+"""The models that a peer holds: what it offers, the committed one, and those that may still be committed."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from swarm.errors import ExchangeError
-from swarm.messages import FetchRequest, Proposal
-from swarm.peer.futures import Answer, Synced
-from swarm.records import Commit, PeerInfo, PeerStatus
-from swarm.tensors.state import ModelState
 
 if TYPE_CHECKING:
-    from swarm.consensus.effects import Fetch, Heal
-    from swarm.consensus.machine import RoundMachine
-    from swarm.peer.exchanger import Exchanger
-    from swarm.peer.healing import Fetcher
-    from swarm.peer.roster import Roster
-    from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.capture import Capture
+    from swarm.tensors.state import ModelState
 
 
 class Models:
-    """Brings the reference model to what the round machine commits; only ``requested`` is called on other threads.
+    """One peer's store of models, by digest. The worker changes it; any thread may call ``get``."""
 
-    It looks at the machine and never tells it anything: what has come of a call is told to the caller.
-    """
-
-    def __init__(
-        self,
-        *,
-        me: PeerInfo,
-        machine: RoundMachine,
-        exchanger: Exchanger,
-        fetcher: Fetcher,
-        roster: Roster,
-        logger: logging.Logger,
-    ) -> None:
+    def __init__(self) -> None:
         self.capture: Capture | None = None
         """What was offered last, as long as it may be merged; belongs to whoever offered it."""
-        self.reference: ModelState | None = None
-        """The model of the last committed round applied here; replaced, never changed."""
-        self.checkpoints: Checkpoints | None = None
-        """Where committed models are kept on disk, if anywhere."""
-        self._me = me
-        self._machine = machine
-        self._exchanger = exchanger
-        self._fetcher = fetcher
-        self._roster = roster
-        self._log = logger
+        self._committed: tuple[str, ModelState] | None = None
+        self._undecided: dict[str, ModelState] = {}
 
-    def requested(self, request: FetchRequest) -> ModelState:
-        """The model with the requested digest, decided or not.
+    @property
+    def reference(self) -> ModelState | None:
+        """The model of the last committed round applied here; replaced, never changed."""
+        return self._committed[1] if self._committed else None
+
+    def get(self, digest: str) -> ModelState:
+        """The model with this digest, committed or undecided.
 
         Raises:
-            ExchangeError: the sender is not in the session, or the model is not here.
+            ExchangeError: it is not here.
         """
-        if request.session != self._me.session or self._roster.info(request.sender) is None:
-            raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
-        undecided, reference, commit = self._exchanger.assembled(request.digest), self.reference, self._machine.commit
+        committed, undecided = self._committed, self._undecided.get(digest)
         if undecided is not None:
             return undecided
-        if reference is None or commit is None or commit.digest != request.digest:
-            raise ExchangeError(f"{self._me.name} does not hold the model {request.digest}")
-        return reference
+        if committed is None or committed[0] != digest:
+            raise ExchangeError(f"the model {digest} is not here")
+        return committed[1]
 
-    def contribution(self, proposal: Proposal) -> Capture | None:
-        """What this peer brings to an attempt; None where it has nothing at hand."""
-        entry = next(entry for entry in proposal.entries if entry.peer == self._me.name)
-        if entry.status is PeerStatus.ACTIVE:
-            return self.reference
-        return self.capture
+    def committed(self, digest: str) -> ModelState | None:
+        """The committed model if it has this digest; None for an attempt that builds on none."""
+        return self._committed[1] if self._committed and self._committed[0] == digest else None
 
-    def parent(self, proposal: Proposal) -> ModelState | None:
-        """The model that an attempt builds on; None where it is not here, and for the first attempt of all."""
-        commit = self._machine.commit
-        return self.reference if commit and commit.digest == proposal.parent else None
+    def add(self, digest: str, model: ModelState) -> None:
+        """Keep a model that may be committed."""
+        self._undecided[digest] = model
 
-    def apply(self, commit: Commit, attempts: int) -> Synced:
-        """Go on from a model that was assembled here, and is decided; ``attempts`` is how many its round took."""
-        before, model = self.reference, self._exchanger.committed(commit.digest)
-        self._replace(commit, model)
-        if self._me.name in commit.group:
-            return Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=attempts)
-        # It only voted, with a model that it fetched for that: its capture is in no commit.
-        return Synced(answer=Answer.HEALED, commit=commit, model=model, before=before)
+    def commit(self, digest: str, model: ModelState) -> None:
+        """This model is the committed one from now on."""
+        self._committed = digest, model
 
-    def heal(self, heal: Heal, done: Callable[[Synced | None], None]) -> None:
-        """Catch up with a committed round; ``done`` gets what to tell the training thread, or None for a failure."""
-        commit, names = heal.commit, ", ".join(heal.sources)
+    def keep(self, digests: Collection[str]) -> None:
+        """Drop the undecided models that are not in ``digests``."""
+        if self._undecided:
+            self._undecided = {digest: model for digest, model in self._undecided.items() if digest in digests}
 
-        def fetched(model: ModelState | None) -> None:
-            if model is None:
-                done(None)
-                return
-            # What it offered may be in a round it did not see decided: then those steps count as merged.
-            before: Capture | None = self.capture if self._machine.exposed and self.capture else self.reference
-            self._exchanger.healed()
-            self._log.info("caught up with round %d from %s", commit.round, names)
-            self._replace(commit, model)
-            done(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
-
-        self._fetcher.fetch(commit.digest, heal.sources, fetched)
-
-    def fetch(self, fetch: Fetch, done: Callable[[bool], None]) -> None:
-        """Get a model that others hold and that is not decided yet; ``done`` gets whether it is here."""
-
-        def fetched(model: ModelState | None) -> None:
-            if model is not None:
-                self._exchanger.add(fetch.digest, model)
-            done(model is not None)
-
-        self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
-
-    def forget(self) -> None:
-        """The session is over: a callback that lives on must not keep models alive."""
-        self.capture = self.reference = None
-
-    def _replace(self, commit: Commit, model: ModelState) -> None:
-        self.reference = model
-        if self.checkpoints:
-            self.checkpoints.offer(commit, model)
+    def clear(self) -> None:
+        """Drop all: a callback that outlives its session must not keep models alive."""
+        self.capture = self._committed = None
+        self._undecided = {}

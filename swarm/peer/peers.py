@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from swarm.consensus.effects import Fail
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from swarm.transport.base import Transport
 
 
-class SendQueue:
+class Sender:
     """Sends messages under this peer's name."""
 
     def __init__(self, me: PeerInfo, transport: Transport) -> None:
@@ -31,6 +31,10 @@ class SendQueue:
         """Send ``message`` to whoever is at ``address``."""
         me = self._me
         self._transport.send(address, Envelope(me.session, me.name, me.incarnation, me.address, message))
+
+    def forget(self, address: str) -> None:
+        """Close the link to a peer that has left."""
+        self._transport.forget(address)
 
 
 class Peers:
@@ -43,77 +47,101 @@ class Peers:
         machine: RoundMachine,
         greeter: Greeter,
         exchanger: Exchanger,
-        send_queue: SendQueue,
+        sender: Sender,
         plugins: PluginRegistry,
         clock: Clock,
         timeout: float,
         logger: logging.Logger,
-        do: Callable[[Iterable[Effect]], None],
         name_patience: float,
     ) -> None:
-        """``do`` carries out what the machine asks for; ``timeout`` is the seconds after which a peer is lost.
+        """No peer is known yet.
 
-        ``name_patience`` is for how many seconds this peer asks for its name where others know a live peer of it.
+        Args:
+            me: what this peer declares.
+            machine: is told who can be reached.
+            greeter: answers greetings.
+            exchanger: is told who was met.
+            sender: sends messages.
+            plugins: are told who left.
+            clock: times greetings.
+            timeout: seconds after which a peer counts as lost.
+            logger: where it reports.
+            name_patience: seconds for which this peer asks for its name where others know a live peer of that name.
         """
         self._name_patience = name_patience
         self._me = me
         self._machine = machine
         self._greeter = greeter
         self._exchanger = exchanger
-        self._send_queue = send_queue
+        self._sender = sender
         self._plugins = plugins
         self._clock = clock
         self._timeout = timeout
         self._log = logger
-        self._do = do
 
     def tell(self, peers: Iterable[PeerId], message: Message) -> None:
         """Send ``message`` to those of ``peers`` whose address is known."""
         for peer in sorted(peers):
             info = self._greeter.roster.info(peer)
             if info:
-                self._send_queue.send(info.address, message)
+                self._sender.send(info.address, message)
 
-    def greeted(self, envelope: Envelope, hello: Hello) -> None:
-        """A peer says who it is."""
+    def receive(self, envelope: Envelope) -> list[Effect]:
+        """Handle a message."""
+        message = envelope.message
+        if isinstance(message, Hello):
+            return self._greeted(envelope, message)
+        if envelope.session != self._me.session:
+            self._log.debug("a stray message of session %s from %s", envelope.session, envelope.sender)
+        elif isinstance(message, Refuse):
+            return self._refused(envelope, message)
+        elif not self._greeter.roster.is_live(envelope.sender, envelope.incarnation):
+            self._greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
+        elif isinstance(message, Leave):
+            return self._left(envelope, message)
+        else:
+            return self._machine.receive(envelope.sender, message, self._clock.now())
+        return []
+
+    def _greeted(self, envelope: Envelope, hello: Hello) -> list[Effect]:
         meeting = self._greeter.greeted(envelope, hello, self._machine.commit, self._clock.now())
-        self._meet(meeting, hello.commit)
+        return self._meet(meeting, hello.commit)
 
-    def refused(self, envelope: Envelope, refusal: Refuse) -> None:
-        """A peer will not go together with this one."""
+    def _refused(self, envelope: Envelope, refusal: Refuse) -> list[Effect]:
         patience = self._name_patience if refusal.about_name else 2 * self._timeout
         meeting = self._greeter.refused(envelope, refusal, self._clock.now(), patience)
         peer = self._greeter.roster.lose(envelope.address)
-        if peer:
-            self._gone(peer, refusal.reason, polite=False)
+        effects = self._gone(peer, refusal.reason, polite=False) if peer else []
         if self._machine.commit is None or isinstance(meeting, NameTaken):
-            self._meet(meeting, None)
+            effects += self._meet(meeting, None)
+        return effects
 
-    def left(self, peer: PeerId, leave: Leave) -> None:
-        """A peer has said that it leaves."""
-        self._greeter.roster.leave(peer)
-        self._gone(peer, leave.reason, polite=True, warn=leave.unintended)
+    def _left(self, envelope: Envelope, leave: Leave) -> list[Effect]:
+        self._sender.forget(envelope.address)
+        self._greeter.roster.leave(envelope.sender)
+        return self._gone(envelope.sender, leave.reason, polite=True, warn=leave.unintended)
 
-    def lost(self, address: str, reason: str) -> None:
-        """Whoever is at ``address`` cannot be reached."""
+    def lost(self, address: str, reason: str) -> list[Effect]:
+        """Nothing reaches ``address``."""
         peer = self._greeter.roster.lose(address)
         if peer:
-            self._gone(peer, reason, polite=False)
-        else:
-            self._greeter.unanswered(address, reason)
+            return self._gone(peer, reason, polite=False)
+        self._greeter.unanswered(address, reason)
+        return []
 
-    def _meet(self, meeting: Met | TurnedAway | NameTaken | None, commit: Commit | None) -> None:
-        if isinstance(meeting, Met):
-            self._exchanger.met(meeting.peer)
-            info = self._greeter.roster.info(meeting.peer)
-            weight = info.weight if info else None
-            self._do(self._machine.peer_up(meeting.peer, commit, self._clock.now(), weight=weight))
-        elif isinstance(meeting, NameTaken):
-            self._do([Fail(meeting.reason)])
-        elif meeting is not None:
-            self._do(self._machine.peer_refused(meeting.peer, self._clock.now()))
+    def _meet(self, meeting: Met | TurnedAway | NameTaken | None, commit: Commit | None) -> list[Effect]:
+        match meeting:
+            case Met(peer):
+                self._exchanger.met(peer)
+                info = self._greeter.roster.info(peer)
+                return self._machine.peer_up(peer, commit, self._clock.now(), weight=info.weight if info else None)
+            case NameTaken(reason):
+                return [Fail(reason)]
+            case TurnedAway(peer):
+                return self._machine.peer_refused(peer, self._clock.now())
+        return []
 
-    def _gone(self, peer: PeerId, reason: str, *, polite: bool, warn: bool = True) -> None:
+    def _gone(self, peer: PeerId, reason: str, *, polite: bool, warn: bool = True) -> list[Effect]:
         if not self._machine.closed:
             self._log.log(
                 logging.WARNING if warn else logging.INFO,
@@ -124,4 +152,4 @@ class Peers:
                 len(self._greeter.roster.live()) + 1,
             )
         self._plugins.peer_left(PeerLeft(session=self._me.session, peer=peer, reason=reason, polite=polite))
-        self._do(self._machine.peer_down(peer, self._clock.now()))
+        return self._machine.peer_down(peer, self._clock.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swarm.records import PeerStatus
@@ -14,27 +15,41 @@ if TYPE_CHECKING:
     from swarm.records import SyncState
 
 
+@dataclass(slots=True)
+class TrainingStatus:
+    """What the training thread tells of itself."""
+
+    loss: float | None = None
+    """Of the batch before the last sync point."""
+    last_report: dict[str, Any] = field(default_factory=dict)
+    """What the last sync point came to: a ``RoundReport`` in JSON types."""
+    progress: Progress | None = None
+    """Epochs of the local training."""
+
+
 class Standing:
     """How this peer stands in its session; may be asked from any thread."""
 
-    def __init__(self, machine: RoundMachine, roster: Roster, exchanger: Exchanger, first_sync: SyncState) -> None:
+    def __init__(
+        self,
+        machine: RoundMachine,
+        roster: Roster,
+        exchanger: Exchanger,
+        training: TrainingStatus,
+        first_sync: SyncState,
+    ) -> None:
         """It looks at what it is given whenever it is asked; ``first_sync`` holds until the first commit."""
         self._machine = machine
         self._roster = roster
         self._exchanger = exchanger
+        self._training = training
         self._first_sync = first_sync
         self.checked_in = PeerStatus.TRAINING
         """What this peer offered itself as, the last time it did."""
-        self.training_loss: float | None = None
-        """Of the batch before the last sync point."""
-        self.last_report: dict[str, Any] = {}
-        """What the last sync point came to: a ``RoundReport`` in JSON types."""
-        self.progress: Progress | None = None
-        """Epochs of the local training, once it has begun."""
 
     def describe(self) -> dict[str, Any]:
         """All that there is to tell, in JSON types."""
-        me, commit, loss = self._roster.me, self._machine.commit, self.last_report.get("loss")
+        me, commit, loss = self._roster.me, self._machine.commit, self._training.last_report.get("loss")
         return {
             "name": me.name,
             "address": me.address,
@@ -46,11 +61,11 @@ class Standing:
             "peers": [_peer(known) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
-            "loss": self.training_loss if loss is None else loss,
+            "loss": self._training.loss if loss is None else loss,
             "bytes_sent": self._exchanger.bytes_sent,
             "bytes_received": self._exchanger.bytes_received,
             "swarm_over": self._machine.closed,
-            "last": self.last_report,
+            "last": self._training.last_report,
         }
 
     def _state(self) -> str:
@@ -63,7 +78,7 @@ class Standing:
         return "merging" if self._machine.offered else "training"
 
     def _epochs(self) -> dict[str, Any]:
-        progress = self.progress
+        progress = self._training.progress
         if progress is None:
             return {"epoch": 0, "total_epochs": None, "seconds_left": None}
         # An early stop leaves epochs that never come.

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Condition
 from typing import TYPE_CHECKING
 
-from swarm.clock import Clock
 from swarm.errors import ExchangeError
 from swarm.exchange.arrival import Arrival, ContributionError
 from swarm.exchange.exchange import Exchange, OutFrame
 from swarm.exchange.layout import HEADER, Head, open_frame, open_head
+from swarm.executor import Executor
 from swarm.messages import Proposal, StreamHeader
 from swarm.records import PeerId
 from swarm.tensors.state import ModelState, as_bytes
@@ -37,17 +36,17 @@ class ExchangeStreams:
     """
 
     def __init__(
-        self, me: PeerId, proposal: Proposal, exchange: Exchange, clock: Clock, done: Done, failed: Failed
+        self, me: PeerId, proposal: Proposal, exchange: Exchange, executor: Executor, done: Done, failed: Failed
     ) -> None:
         self._me = me
         self.proposal = proposal
         self.bytes_received = 0
         self._sent = dict.fromkeys(proposal.group, 0)
         self._exchange = exchange
-        self._clock = clock
+        self._clock = executor
         self._done = done
         self._failed = failed
-        self._condition = Condition()
+        self._condition = executor.condition()
         self._stopped = False
         self._settled = False
         self._uploads: dict[PeerId, Upload] = {}
@@ -55,7 +54,7 @@ class ExchangeStreams:
         """Members whose streams wait until there is more to send."""
         self._held_up: set[PeerId] = set()
         """Members who are ahead, and from whom nothing is taken until the others have come nearer."""
-        self._heard = dict.fromkeys(proposal.group, clock.now())
+        self._heard = dict.fromkeys(proposal.group, executor.now())
 
     @property
     def bytes_sent(self) -> int:

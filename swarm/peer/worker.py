@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
 from collections.abc import Callable
 
-from swarm.clock import Clock
+from swarm.executor import Executor, Queue, Task, Work
 
 HOUSEKEEPING = 0.5
 """Seconds between two calls of ``housekeeping``."""
-
-Work = Callable[[], None]
 
 
 class Worker:
     """Runs chunks of work one after the other; an error in one is logged, told, and ends nothing."""
 
-    def __init__(self, name: str, *, clock: Clock, logger: logging.Logger) -> None:
-        self._clock = clock
+    def __init__(self, name: str, *, executor: Executor, logger: logging.Logger) -> None:
+        self._name = name
+        self._executor = executor
         self._log = logger
-        self._queue: queue.SimpleQueue[Work] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._queue: Queue[Work] = Queue(executor)
+        self._task: Task | None = None
         self._stopped = False
 
     def start(
@@ -42,12 +39,12 @@ class Worker:
             failed: a chunk of work raised.
         """
         self._due, self._tick, self._housekeeping, self._failed = due, tick, housekeeping, failed
-        self._thread.start()
+        self._task = self._executor.start(self._name, self._run)
 
     @property
     def alive(self) -> bool:
         """Whether it still works off what is put to it."""
-        return self._thread.is_alive() and not self._stopped
+        return self._task is not None and self._task.is_alive() and not self._stopped
 
     def post(self, work: Work) -> None:
         """Put work into the queue, from any thread; what comes before ``start`` waits for it."""
@@ -55,28 +52,27 @@ class Worker:
 
     def post_later(self, seconds: float, work: Work) -> None:
         """Put work into the queue after a while."""
-        timer = threading.Timer(seconds, self.post, (work,))
-        timer.daemon = True
-        timer.start()
+        self._executor.later(seconds, lambda: self.post(work))
 
     def stop(self) -> None:
         """Stop after the present chunk of work; called from within one."""
         self._stopped = True
 
+    def join(self, timeout: float) -> None:
+        """Wait until it has stopped, for at most ``timeout`` seconds; returns at once where it was not started."""
+        if self._task:
+            self._task.join(timeout)
+
     def _run(self) -> None:
-        housekeeping_at = self._clock.now()
+        housekeeping_at = self._executor.now()
         while not self._stopped:
-            now = self._clock.now()
+            now = self._executor.now()
             if now >= housekeeping_at:
                 housekeeping_at = now + HOUSEKEEPING
                 self._guarded(self._housekeeping)
             due = self._due()
             until = housekeeping_at if due is None else min(due, housekeeping_at)
-            try:
-                work = self._queue.get(timeout=max(until - now, 0.0))
-            except queue.Empty:
-                work = self._tick
-            self._guarded(work)
+            self._guarded(self._queue.get(timeout=max(until - now, 0.0)) or self._tick)
 
     def _guarded(self, work: Work) -> None:
         try:

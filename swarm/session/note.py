@@ -46,7 +46,7 @@ class SessionNote:
             return
         self._running = False
         commit, final = engine.commit if engine else None, result if closing else None
-        traffic = engine.exchanger.traffic if engine else (0, 0)
+        traffic = engine.traffic if engine else (0, 0)
         self._record = replace(
             self._record,
             ended=True,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-import queue
-import threading
 import weakref
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from swarm.executor import Executor, Future, Queue, Work
 from swarm.peer.futures import Answer, Synced
 from swarm.session.arithmetic import difference, distance
 from swarm.tensors.capture import faulty
 from swarm.tensors.state import ModelState, has_nan, side_is_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from swarm.peer.engine import Engine
     from swarm.records import ContributionStats
     from swarm.tensors.capture import Capture
@@ -38,17 +35,17 @@ class Background:
     There is one for the whole session: starting one for each round would make the training wait for it to come up.
     """
 
-    def __init__(self) -> None:
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        threading.Thread(target=_work_off, args=(self._work,), name="swarm-overlap", daemon=True).start()
+    def __init__(self, executor: Executor) -> None:
+        self._work: Queue[Work | None] = Queue(executor)
+        executor.start("swarm-overlap", partial(_work_off, self._work))
         weakref.finalize(self, self._work.put, None)
 
-    def post(self, work: Callable[[], None]) -> None:
+    def post(self, work: Work) -> None:
         """Do ``work``, which raises nothing, after what was posted before."""
         self._work.put(work)
 
 
-def _work_off(todo: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+def _work_off(todo: Queue[Work | None]) -> None:
     while work := todo.get():
         work()
         del work
@@ -62,7 +59,12 @@ class PendingAnswer:
     """
 
     def __init__(
-        self, engine: Engine, capture: Capture, stats: ContributionStats, background: Background | None
+        self,
+        engine: Engine,
+        capture: Capture,
+        stats: ContributionStats,
+        executor: Executor,
+        background: Background | None,
     ) -> None:
         """Offer ``capture``, which then belongs to this object until the answer is ready."""
         self.finite = True
@@ -76,17 +78,17 @@ class PendingAnswer:
         self._stats = stats
         self._answer: Synced | None = None
         self._error: Exception | None = None
-        self._done = threading.Event()
+        self._done: Future[bool] = Future(executor)
         if background:
             background.post(self._find_out)
         else:
             self._ask()
-            self._done.set()
+            self._done.set(True)
 
     @property
     def ready(self) -> bool:
         """Whether ``wait`` returns at once; costs next to nothing."""
-        return self._done.is_set()
+        return self._done.done
 
     def wait(self) -> Synced:
         """The answer. The round machine bounds the wait for it."""
@@ -148,4 +150,4 @@ class PendingAnswer:
         except Exception as error:  # noqa: BLE001  (raised again on the training thread)
             self._error = error
         finally:
-            self._done.set()
+            self._done.set(True)

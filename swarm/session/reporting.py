@@ -13,6 +13,7 @@ from swarm.tensors.state import TensorSpec, is_float
 
 if TYPE_CHECKING:
     from swarm.peer.engine import Engine
+    from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
     from swarm.session.timing import Timing
     from swarm.tensors.model import Evaluation, Evaluator
@@ -32,7 +33,13 @@ class Reporter:
     """Keeps count of a run's rounds, validates what they give, and says so."""
 
     def __init__(
-        self, session: str, *, evaluate: Evaluator | None, plugins: PluginRegistry, logger: logging.Logger
+        self,
+        session: str,
+        *,
+        evaluate: Evaluator | None,
+        training: TrainingStatus,
+        plugins: PluginRegistry,
+        logger: logging.Logger,
     ) -> None:
         self.group: tuple[PeerId, ...] = ()
         """Who took part in the last round."""
@@ -42,6 +49,7 @@ class Reporter:
         """Of the last merged model."""
         self._session = session
         self._evaluate = evaluate
+        self._training = training
         self._plugins = plugins
         self._log = logger
         self._seconds = self._stall = 0.0
@@ -104,8 +112,8 @@ class Reporter:
             missing=tuple(sorted({*self.group} - {*merged.group})) if merged else (),
             seconds=timing.seconds,
             stall=timing.stall,
-            bytes_sent=engine.exchanger.bytes_sent - timing.traffic[0],
-            bytes_received=engine.exchanger.bytes_received - timing.traffic[1],
+            bytes_sent=engine.traffic[0] - timing.traffic[0],
+            bytes_received=engine.traffic[1] - timing.traffic[1],
             interval=engine.commit.sync.interval if engine.commit else 0,
             attempts=answer.attempts,
             reason=NOBODY if answer.idle else answer.reason,
@@ -114,7 +122,7 @@ class Reporter:
         )
         if answer.answer is Answer.MERGED and not answer.idle:
             self.rounds += 1
-        engine.standing.last_report = {**asdict(report), "outcome": report.outcome.value}
+        self._training.last_report = {**asdict(report), "outcome": report.outcome.value}
         if report.outcome is Outcome.SKIPPED:
             if report.reason == self._skipped:
                 self._log.info("round %d skipped, as before", report.round)
@@ -154,7 +162,7 @@ class Reporter:
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:
         """What is known so far, under names that start with ``swarm_``."""
-        sent = engine.exchanger.bytes_sent if engine else 0
+        sent = engine.traffic[0] if engine else 0
         metrics = {"swarm_rounds": float(self.rounds), "swarm_bytes_sent": float(sent)}
         if engine and engine.commit:
             metrics["swarm_sync_interval"] = float(engine.commit.sync.interval)

@@ -10,14 +10,16 @@ import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from swarm.clock import Clock, MonotonicClock, duration
+from swarm.clock import duration
 from swarm.config import Settings
 from swarm.errors import SwarmError
+from swarm.executor import Executor, ThreadExecutor
 from swarm.logs import configure_from_environment
 from swarm.peer.futures import Answer, Synced
 from swarm.peer.progress import Progress
+from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
 from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
 from swarm.session.ending import PATIENCE, Ending
@@ -30,7 +32,7 @@ from swarm.session.starting import failure, resumed_from, say_where
 from swarm.session.timing import Timing
 from swarm.session.weights import Weights
 from swarm.session.wiring import Network, build_engine, network_of
-from swarm.storage.checkpoints import Checkpoints, checkpoint_directory
+from swarm.storage.checkpoints import Checkpoints, files_of
 from swarm.tensors.capture import faulty, replaced_state
 from swarm.tensors.state import ModelState, Schema
 
@@ -38,12 +40,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm.peer.engine import Engine
+    from swarm.storage.checkpoints import CheckpointStore
     from swarm.tensors.model import Evaluator, ModelPort
 
 NEVER = sys.maxsize
 """Batches to the next sync point of a peer that trains alone."""
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
+StoreFactory = Callable[[Settings], "CheckpointStore | None"]
 
 
 class Session:
@@ -58,7 +62,8 @@ class Session:
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
-        clock: Clock | None = None,
+        executor: Executor | None = None,
+        checkpoint_store: StoreFactory = files_of,
     ) -> None:
         """Nothing is opened before ``begin``.
 
@@ -69,7 +74,8 @@ class Session:
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the membership.
-            clock: times the epochs; the machine's by default.
+            executor: runs what goes on beside the training, and times it; threads by default.
+            checkpoint_store: where committed models are kept; None for nowhere.
         """
         self.over = False
         """Whether the session is closed, or this peer is no longer part of it."""
@@ -80,9 +86,19 @@ class Session:
         self._log = logger or logging.getLogger("swarm")
         self._network = network
         self._plugins = plugins or PluginRegistry(settings.disabled_plugins)
-        self._reporter = Reporter(settings.model_name, evaluate=evaluate, plugins=self._plugins, logger=self._log)
+        self._executor = executor or ThreadExecutor()
+        self._checkpoint_store = checkpoint_store
+        self._checkpoints: Checkpoints | None = None
+        self._progress = Progress(settings.total_epochs, self._executor)
+        self._training = TrainingStatus(progress=self._progress)
+        self._reporter = Reporter(
+            settings.model_name,
+            evaluate=evaluate,
+            training=self._training,
+            plugins=self._plugins,
+            logger=self._log,
+        )
         self._ending = Ending(settings, port, self._reporter, self._log)
-        self._progress = Progress(settings.total_epochs, clock or MonotonicClock())
         self._validates = evaluate is not None
         self._engine: Engine | None = None
         self._weights: Weights | None = None
@@ -146,7 +162,7 @@ class Session:
             return None
         if self._engine is None or self._weights is None:
             return None
-        self._engine.standing.training_loss = loss
+        self._training.loss = loss
         if self._background:
             return self._look(self._engine, self._weights)
         return self._sync(self._engine, self._weights)
@@ -220,8 +236,12 @@ class Session:
         """Let go of what outlives the worker, waiting for the disk for at most ``patience`` seconds."""
         self._restore_signals()
         self._background = self._weights = self._pending = None
-        if self._engine and self._engine.models.checkpoints:
-            self._engine.models.checkpoints.close(timeout=patience)
+        if self._checkpoints:
+            self._checkpoints.close(timeout=patience)
+
+    def status(self) -> dict[str, Any]:
+        """What ``swarm status`` shows of this peer, in JSON types; empty where it has joined nobody."""
+        return self._engine.status() if self._engine else {}
 
     def metrics(self) -> dict[str, float]:
         """What is known of the swarm so far, under names that start with ``swarm_``."""
@@ -242,28 +262,30 @@ class Session:
         while not self._meet(schema):
             pass  # another peer has the default name: once more, under one with a number
         self._ending.open(self._settings.name)
-        self._background = Background() if settings.overlap else None
+        self._background = Background(self._executor) if settings.overlap else None
 
     def _meet(self, schema: Schema) -> bool:
         """Join under the name of the settings; False where another peer has it and this one has chosen another."""
         settings = self._settings
-        resumed = resumed_from(settings, schema, self._port, self._log)
-        network = self._network(settings, self._plugins)
+        store = self._checkpoint_store(settings)
+        resumed = resumed_from(store, schema, self._port, self._log) if store and settings.resume else None
+        if store:
+            every = settings.checkpoint_seconds
+            self._checkpoints = Checkpoints(store, every=every, executor=self._executor, logger=self._log)
         engine = self._engine = build_engine(
             settings,
             self._plugins,
             schema,
             self._log,
-            network,
+            self._network(settings, self._plugins),
             validates=self._validates,
+            executor=self._executor,
+            training=self._training,
+            checkpoints=self._checkpoints,
             name_patience=self._naming.patience,
         )
         self._weights = Weights(self._port, schema, borrow=not settings.overlap)
-        engine.standing.progress = self._progress
         say_where(settings, engine, schema, self._log)
-        if settings.model_dir:
-            place, every = checkpoint_directory(settings), settings.checkpoint_seconds
-            engine.models.checkpoints = Checkpoints(place, every=every, clock=MonotonicClock(), logger=self._log)
         engine.start(resumed)
         self._restore_signals = leave_on_sigterm(self.abort)
         return self._start(engine, self._weights)
@@ -329,7 +351,7 @@ class Session:
 
     def _come(self, engine: Engine, weights: Weights) -> None:
         """A sync point begins: offer the model, or what was offered before and may still be merged."""
-        self._timing = Timing(engine.exchanger.traffic)
+        self._timing = Timing(engine.traffic)
         self._offer(engine, weights, keep=engine.pending)
 
     def _offer(self, engine: Engine, weights: Weights, *, keep: bool) -> None:
@@ -338,7 +360,7 @@ class Session:
         self._offered_at = weights.batches
         stats = self._stats(weights, PeerStatus.TRAINING)
         try:
-            self._pending = PendingAnswer(engine, capture, stats, self._background)
+            self._pending = PendingAnswer(engine, capture, stats, self._executor, self._background)
         except BaseException:
             # The offer stands, and whoever interrupted the wait for its answer, as in a notebook, may train on.
             weights.settle(pending=True)
@@ -366,7 +388,7 @@ class Session:
     def _serve(self, engine: Engine, weights: Weights, status: PeerStatus, own: ModelState) -> Synced:
         """Take part in rounds without training, until the closing one or until there is nobody to go on with."""
         while True:
-            self._timing, self._offered_at = Timing(engine.exchanger.traffic), weights.batches
+            self._timing, self._offered_at = Timing(engine.traffic), weights.batches
             answer = engine.offer(own, measured(self._stats(weights, status), own, engine.reference))
             if answer.model is not None:
                 weights.load(answer.model)

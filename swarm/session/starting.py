@@ -6,24 +6,22 @@ import logging
 from typing import TYPE_CHECKING
 
 from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
-from swarm.storage.checkpoints import checkpoint_directory, latest
 
 if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.peer.engine import Engine
     from swarm.peer.futures import Synced
     from swarm.records import Commit
+    from swarm.storage.checkpoints import CheckpointStore
     from swarm.tensors.model import ModelPort
     from swarm.tensors.state import ModelState, Schema
 
 
 def resumed_from(
-    settings: Settings, schema: Schema, port: ModelPort, logger: logging.Logger
+    store: CheckpointStore, schema: Schema, port: ModelPort, logger: logging.Logger
 ) -> tuple[Commit, ModelState] | None:
     """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
-    if not (settings.resume and settings.model_dir):
-        return None
-    found = latest(checkpoint_directory(settings), schema, logger)
+    found = store.newest(schema, logger)
     if found is None:
         return None
     commit, model = found

@@ -22,6 +22,9 @@ from swarm.transport.data_channel import DataChannelControl, DataChannelTranspor
 
 if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
+    from swarm.executor import Executor
+    from swarm.peer.status import TrainingStatus
+    from swarm.storage.checkpoints import Checkpoints
     from swarm.sync.base import SyncPolicy
     from swarm.tensors.state import Schema
     from swarm.transport.base import Transport
@@ -69,6 +72,9 @@ def build_engine(
     network: Network,
     *,
     validates: bool,
+    executor: Executor | None = None,
+    training: TrainingStatus | None = None,
+    checkpoints: Checkpoints | None = None,
     name_patience: float | None = None,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
@@ -80,6 +86,9 @@ def build_engine(
         logger: where the worker reports.
         network: what it reaches others through.
         validates: whether this peer has a validation loss of the merged model.
+        executor: runs the worker; threads by default.
+        training: what the training thread tells ``swarm status``.
+        checkpoints: takes committed models.
         name_patience: seconds for which it asks for its name where others know a live peer of that name; None: long
             enough for its forerunner to count as lost.
 
@@ -132,6 +141,9 @@ def build_engine(
             plugins=plugins,
             schema=schema,
             logger=logger,
+            executor=executor,
+            training=training,
+            checkpoints=checkpoints,
             members=settings.members,
             name_patience=name_patience,
         )

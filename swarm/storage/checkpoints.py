@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import urllib.parse
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from swarm.clock import Clock
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError
+from swarm.executor import Executor
 from swarm.records import Commit, SyncState
 from swarm.storage.files import UnreadableFileError, read_model_file, replace_file, write_model
 from swarm.tensors.state import ModelState, Schema
@@ -26,60 +26,36 @@ KEEP = 2
 """Checkpoints kept: the newest, and the one before in case a disk lost what it had promised."""
 
 
-class Checkpoints:
-    """Writes committed models in the background, the newest first; a slow disk makes it write fewer, not later ones."""
+class CheckpointStore(ABC):
+    """Where checkpoints of one peer in one session are kept; its text names the place."""
 
-    def __init__(self, directory: Path, *, every: float, clock: Clock, logger: logging.Logger) -> None:
-        """``every`` is the least number of seconds between two checkpoints; the closing model is always written."""
+    @abstractmethod
+    def write(self, commit: Commit, model: ModelState) -> None:
+        """Keep a committed model.
+
+        Raises:
+            OSError: it could not be written.
+        """
+
+    @abstractmethod
+    def newest(self, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
+        """The newest checkpoint that is whole, or None; ``logger`` is told of those that are passed over.
+
+        Raises:
+            ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
+        """
+
+
+class CheckpointFiles(CheckpointStore):
+    """A directory of checkpoints."""
+
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._every = every
-        self._clock = clock
-        self._log = logger
-        self._due = clock.now()
-        self._waiting: tuple[Commit, ModelState] | None = None
-        self._newest = 0
-        self._changed = threading.Condition()
-        self._closed = False
-        self._failed = False
-        self._thread = threading.Thread(target=self._run, name="swarm-checkpoints", daemon=True)
-        self._thread.start()
 
-    def offer(self, commit: Commit, model: ModelState) -> None:
-        """A round is committed; ``model`` is never changed afterwards. Returns at once."""
-        if not commit.closing and self._clock.now() < self._due:
-            return
-        self._due = self._clock.now() + self._every
-        with self._changed:
-            self._waiting, self._newest = (commit, model), commit.round
-            self._changed.notify()
+    def __str__(self) -> str:
+        return str(self._directory)
 
-    def close(self, timeout: float) -> None:
-        """Write what waits, for at most ``timeout`` seconds, and say so where that is too short."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join(timeout)
-        if self._thread.is_alive():
-            text = "round %d was not written to %s within %.0f s: does the disk hang?"
-            self._log.error(text, self._newest, self._directory, timeout)
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
-                if self._waiting is None:
-                    return
-                commit, model = self._waiting
-                self._waiting = None
-            try:
-                self._write(commit, model)
-                self._failed = False
-            except OSError as error:
-                level = logging.DEBUG if self._failed else logging.ERROR
-                self._failed = True
-                self._log.log(level, "round %d was not written to %s: %s", commit.round, self._directory, error)
-
-    def _write(self, commit: Commit, model: ModelState) -> None:
+    def write(self, commit: Commit, model: ModelState) -> None:
         stem = f"{commit.lineage}-{commit.round:09d}"
         write_model(self._directory / f"{stem}.safetensors", model, {"digest": commit.digest})
         before = _by_age(self._directory)
@@ -93,6 +69,88 @@ class Checkpoints:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
 
+    def newest(self, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
+        records = _by_age(self._directory)
+        for record in reversed(records):
+            commit = _commit_of(record)
+            path = record.with_suffix(".safetensors")
+            if commit is None or not path.is_file():
+                logger.warning("resume: checkpoint %s is not whole, and is passed over", record)
+                continue
+            try:
+                model = read_model_file(path, schema)
+            except UnreadableFileError as error:
+                logger.warning("resume: %s is damaged or cannot be read, and is passed over: %s", path, error)
+                continue
+            except ModelError as error:
+                text = f"resume: {path} holds another model than this script trains: {error}"
+                raise ConfigurationError(text) from error
+            if model.digest() == commit.digest:
+                return commit, model
+            why = "it is damaged, or of a version of Swarm that took other digests"
+            logger.warning("resume: %s has another digest than its record says, and is passed over: %s", path, why)
+        if records:
+            logger.warning("resume: no checkpoint in %s can be used; the run starts anew", self._directory)
+        return None
+
+
+def files_of(settings: Settings) -> CheckpointFiles | None:
+    """Where a peer with these settings keeps its checkpoints; None without a model directory."""
+    return CheckpointFiles(checkpoint_directory(settings)) if settings.model_dir else None
+
+
+class Checkpoints:
+    """Writes committed models in the background, the newest first; a slow disk makes it write fewer, not later ones."""
+
+    def __init__(self, store: CheckpointStore, *, every: float, executor: Executor, logger: logging.Logger) -> None:
+        """``every`` is the least number of seconds between two checkpoints; the closing model is always written."""
+        self._store = store
+        self._every = every
+        self._clock = executor
+        self._log = logger
+        self._due = executor.now()
+        self._waiting: tuple[Commit, ModelState] | None = None
+        self._newest = 0
+        self._changed = executor.condition()
+        self._closed = False
+        self._failed = False
+        self._task = executor.start("swarm-checkpoints", self._run)
+
+    def offer(self, commit: Commit, model: ModelState) -> None:
+        """A round is committed; ``model`` is never changed afterwards. Returns at once."""
+        if not commit.closing and self._clock.now() < self._due:
+            return
+        self._due = self._clock.now() + self._every
+        with self._changed:
+            self._waiting, self._newest = (commit, model), commit.round
+            self._changed.notify_all()
+
+    def close(self, timeout: float) -> None:
+        """Write what waits, for at most ``timeout`` seconds, and say so where that is too short."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._task.join(timeout)
+        if self._task.is_alive():
+            text = "round %d was not written to %s within %.0f s: does the disk hang?"
+            self._log.error(text, self._newest, self._store, timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+                if self._waiting is None:
+                    return
+                commit, model = self._waiting
+                self._waiting = None
+            try:
+                self._store.write(commit, model)
+                self._failed = False
+            except OSError as error:
+                level = logging.DEBUG if self._failed else logging.ERROR
+                self._failed = True
+                self._log.log(level, "round %d was not written to %s: %s", commit.round, self._store, error)
+
 
 def checkpoint_directory(settings: Settings) -> Path:
     """Where this peer's checkpoints of this session are.
@@ -104,36 +162,6 @@ def checkpoint_directory(settings: Settings) -> Path:
         raise ConfigurationError("model_dir is not set: checkpoints need it")
     session, peer = (urllib.parse.quote(name, safe=" ") for name in (settings.model_name, settings.name))
     return settings.model_dir / "swarm-state" / session / peer
-
-
-def latest(directory: Path, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
-    """The newest checkpoint that is whole, or None; ``logger`` is told of those that are passed over.
-
-    Raises:
-        ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
-    """
-    records = _by_age(directory)
-    for record in reversed(records):
-        commit = _commit_of(record)
-        path = record.with_suffix(".safetensors")
-        if commit is None or not path.is_file():
-            logger.warning("resume: checkpoint %s is not whole, and is passed over", record)
-            continue
-        try:
-            model = read_model_file(path, schema)
-        except UnreadableFileError as error:
-            logger.warning("resume: %s is damaged or cannot be read, and is passed over: %s", path, error)
-            continue
-        except ModelError as error:
-            text = f"resume: {path} holds another model than this script trains: {error}"
-            raise ConfigurationError(text) from error
-        if model.digest() == commit.digest:
-            return commit, model
-        why = "it is damaged, or of a version of Swarm that took other digests"
-        logger.warning("resume: %s has another digest than its record says, and is passed over: %s", path, why)
-    if records:
-        logger.warning("resume: no checkpoint in %s can be used; the run starts anew", directory)
-    return None
 
 
 def _by_age(directory: Path) -> list[Path]:

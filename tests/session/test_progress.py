@@ -9,6 +9,7 @@ import pytest
 
 from swarm.clock import ManualClock, duration
 from swarm.config import resolve
+from swarm.executor import ThreadExecutor
 from swarm.peer.progress import Progress
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
@@ -99,11 +100,11 @@ def test_a_session_tells_its_progress_to_whoever_asks(caplog: pytest.LogCaptureF
         ArrayModel({"w": np.zeros(3, np.float32)}),
         plugins=PluginRegistry(),
         network=lambda _settings, _plugins: Network(MemoryTransport(net), [Board(addresses, "swarm_model")]),
-        clock=clock,
+        executor=ThreadExecutor(clock),
     )
     clock.advance(40.0)
     session.begin()
-    asked = session._engine.standing.describe
+    asked = session.status
     shown = [_progress(asked())]
     with caplog.at_level("DEBUG", logger="swarm"):
         for epoch in range(2):

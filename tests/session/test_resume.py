@@ -11,16 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from swarm.clock import ManualClock
+from swarm.clock import Clock, ManualClock
 from swarm.errors import ConfigurationError, ModelError
+from swarm.executor import ThreadExecutor
 from swarm.records import Commit, SyncState
-from swarm.storage.checkpoints import KEEP, Checkpoints, latest
+from swarm.storage.checkpoints import KEEP, CheckpointFiles, Checkpoints
 from swarm.storage.files import read_model_file, write_model
 from swarm.tensors.state import WEIGHT_DTYPES, ModelState, Schema, TensorSpec, numpy_dtype
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, _logger, together
 
 SCHEMA = Schema((TensorSpec("w", (3,), "float32"),))
+
+
+def disk(place: Path, lines: list[str] | None = None, *, every: float = 0, clock: Clock | None = None) -> Checkpoints:
+    files, logger = CheckpointFiles(place), _logger("disk", [] if lines is None else lines)
+    return Checkpoints(files, every=every, executor=ThreadExecutor(clock), logger=logger)
 
 
 def model(value: float) -> ModelState:
@@ -104,7 +110,9 @@ def test_a_peer_that_is_behind_catches_up_with_the_swarm(stopped: dict[str, Path
             "weight": 90,
         }
     )
-    checkpoints = Checkpoints(place(away, "bob"), every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints = Checkpoints(
+        CheckpointFiles(place(away, "bob")), every=0, executor=ThreadExecutor(), logger=_logger("disk", [])
+    )
     checkpoints.offer(record, ahead)
     checkpoints.close(timeout=10)
     # Long enough for a second try: ada may ask bob for his model before he has met her.
@@ -218,14 +226,14 @@ def _replace_by_a_directory(path: Path) -> None:
 def test_a_checkpoint_that_cannot_be_read_is_passed_over_by_name(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
-    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints = disk(tmp_path)
     for round_ in (1, 2):
         checkpoints.offer(commit(round_, model(round_)), model(round_))
         eventually(lambda round_=round_: (tmp_path / f"line-{round_:09d}.json").exists(), f"round {round_}")
     checkpoints.close(timeout=10)
     damage(tmp_path / "line-000000002.safetensors")
     said: list[str] = []
-    found = latest(tmp_path, SCHEMA, _logger("disk", said))
+    found = CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", said))
     assert found is not None
     assert found[0].round == 1
     (line,) = said
@@ -235,17 +243,17 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over_by_name(
 
 
 def test_where_no_checkpoint_can_be_used_it_is_said_that_the_run_starts_anew(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints = disk(tmp_path)
     checkpoints.offer(commit(1, model(1)), model(1))
     checkpoints.close(timeout=10)
     _truncate(tmp_path / "line-000000001.safetensors")
     said: list[str] = []
-    assert latest(tmp_path, SCHEMA, _logger("disk", said)) is None
+    assert CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", said)) is None
     assert said[-1] == f"WARNING resume: no checkpoint in {tmp_path} can be used; the run starts anew"
 
 
 def test_a_checkpoint_that_may_not_be_read_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints = disk(tmp_path)
     checkpoints.offer(commit(1, model(1)), model(1))
     checkpoints.close(timeout=10)
 
@@ -254,30 +262,30 @@ def test_a_checkpoint_that_may_not_be_read_is_passed_over(tmp_path: Path, monkey
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     said: list[str] = []
-    assert latest(tmp_path, SCHEMA, _logger("disk", said)) is None
+    assert CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", said)) is None
     assert "line-000000001.safetensors is damaged or cannot be read" in said[0]
     assert "Permission denied" in said[0]
 
 
 def test_only_the_newest_checkpoints_are_kept_and_the_newest_whole_one_is_read(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints = disk(tmp_path)
     for round_ in range(1, 6):
         checkpoints.offer(commit(round_, model(round_)), model(round_))
         eventually(lambda round_=round_: (tmp_path / f"line-{round_:09d}.json").exists(), f"round {round_}")
     checkpoints.close(timeout=10)
     assert len(list(tmp_path.iterdir())) == 2 * KEEP
-    found = latest(tmp_path, SCHEMA, _logger("disk", []))
+    found = CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", []))
     assert found is not None
     assert found[0] == commit(5, model(5))
     (tmp_path / "line-000000005.json").write_text("{")
-    found = latest(tmp_path, SCHEMA, _logger("disk", []))
+    found = CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", []))
     assert found is not None
     assert found[0].round == 4
     assert found[1].digest() == model(4).digest()
 
 
 def test_checkpoints_that_are_passed_over_are_told_of(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+    checkpoints = disk(tmp_path)
     for round_ in (1, 2):
         checkpoints.offer(commit(round_, model(round_)), model(round_))
         eventually(lambda round_=round_: (tmp_path / f"line-{round_:09d}.json").exists(), f"round {round_}")
@@ -286,7 +294,7 @@ def test_checkpoints_that_are_passed_over_are_told_of(tmp_path: Path) -> None:
     record = tmp_path / "line-000000002.json"
     record.write_text(record.read_text().replace(model(2).digest(), model(3).digest()))
     said: list[str] = []
-    assert latest(tmp_path, SCHEMA, _logger("disk", said)) is None
+    assert CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", said)) is None
     first, second, _ = said
     assert "another digest" in first
     assert "not whole" in second
@@ -294,7 +302,9 @@ def test_checkpoints_that_are_passed_over_are_told_of(tmp_path: Path) -> None:
 
 def test_a_clock_that_was_set_back_does_not_make_the_newest_checkpoint_an_old_one(tmp_path: Path) -> None:
     for round_ in range(1, 5):
-        checkpoints = Checkpoints(tmp_path, every=0, clock=ManualClock(), logger=_logger("disk", []))
+        checkpoints = Checkpoints(
+            CheckpointFiles(tmp_path), every=0, executor=ThreadExecutor(), logger=_logger("disk", [])
+        )
         checkpoints.offer(commit(round_, model(round_)), model(round_))
         checkpoints.close(timeout=10)
         if round_ == KEEP:
@@ -302,14 +312,16 @@ def test_a_clock_that_was_set_back_does_not_make_the_newest_checkpoint_an_old_on
                 later = record.stat().st_mtime_ns + 3600 * 10**9
                 os.utime(record, ns=(later, later))
     assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["line-000000003", "line-000000004"]
-    found = latest(tmp_path, SCHEMA, _logger("disk", []))
+    found = CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", []))
     assert found is not None
     assert found[0].round == 4
 
 
 def test_checkpoints_keep_their_distance_but_the_closing_one_is_always_written(tmp_path: Path) -> None:
     clock = ManualClock()
-    checkpoints = Checkpoints(tmp_path, every=30, clock=clock, logger=_logger("disk", []))
+    checkpoints = Checkpoints(
+        CheckpointFiles(tmp_path), every=30, executor=ThreadExecutor(clock), logger=_logger("disk", [])
+    )
 
     def written() -> list[int]:
         return sorted(json.loads(path.read_text())["round"] for path in tmp_path.glob("*.json"))
@@ -337,7 +349,9 @@ def test_tensors_of_one_name_are_all_kept(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_once_and_costs_no_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     lines: list[str] = []
-    checkpoints = Checkpoints(tmp_path / "file", every=0, clock=ManualClock(), logger=_logger("disk", lines))
+    checkpoints = Checkpoints(
+        CheckpointFiles(tmp_path / "file"), every=0, executor=ThreadExecutor(), logger=_logger("disk", lines)
+    )
     for round_ in (1, 2):
         checkpoints.offer(commit(round_, model(round_)), model(round_))
         eventually(lambda round_=round_: any(f"round {round_} was not written" in line for line in lines), "a line")
@@ -346,6 +360,6 @@ def test_a_full_disk_is_said_once_and_costs_no_training(tmp_path: Path) -> None:
 
 
 def _fields(place: Path) -> dict[str, object]:
-    found = latest(place, SCHEMA, _logger("disk", []))
+    found = CheckpointFiles(place).newest(SCHEMA, _logger("disk", []))
     assert found is not None
     return {name: getattr(found[0], name) for name in Commit.__dataclass_fields__}

@@ -14,6 +14,7 @@ from swarm.exchange import layout
 from swarm.exchange.arrival import ContributionError
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
+from swarm.executor import ThreadExecutor
 from swarm.merge.mean import WeightedMean
 from swarm.messages import Entry, Proposal
 from swarm.peer.streams import ExchangeStreams
@@ -47,7 +48,12 @@ class Ann:
         coder = ChunkCoder(None, reference)
         made = {name: Exchange(name, proposal, WeightedMean(), self.model(), coder) for name in NAMES}
         self.streams = ExchangeStreams(
-            "ann", proposal, made["ann"], self.clock, lambda _: None, lambda peer, _: self.failed.append(peer)
+            "ann",
+            proposal,
+            made["ann"],
+            ThreadExecutor(self.clock),
+            lambda _: None,
+            lambda peer, _: self.failed.append(peer),
         )
         self.others = made
         self.sinks: dict[str, PlacingSink] = {}

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from swarm.executor import ThreadExecutor
 from swarm.peer.futures import Answer, Synced
 from swarm.records import Commit, ContributionStats, SyncState
 from swarm.session.pending import PendingAnswer
@@ -43,7 +44,7 @@ def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: 
     port.arrays["w"] += 1.0
     weights.batches = 2
     stats = ContributionStats(peer="a", round=1, weight=1)
-    offered = PendingAnswer(Merges(pending=pending), weights.capture, stats, None)  # type: ignore[arg-type]
+    offered = PendingAnswer(Merges(pending=pending), weights.capture, stats, ThreadExecutor(), None)  # type: ignore[arg-type]
     answer = offered.wait()
     assert answer.model is not None
     weights.take_over(offered, answer, answer.model)
