@@ -15,24 +15,23 @@ from typing import TYPE_CHECKING, Any
 from swarm.clock import duration
 from swarm.config import Settings
 from swarm.errors import SwarmError
-from swarm.executor import Executor, ThreadExecutor
 from swarm.logs import configure_from_environment
 from swarm.peer.futures import Answer, Synced
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
-from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
+from swarm.records import Commit, ContributionStats, Outcome, PeerStatus, RoundReport
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
 from swarm.session.pending import Background, PendingAnswer, measured
+from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
-from swarm.session.signals import leave_on_sigterm
 from swarm.session.starting import failure, resumed_from, say_where
 from swarm.session.timing import Timing
 from swarm.session.weights import Weights
 from swarm.session.wiring import Network, build_engine, network_of
-from swarm.storage.checkpoints import Checkpoints, files_of
+from swarm.storage.checkpoints import Checkpoints
 from swarm.tensors.capture import faulty, replaced_state
 from swarm.tensors.state import ModelState, Schema
 
@@ -40,14 +39,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm.peer.engine import Engine
-    from swarm.storage.checkpoints import CheckpointStore
     from swarm.tensors.model import Evaluator, ModelPort
 
 NEVER = sys.maxsize
 """Batches to the next sync point of a peer that trains alone."""
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
-StoreFactory = Callable[[Settings], "CheckpointStore | None"]
 
 
 class Session:
@@ -62,8 +59,7 @@ class Session:
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
-        executor: Executor | None = None,
-        checkpoint_store: StoreFactory = files_of,
+        platform: Platform | None = None,
     ) -> None:
         """Nothing is opened before ``begin``.
 
@@ -74,8 +70,7 @@ class Session:
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the membership.
-            executor: runs what goes on beside the training, and times it; threads by default.
-            checkpoint_store: where committed models are kept; None for nowhere.
+            platform: what the session takes from the computer; this one by default.
         """
         self.over = False
         """Whether the session is closed, or this peer is no longer part of it."""
@@ -86,8 +81,8 @@ class Session:
         self._log = logger or logging.getLogger("swarm")
         self._network = network
         self._plugins = plugins or PluginRegistry(settings.disabled_plugins)
-        self._executor = executor or ThreadExecutor()
-        self._checkpoint_store = checkpoint_store
+        self._platform = platform or Platform()
+        self._executor = self._platform.executor
         self._checkpoints: Checkpoints | None = None
         self._progress = Progress(settings.total_epochs, self._executor)
         self._training = TrainingStatus(progress=self._progress)
@@ -104,7 +99,7 @@ class Session:
         self._weights: Weights | None = None
         self._background: Background | None = None
         self._pending: PendingAnswer | None = None
-        self._timing = Timing((0, 0))
+        self._timing = Timing((0, 0), self._executor)
         self._restore_signals: Callable[[], None] = lambda: None
         self._interval = NEVER
         self._offered_at = 0
@@ -115,6 +110,16 @@ class Session:
     def result(self) -> Path | None:
         """The file of the model that this peer ended with; None before that, and without a model directory."""
         return self._ending.result
+
+    @property
+    def commit(self) -> Commit | None:
+        """The last committed round applied here."""
+        return self._engine.commit if self._engine else None
+
+    @property
+    def reference(self) -> ModelState | None:
+        """The merged model of that round, which is never changed; None before the first and after the end."""
+        return self._engine.reference if self._engine else None
 
     # The hook sequence -----------------------------------------------------------------------------------------------
 
@@ -267,7 +272,7 @@ class Session:
     def _meet(self, schema: Schema) -> bool:
         """Join under the name of the settings; False where another peer has it and this one has chosen another."""
         settings = self._settings
-        store = self._checkpoint_store(settings)
+        store = self._platform.checkpoint_store(settings)
         resumed = resumed_from(store, schema, self._port, self._log) if store and settings.resume else None
         if store:
             every = settings.checkpoint_seconds
@@ -280,6 +285,7 @@ class Session:
             self._network(settings, self._plugins),
             validates=self._validates,
             executor=self._executor,
+            incarnation=self._platform.incarnation(),
             training=self._training,
             checkpoints=self._checkpoints,
             name_patience=self._naming.patience,
@@ -287,7 +293,7 @@ class Session:
         self._weights = Weights(self._port, schema, borrow=not settings.overlap)
         say_where(settings, engine, schema, self._log)
         engine.start(resumed)
-        self._restore_signals = leave_on_sigterm(self.abort)
+        self._restore_signals = self._platform.on_sigterm(self.abort)
         return self._start(engine, self._weights)
 
     def _start(self, engine: Engine, weights: Weights) -> bool:
@@ -351,7 +357,7 @@ class Session:
 
     def _come(self, engine: Engine, weights: Weights) -> None:
         """A sync point begins: offer the model, or what was offered before and may still be merged."""
-        self._timing = Timing(engine.traffic)
+        self._timing = Timing(engine.traffic, self._executor)
         self._offer(engine, weights, keep=engine.pending)
 
     def _offer(self, engine: Engine, weights: Weights, *, keep: bool) -> None:
@@ -388,7 +394,7 @@ class Session:
     def _serve(self, engine: Engine, weights: Weights, status: PeerStatus, own: ModelState) -> Synced:
         """Take part in rounds without training, until the closing one or until there is nobody to go on with."""
         while True:
-            self._timing, self._offered_at = Timing(engine.traffic), weights.batches
+            self._timing, self._offered_at = Timing(engine.traffic, self._executor), weights.batches
             answer = engine.offer(own, measured(self._stats(weights, status), own, engine.reference))
             if answer.model is not None:
                 weights.load(answer.model)

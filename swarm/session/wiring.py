@@ -73,6 +73,7 @@ def build_engine(
     *,
     validates: bool,
     executor: Executor | None = None,
+    incarnation: str = "",
     training: TrainingStatus | None = None,
     checkpoints: Checkpoints | None = None,
     name_patience: float | None = None,
@@ -87,6 +88,7 @@ def build_engine(
         network: what it reaches others through.
         validates: whether this peer has a validation loss of the merged model.
         executor: runs the worker; threads by default.
+        incarnation: tells this process from every other one; a new one by default.
         training: what the training thread tells ``swarm status``.
         checkpoints: takes committed models.
         name_patience: seconds for which it asks for its name where others know a live peer of that name; None: long
@@ -106,7 +108,7 @@ def build_engine(
     policy = _policy(settings, plugins, logger, validates=validates)
     me = PeerInfo(
         name=settings.name,
-        incarnation=new_incarnation(),
+        incarnation=incarnation or new_incarnation(),
         address="",
         session=settings.model_name,
         fingerprint=schema.fingerprint,

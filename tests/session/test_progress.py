@@ -13,6 +13,7 @@ from swarm.executor import ThreadExecutor
 from swarm.peer.progress import Progress
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
+from swarm.session.platform import Platform
 from swarm.session.wiring import Network
 from swarm.testing.swarm import ArrayModel, Board
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
@@ -100,7 +101,7 @@ def test_a_session_tells_its_progress_to_whoever_asks(caplog: pytest.LogCaptureF
         ArrayModel({"w": np.zeros(3, np.float32)}),
         plugins=PluginRegistry(),
         network=lambda _settings, _plugins: Network(MemoryTransport(net), [Board(addresses, "swarm_model")]),
-        executor=ThreadExecutor(clock),
+        platform=Platform(executor=ThreadExecutor(clock)),
     )
     clock.advance(40.0)
     session.begin()
