@@ -100,10 +100,12 @@ class RoundMachine:
         """Whether an attempt this peer has joined may still be decided: the capture it offered must be kept."""
         return self._member.attempt is not None or bool(self._view.exposed)
 
-    @property
-    def exposed(self) -> bool:
-        """Whether a commit this peer has not seen may contain what it offered: then its steps count as merged."""
-        return bool(self._view.exposed)
+    def may_contain(self, commit: Commit) -> bool:
+        """Whether ``commit``, or one before it that this peer has not seen, may contain what this peer offered.
+
+        Then its steps count as merged. An earlier round cannot contain them, whichever lineage it is of.
+        """
+        return any(round_ <= commit.round for _, round_, _ in self._view.exposed)
 
     @property
     def needed(self) -> frozenset[str]:

@@ -428,7 +428,7 @@ class Engine:
                 return
             # What it offered may be in a round it did not see decided: then those steps count as merged.
             capture, reference = self._models.capture, self._models.reference
-            before = capture if self._machine.exposed and capture else reference
+            before = capture if self._machine.may_contain(commit) and capture else reference
             self._exchanger.healed()
             self._log.info("caught up with round %d from %s", commit.round, ", ".join(heal.sources))
             self._replace(commit, model)

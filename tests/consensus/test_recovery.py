@@ -207,7 +207,9 @@ def test_a_capture_is_kept_while_it_may_be_in_a_decision(founded) -> None:
     peers.offer("a", "b", "c")
     assert peers.commits(leader)[-1].round == 1
     machine = peers.machines[member]
-    assert machine.exposed
+    founding, decided = peers.commits(leader)[-2:]
+    assert machine.may_contain(decided)
+    assert not machine.may_contain(founding)
     peers.part((member,), (leader, other))
     peers.wait(12)
     assert peers.all(member, Skip)

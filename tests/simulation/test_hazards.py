@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from swarm.records import PeerStatus
-from swarm.testing.simulation.clocks import ProcessClock
-from swarm.testing.simulation.faults import Fault, FaultKind
-from swarm.testing.simulation.models import Violation
-from swarm.testing.simulation.mutants import mutated
-from swarm.testing.simulation.plan import OTHER_SESSION, SESSION, PeerPlan, Schedule
-from swarm.testing.simulation.world import Actors, World
+from tests.simulator.clock import ProcessClock
+from tests.simulator.faults import Fault, FaultKind
+from tests.simulator.mutants import mutated
+from tests.simulator.plan import OTHER_SESSION, SESSION, PeerPlan, Schedule
+from tests.simulator.violation import Violation
+from tests.simulator.world import World
 
 
 def schedule(*faults: Fault, peers: int = 3, intervals: int = 8) -> Schedule:
@@ -31,7 +31,7 @@ def schedule(*faults: Fault, peers: int = 3, intervals: int = 8) -> Schedule:
 
 
 def ran(plan: Schedule) -> World:
-    world = World(plan, Actors(), None)
+    world = World(plan)
     world.run()
     return world
 
@@ -89,7 +89,9 @@ def test_a_liar_receives_and_never_contributes(amount: float) -> None:
     assert outcomes(world) == ["closed"] * 3
     trained = [commit for commit in world.witness.commits.values() if commit.round and not commit.closing]
     assert len(trained) == 8
-    assert {(commit.group, commit.contributors) for commit in trained} == {(("p00", "p01", "p02"), ("p00", "p02"))}
+    # Where it leads it puts its own group together, and has nobody to lie to.
+    assert {commit.contributors for commit in trained if "p01" in commit.contributors} <= {("p00", "p01", "p02")}
+    assert ("p00", "p02") in {commit.contributors for commit in trained}
     assert bool(world.witness.aborted) == (amount < 1)  # what is absurd is not even exchanged
 
 
@@ -124,8 +126,8 @@ def test_a_process_whose_clock_jumps_or_drifts_stays_in_the_session() -> None:
     jump = Fault(FaultKind.CLOCK_JUMP, 2.0, ("p00",), 0.5, 600.0)
     drift = Fault(FaultKind.CLOCK_DRIFT, 1.0, ("p01",), 0.0, 2.0)
     world = ran(schedule(jump, drift))
-    assert world.network.processes["p00"].now > 600
-    assert world.network.processes["p01"].clock.rate == 2.0
+    assert world.network.processes["p00"].executor.now() > 600
+    assert world.network.processes["p01"].executor.clock.rate == 2.0
     assert outcomes(world) == ["closed"] * 3
 
 

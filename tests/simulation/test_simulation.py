@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from swarm.testing.simulate import catch, main, simulate
-from swarm.testing.simulation.faults import FaultKind
-from swarm.testing.simulation.models import Library, Recipe, Violation, Weights
-from swarm.testing.simulation.mutants import MUTANTS, mutated
-from swarm.testing.simulation.plan import draw
-from swarm.testing.simulation.runs import run, shrink
+from tests.simulator.command import catch, main, simulate
+from tests.simulator.faults import FaultKind
+from tests.simulator.mutants import MUTANTS, mutated
+from tests.simulator.plan import draw
+from tests.simulator.runs import run, shrink
 
 SCHEDULES = 500
 NOTICED_AT = {
@@ -97,7 +96,7 @@ def test_a_schedule_that_fails_is_told_with_the_command_that_shows_it(capsys: py
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
     seed = told[0].split()[1].rstrip(":")
-    assert told[1].endswith(f"python -m swarm.testing.simulate --replay {seed}")
+    assert told[1].endswith(f"python -m tests.simulator --replay {seed}")
 
 
 def test_ctrl_c_ends_the_command_without_a_traceback(
@@ -106,7 +105,7 @@ def test_ctrl_c_ends_the_command_without_a_traceback(
     def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("swarm.testing.simulate.simulate", press)
+    monkeypatch.setattr("tests.simulator.command.simulate", press)
     assert main([]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -158,43 +157,5 @@ def test_the_command_replays_a_schedule(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["--replay", "5"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("Schedule(seed=5")
-    assert "Apply(" in shown
+    assert "commits round" in shown
     assert shown.endswith("every invariant holds\n")
-
-
-# The bookkeeping -----------------------------------------------------------------------------------------------------
-
-
-def test_steps_on_top_of_a_model_that_has_them_count_twice() -> None:
-    library = Library()
-    ann, bob = library.train(library.initial("ann")), library.initial("bob")
-    merged = library.merge([(ann, 1), (bob, 1)], Recipe(("ann", "bob"), ("ann", "bob")))
-    library.check(Weights(merged))
-    with pytest.raises(Violation, match="steps \\[0\\] count twice"):
-        library.check(Weights(merged, ann.own))
-
-
-def test_moving_keeps_the_steps_taken_since_the_capture() -> None:
-    library = Library()
-    capture = library.train(library.initial("ann"))
-    later = library.train(capture)
-    merged = library.merge([(capture, 1), (library.initial("bob"), 1)], Recipe(("ann", "bob"), ("ann", "bob")))
-    assert library.move(later, capture, merged) == Weights(merged, later.own & ~capture.own)
-
-
-def test_a_difference_that_is_no_training_is_refused() -> None:
-    library = Library()
-    ann, bob = library.initial("ann"), library.initial("bob")
-    with pytest.raises(Violation, match="Atomicity"):
-        library.move(ann, bob, "new")
-    with pytest.raises(Violation, match="Atomicity"):
-        library.move(ann, library.train(ann), "new")
-
-
-def test_equal_contributions_give_what_each_of_them_is() -> None:
-    library = Library()
-    ann = library.train(library.initial("ann"))
-    recipe = Recipe(("ann",), ("ann",))
-    assert library.merge([(ann, 1), (ann, 3)], recipe) == ann.digest
-    two = [(ann, 2), (library.initial("bob"), 4)]
-    assert library.merge(two, recipe) == library.merge([(weights, factor // 2) for weights, factor in two], recipe)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from swarm.consensus.order import majority
 from swarm.consensus.pace import FIRST_STRAGGLER_TIMEOUT
 from swarm.records import Commit
-from swarm.testing.simulation.models import Violation
-from swarm.testing.simulation.peer import SimulatedPeer
+from tests.simulator.violation import Violation
 
 if TYPE_CHECKING:
-    from swarm.testing.simulation.world import World
+    from tests.simulator.process import Process
+    from tests.simulator.world import World
 
 
 class Watch:
@@ -45,22 +45,28 @@ class Watch:
 
     def _able(self) -> list[Commit]:
         """Commits whose membership could commit the next round."""
-        waiting: dict[tuple[str, int], list[SimulatedPeer]] = {}
+        waiting: dict[tuple[str, int], list[Process]] = {}
         commits: dict[tuple[str, int], Commit] = {}
         for process in self._world.network.processes.values():
-            commit = process.machine.commit
-            if process.running and commit and not commit.closing and process.machine.offered:
+            commit = process.session.commit
+            if process.running and commit and not commit.closing and _offers(process, commit):
                 waiting.setdefault(self._key(commit), []).append(process)
                 commits[self._key(commit)] = commit
         return [commits[key] for key, processes in waiting.items() if self._enough(commits[key], processes)]
 
-    def _enough(self, commit: Commit, processes: list[SimulatedPeer]) -> bool:
-        names, rules = {process.name for process in processes}, processes[0].rules
+    def _enough(self, commit: Commit, processes: list[Process]) -> bool:
+        names, session = {process.name for process in processes}, processes[0].plan.session
         training = any(not process.finished for process in processes)
         everyone = all(
             process.name in names
             for process in self._world.network.processes.values()
-            if process.running and process.rules is rules
+            if process.running and process.plan.session == session
         )
-        enough = len(names) >= rules.min_peers and majority(commit.members, names)
+        enough = len(names) >= processes[0].settings.min_peers and majority(commit.members, names)
         return enough and (training or everyone)
+
+
+def _offers(process: Process, commit: Commit) -> bool:
+    """Whether a process waits for the round after ``commit``."""
+    offer = process.offer
+    return offer is not None and (offer.lineage, offer.stats.round) == (commit.lineage, commit.round + 1)

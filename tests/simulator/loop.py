@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulator.faults import Fault
 
 
 class Loop:
@@ -18,11 +22,12 @@ class Loop:
     def at(self, moment: float, work: Callable[[], None]) -> None:
         """Run ``work`` at ``moment``, or now if that has passed."""
         self._planned += 1
-        heapq.heappush(self._queue, (max(moment, self.now), self._planned, work))
+        heapq.heappush(self._queue, (max(self.now, moment), self._planned, work))
 
     def after(self, seconds: float, work: Callable[[], None]) -> None:
         """Run ``work`` in ``seconds``."""
-        self.at(self.now + seconds, work)
+        self._planned += 1
+        heapq.heappush(self._queue, (self.now + seconds, self._planned, work))
 
     def step(self) -> bool:
         """Run the next event; False where there is none."""
@@ -32,3 +37,7 @@ class Loop:
         self.events += 1
         work()
         return True
+
+    def during(self, faults: Iterable[Fault]) -> bool:
+        """Whether one of ``faults`` lasts at present."""
+        return any(fault.at <= self.now < fault.end for fault in faults)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from swarm.testing.simulation.models import Violation
-from swarm.testing.simulation.plan import PeerPlan, Schedule
-from swarm.testing.simulation.world import Actors, World
+from tests.simulator.plan import PeerPlan, Schedule
+from tests.simulator.violation import Violation
+from tests.simulator.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Outcome:
     faults: dict[str, int]
 
 
-def run(schedule: Schedule, actors: Actors | None = None, tell: Callable[[str], None] | None = None) -> Outcome:
+def run(schedule: Schedule, tell: Callable[[str], None] | None = None) -> Outcome:
     """Run one schedule; an exception of the code under test counts as a violation."""
-    world = World(schedule, actors or Actors(), tell)
+    world = World(schedule, tell)
     violation = None
     try:
         world.run()
@@ -47,15 +47,15 @@ def run(schedule: Schedule, actors: Actors | None = None, tell: Callable[[str], 
     )
 
 
-def shrink(schedule: Schedule, actors: Actors | None = None, tries: int = 200) -> Schedule:
+def shrink(schedule: Schedule, tries: int = 200) -> Schedule:
     """A smaller schedule that breaks the same invariant: fewer faults, fewer peers, shorter runs, a better network."""
-    found = run(schedule, actors).violation
+    found = run(schedule).violation
     if found is None:
         return schedule
     candidates = _smaller(schedule)
     while tries and (candidate := next(candidates, None)):
         tries -= 1
-        violation = run(candidate, actors).violation
+        violation = run(candidate).violation
         if violation and violation.invariant == found.invariant:
             schedule, candidates = candidate, _smaller(candidate)
     return schedule
@@ -71,6 +71,10 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
         if peer.intervals > 1:
             shorter = replace(peer, intervals=peer.intervals - 1)
             yield replace(schedule, peers=_with(schedule.peers, peer, shorter))
+    if schedule.overlap:
+        yield replace(schedule, overlap=False)
+    if schedule.codec != "exact":
+        yield replace(schedule, codec="exact")
     if schedule.loss or schedule.duplicates or schedule.poisoned:
         yield replace(schedule, loss=0.0, duplicates=0.0, poisoned=0.0)
 

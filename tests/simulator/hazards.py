@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from swarm.messages import Proposal
+from swarm.messages import Decide, Proposal
 from swarm.records import Commit, PeerId
-from swarm.testing.simulation.faults import CUTS, Fault, FaultKind
-from swarm.testing.simulation.plan import SESSION, STRANGERS
+from tests.simulator.faults import CUTS, Fault, FaultKind
+from tests.simulator.plan import SESSION, STRANGERS
 
 if TYPE_CHECKING:
-    from swarm.testing.simulation.peer import SimulatedPeer
-    from swarm.testing.simulation.world import World
+    from tests.simulator.process import Process
+    from tests.simulator.world import World
 
 
 class Hazards:
@@ -23,14 +23,12 @@ class Hazards:
     def __init__(self, world: World, rng: random.Random) -> None:
         self.struck: Counter[str] = Counter()
         """How many faults of each kind there were."""
-        self.deciding: list[Fault] = []
-        """Crashes that wait for somebody to commit a round."""
         self._world = world
         self._rng = rng
+        self._deciding: list[Fault] = []
         self._closing: list[Fault] = []
         self._deafening: list[Fault] = []
-        self._boasting: set[PeerId] = set()
-        self._lying: dict[PeerId, float] = {}
+        self._dishonest: defaultdict[PeerId, list[Fault]] = defaultdict(list)
 
     def strike(self, fault: Fault) -> None:
         """The time of a fault has come."""
@@ -39,17 +37,17 @@ class Hazards:
         world.note(f"FAULT {fault.kind} {' '.join(fault.peers)} for {fault.seconds:g} s")
         match fault.kind:
             case FaultKind.CRASH_DECIDING:
-                self.deciding.append(fault)
+                self._deciding.append(fault)
             case FaultKind.CRASH_CLOSING:
                 self._closing.append(fault)
             case FaultKind.DEAF:
                 world.network.deafen(fault)
             case FaultKind.DEAF_DECIDING:
                 self._deafening.append(fault)
-            case FaultKind.BOAST:
-                self._boasting.update(fault.peers)
-            case FaultKind.LIE:
-                self._lying.update(dict.fromkeys(fault.peers, fault.amount))
+            case FaultKind.BOAST | FaultKind.LIE:
+                self._dishonest[fault.peers[0]].append(fault)
+                for process in self._all():
+                    self.started(process)
             case FaultKind.STRAYS:
                 for plan in STRANGERS:
                     if plan.name not in world.network.processes:
@@ -69,11 +67,11 @@ class Hazards:
                     if struck:
                         self._strike_process(struck, fault)
 
-    def _all(self) -> list[SimulatedPeer]:
+    def _all(self) -> list[Process]:
         processes = self._world.network.processes.values()
         return [process for process in processes if process.running and process.plan.session == SESSION]
 
-    def _strike_process(self, process: SimulatedPeer, fault: Fault) -> None:
+    def _strike_process(self, process: Process, fault: Fault) -> None:
         world = self._world
         match fault.kind:
             case FaultKind.CRASH:
@@ -91,7 +89,7 @@ class Hazards:
                     world.loop.after(timeout, lambda: world.network.silent(process))
                 world.loop.after(fault.seconds, lambda: self._thaw(process, fault.amount))
 
-    def _thaw(self, process: SimulatedPeer, ahead: float) -> None:
+    def _thaw(self, process: Process, ahead: float) -> None:
         if process.running:
             if ahead:
                 process.reset_clock(ahead=ahead)
@@ -100,13 +98,13 @@ class Hazards:
 
     # What waits for its moment ---------------------------------------------------------------------------------------
 
-    def boasts(self, name: PeerId) -> bool:
-        """Whether this peer claims too much."""
-        return name in self._boasting
-
-    def claimed(self, name: PeerId, norm: float) -> float:
-        """By how much this peer says that its weights have moved, where they have by ``norm``."""
-        return norm * self._lying.get(name, 1.0)
+    def started(self, process: Process) -> None:
+        """A process that takes the place of a dishonest one is dishonest too."""
+        for fault in self._dishonest[process.name]:
+            if fault.kind is FaultKind.BOAST:
+                process.boasts = True
+            else:
+                process.claims = fault.amount
 
     def exchanging(self, proposal: Proposal) -> None:
         """An exchange begins: if it is that of a closing round, a member may be about to die."""
@@ -117,18 +115,22 @@ class Hazards:
                 wait = self._rng.random() * (plan.transfer + 8 * plan.delay)
                 world.loop.after(wait, lambda: self._die(victim, fault))
 
-    def committed(self, process: SimulatedPeer, commit: Commit) -> None:
+    def committed(self, process: Process, commit: Commit) -> None:
         """A process commits a round."""
         others = [name for name in commit.group if name != process.name]
         if self._deafening and others:
             fault = self._deafening.pop(0)
             self._world.network.deafen(replace(fault, at=self._world.loop.now, peers=(self._rng.choice(others),)))
 
-    def die_deciding(self, process: SimulatedPeer) -> None:
-        """A process dies before anybody hears of what it has committed."""
-        self._die(process, self.deciding.pop(0))
+    def die_deciding(self, process: Process, decision: Decide) -> bool:
+        """Whether a process dies before anybody hears of what it has decided."""
+        if not self._deciding or decision.commit.round <= 1 or not process.running:
+            return False
+        self._world.witness.decided(process, decision.commit)
+        self._die(process, self._deciding.pop(0))
+        return True
 
-    def _die(self, process: SimulatedPeer, fault: Fault) -> None:
+    def _die(self, process: Process, fault: Fault) -> None:
         if not process.running:
             return
         if fault.seconds:

@@ -1,7 +1,5 @@
 """Deliberate mistakes in the protocol. A simulation that does not notice one of them proves nothing."""
 
-# ruff: noqa: ARG001, SLF001  (a mutant takes the place of a method: it has its arguments, and reaches where that did)
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -20,14 +18,30 @@ from swarm.consensus.member import Member
 from swarm.consensus.order import majority
 from swarm.consensus.rules import RoundRules
 from swarm.consensus.view import RoundView
-from swarm.messages import Accept, Accepted, Message, Offer, PartialNorm, Promise, Proposal, Propose, Ready
-from swarm.peer.futures import Answer
+from swarm.exchange.exchange import Exchange
+from swarm.messages import (
+    Accept,
+    Accepted,
+    Envelope,
+    Hello,
+    Message,
+    Offer,
+    PartialNorm,
+    Promise,
+    Proposal,
+    Propose,
+    Ready,
+)
+from swarm.peer.codings import Codings
+from swarm.peer.engine import Engine
+from swarm.peer.futures import Answer, Synced
+from swarm.peer.models import Models
+from swarm.peer.peers import Peers
+from swarm.peer.streams import ExchangeStreams
 from swarm.records import Commit, PeerId
-from swarm.testing.simulation.contacts import Contacts
-from swarm.testing.simulation.models import Weights
-from swarm.testing.simulation.peer import SimulatedPeer
-from swarm.testing.simulation.requests import Synced
-from swarm.testing.simulation.training import SimulatedTraining
+from swarm.session.arithmetic import difference
+from swarm.session.pending import PendingAnswer
+from swarm.tensors.state import ModelState
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -258,40 +272,84 @@ def takes_bytes_for_a_record(self: RoundMachine, sender: PeerId, message: Messag
     _dispatch(self, sender, message)
 
 
-@_mutant(RoundMachine, "exposed", as_property=True)
-def heals_as_if_never_merged(self: RoundMachine) -> bool:
+@_mutant(RoundMachine, "may_contain")
+def heals_as_if_never_merged(self: RoundMachine, commit: Commit) -> bool:
     """Who was ready and missed the decision keeps its steps on top of a model that has them."""
     return False
 
 
-# The session ---------------------------------------------------------------------------------------------------------
+# The peer and the session --------------------------------------------------------------------------------------------
 
-_take_over = SimulatedTraining.take_over
+_receive, _replaces = Peers.receive, vars(PendingAnswer)["replaces"].fget
 
 
-@_mutant(Contacts, "foreign")
-def a_stray_is_let_in(self: Contacts, session: str) -> bool:
+@_mutant(Peers, "receive")
+def a_stray_is_let_in(self: Peers, envelope: Envelope) -> list[Effect]:
     """What another session says is taken for one's own."""
-    return False
+    message, session = envelope.message, self._me.session
+    if isinstance(message, Hello):
+        message = replace(message, peer=replace(message.peer, session=session))
+    return _receive(self, replace(envelope, session=session, message=message))
 
 
-@_mutant(SimulatedPeer, "pending", as_property=True)
-def a_capture_is_overwritten(self: SimulatedPeer) -> bool:
+@_mutant(Engine, "_may_commit")
+def a_capture_is_overwritten(self: Engine) -> bool:
     """A new capture is taken though the old one may still be in an exchange."""
     return False
 
 
-@_mutant(SimulatedTraining, "take_over")
-def late_steps_count_twice(self: SimulatedTraining, answer: Synced, committed: str, *, unchanged: bool) -> None:
+@_mutant(PendingAnswer, "merged", as_property=True)
+def late_steps_count_twice(self: PendingAnswer) -> bool:
     """Steps of a late commit stay on top of the model that has them."""
-    if answer.answer is Answer.LATE and not answer.closing:
-        before = Weights(self.capture.weights.base)
-        self.peer.weights = self.peer.library.move(self.peer.weights, before, committed)
-    else:
-        _take_over(self, answer, committed, unchanged=unchanged)
+    known = self._known
+    return not known.idle and (known.answer is Answer.MERGED or known.before is self._capture)
 
 
 @_mutant(Synced, "idle", as_property=True)
 def a_round_without_contributors_resets_the_weights(self: Synced) -> bool:
     """What nobody has contributed to is applied like a merged model."""
     return False
+
+
+@_mutant(PendingAnswer, "replaces", as_property=True)
+def overlapping_steps_are_dropped(self: PendingAnswer) -> bool:
+    """The merged model takes the place of weights that have been trained since."""
+    return _replaces(self) or self._known.answer is Answer.MERGED
+
+
+@_mutant(PendingAnswer, "step", as_property=True)
+def what_a_lost_round_may_hold_is_used_up(self: PendingAnswer) -> ModelState:
+    """The memory of a capture is written to though the capture may still be merged."""
+    before, model, own = self._before, self._known.model, self._capture
+    assert before is not None
+    assert model is not None
+    self.spent = isinstance(own, ModelState)
+    return difference(model, before, into=own if isinstance(own, ModelState) else None)
+
+
+@_mutant(Models, "commit")
+def the_model_before_stays(self: Models, digest: str, model: ModelState) -> None:
+    """A peer that has a model keeps it when the next one is committed."""
+    self._committed = self._committed or (digest, model)
+
+
+@_mutant(ExchangeStreams, "check")
+def a_silent_peer_is_waited_for(self: ExchangeStreams, now: float, timeout: float) -> None:
+    """Nobody gives up a peer that sends nothing."""
+
+
+# Weights on their way ------------------------------------------------------------------------------------------------
+
+_exchange = Exchange.__init__
+
+
+@_mutant(Exchange, "__init__")
+def contributions_count_equally(self: Exchange, me: PeerId, proposal: Proposal, *arguments: Any) -> None:
+    """Each contribution has the weight 1."""
+    entries = tuple(replace(entry, weight=min(entry.weight, 1)) for entry in proposal.entries)
+    _exchange(self, me, replace(proposal, entries=entries), *arguments)
+
+
+@_mutant(Codings, "carry")
+def residuals_are_forgotten(self: Codings, coder: Any) -> None:
+    """What a codec has left out is never sent."""

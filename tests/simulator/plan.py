@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from swarm.records import PeerId, PeerStatus
-from swarm.testing.simulation.faults import Fault, FaultKind, draw_faults
+from tests.simulator.faults import Fault, FaultKind, draw_faults
 
 CHECKIN_MODES = (PeerStatus.INACTIVE, PeerStatus.SNAPSHOT, PeerStatus.ACTIVE)
 SESSION, OTHER_SESSION = "simulated", "another"
@@ -56,7 +56,11 @@ class Schedule:
     transfer: float = 0.2
     """Seconds an undisturbed exchange takes at most."""
     poisoned: float = 0.0
-    """Probability that a capture holds NaN."""
+    """Probability that an interval of training gives NaN."""
+    overlap: bool = False
+    """Whether training goes on while a round runs."""
+    codec: str = "exact"
+    """How weights travel."""
 
     @property
     def calm_from(self) -> float:
@@ -71,7 +75,7 @@ class Schedule:
 
 def draw(seed: int) -> Schedule:
     """The schedule of a seed."""
-    rng = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)
     count = 16 if rng.random() < 0.1 else rng.choice((2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9))
     names = tuple(f"p{number:02}" for number in range(count))
     crowd = count > 9  # which says a great deal in little time
@@ -105,4 +109,6 @@ def draw(seed: int) -> Schedule:
         duplicates=rng.choice((0.0, 0.0, 0.02, 0.2)),
         transfer=rng.choice((0.05, 0.2, 0.5)),
         poisoned=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        overlap=rng.random() < 0.3,
+        codec=rng.choice(("exact", "exact", "bf16", "int8")),
     )

@@ -1,0 +1,169 @@
+"""Simulates swarms under faults: ``python -m tests.simulator --schedules 1000``.
+
+Every schedule is drawn from its number, so ``--replay`` shows again exactly what a run found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tests.simulator.mutants import MUTANTS, mutated
+from tests.simulator.plan import draw
+from tests.simulator.runs import Outcome, run, shrink
+
+FOR_A_MUTANT = 10_000
+"""Schedules within which a mutant must be caught."""
+BATCH = 25
+"""Schedules that a process is given at a time."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as of a shell."""
+COUNTS = ("events", "violations", "committed_rounds", "aborted_attempts", "forks", "heals")
+
+IGNORE_INTERRUPT = signal.SIGINT, signal.SIG_IGN
+"""Ctrl-C reaches all processes of a terminal; the first one ends the others."""
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a batch of schedules came to."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    """Seed and violation of the schedules that failed."""
+
+    def add(self, other: Tally) -> None:
+        """Add another batch."""
+        self.counts.update(other.counts)
+        self.faults.update(other.faults)
+        self.failed += other.failed
+
+
+def simulate(schedules: int, seed: int, *, jobs: int = 1, show: int = 3) -> dict[str, Any]:
+    """Run schedules ``seed`` to ``seed + schedules - 1`` in ``jobs`` processes, which does not change what they do.
+
+    The first ``show`` that fail are told on standard error, with the command that shows one again.
+    """
+    total, started = Tally(), time.perf_counter()
+    seeds = range(seed, seed + schedules)
+    batches = [seeds[first : first + BATCH] for first in range(0, schedules, BATCH)]
+    with _spread(_run_batch, batches, jobs) as tallies:
+        for tally in tallies:
+            for number, violation in tally.failed[: max(0, show - len(total.failed))]:
+                print(f"schedule {number}: {violation}", file=sys.stderr)
+                print(f"  shrink and show it: python -m tests.simulator --replay {number}", file=sys.stderr)
+            total.add(tally)
+    seconds = max(time.perf_counter() - started, 1e-9)
+    return {
+        "schedules": schedules,
+        "seed": seed,
+        **{name: total.counts[name] for name in COUNTS},
+        "faults": dict(sorted(total.faults.items())),
+        "events_per_second": round(total.counts["events"] / seconds),
+        "schedules_per_second": round(schedules / seconds, 1),
+    }
+
+
+def _run_batch(seeds: range) -> Tally:
+    tally = Tally()
+    for number in seeds:
+        outcome = run(draw(number))
+        tally.faults.update(outcome.faults)
+        tally.counts.update(
+            events=outcome.events,
+            committed_rounds=outcome.committed,
+            aborted_attempts=outcome.aborted,
+            forks=outcome.forks,
+            heals=outcome.heals,
+        )
+        if outcome.violation:
+            tally.counts["violations"] += 1
+            tally.failed.append((number, str(outcome.violation)))
+    return tally
+
+
+@contextmanager
+def _spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) -> Iterator[Iterator[Result]]:
+    """Results of ``work`` on each task, in their order; processes that are still at work at the end are ended."""
+    if min(jobs, len(tasks)) <= 1:
+        yield map(work, tasks)
+        return
+    spawning = multiprocessing.get_context("spawn")
+    with spawning.Pool(min(jobs, len(tasks)), initializer=signal.signal, initargs=IGNORE_INTERRUPT) as pool:
+        yield pool.imap(work, tasks)
+
+
+def catch(mutant: str, seed: int, schedules: int = FOR_A_MUTANT) -> Outcome | None:
+    """The first schedule from ``seed`` on that notices a mutant; None where none of ``schedules`` does."""
+    with mutated(mutant):
+        for number in range(seed, seed + schedules):
+            outcome = run(draw(number))
+            if outcome.violation:
+                return outcome
+    return None
+
+
+def hunt(seed: int, *, jobs: int = 1) -> dict[str, tuple[int, str] | None]:
+    """For each mutant, the schedule that notices it and what it says; None where none does."""
+    with _spread(_hunt_one, [(mutant, seed) for mutant in MUTANTS], jobs) as found:
+        return dict(zip(MUTANTS, found, strict=True))
+
+
+def _hunt_one(task: tuple[str, int]) -> tuple[int, str] | None:
+    outcome = catch(*task)
+    return (outcome.schedule.seed, str(outcome.violation)) if outcome else None
+
+
+def replay(seed: int) -> Outcome:
+    """Show the smallest schedule found that fails like that of ``seed``, and what happens in it."""
+    schedule = shrink(draw(seed))
+    print(schedule)
+    return run(schedule, tell=print)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line asks for; 1 where an invariant was broken, or a mutant was not noticed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulator", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=500, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first")
+    parser.add_argument("--json", action="store_true", help="print nothing but the final line")
+    parser.add_argument("--replay", type=int, metavar="SEED", help="show one schedule, shrunk if it fails")
+    parser.add_argument("--mutants", action="store_true", help="check that deliberate mistakes are noticed")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at work (as many as cores)")
+    options = parser.parse_args(arguments)
+    try:
+        return _do(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _do(options: argparse.Namespace) -> int:
+    if options.replay is not None:
+        violation = replay(options.replay).violation
+        print(violation or "every invariant holds")
+        return int(violation is not None)
+    if options.mutants:
+        caught = hunt(options.seed, jobs=options.jobs)
+        if not options.json:
+            for name, found in caught.items():
+                print(f"{name}: {found[0]} {found[1]}" if found else f"{name}: NOT NOTICED")
+        print(json.dumps({"mutants": len(caught), "caught": sum(found is not None for found in caught.values())}))
+        return int(None in caught.values())
+    result = simulate(options.schedules, options.seed, jobs=options.jobs)
+    print(json.dumps(result))
+    return int(result["violations"] > 0)

@@ -1,0 +1,205 @@
+"""Threads of one simulated process as greenlets, stepped by the loop; waits end in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from swarm.executor import Condition, Executor, Task, Work
+from tests.simulator.clock import ProcessClock
+from tests.simulator.loop import Loop
+
+
+class Gate(Protocol):
+    """The process that a greenlet belongs to."""
+
+    def do(self, work: Work) -> None:
+        """Run ``work`` now, later if the process stands still, never if it is dead."""
+        ...
+
+
+class SimulatedExecutor(Executor):
+    """Runs the work of one process. Whatever waits switches to the greenlet of the loop."""
+
+    def __init__(self, loop: Loop, clock: ProcessClock, gate: Gate) -> None:
+        self.clock = clock
+        self._loop = loop
+        self._gate = gate
+        self._hub = getcurrent()
+        self._tasks: dict[greenlet, SimulatedTask] = {}
+        self._dead = False
+
+    def now(self) -> float:
+        return self.clock.read(self._loop.now)
+
+    def start(self, name: str, work: Work) -> Task:
+        task = SimulatedTask(self, work)
+        self._tasks[task.greenlet] = task
+        self._loop.after(0.0, task.resume)
+        return task
+
+    def later(self, seconds: float, work: Work) -> None:
+        self._loop.after(seconds / self.clock.rate, lambda: self._gate.do(work))
+
+    def condition(self) -> Condition:
+        return SimulatedCondition(self)
+
+    def sleep(self, seconds: float) -> None:
+        """Let as much time pass."""
+        self.wait([], lambda: False, seconds)
+
+    def wait(self, waiting: list[SimulatedTask], predicate: Callable[[], Any], timeout: float | None) -> Any:
+        """Wait in ``waiting`` until ``predicate`` holds, or as many seconds; the predicate's last value."""
+        if self._dead:
+            raise GreenletExit
+        task = self._tasks[getcurrent()]
+        task.predicate = predicate
+        task.deadline = None if timeout is None else self.now() + timeout
+        waiting.append(task)
+        try:
+            while True:
+                task.set_alarm()
+                self._hub.switch()
+                if self._dead:
+                    raise GreenletExit
+                result = predicate()
+                if result or (task.deadline is not None and self.now() >= task.deadline):
+                    return result
+        finally:
+            task.predicate = task.deadline = None
+            waiting.remove(task)
+
+    def clock_changed(self) -> None:
+        """The clock has jumped, or goes at another rate: alarms are due at other moments."""
+        for task in list(self._tasks.values()):
+            task.alarm = None
+            task.set_alarm()
+
+    def die(self) -> None:
+        """End all tasks as a crash ends threads: what they still do in ``finally`` reaches nobody.
+
+        One that is running ends by itself at the ``GreenletExit`` that its caller raises.
+        """
+        self._dead = True
+        if getcurrent() is self._hub:
+            self._reap()
+        else:
+            self.soon(self._reap)
+
+    def _reap(self) -> None:
+        for task in list(self._tasks.values()):
+            if task.greenlet:
+                task.greenlet.throw(GreenletExit)
+        self._tasks.clear()
+
+    # For tasks and conditions --------------------------------------------------------------------------------------
+
+    def ended(self, task: SimulatedTask) -> None:
+        """A task has ended."""
+        self._tasks.pop(task.greenlet, None)
+
+    def at(self, reading: float, work: Work) -> None:
+        """Run ``work`` when the clock shows ``reading``."""
+        self._loop.at(self.clock.moment(reading), work)
+
+    def gated(self, work: Work) -> None:
+        """Run ``work`` unless the process has died."""
+        self._gate.do(work)
+
+    def soon(self, work: Work) -> None:
+        """Run ``work`` after what is due now."""
+        self._loop.after(0.0, work)
+
+
+class SimulatedCondition:
+    """A condition whose lock is never contended, as only one greenlet runs at a time."""
+
+    def __init__(self, executor: SimulatedExecutor) -> None:
+        self._executor = executor
+        self._waiting: list[SimulatedTask] = []
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        result = predicate()
+        if result or (timeout is not None and timeout <= 0):
+            return result
+        return self._executor.wait(self._waiting, predicate, timeout)
+
+    def notify_all(self) -> None:
+        for task in self._waiting:
+            if task.predicate and task.predicate():
+                task.wake()
+
+
+class SimulatedTask:
+    """One greenlet."""
+
+    def __init__(self, executor: SimulatedExecutor, work: Work) -> None:
+        self.greenlet = greenlet(self._run)
+        self.predicate: Callable[[], Any] | None = None
+        """What it waits for."""
+        self.deadline: float | None = None
+        """The clock's reading at which it no longer waits."""
+        self.alarm: float | None = None
+        """The reading at which it looks at its deadline."""
+        self._executor = executor
+        self._work = work
+        self._woken = False
+        self._done = False
+        self._ended = SimulatedCondition(executor)
+
+    def is_alive(self) -> bool:
+        return not self._done
+
+    def join(self, timeout: float | None = None) -> None:
+        self._ended.wait_for(lambda: self._done, timeout)
+
+    def wake(self) -> None:
+        """Go on soon."""
+        if not self._woken:
+            self._woken = True
+            self._executor.soon(self.resume)
+
+    def resume(self) -> None:
+        """Go on now, unless the process stands still; in the loop's greenlet."""
+        self._woken = True
+        self._executor.gated(self._switch)
+
+    def _switch(self) -> None:
+        self._woken = False
+        if not self._done:
+            self.greenlet.switch()
+
+    def set_alarm(self) -> None:
+        """See to it that the deadline is noticed; an alarm that comes first sets the next one."""
+        deadline = self.deadline
+        if deadline is not None and (self.alarm is None or deadline < self.alarm):
+            self.alarm = deadline
+            self._executor.at(deadline, lambda: self._ring(deadline))
+
+    def _ring(self, reading: float) -> None:
+        if self.alarm != reading:
+            return
+        self.alarm = None
+        if self.deadline is None or self._done:
+            return
+        if self._executor.now() >= self.deadline:
+            if not self._woken:
+                self.resume()
+        else:
+            self.set_alarm()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._done = True
+            self._executor.ended(self)
+            self._ended.notify_all()

@@ -1,0 +1,94 @@
+"""A model in which every training step can be seen: each adds 1 to a weight of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarm.tensors.model import ModelPort
+from swarm.tensors.state import Array, ModelState, Schema, TensorSpec
+from tests.simulator.violation import Violation
+
+SIZE = 512
+"""Weights: so many steps can be told apart in one run."""
+SCHEMA = Schema((TensorSpec("w", (SIZE,), "float32"),))
+
+Weights = NDArray[np.float32]
+Steps = int
+"""A set of steps: one bit each."""
+
+
+def steps_in(added: Array) -> Steps:
+    """The steps whose weights are 1 in an array of 0 and 1."""
+    return int.from_bytes(np.packbits(added.astype(bool), bitorder="little").tobytes(), "little")
+
+
+def weights_of(state: ModelState) -> Weights:
+    """The weights of a model of this schema."""
+    return state.segments["float32"].view(np.float32)
+
+
+class StepModel(ModelPort):
+    """The model of one process. It knows which steps it has taken, and which were in it when it was captured."""
+
+    def __init__(self, initial: float, loaded: Callable[[bool], None], events: Callable[[], int]) -> None:
+        """``loaded`` is called after the session has changed the weights, with whether all were replaced.
+
+        ``events`` numbers the moments of the run.
+        """
+        self.values = np.full(SIZE, initial, np.float32)
+        self.own: Steps = 0
+        """Steps taken here that were not given up."""
+        self.captured: Steps = 0
+        """Those of them in the capture."""
+        self.capture = self.values.copy()
+        """The values of the capture."""
+        self._loaded = loaded
+        self._events = events
+        self._buffer: ModelState | None = None
+        self._aside: tuple[int, Steps, Weights] | None = None
+        """When the weights were read into other memory than the capture's, and the capture that there was before."""
+        self._viewed: Weights | None = None
+        """The weights that are set aside while a validation looks at the committed model."""
+
+    def step(self, number: int) -> None:
+        """Take a step, if there are steps left."""
+        if number < SIZE - 1:  # the last weight is never trained
+            self.values[number] += 1.0
+            self.own |= 1 << number
+
+    def schema(self) -> Schema:
+        return SCHEMA
+
+    def borrow(self, schema: Schema) -> list[Array]:
+        self._captured()
+        return [self.values]
+
+    def read(self, into: ModelState) -> None:
+        self._buffer = self._buffer or into
+        if into is not self._buffer:
+            self._aside = self._events(), self.captured, self.capture
+        self._captured()
+        weights_of(into)[:] = self.values
+
+    def write(self, state: ModelState) -> None:
+        aside, self._aside = self._aside, None
+        viewed, self._viewed = self._viewed, None
+        if aside and aside[0] == self._events():
+            # Read and replaced at once: a validation looks at the committed model, and nothing was captured.
+            self._viewed = self.values.copy()
+            _, self.captured, self.capture = aside
+        self.values[:] = weights_of(state)
+        if viewed is not None and not np.array_equal(viewed, self.values, equal_nan=True):
+            raise Violation("Atomicity", "a validation leaves other weights than there were")
+        if viewed is None and self._viewed is None:
+            self._loaded(True)
+
+    def add(self, step: ModelState) -> None:
+        self.values += weights_of(step)
+        self._loaded(False)
+
+    def _captured(self) -> None:
+        self.captured, self.capture = self.own, self.values.copy()

@@ -1,0 +1,204 @@
+"""The simulated network: delays, loses, doubles and reorders messages, and is cut in two at times."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from swarm.errors import UnreachablePeerError
+from tests.simulator.faults import CUTS, Fault, FaultKind
+
+if TYPE_CHECKING:
+    from swarm.messages import Envelope
+    from swarm.records import PeerId
+    from tests.simulator.loop import Loop
+    from tests.simulator.plan import Schedule
+    from tests.simulator.process import Process
+    from tests.simulator.transport import SimulatedUpload
+
+RESET = 0.1
+"""Seconds within which a broken connection is noticed where both ends can be reached."""
+LOST_AT_TIMES = 0.33
+"""Share of the messages that a lossy network loses."""
+ASTRAY = 0.1
+"""Share of the messages that reach a process of the other session as well."""
+HELD_UP = 0.2
+"""Seconds after which a frame is tried again that a partition holds up."""
+BREAKS = 0.3
+"""Probability that a stream fails while streams break."""
+
+
+class Network:
+    """Knows who listens at each address, who is connected to whom, and what happens to what is sent.
+
+    A peer's address is its name.
+    """
+
+    def __init__(self, loop: Loop, schedule: Schedule, rng: random.Random) -> None:
+        self.processes: dict[PeerId, Process] = {}
+        """The process last started under each name."""
+        self._loop = loop
+        self._schedule = schedule
+        self._rng = rng
+        self._links: dict[tuple[Process, PeerId], Process] = {}
+        self._streams: set[SimulatedUpload] = set()
+        self._cuts = [fault for fault in schedule.faults if fault.kind in CUTS]
+        self._deaf: list[Fault] = []
+        self._lossy = [fault for fault in schedule.faults if fault.kind is FaultKind.LOSSY]
+        self._astray = [fault for fault in schedule.faults if fault.kind is FaultKind.STRAYS]
+        self._slow = [fault for fault in schedule.faults if fault.kind is FaultKind.SLOW]
+        self._broken = [fault for fault in schedule.faults if fault.kind is FaultKind.BROKEN]
+
+    # Who is where ----------------------------------------------------------------------------------------------------
+
+    def alive(self, name: PeerId) -> Process | None:
+        """The running process of that name."""
+        process = self.processes.get(name)
+        return process if process and process.running else None
+
+    def listening(self, name: PeerId) -> Process | None:
+        """The process that listens at an address."""
+        process = self.alive(name)
+        return process if process and process.transport.open else None
+
+    def connected(self, one: PeerId, two: PeerId) -> bool:
+        """Whether no partition lies between two peers."""
+        return not self._loop.during(cut for cut in self._cuts if (one in cut.peers) != (two in cut.peers))
+
+    def hears(self, one: PeerId, two: PeerId) -> bool:
+        """Whether messages pass between two peers."""
+        deaf = (fault for fault in self._deaf if one in fault.peers or two in fault.peers)
+        return not self._loop.during(deaf) and self.connected(one, two)
+
+    def reach(self, source: Process, name: PeerId) -> Process:
+        """The process at an address, connected from now on.
+
+        Raises:
+            UnreachablePeerError: nobody listens there.
+        """
+        process = self.listening(name)
+        if process is None:
+            raise UnreachablePeerError(f"nobody listens at {name}")
+        return self._links.setdefault((source, name), process)
+
+    def linked(self, source: Process, name: PeerId) -> Process | None:
+        """The process that ``source`` is connected to at an address."""
+        return self._links.get((source, name))
+
+    def unlink(self, source: Process, name: PeerId) -> None:
+        """Close a connection without a report of its loss."""
+        self._links.pop((source, name), None)
+
+    # Messages --------------------------------------------------------------------------------------------------------
+
+    def send(self, source: Process, to: PeerId, envelope: Envelope) -> None:
+        """Carry a message, perhaps."""
+        rng, plan = self._rng, self._schedule
+        loss = plan.loss
+        if self._lossy and self._loop.during(self._lossy):
+            loss = max(loss, LOST_AT_TIMES)
+        for _ in range(2 if plan.duplicates and rng.random() < plan.duplicates else 1):
+            if not loss or rng.random() >= loss:
+                self._loop.after(plan.delay * rng.expovariate(1.0), lambda: self._deliver(source, to, envelope))
+        if self._astray and rng.random() < ASTRAY and self._loop.during(self._astray):
+            others = [name for name, other in self.processes.items() if other.plan.session != source.plan.session]
+            if others:
+                stray = rng.choice(others)
+                self._loop.after(plan.delay, lambda: self._deliver(source, stray, envelope))
+
+    def _deliver(self, source: Process, to: PeerId, envelope: Envelope) -> None:
+        if not self.hears(source.name, to) or not source.transport.open:
+            return
+        target = self.listening(to)
+        link = self._links.get((source, to))
+        if target is None or (link is not None and link is not target):
+            self._lose(source, to, "the connection was refused")
+            return
+        self._links[source, to] = target
+        target.transport.receive(envelope)
+
+    # Losses ----------------------------------------------------------------------------------------------------------
+
+    def vanished(self, process: Process) -> None:
+        """A process listens no more: those connected to it notice, soon or by its silence."""
+        for stream in self._streams_of(process):
+            if stream.source is process:
+                stream.stop()
+        for other in self._connected_to(process):
+            soon = self.connected(other.name, process.name) and self._rng.random() < 0.9
+            self._lose_later(other, process, self._rng.random() * RESET if soon else self._schedule.failure_timeout)
+
+    def silent(self, process: Process) -> None:
+        """A process stands still for longer than the failure timeout: the others give it up."""
+        for other in self._connected_to(process):
+            self._lose_later(other, process, self._rng.random() * RESET)
+
+    def woke(self, process: Process) -> None:
+        """It finds some of its connections broken."""
+        for other in self._connected_to(process):
+            if self._rng.random() < 0.5:
+                self._lose_later(process, other, self._rng.random() * RESET)
+
+    def cut(self, fault: Fault) -> None:
+        """A partition has lasted for the failure timeout."""
+        for (source, name), target in list(self._links.items()):
+            if (source.name in fault.peers) != (name in fault.peers) and source.running:
+                self._lose_later(source, target, self._rng.random() * RESET)
+
+    def deafen(self, fault: Fault) -> None:
+        """From now on, ``fault.peers`` and the others do not hear each other for a while."""
+        self._deaf.append(fault)
+        for (source, name), target in list(self._links.items()):
+            if {source.name, name} & {*fault.peers} and source.running:
+                self._lose_later(source, target, self._rng.random() * fault.seconds)
+
+    def _connected_to(self, process: Process) -> list[Process]:
+        return [source for (source, _), target in self._links.items() if target is process and source.running]
+
+    def _lose_later(self, observer: Process, lost: Process, wait: float) -> None:
+        def lose() -> None:
+            if self._links.get((observer, lost.name)) is lost:
+                self._lose(observer, lost.name, "the connection was reset")
+
+        self._loop.after(wait, lose)
+
+    def _lose(self, observer: Process, name: PeerId, reason: str) -> None:
+        self._links.pop((observer, name), None)
+        for stream in self._streams_of(observer):
+            if name in {stream.source.name, stream.to}:
+                stream.break_(f"{name}: {reason}")
+        observer.transport.lose(name, reason)
+
+    # Streams ---------------------------------------------------------------------------------------------------------
+
+    def opened(self, stream: SimulatedUpload) -> None:
+        """A stream of weights begins; while streams break, it may fail after a while."""
+        self._streams.add(stream)
+        if self._loop.during(self._broken) and self._rng.random() < BREAKS:
+            self._loop.after(self.seconds(), lambda: stream.break_("the stream was reset"))
+
+    def carry(self, stream: SimulatedUpload, after: float) -> float:
+        """Carry the next frame of a stream, no earlier than ``after``; when it arrives without a partition."""
+        arrival = max(after, self._loop.now + self.seconds())
+
+        def arrive() -> None:
+            if self.connected(stream.source.name, stream.to):
+                stream.arrive()
+            else:
+                self._loop.after(HELD_UP, arrive)
+
+        self._loop.at(arrival, arrive)
+        return arrival
+
+    def ended(self, stream: SimulatedUpload) -> None:
+        """It is over."""
+        self._streams.discard(stream)
+
+    def _streams_of(self, process: Process) -> list[SimulatedUpload]:
+        found = [stream for stream in self._streams if process is stream.source or process.name == stream.to]
+        return sorted(found, key=lambda stream: stream.number)
+
+    def seconds(self) -> float:
+        """How long the next frame takes: two of them make up an undisturbed exchange of small models."""
+        slow = 10.0 if self._slow and self._loop.during(self._slow) else 1.0
+        return self._schedule.transfer * slow * self._rng.random() / 2

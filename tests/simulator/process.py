@@ -1,0 +1,263 @@
+"""One simulated process: a training script with a real session."""
+
+from __future__ import annotations
+
+import logging
+import random
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+import numpy as np
+from greenlet import GreenletExit
+
+from swarm.config import Settings
+from swarm.discovery.base import Discovery
+from swarm.errors import SwarmError
+from swarm.messages import Accept, Decide, Offer, Propose
+from swarm.plugins import PluginRegistry
+from swarm.records import Commit, PeerStatus
+from swarm.session import Session
+from swarm.session.platform import Platform
+from swarm.session.wiring import Network as Reach
+from swarm.tensors.model import Evaluation
+from tests.simulator.clock import ProcessClock
+from tests.simulator.disk import SimulatedStore
+from tests.simulator.executor import SimulatedExecutor
+from tests.simulator.model import StepModel
+from tests.simulator.transport import SimulatedTransport
+
+if TYPE_CHECKING:
+    from swarm.messages import Envelope, Message, StreamHeader
+    from tests.simulator.plan import PeerPlan
+    from tests.simulator.world import World
+
+PLUGINS = PluginRegistry(disabled=[entry.name for entry in entry_points(group="swarm")])
+"""Those of every session: the built-in parts, whatever is installed."""
+
+
+class Process:
+    """What runs under a peer's name until it ends or dies."""
+
+    def __init__(self, world: World, plan: PeerPlan, incarnation: str, *, resume: bool) -> None:
+        self.name = plan.name
+        self.plan = plan
+        self.incarnation = incarnation
+        self.running = True
+        self.frozen = False
+        self.outcome = ""
+        """How it ended; empty while it runs."""
+        self.resumed: Commit | None = None
+        """What it found on its disk."""
+        self.offer: Offer | None = None
+        """What it has told others that it offers."""
+        self.hurried = False
+        """Whether training is to end now."""
+        self.claims: float | None = None
+        """By which factor it lies about how far its weights have moved."""
+        self.poisoned = False
+        """Whether its weights hold NaN."""
+        self.lineage = ""
+        """Of the model that the session loaded last; empty before the first."""
+        self.boasts = False
+        """Whether it claims too much weight."""
+        self._norm = 0.0
+        self._world = world
+        self._rng = random.Random(f"{world.schedule.seed}/{plan.name}/{incarnation}")
+        self._backlog: list[Callable[[], None]] = []
+        self.executor = SimulatedExecutor(world.loop, ProcessClock(), self)
+        self._changed = self.executor.condition()
+        self.transport = SimulatedTransport(world.network, self)
+        world.hazards.started(self)
+        initial = zlib.crc32(f"{plan.name}/{incarnation}".encode()) % 64 / 8
+        self.model = StepModel(initial, lambda replaced: world.loaded(self, replaced), lambda: world.loop.events)
+        settings = replace(world.settings(plan), resume=resume)
+        self.settings: Settings = settings
+        self.session = Session(
+            settings,
+            self.model,
+            evaluate=self._evaluate if settings.use_adaptive_sync else None,
+            logger=world.logger(self),
+            plugins=PLUGINS,
+            network=lambda _settings, _plugins: Reach(self.transport, [Names(world, self)]),
+            platform=Platform(
+                executor=self.executor,
+                checkpoint_store=lambda _settings: SimulatedStore(world.disks, plan.name, self.executor),
+                incarnation=lambda: incarnation,
+                on_sigterm=lambda _leave: lambda: None,
+            ),
+        )
+
+    def start(self) -> None:
+        """The process starts."""
+        if self.settings.resume:
+            found = self._world.disks.newest.get(self.name)
+            self.resumed = found[0] if found else None
+        self.executor.start("train", self._train)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has told others that it trains no more."""
+        return self.offer is not None and self.offer.stats.status.finished
+
+    # What happens to it ----------------------------------------------------------------------------------------------
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Let the process handle an input; one that stands still does so when it goes on."""
+        if self.frozen:
+            self._backlog.append(work)
+        elif self.running:
+            work()
+            if self.running:
+                self._world.handled(self)
+
+    def freeze(self) -> None:
+        """Stand still."""
+        self.frozen = True
+
+    def thaw(self) -> None:
+        """Go on."""
+        self.frozen = False
+        backlog, self._backlog = self._backlog, []
+        for work in backlog:
+            self.do(work)
+
+    def reset_clock(self, *, ahead: float = 0.0, rate: float | None = None) -> None:
+        """Its clock jumps, or goes faster or slower from now on."""
+        clock = self.executor.clock
+        clock.ahead += ahead
+        if rate is not None:
+            clock.drift(rate, self._world.loop.now)
+        self.executor.clock_changed()
+
+    def finish(self) -> None:
+        """End the training now; what was trained since the last sync point is merged in one more round."""
+        self.hurried = True
+        self._changed.notify_all()
+
+    def leave(self) -> None:
+        """Leave politely, from wherever training is, as on SIGTERM."""
+
+        def go() -> None:
+            self.session.abort("asked to")
+            self._end("left")
+
+        self.executor.start("leave", go)
+
+    def stop(self, outcome: str) -> None:
+        """The process is no more, at once."""
+        if self.running:
+            self.running, self.frozen, self.outcome = False, False, outcome
+            self.transport.close()
+            self.executor.die()
+            self._world.vanished(self)
+
+    def _end(self, outcome: str) -> None:
+        """The script has ended; its remaining tasks end with the process."""
+        self._world.loop.after(0.0, lambda: self.stop(outcome))
+
+    # The training script ---------------------------------------------------------------------------------------------
+
+    def _train(self) -> None:
+        session, plan = self.session, self.plan
+        try:
+            session.begin()
+        except SwarmError as error:
+            self._end(f"failed: {error}")
+            return
+        batches = plan.intervals * self.settings.sync_interval
+        for _ in range(batches):
+            if session.over or self._rests(plan.pace / self.settings.sync_interval):
+                break
+            self.model.step(self._world.next_step())
+            if self._rng.random() < self._world.schedule.poisoned / 4:
+                self.model.values[-1], self.poisoned = np.nan, True
+            session.advance()
+        session.end()
+        commit = session.commit
+        self._end("closed" if commit and commit.closing else "alone")
+
+    def _rests(self, seconds: float) -> bool:
+        """Let the time of a batch pass; whether training is to end."""
+        return bool(self._changed.wait_for(lambda: self.hurried, seconds)) or self.hurried
+
+    def _evaluate(self) -> Evaluation:
+        """The loss of the weights as they are: the more steps, the lower, more or less."""
+        noise = zlib.crc32(self.model.values.tobytes() + self.name.encode()) / 2**32
+        return Evaluation((1.0 + noise) / (10.0 + float(np.nan_to_num(self.model.values).sum())))
+
+    # What it says and hears ------------------------------------------------------------------------------------------
+
+    def says(self, envelope: Envelope) -> Envelope:
+        """What really goes out for a message of the session."""
+        message: Message = envelope.message
+        if isinstance(message, Decide) and self._world.hazards.die_deciding(self, message):
+            raise GreenletExit
+        if isinstance(message, Offer) and (self.boasts or self.claims is not None):
+            self._norm = message.stats.delta_norm
+            stats = message.stats
+            if self.claims is not None:
+                stats = replace(stats, delta_norm=self._norm * self.claims)
+            if self.boasts:
+                stats = replace(stats, weight=100)
+            message = replace(message, stats=stats)
+            envelope = replace(envelope, message=message)
+        self._world.witness.says(self, message)
+        return envelope
+
+    def hears(self, envelope: Envelope) -> Envelope:
+        """What the session gets to know of a message: who lies knows what its lies stand for."""
+        message = envelope.message
+        if self.claims is not None and isinstance(message, Propose | Accept):
+            entries = tuple(
+                replace(entry, norm=self._norm)
+                if entry.peer == self.name and entry.weight and entry.status is not PeerStatus.ACTIVE
+                else entry
+                for entry in message.proposal.entries
+            )
+            message = replace(message, proposal=replace(message.proposal, entries=entries))
+            return replace(envelope, message=message)
+        return envelope
+
+    def uploads(self, header: StreamHeader) -> None:
+        """It takes part in an exchange."""
+        self._world.witness.contributes(self, header)
+
+    def fetched(self, source: Process) -> None:
+        """It has fetched a model."""
+        self._world.witness.heals += 1
+
+
+class Names(Discovery):
+    """Addresses of all processes that run or will, as a shared directory has them."""
+
+    def __init__(self, world: World, process: Process) -> None:
+        self._world = world
+        self._process = process
+
+    def announce(self, name: str, address: str, incarnation: str) -> None:
+        pass
+
+    def discover(self) -> tuple[str, ...]:
+        return tuple(name for name in self._world.names() if name != self._process.name)
+
+    def withdraw(self) -> None:
+        pass
+
+
+def logger_for(take: Callable[[str, BaseException | None], None]) -> logging.Logger:
+    """A logger that gives every warning, and the error that it tells of, to ``take``."""
+    logger = logging.Logger("simulated", logging.WARNING)  # noqa: LOG001 - outside the hierarchy of this process
+    logger.addHandler(_Warnings(take))
+    return logger
+
+
+class _Warnings(logging.Handler):
+    def __init__(self, take: Callable[[str, BaseException | None], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._take(record.getMessage(), record.exc_info[1] if record.exc_info else None)

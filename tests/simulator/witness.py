@@ -1,0 +1,349 @@
+"""Watches every step of a run, and raises :class:`Violation` where an invariant does not hold."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swarm.consensus.norms import ABSURD, FEWEST
+from swarm.consensus.order import majority
+from swarm.errors import ExchangeError
+from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
+from swarm.records import PeerStatus
+from tests.simulator.faults import FaultKind
+from tests.simulator.model import Steps, Weights, steps_in, weights_of
+from tests.simulator.plan import STRANGERS
+from tests.simulator.process import PLUGINS
+from tests.simulator.violation import Violation
+
+if TYPE_CHECKING:
+    from swarm.messages import Message, Proposal, StreamHeader
+    from swarm.records import Attempt, Commit, PeerId
+    from tests.simulator.process import Process
+    from tests.simulator.world import World
+
+    Key = tuple[str, int, Attempt]
+
+ACCUSED = re.compile(r"(\w+) offered weights that have moved")
+UNMEASURED = re.compile(r"(\w+) did not measure")
+SCREENED = re.compile(r"contribution of (\w+) left out: its? .*moved")
+"""Who is said to have claimed what is not true."""
+PASSED_OVER = 6
+"""Rounds in a row that may pass a peer over."""
+ROUNDING = 1e-3
+"""How far weights may be from a model with whole steps on top."""
+CODING = {"exact": 1e-5, "bf16": 0.02, "int8": 0.05}
+"""How far a merged model may be from the mean of what was contributed, as a part of the largest change; codecs that
+send residuals add what they had left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A committed model."""
+
+    commit: Commit
+    values: Weights
+    steps: Steps
+    """Those that went into it."""
+
+
+class Witness:
+    """Knows all that was ever committed, by anybody, also by the dead."""
+
+    def __init__(self, world: World) -> None:
+        self.commits: dict[tuple[str, int], Commit] = {}
+        self.forks: set[str] = set()
+        self.aborted = 0
+        self.heals = 0
+        self.coded = 0
+        """Rounds that were merged with a codec that loses something."""
+        self.overlapped = 0
+        """Merged models to which steps of a training that went on were added."""
+        self._world = world
+        self._merged: dict[tuple[str, int], Merged] = {}
+        self._steps: dict[str, Steps] = {"": 0}
+        """What went into a model, by its digest."""
+        self._values: dict[str, Weights] = {}
+        self._last: dict[Process, Commit] = {}
+        self._passed_over: Counter[Process] = Counter()
+        self._plans = {peer.name: peer for peer in (*world.schedule.peers, *STRANGERS)}
+        self._liars = {name for fault in world.schedule.faults if fault.kind is FaultKind.LIE for name in fault.peers}
+        self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
+        self._proposals: dict[Key, Proposal] = {}
+        self._assembled: dict[tuple[str, int, str], Key] = {}
+        self._contributions: dict[tuple[Key, PeerId], tuple[Steps, Weights]] = {}
+
+    # Commits ---------------------------------------------------------------------------------------------------------
+
+    def last(self, process: Process) -> Commit | None:
+        """The commit that a process was last seen with."""
+        return self._last.get(process)
+
+    def committed(self, process: Process, commit: Commit) -> None:
+        """A process goes on from a commit."""
+        before = self._last.get(process)
+        self._last[process] = commit
+        self.decided(process, commit)
+        reference = process.session.reference
+        if reference is None or reference.digest() != commit.digest:
+            raise Violation("Durability", f"{process.name} applies {commit.digest} and does not hold it")
+        key = self._assembled.get((commit.lineage, commit.round, commit.digest))
+        proposal = self._proposals.get(key) if key else None
+        if (commit.lineage, commit.round) not in self._merged:
+            self._record(process, commit, weights_of(reference), key, proposal)
+        if before:
+            self._follows(process, before, commit, proposal)
+
+    def decided(self, process: Process, commit: Commit) -> None:
+        """A process knows that a round is committed, even if it dies before it can apply it."""
+        known = self.commits.setdefault((commit.lineage, commit.round), commit)
+        if known != commit:
+            raise Violation("Agreement", f"{process.name} has {commit} where another has {known}")
+
+    def _follows(self, process: Process, before: Commit, commit: Commit, proposal: Proposal | None) -> None:
+        name = process.name
+        if before.lineage != commit.lineage:
+            forked = name in commit.group and (proposal is None or proposal.parent == before.digest)
+            if not forked and (before.weight, before.round, commit.lineage) > (
+                commit.weight,
+                commit.round,
+                before.lineage,
+            ):
+                raise Violation("Agreement", f"{name} gives {before} up for the lighter {commit}")
+        elif before.round >= commit.round:
+            raise Violation("Agreement", f"{name} goes back from round {before.round} to {commit.round}")
+        elif name in commit.group:
+            self._passed_over[process] = 0
+        elif name not in self._liars:
+            self._passed_over[process] += 1
+        if self._passed_over[process] > PASSED_OVER:
+            raise Violation("Progress", f"{name} catches up with {PASSED_OVER} rounds in a row and is taken into none")
+
+    def _record(
+        self, process: Process, commit: Commit, values: Weights, key: Key | None, proposal: Proposal | None
+    ) -> None:
+        """The first process has committed a round."""
+        parent = proposal.parent if proposal else ""
+        steps = self._steps.get(parent, 0)
+        given: list[tuple[Weights, int]] = []
+        for name in commit.contributors if commit.round else ():
+            contribution = self._contributions.get((key, name)) if key else None
+            if contribution is None:
+                if name != process.name:
+                    continue  # it told nobody: a group of one
+                contribution = process.model.captured, process.model.capture
+            entry = next((entry for entry in proposal.entries if entry.peer == name), None) if proposal else None
+            if entry and entry.status is PeerStatus.ACTIVE:
+                contribution = 0, self._values[parent]
+            steps |= contribution[0]
+            if entry:
+                given.append((contribution[1], entry.weight))
+        if not proposal:
+            before = self._merged.get((commit.lineage, commit.round - 1))
+            steps |= before.steps if before else 0
+        self._steps[commit.digest] = steps | self._steps.get(commit.digest, 0)
+        self._values[commit.digest] = values = values.copy()
+        self._merged[commit.lineage, commit.round] = Merged(commit, values, steps)
+        if proposal and proposal.parent and len(given) == len(commit.contributors) and given:
+            self._equals(commit, values, given, proposal)
+
+    def _equals(self, commit: Commit, values: Weights, given: list[tuple[Weights, int]], proposal: Proposal) -> None:
+        """What was merged is what was contributed."""
+        rule = PLUGINS.merge_rule("mean" if self._world.schedule.averaging else "coordmedian")
+        merged = rule.merge([array for array, _ in given], [weight for _, weight in given])
+        expected = merged.astype(np.float32)
+        residual = sum(entry.residual for entry in proposal.entries)
+        largest = max(float(np.ptp(array - expected)) for array, _ in given) + 1.0
+        allowed = CODING[proposal.codec] * (largest + residual) + residual * (proposal.codec != "exact")
+        self.coded += proposal.codec != "exact"
+        off = float(np.abs(values - expected).max())
+        if not off <= allowed:
+            text = f"{commit.digest} is {off:g} away from the merge of {commit.contributors}, allowed is {allowed:g}"
+            raise Violation("Atomicity", text)
+
+    def resumed(self, process: Process, commit: Commit) -> None:
+        """A process goes on from what it found on its disk."""
+        if self.commits.get((commit.lineage, commit.round)) != commit:
+            raise Violation("Durability", f"{process.name} resumes from {commit}, which was never committed")
+
+    # What is said ----------------------------------------------------------------------------------------------------
+
+    def says(self, process: Process, message: Message) -> None:
+        """A process sends a message."""
+        if self._world.tell and not isinstance(message, Hello):
+            self._world.note(f"{process.name} says {message}")
+        match message:
+            case Offer(lineage=lineage, stats=stats):
+                process.offer = message
+                self._losses.setdefault((process.name, lineage, stats.round), set()).add((stats.weight, stats.loss))
+            case Withdraw():
+                process.offer = None
+            case Propose(proposal=proposal):
+                if proposal.key not in self._proposals:
+                    self._proposals[proposal.key] = proposal
+                    self._proposed(process, proposal)
+            case Ready():
+                key = message.lineage, message.round, message.attempt
+                self._assembled[message.lineage, message.round, message.digest] = key
+            case Accepted():
+                self._accepts(process, message)
+
+    def contributes(self, process: Process, header: StreamHeader) -> None:
+        """A process takes part in an exchange."""
+        key = header.lineage, header.round, header.attempt
+        if (key, process.name) not in self._contributions:
+            self._contributions[key, process.name] = process.model.captured, process.model.capture
+            proposal = self._proposals.get(key)
+            if proposal:
+                self._world.hazards.exchanging(proposal)
+
+    def _accepts(self, process: Process, message: Accepted) -> None:
+        key = message.lineage, message.round, message.attempt
+        for (lineage, round_, digest), assembled in self._assembled.items():
+            if assembled == key and (lineage, round_) == key[:2]:
+                request = FetchRequest(process.plan.session, message.attempt.leader, digest)
+                try:
+                    process.transport.handler.serve(request)
+                except ExchangeError as error:
+                    text = f"{process.name} accepts {digest} and does not hold it: {error}"
+                    raise Violation("Durability", text) from error
+
+    def warned(self, process: Process, text: str, error: BaseException | None) -> None:
+        """A session warns its user."""
+        self._world.note(f"{process.name} warns: {text}")
+        if error is not None:
+            raise Violation("Error", f"{process.name}: {text} {type(error).__name__}: {error}") from error
+        if "aborted: " in text:
+            self.aborted += 1
+        accused = {*ACCUSED.findall(text), *UNMEASURED.findall(text)}
+        if len(self._liars) < 2:  # with more, the median of three may be a lie
+            accused.update(SCREENED.findall(text))
+        for name in sorted(accused):
+            if name not in self._liars:
+                raise Violation("Honest count", f"{name} never lied, and is told: {text}")
+
+    def _proposed(self, leader: Process, proposal: Proposal) -> None:
+        """A leader proposes a group."""
+        for entry in proposal.entries:
+            plan = self._plans[entry.peer]
+            if plan.session != leader.plan.session:
+                raise Violation("Isolation", f"{leader.name} takes {entry.peer} of another session into its group")
+            handed_round = len(proposal.contributors) == 1 and entry.weight == 1
+            if entry.weight not in {0, plan.weight} and not handed_round:
+                text = f"{entry.peer} joined with weight {plan.weight} and counts {entry.weight}"
+                raise Violation("Honest count", text)
+        self._sizes(leader, proposal)
+        commit = leader.session.commit
+        if commit:
+            self._paces(leader, commit, proposal)
+        if commit and proposal.lineage != commit.lineage:
+            self._forks(leader, commit, proposal)
+        if proposal.closing:
+            self._closes(leader, proposal)
+
+    def _sizes(self, leader: Process, proposal: Proposal) -> None:
+        trained = (entry for entry in proposal.entries if entry.weight and entry.status is PeerStatus.TRAINING)
+        training = [entry for entry in trained if entry.norm]
+        middle = median([entry.norm for entry in training] or [0.0])
+        for entry in training:
+            if len(training) >= FEWEST and entry.norm > ABSURD * middle:
+                text = f"{leader.name} takes {entry.peer} in, which says that it has moved by {entry.norm:g}"
+                raise Violation("Honest count", text)
+
+    def _paces(self, leader: Process, commit: Commit, proposal: Proposal) -> None:
+        losses = []
+        for name in proposal.group:
+            said = self._losses.get((name, commit.lineage, proposal.round), set())
+            if len(said) != 1:
+                return  # it offered twice, and either offer may have arrived
+            ((claimed, loss),) = said
+            if loss is not None:
+                losses.append((min(claimed, self._plans[name].weight), loss))
+        policy = PLUGINS.sync_policy(leader.settings.policy)(leader.settings.sync_interval)
+        expected = policy.next(commit.sync, losses)
+        if proposal.sync != expected:
+            raise Violation("Honest count", f"{leader.name} makes it {proposal.sync}; the losses say {expected}")
+
+    def _forks(self, leader: Process, commit: Commit, proposal: Proposal) -> None:
+        self.forks.add(proposal.lineage)
+        voting = {other.name for other in self._reached(leader) if _votes(other, commit)}
+        if majority(commit.members, voting):
+            raise Violation("Agreement", f"{leader.name} forks though it reaches {sorted(voting)}, a majority")
+        least = leader.settings.min_peers
+        if 2 * least > len(commit.members) and not majority(commit.members, proposal.group):
+            raise Violation("Agreement", f"{leader.name} forks against min_peers={least}")
+
+    def _closes(self, leader: Process, proposal: Proposal) -> None:
+        for other in self._reached(leader):
+            if other is not leader and other.session.commit is not None and not other.finished:
+                raise Violation("Progress", f"{leader.name} closes the session while {other.name} still trains")
+
+    def _reached(self, process: Process) -> list[Process]:
+        """The processes that a process is connected to and believes to be there, itself first."""
+        live = {peer["name"] for peer in process.session.status()["peers"] if peer["state"] == "live"}
+        network = self._world.network
+        others = [other for name in sorted(live) if (other := network.linked(process, name)) and other.running]
+        return [process, *others]
+
+    # Weights ---------------------------------------------------------------------------------------------------------
+
+    def loaded(self, process: Process, *, replaced: bool) -> None:
+        """The weights are a committed model and whole steps on top; none is in there twice, and none is lost."""
+        model = process.model
+        if not np.isfinite(model.values).all():
+            if replaced or not process.poisoned:
+                raise Violation("Honest count", f"{process.name} loads a model that is not finite")
+            return  # the next capture shows it
+        first, poisoned, lineage = not process.lineage, process.poisoned, process.lineage
+        found = self._basis(process)
+        if found is None:
+            raise Violation("Atomicity", f"the weights of {process.name} are no committed model with steps of its own")
+        merged, on_top = found
+        process.lineage, process.poisoned = merged.commit.lineage, False
+        self.overlapped += bool(on_top)
+        lost = model.own & ~on_top & ~merged.steps
+        if not lost or process.finished:  # who has finished still offers what its training ended with
+            return
+        contributors = merged.commit.contributors
+        left_out = bool(contributors) and process.name in merged.commit.group and process.name not in contributors
+        offered = process.offer.stats.round if process.offer else 0
+        # Of another lineage a peer cannot tell whether it has what this peer offered: then it counts as merged.
+        elsewhere = lineage != merged.commit.lineage and merged.commit.round >= offered and not lost & ~model.captured
+        if not left_out and not elsewhere and not (replaced and (merged.commit.closing or first or poisoned)):
+            raise Violation("Atomicity", f"{process.name} loses steps {bits(lost)}, which {merged.commit.digest} lacks")
+        model.own &= ~lost
+
+    def _basis(self, process: Process) -> tuple[Merged, Steps] | None:
+        """The committed model that the weights are based on, and the steps on top of it."""
+        for merged in reversed(self._merged.values()):
+            added = process.model.values - merged.values
+            whole = np.rint(added)
+            if np.abs(added - whole).max() < ROUNDING and whole.min() >= 0 and whole.max() <= 1:
+                on_top = steps_in(whole)
+                if not on_top & ~process.model.own and not on_top & merged.steps:
+                    return merged, on_top
+        return None
+
+    def ended(self, process: Process) -> None:
+        """A process is gone."""
+        commit = process.session.commit
+        if commit and commit.closing and process.outcome == "closed":
+            closing = self._merged[commit.lineage, commit.round].values
+            if not np.array_equal(process.model.values, closing):
+                raise Violation("Identity at the end", f"{process.name} does not end with {commit.digest}")
+
+
+def bits(steps: Steps) -> list[int]:
+    """The numbers of the steps in a set."""
+    return [number for number in range(steps.bit_length()) if steps >> number & 1]
+
+
+def _votes(process: Process, commit: Commit) -> bool:
+    """Whether a process goes on from ``commit`` and may vote in the next round."""
+    own = process.session.commit
+    return own == commit and (process.offer is None or process.offer.votes)

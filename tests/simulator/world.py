@@ -1,0 +1,153 @@
+"""One run: everything put together, faults struck, progress watched."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+
+from swarm.config import Settings
+from swarm.records import PeerId
+from tests.simulator.disk import Disks
+from tests.simulator.hazards import Hazards
+from tests.simulator.loop import Loop
+from tests.simulator.network import Network
+from tests.simulator.plan import SESSION, STRANGERS, PeerPlan, Schedule
+from tests.simulator.process import Process, logger_for
+from tests.simulator.violation import Violation
+from tests.simulator.watch import Watch
+from tests.simulator.witness import Witness
+
+INTERVAL = 4
+"""Batches between two sync points, to begin with."""
+GIVE_UP = 900.0
+"""Virtual seconds after which a run counts as hanging."""
+MOST_EVENTS = 500_000
+"""Events after which a run counts as going round in circles."""
+WAIT_ENOUGH = 30.0
+"""Virtual seconds after the last fault for which peers that were told to wait for a quorum are let wait."""
+
+
+class World:
+    """The state of one run."""
+
+    def __init__(self, schedule: Schedule, tell: Callable[[str], None] | None = None) -> None:
+        self.schedule = schedule
+        self.loop = Loop()
+        self.tell = tell
+        """Takes a line on each thing of note, for a replay."""
+        self._rng = random.Random(schedule.seed + 1)
+        self.network = Network(self.loop, schedule, self._rng)
+        self.disks = Disks(self.loop, schedule, self._rng)
+        self.witness = Witness(self)
+        self.hazards = Hazards(self, self._rng)
+        self._names = tuple(peer.name for peer in schedule.peers)
+        self._starting = set(self._names)
+        self._running = 0
+        self._steps = 0
+
+    def settings(self, plan: PeerPlan) -> Settings:
+        """The settings of a peer."""
+        schedule, stranger = self.schedule, plan.session != SESSION
+        return Settings(
+            sync_interval=INTERVAL,
+            min_peers=len(STRANGERS) if stranger else schedule.min_peers,
+            world_size=len(STRANGERS) if stranger else schedule.expected or None,
+            use_adaptive_sync=schedule.adaptive,
+            checkin_model_on_train_end=plan.checkin.value,  # type: ignore[arg-type]
+            node_weightage=plan.weight,
+            model_name=plan.session,
+            merge_method="mean" if schedule.averaging else "coordmedian",
+            codec=schedule.codec,
+            overlap=schedule.overlap,
+            below_quorum="wait" if schedule.wait_below_quorum else "train",
+            start_timeout=schedule.start_timeout,
+            failure_timeout=schedule.failure_timeout,
+            straggler_timeout=schedule.straggler_timeout,
+            checkpoint_seconds=schedule.checkpoint_seconds,
+            name=plan.name,
+        )
+
+    def run(self) -> None:
+        """Run until every process has ended.
+
+        Raises:
+            Violation: an invariant does not hold.
+        """
+        for plan in self.schedule.peers:
+            self.loop.at(plan.starts, lambda plan=plan: self.start(plan))  # type: ignore[misc]
+        for fault in self.schedule.faults:
+            self.loop.at(fault.at, lambda fault=fault: self.hazards.strike(fault))  # type: ignore[misc]
+        self.loop.at(self.schedule.calm_from, Watch(self).look)
+        waits = self.schedule.wait_below_quorum
+        end = self.schedule.calm_from + self.schedule.start_timeout + WAIT_ENOUGH if waits else GIVE_UP
+        try:
+            while (self._running or self._starting) and self.loop.now < end and self.loop.step():
+                if self.loop.events > MOST_EVENTS:
+                    raise Violation("Progress", f"{MOST_EVENTS} events and no end")
+            left = [process for process in self.network.processes.values() if process.running]
+            if left and not waits:
+                raise Violation("Progress", f"{[process.name for process in left]} never end")
+        finally:
+            for process in self.network.processes.values():
+                process.stop("the run is over")
+
+    def note(self, text: str) -> None:
+        """Tell what happens."""
+        if self.tell:
+            self.tell(f"{self.loop.now:9.3f} {text}")
+
+    # What processes ask ----------------------------------------------------------------------------------------------
+
+    def names(self) -> tuple[PeerId, ...]:
+        """Names of the processes that run, or will."""
+        running = (name for name, process in self.network.processes.items() if process.running)
+        return tuple(dict.fromkeys((*self._names, *running)))
+
+    def next_step(self) -> int:
+        """The number of a new training step."""
+        self._steps += 1
+        return self._steps - 1
+
+    def loaded(self, process: Process, replaced: bool) -> None:
+        """The session has changed the weights of a process, or ``replaced`` them all."""
+        if process.running:
+            self.witness.loaded(process, replaced=replaced)
+
+    def handled(self, process: Process) -> None:
+        """A process has handled an event."""
+        commit = process.session.commit
+        if commit is not None and commit is not self.witness.last(process):
+            self.note(f"{process.name} commits round {commit.round} of {commit.lineage}: {commit.contributors}")
+            self.witness.committed(process, commit)
+            self.hazards.committed(process, commit)
+
+    def vanished(self, process: Process) -> None:
+        """A process is gone."""
+        self._running -= 1
+        self.note(f"{process.name} {process.outcome}")
+        self.witness.ended(process)
+
+    def logger(self, process: Process) -> logging.Logger:
+        """Where the session of a process reports."""
+        return logger_for(lambda text, error: self.witness.warned(process, text, error))
+
+    # Processes -------------------------------------------------------------------------------------------------------
+
+    def start(self, plan: PeerPlan, *, resume: bool = False) -> None:
+        """Start a process."""
+        name = plan.name
+        self._starting.discard(name)
+        incarnation = f"{len(self.network.processes):03}.{self.loop.events:07}"
+        process = Process(self, plan, incarnation, resume=resume)
+        self.network.processes[name] = process
+        self._running += 1
+        process.start()
+        if process.resumed:
+            self.witness.resumed(process, process.resumed)
+
+    def restart(self, process: Process, seconds: float, *, resume: bool = False) -> None:
+        """A process dies, and another takes its place."""
+        self._starting.add(process.name)
+        process.stop("restarted")
+        self.loop.after(seconds, lambda: self.start(process.plan, resume=resume))
