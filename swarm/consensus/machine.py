@@ -103,9 +103,14 @@ class RoundMachine:
     def may_contain(self, commit: Commit) -> bool:
         """Whether ``commit``, or one before it that this peer has not seen, may contain what this peer offered.
 
-        Then its steps count as merged. An earlier round cannot contain them, whichever lineage it is of.
+        Then its steps count as merged. The record of a round says who contributed to it; of the rounds between that
+        one and the offer nothing is known.
         """
-        return any(round_ <= commit.round for _, round_, _ in self._view.exposed)
+        contributed = self._view.me in commit.contributors
+        return any(
+            round_ < commit.round or (contributed and (lineage, round_) == (commit.lineage, commit.round))
+            for lineage, round_, _ in self._view.exposed
+        )
 
     @property
     def needed(self) -> frozenset[str]:

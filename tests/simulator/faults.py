@@ -30,6 +30,8 @@ class FaultKind(enum.StrEnum):
     """Two sides cannot reach each other for a while."""
     LASTING_PARTITION = "lasting_partition"
     """The same for many rounds."""
+    CUT_DECIDING = "cut_deciding"
+    """When next a leader asks for accepts, its group is cut in two for a while."""
     DEAF = "deaf"
     """Messages to and from a process are lost for a while; streams of weights go on."""
     DEAF_DECIDING = "deaf_deciding"
@@ -83,6 +85,7 @@ class Fault:
 _SECONDS = {
     FaultKind.PARTITION: (0.5, 3.0, 6.0, 12.0),
     FaultKind.LASTING_PARTITION: (15.0, 30.0),
+    FaultKind.CUT_DECIDING: (1.0, 4.0, 8.0),
     FaultKind.DEAF: (0.5, 1.5, 4.0),
     FaultKind.DEAF_DECIDING: (0.5, 2.0, 6.0),
     FaultKind.FREEZE: (0.5, 1.5, 4.0, 9.0),
@@ -105,6 +108,8 @@ _AMOUNTS = {
     FaultKind.CLOCK_DRIFT: (0.5, 0.9, 1.1, 2.0),
     FaultKind.LIE: (0.0, 0.01, 1e6),
 }
+_DECIDING = (FaultKind.CRASH_DECIDING, FaultKind.CUT_DECIDING, FaultKind.DEAF_DECIDING)
+"""Faults in the moment that decides a round, which are drawn more often."""
 _ONE = frozenset(
     {
         FaultKind.CRASH,
@@ -126,7 +131,7 @@ def draw_faults(rng: random.Random, names: tuple[PeerId, ...], until: float) -> 
     """Up to five faults before ``until``, in the order of time."""
     faults = []
     for _ in range(rng.choice((0, 1, 2, 2, 3, 3, 4, 5))):
-        kind = rng.choice(tuple(FaultKind))
+        kind = rng.choice((*FaultKind, *_DECIDING, *_DECIDING))
         struck: tuple[PeerId, ...] = ()
         if kind in CUTS:
             struck = tuple(sorted(rng.sample(names, rng.randint(1, max(1, len(names) // 2)))))

@@ -28,11 +28,12 @@ class Hazards:
         self._deciding: list[Fault] = []
         self._closing: list[Fault] = []
         self._deafening: list[Fault] = []
+        self._cutting: list[Fault] = []
         self._dishonest: defaultdict[PeerId, list[Fault]] = defaultdict(list)
 
     def strike(self, fault: Fault) -> None:
         """The time of a fault has come."""
-        world, timeout = self._world, self._world.schedule.failure_timeout
+        world = self._world
         self.struck[fault.kind.value] += 1
         world.note(f"FAULT {fault.kind} {' '.join(fault.peers)} for {fault.seconds:g} s")
         match fault.kind:
@@ -44,6 +45,8 @@ class Hazards:
                 world.network.deafen(fault)
             case FaultKind.DEAF_DECIDING:
                 self._deafening.append(fault)
+            case FaultKind.CUT_DECIDING:
+                self._cutting.append(fault)
             case FaultKind.BOAST | FaultKind.LIE:
                 self._dishonest[fault.peers[0]].append(fault)
                 for process in self._all():
@@ -59,8 +62,7 @@ class Hazards:
                 for process in self._all():
                     world.restart(process, fault.seconds * self._rng.random(), resume=True)
             case kind if kind in CUTS:
-                if fault.seconds > timeout:
-                    world.loop.after(timeout, lambda: world.network.cut(fault))
+                world.network.cut(fault)
             case _:
                 for name in fault.peers:
                     struck = world.network.alive(name)
@@ -114,6 +116,13 @@ class Hazards:
             if victim:
                 wait = self._rng.random() * (plan.transfer + 8 * plan.delay)
                 world.loop.after(wait, lambda: self._die(victim, fault))
+
+    def accepting(self, proposal: Proposal) -> None:
+        """A leader asks for accepts."""
+        if self._cutting and len(proposal.group) > 1:
+            side = self._rng.sample(proposal.group, self._rng.randint(1, len(proposal.group) // 2))
+            fault = replace(self._cutting.pop(0), at=self._world.loop.now, peers=tuple(sorted(side)))
+            self._world.network.cut(fault)
 
     def committed(self, process: Process, commit: Commit) -> None:
         """A process commits a round."""

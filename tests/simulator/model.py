@@ -47,6 +47,7 @@ class StepModel(ModelPort):
         """The values of the capture."""
         self._loaded = loaded
         self._events = events
+        self._borrowed = False
         self._buffer: ModelState | None = None
         self._aside: tuple[int, Steps, Weights] | None = None
         """When the weights were read into other memory than the capture's, and the capture that there was before."""
@@ -63,11 +64,13 @@ class StepModel(ModelPort):
         return SCHEMA
 
     def borrow(self, schema: Schema) -> list[Array]:
+        self._borrowed = True
         self._captured()
         return [self.values]
 
     def read(self, into: ModelState) -> None:
-        self._buffer = self._buffer or into
+        if self._buffer is None and not self._borrowed:
+            self._buffer = into  # the first one is the capture's
         if into is not self._buffer:
             self._aside = self._events(), self.captured, self.capture
         self._captured()

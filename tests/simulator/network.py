@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from swarm.errors import UnreachablePeerError
-from tests.simulator.faults import CUTS, Fault, FaultKind
+from tests.simulator.faults import Fault, FaultKind
 
 if TYPE_CHECKING:
     from swarm.messages import Envelope
@@ -41,8 +41,9 @@ class Network:
         self._schedule = schedule
         self._rng = rng
         self._links: dict[tuple[Process, PeerId], Process] = {}
+        self._unanswered: set[tuple[Process, PeerId]] = set()
         self._streams: set[SimulatedUpload] = set()
-        self._cuts = [fault for fault in schedule.faults if fault.kind in CUTS]
+        self._cuts: list[Fault] = []
         self._deaf: list[Fault] = []
         self._lossy = [fault for fault in schedule.faults if fault.kind is FaultKind.LOSSY]
         self._astray = [fault for fault in schedule.faults if fault.kind is FaultKind.STRAYS]
@@ -98,8 +99,11 @@ class Network:
         if self._lossy and self._loop.during(self._lossy):
             loss = max(loss, LOST_AT_TIMES)
         for _ in range(2 if plan.duplicates and rng.random() < plan.duplicates else 1):
+            wait = plan.delay * rng.expovariate(1.0)
             if not loss or rng.random() >= loss:
-                self._loop.after(plan.delay * rng.expovariate(1.0), lambda: self._deliver(source, to, envelope))
+                self._loop.after(wait, lambda: self._deliver(source, to, envelope))
+            elif (source, to) not in self._links:
+                self._loop.after(wait, lambda: self._lose(source, to, "the connection could not be made"))
         if self._astray and rng.random() < ASTRAY and self._loop.during(self._astray):
             others = [name for name, other in self.processes.items() if other.plan.session != source.plan.session]
             if others:
@@ -107,7 +111,10 @@ class Network:
                 self._loop.after(plan.delay, lambda: self._deliver(source, stray, envelope))
 
     def _deliver(self, source: Process, to: PeerId, envelope: Envelope) -> None:
-        if not self.hears(source.name, to) or not source.transport.open:
+        if not source.transport.open:
+            return
+        if not self.hears(source.name, to):
+            self._time_out(source, to)
             return
         target = self.listening(to)
         link = self._links.get((source, to))
@@ -116,6 +123,18 @@ class Network:
             return
         self._links[source, to] = target
         target.transport.receive(envelope)
+
+    def _time_out(self, source: Process, to: PeerId) -> None:
+        """Nothing passes: a new connection is given up after a while, an old one if nothing passes then either."""
+
+        def look() -> None:
+            self._unanswered.discard((source, to))
+            if source.transport.open and ((source, to) not in self._links or not self.hears(source.name, to)):
+                self._lose(source, to, "no answer")
+
+        if (source, to) not in self._unanswered:
+            self._unanswered.add((source, to))
+            self._loop.after(self._schedule.failure_timeout, look)
 
     # Losses ----------------------------------------------------------------------------------------------------------
 
@@ -140,10 +159,16 @@ class Network:
                 self._lose_later(process, other, self._rng.random() * RESET)
 
     def cut(self, fault: Fault) -> None:
-        """A partition has lasted for the failure timeout."""
-        for (source, name), target in list(self._links.items()):
-            if (source.name in fault.peers) != (name in fault.peers) and source.running:
-                self._lose_later(source, target, self._rng.random() * RESET)
+        """From now on, and for a while, ``fault.peers`` and the others cannot reach each other."""
+        self._cuts.append(fault)
+
+        def notice() -> None:
+            for (source, name), target in list(self._links.items()):
+                if (source.name in fault.peers) != (name in fault.peers) and source.running:
+                    self._lose_later(source, target, self._rng.random() * RESET)
+
+        if fault.seconds > self._schedule.failure_timeout:
+            self._loop.after(self._schedule.failure_timeout, notice)
 
     def deafen(self, fault: Fault) -> None:
         """From now on, ``fault.peers`` and the others do not hear each other for a while."""

@@ -76,17 +76,17 @@ class Schedule:
 def draw(seed: int) -> Schedule:
     """The schedule of a seed."""
     rng = random.Random(seed)
-    count = 16 if rng.random() < 0.1 else rng.choice((2, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9))
+    count = 16 if rng.random() < 0.05 else rng.choice((2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9))
     names = tuple(f"p{number:02}" for number in range(count))
     crowd = count > 9  # which says a great deal in little time
-    longest = 1 if crowd else rng.randint(1, 3) if count > 5 else rng.randint(3, 5)
+    longest = 1 if crowd else rng.randint(1, 3) if count > 5 else rng.choice((3, 4, 5, 6, 10))
     together = rng.random() < 0.3
     peers = tuple(
         PeerPlan(
             name=name,
             starts=rng.random() if rng.random() < 0.9 else rng.uniform(2, 8),
             intervals=longest if together else rng.randint(1, longest),
-            pace=rng.uniform(0.3, 0.9) if crowd or rng.random() < 0.85 else rng.uniform(1.5, 4),
+            pace=rng.uniform(0.3, 0.9) if crowd or rng.random() < 0.5 else rng.uniform(0.9, 3),
             checkin=rng.choice(CHECKIN_MODES),
             weight=rng.choice((1, 1, 1, 2, 5, 0)),
         )
@@ -96,7 +96,7 @@ def draw(seed: int) -> Schedule:
     return Schedule(
         seed=seed,
         peers=peers,
-        faults=draw_faults(rng, names, 2.0 + longest * 1.2),
+        faults=draw_faults(rng, names, 2.0 + longest * 1.5),
         min_peers=rng.choice((majority, majority, majority, 1, count)),
         expected=count if rng.random() < 0.7 else 0,
         averaging=rng.random() < 0.7,

@@ -13,7 +13,7 @@ import numpy as np
 from swarm.consensus.norms import ABSURD, FEWEST
 from swarm.consensus.order import majority
 from swarm.errors import ExchangeError
-from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
+from swarm.messages import Accept, Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
 from swarm.records import PeerStatus
 from tests.simulator.faults import FaultKind
 from tests.simulator.model import Steps, Weights, steps_in, weights_of
@@ -22,7 +22,7 @@ from tests.simulator.process import PLUGINS
 from tests.simulator.violation import Violation
 
 if TYPE_CHECKING:
-    from swarm.messages import Message, Proposal, StreamHeader
+    from swarm.messages import Entry, Message, Proposal, StreamHeader
     from swarm.records import Attempt, Commit, PeerId
     from tests.simulator.process import Process
     from tests.simulator.world import World
@@ -143,6 +143,7 @@ class Witness:
             steps |= contribution[0]
             if entry:
                 given.append((contribution[1], entry.weight))
+                self._as_offered(entry, contribution[1], parent)
         if not proposal:
             before = self._merged.get((commit.lineage, commit.round - 1))
             steps |= before.steps if before else 0
@@ -151,6 +152,13 @@ class Witness:
         self._merged[commit.lineage, commit.round] = Merged(commit, values, steps)
         if proposal and proposal.parent and len(given) == len(commit.contributors) and given:
             self._equals(commit, values, given, proposal)
+
+    def _as_offered(self, entry: Entry, values: Weights, parent: str) -> None:
+        """What a peer contributed has moved as far as it had said."""
+        moved = float(np.linalg.norm(values - self._values[parent])) if parent else 0.0
+        if entry.status is not PeerStatus.ACTIVE and parent and abs(moved - entry.norm) > ROUNDING * (1.0 + moved):
+            text = f"{entry.peer} counts with weights that have moved by {moved:g}, and had offered {entry.norm:g}"
+            raise Violation("Honest count", text)
 
     def _equals(self, commit: Commit, values: Weights, given: list[tuple[Weights, int]], proposal: Proposal) -> None:
         """What was merged is what was contributed."""
@@ -187,6 +195,12 @@ class Witness:
                 if proposal.key not in self._proposals:
                     self._proposals[proposal.key] = proposal
                     self._proposed(process, proposal)
+            case Hello(roster=roster):
+                for info in roster:
+                    if self._plans[info.name].session != info.session:
+                        raise Violation("Isolation", f"{process.name} takes {info.name} for a peer of {info.session}")
+            case Accept(proposal=proposal):
+                self._world.hazards.accepting(proposal)
             case Ready():
                 key = message.lineage, message.round, message.attempt
                 self._assembled[message.lineage, message.round, message.digest] = key
@@ -299,7 +313,7 @@ class Witness:
             if replaced or not process.poisoned:
                 raise Violation("Honest count", f"{process.name} loads a model that is not finite")
             return  # the next capture shows it
-        first, poisoned, lineage = not process.lineage, process.poisoned, process.lineage
+        first, poisoned = not process.lineage, process.poisoned
         found = self._basis(process)
         if found is None:
             raise Violation("Atomicity", f"the weights of {process.name} are no committed model with steps of its own")
@@ -312,11 +326,15 @@ class Witness:
         contributors = merged.commit.contributors
         left_out = bool(contributors) and process.name in merged.commit.group and process.name not in contributors
         offered = process.offer.stats.round if process.offer else 0
-        # Of another lineage a peer cannot tell whether it has what this peer offered: then it counts as merged.
-        elsewhere = lineage != merged.commit.lineage and merged.commit.round >= offered and not lost & ~model.captured
-        if not left_out and not elsewhere and not (replaced and (merged.commit.closing or first or poisoned)):
+        # Rounds may have committed that this peer has not seen: then what it had sent to one of them counts as merged.
+        unseen = merged.commit.round > offered and self._sent(process, offered) and not lost & ~model.captured
+        if not left_out and not unseen and not (replaced and (merged.commit.closing or first or poisoned)):
             raise Violation("Atomicity", f"{process.name} loses steps {bits(lost)}, which {merged.commit.digest} lacks")
         model.own &= ~lost
+
+    def _sent(self, process: Process, round_: int) -> bool:
+        """Whether a process has sent its contribution to a round."""
+        return any(name == process.name and key[1] == round_ for key, name in self._contributions)
 
     def _basis(self, process: Process) -> tuple[Merged, Steps] | None:
         """The committed model that the weights are based on, and the steps on top of it."""
