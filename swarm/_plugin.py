@@ -31,7 +31,6 @@ def swarm_register(register: Register) -> None:
     for name, policy in BUILTIN_POLICIES.items():
         register.sync_policy(name, policy)
     register.transport("grpc", _grpc)
-    register.transport("memory", _memory)
     register.discovery("seeds", _seeds)
     register.discovery("directory", _directory)
     register.integration(Integration(platforms=("PYTORCH",), extra="torch", serves=_is_module, create=_torch_callback))
@@ -56,20 +55,13 @@ def _grpc(settings: Settings) -> Transport:
     )
 
 
-def _memory(_settings: Settings) -> Transport:
-    """A network of its own: for a peer that trains alone."""
-    from swarm.transport.memory import MemoryNetwork, MemoryTransport
-
-    return MemoryTransport(MemoryNetwork())
-
-
 def _seeds(settings: Settings) -> Discovery:
     from swarm.discovery.seeds import SeedDiscovery
 
     if not settings.peers:
         raise ConfigurationError(
             "the discovery 'seeds' needs peers, one address of a running peer at least; "
-            "the first peer of a swarm leaves membership out and sets listen"
+            "the first peer of a swarm leaves discovery out and sets listen"
         )
     return SeedDiscovery(settings.peers)
 

@@ -54,8 +54,7 @@ def test_the_builtin_plugin_is_there_without_an_installed_distribution() -> None
 def test_the_builtin_factories_make_what_the_settings_say(tmp_path: Path) -> None:
     registry = PluginRegistry()
     settings = Settings(peers=("127.0.0.1:7000",), rendezvous=tmp_path)
-    for name in ("grpc", "memory"):
-        assert isinstance(registry.transport(name)(settings), Transport)
+    assert isinstance(registry.transport("grpc")(settings), Transport)
     assert registry.discovery("seeds")(settings).discover() == ("127.0.0.1:7000",)
     registry.discovery("directory")(settings).announce("berlin", "127.0.0.1:7001", "1")
     assert registry.discovery("directory")(settings).discover() == ("127.0.0.1:7001",)

@@ -29,7 +29,11 @@ def network(registry: PluginRegistry | None = None, **settings) -> Network:
 def test_grpc_and_data_channels_carry_unless_another_transport_is_named():
     assert isinstance(network().transport, DataChannelTransport)
     assert isinstance(network(data_channel=False).transport, GrpcTransport)
-    assert isinstance(network(transport="memory").transport, MemoryTransport)
+
+
+def test_the_transport_of_the_tests_cannot_be_chosen_as_it_reaches_no_other_process():
+    with pytest.raises(ConfigurationError, match="transport='memory' is not allowed: allowed is 'grpc'"):
+        network(transport="memory")
 
 
 def test_data_channels_are_listened_for_where_the_settings_say():
