@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from swarm.callback.foreign import KERAS_2, mismatch, platform_advice, unknown
-from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
+from swarm.config.arguments import Arguments, CallbackArguments, describe_arguments, parse_arguments
 from swarm.config.packages import is_ours
-from swarm.config.settings import DEFAULTS
+from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
 from swarm.plugins import PluginRegistry
 from swarm.plugins.hookspecs import Integration
@@ -44,74 +44,7 @@ class SwarmCallback(ABC):
     configured is checked by ``on_train_begin``. HPE's spellings (``syncFrequency``, ``minPeers``, ...) are accepted
     with a ``DeprecationWarning``.
 
-    Args:
-        sync_interval: local batches between merges, default 128. The merge happens at the first hook at or after
-            that many batches at which no gradient is pending. Must be the same on every peer.
-        min_peers: least number of peers, this one included, that a round needs; default a majority of the expected
-            peers where they are known (``world_size``, ``members``), else 2; always 1 with ``loopback``. Must be the
-            same on every peer.
-        use_adaptive_sync: let the interval follow the validation loss of the merged model; needs ``val_data``.
-            Default False. Must be the same on every peer.
-        sync_policy: what sets the interval: 'fixed', 'validation', or what plugins add, in any case. Default
-            'validation' with ``use_adaptive_sync``, else 'fixed'. Must be the same on every peer.
-        val_data: data on which the merged model is evaluated after each merge: ``(x, y)``, ``(x, y, sample_weight)``,
-            a generator, a Keras dataset, a torch ``Dataset`` or ``DataLoader``. A generator is read once.
-        val_batch_size: samples per batch for ``val_data`` given as arrays or a ``Dataset``, default 32.
-        val_steps: batches read at most from ``val_data`` given as a generator, default 100.
-        checkin_model_on_train_end: what this peer contributes once it has finished, until all are done. 'inactive':
-            nothing; 'snapshot' (default): the weights it stopped with; 'active': each merged model again. In all
-            three the model ends with the swarm's closing weights.
-        node_weightage: relative importance of this peer in the merge, 0 to 100, default 1.
-        ml_platform: 'TF', 'KERAS', 'PYTORCH' or what plugins add, in any case. By default inferred from ``model``;
-            without one, 'KERAS' if ``keras`` is already imported.
-        model_name: tag of the session, default 'swarm_model': peers with another tag never meet in a round.
-        model: the model to train; required for PyTorch, handed over by Keras and Lightning.
-        merge_method: 'mean' (default), 'coordmedian', 'geomedian' or what plugins add, in any case. Must be the same
-            on every peer.
-        codec: how weights travel: 'exact' (default), 'bf16' (half the bytes), 'int8' (a quarter), what plugins add, or
-            'auto', the quickest by measurement. Must be the same on every peer.
-        share: glob patterns of the names of the tensors that are merged, such as ['*lora*']; one pattern may be given
-            as a string. Default all. Upper and lower case differ. Must be the same on every peer.
-        local: patterns of the tensors that stay with each peer, such as ['head.*'], whatever ``share`` says. They are
-            never sent or written. Must be the same on every peer.
-        optimizer: for raw PyTorch, lets ``metrics`` tell the learning rate, as ``swarm_learning_rate``.
-        below_quorum: without enough peers, 'train' on locally (default) or 'wait'.
-        overlap: train on while a round runs in the background, default False; when it has committed, what the merge
-            changed is added to the weights. Each peer may choose for itself.
-        start_timeout: seconds for which ``on_train_begin`` waits for enough peers, default 600.
-        total_epochs: epochs of the local training, for progress and the estimated time left only.
-        loss_function: for PyTorch, the loss of the validation: a callable ``(outputs, targets)``, or a class of
-            ``torch.nn`` or its name.
-        loss_function_args: keyword arguments for a loss given as a class or a name.
-        metric_function: for PyTorch, the metric of the validation: a callable ``(outputs, targets)``, or a class of
-            ``torchmetrics`` or its name.
-        metric_function_args: keyword arguments for a metric given as a class or a name.
-        logger: where this callback logs, default a logger under ``swarm``.
-        name: this peer's name, unique in the session; default ``peer-<rank>`` under a launcher, else the host's name.
-        listen: ``host:port`` to listen on, default 127.0.0.1:0; port 0 takes a free one.
-        advertise: ``host`` or ``host:port`` at which others reach this peer; by default ``listen``, or, where that is
-            a wildcard such as 0.0.0.0, the address of this machine from which ``peers`` are reached.
-        peers: ``host:port`` of peers to join through; one is enough.
-        rendezvous: directory in which local peers publish their addresses; ``swarm up`` sets it.
-        discovery: how peers find one another: 'directory', through ``rendezvous``; 'seeds', through ``peers``; or what
-            plugins add, in any case. By default each of the two whose setting is given.
-        transport: how messages and weights travel: 'grpc' (default), or what plugins add, in any case.
-        data_channel: let weights travel over TCP connections of their own where they can, default True; elsewhere they
-            travel as messages do.
-        data_port: port for those connections, on the host of ``listen``; 0 (default) takes a free one.
-        world_size: number of peers that a launcher started.
-        rank: this peer's number under a launcher, from 0.
-        members: names of the peers that belong to the swarm.
-        failure_timeout: seconds without an answer after which a peer counts as lost, default 10.
-        straggler_timeout: seconds a round waits for stragglers once it has enough peers; by default learned from
-            their pace.
-        loopback: train alone on purpose, default False.
-        insecure: allow weights to travel unencrypted between machines, default False.
-        data_dir: directory with the training data.
-        model_dir: directory for the trained model, and for checkpoints of the committed ones.
-        checkpoint_seconds: least seconds between two checkpoints in ``model_dir``, default 30.
-        resume: go on from the newest checkpoint in ``model_dir``, default False.
-        disabled_plugins: names of installed plugins to leave out.
+    ``help(swarm.SwarmCallback)`` describes each argument, as does ``docs/parameters.md``.
 
     Raises:
         UnknownArgumentError: an argument is positional, unknown (the nearest known one is named), or given twice.
@@ -238,11 +171,14 @@ def _create(integration: Integration, platform: str, arguments: CallbackArgument
 
 def _signature() -> inspect.Signature:
     """The keyword arguments with their defaults, for ``help`` and completion."""
-    parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS.get(name))
-        for name in Arguments.__annotations__
-    ]
-    return inspect.Signature(parameters)
+    defaults = {name: row.default for name, row in SETTINGS.items()}
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name))
+            for name in Arguments.__annotations__
+        ]
+    )
 
 
 SwarmCallback.__signature__ = _signature()  # type: ignore[attr-defined]
+SwarmCallback.__doc__ = f"{inspect.cleandoc(SwarmCallback.__doc__ or '')}\n\n{describe_arguments()}"

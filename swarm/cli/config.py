@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Mapping
 
 import typer
 from rich.table import Table
@@ -11,7 +11,8 @@ from rich.text import Text
 
 from swarm.cli import options
 from swarm.cli.table import console
-from swarm.config import Setting, resolve
+from swarm.config import resolve
+from swarm.config.sources import Value
 
 
 def config(json_output: options.Json = False) -> None:
@@ -20,25 +21,21 @@ def config(json_output: options.Json = False) -> None:
     The setting x_y is the argument x_y of the callback, else the variable
     SWARM_X_Y, else x_y in the table "swarm" of swarm.toml.
     """
-    settings = resolve().describe()
+    values = resolve().values()
     if json_output:
-        typer.echo(json.dumps({name: {"value": _plain(value), "origin": origin} for name, value, origin in settings}))
+        typer.echo(json.dumps({name: value._asdict() for name, value in values.items()}, default=str))
     else:
-        console().print(_table(settings))
+        console().print(_table(values))
 
 
-def _table(settings: tuple[Setting, ...]) -> Table:
+def _table(values: Mapping[str, Value]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("setting", "value", "from"):
         table.add_column(column)
-    for name, value, origin in settings:
+    for name, (value, origin) in values.items():
         style = "dim" if origin == "default" else ""
         table.add_row(name, Text(_shown(value)), Text(origin), style=style)
     return table
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value
 
 
 def _shown(value: object) -> str:

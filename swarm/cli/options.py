@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from swarm.config import SETTINGS
 
 Command = Annotated[
     list[str], typer.Argument(metavar="-- COMMAND...", help="What each peer runs, such as `python train.py`.")
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def of_setting(setting: str, *flags: str, metavar: str | None = None) -> Any:
+    """An option that gives ``setting``; its help is what the table of settings says."""
+    text = SETTINGS[setting].plain_meaning
+    return typer.Option(*flags, metavar=metavar, help=f"{text[0].upper()}{text[1:]}.")

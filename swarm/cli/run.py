@@ -8,47 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from swarm.cli import options
 from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
 from swarm.cli.environment import of_peer
 from swarm.cli.program import locate, search_path
-from swarm.config import resolve
+from swarm.config import SETTINGS, former, resolve
 
 
 def run(
     command: options.Command,
     *,
-    listen: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where this peer listens; port 0 takes any free one.")
-    ] = None,
-    advertise: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST[:PORT]", help="Address that others connect to, if it is not the one this peer listens on."
-        ),
-    ] = None,
-    peer: Annotated[
-        list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer of the swarm; knowing one is enough.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of this peer, unique in the swarm.")] = None,
-    model_name: Annotated[str | None, typer.Option(help="Name of this training.")] = None,
-    min_peers: Annotated[int | None, typer.Option(help="Least number of peers that a round needs.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Directory with the data (DATA_DIR).")] = None,
-    model_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Directory for the result and checkpoints (MODEL_DIR), created if it is missing. "
-            "SCRATCH_DIR is scratch inside it, unless it is set."
-        ),
-    ] = None,
-    resume: Annotated[
-        bool | None, typer.Option("--resume", help="Continue from the newest checkpoint in the model directory.")
-    ] = None,
-    insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Let weights travel unencrypted, on a network that you trust.")
-    ] = None,
+    listen: Annotated[str | None, options.of_setting("listen", metavar="HOST:PORT")] = None,
+    advertise: Annotated[str | None, options.of_setting("advertise", metavar="HOST[:PORT]")] = None,
+    peer: Annotated[list[str] | None, options.of_setting("peers", metavar="HOST:PORT")] = None,
+    name: Annotated[str | None, options.of_setting("name")] = None,
+    model_name: Annotated[str | None, options.of_setting("model_name")] = None,
+    min_peers: Annotated[int | None, options.of_setting("min_peers")] = None,
+    data_dir: Annotated[Path | None, options.of_setting("data_dir")] = None,
+    model_dir: Annotated[Path | None, options.of_setting("model_dir")] = None,
+    resume: Annotated[bool | None, options.of_setting("resume", "--resume")] = None,
+    insecure: Annotated[bool | None, options.of_setting("insecure", "--insecure")] = None,
 ) -> None:
     """Run the peer of one site.
 
@@ -88,6 +67,7 @@ def plan(
         ConfigurationError: no swarm is configured, a setting is not allowed, a directory is not there, or the command
             does not exist.
     """
+    user = former.variables(user)
     resolved = resolve(given, environment=user, otherwise=fallbacks(user, container_layout))
     resolved.settings.require_swarm()
     directories = of_settings(resolved.settings, user)
@@ -95,9 +75,9 @@ def plan(
     directories = with_scratch(directories)
     directories.prepare()
     arguments = {
-        f"SWARM_{setting.name.upper()}": _as_text(setting.value)
-        for setting in resolved.describe()
-        if setting.origin == "argument"
+        SETTINGS[name].variable: _as_text(value)
+        for name, (value, origin) in resolved.values().items()
+        if origin == "argument"
     }
     return program, of_peer(user, arguments, directories)
 

@@ -20,7 +20,7 @@ from swarm.cli.process import PeerSpec
 from swarm.cli.program import locate, search_path
 from swarm.cli.statuses import StatusBoard
 from swarm.cli.summary import record, summary
-from swarm.config import resolve
+from swarm.config import former, resolve
 
 RENDEZVOUS_PREFIX = "swarm-up-"
 """How the temporary directories start in which local peers publish their addresses."""
@@ -47,9 +47,7 @@ def up(
     resume: Annotated[
         bool | None, typer.Option("--resume", help="Each peer continues from the newest checkpoint in its directory.")
     ] = None,
-    model_name: Annotated[
-        str | None, typer.Option("--model-name", "--name", help="Name of this training (SWARM_MODEL_NAME).")
-    ] = None,
+    model_name: Annotated[str | None, options.of_setting("model_name", "--model-name", "--name")] = None,
     table: Annotated[bool, typer.Option(help="Show a live table of the peers, on a terminal.")] = True,
     json_output: options.Json = False,
 ) -> None:
@@ -112,6 +110,7 @@ def plan(
     Raises:
         ConfigurationError: a setting is not allowed, a directory is not there, or the command does not exist.
     """
+    user = former.variables(user)
     environment = {**user, **local_place(0, peers, rendezvous)}
     settings = resolve(given, environment=environment, otherwise=fallbacks(user)).settings
     directories = of_settings(settings, user)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swarm.config.links import is_link
-from swarm.config.resolve import Resolved, Setting, resolve
-from swarm.config.settings import SETTINGS, Settings
+from swarm.config.resolve import Resolved, resolve
+from swarm.config.settings import SETTINGS, Setting, Settings
 
 __all__ = ["SETTINGS", "Resolved", "Setting", "Settings", "is_link", "resolve"]

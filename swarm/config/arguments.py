@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
+import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
-from swarm.config import SETTINGS, Settings, resolve
-from swarm.config.hpe import SPELLINGS, translate
+from swarm.config import former
+from swarm.config.resolve import resolve
+from swarm.config.settings import SETTINGS, Setting, Settings
+from swarm.config.sources import nearest
 from swarm.errors import ConfigurationError, UnknownArgumentError
-
-OBJECTS = (
-    "model",
-    "val_data",
-    "optimizer",
-    "loss_function",
-    "loss_function_args",
-    "metric_function",
-    "metric_function_args",
-    "logger",
-)
-"""Arguments that are no settings: they come from the script alone."""
 
 Path = str | os.PathLike[str]
 
 
 class Arguments(TypedDict, total=False):
-    """The keyword arguments of every callback, described in ``swarm.SwarmCallback``."""
+    """The keyword arguments of every callback, for type checkers; a test holds them to the table of settings."""
 
     sync_interval: int | None
     min_peers: int | None
@@ -73,11 +63,14 @@ class Arguments(TypedDict, total=False):
     straggler_timeout: float | None
     loopback: bool | None
     insecure: bool | None
-    data_dir: Path | None
     model_dir: Path | None
     checkpoint_seconds: float | None
     resume: bool | None
     disabled_plugins: tuple[str, ...] | list[str] | str | None
+
+
+def _object(meaning: str) -> Any:
+    return field(default=None, metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +78,33 @@ class CallbackArguments:
     """Checked arguments of a callback. Picklable if the user's objects are."""
 
     settings: Settings
-    model: Any = None
-    val_data: Any = None
-    optimizer: Any = None
-    loss_function: Any = None
-    """A callable, or the name of a class."""
-    loss_function_args: Mapping[str, Any] | None = None
-    """Keyword arguments for the class that ``loss_function`` names."""
-    metric_function: Any = None
-    """A callable, or the name of a class."""
-    metric_function_args: Mapping[str, Any] | None = None
-    """Keyword arguments for the class that ``metric_function`` names."""
-    logger: logging.Logger | None = None
+    model: Any = _object("the model to train. Required for PyTorch; Keras and Lightning hand theirs over")
+    val_data: Any = _object(
+        "data on which the merged model is evaluated: `(x, y)`, `(x, y, sample_weight)`, a generator (read once), a "
+        "Keras dataset, a torch `Dataset` or `DataLoader`"
+    )
+    optimizer: Any = _object("raw PyTorch: lets the metrics show the learning rate, as `swarm_learning_rate`")
+    loss_function: Any = _object(
+        "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "
+        "its name. Without it the merged model is not validated"
+    )
+    loss_function_args: Mapping[str, Any] | None = _object("keyword arguments for a loss given as a class or a name")
+    metric_function: Any = _object(
+        "PyTorch and Lightning: a metric of the validation, a callable `(outputs, targets)`, a class of `torchmetrics` "
+        "or its name"
+    )
+    metric_function_args: Mapping[str, Any] | None = _object(
+        "keyword arguments for a metric given as a class or a name"
+    )
+    logger: logging.Logger | None = _object("where the callback logs: a `logging.Logger`")
+
+
+OBJECTS: Mapping[str, str] = {
+    each.name: each.metadata["meaning"] for each in fields(CallbackArguments) if each.metadata
+}
+"""Arguments that are no settings, and their meaning: they come from the script alone."""
+
+_SPELLINGS = {**{name: name for name in Arguments.__annotations__}, **former.ARGUMENTS}
 
 
 def parse_arguments(arguments: Mapping[str, object], *, platforms: tuple[str, ...] = ()) -> CallbackArguments:
@@ -114,10 +122,12 @@ def parse_arguments(arguments: Mapping[str, object], *, platforms: tuple[str, ..
         UnknownArgumentError: there is no such argument, or one is given under two names.
         ConfigurationError: a value is not allowed, or two contradict each other.
     """
-    given = translate(arguments)
+    given = former.arguments(arguments)
     for name in given:
-        if name not in SETTINGS and name not in OBJECTS:
-            raise UnknownArgumentError(f"there is no argument {name!r}{_nearest(name)}")
+        if name in SETTINGS and SETTINGS[name].no_argument:
+            raise UnknownArgumentError(f"{name} is no argument of the callback: {SETTINGS[name].no_argument}")
+        if name not in Arguments.__annotations__:
+            raise UnknownArgumentError(f"there is no argument {name!r}{nearest(name, _SPELLINGS)}")
     if platforms and given.get("ml_platform") is None:
         given["ml_platform"] = platforms[0]
     settings = resolve({name: value for name, value in given.items() if name in SETTINGS}).settings
@@ -130,12 +140,18 @@ def parse_arguments(arguments: Mapping[str, object], *, platforms: tuple[str, ..
     return parsed
 
 
-def _nearest(name: str) -> str:
-    known = [*SETTINGS, *OBJECTS, *SPELLINGS]
-    close = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name.lower(), known, n=1)
-    if close:
-        return f": did you mean {SPELLINGS.get(close[0], close[0])!r}?"
-    return f"; known are {', '.join(sorted({*SETTINGS, *OBJECTS}))}"
+def describe_arguments() -> str:
+    """The section ``Args:`` of a callback's docstring, from the table of settings."""
+    lines = ["Args:"]
+    for name in Arguments.__annotations__:
+        text = f"{name}: {OBJECTS[name] if name in OBJECTS else _in_full(SETTINGS[name])}."
+        lines.append(textwrap.fill(text, 116, initial_indent=" " * 4, subsequent_indent=" " * 8))
+    return "\n".join(lines)
+
+
+def _in_full(setting: Setting) -> str:
+    agree = ". Must be the same on every peer" if setting.agree == "yes" else ""
+    return f"{setting.plain_meaning}. Default: {setting.default_text}{agree}"
 
 
 def _refuse_contradictions(arguments: CallbackArguments) -> None:

@@ -1,4 +1,4 @@
-"""What a setting may be: each kind takes a Python value, or the text of an environment variable."""
+"""What a setting may be: a check takes a Python value, or the text of an environment variable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Check:
     """A set of allowed values. Both functions return the normal form, or raise ``ValueError`` or ``TypeError``."""
 
     allowed: str
@@ -34,7 +34,7 @@ class Kind:
     is_path: bool = False
 
 
-def integer(low: int, high: int | None = None) -> Kind:
+def integer(low: int, high: int | None = None) -> Check:
     """Integers, NumPy's too; neither bool nor float."""
 
     def accept(value: Any) -> int:
@@ -50,10 +50,10 @@ def integer(low: int, high: int | None = None) -> Kind:
             raise ValueError
         return accept(int(text))
 
-    return Kind(f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}", accept, read)
+    return Check(f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}", accept, read)
 
 
-def seconds(*, zero: bool = False) -> Kind:
+def seconds(*, zero: bool = False) -> Check:
     """Finite durations; 0 only where ``zero``."""
 
     def accept(value: Any) -> float:
@@ -64,12 +64,12 @@ def seconds(*, zero: bool = False) -> Kind:
             raise ValueError
         return number
 
-    return Kind(
+    return Check(
         f"a finite number of seconds, {'0 or more' if zero else 'above 0'}", accept, lambda text: accept(float(text))
     )
 
 
-def switch() -> Kind:
+def switch() -> Check:
     """On or off."""
 
     def accept(value: Any) -> bool:
@@ -83,10 +83,10 @@ def switch() -> Kind:
             raise ValueError
         return _SWITCH[word]
 
-    return Kind("true or false", accept, read)
+    return Check("true or false", accept, read)
 
 
-def choice(*options: str) -> Kind:
+def choice(*options: str) -> Check:
     """One of a few lower-case words, in any case."""
 
     def accept(value: Any) -> str:
@@ -95,10 +95,10 @@ def choice(*options: str) -> Kind:
             raise ValueError
         return word
 
-    return Kind(" or ".join(map(repr, options)), accept, accept)
+    return Check(" or ".join(map(repr, options)), accept, accept)
 
 
-def name(normal: Callable[[str], str] = str) -> Kind:
+def label(normal: Callable[[str], str] = str) -> Check:
     """Names that are safe in a log line and as the name of a file; ``normal`` gives their normal form."""
 
     def accept(value: Any) -> str:
@@ -107,10 +107,12 @@ def name(normal: Callable[[str], str] = str) -> Kind:
             raise ValueError
         return normal(text)
 
-    return Kind("1 to 128 letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'", accept, accept)
+    return Check(
+        "1 to 128 letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'", accept, accept
+    )
 
 
-def pattern() -> Kind:
+def pattern() -> Check:
     """Glob patterns; a comma would end one where they are written as text."""
 
     def accept(value: Any) -> str:
@@ -119,10 +121,10 @@ def pattern() -> Kind:
             raise ValueError
         return text
 
-    return Kind("a pattern of tensor names such as 'head.*', not empty and without commas", accept, accept)
+    return Check("a pattern of tensor names such as 'head.*', not empty and without commas", accept, accept)
 
 
-def address(lowest_port: int) -> Kind:
+def address(lowest_port: int) -> Check:
     """``host:port``; port 0 stands for any free one."""
 
     def accept(value: Any) -> str:
@@ -132,10 +134,10 @@ def address(lowest_port: int) -> Kind:
             raise ValueError
         return text
 
-    return Kind(f"host:port with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept, accept)
+    return Check(f"host:port with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept, accept)
 
 
-def place() -> Kind:
+def place() -> Check:
     """``host`` or ``host:port`` as others see it; nobody can connect to a wildcard or to port 0.
 
     An empty variable stands for none.
@@ -148,10 +150,10 @@ def place() -> Kind:
         return addresses.join(host, port)
 
     allowed = "a host or host:port that others can reach (an IPv6 host in brackets), no wildcard and no port 0"
-    return Kind(allowed, accept, lambda text: accept(text) if text.strip() else None, takes_empty=True)
+    return Check(allowed, accept, lambda text: accept(text) if text.strip() else None, takes_empty=True)
 
 
-def directory() -> Kind:
+def directory() -> Check:
     """The path of a directory, which need not exist yet."""
 
     def accept(value: Any) -> Path:
@@ -163,18 +165,18 @@ def directory() -> Kind:
         except RuntimeError:  # there is no such user
             raise ValueError from None
 
-    return Kind("the path of a directory", accept, accept, is_path=True)
+    return Check("the path of a directory", accept, accept, is_path=True)
 
 
-def several(kind: Kind) -> Kind:
-    """Any number of different values of one kind; as text, separated by commas."""
+def several(check: Check) -> Check:
+    """Any number of different values that pass one check; as text, separated by commas."""
 
     def accept(value: Any) -> tuple[Any, ...]:
         if isinstance(value, str):
             return read(value)
         if not isinstance(value, Sequence):
             raise TypeError
-        values = tuple(kind.accept(item) for item in value)
+        values = tuple(check.accept(item) for item in value)
         if len(set(values)) < len(values):
             raise ValueError
         return values
@@ -182,8 +184,11 @@ def several(kind: Kind) -> Kind:
     def read(text: str) -> tuple[Any, ...]:
         return accept([item.strip() for item in text.split(",") if item.strip()])
 
-    return Kind(
-        f"a list without duplicates (as text: separated by commas), each {kind.allowed}", accept, read, takes_empty=True
+    return Check(
+        f"a list without duplicates (as text: separated by commas), each {check.allowed}",
+        accept,
+        read,
+        takes_empty=True,
     )
 
 

@@ -1,20 +1,36 @@
-"""The spellings of HPE Swarm Learning 1.x and 2.x, so that a script moves by changing its import.
+"""Names that are still accepted, with a warning: HPE's, and those of earlier versions of Swarm.
 
-The parameters of 0.3 are already named as ours. Source: HPE Swarm Learning user guide, "How to Swarm enable an ML
-algorithm", and its Python client.
+Source of HPE's: the user guide of HPE Swarm Learning 1.x and 2.x, "How to Swarm enable an ML algorithm", and its Python
+client. The parameters of 0.3 are already named as ours.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TypeVar
 
+from swarm.config.links import is_link
 from swarm.config.packages import is_ours
-from swarm.errors import UnknownArgumentError
+from swarm.config.settings import PREFIX
+from swarm.errors import ConfigurationError, UnknownArgumentError
+from swarm.logs import configure_from_environment
 
-SPELLINGS: Mapping[str, str] = MappingProxyType(
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "bulk_lane": "data_channel",
+        "lane_port": "data_port",
+        "membership": "discovery",
+        "grace": "straggler_timeout",
+    }
+)
+"""The present name of each setting that was renamed."""
+
+HPE: Mapping[str, str] = MappingProxyType(
     {
         "syncFrequency": "sync_interval",
         "minPeers": "min_peers",
@@ -36,27 +52,80 @@ SPELLINGS: Mapping[str, str] = MappingProxyType(
         "metricFunctionArgs": "metric_function_args",
     }
 )
-"""Our name of each parameter."""
+"""Our name of each parameter of HPE's callbacks."""
+
+ARGUMENTS: Mapping[str, str] = MappingProxyType({**HPE, **SETTINGS})
+"""The present name of each argument."""
+
+_VARIABLES = {PREFIX + old.upper(): PREFIX + new.upper() for old, new in SETTINGS.items()}
+_Given = TypeVar("_Given")
+_log = logging.getLogger("swarm")
 
 
-def translate(arguments: Mapping[str, object]) -> dict[str, object]:
-    """The arguments under our names, with a ``DeprecationWarning`` at the user's line for each other spelling.
+def arguments(given: Mapping[str, _Given]) -> dict[str, _Given]:
+    """The arguments under their present names, with a ``DeprecationWarning`` at the user's line for each other name.
 
     Raises:
-        UnknownArgumentError: one parameter is given under two names.
+        UnknownArgumentError: one is given under two names.
     """
-    translated: dict[str, object] = {}
+
+    def warn(old: str, new: str) -> None:
+        reason = "is HPE's spelling, which will go" if old in HPE else f"is now called {new!r}"
+        warnings.warn(f"the argument {old!r} {reason}: write {new!r}", DeprecationWarning, stacklevel=_users_level())
+
+    return _renamed(given, ARGUMENTS, warn, UnknownArgumentError)
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with every setting under its present name; the log names each other name, once per process.
+
+    Raises:
+        ConfigurationError: a setting is given under two names.
+    """
+    given = {
+        variable: text
+        for variable, text in environment.items()
+        if variable not in _VARIABLES or (text.strip() and not is_link(variable, text, setting=True))
+    }
+    return _renamed(given, _VARIABLES, functools.partial(_log_once, "the variable"), ConfigurationError)
+
+
+def keys(table: Mapping[str, _Given], origin: str) -> dict[str, _Given]:
+    """The table of the file that ``origin`` names, in the same way.
+
+    Raises:
+        ConfigurationError: a setting is given under two names.
+    """
+
+    def refuse(text: str) -> ConfigurationError:
+        return ConfigurationError(f"{origin}: {text}")
+
+    return _renamed(table, SETTINGS, functools.partial(_log_once, f"{origin}: the setting"), refuse)
+
+
+def _renamed(
+    given: Mapping[str, _Given],
+    present: Mapping[str, str],
+    warn: Callable[[str, str], None],
+    error: Callable[[str], ConfigurationError],
+) -> dict[str, _Given]:
+    renamed: dict[str, _Given] = {}
     spelt: dict[str, str] = {}
-    for name, value in arguments.items():
-        ours = SPELLINGS.get(name, name)
-        if ours in spelt:
-            raise UnknownArgumentError(f"{spelt[ours]!r} and {name!r} are the same argument: give {ours!r} alone")
-        if ours != name:
-            message = f"{name!r} is HPE's spelling, which will go: write {ours!r}"
-            warnings.warn(message, DeprecationWarning, stacklevel=_users_level())
-        translated[ours] = value
-        spelt[ours] = name
-    return translated
+    for name, value in given.items():
+        new = present.get(name, name)
+        if new in spelt:
+            raise error(f"{spelt[new]!r} and {name!r} are the same setting: give {new!r} alone")
+        if new != name:
+            warn(name, new)
+        renamed[new] = value
+        spelt[new] = name
+    return renamed
+
+
+@functools.cache
+def _log_once(where: str, old: str, new: str) -> None:
+    configure_from_environment()
+    _log.warning("%s %s is now called %s: rename it, the old name will go", where, old, new)
 
 
 def _users_level() -> int:

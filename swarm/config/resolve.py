@@ -5,25 +5,18 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from swarm.config import addresses
-from swarm.config.settings import DEFAULTS, SETTINGS, Settings
+from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
 from swarm.errors import ConfigurationError
 
 DEFAULT = "default"
-_PLACES = ("peers", "listen", "rendezvous", "discovery", "loopback")
-
-
-class Setting(NamedTuple):
-    """One setting as ``swarm config`` shows it."""
-
-    name: str
-    value: object
-    origin: str
+_PLACES = ("peers", "rendezvous", "discovery", "loopback")
+"""Settings that say where the swarm is, unless they are empty or off; a given ``listen`` always does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +27,9 @@ class Resolved:
     origins: Mapping[str, str]
     """By name of setting: "argument", the variable, the file, or "default"."""
 
-    def describe(self) -> tuple[Setting, ...]:
-        """Name, value and origin of every setting, in their documented order."""
-        return tuple(Setting(name, getattr(self.settings, name), self.origins[name]) for name in SETTINGS)
+    def values(self) -> dict[str, Value]:
+        """Value and origin of every setting, in their documented order."""
+        return {name: Value(getattr(self.settings, name), self.origins[name]) for name in SETTINGS}
 
 
 def resolve(
@@ -65,20 +58,20 @@ def resolve(
         **from_environment(environment),
         **from_arguments(arguments or {}),
     }
-    values = {name: Value(default, DEFAULT) for name, default in DEFAULTS.items()} | given
+    values = {name: Value(row.default, DEFAULT) for name, row in SETTINGS.items()} | given
     if "name" not in given:
         values["name"] = Value(_default_name(values["rank"].value), DEFAULT)
     if values["loopback"].value:
         # HPE's switch is for trying a script out, whatever it asks for
         values["min_peers"] = Value(1, values["loopback"].origin)
-    elif "min_peers" not in given:
-        values["min_peers"] = Value(_majority(values), DEFAULT)
-    _refuse_contradictions(values)
     settings = Settings(
         **{name: value for name, (value, _) in values.items()},
         named="name" in given or values["rank"].value is not None,
-        placed=_is_placed(given),
+        placed="listen" in given or any(given[place].value for place in _PLACES if place in given),
     )
+    if settings.expected_peers and values["min_peers"].origin == DEFAULT:
+        settings = replace(settings, min_peers=settings.expected_peers // 2 + 1)
+    _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()})
     return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
 
 
@@ -88,93 +81,84 @@ def _default_name(rank: int | None) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in socket.gethostname()) or "peer"
 
 
-def _majority(values: Mapping[str, Value]) -> int:
-    expected: int = values["world_size"].value or len(values["members"].value)
-    return expected // 2 + 1 if expected else 2
+def _refuse_contradictions(settings: Settings, given: Mapping[str, str]) -> None:
+    """Refuse settings that cannot hold together.
 
+    Args:
+        settings: all of them.
+        given: each as a message shows it, by name.
 
-def _is_placed(given: Mapping[str, Value]) -> bool:
-    return "listen" in given or any(given[place].value for place in _PLACES if place in given)
-
-
-def _refuse_contradictions(values: Mapping[str, Value]) -> None:
-    rank, world_size, members = values["rank"], values["world_size"], values["members"]
-    if rank.value is not None and world_size.value is not None and rank.value >= world_size.value:
+    Raises:
+        ConfigurationError: two contradict each other, or one needs another.
+    """
+    rank, world_size = settings.rank, settings.world_size
+    if rank is not None and world_size is not None and rank >= world_size:
+        raise ConfigurationError(f"{given['rank']} contradicts {given['world_size']}: allowed is 0 to {world_size - 1}")
+    if settings.resume and settings.model_dir is None:
         raise ConfigurationError(
-            f"{_said('rank', rank)} contradicts {_said('world_size', world_size)}: "
-            f"allowed is 0 to {world_size.value - 1}"
+            f"{given['resume']} needs model_dir, where the checkpoints are; set it (SWARM_MODEL_DIR)"
         )
-    if values["resume"].value and values["model_dir"].value is None:
+    if both := set(settings.share) & set(settings.local):
         raise ConfigurationError(
-            f"{_said('resume', values['resume'])} needs model_dir, where the checkpoints are; set it (SWARM_MODEL_DIR)"
+            f"{given['share']} contradicts {given['local']}: {min(both)!r} is in both, leave it in one"
         )
-    share, local = values["share"], values["local"]
-    if both := set(share.value) & set(local.value):
+    if settings.use_adaptive_sync and settings.sync_policy == "fixed":
         raise ConfigurationError(
-            f"{_said('share', share)} contradicts {_said('local', local)}: {min(both)!r} is in both, leave it in one"
+            f"{given['use_adaptive_sync']} contradicts {given['sync_policy']}, whose interval never changes: leave one "
+            "of them off"
         )
-    adaptive, policy = values["use_adaptive_sync"], values["sync_policy"]
-    if adaptive.value and policy.value == "fixed":
-        raise ConfigurationError(
-            f"{_said('use_adaptive_sync', adaptive)} contradicts {_said('sync_policy', policy)}, whose interval never "
-            "changes: leave one of them off"
-        )
-    if values["loopback"].value:
+    if settings.loopback:
         return
-    expected = ("world_size", world_size) if world_size.value else ("members", members)
-    count: int = world_size.value or len(members.value)
-    if count and values["min_peers"].value > count:
+    expected = settings.expected_peers
+    if expected and settings.min_peers > expected:
         raise ConfigurationError(
-            f"{_said('min_peers', values['min_peers'])} contradicts {_said(*expected)}: "
-            f"no round could ever have enough peers; allowed is 1 to {count}"
+            f"{given['min_peers']} contradicts {given['world_size' if world_size else 'members']}: "
+            f"no round could ever have enough peers; allowed is 1 to {expected}"
         )
-    _refuse_one_port_for_two(values)
-    _refuse_open_network(values)
-
-
-def _refuse_one_port_for_two(values: Mapping[str, Value]) -> None:
-    listen, channel = values["listen"], values["data_port"]
-    _, port = addresses.split(listen.value)
-    if port and port == channel.value and values["data_channel"].value:
+    host, port = addresses.split(settings.listen)
+    if port and port == settings.data_port and settings.data_channel:
         raise ConfigurationError(
-            f"{_said('data_port', channel)} contradicts {_said('listen', listen)}: messages and weights need a port "
-            "each; allowed is another port, or 0 for any free one"
+            f"{given['data_port']} contradicts {given['listen']}: messages and weights need a port each; allowed is "
+            "another port, or 0 for any free one"
         )
+    _refuse_open_network(settings, given, host)
 
 
-def _refuse_open_network(values: Mapping[str, Value]) -> None:
-    listen, advertise, peers = values["listen"], values["advertise"], values["peers"]
-    remote = [peer for peer in peers.value if not addresses.is_local(peer)]
-    listens_on, _ = addresses.split(listen.value)
-    told = addresses.split_place(advertise.value)[0] if advertise.value else listens_on
-    private = addresses.is_loopback(listens_on)
-    if not values["insecure"].value and (remote or not private or not addresses.is_loopback(told)):
-        exposed = [
-            _said("listen", listen) if not private else "",
-            _said("peers", peers) if remote else "",
-            _said("advertise", advertise),
-        ]
+def _refuse_open_network(settings: Settings, given: Mapping[str, str], host: str) -> None:
+    """Refuse unencrypted traffic between machines unless it is wanted, and addresses that others cannot reach.
+
+    Args:
+        settings: all of them.
+        given: each as a message shows it, by name.
+        host: that this peer listens on.
+
+    Raises:
+        ConfigurationError: two contradict each other.
+    """
+    remote = [peer for peer in settings.peers if not addresses.is_local(peer)]
+    advertised = addresses.split_place(settings.advertise)[0] if settings.advertise else host
+    private = addresses.is_loopback(host)
+    if not settings.insecure and (remote or not private or not addresses.is_loopback(advertised)):
+        exposed = "listen" if not private else "peers" if remote else "advertise"
         raise ConfigurationError(
-            f"{next(filter(None, exposed))} lets weights travel unencrypted between machines, since TLS is not "
-            "built yet: allowed is a loopback address such as 127.0.0.1:7000, or set insecure=true on a network that "
-            "you trust"
+            f"{given[exposed]} lets weights travel unencrypted between machines, since TLS is not built yet: allowed "
+            "is a loopback address such as 127.0.0.1:7000, or set insecure=true on a network that you trust"
         )
-    if not addresses.is_loopback(told):
+    if not addresses.is_loopback(advertised):
         return
     if remote:
-        setting = _said("advertise", advertise) if advertise.value else _said("listen", listen)
-        hint = "advertise" if advertise.value else "listen"
+        setting = "advertise" if settings.advertise else "listen"
         raise ConfigurationError(
-            f"{setting} contradicts {_said('peers', peers)}: "
-            f"{remote[0]} cannot reach a loopback address; set {hint} to an address of this machine in its network"
+            f"{given[setting]} contradicts {given['peers']}: {remote[0]} cannot reach a loopback address; set "
+            f"{setting} to an address of this machine in its network"
         )
-    if not private and not addresses.is_wildcard(listens_on):
+    if not private and not addresses.is_wildcard(host):
         raise ConfigurationError(
-            f"{_said('advertise', advertise)} contradicts {_said('listen', listen)}, where nobody listens on a "
-            "loopback address: set advertise to an address at which others reach this peer"
+            f"{given['advertise']} contradicts {given['listen']}, where nobody listens on a loopback address: set "
+            "advertise to an address at which others reach this peer"
         )
 
 
-def _said(name: str, value: Value) -> str:
+def _text(name: str, value: Value) -> str:
     shown: Any = list(value.value) if isinstance(value.value, tuple) else value.value
     return f"{name}={shown!r}" + ("" if value.origin == "argument" else f" (from {value.origin})")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from swarm.config import former
 from swarm.config.links import is_link, report_ignored
-from swarm.config.settings import KINDS
+from swarm.config.settings import PREFIX, SETTINGS
 from swarm.errors import ConfigurationError, UnknownArgumentError
 
-PREFIX = "SWARM_"
 FILE = "swarm.toml"
 FILE_VARIABLE = "SWARM_CONFIG"
 _NO_SETTINGS = (FILE_VARIABLE, "SWARM_LOG")
+_SPELLINGS = {**{name: name for name in SETTINGS}, **former.SETTINGS}
+_VARIABLES = {PREFIX + spelling.upper(): SETTINGS[name].variable for spelling, name in _SPELLINGS.items()} | {
+    name: name for name in _NO_SETTINGS
+}
 _SHOWN = 100
 
 
@@ -36,11 +40,11 @@ def from_arguments(arguments: Mapping[str, object]) -> dict[str, Value]:
         ConfigurationError: a value is not allowed.
     """
     values = {}
-    for name, value in arguments.items():
-        if name not in KINDS:
-            raise UnknownArgumentError(f"there is no argument {name!r}{nearest(name, KINDS)}")
+    for name, value in former.arguments(arguments).items():
+        if name not in SETTINGS:
+            raise UnknownArgumentError(f"there is no argument {name!r}{nearest(name, _SPELLINGS)}")
         if value is not None:
-            values[name] = Value(_checked(name, value, name, KINDS[name].accept), "argument")
+            values[name] = Value(_checked(name, value, name, SETTINGS[name].check.accept), "argument")
     return values
 
 
@@ -54,20 +58,20 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
         ConfigurationError: a variable is unknown, or its value not allowed.
     """
     values, links = {}, []
+    environment = former.variables(environment)
     for variable in sorted(environment):
         if not variable.startswith(PREFIX) or variable in _NO_SETTINGS:
             continue
         name, text = variable.removeprefix(PREFIX).lower(), environment[variable]
-        if is_link(variable, text, setting=name in KINDS):
+        if is_link(variable, text, setting=name in SETTINGS):
             links.append(variable)
             continue
-        if name not in KINDS:
+        if name not in SETTINGS:
             if _belongs_to_a_plugin(variable):
                 continue
-            known = (*(PREFIX + setting.upper() for setting in KINDS), *_NO_SETTINGS)
-            raise ConfigurationError(f"there is no setting for the variable {variable}{nearest(variable, known)}")
-        if text.strip() or KINDS[name].takes_empty:
-            values[name] = Value(_checked(name, text, variable, KINDS[name].read), variable)
+            raise ConfigurationError(f"there is no setting for the variable {variable}{nearest(variable, _VARIABLES)}")
+        if text.strip() or SETTINGS[name].check.takes_empty:
+            values[name] = Value(_checked(name, text, variable, SETTINGS[name].check.read), variable)
     if links:
         report_ignored(tuple(links))
     return values
@@ -87,21 +91,25 @@ def from_file(environment: Mapping[str, str], directory: Path) -> dict[str, Valu
         return {}
     origin = named or FILE
     values = {}
-    for name, value in _table(path).items():
-        if name not in KINDS:
-            raise ConfigurationError(f"{path}: there is no setting {name!r}{nearest(name, KINDS)}")
-        checked = _checked(name, value, origin, KINDS[name].accept)
-        if KINDS[name].is_path:
+    for name, value in former.keys(_table(path), origin).items():
+        if name not in SETTINGS:
+            raise ConfigurationError(f"{path}: there is no setting {name!r}{nearest(name, _SPELLINGS)}")
+        checked = _checked(name, value, origin, SETTINGS[name].check.accept)
+        if SETTINGS[name].check.is_path:
             checked = path.parent / checked
         values[name] = Value(checked, origin)
     return values
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the known ones nearest to it."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(name.lower(), names, n=1)
-    return f": did you mean {close[0]!r}?" if close else f"; known are {', '.join(sorted(names))}"
+def nearest(name: str, known: Mapping[str, str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, else all.
+
+    Args:
+        name: the unknown one.
+        known: the name to use for every spelling that is accepted.
+    """
+    close = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name.lower(), known, n=1)
+    return f": did you mean {known[close[0]]!r}?" if close else f"; known are {', '.join(sorted(set(known.values())))}"
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -127,7 +135,7 @@ def _checked(name: str, value: object, origin: str, check: Callable[[Any], Any])
         return check(value)
     except (ValueError, TypeError, OverflowError):
         source = "" if origin == name else f" (from {origin})"
-        allowed = KINDS[name].allowed
+        allowed = SETTINGS[name].check.allowed
         raise ConfigurationError(f"{name}={_shown(value)}{source} is not allowed: allowed is {allowed}") from None
 
 

@@ -106,7 +106,7 @@ def test_config_names_value_and_origin(command):
     shown = command("config", env={"SWARM_INSECURE": "yes"}).stdout.splitlines()
 
     rows = {line.split()[0]: line.split()[1:] for line in shown[1:]}
-    assert tuple(rows) == SETTINGS
+    assert tuple(rows) == tuple(SETTINGS)
     assert rows["min_peers"] == ["3", "swarm.toml"]
     assert rows["members"] == ["a,", "b,", "c", "swarm.toml"]
     assert rows["insecure"] == ["true", "SWARM_INSECURE"]
@@ -117,7 +117,7 @@ def test_config_names_value_and_origin(command):
 def test_config_for_machines(command, tmp_path):
     document = json.loads(command("config", "--json", env={"SWARM_DATA_DIR": str(tmp_path)}).stdout)
 
-    assert tuple(document) == SETTINGS
+    assert tuple(document) == tuple(SETTINGS)
     assert document["data_dir"] == {"value": str(tmp_path), "origin": "SWARM_DATA_DIR"}
     assert document["peers"] == {"value": [], "origin": "default"}
 

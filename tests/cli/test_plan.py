@@ -37,6 +37,15 @@ def test_the_launcher_decides_on_the_place_of_its_peers(planned, tmp_path):
     assert {(each.discovery, each.rendezvous) for each in settings} == {("directory", tmp_path / "rendezvous")}
 
 
+def test_the_launcher_decides_also_where_the_user_has_set_a_former_variable(planned, tmp_path):
+    (environment,) = planned(1, SWARM_MEMBERSHIP="etcd", SWARM_LANE_PORT="7001", SWARM_GRACE="3")
+
+    settings = resolve(environment=environment, directory=tmp_path).settings
+
+    assert (settings.discovery, settings.data_port, settings.straggler_timeout) == ("directory", 0, 3.0)
+    assert not {"SWARM_MEMBERSHIP", "SWARM_LANE_PORT", "SWARM_GRACE"} & environment.keys()
+
+
 def test_peers_share_the_cores_unless_the_user_says_otherwise(planned, user_environment):
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         user_environment.pop(name, None)

@@ -51,6 +51,24 @@ def test_an_open_listener_needs_consent(swarm, python):
     assert granted.returncode == 0
 
 
+def test_a_former_variable_reaches_the_script_under_its_present_name_so_that_one_process_warns(swarm, python):
+    script = "import os; from swarm.config import resolve; print(resolve().settings.data_port, *os.environ)"
+
+    ended = swarm("run", "--listen", "127.0.0.1:7000", "--", python, "-c", script, SWARM_LANE_PORT="7001")
+
+    port, *variables = ended.stdout.split()
+    assert port == "7001"
+    assert "SWARM_LANE_PORT" not in variables
+    assert ended.stderr.count("SWARM_LANE_PORT is now called SWARM_DATA_PORT") == 1
+
+
+def test_help_says_of_an_option_what_the_table_says_of_its_setting(swarm):
+    shown = " ".join(swarm("run", "--help", COLUMNS="400", NO_COLOR="1").stdout.split())
+
+    assert "Least number of peers, this one included, that a round needs." in shown
+    assert "weights to travel unencrypted between machines: there is no TLS yet." in shown
+
+
 def test_resume_takes_the_model_directory_of_the_environment(tmp_path, python, user_environment):
     _, environment = plan([python], LISTEN | {"resume": True}, user_environment | {"MODEL_DIR": str(tmp_path)})
 

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import re
+from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 import swarm
-from swarm.callback import Arguments, parse_arguments
-from swarm.config import SETTINGS
-from swarm.config.arguments import OBJECTS
+from swarm.config import SETTINGS, Settings
+from swarm.config.arguments import OBJECTS, Arguments, CallbackArguments, parse_arguments
 from swarm.errors import ConfigurationError, UnknownArgumentError
 
 
@@ -20,6 +22,7 @@ from swarm.errors import ConfigurationError, UnknownArgumentError
         ("syncFreqency", "sync_interval"),
         ("MIN_PEERS", "min_peers"),
         ("val_dta", "val_data"),
+        ("membersip", "discovery"),
     ],
 )
 def test_an_unknown_keyword_names_the_nearest(name: str, nearest: str) -> None:
@@ -29,11 +32,35 @@ def test_an_unknown_keyword_names_the_nearest(name: str, nearest: str) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-def test_every_argument_is_declared_and_documented() -> None:
-    declared = list(Arguments.__annotations__)
-    assert set(declared) == {*SETTINGS, *OBJECTS}
-    described = swarm.SwarmCallback.__doc__.partition("Args:")[2].partition("Raises:")[0]
-    assert re.findall(r"^\s{8}(\w+): ", described, re.MULTILINE) == declared
+def test_every_argument_is_declared_for_type_checkers_with_the_type_of_its_setting() -> None:
+    """A list may be any sequence or text, a path may be text, and everything may be left to the other sources."""
+    given = {
+        tuple[str, ...]: tuple[str, ...] | list[str] | str | None,
+        Path | None: str | os.PathLike[str] | None,
+    }
+    settings, objects = get_type_hints(Settings), get_type_hints(CallbackArguments)
+    expected = {name: given.get(settings[name], settings[name] | None) for name in SETTINGS} | {
+        name: objects[name] for name in OBJECTS
+    }
+    del expected["data_dir"]
+    assert get_type_hints(Arguments) == expected
+
+
+def test_help_describes_every_argument_and_the_signature_gives_its_default() -> None:
+    described = swarm.SwarmCallback.__doc__.partition("Args:")[2]
+    parameters = swarm.SwarmCallback.__signature__.parameters
+    assert re.findall(r"^ {4}(\w+): ", described, re.MULTILINE) == list(parameters) == list(Arguments.__annotations__)
+    assert {name: each.default for name, each in parameters.items() if name in SETTINGS} == {
+        name: SETTINGS[name].default for name in parameters if name in SETTINGS
+    }
+    assert "min_peers: least number of peers, this one included, that a round needs. Default: majority" in described
+    assert "](" not in described
+    assert max(map(len, described.splitlines())) <= 120
+
+
+def test_the_directory_of_the_data_is_refused_and_where_to_give_it_is_said() -> None:
+    with pytest.raises(UnknownArgumentError, match="data_dir is no argument .* DATA_DIR.*`swarm run --data-dir`"):
+        parse_arguments({"data_dir": "data"})
 
 
 @pytest.mark.parametrize(

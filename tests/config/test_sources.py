@@ -22,12 +22,12 @@ def test_arguments_beat_variables_which_beat_the_file_which_beats_defaults(site:
     resolved = resolve(
         {"sync_interval": 3}, environment={"SWARM_SYNC_INTERVAL": "2", "SWARM_MIN_PEERS": "2"}, directory=site
     )
-    found = {setting.name: (setting.value, setting.origin) for setting in resolved.describe()}
+    found = resolved.values()
     assert found["sync_interval"] == (3, "argument")
     assert found["min_peers"] == (2, "SWARM_MIN_PEERS")
     assert found["val_steps"] == (4, "swarm.toml")
     assert found["merge_method"] == ("mean", "default")
-    assert tuple(found) == SETTINGS
+    assert tuple(found) == tuple(SETTINGS)
 
 
 def test_an_empty_variable_empties_a_list_of_the_file(site: Path) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from swarm.config import SETTINGS, Settings, resolve
-from swarm.config.settings import DEFAULTS
 from swarm.errors import ConfigurationError
 
 AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
@@ -97,6 +96,70 @@ def test_the_refusals_above_cover_every_setting() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("sync_interval", 1, 1),
+        ("sync_interval", 10**9, 10**9),
+        ("min_peers", 1, 1),
+        ("use_adaptive_sync", True, True),
+        ("sync_policy", "Mine", "mine"),
+        ("val_batch_size", 1, 1),
+        ("val_steps", 1, 1),
+        ("checkin_model_on_train_end", "INACTIVE", "inactive"),
+        ("checkin_model_on_train_end", "active", "active"),
+        ("node_weightage", 0, 0),
+        ("node_weightage", 100, 100),
+        ("ml_platform", " tf ", "TF"),
+        ("model_name", "heart study 2.a_b-c", "heart study 2.a_b-c"),
+        ("model_name", "x" * 128, "x" * 128),
+        ("merge_method", "CoordMedian", "coordmedian"),
+        ("codec", "INT8", "int8"),
+        ("share", ["head.*", "Tail[ab]"], ("head.*", "Tail[ab]")),
+        ("share", [], ()),
+        ("local", "a, b", ("a", "b")),
+        ("below_quorum", "Wait", "wait"),
+        ("overlap", True, True),
+        ("start_timeout", 1, 1.0),
+        ("start_timeout", np.float32(0.5), 0.5),
+        ("total_epochs", 1, 1),
+        ("name", "Köln", "Köln"),
+        ("listen", "127.0.0.1:65535", "127.0.0.1:65535"),
+        ("listen", " [::1]:0 ", "[::1]:0"),
+        ("advertise", "localhost:65535", "localhost:65535"),
+        ("advertise", "::1", "[::1]"),
+        ("advertise", "[::1]", "[::1]"),
+        ("peers", ("127.0.0.1:1", "[::1]:65535"), ("127.0.0.1:1", "[::1]:65535")),
+        ("rendezvous", "~/meet", Path.home() / "meet"),
+        ("discovery", "Seeds", "seeds"),
+        ("transport", "Mine", "mine"),
+        ("data_channel", False, False),
+        ("data_port", 65535, 65535),
+        ("world_size", 1, 1),
+        ("rank", 0, 0),
+        ("members", ["a"], ("a",)),
+        ("failure_timeout", 0.1, 0.1),
+        ("straggler_timeout", 0, 0.0),
+        ("checkpoint_seconds", 0, 0.0),
+        ("resume", False, False),
+        ("loopback", True, True),
+        ("insecure", True, True),
+        ("data_dir", Path("data"), Path("data")),
+        ("model_dir", b"models", Path("models")),
+        ("disabled_plugins", ["keras"], ("keras",)),
+    ],
+)
+def test_a_value_in_range_is_taken_in_its_normal_form(name: str, value: object, expected: object) -> None:
+    found = getattr(settings_of({name: value}), name)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_the_values_above_cover_every_setting() -> None:
+    (mark,) = test_a_value_in_range_is_taken_in_its_normal_form.pytestmark
+    assert {name for name, _, _ in mark.args[1]} == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
     ("variable", "text", "expected"),
     [
         ("SWARM_SYNC_INTERVAL", " 16 ", 16),
@@ -152,7 +215,7 @@ def test_none_means_not_given() -> None:
 @pytest.mark.parametrize("name", AGREED)
 def test_what_must_agree_between_peers_is_named(name: str) -> None:
     settings = settings_of({"name": "a"})
-    assert (name, str(DEFAULTS[name])) in settings.agreed()
+    assert (name, str(SETTINGS[name].default)) in settings.agreed()
     assert {given for given, _ in settings.agreed()} == {*AGREED, "share", "local", "sync_policy"}
 
 

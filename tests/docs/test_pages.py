@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import resolve_name
+from types import ModuleType
 
 import pytest
 
 import swarm
 from swarm import _plugin
-from swarm.config import SETTINGS, Settings
+from swarm.config import SETTINGS, Settings, former
 from swarm.config.arguments import OBJECTS
-from swarm.config.hpe import SPELLINGS
-from swarm.config.settings import DEFAULTS
 from swarm.plugins.hookspecs import Register
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = ("parameter", "default", "variable", "agree", "meaning")
-COMPUTED = {
-    "min_peers": "majority of world_size or members, else 2; 1 with loopback",
-    "name": "peer-<rank>, else the host's name",
-}
-"""Defaults that depend on other settings."""
 
 
-def shown(value: object) -> str:
-    """A default as the page writes it."""
-    if value is None or value == ():
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else f"{value:g}"
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    """The script that writes the tables of the page."""
+    spec = spec_from_file_location("tables", Path(__file__).with_name("tables.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -40,15 +35,19 @@ def parameters(doc):
 
 
 def test_every_setting_is_described_in_its_order(parameters) -> None:
-    assert tuple(parameters) == SETTINGS
+    assert tuple(parameters) == tuple(SETTINGS)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_a_setting_has_its_default_and_its_variable(parameters, name) -> None:
-    default, variable, _, meaning = parameters[name]
-    assert default == COMPUTED.get(name, shown(DEFAULTS[name]))
-    assert variable == f"SWARM_{name.upper()}"
-    assert meaning
+def test_the_rows_are_those_of_the_table_of_settings(tables) -> None:
+    page = tables.PAGE.read_text(encoding="utf-8")
+    assert page == tables.written(page), "run: python tests/docs/tables.py"
+
+
+def test_a_changed_row_is_written_again_and_nothing_else(tables) -> None:
+    page = tables.PAGE.read_text(encoding="utf-8")
+    changed = page.replace("| `rank` | none |", "| `rank` | 7 |").replace("`logging.Logger`", "logger")
+    assert changed != page
+    assert tables.written(changed) == page
 
 
 def test_settings_that_must_agree_are_marked(parameters) -> None:
@@ -62,11 +61,16 @@ def test_the_objects_of_the_script_are_described(doc) -> None:
 
 def test_every_argument_of_the_callback_is_described(doc, parameters) -> None:
     described = {*parameters, *(name for name, _ in doc("parameters.md").table("argument", "meaning"))}
-    assert described == set(swarm.SwarmCallback.__signature__.parameters)
+    launchers = {name for name, row in SETTINGS.items() if row.no_argument}
+    assert described - launchers == set(swarm.SwarmCallback.__signature__.parameters)
 
 
 def test_the_spellings_of_hpe_are_those_accepted(doc) -> None:
-    assert doc("coming-from-hpe.md").table("HPE 1.x and 2.x", "here") == list(SPELLINGS.items())
+    assert doc("coming-from-hpe.md").table("HPE 1.x and 2.x", "here") == list(former.HPE.items())
+
+
+def test_the_former_names_are_those_accepted(doc) -> None:
+    assert doc("parameters.md").table("before", "now") == list(former.SETTINGS.items())
 
 
 def test_the_rooms_are_those_that_the_contract_holds_in_its_order(doc) -> None:
