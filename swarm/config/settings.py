@@ -7,11 +7,11 @@ tables of ``docs/parameters.md`` follow from it. After a change, run ``python te
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from swarm.config.checks import (
     Check,
@@ -72,8 +72,15 @@ class Setting:
 
 
 def _setting(
-    default: _Value, check: Check, meaning: str, *, agree: str = "no", computed: str = "", no_argument: str = ""
+    default: _Value,
+    meaning: str,
+    check: Check | None = None,
+    *,
+    agree: str = "no",
+    computed: str = "",
+    no_argument: str = "",
 ) -> _Value:
+    """A row; without ``check``, its type says what it may be."""
     row = {"check": check, "meaning": meaning, "agree": agree, "computed": computed, "no_argument": no_argument}
     return field(default=default, metadata=row)
 
@@ -87,167 +94,155 @@ class Settings:
 
     sync_interval: int = _setting(
         128,
-        integer(1),
         "local batches between merges. The merge happens at the first hook at or after that many batches at which no "
         "gradient is pending",
+        integer(1),
         agree=_ALL,
     )
     min_peers: int = _setting(
         2,
-        integer(1),
         "least number of peers, this one included, that a round needs",
+        integer(1),
         agree=_ALL,
         computed="majority of `world_size` or `members`, else `2`; `1` with `loopback`",
     )
     use_adaptive_sync: bool = _setting(
         False,
-        switch(),
         'short for `sync_policy="validation"`: let the interval follow the merged model\'s validation loss; needs '
         "`val_data`, and `loss_function` with PyTorch",
         agree="as `sync_policy`",
     )
     sync_policy: str | None = _setting(
         None,
-        label(str.lower),
         'what sets the interval: `"fixed"`, `"validation"` or a plugin\'s; without it `"validation"` with '
         '`use_adaptive_sync`, else `"fixed"`. `"fixed"` contradicts `use_adaptive_sync=True`. A policy that follows '
         "the validation loss needs what `use_adaptive_sync` needs",
+        label(str.lower),
         agree=_ALL,
     )
-    val_batch_size: int = _setting(32, integer(1), "samples per batch of `val_data` given as arrays or a `Dataset`")
+    val_batch_size: int = _setting(32, "samples per batch of `val_data` given as arrays or a `Dataset`", integer(1))
     val_steps: int = _setting(
-        100,
-        integer(1),
-        "batches read at most from `val_data` given as a generator, or of unknown or endless length",
+        100, "batches read at most from `val_data` given as a generator, or of unknown or endless length", integer(1)
     )
     checkin_model_on_train_end: Literal["inactive", "snapshot", "active"] = _setting(
         "snapshot",
-        choice("inactive", "snapshot", "active"),
         'what a finished peer contributes until all are done: `"inactive"` nothing, `"snapshot"` the weights it '
         '[stopped with](rounds.md#end), `"active"` each merged model again. In all three the model ends with the '
         "swarm's closing weights",
     )
     node_weightage: int = _setting(
-        1, integer(0, 100), "relative importance of this peer in the merge, 0 to 100; the others see it"
+        1, "relative importance of this peer in the merge, 0 to 100; the others see it", integer(0, 100)
     )
     ml_platform: str | None = _setting(
         None,
-        label(str.upper),
         '`"PYTORCH"`, `"KERAS"`, `"TF"`, `"LIGHTNING"` or a plugin\'s; without it inferred from `model`, or Keras if '
         "it is imported",
+        label(str.upper),
     )
     model_name: str = _setting(
-        "swarm_model", label(), "names the session: peers with another name never meet in a round"
+        "swarm_model", "names the session: peers with another name never meet in a round", label()
     )
     merge_method: str = _setting(
-        "mean", label(str.lower), '`"mean"`, `"coordmedian"`, `"geomedian"` or a plugin\'s', agree=_ALL
+        "mean", '`"mean"`, `"coordmedian"`, `"geomedian"` or a plugin\'s', label(str.lower), agree=_ALL
     )
     codec: str = _setting(
         "exact",
-        label(str.lower),
         'how weights travel: `"exact"`, `"bf16"` (half the bytes), `"int8"` (a quarter; what coding loses is sent with '
         'the next round), a plugin\'s, or `"auto"`: the quickest, by measurement',
+        label(str.lower),
         agree=_ALL,
     )
     share: tuple[str, ...] = _setting(
         (),
-        several(pattern()),
         "[patterns of tensor names](#merging-a-part-of-a-model): only these tensors are merged; without it all are",
+        several(pattern()),
         agree=_ALL,
     )
     local: tuple[str, ...] = _setting(
-        (),
-        several(pattern()),
-        "patterns of tensor names: these stay with each peer, whatever `share` says",
-        agree=_ALL,
+        (), "patterns of tensor names: these stay with each peer, whatever `share` says", several(pattern()), agree=_ALL
     )
     below_quorum: Literal["train", "wait"] = _setting(
-        "train", choice("train", "wait"), 'without enough peers: `"train"` on locally, or `"wait"`'
+        "train", 'without enough peers: `"train"` on locally, or `"wait"`'
     )
     overlap: bool = _setting(
         False,
-        switch(),
         "train on while a round runs in the background; what the merge changed is then "
         "[added to the weights](rounds.md#overlap). Each peer may choose for itself",
     )
-    start_timeout: float = _setting(600.0, seconds(), "seconds for which `on_train_begin` waits for `min_peers`")
+    start_timeout: float = _setting(600.0, "seconds for which `on_train_begin` waits for `min_peers`", seconds())
     total_epochs: int | None = _setting(
         None,
-        integer(1),
         "epochs of the local training, only for the progress and the estimated time left that `swarm up` and "
         "`swarm status` show",
+        integer(1),
     )
 
     name: str = _setting(
         "peer",
-        label(),
         "this peer's name, unique in the session; see [two peers of one name](#two-peers-of-one-name)",
+        label(),
         computed="`peer-<rank>`, else the host's name",
     )
     listen: str = _setting(
         "127.0.0.1:0",
-        address(0),
         "`host:port` to listen on; port 0 takes a free one. `0.0.0.0` and `[::]` stand for all addresses of the "
         "machine, and are written out",
+        address(0),
     )
     advertise: str | None = _setting(
         None,
-        place(),
         "`host` or `host:port` at which others reach this peer, where that is "
         "[not what it listens on](#the-address-that-others-are-told)",
+        place(),
     )
     peers: tuple[str, ...] = _setting(
-        (), several(address(1)), "addresses (`host:port`) of peers to join through; one is enough"
+        (), "addresses (`host:port`) of peers to join through; one is enough", several(address(1))
     )
     rendezvous: Path | None = _setting(
         None,
-        directory(),
         "directory in which local peers publish their addresses, also those of several sessions; `swarm up` sets it",
     )
     discovery: str | None = _setting(
         None,
-        label(str.lower),
         'how peers find one another: `"directory"` (through `rendezvous`), `"seeds"` (through `peers`) or a plugin\'s; '
         "without it, each of the two whose setting is given",
+        label(str.lower),
     )
-    transport: str = _setting("grpc", label(str.lower), 'how messages and weights travel: `"grpc"` or a plugin\'s')
+    transport: str = _setting("grpc", 'how messages and weights travel: `"grpc"` or a plugin\'s', label(str.lower))
     data_channel: bool = _setting(
         True,
-        switch(),
         "weights travel over TCP connections of their own, two to three times as fast, where the other side can be "
         "reached on its `data_port`; elsewhere over gRPC streams, and the log says which",
     )
     data_port: int = _setting(
         0,
-        integer(0, 65535),
         "port for those connections, on the host of `listen`, other than its port; 0 takes a free one. Behind a "
         "firewall: set it, and open it beside the port of `listen`",
+        integer(0, 65535),
     )
-    world_size: int | None = _setting(None, integer(1), "number of peers that a launcher started")
-    rank: int | None = _setting(None, integer(0), "this peer's number under a launcher, from 0")
+    world_size: int | None = _setting(None, "number of peers that a launcher started", integer(1))
+    rank: int | None = _setting(None, "this peer's number under a launcher, from 0", integer(0))
     members: tuple[str, ...] = _setting(
         (),
-        several(label()),
         "names of the peers that belong to the swarm. Names are not checked: only their number counts, for "
         "`min_peers` and the start",
+        several(label()),
     )
-    failure_timeout: float = _setting(10.0, seconds(), "seconds without an answer after which a peer counts as lost")
+    failure_timeout: float = _setting(10.0, "seconds without an answer after which a peer counts as lost", seconds())
     straggler_timeout: float | None = _setting(
         None,
-        seconds(zero=True),
         "seconds that a round waits for stragglers once it has a quorum; without it, learned from their pace",
+        seconds(zero=True),
     )
-    loopback: bool = _setting(False, switch(), "train alone on purpose: no network, no rounds with others")
+    loopback: bool = _setting(False, "train alone on purpose: no network, no rounds with others")
     insecure: bool = _setting(
         False,
-        switch(),
         "allow weights to travel unencrypted between machines: "
         "[there is no TLS yet](guarantees.md#the-network-is-trusted)",
     )
 
     data_dir: Path | None = _setting(
         None,
-        directory(),
         "directory with the training data: the launchers export it to the script as `DATA_DIR`. No argument of the "
         "callback, which loads no data",
         no_argument="it loads no data. Open the data in the script, from the variable DATA_DIR, and name the directory "
@@ -255,23 +250,21 @@ class Settings:
     )
     model_dir: Path | None = _setting(
         None,
-        directory(),
         "directory for [the result and other files](#the-files-of-a-model-directory); the launchers export it as "
         "`MODEL_DIR`",
     )
     checkpoint_seconds: float = _setting(
         30.0,
-        seconds(zero=True),
         "least seconds between two checkpoints of the committed model; the closing model is always written",
+        seconds(zero=True),
     )
     resume: bool = _setting(
         False,
-        switch(),
         "continue from the newest checkpoint in `model_dir` that can be read: `swarm run --resume`, "
         "`swarm up --resume`. One of another model is an error",
     )
 
-    disabled_plugins: tuple[str, ...] = _setting((), several(label()), "names of installed plugins to leave out")
+    disabled_plugins: tuple[str, ...] = _setting((), "names of installed plugins to leave out", several(label()))
 
     named: bool = True
     """Whether any source gives the name, or a rank for it; ``resolve`` finds out, it is no setting itself."""
@@ -314,7 +307,20 @@ class Settings:
             )
 
 
-SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {each.name: Setting(each.name, each.default, **each.metadata) for each in fields(Settings) if each.metadata}
-)
+def _check_of(kind: Any) -> Check:
+    """The check of a setting whose type alone says what it may be: a switch, a directory, or one of a few words."""
+    if kind is bool:
+        return switch()
+    return directory() if kind == Path | None else choice(*get_args(kind))
+
+
+def _rows() -> Iterator[Setting]:
+    types = get_type_hints(Settings)
+    for each in fields(Settings):
+        if each.metadata:
+            check = each.metadata["check"] or _check_of(types[each.name])
+            yield Setting(each.name, each.default, **{**each.metadata, "check": check})
+
+
+SETTINGS: Mapping[str, Setting] = MappingProxyType({row.name: row for row in _rows()})
 """The rows of the table by name, in their documented order."""
