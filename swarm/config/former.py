@@ -70,51 +70,56 @@ def arguments(given: Mapping[str, _Given]) -> dict[str, _Given]:
     """
 
     def warn(old: str, new: str) -> None:
-        reason = "is HPE's spelling, which will go" if old in HPE else f"is now called {new!r}"
-        warnings.warn(f"the argument {old!r} {reason}: write {new!r}", DeprecationWarning, stacklevel=_users_level())
+        reason = "is HPE's spelling" if old in HPE else "was renamed"
+        message = f"the argument {old!r} {reason} and is deprecated: write {new!r}"
+        warnings.warn(message, DeprecationWarning, stacklevel=_users_level())
 
-    return _renamed(given, ARGUMENTS, warn, UnknownArgumentError)
+    return _renamed(given, ARGUMENTS, warn)
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment with every setting under its present name; the log names each other name, once per process.
+    """The environment with every setting under its present name; the log names each former one, once per process.
 
     Raises:
-        ConfigurationError: a setting is given under two names.
+        ConfigurationError: a setting is given under both names.
     """
-    given = {
-        variable: text
-        for variable, text in environment.items()
-        if variable not in _VARIABLES or (text.strip() and not is_link(variable, text, setting=True))
-    }
-    return _renamed(given, _VARIABLES, functools.partial(_log_once, "the variable"), ConfigurationError)
+    renamed = {name: text for name, text in environment.items() if name not in _VARIABLES or text.strip()}
+    for old, new in _VARIABLES.items():
+        if not _is_given(old, renamed):
+            continue
+        if _is_given(new, renamed):
+            raise ConfigurationError(f"{old} and {new} are the same setting: give {new} alone")
+        _log_once("the variable", old, new)
+        renamed[new] = renamed.pop(old)
+    return renamed
+
+
+def _is_given(variable: str, environment: Mapping[str, str]) -> bool:
+    text = environment.get(variable, "").strip()
+    return bool(text) and not is_link(variable, text, setting=True)
 
 
 def keys(table: Mapping[str, _Given], origin: str) -> dict[str, _Given]:
-    """The table of the file that ``origin`` names, in the same way.
+    """The keys of the file that ``origin`` names, in the same way.
 
     Raises:
-        ConfigurationError: a setting is given under two names.
+        ConfigurationError: a setting is given under both names.
     """
-
-    def refuse(text: str) -> ConfigurationError:
-        return ConfigurationError(f"{origin}: {text}")
-
-    return _renamed(table, SETTINGS, functools.partial(_log_once, f"{origin}: the setting"), refuse)
+    try:
+        return _renamed(table, SETTINGS, functools.partial(_log_once, f"{origin}: the setting"))
+    except UnknownArgumentError as error:
+        raise ConfigurationError(f"{origin}: {error}") from None
 
 
 def _renamed(
-    given: Mapping[str, _Given],
-    present: Mapping[str, str],
-    warn: Callable[[str, str], None],
-    error: Callable[[str], ConfigurationError],
+    given: Mapping[str, _Given], present: Mapping[str, str], warn: Callable[[str, str], None]
 ) -> dict[str, _Given]:
     renamed: dict[str, _Given] = {}
     spelt: dict[str, str] = {}
     for name, value in given.items():
         new = present.get(name, name)
         if new in spelt:
-            raise error(f"{spelt[new]!r} and {name!r} are the same setting: give {new!r} alone")
+            raise UnknownArgumentError(f"{spelt[new]!r} and {name!r} are the same setting: give {new!r} alone")
         if new != name:
             warn(name, new)
         renamed[new] = value
@@ -125,7 +130,7 @@ def _renamed(
 @functools.cache
 def _log_once(where: str, old: str, new: str) -> None:
     configure_from_environment()
-    _log.warning("%s %s is now called %s: rename it, the old name will go", where, old, new)
+    _log.warning("%s %s was renamed and is deprecated: write %s", where, old, new)
 
 
 def _users_level() -> int:

@@ -59,7 +59,7 @@ def test_a_former_variable_reaches_the_script_under_its_present_name_so_that_one
     port, *variables = ended.stdout.split()
     assert port == "7001"
     assert "SWARM_LANE_PORT" not in variables
-    assert ended.stderr.count("SWARM_LANE_PORT is now called SWARM_DATA_PORT") == 1
+    assert ended.stderr.count("SWARM_LANE_PORT was renamed and is deprecated: write SWARM_DATA_PORT") == 1
 
 
 def test_help_says_of_an_option_what_the_table_says_of_its_setting(swarm):

@@ -87,9 +87,9 @@ def test_these_are_the_settings_that_were_renamed() -> None:
 
 @pytest.mark.parametrize(("old", "value", "new", "expected"), RENAMED)
 def test_a_former_argument_still_counts(old: str, value: object, new: str, expected: object) -> None:
-    with pytest.warns(DeprecationWarning, match=f"the argument '{old}' is now called '{new}'"):
+    with pytest.warns(DeprecationWarning, match=f"the argument '{old}' was renamed .*: write '{new}'"):
         assert getattr(parse_arguments({old: value}).settings, new) == expected
-    with pytest.warns(DeprecationWarning, match=f"the argument '{old}' is now called '{new}'"):
+    with pytest.warns(DeprecationWarning, match=f"the argument '{old}' was renamed .*: write '{new}'"):
         assert getattr(resolve({old: value}).settings, new) == expected
 
 
@@ -109,7 +109,7 @@ def test_a_former_key_still_counts(tmp_path, old: str, value: object, new: str, 
 @pytest.mark.parametrize(("old", "value", "new"), [row[:3] for row in RENAMED])
 def test_both_names_in_one_place_are_refused(tmp_path, old: str, value: object, new: str) -> None:
     before, now = f"SWARM_{old.upper()}", f"SWARM_{new.upper()}"
-    with pytest.raises(ConfigurationError, match=f"'{before}' and '{now}' are the same setting: give '{now}' alone"):
+    with pytest.raises(ConfigurationError, match=f"{before} and {now} are the same setting: give {now} alone"):
         resolve(environment={before: str(value), now: str(value)}, directory=tmp_path)
     (tmp_path / "swarm.toml").write_text(f"[swarm]\n{new} = 1\n{old} = 1\n")
     with pytest.raises(ConfigurationError, match=f"swarm.toml: '{new}' and '{old}' are the same setting"):
@@ -126,9 +126,15 @@ def test_a_former_name_beats_what_it_would_beat_under_its_present_one(tmp_path) 
 
 
 def test_an_empty_former_variable_and_one_of_a_service_link_are_none(tmp_path) -> None:
-    environment = {"SWARM_LANE_PORT": "tcp://10.0.0.1:80", "SWARM_MEMBERSHIP": " ", "SWARM_DISCOVERY": "seeds"}
+    environment = {"SWARM_LANE_PORT": "tcp://10.0.0.1:80", "SWARM_DATA_PORT": "1", "SWARM_MEMBERSHIP": " "}
     found = resolve(environment=environment, directory=tmp_path)
-    assert (found.settings.data_port, found.settings.discovery) == (0, "seeds")
+    assert (found.settings.data_port, found.settings.discovery) == (1, None)
+
+
+def test_a_former_variable_counts_where_the_present_one_is_empty_or_of_a_service_link(tmp_path) -> None:
+    environment = {"SWARM_LANE_PORT": "1", "SWARM_DATA_PORT": "tcp://10.0.0.1:80", "SWARM_GRACE": "2"}
+    settings = resolve(environment={**environment, "SWARM_STRAGGLER_TIMEOUT": ""}, directory=tmp_path).settings
+    assert (settings.data_port, settings.straggler_timeout) == (1, 2.0)
 
 
 def test_each_former_name_is_warned_of_once_with_the_present_one_and_where_it_was_given(tmp_path) -> None:
@@ -142,7 +148,7 @@ def test_each_former_name_is_warned_of_once_with_the_present_one_and_where_it_wa
         check=True,
     )
     assert sorted(found.stderr.splitlines()) == [
-        "swarm.toml: the setting grace is now called straggler_timeout: rename it, the old name will go",
-        "the variable SWARM_BULK_LANE is now called SWARM_DATA_CHANNEL: rename it, the old name will go",
-        "the variable SWARM_LANE_PORT is now called SWARM_DATA_PORT: rename it, the old name will go",
+        "swarm.toml: the setting grace was renamed and is deprecated: write straggler_timeout",
+        "the variable SWARM_BULK_LANE was renamed and is deprecated: write SWARM_DATA_CHANNEL",
+        "the variable SWARM_LANE_PORT was renamed and is deprecated: write SWARM_DATA_PORT",
     ]
