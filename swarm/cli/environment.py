@@ -17,7 +17,7 @@ _DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info"}
 
 
 def local_place(rank: int, world_size: int, rendezvous: Path) -> dict[str, str]:
-    """The settings that make a peer one of several on this machine, whatever else says where it belongs."""
+    """The variables that make a peer one of several on this machine; they beat every other source but arguments."""
     return {
         "SWARM_NAME": f"peer-{rank}",
         "SWARM_RANK": str(rank),

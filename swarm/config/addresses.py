@@ -14,10 +14,10 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def split(address: str) -> tuple[str, int]:
-    """Host and port of ``host:port``; an IPv6 host stands in brackets, which are taken off.
+    """Host and port of ``host:port``; an IPv6 host stands in brackets, which are removed.
 
     Raises:
-        ValueError: it is no such address.
+        ValueError: it is not such an address.
     """
     host, colon, port = address.rpartition(":")
     if not colon or not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT:
@@ -30,7 +30,7 @@ def split(address: str) -> tuple[str, int]:
 def split_place(place: str) -> tuple[str, int | None]:
     """Host and port of ``host`` or ``host:port``; the port is None where none is given.
 
-    An IPv6 host without a port may do without brackets.
+    An IPv6 host without a port needs no brackets.
 
     Raises:
         ValueError: it is neither.

@@ -110,13 +110,13 @@ _SPELLINGS = {**{name: name for name in Arguments.__annotations__}, **former.ARG
 def parse_arguments(arguments: Mapping[str, object], *, platforms: tuple[str, ...] = ()) -> CallbackArguments:
     """Check the keyword arguments of a callback, and complete them from environment, ``swarm.toml`` and defaults.
 
-    Environment and file are read now. That a swarm is configured is not asked here but when training starts, by
+    Environment and file are read now. Whether a swarm is configured is checked when training starts, by
     ``Settings.require_swarm``, so that a callback can be made, pickled and tested anywhere.
 
     Args:
         arguments: by name, ours or HPE's; ``None`` means not given.
-        platforms: those that the callback serves, if it is a framework's own; the first is ``ml_platform`` where no
-            argument gives it, whatever environment and file say.
+        platforms: those that the callback serves, if it belongs to one framework; the first is ``ml_platform`` where
+            no argument gives it, whatever environment and file say.
 
     Raises:
         UnknownArgumentError: there is no such argument, or one is given under two names.

@@ -27,15 +27,15 @@ class Check:
     """In words that follow "allowed is"."""
     accept: Callable[[Any], Any]
     """Takes a Python value."""
-    read: Callable[[str], Any]
-    """Takes the text of a variable."""
+    read: Callable[[str], Any] | None = None
+    """Takes the text of a variable; None: ``accept`` does."""
     takes_empty: bool = False
     """Whether an empty variable is a value, which beats the file; else it counts as absent."""
     is_path: bool = False
 
 
 def integer(low: int, high: int | None = None) -> Check:
-    """Integers, NumPy's too; neither bool nor float."""
+    """Integers, also NumPy's; neither bool nor float."""
 
     def accept(value: Any) -> int:
         if isinstance(value, bool):
@@ -95,7 +95,7 @@ def choice(*options: str) -> Check:
             raise ValueError
         return word
 
-    return Check(" or ".join(map(repr, options)), accept, accept)
+    return Check(" or ".join(map(repr, options)), accept)
 
 
 def label(normal: Callable[[str], str] = str) -> Check:
@@ -107,9 +107,7 @@ def label(normal: Callable[[str], str] = str) -> Check:
             raise ValueError
         return normal(text)
 
-    return Check(
-        "1 to 128 letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'", accept, accept
-    )
+    return Check("1 to 128 letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'", accept)
 
 
 def pattern() -> Check:
@@ -121,7 +119,7 @@ def pattern() -> Check:
             raise ValueError
         return text
 
-    return Check("a pattern of tensor names such as 'head.*', not empty and without commas", accept, accept)
+    return Check("a pattern of tensor names such as 'head.*', not empty and without commas", accept)
 
 
 def address(lowest_port: int) -> Check:
@@ -134,14 +132,11 @@ def address(lowest_port: int) -> Check:
             raise ValueError
         return text
 
-    return Check(f"host:port with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept, accept)
+    return Check(f"host:port with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept)
 
 
 def place() -> Check:
-    """``host`` or ``host:port`` as others see it; nobody can connect to a wildcard or to port 0.
-
-    An empty variable stands for none.
-    """
+    """``host`` or ``host:port`` as others see it: no wildcard, no port 0. An empty variable stands for none."""
 
     def accept(value: Any) -> str:
         host, port = addresses.split_place(_text(value))
@@ -165,7 +160,7 @@ def directory() -> Check:
         except RuntimeError:  # there is no such user
             raise ValueError from None
 
-    return Check("the path of a directory", accept, accept, is_path=True)
+    return Check("the path of a directory", accept, is_path=True)
 
 
 def several(check: Check) -> Check:
@@ -184,12 +179,8 @@ def several(check: Check) -> Check:
     def read(text: str) -> tuple[Any, ...]:
         return accept([item.strip() for item in text.split(",") if item.strip()])
 
-    return Check(
-        f"a list without duplicates (as text: separated by commas), each {check.allowed}",
-        accept,
-        read,
-        takes_empty=True,
-    )
+    allowed = f"a list without duplicates (as text: separated by commas), each {check.allowed}"
+    return Check(allowed, accept, read, takes_empty=True)
 
 
 def _text(value: Any) -> str:

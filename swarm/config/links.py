@@ -1,4 +1,4 @@
-"""Variables that Kubernetes and Docker set for a service whose name begins with ``swarm``; no settings of ours."""
+"""Variables that Kubernetes and Docker set for a service whose name begins with ``swarm``; they are not settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swarm.logs import configure_from_environment
 _URL = re.compile(r"(tcp|udp|sctp)://\S+", re.IGNORECASE)
 _PORT_NUMBER = re.compile(r"[0-9]{1,5}")
 _ALIAS = re.compile(r"/[^/\s]+(/[^/\s]+)+")
-"""What Docker names a link: ``/<container>/<alias>``."""
+"""The name of a link in Docker: ``/<container>/<alias>``."""
 _ANYTHING = re.compile(r".*", re.DOTALL)
 
 _FORMS = tuple(
@@ -27,7 +27,7 @@ _FORMS = tuple(
     )
 )
 _NAMED = 3
-"""Variables that the log line gives by name."""
+"""How many variables the log line names."""
 _log = logging.getLogger("swarm")
 
 
@@ -36,8 +36,8 @@ def is_link(variable: str, text: str, *, setting: bool) -> bool:
 
     Args:
         variable: its name.
-        text: its value. Where the form prescribes one, it decides as well: ``SWARM_NAME=/web/swarm`` is a link.
-        setting: whether there is a setting of this name; then nothing but the value can tell.
+        text: its value, which must match where the form prescribes one: ``SWARM_NAME=/web/swarm`` is a link.
+        setting: whether there is a setting of this name; then the value alone decides.
     """
     return any(
         name.fullmatch(variable) and (not text.strip() or value.fullmatch(text.strip()))
@@ -52,7 +52,7 @@ def report_ignored(variables: tuple[str, ...]) -> None:
     configure_from_environment()
     more = len(variables) - _NAMED
     _log.info(
-        "ignored %s%s: Kubernetes or Docker sets them for a service called swarm, they are no settings",
+        "ignored %s%s: Kubernetes or Docker sets them for a service called swarm, they are not settings",
         ", ".join(variables[:_NAMED]),
         f" and {more} more" if more > 0 else "",
     )

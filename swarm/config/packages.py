@@ -1,4 +1,4 @@
-"""Which modules are Swarm's own, as against those of the script and of its frameworks."""
+"""Which modules are Swarm's own, and not the script's or a framework's."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def resolve(
         arguments: by name of setting; ``None`` as a value means not given.
         environment: instead of the process's own.
         directory: where to look for ``swarm.toml``, instead of the working directory.
-        otherwise: by name of setting, what counts before the default where no source gives a value.
+        otherwise: by name of setting, values that are used instead of the default where no source gives one.
 
     Raises:
         UnknownArgumentError: there is no such argument.
@@ -62,7 +62,7 @@ def resolve(
     if "name" not in given:
         values["name"] = Value(_default_name(values["rank"].value), DEFAULT)
     if values["loopback"].value:
-        # HPE's switch is for trying a script out, whatever it asks for
+        # HPE's switch runs a script alone, whatever min_peers it gives
         values["min_peers"] = Value(1, values["loopback"].origin)
     settings = Settings(
         **{name: value for name, (value, _) in values.items()},

@@ -267,9 +267,9 @@ class Settings:
     disabled_plugins: tuple[str, ...] = _setting((), "names of installed plugins to leave out", several(label()))
 
     named: bool = True
-    """Whether any source gives the name, or a rank for it; ``resolve`` finds out, it is no setting itself."""
+    """Whether any source gives the name, or a rank for it; set by ``resolve``, not a setting."""
     placed: bool = True
-    """Whether any source says where the swarm is; ``resolve`` finds out, it is no setting itself."""
+    """Whether any source says where the swarm is; set by ``resolve``, not a setting."""
 
     @property
     def expected_peers(self) -> int:

@@ -70,8 +70,9 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Value]:
             if _belongs_to_a_plugin(variable):
                 continue
             raise ConfigurationError(f"there is no setting for the variable {variable}{nearest(variable, _VARIABLES)}")
-        if text.strip() or SETTINGS[name].check.takes_empty:
-            values[name] = Value(_checked(name, text, variable, SETTINGS[name].check.read), variable)
+        check = SETTINGS[name].check
+        if text.strip() or check.takes_empty:
+            values[name] = Value(_checked(name, text, variable, check.read or check.accept), variable)
     if links:
         report_ignored(tuple(links))
     return values
@@ -121,12 +122,12 @@ def _table(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read ({error.strerror}): {hint}") from error
     except RecursionError:
         raise ConfigurationError(f"{path} is nested too deeply: settings need one table [swarm]") from None
-    except ValueError as error:  # no TOML, no UTF-8, or a number that is too long
-        raise ConfigurationError(f"{path} is no TOML file: {error}") from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number that is too long
+        raise ConfigurationError(f"{path} is not a TOML file: {error}") from error
     others = sorted(content.keys() - {"swarm"})
     table = content.get("swarm", {})
     if others or not isinstance(table, dict):
-        raise ConfigurationError(f"{path}: settings belong into a table [swarm], not {', '.join(others) or 'a value'}")
+        raise ConfigurationError(f"{path}: settings belong in a table [swarm], not {', '.join(others) or 'a value'}")
     return table
 
 

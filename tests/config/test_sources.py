@@ -64,8 +64,8 @@ def test_swarm_config_names_another_file(site: Path, tmp_path: Path) -> None:
     [
         ("[swarm]\nsync_intervall = 1\n", "no setting 'sync_intervall': did you mean 'sync_interval'?"),
         ("[swarm]\nsync_interval = '1'\n", r"sync_interval='1' \(from swarm.toml\) is not allowed"),
-        ("sync_interval = 1\n", r"belong into a table \[swarm\], not sync_interval"),
-        ("[swarm\n", "is no TOML file"),
+        ("sync_interval = 1\n", r"belong in a table \[swarm\], not sync_interval"),
+        ("[swarm\n", "is not a TOML file"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -79,15 +79,15 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: str, message: str) -> 
     [
         (b"[swarm]\npeers = " + b"[" * 20_000, "is nested too deeply"),
         (b"[swarm]\npeers = " + b"{a=" * 20_000, "is nested too deeply"),
-        (b'[swarm]\nname = "\xff\xfe"\n', "is no TOML file"),
-        (b"\xff\xfe[\x00s\x00", "is no TOML file"),
-        (b"\x00\x01", "is no TOML file"),
-        (b"[swarm]\nmin_peers = " + b"9" * 10_000 + b"\n", "is no TOML file"),
+        (b'[swarm]\nname = "\xff\xfe"\n', "is not a TOML file"),
+        (b"\xff\xfe[\x00s\x00", "is not a TOML file"),
+        (b"\x00\x01", "is not a TOML file"),
+        (b"[swarm]\nmin_peers = " + b"9" * 10_000 + b"\n", "is not a TOML file"),
         (b"[swarm]\nstraggler_timeout = " + b"9" * 1_000 + b"\n", "straggler_timeout=9+… .* is not allowed"),
         (b"[swarm]\npeers = " + b"[" * 50 + b"]" * 50 + b"\n", "peers=.* is not allowed"),
         (b'[swarm]\ndata_dir = "a\\u0000b"\n', "data_dir=.* is not allowed"),
         (b'[swarm]\ndata_dir = "~nobody-of-this-name/x"\n', "data_dir=.* is not allowed"),
-        (b"[[swarm]]\nmin_peers = 2\n", "belong into a table"),
+        (b"[[swarm]]\nmin_peers = 2\n", "belong in a table"),
     ],
 )
 def test_a_file_that_cannot_be_understood_is_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
