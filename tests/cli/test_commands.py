@@ -114,6 +114,12 @@ def test_config_names_value_and_origin(command):
     assert rows["data_dir"] == ["-", "default"]
 
 
+def test_config_sets_what_was_given_apart_from_the_defaults(command):
+    shown = command("config", env={"FORCE_COLOR": "1", "TERM": "xterm", "SWARM_INSECURE": "yes"}).stdout
+
+    assert set(re.findall(r"^\x1b\[2m(\w+)", shown, re.MULTILINE)) == set(SETTINGS) - {"insecure"}
+
+
 def test_config_for_machines(command, tmp_path):
     document = json.loads(command("config", "--json", env={"SWARM_DATA_DIR": str(tmp_path)}).stdout)
 

@@ -54,6 +54,11 @@ def test_help_describes_every_argument_and_the_signature_gives_its_default() -> 
         name: SETTINGS[name].default for name in parameters if name in SETTINGS
     }
     assert "min_peers: least number of peers, this one included, that a round needs. Default: majority" in described
+    sections = re.split(r"^ {4}(?=\w)", described, flags=re.MULTILINE)[1:]
+    agreed = {
+        text.partition(":")[0] for text in sections if "Must be the same on every peer." in " ".join(text.split())
+    }
+    assert agreed == {name for name, _ in Settings().agreed()}
     assert "](" not in described
     assert max(map(len, described.splitlines())) <= 120
 

@@ -62,6 +62,14 @@ def test_they_are_named_in_one_line_and_once(place, caplog) -> None:
     assert "and 5 more: Kubernetes or Docker sets them" in record.getMessage()
 
 
+def test_a_few_are_all_named(place, caplog) -> None:
+    caplog.set_level(logging.INFO, "swarm")
+    resolve(environment={f"SWARM_FEW{number}_SERVICE_HOST": "10.0.0.1" for number in range(3)}, directory=place)
+    (record,) = caplog.records
+    named = "SWARM_FEW0_SERVICE_HOST, SWARM_FEW1_SERVICE_HOST, SWARM_FEW2_SERVICE_HOST"
+    assert record.getMessage().startswith(f"ignored {named}: Kubernetes or Docker")
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "message"),
     [
