@@ -106,6 +106,7 @@ def test_config_names_value_and_origin(command):
     shown = command("config", env={"SWARM_INSECURE": "yes"}).stdout.splitlines()
 
     rows = {line.split()[0]: line.split()[1:] for line in shown[1:]}
+    assert shown[0].split() == ["setting", "value", "from"]
     assert tuple(rows) == tuple(SETTINGS)
     assert rows["min_peers"] == ["3", "swarm.toml"]
     assert rows["members"] == ["a,", "b,", "c", "swarm.toml"]

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from swarm.config import resolve
+from swarm.config import is_link, resolve
 from swarm.errors import ConfigurationError
 
 KUBERNETES = {
@@ -85,6 +85,13 @@ def test_a_few_are_all_named(place, caplog) -> None:
 def test_what_only_resembles_a_link_is_still_an_error(place, variable, text, message) -> None:
     with pytest.raises(ConfigurationError, match=message):
         resolve(environment={variable: text}, directory=place)
+
+
+def test_an_empty_variable_of_a_setting_is_no_link(place, caplog) -> None:
+    caplog.set_level(logging.INFO, "swarm")
+    assert resolve(environment={"SWARM_DATA_PORT": ""}, directory=place).settings.data_port == 0
+    assert caplog.records == []
+    assert is_link("SWARM_ANY_PORT", "", setting=False)
 
 
 def test_settings_of_these_names_keep_their_meaning(place) -> None:

@@ -96,6 +96,25 @@ def test_the_refusals_above_cover_every_setting() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("sync_interval", 0, "an integer of at least 1"),
+        ("node_weightage", 101, "an integer from 0 to 100"),
+        ("start_timeout", 0, "a finite number of seconds, above 0"),
+        ("straggler_timeout", -1, "a finite number of seconds, 0 or more"),
+        ("overlap", 1, "true or false"),
+        ("below_quorum", "stop", "'train' or 'wait'"),
+        ("listen", "x", "host:port with a port from 0 to 65535 (an IPv6 host in brackets)"),
+        ("share", [""], "a list without duplicates (as text: separated by commas), each a pattern of tensor names "),
+    ],
+)
+def test_a_refusal_says_what_is_allowed(name: str, value: object, allowed: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings_of({name: value})
+    assert f" is not allowed: allowed is {allowed}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("sync_interval", 1, 1),
