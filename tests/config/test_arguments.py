@@ -44,6 +44,7 @@ def test_every_argument_is_declared_for_type_checkers_with_the_type_of_its_setti
     }
     del expected["data_dir"]
     assert get_type_hints(Arguments) == expected
+    assert not Arguments.__required_keys__
 
 
 def test_help_describes_every_argument_and_the_signature_gives_its_default() -> None:
