@@ -42,11 +42,11 @@ class Setting:
     check: Check
     meaning: str
     """Markdown; links start from ``docs/``."""
-    agree: str
+    agree: str = "no"
     """Whether all peers of a session must have the same value: 'yes', 'no', or the setting that decides it."""
-    computed: str
+    computed: str = ""
     """The default in words, where it depends on other settings."""
-    no_argument: str
+    no_argument: str = ""
     """Why the callback does not take it, and what to do instead; empty where it does."""
 
     @property
@@ -71,18 +71,9 @@ class Setting:
         return re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", self.meaning)
 
 
-def _setting(
-    default: _Value,
-    meaning: str,
-    check: Check | None = None,
-    *,
-    agree: str = "no",
-    computed: str = "",
-    no_argument: str = "",
-) -> _Value:
-    """A row; without ``check``, its type says what it may be."""
-    row = {"check": check, "meaning": meaning, "agree": agree, "computed": computed, "no_argument": no_argument}
-    return field(default=default, metadata=row)
+def _setting(default: _Value, meaning: str, check: Check | None = None, **more: str) -> _Value:
+    """A row; without ``check``, its type says what it may be. ``more``: further fields of :class:`Setting`."""
+    return field(default=default, metadata={"meaning": meaning, "check": check, **more})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
