@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -60,6 +63,18 @@ def test_they_are_named_in_one_line_and_once(place, caplog) -> None:
     assert record.levelname == "INFO"
     assert record.getMessage().startswith("ignored SWARM_ONCE_PORT, SWARM_ONCE_PORT_80_TCP, ")
     assert "and 5 more: Kubernetes or Docker sets them" in record.getMessage()
+
+
+def test_the_line_is_shown_where_the_launcher_asks_for_the_log(place) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", "from swarm.config import resolve; resolve()"],
+        cwd=place,
+        env={"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "SWARM_LOG": "info", **KUBERNETES},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "INFO swarm: ignored SWARM_PORT, " in found.stderr
 
 
 def test_a_few_are_all_named(place, caplog) -> None:
