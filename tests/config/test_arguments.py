@@ -99,6 +99,11 @@ def test_a_callbacks_own_platform_beats_the_environment(
     assert parse_arguments({"ml_platform": given}, platforms=("KERAS", "TF")).settings.ml_platform == expected
 
 
+def test_a_platform_that_the_callback_does_not_serve_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="ml_platform='PYTORCH' is not served .*: allowed is KERAS or TF"):
+        parse_arguments({"ml_platform": "pytorch"}, platforms=("KERAS", "TF"))
+
+
 def test_the_environment_is_read_when_the_callback_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWARM_SYNC_INTERVAL", "5")
     arguments = parse_arguments({})

@@ -140,3 +140,10 @@ def test_a_peer_is_named_after_its_rank_else_its_host(tmp_path: Path, monkeypatc
     monkeypatch.setattr(socket, "gethostname", lambda: "ward 7.example")
     assert resolve(environment={"SWARM_RANK": "3"}, directory=tmp_path).settings.name == "peer-3"
     assert resolve(environment={}, directory=tmp_path).settings.name == "ward_7.example"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"), [({}, False), ({"world_size": 2}, False), ({"rank": 0}, True), ({"name": "a"}, True)]
+)
+def test_a_name_or_a_rank_names_a_peer(tmp_path: Path, arguments: dict[str, object], named: bool) -> None:
+    assert resolve(arguments, environment={}, directory=tmp_path).settings.named is named
