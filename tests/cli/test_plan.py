@@ -47,12 +47,13 @@ def test_the_launcher_decides_also_where_the_user_has_set_a_former_variable(plan
 
 
 def test_peers_share_the_cores_unless_the_user_says_otherwise(planned, user_environment):
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    one = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    for name in one:
         user_environment.pop(name, None)
 
     (environment,) = planned(1, OPENBLAS_NUM_THREADS="7")
 
-    assert environment["OMP_NUM_THREADS"] == environment["MKL_NUM_THREADS"] == "1"
+    assert [environment[name] for name in one] == ["1", "1", "1"]
     assert environment["OPENBLAS_NUM_THREADS"] == "7"
 
 
