@@ -1,1 +1,1 @@
-"""What Swarm costs, measured: ``README.md`` tells what each benchmark measures and how to read it."""
+"""Measurements of Swarm. ``README.md`` describes each benchmark and its results; ``harness`` is what they share."""

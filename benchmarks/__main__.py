@@ -1,19 +1,19 @@
-"""A short set of all that needs neither root nor hours, one after another, and one table: ``make bench``."""
+"""A short set of benchmarks, one after another, in one table: ``make bench``."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.harness.command import Record
+from benchmarks.harness.figures import aligned, verdict
+from benchmarks.harness.workers import ROOT
+
 DEADLINE = 600.0
 """Seconds for one benchmark."""
-
-Record = Mapping[str, Any]
 
 
 class Row(NamedTuple):
@@ -21,33 +21,32 @@ class Row(NamedTuple):
 
     what: str
     measured: str
-    beside: str
+    compared: str
     """The reference of the same run, or the goal."""
 
 
 class Part(NamedTuple):
-    """A benchmark of the set, as a user could run it, and what to show of its last line."""
+    """A benchmark of the set, as a user would run it, and the rows that its result gives."""
 
     command: str
     rows: Callable[[Record], Iterator[Row]]
 
 
 def main() -> None:
-    """Run the set; a part that fails is shown as such, and the exit code says so."""
-    rows, failed = [Row("what", "measured", "beside it")], False
+    """Run the set. A part that fails has a row that says so, and the exit code is then 1."""
+    rows, failed = [Row("what", "measured", "compared with")], False
     for part in PARTS:
         print(f"python -m benchmarks.{part.command}", file=sys.stderr, flush=True)
         result = _result(part.command)
         failed = failed or result is None
         rows += [Row(part.command, "failed", "")] if result is None else part.rows(result)
-    first, second = (2 + max(len(row[column]) for row in rows) for column in range(2))
-    print("\n".join(f"{row.what:<{first}}{row.measured:<{second}}{row.beside}".rstrip() for row in rows))
+    print("\n".join(aligned(rows, right=False)))
     sys.exit(failed)
 
 
 def _result(command: str) -> Record | None:
-    """The last line of a benchmark's JSON; None if it failed, which its own words on standard error explain."""
-    done = subprocess.run(  # noqa: S603  (this very package)
+    """The record of a benchmark; None if it failed. It prints the reason on standard error itself."""
+    done = subprocess.run(
         [sys.executable, "-m", *f"benchmarks.{command} --json".split()],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -63,8 +62,8 @@ def _result(command: str) -> Record | None:
 
 def _hotpath(result: Record) -> Iterator[Row]:
     for name, each in result["frameworks"].items():
-        beside = f"an empty callback: {each['empty']['median']:.0f} ns"
-        yield Row(f"callback between merges, {name}", f"{each['swarm']['median']:.0f} ns a batch", beside)
+        empty = f"an empty callback: {each['empty']['median']:.0f} ns"
+        yield Row(f"callback between merges, {name}", f"{each['swarm']['median']:.0f} ns a batch", empty)
 
 
 def _merge(result: Record) -> Iterator[Row]:
@@ -79,10 +78,10 @@ def _merge(result: Record) -> Iterator[Row]:
 def _scale(result: Record) -> Iterator[Row]:
     growth, goal = result["growth"], result["goal"]
     for what in ("control_messages", "control_bytes"):
-        name, met = what.replace("_", " "), "met" if goal[f"{what}_at_most_linear"] else "missed"
+        name, met = what.replace("_", " "), verdict(goal[f"{what}_at_most_linear"])
         yield Row(f"{name} a peer, growth", f"n^{growth[what]}", f"goal n^1: {met}")
     data = ", ".join(f"{size['data_over_bound']:.3f}" for size in result["sizes"])
-    yield Row("data a peer, of 2(n-1)/n models", data, f"goal 1: {'met' if goal['data_flat'] else 'missed'}")
+    yield Row("data a peer, of 2(n-1)/n models", data, f"goal 1: {verdict(goal['data_flat'])}")
 
 
 PARTS = (

@@ -1,182 +1,162 @@
-"""What coding weights costs: ``python -m benchmarks.codecs``.
+"""The speed and the error of each codec, on one thread: ``python -m benchmarks.codecs``.
 
-One thread codes chunks as an exchange does. Codecs and a plain copy of the same memory take turns; GiB/s count the
-values, not the bytes that travel. Times are of the thread, so that other work on the machine counts less.
+Codecs and a plain copy of the same memory take turns, chunk by chunk as in an exchange. GiB/s count the values, not the
+bytes that are sent. Times are the thread's CPU time, so that other work on the machine counts less.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from time import thread_time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness.command import Benchmark, Record, integer
+from benchmarks.harness.figures import aligned, in_turn, verdict
 from swarm.codec import BUILTIN_CODECS, Codec
 from swarm.exchange.layout import CHUNK_BYTES
 
 GOALS = {"bf16": 1.0, "int8": 0.5}
-"""Least GiB/s, encoding and decoding together."""
-GIB = 2**30
+"""The smallest GiB/s of encoding and decoding together."""
+MIB = 2**20
 Floats = NDArray[np.float32]
+Step = Callable[[], object]
 
 
-class Workload(NamedTuple):
-    """A model after some training, the one it started from, and room for what is measured."""
+class Chunk(NamedTuple):
+    """A part of a model after some training, the model before it, and buffers."""
 
-    values: list[Floats]
-    reference: list[Floats]
-    residual: list[Floats]
-    out: list[Floats]
-
-    @property
-    def gib(self) -> float:
-        """Size of the model."""
-        return sum(chunk.nbytes for chunk in self.values) / GIB
+    values: Floats
+    reference: Floats
+    residual: Floats
+    out: Floats
 
 
-def workload(mib: int) -> Workload:
-    """Random weights in chunks; training has moved each by a hundredth."""
+def workload(mib: int) -> list[Chunk]:
+    """Random weights; training has changed each by about a hundredth."""
     rng = np.random.default_rng(0)
-    size = CHUNK_BYTES // 4
-    reference = [rng.standard_normal(size, np.float32) for _ in range(mib)]
-    values = [chunk + np.float32(0.01) * rng.standard_normal(size, np.float32) for chunk in reference]
-    return Workload(values, reference, [np.zeros(size, np.float32) for _ in values], [chunk.copy() for chunk in values])
+    chunks = []
+    for start in range(0, mib * MIB, CHUNK_BYTES):
+        size = min(CHUNK_BYTES, mib * MIB - start) // 4
+        reference = rng.standard_normal(size, np.float32)
+        values = reference + np.float32(0.01) * rng.standard_normal(size, np.float32)
+        chunks.append(Chunk(values, reference, np.zeros_like(values), values.copy()))
+    return chunks
 
 
-class Arm:
-    """One codec's buffers, and the things to time."""
+def steps_of(codec: Codec, work: list[Chunk]) -> dict[str, Step]:
+    """What to time, by name, in the order of a round."""
+    chunks = [(chunk, memoryview(bytearray(codec.encoded_nbytes(chunk.values.size, "float32")))) for chunk in work]
 
-    def __init__(self, codec: Codec, work: Workload) -> None:
-        self.codec = codec
-        self._work = work
-        size = codec.encoded_nbytes(work.values[0].size, "float32")
-        self._bytes = [memoryview(bytearray(size)) for _ in work.values]
+    def each(do: Callable[[Chunk, memoryview], object]) -> Step:
+        def step() -> None:
+            for chunk, data in chunks:
+                do(chunk, data)
 
-    def steps(self) -> dict[str, Callable[[], None]]:
-        """By name, in the order of a round."""
-        steps: dict[str, Callable[[], None]] = {"encode_unchanged": self._unchanged, "encode": self._encode}
-        steps["decode"] = self._decode
-        if not self.codec.exact("float32"):
-            steps |= {"encode_feedback": self._feedback, "carry": self._carry}
-        return steps
+        return step
 
-    def error(self) -> float:
-        """Root mean square of what is lost, relative to that of the differences, without feedback."""
-        self._encode()
-        self._decode()
-        work = self._work
-        lost = sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in zip(work.out, work.values, strict=True))
-        moved = zip(work.values, work.reference, strict=True)
-        return float((lost / sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in moved)) ** 0.5)
-
-    def _encode(self) -> None:
-        for values, reference, data in zip(self._work.values, self._work.reference, self._bytes, strict=True):
-            self.codec.encode(values, reference, data)
-
-    def _unchanged(self) -> None:
-        for reference, data in zip(self._work.reference, self._bytes, strict=True):
-            self.codec.encode(reference, reference, data)
-
-    def _decode(self) -> None:
-        for data, reference, out in zip(self._bytes, self._work.reference, self._work.out, strict=True):
-            self.codec.decode(data, reference, out)
-
-    def _feedback(self) -> None:
-        work = self._work
-        chunks = zip(work.values, work.reference, work.residual, self._bytes, strict=True)
-        for values, reference, residual, data in chunks:
-            self.codec.encode(values, reference, data, residual)
-
-    def _carry(self) -> None:
-        for chunks in zip(self._work.values, self._work.reference, self._work.residual, strict=True):
-            self.codec.carry(*chunks)
+    steps = {
+        "encode_unchanged": each(lambda chunk, data: codec.encode(chunk.reference, chunk.reference, data)),
+        "encode": each(lambda chunk, data: codec.encode(chunk.values, chunk.reference, data)),
+        "decode": each(lambda chunk, data: codec.decode(data, chunk.reference, chunk.out)),
+    }
+    if not codec.exact("float32"):
+        steps["encode_feedback"] = each(
+            lambda chunk, data: codec.encode(chunk.values, chunk.reference, data, chunk.residual)
+        )
+        steps["residual"] = each(lambda chunk, _: codec.carry(chunk.values, chunk.reference, chunk.residual))
+    return steps
 
 
-def measure(mib: int, repeats: int) -> dict[str, Any]:
-    """The record of one run."""
-    work = workload(mib)
-    arms = {name: Arm(codec, work) for name, codec in BUILTIN_CODECS.items()}
-    seconds: dict[tuple[str, str], list[float]] = {}
-    for repeat in range(repeats + 1):
-        taken = {("copy", "copy"): _timed(lambda: _copy(work))}
-        for name, arm in arms.items():
-            taken |= {(name, step): _timed(run) for step, run in arm.steps().items()}
-        if repeat:  # the first one warms up
-            for key, value in taken.items():
-                seconds.setdefault(key, []).append(value)
+def error_of(steps: Mapping[str, Step], work: list[Chunk]) -> float:
+    """Root mean square of the coding error, relative to that of the coded differences, without feedback."""
+    steps["encode"]()
+    steps["decode"]()
+    lost, coded = (
+        sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in pairs)
+        for pairs in (
+            [(chunk.out, chunk.values) for chunk in work],
+            [(chunk.values, chunk.reference) for chunk in work],
+        )
+    )
+    return float((lost / coded) ** 0.5)
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mib", type=integer(1, 1024), default=32, help="size of the model (default 32)")
+    parser.add_argument("--repeats", type=integer(1, 1000), default=15, help="(default 15)")
+
+
+def _measure(options: argparse.Namespace) -> Record:
+    work = workload(options.mib)
+    gib = options.mib / 1024
+    steps: dict[str, dict[str, Step]] = {"copy": {"copy": partial(_copy, work)}}
+    steps |= {name: steps_of(codec, work) for name, codec in BUILTIN_CODECS.items()}
+    seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for name, counts in in_turn(list(steps), options.repeats, warmup=1):
+        for step, run in steps[name].items():
+            start = thread_time()
+            run()
+            if counts:
+                seconds[name, step].append(thread_time() - start)
     middle = {key: median(values) for key, values in seconds.items()}
     copy = middle["copy", "copy"]
     codecs = {
-        name: _figures(arm, {step: middle[name, step] for step in arm.steps()}, copy) for name, arm in arms.items()
+        name: {
+            **_speeds({step: middle[name, step] for step in steps[name]}, gib, copy),
+            "error": error_of(steps[name], work),
+        }
+        for name in BUILTIN_CODECS
     }
     return {
-        "benchmark": "codecs",
         "unit": "GiB/s",
-        "mib": mib,
-        "repeats": repeats,
+        "mib": options.mib,
+        "repeats": options.repeats,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "copy": round(work.gib / copy, 2),
+        "copy": round(gib / copy, 2),
         "codecs": codecs,
         "goals": {name: {"at_least": goal, "met": codecs[name]["both"] >= goal} for name, goal in GOALS.items()},
     }
 
 
-def _figures(arm: Arm, seconds: dict[str, float], copy: float) -> dict[str, Any]:
-    gib = arm._work.gib  # noqa: SLF001 - this very module
+def _speeds(seconds: dict[str, float], gib: float, copy: float) -> dict[str, float]:
     both = seconds["encode"] + seconds["decode"]
-    figures: dict[str, Any] = {step: round(gib / taken, 2) for step, taken in seconds.items()}
-    figures |= {"both": round(gib / both, 2), "over_copy": round(both / copy, 2), "error": arm.error()}
-    if "carry" in seconds:
+    figures = {step: round(gib / taken, 2) for step, taken in seconds.items()}
+    figures |= {"both": round(gib / both, 2), "over_copy": round(both / copy, 2)}
+    if "residual" in seconds:
         feedback = seconds["encode_feedback"] + seconds["decode"]
         figures["both_feedback"] = round(gib / feedback, 2)
-        figures["both_feedback_carry"] = round(gib / (feedback + seconds["carry"]), 2)
+        figures["both_feedback_residual"] = round(gib / (feedback + seconds["residual"]), 2)
     return figures
 
 
-def _timed(run: Callable[[], None]) -> float:
-    start = thread_time()
-    run()
-    return thread_time() - start
+def _copy(work: list[Chunk]) -> None:
+    for chunk in work:
+        np.copyto(chunk.out, chunk.values)
 
 
-def _copy(work: Workload) -> None:
-    for values, out in zip(work.values, work.out, strict=True):
-        np.copyto(out, values)
-
-
-def table(record: dict[str, Any]) -> str:
-    """The record for people."""
-    columns = ("encode", "decode", "both", "both_feedback", "carry", "encode_unchanged", "over_copy", "error")
-    lines = ["codec" + "".join(f"{column:>18}" for column in columns)]
-    for name, figures in record["codecs"].items():
-        shown = (f"{figures[column]:.2g}" if column in figures else "-" for column in columns)
-        lines.append(f"{name:<5}" + "".join(f"{each:>18}" for each in shown))
+def table(record: Record) -> str:
+    """The figures for people."""
+    names = ("encode", "decode", "both", "both_feedback", "residual", "encode_unchanged", "over_copy", "error")
+    rows = [("codec", *names)]
+    for codec, figures in record["codecs"].items():
+        rows.append((codec, *(f"{figures[name]:.2g}" if name in figures else "-" for name in names)))
     goals = ", ".join(
-        f"{name} at least {goal['at_least']:g}: {'met' if goal['met'] else 'missed'}"
-        for name, goal in record["goals"].items()
+        f"{name} at least {goal['at_least']:g}: {verdict(goal['met'])}" for name, goal in record["goals"].items()
     )
-    return "\n".join(
-        [*lines, f"GiB/s of float32 values on one core, a plain copy {record['copy']}; goals, both: {goals}"]
-    )
+    foot = f"GiB/s of float32 values on one core, a plain copy {record['copy']}; goals, both: {goals}"
+    return "\n".join([*aligned(rows), foot])
 
 
-def main() -> None:
-    """Measure; the last line of ``--json`` holds every number."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.codecs", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
-    parser.add_argument("--mib", type=int, choices=range(1, 1025), metavar="MIB", default=32, help="(default 32)")
-    parser.add_argument("--repeats", type=int, choices=range(1, 1001), metavar="N", default=15, help="(default 15)")
-    arguments = parser.parse_args()
-    record = measure(arguments.mib, arguments.repeats)
-    print(json.dumps(record) if arguments.json else table(record))
-
+CODECS = Benchmark(name="codecs", description=__doc__, add_options=_options, measure=_measure, table=table)
 
 if __name__ == "__main__":
-    main()
+    CODECS.main()

@@ -1,4 +1,4 @@
-"""The pictures of docs/performance.md, from the last lines of `merge` and `link`: ``python -m benchmarks.pictures``."""
+"""The pictures of docs/performance.md, from results of `merge` and `link`: ``python -m benchmarks.pictures``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Record = Mapping[str, Any]
 
 
 def main() -> None:
-    """Read JSON lines from standard input and save the pictures that they are enough for."""
+    """Read results, as lines of JSON, from standard input, and save the pictures for which there are any."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="where the pictures go")
     directory = parser.parse_args().directory
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def draw_merges(records: Sequence[Record], path: Path) -> None:
-    """Seconds of a round beside gloo, and bytes beside the bound."""
+    """Seconds of a round and of gloo, and bytes relative to the bound."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), dpi=150, layout="constrained")
@@ -56,7 +56,7 @@ def draw_merges(records: Sequence[Record], path: Path) -> None:
 
 
 def draw_links(records: Sequence[Record], path: Path) -> None:
-    """Seconds of a round over a capped link, beside what its bytes take at the link's rate."""
+    """Seconds of a round over a slow link, and seconds of its bytes at the link's rate."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), dpi=150, layout="constrained")

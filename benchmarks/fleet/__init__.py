@@ -1,1 +1,1 @@
-"""Real peers for benchmarks: processes that train over gRPC on this machine, and what can be done to them."""
+"""Real peers: processes that train over gRPC on this machine, and the faults that can be injected."""

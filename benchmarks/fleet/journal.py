@@ -1,4 +1,4 @@
-"""What peers write down: one line of JSON per event, appended to a file per process, read by who started them.
+"""Journals: one line of JSON for each event of a peer. Each process appends to its own file; the fleet reads them.
 
 All times are ``time.monotonic()``, which on Linux is one clock for all processes of a machine.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -16,24 +16,24 @@ class What(enum.StrEnum):
     """What happened to a peer."""
 
     BEGINS = "begins"
-    """It calls ``on_train_begin``."""
+    """It is about to call ``on_train_begin``."""
     BEGUN = "begun"
-    """That has returned."""
+    """``on_train_begin`` has returned."""
     EXCHANGES = "exchanges"
     """It joined an attempt at a round."""
     ROUND = "round"
-    """A round committed, and its model is in place."""
+    """A round has committed, and its model is loaded."""
     FAILED = "failed"
-    """An attempt was aborted, or a sync point passed without a merge."""
+    """An attempt was aborted, or there was no merge at a sync point."""
     CLOSED = "closed"
-    """Its session is over."""
+    """Its session has ended."""
     DONE = "done"
     """``on_train_end`` has returned, and its model was tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One line; which fields hold something depends on ``what``."""
+    """One line; which fields are set depends on ``what``."""
 
     peer: str
     pid: int
@@ -42,16 +42,16 @@ class Event:
     lineage: str = ""
     round: int = -1
     digest: str = ""
-    """Of the committed model; of the own one where the session is over."""
+    """Of the committed model; at the end of the session, of the peer's model."""
     model: str = ""
-    """Digest of the weights in the training, after a round."""
+    """Digest of the training's weights after a round."""
     group: tuple[str, ...] = ()
     contributors: tuple[str, ...] = ()
     attempts: int = 0
     offered: float = 0.0
-    """When the peer came to the sync point of the round."""
+    """When the peer reached the sync point of the round."""
     closing: bool = False
-    """Whether the swarm's closing model is in place."""
+    """Whether the swarm's closing model is loaded."""
     reason: str = ""
     accuracy: float = 0.0
 
@@ -65,12 +65,12 @@ class Journal:
         self._pid = pid
 
     def note(self, what: What, **fields: object) -> None:
-        """Write down that ``what`` happened now; ``fields`` as in ``Event``."""
+        """Append an event that happens now; ``fields`` as in ``Event``."""
         event = {"peer": self._peer, "pid": self._pid, "at": time.monotonic(), "what": what, **fields}
         self._file.write(json.dumps(event) + "\n")
 
     def close(self) -> None:
-        """Nothing more will happen."""
+        """Close the file."""
         self._file.close()
 
 
@@ -82,7 +82,7 @@ class Reader:
         self._offsets: dict[Path, int] = {}
 
     def read(self) -> list[Event]:
-        """What was written since the last call, in the order of time. A line that is not whole yet comes later."""
+        """The events written since the last call, by time. An incomplete line is read by a later call."""
         events = []
         for path in sorted(self._directory.glob("*.jsonl")):
             with path.open("rb") as file:
@@ -91,11 +91,6 @@ class Reader:
                 self._offsets[path] = file.tell() - len(rest)
             events += [_event(line) for line in whole.splitlines()]
         return sorted(events, key=lambda event: event.at)
-
-
-def write_all(events: list[Event], path: Path) -> None:
-    """Keep events as one file."""
-    path.write_text("".join(json.dumps(asdict(event)) + "\n" for event in events), encoding="utf-8")
 
 
 def _event(line: bytes) -> Event:

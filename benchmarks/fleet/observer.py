@@ -1,4 +1,4 @@
-"""Writes down what Swarm tells a peer's plugins."""
+"""A plugin that writes a peer's events to its journal."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """A plugin; also makes the session that it observes, in the place of the callback's usual factory."""
+    """The plugin. It also replaces the callback's factory of sessions, so that it is in the session's plugins."""
 
     def __init__(self, journal: Journal) -> None:
         self.round = -1
-        """The last round that this peer has."""
+        """The number of this peer's last round."""
         self._journal = journal
         self._port: ModelPort | None = None
 
     def session(
         self, settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger
     ) -> Session:
-        """A session with this plugin beside the installed ones."""
+        """A session with the installed plugins and this one."""
         plugins = PluginRegistry(settings.disabled_plugins, {"benchmark": self})
         self._port = port
         return Session(settings, port, evaluate=evaluate, logger=logger, plugins=plugins)
 
     @hookimpl
     def swarm_round_started(self, event: RoundStarted) -> None:
-        """Note the attempt."""
+        """Record the attempt."""
         self._journal.note(What.EXCHANGES, round=event.round, group=event.group)
 
     @hookimpl
     def swarm_round_finished(self, event: RoundFinished) -> None:
-        """Note the commit. This is the training thread, so nothing moves the model meanwhile."""
+        """Record the commit. This runs in the training thread, so the model does not change meanwhile."""
         now, report = time.monotonic(), event.report
         self._journal.note(
             What.ROUND,
@@ -59,12 +59,12 @@ class Observer:
 
     @hookimpl
     def swarm_round_failed(self, event: RoundFailed) -> None:
-        """Note the failure."""
+        """Record the failure."""
         self._journal.note(What.FAILED, round=event.round, reason=event.reason)
 
     @hookimpl
     def swarm_session_closed(self, event: SessionClosed) -> None:
-        """Note the end."""
+        """Record the end."""
         self._journal.note(What.CLOSED, digest=event.digest, closing=event.closing, reason=event.reason)
 
     def _model(self) -> str:

@@ -1,7 +1,9 @@
-"""Starts peers, hears what they write down, and ends them."""
+"""Starts peers, reads their journals, and ends them."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import signal
 import subprocess
@@ -9,19 +11,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from benchmarks.fleet.journal import Event, Reader
+from benchmarks.harness.command import integer, positive
+from benchmarks.harness.workers import ROOT, user_environment
 from swarm.cli.environment import ONE_THREAD
 from swarm.demo.digits import load
 from swarm.demo.sites import write
 
-ROOT = Path(__file__).parents[2]
 TICK = 0.01
-"""Seconds between looks at the journals."""
+"""Seconds from one reading of the journals to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +37,18 @@ class Training:
     """Units of the hidden layer."""
     sync_interval: int
     pause: float
-    """Seconds that a batch takes beside its computation."""
+    """Seconds added to every batch."""
     failure_timeout: float
     with_workers: int = 0
     """Peers, counted from the last, whose DataLoader has a worker process."""
     settings: Mapping[str, object] = field(default_factory=dict)
-    """More settings of Swarm."""
+    """Additional settings of Swarm."""
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, **fields: Any) -> Training:
+        """The training that ``add_options`` and ``fields`` describe."""
+        names = ("peers", "seed", "pause", "failure_timeout")
+        return cls(**{name: getattr(options, name) for name in names}, sync_interval=4, **fields)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,8 +64,17 @@ class Training:
         return int(self.names.index(name) >= self.peers - self.with_workers)
 
 
+def add_options(parser: argparse.ArgumentParser, *, pause: float, failure_timeout: float) -> None:
+    """Add the options of a training, with these defaults."""
+    parser.add_argument("--peers", type=integer(3), default=4, help="(default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="of data, weights and faults (default 0)")
+    parser.add_argument("--pause", type=float, default=pause, help=f"seconds added to every batch (default {pause:g})")
+    text = f"of the peers, in seconds (default {failure_timeout:g})"
+    parser.add_argument("--failure-timeout", type=positive, default=failure_timeout, help=text)
+
+
 class Moment(NamedTuple):
-    """A point of time, and how many events had been read by then: all that came after it lie behind those."""
+    """A time, and the number of events read by then: every later event comes after these."""
 
     at: float
     read: int
@@ -65,16 +83,17 @@ class Moment(NamedTuple):
 class Fleet:
     """The peers of one training. Leaving it as a context manager ends every process that it started."""
 
-    def __init__(self, training: Training, directory: Path, *, watch: Callable[[], None] = lambda: None) -> None:
-        """Write the data; ``watch`` is called again and again while the fleet waits for something."""
+    def __init__(self, training: Training, directory: Path, *, watch: Callable[[Fleet], None] = lambda _: None) -> None:
+        """Write the data; ``watch`` is called again and again while the fleet waits."""
         self.training = training
         self.directory = directory
         self.events: list[Event] = []
-        """All that was written down so far."""
+        """All events read from the journals so far."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._watch = watch
         (directory / "events").mkdir(parents=True)
         self._reader = Reader(directory / "events")
+        (directory / "training.json").write_text(json.dumps(asdict(training)), encoding="utf-8")
         write(load(training.peers, training.seed), directory / "data")
 
     def __enter__(self) -> Self:
@@ -87,17 +106,17 @@ class Fleet:
             self._end(name)
 
     def pid(self, name: str) -> int:
-        """Of the process that is, or was last, this peer."""
+        """The number of this peer's process, or of its last one."""
         return self._processes[name].pid
 
     def start(self, *names: str) -> None:
-        """Start peers, anew where there were processes of these names."""
+        """Start peers; a process with one of these names is killed first."""
         for name in names:
             if name in self._processes:
                 self._end(name)
             with self.log(name).open("ab") as log:
-                self._processes[name] = subprocess.Popen(  # noqa: S603  (this very package)
-                    self._command(name),
+                self._processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "benchmarks.fleet.peer", str(self.directory)],
                     cwd=ROOT,
                     env=self._environment(name),
                     stdin=subprocess.DEVNULL,
@@ -117,11 +136,11 @@ class Fleet:
         draft.replace(self.directory / "stop")
 
     def wait(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Read what comes until ``condition`` holds; False if it does not within ``seconds``."""
+        """Read the journals until ``condition`` is true; False if it is not within ``seconds``."""
         deadline = time.monotonic() + seconds
         while True:
             self.events += self._reader.read()
-            self._watch()
+            self._watch(self)
             if condition():
                 return True
             if time.monotonic() > deadline:
@@ -133,23 +152,23 @@ class Fleet:
         return Moment(time.monotonic(), len(self.events))
 
     def since(self, moment: Moment) -> list[Event]:
-        """What happened after that moment, as far as it was read."""
+        """The events after that moment, of those read so far."""
         return [event for event in self.events[moment.read :] if event.at > moment.at]
 
-    def let(self, seconds: float) -> None:
-        """Let time pass."""
+    def run_for(self, seconds: float) -> None:
+        """Wait while the fleet trains."""
         self.wait(lambda: False, seconds)
 
     def ended(self) -> bool:
-        """Whether all processes are over."""
+        """Whether all processes have ended."""
         return all(process.poll() is not None for process in self._processes.values())
 
     def exit_codes(self) -> dict[str, int | None]:
-        """Of each peer; None where it runs."""
+        """By peer; None if it is running."""
         return {name: process.poll() for name, process in self._processes.items()}
 
     def log(self, name: str) -> Path:
-        """What the peer's processes print."""
+        """The file to which the peer's processes print."""
         return self.directory / f"{name}.log"
 
     def model_dir(self, name: str) -> Path:
@@ -159,24 +178,11 @@ class Fleet:
     def _end(self, name: str) -> None:
         process = self._processes[name]
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # it leads a group of its own: workers go with it
+            os.killpg(process.pid, signal.SIGKILL)  # its process group, workers included
         process.wait()
-
-    def _command(self, name: str) -> list[str]:
-        training = self.training
-        options = {
-            "--seed": training.seed,
-            "--hidden": training.hidden,
-            "--sync-interval": training.sync_interval,
-            "--pause": training.pause,
-            "--workers": training.workers(name),
-        }
-        words = [str(word) for option in options.items() for word in option]
-        return [sys.executable, "-m", "benchmarks.fleet.peer", str(self.directory), *words]
 
     def _environment(self, name: str) -> dict[str, str]:
         training = self.training
-        user = {key: value for key, value in os.environ.items() if not key.startswith("SWARM_")}
         settings = {
             "log": "info",
             "name": name,
@@ -189,4 +195,4 @@ class Fleet:
             **training.settings,
         }
         ours = {f"SWARM_{key.upper()}": str(value) for key, value in settings.items()}
-        return {**ONE_THREAD, **user, **ours, "PYTHONUNBUFFERED": "1"}
+        return {**ONE_THREAD, **user_environment(), **ours, "PYTHONUNBUFFERED": "1"}

@@ -1,4 +1,4 @@
-"""What the journals of all peers say about rounds, taken together."""
+"""What the journals of all peers together show about rounds."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Key = tuple[str, int]
 def recovery(events: Iterable[Event], at: float, others: frozenset[str], *, without: str | None) -> float | None:
     """Seconds that a fault at ``at`` cost the others.
 
-    That is until the last of ``others`` in the first group to commit after it had the model in place, from the fault
-    or from the last offer of theirs, whichever was later: while nobody waits, nothing is lost. A round that the victim
-    had got through does not count.
+    It ends when the last of ``others`` in the first group that commits has loaded the model. It begins with the fault
+    or with the last offer of the others, whichever is later: before that offer the fault costs nothing. Rounds with the
+    victim in the group do not count if it is ``without``.
 
     Args:
         events: of all peers.
-        at: when the fault struck.
-        others: the peers that it did not strike.
-        without: the victim, if it cannot be in the group.
+        at: when the fault was injected.
+        others: the peers other than the victim.
+        without: the victim, if the others must go on without it.
 
     Returns:
-        None as long as there is no such round.
+        None if there is no such round yet.
     """
     rounds: dict[Key, dict[str, Event]] = defaultdict(dict)
     for event in sorted(events, key=lambda event: event.at):
@@ -41,7 +41,7 @@ def recovery(events: Iterable[Event], at: float, others: frozenset[str], *, with
 
 
 def diverged(events: Iterable[Event]) -> list[str]:
-    """Rounds of which two peers hold different models, and closing models that differ, a sentence each."""
+    """A sentence for each round whose model differs between peers, and one if the closing models differ."""
     digests: dict[Key, dict[str, str]] = defaultdict(dict)
     closing: dict[str, str] = {}
     for event in events:
@@ -58,7 +58,7 @@ def diverged(events: Iterable[Event]) -> list[str]:
 
 
 def lost(events: Sequence[Event]) -> list[Key]:
-    """Rounds that somebody had committed and that the last committed lineage does not contain."""
+    """Rounds that a peer has committed and that are not in the last lineage, and gaps in that lineage."""
     commits = [event for event in events if event.what is What.ROUND]
     if not commits:
         return []
@@ -76,7 +76,7 @@ def mid_round(events: Iterable[Event], peer: str, at: float) -> bool:
 
 
 def period(events: Sequence[Event]) -> float:
-    """Usual seconds from one commit of a peer to its next; 0 where there are none."""
+    """Median seconds from one commit of a peer to its next; 0 if there are none."""
     times: Mapping[str, list[float]] = defaultdict(list)
     for event in events:
         if event.what is What.ROUND:
@@ -86,5 +86,5 @@ def period(events: Sequence[Event]) -> float:
 
 
 def last_round(events: Iterable[Event]) -> int:
-    """The highest round that anybody has; -1 where there is none."""
+    """The highest number of a round at any peer; -1 if there is none."""
     return max((event.round for event in events if event.what is What.ROUND), default=-1)

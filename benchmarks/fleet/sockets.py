@@ -1,4 +1,4 @@
-"""Cuts the connections of another process, without root: Linux only."""
+"""Closes the connections of another process, without root (Linux)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PIDFD_GETFD = 438
 
 
 def cut(pid: int) -> int:
-    """Shut down every TCP connection of process ``pid``, as a broken network does; returns how many there were.
+    """Shut down every TCP connection of process ``pid``, as a broken network does; returns their number.
 
-    Listening sockets stay. Both ends see their connection closed, and may connect anew.
+    Listening sockets stay open. Both ends see a closed connection, and can connect again.
 
     Raises:
-        OSError: the system does not allow it, or does not know how.
+        OSError: the system does not allow it or does not support it.
     """
     count = 0
     for connection in _sockets(pid):
@@ -33,7 +33,7 @@ def cut(pid: int) -> int:
 
 
 def can_cut(pid: int) -> bool:
-    """Whether ``cut`` is possible for process ``pid``; cuts nothing."""
+    """Whether ``cut`` is possible for process ``pid``; closes nothing."""
     try:
         for connection in _sockets(pid):
             connection.close()

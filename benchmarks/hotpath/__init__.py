@@ -1,1 +1,1 @@
-"""What the callback costs a batch between merges: ``python -m benchmarks.hotpath``."""
+"""The time that Swarm's callback adds to a batch between merges: ``python -m benchmarks.hotpath``."""

@@ -1,30 +1,32 @@
-"""The command: one process per framework, one after another, then a table or a line of JSON."""
+"""The time that each framework's callback adds to a batch; one process per framework, one after another."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import platform
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.hotpath.summary import GOAL, GOAL_NS, Summary, summarise, table
-from benchmarks.hotpath.turns import Plan
+from benchmarks.harness.command import Benchmark, Record, integer
+from benchmarks.harness.figures import Spread, aligned, shown, spread, verdict
+from benchmarks.harness.workers import Workers, user_environment
+from benchmarks.hotpath.turns import ARMS, EMPTY, NONE, SWARM, Samples
 
-ROOT = Path(__file__).parents[2]
 WARMUP = 3
 DEADLINE = 600.0
 """Seconds for one framework."""
+GOAL = "pytorch"
+"""The framework that the goal is for."""
+GOAL_NS = 1000.0
+"""The most that Swarm's callback should add to one of its batches, in nanoseconds."""
+DEFAULTS = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+"""Environment: one thread for arithmetic, and few messages, unless the user's environment says otherwise."""
 
 
 class Framework(NamedTuple):
-    """What measures a framework, and what it needs."""
+    """The module that measures a framework, and what it needs."""
 
     loop: str
     modules: tuple[str, ...]
@@ -41,73 +43,39 @@ FRAMEWORKS: Mapping[str, Framework] = {
 }
 
 
-def main() -> None:
-    """Measure what is asked for; the last line of ``--json`` holds every number."""
-    arguments = _arguments()
-    plan = Plan(arguments.batches, arguments.repeats, WARMUP)
-    results = {name: _measured(name, plan) for name in arguments.framework or _installed()}
-    if arguments.json:
-        print(json.dumps(_record(plan, results)))
-    else:
-        print(table(plan, results))
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.hotpath", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--framework", action="append", choices=FRAMEWORKS, help="may be repeated (default: installed)")
-    parser.add_argument("--batches", type=_number(1), default=100, help="batches per epoch (default 100)")
-    parser.add_argument("--repeats", type=_number(2), default=30, help="repetitions that count (default 30)")
-    return parser.parse_args()
+    parser.add_argument("--batches", type=integer(1), default=100, help="batches per epoch (default 100)")
+    parser.add_argument("--repeats", type=integer(2), default=30, help="repetitions that count (default 30)")
 
 
-def _number(least: int) -> Any:
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is not allowed: allowed is an integer of at least {least}")
-        return int(text)
-
-    return number
+def _measure(options: argparse.Namespace) -> Record:
+    frameworks = {
+        name: {"versions": _versions(name), **figures(_samples(name, options.batches, options.repeats))}
+        for name in options.framework or _installed()
+    }
+    goal = frameworks[GOAL]["swarm"]["median"] if GOAL in frameworks else None
+    return {
+        "unit": "ns per batch",
+        "batches": options.batches,
+        "repeats": options.repeats,
+        "python": platform.python_version(),
+        "goal": {"framework": GOAL, "at_most": GOAL_NS, "met": None if goal is None else goal <= GOAL_NS},
+        "frameworks": frameworks,
+    }
 
 
 def _installed() -> list[str]:
     return [name for name, framework in FRAMEWORKS.items() if all(find_spec(each) for each in framework.modules)]
 
 
-def _measured(name: str, plan: Plan) -> Summary:
+def _samples(name: str, batches: int, repeats: int) -> Samples:
     framework = FRAMEWORKS[name]
-    numbers = map(str, (plan.batches, plan.repeats, plan.warmup))
-    done = subprocess.run(  # noqa: S603  (this very package)
-        [sys.executable, "-m", "benchmarks.hotpath.worker", framework.loop, *numbers],
-        cwd=ROOT,
-        env={**_environment(), **framework.environment},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"{name} could not be measured:\n{done.stderr}")
-    return summarise(json.loads(done.stdout.splitlines()[-1]))
-
-
-def _environment() -> dict[str, str]:
-    """The user's, without Swarm's settings, quiet, and with one thread for arithmetic."""
-    given = {name: value for name, value in os.environ.items() if not name.startswith("SWARM_")}
-    return {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"} | given
-
-
-def _record(plan: Plan, results: Mapping[str, Summary]) -> dict[str, Any]:
-    goal = results[GOAL]["swarm"]["median"] if GOAL in results else None
-    return {
-        "benchmark": "hotpath",
-        "unit": "ns per batch",
-        "batches": plan.batches,
-        "repeats": plan.repeats,
-        "python": platform.python_version(),
-        "goal": {"framework": GOAL, "at_most": GOAL_NS, "met": None if goal is None else goal <= GOAL_NS},
-        "frameworks": {name: {"versions": _versions(name), **summary} for name, summary in results.items()},
-    }
+    environment = {**DEFAULTS, **user_environment(), **framework.environment}
+    with Workers("benchmarks.hotpath.worker", environment=environment, deadline=DEADLINE) as workers:
+        plan = {"batches": batches, "repeats": repeats, "warmup": WARMUP}
+        samples: Samples = workers.each([{"loop": framework.loop, "plan": plan}])[0]
+        return samples
 
 
 def _versions(name: str) -> dict[str, str]:
@@ -115,5 +83,35 @@ def _versions(name: str) -> dict[str, str]:
     return {module: version(distributions[module][0]) for module in FRAMEWORKS[name].modules}
 
 
+def figures(samples: Samples) -> dict[str, Any]:
+    """What the callbacks of one framework add. Differences are taken within each repetition."""
+    hooks = samples["hooks"]
+    return {
+        "swarm": _difference(hooks[SWARM], hooks[NONE]),
+        "empty": _difference(hooks[EMPTY], hooks[NONE]),
+        "over_empty": _difference(hooks[SWARM], hooks[EMPTY]),
+        "batch": {arm: spread(samples["batch"][arm], 1) for arm in ARMS},
+    }
+
+
+def _difference(values: Sequence[float], less: Sequence[float]) -> Spread:
+    return spread([value - other for value, other in zip(values, less, strict=True)], 1)
+
+
+def table(record: Record) -> str:
+    """The figures for people."""
+    rows = [("framework", "Swarm adds", "an empty one adds", "a batch takes")]
+    for name, each in record["frameworks"].items():
+        batch = f"{each['batch'][NONE]['median'] / 1e3:.0f} µs"
+        rows.append((name, shown(each["swarm"], 0), shown(each["empty"], 0), batch))
+    repeated = f"median (quartiles) of {record['repeats']} repetitions of {record['batches']} batches"
+    foot, goal = f"ns per batch between merges: {repeated}", record["goal"]
+    if goal["met"] is not None:
+        foot += f"; goal for {goal['framework']}, at most {goal['at_most']:.0f}: {verdict(goal['met'])}"
+    return "\n".join([*aligned(rows), foot])
+
+
+HOTPATH = Benchmark(name="hotpath", description=__doc__, add_options=_options, measure=_measure, table=table)
+
 if __name__ == "__main__":
-    main()
+    HOTPATH.main()

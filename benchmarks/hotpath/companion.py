@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.harness.workers import Workers, connect
 from swarm.config import resolve
 from swarm.session import Session
 from swarm.tensors.model import ModelPort
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 
 SYNC_INTERVAL = 1_000_000_000
-"""More batches than are ever measured, so that all of them lie between two merges."""
-LEAVING = 60.0
-"""Seconds for the companion to leave."""
+"""More batches than are ever measured, so that all of them are between two merges."""
 
 
 class ZeroModel(ModelPort):
@@ -39,30 +36,23 @@ class ZeroModel(ModelPort):
 
 
 class Companion:
-    """Trains nothing, but is there: started with the measured peer, and done when that one is.
+    """Starts the other peer, which does not train. It leaves when the measured peer does.
 
-    The two meet over gRPC on this machine, as two peers of ``swarm up`` do.
+    The two connect over gRPC on this machine, as two peers of ``swarm up`` do.
     """
 
     def __init__(self, schema: Schema) -> None:
-        self._directory = tempfile.TemporaryDirectory(prefix="swarm-hotpath-")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.hotpath.companion"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
+        self._process = Workers("benchmarks.hotpath.companion", environment=os.environ)
         tensors = [(spec.name, spec.shape, spec.dtype, spec.kind) for spec in schema.tensors]
-        self._say(json.dumps({"settings": self._settings("companion"), "tensors": tensors}) + "\n")
+        self._process.send([{"settings": self._settings("companion"), "tensors": tensors}])
 
     def arguments(self) -> dict[str, Any]:
         """The callback's arguments for the measured peer."""
         return self._settings("measured")
 
     def finish(self) -> None:
-        """Tell it that the measured peer ends next."""
-        if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()
+        """Let the companion end its session, because the measured peer ends its own next."""
+        self._process.close()
 
     def __enter__(self) -> Self:
         return self
@@ -70,45 +60,32 @@ class Companion:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.finish()
-        try:
-            if error is not None:
-                self._process.kill()
-            self._process.wait(LEAVING)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            raise
-        finally:
-            self._directory.cleanup()
+        if error is not None:
+            print(f"the log of the companion:\n{self._process.log(0)}", file=sys.stderr)
+        self._process.__exit__(kind, error, trace)
 
     def _settings(self, name: str) -> dict[str, Any]:
         return {
             "name": name,
-            "rendezvous": self._directory.name,
+            "rendezvous": str(self._process.directory),
             "sync_interval": SYNC_INTERVAL,
             "min_peers": 2,
             "start_timeout": 60.0,
         }
 
-    def _say(self, line: str) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-
 
 def require_untouched(metrics: Mapping[str, float], *, over: bool) -> None:
-    """Refuse a measurement of anything but batches between two merges of a live session.
+    """Check that all measured batches were between two merges of a live session.
 
     Raises:
-        RuntimeError: something merged, or the session was over.
+        RuntimeError: there was a merge, or the session was over.
     """
     if over or metrics["swarm_rounds"] != 0:
         raise RuntimeError(f"the session did not stay between merges: over={over}, {dict(metrics)}")
 
 
 def require_company(metrics: Mapping[str, float]) -> None:
-    """Refuse a measurement whose other peer was gone before the last merge.
+    """Check that the other peer was there until the last merge.
 
     Raises:
         RuntimeError: the last merge was not one of two peers.
@@ -123,14 +100,16 @@ def _copy(source: ModelState, target: ModelState) -> None:
 
 
 def main() -> None:
-    """Read the settings and the schema from the first line of standard input; be there until its end."""
-    told = json.loads(sys.stdin.readline())
+    """Join the session that the only order describes, and end it when standard input is closed."""
+    orders, _ = connect()
+    order = next(orders)
     schema = Schema(
-        tuple(TensorSpec(name, tuple(shape), dtype, TensorKind(kind)) for name, shape, dtype, kind in told["tensors"])
+        tuple(TensorSpec(name, tuple(shape), dtype, TensorKind(kind)) for name, shape, dtype, kind in order["tensors"])
     )
-    session = Session(resolve(told["settings"], environment={}).settings, ZeroModel(schema))
+    session = Session(resolve(order["settings"], environment={}).settings, ZeroModel(schema))
     session.begin()
-    sys.stdin.read()
+    for _ in orders:
+        pass
     session.end()
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.hotpath.companion import Companion, require_company, require_untouched
-from benchmarks.hotpath.turns import EMPTY, NONE, SWARM, Plan, Samples, Turns, put_between
+from benchmarks.hotpath.clocks import between_clocks
+from benchmarks.hotpath.companion import Companion, require_company
+from benchmarks.hotpath.turns import Plan, Samples, Turns
 from swarm.pytorch import TorchPort
 from swarm_lightning import SwarmLightningCallback
 
@@ -25,16 +25,16 @@ HOOKS = (
     "on_before_optimizer_step",
     "on_train_batch_end",
 )
-"""Every hook that Lightning calls per batch, of every callback whether it overrides it or not."""
+"""All hooks that Lightning calls per batch."""
 SAMPLES = 4
 """Per batch."""
 
 
 class EmptyCallback(lightning.Callback):
-    """Overrides the hook that ours overrides, and does nothing there."""
+    """Overrides the same hook as Swarm's callback, and does nothing."""
 
     def on_train_batch_end(self, *arguments: object) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Linear(lightning.LightningModule):
@@ -55,7 +55,7 @@ class Linear(lightning.LightningModule):
 
 
 def measure(plan: Plan) -> Samples:
-    """Train by ``plan``, one call of ``fit`` for all arms."""
+    """Train by ``plan``, with one call of ``fit`` for all arms."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     torch.manual_seed(0)
@@ -65,11 +65,20 @@ def measure(plan: Plan) -> Samples:
     turns = Turns(plan)
     with Companion(TorchPort(module).schema()) as companion, tempfile.TemporaryDirectory() as directory:
         callback = SwarmLightningCallback(**companion.arguments())
+        callbacks = between_clocks(
+            turns,
+            lightning.Callback,
+            HOOKS,
+            ("on_train_epoch_start", "on_train_epoch_end"),
+            (EmptyCallback(), callback),
+            companion,
+            lambda: trainer.callbacks,  # type: ignore[attr-defined]
+        )
         trainer = lightning.Trainer(
             accelerator="cpu",
             devices=1,
             max_epochs=plan.epochs,
-            callbacks=_callbacks(turns, callback, companion),
+            callbacks=callbacks,
             default_root_dir=directory,
             logger=False,
             enable_checkpointing=False,
@@ -79,36 +88,3 @@ def measure(plan: Plan) -> Samples:
         trainer.fit(module, loader)
         require_company(callback.metrics)
     return turns.samples()
-
-
-def _callbacks(turns: Turns, callback: Any, companion: Companion) -> list[Any]:
-    """A clock, the callbacks of all arms, and another clock."""
-    empty = EmptyCallback()
-    arms: dict[str, list[Any]] = {NONE: [], EMPTY: [empty], SWARM: [callback]}
-    after = _clock(turns.stop)()
-
-    class Before(_clock(turns.start)):  # type: ignore[misc]  # a class made at run time
-        """The first clock, which also puts the arms in place."""
-
-        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-            put_between(trainer.callbacks, self, after, arms[turns.begin()])
-
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            turns.end()
-            if turns.complete:
-                put_between(trainer.callbacks, self, after, [empty, callback])
-
-        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-            require_untouched(callback.metrics, over=callback.swarm_over)
-            companion.finish()
-
-    return [Before(), empty, callback, after]
-
-
-def _clock(stamp: Callable[[], None]) -> Any:
-    """A class of callbacks that call ``stamp`` at every hook of a batch."""
-
-    def hook(*_arguments: object, **_keywords: object) -> None:
-        stamp()
-
-    return type("Clock", (lightning.Callback,), dict.fromkeys(HOOKS, hook))

@@ -15,14 +15,14 @@ from swarm.pytorch import TorchPort
 
 
 class EmptyCallback:
-    """Has the hook, and does nothing there."""
+    """Has the same hook as Swarm's callback, and does nothing."""
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def measure(plan: Plan) -> Samples:
-    """Train by ``plan``, the callback's hook called after every optimizer step."""
+    """Train by ``plan``; the callback's hook is called after every optimizer step."""
     torch.manual_seed(0)
     model = nn.Linear(4, 1)
     step = _training_step(model)

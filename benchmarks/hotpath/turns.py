@@ -1,14 +1,15 @@
-"""The arms that a training loop takes in turn, and the time that each spends in callbacks."""
+"""The arms of a training loop, in turn, and the time that each spends in callbacks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter_ns
-from typing import Any
+
+from benchmarks.harness.figures import in_turn
 
 NONE, EMPTY, SWARM = ARMS = ("none", "empty", "swarm")
-"""No callback at all, one that does nothing, and Swarm's."""
+"""No callback, a callback that does nothing, and Swarm's."""
 
 Samples = dict[str, dict[str, list[float]]]
 """By quantity ("hooks", "batch") and arm: nanoseconds per batch, one number per repetition."""
@@ -16,31 +17,30 @@ Samples = dict[str, dict[str, list[float]]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured; an epoch is one arm's share of one repetition."""
+    """How much is measured. In each repetition, every arm trains for one epoch."""
 
     batches: int
     """Batches per epoch."""
     repeats: int
     """Repetitions that count."""
     warmup: int
-    """Repetitions before them that do not."""
+    """Repetitions before them that do not count."""
 
     def order(self) -> Iterator[str]:
-        """The arm of each epoch; every second repetition runs backwards, so that drift favours none."""
-        for repetition in range(self.warmup + self.repeats):
-            yield from ARMS if repetition % 2 == 0 else reversed(ARMS)
+        """The arm of each epoch."""
+        return (arm for arm, _ in in_turn(ARMS, self.repeats, self.warmup))
 
     @property
     def epochs(self) -> int:
-        """Epochs in all."""
+        """The number of epochs."""
         return len(ARMS) * (self.warmup + self.repeats)
 
 
 class Turns:
     """Times the epochs of a plan, one after another.
 
-    ``start`` and ``stop`` enclose, in every batch, the place where the arm's callback is called. What they cost
-    themselves is in all arms, so that it cancels out.
+    In every batch, ``start`` is called before and ``stop`` after the arm's callback. All arms contain the time of these
+    two calls, so that it cancels out in differences.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -58,33 +58,28 @@ class Turns:
         return self._arm
 
     def start(self) -> None:
-        """A callback comes next."""
+        """Call this before a callback."""
         self._since = perf_counter_ns()
 
     def stop(self) -> None:
-        """It has been called."""
+        """Call this after a callback."""
         self._until = perf_counter_ns()
         self._hooks += self._until - self._since
 
     def end(self) -> None:
-        """All batches of the epoch are done."""
+        """End the epoch after its last batch."""
         batches = self._plan.batches
         self._taken.append((self._arm, self._hooks / batches, (self._until - self._began) / batches))
 
     @property
     def complete(self) -> bool:
-        """Whether every epoch has been taken."""
+        """Whether all epochs have ended."""
         return len(self._taken) == self._plan.epochs
 
     def samples(self) -> Samples:
-        """What the repetitions after the warm-up took."""
+        """The times of the repetitions that count."""
         counted = self._taken[len(ARMS) * self._plan.warmup :]
         return {
             "hooks": {arm: [hooks for taken, hooks, _ in counted if taken == arm] for arm in ARMS},
             "batch": {arm: [batch for taken, _, batch in counted if taken == arm] for arm in ARMS},
         }
-
-
-def put_between(callbacks: list[Any], before: object, after: object, subjects: list[Any]) -> None:
-    """Make ``subjects`` the callbacks that a framework calls after ``before`` and ahead of ``after``."""
-    callbacks[callbacks.index(before) + 1 : callbacks.index(after)] = subjects

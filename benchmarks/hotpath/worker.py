@@ -1,19 +1,19 @@
-"""The process that measures one framework: ``python -m benchmarks.hotpath.worker LOOP BATCHES REPEATS WARMUP``."""
+"""The process that measures one framework: ``python -m benchmarks.hotpath.worker``."""
 
 from __future__ import annotations
 
-import importlib
-import json
-import sys
+from importlib import import_module
 
+from benchmarks.harness.workers import connect
 from benchmarks.hotpath.turns import Plan
 
 
-def main(loop: str, *numbers: str) -> None:
-    """Print the samples of ``loop``, a module of this package, as one line of JSON."""
-    plan = Plan(*map(int, numbers))
-    print(json.dumps(importlib.import_module(f"benchmarks.hotpath.{loop}").measure(plan)))
+def main() -> None:
+    """Answer each order, which names a module of this package and has a plan, by the samples."""
+    orders, answer = connect()
+    for order in orders:
+        answer(import_module(f"benchmarks.hotpath.{order['loop']}").measure(Plan(**order["plan"])))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,1 +1,1 @@
-"""How close a merge comes to what a slow link allows: ``python -m benchmarks.link``."""
+"""How long a round takes over slow links, compared with its bytes at the link's rate: ``python -m benchmarks.link``."""

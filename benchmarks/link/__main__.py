@@ -1,48 +1,129 @@
-"""The command: peers behind capped links, then a table or a line of JSON."""
+"""Rounds of peers behind links of limited rate."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import signal
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
 from types import FrameType
+from typing import Any
 
-from benchmarks.fleet.arguments import number
-from benchmarks.link.network import NetworkError, require_root
-from benchmarks.link.run import measure
-from benchmarks.link.summary import record, table
-from benchmarks.merge.options import add_options, plan_of
+from benchmarks.harness.command import Benchmark, Record, add_repetitions, positive
+from benchmarks.harness.figures import aligned, spread
+from benchmarks.harness.workers import Workers
+from benchmarks.link.network import LINK, LimitedNetwork, require_root
+from benchmarks.merge.counters import Count, count
+from benchmarks.merge.phases import medians, rows_of
+from benchmarks.merge.plan import MIB, Plan, add_options, plan_of
+from benchmarks.merge.rounds import Samples, merged, peers_of
+
+GOALS = {"exact": 1.15, "int8": 1.25}
+"""The largest ratio of a round to its limit, by codec."""
 
 
-def main() -> None:
-    """Do it; the last line of ``--json`` holds every figure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.link", description=__doc__)
+@dataclass(slots=True, kw_only=True)
+class LinkSamples:
+    """One number for each round that counts."""
+
+    rounds: Samples = field(default_factory=Samples)
+    busiest: list[int] = field(default_factory=list)
+    """Bytes through the busiest link in its busier direction, all headers included."""
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, mib=20.0)
-    parser.add_argument("--mbit", type=_rate, default=100.0, help="of each link, each way (default 100)")
-    parser.add_argument("--rounds", type=number(2), default=5, help="rounds that count (default 5)")
-    parser.add_argument("--warmup", type=number(0), default=1, help="rounds before them that do not (default 1)")
-    options = parser.parse_args()
+    parser.add_argument("--mbit", type=positive, default=100.0, help="of each link, each way (default 100)")
+    add_repetitions(parser, rounds=5, warmup=1)
+
+
+def _measure(options: argparse.Namespace) -> Record:
+    signal.signal(signal.SIGTERM, _interrupt)  # so that the namespaces are removed, as on Ctrl-C
+    require_root()
     plan = plan_of(options)
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the namespaces go, as on Ctrl-C
-    try:
-        require_root()
-        samples = measure(plan, options.mbit, options.rounds, options.warmup)
-    except (NetworkError, RuntimeError) as error:
-        sys.exit(f"not measured: {error}")
-    result = record(plan, options.mbit, samples)
-    print(json.dumps(result) if options.json else table(result))
+    return figures(plan, options.mbit, _samples(plan, options.mbit, options.rounds, options.warmup))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _rate(text: str) -> float:
-    if not float(text) > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not allowed: allowed is a rate above 0")
-    return float(text)
+def _samples(plan: Plan, mbit: float, rounds: int, warmup: int) -> LinkSamples:
+    """Let peers merge over links of ``mbit`` Mbit/s in each direction.
 
+    Raises:
+        RuntimeError: the links could not be made, or a result or a round is wrong.
+    """
+    samples = LinkSamples()
+    with LimitedNetwork(plan.peers, mbit) as network:
+
+        def place(rank: int) -> dict[str, object]:
+            return {"listen": f"{network.address(rank)}:0", "insecure": True}
+
+        with peers_of(plan, gloo=False, place=place, prefix=network.prefix) as peers:
+            peers.all("begin")
+            for number in range(warmup + rounds):
+                taken = samples if number >= warmup else LinkSamples()
+                before = _counts(peers, plan)
+                merged(peers, plan, number, taken.rounds, lambda: sum(each.sent for each in _counts(peers, plan)))
+                taken.busiest.append(busiest(before, _counts(peers, plan)))
+            peers.all("end")
+    return samples
+
+
+def _counts(peers: Workers, plan: Plan) -> list[Count]:
+    return [count(LINK, peers.pid(rank)) for rank in range(plan.peers)]
+
+
+def busiest(before: Sequence[Count], after: Sequence[Count]) -> int:
+    """Bytes through the busiest link, in its busier direction, between two readings of all links."""
+    pairs = zip(before, after, strict=True)
+    return max(max(now.sent - then.sent, now.received - then.received) for then, now in pairs)
+
+
+def figures(plan: Plan, mbit: float, samples: LinkSamples) -> dict[str, Any]:
+    """The record."""
+    limits = [8 * each / (mbit * 1e6) for each in samples.busiest]
+    seconds = samples.rounds.seconds
+    ratio = spread([took / limit for took, limit in zip(seconds, limits, strict=True)], 3)
+    goal, each_sent = GOALS.get(plan.codec), median(samples.rounds.bytes_sent)
+    return {
+        "peers": plan.peers,
+        "mib": plan.mib,
+        "codec": plan.codec,
+        "settings": dict(plan.settings),
+        "mbit": mbit,
+        "rounds": len(seconds),
+        "seconds": round(median(seconds), 4),
+        "limit_seconds": round(median(limits), 4),
+        "ratio": ratio["median"],
+        "ratio_q1": ratio["q1"],
+        "ratio_q3": ratio["q3"],
+        "bytes": round(median(samples.busiest)),
+        "bytes_sent_per_peer": round(each_sent),
+        "bytes_over_bound": round(each_sent / plan.bound, 4),
+        "max_error": samples.rounds.error,
+        "goal": {"at_most": goal, "met": None if goal is None else ratio["median"] <= goal},
+        **({"phases": medians(samples.rounds.phases)} if samples.rounds.phases else {}),
+    }
+
+
+def table(record: Record) -> str:
+    """The figures for people."""
+    over = f"{record['bytes_over_bound']:.3f}"
+    rows = [
+        ("a round", f"{record['seconds']:.3f} s"),
+        ("limit", f"{record['limit_seconds']:.3f} s for {record['bytes'] / MIB:.1f} MiB on the busiest link"),
+        ("ratio", f"{record['ratio']:.3f} ({record['ratio_q1']:.3f} to {record['ratio_q3']:.3f})"),
+        ("sent by a peer", f"{record['bytes_sent_per_peer'] / MIB:.1f} MiB, {over} of the bound"),
+        *rows_of(record),
+    ]
+    size = f"{record['peers']} peers, {record['mib']:g} MiB, {record['codec']}, {record['mbit']:g} Mbit/s each way"
+    return "\n".join([f"{size}: median (quartiles) of {record['rounds']} rounds", *aligned(rows, right=False)])
+
+
+LINKS = Benchmark(name="link", description=__doc__, add_options=_options, measure=_measure, table=table)
 
 if __name__ == "__main__":
-    main()
+    LINKS.main()

@@ -1,4 +1,4 @@
-"""Peers' network namespaces, each with one capped link to a bridge (Linux, root)."""
+"""Network namespaces for peers, each with one link of limited rate to a bridge (Linux, root)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from types import TracebackType
 from typing import Self
 
 QUEUE = "50ms"
-"""The longest that a packet waits for its link; what comes beyond is dropped, as a router does."""
+"""The longest time that a packet waits for its link. Packets that would wait longer are dropped, as by a router."""
 LEAST_BURST = 16 * 1024
 BURST_SECONDS = 0.002
-"""What a link may send at once after a pause, in seconds of its rate."""
+"""How much a link may send at once after a pause, in seconds at its rate."""
 LINK = "uplink"
 """A peer's interface, in its namespace."""
 
 
-class NetworkError(Exception):
-    """Namespaces or links could not be made."""
+class NetworkError(RuntimeError):
+    """Namespaces or links could not be made or removed."""
 
 
-class CappedNetwork:
-    """A bridge in a namespace of its own, and one namespace a peer. Leaving it removes all of it."""
+class LimitedNetwork:
+    """A bridge in its own namespace, and one namespace for each peer. Leaving it as a context manager removes all."""
 
     def __init__(self, peers: int, mbit: float) -> None:
-        """Nothing is made before it is entered."""
+        """Make nothing yet: entering the context manager does."""
         self._run = secrets.token_hex(3)
         self._hub = f"swarm-{self._run}-hub"
         self._names = tuple(f"swarm-{self._run}-{rank}" for rank in range(peers))
@@ -35,12 +35,12 @@ class CappedNetwork:
         self._made: list[str] = []
 
     def prefix(self, rank: int) -> Sequence[str]:
-        """The words that start a command where this peer is."""
+        """The words with which a command starts in the namespace of this peer."""
         return ("ip", "netns", "exec", self._names[rank])
 
     @staticmethod
     def address(rank: int) -> str:
-        """Of this peer."""
+        """The IP address of this peer."""
         return f"10.83.{rank // 250}.{rank % 250 + 1}"
 
     def __enter__(self) -> Self:
@@ -66,11 +66,11 @@ class CappedNetwork:
             self._in(self._hub, f"ip link set to-{rank} master hub")
             self._in(name, f"ip address add {self.address(rank)}/16 dev {LINK}")
             for namespace, interface in ((self._hub, f"to-{rank}"), (name, LINK)):
-                self._cap(namespace, interface)
+                self._limit(namespace, interface)
                 self._in(namespace, f"ip link set {interface} up")
 
-    def _cap(self, namespace: str, interface: str) -> None:
-        """What leaves by this interface keeps to the rate, packet by packet, so that counters see every header."""
+    def _limit(self, namespace: str, interface: str) -> None:
+        """Limit the rate of what this interface sends, packet by packet, so that the counters include every header."""
         burst = max(int(self._mbit * 1e6 / 8 * BURST_SECONDS), LEAST_BURST)
         self._in(namespace, f"ip link set {interface} gso_max_segs 1")
         self._in(
@@ -83,7 +83,7 @@ class CappedNetwork:
         self._in(name, "ip link set lo up")
 
     def _remove(self) -> None:
-        """Links go with the namespaces that they are in. One that cannot be removed keeps none of the others."""
+        """Remove all namespaces, and so the links in them, even if one of them cannot be removed."""
         failed = []
         while self._made:
             try:
@@ -99,7 +99,7 @@ class CappedNetwork:
 
 
 def require_root() -> None:
-    """Say what is missing.
+    """Check that namespaces and links can be made.
 
     Raises:
         NetworkError: this process may not make namespaces, or the commands are not there.
@@ -108,13 +108,11 @@ def require_root() -> None:
     if missing:
         raise NetworkError(f"{' and '.join(missing)} not found: install iproute2")
     if os.geteuid() != 0:
-        raise NetworkError("network namespaces and capped links need root: run it with sudo, or in a container")
+        raise NetworkError("network namespaces and links of limited rate need root: use sudo, or a container")
 
 
 def _run(command: str) -> None:
-    """In a session of its own, so that Ctrl-C at the terminal stops no removal."""
-    done = subprocess.run(  # noqa: S603
-        command.split(), capture_output=True, text=True, check=False, start_new_session=True
-    )
+    """Run it in a session of its own, so that Ctrl-C at the terminal does not stop a removal."""
+    done = subprocess.run(command.split(), capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         raise NetworkError(f"{command}: {done.stderr.strip()}")

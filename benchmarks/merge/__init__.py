@@ -1,1 +1,1 @@
-"""What a merge costs beside the bare sum of the same bytes: ``python -m benchmarks.merge``."""
+"""What a committed round costs compared with gloo's sum of the same bytes: ``python -m benchmarks.merge``."""

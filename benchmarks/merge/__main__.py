@@ -1,34 +1,85 @@
-"""The command: rounds of real peers and gloo's sums of the same size in turn, then a table or a line of JSON."""
+"""Rounds of real peers and gloo's sums of the same size, in turn."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
 
-from benchmarks.fleet.arguments import number
-from benchmarks.merge.loopback import take_private_loopback
-from benchmarks.merge.options import add_options, plan_of
-from benchmarks.merge.run import measure
-from benchmarks.merge.summary import record, table
+from benchmarks.harness.command import Benchmark, Record, add_repetitions
+from benchmarks.harness.figures import aligned, shown, spread
+from benchmarks.merge.counters import take_private_loopback
+from benchmarks.merge.phases import medians, rows_of
+from benchmarks.merge.plan import MIB, Plan, add_options, plan_of
+from benchmarks.merge.rounds import Samples, compare
 
 
-def main() -> None:
-    """Do it; the last line of ``--json`` holds every figure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.merge", description=__doc__)
+def _options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, mib=100.0)
-    parser.add_argument("--rounds", type=number(2), default=20, help="rounds that count (default 20)")
-    parser.add_argument("--warmup", type=number(0), default=3, help="rounds before them that do not (default 3)")
-    parser.add_argument("--invocations", type=number(1), default=3, help="each with new processes (default 3)")
-    options = parser.parse_args()
-    plan, private = plan_of(options), take_private_loopback()
-    try:
-        invocations = [measure(plan, options.rounds, options.warmup) for _ in range(options.invocations)]
-    except RuntimeError as error:
-        sys.exit(f"not measured: {error}")
-    result = record(plan, invocations, private=private)
-    print(json.dumps(result) if options.json else table(result))
+    add_repetitions(parser, rounds=20, warmup=3, invocations=3)
 
+
+def _measure(options: argparse.Namespace) -> Record:
+    plan, private = plan_of(options), take_private_loopback()
+    invocations = [compare(plan, options.rounds, options.warmup) for _ in range(options.invocations)]
+    return figures(plan, invocations, private=private)
+
+
+def figures(plan: Plan, invocations: Sequence[Samples], *, private: bool) -> dict[str, Any]:
+    """The record; ``private`` says whether the loopback interface had no other traffic."""
+    ratios = [
+        [ours / theirs for ours, theirs in zip(samples.seconds, samples.gloo_seconds, strict=True)]
+        for samples in invocations
+    ]
+    sent = median(value for samples in invocations for value in samples.bytes_sent)
+    extra = max(value for samples in invocations for value in samples.extra)
+    phases = [each for samples in invocations for each in samples.phases]
+    seconds = {
+        name: spread([value for samples in invocations for value in getattr(samples, name)])
+        for name in ("seconds", "peer_seconds", "gloo_seconds")
+    }
+    return {
+        "peers": plan.peers,
+        "mib": plan.mib,
+        "dtype": plan.dtype,
+        "codec": plan.codec,
+        "settings": dict(plan.settings),
+        "rounds": len(invocations[0].seconds),
+        "invocations": len(invocations),
+        **seconds,
+        "ratio": {
+            **spread([ratio for each in ratios for ratio in each]),
+            "by_invocation": [round(median(each), 3) for each in ratios],
+        },
+        "bytes_sent_per_peer": round(sent),
+        "bytes_over_bound": round(sent / plan.bound, 4),
+        "private_loopback": private,
+        "peak_extra_rss": extra,
+        "peak_extra_rss_over_model": round(extra / (plan.values * plan.itemsize), 3),
+        "max_error": max(samples.error for samples in invocations),
+        **({"phases": medians(phases)} if phases else {}),
+    }
+
+
+def table(record: Record) -> str:
+    """The figures for people."""
+    size = f"{record['peers']} peers, {record['mib']:g} MiB of {record['dtype']}, {record['codec']}"
+    shared = "" if record["private_loopback"] else ", with all other traffic on the loopback"
+    over = f"{record['bytes_over_bound']:.3f}"
+    rows = [
+        ("a round", f"{shown(record['seconds'])} s"),
+        ("gloo", f"{shown(record['gloo_seconds'])} s"),
+        ("ratio", f"{shown(record['ratio'])}; by invocation {record['ratio']['by_invocation']}"),
+        ("sent by a peer", f"{record['bytes_sent_per_peer'] / MIB:.1f} MiB, {over} of the bound{shared}"),
+        ("extra memory at most", f"{record['peak_extra_rss_over_model']:.2f} models"),
+        *rows_of(record),
+    ]
+    repeated = f"median (quartiles) of {record['rounds']} rounds x {record['invocations']} invocations"
+    return "\n".join([f"{size}: {repeated}", *aligned(rows, right=False)])
+
+
+MERGE = Benchmark(name="merge", description=__doc__, add_options=_options, measure=_measure, table=table)
 
 if __name__ == "__main__":
-    main()
+    MERGE.main()

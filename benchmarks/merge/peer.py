@@ -1,24 +1,23 @@
-"""One peer, which does what it is told: a line of JSON in, a line of JSON out.
+"""One peer, controlled by ``rounds``: ``python -m benchmarks.merge.peer``.
 
-``python -m benchmarks.merge.peer``; the first line has its plan, its rank, and where it meets the others.
+Its first order has the plan, its rank, and where it finds the others. Every other order names a method of ``Peer``.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.merge import memory
-from benchmarks.merge.arrays import RandomModel
-from benchmarks.merge.milestones import Milestones, NotedModel
+from benchmarks.harness.workers import connect
+from benchmarks.merge import counters
+from benchmarks.merge.model import RandomModel
+from benchmarks.merge.phases import Milestones, RecordedModel
 from benchmarks.merge.plan import Plan
 from swarm.config import resolve
 from swarm.plugins import PluginRegistry
@@ -26,107 +25,87 @@ from swarm.session import Session
 from swarm.session.wiring import network_of
 
 if TYPE_CHECKING:
-    from benchmarks.reference.gloo import Gloo
+    from benchmarks.merge.gloo import Gloo
 
 
 class Peer:
-    """Its model, its session, and its part in gloo's group."""
+    """Its model, its session, and its membership of gloo's group."""
 
     def __init__(self, plan: Plan, rank: int, place: Mapping[str, object], store: str | None) -> None:
-        """``place`` holds the settings that say where the swarm is, ``store`` where gloo's group meets, if it does."""
+        """``place`` has the settings of where the swarm is; ``store`` is the file of gloo's group, if there is one."""
         self._plan = plan
         self._milestones = Milestones()
-        model: RandomModel
-        if plan.profile:
-            model = noted = NotedModel(plan, rank)
-            noted.milestones = self._milestones
-        else:
-            model = RandomModel(plan, rank)
-        self._model = model
+        self._model = RecordedModel(plan, rank, self._milestones) if plan.profile else RandomModel(plan, rank)
         self._gloo = _gloo(Path(store), rank, plan.peers) if store else None
         settings = resolve({**plan.settings_of(rank), **place}, environment={}).settings
         extra = {"milestones": self._milestones} if plan.profile else {}
         self._session = Session(
             settings,
-            model,
+            self._model,
             plugins=PluginRegistry(settings.disabled_plugins, extra),
             network=self._milestones.network if plan.profile else network_of,
         )
         self._before = 0
 
-    def draw(self, turn: int) -> dict[str, Any]:
-        """Take new values."""
+    def draw(self, turn: int) -> None:
+        """Fill the model with the values of this turn."""
         self._model.draw(turn)
-        return {}
 
-    def reduce(self) -> dict[str, Any]:
-        """Let gloo add up."""
+    def reduce(self) -> dict[str, float]:
+        """Let gloo sum the models."""
         if self._gloo is None:
-            raise RuntimeError("this peer is not in a group of gloo's")
+            raise RuntimeError("this peer is not in a group of gloo")
         began = time.monotonic()
         self._gloo.all_reduce(self._model.flat)
         return {"began": began, "ended": time.monotonic()}
 
-    def begin(self) -> dict[str, Any]:
-        """Join the swarm; what is resident now counts as there without it."""
-        self._before = memory.resident()
+    def begin(self) -> None:
+        """Join the swarm; memory that is resident before this does not count as Swarm's."""
+        self._before = counters.resident()
         self._session.begin()
-        return {}
 
     def merge(self) -> dict[str, Any]:
-        """Come to a sync point."""
+        """Reach a sync point, and wait for the round."""
         self._milestones.clear()
-        memory.forget_peak()
+        counters.reset_peak()
         began = time.monotonic()
         report = self._session.advance()
         ended = time.monotonic()
-        extra = memory.peak() - self._before
+        extra = counters.peak() - self._before
         if report is None or len(report.contributors) != self._plan.peers or report.attempts != 1:
             raise RuntimeError(f"not a round of {self._plan.peers} peers at the first attempt: {report}")
-        return {"began": began, "ended": ended, "extra": extra, "marks": self._milestones.marks}
+        return {"began": began, "ended": ended, "extra": extra, "times": self._milestones.times}
 
     def check(self, turn: int, *, merged: bool) -> dict[str, Any]:
-        """Compare the model with what a merge, or gloo's sum, of that turn must be."""
+        """Compare the model with the weighted mean of that turn or, if not ``merged``, with gloo's sum."""
         if not merged:
             np.divide(self._model.flat, self._plan.peers, out=self._model.flat, casting="same_kind")
         weights = self._plan.weights if merged else (1,) * self._plan.peers
         return {"error": self._model.error(turn, weights), "digest": self._model.state().digest()}
 
-    def end(self) -> dict[str, Any]:
-        """Leave both."""
+    def end(self) -> None:
+        """Leave the swarm and gloo's group."""
         self._session.abort("measured")
         if self._gloo:
             self._gloo.close()
-        return {}
 
 
 def main() -> None:
-    """Follow the lines of standard input to their end."""
+    """Answer all orders."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    answers = _answers()
-    told = json.loads(sys.stdin.readline())
-    peer = Peer(Plan(**told["plan"]), told["rank"], told["place"], told["store"])
-    calls: Mapping[str, Callable[..., dict[str, Any]]] = {
-        name: getattr(peer, name) for name in ("draw", "reduce", "begin", "merge", "check", "end")
-    }
-    print("{}", file=answers, flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        print(json.dumps(calls[order.pop("do")](**order)), file=answers, flush=True)
+    orders, answer = connect()
+    first = next(orders)
+    peer = Peer(Plan(**first.pop("plan")), **first)
+    answer(None)
+    for order in orders:
+        answer(getattr(peer, order.pop("do"))(**order))
 
 
 def _gloo(store: Path, rank: int, peers: int) -> Gloo:
-    """Loads torch, which a peer without a reference can do without."""
-    from benchmarks.reference.gloo import Gloo
+    """Loads torch, which peers that are not compared with gloo do not need."""
+    from benchmarks.merge.gloo import Gloo
 
     return Gloo(store, rank, peers)
-
-
-def _answers() -> TextIO:
-    """Standard output, for answers alone: libraries in C that print go to standard error."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return answers
 
 
 if __name__ == "__main__":

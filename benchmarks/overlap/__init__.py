@@ -1,1 +1,1 @@
-"""How long the training stands still for a round, blocking and overlapped."""
+"""How long training stands still for a round, blocking and overlapped: ``python -m benchmarks.overlap``."""

@@ -1,23 +1,21 @@
-"""One peer: trains in both arms, one after the other, and prints what it measured as one line of JSON.
+"""One peer: ``python -m benchmarks.overlap.peer``.
 
-``python -m benchmarks.overlap.peer``; one line on standard input has its plan, its rank, the directory in which it
-meets the others, and the order of the arms.
+Each order has the plan, the peer's rank, the directory in which it finds the others, and the arm to train with.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.harness.workers import connect
 from benchmarks.overlap.plan import Plan
 from swarm.config import resolve
 from swarm.pytorch import TorchPort
@@ -25,7 +23,7 @@ from swarm.session import Session
 
 
 @dataclass(slots=True)
-class Arm:
+class Samples:
     """One number for each round that counts."""
 
     stall: list[float] = field(default_factory=list)
@@ -35,7 +33,7 @@ class Arm:
 
 
 class Trainee:
-    """A model on one peer, and batches that take time."""
+    """A model, and batches that take a given time."""
 
     def __init__(self, plan: Plan, rank: int) -> None:
         self.model = torch.nn.ParameterList(torch.zeros(plan.values) for _ in range(plan.tensors))
@@ -47,7 +45,7 @@ class Trainee:
         self._work: Callable[[], None] = {"sleep": self._sleep, "compute": self._compute}[plan.work]
 
     def batch(self) -> None:
-        """Train; the last batch before a sync point moves all weights, each peer's elsewhere."""
+        """Train; the last batch before a sync point changes all weights, of each peer differently."""
         self._work()
         self._batches += 1
         if self._batches % self._plan.interval == 0:
@@ -64,13 +62,13 @@ class Trainee:
             self._square @ self._square
 
 
-def train(plan: Plan, rank: int, rendezvous: Path, *, overlap: bool) -> Arm:
-    """A training of as many rounds as planned.
+def train(plan: Plan, rank: int, rendezvous: Path, *, overlap: bool) -> Samples:
+    """Train for as many rounds as planned.
 
     Raises:
         RuntimeError: a round was not one of all peers.
     """
-    trainee, arm = Trainee(plan, rank), Arm()
+    trainee, samples = Trainee(plan, rank), Samples()
     settings = resolve(
         {
             "name": f"peer-{rank:02}",
@@ -97,20 +95,20 @@ def train(plan: Plan, rank: int, rendezvous: Path, *, overlap: bool) -> Arm:
             raise RuntimeError(f"not a round of {plan.peers} peers: {report}")
         left -= 1
         if left < plan.rounds:
-            arm.stall.append(stall)
-            arm.seconds.append(report.seconds)
+            samples.stall.append(stall)
+            samples.seconds.append(report.seconds)
         stall = 0.0
     session.end()
-    return arm
+    return samples
 
 
 def main() -> None:
-    """Do what standard input says."""
+    """Answer all orders."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    told: dict[str, Any] = json.loads(sys.stdin.readline())
-    plan, where = Plan(**told["plan"]), Path(told["rendezvous"])
-    arms = {arm: asdict(train(plan, told["rank"], where, overlap=arm == "overlapped")) for arm in told["arms"]}
-    print(json.dumps(arms))
+    orders, answer = connect()
+    for order in orders:
+        plan, rendezvous = Plan(**order["plan"]), Path(order["rendezvous"])
+        answer(asdict(train(plan, order["rank"], rendezvous, overlap=order["arm"] == "overlapped")))
 
 
 if __name__ == "__main__":

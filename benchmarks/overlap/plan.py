@@ -15,7 +15,7 @@ class Plan:
     mib: float
     """Size of the model, float32."""
     tensors: int
-    """How many it consists of; all of one size."""
+    """How many tensors it consists of; all of one size."""
     interval: int
     """Batches between two sync points."""
     step: float

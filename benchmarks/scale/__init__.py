@@ -1,1 +1,1 @@
-"""How control traffic grows with the number of peers: ``python -m benchmarks.scale``."""
+"""How the traffic of a peer grows with the number of peers: ``python -m benchmarks.scale``."""

@@ -1,4 +1,4 @@
-"""A memory transport that counts what its peer sends, as large as it is on the wire."""
+"""A memory transport that counts what its peer sends, with the sizes that gRPC would send."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from swarm.transport.grpc.wire import encode
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 STREAM = "StreamHeader"
+_COUNTERS = ("messages", "bytes", "repeated", "repeated_bytes", "data")
 
 
 class Traffic:
@@ -22,15 +23,15 @@ class Traffic:
         self.bytes: Counter[str] = Counter()
         """Encoded, by kind of message."""
         self.repeated: Counter[str] = Counter()
-        """Messages, by kind, that the same peer was told before word for word; they are in neither of the above."""
+        """Retransmitted messages, by kind: equal to one that the same peer got before. ``messages`` leaves them out."""
         self.repeated_bytes: Counter[str] = Counter()
-        """Of those."""
+        """Bytes of retransmitted messages, by kind. ``bytes`` leaves them out."""
         self.data: Counter[str] = Counter()
-        """Bytes of weights, with the headers of their frames, by whom they went to."""
+        """Bytes of weights, with the headers of their frames, by the receiver's address."""
 
-        self._said: set[tuple[str, bytes]] = set()
+        self._sent: set[tuple[str, bytes]] = set()
         self._encoded: tuple[object, bytes] = None, b""
-        """The message that was sent last: most of them go to many, and encoding takes longer than all the rest."""
+        """The message sent last. Most messages go to many peers, and encoding takes the most time here."""
 
     def sent(self, address: str, message: Envelope | StreamHeader) -> None:
         """Count a message."""
@@ -38,35 +39,32 @@ class Traffic:
         content = message.message if isinstance(message, Envelope) else message
         if content is not self._encoded[0]:
             self._encoded = content, encode(message)
-        said = address, self._encoded[1]
-        if said in self._said:
+        sent = address, self._encoded[1]
+        if sent in self._sent:
             self.repeated[kind] += 1
-            self.repeated_bytes[kind] += len(said[1])
+            self.repeated_bytes[kind] += len(sent[1])
             return
-        self._said.add(said)
+        self._sent.add(sent)
         self.messages[kind] += 1
-        self.bytes[kind] += len(said[1])
+        self.bytes[kind] += len(sent[1])
 
     def copy(self) -> Traffic:
-        """As it stands, to be compared with later."""
+        """The counts so far, for ``since``."""
         copied = Traffic()
-        copied.messages, copied.bytes = self.messages.copy(), self.bytes.copy()
-        copied.repeated, copied.repeated_bytes = self.repeated.copy(), self.repeated_bytes.copy()
-        copied.data = self.data.copy()
+        for name in _COUNTERS:
+            setattr(copied, name, getattr(self, name).copy())
         return copied
 
     def since(self, then: Traffic) -> Traffic:
-        """What was sent after that copy was made."""
-        less = Traffic()
-        less.messages, less.bytes = self.messages - then.messages, self.bytes - then.bytes
-        less.repeated = self.repeated - then.repeated
-        less.repeated_bytes = self.repeated_bytes - then.repeated_bytes
-        less.data = self.data - then.data
-        return less
+        """What was sent after ``then`` was copied."""
+        difference = Traffic()
+        for name in _COUNTERS:
+            setattr(difference, name, getattr(self, name) - getattr(then, name))
+        return difference
 
 
 class CountingTransport(MemoryTransport):
-    """Counts, and leaves the rest to memory."""
+    """A memory transport that counts what is sent."""
 
     def __init__(self, network: MemoryNetwork, traffic: Traffic) -> None:
         super().__init__(network)
@@ -83,7 +81,7 @@ class CountingTransport(MemoryTransport):
         return super().upload(address, header, self._counted(address, frames), done)
 
     def _counted(self, address: str, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """Each address has a counter of its own, because each stream has a thread of its own."""
+        """Only this stream's thread changes the counter of this address."""
         for frame in frames:
             self._traffic.data[address] += sum(memoryview(buffer).nbytes for buffer in frame)
             yield frame

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.fleet.faults import Kind, plan
+from benchmarks.fleet.faults import Kind, schedule
 from benchmarks.fleet.journal import Event, Journal, Reader, What
 from benchmarks.fleet.rounds import diverged, last_round, lost, mid_round, period, recovery
 from benchmarks.fleet.sockets import can_cut, cut
@@ -20,7 +20,7 @@ def committed(peer: str, at: float, number: int, group: str, **fields: object) -
     return Event(peer=peer, pid=1, at=at, what=What.ROUND, round=number, group=tuple(group.split()), **given)
 
 
-def test_what_is_written_is_read_once_and_only_whole_lines(tmp_path):
+def test_events_are_read_once_and_only_as_complete_lines(tmp_path):
     reader, journal = Reader(tmp_path), Journal(tmp_path / "ada-1.jsonl", "ada", 1)
     journal.note(What.BEGINS)
     journal.note(What.ROUND, round=3, group=("ada", "bob"), lineage="l")
@@ -38,7 +38,7 @@ def test_what_is_written_is_read_once_and_only_whole_lines(tmp_path):
 
 def test_recovery_counts_from_the_fault_or_the_last_offer_to_the_last_commit():
     events = [
-        committed("ada", 10.5, 7, "ada bob cyd"),  # the victim had got through this one
+        committed("ada", 10.5, 7, "ada bob cyd"),  # the victim had loaded this one
         committed("bob", 10.6, 7, "ada bob cyd"),
         committed("ada", 12.0, 8, "ada bob", offered=11.0),
         committed("bob", 12.5, 8, "ada bob", offered=9.0),
@@ -49,7 +49,7 @@ def test_recovery_counts_from_the_fault_or_the_last_offer_to_the_last_commit():
     assert recovery(events, 10.0, OTHERS, without=None) == pytest.approx(0.1)
 
 
-def test_one_of_the_others_that_was_not_in_the_group_is_not_waited_for():
+def test_recovery_does_not_wait_for_a_peer_that_was_not_in_the_group():
     events = [committed("ada", 12.0, 8, "ada dan", offered=9.0), committed("dan", 12.1, 8, "ada dan", offered=9.0)]
     assert recovery(events, 11.0, OTHERS | {"dan"}, without="cyd") == pytest.approx(1.1)
 
@@ -83,16 +83,17 @@ def test_a_peer_is_mid_round_from_its_attempt_to_its_model():
     assert [mid_round(events, "ada", at) for at in (4.5, 5.5, 6.5)] == [False, True, False]
 
 
-def test_a_plan_is_reproducible_and_takes_victims_in_turn():
+def test_a_schedule_is_reproducible_and_uses_victims_equally():
     counts, victims = {Kind.KILL: 8, Kind.FREEZE: 2}, dict.fromkeys(Kind, ("ada", "bob", "cyd", "dan"))
-    faults = plan(counts, victims, seed=1)
-    assert faults == plan(counts, victims, seed=1) != plan(counts, victims, seed=2)
+    faults = schedule(counts, victims, seed=1)
+    assert faults == schedule(counts, victims, seed=1) != schedule(counts, victims, seed=2)
     killed = Counter(fault.victim for fault in faults if fault.kind is Kind.KILL)
     assert killed == dict.fromkeys(("ada", "bob", "cyd", "dan"), 2)
     assert sum(fault.kind is Kind.FREEZE for fault in faults) == 2
+    assert sum(fault.in_exchange for fault in faults) == 5
 
 
-@pytest.mark.skipif(not can_cut(os.getpid()), reason="this system does not give out the sockets of a process")
+@pytest.mark.skipif(not can_cut(os.getpid()), reason="this system gives no access to the sockets of a process")
 def test_cutting_ends_connections_and_spares_listening_sockets():
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as client, server.accept()[0] as accepted:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.hotpath.__main__ import figures, table
+from benchmarks.hotpath.clocks import put_between
 from benchmarks.hotpath.companion import require_company, require_untouched
-from benchmarks.hotpath.summary import summarise
-from benchmarks.hotpath.turns import ARMS, Plan, Turns, put_between
+from benchmarks.hotpath.turns import ARMS, Plan, Turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,14 +69,27 @@ def test_only_what_lies_between_start_and_stop_counts_and_the_warm_up_does_not(m
 
 def test_costs_are_differences_within_a_repetition():
     hooks = {"none": [10.0, 20.0, 30.0], "empty": [11.0, 22.0, 31.0], "swarm": [15.0, 26.0, 38.0]}
-    summary = summarise({"hooks": hooks, "batch": hooks})
+    summary = figures({"hooks": hooks, "batch": hooks})
     assert summary["swarm"] == {"median": 6.0, "q1": 5.5, "q3": 7.0}
     assert summary["empty"]["median"] == 1.0
     assert summary["over_empty"]["median"] == 4.0
     assert summary["batch"]["none"]["median"] == 20.0
 
 
-def test_an_arm_takes_the_place_between_the_clocks():
+@pytest.mark.parametrize(("met", "shown"), [(True, "at most 1000: met"), (False, "at most 1000: missed"), (None, "")])
+def test_the_table_has_the_figures_and_the_goal(met, shown):
+    spread = {"median": 391.6, "q1": 250.0, "q3": 433.0}
+    batch = {"none": {"median": 149000.0, "q1": 1.0, "q3": 1.0}}
+    measured = {"pytorch": {"swarm": spread, "empty": spread, "batch": batch}}
+    goal = {"framework": "pytorch", "at_most": 1000.0, "met": met}
+    text = table({"repeats": 30, "batches": 100, "goal": goal, "frameworks": measured})
+    assert text.splitlines()[1].split("  ")[-1].strip() == "149 µs"
+    assert "392 (250 to 433)" in text
+    assert text.endswith(shown)
+    assert ("goal for pytorch" in text) is (met is not None)
+
+
+def test_an_arm_is_put_between_the_clocks():
     callbacks = ["other", "before", "a", "b", "after", "history"]
     put_between(callbacks, "before", "after", [])
     assert callbacks == ["other", "before", "after", "history"]

@@ -7,11 +7,11 @@ import subprocess
 import pytest
 
 from benchmarks.link import network
-from benchmarks.link.network import CappedNetwork, NetworkError, require_root
-from benchmarks.link.run import LinkSamples
-from benchmarks.link.summary import record, table
+from benchmarks.link.__main__ import LinkSamples, busiest, figures, table
+from benchmarks.link.network import LimitedNetwork, NetworkError, require_root
+from benchmarks.merge.counters import Count
 from benchmarks.merge.plan import Plan
-from benchmarks.merge.run import Samples
+from benchmarks.merge.rounds import Samples
 
 
 def _namespaces() -> str:
@@ -21,7 +21,7 @@ def _namespaces() -> str:
 def _allowed() -> bool:
     try:
         require_root()
-        with CappedNetwork(1, 10):
+        with LimitedNetwork(1, 10):
             return True
     except NetworkError:
         return False
@@ -50,7 +50,7 @@ def test_whatever_fails_every_namespace_is_removed(monkeypatch, breaking):
             raise NetworkError(command)
 
     monkeypatch.setattr(network, "_run", run)
-    with pytest.raises(NetworkError, match=breaking), CappedNetwork(2, 100):
+    with pytest.raises(NetworkError, match=breaking), LimitedNetwork(2, 100):
         pass
     added = [command.split()[-1] for command in commands if "netns add" in command]
     deleted = [command.split()[-1] for command in commands if "netns delete" in command]
@@ -60,7 +60,7 @@ def test_whatever_fails_every_namespace_is_removed(monkeypatch, breaking):
 
 @pytest.mark.skipif(os.name != "posix" or not _allowed(), reason="needs root and network namespaces")
 def test_peers_reach_each_other_and_an_interrupt_leaves_no_namespace_behind():
-    capped = CappedNetwork(2, 10)
+    capped = LimitedNetwork(2, 10)
 
     def reach(rank: int) -> str:
         command = [*capped.prefix(0), "bash", "-c", f"echo > /dev/tcp/{capped.address(rank)}/9"]
@@ -68,7 +68,7 @@ def test_peers_reach_each_other_and_an_interrupt_leaves_no_namespace_behind():
 
     def interrupted() -> None:
         with capped:
-            assert "refused" in reach(1)  # by the other's system: nobody listens there, but the link is up
+            assert "refused" in reach(1)  # by the other's kernel: no process listens on this port, but the link is up
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -76,10 +76,16 @@ def test_peers_reach_each_other_and_an_interrupt_leaves_no_namespace_behind():
     assert not {capped.prefix(rank)[-1] for rank in range(2)} & {*_namespaces().split()}
 
 
+def test_the_busiest_link_counts_in_its_busier_direction():
+    before = [Count(received=10, sent=20), Count(received=0, sent=100)]
+    assert busiest(before, [Count(received=15, sent=90), Count(received=80, sent=101)]) == 80
+    assert busiest(before, [Count(received=15, sent=90), Count(received=1, sent=101)]) == 70
+
+
 def test_the_limit_is_that_of_the_busiest_link():
     plan = Plan(peers=2, mib=1, tensors=1, codec="exact", seed=0)
     rounds = Samples(seconds=[2.0, 3.0], bytes_sent=[plan.bound * 1.1] * 2, error=1e-8)
-    result = json.loads(json.dumps(record(plan, 8.0, LinkSamples(rounds=rounds, busiest=[2_000_000, 2_000_000]))))
+    result = json.loads(json.dumps(figures(plan, 8.0, LinkSamples(rounds=rounds, busiest=[2_000_000, 2_000_000]))))
     assert (result["seconds"], result["limit_seconds"]) == (2.5, 2.0)
     assert result["ratio"] == 1.25
     assert result["goal"] == {"at_most": 1.15, "met": False}

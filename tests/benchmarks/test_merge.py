@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.merge import memory
-from benchmarks.merge.arrays import RandomModel
-from benchmarks.merge.conductor import Conductor
-from benchmarks.merge.loopback import count
-from benchmarks.merge.options import add_options, plan_of
+from benchmarks.merge import counters
+from benchmarks.merge.__main__ import figures, table
+from benchmarks.merge.counters import count
+from benchmarks.merge.model import RandomModel
 from benchmarks.merge.phases import PHASES, phases
-from benchmarks.merge.plan import ROUNDING, Plan
-from benchmarks.merge.run import Samples, merged
-from benchmarks.merge.summary import record, table
+from benchmarks.merge.plan import ROUNDING, Plan, add_options, plan_of
+from benchmarks.merge.rounds import Samples, merged, peers_of
 from swarm.config import resolve
 from swarm.tensors.state import ModelState
 
@@ -31,7 +29,7 @@ def plan(**fields: object) -> Plan:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_peers_merge_and_are_checked(dtype):
     samples, profiled = Samples(), plan(profile=True, dtype=dtype)
-    with Conductor(profiled, gloo=False) as peers:
+    with peers_of(profiled, gloo=False) as peers:
         peers.all("begin")
         for turn in range(2):
             merged(peers, profiled, turn, samples, lambda: 0)
@@ -44,9 +42,10 @@ def test_peers_merge_and_are_checked(dtype):
         assert parts["exchange"] > 0
 
 
-def test_what_a_peer_dies_of_is_told():
-    with pytest.raises(RuntimeError, match="(?s)peer . could not go on.*no_such_setting"):
-        Conductor(plan(settings={"no_such_setting": 1}), gloo=False)
+def test_the_error_of_a_peer_is_reported():
+    failing = peers_of(plan(settings={"no_such_setting": 1}), gloo=False)
+    with pytest.raises(RuntimeError, match="(?s)ended with exit code 1.*no_such_setting"), failing:
+        pass
 
 
 def test_options_are_refused_by_name():
@@ -59,8 +58,8 @@ def test_options_are_refused_by_name():
 def test_settings_are_what_a_peer_takes():
     parser = argparse.ArgumentParser()
     add_options(parser, mib=1.0)
-    told = ["failure_timeout=2.5", "min_peers=3", "data_channel=false", "merge_method=geomedian"]
-    options = parser.parse_args([word for each in told for word in ("--setting", each)])
+    given = ["failure_timeout=2.5", "min_peers=3", "data_channel=false", "merge_method=geomedian"]
+    options = parser.parse_args([word for each in given for word in ("--setting", each)])
     settings = resolve({**plan_of(options).settings_of(0), "rendezvous": "here"}, environment={}).settings
     assert (settings.failure_timeout, settings.min_peers) == (2.5, 3)
     assert (settings.data_channel, settings.merge_method) == (False, "geomedian")
@@ -144,7 +143,7 @@ def test_the_ratio_is_taken_round_by_round():
         extra=[2**18, 2**19, 2**18],
         error=1e-8,
     )
-    result = json.loads(json.dumps(record(plan(), [samples, samples], private=True)))
+    result = json.loads(json.dumps(figures(plan(), [samples, samples], private=True)))
     assert result["ratio"]["median"] == 2.0
     assert result["ratio"]["by_invocation"] == [2.0, 2.0]
     assert (result["seconds"]["median"], result["gloo_seconds"]["median"]) == (3.0, 2.0)
@@ -159,14 +158,14 @@ def test_the_bound_follows_the_codec():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's counters")
-def test_a_peak_is_what_was_resident_since_it_was_forgotten():
-    memory.forget_peak()
-    before = memory.peak()
+def test_a_peak_counts_from_its_reset():
+    counters.reset_peak()
+    before = counters.peak()
     block = np.ones(2**23)
-    assert memory.peak() >= before + 0.9 * block.nbytes
+    assert counters.peak() >= before + 0.9 * block.nbytes
     del block
-    memory.forget_peak()
-    assert memory.peak() < before + 2**25
+    counters.reset_peak()
+    assert counters.peak() < before + 2**25
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's counters")

@@ -9,9 +9,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from benchmarks.overlap.__main__ import compare, figures, table
 from benchmarks.overlap.plan import Plan
-from benchmarks.overlap.run import measure
-from benchmarks.overlap.summary import record, table
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +21,7 @@ def plan(**fields: object) -> Plan:
 
 
 def test_both_arms_are_measured():
-    arms = measure(plan())
+    arms = compare(plan())
     assert {arm: [len(values) for values in each.values()] for arm, each in arms.items()} == {
         "blocking": [4, 4],
         "overlapped": [4, 4],
@@ -30,9 +29,9 @@ def test_both_arms_are_measured():
     assert all(value > 0 for each in arms.values() for values in each.values() for value in values)
 
 
-def test_what_a_peer_dies_of_is_told():
-    with pytest.raises(RuntimeError, match="(?s)a peer could not go on.*KeyError: 'dance'"):
-        measure(plan(work="dance"))
+def test_the_error_of_a_peer_is_reported():
+    with pytest.raises(RuntimeError, match="(?s)ended with exit code 1.*KeyError: 'dance'"):
+        compare(plan(work="dance"))
 
 
 def test_the_ratio_is_that_of_the_medians_of_an_invocation():
@@ -40,7 +39,7 @@ def test_the_ratio_is_that_of_the_medians_of_an_invocation():
         "blocking": {"stall": [0.2, 0.3, 0.4], "seconds": [0.2, 0.3, 0.4]},
         "overlapped": {"stall": [0.01, 0.015, 0.5], "seconds": [0.5, 0.5, 0.5]},
     }
-    result = json.loads(json.dumps(record(plan(), [arms, arms])))
+    result = json.loads(json.dumps(figures(plan(), [arms, arms])))
     assert result["ratio"] == {"median": 0.05, "by_invocation": [0.05, 0.05]}
     assert result["goal"] == {"ratio": 0.1, "met": True}
     assert result["blocking"]["share"]["median"] == 1.0

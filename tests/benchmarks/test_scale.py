@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from benchmarks.scale.run import Sample, Swarm
-from benchmarks.scale.summary import record, table
+from benchmarks.scale.__main__ import figures, table
+from benchmarks.scale.swarm import Sample, Swarm
 from benchmarks.scale.traffic import STREAM, CountingTransport, Traffic
 from swarm.messages import Envelope, Leave
 from swarm.transport.grpc.wire import encode
@@ -12,35 +12,42 @@ from swarm.transport.memory import MemoryNetwork
 
 
 def sample(peers: int, *, linear: int, square: int, data: float = 1.0) -> Sample:
-    """Rounds in which each peer sends ``linear`` messages a peer, and the square of the peers times ``square``."""
-    counts = Counter({"Offer": linear * peers**2, "Hello": square * peers**3})
-    model = 1 << 20
+    """One round in which each peer sends ``linear`` Offers and ``square`` times ``peers`` Hellos to each peer."""
+    model, sent = 1 << 20, []
+    for rank in range(peers):
+        traffic = Traffic()
+        traffic.messages = Counter({"Offer": linear * peers, "Hello": square * peers**2})
+        traffic.bytes = Counter({"Offer": 10 * linear * peers, "Hello": 10 * square * peers**2})
+        traffic.repeated, traffic.repeated_bytes = Counter({"Offer": rank}), Counter({"Offer": 10 * rank})
+        traffic.data = Counter({"memory:1": int(2 * (peers - 1) / peers * model * (1.0 if rank else data))})
+        sent.append(traffic)
     return Sample(
-        peers=peers,
-        rounds=1,
-        model_bytes=model,
-        messages=counts,
-        bytes=counts,
-        repeated=0,
-        repeated_bytes=0,
-        most_messages=counts.total() // peers,
-        most_bytes=counts.total() // peers,
-        data=int(2 * (peers - 1) * model),
-        most_data=int(data * 2 * (peers - 1) / peers * model),
-        cpu_seconds=1.0,
-        seconds=1.0,
-        joining_messages=peers**2,
-        joining_bytes=100 * peers**2,
-        joining_seconds=1.0,
+        rounds=1, model_bytes=model, sent=sent, cpu_seconds=1.0, seconds=1.0, joining=sent, joining_seconds=1.0
     )
+
+
+def test_figures_are_of_the_average_peer_and_of_the_busiest_one():
+    measured = sample(2, linear=4, square=0)
+    measured.sent[1].messages["Leave"] = 2
+    measured.sent[1].bytes["Leave"] = 60
+    size = figures([measured])["sizes"][0]
+    assert (size["control_messages"], size["control_messages_most"]) == (9.0, 10.0)
+    assert (size["control_bytes"], size["control_bytes_most"]) == (110.0, 140.0)
+    assert (size["repeated_messages"], size["repeated_bytes"]) == (0.5, 5.0)
+    assert size["messages_by_kind"] == {"Leave": 1.0, "Offer": 8.0}
+    assert size["joining"] == {"messages": 9.5, "bytes": 115, "seconds": 1.0}
+    assert (size["cpu_seconds"], size["seconds"], size["data_over_bound"]) == (0.5, 1.0, 1.0)
 
 
 def test_real_sessions_send_the_least_data_and_every_kind_is_counted():
     measured = Swarm(3, 4096).measure(rounds=2, warmup=1)
-    assert measured.messages[STREAM] == 2 * 3 * 2
-    assert {"Offer", "Propose", "Ready", "Accept", "Accepted", "Decide"} <= set(measured.messages)
-    assert all(measured.bytes[kind] > count for kind, count in measured.messages.items())
-    result = json.loads(json.dumps(record([measured])))
+    messages, octets = (
+        sum((getattr(each, what) for each in measured.sent), Counter()) for what in ("messages", "bytes")
+    )
+    assert messages[STREAM] == 2 * 3 * 2
+    assert {"Offer", "Propose", "Ready", "Accept", "Accepted", "Decide"} <= set(messages)
+    assert all(octets[kind] > count for kind, count in messages.items())
+    result = json.loads(json.dumps(figures([measured])))
     assert result["goal"]["data_flat"]
     assert result["goal"]["control_bytes_at_most_linear"] is None
     assert 1 <= result["sizes"][0]["data_over_bound"] < 1.05
@@ -49,9 +56,10 @@ def test_real_sessions_send_the_least_data_and_every_kind_is_counted():
 
 def test_joining_counts_the_greetings_and_the_rounds_do_not():
     measured = Swarm(3, 16).measure(rounds=1, warmup=1)
-    assert measured.joining_messages >= 3 * 2
-    assert measured.joining_bytes > measured.joining_messages
-    assert "Hello" not in measured.messages
+    joining = figures([measured])["sizes"][0]["joining"]
+    assert joining["messages"] >= 2
+    assert joining["bytes"] > joining["messages"]
+    assert all("Hello" not in each.messages for each in measured.sent)
 
 
 def test_a_message_counts_as_large_as_it_is_on_the_wire():
@@ -63,7 +71,7 @@ def test_a_message_counts_as_large_as_it_is_on_the_wire():
     assert traffic.bytes == {"Leave": 2 * len(encode(envelope))}
 
 
-def test_what_is_said_again_counts_apart():
+def test_retransmitted_messages_are_counted_separately():
     traffic, envelope = Traffic(), Envelope("session", "sender", "incarnation", "address", Leave("a reason"))
     traffic.sent("memory:1", envelope)
     before = traffic.copy()
@@ -74,7 +82,7 @@ def test_what_is_said_again_counts_apart():
 
 
 def test_what_grows_faster_than_the_peers_is_named():
-    result = record([sample(peers, linear=4, square=1) for peers in (2, 100, 200)])
+    result = figures([sample(peers, linear=4, square=1) for peers in (2, 100, 200)])
     assert not result["goal"]["control_messages_at_most_linear"]
     assert result["growth"]["messages_by_kind"] == {"Hello": 2.0, "Offer": 1.0}
     assert "the bytes of Hello, as n^2.0" in table(result)
@@ -82,10 +90,10 @@ def test_what_grows_faster_than_the_peers_is_named():
 
 
 def test_linear_control_and_flat_data_meet_the_goal():
-    result = record([sample(peers, linear=4, square=0) for peers in (2, 4)])
+    result = figures([sample(peers, linear=4, square=0) for peers in (2, 4)])
     assert result["goal"] == {
         "control_messages_at_most_linear": True,
         "control_bytes_at_most_linear": True,
         "data_flat": True,
     }
-    assert not record([sample(2, linear=1, square=0, data=1.2)])["goal"]["data_flat"]
+    assert not figures([sample(2, linear=1, square=0, data=1.2)])["goal"]["data_flat"]

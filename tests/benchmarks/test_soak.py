@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.soak.growth import bounds, growth, within
-from benchmarks.soak.samples import Sample, sample, size
+from benchmarks.fleet.faults import Effect, Fault, Kind
+from benchmarks.fleet.processes import Training
+from benchmarks.fleet.training import Outcome
+from benchmarks.fleet.usage import QUANTITIES, Sample, growth, sample, size, within
+from benchmarks.soak import BOUNDS, figures, random_faults
 
 pytest.importorskip("torch")
 pytest.importorskip("mlxtend")
@@ -19,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 def samples(memory_per_second: float) -> list[Sample]:
     return [
-        Sample(at=100.0 + at, pid=1, memory=1e6 + memory_per_second * at, threads=5.0, descriptors=9.0, disk=0.0)
+        Sample(at=100.0 + at, memory=1e6 + memory_per_second * at, threads=5.0, descriptors=9.0, disk=0.0)
         for at in range(101)
     ]
 
@@ -50,7 +53,7 @@ def test_too_few_samples_say_nothing():
 
 
 def test_what_grows_beyond_its_bound_is_found():
-    limit = bounds(1000)["memory"]
+    limit = BOUNDS["memory"]
     leaking, steady = (growth(samples(slope), "memory", warmup=0.0) for slope in (limit / 50, limit / 100))
     assert leaking is not None
     assert steady is not None
@@ -70,7 +73,41 @@ def test_a_process_and_a_directory_are_measured(tmp_path):
     assert size(tmp_path / "nowhere") == 0
 
 
-def test_a_process_that_is_over_is_passed_over(tmp_path):
+def test_a_process_that_has_ended_has_no_sample(tmp_path):
     over = subprocess.Popen([sys.executable, "-c", ""])
     assert over.wait(60) == 0
     assert sample(1.0, over.pid, tmp_path) is None
+
+
+TRAINING = Training(peers=4, seed=0, hidden=8, sync_interval=4, pause=0.0, failure_timeout=3.0)
+
+
+def test_only_spared_peers_count_except_for_the_disk_and_each_gate_can_be_missed():
+    fault = Fault(kind=Kind.KILL, victim="peer-3", phase=0.5, hold=0.5)
+    effect = Effect(fault=fault, at=1.0, recovery=1.0, back=2.0, contributed=3.0)
+    leaking = dict.fromkeys(("peer-2", "peer-3"), samples(memory_per_second=1e6))
+    found = figures(TRAINING, Outcome(effects=[effect]), {"peer-0": samples(0.0), **leaking}, minutes=2.0)
+    assert found["gates"] == dict.fromkeys(("hangs", "diverged", *QUANTITIES), True)
+    assert found["growth"]["peer-3"]["memory"] is None
+    assert found["growth"]["peer-3"]["disk"] is not None
+    assert found["faults"] == {"kill": 1}
+    odd = Outcome(hangs=["peer-0 did not finish"], diverged=["closing models"])
+    found = figures(TRAINING, odd, {"peer-1": samples(memory_per_second=1e6)}, minutes=2.0)
+    assert (found["gates"]["hangs"], found["gates"]["diverged"], found["gates"]["memory"]) == (False, False, False)
+    assert figures(TRAINING, Outcome(), {}, minutes=2.0)["gates"]["threads"] is None
+
+
+def test_random_faults_kill_no_spared_peer_and_end_in_time(monkeypatch):
+    class Clocked:
+        training, now = TRAINING, 0.0
+
+        def run_for(self, seconds: float) -> None:
+            self.now += seconds
+
+    fleet = Clocked()
+    monkeypatch.setattr("benchmarks.soak.time.monotonic", lambda: fleet.now)
+    faults = list(random_faults(fleet, seconds=600.0, every=2.0, seed=1))
+    assert 200 < len(faults) < 400
+    assert fleet.now == pytest.approx(600.0)
+    assert {fault.victim for fault in faults if fault.kind is Kind.KILL} == {"peer-2", "peer-3"}
+    assert {fault.victim for fault in faults if fault.kind is Kind.FREEZE} == set(TRAINING.names)

@@ -1,11 +1,11 @@
-"""Rounds of a whole swarm in one process: real sessions, the memory transport, no training."""
+"""A whole swarm in one process: real sessions on the memory transport, without training."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,39 +22,23 @@ from swarm.transport.memory import MemoryNetwork
 
 DEADLINE = 600.0
 """Seconds for one swarm."""
-PATIENCE = 120.0
-"""Seconds for which peers wait for one another: many of them share this process."""
+FAILURE_TIMEOUT = 120.0
+"""Of the peers, in seconds: they share this process, so that all are slow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What the rounds of one swarm took, all of its peers together."""
+    """What the rounds of one swarm needed."""
 
-    peers: int
     rounds: int
     model_bytes: int
-    messages: Counter[str]
-    """By kind."""
-    bytes: Counter[str]
-    """By kind."""
-    repeated: int
-    """Messages that were sent again."""
-    repeated_bytes: int
-    """Of those."""
-    most_messages: int
-    """Messages of the peer that sent most of them."""
-    most_bytes: int
-    """Bytes of messages of the peer that sent most."""
-    data: int
-    """Bytes of weights."""
-    most_data: int
-    """Of the peer that sent most."""
+    sent: Sequence[Traffic]
+    """In these rounds, by each peer."""
     cpu_seconds: float
+    """Of all peers together."""
     seconds: float
-    joining_messages: int
-    """Until all had met and held the same initial weights, repeated ones included; all peers together."""
-    joining_bytes: int
-    """Of those."""
+    joining: Sequence[Traffic]
+    """Until all peers had met and had the same initial weights, by each peer."""
     joining_seconds: float
 
 
@@ -81,23 +65,13 @@ class Swarm:
         programs = [partial(self._train, rank, rounds, warmup) for rank in range(len(self._sessions))]
         together(*programs, deadline=DEADLINE)
         (opened, _, _), (joined, _, greeted), (began, cpu, before), (ended, cpu_after, after) = self._moments
-        sent = [now.since(then) for then, now in zip(before, after, strict=True)]
         return Sample(
-            peers=len(self._sessions),
             rounds=rounds,
             model_bytes=4 * self._values,
-            messages=sum((each.messages for each in sent), Counter()),
-            bytes=sum((each.bytes for each in sent), Counter()),
-            repeated=sum(each.repeated.total() for each in sent),
-            repeated_bytes=sum(each.repeated_bytes.total() for each in sent),
-            most_messages=max(each.messages.total() for each in sent),
-            most_bytes=max(each.bytes.total() for each in sent),
-            data=sum(each.data.total() for each in sent),
-            most_data=max(each.data.total() for each in sent),
+            sent=[now.since(then) for then, now in zip(before, after, strict=True)],
             cpu_seconds=cpu_after - cpu,
             seconds=ended - began,
-            joining_messages=sum((each.messages + each.repeated).total() for each in greeted),
-            joining_bytes=sum((each.bytes + each.repeated_bytes).total() for each in greeted),
+            joining=greeted,
             joining_seconds=joined - opened,
         )
 
@@ -108,7 +82,7 @@ class Swarm:
             "world_size": peers,
             "min_peers": peers,
             "sync_interval": 1,
-            "failure_timeout": PATIENCE,
+            "failure_timeout": FAILURE_TIMEOUT,
         }
         settings = resolve(given, environment={}, directory=Path("no swarm.toml here")).settings
         logger = logging.Logger(settings.name, logging.ERROR)  # noqa: LOG001 - quiet, outside the process's hierarchy
@@ -137,7 +111,7 @@ class Swarm:
         session.abort("measured")
 
     def _together(self, rank: int, *, note: bool) -> None:
-        """Wait for the others; then one of the peers may note the time and the traffic, while all stand still."""
+        """Wait for the others. With ``note``, one peer then records time and traffic, while the others wait."""
         self._gate.wait()
         if note and rank == 0:
             self._note()

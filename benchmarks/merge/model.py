@@ -14,7 +14,7 @@ from swarm.tensors.state import Array, ModelState, Schema, TensorSpec, numpy_dty
 BLOCK = 1 << 20
 """Elements drawn at a time."""
 SPAN = 0.5
-"""Values lie between minus this and this: their differences are at most 1, which ``BOUNDS`` counts on."""
+"""Values lie between minus this and this. So their differences are at most 1, as ``plan.BOUNDS`` assumes."""
 
 
 class RandomModel(ModelPort):
@@ -22,7 +22,7 @@ class RandomModel(ModelPort):
 
     def __init__(self, plan: Plan, rank: int) -> None:
         self.flat: Array = np.zeros(plan.values, numpy_dtype(plan.dtype))
-        """All values; to be changed in place."""
+        """All values. Changed in place only."""
         self._plan = plan
         self._rank = rank
         cuts = [plan.values * number // plan.tensors for number in range(plan.tensors + 1)]
@@ -50,14 +50,14 @@ class RandomModel(ModelPort):
             tensor[...] = source
 
     def draw(self, turn: int) -> None:
-        """Take this peer's values of a turn."""
+        """Fill the model with this peer's values of a turn."""
         for number, part in _blocks(self.flat):
             _draw(self._plan.seed, turn, self._rank, number, part)
 
     def error(self, turn: int, weights: tuple[int, ...]) -> float:
-        """How far the model lies, at most, from the mean of all peers' values of that turn under these weights.
+        """Largest difference between the model and the mean of all peers' values of that turn under these weights.
 
-        Every peer looks at other blocks, so that all together see the whole.
+        Each peer checks its share of the blocks; all peers together check the whole model.
         """
         worst, scratch = 0.0, np.empty(min(BLOCK, self.flat.size), self.flat.dtype)
         for number, part in _blocks(self.flat):
@@ -71,7 +71,7 @@ class RandomModel(ModelPort):
         return worst
 
     def state(self) -> ModelState:
-        """The model as a session sees it, without a copy."""
+        """The model as a session sees it, not copied."""
         return ModelState(self._schema, {self._plan.dtype: self.flat}, [])
 
 

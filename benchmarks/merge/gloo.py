@@ -1,4 +1,4 @@
-"""PyTorch's gloo ``all_reduce`` of one flat tensor: C++, plaintext, no agreement on anything; the practical limit."""
+"""The reference: PyTorch's gloo ``all_reduce`` of one flat tensor, in C++, unencrypted, without a commit."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ JOINING = timedelta(seconds=120)
 
 
 class Gloo:
-    """One process's part in a group that adds up its arrays."""
+    """One process of a group that adds up its arrays."""
 
     def __init__(self, store: Path, rank: int, size: int) -> None:
-        """Meet the others, by way of the file ``store``, on the loopback interface."""
+        """Join the group on the loopback interface; its processes find each other through the file ``store``."""
         torch.set_num_threads(1)
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size, timeout=JOINING)
 
     def all_reduce(self, array: Array) -> None:
-        """Replace ``array`` by the sum of those of all processes."""
+        """Replace ``array`` by the sum of the arrays of all processes."""
         tensor: Any
         if array.dtype == numpy_dtype("bfloat16"):
             tensor = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
@@ -35,5 +35,5 @@ class Gloo:
         dist.all_reduce(tensor)
 
     def close(self) -> None:
-        """Leave."""
+        """Leave the group."""
         dist.destroy_process_group()

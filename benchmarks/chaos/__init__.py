@@ -1,1 +1,0 @@
-"""What a training survives: ``python -m benchmarks.chaos``."""

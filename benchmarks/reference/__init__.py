@@ -1,1 +1,0 @@
-"""What Swarm is measured against."""

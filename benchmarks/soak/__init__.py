@@ -1,1 +1,0 @@
-"""What grows in a long training: ``python -m benchmarks.soak``."""
