@@ -11,28 +11,10 @@ from typing import Any, Self
 from benchmarks.harness.workers import Workers, connect
 from swarm.config import resolve
 from swarm.session import Session
-from swarm.tensors.model import ModelPort
-from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
+from swarm.tensors.state import Schema, TensorKind, numpy_dtype
 
 SYNC_INTERVAL = 1_000_000_000
 """More batches than are ever measured, so that all of them are between two merges."""
-
-
-class ZeroModel(ModelPort):
-    """A model that is all zeros until it is written."""
-
-    def __init__(self, schema: Schema) -> None:
-        self._schema = schema
-        self._state = ModelState.empty(schema)
-
-    def schema(self) -> Schema:
-        return self._schema
-
-    def read(self, into: ModelState) -> None:
-        _copy(self._state, into)
-
-    def write(self, state: ModelState) -> None:
-        _copy(state, self._state)
 
 
 class Companion:
@@ -94,19 +76,17 @@ def require_company(metrics: Mapping[str, float]) -> None:
         raise RuntimeError(f"the companion did not stay to the end: {dict(metrics)}")
 
 
-def _copy(source: ModelState, target: ModelState) -> None:
-    for (_, theirs), (_, ours) in zip(source.arrays(), target.arrays(), strict=True):
-        ours[...] = theirs
-
-
 def main() -> None:
     """Join the session that the only order describes, and end it when standard input is closed."""
+    import numpy as np
+
+    from swarm.testing.swarm import ArrayModel
+
     orders, _ = connect()
     order = next(orders)
-    schema = Schema(
-        tuple(TensorSpec(name, tuple(shape), dtype, TensorKind(kind)) for name, shape, dtype, kind in order["tensors"])
-    )
-    session = Session(resolve(order["settings"], environment={}).settings, ZeroModel(schema))
+    zeros = {name: np.zeros(shape, numpy_dtype(dtype)) for name, shape, dtype, _ in order["tensors"]}
+    model = ArrayModel(zeros, {name: TensorKind(kind) for name, _, _, kind in order["tensors"]})
+    session = Session(resolve(order["settings"], environment={}).settings, model)
     session.begin()
     for _ in orders:
         pass

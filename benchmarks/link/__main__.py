@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.harness.command import Benchmark, Record, add_repetitions, positive
 from benchmarks.harness.figures import aligned, spread
 from benchmarks.harness.workers import Workers
-from benchmarks.link.network import LINK, LimitedNetwork, require_root
+from benchmarks.link.network import LINK, address, limited_network, prefix, require_root
 from benchmarks.merge.counters import Count, count
 from benchmarks.merge.phases import medians, rows_of
 from benchmarks.merge.plan import MIB, Plan, add_options, plan_of
@@ -56,12 +56,12 @@ def _samples(plan: Plan, mbit: float, rounds: int, warmup: int) -> LinkSamples:
         RuntimeError: the links could not be made, or a result or a round is wrong.
     """
     samples = LinkSamples()
-    with LimitedNetwork(plan.peers, mbit) as network:
+    with limited_network(plan.peers, mbit) as namespaces:
 
         def place(rank: int) -> dict[str, object]:
-            return {"listen": f"{network.address(rank)}:0", "insecure": True}
+            return {"listen": f"{address(rank)}:0", "insecure": True}
 
-        with peers_of(plan, gloo=False, place=place, prefix=network.prefix) as peers:
+        with peers_of(plan, gloo=False, place=place, prefix=lambda rank: prefix(namespaces[rank])) as peers:
             peers.all("begin")
             for number in range(warmup + rounds):
                 taken = samples if number >= warmup else LinkSamples()

@@ -6,9 +6,8 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 QUEUE = "50ms"
 """The longest time that a packet waits for its link. Packets that would wait longer are dropped, as by a router."""
@@ -23,79 +22,53 @@ class NetworkError(RuntimeError):
     """Namespaces or links could not be made or removed."""
 
 
-class LimitedNetwork:
-    """A bridge in its own namespace, and one namespace for each peer. Leaving it as a context manager removes all."""
+@contextmanager
+def limited_network(peers: int, mbit: float) -> Iterator[Sequence[str]]:
+    """Make a bridge and the peers' links to it, each limited to ``mbit`` Mbit/s each way; remove all at the end.
 
-    def __init__(self, peers: int, mbit: float) -> None:
-        """Make nothing yet: entering the context manager does."""
-        self._run = secrets.token_hex(3)
-        self._hub = f"swarm-{self._run}-hub"
-        self._names = tuple(f"swarm-{self._run}-{rank}" for rank in range(peers))
-        self._mbit = mbit
-        self._made: list[str] = []
+    Yields the names of the peers' namespaces, by rank.
 
-    def prefix(self, rank: int) -> Sequence[str]:
-        """The words with which a command starts in the namespace of this peer."""
-        return ("ip", "netns", "exec", self._names[rank])
+    Raises:
+        NetworkError: a namespace or a link could not be made, or not be removed; all others are removed.
+    """
+    run = secrets.token_hex(3)
+    hub, names = f"swarm-{run}-hub", [f"swarm-{run}-{rank}" for rank in range(peers)]
+    with ExitStack() as made:
+        for namespace in (hub, *names):
+            _run(f"ip netns add {namespace}")
+            made.callback(_run, f"ip netns delete {namespace}")  # removes its links too
+            _in(namespace, "ip link set lo up")
+        _in(hub, "ip link add hub type bridge")
+        _in(hub, "ip link set hub up")
+        for rank, name in enumerate(names):
+            _run(f"ip -n {hub} link add to-{rank} type veth peer name {LINK} netns {name}")
+            _in(hub, f"ip link set to-{rank} master hub")
+            _in(name, f"ip address add {address(rank)}/16 dev {LINK}")
+            for namespace, interface in ((hub, f"to-{rank}"), (name, LINK)):
+                _limit(namespace, interface, mbit)
+                _in(namespace, f"ip link set {interface} up")
+        yield names
 
-    @staticmethod
-    def address(rank: int) -> str:
-        """The IP address of this peer."""
-        return f"10.83.{rank // 250}.{rank % 250 + 1}"
 
-    def __enter__(self) -> Self:
-        try:
-            self._make()
-        except BaseException:
-            self._remove()
-            raise
-        return self
+def prefix(namespace: str) -> Sequence[str]:
+    """The words with which a command starts in a namespace."""
+    return ("ip", "netns", "exec", namespace)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
 
-    def _make(self) -> None:
-        self._namespace(self._hub)
-        self._in(self._hub, "ip link add hub type bridge")
-        self._in(self._hub, "ip link set hub up")
-        for rank, name in enumerate(self._names):
-            self._namespace(name)
-            _run(f"ip -n {self._hub} link add to-{rank} type veth peer name {LINK} netns {name}")
-            self._in(self._hub, f"ip link set to-{rank} master hub")
-            self._in(name, f"ip address add {self.address(rank)}/16 dev {LINK}")
-            for namespace, interface in ((self._hub, f"to-{rank}"), (name, LINK)):
-                self._limit(namespace, interface)
-                self._in(namespace, f"ip link set {interface} up")
+def address(rank: int) -> str:
+    """The IP address of a peer."""
+    return f"10.83.{rank // 250}.{rank % 250 + 1}"
 
-    def _limit(self, namespace: str, interface: str) -> None:
-        """Limit the rate of what this interface sends, packet by packet, so that the counters include every header."""
-        burst = max(int(self._mbit * 1e6 / 8 * BURST_SECONDS), LEAST_BURST)
-        self._in(namespace, f"ip link set {interface} gso_max_segs 1")
-        self._in(
-            namespace, f"tc qdisc add dev {interface} root tbf rate {self._mbit}mbit burst {burst} latency {QUEUE}"
-        )
 
-    def _namespace(self, name: str) -> None:
-        _run(f"ip netns add {name}")
-        self._made.append(name)
-        self._in(name, "ip link set lo up")
+def _limit(namespace: str, interface: str, mbit: float) -> None:
+    """Limit the rate of what this interface sends, packet by packet, so that the counters include every header."""
+    burst = max(int(mbit * 1e6 / 8 * BURST_SECONDS), LEAST_BURST)
+    _in(namespace, f"ip link set {interface} gso_max_segs 1")
+    _in(namespace, f"tc qdisc add dev {interface} root tbf rate {mbit}mbit burst {burst} latency {QUEUE}")
 
-    def _remove(self) -> None:
-        """Remove all namespaces, and so the links in them, even if one of them cannot be removed."""
-        failed = []
-        while self._made:
-            try:
-                _run(f"ip netns delete {self._made.pop()}")
-            except NetworkError as error:
-                failed.append(str(error))
-        if failed:
-            raise NetworkError("; ".join(failed))
 
-    @staticmethod
-    def _in(namespace: str, command: str) -> None:
-        _run(f"ip netns exec {namespace} {command}")
+def _in(namespace: str, command: str) -> None:
+    _run(f"ip netns exec {namespace} {command}")
 
 
 def require_root() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.link import network
 from benchmarks.link.__main__ import LinkSamples, busiest, figures, table
-from benchmarks.link.network import LimitedNetwork, NetworkError, require_root
+from benchmarks.link.network import NetworkError, address, limited_network, prefix, require_root
 from benchmarks.merge.counters import Count
 from benchmarks.merge.plan import Plan
 from benchmarks.merge.rounds import Samples
@@ -21,7 +21,7 @@ def _namespaces() -> str:
 def _allowed() -> bool:
     try:
         require_root()
-        with LimitedNetwork(1, 10):
+        with limited_network(1, 10):
             return True
     except NetworkError:
         return False
@@ -50,7 +50,7 @@ def test_whatever_fails_every_namespace_is_removed(monkeypatch, breaking):
             raise NetworkError(command)
 
     monkeypatch.setattr(network, "_run", run)
-    with pytest.raises(NetworkError, match=breaking), LimitedNetwork(2, 100):
+    with pytest.raises(NetworkError, match=breaking), limited_network(2, 100):
         pass
     added = [command.split()[-1] for command in commands if "netns add" in command]
     deleted = [command.split()[-1] for command in commands if "netns delete" in command]
@@ -60,20 +60,21 @@ def test_whatever_fails_every_namespace_is_removed(monkeypatch, breaking):
 
 @pytest.mark.skipif(os.name != "posix" or not _allowed(), reason="needs root and network namespaces")
 def test_peers_reach_each_other_and_an_interrupt_leaves_no_namespace_behind():
-    capped = LimitedNetwork(2, 10)
+    made: list[str] = []
 
     def reach(rank: int) -> str:
-        command = [*capped.prefix(0), "bash", "-c", f"echo > /dev/tcp/{capped.address(rank)}/9"]
+        command = [*prefix(made[0]), "bash", "-c", f"echo > /dev/tcp/{address(rank)}/9"]
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stderr
 
     def interrupted() -> None:
-        with capped:
+        with limited_network(2, 10) as names:
+            made.extend(names)
             assert "refused" in reach(1)  # by the other's kernel: no process listens on this port, but the link is up
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert not {capped.prefix(rank)[-1] for rank in range(2)} & {*_namespaces().split()}
+    assert not {*made} & {*_namespaces().split()}
 
 
 def test_the_busiest_link_counts_in_its_busier_direction():
