@@ -1,6 +1,6 @@
-"""``swarm demo``: what a swarm gains, measured on this machine.
+"""``swarm demo``: measures on this machine what a swarm gains.
 
-Three ways to train the same model for the same number of batches meet on one held-out test set: every site alone, all
-sites in a swarm, and one model on all data pooled, which is what a swarm is there to avoid. Each is a run of a script
-of ``examples/`` in processes of its own; the swarm is started by ``swarm up`` and merges over gRPC.
+The same model is trained for the same number of batches in three ways and tested on the same held-out data: by every
+site alone, by all sites in a swarm, and on all data pooled, which a swarm avoids. Each training is a run of a script of
+``examples/`` in its own process. ``swarm up`` starts the swarm, which merges over gRPC.
 """

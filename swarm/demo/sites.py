@@ -1,20 +1,16 @@
-"""The data of a demo: what each site trains on and what every model is tested on, in memory and as files."""
+"""The data of a demo, in memory and as files: training data of each site, and the common test set."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 TEST_SHARE = 0.2
-"""Of every stratum, this share is held out for the common test set."""
+"""The share of every stratum that is held out for the common test set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ def hold_out(strata: NDArray[np.int64], random: np.random.Generator) -> tuple[ND
 
     Args:
         strata: the stratum of each row.
-        random: what decides.
+        random: source of the random order.
     """
     train, test = [], []
     for stratum in np.unique(strata):
@@ -64,12 +60,12 @@ def hold_out(strata: NDArray[np.int64], random: np.random.Generator) -> tuple[ND
 
 
 def site_directory(directory: Path, rank: int) -> Path:
-    """Where the data of one site are."""
+    """The directory of one site's data."""
     return directory / f"peer-{rank}"
 
 
 def pooled_directory(directory: Path) -> Path:
-    """Where the data of all sites together are."""
+    """The directory of all sites' data together."""
     return directory / "pooled"
 
 

@@ -1,4 +1,4 @@
-"""The demos there are."""
+"""The tasks of ``swarm demo``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Task:
 
     name: str
     samples: str
-    """What a row of the data is, in the plural."""
+    """The rows of the data, in the plural."""
     site: str
-    """What a peer stands for."""
+    """What a peer represents."""
     load: Callable[[int, int], Sites]
-    """Gives the data for a number of peers and a seed."""
+    """Returns the data for a number of peers and a seed."""
     source: str
     """The package that ships the data."""
     scripts: Mapping[str, str]
@@ -37,16 +37,16 @@ class Task:
     sync_interval: int
     epochs: int
     steps: int
-    """Batches of an epoch, of every training alike, however many samples it has."""
+    """Batches of an epoch, the same in every training."""
     batch_size: int = 32
     peers: int = 4
     fixed_peers: bool = False
 
     def check(self, framework: str, peers: int, sync_interval: int) -> None:
-        """Find what is wrong before anything is written or started.
+        """Check the options before anything is written or started.
 
         Raises:
-            ConfigurationError: a value that this demo does not take.
+            ConfigurationError: this demo does not allow a value.
             MissingExtraError: a package is not installed.
         """
         if framework not in self.scripts:
@@ -60,7 +60,7 @@ class Task:
         if not 2 <= peers <= MOST_PEERS:
             raise ConfigurationError(f"--peers {peers}: a demo runs with 2 to {MOST_PEERS} peers on one machine")
         if sync_interval < 1:
-            raise ConfigurationError(f"--sync-interval {sync_interval}: peers merge every so many batches, 1 or more")
+            raise ConfigurationError(f"--sync-interval {sync_interval}: it must be at least 1 batch")
         missing = [name for name in (framework, self.source, "matplotlib", "safetensors") if not find_spec(name)]
         if missing:
             raise MissingExtraError(
@@ -97,7 +97,7 @@ TASKS: Mapping[str, Task] = {task.name: task for task in (HEART, MNIST)}
 
 
 def script(name: str) -> Path:
-    """The file of an example: beside the package in a checkout, else where an installation puts it.
+    """The file of an example: from ``examples/`` of a checkout, else from where an installation puts it.
 
     Raises:
         ConfigurationError: it is in neither place.

@@ -13,7 +13,7 @@ from swarm.demo.tasks import MNIST
 
 @pytest.mark.timeout(180)
 def test_a_demo_trains_alone_pooled_and_in_the_swarm(tmp_path: Path) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     experiment = Experiment(
         task=replace(MNIST, epochs=1, steps=20),
         framework="torch",
@@ -22,7 +22,7 @@ def test_a_demo_trains_alone_pooled_and_in_the_swarm(tmp_path: Path) -> None:
         seed=0,
         directory=tmp_path,
     )
-    outcome = experiment.run(told.append)
+    outcome = experiment.run(lines.append)
     assert outcome.weights_identical
     assert outcome.rounds >= 3
     assert outcome.swarm[0].accuracy == outcome.swarm[1].accuracy
@@ -32,4 +32,4 @@ def test_a_demo_trains_alone_pooled_and_in_the_swarm(tmp_path: Path) -> None:
     assert [step for step, _ in outcome.swarm[0].curve] == [8, 16]
     assert outcome.picture.stat().st_size > 0
     assert outcome.model.read_bytes() == (tmp_path / "swarm" / "peer-1" / "model.safetensors").read_bytes()
-    assert "4000 images to train on, 1000 held out to test on" in told
+    assert "4000 images to train on, 1000 held out to test on" in lines

@@ -1,4 +1,4 @@
-"""What a demo says of its measurements."""
+"""The results of a demo, and how they are shown."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ import pytest
 from rich.console import Console
 
 from swarm.demo.outcome import Outcome, Training
-from swarm.demo.picture import draw
 from swarm.demo.processes import DemoError
-from swarm.demo.report import gain, show
+from swarm.demo.report import draw, gain, show
 from swarm.demo.tasks import HEART
 
 
@@ -57,13 +56,13 @@ def test_the_record_holds_what_is_documented(outcome: Outcome) -> None:
     }
 
 
-def test_peers_that_end_with_another_model_are_told_apart(outcome: Outcome) -> None:
+def test_peers_that_end_with_different_models_are_reported(outcome: Outcome) -> None:
     differing = replace(outcome, swarm=(training(0.8), training(0.8, "other")))
     assert differing.record()["weights_identical"] is False
     assert "models that differ" in gain(differing, HEART)
 
 
-def test_one_sentence_says_the_gain(outcome: Outcome) -> None:
+def test_one_sentence_reports_the_gain(outcome: Outcome) -> None:
     assert "80.0% of the test patients right, 15.0 points more than they do alone" in gain(outcome, HEART)
     worse = replace(outcome, swarm=(training(0.6), training(0.6)))
     assert "5.0 points less" in gain(worse, HEART)
@@ -83,7 +82,7 @@ def test_the_picture_is_a_png(outcome: Outcome) -> None:
     assert outcome.picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_training_is_read_from_what_its_script_left(tmp_path: Path) -> None:
+def test_a_training_is_read_from_the_file_of_its_script(tmp_path: Path) -> None:
     metrics = {"swarm_rounds": 3.0, "swarm_bytes_sent": 40.0}
     left = {"accuracy": 0.5, "digest": "d", "metrics": metrics, "curve": [[8, 0.25]]}
     (tmp_path / "result.json").write_text(json.dumps(left))

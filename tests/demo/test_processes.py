@@ -1,4 +1,4 @@
-"""Processes of a demo run a few at a time and never stay behind."""
+"""Processes of a demo run a few at a time, and none is left running."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_no_more_than_asked_run_at_a_time(tmp_path: Path) -> None:
     assert max(int(one.log.read_text()) for one in jobs) <= 2
 
 
-def test_a_failure_is_said_with_the_end_of_its_log_and_ends_the_others(tmp_path: Path) -> None:
+def test_a_failure_is_reported_with_the_end_of_its_log_and_ends_the_others(tmp_path: Path) -> None:
     failing = job(tmp_path, "failing", "print('the reason'); raise SystemExit(3)")
     endless = job(tmp_path, "endless", "import os, time; print(os.getpid(), flush=True); time.sleep(600)")
     with pytest.raises(DemoError, match=r"'failing' failed with exit code 3(?s:.*)the reason"):

@@ -55,7 +55,7 @@ def test_every_script_is_there(name: str) -> None:
     assert tasks.script(name).is_file()
 
 
-def test_a_script_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sysconfig.get_path", lambda _name: "/nowhere")
     with pytest.raises(ConfigurationError, match=r"no_such\.py is neither in .* nor in /nowhere/share"):
         tasks.script("no_such.py")
