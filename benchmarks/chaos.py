@@ -61,7 +61,7 @@ def _measure(options: argparse.Namespace) -> Record:
 def figures(training: Training, faulty: Outcome, quiet: Outcome) -> dict[str, Any]:
     """The record; seconds are rounded to milliseconds."""
     effects = faulty.effects
-    recovery = {kind.value: _spread(_recoveries(effects, kind)) for kind in Kind}
+    recovery = {kind.value: _spread(effects, kind, "recovery") for kind in Kind}
     ratio = faulty.accuracy / quiet.accuracy if faulty.accuracy is not None and quiet.accuracy else None
     by_kind = Counter(effect.fault.kind.value for effect in effects)
     aborted = [" aborted: " in event.reason for event in faulty.events if event.what is What.FAILED]
@@ -81,8 +81,8 @@ def figures(training: Training, faulty: Outcome, quiet: Outcome) -> dict[str, An
         "rounds": faulty.rounds,
         "period_seconds": round(faulty.period, 3),
         "recovery_seconds": recovery,
-        "restart_seconds": _spread(_returns(effects, Kind.KILL)),
-        "return_seconds": {kind.value: _spread(_returns(effects, kind)) for kind in (Kind.FREEZE, Kind.DISCONNECT)},
+        "restart_seconds": _spread(effects, Kind.KILL, "absence"),
+        "return_seconds": {kind.value: _spread(effects, kind, "absence") for kind in (Kind.FREEZE, Kind.DISCONNECT)},
         "aborted_reports": sum(aborted),
         "skipped_syncs": len(aborted) - sum(aborted),
         "errors": len(faulty.errors) + len(quiet.errors),
@@ -100,24 +100,14 @@ def figures(training: Training, faulty: Outcome, quiet: Outcome) -> dict[str, An
     }
 
 
-def _recoveries(effects: Sequence[Effect], kind: Kind) -> list[float]:
-    return [each.recovery for each in effects if each.fault.kind is kind and each.recovery is not None]
-
-
-def _returns(effects: Sequence[Effect], kind: Kind) -> list[float]:
-    return [each.absence for each in effects if each.fault.kind is kind and each.absence is not None]
-
-
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Median, 95 % and maximum; None if nothing was measured."""
-    if not values:
+def _spread(effects: Sequence[Effect], kind: Kind, seconds: str) -> dict[str, float] | None:
+    """Median, 95 % and maximum of ``recovery`` or ``absence``; None if nothing was measured."""
+    values = (getattr(each, seconds) for each in effects if each.fault.kind is kind)
+    ranked = sorted(round(value, 3) for value in values if value is not None)
+    if not ranked:
         return None
-    ranked = sorted(values)
-
-    def at(share: float) -> float:
-        return round(ranked[min(int(share * len(ranked)), len(ranked) - 1)], 3)
-
-    return {"median": at(0.5), "p95": at(0.95), "max": at(1.0)}
+    shares = {"median": 0.5, "p95": 0.95, "max": 1.0}
+    return {name: ranked[min(int(share * len(ranked)), len(ranked) - 1)] for name, share in shares.items()}
 
 
 def _within(spread: dict[str, float] | None, limit: float) -> bool | None:

@@ -6,10 +6,10 @@ import enum
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.fleet.journal import Event, What
+from benchmarks.fleet.journal import What
 from benchmarks.fleet.processes import Fleet, Moment
 from benchmarks.fleet.rounds import recovery
 from benchmarks.fleet.sockets import cut
@@ -120,7 +120,7 @@ def inject(fleet: Fleet, fault: Fault, period: float) -> Effect:
     """
     fleet.run_for(fault.phase * period)
     if fault.in_exchange:
-        _first(fleet, fleet.now(), lambda event: event.peer == fault.victim and event.what is What.EXCHANGES)
+        _first(fleet, fleet.now(), fault.victim, What.EXCHANGES)
     injected = fleet.now()
     if fault.kind is Kind.DISCONNECT:
         _keep_cut(fleet, fault.victim, fault.hold)
@@ -132,8 +132,9 @@ def inject(fleet: Fleet, fault: Fault, period: float) -> Effect:
         back = injected.at + fault.hold
     else:
         fleet.run_for(fault.hold)
-        back = _restart(fleet, fault.victim) if fault.kind is Kind.KILL else _resume(fleet, fault.victim)
-    contributed = None if back is None else _contribution(fleet, fault.victim, Moment(back, injected.read))
+        back = _end(fleet, fault)
+    after = None if back is None else Moment(back, injected.read)
+    contributed = None if after is None else _first(fleet, after, fault.victim, What.ROUND, contributes=True)
     return Effect(fault=fault, at=injected.at, recovery=recovered, back=back, contributed=contributed)
 
 
@@ -144,33 +145,24 @@ def _keep_cut(fleet: Fleet, name: str, seconds: float) -> None:
         fleet.run_for(0.0)
 
 
-def _resume(fleet: Fleet, name: str) -> float:
-    at = time.monotonic()
-    fleet.signal(name, signal.SIGCONT)
-    return at
+def _end(fleet: Fleet, fault: Fault) -> float | None:
+    """End a kill or a freeze; returns when the victim could go on, None if its new process did not begin to join."""
+    ended = fleet.now()
+    if fault.kind is Kind.FREEZE:
+        fleet.signal(fault.victim, signal.SIGCONT)
+        return ended.at
+    fleet.start(fault.victim)
+    return _first(fleet, ended, fault.victim, What.BEGINS)
 
 
-def _restart(fleet: Fleet, name: str) -> float | None:
-    """When the new process began to join; None if it did not."""
-    started = fleet.now()
-    fleet.start(name)
-    return _first(fleet, started, lambda event: event.peer == name and event.what is What.BEGINS)
+def _first(fleet: Fleet, after: Moment, name: str, what: What, *, contributes: bool = False) -> float | None:
+    """Wait for an event of a peer, or for a round to which it contributes; None if there is none in time."""
 
+    def times() -> list[float]:
+        events = (event for event in fleet.since(after) if event.peer == name and event.what is what)
+        return [event.at for event in events if not contributes or name in event.contributors]
 
-def _contribution(fleet: Fleet, name: str, back: Moment) -> float | None:
-    """When a peer first contributed after ``back``; None if it did not."""
-
-    def contributes(event: Event) -> bool:
-        return event.peer == name and event.what is What.ROUND and name in event.contributors
-
-    return _first(fleet, back, contributes)
-
-
-def _first(fleet: Fleet, after: Moment, wanted: Callable[[Event], bool]) -> float | None:
-    """Wait for an event; returns when it happened, None if it did not in time."""
-    if not fleet.wait(lambda: any(map(wanted, fleet.since(after))), _limit(fleet)):
-        return None
-    return min(event.at for event in fleet.since(after) if wanted(event))
+    return min(times()) if fleet.wait(lambda: bool(times()), _limit(fleet)) else None
 
 
 def _recovery(fleet: Fleet, fault: Fault, injected: Moment) -> float | None:

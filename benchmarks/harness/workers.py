@@ -108,13 +108,10 @@ class Workers:
 
     def log(self, rank: int) -> str:
         """The end of what a process printed."""
-        return self._log(rank).read_text(encoding="utf-8", errors="replace")[-4000:]
-
-    def _log(self, rank: int) -> Path:
-        return self.directory / f"{rank}.log"
+        return (self.directory / f"{rank}.log").read_text(encoding="utf-8", errors="replace")[-4000:]
 
     def _started(self, command: Sequence[str], rank: int, environment: Mapping[str, str]) -> subprocess.Popen[str]:
-        with self._log(rank).open("wb") as log:
+        with (self.directory / f"{rank}.log").open("wb") as log:
             return subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -128,8 +125,7 @@ class Workers:
 
     def _answer(self, rank: int) -> Any:
         pipe = self._processes[rank].stdout
-        line = pipe.readline() if pipe else ""
-        if not line:
+        if not (line := pipe.readline() if pipe else ""):
             raise RuntimeError(self._failure(rank))
         return json.loads(line)
 

@@ -26,11 +26,7 @@ class Companion:
     def __init__(self, schema: Schema) -> None:
         self._process = Workers("benchmarks.hotpath.companion", environment=os.environ)
         tensors = [(spec.name, spec.shape, spec.dtype, spec.kind) for spec in schema.tensors]
-        self._process.send([{"settings": self._settings("companion"), "tensors": tensors}])
-
-    def arguments(self) -> dict[str, Any]:
-        """The callback's arguments for the measured peer."""
-        return self._settings("measured")
+        self._process.send([{"settings": self.arguments("companion"), "tensors": tensors}])
 
     def finish(self) -> None:
         """Let the companion end its session, because the measured peer ends its own next."""
@@ -46,14 +42,11 @@ class Companion:
             print(f"the log of the companion:\n{self._process.log(0)}", file=sys.stderr)
         self._process.__exit__(kind, error, trace)
 
-    def _settings(self, name: str) -> dict[str, Any]:
-        return {
-            "name": name,
-            "rendezvous": str(self._process.directory),
-            "sync_interval": SYNC_INTERVAL,
-            "min_peers": 2,
-            "start_timeout": 60.0,
-        }
+    def arguments(self, name: str = "measured") -> dict[str, Any]:
+        """The callback's arguments for the measured peer, or the settings of the companion."""
+        directory = str(self._process.directory)
+        common = {"sync_interval": SYNC_INTERVAL, "min_peers": 2, "start_timeout": 60.0}
+        return {"name": name, "rendezvous": directory, **common}
 
 
 def require_untouched(metrics: Mapping[str, float], *, over: bool) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from statistics import median
 from types import FrameType
 from typing import Any
@@ -21,15 +20,6 @@ from benchmarks.merge.rounds import Samples, merged, peers_of
 
 GOALS = {"exact": 1.15, "int8": 1.25}
 """The largest ratio of a round to its limit, by codec."""
-
-
-@dataclass(slots=True, kw_only=True)
-class LinkSamples:
-    """One number for each round that counts."""
-
-    rounds: Samples = field(default_factory=Samples)
-    busiest: list[int] = field(default_factory=list)
-    """Bytes through the busiest link in its busier direction, all headers included."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -49,13 +39,13 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _samples(plan: Plan, mbit: float, rounds: int, warmup: int) -> LinkSamples:
+def _samples(plan: Plan, mbit: float, rounds: int, warmup: int) -> Samples:
     """Let peers merge over links of ``mbit`` Mbit/s in each direction.
 
     Raises:
         RuntimeError: the links could not be made, or a result or a round is wrong.
     """
-    samples = LinkSamples()
+    samples = Samples()
     with limited_network(plan.peers, mbit) as namespaces:
 
         def place(rank: int) -> dict[str, object]:
@@ -64,9 +54,9 @@ def _samples(plan: Plan, mbit: float, rounds: int, warmup: int) -> LinkSamples:
         with peers_of(plan, gloo=False, place=place, prefix=lambda rank: prefix(namespaces[rank])) as peers:
             peers.all("begin")
             for number in range(warmup + rounds):
-                taken = samples if number >= warmup else LinkSamples()
+                taken = samples if number >= warmup else Samples()
                 before = _counts(peers, plan)
-                merged(peers, plan, number, taken.rounds, lambda: sum(each.sent for each in _counts(peers, plan)))
+                merged(peers, plan, number, taken, lambda: sum(each.sent for each in _counts(peers, plan)))
                 taken.busiest.append(busiest(before, _counts(peers, plan)))
             peers.all("end")
     return samples
@@ -82,20 +72,19 @@ def busiest(before: Sequence[Count], after: Sequence[Count]) -> int:
     return max(max(now.sent - then.sent, now.received - then.received) for then, now in pairs)
 
 
-def figures(plan: Plan, mbit: float, samples: LinkSamples) -> dict[str, Any]:
+def figures(plan: Plan, mbit: float, samples: Samples) -> dict[str, Any]:
     """The record."""
     limits = [8 * each / (mbit * 1e6) for each in samples.busiest]
-    seconds = samples.rounds.seconds
-    ratio = spread([took / limit for took, limit in zip(seconds, limits, strict=True)], 3)
-    goal, each_sent = GOALS.get(plan.codec), median(samples.rounds.bytes_sent)
+    ratio = spread([took / limit for took, limit in zip(samples.seconds, limits, strict=True)], 3)
+    goal, each_sent = GOALS.get(plan.codec), median(samples.bytes_sent)
     return {
         "peers": plan.peers,
         "mib": plan.mib,
         "codec": plan.codec,
         "settings": dict(plan.settings),
         "mbit": mbit,
-        "rounds": len(seconds),
-        "seconds": round(median(seconds), 4),
+        "rounds": len(samples.seconds),
+        "seconds": round(median(samples.seconds), 4),
         "limit_seconds": round(median(limits), 4),
         "ratio": ratio["median"],
         "ratio_q1": ratio["q1"],
@@ -103,9 +92,9 @@ def figures(plan: Plan, mbit: float, samples: LinkSamples) -> dict[str, Any]:
         "bytes": round(median(samples.busiest)),
         "bytes_sent_per_peer": round(each_sent),
         "bytes_over_bound": round(each_sent / plan.bound, 4),
-        "max_error": samples.rounds.error,
+        "max_error": samples.error,
         "goal": {"at_most": goal, "met": None if goal is None else ratio["median"] <= goal},
-        **({"phases": medians(samples.rounds.phases)} if samples.rounds.phases else {}),
+        **({"phases": medians(samples.phases)} if samples.phases else {}),
     }
 
 

@@ -27,6 +27,8 @@ class Samples:
     """From the first process's call to the last one's return."""
     bytes_sent: list[float] = field(default_factory=list)
     """Bytes that a peer sent in Swarm's round, by the interface's counter."""
+    busiest: list[int] = field(default_factory=list)
+    """Over slow links: bytes through the busiest link in its busier direction, all headers included."""
     extra: list[int] = field(default_factory=list)
     """The most bytes that a peer had resident in addition to those before it joined."""
     phases: list[dict[str, float]] = field(default_factory=list)

@@ -22,6 +22,21 @@ LINEAR = 1.15
 FLAT = 1.05
 """The largest ratio of a peer's data to 2(n-1)/n of the model that counts as no growth."""
 
+COLUMNS = {
+    "peers": "{peers}",
+    "messages": "{control_messages:.1f}",
+    "most messages": "{control_messages_most:.1f}",
+    "retransmitted": "{repeated_messages:.1f}",
+    "bytes": "{control_bytes:.0f}",
+    "most bytes": "{control_bytes_most:.0f}",
+    "data, bytes": "{data_bytes:.0f}",
+    "of bound": "{data_over_bound:.3f}",
+    "CPU s": "{cpu_seconds:.4f}",
+    "round s": "{seconds:.2f}",
+    "joining, bytes": "{joining[bytes]:.0f}",
+}
+"""Of the table: headings, and how a size is shown."""
+
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--peers", type=_sizes, default=(2, 4, 8, 16, 32, 64), help="(default 2,4,8,16,32,64)")
@@ -93,11 +108,11 @@ def _of_size(sample: Sample) -> dict[str, Any]:
         "data_over_bound": round(max(data) / bound, 4),
         "cpu_seconds": round(sample.cpu_seconds / peers / rounds, 5),
         "seconds": round(sample.seconds / rounds, 4),
-        "messages_by_kind": {
-            kind: round(count / peers / rounds, 3) for kind, count in sorted(_total(sample, "messages").items())
-        },
-        "bytes_by_kind": {
-            kind: round(count / peers / rounds, 1) for kind, count in sorted(_total(sample, "bytes").items())
+        **{
+            f"{what}_by_kind": {
+                kind: round(count / peers / rounds, digits) for kind, count in sorted(_total(sample, what).items())
+            }
+            for what, digits in (("messages", 3), ("bytes", 1))
         },
         "joining": {
             "messages": round(fmean(each.messages.total() + each.repeated.total() for each in joining), 1),
@@ -123,24 +138,7 @@ def _power(sizes: Sequence[Mapping[str, Any]], values: Sequence[float]) -> float
 
 def table(record: Record) -> str:
     """The figures for people."""
-    names = ("peers", "messages", "(most)", "retransmitted", "bytes", "(most)", "data", "of bound", "CPU", "round")
-    rows = [(*names, "joining")]
-    rows += [
-        (
-            f"{size['peers']}",
-            f"{size['control_messages']:.1f}",
-            f"{size['control_messages_most']:.1f}",
-            f"{size['repeated_messages']:.1f}",
-            f"{size['control_bytes']:.0f}",
-            f"{size['control_bytes_most']:.0f}",
-            f"{size['data_bytes'] / 1e6:.2f} MB",
-            f"{size['data_over_bound']:.3f}",
-            f"{1e3 * size['cpu_seconds']:.1f} ms",
-            f"{size['seconds']:.2f} s",
-            f"{size['joining']['bytes'] / 1e3:.0f} kB",
-        )
-        for size in record["sizes"]
-    ]
+    rows = [tuple(COLUMNS)] + [tuple(form.format(**size) for form in COLUMNS.values()) for size in record["sizes"]]
     growth = record["growth"]
     lines = aligned(rows)
     lines.append(f"per peer and round, {record['rounds']} rounds, a model of {record['model_bytes'] / 1e6:.2f} MB")
