@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _measure(options: argparse.Namespace) -> Record:
     directory = Path(tempfile.mkdtemp(prefix="swarm-chaos-"))
     faulty = disturbed(training, directory / "faulty", lambda _: faults)
     report(f"the same training without faults, for {faulty.rounds} rounds")
-    quiet = undisturbed(training.at_full_speed(), directory / "quiet", faulty.rounds)
+    quiet = undisturbed(replace(training, pause=0.0, with_workers=0), directory / "quiet", faulty.rounds)
     keep_if_odd(directory, faulty, quiet)
     return figures(training, faulty, quiet)
 

@@ -7,6 +7,7 @@ bytes that are sent. Times are the thread's CPU time, so that other work on the 
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -79,14 +80,8 @@ def error_of(steps: Mapping[str, Step], work: list[Chunk]) -> float:
     """Root mean square of the coding error, relative to that of the coded differences, without feedback."""
     steps["encode"]()
     steps["decode"]()
-    lost, coded = (
-        sum(float(np.square(a - b, dtype=np.float64).sum()) for a, b in pairs)
-        for pairs in (
-            [(chunk.out, chunk.values) for chunk in work],
-            [(chunk.values, chunk.reference) for chunk in work],
-        )
-    )
-    return float((lost / coded) ** 0.5)
+    lost = math.hypot(*(float(np.linalg.norm(chunk.out - chunk.values)) for chunk in work))
+    return lost / math.hypot(*(float(np.linalg.norm(chunk.values - chunk.reference)) for chunk in work))
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -54,10 +54,6 @@ class Training:
     def names(self) -> tuple[str, ...]:
         """The peers' names, by rank."""
         return tuple(f"peer-{rank}" for rank in range(self.peers))
-
-    def at_full_speed(self) -> Training:
-        """The same batches without pauses and worker processes."""
-        return replace(self, pause=0.0, with_workers=0)
 
     def workers(self, name: str) -> int:
         """Worker processes of this peer's DataLoader."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from benchmarks.harness.command import Benchmark, Record, add_repetitions, integer, positive
 from benchmarks.harness.figures import aligned, order, shown, spread, verdict
 from benchmarks.harness.workers import Workers, user_environment
-from benchmarks.overlap.plan import Plan
 from swarm.cli.environment import ONE_THREAD
 
 ARMS = ("blocking", "overlapped")
@@ -36,35 +34,41 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _measure(options: argparse.Namespace) -> Record:
     names = ("peers", "mib", "tensors", "interval", "work", "warmup", "rounds")
-    plan = Plan(**{name: getattr(options, name) for name in names}, step=options.step_ms / 1e3)
+    plan = {**{name: getattr(options, name) for name in names}, "step": options.step_ms / 1e3}
     return figures(plan, [compare(plan, order(ARMS, number)) for number in range(options.invocations)])
 
 
-def compare(plan: Plan, arms: Sequence[str] = ARMS) -> Arms:
+def compare(plan: Record, arms: Sequence[str] = ARMS) -> Arms:
     """New processes train with each arm, in this order; returns the samples of all peers together.
+
+    Args:
+        plan: the fields of ``benchmarks.overlap.peer.Plan``.
+        arms: of ``ARMS``.
 
     Raises:
         RuntimeError: a peer failed, or did not finish in time.
     """
     environment = {**user_environment(), **ONE_THREAD}
-    with Workers("benchmarks.overlap.peer", plan.peers, environment=environment, deadline=DEADLINE) as peers:
-        common = {"plan": asdict(plan), "rendezvous": str(peers.directory)}
-        taken = {arm: peers.each([{**common, "rank": rank, "arm": arm} for rank in range(plan.peers)]) for arm in arms}
+    with Workers("benchmarks.overlap.peer", plan["peers"], environment=environment, deadline=DEADLINE) as peers:
+        common = {"plan": plan, "rendezvous": str(peers.directory)}
+        taken = {
+            arm: peers.each([{**common, "rank": rank, "arm": arm} for rank in range(plan["peers"])]) for arm in arms
+        }
     return {
         arm: {what: [value for peer in each for value in peer[what]] for what in ("stall", "seconds")}
         for arm, each in taken.items()
     }
 
 
-def figures(plan: Plan, invocations: Sequence[Arms]) -> dict[str, Any]:
+def figures(plan: Record, invocations: Sequence[Arms]) -> dict[str, Any]:
     """The record."""
     ratios = [median(each["overlapped"]["stall"]) / median(each["blocking"]["stall"]) for each in invocations]
     return {
-        "peers": plan.peers,
-        "mib": plan.mib,
-        "work": plan.work,
-        "interval_seconds": round(plan.interval * plan.step, 3),
-        "rounds": plan.rounds,
+        "peers": plan["peers"],
+        "mib": plan["mib"],
+        "work": plan["work"],
+        "interval_seconds": round(plan["interval"] * plan["step"], 3),
+        "rounds": plan["rounds"],
         "invocations": len(invocations),
         **{arm: _of_arm([each[arm] for each in invocations]) for arm in ARMS},
         "ratio": {"median": round(median(ratios), 4), "by_invocation": [round(ratio, 4) for ratio in ratios]},
