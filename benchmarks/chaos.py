@@ -40,12 +40,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def _measure(options: argparse.Namespace) -> Record:
     training = Training.of(options, hidden=128, with_workers=options.peers // 2)
-    quarter = -(-options.kills // 4)
-    counts = {
-        Kind.KILL: options.kills,
-        Kind.FREEZE: quarter if options.freezes is None else options.freezes,
-        Kind.DISCONNECT: quarter if options.disconnects is None else options.disconnects,
-    }
+    counts = counts_of(options.kills, options.freezes, options.disconnects)
     if not can_cut(os.getpid()):
         report("this system does not allow to cut connections of other processes: disconnects are left out")
         counts[Kind.DISCONNECT] = 0
@@ -57,6 +52,12 @@ def _measure(options: argparse.Namespace) -> Record:
     quiet = undisturbed(replace(training, pause=0.0, with_workers=0), directory / "quiet", faulty.rounds)
     keep_if_odd(directory, faulty, quiet)
     return figures(training, faulty, quiet)
+
+
+def counts_of(kills: int, freezes: int | None, disconnects: int | None) -> dict[Kind, int]:
+    """Faults of each kind; None is a quarter of the kills, rounded up."""
+    others = (-(-kills // 4) if count is None else count for count in (freezes, disconnects))
+    return dict(zip(Kind, (kills, *others), strict=True))
 
 
 def figures(training: Training, faulty: Outcome, quiet: Outcome) -> dict[str, Any]:

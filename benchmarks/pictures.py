@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from benchmarks.harness.command import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SWARM, REFERENCE = "#0b6e4f", "#9aa0a6"
-
-Record = Mapping[str, Any]
 
 
 def main() -> None:

@@ -19,8 +19,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from benchmarks.fleet.journal import Journal, What
-from benchmarks.fleet.observer import Observer
+from benchmarks.fleet.journal import Journal, Observer, What
 from benchmarks.fleet.processes import Training
 from swarm import SwarmCallback
 from swarm.pytorch.callback import TorchCallback

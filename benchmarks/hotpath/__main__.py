@@ -50,9 +50,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(options: argparse.Namespace) -> Record:
+    installed = [name for name, framework in FRAMEWORKS.items() if all(map(find_spec, framework.modules))]
     frameworks = {
         name: {"versions": _versions(name), **figures(_samples(name, options.batches, options.repeats))}
-        for name in options.framework or _installed()
+        for name in options.framework or installed
     }
     goal = frameworks[GOAL]["swarm"]["median"] if GOAL in frameworks else None
     return {
@@ -63,10 +64,6 @@ def _measure(options: argparse.Namespace) -> Record:
         "goal": {"framework": GOAL, "at_most": GOAL_NS, "met": None if goal is None else goal <= GOAL_NS},
         "frameworks": frameworks,
     }
-
-
-def _installed() -> list[str]:
-    return [name for name, framework in FRAMEWORKS.items() if all(find_spec(each) for each in framework.modules)]
 
 
 def _samples(name: str, batches: int, repeats: int) -> Samples:

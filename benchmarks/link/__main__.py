@@ -6,7 +6,6 @@ import argparse
 import signal
 from collections.abc import Sequence
 from statistics import median
-from types import FrameType
 from typing import Any
 
 from benchmarks.harness.command import Benchmark, Record, add_repetitions, positive
@@ -29,14 +28,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure(options: argparse.Namespace) -> Record:
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the namespaces are removed, as on Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the namespaces are removed, as on Ctrl-C
     require_root()
     plan = plan_of(options)
     return figures(plan, options.mbit, _samples(plan, options.mbit, options.rounds, options.warmup))
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _samples(plan: Plan, mbit: float, rounds: int, warmup: int) -> Samples:

@@ -6,11 +6,12 @@ Its first order has the plan, its rank, and where it finds the others. Every oth
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,38 @@ from swarm.config import resolve
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
 from swarm.session.wiring import network_of
+from swarm.tensors.state import Array, numpy_dtype
 
-if TYPE_CHECKING:
-    from benchmarks.merge.gloo import Gloo
+
+class Gloo:
+    """The reference: one process of a group that sums arrays with PyTorch's gloo, in C++, unencrypted, uncommitted.
+
+    It loads torch, which peers that are not compared with gloo do not need.
+    """
+
+    def __init__(self, store: str, rank: int, size: int) -> None:
+        """Join the group on the loopback interface; its processes find each other through the file ``store``."""
+        import torch
+
+        torch.set_num_threads(1)
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        self._torch, self._group = torch, torch.distributed
+        self._group.init_process_group(
+            "gloo", init_method=f"file://{store}", rank=rank, world_size=size, timeout=timedelta(seconds=120)
+        )
+
+    def all_reduce(self, array: Array) -> None:
+        """Replace ``array`` by the sum of the arrays of all processes."""
+        tensor: Any
+        if array.dtype == numpy_dtype("bfloat16"):
+            tensor = self._torch.from_numpy(array.view(np.int16)).view(self._torch.bfloat16)
+        else:
+            tensor = self._torch.from_numpy(array)
+        self._group.all_reduce(tensor)
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._group.destroy_process_group()
 
 
 class Peer:
@@ -36,7 +66,7 @@ class Peer:
         self._plan = plan
         self._milestones = Milestones()
         self._model = RecordedModel(plan, rank, self._milestones) if plan.profile else RandomModel(plan, rank)
-        self._gloo = _gloo(Path(store), rank, plan.peers) if store else None
+        self._gloo = Gloo(store, rank, plan.peers) if store else None
         settings = resolve({**plan.settings_of(rank), **place}, environment={}).settings
         extra = {"milestones": self._milestones} if plan.profile else {}
         self._session = Session(
@@ -99,13 +129,6 @@ def main() -> None:
     answer(None)
     for order in orders:
         answer(getattr(peer, order.pop("do"))(**order))
-
-
-def _gloo(store: Path, rank: int, peers: int) -> Gloo:
-    """Loads torch, which peers that are not compared with gloo do not need."""
-    from benchmarks.merge.gloo import Gloo
-
-    return Gloo(store, rank, peers)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,6 @@ from swarm.config import resolve
 from swarm.pytorch import TorchPort
 from swarm.session import Session
 
-MIB = 2**20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -46,7 +44,7 @@ class Plan:
     @property
     def values(self) -> int:
         """Elements of each tensor."""
-        return max(int(self.mib * MIB) // 4 // self.tensors, 1)
+        return max(int(self.mib * 2**20) // 4 // self.tensors, 1)
 
 
 @dataclass(slots=True)

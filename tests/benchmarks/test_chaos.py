@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import figures
+from benchmarks.chaos import counts_of, figures
 from benchmarks.fleet.faults import Effect, Fault, Kind
 from benchmarks.fleet.journal import Event, What
 from benchmarks.fleet.processes import Training
@@ -43,6 +43,11 @@ def test_one_kill_of_a_real_peer():
     }  # fmt: skip
 
 
+def test_other_faults_are_a_quarter_of_the_kills_unless_given():
+    assert counts_of(9, None, 1) == {Kind.KILL: 9, Kind.FREEZE: 3, Kind.DISCONNECT: 1}
+    assert counts_of(8, 0, None) == {Kind.KILL: 8, Kind.FREEZE: 0, Kind.DISCONNECT: 2}
+
+
 def test_gates_are_met_by_a_run_without_failures():
     faults = [effect(Kind.KILL, "peer-3", 1.9), effect(Kind.KILL, "peer-0", 0.1), effect(Kind.FREEZE, "peer-0", 4.0)]
     found = figures(TRAINING, Outcome(effects=faults, accuracy=0.99), Outcome(accuracy=1.0))
@@ -51,6 +56,7 @@ def test_gates_are_met_by_a_run_without_failures():
     assert found["kills_with_workers"] == 1
     assert found["recovery_seconds"]["kill"] == {"median": 1.9, "p95": 1.9, "max": 1.9}
     assert found["restart_seconds"]["max"] == 1.0
+    assert figures(TRAINING, Outcome(accuracy=0.9), Outcome(accuracy=0.8))["ratio"] == 1.125
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from benchmarks.fleet.faults import Effect, Fault, Kind
 from benchmarks.fleet.processes import Training
 from benchmarks.fleet.training import Outcome
 from benchmarks.fleet.usage import QUANTITIES, Sample, growth, sample, size, within
+from benchmarks.merge import counters
 from benchmarks.soak import BOUNDS, figures, random_faults
 
 pytest.importorskip("torch")
@@ -67,7 +68,7 @@ def test_a_process_and_a_directory_are_measured(tmp_path):
     taken = sample(1.0, os.getpid(), tmp_path)
     assert taken is not None
     assert taken.disk == size(tmp_path) == 1000
-    assert taken.memory > 1e6
+    assert taken.memory == pytest.approx(counters.resident(), rel=0.1)
     assert taken.threads >= 1
     assert taken.descriptors >= 3
     assert size(tmp_path / "nowhere") == 0
