@@ -30,6 +30,7 @@ def test_the_last_line_is_a_record_of_every_arm():
     measured = record["frameworks"]["pytorch"]
     assert set(measured) == {"versions", "swarm", "empty", "over_empty", "batch"}
     assert set(measured["batch"]) == set(ARMS)
+    assert set(measured["versions"]) == {"torch"}
     for spread in (measured["swarm"], measured["empty"], measured["over_empty"], *measured["batch"].values()):
         assert spread["q1"] <= spread["median"] <= spread["q3"]
     goal = record["goal"]
@@ -74,6 +75,8 @@ def test_costs_are_differences_within_a_repetition():
     assert summary["empty"]["median"] == 1.0
     assert summary["over_empty"]["median"] == 4.0
     assert summary["batch"]["none"]["median"] == 20.0
+    third = {arm: [1 / 3, 1 / 3] for arm in ARMS}
+    assert figures({"hooks": third, "batch": third})["batch"]["swarm"]["median"] == 0.3
 
 
 @pytest.mark.parametrize(("met", "shown"), [(True, "at most 1000: met"), (False, "at most 1000: missed"), (None, "")])

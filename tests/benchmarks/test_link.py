@@ -92,3 +92,38 @@ def test_the_limit_is_that_of_the_busiest_link():
     assert result["goal"] == {"at_most": 1.15, "met": False}
     assert result["bytes_over_bound"] == 1.1
     assert "1.250 (1.125 to 1.375)" in table(result)
+
+
+def test_the_record_has_all_figures_rounded():
+    plan = Plan(peers=4, mib=1.5, tensors=1, codec="int8", seed=0, settings={"straggler_timeout": 1.5})
+    samples = Samples(
+        seconds=[1.23456, 1.23456, 1.5],
+        bytes_sent=[plan.bound * 1.23456] * 3,
+        busiest=[1_234_567, 1_234_567, 1_300_001],
+        error=0.01,
+    )
+    assert figures(plan, 12.5, samples) == {
+        "peers": 4,
+        "mib": 1.5,
+        "codec": "int8",
+        "settings": {"straggler_timeout": 1.5},
+        "mbit": 12.5,
+        "rounds": 3,
+        "seconds": 1.2346,
+        "limit_seconds": 0.7901,
+        "ratio": 1.562,
+        "ratio_q1": 1.562,
+        "ratio_q3": 1.683,
+        "bytes": 1_234_567,
+        "bytes_sent_per_peer": 728_173,
+        "bytes_over_bound": 1.2346,
+        "max_error": 0.01,
+        "goal": {"at_most": 1.25, "met": False},
+    }
+    just_over = Samples(seconds=[1.1504] * 2, bytes_sent=[1.0] * 2, busiest=[10**6] * 2)
+    missed = figures(Plan(peers=2, mib=1, tensors=1, codec="exact", seed=0), 8.0, just_over)
+    assert (missed["ratio"], missed["goal"]["met"]) == (1.15, False)
+    assert figures(Plan(peers=2, mib=1, tensors=1, codec="bf16", seed=0), 8.0, samples)["goal"] == {
+        "at_most": None,
+        "met": None,
+    }

@@ -152,6 +152,41 @@ def test_the_ratio_is_taken_round_by_round():
     assert "1.500 of the bound" in table(result)
 
 
+def test_the_record_has_all_figures_rounded():
+    samples = Samples(
+        seconds=[1.23456] * 2,
+        peer_seconds=[1.11116] * 2,
+        gloo_seconds=[1.0] * 2,
+        bytes_sent=[plan().bound * 1.23456] * 2,
+        extra=[100_000, 123_456],
+        phases=[dict.fromkeys(PHASES, 0.11116)],
+        error=1e-8,
+    )
+    result = figures(plan(), [samples], private=False)
+    assert result == {
+        "peers": 2,
+        "mib": 0.25,
+        "dtype": "float32",
+        "codec": "exact",
+        "settings": {},
+        "rounds": 2,
+        "invocations": 1,
+        "seconds": {"median": 1.2346, "q1": 1.2346, "q3": 1.2346},
+        "peer_seconds": {"median": 1.1112, "q1": 1.1112, "q3": 1.1112},
+        "gloo_seconds": {"median": 1.0, "q1": 1.0, "q3": 1.0},
+        "ratio": {"median": 1.2346, "q1": 1.2346, "q3": 1.2346, "by_invocation": [1.235]},
+        "bytes_sent_per_peer": 323_632,
+        "bytes_over_bound": 1.2346,
+        "private_loopback": False,
+        "peak_extra_rss": 123_456,
+        "peak_extra_rss_over_model": 0.471,
+        "max_error": 1e-8,
+        "phases": dict.fromkeys(PHASES, 0.1112),
+    }
+    assert "all other traffic on the loopback" in table(result)
+    assert "exchange" in table(result)
+
+
 def test_the_bound_follows_the_codec():
     assert plan().bound == plan().values * 4
     assert plan(codec="int8", peers=4).bound == 1.5 * plan(peers=4).values

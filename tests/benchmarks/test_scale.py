@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import argparse
 import json
 from collections import Counter
 
-from benchmarks.scale.__main__ import figures, table
+import pytest
+
+from benchmarks.scale.__main__ import SCALE, figures, table
 from benchmarks.scale.swarm import Sample, Swarm
 from benchmarks.scale.traffic import STREAM, CountingTransport, Traffic
 from swarm.messages import Envelope, Leave
@@ -18,7 +21,7 @@ def sample(peers: int, *, linear: int, square: int, data: float = 1.0) -> Sample
         traffic = Traffic()
         traffic.messages = Counter({"Offer": linear * peers, "Hello": square * peers**2})
         traffic.bytes = Counter({"Offer": 10 * linear * peers, "Hello": 10 * square * peers**2})
-        traffic.repeated, traffic.repeated_bytes = Counter({"Offer": rank}), Counter({"Offer": 10 * rank})
+        traffic.repeated, traffic.repeated_bytes = Counter({"Offer": rank}), Counter({"Offer": 11 * rank})
         traffic.data = Counter({"memory:1": int(2 * (peers - 1) / peers * model * (1.0 if rank else data))})
         sent.append(traffic)
     return Sample(
@@ -33,10 +36,30 @@ def test_figures_are_of_the_average_peer_and_of_the_busiest_one():
     size = figures([measured])["sizes"][0]
     assert (size["control_messages"], size["control_messages_most"]) == (9.0, 10.0)
     assert (size["control_bytes"], size["control_bytes_most"]) == (110.0, 140.0)
-    assert (size["repeated_messages"], size["repeated_bytes"]) == (0.5, 5.0)
+    assert (size["repeated_messages"], size["repeated_bytes"]) == (0.5, 5.5)
     assert size["messages_by_kind"] == {"Leave": 1.0, "Offer": 8.0}
-    assert size["joining"] == {"messages": 9.5, "bytes": 115, "seconds": 1.0}
+    assert size["joining"] == {"messages": 9.5, "bytes": 116, "seconds": 1.0}
     assert (size["cpu_seconds"], size["seconds"], size["data_over_bound"]) == (0.5, 1.0, 1.0)
+
+
+def test_growth_up_to_the_limit_counts_as_linear_and_sizes_must_grow(capsys):
+    smaller, larger = sample(2, linear=50, square=0), sample(4, linear=50, square=0)
+    for traffic in smaller.sent:
+        traffic.messages = traffic.bytes = Counter({"Offer": 100})
+    for traffic in larger.sent:
+        traffic.messages = traffic.bytes = Counter({"Offer": 222})
+    result = figures([smaller, larger])
+    assert (result["growth"]["control_messages"], result["growth"]["control_bytes"]) == (1.15, 1.15)
+    assert result["goal"]["control_messages_at_most_linear"]
+    assert result["goal"]["control_bytes_at_most_linear"]
+    parser = argparse.ArgumentParser()
+    SCALE.add_options(parser)
+    assert parser.parse_args([]).peers == (2, 4, 8, 16, 32, 64)
+    assert parser.parse_args(["--peers", "2,5"]).peers == (2, 5)
+    for refused in ("1,2", "4,2", "2,2"):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--peers", refused])
+        assert "is not allowed" in capsys.readouterr().err
 
 
 def test_real_sessions_send_the_least_data_and_every_kind_is_counted():
