@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from benchmarks.harness.workers import ROOT
 from benchmarks.scale.__main__ import SCALE, figures, table
 from benchmarks.scale.swarm import Sample, Swarm
 from benchmarks.scale.traffic import STREAM, CountingTransport, Traffic
@@ -33,13 +37,23 @@ def test_figures_are_of_the_average_peer_and_of_the_busiest_one():
     measured = sample(2, linear=4, square=0)
     measured.sent[1].messages["Leave"] = 2
     measured.sent[1].bytes["Leave"] = 60
-    size = figures([measured])["sizes"][0]
-    assert (size["control_messages"], size["control_messages_most"]) == (9.0, 10.0)
-    assert (size["control_bytes"], size["control_bytes_most"]) == (110.0, 140.0)
-    assert (size["repeated_messages"], size["repeated_bytes"]) == (0.5, 5.5)
-    assert size["messages_by_kind"] == {"Leave": 1.0, "Offer": 8.0}
-    assert size["joining"] == {"messages": 9.5, "bytes": 116, "seconds": 1.0}
-    assert (size["cpu_seconds"], size["seconds"], size["data_over_bound"]) == (0.5, 1.0, 1.0)
+    assert figures([replace(measured, rounds=7)])["sizes"][0] == {
+        "peers": 2,
+        "control_messages": 1.29,
+        "control_messages_most": 1.43,
+        "repeated_messages": 0.07,
+        "repeated_bytes": 0.8,
+        "control_bytes": 15.7,
+        "control_bytes_most": 20.0,
+        "data_bytes": 149_797,
+        "data_bytes_most": 149_797,
+        "data_over_bound": 0.1429,
+        "cpu_seconds": 0.07143,
+        "seconds": 0.1429,
+        "messages_by_kind": {"Leave": 0.143, "Offer": 1.143},
+        "bytes_by_kind": {"Leave": 4.3, "Offer": 11.4},
+        "joining": {"messages": 9.5, "bytes": 116, "seconds": 1.0},
+    }
 
 
 def test_growth_up_to_the_limit_counts_as_linear_and_sizes_must_grow(capsys):
@@ -120,3 +134,12 @@ def test_linear_control_and_flat_data_meet_the_goal():
         "data_flat": True,
     }
     assert not figures([sample(2, linear=1, square=0, data=1.2)])["goal"]["data_flat"]
+
+
+def test_the_command_prints_the_record_of_each_size():
+    command = [sys.executable, "-m", "benchmarks.scale", "--json", "--peers", "2,3", "--kib", "4", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["benchmark"], result["model_bytes"], result["rounds"]) == ("scale", 4096, 1)
+    assert [size["peers"] for size in result["sizes"]] == [2, 3]
