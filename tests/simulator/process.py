@@ -32,6 +32,7 @@ from tests.simulator.transport import SimulatedTransport
 if TYPE_CHECKING:
     from swarm.messages import Envelope, Message, StreamHeader
     from tests.simulator.plan import PeerPlan
+    from tests.simulator.witness import Merged
     from tests.simulator.world import World
 
 PLUGINS = PluginRegistry(disabled=[entry.name for entry in entry_points(group="swarm")])
@@ -59,8 +60,8 @@ class Process:
         """By which factor it lies about how far its weights have moved."""
         self.poisoned = False
         """Whether its weights hold NaN."""
-        self.lineage = ""
-        """Of the model that the session loaded last; empty before the first."""
+        self.basis: Merged | None = None
+        """The committed model that the session loaded last."""
         self.boasts = False
         """Whether it claims too much weight."""
         self._norm = 0.0

@@ -95,7 +95,8 @@ class Witness:
         key = self._assembled.get((commit.lineage, commit.round, commit.digest))
         proposal = self._proposals.get(key) if key else None
         if (commit.lineage, commit.round) not in self._merged:
-            self._record(process, commit, weights_of(reference), key, proposal)
+            parent = proposal.parent if proposal else before.digest if before else ""
+            self._record(process, commit, weights_of(reference), key, proposal, parent)
         if before:
             self._follows(process, before, commit, proposal)
 
@@ -125,10 +126,15 @@ class Witness:
             raise Violation("Progress", f"{name} catches up with {PASSED_OVER} rounds in a row and is taken into none")
 
     def _record(
-        self, process: Process, commit: Commit, values: Weights, key: Key | None, proposal: Proposal | None
+        self,
+        process: Process,
+        commit: Commit,
+        values: Weights,
+        key: Key | None,
+        proposal: Proposal | None,
+        parent: str,
     ) -> None:
-        """The first process has committed a round."""
-        parent = proposal.parent if proposal else ""
+        """The first process has committed a round; ``parent`` is the digest of the model that it builds on."""
         steps = self._steps.get(parent, 0)
         given: list[tuple[Weights, int]] = []
         for name in commit.contributors if commit.round else ():
@@ -144,9 +150,6 @@ class Witness:
             if entry:
                 given.append((contribution[1], entry.weight))
                 self._as_offered(entry, contribution[1], parent)
-        if not proposal:
-            before = self._merged.get((commit.lineage, commit.round - 1))
-            steps |= before.steps if before else 0
         self._steps[commit.digest] = steps | self._steps.get(commit.digest, 0)
         self._values[commit.digest] = values = values.copy()
         self._merged[commit.lineage, commit.round] = Merged(commit, values, steps)
@@ -313,24 +316,33 @@ class Witness:
             if replaced or not process.poisoned:
                 raise Violation("Honest count", f"{process.name} loads a model that is not finite")
             return  # the next capture shows it
-        first, poisoned = not process.lineage, process.poisoned
         found = self._basis(process)
         if found is None:
             raise Violation("Atomicity", f"the weights of {process.name} are no committed model with steps of its own")
         merged, on_top = found
-        process.lineage, process.poisoned = merged.commit.lineage, False
         self.overlapped += bool(on_top)
         lost = model.own & ~on_top & ~merged.steps
-        if not lost or process.finished:  # who has finished still offers what its training ended with
-            return
-        contributors = merged.commit.contributors
-        left_out = bool(contributors) and process.name in merged.commit.group and process.name not in contributors
+        if lost and not process.finished:  # who has finished still offers what its training ended with
+            unexplained = lost & ~self._given_up(process, merged, replaced=replaced)
+            if unexplained:
+                text = f"{process.name} loses steps {bits(unexplained)}, which {merged.commit.digest} lacks"
+                raise Violation("Atomicity", text)
+            model.own &= ~lost
+        process.basis, process.poisoned = merged, False
+
+    def _given_up(self, process: Process, merged: Merged, *, replaced: bool) -> Steps:
+        """Steps that a process may give up for a committed model."""
+        own, commit, before = process.model.own, merged.commit, process.basis
+        left_out = process.name in commit.group and process.name not in commit.contributors and commit.contributors
+        if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
+            return own
+        steps = 0
+        if before and before.commit.lineage != commit.lineage:
+            steps |= before.steps  # with the rounds of its lineage
         offered = process.offer.stats.round if process.offer else 0
-        # Rounds may have committed that this peer has not seen: then what it had sent to one of them counts as merged.
-        unseen = merged.commit.round > offered and self._sent(process, offered) and not lost & ~model.captured
-        if not left_out and not unseen and not (replaced and (merged.commit.closing or first or poisoned)):
-            raise Violation("Atomicity", f"{process.name} loses steps {bits(lost)}, which {merged.commit.digest} lacks")
-        model.own &= ~lost
+        if commit.round > offered and self._sent(process, offered):
+            steps |= process.model.captured  # it has not seen whether that round was committed
+        return steps
 
     def _sent(self, process: Process, round_: int) -> bool:
         """Whether a process has sent its contribution to a round."""
