@@ -7,37 +7,24 @@ that they read.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from swarm.consensus.effects import (
-    Apply,
-    Effect,
-    End,
-    Fail,
-    Fetch,
-    Heal,
-    Notice,
-    Send,
-    Skip,
-    StartExchange,
-    StopExchange,
-)
 from swarm.consensus.machine import RoundMachine
-from swarm.errors import ExchangeError, StartTimeoutError
+from swarm.errors import ExchangeError
 from swarm.executor import Executor, Future, ThreadExecutor
-from swarm.messages import Envelope, FetchRequest, Leave, PartialNorm, Proposal, StreamHeader
+from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.peer.exchanger import Exchanger
-from swarm.peer.futures import Answer, Futures, Pending, Synced
+from swarm.peer.futures import Answer, Pending, Synced
 from swarm.peer.greeter import Greeter
 from swarm.peer.healing import Fetcher
 from swarm.peer.inbox import Inbox
-from swarm.peer.models import Models
 from swarm.peer.peers import Peers, Sender
+from swarm.peer.rounds import Rounds
 from swarm.peer.status import Standing, TrainingStatus
 from swarm.peer.worker import Worker
-from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus, RoundFailed, RoundStarted
+from swarm.records import Commit, ContributionStats, PeerId, PeerInfo
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
@@ -96,9 +83,6 @@ class Engine:
         """
         self._executor = executor or ThreadExecutor()
         self._transport = transport
-        self._plugins = plugins
-        self._log = logger
-        self._checkpoints = checkpoints
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, logger=logger)
         inbox = Inbox(self._worker)
         self._me = replace(me, address=transport.start(inbox))
@@ -114,9 +98,6 @@ class Engine:
             members=members,
         )
         self._roster = self._greeter.roster
-        self._futures = Futures()
-        self._attempts = 0
-        self._models = Models()
         self._exchanger = Exchanger(
             me=self._me,
             schema=schema,
@@ -142,7 +123,7 @@ class Engine:
             logger=logger,
             name_patience=2 * rules.failure_timeout if name_patience is None else name_patience,
         )
-        self._fetcher = Fetcher(
+        fetcher = Fetcher(
             me=self._me,
             schema=schema,
             transport=transport,
@@ -154,8 +135,19 @@ class Engine:
         )
         self.stopping = False
         """Whether it was told to stop."""
-        self.pending = False
-        """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
+        self._rounds = Rounds(
+            me=self._me,
+            machine=self._machine,
+            peers=self._peers,
+            greeter=self._greeter,
+            exchanger=self._exchanger,
+            fetcher=fetcher,
+            plugins=plugins,
+            checkpoints=checkpoints,
+            executor=self._executor,
+            post=self._worker.post,
+            logger=logger,
+        )
         inbox.open(self)
 
     # For the training thread -----------------------------------------------------------------------------------------
@@ -164,10 +156,10 @@ class Engine:
         """Begin to look for peers and to answer them; ``resumed`` is the commit to go on from, with its model."""
         if resumed:
             commit, model = resumed
-            self._models.commit(commit.digest, model)
-            self._do(self._machine.resume(commit, self._executor.now()))
+            self._rounds.models.commit(commit.digest, model)
+            self._rounds.do(self._machine.resume(commit, self._executor.now()))
         self._worker.start(
-            due=self._machine.deadline, tick=self._tick, housekeeping=self._housekeeping, failed=self._contain
+            due=self._machine.deadline, tick=self._tick, housekeeping=self._housekeeping, failed=self._rounds.contain
         )
 
     @property
@@ -183,7 +175,12 @@ class Engine:
     @property
     def reference(self) -> ModelState | None:
         """The model of that round; replaced, never changed."""
-        return self._models.reference
+        return self._rounds.models.reference
+
+    @property
+    def pending(self) -> bool:
+        """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
+        return self._rounds.pending
 
     @property
     def met(self) -> frozenset[PeerId]:
@@ -218,22 +215,15 @@ class Engine:
         future: Pending = Future(self._executor)
 
         def place() -> None:
-            self._models.capture, self._attempts = capture, 0
             self._standing.checked_in = stats.status
-            late = self._futures.place(future)
-            if late:
-                self._answer(late)
-            elif self._greeter.name_taken:
-                self._answer(Synced(answer=Answer.FAILED, reason=self._greeter.name_taken))
-            else:
-                self._offer(stats)
+            self._rounds.offer(capture, stats, future)
 
         self._worker.post(place)
         try:
             return self._wait(future)
         except BaseException:
             # Broken off, as by Ctrl-C in a notebook: what comes of it is for the next sync point.
-            self._worker.post(lambda: self._abandon(future))
+            self._worker.post(lambda: self._rounds.abandon(future))
             raise
 
     def close(self, reason: str, *, linger: float, unintended: bool = False) -> None:
@@ -261,7 +251,7 @@ class Engine:
         self._exchanger.close()
         self._greeter.withdraw()
         self._transport.close()
-        self._models.clear()
+        self._rounds.models.clear()
 
     def _wait(self, future: Pending) -> Synced:
         """Wait for the worker's answer; the machine bounds the wait, this only notices a worker that died."""
@@ -275,47 +265,22 @@ class Engine:
     # The worker's thread ---------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        self._do(self._machine.tick(self._executor.now()))
+        self._rounds.do(self._machine.tick(self._executor.now()))
 
     def _housekeeping(self) -> None:
         now = self._executor.now()
         self._greeter.dial(now, self._machine.commit)
         self._exchanger.check(now)
 
-    def _contain(self, error: Exception) -> None:
-        """Work failed half-way: whoever waits for it must not wait for ever."""
-        answer = Answer.SKIPPED if self._machine.commit else Answer.FAILED
-        if self._futures.awaited:
-            self._answer(Synced(answer=answer, reason=f"an internal error: {type(error).__name__}: {error}"))
-
-    def _offer(self, stats: ContributionStats) -> None:
-        if self._machine.closed:
-            self._answer(Synced(answer=Answer.HEALED, commit=self._machine.commit, model=self._models.reference))
-            return
-        stats = replace(stats, round=self._machine.round, residual=self._exchanger.residual)
-        self._do(self._machine.offer(stats, self._executor.now()))
-
-    def _answer(self, answer: Synced) -> None:
-        if self._futures.awaited:
-            self._greeter.joined = self._greeter.joined or answer.answer is not Answer.FAILED
-            self.pending = self._may_commit()
-            if not self.pending:
-                self._models.capture = None
-        self._futures.answer(answer)
-
-    def _abandon(self, future: Pending) -> None:
-        self._futures.abandon(future)
-        self.pending = self._may_commit()
-
     # What other peers send -------------------------------------------------------------------------------------------
 
     def receive(self, envelope: Envelope) -> None:
         """Handle a message; on the worker's thread."""
-        self._do(self._peers.receive(envelope))
+        self._rounds.do(self._peers.receive(envelope))
 
     def lost(self, address: str, reason: str) -> None:
         """Nothing reaches ``address`` any more; on the worker's thread."""
-        self._do(self._peers.lost(address, reason))
+        self._rounds.do(self._peers.lost(address, reason))
 
     def sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream of weights goes; on any thread.
@@ -333,119 +298,8 @@ class Engine:
         """
         if request.session != self._me.session or self._roster.info(request.sender) is None:
             raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
-        return self._models.get(request.digest)
+        return self._rounds.models.get(request.digest)
 
     def status(self) -> dict[str, Any]:
         """What ``swarm status`` shows, in JSON types; on any thread."""
         return self._standing.describe()
-
-    # Effects ---------------------------------------------------------------------------------------------------------
-
-    def _do(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Send():
-                    self._peers.tell((effect.to,), effect.message)
-                case StartExchange():
-                    self._start_exchange(effect.proposal)
-                case StopExchange():
-                    self._exchanger.stop(effect.key)
-                case Apply():
-                    self._apply(effect.commit)
-                case Heal():
-                    self._heal(effect)
-                case Fetch():
-                    self._fetch(effect)
-                case Skip():
-                    self._answer(Synced(answer=Answer.SKIPPED, reason=effect.reason, attempts=self._attempts))
-                case End():
-                    self._answer(Synced(answer=Answer.ENDED, reason=effect.reason))
-                case Fail():
-                    # Who is missing is of no interest where those who came are the reason.
-                    missing = self._greeter.whereabouts(self._machine.live) if effect.error is StartTimeoutError else ""
-                    self._answer(Synced(answer=Answer.FAILED, reason=effect.reason + missing, error=effect.error))
-                case Notice():
-                    self._notice(effect)
-        needed = self._machine.needed
-        self._exchanger.keep(needed)
-        self._models.keep(needed)
-        self.pending = self._may_commit()
-
-    def _may_commit(self) -> bool:
-        machine = self._machine
-        return self._exchanger.running or machine.pending or bool(machine.needed) or self._futures.late
-
-    def _notice(self, notice: Notice) -> None:
-        # Before the first round a loud line says for whom the start waits.
-        more = self._greeter.whereabouts(self._machine.live) if notice.loud and self._machine.commit is None else ""
-        self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s%s", notice.text, more)
-        if notice.failed:
-            event = RoundFailed(session=self._me.session, round=self._machine.round, reason=notice.text)
-            self._plugins.round_failed(event)
-
-    def _start_exchange(self, proposal: Proposal) -> None:
-        key, models = proposal.key, self._models
-
-        def assembled(digest: str, model: ModelState, norms: tuple[PartialNorm, ...]) -> None:
-            models.add(digest, model)
-            self._do(self._machine.exchanged(key, digest, norms, self._executor.now()))
-
-        def failed(peer: PeerId, why: str) -> None:
-            self._do(self._machine.exchange_failed(key, peer, why, self._executor.now()))
-
-        entry = next(entry for entry in proposal.entries if entry.peer == self._me.name)
-        own = models.reference if entry.status is PeerStatus.ACTIVE else models.capture
-        parent = models.committed(proposal.parent)
-        if own is None or (proposal.parent and parent is None):
-            failed(
-                self._me.name,
-                "no weights at hand" if own is None else "the model that the round builds on is not here",
-            )
-            return
-        self._attempts += 1
-        self._plugins.round_started(
-            RoundStarted(session=self._me.session, round=proposal.round, attempt=proposal.attempt, group=proposal.group)
-        )
-        self._exchanger.start(proposal, own, parent, self._worker.post, done=assembled, failed=failed)
-
-    def _apply(self, commit: Commit) -> None:
-        # Training goes on with its answer, and the capture may be the model itself. Where nobody waits it has done so.
-        self._exchanger.carry(commit.digest, stands=self._futures.awaited)
-        before, model = self._models.reference, self._models.get(commit.digest)
-        self._replace(commit, model)
-        if self._me.name in commit.group:
-            self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
-        else:
-            # It only voted, with a model that it fetched for that: its capture is in no commit.
-            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
-
-    def _heal(self, heal: Heal) -> None:
-        commit = heal.commit
-
-        def fetched(model: ModelState | None) -> None:
-            if model is None:
-                self._do(self._machine.heal_failed(commit, heal.sources, self._executor.now()))
-                return
-            # What it offered may be in a round it did not see decided: then those steps count as merged.
-            capture, reference = self._models.capture, self._models.reference
-            before = capture if self._machine.may_contain(commit) and capture else reference
-            self._exchanger.healed()
-            self._log.info("caught up with round %d from %s", commit.round, ", ".join(heal.sources))
-            self._replace(commit, model)
-            self._do(self._machine.healed(commit, self._executor.now()))
-            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
-
-        self._fetcher.fetch(commit.digest, heal.sources, fetched)
-
-    def _fetch(self, fetch: Fetch) -> None:
-        def fetched(model: ModelState | None) -> None:
-            if model is not None:
-                self._models.add(fetch.digest, model)
-            self._do(self._machine.fetched(fetch.digest, self._executor.now(), success=model is not None))
-
-        self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
-
-    def _replace(self, commit: Commit, model: ModelState) -> None:
-        self._models.commit(commit.digest, model)
-        if self._checkpoints:
-            self._checkpoints.offer(commit, model)

@@ -33,10 +33,10 @@ from swarm.messages import (
     Ready,
 )
 from swarm.peer.codings import Codings
-from swarm.peer.engine import Engine
 from swarm.peer.futures import Answer, Synced
 from swarm.peer.models import Models
 from swarm.peer.peers import Peers
+from swarm.peer.rounds import Rounds
 from swarm.peer.streams import ExchangeStreams
 from swarm.records import Commit, PeerId
 from swarm.session.arithmetic import difference
@@ -292,8 +292,8 @@ def a_stray_is_let_in(self: Peers, envelope: Envelope) -> list[Effect]:
     return _receive(self, replace(envelope, session=session, message=message))
 
 
-@_mutant(Engine, "_may_commit")
-def a_capture_is_overwritten(self: Engine) -> bool:
+@_mutant(Rounds, "_may_commit")
+def a_capture_is_overwritten(self: Rounds) -> bool:
     """A new capture is taken though the old one may still be in an exchange."""
     return False
 

@@ -1,0 +1,233 @@
+"""Carries out what the round machine asks for: exchanges, commits, fetches, and answers to the training thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from swarm.consensus.effects import (
+    Apply,
+    Effect,
+    End,
+    Fail,
+    Fetch,
+    Heal,
+    Notice,
+    Send,
+    Skip,
+    StartExchange,
+    StopExchange,
+)
+from swarm.errors import StartTimeoutError
+from swarm.peer.futures import Answer, Futures, Pending, Synced
+from swarm.peer.models import Models
+from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus, RoundFailed, RoundStarted
+from swarm.tensors.state import ModelState
+
+if TYPE_CHECKING:
+    from swarm.consensus.machine import RoundMachine
+    from swarm.executor import Executor, Work
+    from swarm.messages import PartialNorm, Proposal
+    from swarm.peer.exchanger import Exchanger
+    from swarm.peer.greeter import Greeter
+    from swarm.peer.healing import Fetcher
+    from swarm.peer.peers import Peers
+    from swarm.plugins import PluginRegistry
+    from swarm.storage.checkpoints import Checkpoints
+    from swarm.tensors.capture import Capture
+
+
+class Rounds:
+    """One peer's rounds, on the worker's thread."""
+
+    def __init__(
+        self,
+        *,
+        me: PeerInfo,
+        machine: RoundMachine,
+        peers: Peers,
+        greeter: Greeter,
+        exchanger: Exchanger,
+        fetcher: Fetcher,
+        plugins: PluginRegistry,
+        checkpoints: Checkpoints | None,
+        executor: Executor,
+        post: Callable[[Work], None],
+        logger: logging.Logger,
+    ) -> None:
+        """No round is under way yet.
+
+        Args:
+            me: what this peer declares.
+            machine: decides; this object does what it asks for, and tells it what came of that.
+            peers: messages go out through them.
+            greeter: knows whom the start waits for.
+            exchanger: moves weights.
+            fetcher: fetches models.
+            plugins: are told of rounds.
+            checkpoints: takes committed models.
+            executor: tells the time.
+            post: hands work to the worker's thread.
+            logger: where it reports.
+        """
+        self.models = Models()
+        self.pending = False
+        """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
+        self._me = me
+        self._machine = machine
+        self._peers = peers
+        self._greeter = greeter
+        self._exchanger = exchanger
+        self._fetcher = fetcher
+        self._plugins = plugins
+        self._checkpoints = checkpoints
+        self._executor = executor
+        self._post = post
+        self._log = logger
+        self._futures = Futures()
+        self._attempts = 0
+
+    def offer(self, capture: Capture, stats: ContributionStats, future: Pending) -> None:
+        """Offer a capture to the next round; ``future`` gets what comes of it, or what came of an earlier offer."""
+        self.models.capture, self._attempts = capture, 0
+        late = self._futures.place(future)
+        if late:
+            self._answer(late)
+        elif self._greeter.name_taken:
+            self._answer(Synced(answer=Answer.FAILED, reason=self._greeter.name_taken))
+        elif self._machine.closed:
+            self._answer(Synced(answer=Answer.HEALED, commit=self._machine.commit, model=self.models.reference))
+        else:
+            stats = replace(stats, round=self._machine.round, residual=self._exchanger.residual)
+            self.do(self._machine.offer(stats, self._executor.now()))
+
+    def abandon(self, future: Pending) -> None:
+        """Nobody waits at ``future`` any more."""
+        self._futures.abandon(future)
+        self.pending = self._may_commit()
+
+    def contain(self, error: Exception) -> None:
+        """Some work raised half-way: the training thread must not wait for its answer for ever."""
+        answer = Answer.SKIPPED if self._machine.commit else Answer.FAILED
+        if self._futures.awaited:
+            self._answer(Synced(answer=answer, reason=f"an internal error: {type(error).__name__}: {error}"))
+
+    def do(self, effects: Iterable[Effect]) -> None:
+        """Carry out what the machine asks for."""
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._peers.tell((effect.to,), effect.message)
+                case StartExchange():
+                    self._start_exchange(effect.proposal)
+                case StopExchange():
+                    self._exchanger.stop(effect.key)
+                case Apply():
+                    self._apply(effect.commit)
+                case Heal():
+                    self._heal(effect)
+                case Fetch():
+                    self._fetch(effect)
+                case Skip():
+                    self._answer(Synced(answer=Answer.SKIPPED, reason=effect.reason, attempts=self._attempts))
+                case End():
+                    self._answer(Synced(answer=Answer.ENDED, reason=effect.reason))
+                case Fail():
+                    # Who is missing is of no interest where those who came are the reason.
+                    missing = self._greeter.whereabouts(self._machine.live) if effect.error is StartTimeoutError else ""
+                    self._answer(Synced(answer=Answer.FAILED, reason=effect.reason + missing, error=effect.error))
+                case Notice():
+                    self._notice(effect)
+        needed = self._machine.needed
+        self._exchanger.keep(needed)
+        self.models.keep(needed)
+        self.pending = self._may_commit()
+
+    def _answer(self, answer: Synced) -> None:
+        if self._futures.awaited:
+            self._greeter.joined = self._greeter.joined or answer.answer is not Answer.FAILED
+            self.pending = self._may_commit()
+            if not self.pending:
+                self.models.capture = None
+        self._futures.answer(answer)
+
+    def _may_commit(self) -> bool:
+        machine = self._machine
+        return self._exchanger.running or machine.pending or bool(machine.needed) or self._futures.late
+
+    def _notice(self, notice: Notice) -> None:
+        # Before the first round a loud line says for whom the start waits.
+        more = self._greeter.whereabouts(self._machine.live) if notice.loud and self._machine.commit is None else ""
+        self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s%s", notice.text, more)
+        if notice.failed:
+            event = RoundFailed(session=self._me.session, round=self._machine.round, reason=notice.text)
+            self._plugins.round_failed(event)
+
+    def _start_exchange(self, proposal: Proposal) -> None:
+        key, models = proposal.key, self.models
+
+        def assembled(digest: str, model: ModelState, norms: tuple[PartialNorm, ...]) -> None:
+            models.add(digest, model)
+            self.do(self._machine.exchanged(key, digest, norms, self._executor.now()))
+
+        def failed(peer: PeerId, why: str) -> None:
+            self.do(self._machine.exchange_failed(key, peer, why, self._executor.now()))
+
+        entry = next(entry for entry in proposal.entries if entry.peer == self._me.name)
+        own = models.reference if entry.status is PeerStatus.ACTIVE else models.capture
+        parent = models.committed(proposal.parent)
+        if own is None or (proposal.parent and parent is None):
+            failed(
+                self._me.name,
+                "no weights at hand" if own is None else "the model that the round builds on is not here",
+            )
+            return
+        self._attempts += 1
+        self._plugins.round_started(
+            RoundStarted(session=self._me.session, round=proposal.round, attempt=proposal.attempt, group=proposal.group)
+        )
+        self._exchanger.start(proposal, own, parent, self._post, done=assembled, failed=failed)
+
+    def _apply(self, commit: Commit) -> None:
+        # Training goes on with its answer, and the capture may be the model itself. Where nobody waits it has done so.
+        self._exchanger.carry(commit.digest, stands=self._futures.awaited)
+        before, model = self.models.reference, self.models.get(commit.digest)
+        self._replace(commit, model)
+        if self._me.name in commit.group:
+            self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
+        else:
+            # It only voted, with a model that it fetched for that: its capture is in no commit.
+            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+
+    def _heal(self, heal: Heal) -> None:
+        commit = heal.commit
+
+        def fetched(model: ModelState | None) -> None:
+            if model is None:
+                self.do(self._machine.heal_failed(commit, heal.sources, self._executor.now()))
+                return
+            # What it offered may be in a round it did not see decided: then those steps count as merged.
+            capture, reference = self.models.capture, self.models.reference
+            before = capture if self._machine.may_contain(commit) and capture else reference
+            self._exchanger.healed()
+            self._log.info("caught up with round %d from %s", commit.round, ", ".join(heal.sources))
+            self._replace(commit, model)
+            self.do(self._machine.healed(commit, self._executor.now()))
+            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+
+        self._fetcher.fetch(commit.digest, heal.sources, fetched)
+
+    def _fetch(self, fetch: Fetch) -> None:
+        def fetched(model: ModelState | None) -> None:
+            if model is not None:
+                self.models.add(fetch.digest, model)
+            self.do(self._machine.fetched(fetch.digest, self._executor.now(), success=model is not None))
+
+        self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
+
+    def _replace(self, commit: Commit, model: ModelState) -> None:
+        self.models.commit(commit.digest, model)
+        if self._checkpoints:
+            self._checkpoints.offer(commit, model)
