@@ -1,4 +1,4 @@
-"""Heart disease in four hospitals: logistic regression whose say in the swarm grows with the hospital's patients.
+"""Heart disease in four hospitals: logistic regression, each hospital weighted by its number of patients.
 
 Four hospitals here:   swarm up -n 4 --data-dir data --model-dir model -- python heart.py
 One hospital, alone:   DATA_DIR=data MODEL_DIR=model SWARM_LOOPBACK=true python heart.py
@@ -15,7 +15,7 @@ from swarm import SwarmCallback
 
 
 def accuracy(model: nn.Module, patients: torch.Tensor, ill: torch.Tensor) -> float:
-    """Share of the patients whose illness, or health, the model finds."""
+    """Fraction of the patients that the model classifies correctly."""
     with torch.inference_mode():
         return ((model(patients).squeeze(1) > 0) == (ill > 0)).double().mean().item()
 

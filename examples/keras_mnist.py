@@ -1,9 +1,9 @@
-"""Handwritten digits with Keras: one callback, beside others, puts fit() into a swarm.
+"""Handwritten digits with Keras: one callback connects fit() to a swarm.
 
 One site:    DATA_DIR=data MODEL_DIR=model swarm run --name here --peer other.site:7700 -- python keras_mnist.py
 No swarm:    DATA_DIR=data MODEL_DIR=model SWARM_LOOPBACK=true python keras_mnist.py
 
-Any backend will do: KERAS_BACKEND=tensorflow, jax or torch.
+Any backend works: KERAS_BACKEND=tensorflow, jax or torch.
 """
 
 from __future__ import annotations

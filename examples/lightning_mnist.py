@@ -1,4 +1,4 @@
-"""Handwritten digits with Lightning: one callback puts a Trainer into a swarm.
+"""Handwritten digits with Lightning: one callback connects a Trainer to a swarm.
 
 One site:    DATA_DIR=data MODEL_DIR=model swarm run --name here --peer other.site:7700 -- python lightning_mnist.py
 No swarm:    DATA_DIR=data MODEL_DIR=model SWARM_LOOPBACK=true python lightning_mnist.py
@@ -31,11 +31,11 @@ class Digits(lightning.LightningModule):
         return self.cross_entropy(self.net(images), digits)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Plain descent with momentum."""
+        """Stochastic gradient descent with momentum."""
         return torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)
 
     def accuracy(self, images: torch.Tensor, digits: torch.Tensor) -> float:
-        """Share of the images whose digit the model names."""
+        """Fraction of the images that the model classifies correctly."""
         with torch.inference_mode():
             return (self.net(images).argmax(dim=1) == digits).double().mean().item()
 

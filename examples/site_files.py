@@ -1,4 +1,4 @@
-"""What the examples share: their options, a site's data under DATA_DIR and its results under MODEL_DIR."""
+"""Code shared by the examples: options, a site's data under DATA_DIR, its results under MODEL_DIR."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RANK = int(os.environ.get("SWARM_RANK") or 0)
 
 
 def parser(description: str | None, *, epochs: int, steps: int, sync_interval: int) -> argparse.ArgumentParser:
-    """The options of every example, with the defaults of this one."""
+    """The common options, with the defaults of one example."""
     options = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     options.add_argument("--epochs", type=int, default=epochs, help="how often to report (default %(default)s)")
     options.add_argument("--steps", type=int, default=steps, help="batches of an epoch (default %(default)s)")
     options.add_argument("--batch-size", type=int, default=32, help="samples of a batch (default %(default)s)")
     options.add_argument("--sync-interval", type=int, default=sync_interval, help="batches between merges")
-    options.add_argument("--seed", type=int, default=0, help="of first weights and order of samples, with the rank")
+    options.add_argument("--seed", type=int, default=0, help="seed of the initial weights and of the sample order; the rank is added")
     return options
 
 
@@ -36,21 +36,21 @@ def load(part: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 def model_dir() -> Path:
-    """Where this site keeps its model: MODEL_DIR, or the working directory."""
+    """The directory for this site's model: MODEL_DIR, or the working directory."""
     directory = Path(os.environ.get("MODEL_DIR") or ".")
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 
 
 def in_turn(samples: int, needed: int, seed: int) -> np.ndarray[Any, Any]:
-    """Row numbers, each about equally often: so a small site takes as many steps as a large one."""
+    """Row numbers, each about equally often, so that a small site takes as many steps as a large one."""
     random = np.random.default_rng(seed)
     rounds = -(-needed // samples)
     return np.concatenate([random.permutation(samples) for _ in range(rounds)])[:needed]
 
 
 class Curve:
-    """Accuracy on the test set after every merge, or as often in a training without one."""
+    """Accuracy on the test set after every ``every`` batches."""
 
     def __init__(self, every: int, measure: Callable[[], float]) -> None:
         self.every = every
@@ -59,7 +59,7 @@ class Curve:
         self.points: list[tuple[int, float]] = []
 
     def step(self, *_: object, **__: object) -> None:
-        """Count a batch; call it after the callback of the swarm."""
+        """Count a batch. Call it after the callback of the swarm."""
         self.steps += 1
         if self.steps % self.every == 0:
             self.points.append((self.steps, self.measure()))

@@ -1,4 +1,4 @@
-"""Handwritten digits with raw PyTorch: four calls put a training loop into a swarm.
+"""Handwritten digits with raw PyTorch: four calls connect a training loop to a swarm.
 
 One site:    DATA_DIR=data MODEL_DIR=model swarm run --name here --peer other.site:7700 -- python torch_mnist.py
 No swarm:    DATA_DIR=data MODEL_DIR=model SWARM_LOOPBACK=true python torch_mnist.py
@@ -16,7 +16,7 @@ from swarm import SwarmCallback
 
 
 def accuracy(model: nn.Module, images: torch.Tensor, digits: torch.Tensor) -> float:
-    """Share of the images whose digit the model names."""
+    """Fraction of the images that the model classifies correctly."""
     with torch.inference_mode():
         return (model(images).argmax(dim=1) == digits).double().mean().item()
 

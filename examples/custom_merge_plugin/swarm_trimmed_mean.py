@@ -1,4 +1,4 @@
-"""The trimmed mean: of each value, a quarter of the weight is left out at either end."""
+"""The trimmed mean: for each coordinate, a quarter of the weight is removed at each end."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TRIMMED = 0.25
 class TrimmedMean(MergeRule):
     """Weighted mean of each coordinate without its extremes (Yin et al. 2018, arXiv 1803.01498).
 
-    Contributors stand in the order of their values, each as wide as its weight; what lies within a quarter of the
-    total width from either end is cut away. Of four equal peers the two middle ones remain.
+    For each coordinate the values are sorted, and a quarter of the total weight is removed at each end. With four
+    equal peers the two middle values remain.
     """
 
     name: ClassVar[str] = "trimmed_mean"
@@ -37,13 +37,13 @@ class TrimmedMean(MergeRule):
         ends = np.cumsum(np.asarray(weights, np.float64)[order], axis=0)
         first, last = TRIMMED * sum(weights), (1 - TRIMMED) * sum(weights)
         kept = np.diff(np.clip(ends, first, last), axis=0, prepend=first)
-        # Row by row: the order in which numpy.sum adds depends on the length of the chunk, and so would the last bit.
+        # Row by row: the summation order of numpy.sum depends on the length of the chunk, so the last bit would differ.
         mean = sum(kept * values) / (last - first)
-        # Peers that agree keep their value to the bit, which a sum of fractions would not.
+        # Equal values are kept exactly; a sum of fractions could change the last bit.
         return np.where(values[0] == values[-1], values[0], mean).astype(columns[0].dtype)
 
 
 @hookimpl
 def swarm_register(register: Register) -> None:
-    """Swarm calls this once per session."""
+    """Register the rule. Swarm calls this for every session."""
     register.merge_rule(TrimmedMean.name, TrimmedMean())
