@@ -72,7 +72,7 @@ def steps_of(codec: Codec, work: list[Chunk]) -> dict[str, Step]:
         steps["encode_feedback"] = each(
             lambda chunk, data: codec.encode(chunk.values, chunk.reference, data, chunk.residual)
         )
-        steps["residual"] = each(lambda chunk, _: codec.carry(chunk.values, chunk.reference, chunk.residual))
+        steps["residual"] = each(lambda chunk, _: codec.update_residual(chunk.values, chunk.reference, chunk.residual))
     return steps
 
 
@@ -80,8 +80,8 @@ def error_of(steps: Mapping[str, Step], work: list[Chunk]) -> float:
     """Root mean square of the coding error, relative to that of the coded differences, without feedback."""
     steps["encode"]()
     steps["decode"]()
-    lost = math.hypot(*(float(np.linalg.norm(chunk.out - chunk.values)) for chunk in work))
-    return lost / math.hypot(*(float(np.linalg.norm(chunk.values - chunk.reference)) for chunk in work))
+    error = math.hypot(*(float(np.linalg.norm(chunk.out - chunk.values)) for chunk in work))
+    return error / math.hypot(*(float(np.linalg.norm(chunk.values - chunk.reference)) for chunk in work))
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""How weights are written as bytes: exactly, or as coded differences from the last committed model.
+"""Codecs: how weights are encoded as bytes, exactly or as differences from the last committed model.
 
 A codec is pure. To add one, subclass ``DeltaCodec`` (or ``Codec``), register it through the ``swarm_register`` hook,
 and run the contract test ``swarm.testing.codecs.CodecContract`` on it.

@@ -25,17 +25,17 @@ _INFINITY = np.uint16(0x7F80)
 
 
 class Bf16Codec(DeltaCodec):
-    """Two bytes a value: the difference rounded to bfloat16, to nearest, ties to even (float64 by way of float32).
+    """Two bytes per value: the difference rounded to bfloat16, to nearest, ties to even (float64 through float32).
 
-    A difference of at least 2^-126 is off by at most 2^-8 of itself. float16 and bfloat16 values travel as they are.
+    The relative error of a difference of at least 2^-126 is at most 2^-8. float16 and bfloat16 values are sent exactly.
     """
 
     name: ClassVar[str] = "bf16"
     compiled = delta_kernels("bf16")
     norm_tolerance: ClassVar[float] = 2.0**-6
-    """2^-8 of a difference is lost in coding. The weight that it leads to is rounded once more, by half a unit in its
-    last place at most: that changes nothing where what was lost is less than a quarter of that unit, and is less than
-    2^-7 of the difference elsewhere. Together 1.2 %, and room for the order of summation."""
+    """Encoding has a relative error of 2^-8. The resulting weight is rounded again, by at most half a unit in the last
+    place: that changes nothing if the first error is less than a quarter of that unit, and is less than 2^-7 of the
+    difference otherwise. Together 1.2 %, plus a margin for the order of summation."""
 
     def exact(self, dtype: str) -> bool:
         return dtype in NATIVE
@@ -57,9 +57,9 @@ class Bf16Codec(DeltaCodec):
         else:
             super().decode(data, reference, out)
 
-    def carry(self, values: Array, reference: Array, residual: Array) -> None:
+    def update_residual(self, values: Array, reference: Array, residual: Array) -> None:
         if not self.exact(values.dtype.name):
-            super().carry(values, reference, residual)
+            super().update_residual(values, reference, residual)
 
     def packed_nbytes(self, size: int) -> int:
         return 2 * size

@@ -1,4 +1,4 @@
-"""Which codec a round takes: the one that was asked for, or the one that is quickest here."""
+"""The codec of a round: the configured one, or the fastest one by measurement."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 EXACT = "exact"
 AUTO = "auto"
 SAMPLE = 1 << 18
-"""Values that are coded to learn what coding costs."""
+"""Number of values that are encoded to measure the cost of encoding."""
 ENOUGH = 2
 """Exact rounds before another codec is considered."""
 GAIN = 0.9
-"""A codec is taken instead of ``exact`` if its rounds take at most this share of the time."""
+"""A codec replaces ``exact`` if its rounds take at most this fraction of the time."""
 REFRESH = 64
-"""Rounds after which all is measured anew: links and loads change."""
+"""Number of rounds after which the measurements are repeated, because links and loads change."""
 KEPT = 5
+"""Number of measurements per codec of which the median is used."""
 
 
 class CodecChoice(ABC):
-    """Names the codec of each round that this peer leads."""
+    """Selects the codec of each round that this peer leads."""
 
     @abstractmethod
     def choose(self) -> str:
@@ -40,11 +41,11 @@ class CodecChoice(ABC):
 
     @abstractmethod
     def measured(self, codec: str, seconds: float) -> None:
-        """An exchange under ``codec`` took so long here."""
+        """Record that an exchange with ``codec`` took ``seconds``."""
 
 
 class FixedCodec(CodecChoice):
-    """Always the same one."""
+    """Always the same codec."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -57,15 +58,16 @@ class FixedCodec(CodecChoice):
 
 
 class QuickestCodec(CodecChoice):
-    """By measurement: ``exact`` first; then what its rounds took tells the link, and a sample tells what coding costs.
+    """The fastest codec by measurement.
 
-    A codec that promises a gain is tried, and kept only if its rounds really are quicker than those of ``exact``.
+    The first rounds use ``exact``; their duration gives the speed of the link. A sample gives the cost of encoding. A
+    codec with a better estimate is tried. It is kept only if its rounds are measured to be faster than exact ones.
 
     Args:
-        codecs: to choose from, by name; ``exact`` among them.
+        codecs: the candidates by name, including ``exact``.
         schema: of the model.
-        cost: seconds that one peer spends on coding a model of ``schema`` in a round.
-        say: takes a sentence whenever the choice changes.
+        cost: seconds that one peer needs to encode and decode a model of ``schema`` in a round.
+        say: called with a sentence for the log whenever the choice changes.
     """
 
     def __init__(
@@ -115,7 +117,10 @@ class QuickestCodec(CodecChoice):
 
 
 def coding_seconds(codec: Codec, schema: Schema) -> float:
-    """What coding costs a peer in a round, by a sample: the model is written about once, and read about twice."""
+    """Seconds of encoding and decoding per peer and round, estimated from a sample.
+
+    In a round a peer encodes about one model and decodes about two.
+    """
     total = 0.0
     for dtype, size in schema.segments.items():
         count = min(size, SAMPLE)

@@ -1,4 +1,4 @@
-"""What lossy codecs have in common: they code differences from the reference, block by block."""
+"""Base class of lossy codecs, which encode differences from the reference block by block."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ if TYPE_CHECKING:
     Packed = NDArray[np.uint8]
 
 BLOCK = 1 << 15
-"""Values handled at a time: their temporaries stay in a core's cache. A multiple of every codec's ``group``."""
+"""Number of values processed at a time, so that temporaries fit into the cache. A multiple of every ``group``."""
 
 
 class DeltaCodec(Codec):
-    """A codec that packs differences, group after group, each group for itself.
+    """A codec that encodes differences in independent groups.
 
-    A subclass gives the three methods below; differences, residual, unchanged chunks and checks are done here.
+    A subclass implements the three abstract methods. This class handles differences, residual, unchanged chunks and
+    checks.
     """
 
     group: ClassVar[int] = 1
-    """Values that are coded together; a power of two, at most ``BLOCK``. The last group of a chunk may be shorter."""
+    """Values that are encoded together: a power of two, at most ``BLOCK``. The last group of a chunk may be shorter."""
     compiled: ClassVar[DeltaKernels | None] = None
-    """The same for float32, where it is compiled."""
+    """Compiled functions for float32, if available."""
 
     def __init_subclass__(cls) -> None:
-        """Use no kernel that was compiled for other methods, or another group, than the subclass has."""
+        """Disable the inherited kernels if the subclass overrides the methods or the group that they implement."""
         super().__init_subclass__()
         if is_outdated(cls, "compiled", "pack", "unpack", "packed_nbytes", "group"):
             cls.compiled = None
@@ -52,18 +53,18 @@ class DeltaCodec(Codec):
 
     @abstractmethod
     def pack(self, differences: Wide, out: Packed) -> None:
-        """Code differences into ``packed_nbytes`` bytes; ``differences`` may be overwritten.
+        """Encode differences into ``packed_nbytes`` bytes; ``differences`` may be overwritten.
 
         Raises:
-            ExchangeError: they hold NaN or infinity, or values that would become so.
+            ExchangeError: they contain, or would become, NaN or infinity.
         """
 
     @abstractmethod
     def unpack(self, data: Packed, out: Wide) -> None:
-        """The differences that ``pack`` meant.
+        """Decode differences that ``pack`` has encoded.
 
         Raises:
-            ExchangeError: the bytes code NaN or infinity.
+            ExchangeError: the bytes encode NaN or infinity.
         """
 
     def exact(self, dtype: str) -> bool:
@@ -111,9 +112,9 @@ class DeltaCodec(Codec):
             if not native:
                 _narrow(differences, target, self.name)
 
-    def carry(self, values: Array, reference: Array, residual: Array) -> None:
-        if self.compiled and self.compiled.carry and takes(values, reference, residual):
-            if not self.compiled.carry(values, reference, residual):
+    def update_residual(self, values: Array, reference: Array, residual: Array) -> None:
+        if self.compiled and self.compiled.update_residual and takes(values, reference, residual):
+            if not self.compiled.update_residual(values, reference, residual):
                 raise ExchangeError(f"a difference in {self.name} is NaN, infinite or too large")
             return
         scratch, kept = _scratch(values), _scratch(values)
@@ -127,7 +128,7 @@ class DeltaCodec(Codec):
             residual[part] = np.subtract(left, differences, out=left)
 
     def _blocks(self, size: int) -> Iterator[tuple[slice, slice]]:
-        """Slices of the values, and of the bytes that code them."""
+        """Slices of the values, and of the bytes that encode them."""
         for start in range(0, size, BLOCK):
             stop = min(start + BLOCK, size)
             first = self.packed_nbytes(start)
@@ -141,7 +142,7 @@ class DeltaCodec(Codec):
 
     def _require_reference(self, reference: Array | None) -> Array:
         if reference is None:
-            raise ExchangeError(f"the codec {self.name!r} codes differences, and there is no reference model")
+            raise ExchangeError(f"the codec {self.name!r} encodes differences, but there is no reference model")
         return reference
 
 
@@ -153,7 +154,7 @@ def _narrow(sums: Wide, target: Array, codec: str) -> None:
 
 
 def _out_of_range(codec: str, out: Array) -> ExchangeError:
-    return ExchangeError(f"a difference in {codec} leads out of the range of {out.dtype}")
+    return ExchangeError(f"a value decoded with {codec} is out of the range of {out.dtype}")
 
 
 def _scratch(like: Array) -> Wide:
@@ -162,7 +163,7 @@ def _scratch(like: Array) -> Wide:
 
 def _differences(values: Array, reference: Array, residual: Array | None, part: slice, scratch: Wide) -> Wide:
     differences = scratch[: part.stop - part.start]
-    with np.errstate(over="ignore", invalid="ignore"):  # packing refuses what comes of it
+    with np.errstate(over="ignore", invalid="ignore"):  # ``pack`` raises for the result
         np.subtract(values[part], reference[part], out=differences, dtype=differences.dtype)
         if residual is not None:
             np.add(differences, residual[part], out=differences)

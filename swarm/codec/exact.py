@@ -1,4 +1,4 @@
-"""Values as they are."""
+"""The codec that sends values unchanged."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class ExactCodec(Codec):
-    """The native bytes of the values; unchanged chunks are left out where there is a reference."""
+    """The native bytes of the values. With a reference, an unchanged chunk has 0 bytes."""
 
     name: ClassVar[str] = "exact"
     norm_tolerance: ClassVar[float] = 1e-3
-    """Differences arrive to the bit; only the order of summation is another one."""
+    """Values are exact; only the order of summation differs."""
 
     def exact(self, dtype: str) -> bool:
         return True
@@ -45,8 +45,8 @@ class ExactCodec(Codec):
         with np.errstate(invalid="ignore"):  # signalling NaNs
             finite = is_finite(values)
         if not finite:
-            raise ExchangeError(f"a chunk of {out.size} {out.dtype} in {self.name} holds NaN or infinity")
+            raise ExchangeError(f"a chunk of {out.size} {out.dtype} in {self.name} contains NaN or infinity")
         np.copyto(out, values)
 
-    def carry(self, values: Array, reference: Array, residual: Array) -> None:
+    def update_residual(self, values: Array, reference: Array, residual: Array) -> None:
         pass

@@ -1,4 +1,4 @@
-"""Differences as small integers, with a scale for each group."""
+"""Differences as 8-bit integers, with a scale for each group."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LEVELS = 127
 SCALE = np.dtype("<f4")
 LARGEST_SCALE = np.finfo(np.float32).max / np.float32(LEVELS + 1)
 LEAST_SCALE = np.finfo(np.float32).tiny
-"""Groups whose largest difference is below 127 times this are coded as zeros: no subnormal number ever travels."""
+"""Groups whose largest difference is below 127 times this are encoded as zeros, so that no subnormal number is sent."""
 
 
 class Int8Codec(DeltaCodec):
-    """Groups of 1024 differences, each a float32 scale and an int8 a value: 1.004 bytes a value.
+    """Groups of 1024 differences, each with a float32 scale and one int8 per value: 1.004 bytes per value.
 
-    The scale is the group's largest absolute difference divided by 127; each difference is divided by it and rounded
-    to nearest, ties to even. So it is off by at most half a scale. A group of zeros has the scale 0.
+    The scale is the largest absolute difference of the group divided by 127. Each difference is divided by the scale
+    and rounded to nearest, ties to even, so its error is at most half a scale. A group of zeros has the scale 0.
     """
 
     name: ClassVar[str] = "int8"
@@ -34,10 +34,11 @@ class Int8Codec(DeltaCodec):
     feedback: ClassVar[bool] = True
     group: ClassVar[int] = 1024
     norm_tolerance: ClassVar[float] = 0.4
-    """A difference is off by half a scale at most, and by another whole one where the weight is rounded to its dtype:
-    by half a unit in its last place, which changes nothing unless a quarter of that unit is less than half a scale.
-    The scale is 1/127 of the group's largest difference, so a group is off by 1.5 x sqrt(1024) / 127 = 0.378 of its
-    norm at most: where one difference dwarfs all others, and all of these lie between two levels. As a rule it is 1 %.
+    """The error of a difference is at most half a scale, plus at most a whole scale if the weight is rounded to its
+    dtype: that error is half a unit in the last place, and changes nothing unless a quarter of that unit is less than
+    half a scale. The scale is 1/127 of the largest difference, so the relative error of a group is at most
+    1.5 x sqrt(1024) / 127 = 0.378. This is reached if one difference is much larger than all others and these lie
+    halfway between two levels. Typically it is 1 %.
     """
 
     def packed_nbytes(self, size: int) -> int:

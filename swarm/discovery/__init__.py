@@ -1,1 +1,1 @@
-"""Where addresses of peers come from."""
+"""How a peer finds addresses of other peers."""

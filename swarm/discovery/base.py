@@ -1,7 +1,7 @@
-"""How a peer finds the addresses of others: the interface that every discovery implements.
+"""The interface of a discovery, through which a peer finds addresses of other peers.
 
-What comes from here is only where to knock. Who is in the swarm is settled by greeting, and membership in the sense
-of rounds by committed rounds.
+A discovery gives only addresses to connect to. A greeting decides whether the peer there belongs to the session, and
+committed rounds decide who votes.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from abc import ABC, abstractmethod
 
 
 class Discovery(ABC):
-    """A place where peers leave and look up addresses."""
+    """Publishes the address of a peer and looks up addresses of others."""
 
     @abstractmethod
     def announce(self, name: str, address: str, incarnation: str) -> None:
-        """Tell others that the peer ``name``, started as ``incarnation``, listens on ``address``.
+        """Publish that the peer ``name``, started as ``incarnation``, listens on ``address``.
 
         A second call replaces the first.
 
         Raises:
-            ConfigurationError: the place cannot be written to.
+            ConfigurationError: the address cannot be published.
         """
 
     @abstractmethod
     def discover(self) -> tuple[str, ...]:
         """Addresses at which others may listen, without duplicates and without the announced one.
 
-        Cheap enough to be called every second; never raises once training runs.
+        Called about once per second, so it must be fast. Must not raise once training runs.
         """
 
     @abstractmethod
     def withdraw(self) -> None:
-        """Take back what was announced. Idempotent, never raises."""
+        """Remove the announcement. Idempotent; must not raise."""

@@ -17,16 +17,16 @@ from swarm.discovery.base import Discovery
 from swarm.errors import ConfigurationError
 
 MAX_FILES = 4096
-"""Directory entries looked at."""
+"""Maximum number of directory entries that are read."""
 MAX_FILE_BYTES = 8192
 MAX_ADDRESS_LENGTH = 300
 MAX_STEM = 200
-"""Characters of a file's name, without what is appended; file systems end at 255 bytes."""
+"""Maximum length of a file name without suffixes; file systems allow 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A peer's file."""
+    """The content of a peer's file."""
 
     file: Path
     name: str
@@ -34,15 +34,15 @@ class Announcement:
 
 
 class DirectoryDiscovery(Discovery):
-    """Publishes ``<session>@<name>.json``; files that are no announcements are passed over.
+    """Publishes ``<session>@<name>.json``. Other files are skipped.
 
-    A second peer of one name adds its incarnation to the name of its file.
+    A second peer with the same name adds its incarnation to the file name.
 
-    Sessions may share a directory, and the names of their peers. Who is in which one is settled by greeting.
+    Sessions may share a directory and use the same peer names. A greeting decides which session a peer belongs to.
 
     Args:
         path: the directory, created on announcing.
-        session: whose peer is announced.
+        session: the session of the announced peer.
     """
 
     def __init__(self, path: str | os.PathLike[str], session: str) -> None:
@@ -51,7 +51,7 @@ class DirectoryDiscovery(Discovery):
         self._own: tuple[Path, bytes] | None = None
         self._address = ""
         self._second = self._path
-        """The file to take where the peer of another process has the first one."""
+        """The file to use if a peer of another process has the first one."""
 
     def announce(self, name: str, address: str, incarnation: str) -> None:
         self.withdraw()
@@ -80,7 +80,7 @@ class DirectoryDiscovery(Discovery):
     def discover(self) -> tuple[str, ...]:
         found = announcements(self._path)
         if self._own and any(each.file == self._own[0] and each.address != self._address for each in found):
-            # A second peer of this name has announced itself at the same moment.
+            # A second peer with this name has announced itself at the same time.
             with suppress(ConfigurationError):
                 self._publish(self._second, self._own[1])
         own = self._address if self._own else None
@@ -92,13 +92,13 @@ class DirectoryDiscovery(Discovery):
         target, data = self._own
         self._own = None
         with suppress(OSError):
-            # A later peer of the same name may have taken the file over.
+            # A later peer with the same name may have replaced the file.
             if target.read_bytes() == data:
                 target.unlink()
 
 
 def _of_somebody(file: Path) -> bool:
-    """Whether a file announces a peer that may be running: a second one of its name must see it, and be seen."""
+    """Whether a file announces a peer that may be running, so that a second peer with its name must not replace it."""
     record = read_record(file)
     if record is None:
         return False
@@ -115,8 +115,8 @@ def _of_somebody(file: Path) -> bool:
 
 
 def stem(*names: str) -> str:
-    """A file's name, without its suffix, that no other peer of any session has."""
-    # Both may hold any character, so they are quoted, and dots too: a file whose name begins with one is hidden.
+    """A file name without suffix that is unique for these names."""
+    # Names may contain any character, so they are quoted. Dots too: a file name that begins with a dot is hidden.
     stem = "@".join(urllib.parse.quote(text, safe="").replace(".", "%2E") for text in names)
     if len(stem) <= MAX_STEM:
         return stem
@@ -125,7 +125,7 @@ def stem(*names: str) -> str:
 
 
 def announcements(directory: Path) -> list[Announcement]:
-    """What peers announced in a directory, by file name; empty where there is no such directory."""
+    """The announcements in a directory, by file name; empty if there is no such directory."""
     try:
         with os.scandir(directory) as entries:
             names = [
@@ -138,7 +138,7 @@ def announcements(directory: Path) -> list[Announcement]:
 
 
 def _announcement(path: Path) -> Announcement | None:
-    """What a file announces, None where it is no announcement."""
+    """The announcement in a file; None if it contains none."""
     record = read_record(path)
     if record is None:
         return None
@@ -151,7 +151,7 @@ def _announcement(path: Path) -> Announcement | None:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file, None where it holds none."""
+    """The JSON object in a file; None if it contains none."""
     if not path.is_file():
         return None
     try:

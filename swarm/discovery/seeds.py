@@ -1,4 +1,4 @@
-"""Addresses that the user gave (``--peer host:port``)."""
+"""Addresses configured by the user (``--peer host:port``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class SeedDiscovery(Discovery):
-    """A fixed list: one address of a running peer is enough, as its roster leads to the others.
+    """A fixed list. One address of a running peer is enough, because that peer sends the addresses of the others.
 
     Args:
         addresses: where others listen; this peer's own may be among them.

@@ -85,7 +85,7 @@ class ChunkCoder:
             values = again()
             origin, residual = _part(self._origins, chunk), _part(self._residuals, chunk)
             if origin is not None and residual is not None:
-                self._codec.carry(values, origin, residual)
+                self._codec.update_residual(values, origin, residual)
         self._lossy.clear()
 
 

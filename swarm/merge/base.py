@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Scope(enum.StrEnum):
-    """What a rule must see of the contributions before it can give the first merged value."""
+    """Which part of the contributions a rule needs before it can compute the first merged value."""
 
     STREAM = "stream"
     """One aligned chunk of every contribution; chunks may be merged as they arrive."""
@@ -36,24 +36,24 @@ class MergeRule:
     """How the contributions to a round become one model.
 
     A subclass sets ``name`` and ``scope`` and defines one method: ``merge``, or for the scope GRAM ``coefficients``.
-    It holds no state and changes none of its arguments. It sees only contributors with a weight above 0, in the
-    round's fixed order of peers; weights are integers from 1 to 100.
+    It keeps no state and does not change its arguments. It receives only contributors with a weight above 0, in the
+    order of the round; weights are integers from 1 to 100.
 
-    ``merge_into`` and ``merge_measured`` are shortcuts that a rule may define as well, to give the same bytes faster.
-    A class that overrides ``merge`` does not inherit them: what it merges always counts.
+    ``merge_into`` and ``merge_measured`` are optional faster methods with the same result. A class that overrides
+    ``merge`` does not inherit them, so that its ``merge`` is always used.
 
-    Contributions are weights, not updates, so a rule must be translation-equivariant: whatever constant vector is
-    added to every contribution is added to the result.
+    Contributions are weights, not updates, so a rule must be translation-equivariant: adding a constant vector to every
+    contribution adds it to the result.
     """
 
     name: ClassVar[str]
-    """What ``merge_method`` calls it."""
+    """The value of ``merge_method`` that selects it."""
     scope: ClassVar[Scope]
     robust: ClassVar[bool] = False
-    """Whether it withstands arbitrary contributions. BatchNorm statistics then merge by median."""
+    """Whether it limits the effect of arbitrary contributions. BatchNorm statistics are then merged by median."""
 
     def __init_subclass__(cls) -> None:
-        """Refuse a rule whose method a round would never call, and drop inherited shortcuts that no longer fit.
+        """Reject a rule whose method no round would call, and disable inherited faster methods that do not match it.
 
         Raises:
             TypeError: the method that the scope needs is missing, or the one of the other scope is overridden.
@@ -62,15 +62,15 @@ class MergeRule:
         needed = "coefficients" if cls.scope is Scope.GRAM else "merge"
         if getattr(cls, needed) is getattr(MergeRule, needed):
             raise TypeError(f"merge rule {cls.__name__} has the scope {cls.scope}, so it must define {needed}()")
-        cls._refuse_what_no_round_calls()
+        cls._reject_unused_overrides()
         if is_outdated(cls, "merge_into", "merge"):
             cls.merge_into = MergeRule.merge_into  # type: ignore[method-assign]
         if is_outdated(cls, "merge_measured", "merge", "merge_into"):
             cls.merge_measured = MergeRule.merge_measured  # type: ignore[method-assign]
 
     @classmethod
-    def _refuse_what_no_round_calls(cls) -> None:
-        """Rounds call ``coefficients`` of a GRAM rule and never its ``merge``, and of other rules ``merge`` alone."""
+    def _reject_unused_overrides(cls) -> None:
+        """Rounds call only ``coefficients`` of a GRAM rule, and only ``merge`` of other rules."""
         if cls.scope is Scope.GRAM:
             if definer(cls, "merge") <= definer(cls, "coefficients"):
                 raise TypeError(
@@ -87,9 +87,9 @@ class MergeRule:
             )
 
     def merge(self, columns: Sequence[Array], weights: Sequence[int]) -> Array:
-        """Merge aligned chunks of the contributions; of a GRAM rule, the whole vectors only.
+        """Merge aligned chunks of the contributions; for a GRAM rule, whole vectors only.
 
-        Only weights are merged by the rule. Statistics, counters and other buffers have rules of their own.
+        The rule merges only weights. Statistics, counters and other buffers are merged by ``swarm.merge.side``.
 
         Args:
             columns: one chunk of each contribution, 1-D, of one dtype and length (which may be 0).
@@ -101,7 +101,7 @@ class MergeRule:
         return combine(columns, self.coefficients(partial_gram(columns), weights))
 
     def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:
-        """As ``merge``, into ``out``, which overlaps no column; a rule that can do so at once saves a copy."""
+        """Like ``merge``, into ``out``, which overlaps no column. Overriding this can save a copy."""
         merged: object = self.merge(columns, weights)
         if not isinstance(merged, np.ndarray) or (merged.shape, merged.dtype) != (out.shape, out.dtype):
             given = f"{merged.dtype}{list(merged.shape)}" if isinstance(merged, np.ndarray) else type(merged).__name__
@@ -114,19 +114,19 @@ class MergeRule:
     def merge_measured(
         self, columns: Sequence[Array], weights: Sequence[int], origin: Array, out: Array
     ) -> Sequence[float]:
-        """As ``merge_into``; also how far each chunk is from ``origin``, for whoever watches over the contributions.
+        """Like ``merge_into``, and measure the distance of each chunk from ``origin`` for the check of norms.
 
-        A rule that can do both in one pass over memory saves the time of the other.
+        Overriding this can save a pass over memory.
 
         Args:
-            columns: as of ``merge``, but values may be NaN or infinite; what is merged then is of no meaning.
+            columns: as in ``merge``, but values may be NaN or infinite; the merged values are then undefined.
             weights: one per contribution.
             origin: the same chunk of the model that training started from.
-            out: where the merged chunk goes.
+            out: receives the merged chunk.
 
         Returns:
-            The squared Euclidean distance of each column, NaN or infinity where its values are not finite (or where it
-            leaves the range of float64).
+            The squared Euclidean distance of each column. It is NaN or infinite if values are not finite (or if it is
+            out of the range of float64).
         """
         squared = [squared_distance(column, origin) for column in columns]
         if all(math.isfinite(far) or is_finite(column) for far, column in zip(squared, columns, strict=True)):
@@ -134,19 +134,19 @@ class MergeRule:
         return squared
 
     def coefficients(self, gram: NDArray[np.float64], weights: Sequence[int]) -> NDArray[np.float64]:
-        """The factor of each contribution in the merged model; only rules of the scope GRAM have it.
+        """The factor of each contribution in the merged model; only for rules with the scope GRAM.
 
         Args:
-            gram: inner products of the contributions as float64[n, n], taken relative to a common origin that is
-                unspecified: only differences, such as ``gram[i, i] + gram[j, j] - 2 * gram[i, j]``, have a meaning.
+            gram: inner products of the contributions as float64[n, n], relative to an unspecified common origin: use
+                only differences, such as ``gram[i, i] + gram[j, j] - 2 * gram[i, j]``.
             weights: one per contribution.
 
         Returns:
             float64[n] with the sum 1.
         """
-        raise NotImplementedError(f"merge rule {self.name!r} has the scope {self.scope}, it has no coefficients")
+        raise NotImplementedError(f"merge rule {self.name!r} has the scope {self.scope} and therefore no coefficients")
 
 
 def _has_coefficients(source: type) -> bool:
-    """Whether a class has coefficients of its own, which its ``merge`` may use."""
+    """Whether a class defines coefficients, which its ``merge`` may use."""
     return getattr(source, "coefficients", MergeRule.coefficients) is not MergeRule.coefficients

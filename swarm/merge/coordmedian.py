@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 class CoordinateMedian(MergeRule):
     """Weighted median of each coordinate (Yin et al. 2018, arXiv 1803.01498).
 
-    The smallest value at which the contributions up to it hold more than half of the weight; where they hold exactly
-    half, the midpoint of it and the next value. With equal weights this is ``numpy.median``, by a sorting network.
-    Weights are compared as integers, so ties are exact.
+    The smallest value for which the contributions up to it have more than half of the weight. With exactly half,
+    the midpoint between it and the next value. With equal weights this is ``numpy.median``, computed by a sorting
+    network. Weights are compared as integers, so ties are exact.
 
-    Breakdown point 1/2 of the weight: below that share, no contribution moves a coordinate out of the others' range.
-    Under strongly skewed data it costs accuracy even without a faulty peer.
+    Breakdown point 1/2 of the weight: contributions below that fraction cannot move a coordinate out of the range of
+    the others. With strongly skewed data the accuracy is lower even without a faulty peer.
     """
 
     name: ClassVar[str] = "coordmedian"
@@ -61,7 +61,7 @@ def _plain(columns: Sequence[Array]) -> NDArray[np.float64]:
 
 
 def _weighted(columns: Sequence[Array], weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weighted median of each coordinate. Stable sorts make zeros of both signs come out alike on every machine."""
+    """Weighted median of each coordinate. Stable sorting gives the same sign of zeros on every machine."""
     rows = np.stack([_sortable(column) for column in columns], axis=1)
     order = np.argsort(rows, axis=1, kind="stable")
     held = 2 * np.cumsum(weights[order], axis=1)

@@ -1,4 +1,4 @@
-"""How far two vectors are from each other, in blocks that stay in the cache."""
+"""Squared distance of two vectors, computed in blocks that fit into the cache."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 def squared_distance(values: Array, origin: Array | None = None) -> float:
     """Squared Euclidean distance between two arrays of one length and dtype, or of one array from zero.
 
-    Squares are summed in float32 within a block (in float64 for float64 values) and in float64 from block to block.
-    NaN or infinity where a value is not finite, and, but for float64 values whose squares leave its range, only there:
-    a block whose squares overflow is summed again in float64.
+    Squares are summed in float32 within a block (in float64 for float64 values) and in float64 over the blocks. A block
+    whose squares overflow is summed again in float64. So the result is NaN or infinite only if a value is, or if
+    squares of float64 values overflow.
     """
     if kernels.native and (readable := kernels.readable(values, origin)):
         squared: float = kernels.native.squared_distance(*readable)

@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ITERATIONS = 512
-"""Upper bound; each costs n² operations, and tens are usual."""
+"""Upper bound; each needs n² operations, and a few tens are typical."""
 TOLERANCE = 1e-9
-"""The search ends with a step this small, relative to the scale of the contributions."""
+"""The iteration ends with a step of this size, relative to the scale of the contributions."""
 SMOOTHING = 1e-6
-"""Distances count as at least this, relative to the same scale."""
+"""Lower bound for distances, relative to the same scale."""
 NOISE = 64 * np.finfo(np.float64).eps
-"""Squared distances below this share of the squared norms they came from are rounding errors of zero."""
+"""Squared distances below this fraction of the squared norms are rounding errors and count as zero."""
 
 
 class GeometricMedian(MergeRule):
-    """The point with the least weighted sum of distances to the contributions, each taken as one whole vector.
+    """The point with the smallest weighted sum of distances to the contributions, each as one whole vector.
 
-    Found by the smoothed Weiszfeld iteration of RFA (Pillutla, Kakade and Harchaoui, arXiv 1912.13445), carried out on
+    Computed by the smoothed Weiszfeld iteration of RFA (Pillutla, Kakade and Harchaoui, arXiv 1912.13445), on
     coefficients and inner products instead of vectors. Scale and starting point come from the smallest ball around a
-    contribution that holds more than half of the weight, not from the mean as in RFA: a single contribution that is
-    very far away would spoil both.
+    contribution that contains more than half of the weight. RFA uses the mean, which a single contribution that is very
+    far away would make unusable.
 
     Breakdown point 1/2 of the weight. Every peer computes the coefficients for its own slice; they agree to rounding.
     """
@@ -44,7 +44,7 @@ class GeometricMedian(MergeRule):
         centre, ball, radius = _majority_ball(_distances(gram), counts)
         current: NDArray[np.float64] = np.where(ball, counts, 0) / counts[ball].sum()
         if radius == 0:
-            return current  # more than half of the weight lies in one point: that is the median
+            return current  # more than half of the weight is in one point, which is the median
 
         products = gram - gram[centre] - gram[:, centre, None] + gram[centre, centre]
         squares = products.diagonal()

@@ -1,7 +1,7 @@
 """The two halves of a rule with the scope GRAM: inner products of the contributions, and their combination.
 
-Inner products add up over slices, so the owners of the slices each compute a part, exchange n x n numbers, and all
-know the distances between whole vectors without any of them holding one.
+Inner products are sums over slices. The owner of each slice computes a part and sends n x n numbers to the others. So
+every member knows the distances between whole contributions without having one.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 
 LONG = 1 << 18
-"""Elements between two looks at the distances where the compiled kernels keep to the cache by themselves."""
+"""Elements per check of the distances with compiled kernels, which divide them into blocks themselves."""
 SMALL_PRODUCT = 1_000_000
-"""Multiplications up to which OpenBLAS takes matrices as they lie."""
+"""Number of multiplications up to which OpenBLAS does not repack matrices."""
 NEAR = 2.0**-8
-"""A squared distance below this share of the squared norms it comes from has too few digits left in float32."""
+"""A squared distance below this fraction of the squared norms has too few significant digits in float32."""
 UNDERFLOW = 1e-24
-"""Squared norms below this lose digits to the least exponent of float32."""
+"""Squared norms below this have too few significant digits, because float32 underflows."""
 
 
 def partial_gram(columns: Sequence[Array]) -> NDArray[np.float64]:
     """Inner products of aligned chunks of the contributions, as float64[n, n].
 
-    The parts of all slices add up to a matrix that gives the distances between whole contributions. The origin is
-    one of the contributions, another one in each block if need be, and a block is added up in float32; where that
-    would lose a distance to cancellation, or overflow, the origin is the median of each coordinate, in float64.
+    The sum over all slices is a matrix that gives the distances between whole contributions. The origin is one of the
+    contributions, possibly another one in each block, and a block is summed in float32. If cancellation or overflow
+    would make a distance inexact, the origin is the median of each coordinate, and the sum is float64.
     """
     count, size = len(columns), columns[0].size
     gram = np.zeros((count, count))
     width = max(1024, min(8192, SMALL_PRODUCT // (count * (count + 1))))
-    # A row of zeros more makes it a general product, several times faster than A @ A.T in OpenBLAS.
+    # With an additional row of zeros OpenBLAS uses a general product, several times faster than A @ A.T.
     scratch = np.zeros((count + 1, min(width, size)), np.float32)
     quick = columns[0].dtype != np.float64
     origin = 0
@@ -57,9 +57,9 @@ def partial_gram(columns: Sequence[Array]) -> NDArray[np.float64]:
 def _quick_gram(
     chunks: list[Array], origin: int, scratch: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64] | None, int]:
-    """Inner products relative to the contribution ``origin``, or to a more central one; None where neither will do.
+    """Inner products relative to the contribution ``origin`` or a more central one; None if neither is exact enough.
 
-    Also gives the contribution that the next block should try first.
+    Also returns the contribution that the next block should try first.
     """
     for _ in range(2):
         gram = _products(chunks, chunks[origin], scratch)
@@ -79,7 +79,7 @@ def _quick_gram(
 
 
 def _products(chunks: list[Array], origin: Array, scratch: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Inner products of the differences from ``origin``: float32 within a few thousand elements, float64 beyond."""
+    """Inner products of the differences from ``origin``: summed in float32 within a block, in float64 over blocks."""
     if kernels.native and kernels.takes(*chunks, origin):
         products = np.zeros((len(chunks), len(chunks)))
         kernels.native.add_products(chunks, origin, products)
@@ -97,7 +97,7 @@ def _products(chunks: list[Array], origin: Array, scratch: NDArray[np.float32]) 
 
 
 def _careful_gram(chunks: list[Array]) -> NDArray[np.float64]:
-    """Inner products relative to the median of each coordinate: no minority of the contributions can move it far."""
+    """Inner products relative to the median of each coordinate, which a minority of contributions cannot move far."""
     products = np.zeros((len(chunks), len(chunks)))
     for part in blocks(chunks[0].size):
         values = np.stack([chunk[part] for chunk in chunks]).astype(np.float64)
@@ -109,10 +109,10 @@ def _careful_gram(chunks: list[Array]) -> NDArray[np.float64]:
 def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Array | None = None) -> Array:
     """The combination of aligned chunks by coefficients that sum to 1, in ``out`` if given: same dtype, rounded once.
 
-    It is computed as the chunk with the largest coefficient minus the others' weighted differences from it, added up
-    in their order. So equal contributions give exactly their value, signed zeros included, whatever the coefficients
-    round to; and since peers lie close together, float32 is enough for the differences of everything but float64:
-    what is lost is n roundings of a difference, not of a weight. Where it overflows, float64 takes over.
+    It is computed as the chunk with the largest coefficient minus the weighted differences of the others from it, added
+    in their order. So equal contributions give exactly their value, signed zeros included, for any rounding of the
+    coefficients. Peers are close to each other, so float32 is sufficient for the differences of all dtypes but float64:
+    the error is n roundings of a difference, not of a weight. If float32 overflows, float64 is used.
     """
     merged = np.empty_like(columns[0]) if out is None else out
     order = _order(coefficients)
@@ -137,7 +137,7 @@ def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Ar
 def combine_measured(
     columns: Sequence[Array], coefficients: NDArray[np.float64], origin: Array, out: Array
 ) -> list[float]:
-    """As ``combine``; also the squared distance of each chunk from ``origin``, not finite where its values are not."""
+    """Like ``combine``, and return the squared distance of each chunk from ``origin``; not finite if values are not."""
     readable = kernels.readable(*columns, origin, out) if len(columns) > 1 else None
     if kernels.native is None or readable is None:
         squared = [squared_distance(column, origin) for column in columns]
@@ -159,7 +159,7 @@ def _order(coefficients: NDArray[np.float64]) -> list[int]:
 def _combine(
     origin: Array, others: list[Array], factors: NDArray[np.float64], scratch: NDArray[np.floating[Any]], out: Array
 ) -> None:
-    """Combine one block; ``scratch`` is memory for two more, in the dtype to compute in."""
+    """Combine one block; ``scratch`` is memory for two blocks, in the dtype of the computation."""
     if not others:
         out[...] = origin
         return

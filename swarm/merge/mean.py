@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class WeightedMean(MergeRule):
     """Weighted mean of the contributions, as in FedAvg (McMahan et al. 2017, arXiv 1602.05629).
 
-    Adds up the differences from the contribution of the largest weight, in the order of the others: in float32, for
-    float64 contributions in float64. So equal contributions give exactly their value, and the rounding errors of the
-    sum are a share of the peers' differences, not of their weights.
+    Adds the differences from the contribution with the largest weight, in the order of the others: in float32, for
+    float64 contributions in float64. So equal contributions give exactly their value, and the rounding errors are
+    relative to the differences between peers, not to the weights.
 
     Breakdown point 0: a single contribution can move the result anywhere.
     """
@@ -33,7 +33,7 @@ class WeightedMean(MergeRule):
         return combine(columns, np.array(weights) / sum(weights))
 
     def merge_into(self, columns: Sequence[Array], weights: Sequence[int], out: Array) -> None:
-        """Merge them where the result belongs."""
+        """Merge directly into ``out``."""
         combine(columns, np.array(weights) / sum(weights), out)
 
     def merge_measured(

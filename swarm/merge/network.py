@@ -1,4 +1,4 @@
-"""Sorting networks: the middle of n rows by minima and maxima of whole rows, which no branch slows down."""
+"""Sorting networks: the median of n rows by minima and maxima of whole rows, without branches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Comparator(NamedTuple):
-    """Puts the smaller of two rows first; what nobody reads afterwards is not computed."""
+    """Puts the smaller of two rows first. Unused results are not computed."""
 
     first: int
     second: int
@@ -24,9 +24,9 @@ class Comparator(NamedTuple):
 
 @lru_cache
 def median_network(count: int) -> tuple[Comparator, ...]:
-    """The comparators that bring the middle row of ``count``, or the middle two, to its place.
+    """The comparators that move the middle row of ``count``, or the middle two, to their places.
 
-    Batcher's odd-even merge sort (Batcher 1968; Knuth, TAOCP 3, 5.2.2 M), without what the middle does not depend on.
+    Batcher's odd-even merge sort (Batcher 1968; Knuth, TAOCP 3, 5.2.2 M), without comparators that do not affect them.
     """
     wanted = {(count - 1) // 2, count // 2}
     kept = []
@@ -38,7 +38,7 @@ def median_network(count: int) -> tuple[Comparator, ...]:
 
 
 def middle(rows: NDArray[np.signedinteger]) -> tuple[NDArray[np.signedinteger], NDArray[np.signedinteger]]:
-    """The lower and the upper median of each column of integers; one and the same row for an odd count.
+    """The lower and the upper median of each column of integers; the same row for an odd count.
 
     Args:
         rows: one row per value to compare; overwritten.
@@ -59,7 +59,7 @@ def middle(rows: NDArray[np.signedinteger]) -> tuple[NDArray[np.signedinteger], 
 
 
 def flip(bits: NDArray[np.signedinteger]) -> None:
-    """Turn the bits of IEEE numbers into integers of the same order, in place; a second time turns them back.
+    """Convert the bits of IEEE numbers to integers of the same order, in place. A second call converts them back.
 
     Negative zero comes before positive zero, so the order is total: the same on every machine.
     """

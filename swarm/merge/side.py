@@ -1,7 +1,7 @@
-"""Merging the side block: statistics and counters, of which every peer receives those of every contributor.
+"""Merge of the statistics and counters of the side block.
 
-Each peer merges them for itself, so the arithmetic uses elementwise operations in a fixed order only: the same bytes on
-every machine.
+Every peer receives those of every contributor and merges them itself. So only elementwise operations in a fixed order
+are used, which give the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def merge_statistics(
 ) -> list[Array]:
     """Merge the statistics and counters of a round.
 
-    Counters take the maximum. Of the rest, what is equal everywhere stays as it is. BatchNorm statistics are pooled:
-    the mean of the means, and the variance of the mixture of the distributions. A variance without a mean of
-    its shape before it takes the weighted mean. Under a robust rule all of them take the weighted median of each
-    coordinate instead.
+    Counters: the maximum. Statistics that are equal at all contributors do not change. Other BatchNorm statistics are
+    combined as if over all data: the mean of the means, and the variance of the mixture of the distributions. For a
+    variance without a mean of its shape before it, the weighted mean is used. Under a robust rule, the weighted median
+    of each coordinate is used for all statistics.
 
     Args:
         specs: of the tensors, without module state.

@@ -1,10 +1,10 @@
 """Spectral normalisation after a merge: the singular vectors of merged weights.
 
-A layer under spectral normalisation divides its weight by u·(W v), where the unit vectors u and v that it keeps are
-close to the first singular vectors of W (Miyato et al. 2018, arXiv 1802.05957). Those of one contributor are not those
-of a merged weight, so they are computed anew, by the Lanczos method on W Wᵀ (Golub and Van Loan, Matrix Computations,
-chapter 10). Every member of a round does so for itself: all arithmetic is elementwise and in a fixed order, and avoids
-numbers so small that some processors round them to zero, so it gives the same bytes on every machine.
+A layer under spectral normalisation divides its weight by u·(W v). It stores the unit vectors u and v, which are close
+to the first singular vectors of W (Miyato et al. 2018, arXiv 1802.05957). The vectors of one contributor do not match a
+merged weight, so they are recomputed by the Lanczos method on W Wᵀ (Golub and Van Loan, Matrix Computations, chapter
+10). Every member of a round does this itself. All operations are elementwise and in a fixed order, and avoid subnormal
+numbers, which some processors round to zero. So the result is the same on every machine.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 MOST_STEPS = 40
 LEAST_STEPS = 12
 LOOK_EVERY = 4
-"""Steps after which the singular value is compared with the one before."""
+"""Number of steps between two comparisons of the singular value."""
 TOLERANCE = 1e-4
-"""The method ends when so many steps change the square of the singular value by less than this part of it."""
+"""The method ends when the square of the singular value changes by less than this fraction between comparisons."""
 FRESH = 0.1
-"""Part of the first vector that does not come from the contributor's: its vector may be orthogonal to the new one."""
+"""Fraction of the start vector that is not the contributor's, which may be orthogonal to the solution."""
 NEGLIGIBLE = 1e-12
-"""Values below this part of the largest are set to zero: they count for nothing, and their products may be denormal."""
+"""Values below this fraction of the largest are set to zero: their products could be subnormal."""
 SQUARINGS = 24
-"""Enough to tell two eigenvalues apart that differ by one part in a million."""
+"""Enough to separate two eigenvalues with a relative difference of 1e-6."""
 
 
 def refresh(model: ModelState) -> None:
     """Set the singular vectors of each weight under spectral normalisation, in place.
 
-    The first singular value of the normalised weight is then 1, within a part in a hundred. Where the layer writes its
-    normalised weight back, the weight is divided as well.
+    The first singular value of the normalised weight is then 1, within 1 %. If the layer stores its normalised weight,
+    the weight is divided as well.
     """
     with np.errstate(all="ignore"):
         _refresh(model)
@@ -92,7 +92,7 @@ def _first_singular(matrix: Numbers, start: Numbers) -> tuple[Any, Numbers, Numb
                 break
             before = square
         following = _sum((matrix * products[-1]).T)
-        for _ in range(2):  # twice, since rounding errors bring the old directions back
+        for _ in range(2):  # twice, because rounding errors reintroduce the old directions
             for vector in basis:
                 following = following - vector * _sum(vector * following)
         length = _length(following)
@@ -108,7 +108,7 @@ def _first_singular(matrix: Numbers, start: Numbers) -> tuple[Any, Numbers, Numb
 
 
 def _top(matrix: Numbers) -> tuple[float, Numbers]:
-    """The largest eigenvalue of a small symmetric matrix without negative ones, and its vector, by squaring it."""
+    """The largest eigenvalue of a small positive semidefinite matrix, and its vector, by repeated squaring."""
     power = matrix
     for _ in range(SQUARINGS):
         power = _without_negligible(power / np.abs(power).max())
@@ -128,7 +128,7 @@ def _without_negligible(values: Numbers) -> Numbers:
 
 
 def _sum(terms: Numbers) -> Numbers:
-    """The sum along the first axis, by halves: NumPy's own order of summation depends on the machine."""
+    """The sum along the first axis, by halves, because NumPy's order of summation depends on the machine."""
     while len(terms) > 1:
         half = len(terms) // 2
         rest, folded = terms[half : len(terms) - half], terms[:half] + terms[len(terms) - half :]

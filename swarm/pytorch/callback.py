@@ -84,7 +84,7 @@ class TorchCallback(RunningCallback):
         return metrics
 
     def on_train_begin(self) -> None:
-        """Join the swarm and take on its initial weights, or those of a swarm that is already training.
+        """Join the swarm and load its initial weights, or those of a swarm that is already training.
 
         Raises:
             ConfigurationError: no swarm is configured, or the model is spread over several processes.

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RANGE = 8
-"""The interval stays between 1/8 and 8 times ``sync_interval``: without a cap, skewed data let it run away."""
+"""The interval stays between 1/8 and 8 times ``sync_interval``. Without a limit it diverges with skewed data."""
 TOLERANCE = 0.01
-"""Share of the previous loss by which the loss must fall to count as an improvement."""
+"""Fraction of the previous loss by which the loss must fall to count as an improvement."""
 
 
 class ValidationInterval(SyncPolicy):
-    """Merge more rarely while the merged model improves, more often when it does not.
+    """Merge less often while the merged model improves, and more often if it does not.
 
-    The signal is the weighted mean of the peers' validation losses of the merged model. Where it falls by more than
-    1 % from one round to the next, the interval grows by a quarter, rounded up; otherwise, or where a loss is not
-    finite, it halves. The first loss only sets the mark. A round without losses changes nothing.
+    The criterion is the weighted mean of the peers' validation losses of the merged model. If it falls by more than
+    1 % from one round to the next, the interval grows by a quarter, rounded up. Otherwise, or if a loss is not finite,
+    it halves. The first loss is only stored. A round without losses changes nothing.
     """
 
     name: ClassVar[str] = "validation"
@@ -45,7 +45,7 @@ class ValidationInterval(SyncPolicy):
             return state
         if not all(math.isfinite(loss) for weight, loss in losses if weight):
             return SyncState(self._bounded(state.interval // 2), state.loss)
-        # fsum rounds once, so the order of the peers cannot matter
+        # fsum rounds once, so the result does not depend on the order of the peers
         loss = math.fsum(value * (weight / total) for weight, value in losses if weight)
         if state.loss is None:
             return SyncState(state.interval, loss)

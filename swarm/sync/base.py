@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 class SyncPolicy(ABC):
-    """How the sync interval follows the training.
+    """Sets the sync interval during the training.
 
-    Every peer of a session makes its policy from the same ``sync_interval`` and feeds it the same losses, and must
-    arrive at the same interval. So a policy remembers nothing beside the interval it was made from: what it needs of
-    the past is in the ``SyncState``, which travels with each committed round and reaches late joiners too.
+    Every peer of a session creates its policy from the same ``sync_interval``. With the same losses all policies must
+    return the same interval. So a policy stores nothing but its initial interval. The state is the ``SyncState``, which
+    is part of each committed round, so peers that join late receive it too.
     """
 
     name: ClassVar[str]
     needs_loss: ClassVar[bool] = False
-    """Whether it makes sense only where every peer validates the merged model; a peer that does not is refused."""
+    """Whether every peer must validate the merged model. A peer that does not is rejected."""
 
     def __init__(self, interval: int) -> None:
-        """Make the policy of one session.
+        """Create the policy of one session.
 
         Args:
             interval: the session's ``sync_interval``, in local batches, at least 1.
@@ -40,7 +40,7 @@ class SyncPolicy(ABC):
         """The state after a round.
 
         Args:
-            state: as it was before the round.
+            state: the state before the round.
             losses: (weight, validation loss of the last merged model on its data) of each peer that has one, in any
                 order. It may be empty, and a loss may be NaN or infinite.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class FixedInterval(SyncPolicy):
-    """Merge every ``sync_interval`` batches, whatever the losses."""
+    """Merge every ``sync_interval`` batches, independently of the losses."""
 
     name: ClassVar[str] = "fixed"
 

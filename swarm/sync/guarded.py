@@ -1,4 +1,4 @@
-"""Keeps what is wrong with a policy from stopping the rounds."""
+"""Catches errors of a sync policy, so that they do not stop the rounds."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LONGEST = 2**63 - 1
-"""The highest interval that can be told to other peers."""
+"""The largest interval that fits into a message."""
 
 
 class GuardedPolicy(SyncPolicy):
-    """Another policy, which may come from a plugin: where it raises or gives no usable state, nothing changes.
+    """Wraps another policy, possibly of a plugin. If it raises or returns an invalid state, the state does not change.
 
-    The first time is logged. Peers stay in agreement, since the leader of a round alone asks its policy, and the state
-    travels with the commit.
+    The first error is logged. Peers stay in agreement: only the leader of a round calls its policy, and the state is
+    part of the commit.
     """
 
     name = "guarded"
 
     def __init__(self, policy: SyncPolicy, logger: logging.Logger) -> None:
-        """Guard ``policy``."""
+        """Wrap ``policy``."""
         super().__init__(policy.interval)
         self._policy = policy
         self._log = logger
         self._reported = False
 
     def start(self) -> SyncState:
-        """The state of the guarded policy before the first round."""
+        """The state of the wrapped policy before the first round."""
         return self._policy.start()
 
     def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
-        """The next state of the guarded policy, or the same one where that is unusable."""
+        """The next state of the wrapped policy, or ``state`` if that is invalid."""
         error: Exception | None = None
         try:
             following = self._policy.next(state, losses)

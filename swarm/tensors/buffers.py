@@ -1,4 +1,4 @@
-"""Memory for weights that goes round: fresh pages cost as much time as the network does."""
+"""Reusable memory for weights: new pages cost as much time as the network."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from swarm.tensors.state import Array, ModelState, Schema, numpy_dtype
 
 SMALL_BYTES = 8 << 20
-"""Up to this, arrays are of a chunk, and of many sizes; what is larger is of a model."""
+"""Arrays up to this size are chunks, of many sizes; larger ones are whole segments."""
 
 
 class BufferPool:
-    """Arrays whose memory comes back by itself, once nothing refers to it any more, and is given out again.
+    """Arrays whose memory returns to the pool when the last reference to it is gone, and is then reused.
 
     Args:
-        limit: bytes kept at most while nobody uses them. Beyond it small arrays are let go before large ones, of the
-            size that was asked for longest ago.
+        limit: maximum bytes of unused memory. Above it small arrays are freed before large ones, least recently
+            requested size first.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.kept = 0
-        """Bytes that nobody uses at present."""
-        self._lock = threading.RLock()  # memory may come back while the collector runs inside ``_take``
+        """Bytes of unused memory."""
+        self._lock = threading.RLock()  # the garbage collector may return memory inside ``_take``
         self._free: dict[int, list[Array]] = {}
-        """By size; that asked for last is the last."""
+        """By size; the most recently requested size is last."""
 
     def empty(self, size: int, dtype: str) -> Array:
         """An uninitialised array of ``size`` values."""
@@ -50,14 +50,14 @@ class BufferPool:
         return np.empty(nbytes, np.uint8)
 
     def give_back(self, memory: Array) -> None:
-        """Keep memory that is free again."""
+        """Return unused memory to the pool."""
         with self._lock:
             self._free.setdefault(memory.nbytes, []).append(memory)
             self.kept += memory.nbytes
             if self.kept > self._limit:
-                self._let_go()
+                self._shrink()
 
-    def _let_go(self) -> None:
+    def _shrink(self) -> None:
         for size in sorted(self._free, key=lambda size: size > SMALL_BYTES):
             free = self._free[size]
             while free and self.kept > self._limit:
@@ -65,7 +65,7 @@ class BufferPool:
 
 
 def _rounded(nbytes: int) -> int:
-    """Four sizes to each power of two for chunks, so that one serves where another was; models are of one size."""
+    """Round chunk sizes up to four sizes per power of two, so that memory is reused more often."""
     if nbytes > SMALL_BYTES:
         return nbytes
     step = 1 << max(nbytes.bit_length() - 3, 0)
@@ -73,7 +73,7 @@ def _rounded(nbytes: int) -> int:
 
 
 class _Lease:
-    """What every view of an array from the pool refers to: when it goes, they are all gone."""
+    """Base object of all views of an array from the pool; it is deleted when no view is left."""
 
     def __init__(self, pool: BufferPool, memory: Array) -> None:
         self._pool = pool

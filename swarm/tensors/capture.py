@@ -1,4 +1,4 @@
-"""What a peer offers to a round: a copy of its weights, or the model's own memory while its training stands still."""
+"""The capture that a peer offers to a round: a copy of its weights, or a view of the model while training waits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from swarm.tensors.state import (
 
 
 class Capture(Protocol):
-    """As much of a model as a round reads. :class:`~swarm.tensors.state.ModelState` is one."""
+    """The part of a model that a round reads. :class:`~swarm.tensors.state.ModelState` implements it."""
 
     @property
     def schema(self) -> Schema:
@@ -34,23 +34,23 @@ class Capture(Protocol):
         """The arrays of the side block."""
 
     def part(self, segment: int, start: int, stop: int) -> Array:
-        """Values ``start`` to ``stop`` of a segment, counted in the schema's order: contiguous, to be read only."""
+        """Values ``start`` to ``stop`` of a segment, counted in the schema's order: contiguous and read only."""
 
     def runs(self) -> Iterator[tuple[int, int, Array]]:
-        """All values as they lie, in long chunks: the segment, where in it a chunk begins, and its values."""
+        """All values in long contiguous arrays: the segment, the start position in it, and the values."""
 
     def finite(self) -> bool:
-        """Whether no weight and no statistic is NaN or infinite."""
+        """Whether all weights and statistics are finite."""
 
     def hold(self) -> None:
-        """The model is about to change, and the capture must not: what is borrowed is copied."""
+        """Copy borrowed memory, because the model is about to change and the capture must not."""
 
 
 class BorrowedCapture:
-    """Weights where the model has them, which saves a model's memory and the time to copy it.
+    """A view of the model's weights, which saves the memory and the time of a copy.
 
-    The session may borrow them as long as the thread that trains waits for the round. Before it goes on it calls
-    ``hold``, if the capture may still be merged.
+    The session may borrow the weights while the training thread waits for the round. Before training continues it
+    calls ``hold`` if the capture may still be merged.
     """
 
     def __init__(self, schema: Schema, arrays: Sequence[Array]) -> None:
@@ -63,7 +63,7 @@ class BorrowedCapture:
                 copied.append(array.copy())
             else:
                 flat = array.reshape(-1)
-                flat.flags.writeable = False  # a merge rule may be a plugin's, and this is the model itself
+                flat.flags.writeable = False  # protects the model from writes by a merge rule of a plugin
                 self._tensors[spec.dtype].append(flat)
         self._side = ModelState(schema, {}, copied)
         self._bounds = schema.bounds
@@ -79,10 +79,8 @@ class BorrowedCapture:
         return self._side.side
 
     def part(self, segment: int, start: int, stop: int) -> Array:
-        """Values ``start`` to ``stop`` of a segment: the model's own memory where one tensor has them all."""
-        borrowed = (
-            self._tensors
-        )  # before the state, which takes their place: a thread of the transport may read meanwhile
+        """Values ``start`` to ``stop`` of a segment: a view if one tensor contains them all, else a copy."""
+        borrowed = self._tensors  # read before the state, which replaces it: transport threads may read meanwhile
         if self._state:
             return self._state.part(segment, start, stop)
         dtype = tuple(self._bounds)[segment]
@@ -99,8 +97,8 @@ class BorrowedCapture:
         return values
 
     def runs(self) -> Iterator[tuple[int, int, Array]]:
-        """All values as they lie, tensor by tensor: the segment, where in it each begins, and its values."""
-        borrowed = self._tensors  # before the state, as above
+        """All values, tensor by tensor: the segment, the start position in it, and the values."""
+        borrowed = self._tensors  # read before the state, as above
         if self._state:
             yield from self._state.runs()
             return
@@ -109,14 +107,14 @@ class BorrowedCapture:
                 yield index, start, tensor
 
     def finite(self) -> bool:
-        """Whether no weight and no statistic is NaN or infinite."""
+        """Whether all weights and statistics are finite."""
         if self._state:
             return self._state.finite()
         borrowed = (tensor for tensors in self._tensors.values() for tensor in tensors)
         return all(is_finite(tensor) for tensor in borrowed) and side_is_finite(self.schema, self.side)
 
     def hold(self) -> None:
-        """Copy what is borrowed."""
+        """Copy borrowed memory."""
         if self._state is None:
             segments = {dtype: np.concatenate(tensors) for dtype, tensors in self._tensors.items()}
             self._state = ModelState(self.schema, segments, self._side.side)
@@ -124,7 +122,7 @@ class BorrowedCapture:
 
 
 def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...]:
-    """Names of the tensors for which a capture may not be merged, in the schema's order: see ``side_is_finite``."""
+    """Names of the tensors that prevent a merge of the capture, in the schema's order: see ``side_is_finite``."""
     places = {dtype: pairwise(starts) for dtype, starts in capture.schema.bounds.items()}
     segments = {dtype: index for index, dtype in enumerate(capture.schema.segments)}
     side = zip(capture.side, parent.side if parent else repeat(None), strict=False)
@@ -144,7 +142,7 @@ def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...
 
 
 def replaced_state(capture: Capture, model: ModelState) -> tuple[TensorSpec, ...]:
-    """The module state of ``capture`` that ``model`` has otherwise, without singular vectors, which are computed."""
+    """The module state that differs between ``capture`` and ``model``, without singular vectors, which are computed."""
     schema = model.schema
     computed = {
         schema.tensors[index] for norm in schema.spectral for index in (norm.left, norm.right) if index is not None

@@ -1,4 +1,4 @@
-"""The digest of a model, taken block by block, in any order, as its values come to hand."""
+"""The digest of a model, computed block by block in any order."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Iterable, Sequence
 import xxhash
 
 BLOCK_BYTES = 1 << 16
-"""Blocks begin at multiples of this in every segment: it is part of what a digest means."""
+"""Blocks begin at multiples of this in every segment. Changing it changes all digests."""
 
 
 class BlockDigest:
-    """xxh3-128 over the xxh3-128 of each block of each segment, and of each array beside them.
+    """xxh3-128 over the xxh3-128 of each block of each segment, and of each array of the side block.
 
-    What is in the cache when it is hashed costs next to nothing; a whole model would have to come from memory again.
-    So whoever fills one tells what is ready, on any thread. That may be less than all, and must not be unready later.
+    Hashing data that is still in the cache is cheap; hashing a whole model later reads it from memory again. So code
+    that writes a part of a model calls ``cover`` for it, on any thread. Covered parts must not change afterwards.
+    Parts that are not covered are hashed by ``hexdigest``.
 
     Args:
-        segments: the memory of the segments, looked at by ``cover`` and ``hexdigest``.
-        side: that of the arrays beside them, looked at by ``hexdigest``.
+        segments: the memory of the segments, read by ``cover`` and ``hexdigest``.
+        side: the memory of the side block, read by ``hexdigest``.
     """
 
     def __init__(self, segments: Sequence[memoryview], side: Iterable[memoryview] = ()) -> None:
@@ -27,7 +28,7 @@ class BlockDigest:
         self._hashes: list[list[bytes | None]] = [[None] * -(-len(segment) // BLOCK_BYTES) for segment in segments]
 
     def cover(self, segment: int, start: int, stop: int) -> None:
-        """Bytes ``start`` to ``stop`` of a segment hold what they will hold: hash the blocks that lie within."""
+        """Hash the blocks within bytes ``start`` to ``stop`` of a segment, which are final."""
         memory, hashes = self._segments[segment], self._hashes[segment]
         last = len(hashes) if stop == len(memory) else stop // BLOCK_BYTES
         for block in range(-(-start // BLOCK_BYTES), last):
@@ -35,7 +36,7 @@ class BlockDigest:
             hashes[block] = xxhash.xxh3_128_digest(memory[first : first + BLOCK_BYTES])
 
     def hexdigest(self) -> str:
-        """32 hexadecimal digits for all of it, which is ready by now."""
+        """The digest of the complete model, as 32 hexadecimal digits."""
         whole = xxhash.xxh3_128()
         for memory, hashes in zip(self._segments, self._hashes, strict=True):
             for block, known in enumerate(hashes):

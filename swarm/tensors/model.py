@@ -1,4 +1,4 @@
-"""The seam between a framework's model and the swarm."""
+"""The interface between a framework's model and the swarm."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ModelPort(ABC):
-    """One framework's way to copy a model's tensors out and in.
+    """Reads and writes the tensors of one framework's model.
 
     The session calls a port on the training thread only, between batches.
     """
@@ -27,7 +27,7 @@ class ModelPort(ABC):
         """The tensors that take part, as ``share`` and ``local`` select them, in a fixed order.
 
         Raises:
-            ModelError: the model is not built, holds a tensor that cannot be merged, or does not fit the selection.
+            ModelError: the model is not built, has a tensor that cannot be merged, or does not match the selection.
         """
 
     @abstractmethod
@@ -35,10 +35,10 @@ class ModelPort(ABC):
         """Copy the values of those tensors into ``into``, whose memory the caller owns."""
 
     def borrow(self, schema: Schema) -> Sequence[Array] | None:
-        """The memory of those tensors itself, as contiguous arrays in the order of ``schema``, which are only read.
+        """Views of those tensors, as contiguous arrays in the order of ``schema``; read only.
 
-        The caller gives it back before training goes on. A tensor that does not lie so may be given as a copy. None
-        where the model's memory cannot be read from here, as on a GPU: then ``read`` copies it.
+        The caller uses them only until training continues. A tensor that is not contiguous may be copied. None if the
+        model's memory cannot be read directly, as on a GPU: then the caller uses ``read``.
 
         Args:
             schema: as it was when training began.
@@ -53,10 +53,10 @@ class ModelPort(ABC):
         """Set those tensors from ``state``, in place: optimizers keep the same parameter objects."""
 
     def add(self, step: ModelState) -> None:
-        """Add a correction in place: weights += step. Statistics, counters and module state become those of ``step``.
+        """Add an update in place: weights += step. Statistics, counters and module state are set to those of ``step``.
 
-        Weights of half precision come in float32: the sum is computed in float32 and
-        rounded once. This implementation reads, adds and writes; a framework that can add in place saves the copies.
+        The step of half-precision weights is float32: the sum is computed in float32 and rounded once. This
+        implementation reads, adds and writes; a framework that can add in place saves the copies.
         """
         model = ModelState.empty(step.schema)
         self.read(model)
@@ -70,25 +70,25 @@ class ModelPort(ABC):
 
 
 def changed(difference: str) -> ModelError:
-    """The error of a model whose tensors are not those that training began with."""
+    """The error for a model whose tensors have changed since training began."""
     return ModelError(
         f"the model changed since training began: {difference} (here: now, there: at the start);"
         " tensors that this site adds, removes or reshapes belong in `local`;"
-        " where layers take shapes from the first batch, pass one through the model before training begins"
+        " if layers get their shapes from the first batch, pass one through the model before training begins"
     )
 
 
 def without_samples(val_data: object) -> ConfigurationError:
-    """The error of validation data that holds no sample, whichever framework it is for."""
+    """The error for validation data without a sample, for every framework."""
     size = getattr(val_data, "batch_size", None)
     if getattr(val_data, "drop_last", False) and len(getattr(val_data, "dataset", None) or ()):
-        reason = f": it has fewer than batch_size={size} samples, and drop_last=True leaves them out"
+        reason = f": it has fewer than batch_size={size} samples, and drop_last=True drops them"
     elif isinstance(val_data, Iterator):
         reason = ": it is empty, or has been read before, and gave no batch"
     else:
         reason = ""
     return ConfigurationError(
-        f"val_data, a {type(val_data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
+        f"val_data, a {type(val_data).__name__}, has no samples{reason}; give at least one, or omit val_data"
     )
 
 
@@ -102,4 +102,4 @@ class Evaluation:
 
 
 Evaluator = Callable[[], Evaluation]
-"""Evaluates the model as it stands, in evaluation mode, and restores mode and random state."""
+"""Evaluates the current model in evaluation mode, and restores mode and random state."""

@@ -1,4 +1,4 @@
-"""Which of a model's tensors the swarm trains together, and which stay with each peer."""
+"""Selection of the tensors that are merged; the others stay local to each peer."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from swarm.tensors.state import TensorKind
 
 
 class Candidate(NamedTuple):
-    """A tensor of the model that may take part."""
+    """A tensor of the model that can be selected."""
 
     names: tuple[str, ...]
-    """Every name it has: more than one where weights are tied."""
+    """All of its names; tied weights have more than one."""
     kind: TensorKind
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Glob patterns over the names of tensors, as ``fnmatch`` reads them, upper and lower case apart.
+    """Case-sensitive glob patterns (``fnmatch``) for names of tensors.
 
-    A tensor takes part when ``share`` is empty or one of its patterns matches, and no pattern of ``local`` does.
+    A tensor takes part if ``share`` is empty or one of its patterns matches, and no pattern of ``local`` matches.
     """
 
     share: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
 
     def takes(self, *names: str) -> bool:
-        """Whether the tensor of these names takes part; of tied weights, one shared name is enough.
+        """Whether the tensor with these names takes part; for tied weights, one shared name is enough.
 
         Raises:
-            ModelError: one name is shared and another one is local.
+            ModelError: one name is shared and another is local.
         """
         if not self.share and not self.local:
             return True
@@ -48,10 +48,10 @@ class Selection:
         return bool(shared)
 
     def check(self, candidates: Sequence[Candidate]) -> None:
-        """See that the patterns say something sensible about the tensors of a model, in its order.
+        """Check the patterns against the tensors of a model, which are given in its order.
 
         Raises:
-            ModelError: a pattern matches nothing, tied weights or the statistics of one layer are torn apart, or no
+            ModelError: a pattern matches nothing, tied weights or the statistics of one layer are separated, or no
                 weight is left to merge.
         """
         if not self.share and not self.local:
@@ -85,7 +85,7 @@ def _nearest(pattern: str, names: Sequence[str]) -> str:
 
 
 def _require_whole_statistics(candidates: Sequence[Candidate], taken: Sequence[bool]) -> None:
-    """A variance is pooled around its layer's mean, the nearest before it: without that it would take another's."""
+    """Check that a variance takes part together with the mean of its layer, the nearest mean before it."""
     mean: tuple[str, bool] | None = None
     for candidate, takes in zip(candidates, taken, strict=True):
         name = candidate.names[0]

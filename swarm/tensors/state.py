@@ -1,9 +1,9 @@
-"""A model's tensors as the swarm sees them: one flat segment per dtype, plus an exact side block.
+"""The tensors of a model: one flat segment per dtype, and an exact side block.
 
-Weights lie end to end in one flat array per dtype, so that a round can slice them evenly whatever the layers are.
-What must not be averaged like a weight lies in the *side block*: BatchNorm statistics and counters, which every member
-receives from every contributor and merges by the rules of ``swarm.merge.side``, and module state, which every member
-takes as a whole from one contributor.
+Weights are concatenated in one flat array per dtype, so that a round can divide them into equal slices for any layers.
+Tensors that must not be averaged like weights are in the *side block*. Every member receives the BatchNorm statistics
+and counters of every contributor and merges them with ``swarm.merge.side``. It receives the module state as a whole
+from one contributor.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Array = NDArray[np.generic]
 """An array of any dtype."""
 
 WEIGHT_DTYPES = ("float64", "float32", "float16", "bfloat16")
-"""Dtypes that a weight or a statistic may have; the others can only be counters and module state."""
+"""Dtypes of weights and statistics. Other dtypes are possible only for counters and module state."""
 
 
 class TensorKind(enum.StrEnum):
@@ -40,14 +40,14 @@ class TensorKind(enum.StrEnum):
     WEIGHT = "weight"
     """Trainable or frozen parameter: merged by the session's rule."""
     MEAN = "mean"
-    """BatchNorm running mean: pooled."""
+    """BatchNorm running mean: combined as if over all data."""
     VARIANCE = "variance"
-    """BatchNorm running variance: pooled with the nearest MEAN before it of the same shape."""
+    """BatchNorm running variance: combined with the nearest MEAN before it of the same shape."""
     COUNTER = "counter"
-    """Integer that counts (``num_batches_tracked``): the maximum."""
+    """Integer counter (``num_batches_tracked``): the maximum."""
     STATE = "state"
-    """Everything else, of any dtype: the whole tensor of one contributor, the same one for all of them in a round.
-    Tensors that only make sense together (a queue and its pointer, a code book and its counters) so stay together."""
+    """All other tensors, of any dtype: the whole tensor of one contributor, the same one for all tensors of a round.
+    So tensors that depend on each other stay consistent (a queue and its pointer, a code book and its counters)."""
 
 
 _AVERAGED = (TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE)
@@ -55,7 +55,7 @@ _AVERAGED = (TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE)
 
 @dataclass(frozen=True, slots=True)
 class SpectralNorm:
-    """A weight that its layer divides by an estimate of its largest singular value, made with a vector that it keeps.
+    """A weight that its layer divides by an estimate of its largest singular value, computed with a stored vector.
 
     The matrix of the weight has dimension ``axis`` as its rows, and the other dimensions, in their order, as columns.
     Source: Miyato et al. 2018, arXiv 1802.05957. Tensors are given by their index in the schema.
@@ -64,11 +64,11 @@ class SpectralNorm:
     weight: int
     axis: int
     left: int
-    """Module state: the left singular vector, one value a row."""
+    """Module state: the left singular vector, one value per row."""
     right: int | None = None
-    """Module state: the right singular vector, one value a column; None where the layer keeps none."""
+    """Module state: the right singular vector, one value per column; None if the layer does not store it."""
     in_place: bool = False
-    """Whether the layer writes the divided weight back, so that the weight itself has the singular value 1."""
+    """Whether the layer stores the divided weight, so that the weight itself has the largest singular value 1."""
 
 
 def numpy_dtype(name: str) -> np.dtype[np.generic]:
@@ -84,11 +84,11 @@ def numpy_dtype(name: str) -> np.dtype[np.generic]:
 
 
 class Tied(NamedTuple):
-    """Another name of a tensor: another place in the model where the same memory is used."""
+    """Another name of a tensor, at another place in the model that uses the same memory."""
 
     name: str
     order: tuple[int, ...] | None = None
-    """The axes of the tensor as its memory has them, the outermost first; None where this is the same view of it."""
+    """The axes of the tensor in memory order, outermost first; None if this is the same view of it."""
     shape: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
     """The other view of that memory, in elements."""
@@ -119,7 +119,7 @@ class TensorSpec:
 
     @property
     def in_side_block(self) -> bool:
-        """Whether it travels in the side block rather than in a segment."""
+        """Whether it is in the side block, not in a segment."""
         return self.kind is not TensorKind.WEIGHT
 
     def __str__(self) -> str:
@@ -128,7 +128,7 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Schema:
-    """The ordered tensors of a model. Two peers can merge when their fingerprints are equal."""
+    """The ordered tensors of a model. Two peers can merge if their fingerprints are equal."""
 
     tensors: tuple[TensorSpec, ...]
     spectral: tuple[SpectralNorm, ...] = ()
@@ -144,7 +144,7 @@ class Schema:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash over order, shape, dtype and kind; names are left out, frameworks number them per process."""
+        """Hash over order, shape, dtype and kind. Names are excluded, because frameworks number them per process."""
         lines = [f"{spec.shape} {spec.dtype} {spec.kind}" for spec in self.tensors]
         text = "\n".join(lines + [repr(norm) for norm in self.spectral])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -160,7 +160,7 @@ class Schema:
 
     @cached_property
     def bounds(self) -> dict[str, tuple[int, ...]]:
-        """Where the tensors of each segment begin, and the last one ends, in elements, by dtype."""
+        """Start offsets of the tensors of each segment, and the end of the last, in elements, by dtype."""
         sizes: dict[str, list[int]] = {dtype: [] for dtype in self.segments}
         for spec in self.tensors:
             if not spec.in_side_block:
@@ -183,7 +183,7 @@ class Schema:
         return sum(spec.nbytes for spec in self.tensors)
 
     def difference(self, other: Schema) -> str | None:
-        """One sentence about the first tensor that differs from ``other``, or None when the two can merge."""
+        """One sentence about the first tensor that differs from ``other``, or None if the two can merge."""
         for index, (ours, theirs) in enumerate(zip(self.tensors, other.tensors, strict=False)):
             if (ours.shape, ours.dtype, ours.kind) != (theirs.shape, theirs.dtype, theirs.kind):
                 return f"tensor {index} is {ours} here and {theirs} there"
@@ -202,7 +202,7 @@ class Schema:
 class ModelState:
     """The values of one model under a schema: flat segments, and the arrays of the side block.
 
-    The arrays belong to whoever made the state. A round only reads the states it is given.
+    The arrays belong to the creator of the state. A round only reads the states that it is given.
     """
 
     __slots__ = ("schema", "segments", "side")
@@ -219,12 +219,12 @@ class ModelState:
         return cls(schema, segments, [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in schema.side])
 
     def copy(self) -> ModelState:
-        """A state of its own memory with the same values."""
+        """A copy in new memory."""
         segments = {dtype: segment.copy() for dtype, segment in self.segments.items()}
         return ModelState(self.schema, segments, [array.copy() for array in self.side])
 
     def arrays(self) -> Iterator[tuple[TensorSpec, Array]]:
-        """Each tensor's spec with a view of its values in its own shape, in schema order; writing writes the state."""
+        """Each tensor's spec with a view of its values in its shape, in schema order. Writes to it change the state."""
         offsets = dict.fromkeys(self.segments, 0)
         side = iter(self.side)
         for spec in self.schema.tensors:
@@ -240,23 +240,23 @@ class ModelState:
         return tuple(self.segments.values())[segment][start:stop]
 
     def runs(self) -> Iterator[tuple[int, int, Array]]:
-        """All values, segment by segment: its number, 0, and its values."""
+        """All values, segment by segment: the segment, 0, and the values."""
         return ((index, 0, segment) for index, segment in enumerate(self.segments.values()))
 
     def hold(self) -> None:
-        """Nothing to do: its memory is its own, and stays as it is."""
+        """Do nothing: a state does not share the model's memory."""
 
     def digest(self) -> str:
         """A hash of 128 bits over all values that peers share, as 32 hexadecimal digits."""
         return self.block_digest().hexdigest()
 
     def block_digest(self) -> BlockDigest:
-        """What ``digest`` is made of, for whoever fills this state."""
+        """The incremental form of ``digest``, for code that fills this state."""
         segments = [as_bytes(segment) for segment in self.segments.values()]
         return BlockDigest(segments, [as_bytes(array) for array in self.side])
 
     def finite(self) -> bool:
-        """Whether no weight and no statistic is NaN or infinite; module state may be, as attention masks are."""
+        """Whether all weights and statistics are finite. Module state, such as an attention mask, is not checked."""
         return all(is_finite(segment) for segment in self.segments.values()) and side_is_finite(self.schema, self.side)
 
     def pack_side(self) -> bytes:
@@ -264,7 +264,7 @@ class ModelState:
         return pack(self.side)
 
     def unpack_side(self, data: bytes | memoryview) -> None:
-        """Fill the side block from what ``pack_side`` gave on another peer.
+        """Fill the side block from the result of ``pack_side`` on another peer.
 
         Raises:
             ExchangeError: the length is not that of this schema's side block.
@@ -281,7 +281,7 @@ def pack(arrays: Iterable[Array]) -> bytes:
 
 
 def unpack(specs: Iterable[TensorSpec], data: bytes | bytearray | memoryview) -> list[Array]:
-    """The arrays of ``specs`` that ``pack`` made ``data`` of, as views of its memory."""
+    """The arrays that ``pack`` joined, as views of ``data``."""
     view, start = memoryview(data), 0
     arrays = []
     for spec in specs:
@@ -292,15 +292,15 @@ def unpack(specs: Iterable[TensorSpec], data: bytes | bytearray | memoryview) ->
 
 
 def side_is_finite(schema: Schema, side: Sequence[Array], parent: Sequence[Array] | None = None) -> bool:
-    """Whether a side block may be merged: no statistic is NaN or infinite, and no module state has become NaN.
+    """Whether a side block may be merged: all statistics are finite, and no module state has new NaN.
 
     Args:
         schema: of the model.
         side: the arrays of the side block.
-        parent: those of the model that training went on from. Module state may be NaN where it equals that to the bit,
-            as in values that were never seen. Without it module state is not judged.
+        parent: the side block of the last merged model. Module state may be NaN where it is bit-identical to it, as in
+            values that were never seen. Without ``parent`` module state is not checked.
 
-    Infinities in module state are no fault: masks have them, and so have running minima before the first batch.
+    Infinities in module state are allowed: masks contain them, and so do running minima before the first batch.
     """
     for index, spec in enumerate(schema.side):
         if spec.kind is not TensorKind.STATE:
@@ -313,7 +313,7 @@ def side_is_finite(schema: Schema, side: Sequence[Array], parent: Sequence[Array
 
 
 def has_nan(side: Sequence[Array]) -> bool:
-    """Whether some array of a side block holds NaN."""
+    """Whether any array of a side block contains NaN."""
     return any(not is_finite(array) and bool(np.isnan(array).any()) for array in side)
 
 
@@ -330,12 +330,12 @@ def as_bytes(array: Array) -> memoryview:
 
 
 def is_float(dtype: str) -> bool:
-    """Whether values of a dtype may be NaN."""
+    """Whether values of a dtype can be NaN."""
     return numpy_dtype(dtype).kind in "fcV"  # V: the dtypes of ml_dtypes
 
 
 def is_finite(array: Array) -> bool:
-    """Whether an array holds no NaN and no infinity; integers always pass."""
+    """Whether an array contains no NaN and no infinity; always true for integers."""
     if array.dtype.kind in "iub":
         return True
     if kernels.native and (readable := kernels.readable(array)):

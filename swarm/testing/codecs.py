@@ -104,14 +104,14 @@ class CodecContract:
     def test_what_arrives_has_moved_as_far_as_what_was_sent(
         self, differences: Callable[[int], NDArray[np.float64]], weights: float, before: float, dtype: str
     ) -> None:
-        """Within ``norm_tolerance``, and what is carried over from a round ``before``, be it much larger."""
+        """Within ``norm_tolerance`` plus the residual of a round ``before``, even if that is much larger."""
         size = 5000
         rng = np.random.default_rng(5)
         reference = (weights * rng.standard_normal(size)).astype(numpy_dtype(dtype))
         residual = np.zeros_like(reference)
         if self.codec.feedback:
             earlier = (reference.astype(np.float64) + before * differences(size)).astype(reference.dtype)
-            self.codec.carry(earlier, reference, residual)
+            self.codec.update_residual(earlier, reference, residual)
         values = (reference.astype(np.float64) + 1e-2 * differences(size)).astype(reference.dtype)
         data = encoded(self.codec, values, reference, residual)
         arrived = decoded(self.codec, data, reference, values)
@@ -123,7 +123,7 @@ class CodecContract:
             "What arrives is as far from the reference as what was sent, within norm_tolerance: a peer whose weights "
             "seem to have moved otherwise than it offered is left out of rounds.",
             f"{size} values of {dtype}, norm_tolerance={self.codec.norm_tolerance:g}",
-            f"the norm {norm:g} instead of {offered:g}, with {residual:g} carried over; allowed is {allowed:g} off",
+            f"the norm {norm:g} instead of {offered:g}, residual {residual:g}; the allowed error is {allowed:g}",
             "set norm_tolerance in the codec to what holds for any values",
         )
 
@@ -299,14 +299,14 @@ class CodecContract:
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
     @pytest.mark.parametrize("scale", [1e-45, 1e-40, 1e-30])
     def test_tiny_differences_do_no_harm(self, scale: float, dtype: str) -> None:
-        """Subnormal ones may be lost, but nothing larger comes of them."""
+        """Subnormal ones may be rounded to zero, but must not become larger."""
         rng = np.random.default_rng(3)
         values = (scale * rng.standard_normal(1000)).astype(numpy_dtype(dtype))
         reference = np.zeros_like(values)
         arrived = decoded(self.codec, encoded(self.codec, values, reference), reference, values)
         off = np.abs(arrived.astype(np.float64) - values.astype(np.float64)).max()
         assert off <= max(1e-35, scale / 50), self._broken(
-            "Differences too small for the codec may be lost, but nothing larger comes of them.",
+            "Differences too small for the codec may become zero, but nothing larger comes of them.",
             f"1000 differences of about {scale:g} in {dtype}",
             farthest(arrived, values),
             "code differences below the smallest scale as zeros",
@@ -343,25 +343,25 @@ class CodecContract:
             decoded(self.codec, b"", None, values)
 
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
-    def test_what_is_lost_is_carried(self, dtype: str) -> None:
+    def test_the_error_is_kept_in_the_residual(self, dtype: str) -> None:
         """What arrived and the residual together are the values, and a residual alone is reason to send."""
         values, reference = models(3000, dtype)
         residual = np.zeros_like(values)
         arrived = decoded(self.codec, encoded(self.codec, values, reference, residual), reference, values)
-        self.codec.carry(values, reference, residual)
+        self.codec.update_residual(values, reference, residual)
         wide = values.astype(np.float64)
         off = np.abs(arrived.astype(np.float64) + residual.astype(np.float64) - wide)
         given = f"3000 values of {dtype}, and a residual of zeros"
         assert (off <= 4 * ULP[dtype] * np.abs(wide) + ULP[dtype] * 1e-2).all(), self._broken(
-            "What arrived and the residual after carry() together are the values.",
+            "What arrived and the residual after update_residual() together are the values.",
             given,
             farthest(arrived.astype(np.float64) + residual.astype(np.float64), wide),
-            "set residual in carry() to the difference that was to be coded minus the one that was decoded",
+            "set residual in update_residual() to the difference that was to be coded minus the one that was decoded",
         )
         sent = bool(encoded(self.codec, reference, reference, residual))
         assert bool(residual.any()) == sent, self._broken(
             "A residual is a reason to send a chunk that equals its reference, and its absence is none.",
-            f"{given}; then values that equal the reference, with the residual after carry()",
+            f"{given}; then values that equal the reference, with the residual after update_residual()",
             f"a residual {'with' if residual.any() else 'without'} values, and {'bytes' if sent else 'no bytes'}",
             "hand the residual to swarm.codec.base.unchanged(values, reference, residual)",
         )
@@ -374,7 +374,7 @@ class CodecContract:
         largest, rounds, total = float(np.abs(differences).max()), 50, np.zeros(differences.size)
         for _ in range(rounds):
             data = encoded(self.codec, differences, reference, residual)
-            self.codec.carry(differences, reference, residual)
+            self.codec.update_residual(differences, reference, residual)
             total += decoded(self.codec, data, reference, differences).astype(np.float64)
         error = np.abs(total / rounds - differences.astype(np.float64)).max()
         allowed = 2 * self.relative_error * largest / rounds + rounds * ULP[dtype] * largest
@@ -382,7 +382,7 @@ class CodecContract:
             "What a round loses is sent with later ones, so that the mean error goes to zero.",
             f"the same 2000 differences of {dtype} in {rounds} rounds",
             f"a mean that is off by {error:g}; allowed is {allowed:g}",
-            "add the residual to the difference in encode(), and move it on in carry()",
+            "add the residual to the difference in encode(), and replace it in update_residual()",
         )
 
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)

@@ -88,7 +88,7 @@ def test_a_aborted_attempt_leaves_the_residual_as_it_was(codec: Bf16Codec | Int8
     """Encoding, however often and however cut, only reads it: the next attempt starts from the same."""
     values, reference = models(5000, "float32")
     residual = zeros(5000)
-    codec.carry(values, reference, residual)
+    codec.update_residual(values, reference, residual)
     before = residual.tobytes()
     for cut in (2500, 1024):
         encoded(codec, values[:cut], reference[:cut], residual[:cut])

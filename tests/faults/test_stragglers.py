@@ -6,13 +6,13 @@ import itertools
 import re
 
 NAMES = ("ada", "bob", "cyd", "dan")
-GRACE = 0.3
+TIMEOUT = 0.3
 BATCHES_OF_A_ROUND = 4
 QUICK, SLOW = 0.03, 0.3
 
 
 def test_the_others_are_held_for_no_more_than_the_straggler_timeout_and_its_steps_are_merged(training) -> None:
-    settings = {"world_size": 4, "straggler_timeout": GRACE, "checkin_model_on_train_end": "inactive"}
+    settings = {"world_size": 4, "straggler_timeout": TIMEOUT, "checkin_model_on_train_end": "inactive"}
     quick = [training.peer(name, "--pause", QUICK, **settings) for name in NAMES[:3]]
     dan = training.peer("dan", "--pause", SLOW, **settings)
     began = max(peer.said("^ROUND 1 merged") for peer in quick)
@@ -22,7 +22,7 @@ def test_the_others_are_held_for_no_more_than_the_straggler_timeout_and_its_step
     for peer in quick:
         rounds = [at for at, line in peer.lines if began <= at <= after and line.startswith("ROUND")]
         periods = [later - earlier for earlier, later in itertools.pairwise(rounds)]
-        assert max(periods) < BATCHES_OF_A_ROUND * QUICK + GRACE + 0.5
+        assert max(periods) < BATCHES_OF_A_ROUND * QUICK + TIMEOUT + 0.5
         without = [line for _, line in peer.lines if re.search(r"^ROUND \d+ merged ada bob cyd$", line)]
         assert len(without) >= 3
         peer.said("went ahead with fewer peers; missing: dan")

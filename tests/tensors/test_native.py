@@ -175,7 +175,7 @@ def coded(codec, values, reference, residual):
     codec.encode(values, reference, memoryview(out), residual)
     arrived, left = np.empty_like(values), np.zeros_like(values) if residual is None else residual.copy()
     codec.decode(memoryview(out), reference, arrived)
-    codec.carry(values, reference, left)
+    codec.update_residual(values, reference, left)
     return bytes(out), arrived.tobytes(), left.tobytes()
 
 
@@ -261,7 +261,7 @@ def test_formats_and_lengths_that_do_not_belong_together_are_refused():
         lambda: native.bf16_decode(bytes(8), short, short),
         lambda: native.int8_encode(short, short, None, bytearray(6)),
         lambda: native.int8_decode(bytes(6), short, short),
-        lambda: native.int8_carry(short, short, long),
+        lambda: native.int8_update_residual(short, short, long),
     ):
         with pytest.raises(ValueError, match="belong together"):
             call()

@@ -1,7 +1,7 @@
-"""The inner loops over weights in one compiled pass each, where a compiler was there when this package was installed.
+"""Compiled inner loops over weights, each in one pass, if a compiler was available at installation.
 
-``native`` is None where there was none: everything then runs on NumPy, with the same results and several times the
-processor time. Who calls a kernel asks ``takes`` or ``readable`` first, and has the same in NumPy for other dtypes.
+``native`` is None otherwise. Then NumPy computes the same results with several times the CPU time. The caller of a
+kernel first checks ``takes`` or ``readable``, and uses NumPy for other dtypes.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _BITS = np.dtype(np.uint16)
 
 
 def takes(*arrays: Array | None) -> bool:
-    """Whether the compiled kernels are here and take these arrays: contiguous and aligned ones of float32, or None."""
+    """Whether compiled kernels exist and support these arrays: contiguous, aligned, float32 (or None)."""
     return native is not None and _are_of(_FLOAT32, arrays)
 
 
 def readable(first: Array, *others: Array | None) -> Sequence[Array | None] | None:
-    """The arrays as those kernels read them that know half precision too: bfloat16 as its bits.
+    """The arrays as the kernels for all float dtypes read them: bfloat16 as uint16.
 
-    None where the kernels are not here or do not take these: they take contiguous and aligned arrays of one dtype.
+    None if there are no kernels, or if the arrays are not contiguous, aligned and of one dtype.
     """
     dtype, arrays = first.dtype, (first, *others)
     if native is None or dtype not in _READABLE or not _are_of(dtype, arrays):
@@ -47,7 +47,7 @@ def readable(first: Array, *others: Array | None) -> Sequence[Array | None] | No
 
 
 def _are_of(dtype: np.dtype[np.generic], arrays: Sequence[Array | None]) -> bool:
-    for array in arrays:  # no generator: this is asked for every chunk
+    for array in arrays:  # no generator expression: this runs for every chunk
         if array is None:
             continue
         flags = array.flags
@@ -57,14 +57,16 @@ def _are_of(dtype: np.dtype[np.generic], arrays: Sequence[Array | None]) -> bool
 
 
 class DeltaKernels(NamedTuple):
-    """A codec of differences, compiled; see ``_native.pyi``."""
+    """The compiled functions of a codec; see ``_native.pyi``."""
 
     encode: Callable[..., bool]
     decode: Callable[..., int]
-    carry: Callable[..., bool] | None
+    update_residual: Callable[..., bool] | None
 
 
 def delta_kernels(codec: str) -> DeltaKernels | None:
-    """Those of a codec, by its name; None where it has none."""
-    encode, decode, carry = (getattr(native, f"{codec}_{step}", None) for step in ("encode", "decode", "carry"))
-    return DeltaKernels(encode, decode, carry) if encode and decode else None
+    """The compiled functions of the codec with this name; None if there are none."""
+    encode, decode, update = (
+        getattr(native, f"{codec}_{step}", None) for step in ("encode", "decode", "update_residual")
+    )
+    return DeltaKernels(encode, decode, update) if encode and decode else None

@@ -1,10 +1,10 @@
-/* One pass over memory where NumPy takes several: the inner loops of a merge, for float32, and those that every round
- * needs for float16 and bfloat16 too.
+/* Inner loops of a merge, each in one pass over memory (NumPy needs several). All take float32; the functions that
+ * every round needs also take float16 and bfloat16.
  *
- * Every function takes contiguous buffers, checks their formats and lengths, and runs without Python's lock. What comes
- * out of `median`, of the codecs, and of `combine` unless a difference overflows, is equal to the bit to what NumPy
- * computes of numbers that are finite: each IEEE 754 operation by itself, in the same order, none contracted. So peers
- * with and without this module agree. */
+ * Every function takes contiguous buffers, checks their formats and lengths, and runs without Python's lock. For finite
+ * values, the results of `median`, of the codecs, and of `combine` unless a difference overflows, are bit-identical to
+ * those of NumPy: each IEEE 754 operation is executed separately, in the same order, without contraction. So peers with
+ * and without this module agree. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -15,14 +15,14 @@
 #include <string.h>
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "coded pieces are little-endian; NumPy's kernels serve other machines"
+#error "encoded chunks are little-endian; other machines use NumPy"
 #endif
 
 #if FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2 || FLT_EVAL_METHOD == -1
 #error "floats are computed in a wider type here, and results would differ from NumPy's"
 #endif
 
-/* Wider registers where the processor has them; the choice is made when the module is loaded. */
+/* Uses wider registers if the processor has them; selected when the module is loaded. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
 #define WIDE __attribute__((target_clones("avx2", "default")))
 #else
@@ -62,7 +62,7 @@ static inline float from_half(uint16_t half) {
     return float_of(sign | bits);
 }
 
-/* To nearest, ties to even, as the next one. */
+/* Rounds to nearest, ties to even, like the next function. */
 static inline uint16_t to_half(float value) {
     uint32_t bits = bits_of(value), magnitude = bits & MAGNITUDE;
     uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f); /* 2^-24 is the last place of 0.5 */
@@ -76,7 +76,7 @@ static inline uint16_t to_half(float value) {
 /* A NaN may become a number. */
 static inline uint16_t to_bfloat(uint32_t bits) { return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16); }
 
-/* A block of values as float32: where they lie if they are of that, else in `room`. */
+/* A block of values as float32: in place if they are float32, else converted into `room`. */
 static inline const float *widened(const void *values, Format format, size_t start, size_t width, float *room) {
     if (format == FLOAT32) return (const float *)values + start;
     const uint16_t *narrow = (const uint16_t *)values + start;
@@ -89,7 +89,7 @@ static inline const float *widened(const void *values, Format format, size_t sta
 
 /* Loops ---------------------------------------------------------------------------------------------------------- */
 
-/* Of one block: in float, and where that overflows in double, so that it is finite if and only if all values are. */
+/* For one block: in float, and if that overflows in double, so that it is finite if and only if all values are. */
 static inline double distance_within(const float *values, const float *origin, size_t width) {
     float sums[LANES] = {0};
     double total = 0;
@@ -148,8 +148,8 @@ WIDE static int all_finite_narrow(const uint16_t *values, uint16_t infinity, siz
     return 1;
 }
 
-/* The first column minus the others' weighted differences from it, added up in their order; and, where there is an
- * origin, each column's squared distance from that. Half precision is rounded once, at the end. */
+/* The first column minus the weighted differences of the others from it, added in their order. With an origin, also the
+ * squared distance of each column from it. Half precision is rounded once, at the end. */
 WIDE static void combine(const void *const *columns, size_t count, Format format, const double *factors, int alike,
                          void *out, size_t size, const void *origin, double *distances) {
     for (size_t column = 0; origin && column < count; column++) distances[column] = 0;
@@ -218,7 +218,7 @@ WIDE static void add_products(const float *const *columns, size_t count, const f
     }
 }
 
-/* A comparator of a sorting network: the smaller of two rows goes first; what nobody reads is not computed. */
+/* A comparator of a sorting network: puts the smaller of two rows first. Unused results are not computed. */
 typedef struct {
     int32_t first, second, wants_minimum, wants_maximum;
 } Comparator;
@@ -266,7 +266,7 @@ static inline float difference_of(const float *values, const float *reference, c
     return residual ? difference + residual[i] : difference;
 }
 
-/* Rounds to nearest, ties to even. Returns whether everything coded is finite. */
+/* Rounds to nearest, ties to even. Returns whether all encoded differences are finite. */
 WIDE static int bf16_encode(const float *values, const float *reference, const float *residual, uint8_t *out,
                             size_t size) {
     uint32_t largest = 0;
@@ -301,7 +301,7 @@ WIDE static int bf16_decode(const uint8_t *data, const float *reference, float *
 #define LEAST_SCALE 1.17549435082228750797e-38f
 #define ROUNDER 12582912.0f /* 1.5 * 2^23: adding it rounds anything below 2^22 to an integer, ties to even */
 
-/* One group: its differences, then a scale and the codes. Returns whether the scale can travel. */
+/* One group: its differences, then a scale and the codes. Returns whether the scale is finite. */
 WIDE static int int8_group(const float *values, const float *reference, const float *residual, float *differences,
                            float *scale, int8_t *codes, size_t width) {
     uint32_t bits = 0;
@@ -364,7 +364,7 @@ WIDE static void int8_left(const float *differences, const int8_t *codes, float 
     for (size_t i = 0; i < width; i++) residual[i] = differences[i] - (float)codes[i] * scale;
 }
 
-static int int8_carry(const float *values, const float *reference, float *residual, size_t size) {
+static int int8_update_residual(const float *values, const float *reference, float *residual, size_t size) {
     float differences[GROUP], scale;
     int8_t codes[GROUP];
     for (size_t start = 0; start < size; start += GROUP) {
@@ -376,7 +376,7 @@ static int int8_carry(const float *values, const float *reference, float *residu
     return 1;
 }
 
-/* What Python sees ------------------------------------------------------------------------------------------------ */
+/* Python interface ------------------------------------------------------------------------------------------------ */
 
 enum { MOST_ARGUMENTS = 4 };
 
@@ -389,7 +389,7 @@ static void release(Buffers *held) {
     while (held->count) PyBuffer_Release(&held->buffers[--held->count]);
 }
 
-/* Takes `wanted` arguments as buffers; None gives one of no memory. Bit i of `written` says that one is written. */
+/* Takes `wanted` arguments as buffers; None gives an empty one. Bit i of `written` means that buffer i is written. */
 static int take(Buffers *held, PyObject *const *arguments, Py_ssize_t given, int wanted, int written) {
     held->count = 0;
     if (given != wanted) {
@@ -412,7 +412,7 @@ static int take(Buffers *held, PyObject *const *arguments, Py_ssize_t given, int
 
 static const void *memory(const Buffers *held, int i) { return held->buffers[i].buf; }
 
-/* bfloat16 has no format of its own, and comes as its bits. */
+/* bfloat16 has no buffer format; it is passed as uint16. */
 static Format format_of(const Py_buffer *buffer) {
     const char *format = buffer->format ? buffer->format : "B";
     return !strcmp(format, "f") ? FLOAT32 : !strcmp(format, "e") ? FLOAT16 : !strcmp(format, "H") ? BFLOAT16 : OTHER;
@@ -425,7 +425,7 @@ static int is_of(const Py_buffer *buffer, Format format, size_t size) {
 static Format format(const Buffers *held, int i) { return format_of(&held->buffers[i]); }
 static size_t values(const Buffers *held, int i) { return (size_t)held->buffers[i].len / itemsize(format(held, i)); }
 
-/* Whether argument i holds `size` values of a format, or is None where it may be. */
+/* Whether argument i holds `size` values of a format, or is None if `optional`. */
 static int holds(const Buffers *held, int i, Format format, size_t size, int optional) {
     return held->buffers[i].obj ? is_of(&held->buffers[i], format, size) : optional;
 }
@@ -489,7 +489,7 @@ static Py_ssize_t take_columns(PyObject *sequence, Py_ssize_t count, Py_buffer *
     return count;
 }
 
-/* Arguments of a kernel over columns: a sequence of them, then buffers, of which the bits of `written` tell. */
+/* Arguments of a kernel over columns: a sequence of columns, then buffers; see `take` for `written`. */
 typedef struct {
     Buffers rest;
     Py_buffer *buffers;
@@ -656,14 +656,14 @@ static PyObject *py_int8_decode(PyObject *module, PyObject *const *arguments, Py
     return decoded(arguments, given, int8_decode, int8_packed);
 }
 
-static PyObject *py_int8_carry(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
+static PyObject *py_int8_update_residual(PyObject *module, PyObject *const *arguments, Py_ssize_t given) {
     Buffers held;
     int finite;
     if (!take(&held, arguments, given, 3, 4)) return NULL;
     size_t size = values(&held, 2);
     if (!are_floats(&held, 0, 3, size, 0)) return mismatch(&held);
     Py_BEGIN_ALLOW_THREADS
-    finite = int8_carry(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
+    finite = int8_update_residual(memory(&held, 0), memory(&held, 1), held.buffers[2].buf, size);
     Py_END_ALLOW_THREADS
     release(&held);
     return PyBool_FromLong(finite);
@@ -673,7 +673,8 @@ static PyObject *py_int8_carry(PyObject *module, PyObject *const *arguments, Py_
 
 static PyMethodDef functions[] = {
     FUNCTION(squared_distance), FUNCTION(all_finite),  FUNCTION(combine),     FUNCTION(add_products), FUNCTION(median),
-    FUNCTION(bf16_encode),      FUNCTION(bf16_decode), FUNCTION(int8_encode), FUNCTION(int8_decode),  FUNCTION(int8_carry),
+    FUNCTION(bf16_encode),      FUNCTION(bf16_decode), FUNCTION(int8_encode), FUNCTION(int8_decode),
+    FUNCTION(int8_update_residual),
     {NULL, NULL, 0, NULL},
 };
 
@@ -688,7 +689,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_outcomes}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = "swarm.kernels._native",
+    .m_name = "swarm.tensors.kernels._native",
     .m_methods = functions,
     .m_slots = slots,
 };
