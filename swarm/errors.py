@@ -2,18 +2,18 @@
 
 SwarmError
 ├── ConfigurationError        a setting is unknown, out of range or contradictory (also a ValueError)
-│   ├── UnknownArgumentError  a keyword that no callback takes (also a TypeError)
+│   ├── UnknownArgumentError  an unknown argument of a callback (also a TypeError)
 │   └── MissingExtraError     a framework or library that the setting needs is not installed
-├── ModelError                a tensor that cannot be merged, or a model that is not there yet
+├── ModelError                a tensor that cannot be merged, or a model that is not built yet
 ├── IncompatiblePeerError     a peer of this session has another model or other settings
-├── StartTimeoutError         too few peers came before ``start_timeout``
+├── StartTimeoutError         fewer than ``min_peers`` peers within ``start_timeout``
 ├── TransportError            the network
 │   ├── AddressError          an address that cannot be parsed or listened on
 │   └── UnreachablePeerError  a peer that does not answer
-└── ExchangeError             a chunk that contradicts the session's schema, or a transfer that broke
+└── ExchangeError             a chunk that contradicts the session's schema, or a failed transfer
 
-Errors of the first four kinds are raised at start. Once training runs, what goes wrong in a round is recorded
-in its report and never raised into the training loop.
+Errors of the first four kinds are raised at start. Once training runs, errors in a round are
+recorded in its report and never raised into the training loop.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ class UnknownArgumentError(ConfigurationError, TypeError):
 
 
 class MissingExtraError(ConfigurationError):
-    """A library that a chosen feature needs is not installed."""
+    """A library that a selected feature needs is not installed."""
 
 
 class ModelError(SwarmError):
-    """The model holds something that cannot be merged, or is not built yet."""
+    """The model contains a tensor that cannot be merged, or is not built yet."""
 
 
 class IncompatiblePeerError(SwarmError):
-    """A peer of the same session trains another model or runs under contradicting settings."""
+    """A peer of the same session trains another model or uses other settings."""
 
 
 class StartTimeoutError(SwarmError, TimeoutError):
-    """Fewer than ``min_peers`` peers were there before ``start_timeout``."""
+    """Fewer than ``min_peers`` peers were present within ``start_timeout``."""
 
 
 class TransportError(SwarmError):
@@ -60,4 +60,4 @@ class UnreachablePeerError(TransportError):
 
 
 class ExchangeError(SwarmError):
-    """A chunk contradicts the session's schema, or a transfer of weights broke."""
+    """A chunk contradicts the session's schema, or a transfer of weights failed."""

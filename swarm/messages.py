@@ -1,7 +1,7 @@
-"""What peers say to each other about rounds: frozen records, checked and encoded by the transport.
+"""The messages between peers: frozen records, which the transport checks and encodes.
 
-Every message travels in an :class:`Envelope` that carries session and sender; those about a round carry lineage,
-round and attempt as well, so that a stray or a replay can be refused by name.
+Every message is in an :class:`Envelope` with session and sender. Messages about a round also contain lineage, round and
+attempt, so that late and duplicated messages are recognized.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TensorLine:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """I am here, this is my model and how far I am, and these are the peers that I know (of any session)."""
+    """Greeting: the sender's model and last commit, and the peers that it knows (of any session)."""
 
     peer: PeerInfo
     schema: tuple[TensorLine, ...]
@@ -34,27 +34,27 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """You cannot be in this session with me."""
+    """The sender rejects the receiver in this session."""
 
     reason: str
     final: bool
-    """False where it may help to ask again: a name that a peer just lost still seems to hold."""
+    """False if a later greeting may succeed, for example because the name still belongs to a peer that just left."""
     about_name: bool = False
-    """Whether the reason is that another peer has your name."""
+    """Whether the reason is that another peer has the same name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """I am leaving; wait for me no more."""
+    """The sender leaves the session; peers no longer wait for it."""
 
     reason: str
     unintended: bool = False
-    """Whether this is a mistake of my script, so that the others should warn of it."""
+    """Whether this is an error in the sender's script, so that the other peers log a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Farewell:
-    """The closing round is committed here too."""
+    """The closing round is committed at the sender."""
 
     lineage: str
     round: int
@@ -62,20 +62,20 @@ class Farewell:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """I am at a sync point and offer what I hold to this round."""
+    """The sender is at a sync point and offers its capture to this round."""
 
     lineage: str
     parent: str
-    """Digest of the model my steps started from; empty before the founding round."""
+    """Digest of the committed model that the sender's steps started from; empty before the founding round."""
     votes: bool
-    """Whether I may vote in this round. A process that took the place of one that died may not at first: it does not
-    know what that one has promised."""
+    """Whether the sender may vote in this round. A restarted process may not at first, because it does not know the
+    promises of its predecessor."""
     stats: ContributionStats
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """I went on training without this round."""
+    """The sender continues training without this round."""
 
     lineage: str
     round: int
@@ -83,16 +83,16 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member of a proposed group; weight 0 receives and does not contribute."""
+    """One member of a proposed group. A member with weight 0 receives the result and does not contribute."""
 
     peer: PeerId
     weight: int
     status: PeerStatus
     norm: float = 0.0
-    """How far it says that its contribution is from the parent model. A member that has other weights on offer by now
-    does not join."""
+    """Offered distance of its contribution from the parent model. A member that has changed its offer since then does
+    not join."""
     residual: float = 0.0
-    """How much it says that earlier codecs have left for it to send."""
+    """Offered norm of the residual of its codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Proposal:
     attempt: Attempt
     parent: str
     voters: tuple[PeerId, ...]
-    """The membership of the round before: more than half of them must accept."""
+    """The membership of the previous round: more than half of it must accept."""
     members: tuple[PeerId, ...]
     """The membership if this commits."""
     entries: tuple[Entry, ...]
@@ -113,7 +113,7 @@ class Proposal:
     weight: int
     """Weight contributed along the lineage if this commits."""
     codec: str = "exact"
-    """How chunks travel."""
+    """The codec of the chunks."""
 
     @property
     def group(self) -> tuple[PeerId, ...]:
@@ -122,25 +122,25 @@ class Proposal:
 
     @property
     def contributors(self) -> tuple[PeerId, ...]:
-        """Those whose weights go into the exchange."""
+        """The members whose weights are merged."""
         return tuple(entry.peer for entry in self.entries if entry.weight > 0)
 
     @property
     def source(self) -> PeerId:
-        """The contributor whose module state all take: one that trains if there is one, of the largest weight."""
+        """The contributor of the module state: a training one if there is one, with the largest weight."""
         senders = [entry for entry in self.entries if entry.weight > 0]
         return min(senders, key=lambda entry: (entry.status is not PeerStatus.TRAINING, -entry.weight, entry.peer)).peer
 
     @property
     def counted(self) -> tuple[PeerId, ...]:
-        """The contributors; nobody where one only hands the last committed model round again."""
+        """The contributors; empty if the only one contributes the last committed model unchanged."""
         senders = [entry for entry in self.entries if entry.weight > 0]
         stands = len(senders) == 1 and senders[0].status is PeerStatus.ACTIVE
         return () if stands else self.contributors
 
     @property
     def key(self) -> tuple[str, int, Attempt]:
-        """What tells this attempt from every other of the session."""
+        """Identifies this attempt within the session."""
         return self.lineage, self.round, self.attempt
 
     def commit(self, digest: str) -> Commit:
@@ -160,14 +160,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Leader to group: exchange under this attempt."""
+    """Leader to group: start the exchange of this attempt."""
 
     proposal: Proposal
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """A new leader to the membership: answer nothing below this attempt, and tell what you accepted."""
+    """New leader to the membership: answer no lower attempt, and report the proposal that you have accepted."""
 
     lineage: str
     round: int
@@ -187,7 +187,7 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class PartialNorm:
-    """How far a contribution is from the parent model within one member's slice."""
+    """Squared distance of a contribution from the parent model within one member's slice."""
 
     peer: PeerId
     squared: float
@@ -196,7 +196,7 @@ class PartialNorm:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Member to leader: I hold the whole merged model of this attempt, with this digest."""
+    """Member to leader: the sender has the whole merged model of this attempt, with this digest."""
 
     lineage: str
     round: int
@@ -208,7 +208,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Member to leader: this attempt cannot finish, because of that peer."""
+    """Member to leader: this attempt cannot complete because of the peer ``blamed``."""
 
     lineage: str
     round: int
@@ -219,7 +219,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Leader to group: this attempt is given up; keep your captures for the next."""
+    """Leader to group: this attempt is aborted; keep the captures for the next one."""
 
     lineage: str
     round: int
@@ -229,7 +229,7 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Leader to voters: everyone is ready with this digest; accept it."""
+    """Leader to voters: all members are ready with this digest; accept it."""
 
     proposal: Proposal
     digest: str
@@ -237,7 +237,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Voter to leader: accepted, and kept."""
+    """Voter to leader: the proposal is accepted, and its model is kept."""
 
     lineage: str
     round: int
@@ -246,7 +246,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Nack:
-    """I have answered a higher attempt than yours."""
+    """The sender has already answered a higher attempt, ``promised``."""
 
     lineage: str
     round: int
@@ -283,13 +283,13 @@ Message = (
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A message with where it belongs and who sent it."""
+    """A message with its session and sender."""
 
     session: str
     sender: PeerId
     incarnation: str
     address: str
-    """Where the sender listens."""
+    """The address on which the sender listens."""
     message: Message
 
 
@@ -307,20 +307,20 @@ class StreamHeader:
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """Asks a peer for a share of a committed model."""
+    """Request for a part of a committed model."""
 
     session: str
     sender: PeerId
     digest: str
     part: int = 0
-    """Which share, from 0."""
+    """Index of the part, from 0."""
     parts: int = 1
-    """Into how many shares the model is cut, as a round of so many members would."""
+    """Number of parts; they are the slices of a round with this number of members."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataChannelRequest:
-    """Asks a peer for leave to open a data channel for weights to it."""
+    """Request to open a data channel to the receiver."""
 
     session: str
     sender: PeerId
@@ -329,9 +329,9 @@ class DataChannelRequest:
 
 @dataclass(frozen=True, slots=True)
 class DataChannelOffer:
-    """Where such a data channel is opened, and what opens it."""
+    """Answer to :class:`DataChannelRequest`: the port and the token for a data channel."""
 
     port: int
-    """On the host that was asked."""
+    """On the host that received the request."""
     token: bytes
-    """Good for one connection, soon."""
+    """Valid for one connection within a short time."""

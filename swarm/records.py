@@ -12,7 +12,7 @@ PeerId = str
 
 
 class PeerStatus(enum.StrEnum):
-    """Where a peer stands in its training."""
+    """The state of a peer's training."""
 
     TRAINING = "training"
     INACTIVE = "inactive"
@@ -29,18 +29,18 @@ class PeerStatus(enum.StrEnum):
 
 
 def new_incarnation() -> str:
-    """The incarnation of a peer that starts now: milliseconds since 1970, then random digits."""
+    """A new incarnation: milliseconds since 1970, then random digits."""
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerInfo:
-    """What a peer declares of itself on joining."""
+    """What a peer states about itself on joining; not verified."""
 
     name: PeerId
     incarnation: str
-    """Of one start of a peer, so that a restarted peer is told from two live ones of one name. It begins with the time
-    of the start, so of two of them the smaller one was there first."""
+    """Identifies one start of a peer and so distinguishes a restarted peer from two live peers with one name. It begins
+    with the start time, so the smaller of two started first."""
     address: str
     session: str
     fingerprint: str = ""
@@ -48,12 +48,12 @@ class PeerInfo:
     """The settings that must agree, as (name, value)."""
     weight: int = 1
     expects: int = 0
-    """Peers it was told to expect, itself included; 0 where unknown."""
+    """Expected number of peers, itself included; 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContributionStats:
-    """What a peer says of the weights it offers to a round."""
+    """Statistics of the weights that a peer offers to a round."""
 
     peer: PeerId
     round: int
@@ -63,18 +63,18 @@ class ContributionStats:
     """Local batches since its last merge."""
     finite: bool = True
     delta_norm: float = 0.0
-    """Euclidean distance of its weights from the model of the last commit; the side block does not count."""
+    """Euclidean distance of its weights from the last committed model, without the side block."""
     residual: float = 0.0
-    """Euclidean norm of what codecs have lost of earlier rounds: a codec with error feedback sends it as well."""
+    """Euclidean norm of the error of earlier rounds, which a codec with error feedback also sends."""
     loss: float | None = None
     """Validation loss of the last merged model on its data."""
     nan_state: bool = False
-    """At the start: whether its module state holds NaN. A swarm rather starts from another peer's."""
+    """At the start: whether its module state contains NaN. A swarm prefers to start from another peer's."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Attempt:
-    """A try at one round; a peer refuses those below the highest it has answered."""
+    """One try to complete a round. A peer that has answered an attempt rejects lower ones."""
 
     counter: int
     leader: PeerId
@@ -82,7 +82,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """What an adaptive policy carries from round to round; part of the committed record, so equal everywhere."""
+    """The state of a sync policy between rounds. It is part of the committed record, so all peers have the same."""
 
     interval: int
     loss: float | None = None
@@ -96,14 +96,14 @@ class Commit:
     round: int
     digest: str
     members: tuple[PeerId, ...]
-    """The membership: whose majority decides the next round."""
+    """The membership, of which a majority decides the next round."""
     group: tuple[PeerId, ...]
-    """Who took part."""
+    """The participants."""
     contributors: tuple[PeerId, ...]
-    """Who of the group put weights in."""
+    """The members of the group whose weights were merged."""
     sync: SyncState
     weight: int = 0
-    """Weight contributed along this lineage so far: decides which side stays when two lineages meet."""
+    """Total weight contributed in this lineage. When two lineages meet, the one with less gives up its rounds."""
     closing: bool = False
 
 
@@ -112,20 +112,20 @@ class Outcome(enum.StrEnum):
 
     MERGED = "merged"
     SKIPPED = "skipped"
-    """No quorum, or nobody contributed: training went on with the local weights."""
+    """No quorum, or no contribution: training continued with the local weights."""
     CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundReport:
-    """What one sync point came to, as this peer saw it."""
+    """The result of one sync point at this peer."""
 
     outcome: Outcome
     round: int
     lineage: str = ""
-    """Of the committed round; empty where nothing was committed."""
+    """Of the committed round; empty if nothing was committed."""
     digest: str = ""
-    """Of the merged model; empty where nothing was committed."""
+    """Of the merged model; empty if nothing was committed."""
     group: tuple[PeerId, ...] = ()
     contributors: tuple[PeerId, ...] = ()
     missing: tuple[PeerId, ...] = ()
@@ -133,7 +133,7 @@ class RoundReport:
     seconds: float = 0.0
     """From the sync point to the merged weights in the model."""
     stall: float = 0.0
-    """Of these, the seconds in which the training stood still: all of them, unless rounds overlap with it."""
+    """The part of ``seconds`` in which training was blocked: all of it without ``overlap``."""
     bytes_sent: int = 0
     bytes_received: int = 0
     interval: int = 0
@@ -148,7 +148,7 @@ class RoundReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerJoined:
-    """A peer of this session was met for the first time, or came back."""
+    """A peer of this session connected for the first time, or came back."""
 
     peer: PeerInfo
     returned: bool = False
@@ -156,12 +156,13 @@ class PeerJoined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerLeft:
-    """A peer of this session left or was lost."""
+    """A peer of this session left or became unreachable."""
 
     session: str
     peer: PeerId
     reason: str
     polite: bool
+    """Whether it sent a goodbye."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +177,7 @@ class RoundStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundFinished:
-    """A round committed and its model is in place."""
+    """A round committed and its model is loaded."""
 
     session: str
     report: RoundReport
@@ -184,7 +185,7 @@ class RoundFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundFailed:
-    """An attempt was aborted or a sync point passed without a merge; training goes on."""
+    """An attempt was aborted, or a sync point passed without a merge; training continues."""
 
     session: str
     round: int
@@ -198,7 +199,7 @@ class SessionClosed:
     session: str
     rounds: int
     digest: str
-    """Digest of the model it ended with; empty where training was broken off."""
+    """Digest of the final model; empty if training was interrupted."""
     closing: bool
-    """Whether that is the swarm's closing model."""
+    """Whether the final model is the swarm's closing model."""
     reason: str = ""

@@ -1,1 +1,1 @@
-"""What a peer keeps on disk: checkpoints, results and how its sessions ended."""
+"""Files of a peer: checkpoints, results, and records of how its sessions ended."""

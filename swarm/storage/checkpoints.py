@@ -1,7 +1,7 @@
-"""Committed models on disk, so that a site that restarts can go on where it stopped.
+"""Committed models on disk, so that a restarted site can continue.
 
 A checkpoint is two files, the model as safetensors and the record of its round as JSON, in
-``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last: a checkpoint without one does not count.
+``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last. A checkpoint without a record is ignored.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from swarm.storage.files import UnreadableFileError, read_model_file, replace_fi
 from swarm.tensors.state import ModelState, Schema
 
 KEEP = 2
-"""Checkpoints kept: the newest, and the one before in case a disk lost what it had promised."""
+"""Number of checkpoints kept: the newest, and the previous one in case the newest is damaged."""
 
 
 class CheckpointStore(ABC):
-    """Where checkpoints of one peer in one session are kept; its text names the place."""
+    """Storage for the checkpoints of one peer in one session. ``str()`` gives the location for messages."""
 
     @abstractmethod
     def write(self, commit: Commit, model: ModelState) -> None:
-        """Keep a committed model.
+        """Store a committed model.
 
         Raises:
             OSError: it could not be written.
@@ -39,7 +39,7 @@ class CheckpointStore(ABC):
 
     @abstractmethod
     def newest(self, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
-        """The newest checkpoint that is whole, or None; ``logger`` is told of those that are passed over.
+        """The newest complete checkpoint, or None. Skipped checkpoints are logged.
 
         Raises:
             ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
@@ -63,7 +63,7 @@ class CheckpointFiles(CheckpointStore):
         replace_file(record, json.dumps(asdict(commit), indent=1).encode())
         last = max((_written_at(path) for path in before), default=0)
         if _written_at(record) <= last:
-            # The clock was set back since: a checkpoint must not look older than those that went before it.
+            # The clock was set back: a checkpoint must not look older than the previous ones.
             os.utime(record, ns=(last + 1, last + 1))
         for old in _by_age(self._directory)[:-KEEP]:
             old.unlink(missing_ok=True)
@@ -95,12 +95,12 @@ class CheckpointFiles(CheckpointStore):
 
 
 def files_of(settings: Settings) -> CheckpointFiles | None:
-    """Where a peer with these settings keeps its checkpoints; None without a model directory."""
+    """The checkpoint files of a peer with these settings; None without a model directory."""
     return CheckpointFiles(checkpoint_directory(settings)) if settings.model_dir else None
 
 
 class Checkpoints:
-    """Writes committed models in the background, the newest first; a slow disk makes it write fewer, not later ones."""
+    """Writes committed models in the background. If the disk is slow, models are skipped and the newest is written."""
 
     def __init__(self, store: CheckpointStore, *, every: float, executor: Executor, logger: logging.Logger) -> None:
         """``every`` is the least number of seconds between two checkpoints; the closing model is always written."""
@@ -126,7 +126,7 @@ class Checkpoints:
             self._changed.notify_all()
 
     def close(self, timeout: float) -> None:
-        """Write what waits, for at most ``timeout`` seconds, and say so where that is too short."""
+        """Write the waiting model, for at most ``timeout`` seconds; log an error if that is too short."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -153,7 +153,7 @@ class Checkpoints:
 
 
 def checkpoint_directory(settings: Settings) -> Path:
-    """Where this peer's checkpoints of this session are.
+    """The directory of this peer's checkpoints of this session.
 
     Raises:
         ConfigurationError: there is no model directory.
@@ -174,7 +174,7 @@ def _written_at(record: Path) -> int:
 
 
 def _commit_of(record: Path) -> Commit | None:
-    """The commit that a record tells of; None if it is not whole."""
+    """The commit in a record; None if the record is incomplete."""
     try:
         fields: dict[str, Any] = json.loads(record.read_text())
         fields["sync"] = SyncState(**fields["sync"])

@@ -1,4 +1,4 @@
-"""Models on disk: safetensors, written whole or not at all."""
+"""Model files: safetensors, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Rename = Callable[[dict[str, Array], list[str]], dict[str, Array]]
 LOCAL = "local.safetensors"
 """The weights with which this peer's own training ended."""
 FINAL = "swarm-final.safetensors"
-"""The swarm's closing model, or that of a peer that trained alone on purpose (loopback)."""
+"""The closing model, or the final model of a peer that trained alone by configuration (loopback)."""
 OWN = "own-final.safetensors"
-"""The model that this peer ended with where there was no closing round."""
+"""The final model of this peer if there was no closing round."""
 VIEW_AS_REAL = "view_as_real"
 """The metadata that lists complex tensors which are in the file as pairs of real numbers."""
 
@@ -60,17 +60,18 @@ class UnreadableFileError(Exception):
 def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None:
     """Write ``model`` under its tensors' names, with ``about`` as metadata, replacing ``path`` in one step.
 
-    A tied tensor is written under each of its names, so that the framework's loader misses none. Complex tensors of
-    64 bits are written as such; the format has no wider or narrower ones, so that these stay pairs of real numbers,
-    and the metadata lists their names as JSON under ``view_as_real``.
-    Equal models and metadata give equal bytes. The library writes metadata in a random order, and from a copy of the
-    whole model in memory; this function writes the tensors from where they are.
+    A tied tensor is written under each of its names, as the framework's loader expects. complex64 tensors are written
+    as complex64. The format has no other complex dtypes, so those tensors are written as pairs of real numbers, and the
+    metadata lists their names as JSON under ``view_as_real``.
+
+    Equal models and metadata give equal bytes. (The library writes metadata in a random order.) The tensors are written
+    without a copy in memory.
 
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
     tensors = _named(model)
-    # The widest first, so that every tensor is aligned: readers that map the file into memory need that.
+    # Largest item size first, so that every tensor is aligned, as readers with memory mapping need.
     order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
     about = dict(about)
     if pairs := [name for name in order if name in _pairs(model.schema)]:
@@ -87,11 +88,11 @@ def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None
 
 
 def read_model_file(path: Path, schema: Schema) -> ModelState:
-    """The model that ``write_model`` wrote.
+    """Read a model that ``write_model`` has written.
 
     Raises:
-        UnreadableFileError: the file cannot be read, or is no whole safetensors file.
-        ModelError: it holds another model than one of this schema; the message names the first difference.
+        UnreadableFileError: the file cannot be read, or is not a complete safetensors file.
+        ModelError: it contains a model of another schema; the message names the first difference.
     """
     model = ModelState.empty(schema)
     _fill(model, load_tensors(path), partial=False)
@@ -99,11 +100,11 @@ def read_model_file(path: Path, schema: Schema) -> ModelState:
 
 
 def load_into(port: ModelPort, path: Path, rename: Rename | None = None) -> None:
-    """Write the tensors of a file into a model; those that are not in the file stay as they are.
+    """Write the tensors of a file into a model. Tensors that are not in the file are not changed.
 
     Args:
         port: the model.
-        path: what ``write_model`` wrote.
+        path: a file written by ``write_model``.
         rename: gives the tensors of the file the names that they have in the model, which are its second argument.
 
     Raises:
@@ -173,7 +174,7 @@ def _view(array: Array, tied: Tied) -> Array:
 
 
 def _hint(tensors: Mapping[str, Array], names: Collection[str]) -> str:
-    """What the file has in the place of a missing tensor, as the end of a sentence."""
+    """Another tensor of the file, as the end of a sentence about a missing one."""
     others = sorted(set(tensors).difference(names))
     return f", which has {others[0]!r}" if others else ""
 
@@ -182,7 +183,7 @@ def load_tensors(path: Path) -> dict[str, Array]:
     """The tensors of a safetensors file, by name.
 
     Raises:
-        UnreadableFileError: the file cannot be read, or is no whole safetensors file.
+        UnreadableFileError: the file cannot be read, or is not a complete safetensors file.
     """
     try:
         tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
@@ -197,7 +198,7 @@ def load_tensors(path: Path) -> dict[str, Array]:
 
 
 def stored_names(schema: Schema) -> list[str]:
-    """The tensors' names in a file: with a number where a framework gives several the same one."""
+    """The names of the tensors in a file; a number is added if several have the same name."""
     names: dict[str, None] = {}
     for spec in schema.tensors:
         candidates = (spec.name if number == 1 else f"{spec.name}#{number}" for number in count(1))
@@ -206,7 +207,7 @@ def stored_names(schema: Schema) -> list[str]:
 
 
 def replace_file(path: Path, *parts: bytes | memoryview) -> None:
-    """Write ``parts`` one after the other, so that ``path`` holds either all of them or what it held before.
+    """Write ``parts`` to a temporary file that then replaces ``path``, so that ``path`` is never incomplete.
 
     Raises:
         OSError: the disk is full, or the directory cannot be written.

@@ -1,4 +1,4 @@
-"""How the sessions of local peers ended: each peer writes it down, and ``swarm up`` reads it."""
+"""Records of how the sessions of local peers ended. Each peer writes one, and ``swarm up`` reads them."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from swarm.discovery.directory import MAX_FILES, read_record, stem
 from swarm.text import MAX_SHOWN, printable
 
 DIRECTORY = "sessions"
-"""Folder of the rendezvous directory; the launcher makes it, and without it nothing is written."""
+"""Subdirectory of the rendezvous directory. The launcher creates it; without it no record is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:
-    """The latest run of one session on one peer. That of a process that was killed says that it did not end."""
+    """The latest run of one session on one peer. If the process is killed, ``ended`` remains False."""
 
     rank: int
     session: str
     run: int = 1
-    """How many runs of this session the peer has begun: a script may train several times, or repeat a failed start."""
+    """Number of runs of this session: a script may train several times, or repeat a failed start."""
     ended: bool = False
-    """Whether the peer has left the session, in whatever way."""
+    """Whether the peer has left the session, for any reason."""
     closing: bool = False
-    """Whether it holds the closing model."""
+    """Whether it has the closing model."""
     reason: str = ""
-    """Why it does not."""
+    """Why it does not have the closing model."""
     round: int | None = None
     """Of the last committed model that was applied."""
     digest: str = ""
     """Of that model."""
     file: str = ""
-    """Where the closing model is, if it was written."""
+    """Path of the closing model, if it was written."""
     bytes_sent: int = 0
-    """In all runs together."""
+    """Total of all runs."""
     bytes_received: int = 0
 
 
 def write_record(rendezvous: Path, record: SessionRecord) -> None:
-    """Write a record in the place of the peer's earlier one of this session. Never raises."""
+    """Write a record, replacing the peer's earlier record of this session. Never raises."""
     path = _path(rendezvous, record.rank, record.session)
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     with suppress(OSError):
@@ -53,12 +53,12 @@ def write_record(rendezvous: Path, record: SessionRecord) -> None:
 
 
 def record_of(rendezvous: Path, rank: int, session: str) -> SessionRecord | None:
-    """The record of one peer's session; None where there is none."""
+    """The record of one peer's session; None if there is none."""
     return _read(_path(rendezvous, rank, session))
 
 
 def read_records(rendezvous: Path) -> list[SessionRecord]:
-    """All records, by rank and session; files that are none are skipped."""
+    """All records, by rank and session. Other files are skipped."""
     try:
         paths = sorted((rendezvous / DIRECTORY).glob("*.json"))[:MAX_FILES]
     except OSError:

@@ -1,4 +1,4 @@
-"""Writes the models of a run's end on threads of their own: a disk that hangs must hold nobody up."""
+"""Writes the models at the end of a run on separate threads, so that a disk that hangs does not block other peers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from swarm.tensors.state import ModelState
 
 
 class Writer:
-    """Begins to write at once, and tells at the end what could not be written."""
+    """Starts writing at once, and logs at the end what could not be written."""
 
     def __init__(self, directory: Path, logger: logging.Logger) -> None:
         self._directory = directory
@@ -22,11 +22,11 @@ class Writer:
 
     @property
     def busy(self) -> bool:
-        """Whether something is still being written, so that its memory must not change."""
+        """Whether a model is still being written, so that its memory must not change."""
         return not all(written.done() for written in self._begun.values())
 
     def write(self, name: str, model: ModelState, about: Mapping[str, str]) -> None:
-        """Begin to write ``model``, which must not change while this object is busy. Returns at once."""
+        """Start writing ``model``, which must not change while this object is busy. Returns at once."""
         written: Future[bool] = Future()
 
         def run() -> None:
@@ -35,7 +35,7 @@ class Writer:
             except OSError as error:
                 self._log.error("%s was not written to %s: %s", name, self._directory, error)
                 written.set_result(False)
-            except Exception as error:  # noqa: BLE001  (raised by whoever waits for it)
+            except Exception as error:  # noqa: BLE001  (raised by ``wait``)
                 written.set_exception(error)
             else:
                 written.set_result(True)
@@ -44,7 +44,7 @@ class Writer:
         threading.Thread(target=run, name="swarm-write", daemon=True).start()
 
     def wait(self, patience: float) -> set[str]:
-        """Wait until all is written, for at most ``patience`` seconds; returns the names of what is."""
+        """Wait for at most ``patience`` seconds; return the names of the files that are written."""
         done, _ = wait(self._begun.values(), patience)
         names = set()
         for name, written in self._begun.items():
