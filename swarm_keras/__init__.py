@@ -1,6 +1,6 @@
 """Swarm learning for Keras 3, on its TensorFlow, torch and JAX backends.
 
-``SwarmCallback`` goes into ``model.fit(callbacks=[...])`` or is called by hand in a custom training loop::
+Pass ``SwarmCallback`` to ``model.fit(callbacks=[...])``, or call its hooks in a custom training loop::
 
     from swarm_keras import SwarmCallback
 
@@ -24,7 +24,7 @@ _MODULES = {"SwarmCallback": "swarm_keras.callback", "load_weights": "swarm_kera
 
 
 def __getattr__(name: str) -> object:
-    """Import what is asked for, and Keras with it, on first use."""
+    """Import the name, and Keras, on first use."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from swarm.callback.foreign import KERAS_2

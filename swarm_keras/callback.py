@@ -1,4 +1,4 @@
-"""The Keras callback: counts batches, and hands every sync point to the session."""
+"""The Keras callback: counts batches, and calls the session at every sync point."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
 
     ``on_train_begin``, ``on_batch_end`` and ``on_train_end`` may change the model's variables:
 
-    - A merge waits until an optimizer with ``gradient_accumulation_steps`` holds no pending gradient.
-    - TensorFlow: a ``tf.GradientTape`` ends before ``on_batch_end``.
-    - torch: ``on_batch_end`` comes after the optimizer's step; parameters are written in place.
-    - JAX: a stateless loop holds the arrays itself, so assign them to ``model.trainable_variables`` and
-      ``model.non_trainable_variables`` before each hook, and take ``variable.value`` from there again after it;
-      with accumulated gradients also assign ``model.optimizer.variables``.
+    - A merge waits until an optimizer with ``gradient_accumulation_steps`` has no pending gradient.
+    - TensorFlow: close a ``tf.GradientTape`` before ``on_batch_end``.
+    - torch: call ``on_batch_end`` after the optimizer's step; parameters are written in place.
+    - JAX: a stateless loop keeps the arrays itself. Assign them to ``model.trainable_variables`` and
+      ``model.non_trainable_variables`` before each hook, and read ``variable.value`` again after it. With accumulated
+      gradients also assign ``model.optimizer.variables``.
 
-    A model without weights at ``on_train_begin`` joins the swarm at its first optimizer step, or when training ends
-    before that; the weights are agreed on then, and the batches up to it count towards no merge. With validation
+    A model without weights at ``on_train_begin`` joins the swarm at its first optimizer step, or at the end of the
+    training if that comes first. It then loads the common weights; the batches before are not counted for a merge. With validation
     data the merged model is evaluated after every merge by ``model.evaluate``, so the model has to be compiled.
 
     Raises:
@@ -70,7 +70,7 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
             super().set_model(arguments.model)
 
     def set_model(self, model: Any) -> None:
-        """Take the model that ``fit`` trains.
+        """Set the model that ``fit`` trains.
 
         Raises:
             ConfigurationError: it is not the one given as ``model=``, or of Keras 2.
@@ -84,11 +84,11 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
         super().set_model(model)
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Join the swarm; the model then holds the weights that all peers start from.
+        """Join the swarm, and load the common initial weights.
 
         Raises:
             ConfigurationError: no model, or a callback that restores weights is listed after this one.
-            StartTimeoutError: too few peers came.
+            StartTimeoutError: too few peers joined.
         """
         model = self.model
         if model is None:
@@ -97,7 +97,7 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
         if callbacks is not None:
             refuse_later_restorers(callbacks.callbacks, self)
         self._warn_of_moving_averages(model)
-        # Keras calls no hook when fit() raises: the run ends with fit() itself, or with its list if that goes first
+        # Keras calls no hook if fit() raises: the run ends with fit() itself, or when its callback list is deleted
         run = self._open(KerasPort(model, self._selection), self._evaluator(model), fit=fit, scope=callbacks)
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
@@ -108,14 +108,14 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
             self._arguments.settings.require_swarm()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Batches are numbered from 0 again."""
+        """Reset the batch number."""
         self._last_batch = -1
 
     def on_train_batch_end(self, batch: int | None = None, logs: Mapping[str, Any] | None = None) -> None:
-        """Count up to ``batch``, or one batch without it, and merge when a sync point is reached.
+        """Count up to ``batch``, or one batch without it, and merge if a sync point is reached.
 
-        ``batch`` is the index in the epoch of the last batch trained: with ``steps_per_execution`` Keras calls once
-        for several batches, and may overshoot the end of the epoch.
+        ``batch`` is the index of the last trained batch in the epoch. With ``steps_per_execution`` Keras calls this
+        once for several batches, and the index may exceed the end of the epoch.
         """
         if batch is None:
             batch = self._last_batch + 1
@@ -130,14 +130,14 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
     def on_batch_end(
         self, batch: int | None = None, logs: Mapping[str, Any] | None = None, *, loss: object = None
     ) -> None:
-        """``on_train_batch_end`` for loops that call the hooks by hand.
+        """``on_train_batch_end`` for custom loops.
 
-        ``loss``, a number or tensor, is the batch's training loss; it may be given in the place of ``logs``.
+        ``loss``, a number or tensor, is the batch's training loss; it may be given instead of ``logs``.
         """
         self.on_train_batch_end(batch, logs if loss is None else {"loss": loss})
 
     def on_epoch_end(self, epoch: int | None = None, logs: dict[str, Any] | None = None) -> None:
-        """Report progress, and publish the swarm's metrics in ``logs``."""
+        """Report progress, and add the swarm's metrics to ``logs``."""
         run = self._running("on_epoch_end")
         self._epoch = self._epoch + 1 if epoch is None else epoch
         if run.joined:
@@ -146,7 +146,7 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
             logs.update(self.metrics)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Take part until every peer is done; the model then holds the swarm's closing model."""
+        """Wait until every peer has finished; then load the swarm's closing model."""
         run = self._running("on_train_end")
         if not run.joined:
             if not _built(self.model):
@@ -158,7 +158,7 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
                     self.model.name,
                 )
                 return
-            # fewer batches than one step of the optimizer accumulates
+            # fewer batches than one accumulated optimizer step
             self._left = run.begin()
         self._finish(run)
 
@@ -192,16 +192,16 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
     def _warn_of_moving_averages(self, model: Any) -> None:
         if getattr(_optimizer(model), "use_ema", False):
             self.logger.warning(
-                "the optimizer has use_ema=True: its moving averages know nothing of merges, and replace the merged"
+                "the optimizer has use_ema=True: its moving averages do not include merges, and replace the merged"
                 " weights whenever it writes them to the model"
             )
 
 
 def _require_supported(model: Any, what: str) -> None:
-    """Refuse a model of which it is known that it is no Keras 3 model; what is not known may have the same methods.
+    """Reject a model of another known framework. Unknown classes may have the methods of Keras 3 models.
 
     Raises:
-        ConfigurationError: says what it is, and what to do.
+        ConfigurationError: the model is not a Keras 3 model.
     """
     known = None if serves(model) else foreign(model)
     if known:
@@ -209,7 +209,7 @@ def _require_supported(model: Any, what: str) -> None:
 
 
 def _optimizer(model: Any) -> Any:
-    """The model's optimizer, the one inside where it is wrapped for loss scaling; None where there is none."""
+    """The model's optimizer, without the wrapper for loss scaling; None if there is none."""
     optimizer = getattr(model, "optimizer", None)
     return getattr(optimizer, "inner_optimizer", optimizer)
 
@@ -220,7 +220,7 @@ def _batches_to_step(model: Any) -> int:
     steps = getattr(optimizer, "gradient_accumulation_steps", None)
     if not steps:
         return 0
-    # the public iterations are optimizer steps already; the model, asked for, has its state in sync under JAX
+    # the public iterations count optimizer steps; reading the optimizer through the model syncs its state under JAX
     return int(-keras.ops.convert_to_numpy(optimizer._iterations) % steps)  # noqa: SLF001
 
 

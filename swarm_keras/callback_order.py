@@ -1,4 +1,4 @@
-"""Who calls our callback: in which ``fit``, beside which callbacks, and which of them would undo a merge."""
+"""Finds the ``fit`` and the callback list that call our callback, and checks the other callbacks in the list."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def calling_list(callback: Any) -> tuple[Any | None, Loop | None]:
     """The ``CallbackList`` that is calling ``callback`` right now, and the ``fit`` of Keras that calls the list.
 
-    Each is None where there is none: hooks may be called by hand, and so may a list. Keras hands a callback the model
-    and the parameters, but not its list: the caller's frame is where it can be found. No other frame's variables are
-    looked at, for Python then keeps them alive.
+    Each is None if there is none: a custom loop may call hooks or a list itself. Keras passes the model and the
+    parameters to a callback, but not its list. It is therefore read from the caller's frame. The variables of other
+    frames are not read, because Python would then keep them alive.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the stack is all there is
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public way
     while frame is not None:
         if frame.f_code is keras.callbacks.CallbackList.on_train_begin.__code__:
             caller = frame.f_locals["self"]
@@ -32,14 +32,14 @@ def calling_list(callback: Any) -> tuple[Any | None, Loop | None]:
 
 
 def _fit_in(frame: FrameType | None) -> Loop | None:
-    """The loop in ``frame`` if that is one of Keras' own; a user's may begin training and leave the rest to others."""
+    """The loop in ``frame`` if it belongs to Keras. A user's function may begin training and return before its end."""
     if frame is None or frame.f_globals.get("__name__", "").partition(".")[0] != "keras":
         return None
     return Loop.at(frame)
 
 
 def refuse_later_restorers(callbacks: list[Any], ours: Any) -> None:
-    """Check that no callback after ours brings back weights of its own.
+    """Check that no callback after ours restores its own weights.
 
     Raises:
         ConfigurationError: ``EarlyStopping(restore_best_weights=True)``, which replaces the closing model, or

@@ -1,4 +1,4 @@
-"""Validation of the merged model in the midst of ``fit``."""
+"""Validation of the merged model during ``fit``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class KerasEvaluator:
     """Evaluates a compiled model with ``model.evaluate``, which the model may have overridden.
 
-    A running ``fit`` does not notice: the metrics of its epoch, seeds and modes are put back.
+    A running ``fit`` is not affected: the metrics of its epoch, seeds and modes are restored.
     """
 
     def __init__(self, model: Any, arguments: Mapping[str, Any]) -> None:
@@ -33,7 +33,7 @@ class KerasEvaluator:
         """Loss and scalar metrics over the validation data.
 
         Raises:
-            ConfigurationError: the data gave no sample with a weight.
+            ConfigurationError: no sample of the data has a positive weight.
             ModelError: the model's own ``test_step`` reports no loss.
         """
         with undisturbed(self._model):
@@ -52,10 +52,10 @@ class KerasEvaluator:
 
 @contextlib.contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """Put back, whatever happens inside, the model's variables and metrics, its modes, and the random state.
+    """Restore the model's variables and metrics, its modes, and the random state at the end, also after an error.
 
-    The weights are among them because an evaluation that fails on JAX leaves the model with those of the last
-    train step, from before the merge.
+    The weights are included because a failed evaluation on JAX leaves the model with the weights of the last train
+    step, from before the merge.
     """
     attach_state(model)
     kept = [(variable, values_of(variable).copy()) for variable in (*model.variables, *model.metrics_variables)]
@@ -65,7 +65,7 @@ def undisturbed(model: Any) -> Iterator[None]:
             yield
     finally:
         attach_state(model)
-        model.reset_metrics()  # also those that the evaluation has built
+        model.reset_metrics()  # including those that the evaluation has created
         for variable, value in kept:
             variable.assign(value)
         for part, training in modes:
@@ -74,7 +74,7 @@ def undisturbed(model: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _random_state() -> Iterator[None]:
-    """Keep the random state that shuffling data sets draw from."""
+    """Restore the random state that shuffled data sets use."""
     torch: Any = sys.modules.get("torch")
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the global state is what they use
     generator = torch.get_rng_state() if torch else None
@@ -88,7 +88,7 @@ def _random_state() -> Iterator[None]:
 
 
 def _samples(model: Any) -> int:
-    """Samples that the loss tracker has seen; 1 where the model keeps its own."""
+    """Number of samples of the loss tracker; 1 if the model has its own tracker."""
     for metric in model.metrics:
         if metric.name == "loss" and isinstance(metric, keras.metrics.Mean):
             return math.ceil(float(metric.count))

@@ -1,4 +1,4 @@
-"""Loads what a run wrote into a Keras model."""
+"""Loads a file of a run into a Keras model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def load_weights(model: Any, path: str | Path) -> None:
     """Set the variables of ``model`` from a file of a model directory, such as ``swarm-final.safetensors``.
 
-    Variables that are not in the file stay as they are: local ones, and those of a ``Normalization`` layer. Layers
-    without a name, which Keras numbers per process, are matched by their order where the file has all of a type.
+    Variables that are not in the file are not changed: local ones, and those of a ``Normalization`` layer. Layers
+    without a name, which Keras numbers per process, are matched by their order if the file has all layers of the type.
 
     Args:
         model: a built model.
@@ -35,7 +35,7 @@ def load_weights(model: Any, path: str | Path) -> None:
 
 
 def _renamed(model: Any, tensors: dict[str, Array], names: list[str]) -> dict[str, Array]:
-    """The tensors under ``names``, where only the numbers that Keras gave to layers differ."""
+    """The tensors under ``names``, which differ only in the numbers that Keras assigns to layers."""
     automatic = _automatic(model)
     theirs, ours = _numbers(tensors, automatic), _numbers(names, automatic)
     some = [name for name in theirs if len(theirs[name]) != len(ours.get(name, ()))]
@@ -57,7 +57,7 @@ def _renamed(model: Any, tensors: dict[str, Array], names: list[str]) -> dict[st
 
 
 def _automatic(model: Any) -> set[str]:
-    """The names, without their numbers, that Keras has made of the layers' types."""
+    """The automatic names, without numbers, that Keras derives from the types of layers."""
     layers = {_parted(layer.name)[0]: type(layer).__name__ for layer in layers_of(model)}
     return {name for name, kind in layers.items() if name.replace("_", "") == kind.replace("_", "").lower()}
 

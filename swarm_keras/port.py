@@ -1,4 +1,4 @@
-"""A Keras model's weights as the swarm sees them."""
+"""The model port for Keras: reads and writes the variables of a model."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ def values_of(variable: Any) -> NDArray[np.generic]:
 
 
 def attach_state(model: Any) -> None:
-    """Bring the values of a running ``fit`` into the model's variables.
+    """Copy the state of a running ``fit`` into the model's variables.
 
-    On JAX the trainer holds the state of an epoch apart from the model, and takes it from the variables again
-    after this call, so what is assigned next stays. The other backends have nothing to bring.
+    On JAX the trainer keeps the state of an epoch separately, and reads it from the variables again after this call.
+    So later assignments to the variables take effect. Other backends need nothing.
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()
 
 
 class KerasPort(ModelPort):
-    """``model.weights`` in their own order, whatever the backend.
+    """``model.weights`` in their order, for every backend.
 
-    Weights and BatchNormalization statistics are told apart by the layer they belong to, never by name or by
-    ``trainable``: a frozen kernel is still a weight, unless it holds infinities, as a mask does. Everything else is
-    module state. Not shared are metrics and seed generators, and what a
-    ``Normalization`` layer adapted to: that is each peer's own preprocessing, compiled into its train function.
-    Of the rest ``selection`` tells which take part, by ``variable.path``.
+    Weights and BatchNormalization statistics are distinguished by the layer they belong to, never by name or by
+    ``trainable``: a frozen kernel is a weight, unless it contains infinities, as a mask does. Other variables are
+    module state. Metrics, seed generators and the variables of a ``Normalization`` layer are not shared: such a layer
+    is the peer's own preprocessing, compiled into its train function. ``selection`` selects the variables that take
+    part by ``variable.path``.
 
-    A complex variable is a real tensor with a last dimension of the real and the imaginary part.
+    A complex variable is represented by a real tensor; the last dimension is the real and the imaginary part.
 
-    Variables are looked up on every call and values are copied both ways: JAX donates a step's buffers to the next,
-    and may keep an assigned array's memory as the variable's own.
+    Variables are looked up on every call, and values are copied in both directions: JAX donates the buffers of a step
+    to the next one, and may use the memory of an assigned array for the variable.
     """
 
     def __init__(self, model: Any, selection: Selection = _EVERYTHING) -> None:
@@ -61,7 +61,7 @@ class KerasPort(ModelPort):
         """The tensors that take part; dtypes are those of the values (JAX may hold a float64 variable as float32).
 
         Raises:
-            ModelError: the model is not built, or the selection does not fit it.
+            ModelError: the model is not built, or the selection does not match it.
         """
         attach_state(self._model)
         kinds = _kinds(self._model)
@@ -78,7 +78,7 @@ class KerasPort(ModelPort):
     def _spectral(self) -> Iterator[SpectralNorm]:
         """The kernels under ``SpectralNormalization`` that take part together with their vectors.
 
-        That layer writes its normalised kernel back, which has the last axis as rows here.
+        That layer stores its normalised kernel; the last axis of the kernel is the rows.
         """
         places = {id(variable): index for index, variable in enumerate(self._variables())}
         for layer in layers_of(self._model):
@@ -147,10 +147,10 @@ def layers_of(model: Any) -> Iterator[Any]:
 
 
 def _kinds(model: Any) -> dict[int, TensorKind]:
-    """What the layers tell of their variables, by id."""
+    """The kind of each variable according to its layer, by id."""
     kinds: dict[int, TensorKind] = {}
     for layer in layers_of(model):
-        # the list a variable was made in: it stays there when the layer or the variable is frozen
+        # the list in which a variable was created; freezing the layer or the variable does not remove it
         kinds.update((id(variable), TensorKind.WEIGHT) for variable in layer._trainable_variables)  # noqa: SLF001
         if isinstance(layer, keras.layers.BatchNormalization) and layer.built:
             kinds[id(layer.moving_mean)] = TensorKind.MEAN
@@ -169,14 +169,14 @@ def _spec(variable: Any, kind: TensorKind | None) -> TensorSpec:
 
 
 def _real(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Complex values with a last dimension of the real and the imaginary part; any others as they are."""
+    """Complex values with a last dimension of the real and the imaginary part; other values unchanged."""
     if values.dtype.kind != "c":
         return values
     return values[..., np.newaxis].copy().view(values.real.dtype)
 
 
 def _assign(variable: Any, spec: TensorSpec, values: NDArray[np.generic]) -> None:
-    """Set a variable from contiguous values of its own memory."""
+    """Assign contiguous values, whose memory the variable may keep."""
     if spec.complex:
         values = values.view(np.result_type(values.dtype, np.complex64))[..., 0]
     variable.assign(values)

@@ -24,14 +24,13 @@ _ENDLESS = sys.maxsize
 
 
 def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[str, Any]:
-    """Keyword arguments that let ``model.evaluate`` run over ``data``, again and again.
+    """Keyword arguments with which ``model.evaluate`` can run over ``data`` repeatedly.
 
-    Data of known length is used whole, arrays in batches of ``batch_size``; of everything else ``steps`` batches at
-    most. A source whose number of batches cannot be told beforehand, such as a generator, is read here, once, and
-    kept.
+    Data of known length is used completely, arrays in batches of ``batch_size``; of other data at most ``steps``
+    batches. A source with an unknown number of batches, such as a generator, is read here once and kept in memory.
 
     Raises:
-        ConfigurationError: ``data`` has none of the documented forms, holds no samples, or arrays of different lengths.
+        ConfigurationError: ``data`` has none of the documented forms, no samples, or arrays of different lengths.
     """
     if isinstance(data, (tuple, list)):
         if len(data) not in (2, 3):
@@ -65,7 +64,7 @@ class _Batches(keras.utils.PyDataset):
 
 
 def _batches(data: Any) -> int | None:
-    """Batches of a source that can be read again, ``_ENDLESS`` where endless, None where it cannot be told."""
+    """Batches of a source that can be read again, ``_ENDLESS`` if endless, None if unknown."""
     if isinstance(data, keras.utils.PyDataset):
         return _ENDLESS if data.num_batches is None else data.num_batches
     if _derives_from(data, "tensorflow", "DatasetV2"):
@@ -94,7 +93,7 @@ def _read(data: Any, steps: int) -> _Batches:
 
 
 def _require_equal_lengths(parts: Sequence[Any]) -> None:
-    """Refuse arrays without a sample, or of different lengths."""
+    """Raise an error for arrays without a sample, or of different lengths."""
     leaves = [leaf for part in parts for leaf in keras.tree.flatten(part) if leaf is not None]
     lengths = [length for leaf in leaves if (length := _length(leaf)) is not None]
     if len(set(lengths)) > 1:
@@ -104,7 +103,7 @@ def _require_equal_lengths(parts: Sequence[Any]) -> None:
 
 
 def _length(leaf: Any) -> int | None:
-    """Samples of an array; None where it has no batch dimension, or one of unknown length."""
+    """Number of samples of an array; None without a batch dimension, or if its length is unknown."""
     shape = getattr(leaf, "shape", None)
     try:
         return None if shape is None or len(shape) == 0 or shape[0] is None else int(shape[0])

@@ -11,7 +11,7 @@ __all__ = ["SwarmLightningCallback"]
 
 
 def __getattr__(name: str) -> Any:
-    # The entry point lies in this package: finding it must not load Lightning.
+    # The entry point is in this package, and importing it must not load Lightning.
     if name != "SwarmLightningCallback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from swarm_lightning.callback import SwarmLightningCallback

@@ -17,7 +17,7 @@ def swarm_register(register: Register) -> None:
 
 
 def _serves(_model: object) -> bool:
-    """Never by its model: one given in the script, a LightningModule too, is trained by the script's own loop."""
+    """Always False: a model passed to ``SwarmCallback``, even a LightningModule, is trained by the user's loop."""
     return False
 
 

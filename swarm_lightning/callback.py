@@ -10,8 +10,8 @@ from swarm_lightning.hooks import SwarmHooks
 class SwarmLightningCallback(SwarmHooks, *callback_classes()):  # type: ignore[misc]  # bases known when installed
     """Trains a LightningModule in a swarm: ``Trainer(callbacks=[SwarmLightningCallback()])``.
 
-    It is a callback of ``lightning`` and of ``pytorch_lightning``, whichever are installed. The arguments are those
-    of ``swarm.SwarmCallback``, all optional: the place in the swarm comes from the command that starts the script.
+    It is a callback of ``lightning`` and of ``pytorch_lightning``, depending on which are installed. The arguments are
+    those of ``swarm.SwarmCallback``, all optional: the command that starts the script sets addresses and names.
     """
 
 

@@ -13,7 +13,7 @@ _NAMES = {"lightning": "lightning.pytorch.callbacks", "pytorch_lightning": "pyto
 def callback_classes() -> tuple[type, ...]:
     """The ``Callback`` class of each installed flavour, ``lightning`` before ``pytorch_lightning``.
 
-    The two packages hold the same code under two names, so that neither Trainer knows the other's class.
+    The two packages contain the same code under two names, and neither Trainer accepts the class of the other.
 
     Raises:
         MissingExtraError: neither is installed.

@@ -1,4 +1,4 @@
-"""What the callback does at each of Lightning's hooks, whichever name Lightning is installed under."""
+"""The hooks of the callback, for both import names of Lightning."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ class SwarmHooks(RunningCallback):
         self._evaluate: Evaluator | None = None
         self._steps = 0
         self._started = False
-        """Whether the present ``fit`` has come to its training, or is not to."""
+        """Whether the current ``fit`` has started training, or does not train."""
         self._alone = False
-        """Whether the present ``fit`` only tries the script out."""
+        """Whether the current ``fit`` is a ``fast_dev_run``, which does not join the swarm."""
 
     @property
     def state_key(self) -> str:
-        """Tells the callbacks of several sessions apart in a checkpoint."""
+        """A key that distinguishes the callbacks of several sessions in a checkpoint."""
         return f"SwarmLightningCallback[{self._arguments.settings.model_name}]"
 
     def state_dict(self) -> dict[str, float]:
-        """Where the swarm stood when a checkpoint was written; a new run starts from the swarm, not from it."""
+        """The metrics when a checkpoint is written. A new run does not load them."""
         return self.metrics
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse before anything is opened what could not be trained.
+        """Check the configuration before any port is opened.
 
         Raises:
-            ConfigurationError: no swarm is configured, or the Trainer's strategy or callbacks do not fit.
+            ConfigurationError: no swarm is configured, or the Trainer's strategy or callbacks are not supported.
         """
-        self._alone = bool(getattr(trainer, "fast_dev_run", False))  # a Trainer sets it without declaring it
+        self._alone = bool(getattr(trainer, "fast_dev_run", False))  # set by the Trainer, but not declared
         self._started = self._alone or stage != "fit"
         if stage != "fit":
             return
@@ -74,7 +74,7 @@ class SwarmHooks(RunningCallback):
             self._evaluate = in_precision
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Join the swarm; the module then holds the common initial weights."""
+        """Join the swarm, and load the common initial weights."""
         self._started = True
         if self._alone:
             self._left = NEVER
@@ -88,7 +88,7 @@ class SwarmHooks(RunningCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a batch, and merge when one is due and no gradient is pending."""
+        """Count a batch, and merge if a merge is due and no gradient is pending."""
         self._left -= 1
         if self._left <= 1:
             self._approach(trainer.global_step, outputs)
@@ -108,19 +108,19 @@ class SwarmHooks(RunningCallback):
         pl_module.log_dict(self.metrics)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take part until every peer is done; the module then holds the swarm's closing model."""
+        """Wait until every peer has finished; then load the swarm's closing model."""
         if self._alone:
             return
         run = self._running("on_train_end")
         self._finish(run)
         if run.session.result is not None:
-            # Beside the session's own file, and named after it: own-final.ckpt where there was no closing round.
+            # Next to the session's file and with its name: own-final.ckpt if there was no closing round.
             self._save(trainer, run.session.result.with_suffix(".ckpt"))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take part where there was no batch to train: too little data, or the Trainer's limit is reached already.
+        """Take part if there was no batch to train: too little data, or the Trainer's limit was already reached.
 
-        The strategy has moved the module to the CPU by now.
+        The strategy has already moved the module to the CPU.
         """
         if self._started:
             return
@@ -129,7 +129,7 @@ class SwarmHooks(RunningCallback):
         self.on_train_end(trainer, pl_module)
 
     def _save(self, trainer: Trainer, path: Path) -> None:
-        """Write a checkpoint whole or not at all: a full disk costs the file, not the run that has succeeded."""
+        """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run."""
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             try:
@@ -145,5 +145,5 @@ class SwarmHooks(RunningCallback):
         self.abort(f"training stopped: {type(exception).__name__}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the swarm if nothing else has."""
+        """Leave the swarm if the session is still open."""
         self.abort("training was torn down")

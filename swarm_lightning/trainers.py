@@ -1,4 +1,4 @@
-"""Which Trainers a peer can be trained by."""
+"""Checks whether a Trainer is supported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RESTORING = ("StochasticWeightAveraging", "WeightAveraging")
 def require_supported(
     trainer: Trainer, module: LightningModule, callback: object, arguments: CallbackArguments
 ) -> None:
-    """Refuse what a merge would break, or what would break the merged model.
+    """Reject configurations that a merge would break, or that would replace the merged model.
 
     Raises:
         ConfigurationError: the strategy shards the model or spreads it over processes, a later callback puts other
@@ -39,16 +39,16 @@ def require_supported(
     for later in callbacks[callbacks.index(callback) + 1 :]:
         if _is_a(later, _RESTORING):
             raise ConfigurationError(
-                f"{type(later).__name__} puts averaged weights in place when training ends, and is listed after "
-                "SwarmLightningCallback, so that the swarm's closing model would be lost: list it before"
+                f"{type(later).__name__} loads averaged weights when training ends, and is listed after "
+                "SwarmLightningCallback, so that it would replace the swarm's closing model: list it before"
             )
     if arguments.model is not None and arguments.model is not module:
         raise ConfigurationError(
             f"model is a {type(arguments.model).__name__} other than the {type(module).__name__} that the Trainer "
-            "fits: leave model= out, Lightning hands its module over"
+            "fits: omit model=, Lightning passes its module"
         )
 
 
 def _is_a(instance: object, names: tuple[str, ...]) -> bool:
-    """Whether a class of one of these names is among the instance's, under either name of Lightning."""
+    """Whether the instance derives from a class with one of these names, for both import names of Lightning."""
     return any(base.__name__ in names for base in type(instance).__mro__)

@@ -1,4 +1,4 @@
-"""Validation data in every form a user may have it, as batches of tensors."""
+"""Validation data in all supported forms, as batches of tensors."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ Batches = Callable[[], Iterable[Batch]]
 def batches_from(val_data: object, *, batch_size: int, steps: int) -> Batches:
     """Validation batches from ``val_data``.
 
-    Data of known length is used whole, and read here up to the first batch that holds a sample. A generator, an
-    ``IterableDataset`` or another iterable without a length is read here, ``steps`` batches at most, and kept. NumPy
-    integers become int64, as torch's losses want them.
+    Data of known length is used completely; it is read here up to the first batch with a sample. A generator, an
+    ``IterableDataset`` or another iterable without a length is read here, at most ``steps`` batches, and kept in
+    memory. NumPy integers become int64, as torch's losses require.
 
     Raises:
         ConfigurationError: ``val_data`` or the first batch in it has none of the documented forms, or it is empty.
@@ -68,7 +68,7 @@ def batches_from(val_data: object, *, batch_size: int, steps: int) -> Batches:
 
 
 def _lists_arrays(val_data: object) -> TypeGuard[list[object]]:
-    """Whether it is ``[x, y]`` rather than a list of batches: an array alone is no batch."""
+    """Whether it is ``[x, y]``, not a list of batches: a single array is not a batch."""
     return (
         isinstance(val_data, list)
         and len(val_data) in _ARRAYS
@@ -77,7 +77,7 @@ def _lists_arrays(val_data: object) -> TypeGuard[list[object]]:
 
 
 def _require_samples(batches: Iterable[Batch], val_data: object) -> None:
-    """Refuse data without a sample; reads up to the first batch that has one."""
+    """Raise an error for data without a sample; reads up to the first batch that has one."""
     if not any(batch.samples for batch in batches):
         raise without_samples(val_data)
 
@@ -93,7 +93,7 @@ def _has_length(source: Iterable[object]) -> bool:
 
 
 def _replayed(source: Iterable[object]) -> Generator[object, None, None]:
-    """One pass over ``source`` that leaves the random generators of a user's DataLoader as they were."""
+    """One pass over ``source`` that restores the random generators of a user's DataLoader."""
     holders = (source, getattr(source, "sampler", None), getattr(source, "batch_sampler", None))
     generators = [generator for holder in holders if (generator := getattr(holder, "generator", None)) is not None]
     states = [generator.get_state() for generator in generators]
@@ -131,7 +131,7 @@ def _cut(value: Any, part: slice) -> Any:
 
 
 def _batch(item: object) -> Batch:
-    """A batch from ``(x, y)``, ``(x, y, sample_weight)`` or a mapping that holds its targets under a usual name."""
+    """A batch from ``(x, y)``, ``(x, y, sample_weight)`` or a mapping with its targets under a usual key."""
     weights: torch.Tensor | None = None
     if isinstance(item, Mapping):
         key = next((key for key in _TARGET_KEYS if key in item), None)
@@ -184,7 +184,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def placed(value: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """``value`` with every tensor in it on ``device``, those of floats as ``dtype``."""
+    """``value`` with every tensor in it on ``device``, and float tensors as ``dtype``."""
     if isinstance(value, torch.Tensor):
         return value.to(device, dtype if value.is_floating_point() else None)
     if isinstance(value, Mapping):

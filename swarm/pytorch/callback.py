@@ -1,4 +1,4 @@
-"""The callback that a raw PyTorch loop calls by hand."""
+"""The callback for a raw PyTorch training loop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class _ForeignHookError(ConfigurationError, AttributeError):
-    """Another framework's trainer was given this callback. An AttributeError, so that ``hasattr`` answers False."""
+    """This callback was passed to the trainer of another framework. An AttributeError, so that ``hasattr`` is False."""
 
 
 class TorchCallback(RunningCallback):
-    """Calls into the swarm from a training loop: begin, after each ``optimizer.step()``, after each epoch, end.
+    """Connects a training loop to the swarm. Call it at the begin, after each step, after each epoch, at the end.
 
     ::
 
@@ -36,19 +36,19 @@ class TorchCallback(RunningCallback):
             callback.on_epoch_end(epoch)
         callback.on_train_end()
 
-    ``on_batch_end`` counts, and merges at every ``sync_interval``-th batch. After ``on_train_end`` the model holds
-    the swarm's closing model. A second ``on_train_begin`` starts a new run. A process that ends without
-    ``on_train_end`` tells the other peers that it leaves.
+    ``on_batch_end`` counts batches and merges at every ``sync_interval``-th. After ``on_train_end`` the model has the
+    weights of the swarm's closing model. A second ``on_train_begin`` starts a new run. A process that ends without
+    ``on_train_end`` informs the other peers that it leaves.
     """
 
     platforms = ("PYTORCH",)
 
     def _take(self, arguments: CallbackArguments) -> None:
-        """Check what concerns torch.
+        """Check the arguments that concern torch.
 
         Raises:
             ConfigurationError: ``model``, ``optimizer``, ``loss_function``, ``metric_function`` or ``val_data``
-                is not what it should be.
+                is invalid.
         """
         if not isinstance(arguments.model, nn.Module):
             given = "missing" if arguments.model is None else f"a {type(arguments.model).__name__}"
@@ -65,10 +65,10 @@ class TorchCallback(RunningCallback):
         self._epoch, self._first_epoch = -1, 0
 
     def __getattr__(self, name: str) -> Any:
-        """Say so where the trainer of another framework asks for its own hooks.
+        """Report the error if the trainer of another framework looks up its own hooks.
 
         Raises:
-            AttributeError: there is no such attribute; where it is such a hook, the error is a ConfigurationError too.
+            AttributeError: there is no such attribute. If it is such a hook, the error is a ConfigurationError too.
         """
         problem = hook_of_another(name)
         if problem:
@@ -77,7 +77,7 @@ class TorchCallback(RunningCallback):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What is known of the swarm so far, such as ``swarm_rounds``, and ``swarm_learning_rate``."""
+        """Metrics of the swarm, such as ``swarm_rounds``, and ``swarm_learning_rate``."""
         metrics = super().metrics
         if self._arguments.optimizer is not None:
             metrics["swarm_learning_rate"] = float(self._arguments.optimizer.param_groups[0]["lr"])
@@ -87,10 +87,10 @@ class TorchCallback(RunningCallback):
         """Join the swarm and load its initial weights, or those of a swarm that is already training.
 
         Raises:
-            ConfigurationError: no swarm is configured, or the model is spread over several processes.
-            StartTimeoutError: too few peers came.
-            IncompatiblePeerError: a peer trains another model, or under other settings.
-            ModelError: the model holds a tensor that cannot be merged.
+            ConfigurationError: no swarm is configured, or the model is distributed over several processes.
+            StartTimeoutError: too few peers joined.
+            IncompatiblePeerError: a peer trains another model, or has other settings.
+            ModelError: the model contains a tensor that cannot be merged.
         """
         if isinstance(self.model, DistributedDataParallel) and torch.distributed.get_world_size() > 1:
             raise ConfigurationError(
@@ -101,21 +101,21 @@ class TorchCallback(RunningCallback):
         self._left = self._open(TorchPort(self.model, self._selection), self._evaluate).begin()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:
-        """Count a batch; merge when it is due. Call it after ``optimizer.step()``.
+        """Count a batch, and merge if a merge is due. Call it after ``optimizer.step()``.
 
-        ``loss``, a number or tensor, is this batch's training loss; it is read only where a merge is due.
+        ``loss``, a number or tensor, is the training loss of this batch. It is read only if a merge is due.
         """
         self._left -= 1
         if self._left <= 0:
             self._left = self._running("on_batch_end").sync(self._left, loss)
 
     def on_epoch_end(self, epoch: int | None = None) -> None:
-        """Note the end of an epoch, for progress. ``epoch`` may be left out, and may count from 0 or 1."""
+        """Record the end of an epoch, for progress. ``epoch`` is optional and may count from 0 or 1."""
         if epoch == 1 and self._epoch < 0:
             self._first_epoch = 1
         self._epoch = self._epoch + 1 if epoch is None else epoch - self._first_epoch
         self._left = self._running("on_epoch_end").epoch_end(self._left, self._epoch)
 
     def on_train_end(self) -> None:
-        """Take part until every peer is done; the model then holds the swarm's closing model."""
+        """Wait until every peer has finished; then load the swarm's closing model."""
         self._finish(self._running("on_train_end"))

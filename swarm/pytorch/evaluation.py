@@ -1,4 +1,4 @@
-"""The merged model's loss and metric on this peer's validation data."""
+"""Evaluates the merged model on this peer's validation data."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 
 
 class TorchEvaluator:
-    """Evaluates a model on ``val_data`` as it stands.
+    """Evaluates the current model on ``val_data``.
 
-    Floats are given to the model in its own dtype, on its own device. The pass runs in evaluation mode without
-    gradients; each submodule's mode and the random states of torch, NumPy
-    and Python are what they were before it. The loss is the mean over samples, weighted where the data carries
-    sample weights, whatever the size of the last batch.
+    Float inputs are converted to the dtype and device of the model. The pass runs in evaluation mode without gradients.
+    Afterwards the mode of each submodule and the random states of torch, NumPy and Python are restored. The loss is the
+    mean over samples, weighted if the data has sample weights.
     """
 
     def __init__(
@@ -47,10 +46,10 @@ class TorchEvaluator:
         batch_size: int = 32,
         steps: int = 100,
     ) -> None:
-        """Check the functions and the form of the data, by its first batch; nothing is evaluated yet.
+        """Check the functions, and the form of the data by its first batch. Nothing is evaluated yet.
 
         Raises:
-            ConfigurationError: ``loss_function`` or ``metric_function`` names nothing known, or ``val_data`` has
+            ConfigurationError: ``loss_function`` or ``metric_function`` is unknown, or ``val_data`` has
                 none of the documented forms, or is empty.
         """
         self._model = unwrap(model)
@@ -64,7 +63,7 @@ class TorchEvaluator:
 
         Raises:
             ConfigurationError: a batch has none of the documented forms, or no sample has a positive weight.
-            Exception: whatever the model, the loss or the metric raises; the session logs it and trains on.
+            Exception: any exception of the model, the loss or the metric. The session logs it and continues training.
         """
         like = next((p for p in self._model.parameters() if p.is_floating_point()), torch.empty(0))
         for function in (self._loss, self._metric[1] if self._metric else None):
@@ -106,7 +105,7 @@ class TorchEvaluator:
         return Evaluation(loss / weight, metrics, samples)
 
     def _batch_loss(self, batch: Batch, outputs: Any, targets: Any) -> tuple[float, float]:
-        """Summed loss and summed weight of a batch."""
+        """Sum of the losses and sum of the weights of a batch."""
         if batch.weights is None:
             return batch.samples * mean_loss(self._loss, outputs, targets, batch.samples), float(batch.samples)
         weights = batch.weights.double().cpu()
@@ -115,10 +114,10 @@ class TorchEvaluator:
 
 
 def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator | None:
-    """The evaluator that the arguments ask for, or None after one line on what is missing.
+    """The evaluator for the arguments, or None with a log line about the missing argument.
 
     Raises:
-        ConfigurationError: adaptive sync has nothing to follow, or validation is asked for in an unknown way.
+        ConfigurationError: adaptive sync is set without validation, or an argument of the validation is invalid.
     """
     settings = arguments.settings
     if arguments.val_data is None or arguments.loss_function is None:
@@ -164,7 +163,7 @@ def _named(name: str, value: Any) -> dict[str, float]:
 
 @contextmanager
 def _untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode inside; each submodule's mode and every random state as before outside."""
+    """Set evaluation mode; restore the mode of each submodule and every random state at the end."""
     modes = [(module, module.training) for module in model.modules()]
     with _undrawn(device):
         try:
@@ -177,7 +176,7 @@ def _untouched(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _undrawn(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn inside, every random state is as before outside."""
+    """Restore every random state at the end."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the user's code may draw from it)
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):

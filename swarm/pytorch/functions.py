@@ -1,4 +1,4 @@
-"""Loss and metric functions, given as callables, as classes, or by name as HPE's scripts give them."""
+"""Loss and metric functions, given as callables, as classes, or by name as in HPE's scripts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def loss_from(loss_function: object, keywords: Mapping[str, Any] | None = None) -> Function:
-    """The loss a user means: a callable, or a loss class of ``torch.nn`` or its name with ``keywords`` to make it.
+    """The loss function: a callable, or a loss class of ``torch.nn`` or its name, with ``keywords`` to create it.
 
     Raises:
-        ConfigurationError: there is no such loss, or its class cannot be made with ``keywords``.
+        ConfigurationError: there is no such loss, or its class cannot be created with ``keywords``.
     """
     if isinstance(loss_function, str):
         known = [name for name, item in vars(nn).items() if isinstance(item, type) and issubclass(item, _Loss)]
@@ -33,10 +33,10 @@ def loss_from(loss_function: object, keywords: Mapping[str, Any] | None = None) 
 
 
 def metric_from(metric_function: object, keywords: Mapping[str, Any] | None = None) -> tuple[str, Function]:
-    """The metric a user means, with its name: as ``loss_from``, from ``torchmetrics``.
+    """The metric and its name: like ``loss_from``, from ``torchmetrics``.
 
     Raises:
-        ConfigurationError: there is no such metric, or its class cannot be made with ``keywords``.
+        ConfigurationError: there is no such metric, or its class cannot be created with ``keywords``.
         MissingExtraError: a metric is named and torchmetrics is not installed.
     """
     if isinstance(metric_function, str):

@@ -1,4 +1,4 @@
-"""Loads what a run wrote into a torch model."""
+"""Loads a file of a run into a torch model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Set the tensors of ``model`` from a file of a model directory, such as ``swarm-final.safetensors``.
 
-    Tensors that are not in the file, such as local ones, stay as they are. Unlike ``load_state_dict`` it takes a
+    Tensors that are not in the file, such as local ones, are not changed. Unlike ``load_state_dict`` it supports a
     wrapped model (``DistributedDataParallel``, ``torch.compile``) and complex tensors of 128 bits.
 
     Args:

@@ -1,7 +1,7 @@
-"""What the tensors of a torch model are called: as in the ``state_dict`` of the model that the user wrote.
+"""Names of the tensors of a torch model: the keys of the ``state_dict`` of the user's model.
 
-Wrappers put a module of their own around the user's, and a prefix before its keys. They are known by their type: an
-attribute that is called ``module`` is the user's own otherwise, as in ``AveragedModel``.
+Wrappers add a module around the user's model, and a prefix to its keys. They are recognized by their type, because an
+attribute called ``module`` can also belong to the user's model, as in ``AveragedModel``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Place(NamedTuple):
     """A module in its model."""
 
     path: str
-    """Where it is, as in ``named_modules``."""
+    """Its path, as in ``named_modules``."""
     name: str
-    """The same without the prefixes of wrappers."""
+    """The path without the prefixes of wrappers."""
     module: nn.Module
 
 
@@ -33,7 +33,7 @@ def join(prefix: str, leaf: str) -> str:
 
 
 def places(model: nn.Module, path: str = "", name: str = "") -> Iterator[Place]:
-    """Every module as often as it occurs, in the order of ``state_dict``."""
+    """Every module, once for each place where it occurs, in the order of ``state_dict``."""
     yield Place(path, name, model)
     wrapped = _wrapped(model)
     for leaf, module in model._modules.items():  # noqa: SLF001  (named_children leaves out repeated modules)
@@ -49,10 +49,10 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 def _wrapped(module: nn.Module) -> str | None:
-    """The attribute in which a wrapper keeps the user's module; None if ``module`` is no wrapper."""
+    """The attribute of a wrapper that contains the user's module; None if ``module`` is not a wrapper."""
     if isinstance(module, DataParallel | DistributedDataParallel):
         return "module"
-    # Told by its name: torch._dynamo takes long to import, and no model is compiled before it is.
+    # Checked by name: torch._dynamo takes long to import, and is imported before any model is compiled.
     compiled = any(
         base.__name__ == "OptimizedModule" and base.__module__.startswith("torch._dynamo")
         for base in type(module).__mro__

@@ -1,4 +1,4 @@
-"""A torch model's tensors, copied out and in."""
+"""The model port for torch: reads and writes the tensors of a model."""
 
 from __future__ import annotations
 
@@ -62,34 +62,34 @@ class _Entry(NamedTuple):
 class TorchPort(ModelPort):
     """Parameters and persistent buffers of an ``nn.Module``, in the order of its ``state_dict``.
 
-    Frozen parameters belong to it, buffers registered with ``persistent=False`` do not. Tensors that share their
-    memory appear once, under the first name. The running statistics of BatchNorm layers are recognised by the type of
-    the layer (``nn.modules.batchnorm`` and its subclasses, SyncBatchNorm and InstanceNorm among them), never by
-    name. Every other buffer, integer parameters, and frozen parameters that hold infinities, as masks do, are module
-    state.
+    Frozen parameters are included, buffers registered with ``persistent=False`` are not. Tensors that share memory are
+    included once, under the first name. The running statistics of BatchNorm layers are recognised by the type of the
+    layer (``nn.modules.batchnorm`` and its subclasses, including SyncBatchNorm and InstanceNorm), never by name. Other
+    buffers, integer parameters, and frozen parameters that contain infinities, as masks do, are module state.
 
-    A complex tensor is its real view, with a last dimension of the real and the imaginary part, in the same memory.
+    A complex tensor is represented by its real view in the same memory; the last dimension is the real and the
+    imaginary part.
 
-    ``selection`` says which of them take part, by the keys of the model's ``state_dict``. The others are neither read
-    nor written, and may be what could not be merged.
+    ``selection`` selects the tensors that take part, by the keys of the model's ``state_dict``. The others are neither
+    read nor written, and may be tensors that cannot be merged.
 
-    A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``) changes neither order nor names,
-    wherever it is in the model. A model on a GPU is copied through the CPU.
+    A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``) anywhere in the model changes neither
+    order nor names. A model on a GPU is copied through the CPU.
     """
 
     def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING) -> None:
         self._model = model
         self._selection = selection
         self._masks: frozenset[str] = frozenset()
-        """Names of frozen parameters that held infinities when the schema was made."""
+        """Names of frozen parameters that contained infinities when the schema was created."""
         self._names: Mapping[str, str] = {}
 
     def schema(self) -> Schema:
-        """The tensors that take part, as they are now.
+        """The tensors that currently take part.
 
         Raises:
             ModelError: a tensor cannot be merged (quantized, sparse, sharded), or has no values yet; or the
-                selection does not fit the model.
+                selection does not match the model.
         """
         self._names = _names(self._model)
         found = _found(self._model, self._names)
@@ -107,24 +107,24 @@ class TorchPort(ModelPort):
             _shared_tensor(array).copy_(entry.tensor)
 
     def borrow(self, schema: Schema) -> list[Array] | None:
-        """The tensors of a model on the CPU where they lie; None of a model elsewhere."""
+        """Views of the tensors of a model on the CPU; None for a model on another device."""
         entries = self._unchanged(schema)
         if any(entry.tensor.device.type != "cpu" for entry in entries):
             return None
-        # torch never again resizes a tensor that NumPy has seen, as observers do with their buffers: those are copied
+        # torch cannot resize a tensor that NumPy has a view of, as observers do with their buffers: buffers are copied
         return [_array(tensor.clone() if spec.in_side_block else tensor.contiguous()) for spec, tensor in entries]
 
     def write(self, state: ModelState) -> None:
         """Set every tensor from ``state``, in place.
 
-        The parameter objects, their gradients and the optimizer's view of them stay. Autograd does not see the
-        write, as it does not see an optimizer's.
+        The parameter objects, their gradients and the references of the optimizer do not change. Autograd does not
+        record the write, as with an optimizer step.
         """
         for entry, array in self._pairs(state):
             entry.tensor.copy_(_shared_tensor(array))
 
     def add(self, step: ModelState) -> None:
-        """Add ``step`` where the tensors are, as unseen by autograd as a write."""
+        """Add ``step`` in place. Autograd does not record it."""
         for (spec, tensor), array in self._pairs(step):
             if spec.kind is TensorKind.WEIGHT:
                 tensor.add_(_shared_tensor(array).to(tensor.device))
@@ -136,7 +136,7 @@ class TorchPort(ModelPort):
             yield entry, array
 
     def _unchanged(self, schema: Schema) -> list[_Entry]:
-        """The tensors that take part, which must be those of ``schema``."""
+        """The tensors that take part; raises an error if they are not those of ``schema``."""
         entries = list(self._entries())
         difference = Schema(tuple(entry.spec for entry in entries)).difference(schema)
         if difference is not None:
@@ -144,7 +144,7 @@ class TorchPort(ModelPort):
         return entries
 
     def _entries(self) -> Iterator[_Entry]:
-        """Spec and values of each tensor that takes part, as a tensor that autograd does not follow."""
+        """Spec and values of each tensor that takes part, detached from autograd."""
         if not self._names:
             self._names = _names(self._model)
         for found in _found(self._model, self._names):
@@ -160,8 +160,8 @@ class TorchPort(ModelPort):
                     tied=tuple(found.tied),
                     complex=found.is_complex,
                 )
-                # .data, not .detach(): the latter shares the version counter, so that a write would break the
-                # backward pass of a graph that somebody still holds.
+                # .data, not .detach(): the latter shares the version counter, so a write would break the backward pass
+                # of an existing graph.
                 yield _Entry(spec, tensor.data)
 
     def _name_of(self, tensor: torch.Tensor) -> str:
@@ -184,7 +184,7 @@ class TorchPort(ModelPort):
 
 
 def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
-    """Each parameter and persistent buffer, once, under all of its names, which ``names`` gives by path."""
+    """Each parameter and persistent buffer once, with all of its names; ``names`` gives them by path."""
     found: dict[object, _Found] = {}
     for path, module, leaf, tensor in _tensors(model):
         name = names.get(path, path)
@@ -207,13 +207,13 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tens
     for path, _, module in places(model):
         _refuse_sharded(path, module)
         for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):  # noqa: SLF001
-            # there is no public way to know which buffers are persistent
+            # there is no public attribute for persistent buffers
             if tensor is not None and leaf not in module._non_persistent_buffers_set:  # noqa: SLF001
                 yield join(path, leaf), module, leaf, tensor
 
 
 def _names(model: nn.Module) -> dict[str, str]:
-    """What each tensor is called, by its path: as in ``state_dict``, without the prefixes of wrappers."""
+    """The name of each tensor by its path: its key in ``state_dict``, without the prefixes of wrappers."""
     prefixes = {place.path: place.name for place in places(model)}
     tensors = {path: tensor for path, _, _, tensor in _tensors(model)}
     changed = changed_keys(model, tensors, _memory_or_object)
@@ -228,12 +228,12 @@ def _names(model: nn.Module) -> dict[str, str]:
 
 
 def _memory_or_object(value: object) -> object:
-    """What is equal for tensors in the same memory; for anything else, its identity."""
+    """A key that is equal for tensors in the same memory; for other objects, the identity."""
     return _memory(value) if isinstance(value, torch.Tensor) and _refusal(value) is None else id(value)
 
 
 def _tied(name: str, first: torch.Tensor, other: torch.Tensor) -> Tied:
-    """The name of another view of a tensor's memory, and how to make that view of its values."""
+    """Another view of a tensor's memory: its name, and how to create it from the tensor's values."""
     if first is other or (first.shape, first.stride()) == (other.shape, other.stride()):
         return Tied(name)
     strides = first.stride()
@@ -248,14 +248,14 @@ def _kind(module: nn.Module, leaf: str, tensor: torch.Tensor, *, is_buffer: bool
 
 
 def _is_mask(found: _Found) -> bool:
-    """Whether a tensor is a frozen parameter that holds infinities: it can be handed on, and not be averaged."""
+    """Whether a tensor is a frozen parameter with infinities, which can be copied but not averaged."""
     tensor = found.tensor
     plain = found.kind is TensorKind.WEIGHT and found.refusal is None and not found.is_complex
     return plain and not tensor.requires_grad and bool(tensor.isinf().any())
 
 
 def _memory(tensor: torch.Tensor) -> object:
-    """What is equal for tensors that hold the same elements of the same memory, transposed or not."""
+    """A key that is equal for tensors with the same elements of the same memory, also if one is transposed."""
     if tensor.numel() == 0:
         return id(tensor)
     span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
@@ -272,7 +272,7 @@ def _refuse_sharded(path: str, module: nn.Module) -> None:
 
 
 def _refusal(tensor: torch.Tensor) -> str | None:
-    """Why ``tensor`` cannot take part in a merge, as the end of a sentence; None where it can."""
+    """Why ``tensor`` cannot be merged, as the end of a sentence; None if it can."""
     if is_lazy(tensor):
         return "has no shape yet: pass one batch through the model before training begins"
     if any(base.__module__.startswith("torch.distributed") for base in type(tensor).__mro__):

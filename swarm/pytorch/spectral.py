@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NormalisedWeight(NamedTuple):
-    """A weight under ``spectral_norm``: the parameter, the dimension of its rows, and the vectors kept for it."""
+    """A weight under ``spectral_norm``: the parameter, the dimension of its rows, and its singular vectors."""
 
     weight: torch.Tensor
     axis: int
@@ -24,9 +24,9 @@ class NormalisedWeight(NamedTuple):
 
 
 def normalised_weights(model: nn.Module) -> Iterator[NormalisedWeight]:
-    """Those of ``torch.nn.utils.parametrizations.spectral_norm`` and of the older ``torch.nn.utils.spectral_norm``.
+    """The weights of ``torch.nn.utils.parametrizations.spectral_norm`` and the older ``torch.nn.utils.spectral_norm``.
 
-    Where another parametrization comes before the spectral norm, what that one divides is no parameter: left out.
+    If another parametrization precedes the spectral norm, the divided tensor is not a parameter, and is skipped.
     """
     for module in model.modules():
         if isinstance(module, ParametrizationList):

@@ -75,20 +75,20 @@ class CheckpointFiles(CheckpointStore):
             commit = _commit_of(record)
             path = record.with_suffix(".safetensors")
             if commit is None or not path.is_file():
-                logger.warning("resume: checkpoint %s is not whole, and is passed over", record)
+                logger.warning("resume: checkpoint %s is incomplete and is skipped", record)
                 continue
             try:
                 model = read_model_file(path, schema)
             except UnreadableFileError as error:
-                logger.warning("resume: %s is damaged or cannot be read, and is passed over: %s", path, error)
+                logger.warning("resume: %s is damaged or cannot be read and is skipped: %s", path, error)
                 continue
             except ModelError as error:
-                text = f"resume: {path} holds another model than this script trains: {error}"
+                text = f"resume: {path} contains another model than this script trains: {error}"
                 raise ConfigurationError(text) from error
             if model.digest() == commit.digest:
                 return commit, model
-            why = "it is damaged, or of a version of Swarm that took other digests"
-            logger.warning("resume: %s has another digest than its record says, and is passed over: %s", path, why)
+            why = "it is damaged, or of a version of Swarm that computed other digests"
+            logger.warning("resume: %s has another digest than its record and is skipped: %s", path, why)
         if records:
             logger.warning("resume: no checkpoint in %s can be used; the run starts anew", self._directory)
         return None
