@@ -51,8 +51,9 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
       gradients also assign ``model.optimizer.variables``.
 
     A model without weights at ``on_train_begin`` joins the swarm at its first optimizer step, or at the end of the
-    training if that comes first. It then loads the common weights; the batches before are not counted for a merge. With validation
-    data the merged model is evaluated after every merge by ``model.evaluate``, so the model has to be compiled.
+    training if that comes first. It then loads the common weights; the batches before are not counted for a merge. With
+    validation data the merged model is evaluated after every merge by ``model.evaluate``, so the model has to be
+    compiled.
 
     Raises:
         ConfigurationError: an argument is unknown or out of range, see ``swarm.SwarmCallback``.

@@ -1,4 +1,4 @@
-"""What a peer answers when it is asked for its status, checked before anything of it is shown."""
+"""The status answer of a peer, checked before it is shown."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from swarm.errors import TransportError
 from swarm.text import MAX_SHOWN, printable
 
 MAX_PEERS = 1000
-"""Peers in one answer."""
+"""Maximum number of peers in one answer."""
 MOST = 2**63
-"""Larger numbers are refused as rounds, bytes and seconds."""
+"""Larger numbers of rounds, bytes and seconds are rejected."""
 _MAX_NAME = 300
 _MAX_ITEMS = 1000
 _MAX_DEPTH = 8
@@ -21,7 +21,7 @@ _MAX_DEPTH = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerView:
-    """What one peer says of itself."""
+    """The status of one peer."""
 
     name: str
     address: str = ""
@@ -35,24 +35,24 @@ class PeerView:
     bytes_sent: int = 0
     bytes_received: int = 0
     epoch: int = 0
-    """Epochs of its training that are done."""
+    """Completed epochs."""
     total_epochs: int | None = None
     seconds_left: float | None = None
-    """To the end of its training, as it estimates."""
+    """Estimated time to the end of its training."""
     peers: tuple[PeerView, ...] = field(default=())
-    """The other peers it knows of: their name, address and status."""
+    """The other peers that it knows: name, address and status."""
 
     @property
     def has_end(self) -> bool:
-        """Whether the end of its training is known: it is not once the total is exceeded."""
+        """Whether the end of its training is known; false once the total is exceeded."""
         return self.seconds_left is not None and (self.total_epochs is None or self.epoch <= self.total_epochs)
 
 
 def parse(answer: Mapping[str, Any]) -> PeerView:
-    """The view in a peer's answer; what it does not say keeps its default.
+    """The view in a peer's answer; missing fields have their defaults.
 
     Raises:
-        TransportError: it is no status; the message names the field.
+        TransportError: it is not a status; the message names the field.
     """
     return PeerView(
         name=_text(answer, "name") or "?",
@@ -79,10 +79,10 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
 
 
 def plain(value: object, depth: int = _MAX_DEPTH) -> Any:
-    """Any part of an answer for a JSON document: bounded in depth and size, with None for NaN and infinity.
+    """A part of an answer for a JSON document: limited in depth and size, with None for NaN and infinity.
 
     Raises:
-        TransportError: it is nested too deeply, or holds too much.
+        TransportError: it is nested too deeply, or too large.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else None

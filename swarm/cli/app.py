@@ -1,4 +1,4 @@
-"""The command's entry point, its groups of options, and how errors are said."""
+"""The ``swarm`` command: its subcommands and its error messages."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from swarm.cli.up import up
 from swarm.errors import ConfigurationError, SwarmError
 
 _LAZY = {"demo": "swarm.demo.command"}
-"""Commands whose module is loaded only when they are asked for; each holds a function of the command's name."""
+"""Commands whose module is imported on first use; the module has a function with the name of the command."""
 
 _PASS_ON = {"allow_interspersed_args": False}
 """Options after the first word of the user's command belong to that command, with or without ``--``."""
 
 
 class _Group(TyperGroup):
-    """Says an error of ours as one sentence, and loads some commands late."""
+    """Prints a ``SwarmError`` as one sentence, and imports some commands on first use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [*super().list_commands(ctx), *_LAZY]

@@ -1,4 +1,4 @@
-"""Where a training script finds its data and leaves its files: ``DATA_DIR``, ``MODEL_DIR`` and ``SCRATCH_DIR``."""
+"""The directories of a training script: ``DATA_DIR``, ``MODEL_DIR`` and ``SCRATCH_DIR``."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from swarm.config.sources import Value
 from swarm.errors import ConfigurationError
 
 CONTAINER_LAYOUT = Path("/platform/swarmml")
-"""Where scripts written for HPE's containers expect ``data`` and ``model``."""
+"""The parent directory of ``data`` and ``model`` in HPE's containers."""
 
 RANK = "{rank}"
-"""In a directory of ``swarm up``: stands for the rank of each peer."""
+"""Placeholder for the rank of a peer in the directories of ``swarm up``."""
 SCRATCH = "scratch"
-"""Scratch directory below the model directory, where ``SCRATCH_DIR`` names none."""
+"""Scratch directory below the model directory, if ``SCRATCH_DIR`` is not set."""
 
 
 SCRATCH_PREFIX = "swarm-scratch-"
-"""How temporary scratch directories start."""
+"""Prefix of temporary scratch directories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directories:
-    """Directories of one peer; ``None`` leaves the script's own default in place."""
+    """Directories of one peer; with ``None`` the default of the script is used."""
 
     data: Path | None = None
     model: Path | None = None
@@ -37,11 +37,11 @@ class Directories:
         """The directories of each of several local peers.
 
         ``{rank}`` is replaced in all of them. Without it, each peer writes to ``peer-<rank>`` inside the model and the
-        scratch directory, and reads ``peer-<rank>`` of the data directory, where that holds one for every peer, or else
-        the same data.
+        scratch directory. It reads ``peer-<rank>`` of the data directory if there is one for every peer; otherwise all
+        peers read the data directory.
 
         Raises:
-            ConfigurationError: the data directory holds such directories for some of the peers only.
+            ConfigurationError: the data directory has such directories only for some of the peers.
         """
         data = _data_of_ranks(self.data, peers)
         return [
@@ -78,7 +78,7 @@ class Directories:
 
 
 def _own(directory: Path | None, rank: int) -> Path | None:
-    """What a peer has to itself: two peers must not write one file."""
+    """The directory of one peer, so that two peers do not write the same file."""
     if directory is None:
         return None
     named = _replaced(directory, rank)
@@ -105,7 +105,7 @@ def _replaced(directory: Path, rank: int) -> Path:
 
 
 def fallbacks(environment: Mapping[str, str], container_layout: Path = CONTAINER_LAYOUT) -> dict[str, Value]:
-    """Directories for settings that name none: ``DATA_DIR`` and ``MODEL_DIR``, else those of the container layout."""
+    """Directories for settings that are not set: ``DATA_DIR`` and ``MODEL_DIR``, else those of the container layout."""
     found = {}
     for variable, container in (("DATA_DIR", container_layout / "data"), ("MODEL_DIR", container_layout / "model")):
         if environment.get(variable):
@@ -122,7 +122,7 @@ def of_settings(settings: Settings, environment: Mapping[str, str]) -> Directori
 
 
 def with_scratch(directories: Directories, otherwise: Path | None = None) -> Directories:
-    """These directories with a scratch one: as it is, else below the model directory, else ``otherwise``."""
+    """The directories with a scratch directory: the given one, else one in the model directory, else ``otherwise``."""
     if directories.scratch:
         return directories
     return replace(directories, scratch=directories.model / SCRATCH if directories.model else otherwise)
@@ -130,7 +130,7 @@ def with_scratch(directories: Directories, otherwise: Path | None = None) -> Dir
 
 @contextmanager
 def temporary_scratch() -> Iterator[Path]:
-    """A directory for scratch directories, which is removed in the end if it is empty."""
+    """A directory for scratch directories, which is removed at the end if it is empty."""
     root = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX))
     try:
         yield root
@@ -139,7 +139,7 @@ def temporary_scratch() -> Iterator[Path]:
 
 
 def remove_empty(directories: Iterable[str | Path | None]) -> None:
-    """Remove those of the directories that hold nothing."""
+    """Remove the directories that are empty."""
     for directory in directories:
         with suppress(OSError):
             if directory:

@@ -1,4 +1,4 @@
-"""What ``swarm up`` shows while peers run: their output, line by line, and how they stand."""
+"""The output of ``swarm up`` while peers run: their lines, and their status."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _SECONDS_OF_SILENCE = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerRow:
-    """What there is to show of one local peer."""
+    """The displayed data of one local peer."""
 
     name: str
     rank: int
     ended: bool = False
     problem: str = ""
-    """Why it is not simply running or done: its exit code, or that it was stopped."""
+    """Exit code of a failed peer, or "stopped"; empty otherwise."""
     view: PeerView | None = None
-    """What it last said of itself."""
+    """Its last status."""
     silent_for: int = 0
-    """Whole seconds since it did."""
+    """Whole seconds since its last status."""
 
     @property
     def state(self) -> str:
-        """Where it stands, in a word or two."""
+        """Its state in one or two words."""
         if self.problem:
             return self.problem if self.problem == "stopped" else f"failed ({self.problem})"
         if self.ended:
@@ -50,19 +50,19 @@ class PeerRow:
 
 
 class Display(ABC):
-    """Where the launcher shows things. Every method raises ``OSError`` where nobody is there to read any more."""
+    """The output of the launcher. Every method raises ``OSError`` if the output cannot be written any more."""
 
     @abstractmethod
     def line(self, name: str, rank: int, text: str, *, is_error: bool) -> None:
-        """A line that a peer wrote to its standard output or error."""
+        """Show a line that a peer wrote to its standard output or error."""
 
     @abstractmethod
     def note(self, text: str) -> None:
-        """One sentence of the launcher itself."""
+        """Show one sentence of the launcher."""
 
     @abstractmethod
     def update(self, rows: Sequence[PeerRow]) -> None:
-        """How the peers stand now; called several times per second."""
+        """Show the current state of the peers; called several times per second."""
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +72,7 @@ class Display(ABC):
 
 
 class PlainDisplay(Display):
-    """Plain text for pipes and files: outputs as they come, and one line on standard error per round."""
+    """Plain text for pipes and files: the output of peers, and one line on standard error per round."""
 
     def __init__(self, width: int, out: TextIO | None = None) -> None:
         self._width = width
@@ -96,7 +96,7 @@ class PlainDisplay(Display):
 
 
 class LiveDisplay(Display):
-    """A terminal: coloured prefixes, and under the outputs a table of the peers that follows the training."""
+    """A terminal: output with coloured prefixes, and below it a live table of the peers."""
 
     def __init__(self, width: int, console: Console) -> None:
         self._width = width
@@ -129,7 +129,7 @@ class LiveDisplay(Display):
 
 
 def progress(rows: Sequence[PeerRow]) -> str:
-    """One line on how far the peers are."""
+    """One line with the progress of the peers."""
     views = [row.view for row in rows if row.view]
     running = sum(not row.ended for row in rows)
     parts = [f"round {max((view.round for view in views), default=0)}", f"{running} of {len(rows)} peers running"]
@@ -156,13 +156,13 @@ def _write(stream: TextIO, text: str) -> None:
         stream.write(f"{text}\n")
         stream.flush()
     except BrokenPipeError:
-        # what is left in the buffer would raise again when the interpreter ends
+        # the rest of the buffer would raise again when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         raise
 
 
 def choose(names: Sequence[str], *, table: bool, json_output: bool) -> Display:
-    """A live table where standard error is a terminal and one is wanted, else plain text.
+    """A live table if standard error is a terminal and ``table`` is set, else plain text.
 
     With ``json_output`` the peers' outputs all go to standard error.
     """

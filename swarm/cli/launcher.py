@@ -1,4 +1,4 @@
-"""Run several local peers to their end: show what they write, survive one that dies, leave none behind."""
+"""Runs several local peers until all have ended, and shows their output. A failed peer does not stop the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PeerEnd:
 
     name: str
     code: int
-    """As the operating system says: negative for a signal."""
+    """As reported by the operating system: negative for a signal."""
     stopped: bool = False
     """Whether it ended because the launcher was interrupted."""
 
@@ -36,7 +36,7 @@ class PeerEnd:
 
     @property
     def exit_code(self) -> int:
-        """As a shell says: 128 and the number of the signal."""
+        """The exit code in a shell: 128 plus the number of the signal."""
         return 128 - self.code if self.code < 0 else self.code
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class PeerEnd:
 
 
 def signal_name(number: int) -> str:
-    """The name of a signal, or its number where it has none."""
+    """The name of a signal, or its number if it has none."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -74,7 +74,7 @@ class Launcher:
         self._selector = selectors.DefaultSelector()
 
     def run(self, rendezvous: Path) -> int:
-        """Run all peers; the exit code for a shell.
+        """Run all peers, and return the exit code for a shell.
 
         It is 0 where every peer ended with 0, 128 and the number of the signal where the launcher was interrupted, and
         otherwise the code of the first peer that failed.
@@ -100,11 +100,11 @@ class Launcher:
 
     @property
     def ends(self) -> Sequence[PeerEnd]:
-        """How peers ended, in the order in which they did."""
+        """How peers ended, in the order of their ends."""
         return tuple(self._ends)
 
     def rows(self) -> list[PeerRow]:
-        """What there is to show of each peer."""
+        """The displayed row of each peer."""
         ends = {end.name: end for end in self._ends}
         rows = []
         for spec in self._specs:
@@ -170,7 +170,7 @@ class Launcher:
 
     @contextlib.contextmanager
     def _output(self) -> Iterator[None]:
-        """Where nobody reads the output any more, as in a pipe that Ctrl-C broke, peers are still ended politely."""
+        """If the output cannot be written, as after Ctrl-C in a pipe, peers are still ended by SIGTERM first."""
         try:
             yield
         except OSError:

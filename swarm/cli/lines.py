@@ -1,4 +1,4 @@
-"""Lines out of the bytes that a peer writes."""
+"""Splits the output of a peer into lines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ _LONGEST = 64 * 1024
 
 
 class LineBuffer:
-    """Cuts a stream of bytes into lines, as a terminal would show them.
+    """Splits a stream of bytes into lines, as a terminal shows them.
 
-    Of a progress bar, which returns to the start of its line, only the last state of each line is kept.
+    For a progress bar, which returns to the start of its line, only the last state of each line is kept.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class LineBuffer:
         return [_visible(line) for line in complete]
 
     def rest(self) -> list[str]:
-        """The last line, where it has no end."""
+        """The last line, if it has no line end."""
         pending, self._pending = self._pending, b""
         return [_visible(pending)] if pending else []
 

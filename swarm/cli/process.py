@@ -1,4 +1,4 @@
-"""One local peer as a child process: started, read from, and ended together with whatever it started."""
+"""One local peer as a child process, which is ended together with the processes that it started."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from swarm.cli.lines import LineBuffer
 _CHUNK = 64 * 1024
 
 _REGISTER_AND_RUN = 'echo "$$" >&0 && exec "$@" </dev/null'
-"""The peer's standard input is at first the watchdog's pipe: it is watched before the first line of its program runs,
-so there is no instant at which the death of the launcher leaves it behind."""
+"""The peer's standard input is at first the watchdog's pipe. So the peer is registered before its program starts, and
+is ended even if the launcher is killed during the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSpec:
-    """What to start for one peer."""
+    """The command and environment of one peer."""
 
     name: str
     rank: int
@@ -34,7 +34,7 @@ class PeerSpec:
 
 
 class Watchdog:
-    """The process that outlives the launcher just long enough to end its peers."""
+    """The process that ends the peers if the launcher ends."""
 
     def __init__(self, rendezvous: Path, kill_after: float) -> None:
         command = [sys.executable, "-I", "-S", watchdog.__file__, str(rendezvous), str(kill_after)]
@@ -49,17 +49,17 @@ class Watchdog:
 
     @property
     def pipe(self) -> IO[bytes]:
-        """Where process groups are registered."""
+        """The pipe through which process groups are registered."""
         assert self._process.stdin is not None  # noqa: S101 - opened above
         return self._process.stdin
 
     def forget(self, group: int) -> None:
-        """Watch this process group no longer."""
+        """Unregister a process group."""
         with contextlib.suppress(BrokenPipeError):
             self.pipe.write(b"-%d\n" % group)
 
     def close(self) -> None:
-        """End it; it removes the rendezvous directory."""
+        """End the watchdog, which removes the rendezvous directory."""
         self.pipe.close()
         self._process.wait()
 
@@ -74,37 +74,37 @@ class Stream:
         self._buffer = LineBuffer()
 
     def fileno(self) -> int:
-        """For a selector."""
+        """The file descriptor, for a selector."""
         return self._pipe.fileno()
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more can come."""
+        """Whether the output has ended."""
         return self._pipe.closed
 
     def read(self) -> list[str]:
-        """The lines that came; closes itself at the end of the output."""
+        """The new lines; closes the stream at the end of the output."""
         data = self._read()
         if data == b"":
             return self.close()
         return self._buffer.feed(data) if data else []
 
     def drain(self) -> list[str]:
-        """The lines that are there by now, whoever may still hold the other end; closes it."""
+        """The available lines, even if another process still has the pipe open; closes the stream."""
         lines = []
         while not self.closed and (data := self._read()):
             lines += self._buffer.feed(data)
         return lines + self.close()
 
     def close(self) -> list[str]:
-        """Close it; the last line, where it had no end."""
+        """Close the stream and return the last line if it has no line end."""
         if self.closed:
             return []
         self._pipe.close()
         return self._buffer.rest()
 
     def _read(self) -> bytes | None:
-        """What is there, ``None`` where that is nothing yet."""
+        """The available bytes; ``None`` if there are none yet."""
         try:
             return os.read(self._pipe.fileno(), _CHUNK)
         except BlockingIOError:
@@ -112,16 +112,16 @@ class Stream:
 
 
 class PeerProcess:
-    """A running peer, which leads a process group of its own."""
+    """A running peer, the leader of its own process group."""
 
     def __init__(self, spec: PeerSpec, guard: Watchdog) -> None:
         self.spec = spec
         self.exit_code: int | None = None
-        """Of the peer itself, negative for the signal that ended it; ``None`` while it runs."""
+        """Exit code of the peer, negative for a signal; ``None`` while it runs."""
         self.gone = False
-        """Whether nothing of its process group is left."""
+        """Whether all processes of its group have ended."""
         self.was_killed = False
-        """Whether it had to be killed because it did not end when asked."""
+        """Whether it was killed because it did not end after SIGTERM."""
         self._deadline: float | None = None
         self._guard = guard
         self._process = subprocess.Popen(
@@ -140,19 +140,19 @@ class PeerProcess:
         )
 
     def stop(self, kill_after: float) -> None:
-        """Ask its whole group to end, within ``kill_after`` seconds."""
+        """Send SIGTERM to its whole group; it is killed after ``kill_after`` seconds."""
         if not self.gone and self._deadline is None:
             self._deadline = time.monotonic() + kill_after
             self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End its whole group now."""
+        """Kill its whole group."""
         if not self.gone:
             self._signal(signal.SIGKILL)
             self.was_killed |= self.exit_code is None
 
     def abandon(self) -> None:
-        """End it without looking at it any further, where the launcher itself fails."""
+        """Kill the peer and wait for it; used if the launcher itself fails."""
         if not self.gone:
             self.kill()
             self._process.wait()
@@ -161,7 +161,7 @@ class PeerProcess:
             stream.close()
 
     def check(self, kill_after: float) -> bool:
-        """Look how it is, ending what it left behind and what overstays; whether the peer itself ended just now."""
+        """Update the state, end remaining processes of the group, and return whether the peer has just ended."""
         just_ended = self.exit_code is None and self._process.poll() is not None
         if just_ended:
             self.exit_code = self._process.returncode
@@ -175,7 +175,7 @@ class PeerProcess:
         return just_ended
 
     def _signal(self, number: int) -> bool:
-        """Whether its group was there to be signalled."""
+        """Send a signal to the group; return whether the group exists."""
         try:
             os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):

@@ -1,4 +1,4 @@
-"""Find the program that a peer runs, before anything is started."""
+"""Finds the program that a peer runs, before it is started."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CommandNotFoundError(ConfigurationError):
 def search_path(environment: Mapping[str, str]) -> str:
     """The ``PATH`` for peers.
 
-    Where no environment is activated and Swarm is installed in one, that one comes first: ``python`` is then the
+    If no environment is activated and Swarm is installed in one, that one comes first: ``python`` is then the
     interpreter that can import Swarm, also for ``.venv/bin/swarm up -- python train.py``.
     """
     path = environment.get("PATH", os.defpath)
@@ -34,10 +34,10 @@ def search_path(environment: Mapping[str, str]) -> str:
 
 
 def locate(command: Sequence[str], path: str, model_dirs: Iterable[Path] = ()) -> list[str]:
-    """The command with its executable found on ``path`` and its script, if need be, in a model directory.
+    """The command, with its executable from ``path`` and its script from a model directory if necessary.
 
-    A relative script that the working directory does not hold is taken from the first of ``model_dirs`` that does,
-    where scripts written for the container layout are kept.
+    A relative script that is not in the working directory is taken from the first of ``model_dirs`` that contains it,
+    as in the container layout.
 
     Raises:
         CommandNotFoundError: there is no such executable.
@@ -56,7 +56,7 @@ def locate(command: Sequence[str], path: str, model_dirs: Iterable[Path] = ()) -
 
 
 def _script_index(arguments: Sequence[str]) -> int | None:
-    """Where the script stands: the first argument that is no option, unless ``-m`` or ``-c`` replaces it."""
+    """The position of the script: the first argument that is not an option, unless ``-m`` or ``-c`` replaces it."""
     before = ""
     for index, argument in enumerate(arguments):
         if argument in ("-m", "-c"):

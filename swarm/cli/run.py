@@ -33,9 +33,9 @@ def run(
 
     [bold]swarm run --peer other.example:7000 -- python train.py[/]
 
-    Its place in the swarm comes from these options, SWARM_* variables or
-    swarm.toml, in this order. The command takes over this process: its exit
-    code is the exit code, and signals reach it directly.
+    Settings come from these options, SWARM_* variables or swarm.toml, in
+    this order. The command replaces this process: its exit code is the exit
+    code, and it receives signals directly.
     """
     given = {
         "listen": listen,

@@ -1,4 +1,4 @@
-"""``swarm status``: ask running peers about their training."""
+"""``swarm status``: query running peers about their training."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ from swarm.text import MAX_SHOWN, printable
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Somebody who did not answer, or not as a peer does."""
+    """An address at which no peer answered."""
 
     address: str
     reason: str
     answered: bool
 
     def __str__(self) -> str:
-        """What happened, as one sentence."""
+        """The problem, as one sentence."""
         what = "does not answer as a peer does" if self.answered else "does not answer"
         return f"{self.address} {what}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the asked peers said."""
+    """The answers of the queried peers."""
 
     peers: tuple[Mapping[str, Any], ...]
-    """Answers, fit to be shown."""
+    """Answers, checked and escaped."""
     views: tuple[PeerView, ...]
-    """What a table shows of them."""
+    """The fields that a table shows."""
     silent: tuple[Silent, ...]
 
 
 def status(
     context: typer.Context,
     peer: Annotated[
-        list[str] | None, typer.Option(metavar="HOST:PORT", help="A peer to ask; may be given several times.")
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="Address of a peer; may be given several times.")
     ] = None,
     json_output: options.Json = False,
 ) -> None:
-    """Ask running peers about their training: rounds, loss, interval, bytes.
+    """Query running peers about their training: rounds, loss, interval, bytes.
 
-    Without --peer it asks the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
+    Without --peer it queries the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
     swarm.toml name, else those that [bold]swarm up[/] started on this machine.
     """
     fetch: FetchStatus = context.obj or fetch_over_grpc
@@ -78,7 +78,7 @@ def status(
 
 
 def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:
-    """Ask all addresses at once."""
+    """Query all addresses at the same time."""
     asked = list(dict.fromkeys(addresses))
     with ThreadPoolExecutor(max_workers=8) as pool:
         results = list(pool.map(lambda address: _ask_one(address, fetch), asked))
@@ -133,7 +133,7 @@ def _ask_one(address: str, fetch: FetchStatus) -> tuple[Mapping[str, Any], PeerV
 
 
 def _shown(views: Sequence[PeerView]) -> Group:
-    """Per session a table of the peers that answered, and of those that they know of."""
+    """For each session, a table of the peers that answered and of the peers that these know."""
     parts: list[Any] = []
     for session in sorted({view.session for view in views}):
         answered = {view.address: view for view in views if view.session == session}

@@ -1,4 +1,4 @@
-"""What running peers say of themselves."""
+"""The status of running local peers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from swarm.discovery.directory import announcements
 from swarm.errors import SwarmError
 
 FetchStatus = Callable[[str, float], Mapping[str, Any]]
-"""Asks the peer at an address, within a timeout in seconds; raises ``UnreachablePeerError``."""
+"""Queries the peer at an address, with a timeout in seconds; raises ``UnreachablePeerError``."""
 
 ANSWER_SECONDS = 3.0
-"""How long a peer may take to answer."""
+"""Timeout of a query."""
 LEFT = "left the swarm"
-"""The status of a peer that takes its address back while its script goes on."""
+"""The status of a peer that has withdrawn its address while its script continues."""
 _PATIENCE = 1.0
-"""How long it may take where it is asked again soon, and others wait for their turn."""
+"""Timeout of a repeated query, in seconds."""
 
 
 def published(rendezvous: Path) -> dict[str, str]:
@@ -32,14 +32,14 @@ def published(rendezvous: Path) -> dict[str, str]:
 
 
 def fetch_over_grpc(address: str, timeout: float) -> Mapping[str, Any]:
-    """Ask over gRPC, which is loaded only now."""
+    """Query over gRPC, which is imported here, on first use."""
     from swarm.transport.grpc import fetch_status
 
     return fetch_status(address, timeout)
 
 
 class StatusBoard:
-    """Keeps the last known view of each local peer, asking in threads of its own."""
+    """Keeps the last known view of each local peer. Queries run on separate threads."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class StatusBoard:
         every: float = 0.5,
         clock: Clock | None = None,
     ) -> None:
-        """Nobody is asked before ``start``.
+        """Queries begin with ``start``.
 
         Args:
             rendezvous: directory in which the peers publish their addresses.
@@ -68,15 +68,15 @@ class StatusBoard:
         self._thread = threading.Thread(target=self._run, name="swarm-status", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start the queries."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop the queries."""
         self._stopped.set()
 
     def view(self, name: str) -> PeerView | None:
-        """What the peer last said, ``None`` before its first answer; one that has ended has nothing left to do."""
+        """The last answer of the peer, ``None`` before the first; an ended peer has no time left."""
         view = self._views.get(name)
         return replace(view, seconds_left=None) if view and name in self._ended else view
 
@@ -86,11 +86,11 @@ class StatusBoard:
         return now - self._heard.get(name, now)
 
     def ended(self, name: str) -> None:
-        """Keep what this peer said last and ask it no more."""
+        """Keep the last answer of this peer and stop querying it."""
         self._ended.add(name)
 
     def refresh(self) -> None:
-        """Ask every published peer that has not ended once, all at the same time."""
+        """Query every published peer that has not ended once, all at the same time."""
         addresses = published(self._rendezvous)
         for name in self._heard.keys() - addresses.keys():
             self._views[name] = replace(self._views[name], status=LEFT, seconds_left=None)

@@ -1,4 +1,4 @@
-"""What ``swarm up`` says when all peers have ended: one line, or one JSON document."""
+"""The final output of ``swarm up``: one line, or one JSON document."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _of(launcher: Launcher, row: PeerRow) -> list[SessionRecord]:
 
 
 def _by_session(records: Sequence[SessionRecord]) -> list[tuple[str, list[SessionRecord]]]:
-    """The records of each session, after how a sentence names it: not at all where there is only one."""
+    """The records of each session, with the text that names it in a sentence; empty if there is only one session."""
     sessions = sorted({each.session for each in records})
     return [
         (f" of session {session}" if len(sessions) > 1 else "", [each for each in records if each.session == session])
@@ -56,7 +56,7 @@ def _by_session(records: Sequence[SessionRecord]) -> list[tuple[str, list[Sessio
 
 
 def _without_closing_model(records: Sequence[SessionRecord]) -> list[str]:
-    """Which peers ended without a closing model, and why."""
+    """The peers that ended without a closing model, and why."""
     peers: dict[str, list[str]] = {}
     for session, found in _by_session(records):
         for each in found:
@@ -67,7 +67,7 @@ def _without_closing_model(records: Sequence[SessionRecord]) -> list[str]:
 
 
 def _different_models(records: Sequence[SessionRecord]) -> list[str]:
-    """The sessions whose peers do not all hold one closing model, and of which round each peer's is."""
+    """The sessions whose peers have different closing models, and the round of each."""
     differing = []
     for session, found in _by_session(records):
         closed = [each for each in found if each.closing]
@@ -78,7 +78,7 @@ def _different_models(records: Sequence[SessionRecord]) -> list[str]:
 
 
 def _closing_models(records: Sequence[SessionRecord]) -> list[str]:
-    """The closing model of each session, where all of its peers hold the same one."""
+    """The closing model of each session in which all peers have the same one."""
     models = []
     for session, found in _by_session(records):
         file = next((each.file for each in found if each.file), "")

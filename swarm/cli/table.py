@@ -18,7 +18,7 @@ _WIDE = 400
 
 
 def console() -> Console:
-    """For tables on standard output; in a pipe or file they are as wide as they need to be."""
+    """A console for tables on standard output; in a pipe or file, tables are not limited in width."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
@@ -28,7 +28,7 @@ def colour(rank: int) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes for people, in powers of a thousand."""
+    """A readable number of bytes, in powers of 1000."""
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
         if amount < _KILO:
@@ -38,14 +38,14 @@ def size(count: int) -> str:
 
 
 def epochs(view: PeerView) -> str:
-    """The epochs that are done, as in ``3/10``; empty where the peer told of none. A total that was passed is none."""
+    """The completed epochs, such as ``3/10``; empty if unknown. A total that is exceeded is not shown."""
     if view.total_epochs is not None and view.epoch <= view.total_epochs:
         return f"{view.epoch}/{view.total_epochs}"
     return str(view.epoch or "")
 
 
 def peer_table(peers: Iterable[tuple[str, int, str, PeerView | None]], *, addresses: bool = False) -> Table:
-    """A table of (name, rank for the colour, state, view), with the peers' addresses where asked for."""
+    """A table of (name, rank for the colour, state, view), optionally with the peers' addresses."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = ["peer", *(["address"] if addresses else []), "status"]
     for column in columns:

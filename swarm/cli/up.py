@@ -23,7 +23,7 @@ from swarm.cli.summary import record, summary
 from swarm.config import former, resolve
 
 RENDEZVOUS_PREFIX = "swarm-up-"
-"""How the temporary directories start in which local peers publish their addresses."""
+"""Prefix of the temporary directories in which local peers publish their addresses."""
 
 
 def up(
@@ -56,15 +56,15 @@ def up(
     [bold]swarm up -n 4 -- python train.py[/]
 
     Each peer runs the command with its own SWARM_RANK, from 0, and with
-    SWARM_WORLD_SIZE. One that dies does not stop the others. Ctrl-C ends all.
+    SWARM_WORLD_SIZE. A failed peer does not stop the others. Ctrl-C ends all.
     The exit code is 0 if every peer ended with 0, else that of the first that
-    failed, or 128 and the number of the signal that ended it. A peer that ends
-    with 0 and without a closing model does not change it: the last line names
+    failed, or 128 plus the number of the signal that ended it. A peer that ends
+    with 0 and without a closing model does not change it; the last line names
     that peer.
 
-    SCRATCH_DIR is peer-<rank> inside the one that is set, else scratch inside
-    the peer's model directory, else a temporary directory. If a peer leaves
-    files in the temporary one it is kept, and a line says where it is.
+    SCRATCH_DIR is peer-<rank> inside SCRATCH_DIR if that is set, else scratch
+    inside the peer's model directory, else a temporary directory. If a peer
+    leaves files in the temporary directory, it is kept, and a line names it.
     """
     given = {"data_dir": data_dir, "model_dir": model_dir, "model_name": model_name, "resume": resume}
     rendezvous = Path(tempfile.mkdtemp(prefix=RENDEZVOUS_PREFIX))
@@ -97,7 +97,7 @@ def plan(
     rendezvous: Path,
     scratch: Path | None = None,
 ) -> list[PeerSpec]:
-    """What to start, checked as far as it can be before anything is.
+    """The peers to start, checked as far as possible before the start.
 
     Args:
         command: of every peer.

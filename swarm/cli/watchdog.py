@@ -1,4 +1,4 @@
-"""Ends the peers of ``swarm up`` once their launcher is gone, however it went.
+"""Ends the peers of ``swarm up`` when their launcher has ended for any reason.
 
 Run as a file by the launcher, in a session of its own and with the standard library only. It reads process groups
 from its standard input, ``<group>`` to watch one and ``-<group>`` to forget it, and knows from the end of that input
@@ -18,7 +18,7 @@ _TICK = 0.05
 
 
 def watch(lines: Iterable[str]) -> set[int]:
-    """The groups still watched when ``lines`` ends."""
+    """The process groups that are still registered at the end of ``lines``."""
     groups: set[int] = set()
     for line in lines:
         number = int(line)
@@ -30,7 +30,7 @@ def watch(lines: Iterable[str]) -> set[int]:
 
 
 def end(groups: Iterable[int], kill_after: float) -> None:
-    """Ask each group to end and kill, after ``kill_after`` seconds, those that did not."""
+    """Send SIGTERM to each group, and after ``kill_after`` seconds SIGKILL to those that still exist."""
     left = {group for group in groups if _signal(group, signal.SIGTERM)}
     deadline = time.monotonic() + kill_after
     while left and time.monotonic() < deadline:
@@ -41,7 +41,7 @@ def end(groups: Iterable[int], kill_after: float) -> None:
 
 
 def _signal(group: int, number: int) -> bool:
-    """Whether the group was there to be signalled."""
+    """Send a signal to the group; return whether the group exists."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):
@@ -50,7 +50,7 @@ def _signal(group: int, number: int) -> bool:
 
 
 def main(rendezvous: str, kill_after: str) -> None:
-    """Watch until the launcher is gone, then clean up after it."""
+    """Wait until the launcher has ended, then end its peers and remove its directory."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     end(watch(sys.stdin), float(kill_after))

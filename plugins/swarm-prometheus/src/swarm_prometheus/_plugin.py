@@ -1,4 +1,4 @@
-"""The hooks. prometheus_client is loaded with the first event: a process without a session never pays for it."""
+"""The hooks. prometheus_client is imported at the first event, so a process without a session does not load it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _exporters: list[Exporter] = []
 
 
 def _exporter() -> Exporter:
-    """One per process: the registry is, and sessions are told apart by label. Events come on several threads."""
+    """The exporter of this process. Sessions differ by label. Events come on several threads."""
     with _first_event:
         if not _exporters:
             from prometheus_client import REGISTRY
@@ -35,25 +35,25 @@ def _exporter() -> Exporter:
 
 @hookimpl
 def swarm_register() -> None:
-    """Register nothing; refuse a bad `SWARM_PROMETHEUS_PORT` before training starts."""
+    """Register nothing; raise an error for an invalid `SWARM_PROMETHEUS_PORT` before training starts."""
     Endpoint.from_environment(os.environ)
 
 
 @hookimpl
 def swarm_peer_joined(event: PeerJoined) -> None:
-    """Count the peer in."""
+    """Add the peer."""
     _exporter().peer_joined(event)
 
 
 @hookimpl
 def swarm_peer_left(event: PeerLeft) -> None:
-    """Count the peer out."""
+    """Remove the peer."""
     _exporter().peer_left(event)
 
 
 @hookimpl
 def swarm_round_finished(event: RoundFinished) -> None:
-    """Record what the round took and gave."""
+    """Record the duration and the result of the round."""
     _exporter().round_finished(event)
 
 
@@ -65,5 +65,5 @@ def swarm_round_failed(event: RoundFailed) -> None:
 
 @hookimpl
 def swarm_session_closed(event: SessionClosed) -> None:
-    """Leave the totals, and no peer."""
+    """Keep the totals, and remove all peers."""
     _exporter().session_closed(event)

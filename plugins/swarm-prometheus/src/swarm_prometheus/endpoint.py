@@ -1,4 +1,4 @@
-"""Where the metrics are served, if anywhere."""
+"""The HTTP endpoint of the metrics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _logger = logging.getLogger("swarm.prometheus")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address to serve on; port 0 takes any free one."""
+    """An address to serve on; port 0 selects a free one."""
 
     host: str
     port: int
@@ -32,7 +32,7 @@ class Endpoint:
         """Read `SWARM_PROMETHEUS_PORT` and `SWARM_PROMETHEUS_HOST` (default 127.0.0.1); without a port there is none.
 
         A value that Kubernetes or Docker sets for a service called `swarm-prometheus`, such as `tcp://10.0.0.1:9090`,
-        is no port; Swarm logs that it ignores it. Peers that `swarm up` starts share their environment, so each adds
+        is not a port; Swarm logs that it is ignored. Peers that `swarm up` starts share their environment, so each adds
         its `SWARM_RANK` to a port above 0.
 
         Raises:
@@ -54,10 +54,10 @@ class Endpoint:
         return cls(environment.get(HOST, "127.0.0.1"), port)
 
     def serve(self, registry: CollectorRegistry) -> int | None:
-        """Serve `registry` from a daemon thread until the process ends; a busy address is a warning, not an error.
+        """Serve `registry` from a daemon thread until the process ends; an address in use is a warning, not an error.
 
         Returns:
-            The port, or None where the address could not be had.
+            The port, or None if the address is not available.
 
         """
         from prometheus_client import start_http_server
