@@ -1,4 +1,4 @@
-"""Answers of whoever listens at an address, as ``swarm status`` and ``swarm up`` show them."""
+"""Answers from an address, which need not be a peer, as ``swarm status`` and ``swarm up`` show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which codec is taken: the quickest, and never one that turned out slower than ``exact``."""
+"""Selection of the codec: the fastest, and never one that was measured to be slower than ``exact``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARES = {"exact": 1.0, "bf16": 0.5, "int8": 0.25}
 
 
 class Rounds:
-    """Rounds over a link, with a cost for coding that is announced and one that is real."""
+    """Rounds over a link, with an estimated and a real cost of encoding."""
 
     def __init__(self, link: float, announced: dict[str, float], real: dict[str, float] | None = None) -> None:
         self.link, self.real = link, real or announced

@@ -1,4 +1,4 @@
-"""The shipped codecs under the contract that plugin authors use too."""
+"""The built-in codecs pass the contract for plugins."""
 
 from __future__ import annotations
 

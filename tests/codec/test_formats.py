@@ -1,4 +1,4 @@
-"""The bytes of bf16 and int8, and what they cost in accuracy."""
+"""The bytes of bf16 and int8, and their accuracy."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_chunk_is_coded_alike_whatever_lies_in_the_next_block(codec: Bf16Codec
 
 @pytest.mark.parametrize("codec", [BF16, INT8], ids=["bf16", "int8"])
 def test_a_aborted_attempt_leaves_the_residual_as_it_was(codec: Bf16Codec | Int8Codec) -> None:
-    """Encoding, however often and however cut, only reads it: the next attempt starts from the same."""
+    """Encoding only reads the residual, so that the next attempt starts from the same one."""
     values, reference = models(5000, "float32")
     residual = zeros(5000)
     codec.update_residual(values, reference, residual)

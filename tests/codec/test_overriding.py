@@ -1,4 +1,4 @@
-"""What a subclass of a codec overrides counts, whatever shortcuts its base has."""
+"""A method that a subclass of a codec overrides is always used, also if its base class has faster methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swarm.testing.codecs import CodecContract, decoded, encoded, models
 
 
 class Inverted(ExactCodec):
-    """Every bit is turned round on its way."""
+    """Inverts every bit."""
 
     name = "inverted"
 
@@ -45,7 +45,7 @@ def test_a_codec_that_overrides_encode_sends_nothing_as_it_is() -> None:
 
 
 class Nothing:
-    """A mixin that codes every difference as zeros."""
+    """A mixin that encodes every difference as zeros."""
 
     def pack(self, differences, out):
         out[...] = 0

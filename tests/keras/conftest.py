@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class RecordingSession:
-    """Counts as a real session does, and "merges" by ``merge``, or by nothing."""
+    """Counts as a real session does, and merges by ``merge`` or not at all."""
 
     settings: Any
     port: ModelPort
@@ -122,7 +122,7 @@ class Swarm:
 
 @pytest.fixture(scope="session", autouse=True)
 def _compile_each_program_once(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Most models here are alike, and JAX would spend most of the time compiling them anew."""
+    """Reuses models, because JAX would spend most of the time on compiling them again."""
     if keras.backend.backend() == "jax":
         import jax
 

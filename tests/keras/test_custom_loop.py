@@ -1,4 +1,4 @@
-"""The hooks called by hand, in each backend's own kind of loop."""
+"""The hooks in a custom loop of each backend."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def fill(state) -> None:
 
 
 class Watch(keras.callbacks.Callback):
-    """Sees the weights after each batch, as a callback listed after ours does."""
+    """Records the weights after each batch, as a callback listed after ours would."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How a fit ends, well or badly, and what a second one does."""
+"""The end of a fit, with and without an error, and a second fit."""
 
 from __future__ import annotations
 

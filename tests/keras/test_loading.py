@@ -1,4 +1,4 @@
-"""What importing costs, and which models the integration serves."""
+"""The imports of the integration, and the models that it supports."""
 
 from __future__ import annotations
 

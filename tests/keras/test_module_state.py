@@ -1,4 +1,4 @@
-"""What a Keras model keeps beside its weights, trained by two real peers in one process."""
+"""Module state of a Keras model, trained by two real peers in one process."""
 
 from __future__ import annotations
 

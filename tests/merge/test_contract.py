@@ -1,4 +1,4 @@
-"""The shipped rules under the contract that plugin authors use too."""
+"""The built-in rules pass the contract for plugins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broken rule is told in words which property it breaks, for which input, and what to do."""
+"""The contract reports which property a broken rule violates, for which input, and what to do."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Absolute(Rule):
 
 
 class Light(Rule):
-    """As it should be for the small weights that one tries by hand."""
+    """Correct for small weights only."""
 
     def merge(self, columns, weights):
         return super().merge(columns, weights) if sum(weights) < 50 else columns[0].copy()

@@ -1,4 +1,4 @@
-"""Geometric median and the Gram matrix it works on."""
+"""The geometric median and its Gram matrix."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_known_medians(points: object, weights: tuple[int, ...] | None, expected
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_step_away_from_the_result_shortens_the_distances(seed: int) -> None:
-    """The defining property, checked against the vectors themselves instead of a second implementation."""
+    """The defining property, checked on the vectors, without a second implementation."""
     rng = np.random.default_rng(seed)
     points = rng.standard_normal((7, 5)) * rng.uniform(0.1, 3, (7, 1))
     weights = rng.integers(1, 101, 7)
@@ -51,7 +51,7 @@ def test_no_step_away_from_the_result_shortens_the_distances(seed: int) -> None:
 @pytest.mark.parametrize("size", [1e3, 1e10, 1e20, 1e30])
 @pytest.mark.parametrize("hostile", [[0], [5], [0, 1, 2, 3], [3, 4, 5, 6]], ids=str)
 def test_minority_is_bounded_however_far_away(hostile: list[int], size: float) -> None:
-    """Also in the first place, from which the others' distances must not be measured."""
+    """Also at the first position, which must not be the origin of the distances."""
     rng = np.random.default_rng(1)
     points = rng.standard_normal((9, 300)).astype(np.float32)
     honest = np.delete(points, hostile, axis=0)
@@ -87,7 +87,7 @@ def test_parts_of_the_gram_matrix_add_up_to_the_distances() -> None:
 @pytest.mark.parametrize("far", [1e3, 1e8, 1e30])
 @pytest.mark.parametrize("place", [0, 3])
 def test_small_distances_survive_a_contribution_that_is_far_away(far: float, place: int) -> None:
-    """Whichever place it has, and also where squares overflow float32."""
+    """At any position, and also if squares overflow float32."""
     rng = np.random.default_rng(4)
     rows = rng.standard_normal((5, 20_000)).astype(np.float32)
     rows[place] = far

@@ -42,7 +42,7 @@ def test_equals_the_plain_formula_to_the_bit(size: int, weights: tuple[int, ...]
 
 @pytest.mark.parametrize("count", [2, 8, 64])
 def test_of_peers_that_lie_close_together_is_exact_but_for_the_last_rounding(count: int) -> None:
-    """What float32 loses is a share of the peers' differences, far below the last digit of their weights."""
+    """The error of float32 is relative to the differences, far below the last digit of the weights."""
     rng = np.random.default_rng(1)
     model = rng.uniform(1.1, 1.9, 10_000)
     columns = [(model + 1e-3 * rng.standard_normal(model.size)).astype(np.float32) for _ in range(count)]

@@ -1,4 +1,4 @@
-"""What a subclass of a rule overrides counts, whatever shortcuts its base has."""
+"""A method that a subclass of a rule overrides is always used, also if its base class has faster methods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WEIGHTS = (1, 1)
 
 
 def outcomes(rule: MergeRule) -> list[list[float]]:
-    """What each way of merging gives."""
+    """The result of each way of merging."""
     into, measured = np.empty_like(COLUMNS[0]), np.empty_like(COLUMNS[0])
     rule.merge_into(COLUMNS, WEIGHTS, into)
     rule.merge_measured(COLUMNS, WEIGHTS, np.zeros_like(into), measured)

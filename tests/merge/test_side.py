@@ -16,7 +16,7 @@ def specs(*kinds: TensorKind, dtype: str = "float32", shape: tuple[int, ...] = (
 
 
 def side(schema: Schema, *values: object) -> list[np.ndarray]:
-    """One contributor's arrays, each filled with what is given for it."""
+    """The arrays of one contributor, each filled with the given value."""
     return [
         np.broadcast_to(np.asarray(value, numpy_dtype(spec.dtype)), spec.shape).copy()
         for spec, value in zip(schema.side, values, strict=True)
@@ -43,7 +43,7 @@ def test_pooled_statistics_are_those_of_the_pooled_samples() -> None:
 
 
 def test_variance_survives_large_means() -> None:
-    """The textbook formula, mean square minus squared mean, would cancel to nothing."""
+    """The textbook formula, mean square minus squared mean, would give zero by cancellation."""
     schema = specs(MEAN, VARIANCE, dtype="float64")
     sides = [side(schema, 1e9, 1e-3), side(schema, 1e9, 3e-3)]
     _, variance = merge_statistics(schema.side, sides, (1, 1))

@@ -10,7 +10,7 @@ from swarm.pytorch import TorchCallback
 
 
 class EveryKind(nn.Module):
-    """Every dtype, kind and memory layout that must survive."""
+    """A model with every supported dtype, kind and memory layout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def every_kind() -> EveryKind:
 
 @pytest.fixture
 def make_peer(recording_session, tmp_path):
-    """Makes callbacks of one peer in one swarm, with recorded sessions; those that are left in memory leave."""
+    """Creates callbacks of one peer with recorded sessions; remaining ones leave at the end."""
     recorded = type("Recorded", (TorchCallback,), {"session_factory": recording_session})
     made = weakref.WeakSet()
 

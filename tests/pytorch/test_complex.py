@@ -1,4 +1,4 @@
-"""Complex tensors, as Fourier layers have them, take part as their real views."""
+"""Complex tensors, as in Fourier layers, are merged as their real views."""
 
 from __future__ import annotations
 

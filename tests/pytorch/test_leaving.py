@@ -1,4 +1,4 @@
-"""A peer whose loop has failed leaves at once, also where somebody keeps the error and its traceback."""
+"""A peer whose loop has failed leaves at once, also if the error and its traceback are kept."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_dropped_callback_warns(make_peer, recording_session, caplog):
 def test_a_callback_that_another_thread_collects_leaves_in_a_thread_of_its_own(
     make_peer, recording_session, monkeypatch
 ):
-    """It may be one of the session's own, which cannot wait for itself."""
+    """It may be a thread of the session, which cannot wait for itself."""
     callback = make_peer()
     callback.on_train_begin()
     threads = []
@@ -176,7 +176,7 @@ def test_a_forked_child_that_ends_leaves_the_swarm_to_its_parent(make_peer):
 
 
 class Shell:
-    """What Swarm uses of IPython: cells that keep their error, and what is called after each."""
+    """The part of IPython that Swarm uses: cells that keep their error, and callbacks after each cell."""
 
     def __init__(self):
         self.events = self

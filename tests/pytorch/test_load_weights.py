@@ -1,4 +1,4 @@
-"""The result of a run loads into a model that is built anew."""
+"""The result of a run can be loaded into a new model."""
 
 from __future__ import annotations
 

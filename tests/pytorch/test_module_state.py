@@ -1,4 +1,4 @@
-"""What a torch model keeps beside its parameters, trained by two real peers in one process."""
+"""Buffers and other module state of a torch model, trained by two real peers in one process."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def kinds(model):
 
 
 class Queue(nn.Module):
-    """A parameter, and state of every dtype that only makes sense together."""
+    """A parameter, and state of every dtype that is consistent only together."""
 
     def __init__(self, rank):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Names of tensors are the keys of the user's ``state_dict``, so that patterns fit and written files load."""
+"""Names of tensors are the keys of the user's ``state_dict``, so that patterns match and files can be loaded."""
 
 from __future__ import annotations
 

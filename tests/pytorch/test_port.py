@@ -150,7 +150,7 @@ def test_writing_between_forward_and_backward_does_not_break_autograd():
 
 
 def test_adding_takes_steps_in_place_and_everything_else_over(every_kind):
-    """Half precision is summed in float32 and rounded once; tied weights take the step once."""
+    """Half precision is summed in float32 and rounded once; the step is added once to tied weights."""
     port, before = TorchPort(every_kind), state_of(every_kind)
     step = before.copy()
     for dtype, segment in before.segments.items():
@@ -199,7 +199,7 @@ def test_borrowing_shows_the_model_itself(every_kind):
 
 
 def test_buffers_that_were_borrowed_can_still_be_resized():
-    """Observers of quantisation resize theirs; torch refuses that for memory that NumPy has seen."""
+    """Quantisation observers resize their buffers, which torch rejects for memory that NumPy has a view of."""
     model = nn.Linear(2, 1)
     model.register_buffer("least", torch.zeros(1))
     port = TorchPort(model)

@@ -1,4 +1,4 @@
-"""A new run of a peer takes the place of one whose loop has ended; two live ones of one peer are refused."""
+"""A new run of a peer replaces one whose loop has ended; two live runs of one peer are rejected."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_runs_of_different_peers_are_alive_together(make_peer, difference):
 
 @pytest.mark.parametrize("way", ["aborted", "collected"])
 def test_a_new_run_begins_when_the_last_one_has_left(make_peer, recording_session, monkeypatch, caplog, way):
-    """Leaving takes a while: the others are told, and the disk may be slow."""
+    """Leaving takes time: the other peers are informed, and the disk may be slow."""
     monkeypatch.setattr("swarm.callback.run.QUIETLY", 0)
     caplog.set_level(logging.INFO, "swarm")
     order, leaving, left = [], threading.Event(), threading.Event()

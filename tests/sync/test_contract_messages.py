@@ -1,4 +1,4 @@
-"""A broken policy is told in words which property it breaks, for which input, and what to do."""
+"""The contract reports which property a broken policy violates, for which input, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped sync policies."""
+"""The built-in sync policies."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_fixed_interval_ignores_losses() -> None:
 
 
 def after(interval: int, mark: float | None, *losses: tuple[int, float]) -> SyncState:
-    """What a session of interval 128 makes of these losses."""
+    """The intervals of a session that starts at 128, for these losses."""
     return ValidationInterval(128).next(SyncState(interval, mark), losses)
 
 

@@ -1,4 +1,4 @@
-"""Memory that goes round, and never while somebody still looks at it."""
+"""Memory is reused, and never while a view of it exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model's memory as a round reads it."""
+"""Captures: borrowed memory, and copies of it."""
 
 from __future__ import annotations
 

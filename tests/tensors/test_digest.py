@@ -1,4 +1,4 @@
-"""A digest is the same however its blocks came to be hashed, and another one for every other content."""
+"""A digest does not depend on the order of hashing, and differs for other content."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def test_the_order_of_blocks_and_arrays_counts() -> None:
 
 
 def test_a_digest_means_the_same_in_every_version() -> None:
-    """Peers compare it, and checkpoints hold it."""
+    """Peers compare it, and checkpoints contain it."""
     held = [bytearray(range(256)) * 512, bytearray(b"tail")]
     assert digest(held, [b"side"]).hexdigest() == "3044d19c66b5c1d3ddc7d2602625f302"

@@ -1,4 +1,4 @@
-"""The compiled kernels: the same results as NumPy's, to the bit where that is promised."""
+"""The compiled kernels give the same results as NumPy, bit-identical where that is guaranteed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DTYPES = [pytest.param(np.dtype(dtype), id=str(dtype)) for dtype in ("float32", 
 
 @pytest.fixture
 def portable(monkeypatch):
-    """Runs something on NumPy alone."""
+    """Run a function without the kernels."""
 
     def run(function, *arguments):
         with monkeypatch.context() as patch:
@@ -134,7 +134,7 @@ def test_inner_products_are_those_of_numpy(portable, size, count):
 
 
 def squared_distances(gram):
-    """What the rules make of inner products: the origin cancels out."""
+    """Distances from inner products; the origin cancels."""
     return gram.diagonal() + gram.diagonal()[:, None] - 2 * gram
 
 
@@ -170,7 +170,7 @@ def test_what_is_not_finite_is_found_wherever_it_lies(bad, place, dtype):
 
 
 def coded(codec, values, reference, residual):
-    """Payload, what it stands for, and the residual that is left."""
+    """The payload, the decoded values, and the residual."""
     out = bytearray(codec.encoded_nbytes(values.size, "float32"))
     codec.encode(values, reference, memoryview(out), residual)
     arrived, left = np.empty_like(values), np.zeros_like(values) if residual is None else residual.copy()
