@@ -88,7 +88,7 @@ def without_samples(val_data: object) -> ConfigurationError:
     else:
         reason = ""
     return ConfigurationError(
-        f"val_data, a {type(val_data).__name__}, has no samples{reason}; give at least one, or omit val_data"
+        f"val_data, a {type(val_data).__name__}, holds no samples{reason}; give at least one, or leave val_data out"
     )
 
 

@@ -149,7 +149,7 @@ def test_the_checkpoints_of_another_model_are_refused_by_file(stopped: dict[str,
     swarm = MemorySwarm(world_size=2, resume=True)
     other = swarm.peer("ada", {"w": np.zeros(5, np.float32)}, model_dir=stopped["ada"])
     with pytest.raises(
-        ConfigurationError, match=r"safetensors holds another model.*'w' is float32\[3\] in the file, and"
+        ConfigurationError, match=r"safetensors contains another model.*'w' is float32\[3\] in the file, and"
     ):
         other.session.begin()
 
@@ -297,7 +297,7 @@ def test_checkpoints_that_are_passed_over_are_told_of(tmp_path: Path) -> None:
     assert CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", said)) is None
     first, second, _ = said
     assert "another digest" in first
-    assert "not whole" in second
+    assert "incomplete" in second
 
 
 def test_a_clock_that_was_set_back_does_not_make_the_newest_checkpoint_an_old_one(tmp_path: Path) -> None:
