@@ -1,13 +1,13 @@
 """The contract of a discovery, as a pytest class.
 
-Subclass it in a test module and say how a backend is made::
+Subclass it in a test module and create the discovery in ``make``::
 
-    class TestMyMembership(MembershipContract):
-        def make(self) -> Membership:
-            return MyMembership()
+    class TestMyDiscovery(DiscoveryContract):
+        def make(self) -> Discovery:
+            return MyDiscovery()
 
-Backends that are made in one test share one place. Where addresses are given and not announced, set
-``shares = False`` and return backends that know ``GIVEN``.
+Discoveries that are created in one test must find each other's announcements. If addresses are configured and not
+announced, set ``shares = False`` and return discoveries with the addresses ``GIVEN``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class DiscoveryContract(ABC):
 
     @abstractmethod
     def make(self) -> Discovery:
-        """A new backend, with nothing announced."""
+        """A new discovery without announcements."""
 
     @pytest.fixture
     def peers(self) -> list[Discovery]:
