@@ -22,7 +22,7 @@ def parser(description: str | None, *, epochs: int, steps: int, sync_interval: i
     options.add_argument("--steps", type=int, default=steps, help="batches of an epoch (default %(default)s)")
     options.add_argument("--batch-size", type=int, default=32, help="samples of a batch (default %(default)s)")
     options.add_argument("--sync-interval", type=int, default=sync_interval, help="batches between merges")
-    options.add_argument("--seed", type=int, default=0, help="seed of the initial weights and of the sample order; the rank is added")
+    options.add_argument("--seed", type=int, default=0, help="seed of weights and sample order; the rank is added")
     return options
 
 

@@ -1,4 +1,4 @@
-"""Time as a dependency: protocol code asks a clock, so that tests and simulations can turn it."""
+"""Time as a dependency: protocol code reads a clock, which tests and simulations can set."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class MonotonicClock:
 
 
 class ManualClock:
-    """A clock that moves only when told to."""
+    """A clock that moves only by ``advance``."""
 
     def __init__(self, start: float = 0.0) -> None:
         self._now = start
 
     def now(self) -> float:
-        """The seconds it was last set to."""
+        """The current seconds."""
         return self._now
 
     def advance(self, seconds: float) -> None:
@@ -41,7 +41,7 @@ class ManualClock:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people, to the next whole one: ``1:20``, or ``2:00:05`` from an hour on."""
+    """Seconds as readable text, rounded up: ``1:20``, or ``2:00:05`` from one hour on."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""Where a peer's log lines go: library code only logs, a launcher asks to see it with ``SWARM_LOG``."""
+"""Output of the log: library code only logs, and a launcher sets ``SWARM_LOG`` to show the log."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def configure_from_environment(environment: Mapping[str, str] | None = None) -> None:
-    """Show the log of Swarm on standard error where ``SWARM_LOG`` names a level, as under ``swarm up``.
+    """Show the log of Swarm on standard error if ``SWARM_LOG`` names a level, as under ``swarm up``.
 
-    A script that configured logging itself keeps its own handlers: ours is attached only where neither the logger
-    ``swarm`` nor the root has one, and it falls silent once the root gets one. The level is set only where the
-    script left it alone. Calling it again changes nothing.
+    A script that configures logging itself keeps its handlers: our handler is added only if neither the logger
+    ``swarm`` nor the root logger has one, and its output stops once the root logger has one. The level is set only if
+    the script has not set it. Repeated calls have no effect.
 
     Raises:
         ConfigurationError: ``SWARM_LOG`` is not the name of a level.

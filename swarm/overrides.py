@@ -1,4 +1,4 @@
-"""Whether a shortcut that a class inherits still does what the methods do that it stands for."""
+"""Checks whether an inherited faster method is still valid for a class that overrides other methods."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 def is_outdated(cls: type, shortcut: str, *methods: str) -> bool:
     """Whether ``cls`` gets one of ``methods`` from a more derived class than ``shortcut``, which computes the same.
 
-    The shortcut was then written for another version of the method, and must not be used for ``cls``. Mixins count as
-    Python counts them, by the method resolution order; all the names must be attributes of ``cls``.
+    The shortcut was then written for another version of the method, and must not be used for ``cls``. The order of
+    classes, including mixins, is the method resolution order. All names must be attributes of ``cls``.
     """
     return any(definer(cls, method) < definer(cls, shortcut) for method in methods)
 

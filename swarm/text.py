@@ -1,13 +1,13 @@
-"""Text that comes from somewhere else, made fit for a log, a terminal or a table."""
+"""Makes text from peers and files safe for a log, a terminal or a table."""
 
 from __future__ import annotations
 
 MAX_SHOWN = 1000
-"""Characters of a reason or another sentence that somebody else wrote."""
+"""Maximum length of a sentence from a peer, in characters."""
 
 
 def printable(text: str, limit: int | None = None) -> str:
-    """``text`` on one line: what a terminal would obey, such as an escape code, is written out as in Python.
+    """``text`` on one line, with control characters and escape codes escaped as in Python.
 
     Args:
         text: from a peer or a file.
