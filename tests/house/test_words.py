@@ -11,14 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SKIPPED: tuple[str, ...] = (
-    "benchmarks/",
     "swarm/callback/",
     "swarm/consensus/",
     "swarm/exchange/",
     "swarm/peer/",
     "swarm/session/",
     "swarm/transport/",
-    "tests/benchmarks/",
     "tests/consensus/",
     "tests/session/",
     "tests/transport/",
