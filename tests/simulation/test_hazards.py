@@ -37,12 +37,12 @@ def ran(plan: Schedule) -> World:
 
 
 def outcomes(world: World, session: str = SESSION) -> list[str]:
-    return [process.outcome for process in world.network.processes.values() if process.plan.session == session]
+    return [process.outcome for process in world.processes.values() if process.plan.session == session]
 
 
 def test_a_process_that_resumes_goes_on_from_its_disk() -> None:
     world = ran(schedule(Fault(FaultKind.RESUME, 3.0, ("p01",), 0.5)))
-    resumed = world.network.processes["p01"].resumed
+    resumed = world.processes["p01"].resumed
     assert resumed is not None
     assert resumed.round >= 1
     assert outcomes(world) == ["closed"] * 3
@@ -51,7 +51,7 @@ def test_a_process_that_resumes_goes_on_from_its_disk() -> None:
 def test_a_full_disk_leaves_nothing_to_resume_from() -> None:
     full = Fault(FaultKind.FULL_DISK, 0.0, (), 60.0)
     world = ran(schedule(full, Fault(FaultKind.RESUME, 3.0, ("p01",), 0.5)))
-    assert world.network.processes["p01"].resumed is None
+    assert world.processes["p01"].resumed is None
     assert outcomes(world) == ["closed"] * 3
 
 
@@ -65,7 +65,7 @@ def test_a_slow_disk_has_older_checkpoints() -> None:
 
 def test_after_a_blackout_all_go_on_from_their_disks() -> None:
     world = ran(schedule(Fault(FaultKind.BLACKOUT, 3.0, (), 0.5)))
-    assert all(process.resumed for process in world.network.processes.values())
+    assert all(process.resumed for process in world.processes.values())
     assert outcomes(world) == ["closed"] * 3
     assert world.witness.forks
 
@@ -126,8 +126,8 @@ def test_a_process_whose_clock_jumps_or_drifts_stays_in_the_session() -> None:
     jump = Fault(FaultKind.CLOCK_JUMP, 2.0, ("p00",), 0.5, 600.0)
     drift = Fault(FaultKind.CLOCK_DRIFT, 1.0, ("p01",), 0.0, 2.0)
     world = ran(schedule(jump, drift))
-    assert world.network.processes["p00"].executor.now() > 600
-    assert world.network.processes["p01"].executor.clock.rate == 2.0
+    assert world.processes["p00"].executor.now() > 600
+    assert world.processes["p01"].executor.clock.rate == 2.0
     assert outcomes(world) == ["closed"] * 3
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from swarm.messages import Decide, Proposal
 from swarm.records import Commit, PeerId
@@ -13,14 +13,38 @@ from tests.simulator.faults import CUTS, Fault, FaultKind
 from tests.simulator.plan import SESSION, STRANGERS
 
 if TYPE_CHECKING:
+    from tests.simulator.loop import Loop
+    from tests.simulator.network import Network
+    from tests.simulator.plan import PeerPlan, Schedule
     from tests.simulator.process import Process
-    from tests.simulator.world import World
+
+
+class Stage(Protocol):
+    """The run that faults strike."""
+
+    schedule: Schedule
+    loop: Loop
+    network: Network
+    processes: dict[PeerId, Process]
+    """The process last started under each name."""
+
+    def note(self, text: str) -> None:
+        """Tell what happens."""
+        ...
+
+    def start(self, plan: PeerPlan, *, resume: bool = False) -> None:
+        """Start a process."""
+        ...
+
+    def restart(self, process: Process, seconds: float, *, resume: bool = False) -> None:
+        """A process dies, and another takes its place."""
+        ...
 
 
 class Hazards:
     """What goes wrong in a run."""
 
-    def __init__(self, world: World, rng: random.Random) -> None:
+    def __init__(self, world: Stage, rng: random.Random) -> None:
         self.struck: Counter[str] = Counter()
         """How many faults of each kind there were."""
         self._world = world
@@ -53,7 +77,7 @@ class Hazards:
                     self.started(process)
             case FaultKind.STRAYS:
                 for plan in STRANGERS:
-                    if plan.name not in world.network.processes:
+                    if plan.name not in world.processes:
                         world.start(plan)
             case FaultKind.FINISH:
                 for process in self._all():
@@ -65,12 +89,12 @@ class Hazards:
                 world.network.cut(fault)
             case _:
                 for name in fault.peers:
-                    struck = world.network.alive(name)
-                    if struck:
+                    struck = world.processes.get(name)
+                    if struck and struck.running:
                         self._strike_process(struck, fault)
 
     def _all(self) -> list[Process]:
-        processes = self._world.network.processes.values()
+        processes = self._world.processes.values()
         return [process for process in processes if process.running and process.plan.session == SESSION]
 
     def _strike_process(self, process: Process, fault: Fault) -> None:
@@ -88,7 +112,7 @@ class Hazards:
                 process.freeze()
                 timeout = world.schedule.failure_timeout
                 if fault.seconds > timeout:
-                    world.loop.after(timeout, lambda: world.network.silent(process))
+                    world.loop.after(timeout, lambda: world.network.silent(process.transport))
                 world.loop.after(fault.seconds, lambda: self._thaw(process, fault.amount))
 
     def _thaw(self, process: Process, ahead: float) -> None:
@@ -96,7 +120,7 @@ class Hazards:
             if ahead:
                 process.reset_clock(ahead=ahead)
             process.thaw()
-            self._world.network.woke(process)
+            self._world.network.woke(process.transport)
 
     # What waits for its moment ---------------------------------------------------------------------------------------
 
@@ -112,7 +136,7 @@ class Hazards:
         """An exchange begins: if it is that of a closing round, a member may be about to die."""
         if proposal.closing and self._closing:
             world, plan, fault = self._world, self._world.schedule, self._closing.pop(0)
-            victim = world.network.alive(self._rng.choice(proposal.group))
+            victim = world.processes.get(self._rng.choice(proposal.group))
             if victim:
                 wait = self._rng.random() * (plan.transfer + 8 * plan.delay)
                 world.loop.after(wait, lambda: self._die(victim, fault))
@@ -135,7 +159,6 @@ class Hazards:
         """Whether a process dies before anybody hears of what it has decided."""
         if not self._deciding or decision.commit.round <= 1 or not process.running:
             return False
-        self._world.witness.decided(process, decision.commit)
         self._die(process, self._deciding.pop(0))
         return True
 

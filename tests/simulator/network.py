@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from swarm.errors import UnreachablePeerError
 from tests.simulator.faults import Fault, FaultKind
@@ -13,19 +13,58 @@ if TYPE_CHECKING:
     from swarm.records import PeerId
     from tests.simulator.loop import Loop
     from tests.simulator.plan import Schedule
-    from tests.simulator.process import Process
-    from tests.simulator.transport import SimulatedUpload
 
 RESET = 0.1
 """Seconds within which a broken connection is noticed where both ends can be reached."""
 LOST_AT_TIMES = 0.33
 """Share of the messages that a lossy network loses."""
 ASTRAY = 0.1
-"""Share of the messages that reach a process of the other session as well."""
+"""Share of the messages that reach a node of the other session as well."""
 HELD_UP = 0.2
 """Seconds after which a frame is tried again that a partition holds up."""
 BREAKS = 0.3
 """Probability that a stream fails while streams break."""
+
+
+class Node(Protocol):
+    """What a node listens with."""
+
+    name: PeerId
+    session: str
+    open: bool
+    """Whether it listens."""
+
+    def receive(self, envelope: Envelope) -> None:
+        """A message has arrived."""
+        ...
+
+    def lose(self, address: str, reason: str) -> None:
+        """A connection is lost."""
+        ...
+
+
+class Stream(Protocol):
+    """Weights on their way."""
+
+    to: PeerId
+    number: int
+
+    @property
+    def source(self) -> Node:
+        """Who sends them."""
+        ...
+
+    def arrive(self) -> None:
+        """The next frame has reached the other side."""
+        ...
+
+    def stop(self) -> None:
+        """Read and deliver nothing more, and tell nobody."""
+        ...
+
+    def break_(self, reason: str) -> None:
+        """It fails."""
+        ...
 
 
 class Network:
@@ -35,14 +74,14 @@ class Network:
     """
 
     def __init__(self, loop: Loop, schedule: Schedule, rng: random.Random) -> None:
-        self.processes: dict[PeerId, Process] = {}
-        """The process last started under each name."""
+        self._nodes: dict[PeerId, Node] = {}
+        """Who listens at each address, or did so last."""
         self._loop = loop
         self._schedule = schedule
         self._rng = rng
-        self._links: dict[tuple[Process, PeerId], Process] = {}
-        self._unanswered: set[tuple[Process, PeerId]] = set()
-        self._streams: set[SimulatedUpload] = set()
+        self._links: dict[tuple[Node, PeerId], Node] = {}
+        self._unanswered: set[tuple[Node, PeerId]] = set()
+        self._streams: set[Stream] = set()
         self._cuts: list[Fault] = []
         self._deaf: list[Fault] = []
         self._lossy = [fault for fault in schedule.faults if fault.kind is FaultKind.LOSSY]
@@ -52,15 +91,14 @@ class Network:
 
     # Who is where ----------------------------------------------------------------------------------------------------
 
-    def alive(self, name: PeerId) -> Process | None:
-        """The running process of that name."""
-        process = self.processes.get(name)
-        return process if process and process.running else None
+    def listen(self, node: Node) -> None:
+        """A node listens at its address from now on."""
+        self._nodes[node.name] = node
 
-    def listening(self, name: PeerId) -> Process | None:
-        """The process that listens at an address."""
-        process = self.alive(name)
-        return process if process and process.transport.open else None
+    def listening(self, name: PeerId) -> Node | None:
+        """The node that listens at an address."""
+        node = self._nodes.get(name)
+        return node if node and node.open else None
 
     def connected(self, one: PeerId, two: PeerId) -> bool:
         """Whether no partition lies between two peers."""
@@ -71,28 +109,28 @@ class Network:
         deaf = (fault for fault in self._deaf if one in fault.peers or two in fault.peers)
         return not self._loop.during(deaf) and self.connected(one, two)
 
-    def reach(self, source: Process, name: PeerId) -> Process:
-        """The process at an address, connected from now on.
+    def reach(self, source: Node, name: PeerId) -> Node:
+        """The node at an address, connected from now on.
 
         Raises:
             UnreachablePeerError: nobody listens there.
         """
-        process = self.listening(name)
-        if process is None:
+        node = self.listening(name)
+        if node is None:
             raise UnreachablePeerError(f"nobody listens at {name}")
-        return self._links.setdefault((source, name), process)
+        return self._links.setdefault((source, name), node)
 
-    def linked(self, source: Process, name: PeerId) -> Process | None:
-        """The process that ``source`` is connected to at an address."""
+    def linked(self, source: Node, name: PeerId) -> Node | None:
+        """The node that ``source`` is connected to at an address."""
         return self._links.get((source, name))
 
-    def unlink(self, source: Process, name: PeerId) -> None:
+    def unlink(self, source: Node, name: PeerId) -> None:
         """Close a connection without a report of its loss."""
         self._links.pop((source, name), None)
 
     # Messages --------------------------------------------------------------------------------------------------------
 
-    def send(self, source: Process, to: PeerId, envelope: Envelope) -> None:
+    def send(self, source: Node, to: PeerId, envelope: Envelope) -> None:
         """Carry a message, perhaps."""
         rng, plan = self._rng, self._schedule
         loss = plan.loss
@@ -105,13 +143,13 @@ class Network:
             elif (source, to) not in self._links:
                 self._loop.after(wait, lambda: self._lose(source, to, "the connection could not be made"))
         if self._astray and rng.random() < ASTRAY and self._loop.during(self._astray):
-            others = [name for name, other in self.processes.items() if other.plan.session != source.plan.session]
+            others = [name for name, other in self._nodes.items() if other.session != source.session]
             if others:
                 stray = rng.choice(others)
                 self._loop.after(plan.delay, lambda: self._deliver(source, stray, envelope))
 
-    def _deliver(self, source: Process, to: PeerId, envelope: Envelope) -> None:
-        if not source.transport.open:
+    def _deliver(self, source: Node, to: PeerId, envelope: Envelope) -> None:
+        if not source.open:
             return
         if not self.hears(source.name, to):
             self._time_out(source, to)
@@ -122,14 +160,14 @@ class Network:
             self._lose(source, to, "the connection was refused")
             return
         self._links[source, to] = target
-        target.transport.receive(envelope)
+        target.receive(envelope)
 
-    def _time_out(self, source: Process, to: PeerId) -> None:
+    def _time_out(self, source: Node, to: PeerId) -> None:
         """Nothing passes: a new connection is given up after a while, an old one if nothing passes then either."""
 
         def look() -> None:
             self._unanswered.discard((source, to))
-            if source.transport.open and ((source, to) not in self._links or not self.hears(source.name, to)):
+            if source.open and ((source, to) not in self._links or not self.hears(source.name, to)):
                 self._lose(source, to, "no answer")
 
         if (source, to) not in self._unanswered:
@@ -138,25 +176,25 @@ class Network:
 
     # Losses ----------------------------------------------------------------------------------------------------------
 
-    def vanished(self, process: Process) -> None:
-        """A process listens no more: those connected to it notice, soon or by its silence."""
-        for stream in self._streams_of(process):
-            if stream.source is process:
+    def vanished(self, node: Node) -> None:
+        """A node listens no more: those connected to it notice, soon or by its silence."""
+        for stream in self._streams_of(node):
+            if stream.source is node:
                 stream.stop()
-        for other in self._connected_to(process):
-            soon = self.connected(other.name, process.name) and self._rng.random() < 0.9
-            self._lose_later(other, process, self._rng.random() * RESET if soon else self._schedule.failure_timeout)
+        for other in self._connected_to(node):
+            soon = self.connected(other.name, node.name) and self._rng.random() < 0.9
+            self._lose_later(other, node, self._rng.random() * RESET if soon else self._schedule.failure_timeout)
 
-    def silent(self, process: Process) -> None:
+    def silent(self, node: Node) -> None:
         """A process stands still for longer than the failure timeout: the others give it up."""
-        for other in self._connected_to(process):
-            self._lose_later(other, process, self._rng.random() * RESET)
+        for other in self._connected_to(node):
+            self._lose_later(other, node, self._rng.random() * RESET)
 
-    def woke(self, process: Process) -> None:
+    def woke(self, node: Node) -> None:
         """It finds some of its connections broken."""
-        for other in self._connected_to(process):
+        for other in self._connected_to(node):
             if self._rng.random() < 0.5:
-                self._lose_later(process, other, self._rng.random() * RESET)
+                self._lose_later(node, other, self._rng.random() * RESET)
 
     def cut(self, fault: Fault) -> None:
         """From now on, and for a while, ``fault.peers`` and the others cannot reach each other."""
@@ -164,7 +202,7 @@ class Network:
 
         def notice() -> None:
             for (source, name), target in list(self._links.items()):
-                if (source.name in fault.peers) != (name in fault.peers) and source.running:
+                if (source.name in fault.peers) != (name in fault.peers) and source.open:
                     self._lose_later(source, target, self._rng.random() * RESET)
 
         if fault.seconds > self._schedule.failure_timeout:
@@ -174,35 +212,35 @@ class Network:
         """From now on, ``fault.peers`` and the others do not hear each other for a while."""
         self._deaf.append(fault)
         for (source, name), target in list(self._links.items()):
-            if {source.name, name} & {*fault.peers} and source.running:
+            if {source.name, name} & {*fault.peers} and source.open:
                 self._lose_later(source, target, self._rng.random() * fault.seconds)
 
-    def _connected_to(self, process: Process) -> list[Process]:
-        return [source for (source, _), target in self._links.items() if target is process and source.running]
+    def _connected_to(self, node: Node) -> list[Node]:
+        return [source for (source, _), target in self._links.items() if target is node and source.open]
 
-    def _lose_later(self, observer: Process, lost: Process, wait: float) -> None:
+    def _lose_later(self, observer: Node, lost: Node, wait: float) -> None:
         def lose() -> None:
             if self._links.get((observer, lost.name)) is lost:
                 self._lose(observer, lost.name, "the connection was reset")
 
         self._loop.after(wait, lose)
 
-    def _lose(self, observer: Process, name: PeerId, reason: str) -> None:
+    def _lose(self, observer: Node, name: PeerId, reason: str) -> None:
         self._links.pop((observer, name), None)
         for stream in self._streams_of(observer):
             if name in {stream.source.name, stream.to}:
                 stream.break_(f"{name}: {reason}")
-        observer.transport.lose(name, reason)
+        observer.lose(name, reason)
 
     # Streams ---------------------------------------------------------------------------------------------------------
 
-    def opened(self, stream: SimulatedUpload) -> None:
+    def opened(self, stream: Stream) -> None:
         """A stream of weights begins; while streams break, it may fail after a while."""
         self._streams.add(stream)
         if self._loop.during(self._broken) and self._rng.random() < BREAKS:
             self._loop.after(self.seconds(), lambda: stream.break_("the stream was reset"))
 
-    def carry(self, stream: SimulatedUpload, after: float) -> float:
+    def carry(self, stream: Stream, after: float) -> float:
         """Carry the next frame of a stream, no earlier than ``after``; when it arrives without a partition."""
         arrival = max(after, self._loop.now + self.seconds())
 
@@ -215,12 +253,12 @@ class Network:
         self._loop.at(arrival, arrive)
         return arrival
 
-    def ended(self, stream: SimulatedUpload) -> None:
+    def ended(self, stream: Stream) -> None:
         """It is over."""
         self._streams.discard(stream)
 
-    def _streams_of(self, process: Process) -> list[SimulatedUpload]:
-        found = [stream for stream in self._streams if process is stream.source or process.name == stream.to]
+    def _streams_of(self, node: Node) -> list[Stream]:
+        found = [stream for stream in self._streams if node is stream.source or node.name == stream.to]
         return sorted(found, key=lambda stream: stream.number)
 
     def seconds(self) -> float:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from greenlet import GreenletExit
@@ -16,7 +16,7 @@ from greenlet import GreenletExit
 from swarm.config import Settings
 from swarm.discovery.base import Discovery
 from swarm.errors import SwarmError
-from swarm.messages import Accept, Decide, Offer, Propose
+from swarm.messages import Accept, Offer, Propose
 from swarm.plugins import PluginRegistry
 from swarm.records import Commit, PeerStatus
 from swarm.session import Session
@@ -31,18 +31,69 @@ from tests.simulator.transport import SimulatedTransport
 
 if TYPE_CHECKING:
     from swarm.messages import Envelope, Message, StreamHeader
-    from tests.simulator.plan import PeerPlan
-    from tests.simulator.witness import Merged
-    from tests.simulator.world import World
+    from swarm.records import PeerId
+    from tests.simulator.disk import Disks
+    from tests.simulator.loop import Loop
+    from tests.simulator.network import Network
+    from tests.simulator.plan import PeerPlan, Schedule
 
 PLUGINS = PluginRegistry(disabled=[entry.name for entry in entry_points(group="swarm")])
 """Those of every session: the built-in parts, whatever is installed."""
 
 
+class Surroundings(Protocol):
+    """The run that a process is part of."""
+
+    schedule: Schedule
+    loop: Loop
+    network: Network
+    disks: Disks
+
+    def settings(self, plan: PeerPlan) -> Settings:
+        """The settings of a peer."""
+        ...
+
+    def names(self) -> tuple[PeerId, ...]:
+        """Names of the processes that run, or will."""
+        ...
+
+    def next_step(self) -> int:
+        """The number of a new training step."""
+        ...
+
+    def handled(self, process: Process) -> None:
+        """A process has handled an event."""
+        ...
+
+    def loaded(self, process: Process, *, replaced: bool) -> None:
+        """The session has changed the weights of a process, or ``replaced`` them all."""
+        ...
+
+    def says(self, process: Process, message: Message) -> bool:
+        """A process sends a message; whether it lives to do so."""
+        ...
+
+    def contributes(self, process: Process, header: StreamHeader) -> None:
+        """A process takes part in an exchange."""
+        ...
+
+    def fetched(self) -> None:
+        """A process has fetched a model."""
+        ...
+
+    def warned(self, process: Process, text: str, error: BaseException | None) -> None:
+        """A session warns its user."""
+        ...
+
+    def vanished(self, process: Process) -> None:
+        """A process is gone."""
+        ...
+
+
 class Process:
     """What runs under a peer's name until it ends or dies."""
 
-    def __init__(self, world: World, plan: PeerPlan, incarnation: str, *, resume: bool) -> None:
+    def __init__(self, world: Surroundings, plan: PeerPlan, incarnation: str, *, resume: bool) -> None:
         self.name = plan.name
         self.plan = plan
         self.incarnation = incarnation
@@ -60,8 +111,6 @@ class Process:
         """By which factor it lies about how far its weights have moved."""
         self.poisoned = False
         """Whether its weights hold NaN."""
-        self.basis: Merged | None = None
-        """The committed model that the session loaded last."""
         self.boasts = False
         """Whether it claims too much weight."""
         self._norm = 0.0
@@ -70,17 +119,18 @@ class Process:
         self._backlog: list[Callable[[], None]] = []
         self.executor = SimulatedExecutor(world.loop, ProcessClock(), self)
         self._changed = self.executor.condition()
-        self.transport = SimulatedTransport(world.network, self)
-        world.hazards.started(self)
+        self.transport = SimulatedTransport(world.network, self, plan.session)
         initial = zlib.crc32(f"{plan.name}/{incarnation}".encode()) % 64 / 8
-        self.model = StepModel(initial, lambda replaced: world.loaded(self, replaced), lambda: world.loop.events)
+        self.model = StepModel(
+            initial, lambda replaced: world.loaded(self, replaced=replaced), lambda: world.loop.events
+        )
         settings = replace(world.settings(plan), resume=resume)
         self.settings: Settings = settings
         self.session = Session(
             settings,
             self.model,
             evaluate=self._evaluate if settings.use_adaptive_sync else None,
-            logger=world.logger(self),
+            logger=_logger(lambda text, error: world.warned(self, text, error)),
             plugins=PLUGINS,
             network=lambda _settings, _plugins: Reach(self.transport, [Names(world, self)]),
             platform=Platform(
@@ -194,8 +244,6 @@ class Process:
     def says(self, envelope: Envelope) -> Envelope:
         """What really goes out for a message of the session."""
         message: Message = envelope.message
-        if isinstance(message, Decide) and self._world.hazards.die_deciding(self, message):
-            raise GreenletExit
         if isinstance(message, Offer) and (self.boasts or self.claims is not None):
             self._norm = message.stats.delta_norm
             stats = message.stats
@@ -205,7 +253,8 @@ class Process:
                 stats = replace(stats, weight=100)
             message = replace(message, stats=stats)
             envelope = replace(envelope, message=message)
-        self._world.witness.says(self, message)
+        if not self._world.says(self, message):
+            raise GreenletExit
         return envelope
 
     def hears(self, envelope: Envelope) -> Envelope:
@@ -224,17 +273,17 @@ class Process:
 
     def uploads(self, header: StreamHeader) -> None:
         """It takes part in an exchange."""
-        self._world.witness.contributes(self, header)
+        self._world.contributes(self, header)
 
-    def fetched(self, source: Process) -> None:
+    def fetched(self) -> None:
         """It has fetched a model."""
-        self._world.witness.heals += 1
+        self._world.fetched()
 
 
 class Names(Discovery):
     """Addresses of all processes that run or will, as a shared directory has them."""
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: Surroundings, process: Process) -> None:
         self._world = world
         self._process = process
 
@@ -248,7 +297,7 @@ class Names(Discovery):
         pass
 
 
-def logger_for(take: Callable[[str, BaseException | None], None]) -> logging.Logger:
+def _logger(take: Callable[[str, BaseException | None], None]) -> logging.Logger:
     """A logger that gives every warning, and the error that it tells of, to ``take``."""
     logger = logging.Logger("simulated", logging.WARNING)  # noqa: LOG001 - outside the hierarchy of this process
     logger.addHandler(_Warnings(take))

@@ -4,31 +4,61 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from swarm.errors import ExchangeError, UnreachablePeerError
-from swarm.executor import Queue
+from swarm.executor import Queue, Work
 from swarm.transport.base import Handler, Transport, Upload
 
 if TYPE_CHECKING:
     from swarm.messages import Envelope, FetchRequest, StreamHeader
     from swarm.records import PeerId
     from swarm.transport.base import Frame
+    from tests.simulator.executor import SimulatedExecutor
     from tests.simulator.network import Network
-    from tests.simulator.process import Process
 
 AGAIN = 0.2
 """Seconds after which a fetch is tried again that a partition or a frozen process holds up."""
 
 
+class Owner(Protocol):
+    """The process of a transport."""
+
+    name: PeerId
+    frozen: bool
+    executor: SimulatedExecutor
+
+    def do(self, work: Work) -> None:
+        """Handle an input."""
+        ...
+
+    def says(self, envelope: Envelope) -> Envelope:
+        """What really goes out for a message of the session."""
+        ...
+
+    def hears(self, envelope: Envelope) -> Envelope:
+        """What the session gets to know of a message."""
+        ...
+
+    def uploads(self, header: StreamHeader) -> None:
+        """It takes part in an exchange."""
+        ...
+
+    def fetched(self) -> None:
+        """It has fetched a model."""
+        ...
+
+
 class SimulatedTransport(Transport):
     """Listens at the name of its process."""
 
-    def __init__(self, network: Network, process: Process) -> None:
+    def __init__(self, network: Network, process: Owner, session: str) -> None:
+        self.name = process.name
+        self.session = session
         self.open = False
         """Whether it listens."""
+        self.process = process
         self._network = network
-        self._process = process
         self._handler: Handler | None = None
 
     @property
@@ -40,55 +70,56 @@ class SimulatedTransport(Transport):
     def start(self, handler: Handler) -> str:
         self._handler = handler
         self.open = True
-        return self._process.name
+        self._network.listen(self)
+        return self.name
 
     def send(self, address: str, envelope: Envelope) -> None:
         if self.open:
-            self._network.send(self._process, address, self._process.says(envelope))
+            self._network.send(self, address, self.process.says(envelope))
 
     def receive(self, envelope: Envelope) -> None:
         """A message has arrived."""
-        handler, heard = self.handler, self._process.hears(envelope)
-        self._process.do(lambda: handler.on_envelope(heard))
+        handler, heard = self.handler, self.process.hears(envelope)
+        self.process.do(lambda: handler.on_envelope(heard))
 
     def lose(self, address: str, reason: str) -> None:
         """A connection is lost."""
         handler = self.handler
         if self.open:
-            self._process.do(lambda: handler.on_lost(address, reason))
+            self.process.do(lambda: handler.on_lost(address, reason))
 
     def upload(
         self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
     ) -> Upload:
-        self._process.uploads(header)
-        upload = SimulatedUpload(self._network, self._process, address, header, frames, done)
+        self.process.uploads(header)
+        upload = SimulatedUpload(self._network, self, address, header, frames, done)
         upload.start()
         return upload
 
     def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
-        network, process = self._network, self._process
+        network, process = self._network, self.process
         sleep, waited = process.executor.sleep, 0.0
         sleep(network.seconds())
         while True:
-            target = network.reach(process, address)
-            if network.connected(process.name, address) and not target.frozen:
+            target = cast("SimulatedTransport", network.reach(self, address))
+            if network.connected(self.name, address) and not target.process.frozen:
                 break
             if waited >= timeout:
                 raise UnreachablePeerError(f"{address} is silent")
             sleep(AGAIN)
             waited += AGAIN
-        for frame in target.transport.handler.serve(request):
+        for frame in target.handler.serve(request):
             sleep(network.seconds())
             yield memoryview(b"".join(frame))
-        process.fetched(target)
+        process.fetched()
 
     def forget(self, address: str) -> None:
-        self._network.unlink(self._process, address)
+        self._network.unlink(self, address)
 
     def close(self, linger: float = 1.0) -> None:
         if self.open:
             self.open = False
-            self._network.vanished(self._process)
+            self._network.vanished(self)
 
 
 class SimulatedUpload(Upload):
@@ -99,7 +130,7 @@ class SimulatedUpload(Upload):
     def __init__(
         self,
         network: Network,
-        source: Process,
+        source: SimulatedTransport,
         to: PeerId,
         header: StreamHeader,
         frames: Iterator[Frame],
@@ -113,7 +144,7 @@ class SimulatedUpload(Upload):
         self._header = header
         self._frames = frames
         self._done = done
-        self._target: Process | None = None
+        self._target: SimulatedTransport | None = None
         self._over = False
         self._sent: deque[bytes] = deque()
         """Frames on their way; an empty one ends the stream."""
@@ -121,15 +152,15 @@ class SimulatedUpload(Upload):
     def start(self) -> None:
         """Begin."""
         try:
-            self._target = self._network.reach(self.source, self.to)
+            self._target = cast("SimulatedTransport", self._network.reach(self.source, self.to))
         except UnreachablePeerError as error:
             reason = str(error)
-            self.source.executor.start("failed", lambda: self._done(reason))
+            self.source.process.executor.start("failed", lambda: self._done(reason))
             return
         self._network.opened(self)
-        self._pipe: Queue[bytes] = Queue(self._target.executor)
-        self._target.executor.start("take", self._take)
-        self.source.executor.start("read", self._read)
+        self._pipe: Queue[bytes] = Queue(self._target.process.executor)
+        self._target.process.executor.start("take", self._take)
+        self.source.process.executor.start("read", self._read)
 
     def cancel(self) -> None:
         self.stop()
@@ -145,7 +176,7 @@ class SimulatedUpload(Upload):
         """It fails."""
         if not self._over:
             self.stop()
-            self.source.do(lambda: self._done(reason))
+            self.source.process.do(lambda: self._done(reason))
 
     def _wake(self) -> None:
         if self._target:
@@ -169,7 +200,7 @@ class SimulatedUpload(Upload):
     def _take(self) -> None:
         assert self._target is not None
         try:
-            sink = self._target.transport.handler.open_sink(self._header)
+            sink = self._target.handler.open_sink(self._header)
             while frame := self._pipe.get():
                 sink(memoryview(frame))
         except ExchangeError as error:
@@ -177,4 +208,4 @@ class SimulatedUpload(Upload):
             return
         if not self._over:
             self.stop()
-            self.source.do(lambda: self._done(None))
+            self.source.process.do(lambda: self._done(None))

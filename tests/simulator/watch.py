@@ -10,15 +10,19 @@ from swarm.records import Commit
 from tests.simulator.violation import Violation
 
 if TYPE_CHECKING:
+    from swarm.records import PeerId
+    from tests.simulator.loop import Loop
+    from tests.simulator.plan import Schedule
     from tests.simulator.process import Process
-    from tests.simulator.world import World
 
 
 class Watch:
     """Looks every second, once all faults are over, whether those who can commit do."""
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, loop: Loop, schedule: Schedule, processes: dict[PeerId, Process]) -> None:
+        self._loop = loop
+        self._schedule = schedule
+        self._processes = processes
         self._since: dict[tuple[str, int], float] = {}
 
     def look(self) -> None:
@@ -27,17 +31,16 @@ class Watch:
         Raises:
             Violation: those who can commit a round have not for too long.
         """
-        world = self._world
         able = {self._key(commit) for commit in self._able()}
-        self._since = {key: self._since.get(key, world.loop.now) for key in sorted(able)}
-        plan = world.schedule
+        self._since = {key: self._since.get(key, self._loop.now) for key in sorted(able)}
+        plan = self._schedule
         straggler_timeout = FIRST_STRAGGLER_TIMEOUT if plan.straggler_timeout is None else plan.straggler_timeout
         bound = (straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + 3.0) / plan.slowest_clock
         for (lineage, round_), since in self._since.items():
-            if world.loop.now - since > bound:
+            if self._loop.now - since > bound:
                 text = f"a majority waits for {bound:.0f} s after round {round_} of lineage {lineage}"
                 raise Violation("Progress", text)
-        world.loop.after(1.0, self.look)
+        self._loop.after(1.0, self.look)
 
     @staticmethod
     def _key(commit: Commit) -> tuple[str, int]:
@@ -47,7 +50,7 @@ class Watch:
         """Commits whose membership could commit the next round."""
         waiting: dict[tuple[str, int], list[Process]] = {}
         commits: dict[tuple[str, int], Commit] = {}
-        for process in self._world.network.processes.values():
+        for process in self._processes.values():
             commit = process.session.commit
             if process.running and commit and not commit.closing and _offers(process, commit):
                 waiting.setdefault(self._key(commit), []).append(process)
@@ -59,7 +62,7 @@ class Watch:
         training = any(not process.finished for process in processes)
         everyone = all(
             process.name in names
-            for process in self._world.network.processes.values()
+            for process in self._processes.values()
             if process.running and process.plan.session == session
         )
         enough = len(names) >= processes[0].settings.min_peers and majority(commit.members, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import numpy as np
 from swarm.consensus.norms import ABSURD, FEWEST
 from swarm.consensus.order import majority
 from swarm.errors import ExchangeError
-from swarm.messages import Accept, Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
+from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
 from swarm.records import PeerStatus
 from tests.simulator.faults import FaultKind
 from tests.simulator.model import Steps, Weights, steps_in, weights_of
@@ -24,8 +25,8 @@ from tests.simulator.violation import Violation
 if TYPE_CHECKING:
     from swarm.messages import Entry, Message, Proposal, StreamHeader
     from swarm.records import Attempt, Commit, PeerId
+    from tests.simulator.plan import Schedule
     from tests.simulator.process import Process
-    from tests.simulator.world import World
 
     Key = tuple[str, int, Attempt]
 
@@ -55,7 +56,8 @@ class Merged:
 class Witness:
     """Knows all that was ever committed, by anybody, also by the dead."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, schedule: Schedule, reached: Callable[[Process], list[Process]]) -> None:
+        """``reached`` gives the processes that a process believes to be there, itself first."""
         self.commits: dict[tuple[str, int], Commit] = {}
         self.forks: set[str] = set()
         self.aborted = 0
@@ -64,15 +66,18 @@ class Witness:
         """Rounds that were merged with a codec that loses something."""
         self.overlapped = 0
         """Merged models to which steps of a training that went on were added."""
-        self._world = world
+        self._schedule = schedule
+        self._reached = reached
+        self._basis: dict[Process, Merged] = {}
+        """The committed model that each process has loaded last."""
         self._merged: dict[tuple[str, int], Merged] = {}
         self._steps: dict[str, Steps] = {"": 0}
         """What went into a model, by its digest."""
         self._values: dict[str, Weights] = {}
         self._last: dict[Process, Commit] = {}
         self._passed_over: Counter[Process] = Counter()
-        self._plans = {peer.name: peer for peer in (*world.schedule.peers, *STRANGERS)}
-        self._liars = {name for fault in world.schedule.faults if fault.kind is FaultKind.LIE for name in fault.peers}
+        self._plans = {peer.name: peer for peer in (*schedule.peers, *STRANGERS)}
+        self._liars = {name for fault in schedule.faults if fault.kind is FaultKind.LIE for name in fault.peers}
         self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
         self._proposals: dict[Key, Proposal] = {}
         self._assembled: dict[tuple[str, int, str], Key] = {}
@@ -165,7 +170,7 @@ class Witness:
 
     def _equals(self, commit: Commit, values: Weights, given: list[tuple[Weights, int]], proposal: Proposal) -> None:
         """What was merged is what was contributed."""
-        rule = PLUGINS.merge_rule("mean" if self._world.schedule.averaging else "coordmedian")
+        rule = PLUGINS.merge_rule("mean" if self._schedule.averaging else "coordmedian")
         merged = rule.merge([array for array, _ in given], [weight for _, weight in given])
         expected = merged.astype(np.float32)
         residual = sum(entry.residual for entry in proposal.entries)
@@ -186,8 +191,6 @@ class Witness:
 
     def says(self, process: Process, message: Message) -> None:
         """A process sends a message."""
-        if self._world.tell and not isinstance(message, Hello):
-            self._world.note(f"{process.name} says {message}")
         match message:
             case Offer(lineage=lineage, stats=stats):
                 process.offer = message
@@ -202,22 +205,19 @@ class Witness:
                 for info in roster:
                     if self._plans[info.name].session != info.session:
                         raise Violation("Isolation", f"{process.name} takes {info.name} for a peer of {info.session}")
-            case Accept(proposal=proposal):
-                self._world.hazards.accepting(proposal)
             case Ready():
                 key = message.lineage, message.round, message.attempt
                 self._assembled[message.lineage, message.round, message.digest] = key
             case Accepted():
                 self._accepts(process, message)
 
-    def contributes(self, process: Process, header: StreamHeader) -> None:
-        """A process takes part in an exchange."""
+    def contributes(self, process: Process, header: StreamHeader) -> Proposal | None:
+        """A process takes part in an exchange; the proposal, the first time."""
         key = header.lineage, header.round, header.attempt
         if (key, process.name) not in self._contributions:
             self._contributions[key, process.name] = process.model.captured, process.model.capture
-            proposal = self._proposals.get(key)
-            if proposal:
-                self._world.hazards.exchanging(proposal)
+            return self._proposals.get(key)
+        return None
 
     def _accepts(self, process: Process, message: Accepted) -> None:
         key = message.lineage, message.round, message.attempt
@@ -232,7 +232,6 @@ class Witness:
 
     def warned(self, process: Process, text: str, error: BaseException | None) -> None:
         """A session warns its user."""
-        self._world.note(f"{process.name} warns: {text}")
         if error is not None:
             raise Violation("Error", f"{process.name}: {text} {type(error).__name__}: {error}") from error
         if "aborted: " in text:
@@ -300,13 +299,6 @@ class Witness:
             if other is not leader and other.session.commit is not None and not other.finished:
                 raise Violation("Progress", f"{leader.name} closes the session while {other.name} still trains")
 
-    def _reached(self, process: Process) -> list[Process]:
-        """The processes that a process is connected to and believes to be there, itself first."""
-        live = {peer["name"] for peer in process.session.status()["peers"] if peer["state"] == "live"}
-        network = self._world.network
-        others = [other for name in sorted(live) if (other := network.linked(process, name)) and other.running]
-        return [process, *others]
-
     # Weights ---------------------------------------------------------------------------------------------------------
 
     def loaded(self, process: Process, *, replaced: bool) -> None:
@@ -316,7 +308,7 @@ class Witness:
             if replaced or not process.poisoned:
                 raise Violation("Honest count", f"{process.name} loads a model that is not finite")
             return  # the next capture shows it
-        found = self._basis(process)
+        found = self._found(process)
         if found is None:
             raise Violation("Atomicity", f"the weights of {process.name} are no committed model with steps of its own")
         merged, on_top = found
@@ -328,11 +320,11 @@ class Witness:
                 text = f"{process.name} loses steps {bits(unexplained)}, which {merged.commit.digest} lacks"
                 raise Violation("Atomicity", text)
             model.own &= ~lost
-        process.basis, process.poisoned = merged, False
+        self._basis[process], process.poisoned = merged, False
 
     def _given_up(self, process: Process, merged: Merged, *, replaced: bool) -> Steps:
         """Steps that a process may give up for a committed model."""
-        own, commit, before = process.model.own, merged.commit, process.basis
+        own, commit, before = process.model.own, merged.commit, self._basis.get(process)
         left_out = process.name in commit.group and process.name not in commit.contributors and commit.contributors
         if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
             return own
@@ -348,7 +340,7 @@ class Witness:
         """Whether a process has sent its contribution to a round."""
         return any(name == process.name and key[1] == round_ for key, name in self._contributions)
 
-    def _basis(self, process: Process) -> tuple[Merged, Steps] | None:
+    def _found(self, process: Process) -> tuple[Merged, Steps] | None:
         """The committed model that the weights are based on, and the steps on top of it."""
         for merged in reversed(self._merged.values()):
             added = process.model.values - merged.values

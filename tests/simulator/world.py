@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable
 
 from swarm.config import Settings
+from swarm.messages import Accept, Decide, Hello, Message, StreamHeader
 from swarm.records import PeerId
 from tests.simulator.disk import Disks
 from tests.simulator.hazards import Hazards
 from tests.simulator.loop import Loop
 from tests.simulator.network import Network
 from tests.simulator.plan import SESSION, STRANGERS, PeerPlan, Schedule
-from tests.simulator.process import Process, logger_for
+from tests.simulator.process import Process
 from tests.simulator.violation import Violation
 from tests.simulator.watch import Watch
 from tests.simulator.witness import Witness
@@ -39,7 +39,9 @@ class World:
         self._rng = random.Random(schedule.seed + 1)
         self.network = Network(self.loop, schedule, self._rng)
         self.disks = Disks(self.loop, schedule, self._rng)
-        self.witness = Witness(self)
+        self.processes: dict[PeerId, Process] = {}
+        """The process last started under each name."""
+        self.witness = Witness(schedule, self._reached)
         self.hazards = Hazards(self, self._rng)
         self._names = tuple(peer.name for peer in schedule.peers)
         self._starting = set(self._names)
@@ -78,18 +80,18 @@ class World:
             self.loop.at(plan.starts, lambda plan=plan: self.start(plan))  # type: ignore[misc]
         for fault in self.schedule.faults:
             self.loop.at(fault.at, lambda fault=fault: self.hazards.strike(fault))  # type: ignore[misc]
-        self.loop.at(self.schedule.calm_from, Watch(self).look)
+        self.loop.at(self.schedule.calm_from, Watch(self.loop, self.schedule, self.processes).look)
         waits = self.schedule.wait_below_quorum
         end = self.schedule.calm_from + self.schedule.start_timeout + WAIT_ENOUGH if waits else GIVE_UP
         try:
             while (self._running or self._starting) and self.loop.now < end and self.loop.step():
                 if self.loop.events > MOST_EVENTS:
                     raise Violation("Progress", f"{MOST_EVENTS} events and no end")
-            left = [process for process in self.network.processes.values() if process.running]
+            left = [process for process in self.processes.values() if process.running]
             if left and not waits:
                 raise Violation("Progress", f"{[process.name for process in left]} never end")
         finally:
-            for process in self.network.processes.values():
+            for process in self.processes.values():
                 process.stop("the run is over")
 
     def note(self, text: str) -> None:
@@ -101,7 +103,7 @@ class World:
 
     def names(self) -> tuple[PeerId, ...]:
         """Names of the processes that run, or will."""
-        running = (name for name, process in self.network.processes.items() if process.running)
+        running = (name for name, process in self.processes.items() if process.running)
         return tuple(dict.fromkeys((*self._names, *running)))
 
     def next_step(self) -> int:
@@ -109,7 +111,35 @@ class World:
         self._steps += 1
         return self._steps - 1
 
-    def loaded(self, process: Process, replaced: bool) -> None:
+    def says(self, process: Process, message: Message) -> bool:
+        """A process sends a message; whether it lives to do so."""
+        if self.tell and not isinstance(message, Hello):
+            self.note(f"{process.name} says {message}")
+        if isinstance(message, Decide):
+            self.witness.decided(process, message.commit)
+            if self.hazards.die_deciding(process, message):
+                return False
+        self.witness.says(process, message)
+        if isinstance(message, Accept):
+            self.hazards.accepting(message.proposal)
+        return True
+
+    def contributes(self, process: Process, header: StreamHeader) -> None:
+        """A process takes part in an exchange."""
+        proposal = self.witness.contributes(process, header)
+        if proposal:
+            self.hazards.exchanging(proposal)
+
+    def fetched(self) -> None:
+        """A process has fetched a model."""
+        self.witness.heals += 1
+
+    def warned(self, process: Process, text: str, error: BaseException | None) -> None:
+        """A session warns its user."""
+        self.note(f"{process.name} warns: {text}")
+        self.witness.warned(process, text, error)
+
+    def loaded(self, process: Process, *, replaced: bool) -> None:
         """The session has changed the weights of a process, or ``replaced`` them all."""
         if process.running:
             self.witness.loaded(process, replaced=replaced)
@@ -128,9 +158,15 @@ class World:
         self.note(f"{process.name} {process.outcome}")
         self.witness.ended(process)
 
-    def logger(self, process: Process) -> logging.Logger:
-        """Where the session of a process reports."""
-        return logger_for(lambda text, error: self.witness.warned(process, text, error))
+    def _reached(self, process: Process) -> list[Process]:
+        """The processes that a process is connected to and believes to be there, itself first."""
+        live = {peer["name"] for peer in process.session.status()["peers"] if peer["state"] == "live"}
+        others = []
+        for name in sorted(live):
+            other = self.processes.get(name)
+            if other and other.running and self.network.linked(process.transport, name) is other.transport:
+                others.append(other)
+        return [process, *others]
 
     # Processes -------------------------------------------------------------------------------------------------------
 
@@ -138,10 +174,11 @@ class World:
         """Start a process."""
         name = plan.name
         self._starting.discard(name)
-        incarnation = f"{len(self.network.processes):03}.{self.loop.events:07}"
+        incarnation = f"{len(self.processes):03}.{self.loop.events:07}"
         process = Process(self, plan, incarnation, resume=resume)
-        self.network.processes[name] = process
+        self.processes[name] = process
         self._running += 1
+        self.hazards.started(process)
         process.start()
         if process.resumed:
             self.witness.resumed(process, process.resumed)
