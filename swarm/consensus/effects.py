@@ -1,7 +1,9 @@
-"""What the round machine asks its surroundings to do. Inputs go in, these come out; the machine itself does no I/O."""
+"""The outputs of the round machine: what its caller has to do. The machine itself does no I/O."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from swarm.errors import StartTimeoutError, SwarmError
@@ -19,14 +21,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class StartExchange:
-    """Exchange weights under this proposal; answer with ``exchanged`` or ``exchange_failed``."""
+    """Exchange weights under this proposal; then call ``exchanged`` or ``exchange_failed``."""
 
     proposal: Proposal
 
 
 @dataclass(frozen=True, slots=True)
 class StopExchange:
-    """Stop this attempt's exchange; what it has assembled may be dropped."""
+    """Stop the exchange of this attempt; what it has assembled may be dropped."""
 
     key: tuple[str, int, Attempt]
 
@@ -40,7 +42,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Heal:
-    """Fetch the model of ``commit`` from one of ``sources``; answer with ``healed`` or ``heal_failed``."""
+    """Fetch the model of ``commit`` from one of ``sources``; then call ``healed`` or ``heal_failed``."""
 
     commit: Commit
     sources: tuple[PeerId, ...]
@@ -48,7 +50,7 @@ class Heal:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Fetch the undecided model with ``digest`` from one of ``sources``; answer with ``fetched`` if that succeeds."""
+    """Fetch the undecided model with ``digest`` from one of ``sources``; then call ``fetched``."""
 
     digest: str
     sources: tuple[PeerId, ...]
@@ -68,7 +70,7 @@ class Fail:
 
     reason: str
     error: type[SwarmError] = StartTimeoutError
-    """What is raised."""
+    """The exception to raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user should read; ``loud`` for a warning. ``failed`` marks a round that came to nothing."""
+    """A line for the log; ``loud``: a warning. ``failed``: it says why an attempt was aborted."""
 
     text: str
     loud: bool = False
@@ -88,3 +90,38 @@ class Notice:
 
 
 Effect = Send | StartExchange | StopExchange | Apply | Heal | Fetch | Skip | Fail | End | Notice
+
+
+class EffectQueue:
+    """Collects the effects of one input, and the messages that this peer sends to itself."""
+
+    def __init__(self, me: PeerId) -> None:
+        self._me = me
+        self._effects: list[Effect] = []
+        self.loopback: deque[Message] = deque()
+        """Messages of this peer to itself, oldest first; the machine takes them out."""
+
+    def add(self, effect: Effect) -> None:
+        """Queue an effect."""
+        self._effects.append(effect)
+
+    def send(self, to: PeerId, message: Message) -> None:
+        """Queue a message; one to this peer itself does not leave the machine."""
+        if to == self._me:
+            self.loopback.append(message)
+        else:
+            self._effects.append(Send(to, message))
+
+    def tell(self, peers: Iterable[PeerId], message: Message) -> None:
+        """Queue a message to each of ``peers``, in the order of their names."""
+        for peer in sorted(peers):
+            self.send(peer, message)
+
+    def notice(self, text: str, *, loud: bool = False, failed: bool = False) -> None:
+        """Queue a line for the log."""
+        self._effects.append(Notice(text, loud, failed))
+
+    def take(self) -> list[Effect]:
+        """Take all effects, in the order in which they were queued."""
+        effects, self._effects = self._effects, []
+        return effects

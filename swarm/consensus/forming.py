@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from swarm.consensus.norms import absurd
-from swarm.consensus.order import majority
+from swarm.consensus.paxos import majority
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Entry, Offer
 from swarm.records import Commit, ContributionStats, PeerId, PeerStatus

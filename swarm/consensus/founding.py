@@ -5,130 +5,131 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swarm.consensus.effects import Fail
-from swarm.consensus.order import leader_order, new_lineage
-from swarm.consensus.view import RoundView
+from swarm.consensus.paxos import leader_order, new_lineage
+from swarm.consensus.state import RoundState
 from swarm.errors import ConfigurationError, ModelError
 from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, ContributionStats, PeerId, PeerStatus
 
 OTHERS_MAY_COME = 5.0
-"""Seconds that a refused peer waits for compatible ones where it does not know how many to expect."""
+"""Seconds for which a refused peer waits for compatible ones where it does not know how many to expect."""
 
 
 class Founding:
-    """Decides when enough newcomers have come, and which of them gives its initial weights to all."""
+    """Decides when enough peers have come, and which of them gives its initial weights to all."""
 
-    def __init__(self, view: RoundView) -> None:
-        self._view = view
+    def __init__(self, state: RoundState) -> None:
+        self._state = state
         self._tries = 0
         self._quorum_since: float | None = None
         self._present = 0
+        """Peers that had offered at the last look."""
         self._refused_at: float | None = None
         self._departed: dict[PeerId, ContributionStats] = {}
-        """The last offers of peers that are gone."""
-        self.refused: set[PeerId] = set()
+        """The last offers of peers that have left."""
+        self._refused: set[PeerId] = set()
         """Peers of another model or other settings; they are not waited for."""
 
     @property
     def expected(self) -> int:
-        """Peers worth waiting for; 0 where unknown."""
-        return max(self._view.rules.expected - len(self.refused), 0)
+        """Peers to wait for; 0 where unknown."""
+        return max(self._state.rules.expected - len(self._refused), 0)
 
     def refuse(self, peer: PeerId) -> None:
         """A peer has another model or other settings: it is not waited for."""
         if self._refused_at is None:
-            self._refused_at = self._view.now
-        self.refused.add(peer)
+            self._refused_at = self._state.timer.now
+        self._refused.add(peer)
 
     def welcome(self, peer: PeerId) -> None:
-        """A peer fits after all: it was started anew, or has met this one at a better time."""
-        self.refused.discard(peer)
+        """A compatible peer can be reached, which may have been refused or lost before."""
+        self._refused.discard(peer)
         self._departed.pop(peer, None)
-        if not self.refused:
+        if not self._refused:
             self._refused_at = None
+
+    def depart(self, peer: PeerId) -> None:
+        """A peer has left: its last offer still says whether a start with it made sense."""
+        offer = self._state.offers.of(peer)
+        if self._state.position.commit is None and offer:
+            self._departed[peer] = offer.stats
 
     def failure(self, since: float) -> Fail | None:
         """Why the session cannot start any more; None where it still may. ``since`` is when this peer offered."""
-        view = self._view
-        least = view.rules.min_peers
-        there = ", ".join(sorted(view.live)) or f"nobody else of session {view.rules.session}"
+        rules, timer, live = self._state.rules, self._state.timer, self._state.presence.live
+        there = ", ".join(sorted(live)) or f"nobody else of session {rules.session}"
         offers = self._gathered()
         useless = _useless(offers or self._all_that_offered())
         if useless:
             return useless
-        if self._refused_at is not None and len(view.live) + 1 < least:
-            known = view.rules.expected > 0
-            if (known and self.expected < least) or (not known and view.past(self._refused_at + OTHERS_MAY_COME)):
-                return Fail(f"incompatible peers: {', '.join(sorted(self.refused))}; compatible: {there}")
-        if not view.past(since + view.rules.start_timeout):
+        if self._refused_at is not None and len(live) + 1 < rules.min_peers:
+            known = rules.expected > 0
+            hopeless = self.expected < rules.min_peers if known else timer.past(self._refused_at + OTHERS_MAY_COME)
+            if hopeless:
+                return Fail(f"incompatible peers: {', '.join(sorted(self._refused))}; compatible: {there}")
+        if not timer.past(since + rules.start_timeout):
             return None
         if offers:
-            return Fail(f"the first round did not commit within start_timeout={view.rules.start_timeout:g} s")
+            return Fail(f"the first round did not commit within start_timeout={rules.start_timeout:g} s")
         return Fail(
-            f"{len(view.live) + 1} of the {least} peers needed (min_peers) were here after "
-            f"start_timeout={view.rules.start_timeout:g} s; there: {there}"
+            f"{len(live) + 1} of the {rules.min_peers} peers needed (min_peers) were here after "
+            f"start_timeout={rules.start_timeout:g} s; there: {there}"
         )
 
     def proposal(self) -> Proposal | None:
-        """The founding group, if it is this peer's to propose and its time has come."""
-        view, offers = self._view, self._gathered()
+        """The founding group, if this peer has to propose it and may now."""
+        state, offers = self._state, self._gathered()
         if not offers or _useless(offers):
             return None
         finite = [peer for peer, stats in offers.items() if stats.finite]
         sound = [peer for peer in finite if not offers[peer].nan_state] or finite
-        if leader_order(view.rules.session, 0, sound)[0] != view.me:
+        if leader_order(state.rules.session, 0, sound)[0] != state.me:
             return None
-        attempt = Attempt(self._tries, view.me)
+        attempt = Attempt(self._tries, state.me)
         self._tries += 1
         return Proposal(
-            lineage=new_lineage(view.rules.session, view.me, view.incarnation, attempt.counter),
+            lineage=new_lineage(state.rules.session, state.me, state.incarnation, attempt.counter),
             round=0,
             attempt=attempt,
             parent="",
             voters=tuple(offers),
             members=tuple(offers),
-            entries=tuple(Entry(peer, int(peer == view.me), PeerStatus.TRAINING) for peer in offers),
-            sync=view.rules.first_sync,
+            entries=tuple(Entry(peer, int(peer == state.me), PeerStatus.TRAINING) for peer in offers),
+            sync=state.rules.first_sync,
             closing=False,
             weight=0,
         )
 
-    def depart(self, peer: PeerId) -> None:
-        """A peer is gone: what it offered last still says whether a start with it made sense."""
-        offer = self._view.offers.get(peer)
-        if self._view.commit is None and offer:
-            self._departed[peer] = offer.stats
-
     def _offers(self) -> dict[PeerId, ContributionStats]:
-        """What peers that can be reached offer to the founding round, by name."""
-        view = self._view
-        there = (view.live | {view.me}) - view.barred()
-        return {peer: offer.stats for peer, offer in view.offers.items() if peer in there and view.current(offer)}
+        """What live peers offer to the founding round, in the order of their names."""
+        offers, presence = self._state.offers, self._state.presence
+        there = offers.current & (presence.here - presence.excluded())
+        return {peer: offer.stats for peer in sorted(there) if (offer := offers.of(peer))}
 
     def _all_that_offered(self) -> Mapping[PeerId, ContributionStats]:
-        """With the last offers of peers that have left, if nobody is waited for; else nothing.
+        """The offers of live peers and of those that have left, if no other is waited for; else nothing.
 
         Of peers that cannot train together, the one that finds out first leaves first.
         """
-        view, offers = self._view, dict(sorted({**self._departed, **self._offers()}.items()))
-        complete = len(offers) >= max(self.expected, view.rules.min_peers)
-        return offers if complete and view.live | {view.me} <= offers.keys() else {}
+        offers = dict(sorted({**self._departed, **self._offers()}.items()))
+        complete = len(offers) >= max(self.expected, self._state.rules.min_peers)
+        return offers if complete and self._state.presence.here <= offers.keys() else {}
 
     def _gathered(self) -> Mapping[PeerId, ContributionStats]:
-        """The offers to found a session on, by name in order; empty as long as others are waited for."""
-        view, offers = self._view, dict(sorted(self._offers().items()))
-        if len(offers) < view.rules.min_peers or view.me not in offers:
+        """The offers to found a session on, in the order of names; empty while others are waited for."""
+        state, rules, offers = self._state, self._state.rules, self._offers()
+        if len(offers) < rules.min_peers or state.me not in offers:
             self._quorum_since = None
             return {}
         if self._quorum_since is None or len(offers) > self._present:
-            self._quorum_since = view.now
+            self._quorum_since = state.timer.now
         self._present = len(offers)
-        everyone = (view.live | {view.me}) <= offers.keys() and len(offers) >= self.expected
-        wait = view.pace.first_straggler_timeout
-        if view.rules.seeks and view.rules.expected == 0 and offers.keys() == {view.me}:
-            # Nobody has answered yet: it may be that a session is running there.
-            everyone, wait = False, min(wait, view.rules.failure_timeout)
-        return offers if everyone or view.past(self._quorum_since + wait) else {}
+        everyone = state.presence.here <= offers.keys() and len(offers) >= self.expected
+        wait = state.pace.first_straggler_timeout
+        if rules.seeks and rules.expected == 0 and offers.keys() == {state.me}:
+            # No peer has answered yet: a session may be running already.
+            everyone, wait = False, min(wait, rules.failure_timeout)
+        return offers if everyone or state.timer.past(self._quorum_since + wait) else {}
 
 
 def _useless(offers: Mapping[PeerId, ContributionStats]) -> Fail | None:

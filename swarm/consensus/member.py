@@ -1,11 +1,11 @@
-"""The member's role: join an attempt, exchange, promise, accept."""
+"""The member's role: join an attempt, exchange, and vote as an acceptor."""
 
 from __future__ import annotations
 
 from swarm.consensus.effects import Fetch, StartExchange, StopExchange
-from swarm.consensus.failover import LeaderFailover
-from swarm.consensus.order import majority
-from swarm.consensus.view import RoundView
+from swarm.consensus.leader import Leadership
+from swarm.consensus.paxos import majority
+from swarm.consensus.state import RoundState
 from swarm.messages import (
     Abort,
     Accept,
@@ -19,186 +19,221 @@ from swarm.messages import (
     Proposal,
     Ready,
 )
-from swarm.records import Attempt, PeerId, PeerStatus
+from swarm.records import Attempt, Commit, PeerId, PeerStatus
 
 Key = tuple[str, int, Attempt]
 """Lineage, round and attempt of a proposal."""
 
 
 class Member:
-    """This peer as a member of groups: in one attempt at a time."""
+    """This peer as a member of groups, in one attempt at a time. It owns the merged models that are undecided."""
 
-    def __init__(self, view: RoundView, failover: LeaderFailover) -> None:
-        self._view = view
-        self._failover = failover
+    def __init__(self, state: RoundState, leadership: Leadership) -> None:
+        self._state = state
+        self._leadership = leadership
         self._failure: Failed | None = None
         self._norms: tuple[PartialNorm, ...] = ()
         """What this peer has measured in the attempt that it is ready for."""
+        self._held: dict[str, Proposal] = {}
+        """Merged models of this round that are here and not yet decided, by digest."""
+        self._exposed: set[Key] = set()
+        """Attempts that have all of this peer's contribution and may still be decided."""
         self._kept: set[str] = set()
         """Digests accepted for births of lineages: their leaders may decide them at any time."""
         self._left: set[Key] = set()
-        """Attempts that this peer has left; their streams are gone, so it cannot join them again."""
+        """Attempts that this peer has left; their streams are closed, so it cannot join them again."""
         self._asked: dict[str, Proposal] = {}
-        """Proposals that a leader asked to accept and whose bytes are not here, by digest."""
+        """Proposals that a leader asked to accept and whose models are not here, by digest."""
         self._fetching: set[str] = set()
         self.attempt: Proposal | None = None
         """The attempt that this peer is exchanging or ready for."""
 
-    def on_propose(self, sender: PeerId, proposal: Proposal) -> None:
-        """Join the attempt, or say why not; asked again, retransmit how far it is."""
-        view = self._view
-        if sender != proposal.attempt.leader or view.me not in proposal.group:
+    @property
+    def digests(self) -> frozenset[str]:
+        """Digests of the models that are here and undecided."""
+        return frozenset(self._held)
+
+    @property
+    def exposed(self) -> bool:
+        """Whether an attempt that has this peer's contribution may still be decided."""
+        return bool(self._exposed)
+
+    def exposed_to(self, commit: Commit) -> bool:
+        """Whether ``commit``, or one before it that this peer has not seen, may contain this peer's contribution."""
+        contributed = self._state.me in commit.contributors
+        return any(
+            round_ < commit.round or (contributed and (lineage, round_) == (commit.lineage, commit.round))
+            for lineage, round_, _ in self._exposed
+        )
+
+    def held(self, digest: str) -> Proposal | None:
+        """The proposal of an undecided model that is here; None where it is not."""
+        return self._held.get(digest)
+
+    def on_propose(self, sender: PeerId, proposal: Proposal, *, healing: bool) -> None:
+        """Join the attempt, or say why not; if joined already, repeat the last answer."""
+        state, acceptor = self._state, self._state.acceptor
+        if sender != proposal.attempt.leader or state.me not in proposal.group:
             return
         if self.attempt and self.attempt.key == proposal.key:
-            self._failover.heard(sender)
-            self._answer_again(proposal)
+            self._leadership.heard_from(sender)
+            self._repeat_answer(proposal)
             return
-        refusal = self._refusal(proposal)
+        refusal = self._refusal(proposal, healing=healing)
         if refusal:
-            view.send(sender, Failed(*proposal.key, view.me, refusal))
+            state.effects.send(sender, Failed(*proposal.key, state.me, refusal))
             return
         if self.is_birth(proposal):
             nack = self.attempt.attempt if self.attempt else None
         else:
-            nack = None if view.acceptor.promise(proposal.attempt) else view.acceptor.promised
+            nack = None if acceptor.promise(proposal.attempt) else acceptor.promised
         if nack and nack > proposal.attempt:
-            view.send(sender, Nack(*proposal.key, nack))
+            state.effects.send(sender, Nack(*proposal.key, nack))
             return
         self.drop()
         if not self.is_birth(proposal):
-            # Its leader has promises from a majority, or no attempt went before: no lower one can be decided any more.
-            view.exposed = {key for key in view.exposed if key[0] != proposal.lineage}
+            # Its leader has promises from a majority, or is the first: no lower attempt can be decided any more.
+            self._exposed = {key for key in self._exposed if key[0] != proposal.lineage}
         self.attempt, self._failure = proposal, None
-        self._failover.await_(proposal.attempt)
-        view.effects.append(StartExchange(proposal))
+        self._leadership.follow(proposal.attempt)
+        state.effects.add(StartExchange(proposal))
 
-    def _answer_again(self, proposal: Proposal) -> None:
-        view, leader = self._view, proposal.attempt.leader
+    def _repeat_answer(self, proposal: Proposal) -> None:
+        effects, leader = self._state.effects, proposal.attempt.leader
         if self._failure:
-            view.send(leader, self._failure)
-        for digest, held in view.held.items():
+            effects.send(leader, self._failure)
+        for digest, held in self._held.items():
             if held.key == proposal.key:
-                view.send(leader, Ready(*proposal.key, digest, self._norms))
+                effects.send(leader, Ready(*proposal.key, digest, self._norms))
 
-    def _refusal(self, proposal: Proposal) -> str | None:
+    def _refusal(self, proposal: Proposal, *, healing: bool) -> str | None:
         """Why this peer cannot join the attempt; None where it can."""
-        view = self._view
+        me, position, offers = self._state.me, self._state.position, self._state.offers
         if proposal.key in self._left:
-            return f"{view.me} has left this attempt"
-        if (proposal.round, proposal.parent) != (view.round, view.parent):
-            return f"{view.me} is at round {view.round} of lineage {view.lineage or '(none)'}"
-        if view.mine is None or view.healing:
-            return f"{view.me} has nothing on offer"
+            return f"{me} has left this attempt"
+        if (proposal.round, proposal.parent) != (position.round, position.parent):
+            return f"{me} is at round {position.round} of lineage {position.lineage or '(none)'}"
+        if offers.mine is None or healing:
+            return f"{me} has nothing on offer"
         if not proposal.contributors:
             return "nobody is to send a model"
-        entry = next(entry for entry in proposal.entries if entry.peer == view.me)
+        entry = next(entry for entry in proposal.entries if entry.peer == me)
         as_offered = proposal.parent and entry.weight and entry.status is not PeerStatus.ACTIVE
-        if as_offered and entry.norm != view.mine.stats.delta_norm:
-            return f"{view.me} has offered other weights since"
-        if view.commit and proposal.lineage != view.lineage and majority(view.commit.members, view.reachable):
-            return f"{view.me} still reaches a majority"
+        if as_offered and entry.norm != offers.mine.stats.delta_norm:
+            return f"{me} has offered other weights since"
+        if position.commit and self.is_birth(proposal) and majority(position.commit.members, offers.reachable):
+            return f"{me} still reaches a majority"
         return None
 
     def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...]) -> None:
         """The merged model of this attempt is assembled here."""
         if self.attempt and self.attempt.key == key:
             self._norms = norms
-            self._view.held[digest] = self.attempt
-            if self._view.me in self.attempt.counted:
-                self._view.exposed.add(key)
-            self._view.send(self.attempt.attempt.leader, Ready(*key, digest, norms))
-            self._failover.heard(self.attempt.attempt.leader)
+            self._held[digest] = self.attempt
+            if self._state.me in self.attempt.counted:
+                self._exposed.add(key)
+            self._state.effects.send(self.attempt.attempt.leader, Ready(*key, digest, norms))
+            self._leadership.heard_from(self.attempt.attempt.leader)
 
-    def exchange_failed(self, key: Key, blamed: PeerId, reason: str) -> None:
-        """The exchange of this attempt cannot finish here."""
-        if self.attempt and self.attempt.key == key:
-            self._failure = Failed(*key, blamed, reason)
-            if blamed == self._view.me:
-                self._view.faults.append(reason)
-            self._view.send(self.attempt.attempt.leader, self._failure)
-            self._failover.heard(self.attempt.attempt.leader)
+    def exchange_failed(self, key: Key, blamed: PeerId, reason: str) -> bool:
+        """The exchange of this attempt cannot finish here; whether this peer itself is to blame."""
+        if self.attempt is None or self.attempt.key != key:
+            return False
+        self._failure = Failed(*key, blamed, reason)
+        self._state.effects.send(self.attempt.attempt.leader, self._failure)
+        self._leadership.heard_from(self.attempt.attempt.leader)
+        return blamed == self._state.me
 
     def on_prepare(self, sender: PeerId, message: Prepare) -> bool:
-        """Promise the sender to answer nothing lower; whether this peer did."""
-        view = self._view
+        """Promise the sender to answer no lower attempt; whether this peer did."""
+        effects, acceptor, position = self._state.effects, self._state.acceptor, self._state.position
         key = message.lineage, message.round, message.attempt
-        if (message.lineage, message.round) != (view.lineage, view.round):
-            if view.commit and message.lineage == view.lineage and message.round <= view.commit.round:
-                view.send(sender, Decide(view.commit))
+        if (message.lineage, message.round) != (position.lineage, position.round):
+            if position.commit and message.lineage == position.lineage and message.round <= position.commit.round:
+                effects.send(sender, Decide(position.commit))
             return False
-        if not view.votes:
+        if not acceptor.votes:
             return False
-        if not view.acceptor.promise(message.attempt):
-            view.send(sender, Nack(*key, view.acceptor.promised))
+        if not acceptor.promise(message.attempt):
+            effects.send(sender, Nack(*key, acceptor.promised))
             return False
-        self._failover.await_(message.attempt)
+        self._leadership.follow(message.attempt)
         if self.attempt and self.attempt.attempt < message.attempt:
             self.drop(forget=False)
-        view.send(sender, Promise(*key, view.acceptor.accepted, view.acceptor.digest))
+        effects.send(sender, Promise(*key, acceptor.accepted, acceptor.digest))
         return True
 
     def on_abort(self, sender: PeerId, message: Abort) -> None:
-        """The leader gave the attempt up; the capture stays for the next."""
-        view, key = self._view, (message.lineage, message.round, message.attempt)
+        """The leader has aborted the attempt; the capture is kept for the next one."""
+        key = message.lineage, message.round, message.attempt
         if sender != message.attempt.leader:
             return
-        view.exposed.discard(key)
-        view.held = {digest: held for digest, held in view.held.items() if held.key != key}
+        self._exposed.discard(key)
+        self._held = {digest: held for digest, held in self._held.items() if held.key != key}
         if self.attempt and self.attempt.key == key:
             self.drop()
-            self._failover.heard(sender)
-            if sender != view.me:
-                view.notice(f"round {message.round}: attempt aborted: {message.reason}", failed=True)
+            self._leadership.heard_from(sender)
+            if sender != self._state.me:
+                text = f"round {message.round}: attempt aborted: {message.reason}"
+                self._state.effects.notice(text, failed=True)
 
     def on_accept(self, sender: PeerId, message: Accept) -> None:
-        """Accept what this peer holds, unless it promised otherwise."""
-        view, proposal = self._view, message.proposal
-        self._failover.heard(sender)
-        if message.digest not in view.held:
+        """Accept a model that is here, unless a higher attempt was promised."""
+        effects, acceptor, proposal = self._state.effects, self._state.acceptor, message.proposal
+        self._leadership.heard_from(sender)
+        if message.digest not in self._held:
             self._lacks(proposal, message.digest)
             return
         if self.is_birth(proposal):
             if self.attempt and self.attempt.key == proposal.key:
                 self._kept.add(message.digest)
-                view.send(sender, Accepted(*proposal.key))
-        elif view.votes and (proposal.lineage, proposal.round) == (view.lineage, view.round):
-            if view.acceptor.accept(proposal, message.digest):
-                view.send(sender, Accepted(*proposal.key))
+                effects.send(sender, Accepted(*proposal.key))
+        elif acceptor.votes and self._is_current(proposal):
+            if acceptor.accept(proposal, message.digest):
+                effects.send(sender, Accepted(*proposal.key))
             else:
-                view.send(sender, Nack(*proposal.key, view.acceptor.promised))
+                effects.send(sender, Nack(*proposal.key, acceptor.promised))
 
     def _lacks(self, proposal: Proposal, digest: str) -> None:
-        """Asked to accept what is not here. Asked again, the others are too few: get it from one who has it."""
-        view = self._view
-        if not view.votes or (proposal.lineage, proposal.round) != (view.lineage, view.round):
+        """Asked to accept a model that is not here. Asked twice, the other voters are too few: fetch it from one."""
+        state = self._state
+        if not state.acceptor.votes or not self._is_current(proposal):
             return
-        sources = tuple(peer for peer in proposal.group if peer in view.live)
+        sources = tuple(peer for peer in proposal.group if peer in state.presence.live)
         if digest in self._asked and digest not in self._fetching and sources:
             self._fetching.add(digest)
-            view.effects.append(Fetch(digest, sources))
+            state.effects.add(Fetch(digest, sources))
         self._asked[digest] = proposal
 
     def fetched(self, digest: str, *, success: bool) -> None:
-        """The model of a proposal that others have was fetched, or could not be."""
+        """The model that a leader asked to accept was fetched, or could not be."""
         self._fetching.discard(digest)
         proposal = self._asked.get(digest)
-        view = self._view
-        if success and proposal and (proposal.lineage, proposal.round) == (view.lineage, view.round):
-            view.held[digest] = proposal
+        if success and proposal and self._is_current(proposal):
+            self._held[digest] = proposal
 
     def drop(self, *, forget: bool = True) -> None:
         """Leave the attempt. What was assembled is forgotten only where no leader can ask for it any more."""
         if self.attempt is None:
             return
-        view, key = self._view, self.attempt.key
+        state, key = self._state, self.attempt.key
         self.attempt = None
-        self._left = {left for left in self._left if left[1] == view.round} | {key}
-        view.effects.append(StopExchange(key))
+        self._left = {left for left in self._left if left[1] == state.position.round} | {key}
+        state.effects.add(StopExchange(key))
         if forget:
-            kept = self._kept | {view.acceptor.digest}
-            view.held = {digest: held for digest, held in view.held.items() if held.key != key or digest in kept}
-            self._kept &= view.held.keys()
+            kept = self._kept | {state.acceptor.digest}
+            self._held = {digest: held for digest, held in self._held.items() if held.key != key or digest in kept}
+            self._kept &= self._held.keys()
+
+    def new_round(self) -> None:
+        """A round begins: the models of the last one are decided."""
+        self._exposed.clear()
+        self._held.clear()
 
     def is_birth(self, proposal: Proposal) -> bool:
         """Whether it would begin a lineage; such an attempt is the only one of its decree."""
-        return proposal.lineage != self._view.lineage
+        return proposal.lineage != self._state.position.lineage
+
+    def _is_current(self, proposal: Proposal) -> bool:
+        position = self._state.position
+        return (proposal.lineage, proposal.round) == (position.lineage, position.round)

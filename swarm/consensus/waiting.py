@@ -1,4 +1,4 @@
-"""When a peer at a sync point should stop waiting, and what it says while it waits."""
+"""When a sync point ends without a merge, and the lines that say what a peer is waiting for."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 from swarm.consensus.effects import End, Skip
-from swarm.consensus.order import majority
-from swarm.consensus.view import RoundView
+from swarm.consensus.paxos import majority
+from swarm.consensus.state import RoundState
 from swarm.messages import Withdraw
-from swarm.records import PeerId
+from swarm.records import Commit, PeerId
 
 LEAST_BACKSTOP = 30.0
 """Seconds added to the time-outs of a round before a peer stops waiting for it."""
 LINE_EVERY = 30.0
-"""Seconds between lines that say whom a wait is for."""
+"""Seconds between lines that name the peers waited for."""
 
 MOST_FAULTS = 3
 """Exchanges that may fail because of this peer itself at one sync point: a merge rule with a bug fails every time."""
@@ -23,102 +23,120 @@ MOST_FAULTS = 3
 class Waiting:
     """The wait of one sync point."""
 
-    def __init__(self, view: RoundView) -> None:
-        self._view = view
-        self._short_since: float | None = None
-        self._line_at = view.now
-        self.since = view.now
+    def __init__(self, state: RoundState) -> None:
+        self._state = state
+        self._faults: list[str] = []
+        """Why exchanges failed because of this peer itself, since it offered."""
+        self._below_quorum_since: float | None = None
+        self._gave_up_quorum = False
+        """Whether a sync point has waited for a quorum in vain, and no peer has come since."""
+        self._line_at = state.timer.now
+        self.since = state.timer.now
         """When this peer offered."""
 
     def begin(self) -> None:
         """This peer has offered."""
-        self.since = self._line_at = self._view.now
-        self._short_since = None
-        self._view.faults.clear()
+        self.since = self._line_at = self._state.timer.now
+        self._below_quorum_since = None
+        self._faults.clear()
+
+    def new_round(self) -> None:
+        """A round begins."""
+        self._faults.clear()
+
+    def failed_here(self, reason: str) -> None:
+        """An exchange has failed because of this peer itself."""
+        self._faults.append(reason)
+
+    def peer_came(self) -> None:
+        """Another peer can be reached: a quorum is worth waiting for again."""
+        self._gave_up_quorum = False
 
     def end_if_hopeless(self, *, busy: bool) -> None:
-        """Take the offer back where the wait should end without a merge.
+        """Withdraw the offer where the wait should end without a merge.
 
         Args:
             busy: an attempt is running, which has time-outs of its own.
         """
-        view = self._view
-        reason = self._hopeless(busy=busy)
-        if reason is None or view.mine is None:
+        state, position, mine = self._state, self._state.position, self._state.offers.mine
+        if mine is None or position.commit is None:
             return
-        finished = view.mine.stats.status.finished
-        view.training_since = view.now
-        view.tell(view.live, Withdraw(view.mine.lineage, view.mine.stats.round))
-        view.offers.pop(view.me, None)
-        view.mine = None
-        view.effects.append(End(reason) if finished else Skip(view.round, reason))
+        reason = self._hopeless(position.commit, busy=busy, finished=mine.stats.status.finished)
+        if reason is None:
+            return
+        state.pace.training_from(state.timer.now)
+        state.effects.tell(state.presence.live, Withdraw(mine.lineage, mine.stats.round))
+        state.offers.withdraw()
+        state.effects.add(End(reason) if mine.stats.status.finished else Skip(position.round, reason))
 
-    def _hopeless(self, *, busy: bool) -> str | None:
+    def _hopeless(self, commit: Commit, *, busy: bool, finished: bool) -> str | None:
         """Why the wait should end without a merge; None where it should not."""
-        view = self._view
-        if view.mine is None or view.commit is None:
+        state, rules = self._state, self._state.rules
+        if len(self._faults) >= MOST_FAULTS:
+            return f"this peer failed {MOST_FAULTS} attempts by itself, the last one because {self._faults[-1]}"
+        self.line(lambda: f"round {state.position.round}: waiting for {self.missing()}")
+        here = state.presence.here
+        if not self._enough(commit, here):
+            return self._below_quorum(commit, here, finished=finished)
+        self._below_quorum_since = None
+        if busy or finished or rules.wait_below_quorum:
             return None
-        if len(view.faults) >= MOST_FAULTS:
-            return f"this peer failed {MOST_FAULTS} attempts by itself, the last one because {view.faults[-1]}"
-        present = view.live | {view.me}
-        members, least = view.commit.members, view.rules.min_peers
-        self.line(lambda: f"round {view.round}: waiting for {self.missing()}")
-        if self._enough(present):
-            self._short_since = None
-            patient = busy or view.mine.stats.status.finished or view.rules.wait_below_quorum
-            if patient:
-                return None
-            offered = {peer for peer, offer in view.offers.items() if view.current(offer)}
-            if not self._enough((present - view.absent) | offered):
-                return f"{self.missing()} did not come to a sync point since the last one was waited for in vain"
-            if self._enough(offered):
-                # The round has time-outs of its own; this one is for what nobody has thought of.
-                wait = self._longest()
-                return f"no result within {wait:.3g} s" if view.past(self.since + wait) else None
-            if not view.past(self.since + view.pace.patience):
-                return None
-            late = self.missing()
-            # Their next offer ends that; until then nobody waits for them a second time.
-            view.absent |= view.live - view.offers.keys()
-            return f"{late} did not come to a sync point within {view.pace.patience:.3g} s"
-        if self._short_since is None:
-            self._short_since = view.now
-        wait = min(view.pace.straggler_timeout, view.rules.failure_timeout)
-        again = view.short and not view.mine.stats.status.finished
-        if view.rules.wait_below_quorum or not (again or view.past(self._short_since + wait)):
+        return self._stragglers(commit, here)
+
+    def _stragglers(self, commit: Commit, here: AbstractSet[PeerId]) -> str | None:
+        """Why not to wait any longer though the live peers are a quorum."""
+        state, patience, offered = self._state, self._state.pace.patience, self._state.offers.current
+        if not self._enough(commit, (here - state.presence.absent) | offered):
+            return f"{self.missing()} did not reach a sync point since the last wait for them timed out"
+        if self._enough(commit, offered):
+            # The round has time-outs of its own; this one is for errors that none of them covers.
+            wait = self._longest()
+            return f"no result within {wait:.3g} s" if state.timer.past(self.since + wait) else None
+        if not state.timer.past(self.since + patience):
             return None
-        view.short = True
-        needed = max(least, len(members) // 2 + 1)
-        gone = ", ".join(f"{peer} (gone)" for peer in sorted({*members} - present))
+        late = self.missing()
+        state.presence.missed(state.presence.live - state.offers.peers)
+        return f"{late} did not reach a sync point within {patience:.3g} s"
+
+    def _below_quorum(self, commit: Commit, here: AbstractSet[PeerId], *, finished: bool) -> str | None:
+        """Why not to wait any longer where the live peers are no quorum."""
+        state, rules = self._state, self._state.rules
+        if self._below_quorum_since is None:
+            self._below_quorum_since = state.timer.now
+        wait = min(state.pace.straggler_timeout, rules.failure_timeout)
+        again = self._gave_up_quorum and not finished
+        if rules.wait_below_quorum or not (again or state.timer.past(self._below_quorum_since + wait)):
+            return None
+        self._gave_up_quorum = True
+        needed = max(rules.min_peers, len(commit.members) // 2 + 1)
+        gone = ", ".join(f"{peer} (gone)" for peer in sorted({*commit.members} - here))
         missing = f"; missing: {gone}" if gone else ""
-        return f"below quorum: {len(present)} of the {needed} peers needed are here{missing}"
+        return f"below quorum: {len(here)} of the {needed} peers needed are here{missing}"
 
     def _longest(self) -> float:
-        """Seconds in which a round commits or fails, whatever goes wrong, once enough peers have offered."""
-        pace, rules = self._view.pace, self._view.rules
+        """Seconds in which a round commits or fails in any case, once enough peers have offered."""
+        pace, rules = self._state.pace, self._state.rules
         return max(LEAST_BACKSTOP, pace.patience) + pace.straggler_timeout + 3 * rules.failure_timeout
 
-    def _enough(self, present: AbstractSet[PeerId]) -> bool:
+    def _enough(self, commit: Commit, present: AbstractSet[PeerId]) -> bool:
         """Whether these peers could commit a round."""
-        view = self._view
-        members, least = view.committed.members, view.rules.min_peers
-        # Only members lead; a fork needs no majority of them, but one.
+        members, least = commit.members, self._state.rules.min_peers
+        # Only members lead: a fork needs no majority of them, but at least one.
         forks = 2 * least <= len(members) and not present.isdisjoint(members)
         return len(present) >= least and (majority(members, present) or forks)
 
     def missing(self, unknown: int = 0) -> str:
         """Names of the peers that have not offered; ``unknown`` more are expected and were never met."""
-        view = self._view
-        members = view.commit.members if view.commit else ()
-        offered = {peer for peer, offer in view.offers.items() if view.current(offer)}
-        absent = sorted(({*members} | view.live) - {view.me} - offered)
-        names = [peer if peer in view.live else f"{peer} (gone)" for peer in absent]
+        state, commit = self._state, self._state.position.commit
+        members, live = commit.members if commit else (), state.presence.live
+        absent = sorted(({*members} | live) - {state.me} - state.offers.current)
+        names = [peer if peer in live else f"{peer} (gone)" for peer in absent]
         if unknown > 0:
             names.append(f"{unknown} that never came")
         return ", ".join(names) or "the leader"
 
     def line(self, text: Callable[[], str]) -> None:
-        """Say what ``text`` gives if nothing was said for a while."""
-        if self._view.past(self._line_at + LINE_EVERY):
-            self._line_at = self._view.now
-            self._view.notice(text(), loud=True)
+        """Log what ``text`` returns if nothing was logged for ``LINE_EVERY`` seconds."""
+        if self._state.timer.past(self._line_at + LINE_EVERY):
+            self._line_at = self._state.timer.now
+            self._state.effects.notice(text(), loud=True)

@@ -149,7 +149,7 @@ class Peers:
     def leader(self) -> str:
         """Who leads the round to come, if nothing goes wrong."""
         machine = next(iter(self.machines.values()))
-        return machine._failover.awaited.leader
+        return machine._leadership.awaited.leader
 
     # Effects
 

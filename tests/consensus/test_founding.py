@@ -8,7 +8,7 @@ import pytest
 
 from swarm.consensus.effects import Fail
 from swarm.consensus.machine import RoundMachine
-from swarm.consensus.order import leader_order
+from swarm.consensus.paxos import leader_order
 from swarm.errors import ConfigurationError, ModelError
 from swarm.messages import Abort, Accepted, Decide, Offer, Propose
 from swarm.records import Attempt

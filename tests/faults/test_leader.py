@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from swarm.consensus.order import leader_order
+from swarm.consensus.paxos import leader_order
 
 NAMES = ("ada", "bob", "cyd", "dan")
 ROUND = 4

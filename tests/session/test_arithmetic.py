@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from swarm.consensus.order import leader_order
+from swarm.consensus.paxos import leader_order
 from swarm.session.arithmetic import difference, distance
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together

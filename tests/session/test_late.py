@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from swarm.consensus.order import leader_order
+from swarm.consensus.paxos import leader_order
 from swarm.messages import Accept, Envelope
 from swarm.peer.engine import Engine
 from swarm.peer.exchanger import Exchanger

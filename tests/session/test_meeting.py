@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from swarm import hookimpl
-from swarm.consensus.order import leader_order
+from swarm.consensus.paxos import leader_order
 from swarm.errors import StartTimeoutError
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, together

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swarm.consensus import machine
-from swarm.consensus.order import leader_order
+from swarm.consensus.paxos import leader_order
 from swarm.messages import Accept, Envelope
 from swarm.peer.engine import Engine
 from swarm.records import Outcome

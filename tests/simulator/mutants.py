@@ -7,21 +7,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from swarm.consensus import forming, leader
-from swarm.consensus.acceptor import Acceptor
+from swarm.consensus import attempt, forming
+from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.catchup import CatchUp
 from swarm.consensus.effects import Effect
 from swarm.consensus.forming import Group, Table
-from swarm.consensus.leader import Leader, Stage
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.member import Member
-from swarm.consensus.order import majority
+from swarm.consensus.paxos import Acceptor, majority
 from swarm.consensus.rules import RoundRules
-from swarm.consensus.view import RoundView
+from swarm.consensus.state import Offers
 from swarm.exchange.exchange import Exchange
 from swarm.messages import (
     Accept,
-    Accepted,
     Envelope,
     Hello,
     Message,
@@ -71,7 +69,7 @@ def _mutant(owner: object, attribute: str, *, as_property: bool = False) -> Call
     return register
 
 
-def _decide(self: Leader) -> None:
+def _decide(self: LedAttempt) -> None:
     assert self.proposal is not None
     self.stage = Stage.DECIDED
     self.decision = self.proposal.commit(self._digest)
@@ -79,41 +77,46 @@ def _decide(self: Leader) -> None:
 
 # Votes ---------------------------------------------------------------------------------------------------------------
 
-_ask_accepts, _on_promise, _on_accept, _drop = Leader._ask_accepts, Leader.on_promise, Member.on_accept, Member.drop
+_ask_accepts, _on_promise, _on_accept, _drop = (
+    LedAttempt._ask_accepts,
+    LedAttempt.on_promise,
+    Member.on_accept,
+    Member.drop,
+)
 
 
-@_mutant(Leader, "_ask_accepts")
-def leader_applies_before_accepts(self: Leader, proposal: Any, digest: str) -> None:
+@_mutant(LedAttempt, "_ask_accepts")
+def leader_applies_before_accepts(self: LedAttempt, proposal: Any, digest: str) -> None:
     """It takes "all are ready" for a decision."""
     _ask_accepts(self, proposal, digest)
     _decide(self)
 
 
-@_mutant(Leader, "on_accepted")
-def a_minority_decides(self: Leader, sender: PeerId, message: Accepted) -> None:
+@_mutant(LedAttempt, "on_accepted")
+def a_minority_decides(self: LedAttempt, sender: PeerId) -> None:
     """The first accept is enough."""
-    if self.stage is Stage.ACCEPTING and message.attempt == self.attempt:
+    if self.stage is Stage.ACCEPTING:
         _decide(self)
 
 
-@_mutant(Leader, "on_accepted")
-def duplicates_count_as_votes(self: Leader, sender: PeerId, message: Accepted) -> None:
+@_mutant(LedAttempt, "on_accepted")
+def duplicates_count_as_votes(self: LedAttempt, sender: PeerId) -> None:
     """Two accepts of one peer are two votes."""
-    if self.stage is not Stage.ACCEPTING or self.proposal is None or message.attempt != self.attempt:
+    if self.stage is not Stage.ACCEPTING or self.proposal is None:
         return
     self._accepted.add(f"{sender}/{len(self._accepted)}")
     if 2 * len(self._accepted) > len(self.proposal.voters):
         _decide(self)
 
 
-@_mutant(Leader, "on_promise")
-def recovery_ignores_accepts(self: Leader, sender: PeerId, message: Promise) -> None:
+@_mutant(LedAttempt, "on_promise")
+def recovery_ignores_accepts(self: LedAttempt, sender: PeerId, message: Promise) -> None:
     """A new leader forms a new group, whatever was accepted."""
     _on_promise(self, sender, replace(message, accepted=None, digest=""))
 
 
-@_mutant(Leader, "on_promise")
-def recovery_asks_nobody(self: Leader, sender: PeerId, message: Promise) -> None:
+@_mutant(LedAttempt, "on_promise")
+def recovery_asks_nobody(self: LedAttempt, sender: PeerId, message: Promise) -> None:
     """The first promise is enough for a new leader."""
     if self.stage is Stage.PREPARING and message.attempt == self.attempt:
         if message.accepted:
@@ -133,8 +136,8 @@ def promises_are_not_kept(self: Acceptor, attempt: Any) -> bool:
 @_mutant(Member, "on_accept")
 def accepts_without_the_bytes(self: Member, sender: PeerId, message: Accept) -> None:
     """A member accepts what it does not hold."""
-    if message.digest not in self._view.held and message.proposal.lineage == self._view.lineage:
-        self._view.held[message.digest] = message.proposal
+    if not self.is_birth(message.proposal):
+        self._held.setdefault(message.digest, message.proposal)
     _on_accept(self, sender, message)
 
 
@@ -143,11 +146,11 @@ def forgets_what_it_accepted(self: Member, *, forget: bool = True) -> None:
     """The bytes go with the attempt, though they were accepted."""
     if self.attempt:
         _drop(self)
-        self._view.held.clear()
+        self._held.clear()
 
 
-@_mutant(Leader, "on_ready")
-def asks_before_all_are_ready(self: Leader, sender: PeerId, message: Ready) -> None:
+@_mutant(LedAttempt, "on_ready")
+def asks_before_all_are_ready(self: LedAttempt, sender: PeerId, message: Ready) -> None:
     """Most are ready, so the leader asks for accepts."""
     if self.stage is Stage.EXCHANGING and self.proposal is not None and message.attempt == self.attempt:
         self._ready[sender] = message
@@ -155,14 +158,14 @@ def asks_before_all_are_ready(self: Leader, sender: PeerId, message: Ready) -> N
             self._ask_accepts(self.proposal, message.digest)
 
 
-_enter = RoundView.enter
+_new_round = Acceptor.new_round
 
 
-@_mutant(RoundView, "enter")
-def the_forgetful_vote(self: RoundView, commit: Commit) -> None:
+@_mutant(Acceptor, "new_round")
+def the_forgetful_vote(self: Acceptor, first: Any) -> None:
     """A process that took the place of a dead one votes at once."""
-    _enter(self, commit)
-    self.votes = True
+    _new_round(self, first)
+    self.may_vote()
 
 
 _resume = RoundMachine.resume
@@ -171,7 +174,7 @@ _resume = RoundMachine.resume
 @_mutant(RoundMachine, "resume")
 def votes_after_a_restart(self: RoundMachine, commit: Commit, now: float) -> list[Effect]:
     """Who goes on from its disk votes as if it had not been away."""
-    self._view.votes = True
+    self._state.acceptor.may_vote()
     return _resume(self, commit, now)
 
 
@@ -181,7 +184,7 @@ _form, _weight_of, _losses = forming.form, forming._weight, forming.losses
 _exchanged = Member.exchanged
 
 
-@_mutant(leader, "form")
+@_mutant(attempt, "form")
 def a_finished_peer_is_forgotten(table: Table, rules: RoundRules) -> Group:
     """Only those who train are put into the group, as long as there are any."""
     training = {peer: offer for peer, offer in table.offers.items() if not offer.stats.status.finished}
@@ -194,7 +197,7 @@ def a_claimed_weight_is_trusted(offer: Offer, table: Table, rules: RoundRules) -
     return _weight_of(offer, replace(table, joined={}), rules)
 
 
-@_mutant(leader, "losses")
+@_mutant(attempt, "losses")
 def a_claimed_weight_steers_the_interval(table: Table) -> list[tuple[int, float]]:
     """A loss counts with whatever weight a peer claims."""
     return _losses(replace(table, joined={}))
@@ -212,7 +215,7 @@ def an_absurd_norm_is_merged(contributions: Any) -> dict[PeerId, str]:
     return {}
 
 
-@_mutant(leader, "contradicted")
+@_mutant(attempt, "contradicted")
 def a_claimed_norm_is_trusted(proposal: Proposal, told: Any, codec: Any) -> dict[PeerId, str]:
     """What the owners of the slices have measured is not compared."""
     return {}
@@ -230,10 +233,10 @@ def closes_while_somebody_trains(self: Table) -> bool:
     return all(offer.stats.status.finished for offer in self.offers.values())
 
 
-@_mutant(RoundView, "reachable", as_property=True)
-def forks_with_a_majority_present(self: RoundView) -> frozenset[PeerId]:
+@_mutant(Offers, "reachable", as_property=True)
+def forks_with_a_majority_present(self: Offers) -> frozenset[PeerId]:
     """A leader counts nobody but itself."""
-    return frozenset({self.me})
+    return frozenset({self._me})
 
 
 # Catching up ---------------------------------------------------------------------------------------------------------
@@ -244,7 +247,7 @@ _see, _dispatch = CatchUp.see, RoundMachine._dispatch
 @_mutant(CatchUp, "see")
 def heals_from_a_lighter_lineage(self: CatchUp, sender: PeerId, commit: Commit) -> bool:
     """Any other lineage is better than one's own."""
-    ours = self._view.commit
+    ours = self._state.position.commit
     if ours and commit.lineage != ours.lineage:
         self._note(sender, commit)
         return False
@@ -254,7 +257,7 @@ def heals_from_a_lighter_lineage(self: CatchUp, sender: PeerId, commit: Commit) 
 @_mutant(CatchUp, "see")
 def goes_back_to_a_stale_round(self: CatchUp, sender: PeerId, commit: Commit) -> bool:
     """Any other round of the lineage is news."""
-    ours = self._view.commit
+    ours = self._state.position.commit
     if ours and commit.lineage == ours.lineage and commit.round < ours.round:
         self._note(sender, commit)
         return False
@@ -266,7 +269,7 @@ def takes_bytes_for_a_record(self: RoundMachine, sender: PeerId, message: Messag
     """Who holds the bytes that others build on commits them under the record of whichever attempt gave them."""
     basis = message.proposal if isinstance(message, Propose) else message
     if isinstance(basis, Offer | Proposal):
-        held = self._view.held.get(basis.parent)
+        held = self._member.held(basis.parent)
         if held and held.lineage == basis.lineage:
             self._commit(held.commit(basis.parent))
     _dispatch(self, sender, message)

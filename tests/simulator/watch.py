@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swarm.consensus.order import majority
-from swarm.consensus.pace import FIRST_STRAGGLER_TIMEOUT
+from swarm.consensus.paxos import majority
+from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT
 from swarm.records import Commit
 from tests.simulator.violation import Violation
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swarm.consensus.norms import ABSURD, FEWEST
-from swarm.consensus.order import majority
+from swarm.consensus.paxos import majority
 from swarm.errors import ExchangeError
 from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
 from swarm.records import PeerStatus

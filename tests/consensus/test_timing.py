@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.consensus.pace import FIRST_STRAGGLER_TIMEOUT, FLOOR, PATIENCE, SAMPLES, Pace
+from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT, FLOOR, PATIENCE, SAMPLES, Pace
 
 
 def learned(*spreads: float) -> float:
@@ -14,6 +14,11 @@ def learned(*spreads: float) -> float:
     return pace.straggler_timeout
 
 
+def train(pace: Pace, seconds: float) -> None:
+    pace.training_from(100.0)
+    pace.training_until(100.0 + seconds)
+
+
 def test_nothing_is_learned_from_a_few_rounds() -> None:
     assert {learned(*[0.01] * count) for count in range(SAMPLES)} == {10.0}
     assert learned(*[0.01] * SAMPLES) == FLOOR
@@ -21,9 +26,9 @@ def test_nothing_is_learned_from_a_few_rounds() -> None:
 
 def test_until_then_the_straggler_timeout_follows_the_training_of_this_peer() -> None:
     pace = Pace(None, 10.0)
-    pace.trained(2.0)
+    train(pace, 2.0)
     assert pace.straggler_timeout == PATIENCE * 2.0
-    pace.trained(60.0)
+    train(pace, 60.0)
     assert pace.straggler_timeout == FIRST_STRAGGLER_TIMEOUT
 
 
@@ -63,8 +68,8 @@ def test_the_past_is_forgotten() -> None:
 def test_patience_is_the_failure_timeout_or_some_of_the_intervals_that_this_peer_trains() -> None:
     pace = Pace(None, 10.0)
     assert pace.patience == 10.0
-    pace.trained(0.1)
+    train(pace, 0.1)
     assert pace.patience == 10.0
     for _ in range(3):
-        pace.trained(100.0)
+        train(pace, 100.0)
     assert pace.patience == PATIENCE * 100.0

@@ -1,18 +1,12 @@
+"""What is retransmitted, to whom, and how often."""
+
 from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
-
 from swarm.consensus.machine import LONGEST_RETRY, RETRY
-from swarm.consensus.repetition import Repetition
-from swarm.consensus.view import RoundView
+from swarm.consensus.timing import Retransmission, Timer
 from swarm.messages import Offer
-
-
-@pytest.fixture
-def view(swarm) -> RoundView:
-    return RoundView("a", "a1", swarm(()).rules, 0.0)
 
 
 def offers_of(peers, name: str, to: str) -> int:
@@ -68,15 +62,16 @@ def test_who_does_not_vote_offers_to_whoever_leads_after_the_leader_of_its_attem
     assert [commit and (commit.round, commit.group) for commit in commits] == [(1, tuple(sorted(peers.machines)))] * 3
 
 
-def test_what_somebody_new_may_lack_is_said_soon_however_often_somebody_comes(view) -> None:
-    repetition = Repetition(view, 1.0, 8.0)
-    said = []
+def test_what_a_new_peer_may_lack_is_sent_soon_however_often_one_comes() -> None:
+    timer = Timer(0.0)
+    retry = Retransmission(timer, 1.0, 8.0)
+    sent = []
     for moment in (0.4 * step for step in range(100)):
-        view.now = moment
-        if repetition.due(needed=True):
-            said.append(moment)
+        timer.now = moment
+        if retry.due(needed=True):
+            sent.append(moment)
         if moment > 20.0:
-            repetition.hurry()
-    late = [moment for moment in said if moment > 21.0]
+            retry.hurry()
+    late = [moment for moment in sent if moment > 21.0]
     assert len(late) >= 15
     assert max(after - before for before, after in pairwise(late)) < 1.3

@@ -1,11 +1,12 @@
-"""Who leads."""
+"""Who leads, what is a majority, and what an acceptor is bound to."""
 
 from __future__ import annotations
 
 import pytest
 
-from swarm.consensus.order import first_attempt, leader_order, majority, new_lineage, next_attempt
-from swarm.records import Attempt
+from swarm.consensus.paxos import Acceptor, first_attempt, leader_order, majority, new_lineage, next_attempt
+from swarm.messages import Proposal
+from swarm.records import Attempt, SyncState
 
 PEERS = ("ann", "bob", "cid", "dee")
 
@@ -63,3 +64,47 @@ def test_the_majority_of_one_is_one_and_of_two_both() -> None:
 def test_a_lineage_is_named_after_all_that_makes_it_unique() -> None:
     assert new_lineage("s", "ann", 0) == new_lineage("s", "ann", 0)
     assert len({new_lineage("s", "ann", 0), new_lineage("s", "ann", 1), new_lineage("sa", "nn", 0)}) == 3
+
+
+def proposal(counter: int) -> Proposal:
+    return Proposal(
+        lineage="line",
+        round=3,
+        attempt=Attempt(counter, "ann"),
+        parent="parent",
+        voters=("ann", "bob"),
+        members=("ann", "bob"),
+        entries=(),
+        sync=SyncState(8),
+        closing=False,
+        weight=2,
+    )
+
+
+def test_a_promise_binds_against_lower_attempts_only() -> None:
+    acceptor = Acceptor(Attempt(0, "ann"))
+    assert acceptor.promise(Attempt(2, "bob"))
+    assert acceptor.promise(Attempt(2, "bob"))
+    assert not acceptor.promise(Attempt(2, "ann"))
+    assert not acceptor.promise(Attempt(1, "zoe"))
+    assert acceptor.promised == Attempt(2, "bob")
+
+
+def test_nothing_below_a_promise_is_accepted() -> None:
+    acceptor = Acceptor(Attempt(0, "ann"))
+    acceptor.promise(Attempt(3, "bob"))
+    assert not acceptor.accept(proposal(2), "digest")
+    assert acceptor.accepted is None
+
+
+def test_accepting_binds_as_a_promise_does() -> None:
+    acceptor = Acceptor(Attempt(0, "ann"))
+    assert acceptor.accept(proposal(4), "digest")
+    assert not acceptor.promise(Attempt(3, "zoe"))
+
+
+def test_a_higher_proposal_replaces_an_accepted_one() -> None:
+    acceptor = Acceptor(Attempt(0, "ann"))
+    assert acceptor.accept(proposal(1), "first")
+    assert acceptor.accept(proposal(2), "second")
+    assert (acceptor.accepted, acceptor.digest) == (proposal(2), "second")
