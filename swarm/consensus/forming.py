@@ -24,7 +24,7 @@ class Table:
     barred: frozenset[PeerId] = frozenset()
     """Live peers that are excluded for now."""
     absent: frozenset[PeerId] = frozenset()
-    """Live peers that were waited for in vain before."""
+    """Live peers that a round has waited for and that have reached no sync point since."""
     joined: Mapping[PeerId, int] = field(default_factory=dict)
     """The weight that peers declared on joining."""
     distrusted: Mapping[PeerId, str] = field(default_factory=dict)
@@ -32,19 +32,19 @@ class Table:
 
     @property
     def voters(self) -> frozenset[PeerId]:
-        """Those who offered and may vote."""
+        """Peers that offered and may vote."""
         return frozenset(peer for peer, offer in self.offers.items() if offer.votes)
 
     @property
     def all_finished(self) -> bool:
-        """Whether every live peer has offered and trains no more."""
+        """Whether every live peer has offered and has finished its training."""
         finished = all(offer.stats.status.finished for offer in self.offers.values())
         return finished and self.live <= set(self.offers) and not self.barred
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group ready to be proposed."""
+    """A group to be proposed."""
 
     entries: tuple[Entry, ...]
     members: tuple[PeerId, ...]
@@ -61,22 +61,22 @@ def quorum(table: Table, rules: RoundRules) -> bool:
 
 
 def may_fork(table: Table, rules: RoundRules) -> bool:
-    """Whether those who offered may go on as a lineage of their own where no majority of the membership votes.
+    """Whether those who offered may begin a lineage of their own where no majority of the membership votes.
 
-    Either ``min_peers`` allows it to a minority, or most of the membership is here and too many have lost their memory
-    to vote: then nobody else can ever decide a round either.
+    Either ``min_peers`` allows it to a minority, or a majority is here of which too many have restarted to vote: then
+    no other peers can decide a round either.
     """
-    amnesia = majority(table.commit.members, table.offers)
-    return len(table.offers) >= rules.min_peers and (amnesia or 2 * rules.min_peers <= len(table.commit.members))
+    restarted = majority(table.commit.members, table.offers)
+    return len(table.offers) >= rules.min_peers and (restarted or 2 * rules.min_peers <= len(table.commit.members))
 
 
 def complete(table: Table) -> bool:
-    """Whether nobody is left to wait for."""
+    """Whether no live peer is left to wait for."""
     return table.live - table.absent <= set(table.offers)
 
 
 def worth_merging(table: Table) -> bool:
-    """Whether the group has news: a peer that still trains, or all are finished and it is time to close."""
+    """Whether a round is needed: a peer still trains, or all have finished and the session has to close."""
     return table.all_finished or any(not offer.stats.status.finished for offer in table.offers.values())
 
 
@@ -93,12 +93,12 @@ def form(table: Table, rules: RoundRules) -> Group:
         refused.append((peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
     if not any(weights[peer] and _has_news(offer.stats) for peer, offer in table.offers.items()):
-        # What finished peers hold is merged already: to merge it once more would only move the model, or undo the
-        # steps of those who train and contribute nothing.
+        # What finished peers hold is merged already: merging it again would only move the model, or undo the steps of
+        # peers that train and contribute nothing.
         weights = dict.fromkeys(weights, 0)
     weight = sum(weights.values())
     if not weight:
-        # Nobody contributes: the last committed model stands, and one member sends it to all.
+        # No contribution: the last committed model stays, and one member sends it to all.
         holder = min(table.offers)
         weights[holder], statuses[holder] = 1, PeerStatus.ACTIVE
     group = sorted(table.offers)
@@ -117,7 +117,7 @@ def _has_news(stats: ContributionStats) -> bool:
 
 
 def losses(table: Table) -> list[tuple[int, float]]:
-    """What the sync policy goes by: each peer's validation loss, with no more weight than the peer joined with."""
+    """The input of the sync policy: each peer's validation loss, with at most the weight that the peer joined with."""
     told = [(offer.stats, offer.stats.loss) for offer in table.offers.values()]
     return [
         (min(stats.weight, table.joined.get(stats.peer, stats.weight)), loss)
@@ -129,7 +129,7 @@ def losses(table: Table) -> list[tuple[int, float]]:
 def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:
     if not weight:
         return Entry(stats.peer, weight, status)
-    # Who sends the last committed model to all does not send what it has on offer.
+    # A peer that sends the last committed model to all does not send what it offered.
     norm = 0.0 if status is PeerStatus.ACTIVE else stats.delta_norm
     return Entry(stats.peer, weight, status, norm, stats.residual)
 

@@ -74,21 +74,26 @@ class Leadership:
         else:
             self._led = None
 
-    def fail_over(self, *, exchanging: bool) -> None:
-        """Follow the next leader, which may be this peer, if the awaited one is gone or silent."""
+    def fail_over(self, commit: Commit, *, exchanging: bool) -> None:
+        """Follow the next leader, which may be this peer, if the awaited one is gone or silent.
+
+        Args:
+            commit: the last committed round; its members may lead.
+            exchanging: this peer has joined an attempt.
+        """
         if self._led is None:
-            attempt = self._successor(exchanging=exchanging)
+            attempt = self._successor(commit, exchanging=exchanging)
             if attempt:
                 self._take_over(attempt)
 
-    def _successor(self, *, exchanging: bool) -> Attempt | None:
+    def _successor(self, commit: Commit, *, exchanging: bool) -> Attempt | None:
         """The attempt to follow when the awaited leader is gone, or silent though it should have acted."""
         state = self._state
-        table = state.offers.table()
+        table = state.offers.table(commit)
         if not table.offers:
             self._heard_at = state.timer.now
             return None
-        members = set(table.commit.members)
+        members = set(commit.members)
         able = state.offers.reachable & members or state.presence.here & members
         # A peer that missed the last round does not have its model, and cannot lead before it has fetched it.
         able = able - state.presence.absent or able
@@ -103,7 +108,7 @@ class Leadership:
             return None
         self._silent |= {self.awaited.leader} - {state.me}
         able = able - self._silent
-        attempt = next_attempt(state.rules.session, state.position.round, table.commit.members, self.awaited, able)
+        attempt = next_attempt(state.rules.session, state.position.round, members, self.awaited, able)
         if attempt is None:
             self._silent.clear()
             self._heard_at = state.timer.now

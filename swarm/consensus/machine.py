@@ -327,8 +327,8 @@ class RoundMachine:
             self._found()
         else:
             exchanging = self._member.attempt is not None
-            self._leadership.fail_over(exchanging=exchanging)
-            self._waiting.end_if_hopeless(busy=exchanging or self._leadership.proposed)
+            self._leadership.fail_over(self.commit, exchanging=exchanging)
+            self._waiting.end_if_hopeless(self.commit, busy=exchanging or self._leadership.proposed)
         self._resend()
 
     def _decided(self, commit: Commit) -> None:

@@ -1,4 +1,4 @@
-"""How far contributions are from the model that they build on: what is absurd, and what contradicts the offer."""
+"""Checks of contributions by their distance from the parent model: absurd distances, and others than were offered."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from swarm.codec.base import Codec
 
 ABSURD = 100.0
-"""A training peer that has moved more than so many times as far as the median one is left out.
+"""A training peer that has moved more than this many times as far as the median one is left out.
 
-Between peers that train one model, data and pace make a factor of ten at most. A gradient that explodes makes one of
-thousands within a few batches, and no mean is ever rid of it.
+Between peers that train one model, differences of data and speed make a factor of ten at most. An exploding gradient
+makes one of thousands within a few batches, and the mean would keep its effect.
 """
 FEWEST = 3
-"""Training contributors that have moved, among which one can stand out: of two, either may be the one that is right."""
+"""Fewest training contributors that have moved for the check: of two, either one may be right."""
 SLACK = 1e-12
-"""Distance that may come of the smallest numbers that a float32 or a codec can still tell from zero."""
+"""Absolute tolerance of a norm: the smallest numbers of float32 and of codecs round to zero."""
 
 
 def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
-    """Who of those that would contribute must not, by what they say of themselves, and why.
+    """Peers whose contribution is left out because of the distance that they claim, with the reason.
 
-    Finished peers are neither judged nor in the median: what they hold again and again falls behind the others. Nor are
-    those in it that have not moved at all, as they have not trained.
+    Finished peers are neither checked nor in the median, as their weights fall behind those of the others. Peers that
+    have not moved at all are not in the median either, as they have not trained.
     """
     sizes = {stats.peer: stats.delta_norm + stats.residual for stats in contributions}
     impossible = {
@@ -54,7 +54,7 @@ def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
 
 
 def unmeasured(proposal: Proposal, told: Mapping[PeerId, Ready]) -> set[PeerId]:
-    """Members that do not tell, of each contribution, how far it has moved within their slices."""
+    """Members that do not say of each contribution how far it has moved within their slices."""
     if not proposal.parent:
         return set()
     contributors = sorted(proposal.contributors)
@@ -67,12 +67,12 @@ def unmeasured(proposal: Proposal, told: Mapping[PeerId, Ready]) -> set[PeerId]:
 
 
 def contradicted(proposal: Proposal, told: Mapping[PeerId, Ready], codec: Codec) -> dict[PeerId, str]:
-    """Whose contribution is not what was offered, with the reason.
+    """Peers whose contribution is not what they offered, with the reason.
 
     Args:
-        proposal: the attempt that all of its group are ready for.
-        told: what each of them has measured in its slice.
-        codec: how the contributions travelled.
+        proposal: the attempt for which all of its group are ready.
+        told: what each member has measured in its slice.
+        codec: the codec of the contributions.
     """
     if not proposal.parent:
         return {}
@@ -89,6 +89,6 @@ def contradicted(proposal: Proposal, told: Mapping[PeerId, Ready], codec: Codec)
 
 
 def _agrees(entry: Entry, norm: float, codec: Codec) -> bool:
-    """Whether a contribution of this norm can be the one that was offered: the triangle inequality, and rounding."""
+    """Whether a contribution of this norm can be the offered one, by the triangle inequality, and within rounding."""
     residual = entry.residual if codec.feedback else 0.0
     return abs(norm - entry.norm) <= residual + codec.norm_tolerance * (entry.norm + residual) + SLACK

@@ -1,4 +1,4 @@
-"""What the round machine is told once: the settings that bear on rounds, and the two decisions it leaves to others."""
+"""The settings of the round machine, and the decisions that it leaves to others."""
 
 from __future__ import annotations
 
@@ -14,21 +14,9 @@ if TYPE_CHECKING:
     from swarm.sync.base import SyncPolicy
 
 
-def _accept_all(_: ContributionStats) -> str | None:
-    return None
-
-
-def _exact() -> str:
-    return ExactCodec.name
-
-
-def _codec_exact(_: str) -> Codec:
-    return ExactCodec()
-
-
 @dataclass(frozen=True, kw_only=True)
 class RoundRules:
-    """Settings of one session, equal on every peer but for the waits."""
+    """Settings of one session, equal on every peer except for the time-outs, which are in seconds."""
 
     session: str
     min_peers: int
@@ -37,16 +25,16 @@ class RoundRules:
     expected: int = 0
     """Peers to expect at the start; 0 where unknown."""
     seeks: bool = False
-    """Whether it was told where others may be: then it does not begin alone before it has looked for them."""
+    """Whether addresses of other peers were given: then it does not start alone before it has looked there."""
     averaging: bool = True
-    """Whether the merge rule is the mean; under any other an ``active`` peer's echo of the model counts nothing."""
+    """Whether the merge rule is the mean; under any other one an ``active`` peer contributes nothing."""
     wait_below_quorum: bool = False
     failure_timeout: float = 10.0
     straggler_timeout: float | None = None
     start_timeout: float = 600.0
-    screen: Callable[[ContributionStats], str | None] = _accept_all
+    screen: Callable[[ContributionStats], str | None] = lambda _: None
     """Reason to leave a contribution out, or None."""
-    codec: Callable[[], str] = _exact
+    codec: Callable[[], str] = lambda: ExactCodec.name
     """Name of the codec of the next round that this peer leads."""
-    find_codec: Callable[[str], Codec] = _codec_exact
+    find_codec: Callable[[str], Codec] = lambda _: ExactCodec()
     """The codec of a name."""

@@ -9,12 +9,8 @@ from swarm.consensus.forming import Table
 from swarm.consensus.paxos import Acceptor, first_attempt
 from swarm.consensus.rules import RoundRules
 from swarm.consensus.timing import Pace, Timer
-from swarm.errors import SwarmError
 from swarm.messages import Offer
 from swarm.records import Attempt, Commit, PeerId
-
-FOUNDING = -1
-"""Number of the committed round before the founding one."""
 
 
 class Position:
@@ -25,17 +21,10 @@ class Position:
         """The last committed round that this peer applied."""
         self.lineage = ""
         """Lineage of that round; empty before the founding one."""
-        self.round = FOUNDING + 1
+        self.round = 0
         """Number of the next round."""
         self.parent = ""
         """Digest of the model that the next round starts from."""
-
-    @property
-    def committed(self) -> Commit:
-        """The last committed round. Raises :class:`SwarmError` where there is none yet."""
-        if self.commit is None:
-            raise SwarmError("no round is committed yet")
-        return self.commit
 
     @property
     def closed(self) -> bool:
@@ -185,13 +174,13 @@ class Offers:
         self._first_at = self._timer.now if self._offers else None
         self.last_at = self._timer.now
 
-    def table(self) -> Table:
-        """What a leader goes by when it forms a group."""
+    def table(self, commit: Commit) -> Table:
+        """What a leader of the round after ``commit`` goes by when it forms a group."""
         presence = self._presence
         barred = presence.excluded()
         live = frozenset(presence.here - barred)
         return Table(
-            commit=self._position.committed,
+            commit=commit,
             offers={
                 peer: offer
                 for peer, offer in sorted(self._offers.items())

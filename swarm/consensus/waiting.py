@@ -52,22 +52,21 @@ class Waiting:
         """Another peer can be reached: a quorum is worth waiting for again."""
         self._gave_up_quorum = False
 
-    def end_if_hopeless(self, *, busy: bool) -> None:
+    def end_if_hopeless(self, commit: Commit, *, busy: bool) -> None:
         """Withdraw the offer where the wait should end without a merge.
 
         Args:
+            commit: the last committed round.
             busy: an attempt is running, which has time-outs of its own.
         """
-        state, position, mine = self._state, self._state.position, self._state.offers.mine
-        if mine is None or position.commit is None:
-            return
-        reason = self._hopeless(position.commit, busy=busy, finished=mine.stats.status.finished)
-        if reason is None:
+        state, mine = self._state, self._state.offers.mine
+        reason = self._hopeless(commit, busy=busy, finished=mine.stats.status.finished) if mine else None
+        if mine is None or reason is None:
             return
         state.pace.training_from(state.timer.now)
         state.effects.tell(state.presence.live, Withdraw(mine.lineage, mine.stats.round))
         state.offers.withdraw()
-        state.effects.add(End(reason) if mine.stats.status.finished else Skip(position.round, reason))
+        state.effects.add(End(reason) if mine.stats.status.finished else Skip(state.position.round, reason))
 
     def _hopeless(self, commit: Commit, *, busy: bool, finished: bool) -> str | None:
         """Why the wait should end without a merge; None where it should not."""
