@@ -20,6 +20,7 @@ from swarm.consensus.effects import (
     StopExchange,
 )
 from swarm.consensus.machine import RoundMachine
+from swarm.consensus.paxos import leader_order
 from swarm.consensus.rules import RoundRules
 from swarm.exchange import layout
 from swarm.messages import Message, PartialNorm, Proposal
@@ -55,7 +56,8 @@ class Peers:
         self.tell_norms: Callable[[str, tuple[PartialNorm, ...]], tuple[PartialNorm, ...]] = lambda member, norms: norms
         self._wire: deque[tuple[str, str, Message]] = deque()
         self._joined: dict[tuple[Any, ...], dict[str, Proposal]] = {}
-        self._stats: dict[str, ContributionStats] = {}
+        self.stats: dict[str, ContributionStats] = {}
+        """What each peer offered last."""
         for name in names:
             self.add(name)
 
@@ -81,7 +83,7 @@ class Peers:
         for name in names:
             fields = {"weight": 1, **stats}
             offered = ContributionStats(peer=name, round=0, status=status, **fields)
-            self._stats[name] = offered
+            self.stats[name] = offered
             self._offer(name)
         self.deliver()
 
@@ -149,7 +151,8 @@ class Peers:
     def leader(self) -> str:
         """Who leads the round to come, if nothing goes wrong."""
         machine = next(iter(self.machines.values()))
-        return machine._leadership.awaited.leader
+        assert machine.commit is not None
+        return leader_order(self.rules.session, machine.round, machine.commit.members)[0]
 
     # Effects
 
@@ -200,7 +203,7 @@ class Peers:
 
     def _offer(self, name: str) -> None:
         machine = self.machines[name]
-        stats = replace(self._stats[name], round=machine.round)
+        stats = replace(self.stats[name], round=machine.round)
         self.do(name, machine.offer(stats, self.now))
 
 

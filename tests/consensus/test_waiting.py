@@ -258,7 +258,7 @@ def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
     machine = peers.machines["b"]
     ahead = replace(commit, round=commit.round + 3, digest="far")
     effects = machine.peer_up("a", ahead, peers.now, weight=1)
-    stats = peers._stats["b"]
+    stats = peers.stats["b"]
     effects += machine.offer(replace(stats, round=machine.round), peers.now)
     assert [effect.commit for effect in effects if isinstance(effect, Heal)] == [ahead]
     effects = machine.exchanged(("line", 0, None), "late", (), peers.now)  # type: ignore[arg-type]

@@ -1,0 +1,177 @@
+"""Commits that a peer missed: when it fetches one, from whom, and what it answers to peers that are behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from swarm.consensus.effects import Effect, Heal, Notice, Send, StartExchange
+from swarm.consensus.machine import RoundMachine
+from swarm.messages import Decide, Entry, Failed, Message, Offer, Proposal, Propose
+from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
+
+
+def heals(effects: list[Effect]) -> list[Heal]:
+    return [effect for effect in effects if isinstance(effect, Heal)]
+
+
+def sent(effects: list[Effect]) -> list[tuple[str, Message]]:
+    return [(effect.to, effect.message) for effect in effects if isinstance(effect, Send)]
+
+
+class Behind:
+    """The machine of ``a``, in a session with ``b`` and ``c``, and a commit that it lacks."""
+
+    def __init__(self, founded) -> None:
+        peers = founded("a", "b", "c")
+        self.now = peers.now
+        self.machine: RoundMachine = peers.machines["a"]
+        assert self.machine.commit is not None
+        self.ahead: Commit = replace(self.machine.commit, round=4, digest="ahead")
+
+    def offer(self) -> list[Effect]:
+        return self.machine.offer(ContributionStats(peer="a", round=self.machine.round, weight=1), self.now)
+
+    def told(self, sender: str, commit: Commit) -> list[Effect]:
+        return self.machine.receive(sender, Decide(commit), self.now)
+
+
+@pytest.fixture
+def behind(founded) -> Behind:
+    return Behind(founded)
+
+
+def test_the_model_of_a_missed_commit_is_fetched_at_the_next_sync_point_from_all_that_have_it(behind) -> None:
+    assert not heals(behind.told("c", behind.ahead))
+    assert not heals(behind.told("b", behind.ahead))
+    assert heals(behind.offer()) == [Heal(behind.ahead, ("b", "c"))]
+
+
+def test_a_source_that_failed_is_not_asked_again(behind) -> None:
+    behind.told("b", behind.ahead)
+    behind.told("c", behind.ahead)
+    behind.offer()
+    assert heals(behind.machine.heal_failed(behind.ahead, ("b",), behind.now)) == [Heal(behind.ahead, ("c",))]
+    assert not heals(behind.machine.heal_failed(behind.ahead, ("c",), behind.now))
+    assert not heals(behind.machine.tick(behind.now + 1))
+    assert heals(behind.told("b", behind.ahead)) == [Heal(behind.ahead, ("b",))]
+
+
+def test_while_a_model_is_fetched_no_attempt_is_joined(behind) -> None:
+    commit = behind.machine.commit
+    proposal = Proposal(
+        lineage=commit.lineage,
+        round=1,
+        attempt=Attempt(5, "b"),
+        parent=commit.digest,
+        voters=commit.members,
+        members=commit.members,
+        entries=tuple(Entry(peer, 1, PeerStatus.TRAINING) for peer in "abc"),
+        sync=commit.sync,
+        closing=False,
+        weight=3,
+    )
+    behind.told("b", behind.ahead)
+    behind.offer()
+    refusal = Failed(*proposal.key, "a", "a has nothing on offer")
+    assert sent(behind.machine.receive("b", Propose(proposal), behind.now)) == [("b", refusal)]
+    assert not heals(behind.machine.tick(behind.now)), "one fetch at a time"
+    behind.machine.heal_failed(behind.ahead, ("b",), behind.now)
+    assert StartExchange(proposal) in behind.machine.receive("b", Propose(proposal), behind.now)
+
+
+def test_a_source_that_is_gone_is_not_asked(behind) -> None:
+    behind.told("b", behind.ahead)
+    behind.told("c", behind.ahead)
+    behind.machine.peer_down("b", behind.now)
+    assert heals(behind.offer()) == [Heal(behind.ahead, ("c",))]
+
+
+def test_a_commit_that_no_live_peer_has_any_more_is_forgotten(behind) -> None:
+    behind.told("b", behind.ahead)
+    behind.machine.peer_down("b", behind.now)
+    assert not heals(behind.offer())
+    behind.machine.peer_up("b", None, behind.now)
+    assert not heals(behind.machine.tick(behind.now))
+
+
+def test_only_the_furthest_commit_is_fetched(behind) -> None:
+    further = replace(behind.ahead, round=6, digest="further")
+    behind.told("b", behind.ahead)
+    behind.told("c", further)
+    behind.told("b", behind.ahead)
+    assert heals(behind.offer()) == [Heal(further, ("c",))]
+
+
+def test_what_a_peer_has_caught_up_with_is_not_fetched_again(behind) -> None:
+    behind.told("b", behind.ahead)
+    behind.offer()
+    behind.machine.healed(behind.ahead, behind.now)
+    assert behind.machine.commit == behind.ahead
+    assert not heals(behind.offer())
+    assert not heals(behind.told("c", behind.ahead))
+
+
+def test_a_further_commit_that_was_seen_meanwhile_is_fetched_next(behind) -> None:
+    further = replace(behind.ahead, round=6, digest="further")
+    behind.told("b", behind.ahead)
+    behind.offer()
+    behind.told("c", further)
+    behind.machine.healed(behind.ahead, behind.now)
+    assert heals(behind.offer()) == [Heal(further, ("c",))]
+
+
+def test_a_peer_votes_on_in_its_lineage_and_not_at_once_in_another(behind) -> None:
+    assert behind.machine.votes
+    behind.machine.healed(behind.ahead, behind.now)
+    assert behind.machine.votes
+    effects = behind.machine.healed(replace(behind.ahead, lineage="other", weight=99), behind.now)
+    assert not behind.machine.votes
+    (notice,) = [effect for effect in effects if isinstance(effect, Notice)]
+    assert notice.text == f"lineage {behind.ahead.lineage} up to round 4 is given up for lineage other"
+    assert notice.loud
+
+
+def test_a_peer_of_a_lighter_lineage_is_told_the_heavier_one(behind) -> None:
+    ours = behind.machine.commit
+    lighter = replace(behind.ahead, lineage="other", weight=ours.weight - 1)
+    assert sent(behind.told("b", lighter)) == [("b", Decide(ours))]
+    assert sent(behind.told("b", replace(ours, round=ours.round - 1))) == [], "its next offer is answered"
+    assert not heals(behind.offer())
+
+
+def test_after_the_closing_round_nothing_is_fetched_and_no_other_lineage_is_answered(behind) -> None:
+    behind.machine.healed(replace(behind.ahead, closing=True), behind.now)
+    assert behind.machine.closed
+    assert not behind.told("b", replace(behind.ahead, round=9))
+    assert not behind.told("b", replace(behind.ahead, lineage="other", weight=-1))
+    assert not heals(behind.offer())
+
+
+def test_an_offer_from_another_lineage_or_an_earlier_round_is_answered_with_the_last_commit(behind) -> None:
+    behind.machine.healed(behind.ahead, behind.now)
+    stats = ContributionStats(peer="b", round=5, weight=1)
+    offers = {
+        (lineage, round_): Offer(lineage, "ahead", votes=True, stats=replace(stats, round=round_))
+        for lineage in (behind.ahead.lineage, "other")
+        for round_ in (4, 5, 6)
+    }
+    answered = {
+        key
+        for key, offer in offers.items()
+        if sent(behind.machine.receive("b", offer, behind.now)) == [("b", Decide(behind.ahead))]
+    }
+    assert answered == {(behind.ahead.lineage, 4), ("other", 4), ("other", 5), ("other", 6)}
+
+
+def test_a_proposal_on_a_model_that_is_not_here_is_refused_with_the_own_round(behind, founded) -> None:
+    behind.offer()
+    peers = founded("a", "b", "c")
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    (proposal,) = peers.running()
+    other = replace(proposal, attempt=Attempt(8, "b"), parent="elsewhere", lineage="other")
+    ((to, failed),) = sent(behind.machine.receive("b", Propose(other), behind.now))
+    assert to == "b"
+    assert failed == Failed("other", 1, Attempt(8, "b"), "a", f"a is at round 1 of lineage {proposal.lineage}")

@@ -1,0 +1,321 @@
+"""A member of attempts that others lead: what it joins, promises, accepts, fetches and keeps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from swarm.consensus.effects import Effect, Fetch, Send, StartExchange, StopExchange
+from swarm.consensus.machine import RoundMachine
+from swarm.messages import (
+    Abort,
+    Accept,
+    Accepted,
+    Decide,
+    Entry,
+    Failed,
+    Message,
+    Nack,
+    Prepare,
+    Promise,
+    Proposal,
+    Propose,
+    Ready,
+)
+from swarm.records import Attempt, ContributionStats, PeerStatus
+
+TRAINING, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
+
+
+class OneMember:
+    """The machine of ``a``, which has offered to round 1; ``b`` and ``c`` are the other members."""
+
+    def __init__(self, founded) -> None:
+        self.peers = founded("a", "b", "c")
+        self.machine: RoundMachine = self.peers.machines["a"]
+        self.now = self.peers.now
+        commit = self.machine.commit
+        assert commit is not None
+        self.commit = commit
+        self.offer()
+        self.proposal = Proposal(
+            lineage=commit.lineage,
+            round=1,
+            attempt=Attempt(5, "b"),
+            parent=commit.digest,
+            voters=commit.members,
+            members=commit.members,
+            entries=tuple(Entry(peer, 1, TRAINING) for peer in "abc"),
+            sync=commit.sync,
+            closing=False,
+            weight=3,
+        )
+
+    def offer(self) -> list[Effect]:
+        return self.machine.offer(ContributionStats(peer="a", round=self.machine.round, weight=1), self.now)
+
+    def hears(self, sender: str, message: Message) -> list[Effect]:
+        return self.machine.receive(sender, message, self.now)
+
+    def joins(self, proposal: Proposal) -> list[Effect]:
+        return self.hears(proposal.attempt.leader, Propose(proposal))
+
+    def assembles(self, proposal: Proposal, digest: str) -> list[Effect]:
+        return self.machine.exchanged(proposal.key, digest, (), self.now)
+
+    @property
+    def exposed(self) -> bool:
+        """Whether a commit of round 1 may contain what ``a`` offered."""
+        return self.machine.may_contain(replace(self.commit, round=1, contributors=("a", "b")))
+
+    def answers(self, sender: str, message: Message) -> list[Message]:
+        """What ``a`` sends back."""
+        sent = [effect for effect in self.hears(sender, message) if isinstance(effect, Send)]
+        return [effect.message for effect in sent if effect.to == sender]
+
+
+@pytest.fixture
+def member(founded) -> OneMember:
+    return OneMember(founded)
+
+
+def later(proposal: Proposal, counter: int = 7, leader: str = "c") -> Proposal:
+    return replace(proposal, attempt=Attempt(counter, leader))
+
+
+# Joining -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_proposal_is_joined_and_its_repetition_answered_with_what_was_said_before(member) -> None:
+    assert StartExchange(member.proposal) in member.joins(member.proposal)
+    assert member.machine.pending
+    assert member.joins(member.proposal) == []
+    member.assembles(member.proposal, "merged")
+    assert member.answers("b", Propose(member.proposal)) == [Ready(*member.proposal.key, "merged", ())]
+
+
+def test_a_failure_is_repeated_too_and_forgotten_in_the_next_attempt(member) -> None:
+    member.joins(member.proposal)
+    member.machine.exchange_failed(member.proposal.key, "c", "silence", member.now)
+    assert member.answers("b", Propose(member.proposal)) == [Failed(*member.proposal.key, "c", "silence")]
+    member.joins(later(member.proposal))
+    assert member.answers("c", Propose(later(member.proposal))) == []
+
+
+def test_a_higher_attempt_replaces_the_one_that_was_joined(member) -> None:
+    member.joins(member.proposal)
+    effects = member.joins(later(member.proposal))
+    assert effects == [StopExchange(member.proposal.key), StartExchange(later(member.proposal))]
+
+
+def test_a_proposal_below_a_promise_gets_a_nack(member) -> None:
+    high = Attempt(9, "c")
+    member.hears("c", Prepare(member.commit.lineage, 1, high))
+    assert member.answers("b", Propose(member.proposal)) == [Nack(*member.proposal.key, high)]
+
+
+def test_results_of_attempts_that_are_not_running_are_ignored(member) -> None:
+    member.joins(member.proposal)
+    stale = later(member.proposal, 4)
+    assert member.assembles(stale, "stale") == []
+    assert member.machine.exchange_failed(stale.key, "c", "stale", member.now) == []
+    assert not member.machine.needed
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"round": 2}, "a is at round 1 of lineage"),
+        ({"parent": "elsewhere"}, "a is at round 1 of lineage"),
+        ({"lineage": "other"}, "a still reaches a majority"),
+        ({"entries": tuple(Entry(peer, 0, TRAINING) for peer in "abc")}, "nobody is to send a model"),
+        ({"entries": (Entry("a", 1, TRAINING, 3.0), Entry("b", 1, TRAINING))}, "a has offered other weights since"),
+    ],
+)
+def test_a_proposal_that_cannot_be_joined_is_refused_with_the_reason(member, change: dict, reason: str) -> None:
+    odd = replace(member.proposal, **change)
+    (failed,) = member.answers("b", Propose(odd))
+    assert isinstance(failed, Failed)
+    assert (failed.attempt, failed.blamed) == (odd.attempt, "a")
+    assert failed.reason.startswith(reason)
+    assert not member.machine.pending
+
+
+@pytest.mark.parametrize("entry", [Entry("a", 0, TRAINING, 3.0), Entry("a", 1, ACTIVE, 3.0)])
+def test_the_norm_of_a_peer_that_does_not_send_its_offer_is_not_compared(member, entry: Entry) -> None:
+    proposal = replace(member.proposal, entries=(entry, Entry("b", 1, TRAINING)))
+    assert StartExchange(proposal) in member.joins(proposal)
+
+
+def test_a_proposal_to_others_is_ignored(member) -> None:
+    assert member.joins(replace(member.proposal, entries=(Entry("b", 1, TRAINING), Entry("c", 1, TRAINING)))) == []
+
+
+def test_an_attempt_that_was_left_is_refused_until_the_next_round(member) -> None:
+    member.joins(member.proposal)
+    member.hears("b", Abort(*member.proposal.key, "a test"))
+    (failed,) = member.answers("b", Propose(member.proposal))
+    assert failed.reason == "a has left this attempt"
+
+
+# Promising -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_promise_leaves_the_attempt_below_it_and_keeps_its_result(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    high = Attempt(9, "c")
+    effects = member.hears("c", Prepare(member.commit.lineage, 1, high))
+    assert StopExchange(member.proposal.key) in effects
+    assert Send("c", Promise(member.commit.lineage, 1, high, None, "")) in effects
+    assert member.machine.needed == {"merged"}
+    assert member.joins(replace(member.proposal, attempt=high)) == [
+        StartExchange(replace(member.proposal, attempt=high))
+    ]
+
+
+def test_a_promise_to_the_leader_of_the_attempt_itself_does_not_leave_it(member) -> None:
+    member.joins(member.proposal)
+    effects = member.hears("b", Prepare(*member.proposal.key))
+    assert effects == [Send("b", Promise(*member.proposal.key, None, ""))]
+
+
+def test_a_promise_tells_what_was_accepted(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    member.hears("b", Accept(member.proposal, "merged"))
+    high = Attempt(9, "c")
+    promise = Promise(member.commit.lineage, 1, high, member.proposal, "merged")
+    assert member.answers("c", Prepare(member.commit.lineage, 1, high)) == [promise]
+
+
+def test_a_leader_of_an_earlier_round_is_told_the_commit_and_others_nothing(member) -> None:
+    lineage, attempt = member.commit.lineage, Attempt(9, "b")
+    assert member.answers("b", Prepare(lineage, 0, attempt)) == [Decide(member.commit)]
+    assert member.answers("b", Prepare(lineage, 2, attempt)) == []
+    assert member.answers("b", Prepare("other", 0, attempt)) == []
+    assert member.answers("b", Prepare("other", 1, attempt)) == []
+
+
+# Accepting -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_is_accepted_again_under_a_higher_attempt(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    for proposal in (member.proposal, later(member.proposal)):
+        leader = proposal.attempt.leader
+        assert member.answers(leader, Accept(proposal, "merged")) == [Accepted(*proposal.key)]
+    nack = Nack(*member.proposal.key, later(member.proposal).attempt)
+    assert member.answers("b", Accept(member.proposal, "merged")) == [nack]
+
+
+def test_an_accepted_model_stays_needed_when_its_attempt_is_replaced_and_another_one_does_not(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "first")
+    member.hears("b", Accept(member.proposal, "first"))
+    member.joins(later(member.proposal))
+    assert member.machine.needed == {"first"}
+    member.assembles(later(member.proposal), "second")
+    assert member.machine.needed == {"first", "second"}
+    member.joins(later(member.proposal, 9))
+    assert member.machine.needed == {"first"}
+
+
+def test_an_abort_counts_from_the_leader_only_and_forgets_the_result(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    assert member.exposed
+    assert not member.machine.may_contain(member.commit), "a commit of an earlier round cannot contain it"
+    assert member.hears("c", Abort(*member.proposal.key, "a lie")) == []
+    assert member.exposed
+    assert member.machine.needed == {"merged"}
+    member.hears("b", Abort(*member.proposal.key, "a test"))
+    assert not member.exposed
+    assert not member.machine.needed
+    assert not member.machine.pending
+
+
+def test_what_a_ready_member_offered_may_be_in_its_round_if_it_contributed_and_in_every_later_one(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    this, other = replace(member.commit, round=1, contributors=("a", "b")), replace(member.commit, round=1)
+    assert member.machine.may_contain(this)
+    assert not member.machine.may_contain(replace(other, contributors=("b",)))
+    assert not member.machine.may_contain(replace(this, lineage="other"))
+    assert not member.machine.may_contain(replace(this, round=0))
+    assert member.machine.may_contain(replace(other, round=2, lineage="other", contributors=()))
+
+
+def test_an_abort_of_another_attempt_changes_nothing(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    assert member.hears("b", Abort(member.commit.lineage, 1, Attempt(4, "b"), "an old one")) == []
+    assert member.exposed
+    assert member.machine.needed == {"merged"}
+
+
+def test_a_peer_that_contributed_nothing_is_not_exposed(member) -> None:
+    proposal = replace(member.proposal, entries=(Entry("a", 0, INACTIVE), Entry("b", 1, TRAINING)))
+    member.joins(proposal)
+    member.assembles(proposal, "merged")
+    assert not member.exposed
+
+
+def test_a_higher_attempt_of_the_lineage_ends_the_exposure_to_lower_ones(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    member.joins(later(member.proposal))
+    assert not member.exposed
+
+
+# Fetching ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_a_leader_asks_twice_to_accept_is_fetched_from_its_live_group_once(member) -> None:
+    ask = Accept(member.proposal, "unknown")
+    assert member.hears("b", ask) == []
+    assert member.hears("b", ask) == [Fetch("unknown", ("b", "c"))]
+    assert member.hears("b", ask) == []
+    member.machine.fetched("unknown", member.now, success=False)
+    assert not member.machine.needed
+    member.machine.peer_down("c", member.now)
+    assert Fetch("unknown", ("b",)) in member.hears("b", ask)
+    member.machine.fetched("unknown", member.now, success=True)
+    assert member.machine.needed == {"unknown"}
+    assert member.answers("b", ask) == [Accepted(*member.proposal.key)]
+
+
+def test_a_model_that_was_fetched_for_an_earlier_round_is_not_needed(member) -> None:
+    ask = Accept(member.proposal, "stale")
+    member.hears("b", ask)
+    member.hears("b", ask)
+    member.machine.healed(replace(member.commit, round=1, digest="new"), member.now)
+    member.machine.fetched("stale", member.now, success=True)
+    assert not member.machine.needed
+    member.hears("b", ask)
+    assert member.hears("b", ask) == [], "nor is it fetched for a round that is over"
+
+
+def test_what_nobody_asked_for_is_not_needed(member) -> None:
+    member.machine.fetched("unasked", member.now, success=True)
+    assert not member.machine.needed
+
+
+def test_a_process_that_may_not_vote_fetches_and_accepts_nothing(founded) -> None:
+    peers = founded("a", "b", "c")
+    victim = next(name for name in "abc" if name != peers.leader())
+    peers.crash(victim)
+    peers.add(victim, incarnation="2")
+    peers.offer(victim)
+    machine, leader = peers.machines[victim], peers.leader()
+    peers.exchanging = False
+    peers.offer(*sorted({*"abc"} - {victim}))
+    (proposal,) = peers.running()
+    assert proposal.attempt.leader == leader
+    assert not machine.votes
+    for _ in range(3):
+        assert machine.receive(leader, Accept(proposal, "unknown"), peers.now) == []
+    machine.exchanged(proposal.key, "merged", peers.norms(proposal), peers.now)
+    assert machine.receive(leader, Accept(proposal, "merged"), peers.now) == []
