@@ -272,3 +272,134 @@ def test_a_start_that_makes_no_sense_fails_also_where_others_have_found_out_and_
     peers.crash("a")
     peers.wait(2)
     assert peers.all("c", Fail)
+
+
+def test_a_refused_peer_that_fits_after_all_counts_as_expected_even_when_it_leaves_again(swarm) -> None:
+    peers = swarm("ab", expected=3, straggler_timeout=5.0)
+    for name in "ab":
+        peers.do(name, peers.machines[name].peer_refused("c", peers.now))
+    peers.add("c")
+    peers.crash("c")
+    peers.offer("a", "b")
+    peers.wait(4.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")
+
+
+def test_one_refused_peer_does_not_end_a_start_that_others_can_still_make(swarm) -> None:
+    peers = swarm("a", expected=3, min_peers=2)
+    peers.offer("a")
+    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
+    peers.wait(59)
+    assert not peers.all("a", Fail)
+
+
+def test_where_nobody_knows_how_many_come_a_refused_peer_waits_for_five_seconds_from_the_first_refusal(swarm) -> None:
+    peers = swarm("a", expected=0, min_peers=2)
+    peers.offer("a")
+    peers.wait(10)
+    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
+    peers.wait(3)
+    peers.do("a", peers.machines["a"].peer_refused("other", peers.now))
+    peers.wait(1.9)
+    assert not peers.all("a", Fail)
+    peers.wait(0.2)
+    (failure,) = peers.all("a", Fail)[:1]
+    assert failure.reason == "incompatible peers: odd, other; compatible: nobody else of session s"
+
+
+def test_a_refused_peer_that_fits_after_all_gives_the_next_refused_one_its_time(swarm) -> None:
+    peers = swarm("a", expected=0, min_peers=3)
+    peers.offer("a")
+    peers.do("a", peers.machines["a"].peer_refused("b", peers.now))
+    peers.wait(4)
+    peers.add("b")
+    peers.do("a", peers.machines["a"].peer_refused("c", peers.now))
+    peers.wait(4.9)
+    assert not peers.all("a", Fail)
+    peers.wait(0.2)
+    assert peers.all("a", Fail)[0].reason == "incompatible peers: c; compatible: b"
+
+
+def test_refused_peers_do_not_matter_where_enough_others_are_there(swarm) -> None:
+    peers = swarm("ab", expected=0, min_peers=2, straggler_timeout=30.0)
+    peers.offer("a")
+    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
+    peers.wait(20)
+    assert not peers.all("a", Fail)
+
+
+def test_the_straggler_timeout_of_the_start_begins_anew_where_a_needed_peer_has_left(swarm) -> None:
+    peers = swarm("abc", min_peers=3, expected=4, straggler_timeout=2.0)
+    peers.offer("a", "b", "c")
+    peers.wait(1.5)
+    peers.crash("c")
+    peers.wait(1.0)
+    peers.add("c", incarnation="2")
+    peers.offer("c")
+    peers.wait(1.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")
+
+
+def test_where_the_start_may_be_alone_a_shorter_straggler_timeout_holds(swarm) -> None:
+    peers = swarm("a", min_peers=1, seeks=True, straggler_timeout=3.0, failure_timeout=10.0)
+    peers.offer("a")
+    peers.wait(2.9)
+    assert not peers.commits("a")
+    peers.wait(0.2)
+    assert peers.commits("a")
+
+
+def test_a_peer_that_has_left_does_not_count_for_a_start_that_makes_no_sense_while_others_are_waited_for(swarm) -> None:
+    peers = swarm("abc", expected=4)
+    peers.offer("a", "b", weight=0)
+    peers.crash("a")
+    peers.offer("c", weight=0)
+    peers.wait(0.5)
+    assert not peers.all("b", Fail), "a fourth peer may have a weight"
+
+
+def test_a_founding_attempt_whose_leader_is_silent_is_left_after_the_failure_timeout(swarm) -> None:
+    peers = swarm("ab", expected=2, failure_timeout=10.0)
+    peers.exchanging = False
+    leader = leader_order("s", 0, "ab")[0]
+    (other,) = {*"ab"} - {leader}
+    peers.offer("a", "b")
+    assert peers.machines[other].pending
+    peers.drop = lambda sender, to, message: True
+    peers.wait(9.9)
+    assert peers.machines[other].pending
+    peers.wait(0.2)
+    assert not peers.machines[other].pending
+
+
+def test_the_weights_of_the_first_leader_in_order_are_taken_and_its_attempts_are_numbered(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    leader = leader_order("s", 0, "abc")[0]
+    (proposal,) = peers.running()
+    assert proposal.contributors == (leader,)
+    assert (proposal.attempt, proposal.weight, proposal.voters) == (Attempt(0, leader), 0, ("a", "b", "c"))
+    member = next(name for name in "abc" if name != leader)
+    peers.do(leader, peers.machines[leader].exchange_failed(proposal.key, member, "silence", peers.now))
+    peers.deliver()
+    peers.wait(3)
+    (again,) = peers.running()
+    assert again.attempt == Attempt(1, leader)
+    assert again.lineage != proposal.lineage
+
+
+def test_the_line_of_a_start_counts_those_that_were_never_met(swarm) -> None:
+    peers = swarm("a", min_peers=3)
+    peers.offer("a")
+    peers.wait(29.9)
+    assert not peers.said("a")
+    peers.wait(0.2)
+    assert peers.said("a") == "waiting to start with 2 that never came"
+    peers.add("b")
+    peers.wait(30)
+    assert peers.said("a").splitlines()[1:] == ["waiting to start with b, 1 that never came"]

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT, FLOOR, PATIENCE, SAMPLES, Pace
+from swarm.consensus.timing import (
+    FIRST_STRAGGLER_TIMEOUT,
+    FLOOR,
+    PATIENCE,
+    SAMPLES,
+    SPREAD,
+    Pace,
+    Retransmission,
+    Timer,
+)
 
 
 def learned(*spreads: float) -> float:
@@ -73,3 +82,80 @@ def test_patience_is_the_failure_timeout_or_some_of_the_intervals_that_this_peer
     for _ in range(3):
         train(pace, 100.0)
     assert pace.patience == PATIENCE * 100.0
+
+
+def test_the_straggler_timeout_is_the_median_of_the_spreads_and_six_median_absolute_deviations() -> None:
+    assert learned(1.0, 2.0, 3.0, 4.0, 5.0) == 3.0 + SPREAD * 1.0
+    assert learned(4.0, 4.0, 4.0, 4.0, 4.0) == 4.0 + SPREAD * 1.0, "a deviation of at least a quarter of the median"
+
+
+def test_it_is_at_most_half_a_minute_or_twice_the_median() -> None:
+    assert learned(*[14.0] * SAMPLES) == FIRST_STRAGGLER_TIMEOUT
+    assert learned(*[20.0] * SAMPLES) == 40.0
+
+
+def test_the_time_before_training_began_is_unknown() -> None:
+    pace = Pace(None, 10.0)
+    pace.training_until(500.0)
+    assert pace.patience == 10.0
+    pace.training_from(500.0)
+    pace.training_from(None)
+    pace.training_until(900.0)
+    assert pace.patience == 10.0
+
+
+def test_the_timer_wakes_at_the_earliest_moment_asked_for() -> None:
+    timer = Timer(5.0)
+    assert timer.past(5.0)
+    assert timer.wake is None
+    assert not timer.past(9.0)
+    assert not timer.past(7.0)
+    assert not timer.past(8.0)
+    assert timer.wake == 7.0
+
+
+def due(retry: Retransmission, timer: Timer, until: float, *, needed: bool = True) -> list[float]:
+    """When it is due on the way to ``until``, if it is asked at every moment that it names and at the end."""
+    moments = []
+    while timer.now < until:
+        timer.wake = None
+        if retry.due(needed=needed):
+            moments.append(timer.now)
+        timer.now = min(until, until if timer.wake is None else timer.wake)
+    return moments
+
+
+def test_pauses_between_retransmissions_double_up_to_the_longest() -> None:
+    timer = Timer(0.0)
+    assert due(Retransmission(timer, 1.0, 8.0), timer, 40.0) == [1.0, 3.0, 7.0, 15.0, 23.0, 31.0, 39.0]
+
+
+def test_after_a_restart_the_first_pause_begins() -> None:
+    timer = Timer(0.0)
+    retry = Retransmission(timer, 1.0, 8.0)
+    assert due(retry, timer, 10.0) == [1.0, 3.0, 7.0]
+    retry.restart()
+    assert due(retry, timer, 14.0) == [11.0, 13.0]
+
+
+def test_what_is_not_needed_is_not_due_and_begins_with_the_first_pause_when_it_is_needed_again() -> None:
+    timer = Timer(0.0)
+    retry = Retransmission(timer, 1.0, 8.0)
+    assert due(retry, timer, 10.0) == [1.0, 3.0, 7.0]
+    assert due(retry, timer, 50.0, needed=False) == []
+    assert due(retry, timer, 54.0) == [51.0, 53.0]
+
+
+def test_a_hurried_retransmission_comes_after_the_first_pause_and_not_later_than_planned() -> None:
+    timer = Timer(0.0)
+    retry = Retransmission(timer, 1.0, 8.0)
+    assert due(retry, timer, 9.0) == [1.0, 3.0, 7.0]
+    retry.hurry()
+    assert due(retry, timer, 14.5) == [10.0, 12.0]
+    retry.hurry()
+    assert due(retry, timer, 15.7) == [15.5]
+    timer.now = 15.7
+    retry.hurry()
+    timer.now = 16.5
+    retry.hurry()
+    assert due(retry, timer, 17.0) == [16.7]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from swarm.consensus.effects import Apply, End, Heal, Skip, StartExchange
-from swarm.messages import Accept, Accepted, Failed, Propose
-from swarm.records import Attempt, Commit, PeerStatus
+from swarm.messages import Accept, Accepted, Failed, Offer, Propose, Withdraw
+from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
 
 
 def test_below_quorum_training_goes_on_after_the_straggler_timeout_and_says_who_is_missing(founded) -> None:
@@ -343,3 +343,134 @@ def test_a_proposal_in_which_nobody_sends_a_model_is_refused(founded) -> None:
     assert len(peers.all(member, StartExchange)) == before
     refusals = [message for _, _, message in peers.sent if isinstance(message, Failed)]
     assert refusals[-1].reason == "nobody is to send a model"
+
+
+def test_a_wait_with_a_quorum_of_offers_ends_when_every_time_out_of_a_round_has_passed(founded) -> None:
+    """Longest of 30 s and the patience, the straggler timeout, and three times the failure timeout."""
+    peers = founded("a", "b", "c", straggler_timeout=1.0, failure_timeout=10.0)
+    member = next(name for name in "abc" if name != peers.leader())
+    peers.drop = lambda sender, to, message: not isinstance(message, Offer)
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    peers.wait(60.9)
+    assert not peers.all(member, Skip)
+    assert peers.said(member).splitlines()[:2] == ["round 1: waiting for the leader"] * 2
+    peers.wait(0.2)
+    assert [skip.reason for skip in peers.all(member, Skip)] == ["no result within 61 s"]
+
+
+def test_a_skipped_sync_point_withdraws_the_offer_and_the_others_go_on_without_it(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, straggler_timeout=1.0)
+    peers.offer("a", "b")
+    peers.wait(10.1)
+    assert peers.all("a", Skip)
+    withdrawn = {(sender, to) for sender, to, message in peers.sent if isinstance(message, Withdraw)}
+    assert {("a", "b"), ("a", "c")} <= withdrawn
+    assert not peers.machines["a"].offered
+
+
+def test_a_peer_that_has_withdrawn_its_offer_is_waited_for_like_any_other(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=5.0)
+    lineage = peers.commits("a")[0].lineage
+    others = sorted({*"abc"} - {peers.leader()})
+    leader, (one, other) = peers.leader(), others
+    peers.offer(one)
+    peers.tell(other, leader, Withdraw(lineage, 1))
+    peers.tell(one, leader, Withdraw(lineage, 1))
+    peers.drop = lambda sender, to, message: sender == one and isinstance(message, Offer)
+    peers.offer(leader, other)
+    assert not peers.running()
+    assert len(peers.commits(leader)) == 1, "it waits for the one that went on"
+    peers.wait(5.1)
+    assert peers.commits(leader)[-1].group == tuple(sorted((leader, other)))
+
+
+def test_an_offer_that_a_stale_withdrawal_names_stays(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=5.0)
+    lineage = peers.commits("a")[0].lineage
+    leader = peers.leader()
+    one, other = sorted({*"abc"} - {leader})
+    peers.offer(one)
+    for stale in (Withdraw(lineage, 0), Withdraw(lineage, 2), Withdraw("other", 1)):
+        peers.tell(one, leader, stale)
+    peers.offer(leader, other)
+    assert peers.commits(leader)[-1].group == ("a", "b", "c")
+
+
+def test_a_peer_that_finishes_below_quorum_waits_once_more_before_it_ends(founded) -> None:
+    peers = founded("a", "b", min_peers=2, straggler_timeout=1.0)
+    peers.crash("b")
+    peers.offer("a")
+    peers.wait(1.1)
+    assert len(peers.all("a", Skip)) == 1
+    peers.wait(20)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.wait(0.9)
+    assert not peers.all("a", End)
+    peers.wait(0.2)
+    assert peers.all("a", End)
+
+
+def test_a_loss_that_is_made_good_in_time_begins_the_wait_below_quorum_anew(founded) -> None:
+    peers = founded("a", "b", min_peers=2, straggler_timeout=2.0)
+    peers.part("a", "b")
+    peers.offer("a")
+    peers.wait(1.5)
+    peers.meet("a", "b")
+    peers.wait(1.0)
+    peers.part("a", "b")
+    peers.wait(1.9)
+    assert not peers.all("a", Skip)
+    peers.wait(0.2)
+    assert "below quorum" in peers.all("a", Skip)[0].reason
+
+
+def test_below_quorum_the_wait_is_the_shorter_of_straggler_and_failure_timeout(founded) -> None:
+    peers = founded("a", "b", min_peers=2, straggler_timeout=30.0, failure_timeout=4.0)
+    peers.crash("b")
+    peers.offer("a")
+    peers.wait(3.9)
+    assert not peers.all("a", Skip)
+    peers.wait(0.2)
+    (skip,) = peers.all("a", Skip)
+    assert skip.reason == "below quorum: 1 of the 2 peers needed are here; missing: b (gone)"
+
+
+def test_a_finished_peer_does_not_wait_for_live_peers_in_vain(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10.0)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.wait(500)
+    assert not peers.all("a", End)
+    assert peers.said("a").splitlines() == ["round 1: waiting for b"] * 16
+
+
+def test_the_time_of_a_skipped_sync_point_is_no_training(founded) -> None:
+    """Patience is ten times the median of the training between sync points: of 6 s, then of 6 s and 10 s."""
+    peers = founded("a", "b", min_peers=2, failure_timeout=10.0)
+    peers.drop = lambda sender, to, message: sender == "b" and isinstance(message, Offer)
+    peers.wait(6)
+    peers.offer("a")
+    peers.wait(70)
+    assert [skip.reason for skip in peers.all("a", Skip)] == ["b did not reach a sync point within 60 s"]
+    stats = ContributionStats(peer="b", round=1, weight=1)
+    commit = peers.commits("a")[0]
+    peers.tell("b", "a", Offer(commit.lineage, commit.digest, votes=True, stats=stats))
+    peers.tell("b", "a", Withdraw(commit.lineage, 1))
+    peers.offer("a")
+    peers.wait(79.9)
+    assert len(peers.all("a", Skip)) == 1
+    peers.wait(0.2)
+    assert peers.all("a", Skip)[-1].reason == "b did not reach a sync point within 80 s"
+
+
+def test_faults_of_an_earlier_sync_point_do_not_count(founded) -> None:
+    peers = founded("a", "b")
+    peers.exchanging = False
+    for _ in range(2):
+        peers.offer("a", "b")
+        for _ in range(2):
+            peers.wait(2.5)
+            proposal = peers.all("b", StartExchange)[-1].proposal
+            peers.do("b", peers.machines["b"].exchange_failed(proposal.key, "b", "bug", peers.now))
+            peers.deliver()
+    assert not peers.all("b", Skip)
