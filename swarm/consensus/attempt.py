@@ -32,10 +32,17 @@ class Stage(enum.Enum):
 class LedAttempt:
     """One attempt, from its leader's side."""
 
-    def __init__(self, state: RoundState, attempt: Attempt, births: Iterator[int], *, prepared: bool) -> None:
-        """``births`` numbers the lineages that this process proposes; ``prepared``: nothing can be accepted yet."""
+    def __init__(self, state: RoundState, attempt: Attempt, lineage_numbers: Iterator[int], *, prepared: bool) -> None:
+        """Lead ``attempt``.
+
+        Args:
+            state: the shared facts.
+            attempt: its number, and this peer.
+            lineage_numbers: numbers the lineages that this process proposes.
+            prepared: no promises are needed, as nothing can be accepted yet.
+        """
         self._state = state
-        self._births = births
+        self._lineage_numbers = lineage_numbers
         self.attempt = attempt
         self.stage = Stage.FORMING if prepared else Stage.PREPARING
         self.proposal: Proposal | None = None
@@ -53,9 +60,9 @@ class LedAttempt:
             self.resend()
 
     @classmethod
-    def founding(cls, state: RoundState, proposal: Proposal, births: Iterator[int]) -> LedAttempt:
+    def founding(cls, state: RoundState, proposal: Proposal, lineage_numbers: Iterator[int]) -> LedAttempt:
         """Lead the founding round, which has no round before it to ask about."""
-        led = cls(state, proposal.attempt, births, prepared=True)
+        led = cls(state, proposal.attempt, lineage_numbers, prepared=True)
         led._propose(proposal)
         return led
 
@@ -81,7 +88,7 @@ class LedAttempt:
         """Do what time or a new offer allows."""
         state, commit = self._state, self._state.position.commit
         if self.stage is Stage.ACCEPTING and self.proposal and self.proposal.lineage != state.position.lineage:
-            # Only this peer can decide the birth of a lineage, so it may abort it even now.
+            # Only this peer can decide the start of a lineage, so it may abort it even now.
             if state.timer.past(self._asked_at + state.rules.failure_timeout):
                 silent = {*self.proposal.voters} - self._accepted
                 self.abort(silent, f"{', '.join(sorted(silent))} did not accept it")
@@ -105,9 +112,9 @@ class LedAttempt:
         minority = not majority(commit.members, state.offers.reachable) and may_fork(table, rules)
         if self._minority_timed_out(minority=minority):
             position = state.position
-            birth = position.lineage, position.round, state.me, state.incarnation, next(self._births)
-            lineage = new_lineage(*birth)
-            self._announce_birth(table, commit.members, lineage)
+            number = next(self._lineage_numbers)
+            lineage = new_lineage(position.lineage, position.round, state.me, state.incarnation, number)
+            self._announce_lineage(table, commit.members, lineage)
             self._close_group(table, lineage=lineage, voters=tuple(sorted(table.offers)))
 
     def _minority_timed_out(self, *, minority: bool) -> bool:
@@ -120,7 +127,7 @@ class LedAttempt:
             self._minority_since = timer.now
         return timer.past(self._minority_since + self._state.rules.failure_timeout)
 
-    def _announce_birth(self, table: Table, members: tuple[PeerId, ...], lineage: str) -> None:
+    def _announce_lineage(self, table: Table, members: tuple[PeerId, ...], lineage: str) -> None:
         if majority(members, table.offers):
             without = ", ".join(sorted(set(table.offers) - table.voters))
             text = (

@@ -21,7 +21,7 @@ class Leadership:
     def __init__(self, state: RoundState) -> None:
         self._state = state
         self._led: LedAttempt | None = None
-        self._births = itertools.count(1)
+        self._lineage_numbers = itertools.count(1)
         """Numbers the lineages that this process proposes: no two of them may have one id."""
         self._silent: set[PeerId] = set()
         """Leaders of this round that did not act in time."""
@@ -70,7 +70,7 @@ class Leadership:
         self._silent.clear()
         self.follow(state.acceptor.promised)
         if self.awaited.leader == state.me and not commit.closing:
-            self._led = LedAttempt(state, self.awaited, self._births, prepared=state.acceptor.votes)
+            self._led = LedAttempt(state, self.awaited, self._lineage_numbers, prepared=state.acceptor.votes)
         else:
             self._led = None
 
@@ -124,7 +124,7 @@ class Leadership:
 
     def found(self, proposal: Proposal) -> None:
         """Lead the founding round."""
-        self._led = LedAttempt.founding(self._state, proposal, self._births)
+        self._led = LedAttempt.founding(self._state, proposal, self._lineage_numbers)
 
     def resign(self) -> None:
         """Stop leading."""
@@ -191,4 +191,4 @@ class Leadership:
     def _take_over(self, attempt: Attempt) -> None:
         self.follow(attempt)
         if attempt.leader == self._state.me:
-            self._led = LedAttempt(self._state, attempt, self._births, prepared=False)
+            self._led = LedAttempt(self._state, attempt, self._lineage_numbers, prepared=False)

@@ -130,7 +130,7 @@ class RoundMachine:
         """This peer is at a sync point, or at the start: ``stats`` describe its capture."""
         state = self._state
         position, acceptor = state.position, state.acceptor
-        state.timer.now = now
+        state.timer.advance(now)
         if not stats.status.finished:
             state.pace.training_until(now)
         mine = Offer(position.lineage, position.parent, acceptor.votes or position.commit is None, stats)
@@ -142,7 +142,7 @@ class RoundMachine:
 
     def resume(self, commit: Commit, now: float) -> list[Effect]:
         """Go on from a commit of an earlier process, before any other input. What that process voted is not known."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         self._enter(commit)
         return self._drive()
 
@@ -152,7 +152,7 @@ class RoundMachine:
         ``commit`` is the last one that it has, ``weight`` what it declared on joining.
         """
         state, mine = self._state, self._state.offers.mine
-        state.timer.now = now
+        state.timer.advance(now)
         new = state.presence.up(peer, weight)
         self._leadership.returned(peer)
         self._founding.welcome(peer)
@@ -169,25 +169,25 @@ class RoundMachine:
     def peer_down(self, peer: PeerId, now: float) -> list[Effect]:
         """A peer left, or nothing reaches it."""
         state, attempt = self._state, self._member.attempt
-        state.timer.now = now
+        state.timer.advance(now)
         state.presence.down(peer)
         self._founding.depart(peer)
         state.offers.discard(peer)
         self._catch_up.lost(peer)
         self._leadership.lost(peer)
-        if attempt and attempt.attempt.leader == peer and self._member.is_birth(attempt):
+        if attempt and attempt.attempt.leader == peer and self._member.begins_lineage(attempt):
             self._member.drop()
         return self._drive()
 
     def peer_refused(self, peer: PeerId, now: float) -> list[Effect]:
         """A peer has another model or other settings: it is not waited for."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         self._founding.refuse(peer)
         return self._drive()
 
     def receive(self, sender: PeerId, message: Message, now: float) -> list[Effect]:
         """A message of a peer of this session has arrived."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         if sender in self._state.presence.live:
             self._dispatch(sender, message)
         return self._drive()
@@ -197,20 +197,20 @@ class RoundMachine:
 
         ``digest`` is that of the merged model, ``norms`` are what this peer has measured in its slice.
         """
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         self._member.exchanged(key, digest, norms)
         return self._drive()
 
     def exchange_failed(self, key: Key, blamed: PeerId, reason: str, now: float) -> list[Effect]:
         """The exchange of this attempt cannot finish here."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         if self._member.exchange_failed(key, blamed, reason):
             self._waiting.failed_here(reason)
         return self._drive()
 
     def healed(self, commit: Commit, now: float) -> list[Effect]:
         """The model of ``commit`` was fetched; the caller applies it and offers again."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         self._catch_up.healed(commit)
         self._enter(commit)
         self._state.pace.training_from(None)
@@ -218,19 +218,19 @@ class RoundMachine:
 
     def fetched(self, digest: str, now: float, *, success: bool) -> list[Effect]:
         """The undecided model with ``digest`` was fetched, or could not be."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         self._member.fetched(digest, success=success)
         return self._drive()
 
     def heal_failed(self, commit: Commit, sources: Collection[PeerId], now: float) -> list[Effect]:
         """``sources`` could not give the model of ``commit``."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         self._catch_up.failed(commit, sources)
         return self._drive()
 
     def tick(self, now: float) -> list[Effect]:
         """Time has passed."""
-        self._state.timer.now = now
+        self._state.timer.advance(now)
         return self._drive()
 
     # Messages --------------------------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ class RoundMachine:
     def _drive(self) -> list[Effect]:
         """Do all that is due, then return the effects."""
         effects = self._state.effects
-        self._state.timer.wake = None
+        self._state.timer.reset()
         self._advance()
         while effects.loopback:
             while effects.loopback:

@@ -39,7 +39,7 @@ class Member:
         self._exposed: set[Key] = set()
         """Attempts that have all of this peer's contribution and may still be decided."""
         self._kept: set[str] = set()
-        """Digests accepted for births of lineages: their leaders may decide them at any time."""
+        """Digests accepted for starts of lineages: their leaders may decide them at any time."""
         self._left: set[Key] = set()
         """Attempts that this peer has left; their streams are closed, so it cannot join them again."""
         self._asked: dict[str, Proposal] = {}
@@ -83,7 +83,7 @@ class Member:
         if refusal:
             state.effects.send(sender, Failed(*proposal.key, state.me, refusal))
             return
-        if self.is_birth(proposal):
+        if self.begins_lineage(proposal):
             nack = self.attempt.attempt if self.attempt else None
         else:
             nack = None if acceptor.promise(proposal.attempt) else acceptor.promised
@@ -91,7 +91,7 @@ class Member:
             state.effects.send(sender, Nack(*proposal.key, nack))
             return
         self.drop()
-        if not self.is_birth(proposal):
+        if not self.begins_lineage(proposal):
             # Its leader has promises from a majority, or is the first: no lower attempt can be decided any more.
             self._exposed = {key for key in self._exposed if key[0] != proposal.lineage}
         self.attempt, self._failure = proposal, None
@@ -121,7 +121,7 @@ class Member:
         as_offered = proposal.parent and entry.weight and entry.status is not PeerStatus.ACTIVE
         if as_offered and entry.norm != offers.mine.stats.delta_norm:
             return f"{me} has offered other weights since"
-        if position.commit and self.is_birth(proposal) and majority(position.commit.members, offers.reachable):
+        if position.commit and self.begins_lineage(proposal) and majority(position.commit.members, offers.reachable):
             return f"{me} still reaches a majority"
         return None
 
@@ -184,7 +184,7 @@ class Member:
         if message.digest not in self._held:
             self._lacks(proposal, message.digest)
             return
-        if self.is_birth(proposal):
+        if self.begins_lineage(proposal):
             if self.attempt and self.attempt.key == proposal.key:
                 self._kept.add(message.digest)
                 effects.send(sender, Accepted(*proposal.key))
@@ -230,7 +230,7 @@ class Member:
         self._exposed.clear()
         self._held.clear()
 
-    def is_birth(self, proposal: Proposal) -> bool:
+    def begins_lineage(self, proposal: Proposal) -> bool:
         """Whether it would begin a lineage; such an attempt is the only one of its decree."""
         return proposal.lineage != self._state.position.lineage
 

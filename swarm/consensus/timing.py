@@ -25,6 +25,14 @@ class Timer:
         self.wake: float | None = None
         """When to look again if no input comes first."""
 
+    def advance(self, now: float) -> None:
+        """An input arrives at ``now``."""
+        self.now = now
+
+    def reset(self) -> None:
+        """The machine looks now: forget when it had to."""
+        self.wake = None
+
     def past(self, moment: float) -> bool:
         """Whether ``moment`` has been reached; if not, the machine wakes up then."""
         if self.now >= moment:

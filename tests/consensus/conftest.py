@@ -1,4 +1,4 @@
-"""A swarm of round machines on one table: messages arrive at once and in order, time passes when a test says so."""
+"""A swarm of round machines in memory: messages arrive at once and in order, and tests advance the time."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ class Peers:
         for name in names:
             self.add(name)
 
-    # What a test does
+    # Actions
 
     def add(self, name: str, incarnation: str = "1") -> None:
-        """A process starts and is met by all others."""
+        """A process starts and is connected with all others."""
         self.machines[name] = RoundMachine(name, f"{name}{incarnation}", self.rules, self.now)
         self.effects[name] = []
         self.bytes[name] = set()
@@ -79,7 +79,7 @@ class Peers:
         self.deliver()
 
     def offer(self, *names: str, status: PeerStatus = PeerStatus.TRAINING, **stats: Any) -> None:
-        """Peers come to a sync point."""
+        """Peers reach a sync point."""
         for name in names:
             fields = {"weight": 1, **stats}
             offered = ContributionStats(peer=name, round=0, status=status, **fields)
@@ -88,14 +88,14 @@ class Peers:
         self.deliver()
 
     def crash(self, *names: str) -> None:
-        """Processes die and are missed at once."""
+        """Processes die, and all others notice at once."""
         for name in names:
             del self.machines[name]
         self._wire = deque(item for item in self._wire if item[0] not in names)
         self.part(names, tuple(self.machines))
 
     def part(self, ones: Iterable[str], others: Iterable[str]) -> None:
-        """Two sides lose each other."""
+        """The connections between two sides break."""
         for one in ones:
             for other in others:
                 for name, lost in ((one, other), (other, one)):
@@ -126,18 +126,18 @@ class Peers:
             self.wait(self.rules.straggler_timeout or 30.0)
 
     def deliver(self) -> None:
-        """Carry messages until nobody has anything to say."""
+        """Deliver messages until there are none."""
         while self._wire:
             sender, to, message = self._wire.popleft()
             if to in self.machines and not self.drop(sender, to, message):
                 self.do(to, self.machines[to].receive(sender, message, self.now))
 
     def tell(self, sender: str, to: str, message: Message) -> None:
-        """A message out of the blue."""
+        """Deliver a message that ``sender`` did not send by itself."""
         self.do(to, self.machines[to].receive(sender, message, self.now))
         self.deliver()
 
-    # What came of it
+    # Results
 
     def commits(self, name: str) -> list[Commit]:
         return [effect.commit for effect in self.effects[name] if isinstance(effect, Apply)]
@@ -149,7 +149,7 @@ class Peers:
         return "\n".join(effect.text for effect in self.all(name, Notice))
 
     def leader(self) -> str:
-        """Who leads the round to come, if nothing goes wrong."""
+        """The first leader of the next round."""
         machine = next(iter(self.machines.values()))
         assert machine.commit is not None
         return leader_order(self.rules.session, machine.round, machine.commit.members)[0]

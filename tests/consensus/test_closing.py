@@ -34,7 +34,7 @@ def test_peers_may_finish_in_different_ways_and_at_different_times(founded) -> N
     assert len({peers.commits(name)[-1] for name in "abc"}) == 1
 
 
-def test_where_nobody_contributes_the_last_committed_model_is_the_closing_one(founded) -> None:
+def test_without_contributions_the_last_committed_model_is_the_closing_one(founded) -> None:
     peers = founded("a", "b")
     peers.offer("a", "b", status=PeerStatus.INACTIVE)
     commit = peers.commits("b")[-1]
@@ -44,9 +44,7 @@ def test_where_nobody_contributes_the_last_committed_model_is_the_closing_one(fo
 
 
 @pytest.mark.parametrize("status", FINISHED)
-def test_where_nobody_has_trained_since_the_last_merge_its_model_is_the_closing_one(
-    founded, status: PeerStatus
-) -> None:
+def test_without_training_since_the_last_merge_its_model_is_the_closing_one(founded, status: PeerStatus) -> None:
     peers = founded("a", "b")
     peers.offer("a", "b", steps=3)
     peers.offer("a", "b", status=status)
@@ -64,8 +62,8 @@ def test_steps_that_are_in_no_merge_yet_are_merged_by_the_closing_round(founded,
     assert peers.commits("b")[-1].contributors == (("a", "b") if weight else ())
 
 
-def test_a_model_that_nobody_contributed_to_must_be_the_last_one(founded) -> None:
-    """Who sends it to all cannot change it."""
+def test_without_contributions_the_model_sent_must_be_the_last_one(founded) -> None:
+    """The peer that sends it to all cannot change it."""
     peers = founded("a", "b", "c")
     peers.exchanging = False
     peers.offer("a", "b", "c", status=PeerStatus.INACTIVE)
@@ -90,7 +88,7 @@ def test_the_session_does_not_close_while_a_live_peer_trains(founded) -> None:
     assert not peers.commits("c")[-1].closing
 
 
-def test_nor_while_a_live_peer_sits_out_a_aborted_attempt(founded) -> None:
+def test_the_session_does_not_close_while_a_live_peer_is_excluded_after_an_aborted_attempt(founded) -> None:
     peers = founded("a", "b", "c")
     leader = peers.leader()
     trainer = next(name for name in "abc" if name != leader)
@@ -128,7 +126,7 @@ def test_a_peer_may_go_once_all_others_have_the_closing_round(founded) -> None:
     assert all(peers.machines[name].farewelled for name in "abc")
 
 
-def test_who_missed_the_closing_round_takes_its_model(founded) -> None:
+def test_a_peer_that_missed_the_closing_round_fetches_its_model(founded) -> None:
     peers = founded("a", "b", "c")
     away = "c"
     peers.part("ab", away)

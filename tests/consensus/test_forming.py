@@ -62,7 +62,7 @@ def test_a_minority_may_fork_only_where_min_peers_says_so() -> None:
     assert not may_fork(table(stats("ann"), members=members[:3]), rules(2))
 
 
-def test_most_members_without_memory_may_begin_anew() -> None:
+def test_a_majority_of_restarted_members_may_begin_a_lineage() -> None:
     assert may_fork(table(stats("ann"), stats("bob")), rules(2))
     assert not may_fork(table(stats("ann"), stats("bob")), rules(3))
 
@@ -108,7 +108,7 @@ def test_a_screened_contribution_is_left_out_with_the_reason() -> None:
     assert group.refused == (("bob", "too far away"),)
 
 
-def test_where_nobody_contributes_the_committed_model_is_handed_round() -> None:
+def test_without_contributions_one_member_sends_the_committed_model() -> None:
     group = form(table(stats("bob", INACTIVE), stats("ann", INACTIVE)), rules())
     assert [(entry.peer, entry.weight, entry.status) for entry in group.entries] == [
         ("ann", 1, ACTIVE),

@@ -25,7 +25,7 @@ def test_the_expected_peers_start_at_once_from_the_weights_of_one(swarm) -> None
     assert [peers.commits(name) for name in "bc"] == [[commit], [commit]]
 
 
-def test_where_nobody_knows_how_many_come_the_straggler_timeout_starts_with_min_peers(swarm) -> None:
+def test_an_unknown_number_of_peers_starts_with_min_peers_after_the_straggler_timeout(swarm) -> None:
     peers = swarm("abc", min_peers=2, straggler_timeout=1.0)
     peers.offer("a", "b")
     peers.wait(0.9)
@@ -64,7 +64,7 @@ def test_too_few_compatible_peers_fail_at_once_and_name_the_others(swarm) -> Non
     assert "incompatible peers: odd" in failure.reason
 
 
-def test_a_start_that_takes_too_long_fails_and_says_who_is_there(swarm) -> None:
+def test_a_start_that_times_out_fails_and_names_the_peers_that_came(swarm) -> None:
     peers = swarm("ab", min_peers=3, start_timeout=60)
     peers.offer("a", "b")
     peers.wait(59)
@@ -76,7 +76,7 @@ def test_a_start_that_takes_too_long_fails_and_says_who_is_there(swarm) -> None:
     assert "there: b" in reason
 
 
-def test_while_it_waits_it_says_for_whom(swarm) -> None:
+def test_a_waiting_start_logs_the_names_of_the_missing(swarm) -> None:
     peers = swarm("ab", expected=4)
     peers.offer("a")
     peers.wait(31)
@@ -97,7 +97,7 @@ def test_a_founder_that_dies_is_replaced(swarm) -> None:
     assert commits[0][0].lineage != proposal.lineage
 
 
-def test_a_birth_that_too_few_accept_is_given_up_by_its_leader(swarm) -> None:
+def test_a_founding_round_that_too_few_accept_is_aborted_by_its_leader(swarm) -> None:
     peers = swarm("ab", expected=2)
     lost = []
     peers.drop = lambda sender, to, message: type(message).__name__ == "Accepted" and bool(lost.append(sender) or True)
@@ -109,7 +109,7 @@ def test_a_birth_that_too_few_accept_is_given_up_by_its_leader(swarm) -> None:
     assert peers.commits("b") == [commit]
 
 
-def test_what_was_accepted_for_one_birth_is_kept_through_another_until_its_leader_gives_it_up(swarm) -> None:
+def test_what_was_accepted_for_one_founding_attempt_is_kept_through_another_until_its_leader_aborts_it(swarm) -> None:
     peers = swarm("ab", expected=2)
     peers.drop = lambda sender, to, message: isinstance(message, Accepted)
     peers.offer("a", "b")
@@ -137,7 +137,7 @@ def test_a_refused_peer_that_fits_after_all_is_waited_for_again(swarm) -> None:
     assert peers.commits("a")[0].members == ("a", "b", "c")
 
 
-def test_who_may_start_alone_first_gives_those_it_looks_for_a_chance(swarm) -> None:
+def test_a_peer_that_may_start_alone_first_waits_for_those_at_the_given_addresses(swarm) -> None:
     peers = swarm("a", min_peers=1, seeks=True, straggler_timeout=30.0, failure_timeout=10.0)
     peers.offer("a")
     peers.wait(9.9)
@@ -147,13 +147,13 @@ def test_who_may_start_alone_first_gives_those_it_looks_for_a_chance(swarm) -> N
 
 
 @pytest.mark.parametrize("rules", [{"seeks": False}, {"seeks": True, "expected": 1}])
-def test_who_has_nobody_to_look_for_starts_alone_at_once(swarm, rules: dict) -> None:
+def test_a_peer_without_addresses_to_look_at_starts_alone_at_once(swarm, rules: dict) -> None:
     peers = swarm("a", min_peers=1, straggler_timeout=30.0, **rules)
     peers.offer("a")
     assert peers.commits("a")
 
 
-def test_who_finds_a_running_session_in_that_time_joins_it(swarm) -> None:
+def test_a_peer_that_finds_a_running_session_in_that_time_joins_it(swarm) -> None:
     peers = swarm("ab", min_peers=1, seeks=True, straggler_timeout=30.0)
     peers.offer("a", "b")
     peers.machines["n"] = RoundMachine("n", "n1", peers.rules, peers.now)
@@ -177,7 +177,7 @@ def test_a_late_newcomer_takes_the_current_model_and_joins_the_next_round(founde
     assert (commit.round, commit.members) == (2, ("a", "b", "n"))
 
 
-def test_a_stranger_is_not_listened_to(founded) -> None:
+def test_messages_of_unknown_peers_are_ignored(founded) -> None:
     peers = founded("a", "b")
     before = len(peers.sent)
     peers.do("a", peers.machines["a"].receive("stranger", Decide(peers.commits("a")[0]), peers.now))
@@ -195,7 +195,7 @@ def test_a_peer_whose_weights_are_not_finite_gets_those_of_one_whose_are(swarm) 
         assert commit.contributors == (other,)
 
 
-def test_a_swarm_rather_starts_from_module_state_without_nan(swarm) -> None:
+def test_a_start_prefers_module_state_without_nan(swarm) -> None:
     for odd in ("a", "b"):
         peers = swarm("ab", expected=2)
         other = "ab".replace(odd, "")
@@ -262,7 +262,7 @@ def test_the_start_ends_at_its_time_out_where_the_first_round_does_not_commit(sw
     assert fail.reason == "the first round did not commit within start_timeout=60 s"
 
 
-def test_a_start_that_makes_no_sense_fails_also_where_others_have_found_out_and_left(swarm) -> None:
+def test_a_start_that_cannot_merge_fails_also_where_the_others_have_failed_and_left(swarm) -> None:
     peers = swarm("abc", expected=3)
     peers.drop = lambda sender, to, message: to == "c" and sender == "b"
     peers.offer("a", "b", "c", weight=0)
@@ -295,7 +295,7 @@ def test_one_refused_peer_does_not_end_a_start_that_others_can_still_make(swarm)
     assert not peers.all("a", Fail)
 
 
-def test_where_nobody_knows_how_many_come_a_refused_peer_waits_for_five_seconds_from_the_first_refusal(swarm) -> None:
+def test_a_refused_peer_that_expects_an_unknown_number_waits_for_five_seconds_from_the_first_refusal(swarm) -> None:
     peers = swarm("a", expected=0, min_peers=2)
     peers.offer("a")
     peers.wait(10)
@@ -353,7 +353,7 @@ def test_where_the_start_may_be_alone_a_shorter_straggler_timeout_holds(swarm) -
     assert peers.commits("a")
 
 
-def test_a_peer_that_has_left_does_not_count_for_a_start_that_makes_no_sense_while_others_are_waited_for(swarm) -> None:
+def test_a_start_without_weights_does_not_fail_while_another_peer_is_expected(swarm) -> None:
     peers = swarm("abc", expected=4)
     peers.offer("a", "b", weight=0)
     peers.crash("a")

@@ -1,4 +1,4 @@
-"""Contributions that are absurd, or not what was offered: who is left out, by what figures, and that nobody else is."""
+"""Contributions with absurd norms, or other norms than were offered: which are left out, and that no others are."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def claims(*norms: float, status: PeerStatus = TRAINING, residual: float = 0.0) 
         ((1.0, -1.0, 3.0), {"p1"}),
     ],
 )
-def test_who_is_absurd(norms: tuple[float, ...], left_out: set[str]) -> None:
+def test_contributions_with_absurd_norms_are_left_out(norms: tuple[float, ...], left_out: set[str]) -> None:
     assert set(absurd(claims(*norms))) == left_out
 
 
-def test_what_codecs_have_left_counts_too() -> None:
+def test_the_residual_counts_too() -> None:
     assert set(absurd(claims(1.0, 1.0, 1.0, residual=1.1 * ABSURD))) == {"p0"}
     assert set(absurd(claims(1.0, residual=math.nan))) == {"p0"}
 
 
-def test_finished_peers_are_neither_judged_nor_in_the_median() -> None:
+def test_finished_peers_are_neither_checked_nor_in_the_median() -> None:
     training, finished = claims(1.0, 1.0, 2.0 * ABSURD), claims(*[9e9] * 5, status=SNAPSHOT)
     finished = [replace(each, peer=f"{each.peer} finished") for each in finished]
     assert set(absurd([*training, *finished])) == {"p2"}
@@ -123,7 +123,7 @@ def told(proposal: Proposal, norms: dict[str, float]) -> dict[str, Ready]:
 
 
 @pytest.mark.parametrize("codec", BUILTIN_CODECS.values(), ids=BUILTIN_CODECS)
-def test_what_a_codec_may_lose_is_no_contradiction_and_more_is(codec: Codec) -> None:
+def test_the_error_of_a_codec_is_no_contradiction_and_more_is(codec: Codec) -> None:
     proposal = attempt({"a": 3.0, "b": 0.0})
     for off in (-0.99, 0.0, 0.99):
         assert not contradicted(
@@ -136,7 +136,7 @@ def test_what_a_codec_may_lose_is_no_contradiction_and_more_is(codec: Codec) -> 
     assert set(contradicted(proposal, told(proposal, {"a": 3.0, "b": 1e-3}), codec)) == {"b"}
 
 
-def test_what_codecs_have_left_may_come_on_top_where_the_codec_sends_it() -> None:
+def test_the_residual_is_allowed_on_top_where_the_codec_has_error_feedback() -> None:
     proposal = attempt({"a": 1.0, "b": 1.0}, residual=5.0)
     ready = told(proposal, {"a": 6.0, "b": 0.0})
     assert not contradicted(proposal, ready, BUILTIN_CODECS["int8"])
@@ -170,14 +170,14 @@ def test_nothing_is_compared_in_the_founding_round() -> None:
         (PartialNorm("a", -0.5), PartialNorm("b", 0.5)),
     ],
 )
-def test_who_does_not_measure_is_at_fault_and_nobody_else(parts: tuple[PartialNorm, ...]) -> None:
+def test_only_the_member_that_did_not_measure_is_blamed(parts: tuple[PartialNorm, ...]) -> None:
     proposal = attempt({"a": 1.0, "b": 1.0})
     ready = told(proposal, {"a": 1.0, "b": 900.0})
     ready["a"] = replace(ready["a"], norms=parts)
     assert unmeasured(proposal, ready) == {"a"}
 
 
-def test_a_liar_is_named_with_both_figures_and_the_round_goes_on_without_it(founded) -> None:
+def test_a_peer_that_sends_other_weights_is_named_with_both_figures_and_left_out(founded) -> None:
     peers = founded("a", "b", "c")
     liar = next(name for name in "abc" if name != peers.leader())
     honest = sorted({*"abc"} - {liar})
@@ -190,8 +190,8 @@ def test_a_liar_is_named_with_both_figures_and_the_round_goes_on_without_it(foun
     assert sum(peers.said(name).count(f"contribution of {liar} left out: {reason}") for name in "abc") == 1
 
 
-def test_a_liar_that_is_needed_for_a_quorum_receives_and_does_not_contribute(founded) -> None:
-    """Also in the closing round, which needs everybody: the others do not wait for ever."""
+def test_a_peer_that_sends_other_weights_and_is_needed_for_a_quorum_receives_without_contributing(founded) -> None:
+    """Also in the closing round, which needs all peers: the others do not wait for ever."""
     peers = founded("a", "b")
     peers.moved["b"] = 700.0
     peers.offer("a", "b", status=SNAPSHOT, steps=3, delta_norm=2.0)
@@ -203,7 +203,7 @@ def test_a_liar_that_is_needed_for_a_quorum_receives_and_does_not_contribute(fou
     assert said.count("contribution of b left out: b offered weights that have moved by 2 and sent") == 1
 
 
-def test_a_liar_is_believed_again_in_the_next_round(founded) -> None:
+def test_a_peer_that_sent_other_weights_contributes_again_in_the_next_round(founded) -> None:
     peers = founded("a", "b")
     peers.moved["b"] = 700.0
     peers.offer("a", "b", delta_norm=2.0)
@@ -213,7 +213,7 @@ def test_a_liar_is_believed_again_in_the_next_round(founded) -> None:
     assert peers.commits("a")[-1].contributors == ("a", "b")
 
 
-def test_a_member_that_tells_nothing_is_left_out(founded) -> None:
+def test_a_member_that_measures_nothing_is_left_out(founded) -> None:
     peers = founded("a", "b", "c")
     odd = next(name for name in "abc" if name != peers.leader())
     peers.tell_norms = lambda member, norms: () if member == odd else norms
@@ -223,7 +223,7 @@ def test_a_member_that_tells_nothing_is_left_out(founded) -> None:
     assert f"{odd} did not measure what was merged" in peers.said(odd)
 
 
-def test_who_hands_the_committed_model_round_is_not_held_to_its_offer(founded) -> None:
+def test_the_norm_of_a_peer_that_sends_the_committed_model_is_not_compared_with_its_offer(founded) -> None:
     peers = founded("a", "b")
     peers.offer("a", "b", status=ACTIVE, delta_norm=2.0)
     peers.moved.update(a=0.0, b=0.0)
@@ -232,7 +232,7 @@ def test_who_hands_the_committed_model_round_is_not_held_to_its_offer(founded) -
     assert "ignore" not in peers.said("a") + peers.said("b")
 
 
-def test_a_lost_proposal_says_again_what_its_members_have_measured(founded) -> None:
+def test_a_repeated_proposal_is_answered_with_the_measured_norms_again(founded) -> None:
     peers = founded("a", "b", "c")
     lost: list[object] = []
     peers.drop = lambda sender, to, message: isinstance(message, Ready) and not lost and not lost.append(message)
@@ -243,8 +243,8 @@ def test_a_lost_proposal_says_again_what_its_members_have_measured(founded) -> N
     assert "ignore" not in "".join(peers.said(name) for name in "abc")
 
 
-def test_who_has_offered_anew_does_not_join_under_its_old_offer(founded) -> None:
-    """Its proposal was lost; meanwhile it went on training. Joined now, it would be taken for a liar."""
+def test_a_peer_with_a_newer_offer_does_not_join_under_its_old_one(founded) -> None:
+    """Its proposal was lost and it trained on. If it joined, its norm would contradict its offer."""
     peers = founded("a", "b", "c")
     leader = peers.leader()
     other = next(name for name in "abc" if name != leader)
@@ -341,7 +341,7 @@ def test_the_owners_of_the_slices_measure_whole_contributions(
         assert (norm == 0) == (peer == "c")
 
 
-def test_nothing_is_measured_of_who_does_not_contribute_nor_without_a_parent() -> None:
+def test_only_contributions_to_a_parent_model_are_measured() -> None:
     held = {"a": model(1, 0.1), "b": model(2, 0.1)}
     members = exchanges(held, model(0), "exact", {"a": 1, "b": 0}, in_place=True)
     assert [[part.peer for part in exchange.partial_norms()] for exchange in members.values()] == [["a"], ["a"]]

@@ -17,7 +17,7 @@ def test_the_order_depends_on_the_set_of_peers_alone() -> None:
     assert leader_order("s", 3, reversed(PEERS)) == order
 
 
-def test_the_lead_moves_from_round_to_round_and_differs_between_sessions() -> None:
+def test_the_order_differs_between_rounds_and_between_sessions() -> None:
     assert {leader_order("s", round_, PEERS)[0] for round_ in range(50)} == set(PEERS)
     assert any(leader_order("s", round_, PEERS) != leader_order("t", round_, PEERS) for round_ in range(5))
 
@@ -30,7 +30,7 @@ def test_the_first_attempt_is_below_every_later_one() -> None:
     assert first < following
 
 
-def test_the_lead_goes_round_the_order_and_skips_those_who_cannot() -> None:
+def test_leaders_follow_the_order_and_those_not_able_are_skipped() -> None:
     order = leader_order("s", 1, PEERS)
     able = {order[0], order[3]}
     attempt = first_attempt("s", 1, PEERS)
@@ -44,7 +44,7 @@ def test_the_lead_goes_round_the_order_and_skips_those_who_cannot() -> None:
     assert leaders == [(3, order[3]), (4, order[0]), (7, order[3])]
 
 
-def test_nobody_follows_where_no_member_can() -> None:
+def test_there_is_no_next_attempt_where_no_member_is_able() -> None:
     assert next_attempt("s", 1, PEERS, Attempt(0, "ann"), {"stranger"}) is None
 
 

@@ -1,4 +1,4 @@
-"""Leaders and members that die, at any instant."""
+"""Leaders and members that die, at every stage of a round."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_member_that_dies_in_the_exchange_costs_one_attempt(founded) -> None:
 
 
 @pytest.mark.parametrize("accepts", [1, 2, 3, 4])
-def test_what_a_dead_leader_may_have_decided_is_finished(founded, accepts: int) -> None:
+def test_a_result_that_a_dead_leader_may_have_decided_is_finished(founded, accepts: int) -> None:
     peers = founded("a", "b", "c", "d", "e")
     leader = peers.leader()
     told: list[str] = []
@@ -130,7 +130,7 @@ def test_a_lower_attempt_is_nacked(founded) -> None:
     assert {nack.promised for nack in nacks} == {high}
 
 
-def test_a_leader_that_is_nacked_by_one_who_is_gone_bids_higher_at_once(founded) -> None:
+def test_a_leader_nacked_for_a_leader_that_is_gone_tries_a_higher_attempt_at_once(founded) -> None:
     peers = founded("a", "b", "c", "d")
     leader = peers.leader()
     gone, member, _ = sorted({*"abcd"} - {leader})
@@ -155,7 +155,7 @@ def test_a_member_accepts_only_what_it_holds(founded) -> None:
     assert not [message for _, _, message in peers.sent if isinstance(message, Accepted)]
 
 
-def test_who_takes_the_place_of_a_dead_process_does_not_vote_at_first(founded) -> None:
+def test_a_restarted_process_does_not_vote_before_it_has_taken_part_in_a_round(founded) -> None:
     peers = founded("a", "b", "c")
     victim = next(name for name in "abc" if name != peers.leader())
     peers.crash(victim)
@@ -172,7 +172,7 @@ def test_who_takes_the_place_of_a_dead_process_does_not_vote_at_first(founded) -
     assert machine.votes
 
 
-def test_where_too_many_have_lost_their_memory_those_present_begin_a_lineage(founded) -> None:
+def test_where_too_many_have_restarted_those_present_begin_a_lineage(founded) -> None:
     peers = founded("a", "b", min_peers=2)
     before = peers.commits("a")[0]
     peers.crash("b")
@@ -187,7 +187,7 @@ def test_where_too_many_have_lost_their_memory_those_present_begin_a_lineage(fou
     assert peers.commits("b")[-1] == commit
 
 
-def test_bytes_that_others_build_on_are_committed_under_the_record_that_was_decided(founded) -> None:
+def test_a_model_that_others_build_on_is_committed_under_the_decided_record(founded) -> None:
     peers = founded("a", "b", "c")
     leader = peers.leader()
     member = next(name for name in "abc" if name != leader)

@@ -13,7 +13,7 @@ def offers_of(peers, name: str, to: str) -> int:
     return sum((sender, at) == (name, to) and isinstance(said, Offer) for sender, at, said in peers.sent)
 
 
-def test_an_offer_is_repeated_ever_more_rarely_while_a_straggler_is_waited_for(founded) -> None:
+def test_an_offer_is_retransmitted_less_and_less_often_while_a_straggler_is_waited_for(founded) -> None:
     peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
     peers.offer("a", "b")
     before = offers_of(peers, "a", "b")
@@ -23,7 +23,7 @@ def test_an_offer_is_repeated_ever_more_rarely_while_a_straggler_is_waited_for(f
     assert before + 10 <= offers_of(peers, "a", "b") <= before + 14
 
 
-def test_who_has_joined_an_attempt_repeats_its_offer_to_the_leader_alone(founded) -> None:
+def test_a_peer_that_joined_an_attempt_retransmits_its_offer_to_the_leader_only(founded) -> None:
     peers = founded("a", "b", "c")
     peers.exchanging = False
     peers.offer("a", "b", "c")
@@ -35,7 +35,7 @@ def test_who_has_joined_an_attempt_repeats_its_offer_to_the_leader_alone(founded
     assert offers_of(peers, member, other) == before[1]
 
 
-def test_a_peer_that_greets_anew_is_told_the_offer_again_soon(founded) -> None:
+def test_an_offer_is_retransmitted_soon_to_a_peer_that_greets_again(founded) -> None:
     peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
     peers.offer("a", "b")
     peers.wait(4 * LONGEST_RETRY)
@@ -45,8 +45,8 @@ def test_a_peer_that_greets_anew_is_told_the_offer_again_soon(founded) -> None:
     assert offers_of(peers, "a", "b") == before + 1
 
 
-def test_who_does_not_vote_offers_to_whoever_leads_after_the_leader_of_its_attempt(founded) -> None:
-    """Nobody asks it for a promise, so it stays in the attempt; the next leader may never have had its offer."""
+def test_a_peer_that_does_not_vote_offers_to_the_next_leader_too(founded) -> None:
+    """It is not asked for a promise, so it stays in the attempt; the next leader may lack its offer."""
     peers = founded("a", "b", "c", straggler_timeout=5.0, failure_timeout=2.0)
     leader = peers.leader()
     peers.drop = lambda sender, to, message: sender == "n" and to != leader and isinstance(message, Offer)
@@ -62,12 +62,12 @@ def test_who_does_not_vote_offers_to_whoever_leads_after_the_leader_of_its_attem
     assert [commit and (commit.round, commit.group) for commit in commits] == [(1, tuple(sorted(peers.machines)))] * 3
 
 
-def test_what_a_new_peer_may_lack_is_sent_soon_however_often_one_comes() -> None:
+def test_a_retransmission_for_new_peers_is_soon_however_often_one_comes() -> None:
     timer = Timer(0.0)
     retry = Retransmission(timer, 1.0, 8.0)
     sent = []
     for moment in (0.4 * step for step in range(100)):
-        timer.now = moment
+        timer.advance(moment)
         if retry.due(needed=True):
             sent.append(moment)
         if moment > 20.0:

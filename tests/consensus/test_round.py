@@ -24,7 +24,7 @@ def test_all_offer_and_all_apply_one_result(founded) -> None:
     assert not any(peers.machines[name].offered for name in "abc")
 
 
-def test_nobody_applies_before_a_majority_has_accepted(founded) -> None:
+def test_no_peer_applies_before_a_majority_has_accepted(founded) -> None:
     peers = founded("a", "b", "c")
     peers.drop = lambda sender, to, message: isinstance(message, Accepted)
     peers.offer("a", "b", "c")
@@ -59,7 +59,7 @@ def test_a_peer_that_went_on_is_not_waited_for_as_if_it_had_offered(founded) -> 
     assert peers.commits("c")[-1].round == 1
 
 
-def test_what_is_lost_is_said_again(founded) -> None:
+def test_lost_messages_are_retransmitted(founded) -> None:
     peers = founded("a", "b", "c")
     seen = set()
 
@@ -98,7 +98,7 @@ def test_a_contribution_with_nan_is_left_out_and_its_peer_receives(founded) -> N
     assert any("contribution of c left out: its tensors hold NaN" in peers.said(name) for name in "abc")
 
 
-def test_nobody_counts_more_than_it_joined_with(founded) -> None:
+def test_no_peer_counts_more_than_it_joined_with(founded) -> None:
     peers = founded("a", "b", "c")
     boaster = next(name for name in "abc" if name != peers.leader())
     peers.offer(boaster, weight=100)
@@ -130,7 +130,7 @@ def test_a_member_blames_itself_for_a_proposal_it_cannot_join(founded) -> None:
     assert (failed[-1].blamed, failed[-1].attempt) == (member, odd.attempt)
 
 
-def test_a_aborted_attempt_leaves_the_blamed_one_out_and_goes_on(founded) -> None:
+def test_after_an_aborted_attempt_the_blamed_peer_is_left_out(founded) -> None:
     peers = founded("a", "b", "c", "d")
     peers.exchanging = False
     peers.offer(*"abcd")

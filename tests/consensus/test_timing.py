@@ -1,4 +1,4 @@
-"""How long to wait for the slower ones."""
+"""Time-outs, retransmissions, and how long to wait for slower peers."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def due(retry: Retransmission, timer: Timer, until: float, *, needed: bool = Tru
     """When it is due on the way to ``until``, if it is asked at every moment that it names and at the end."""
     moments = []
     while timer.now < until:
-        timer.wake = None
+        timer.reset()
         if retry.due(needed=needed):
             moments.append(timer.now)
-        timer.now = min(until, until if timer.wake is None else timer.wake)
+        timer.advance(until if timer.wake is None else min(until, timer.wake))
     return moments
 
 
@@ -154,8 +154,8 @@ def test_a_hurried_retransmission_comes_after_the_first_pause_and_not_later_than
     assert due(retry, timer, 14.5) == [10.0, 12.0]
     retry.hurry()
     assert due(retry, timer, 15.7) == [15.5]
-    timer.now = 15.7
+    timer.advance(15.7)
     retry.hurry()
-    timer.now = 16.5
+    timer.advance(16.5)
     retry.hurry()
     assert due(retry, timer, 17.0) == [16.7]

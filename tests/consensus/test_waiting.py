@@ -9,7 +9,7 @@ from swarm.messages import Accept, Accepted, Failed, Offer, Propose, Withdraw
 from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
 
 
-def test_below_quorum_training_goes_on_after_the_straggler_timeout_and_says_who_is_missing(founded) -> None:
+def test_below_quorum_training_goes_on_after_the_straggler_timeout_and_the_missing_are_named(founded) -> None:
     peers = founded("a", "b", "c", min_peers=3, straggler_timeout=1.0)
     peers.crash("c")
     peers.offer("a", "b")
@@ -22,7 +22,7 @@ def test_below_quorum_training_goes_on_after_the_straggler_timeout_and_says_who_
     assert "c (gone)" in skip.reason
 
 
-def test_below_quorum_a_peer_told_to_wait_waits_and_says_for_whom(founded) -> None:
+def test_below_quorum_a_peer_set_to_wait_waits_and_names_the_missing(founded) -> None:
     peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True)
     peers.crash("c")
     peers.offer("a", "b")
@@ -75,7 +75,7 @@ def test_where_training_between_sync_points_takes_long_a_live_peer_is_waited_for
     assert "b did not reach a sync point within 300 s" in peers.all("a", Skip)[0].reason
 
 
-def test_a_live_peer_that_was_waited_for_in_vain_is_waited_for_again_after_its_next_sync_point(founded) -> None:
+def test_a_live_peer_that_did_not_come_is_waited_for_again_after_its_next_sync_point(founded) -> None:
     peers = founded("a", "b", min_peers=2, failure_timeout=10)
     peers.offer("a")
     peers.wait(11)
@@ -122,8 +122,8 @@ def test_the_closing_round_waits_for_a_live_peer_that_rounds_no_longer_wait_for(
     assert peers.commits("a")[-1].closing
 
 
-def test_with_every_peer_required_and_told_to_wait_no_round_goes_without_one(founded) -> None:
-    """What a run that can be repeated asks for."""
+def test_with_every_peer_required_and_set_to_wait_no_round_goes_without_one(founded) -> None:
+    """The settings of a repeatable run."""
     peers = founded("a", "b", "c", min_peers=3, wait_below_quorum=True, straggler_timeout=0.1)
     peers.offer("a", "b")
     peers.wait(500)
@@ -157,8 +157,8 @@ def test_half_forks_where_min_peers_allows_it_after_the_failure_timeout_and_says
     assert any("FORK: 2 of 4 members are left" in peers.said(name) for name in "ab")
 
 
-def test_a_birth_that_was_given_up_and_the_next_one_are_different_lineages(founded) -> None:
-    """Who accepted the first may still hear that it is decided: under one id, two models would be round 1 of it."""
+def test_an_aborted_fork_and_the_next_one_are_different_lineages(founded) -> None:
+    """The first may still be decided at a peer that accepted it: with one id, two models would be its round 1."""
     peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
     old = peers.commits("a")[0].lineage
     peers.part("ab", "cd")
@@ -219,7 +219,7 @@ def test_of_two_lineages_of_one_weight_the_same_one_stays_for_both(swarm) -> Non
     assert {peers.machines[name].commit.lineage for name in "ab"} == {min(lineages)}
 
 
-def test_who_has_taken_the_better_lineage_does_not_take_one_it_heard_of_before(swarm) -> None:
+def test_a_peer_that_has_the_best_lineage_does_not_fetch_a_worse_one_it_saw_before(swarm) -> None:
     peers = swarm("abc", min_peers=1, straggler_timeout=0.0)
     for one, two in ("ab", "ac", "bc"):
         peers.part(one, two)
@@ -241,7 +241,7 @@ def test_a_finished_peer_that_is_left_alone_ends(founded) -> None:
     assert "below quorum" in peers.all("a", End)[0].reason
 
 
-def test_a_finished_newcomer_whom_all_members_have_left_ends(founded) -> None:
+def test_a_finished_newcomer_ends_when_all_members_have_left(founded) -> None:
     peers = founded("a", "b", "c", min_peers=1)
     peers.add("n")
     peers.offer("n", status=PeerStatus.INACTIVE)
@@ -267,7 +267,7 @@ def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
     assert machine.commit == ahead
 
 
-def test_a_peer_whose_own_part_fails_again_and_again_gives_its_sync_point_up_and_says_why(founded) -> None:
+def test_a_peer_that_fails_three_attempts_by_itself_skips_its_sync_point(founded) -> None:
     peers = founded("a", "b")
     peers.exchanging = False
     peers.offer("a", "b")
@@ -314,7 +314,7 @@ def test_a_sync_point_below_quorum_does_not_count_as_one_at_which_live_peers_wer
     assert len(peers.all("a", Skip)) == 1
 
 
-def test_a_failure_that_blames_a_stranger_counts_against_its_sender(founded) -> None:
+def test_a_failure_that_blames_an_unknown_peer_counts_against_its_sender(founded) -> None:
     peers = founded("a", "b", "c")
     peers.exchanging = False
     peers.offer("a", "b", "c")
@@ -327,7 +327,7 @@ def test_a_failure_that_blames_a_stranger_counts_against_its_sender(founded) -> 
     assert len(attempts) < 6
 
 
-def test_a_proposal_in_which_nobody_sends_a_model_is_refused(founded) -> None:
+def test_a_proposal_without_contributors_is_refused(founded) -> None:
     peers = founded("a", "b")
     peers.exchanging = False
     peers.offer("a", "b")
@@ -436,7 +436,7 @@ def test_below_quorum_the_wait_is_the_shorter_of_straggler_and_failure_timeout(f
     assert skip.reason == "below quorum: 1 of the 2 peers needed are here; missing: b (gone)"
 
 
-def test_a_finished_peer_does_not_wait_for_live_peers_in_vain(founded) -> None:
+def test_a_finished_peer_waits_for_live_peers_without_a_time_out(founded) -> None:
     peers = founded("a", "b", min_peers=2, failure_timeout=10.0)
     peers.offer("a", status=PeerStatus.SNAPSHOT)
     peers.wait(500)

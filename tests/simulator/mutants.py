@@ -136,7 +136,7 @@ def promises_are_not_kept(self: Acceptor, attempt: Any) -> bool:
 @_mutant(Member, "on_accept")
 def accepts_without_the_bytes(self: Member, sender: PeerId, message: Accept) -> None:
     """A member accepts what it does not hold."""
-    if not self.is_birth(message.proposal):
+    if not self.begins_lineage(message.proposal):
         self._held.setdefault(message.digest, message.proposal)
     _on_accept(self, sender, message)
 
