@@ -45,6 +45,19 @@ def test_an_offer_is_retransmitted_soon_to_a_peer_that_greets_again(founded) -> 
     assert offers_of(peers, "a", "b") == before + 1
 
 
+def test_an_offer_is_retransmitted_soon_after_the_leader_has_changed(founded) -> None:
+    """It is due 1, 3, 7, 15, 23 and 31 s after the sync point."""
+    peers = founded("a", "b", "c", "d", min_peers=4, wait_below_quorum=True)
+    leader = peers.leader()
+    one, other = sorted({*"abcd"} - {leader})[:2]
+    peers.offer(one)
+    peers.wait(24)
+    before = offers_of(peers, one, other)
+    peers.crash(leader)
+    peers.wait(RETRY)
+    assert offers_of(peers, one, other) == before + 1
+
+
 def test_a_peer_that_does_not_vote_offers_to_the_next_leader_too(founded) -> None:
     """It is not asked for a promise, so it stays in the attempt; the next leader may lack its offer."""
     peers = founded("a", "b", "c", straggler_timeout=5.0, failure_timeout=2.0)
