@@ -203,7 +203,7 @@ class LedAttempt:
         silent = unmeasured(proposal, ready)
         if odd:
             self.abort(odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
-        elif proposal.parent and not proposal.counted and common != proposal.parent:
+        elif not proposal.counted and common != proposal.parent:
             self.abort(
                 proposal.contributors, f"{', '.join(proposal.contributors)} sent another model than the last one"
             )

@@ -293,7 +293,6 @@ class RoundMachine:
     def _enter(self, commit: Commit) -> None:
         self._member.drop()
         self._member.new_round()
-        self._waiting.new_round()
         self._state.enter(commit)
         self._leadership.new_round(commit)
         self._catch_up.entered(commit)

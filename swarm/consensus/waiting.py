@@ -40,10 +40,6 @@ class Waiting:
         self._below_quorum_since = None
         self._faults.clear()
 
-    def new_round(self) -> None:
-        """A round begins."""
-        self._faults.clear()
-
     def failed_here(self, reason: str) -> None:
         """An exchange has failed because of this peer itself."""
         self._faults.append(reason)

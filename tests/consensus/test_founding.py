@@ -403,3 +403,22 @@ def test_the_line_of_a_start_counts_those_that_were_never_met(swarm) -> None:
     peers.add("b")
     peers.wait(30)
     assert peers.said("a").splitlines()[1:] == ["waiting to start with b, 1 that never came"]
+
+
+def test_a_result_that_an_aborted_attempt_gave_too_is_forgotten_with_its_own_attempt(swarm) -> None:
+    """Two founding attempts of one leader give the same bytes."""
+    peers = swarm("ab", expected=2)
+    peers.drop = lambda sender, to, message: isinstance(message, Accepted)
+    peers.offer("a", "b")
+    first = next(message.proposal for _, _, message in peers.sent if isinstance(message, Propose))
+    leader = first.attempt.leader
+    (member,) = {*"ab"} - {leader}
+    (digest,) = peers.machines[member].needed
+    peers.tell(leader, member, Abort(*first.key, "a test"))
+    peers.exchanging = False
+    second, third = (replace(first, lineage=f"lineage {number}", attempt=Attempt(number, leader)) for number in (8, 9))
+    peers.tell(leader, member, Propose(second))
+    peers.do(member, peers.machines[member].exchanged(second.key, digest, (), peers.now))
+    assert peers.machines[member].needed == {digest}
+    peers.tell(leader, member, Propose(third))
+    assert not peers.machines[member].needed

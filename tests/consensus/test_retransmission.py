@@ -70,7 +70,10 @@ def test_a_peer_that_does_not_vote_offers_to_the_next_leader_too(founded) -> Non
     peers.exchanging = True
     peers.crash(leader)
     peers.drop = lambda sender, to, message: False
+    before = len(peers.sent)
     peers.wait(4.0)
+    told = {to for sender, to, message in peers.sent[before:] if sender == "n" and isinstance(message, Offer)}
+    assert told == {*peers.machines} - {"n"}, "each of them may be the next leader"
     commits = [machine.commit for machine in peers.machines.values()]
     assert [commit and (commit.round, commit.group) for commit in commits] == [(1, tuple(sorted(peers.machines)))] * 3
 

@@ -474,3 +474,13 @@ def test_faults_of_an_earlier_sync_point_do_not_count(founded) -> None:
             peers.do("b", peers.machines["b"].exchange_failed(proposal.key, "b", "bug", peers.now))
             peers.deliver()
     assert not peers.all("b", Skip)
+
+
+def test_below_quorum_the_number_needed_is_a_majority_if_that_is_more_than_min_peers(founded) -> None:
+    peers = founded(*"abcdefg", min_peers=3, straggler_timeout=1.0)
+    peers.crash(*"cdefg")
+    peers.offer("a", "b")
+    peers.wait(1.1)
+    assert peers.all("a", Skip)[0].reason.startswith(
+        "below quorum: 2 of the 4 peers needed are here; missing: c (gone)"
+    )
