@@ -21,7 +21,7 @@ class Table:
     """Offers to this round, from peers that are live and not excluded."""
     live: frozenset[PeerId]
     """Peers it could wait for, itself included, the excluded left out."""
-    barred: frozenset[PeerId] = frozenset()
+    excluded: frozenset[PeerId] = frozenset()
     """Live peers that are excluded for now."""
     absent: frozenset[PeerId] = frozenset()
     """Live peers that a round has waited for and that have reached no sync point since."""
@@ -39,7 +39,7 @@ class Table:
     def all_finished(self) -> bool:
         """Whether every live peer has offered and has finished its training."""
         finished = all(offer.stats.status.finished for offer in self.offers.values())
-        return finished and self.live <= set(self.offers) and not self.barred
+        return finished and self.live <= set(self.offers) and not self.excluded
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,8 +177,8 @@ class Offers:
     def table(self, commit: Commit) -> Table:
         """What a leader of the round after ``commit`` goes by when it forms a group."""
         presence = self._presence
-        barred = presence.excluded()
-        live = frozenset(presence.here - barred)
+        excluded = presence.excluded()
+        live = frozenset(presence.here - excluded)
         return Table(
             commit=commit,
             offers={
@@ -187,7 +187,7 @@ class Offers:
                 if peer in live and self._position.fits(offer)
             },
             live=live,
-            barred=barred & presence.live,
+            excluded=excluded & presence.live,
             absent=frozenset(presence.absent),
             joined=presence.joined,
             distrusted=presence.distrusted,
