@@ -91,7 +91,7 @@ class LedAttempt:
             # Only this peer can decide the start of a lineage, so it may abort it even now.
             if state.timer.past(self._asked_at + state.rules.failure_timeout):
                 silent = {*self.proposal.voters} - self._accepted
-                self.abort(silent, f"{', '.join(sorted(silent))} did not accept it")
+                self._abort(self.proposal, silent, f"{', '.join(sorted(silent))} did not accept it")
         elif self.stage is Stage.ACCEPTING and commit:
             # Without a majority in reach the attempt cannot be decided: a higher one finishes it, or forks.
             if self._minority_timed_out(minority=not majority(commit.members, state.offers.reachable)):
@@ -179,7 +179,6 @@ class LedAttempt:
         accepted = [(each.accepted, each.digest) for each in self._promises.values() if each.accepted]
         if not accepted:
             self.stage = Stage.FORMING
-            self.step()
             return
         proposal, digest = max(accepted, key=lambda pair: pair[0].attempt)
         round_ = self._state.position.round
@@ -202,19 +201,21 @@ class LedAttempt:
         odd = {peer for peer, each in ready.items() if each.digest != common}
         silent = unmeasured(proposal, ready)
         if odd:
-            self.abort(odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
+            self._abort(proposal, odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
         elif not proposal.counted and common != proposal.parent:
-            self.abort(
-                proposal.contributors, f"{', '.join(proposal.contributors)} sent another model than the last one"
+            self._abort(
+                proposal,
+                proposal.contributors,
+                f"{', '.join(proposal.contributors)} sent another model than the last one",
             )
         elif silent:
-            self.abort(silent, f"{', '.join(sorted(silent))} did not measure what was merged")
+            self._abort(proposal, silent, f"{', '.join(sorted(silent))} did not measure what was merged")
         elif wrong := contradicted(proposal, ready, state.rules.find_codec(proposal.codec)):
             # They stay in the group and receive, as they may be needed for a quorum, or to close the session; except
             # one that was to send the committed model to all and sent another.
             again = wrong.keys() & state.presence.distrusted.keys()
             state.presence.distrust(wrong)
-            self.abort(again, "; ".join(wrong.values()))
+            self._abort(proposal, again, "; ".join(wrong.values()))
         else:
             self._ask_accepts(proposal, common)
 
@@ -237,22 +238,20 @@ class LedAttempt:
     def on_failed(self, sender: PeerId, message: Failed) -> None:
         """A member cannot finish: abort, and leave the peer out that it blames."""
         if self.stage is Stage.EXCHANGING and self.proposal and sender in self.proposal.group:
-            self.abort({message.blamed if message.blamed in self.proposal.group else sender}, message.reason)
+            blamed = message.blamed if message.blamed in self.proposal.group else sender
+            self._abort(self.proposal, {blamed}, message.reason)
 
     def lost(self, peer: PeerId) -> None:
         """A peer cannot be reached any more: an exchange that needs it cannot finish."""
         exchanging = self.proposal if self.stage is Stage.EXCHANGING else None
         if exchanging and peer in exchanging.group and peer not in self._ready:
-            self.abort({peer}, f"{peer} is gone")
+            self._abort(exchanging, {peer}, f"{peer} is gone")
 
-    def abort(self, blamed: Collection[PeerId], reason: str) -> None:
+    def _abort(self, proposal: Proposal, blamed: Collection[PeerId], reason: str) -> None:
         """Abort the attempt; ``blamed`` are left out of the next one."""
         state = self._state
-        if self.proposal is None:
-            return
         self.stage = Stage.ABORTED
         state.presence.exclude(blamed, state.timer.now + min(LONGEST_EXCLUSION, state.rules.failure_timeout))
-        text = f"round {self.proposal.round}: attempt {self.attempt.counter} aborted: {reason}"
+        text = f"round {proposal.round}: attempt {self.attempt.counter} aborted: {reason}"
         state.effects.notice(text, failed=True)
-        abort = Abort(self.proposal.lineage, self.proposal.round, self.attempt, reason)
-        state.effects.tell(set(self.proposal.group), abort)
+        state.effects.tell(set(proposal.group), Abort(proposal.lineage, proposal.round, self.attempt, reason))

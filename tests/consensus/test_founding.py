@@ -422,3 +422,14 @@ def test_a_result_that_an_aborted_attempt_gave_too_is_forgotten_with_its_own_att
     assert peers.machines[member].needed == {digest}
     peers.tell(leader, member, Propose(third))
     assert not peers.machines[member].needed
+
+
+def test_every_peer_votes_in_the_founding_round_and_a_restarted_one_not_in_the_next(swarm) -> None:
+    peers = swarm("abc", expected=3)
+    peers.offer("a", "b", "c")
+    assert {message.votes for _, _, message in peers.sent if isinstance(message, Offer)} == {True}
+    peers.crash("c")
+    peers.add("c", incarnation="2")
+    peers.offer("c")
+    last = [message for sender, _, message in peers.sent if sender == "c" and isinstance(message, Offer)][-1]
+    assert (last.stats.round, last.votes) == (1, False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Heal, Skip, StartExchange, StopExchange
+from swarm.consensus.effects import Apply, Heal, Skip, StartExchange, StopExchange
 from swarm.messages import Abort, Accept, Accepted, Decide, Offer, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 from swarm.sync import SyncPolicy
@@ -22,6 +22,16 @@ def test_all_offer_and_all_apply_one_result(founded) -> None:
     assert commits == [commits[0]] * 3
     assert (commits[0].round, commits[0].contributors, commits[0].weight) == (1, ("a", "b", "c"), 3)
     assert not any(peers.machines[name].offered for name in "abc")
+
+
+def test_an_exchange_is_stopped_before_its_model_is_applied(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b", "c")
+    for name in "abc":
+        kinds = [
+            type(effect) for effect in peers.effects[name] if isinstance(effect, (StartExchange, StopExchange, Apply))
+        ]
+        assert kinds == [StartExchange, StopExchange, Apply] * 2
 
 
 def test_no_peer_applies_before_a_majority_has_accepted(founded) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from swarm.consensus.effects import Apply, End, Heal, Skip, StartExchange
 from swarm.messages import Accept, Accepted, Failed, Offer, Propose, Withdraw
 from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
@@ -484,3 +486,21 @@ def test_below_quorum_the_number_needed_is_a_majority_if_that_is_more_than_min_p
     assert peers.all("a", Skip)[0].reason.startswith(
         "below quorum: 2 of the 4 peers needed are here; missing: c (gone)"
     )
+
+
+@pytest.mark.parametrize(("rounds", "seconds"), [(4, 10.0), (5, 0.5)])
+def test_the_straggler_timeout_is_learned_from_five_rounds_after_the_founding_one(
+    swarm, rounds: int, seconds: float
+) -> None:
+    """Until then it is the patience, of 10 s here; then at least half a second."""
+    peers = swarm("abc", straggler_timeout=None, failure_timeout=10.0, expected=3)
+    peers.offer("a", "b")
+    peers.wait(0.2)
+    peers.offer("c")
+    for _ in range(rounds):
+        peers.offer("a", "b", "c")
+    peers.offer("a", "b")
+    peers.wait(seconds - 0.1)
+    assert peers.commits("a")[-1].round == rounds
+    peers.wait(0.2)
+    assert (peers.commits("a")[-1].round, peers.commits("a")[-1].group) == (rounds + 1, ("a", "b"))
