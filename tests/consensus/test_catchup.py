@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Effect, Heal, Notice, Send, StartExchange
+from swarm.consensus.effects import Effect, Heal, Notice, Send, Skip, StartExchange
 from swarm.consensus.machine import RoundMachine
 from swarm.messages import Decide, Entry, Failed, Message, Offer, Proposal, Propose
 from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
@@ -76,7 +76,7 @@ def test_while_a_model_is_fetched_no_attempt_is_joined(behind) -> None:
     behind.offer()
     refusal = Failed(*proposal.key, "a", "a has nothing on offer")
     assert sent(behind.machine.receive("b", Propose(proposal), behind.now)) == [("b", refusal)]
-    assert not heals(behind.machine.tick(behind.now)), "one fetch at a time"
+    assert behind.machine.tick(behind.now + 100) == [], "one fetch at a time, and no offer is retransmitted"
     behind.machine.heal_failed(behind.ahead, ("b",), behind.now)
     assert StartExchange(proposal) in behind.machine.receive("b", Propose(proposal), behind.now)
 
@@ -175,3 +175,15 @@ def test_a_proposal_on_a_model_that_is_not_here_is_refused_with_the_own_round(be
     ((to, failed),) = sent(behind.machine.receive("b", Propose(other), behind.now))
     assert to == "b"
     assert failed == Failed("other", 1, Attempt(8, "b"), "a", f"a is at round 1 of lineage {proposal.lineage}")
+
+
+def test_rounds_that_were_fetched_without_an_offer_teach_no_straggler_timeout(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=None)
+    machine = peers.machines["a"]
+    for round_ in range(2, 12):
+        machine.healed(replace(machine.commit, round=round_, digest=f"d{round_}"), peers.now)
+    machine.offer(ContributionStats(peer="a", round=machine.round, weight=1), peers.now)
+    machine.peer_down("b", peers.now)
+    machine.peer_down("c", peers.now)
+    assert not [each for each in machine.tick(peers.now + 9.9) if isinstance(each, Skip)]
+    assert [each for each in machine.tick(peers.now + 10.1) if isinstance(each, Skip)], "it is the failure timeout"

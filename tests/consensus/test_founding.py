@@ -10,7 +10,7 @@ from swarm.consensus.effects import Fail
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import leader_order
 from swarm.errors import ConfigurationError, ModelError
-from swarm.messages import Abort, Accepted, Decide, Offer, Propose
+from swarm.messages import Abort, Accepted, Decide, Offer, Prepare, Propose
 from swarm.records import Attempt
 
 
@@ -433,3 +433,10 @@ def test_every_peer_votes_in_the_founding_round_and_a_restarted_one_not_in_the_n
     peers.offer("c")
     last = [message for sender, _, message in peers.sent if sender == "c" and isinstance(message, Offer)][-1]
     assert (last.stats.round, last.votes) == (1, False)
+
+
+def test_before_the_founding_round_a_request_for_promises_is_ignored(swarm) -> None:
+    peers = swarm("ab", expected=3)
+    peers.offer("a", "b")
+    for round_ in (-1, 0, 7):
+        assert peers.machines["a"].receive("b", Prepare("", round_, Attempt(3, "b")), peers.now) == []

@@ -319,3 +319,10 @@ def test_a_process_that_may_not_vote_fetches_and_accepts_nothing(founded) -> Non
         assert machine.receive(leader, Accept(proposal, "unknown"), peers.now) == []
     machine.exchanged(proposal.key, "merged", peers.norms(proposal), peers.now)
     assert machine.receive(leader, Accept(proposal, "merged"), peers.now) == []
+
+
+def test_a_model_is_not_fetched_where_no_member_of_its_group_is_live(member) -> None:
+    ask = Accept(replace(member.proposal, entries=(Entry("c", 1, TRAINING),)), "unknown")
+    member.machine.peer_down("c", member.now)
+    for _ in range(3):
+        assert not [effect for effect in member.hears("b", ask) if isinstance(effect, Fetch)]

@@ -504,3 +504,15 @@ def test_the_straggler_timeout_is_learned_from_five_rounds_after_the_founding_on
     assert peers.commits("a")[-1].round == rounds
     peers.wait(0.2)
     assert (peers.commits("a")[-1].round, peers.commits("a")[-1].group) == (rounds + 1, ("a", "b"))
+
+
+def test_a_running_attempt_is_not_skipped_however_long_its_exchange_takes(founded) -> None:
+    peers = founded("a", "b")
+    peers.exchanging = False
+    peers.offer("a", "b")
+    peers.wait(300)
+    (proposal,) = peers.running()
+    assert not peers.all("a", Skip) + peers.all("b", Skip)
+    peers.exchange(proposal)
+    peers.deliver()
+    assert peers.commits("a")[-1].round == 1
