@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Effect, Heal, Notice, Send, Skip, StartExchange
+from swarm.consensus.effects import Apply, Effect, Heal, Notice, Send, Skip, StartExchange
 from swarm.consensus.machine import RoundMachine
 from swarm.messages import Decide, Entry, Failed, Message, Offer, Proposal, Propose
 from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
@@ -187,3 +187,19 @@ def test_rounds_that_were_fetched_without_an_offer_teach_no_straggler_timeout(fo
     machine.peer_down("c", peers.now)
     assert not [each for each in machine.tick(peers.now + 9.9) if isinstance(each, Skip)]
     assert [each for each in machine.tick(peers.now + 10.1) if isinstance(each, Skip)], "it is the failure timeout"
+
+
+def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b", "c")
+    commit = peers.commits("a")[-1]
+    machine = peers.machines["b"]
+    ahead = replace(commit, round=commit.round + 3, digest="far")
+    effects = machine.peer_up("a", ahead, peers.now, weight=1)
+    stats = peers.stats["b"]
+    effects += machine.offer(replace(stats, round=machine.round), peers.now)
+    assert [effect.commit for effect in effects if isinstance(effect, Heal)] == [ahead]
+    effects = machine.exchanged(("line", 0, None), "late", (), peers.now)  # type: ignore[arg-type]
+    assert not [effect for effect in effects if isinstance(effect, Apply)]
+    machine.healed(ahead, peers.now)
+    assert machine.commit == ahead

@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Fail
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import leader_order
-from swarm.errors import ConfigurationError, ModelError
 from swarm.messages import Abort, Accepted, Decide, Offer, Prepare, Propose
 from swarm.records import Attempt
 
@@ -44,36 +42,6 @@ def test_each_arrival_starts_the_straggler_timeout_anew(swarm) -> None:
     assert not peers.commits("a")
     peers.wait(0.2)
     assert peers.commits("a")[0].members == ("a", "b", "c")
-
-
-def test_a_refused_peer_is_not_waited_for(swarm) -> None:
-    peers = swarm("ab", expected=3)
-    peers.offer("a", "b")
-    assert not peers.commits("a")
-    for name in "ab":
-        peers.do(name, peers.machines[name].peer_refused("odd", peers.now))
-    peers.deliver()
-    assert peers.commits("a")[0].members == ("a", "b")
-
-
-def test_too_few_compatible_peers_fail_at_once_and_name_the_others(swarm) -> None:
-    peers = swarm("a", expected=2)
-    peers.offer("a")
-    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
-    (failure,) = peers.all("a", Fail)
-    assert "incompatible peers: odd" in failure.reason
-
-
-def test_a_start_that_times_out_fails_and_names_the_peers_that_came(swarm) -> None:
-    peers = swarm("ab", min_peers=3, start_timeout=60)
-    peers.offer("a", "b")
-    peers.wait(59)
-    assert not peers.all("a", Fail)
-    peers.wait(2)
-    reason = peers.all("a", Fail)[0].reason
-    assert "2 of the 3 peers needed" in reason
-    assert "start_timeout=60" in reason
-    assert "there: b" in reason
 
 
 def test_a_waiting_start_logs_the_names_of_the_missing(swarm) -> None:
@@ -123,18 +91,6 @@ def test_what_was_accepted_for_one_founding_attempt_is_kept_through_another_unti
     assert digest in peers.machines[member].needed
     peers.tell(leader, member, Abort(*first.key, "a test"))
     assert digest not in peers.machines[member].needed
-
-
-def test_a_refused_peer_that_fits_after_all_is_waited_for_again(swarm) -> None:
-    peers = swarm("ab", expected=3)
-    peers.offer("a")
-    for name in "ab":
-        peers.do(name, peers.machines[name].peer_refused("c", peers.now))
-    peers.add("c")
-    peers.offer("b")
-    assert not peers.commits("a")
-    peers.offer("c")
-    assert peers.commits("a")[0].members == ("a", "b", "c")
 
 
 def test_a_peer_that_may_start_alone_first_waits_for_those_at_the_given_addresses(swarm) -> None:
@@ -207,129 +163,6 @@ def test_a_start_prefers_module_state_without_nan(swarm) -> None:
     assert len(peers.commits("a")) == 1
 
 
-def test_a_start_without_finite_weights_anywhere_fails_at_once_and_says_whose(swarm) -> None:
-    peers = swarm("abc", expected=3)
-    peers.offer("a", "b", "c", finite=False)
-    for name in "abc":
-        (fail,) = peers.all(name, Fail)
-        assert "the weights of a, b, c hold NaN or infinity" in fail.reason
-        assert fail.error is ModelError
-    assert not any(isinstance(message, Propose) for _, _, message in peers.sent)
-
-
-def test_a_start_in_which_nobody_has_a_weight_fails_at_once_and_says_who(swarm) -> None:
-    peers = swarm("ab", expected=2)
-    peers.offer("a", "b", weight=0)
-    for name in "ab":
-        (fail,) = peers.all(name, Fail)
-        assert "node_weightage is 0 at a, b" in fail.reason
-        assert fail.error is ConfigurationError
-
-
-def test_one_weight_is_enough_to_start(swarm) -> None:
-    peers = swarm("ab", expected=2)
-    peers.offer("a", weight=0)
-    peers.offer("b")
-    assert peers.commits("a")
-
-
-def test_a_founding_attempt_that_fails_is_not_repeated_without_a_pause(swarm) -> None:
-    peers = swarm("ab", expected=2)
-    peers.exchanging = False
-    peers.offer("a", "b")
-    for _ in range(20):
-        proposed = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)]
-        key = proposed[-1].key
-        for name in "ab":
-            peers.do(name, peers.machines[name].exchange_failed(key, "b", "a broken rule", peers.now))
-        peers.deliver()
-    assert len({proposal.key for proposal in proposed}) == 1
-    peers.wait(60)
-    attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
-    assert 1 < len(attempts) < 40
-
-
-def test_the_start_ends_at_its_time_out_where_the_first_round_does_not_commit(swarm) -> None:
-    peers = swarm("ab", expected=2, start_timeout=60.0)
-    leader = leader_order("s", 0, "ab")[0]
-    (other,) = {*"ab"} - {leader}
-    peers.drop = lambda sender, to, message: sender == leader and not isinstance(message, Offer)
-    peers.offer("a", "b")
-    peers.wait(59)
-    assert not peers.all(other, Fail)
-    peers.wait(2)
-    fail = peers.all(other, Fail)[0]
-    assert fail.reason == "the first round did not commit within start_timeout=60 s"
-
-
-def test_a_start_that_cannot_merge_fails_also_where_the_others_have_failed_and_left(swarm) -> None:
-    peers = swarm("abc", expected=3)
-    peers.drop = lambda sender, to, message: to == "c" and sender == "b"
-    peers.offer("a", "b", "c", weight=0)
-    assert peers.all("a", Fail)
-    assert not peers.all("c", Fail)
-    peers.drop = lambda sender, to, message: False
-    peers.crash("a")
-    peers.wait(2)
-    assert peers.all("c", Fail)
-
-
-def test_a_refused_peer_that_fits_after_all_counts_as_expected_even_when_it_leaves_again(swarm) -> None:
-    peers = swarm("ab", expected=3, straggler_timeout=5.0)
-    for name in "ab":
-        peers.do(name, peers.machines[name].peer_refused("c", peers.now))
-    peers.add("c")
-    peers.crash("c")
-    peers.offer("a", "b")
-    peers.wait(4.9)
-    assert not peers.commits("a")
-    peers.wait(0.2)
-    assert peers.commits("a")
-
-
-def test_one_refused_peer_does_not_end_a_start_that_others_can_still_make(swarm) -> None:
-    peers = swarm("a", expected=3, min_peers=2)
-    peers.offer("a")
-    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
-    peers.wait(59)
-    assert not peers.all("a", Fail)
-
-
-def test_a_refused_peer_that_expects_an_unknown_number_waits_for_five_seconds_from_the_first_refusal(swarm) -> None:
-    peers = swarm("a", expected=0, min_peers=2)
-    peers.offer("a")
-    peers.wait(10)
-    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
-    peers.wait(3)
-    peers.do("a", peers.machines["a"].peer_refused("other", peers.now))
-    peers.wait(1.9)
-    assert not peers.all("a", Fail)
-    peers.wait(0.2)
-    (failure,) = peers.all("a", Fail)[:1]
-    assert failure.reason == "incompatible peers: odd, other; compatible: nobody else of session s"
-
-
-def test_a_refused_peer_that_fits_after_all_gives_the_next_refused_one_its_time(swarm) -> None:
-    peers = swarm("a", expected=0, min_peers=3)
-    peers.offer("a")
-    peers.do("a", peers.machines["a"].peer_refused("b", peers.now))
-    peers.wait(4)
-    peers.add("b")
-    peers.do("a", peers.machines["a"].peer_refused("c", peers.now))
-    peers.wait(4.9)
-    assert not peers.all("a", Fail)
-    peers.wait(0.2)
-    assert peers.all("a", Fail)[0].reason == "incompatible peers: c; compatible: b"
-
-
-def test_refused_peers_do_not_matter_where_enough_others_are_there(swarm) -> None:
-    peers = swarm("ab", expected=0, min_peers=2, straggler_timeout=30.0)
-    peers.offer("a")
-    peers.do("a", peers.machines["a"].peer_refused("odd", peers.now))
-    peers.wait(20)
-    assert not peers.all("a", Fail)
-
-
 def test_the_straggler_timeout_of_the_start_begins_anew_where_a_needed_peer_has_left(swarm) -> None:
     peers = swarm("abc", min_peers=3, expected=4, straggler_timeout=2.0)
     peers.offer("a", "b", "c")
@@ -351,29 +184,6 @@ def test_where_the_start_may_be_alone_a_shorter_straggler_timeout_holds(swarm) -
     assert not peers.commits("a")
     peers.wait(0.2)
     assert peers.commits("a")
-
-
-def test_a_start_without_weights_does_not_fail_while_another_peer_is_expected(swarm) -> None:
-    peers = swarm("abc", expected=4)
-    peers.offer("a", "b", weight=0)
-    peers.crash("a")
-    peers.offer("c", weight=0)
-    peers.wait(0.5)
-    assert not peers.all("b", Fail), "a fourth peer may have a weight"
-
-
-def test_a_founding_attempt_whose_leader_is_silent_is_left_after_the_failure_timeout(swarm) -> None:
-    peers = swarm("ab", expected=2, failure_timeout=10.0)
-    peers.exchanging = False
-    leader = leader_order("s", 0, "ab")[0]
-    (other,) = {*"ab"} - {leader}
-    peers.offer("a", "b")
-    assert peers.machines[other].pending
-    peers.drop = lambda sender, to, message: True
-    peers.wait(9.9)
-    assert peers.machines[other].pending
-    peers.wait(0.2)
-    assert not peers.machines[other].pending
 
 
 def test_the_weights_of_the_first_leader_in_order_are_taken_and_its_attempts_are_numbered(swarm) -> None:

@@ -1,4 +1,4 @@
-"""Which of two lineages stays when they meet."""
+"""When a part of the swarm begins a lineage of its own, and which of two lineages stays when they meet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from swarm.consensus.effects import Heal
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.rules import RoundRules
+from swarm.messages import Accept, Accepted
 from swarm.records import Commit, ContributionStats, SyncState
 from swarm.sync import FixedInterval
 
@@ -38,3 +39,103 @@ def test_the_lineage_with_more_contributed_weight_stays() -> None:
 def test_a_lineage_to_which_nobody_contributed_yet_does_not_go_back_to_its_parent(parent: str, child: str) -> None:
     assert not heals(commit(child, 5, 7), commit(parent, 4, 7))
     assert heals(commit(parent, 4, 7), commit(child, 5, 7))
+
+
+def test_a_minority_never_goes_on_where_min_peers_forbids_it(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=3)
+    peers.part("ab", "cd")
+    for _ in range(3):
+        peers.offer(*"abcd")
+        peers.wait(60)
+    assert all(len(peers.commits(name)) == 1 for name in "abcd")
+
+
+def test_half_forks_where_min_peers_allows_it_after_the_failure_timeout_and_says_so(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
+    old = peers.commits("a")[0].lineage
+    peers.part("ab", "cd")
+    peers.offer("a", "b")
+    peers.wait(9)
+    assert len(peers.commits("a")) == 1
+    peers.wait(10)
+    fork = peers.commits("a")[-1]
+    assert fork.lineage != old
+    assert (fork.round, fork.members) == (1, ("a", "b"))
+    assert peers.commits("b")[-1] == fork
+    assert any("FORK: 2 of 4 members are left" in peers.said(name) for name in "ab")
+
+
+def test_an_aborted_fork_and_the_next_one_are_different_lineages(founded) -> None:
+    """The first may still be decided at a peer that accepted it: with one id, two models would be its round 1."""
+    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
+    old = peers.commits("a")[0].lineage
+    peers.part("ab", "cd")
+    peers.drop = lambda sender, to, message: sender != to and isinstance(message, Accepted)
+    for _ in range(2):
+        peers.offer("a", "b")
+        peers.wait(60)
+    asked = [message.proposal for _, _, message in peers.sent if isinstance(message, Accept)]
+    births = {proposal.attempt: proposal.lineage for proposal in asked if proposal.lineage != old}
+    assert len(births) > len({attempt.leader for attempt in births}), "one of them led two"
+    assert len(set(births.values())) == len(births)
+
+
+def test_a_majority_keeps_its_lineage_though_min_peers_would_allow_a_fork(founded) -> None:
+    peers = founded(*"abcde", min_peers=2)
+    old = peers.commits("a")[0].lineage
+    peers.part("abc", "de")
+    peers.offer(*"abcde")
+    peers.wait(30)
+    assert peers.commits("a")[-1].lineage == old
+    assert peers.commits("d")[-1].lineage != old
+
+
+def test_when_two_lineages_meet_the_heavier_stays(founded) -> None:
+    peers = founded(*"abcd", min_peers=2)
+    peers.part("ab", "cd")
+    peers.offer("a", "b")
+    peers.offer("c", "d")
+    peers.wait(30)
+    peers.offer("a", "b")
+    peers.wait(1)
+    heavy, light = peers.machines["a"].commit, peers.machines["c"].commit
+    assert isinstance(heavy, Commit)
+    assert isinstance(light, Commit)
+    assert heavy.lineage != light.lineage
+    assert heavy.weight > light.weight
+    for one in "ab":
+        for two in "cd":
+            peers.meet(one, two)
+    peers.offer(*"cd")
+    peers.offer(*"ab")
+    peers.wait(30)
+    assert {peers.machines[name].commit.lineage for name in "abcd"} == {heavy.lineage}
+    assert not [heal for name in "ab" for heal in peers.all(name, Heal)]
+    assert f"lineage {light.lineage} up to round 1 is given up for lineage {heavy.lineage}" in peers.said("c")
+
+
+def test_of_two_lineages_of_one_weight_the_same_one_stays_for_both(swarm) -> None:
+    peers = swarm("ab", min_peers=1, straggler_timeout=0.0)
+    peers.part("a", "b")
+    peers.offer("a", "b")
+    peers.wait(1)
+    lineages = {peers.machines[name].commit.lineage for name in "ab"}
+    assert len(lineages) == 2
+    peers.meet("a", "b")
+    peers.offer("a", "b")
+    peers.wait(1)
+    assert {peers.machines[name].commit.lineage for name in "ab"} == {min(lineages)}
+
+
+def test_a_peer_that_has_the_best_lineage_does_not_fetch_a_worse_one_it_saw_before(swarm) -> None:
+    peers = swarm("abc", min_peers=1, straggler_timeout=0.0)
+    for one, two in ("ab", "ac", "bc"):
+        peers.part(one, two)
+    peers.offer("a", "b", "c")
+    peers.wait(1)
+    best, middle, worst = sorted(peers.machines, key=lambda name: peers.machines[name].commit.lineage)
+    machine = peers.machines[worst]
+    machine.peer_up(best, peers.machines[best].commit, peers.now)
+    machine.peer_up(middle, peers.machines[middle].commit, peers.now)
+    peers.offer(worst)
+    assert [heal.commit.lineage for heal in peers.all(worst, Heal)] == [peers.machines[best].commit.lineage]

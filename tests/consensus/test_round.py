@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from swarm.consensus.effects import Apply, Heal, Skip, StartExchange, StopExchange
-from swarm.messages import Abort, Accept, Accepted, Decide, Offer, Propose, Ready
+from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Offer, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 from swarm.sync import SyncPolicy
 
@@ -242,3 +242,16 @@ def test_an_offer_of_the_past_is_answered_with_the_present(founded) -> None:
     lineage = peers.commits("a")[0].lineage
     peers.tell("b", "a", Offer(lineage, peers.commits("a")[0].digest, votes=True, stats=stats))
     assert peers.sent[-1] == ("a", "b", Decide(peers.commits("a")[-1]))
+
+
+def test_a_failure_that_blames_an_unknown_peer_counts_against_its_sender(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.exchanging = False
+    peers.offer("a", "b", "c")
+    for _ in range(50):
+        proposal = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)][-1]
+        leader = proposal.attempt.leader
+        liar = next(name for name in "abc" if name != leader)
+        peers.tell(liar, leader, Failed(*proposal.key, "nobody", "a lie"))
+    attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
+    assert len(attempts) < 6

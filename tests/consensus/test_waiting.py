@@ -1,14 +1,12 @@
-"""When a sync point ends without a merge, and when a part of the swarm goes on by itself."""
+"""When a sync point ends without a merge, and for whom a round waits."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from swarm.consensus.effects import Apply, End, Heal, Skip, StartExchange
-from swarm.messages import Accept, Accepted, Failed, Offer, Propose, Withdraw
-from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
+from swarm.consensus.effects import End, Skip, StartExchange
+from swarm.messages import Offer, Withdraw
+from swarm.records import ContributionStats, PeerStatus
 
 
 def test_below_quorum_training_goes_on_after_the_straggler_timeout_and_the_missing_are_named(founded) -> None:
@@ -135,106 +133,6 @@ def test_with_every_peer_required_and_set_to_wait_no_round_goes_without_one(foun
     assert peers.commits("a")[-1].group == ("a", "b", "c")
 
 
-def test_a_minority_never_goes_on_where_min_peers_forbids_it(founded) -> None:
-    peers = founded("a", "b", "c", "d", min_peers=3)
-    peers.part("ab", "cd")
-    for _ in range(3):
-        peers.offer(*"abcd")
-        peers.wait(60)
-    assert all(len(peers.commits(name)) == 1 for name in "abcd")
-
-
-def test_half_forks_where_min_peers_allows_it_after_the_failure_timeout_and_says_so(founded) -> None:
-    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
-    old = peers.commits("a")[0].lineage
-    peers.part("ab", "cd")
-    peers.offer("a", "b")
-    peers.wait(9)
-    assert len(peers.commits("a")) == 1
-    peers.wait(10)
-    fork = peers.commits("a")[-1]
-    assert fork.lineage != old
-    assert (fork.round, fork.members) == (1, ("a", "b"))
-    assert peers.commits("b")[-1] == fork
-    assert any("FORK: 2 of 4 members are left" in peers.said(name) for name in "ab")
-
-
-def test_an_aborted_fork_and_the_next_one_are_different_lineages(founded) -> None:
-    """The first may still be decided at a peer that accepted it: with one id, two models would be its round 1."""
-    peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
-    old = peers.commits("a")[0].lineage
-    peers.part("ab", "cd")
-    peers.drop = lambda sender, to, message: sender != to and isinstance(message, Accepted)
-    for _ in range(2):
-        peers.offer("a", "b")
-        peers.wait(60)
-    asked = [message.proposal for _, _, message in peers.sent if isinstance(message, Accept)]
-    births = {proposal.attempt: proposal.lineage for proposal in asked if proposal.lineage != old}
-    assert len(births) > len({attempt.leader for attempt in births}), "one of them led two"
-    assert len(set(births.values())) == len(births)
-
-
-def test_a_majority_keeps_its_lineage_though_min_peers_would_allow_a_fork(founded) -> None:
-    peers = founded(*"abcde", min_peers=2)
-    old = peers.commits("a")[0].lineage
-    peers.part("abc", "de")
-    peers.offer(*"abcde")
-    peers.wait(30)
-    assert peers.commits("a")[-1].lineage == old
-    assert peers.commits("d")[-1].lineage != old
-
-
-def test_when_two_lineages_meet_the_heavier_stays(founded) -> None:
-    peers = founded(*"abcd", min_peers=2)
-    peers.part("ab", "cd")
-    peers.offer("a", "b")
-    peers.offer("c", "d")
-    peers.wait(30)
-    peers.offer("a", "b")
-    peers.wait(1)
-    heavy, light = peers.machines["a"].commit, peers.machines["c"].commit
-    assert isinstance(heavy, Commit)
-    assert isinstance(light, Commit)
-    assert heavy.lineage != light.lineage
-    assert heavy.weight > light.weight
-    for one in "ab":
-        for two in "cd":
-            peers.meet(one, two)
-    peers.offer(*"cd")
-    peers.offer(*"ab")
-    peers.wait(30)
-    assert {peers.machines[name].commit.lineage for name in "abcd"} == {heavy.lineage}
-    assert not [heal for name in "ab" for heal in peers.all(name, Heal)]
-    assert f"lineage {light.lineage} up to round 1 is given up for lineage {heavy.lineage}" in peers.said("c")
-
-
-def test_of_two_lineages_of_one_weight_the_same_one_stays_for_both(swarm) -> None:
-    peers = swarm("ab", min_peers=1, straggler_timeout=0.0)
-    peers.part("a", "b")
-    peers.offer("a", "b")
-    peers.wait(1)
-    lineages = {peers.machines[name].commit.lineage for name in "ab"}
-    assert len(lineages) == 2
-    peers.meet("a", "b")
-    peers.offer("a", "b")
-    peers.wait(1)
-    assert {peers.machines[name].commit.lineage for name in "ab"} == {min(lineages)}
-
-
-def test_a_peer_that_has_the_best_lineage_does_not_fetch_a_worse_one_it_saw_before(swarm) -> None:
-    peers = swarm("abc", min_peers=1, straggler_timeout=0.0)
-    for one, two in ("ab", "ac", "bc"):
-        peers.part(one, two)
-    peers.offer("a", "b", "c")
-    peers.wait(1)
-    best, middle, worst = sorted(peers.machines, key=lambda name: peers.machines[name].commit.lineage)
-    machine = peers.machines[worst]
-    machine.peer_up(best, peers.machines[best].commit, peers.now)
-    machine.peer_up(middle, peers.machines[middle].commit, peers.now)
-    peers.offer(worst)
-    assert [heal.commit.lineage for heal in peers.all(worst, Heal)] == [peers.machines[best].commit.lineage]
-
-
 def test_a_finished_peer_that_is_left_alone_ends(founded) -> None:
     peers = founded("a", "b", min_peers=2)
     peers.offer("a", status=PeerStatus.SNAPSHOT)
@@ -251,22 +149,6 @@ def test_a_finished_newcomer_ends_when_all_members_have_left(founded) -> None:
     peers.crash("a", "b", "c")
     peers.wait(3)
     assert peers.all("n", End)
-
-
-def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
-    peers = founded("a", "b", "c")
-    peers.offer("a", "b", "c")
-    commit = peers.commits("a")[-1]
-    machine = peers.machines["b"]
-    ahead = replace(commit, round=commit.round + 3, digest="far")
-    effects = machine.peer_up("a", ahead, peers.now, weight=1)
-    stats = peers.stats["b"]
-    effects += machine.offer(replace(stats, round=machine.round), peers.now)
-    assert [effect.commit for effect in effects if isinstance(effect, Heal)] == [ahead]
-    effects = machine.exchanged(("line", 0, None), "late", (), peers.now)  # type: ignore[arg-type]
-    assert not [effect for effect in effects if isinstance(effect, Apply)]
-    machine.healed(ahead, peers.now)
-    assert machine.commit == ahead
 
 
 def test_a_peer_that_fails_three_attempts_by_itself_skips_its_sync_point(founded) -> None:
@@ -314,37 +196,6 @@ def test_a_sync_point_below_quorum_does_not_count_as_one_at_which_live_peers_wer
     peers.offer("a")
     peers.wait(100)
     assert len(peers.all("a", Skip)) == 1
-
-
-def test_a_failure_that_blames_an_unknown_peer_counts_against_its_sender(founded) -> None:
-    peers = founded("a", "b", "c")
-    peers.exchanging = False
-    peers.offer("a", "b", "c")
-    for _ in range(50):
-        proposal = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)][-1]
-        leader = proposal.attempt.leader
-        liar = next(name for name in "abc" if name != leader)
-        peers.tell(liar, leader, Failed(*proposal.key, "nobody", "a lie"))
-    attempts = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
-    assert len(attempts) < 6
-
-
-def test_a_proposal_without_contributors_is_refused(founded) -> None:
-    peers = founded("a", "b")
-    peers.exchanging = False
-    peers.offer("a", "b")
-    (proposal,) = peers.running()
-    empty = replace(
-        proposal,
-        attempt=Attempt(proposal.attempt.counter + 2, proposal.attempt.leader),
-        entries=tuple(replace(entry, weight=0) for entry in proposal.entries),
-    )
-    member = next(name for name in "ab" if name != proposal.attempt.leader)
-    before = len(peers.all(member, StartExchange))
-    peers.tell(proposal.attempt.leader, member, Propose(empty))
-    assert len(peers.all(member, StartExchange)) == before
-    refusals = [message for _, _, message in peers.sent if isinstance(message, Failed)]
-    assert refusals[-1].reason == "nobody is to send a model"
 
 
 def test_a_wait_with_a_quorum_of_offers_ends_when_every_time_out_of_a_round_has_passed(founded) -> None:
