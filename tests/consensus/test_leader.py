@@ -214,3 +214,18 @@ def test_after_the_closing_round_nobody_leads(follower) -> None:
     follower.machine.healed(replace(follower.commit, round=1, closing=True), follower.now)
     follower.offers([follower.me, *follower.later])
     assert not led(follower.wait(1000))
+
+
+def test_a_leader_that_could_fork_and_is_silent_is_replaced_too(founded) -> None:
+    peers = founded(*"abcd", straggler_timeout=STRAGGLER, failure_timeout=FAILURE, min_peers=2, wait_below_quorum=True)
+    first, second, *gone = leader_order("s", 1, "abcd")
+    machine, now = peers.machines[second], peers.now
+    for peer in gone:
+        machine.peer_down(peer, now)
+    stats = ContributionStats(peer=first, round=1, weight=1)
+    commit = machine.commit
+    assert commit is not None
+    machine.receive(first, Offer(commit.lineage, commit.digest, votes=True, stats=stats), now)
+    machine.offer(replace(stats, peer=second), now)
+    assert not led(machine.tick(now + STRAGGLER + FAILURE - 0.1))
+    assert led(machine.tick(now + STRAGGLER + FAILURE)) == {Attempt(1, second)}
