@@ -367,3 +367,12 @@ def test_a_running_attempt_is_not_skipped_however_long_its_exchange_takes(founde
     peers.exchange(proposal)
     peers.deliver()
     assert peers.commits("a")[-1].round == 1
+
+
+def test_newcomers_do_not_make_half_of_the_membership_a_quorum(founded) -> None:
+    peers = founded(*"abcd", min_peers=3, straggler_timeout=1.0)
+    peers.add("n")
+    peers.crash("c", "d")
+    peers.offer("a", "b")
+    peers.wait(1.1)
+    assert peers.all("a", Skip)[0].reason.startswith("below quorum: 3 of the 3 peers needed are here")
