@@ -1,4 +1,7 @@
-"""A model in which every training step can be seen: each adds 1 to a weight of its own."""
+"""A model in which every training step can be seen.
+
+Each step adds 1 to a weight of its own, and a vector of its own to the last weights, which no codec sends as it is.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,15 @@ from swarm.tensors.model import ModelPort
 from swarm.tensors.state import Array, ModelState, Schema, TensorSpec
 from tests.simulator.violation import Violation
 
-SIZE = 512
-"""Weights: so many steps can be told apart in one run."""
+STEPS = 384
+"""So many steps can be told apart in one run."""
+NOISE = np.random.default_rng(0).normal(size=(STEPS, 128)).astype(np.float32)
+"""What each step adds to the last weights."""
+SIZE = STEPS + NOISE.shape[1]
 SCHEMA = Schema((TensorSpec("w", (SIZE,), "float32"),))
 
+ROUNDING = 1e-3
+"""How far weights may be from a model with whole steps on top."""
 Weights = NDArray[np.float32]
 Steps = int
 """A set of steps: one bit each."""
@@ -23,6 +31,16 @@ Steps = int
 def steps_in(added: Array) -> Steps:
     """The steps whose weights are 1 in an array of 0 and 1."""
     return int.from_bytes(np.packbits(added.astype(bool), bitorder="little").tobytes(), "little")
+
+
+def steps_between(values: Weights, basis: Weights) -> Steps | None:
+    """The steps that lead from ``basis`` to ``values``; None where whole steps do not."""
+    added = values - basis
+    whole = np.rint(added[:STEPS])
+    if whole.min() < 0 or whole.max() > 1 or np.abs(added[:STEPS] - whole).max() > ROUNDING:
+        return None
+    rest = added[STEPS:] - whole @ NOISE
+    return steps_in(whole) if np.abs(rest).max() < ROUNDING * (1.0 + whole.sum()) else None
 
 
 def weights_of(state: ModelState) -> Weights:
@@ -56,8 +74,9 @@ class StepModel(ModelPort):
 
     def step(self, number: int) -> None:
         """Take a step, if there are steps left."""
-        if number < SIZE - 1:  # the last weight is never trained
+        if number < STEPS:
             self.values[number] += 1.0
+            self.values[STEPS:] += NOISE[number]
             self.own |= 1 << number
 
     def schema(self) -> Schema:

@@ -17,7 +17,7 @@ from swarm.errors import ExchangeError
 from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
 from swarm.records import PeerStatus
 from tests.simulator.faults import FaultKind
-from tests.simulator.model import Steps, Weights, steps_in, weights_of
+from tests.simulator.model import ROUNDING, Steps, Weights, steps_between, weights_of
 from tests.simulator.plan import STRANGERS
 from tests.simulator.process import PLUGINS
 from tests.simulator.violation import Violation
@@ -36,8 +36,6 @@ SCREENED = re.compile(r"contribution of (\w+) left out: its? .*moved")
 """Who is said to have claimed what is not true."""
 PASSED_OVER = 6
 """Rounds in a row that may pass a peer over."""
-ROUNDING = 1e-3
-"""How far weights may be from a model with whole steps on top."""
 CODING = {"exact": 1e-5, "bf16": 0.02, "int8": 0.05}
 """How far a merged model may be from the mean of what was contributed, as a part of the largest change; codecs that
 send residuals add what they had left."""
@@ -343,12 +341,9 @@ class Witness:
     def _found(self, process: Process) -> tuple[Merged, Steps] | None:
         """The committed model that the weights are based on, and the steps on top of it."""
         for merged in reversed(self._merged.values()):
-            added = process.model.values - merged.values
-            whole = np.rint(added)
-            if np.abs(added - whole).max() < ROUNDING and whole.min() >= 0 and whole.max() <= 1:
-                on_top = steps_in(whole)
-                if not on_top & ~process.model.own and not on_top & merged.steps:
-                    return merged, on_top
+            on_top = steps_between(process.model.values, merged.values)
+            if on_top is not None and not on_top & ~process.model.own and not on_top & merged.steps:
+                return merged, on_top
         return None
 
     def ended(self, process: Process) -> None:
