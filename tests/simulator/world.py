@@ -22,7 +22,7 @@ INTERVAL = 4
 """Batches between two sync points, to begin with."""
 GIVE_UP = 900.0
 """Virtual seconds after which a run counts as hanging."""
-MOST_EVENTS = 500_000
+MOST_EVENTS = 150_000
 """Events after which a run counts as going round in circles."""
 WAIT_ENOUGH = 30.0
 """Virtual seconds after the last fault for which peers that were told to wait for a quorum are let wait."""
