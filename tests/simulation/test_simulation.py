@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.command import catch, main, simulate
+from tests.simulator.command import COUNTS, catch, main, simulate
 from tests.simulator.faults import FaultKind
 from tests.simulator.mutants import MUTANTS, mutated
 from tests.simulator.plan import draw
 from tests.simulator.runs import run, shrink
 
-SCHEDULES = 500
+SCHEDULES = 300
 NOTICED_AT = {
     "a_capture_is_overwritten": 29,
     "a_claimed_norm_is_trusted": 7,
@@ -54,11 +54,11 @@ NEARBY = 50
 
 
 def test_every_invariant_holds_through_the_faults_of_many_schedules() -> None:
-    result = simulate(SCHEDULES, seed=0)
+    result = simulate(SCHEDULES, seed=0, jobs=2)
     assert result["violations"] == 0
     assert result["events"] >= 300 * SCHEDULES
     assert result["committed_rounds"] >= 3 * SCHEDULES
-    assert min(result["aborted_attempts"], result["forks"], result["heals"]) > 0
+    assert min(result[count] for count in COUNTS if count != "violations") > 0
     assert set(result["faults"]) == set(FaultKind)
 
 
@@ -66,10 +66,12 @@ def test_the_schedules_cover_what_they_should() -> None:
     schedules = [draw(seed) for seed in range(2000)]
     sizes = Counter(len(schedule.peers) for schedule in schedules)
     assert set(sizes) == {*range(2, 10), 16}
-    assert 0.07 < sizes[16] / len(schedules) < 0.13
+    assert 0.03 < sizes[16] / len(schedules) < 0.07
     assert {peer.checkin for schedule in schedules for peer in schedule.peers} == {"inactive", "snapshot", "active"}
     assert {schedule.wait_below_quorum for schedule in schedules} == {True, False}
     assert {schedule.adaptive for schedule in schedules} == {True, False}
+    assert {schedule.overlap for schedule in schedules} == {True, False}
+    assert {schedule.codec for schedule in schedules} == {"exact", "bf16", "int8"}
     assert any(schedule.min_peers == 1 for schedule in schedules)
     assert any(schedule.min_peers == len(schedule.peers) for schedule in schedules)
 
@@ -147,7 +149,8 @@ def test_the_command_prints_its_result_as_json(capsys: pytest.CaptureFixture[str
     assert main(["--schedules", "3", "--seed", "5", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     expected = {
-        "schedules", "seed", "events", "violations", "committed_rounds", "aborted_attempts", "forks", "heals", "faults",
+        "schedules", "seed", "events", "violations", "committed_rounds", "aborted_attempts", "forks", "heals",
+        "overlapped", "coded_rounds", "faults",
         "events_per_second", "schedules_per_second",
     }  # fmt: skip
     assert set(result) == expected

@@ -28,7 +28,16 @@ BATCH = 25
 """Schedules that a process is given at a time."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a shell."""
-COUNTS = ("events", "violations", "committed_rounds", "aborted_attempts", "forks", "heals")
+COUNTS = (
+    "events",
+    "violations",
+    "committed_rounds",
+    "aborted_attempts",
+    "forks",
+    "heals",
+    "overlapped",
+    "coded_rounds",
+)
 
 IGNORE_INTERRUPT = signal.SIGINT, signal.SIG_IGN
 """Ctrl-C reaches all processes of a terminal; the first one ends the others."""
@@ -89,6 +98,8 @@ def _run_batch(seeds: range) -> Tally:
             aborted_attempts=outcome.aborted,
             forks=outcome.forks,
             heals=outcome.heals,
+            overlapped=outcome.overlapped,
+            coded_rounds=outcome.coded,
         )
         if outcome.violation:
             tally.counts["violations"] += 1

@@ -21,6 +21,10 @@ class Outcome:
     aborted: int
     forks: int
     heals: int
+    overlapped: int
+    """Models loaded under steps of a training that went on."""
+    coded: int
+    """Rounds whose codec lost something."""
     faults: dict[str, int]
 
 
@@ -43,6 +47,8 @@ def run(schedule: Schedule, tell: Callable[[str], None] | None = None) -> Outcom
         aborted=world.witness.aborted,
         forks=len(world.witness.forks),
         heals=world.witness.heals,
+        overlapped=world.witness.overlapped,
+        coded=world.witness.coded,
         faults=dict(world.hazards.struck),
     )
 
