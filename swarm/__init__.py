@@ -1,7 +1,7 @@
 """Swarm: train one model together without pooling data and without a server.
 
 ``SwarmCallback`` goes into the training script; see its docstring for every parameter. ``hookimpl`` marks the hooks
-of a plugin, which ``swarm.plugins.hookspecs`` describes. Importing this package loads no framework and no gRPC.
+of a plugin, which ``swarm.plugins`` describes. Importing this package loads no framework and no gRPC.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from swarm.errors import (
 
 if TYPE_CHECKING:
     from swarm.callback import SwarmCallback
-    from swarm.plugins.hookspecs import hookimpl
+    from swarm.plugins import hookimpl
 
     __version__: str
 
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 
+
 def __getattr__(name: str) -> object:
     """Load the rest on first use."""
     if name == "SwarmCallback":
@@ -53,7 +54,7 @@ def __getattr__(name: str) -> object:
 
         return SwarmCallback
     if name == "hookimpl":
-        from swarm.plugins.hookspecs import hookimpl
+        from swarm.plugins import hookimpl
 
         return hookimpl
     if name == "__version__":

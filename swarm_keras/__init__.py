@@ -27,7 +27,7 @@ def __getattr__(name: str) -> object:
     """Import the name, and Keras, on first use."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from swarm.callback.foreign import KERAS_2
+    from swarm.callback import KERAS_2
     from swarm.errors import ConfigurationError
 
     try:

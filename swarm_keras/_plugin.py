@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swarm.callback.foreign import is_keras_2
-from swarm.plugins.hookspecs import Integration, Register, hookimpl
+from swarm.callback import is_keras_2
+from swarm.plugins import Integration, Register, hookimpl
 
 if TYPE_CHECKING:
     from swarm.callback import CallbackArguments

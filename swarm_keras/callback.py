@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-import swarm.callback
-from swarm.callback import RunningCallback
-from swarm.callback.foreign import foreign
+from swarm.callback import BaseCallback, foreign
 from swarm.errors import ConfigurationError
 from swarm_keras._plugin import serves
 from swarm_keras.callback_order import calling_list, refuse_later_restorers
@@ -19,11 +17,10 @@ from swarm_keras.port import KerasPort
 from swarm_keras.validation_data import evaluate_arguments
 
 if TYPE_CHECKING:
-    from swarm.callback import CallbackArguments
-    from swarm.tensors.model import Evaluator
+    from swarm.tensors import Evaluator
 
 
-class SwarmCallback(RunningCallback, keras.callbacks.Callback):
+class SwarmCallback(BaseCallback, keras.callbacks.Callback):
     """Trains a Keras model together with the other peers of its swarm.
 
     In ``model.fit(callbacks=[...])`` list it after callbacks that restore weights, such as
@@ -61,14 +58,18 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
 
     platforms = ("KERAS", "TF")
 
-    def _take(self, arguments: CallbackArguments) -> None:
-        super()._take(arguments)
+    def prepare(self) -> None:
+        """Set the model that was given as ``model=``.
+
+        Raises:
+            ConfigurationError: it is known to be no model of Keras 3.
+        """
         self._validation: Mapping[str, Any] | None = None
         self._epoch = self._last_batch = -1
         self._top_batch = sys.maxsize
-        if arguments.model is not None:
-            _require_supported(arguments.model, "model= was given")
-            super().set_model(arguments.model)
+        if self.arguments.model is not None:
+            _require_supported(self.arguments.model, "model= was given")
+            super().set_model(self.arguments.model)
 
     def set_model(self, model: Any) -> None:
         """Set the model that ``fit`` trains.
@@ -77,9 +78,9 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
             ConfigurationError: it is not the one given as ``model=``, or of Keras 2.
         """
         _require_supported(model, "the SwarmCallback of Keras 3 was given to the fit() of")
-        if self._arguments.model is not None and self._arguments.model is not model:
+        if self.arguments.model is not None and self.arguments.model is not model:
             raise ConfigurationError(
-                f"model={self._arguments.model.name!r} was given to the SwarmCallback, but fit() trains {model.name!r}:"
+                f"model={self.arguments.model.name!r} was given to the SwarmCallback, but fit() trains {model.name!r}:"
                 " leave model= out with fit()"
             )
         super().set_model(model)
@@ -98,15 +99,15 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
         if callbacks is not None:
             refuse_later_restorers(callbacks.callbacks, self)
         self._warn_of_moving_averages(model)
-        # Keras calls no hook if fit() raises: the run ends with fit() itself, or when its callback list is deleted
-        run = self._open(KerasPort(model, self._selection), self._evaluator(model), fit=fit, scope=callbacks)
+        # Keras calls no hook when fit() raises: the run ends with fit() itself, or with its list if that goes first
+        self.open_run(KerasPort(model, self.selection), self._evaluator(model), fit=fit, owner=callbacks)
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
         self._epoch = self._last_batch = -1
         if _built(model):
-            self._left = run.begin()
+            self.join()
         else:
-            self._arguments.settings.require_swarm()
+            self.arguments.settings.require_swarm()
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Reset the batch number."""
@@ -124,9 +125,9 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
             batch = self._top_batch
         counted = batch - self._last_batch
         self._last_batch = batch
-        self._left -= counted if counted > 0 else batch + 1
-        if self._left <= 0:
-            self._sync(logs)
+        self.counted += counted if counted > 0 else batch + 1
+        if self.counted >= self.due:
+            self._merge_point(logs)
 
     def on_batch_end(
         self, batch: int | None = None, logs: Mapping[str, Any] | None = None, *, loss: object = None
@@ -138,18 +139,16 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
         self.on_train_batch_end(batch, logs if loss is None else {"loss": loss})
 
     def on_epoch_end(self, epoch: int | None = None, logs: dict[str, Any] | None = None) -> None:
-        """Report progress, and add the swarm's metrics to ``logs``."""
-        run = self._running("on_epoch_end")
+        """Report progress, and publish the swarm's metrics in ``logs``."""
         self._epoch = self._epoch + 1 if epoch is None else epoch
-        if run.joined:
-            self._left = run.epoch_end(self._left, self._epoch)
+        self.end_epoch(self._epoch)
         if logs is not None:
             logs.update(self.metrics)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Wait until every peer has finished; then load the swarm's closing model."""
-        run = self._running("on_train_end")
-        if not run.joined:
+        """Take part until every peer is done; the model then holds the swarm's closing model."""
+        self.require_run("on_train_end")
+        if not self.joined:
             if not _built(self.model):
                 self.abort("no batch was trained")
                 self.logger.warning(
@@ -159,22 +158,22 @@ class SwarmCallback(RunningCallback, keras.callbacks.Callback):
                     self.model.name,
                 )
                 return
-            # fewer batches than one accumulated optimizer step
-            self._left = run.begin()
-        self._finish(run)
+            # fewer batches than one step of the optimizer accumulates
+            self.join()
+        self.finish()
 
-    def _sync(self, logs: object) -> None:
-        run = self._running("on_train_batch_end")
+    def _merge_point(self, logs: object) -> None:
+        self.require_run("on_batch_end")
         if wait := _batches_to_step(self.model):
-            self._left = run.postpone(self._left, wait)
-        elif run.joined:
-            self._left = run.sync(self._left, logs.get("loss") if isinstance(logs, Mapping) else logs)
+            self.postpone(wait)
+        elif self.joined:
+            self.sync(logs.get("loss") if isinstance(logs, Mapping) else logs)
         else:
-            self._left = run.begin()
+            self.join()
 
     def _evaluator(self, model: Any) -> Evaluator | None:
-        settings, data = self._arguments.settings, self._arguments.val_data
-        if self._arguments.loss_function is not None or self._arguments.metric_function is not None:
+        settings, data = self.arguments.settings, self.arguments.val_data
+        if self.arguments.loss_function is not None or self.arguments.metric_function is not None:
             self.logger.warning(
                 "loss_function and metric_function are for PyTorch: Keras uses those given to model.compile()"
             )
@@ -228,6 +227,3 @@ def _batches_to_step(model: Any) -> int:
 def _built(model: Any) -> bool:
     """Whether every layer has its variables; TensorFlow builds an unbuilt model in its first train step."""
     return all(layer.built for layer in model._flatten_layers())  # noqa: SLF001 - .layers stops at composite layers
-
-
-swarm.callback.SwarmCallback.register(SwarmCallback)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from swarm.errors import ConfigurationError, ModelError
-from swarm.tensors.model import Evaluation
+from swarm.tensors import Evaluation
 from swarm_keras.port import attach_state, values_of
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ModelError
-from swarm.storage.files import load_into
+from swarm.storage import load_into
 from swarm_keras.port import KerasPort, layers_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from swarm.tensors.state import Array
+    from swarm.tensors import Array
 
 
 def load_weights(model: Any, path: str | Path) -> None:

@@ -8,16 +8,14 @@ import keras
 import numpy as np
 
 from swarm.errors import ModelError
-from swarm.tensors.model import ModelPort, changed
-from swarm.tensors.selection import Candidate, Selection
-from swarm.tensors.state import Schema, SpectralNorm, TensorKind, TensorSpec
+from swarm.tensors import Candidate, ModelPort, Schema, Selection, SpectralNorm, TensorKind, TensorSpec, changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from swarm.tensors.state import ModelState
+    from swarm.tensors import ModelState
 
 _EVERYTHING = Selection()
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from swarm.errors import ConfigurationError
-from swarm.tensors.model import without_samples
+from swarm.tensors import without_samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from swarm.plugins.hookspecs import Integration, Register, hookimpl
+from swarm.plugins import Integration, Register, hookimpl
 
 if TYPE_CHECKING:
     from swarm.callback import CallbackArguments

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from swarm.callback import SwarmCallback
 from swarm_lightning.flavours import callback_classes
 from swarm_lightning.hooks import SwarmHooks
 
@@ -13,6 +12,3 @@ class SwarmLightningCallback(SwarmHooks, *callback_classes()):  # type: ignore[m
     It is a callback of ``lightning`` and of ``pytorch_lightning``, depending on which are installed. The arguments are
     those of ``swarm.SwarmCallback``, all optional: the command that starts the script sets addresses and names.
     """
-
-
-SwarmCallback.register(SwarmLightningCallback)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from swarm.callback import NEVER, RunningCallback
+from swarm.callback import NEVER, BaseCallback
 from swarm.pytorch import TorchPort, evaluator_for
 from swarm_lightning.trainers import require_supported
 
@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import LightningModule, Trainer
 
-    from swarm.callback import CallbackArguments
-    from swarm.tensors.model import Evaluation, Evaluator
+    from swarm.tensors import Evaluation, Evaluator
 
 
-class SwarmHooks(RunningCallback):
+class SwarmHooks(BaseCallback):
     """Trains a LightningModule together with the other peers of a swarm.
 
     The session begins in ``on_train_start``, when the module is on its device, and ends in ``on_train_end``, while
@@ -31,8 +30,8 @@ class SwarmHooks(RunningCallback):
 
     platforms = ("LIGHTNING",)
 
-    def _take(self, arguments: CallbackArguments) -> None:
-        super()._take(arguments)
+    def prepare(self) -> None:
+        """Set the attributes of a ``fit``."""
         self._evaluate: Evaluator | None = None
         self._steps = 0
         self._started = False
@@ -42,8 +41,8 @@ class SwarmHooks(RunningCallback):
 
     @property
     def state_key(self) -> str:
-        """A key that distinguishes the callbacks of several sessions in a checkpoint."""
-        return f"SwarmLightningCallback[{self._arguments.settings.model_name}]"
+        """Tells the callbacks of several sessions apart in a checkpoint."""
+        return f"SwarmLightningCallback[{self.arguments.settings.model_name}]"
 
     def state_dict(self) -> dict[str, float]:
         """The metrics when a checkpoint is written. A new run does not load them."""
@@ -62,9 +61,9 @@ class SwarmHooks(RunningCallback):
         if self._alone:
             self.logger.warning("fast_dev_run: this fit takes no part in the swarm")
         else:
-            self._arguments.settings.require_swarm()
-        require_supported(trainer, pl_module, self, self._arguments)
-        evaluate = evaluator_for(self._arguments, pl_module)
+            self.arguments.settings.require_swarm()
+        require_supported(trainer, pl_module, self, self.arguments)
+        evaluate = evaluator_for(self.arguments, pl_module)
         if evaluate is not None:
             # Under mixed precision the forward pass needs the Trainer's context.
             def in_precision(evaluate: Evaluator = evaluate) -> Evaluation:
@@ -77,45 +76,46 @@ class SwarmHooks(RunningCallback):
         """Join the swarm, and load the common initial weights."""
         self._started = True
         if self._alone:
-            self._left = NEVER
+            self.due = NEVER
             return
         self._join(pl_module)
         self._steps = trainer.global_step
 
     def _join(self, pl_module: LightningModule) -> None:
-        self._left = self._open(TorchPort(pl_module, self._selection), self._evaluate).begin()
+        self.open_run(TorchPort(pl_module, self.selection), self._evaluate)
+        self.join()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a batch, and merge if a merge is due and no gradient is pending."""
-        self._left -= 1
-        if self._left <= 1:
+        """Count a batch, and merge when one is due and no gradient is pending."""
+        self.counted += 1
+        if self.counted >= self.due - 1:
             self._approach(trainer.global_step, outputs)
 
     def _approach(self, steps: int, outputs: Any) -> None:
         """Near a sync point: merge if one is due and this batch ended with an optimizer step."""
         stepped, self._steps = steps != self._steps, steps
-        if self._left <= 0 and stepped:
+        if self.counted >= self.due and stepped:
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-            self._left = self._running("on_train_batch_end").sync(self._left, loss)
+            self.sync(loss)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the swarm's metrics, as ``swarm_*``."""
         if self._alone:
             return
-        self._left = self._running("on_train_epoch_end").epoch_end(self._left, trainer.current_epoch)
+        self.end_epoch(trainer.current_epoch)
         pl_module.log_dict(self.metrics)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait until every peer has finished; then load the swarm's closing model."""
         if self._alone:
             return
-        run = self._running("on_train_end")
-        self._finish(run)
-        if run.session.result is not None:
-            # Next to the session's file and with its name: own-final.ckpt if there was no closing round.
-            self._save(trainer, run.session.result.with_suffix(".ckpt"))
+        self.finish()
+        result = self.session.result if self.session else None
+        if result is not None:
+            # Beside the session's own file, and named after it: own-final.ckpt where there was no closing round.
+            self._save(trainer, result.with_suffix(".ckpt"))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take part if there was no batch to train: too little data, or the Trainer's limit was already reached.

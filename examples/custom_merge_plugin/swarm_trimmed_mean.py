@@ -12,8 +12,8 @@ from swarm.merge import MergeRule, Scope
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm.plugins.hookspecs import Register
-    from swarm.tensors.state import Array
+    from swarm.plugins import Register
+    from swarm.tensors import Array
 
 TRIMMED = 0.25
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from swarm_trimmed_mean import TrimmedMean
 
-from swarm.testing.rules import MergeRuleContract
+from swarm.testing import MergeRuleContract
 
 
 class TestTrimmedMean(MergeRuleContract):

@@ -1,20 +1,25 @@
-"""``SwarmCallback``, the one name a training script needs, and what the callbacks of all frameworks share."""
+"""``SwarmCallback``, which training scripts call, and ``BaseCallback``, which integrations of frameworks subclass."""
 
 from __future__ import annotations
 
+from swarm.callback.base import NEVER, BaseCallback
 from swarm.callback.factory import SwarmCallback
+from swarm.callback.foreign import KERAS_2, foreign, hook_of_another, is_keras_2
 from swarm.callback.loop import Loop
-from swarm.callback.run import NEVER
-from swarm.callback.running import RunningCallback, logger_of
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 
 __all__ = [
+    "KERAS_2",
     "NEVER",
     "Arguments",
+    "BaseCallback",
     "CallbackArguments",
     "Loop",
-    "RunningCallback",
     "SwarmCallback",
-    "logger_of",
+    "foreign",
+    "hook_of_another",
+    "is_keras_2",
     "parse_arguments",
 ]
+
+SwarmCallback.register(BaseCallback)

@@ -15,8 +15,7 @@ from swarm.config.arguments import Arguments, CallbackArguments, describe_argume
 from swarm.config.packages import is_ours
 from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
-from swarm.plugins import PluginRegistry
-from swarm.plugins.hookspecs import Integration
+from swarm.plugins import Integration, PluginRegistry
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -52,7 +51,7 @@ class SwarmCallback(ABC):
         ConfigurationError: a value is not allowed, two contradict each other, or the framework cannot be inferred.
     """
 
-    def __new__(cls, *positional: object, **arguments: Unpack[Arguments]) -> Any:
+    def __new__(cls, *positional: object, **arguments: Unpack[Arguments]) -> Self:
         """Make the callback of the framework that the arguments mean."""
         if positional:
             raise UnknownArgumentError(
@@ -66,7 +65,9 @@ class SwarmCallback(ABC):
         registry.require_codec(parsed.settings.codec)
         platform = _platform(parsed, registry.integrations)
         settings = dataclasses.replace(parsed.settings, ml_platform=platform)
-        callback = _create(registry.integrations[platform], platform, dataclasses.replace(parsed, settings=settings))
+        callback: Self = _create(
+            registry.integrations[platform], platform, dataclasses.replace(parsed, settings=settings)
+        )
         cls.register(type(callback))
         return callback
 
@@ -102,7 +103,7 @@ class SwarmCallback(ABC):
         raise NotImplementedError
 
     def on_train_begin(self) -> None:  # noqa: B027
-        """Join the swarm and take on its initial weights.
+        """Join the swarm; the model then holds the weights that all peers start from.
 
         Raises:
             ConfigurationError: no swarm is configured.
@@ -119,7 +120,7 @@ class SwarmCallback(ABC):
     def on_train_end(self) -> None:  # noqa: B027
         """Take part until every peer is done; the model then holds the swarm's closing weights."""
 
-    def abort(self, reason: str = "training was broken off") -> None:  # noqa: B027
+    def abort(self, reason: str = "training was aborted") -> None:  # noqa: B027
         """Leave the swarm at once, for a loop that goes on after an error."""
 
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from swarm.callback.run import Run
 from swarm.callback.uncaught import in_training, listen
 from swarm.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from swarm.callback.run import Departure, Run
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at loops that must not end without ``on_train_end``."""
 
 
 class LiveRuns:
-    """Knows the runs that have neither finished nor left; keeps none of them alive.
+    """Knows the runs that have not ended or left, those that are leaving included.
 
     Any thread may use it, the one that collects garbage too.
     """
@@ -31,32 +27,28 @@ class LiveRuns:
     def _reset(self) -> None:
         """Know none. In a forked child, whose parent has the runs and perhaps the lock."""
         self._lock = threading.RLock()
-        self._runs: dict[Departure, weakref.ref[Run]] = {}
-        """With its run, or None where that is collected. A run that is not live any more is leaving right now."""
+        self._runs: list[Run] = []
         self._stop_listening: Callable[[], None] | None = None
         self._watcher: threading.Thread | None = None
 
     def enter(self, run: Run) -> None:
-        """A run is about to begin. An earlier one of the same peer leaves first if its loop is no longer running.
+        """Add a run that is about to begin. An earlier one of the same peer leaves first if its loop has ended.
 
         Raises:
             ConfigurationError: that loop is still running.
         """
         with self._lock:
-            peer = run.departure.peer
-            earlier = [] if peer is None else [entry for entry in self._entries() if entry[0].peer == peer]
-            for _, other in earlier:
-                if other is None or not other.live:
-                    continue
+            earlier = [other for other in self._runs if other.peer == run.peer and run.peer is not None]
+            for other in earlier:
                 # A run that trained, and another one that begins at the same place: the code was run again.
                 again = other.loop.code is not None and other.loop == run.loop and other.trained
-                if other.loop.running and not again:
+                if other.live and other.loop.running and not again:
                     raise ConfigurationError(
                         f"a SwarmCallback of this process is already training in session {run.model_name!r} as "
                         f"{run.name!r}: give each model that trains at the same time a model_name of its own, or end "
                         "the first run by on_train_end() or abort()"
                     )
-            self._runs[run.departure] = weakref.ref(run)
+            self._runs.append(run)
             if self._stop_listening is None:
                 self._stop_listening = listen(self._failed)
             watcher = None
@@ -64,36 +56,34 @@ class LiveRuns:
                 watcher = self._watcher = threading.Thread(target=self._watch, name="swarm-loops", daemon=True)
         if watcher is not None:
             watcher.start()
-        for departure, other in earlier:
-            if other is not None:
-                other.abort(
-                    f"a new run of session {run.model_name!r} took its place; "
-                    "models that train at the same time each need a model_name of their own",
-                    warn=True,
-                )
-            departure.wait()
+        for other in earlier:
+            other.abort(
+                f"a new run of session {run.model_name!r} took its place; "
+                "models that train at the same time each need a model_name of their own",
+                warn=True,
+            )
+            other.wait()
 
-    def settle(self, departure: Departure) -> None:
-        """A run is gone: if it was the last one, errors are no longer listened for."""
+    def remove(self, run: Run) -> None:
+        """Forget a run that has ended: after the last one, errors are no longer listened for."""
         with self._lock:
-            self._runs.pop(departure, None)
+            if run in self._runs:
+                self._runs.remove(run)
             if self._stop_listening is not None and not self._runs:
                 self._stop_listening()
                 self._stop_listening = None
 
     def wait_for_leaving(self) -> None:
-        """Wait for the runs that other threads are having leave; those threads end with the process."""
-        for departure, run in self._entries():
-            if run is None or not run.live:
-                departure.wait()
-
-    def _entries(self) -> list[tuple[Departure, Run | None]]:
+        """Wait for runs that are leaving on other threads, which end with the process."""
         with self._lock:
-            # A copy first: where garbage is collected meanwhile, even this thread may remove an entry.
-            return [(departure, run()) for departure, run in list(self._runs.items())]
+            leaving = [run for run in self._runs if not run.live]
+        for run in leaving:
+            run.wait()
 
     def _live(self) -> list[Run]:
-        return [run for _, run in self._entries() if run is not None and run.live]
+        with self._lock:
+            runs = [*self._runs]  # a copy: while garbage is collected, even this thread may remove one
+        return [run for run in runs if run.live]
 
     def _failed(self, error: BaseException, where: str, *, lasting: bool) -> None:
         """An error that nothing caught has ended the loops of the current thread, or some other code on it."""
@@ -115,7 +105,6 @@ class LiveRuns:
             for run in watched:
                 if not run.loop.running:
                     run.forgotten()
-            del watched, run
 
 
 LIVE = LiveRuns()

@@ -1,7 +1,7 @@
 """Codecs: how weights are encoded as bytes, exactly or as differences from the last committed model.
 
 A codec is pure. To add one, subclass ``DeltaCodec`` (or ``Codec``), register it through the ``swarm_register`` hook,
-and run the contract test ``swarm.testing.codecs.CodecContract`` on it.
+and run the contract test ``swarm.testing.CodecContract`` on it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from swarm.plugins.hookspecs import Integration, Register, hookimpl
+from swarm.plugins.hookspecs import (
+    DiscoveryFactory,
+    Integration,
+    PolicyFactory,
+    Register,
+    TransportFactory,
+    hookimpl,
+)
 from swarm.plugins.registry import PluginRegistry
 
-__all__ = ["Integration", "PluginRegistry", "Register", "hookimpl"]
+__all__ = [
+    "DiscoveryFactory",
+    "Integration",
+    "PluginRegistry",
+    "PolicyFactory",
+    "Register",
+    "TransportFactory",
+    "hookimpl",
+]

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
+
 if TYPE_CHECKING:
     from swarm.codec import Codec
     from swarm.config import Settings

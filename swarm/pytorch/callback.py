@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from swarm.callback import RunningCallback
-from swarm.callback.foreign import foreign, hook_of_another
+from swarm.callback import BaseCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.port import TorchPort
-
-if TYPE_CHECKING:
-    from swarm.callback import CallbackArguments
 
 
 class _ForeignHookError(ConfigurationError, AttributeError):
     """This callback was passed to the trainer of another framework. An AttributeError, so that ``hasattr`` is False."""
 
 
-class TorchCallback(RunningCallback):
-    """Connects a training loop to the swarm. Call it at the begin, after each step, after each epoch, at the end.
+class TorchCallback(BaseCallback):
+    """Calls into the swarm from a training loop: begin, after each ``optimizer.step()``, after each epoch, end.
 
     ::
 
@@ -43,13 +39,14 @@ class TorchCallback(RunningCallback):
 
     platforms = ("PYTORCH",)
 
-    def _take(self, arguments: CallbackArguments) -> None:
-        """Check the arguments that concern torch.
+    def prepare(self) -> None:
+        """Check what concerns torch.
 
         Raises:
             ConfigurationError: ``model``, ``optimizer``, ``loss_function``, ``metric_function`` or ``val_data``
                 is invalid.
         """
+        arguments = self.arguments
         if not isinstance(arguments.model, nn.Module):
             given = "missing" if arguments.model is None else f"a {type(arguments.model).__name__}"
             known = None if arguments.model is None else foreign(arguments.model)
@@ -59,7 +56,6 @@ class TorchCallback(RunningCallback):
             raise ConfigurationError(
                 f"optimizer is a {type(arguments.optimizer).__name__}, allowed: a torch.optim.Optimizer"
             )
-        super()._take(arguments)
         self.model = arguments.model
         self._evaluate = evaluator_for(arguments, self.model)
         self._epoch, self._first_epoch = -1, 0
@@ -79,12 +75,12 @@ class TorchCallback(RunningCallback):
     def metrics(self) -> dict[str, float]:
         """Metrics of the swarm, such as ``swarm_rounds``, and ``swarm_learning_rate``."""
         metrics = super().metrics
-        if self._arguments.optimizer is not None:
-            metrics["swarm_learning_rate"] = float(self._arguments.optimizer.param_groups[0]["lr"])
+        if self.arguments.optimizer is not None:
+            metrics["swarm_learning_rate"] = float(self.arguments.optimizer.param_groups[0]["lr"])
         return metrics
 
     def on_train_begin(self) -> None:
-        """Join the swarm and load its initial weights, or those of a swarm that is already training.
+        """Join the swarm; the model then holds its initial weights, or those of a swarm that is already training.
 
         Raises:
             ConfigurationError: no swarm is configured, or the model is distributed over several processes.
@@ -98,24 +94,25 @@ class TorchCallback(RunningCallback):
                 "a peer is one process, give the swarm a model of one process"
             )
         self._epoch, self._first_epoch = -1, 0
-        self._left = self._open(TorchPort(self.model, self._selection), self._evaluate).begin()
+        self.open_run(TorchPort(self.model, self.selection), self._evaluate)
+        self.join()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:
         """Count a batch, and merge if a merge is due. Call it after ``optimizer.step()``.
 
         ``loss``, a number or tensor, is the training loss of this batch. It is read only if a merge is due.
         """
-        self._left -= 1
-        if self._left <= 0:
-            self._left = self._running("on_batch_end").sync(self._left, loss)
+        self.counted += 1
+        if self.counted >= self.due:
+            self.sync(loss)
 
     def on_epoch_end(self, epoch: int | None = None) -> None:
         """Record the end of an epoch, for progress. ``epoch`` is optional and may count from 0 or 1."""
         if epoch == 1 and self._epoch < 0:
             self._first_epoch = 1
         self._epoch = self._epoch + 1 if epoch is None else epoch - self._first_epoch
-        self._left = self._running("on_epoch_end").epoch_end(self._left, self._epoch)
+        self.end_epoch(self._epoch)
 
     def on_train_end(self) -> None:
-        """Wait until every peer has finished; then load the swarm's closing model."""
-        self._finish(self._running("on_train_end"))
+        """Take part until every peer is done; the model then holds the swarm's closing model."""
+        self.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from swarm.callback import logger_of
 from swarm.errors import ConfigurationError
 from swarm.pytorch.batches import Batch, batches_from, placed
 from swarm.pytorch.functions import is_torchmetric, loss_from, mean_loss, metric_from, sample_losses
@@ -128,7 +128,7 @@ def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator |
                 f"needs val_data and loss_function: {missing} is missing"
             )
         if arguments.val_data is not None:
-            logger_of(arguments).warning(
+            (arguments.logger or logging.getLogger("swarm")).warning(
                 "val_data is given without loss_function: merging goes on, but the merged model is not validated; "
                 "pass loss_function=... to turn validation on"
             )

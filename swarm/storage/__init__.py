@@ -1,1 +1,7 @@
-"""Files of a peer: checkpoints, results, and records of how its sessions ended."""
+"""What a peer keeps on disk: checkpoints, results and how its sessions ended."""
+
+from __future__ import annotations
+
+from swarm.storage.files import load_into
+
+__all__ = ["load_into"]

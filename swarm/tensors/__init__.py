@@ -1,1 +1,27 @@
-"""The representation of a model: named arrays as flat segments and a side block, and operations on them."""
+"""What a model is to the swarm: named arrays as flat segments and a side block, and what is done with them.
+
+An integration gives its model as a ``ModelPort``.
+"""
+
+from __future__ import annotations
+
+from swarm.tensors.model import Evaluation, Evaluator, ModelPort, changed, without_samples
+from swarm.tensors.selection import Candidate, Selection
+from swarm.tensors.state import Array, ModelState, Schema, SpectralNorm, TensorKind, TensorSpec, numpy_dtype
+
+__all__ = [
+    "Array",
+    "Candidate",
+    "Evaluation",
+    "Evaluator",
+    "ModelPort",
+    "ModelState",
+    "Schema",
+    "Selection",
+    "SpectralNorm",
+    "TensorKind",
+    "TensorSpec",
+    "changed",
+    "numpy_dtype",
+    "without_samples",
+]

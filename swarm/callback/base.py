@@ -1,0 +1,323 @@
+"""The base of every framework's callback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
+
+from swarm.callback.live import LIVE
+from swarm.callback.loop import Loop
+from swarm.callback.run import Run
+from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
+from swarm.errors import ConfigurationError, SwarmError
+from swarm.tensors.selection import Selection
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from swarm.config import Settings
+    from swarm.session import Session
+    from swarm.tensors.model import Evaluator, ModelPort
+
+NEVER = sys.maxsize
+"""For ``due``: the session is not called again."""
+
+
+class SessionFactory(Protocol):
+    """Makes the session of a run; tests put their own in its place."""
+
+    def __call__(
+        self, settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger
+    ) -> Session:
+        """A session that has not begun; it may not ask ``port`` for anything yet."""
+        ...
+
+
+def _session(settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger) -> Session:
+    """A session over the transport that ``settings`` name."""
+    from swarm.session import Session  # which loads the network: only a run needs it
+
+    return Session(settings, port, evaluate=evaluate, logger=logger)
+
+
+class BaseCallback:
+    """Base of a framework's callback. To write an integration, subclass it and the framework's own callback class.
+
+    Set ``platforms``. Override ``prepare`` to check the arguments and to set attributes of your own; ``arguments``,
+    ``selection`` and ``logger`` are there by then. In the framework's hooks call:
+
+    - at the start of training ``open_run`` with a ``swarm.tensors.ModelPort`` for the model, then ``join``;
+    - after each batch, when no gradient is pending, the lines of ``on_batch_end`` below;
+    - after each epoch ``end_epoch``;
+    - at the end of training ``finish``;
+    - where the framework says that training failed, ``abort``.
+
+    ::
+
+        class MyCallback(BaseCallback, framework.Callback):
+            platforms = ("MINE",)
+
+            def on_train_begin(self):
+                self.open_run(MyPort(self.model, self.selection))
+                self.join()
+
+            def on_batch_end(self):
+                self.counted += 1
+                if self.counted >= self.due:
+                    self.sync()
+
+            def on_epoch_end(self, epoch):
+                self.end_epoch(epoch)
+
+            def on_train_end(self):
+                self.finish()
+
+    The session counts the batches of a run. A callback only counts those since it last called the session, in
+    ``counted``, and calls it when there are ``due`` of them. So a batch between two merges costs one addition.
+
+    Register the callback with ``swarm.plugins.Integration``, whose ``create`` is ``MyCallback.from_arguments``.
+
+    Each call of ``open_run`` is a run of its own. As a context manager the callback leaves the swarm at the end of the
+    block, if training has not ended by then.
+    """
+
+    platforms: ClassVar[tuple[str, ...]]
+    """The values of ``ml_platform`` that the callback serves, the first by default."""
+    session_factory: ClassVar[SessionFactory] = staticmethod(_session)
+
+    arguments: CallbackArguments
+    """The checked arguments."""
+    logger: logging.Logger
+    """Where the callback logs."""
+    counted: int
+    """Batches that the session has not been told of."""
+    due: int
+    """The number of batches at which to call ``sync``."""
+
+    def __init__(self, **arguments: Unpack[Arguments]) -> None:
+        """Take the arguments of ``swarm.SwarmCallback``; nothing is opened before training begins.
+
+        Raises:
+            ConfigurationError: an argument is unknown or has a value that is not allowed.
+        """
+        self._set_up(parse_arguments(arguments, platforms=self.platforms))
+
+    @classmethod
+    def from_arguments(cls, arguments: CallbackArguments) -> Self:
+        """A callback from arguments that are already checked.
+
+        Raises:
+            ConfigurationError: an argument does not fit the framework.
+        """
+        callback = cls.__new__(cls)
+        callback._set_up(arguments)  # noqa: SLF001  (of this very class)
+        return callback
+
+    def _set_up(self, arguments: CallbackArguments) -> None:
+        super().__init__()  # the framework's own base
+        self.arguments = arguments
+        self.logger = arguments.logger or logging.getLogger("swarm")
+        self.counted = self.due = 0
+        self._run: Run | None = None
+        self._odd_loss = False
+        self.prepare()
+
+    # What a user calls ------------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> Session | None:
+        """The session of the current or last run."""
+        return None if self._run is None else self._run.session
+
+    @property
+    def swarm_over(self) -> bool:
+        """Whether the session has closed, or this peer was removed from it; training then goes on alone."""
+        return self._run is not None and self._run.session.over
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What is known of the swarm so far, such as ``swarm_rounds`` and ``swarm_val_loss``."""
+        return {} if self._run is None else dict(self._run.session.metrics())
+
+    def __enter__(self) -> Self:
+        """Open nothing: ``on_train_begin`` joins."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Leave the swarm if training has not ended: at once after an error, with a warning otherwise."""
+        if kind is not None:
+            self.abort(f"training stopped: {kind.__name__}")
+        elif self._run is not None:
+            self._run.forgotten()
+
+    def abort(self, reason: str = "training was aborted") -> None:
+        """Leave the swarm at once; the model keeps its weights. Nothing happens where no run is open.
+
+        For a script that continues after an error in its loop. The next hook must be ``on_train_begin``. There is no
+        need to call it where a ``with`` block or ``fit`` raises, where the error reaches the end of a notebook cell,
+        the Python prompt or the end of the script, where the callback is dropped, or where the process ends.
+
+        Args:
+            reason: for the logs of the other peers.
+        """
+        if self._run is not None:
+            self._run.abort(reason)
+
+    # What an integration overrides and calls --------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Override: check the arguments that concern the framework, and set the attributes of the subclass.
+
+        Raises:
+            ConfigurationError: an argument does not fit the framework.
+        """
+
+    @property
+    def selection(self) -> Selection:
+        """Which tensors take part, for the model port."""
+        settings = self.arguments.settings
+        return Selection(settings.share, settings.local)
+
+    @property
+    def joined(self) -> bool:
+        """Whether the current or last run has joined the swarm."""
+        return self._run is not None and self._run.joined
+
+    def open_run(
+        self,
+        port: ModelPort,
+        evaluate: Evaluator | None = None,
+        *,
+        fit: Loop | None = None,
+        owner: object | None = None,
+    ) -> None:
+        """Begin a new run, without joining the swarm; an earlier run of this callback leaves first.
+
+        Args:
+            port: the model.
+            evaluate: validates the merged model after each merge.
+            fit: the framework's training loop, for a framework that calls no hook when its loop raises: the run
+                leaves as soon as that loop has ended.
+            owner: the run leaves when this object is collected; by default the callback.
+
+        Raises:
+            ConfigurationError: another callback of this process is training as the same peer.
+        """
+        self.abort("a new run began with the same callback")
+        settings = self.arguments.settings
+        run = Run(
+            self.session_factory(settings, port, evaluate=evaluate, logger=self.logger),
+            settings,
+            logger=self.logger,
+            loop=fit or Loop.here(),
+            counter=self,
+            on_gone=LIVE.remove,
+            watched=fit is not None,
+            owner=owner,
+        )
+        try:
+            LIVE.enter(run)
+        except ConfigurationError:
+            run.abort("another run of this peer is open")
+            raise
+        self._run = run
+        self.counted = self.due = 0
+        self._odd_loss = False
+
+    def join(self) -> None:
+        """Join the swarm; the model then holds the weights that all peers start from. Batches before do not count.
+
+        Raises:
+            SwarmError: as ``Session.begin``; the run has then left the swarm.
+        """
+        run = self.require_run("on_train_begin")
+        run.begin()
+        self.counted = 0
+        self._ask(run)
+
+    def sync(self, loss: object = None) -> None:
+        """Tell the session of the batches counted; it merges if that is due. No gradient may be pending.
+
+        Args:
+            loss: training loss of the last batch, a number, or an array or tensor, whose mean is taken. Anything else
+                is ignored, with one warning.
+
+        Raises:
+            SwarmError: no run is open.
+        """
+        self._tell(self.require_run("on_batch_end"), at_boundary=True, loss=self._number(loss))
+
+    def postpone(self, batches: int) -> None:
+        """Call ``sync`` that many batches later, because a gradient is pending until then."""
+        self.due = self.counted + batches
+
+    def end_epoch(self, epoch: int) -> None:
+        """Note the end of an epoch, for progress; nothing is merged.
+
+        Args:
+            epoch: its number, from 0.
+
+        Raises:
+            SwarmError: no run is open.
+        """
+        run = self.require_run("on_epoch_end")
+        if run.joined:
+            self._tell(run)
+            run.session.epoch_end(epoch)
+
+    def finish(self) -> None:
+        """Take part until every peer is done; the model then holds the swarm's closing model.
+
+        Raises:
+            SwarmError: no run is open.
+        """
+        run = self.require_run("on_train_end")
+        self._tell(run)
+        run.finish()
+        self.due = 0
+
+    def require_run(self, hook: str) -> Run:
+        """Check that a run is open, which ``hook`` is called in.
+
+        Raises:
+            SwarmError: there is none; the message names ``hook``.
+        """
+        if self._run is None:
+            raise SwarmError(f"{hook} was called before on_train_begin")
+        if not self._run.live:
+            why = f" ({self._run.reason})" if self._run.reason else ""
+            raise SwarmError(f"{hook} was called after the run had ended{why}; on_train_begin starts a new one")
+        return self._run
+
+    def _tell(self, run: Run, *, at_boundary: bool = False, loss: float | None = None) -> None:
+        """Tell the session of the batches counted, and count the next ones from 0."""
+        batches, self.counted = self.counted, 0
+        try:
+            if batches and not run.session.over:
+                run.advance(batches, at_boundary=at_boundary, loss=loss)
+        finally:
+            self._ask(run)
+
+    def _ask(self, run: Run) -> None:
+        """Ask the session when it has to be called next."""
+        if run.live:
+            self.due = NEVER if run.session.over else run.session.batches_left
+
+    def _number(self, loss: Any) -> float | None:
+        """The training loss, for display only: what is no number costs one warning, not the run."""
+        if loss is None:
+            return None
+        try:
+            if hasattr(loss, "detach"):  # torch takes no mean of integers, and warns of gradients
+                loss = loss.detach().double()
+            return float(loss.mean() if hasattr(loss, "mean") else loss)
+        except Exception as error:  # noqa: BLE001  (a framework may raise anything for a tensor without a value)
+            if not self._odd_loss:
+                self._odd_loss = True
+                self.logger.warning(
+                    "loss is ignored, allowed are a number and a tensor: a %s was given, %s", type(loss).__name__, error
+                )
+            return None
