@@ -21,6 +21,7 @@ from swarm.errors import (
     UnknownArgumentError,
     UnreachablePeerError,
 )
+from swarm.former import accept_former_modules
 
 if TYPE_CHECKING:
     from swarm.callback import SwarmCallback
@@ -45,6 +46,7 @@ __all__ = [
     "hookimpl",
 ]
 
+accept_former_modules()
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,8 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
+from swarm.former import accepts_former_names
+
 PeerId = str
 """A peer's name; unique within a session."""
 
@@ -33,6 +35,7 @@ def new_incarnation() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
+@accepts_former_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerInfo:
     """What a peer states about itself on joining; not verified."""
@@ -51,6 +54,7 @@ class PeerInfo:
     """Expected number of peers, itself included; 0 if unknown."""
 
 
+@accepts_former_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContributionStats:
     """Statistics of the weights that a peer offers to a round."""
@@ -199,7 +203,7 @@ class SessionClosed:
     session: str
     rounds: int
     digest: str
-    """Digest of the final model; empty if training was interrupted."""
+    """Digest of the model it ended with; empty where training was aborted."""
     closing: bool
     """Whether the final model is the swarm's closing model."""
     reason: str = ""

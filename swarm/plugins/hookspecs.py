@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
+from swarm.former import accepts_former_names
 
 if TYPE_CHECKING:
     from swarm.codec import Codec
@@ -73,6 +74,7 @@ class Integration:
     """Makes the callback. Imports the framework; opens no socket and starts no thread."""
 
 
+@accepts_former_names
 class Register:
     """Takes what one plugin adds. Names are lower-case; each may be given once, over all plugins."""
 

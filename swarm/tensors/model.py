@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swarm.errors import ConfigurationError, ModelError
+from swarm.former import accepts_former_names
 from swarm.tensors.state import ModelState, TensorKind
 
 if TYPE_CHECKING:
     from swarm.tensors.state import Array, Schema
 
 
+@accepts_former_names
 class ModelPort(ABC):
     """Reads and writes the tensors of one framework's model.
 
