@@ -2,62 +2,108 @@
 
 SwarmError
 ├── ConfigurationError        a setting is unknown, out of range or contradictory (also a ValueError)
-│   ├── UnknownArgumentError  an unknown argument of a callback (also a TypeError)
-│   └── MissingExtraError     a framework or library that the setting needs is not installed
-├── ModelError                a tensor that cannot be merged, or a model that is not built yet
+│   ├── UnknownArgumentError  a keyword that no callback takes (also a TypeError)
+│   ├── MissingExtraError     a framework or library that the setting needs is not installed
+│   ├── CommandNotFoundError  the command that a peer should run does not exist (internal)
+│   └── ForeignHookError      the trainer of another framework was given the callback (internal)
+├── ModelError                a tensor that cannot be merged, or a model that is not there yet
 ├── IncompatiblePeerError     a peer of this session has another model or other settings
-├── StartTimeoutError         fewer than ``min_peers`` peers within ``start_timeout``
+├── StartTimeoutError         too few peers came before ``start_timeout`` (also a TimeoutError)
 ├── TransportError            the network
-│   ├── AddressError          an address that cannot be parsed or listened on
+│   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
 │   └── UnreachablePeerError  a peer that does not answer
-└── ExchangeError             a chunk that contradicts the session's schema, or a failed transfer
+├── ExchangeError             a chunk that contradicts the session's schema, or a transfer that broke
+├── UnreadableFileError       a file with a model that is missing or damaged (internal)
+└── DemoError                 a training of ``swarm demo`` failed (internal)
 
-Errors of the first four kinds are raised at start. Once training runs, errors in a round are
-recorded in its report and never raised into the training loop.
+A training script can meet the errors that are not marked as internal, when it makes a callback, calls
+``on_train_begin``, or calls a hook outside a run. Once training runs, what goes wrong in a round is recorded in its
+report and logged; it is never raised into the training loop.
 """
 
 from __future__ import annotations
 
 
 class SwarmError(Exception):
-    """Base of all errors raised by Swarm."""
+    """Base of all errors raised by Swarm; raised itself where a hook of a callback is called outside a run."""
 
 
 class ConfigurationError(SwarmError, ValueError):
-    """A setting is unknown, out of range, or contradicts another one."""
+    """A setting is unknown, out of range, or contradicts another one.
+
+    Raised where a callback is made or a setting is read, by ``on_train_begin``, and by the command ``swarm``.
+    """
 
 
 class UnknownArgumentError(ConfigurationError, TypeError):
-    """A callback was called with an argument that it does not take."""
+    """A callback was made with an argument that it does not take, or with one argument under two names."""
 
 
 class MissingExtraError(ConfigurationError):
-    """A library that a selected feature needs is not installed."""
+    """A library that a chosen feature needs is not installed. Raised where a callback is made."""
+
+
+class CommandNotFoundError(ConfigurationError):
+    """The command that a peer should run does not exist or cannot be executed.
+
+    Never reaches the training script: ``swarm run`` and ``swarm up`` raise it before the script starts.
+    """
+
+
+class ForeignHookError(ConfigurationError, AttributeError):
+    """The trainer of another framework was given this callback. An AttributeError, so that ``hasattr`` answers False.
+
+    Never reaches the training script under this name, but as a ConfigurationError.
+    """
 
 
 class ModelError(SwarmError):
-    """The model contains a tensor that cannot be merged, or is not built yet."""
+    """The model holds something that cannot be merged, is not built yet, or has changed since training began.
+
+    Raised by ``on_train_begin``, and by ``load_weights`` where a file is of another model.
+    """
 
 
 class IncompatiblePeerError(SwarmError):
-    """A peer of the same session trains another model or uses other settings."""
+    """A peer of the same session trains another model or runs under contradicting settings.
+
+    Raised by ``on_train_begin``.
+    """
 
 
 class StartTimeoutError(SwarmError, TimeoutError):
-    """Fewer than ``min_peers`` peers were present within ``start_timeout``."""
+    """Fewer than ``min_peers`` peers were there before ``start_timeout``. Raised by ``on_train_begin``."""
 
 
 class TransportError(SwarmError):
-    """Base of network errors."""
+    """Base of network errors. A transport raises it while training runs; then it is only logged."""
 
 
 class AddressError(TransportError, ConfigurationError):
-    """An address cannot be parsed, resolved or listened on."""
+    """An address cannot be parsed, resolved or listened on.
+
+    Raised where a callback is made, and by ``on_train_begin``.
+    """
 
 
 class UnreachablePeerError(TransportError):
-    """A peer does not answer."""
+    """A peer does not answer. Raised by ``swarm status``; in training it is only logged."""
 
 
 class ExchangeError(SwarmError):
-    """A chunk contradicts the session's schema, or a transfer of weights failed."""
+    """A chunk contradicts the session's schema, or a transfer of weights broke.
+
+    Raised by codecs and transports. In training the attempt fails, and the report of the round has the reason.
+    """
+
+
+class UnreadableFileError(SwarmError):
+    """A file with a model is missing, damaged, or may not be read.
+
+    Never reaches the training script: ``load_weights`` raises a ModelError for it; a run that resumes takes an older
+    checkpoint.
+    """
+
+
+class DemoError(SwarmError):
+    """A training of the demo failed. Never reaches the training script: the command ``swarm demo`` shows it."""

@@ -10,11 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from swarm.cli.config import config
-from swarm.cli.program import NOT_FOUND, CommandNotFoundError
+from swarm.cli.program import NOT_FOUND
 from swarm.cli.run import run
 from swarm.cli.status import status
 from swarm.cli.up import up
-from swarm.errors import ConfigurationError, SwarmError
+from swarm.errors import CommandNotFoundError, ConfigurationError, SwarmError
 
 _LAZY = {"demo": "swarm.demo.command"}
 """Commands whose module is imported on first use; the module has a function with the name of the command."""

@@ -8,16 +8,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from swarm.errors import ConfigurationError
+from swarm.errors import CommandNotFoundError
 
 NOT_FOUND = 127
 """Exit code of a shell for a command that does not exist."""
 
 _TAKES_A_VALUE = ("-W", "-X")
-
-
-class CommandNotFoundError(ConfigurationError):
-    """The command that a peer should run does not exist or cannot be executed."""
 
 
 def search_path(environment: Mapping[str, str]) -> str:

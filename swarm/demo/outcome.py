@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from swarm.demo.processes import DemoError
+from swarm.errors import DemoError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,15 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarm.errors import SwarmError
+from swarm.errors import DemoError
 
 _TICK = 0.05
 _KILL_AFTER = 10.0
 _SHOWN_LINES = 15
-
-
-class DemoError(SwarmError):
-    """A training of the demo failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,9 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from swarm.callback import BaseCallback, foreign, hook_of_another
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, ForeignHookError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.port import TorchPort
-
-
-class _ForeignHookError(ConfigurationError, AttributeError):
-    """This callback was passed to the trainer of another framework. An AttributeError, so that ``hasattr`` is False."""
 
 
 class TorchCallback(BaseCallback):
@@ -68,7 +64,7 @@ class TorchCallback(BaseCallback):
         """
         problem = hook_of_another(name)
         if problem:
-            raise _ForeignHookError(problem)
+            raise ForeignHookError(problem)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property

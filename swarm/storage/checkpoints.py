@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from swarm.config import Settings
-from swarm.errors import ConfigurationError, ModelError
+from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
 from swarm.executor import Executor
 from swarm.records import Commit, SyncState
-from swarm.storage.files import UnreadableFileError, read_model_file, replace_file, write_model
+from swarm.storage.files import read_model_file, replace_file, write_model
 from swarm.tensors.state import ModelState, Schema
 
 KEEP = 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
-from swarm.errors import ModelError
+from swarm.errors import ModelError, UnreadableFileError
 from swarm.tensors.state import Array, ModelState, Schema, TensorSpec, Tied, as_bytes, numpy_dtype
 
 if TYPE_CHECKING:
@@ -51,10 +51,6 @@ _DTYPES = {
 }
 """NumPy's name of each dtype in a file. The loader of safetensors for NumPy knows neither bfloat16 nor float8."""
 _FILE_DTYPES = {name: file_dtype for file_dtype, name in _DTYPES.items()}
-
-
-class UnreadableFileError(Exception):
-    """A file is missing, damaged, or may not be read."""
 
 
 def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None:

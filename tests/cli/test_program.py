@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from swarm.cli.program import CommandNotFoundError, locate, search_path
+from swarm.cli.program import locate, search_path
+from swarm.errors import CommandNotFoundError
 
 PATH = os.defpath
 

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from swarm.cli.program import CommandNotFoundError
 from swarm.cli.run import plan
-from swarm.errors import ConfigurationError
+from swarm.errors import CommandNotFoundError, ConfigurationError
 
 LISTEN = {"listen": "127.0.0.1:7000"}
 

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from swarm.demo.outcome import Outcome, Training
-from swarm.demo.processes import DemoError
 from swarm.demo.report import draw, gain, show
 from swarm.demo.tasks import HEART
+from swarm.errors import DemoError
 
 
 def training(accuracy: float, digest: str = "d", rounds: int = 0) -> Training:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from swarm.demo.processes import DemoError, Job, run_all
+from swarm.demo.processes import Job, run_all
+from swarm.errors import DemoError
 
 
 def job(directory: Path, name: str, code: str) -> Job:
