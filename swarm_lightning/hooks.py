@@ -25,7 +25,7 @@ class SwarmHooks(BaseCallback):
     it still is. Batches are counted; a merge waits for the first batch, at or after the ``sync_interval``-th, whose
     optimizer step moved ``trainer.global_step``, so that it never falls between accumulated gradients.
     Every ``fit`` is a run of its own. One that has no batch to train calls neither of the two hooks: it takes the
-    initial weights and the closing model in ``on_fit_end``. ``fast_dev_run`` tries the script out, without the swarm.
+    initial weights and the closing model in ``on_fit_end``. ``fast_dev_run`` runs without the swarm.
     """
 
     platforms = ("LIGHTNING",)
@@ -35,9 +35,9 @@ class SwarmHooks(BaseCallback):
         self._evaluate: Evaluator | None = None
         self._steps = 0
         self._started = False
-        """Whether the current ``fit`` has started training, or does not train."""
+        """Whether the present ``fit`` has started its training, or trains nothing."""
         self._alone = False
-        """Whether the current ``fit`` is a ``fast_dev_run``, which does not join the swarm."""
+        """Whether the present ``fit`` is a ``fast_dev_run``, without the swarm."""
 
     @property
     def state_key(self) -> str:

@@ -144,7 +144,7 @@ def foreign(model: object) -> Foreign | None:
 
 
 def platform_advice(platform: str) -> str:
-    """What who gives a platform that no plugin serves should write; empty where nothing is known of it."""
+    """What to write instead of a platform that no plugin serves; empty where nothing is known of it."""
     name = platform.upper()
     return next((advice for parts, advice in _PLATFORMS if any(part in name for part in parts)), "")
 
@@ -185,7 +185,7 @@ def unknown(model: object, supported: str) -> str:
 
 
 def hook_of_another(name: str) -> str | None:
-    """What to say of the first method that the trainer of another framework asks a raw loop's callback for."""
+    """The explanation for a method that another framework's trainer asks for; None for any other name."""
     return _HOOKS.get(name)
 
 

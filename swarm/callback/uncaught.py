@@ -16,7 +16,7 @@ _HOOKS = HOOKS | {"on_train_begin"}
 
 
 class Report(Protocol):
-    """Is told of an error, on the thread that it ended."""
+    """Called with an error, on the thread that it ended."""
 
     def __call__(self, error: BaseException, where: str, *, lasting: bool) -> None:
         """``where`` is for the log. ``lasting``: the thread ends, so nothing on it trains any more."""

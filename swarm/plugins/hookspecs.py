@@ -9,11 +9,12 @@ group ``swarm``, whose name is the plugin's name::
     def swarm_round_finished(event):
         print(event.report.round, event.report.group)
 
-It is loaded anew for each session and registered before training starts. A function takes those of its hook's
-arguments that it names. Observers and decisions are called one by one, on the session's threads, never per batch, so
-they should return soon; what they raise is logged once and ends neither the round nor the training. For the same
-reason wrappers (``wrapper=True``) are refused. A plugin that cannot be imported, or that implements a hook
-which does not exist, is reported and left out.
+Its module is imported once per process. It is registered for each ``SwarmCallback`` that is made and again for each
+session, before training starts: ``swarm_register`` is called each time. A function declares those arguments of its hook
+that it needs. Swarm calls the implementations of a hook one by one, on the session's threads, never per batch, so they
+should return soon. What they raise is logged once and ends neither the round nor the training. Wrappers
+(``wrapper=True``) could not be isolated like that, so they are refused. A plugin that cannot be imported, or that
+implements a hook which does not exist, is left out, with a warning.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Register:
 def swarm_register(register: Register) -> None:
     """Add merge rules, sync policies, transports, discovery and integrations.
 
-    Called before anything else: once per session, and where a callback looks for its framework; so it only registers.
+    The first hook: called for each ``SwarmCallback`` and again for each session, so it only registers.
     A plugin that raises here, or takes a name which another plugin has taken, is reported and left out as a whole.
 
     Args:
@@ -129,12 +130,12 @@ def swarm_register(register: Register) -> None:
     """
 
 
-@hookspec(firstresult=True)
+@hookspec
 def swarm_accept_peer(peer: PeerInfo) -> str | None:
     """Decide whether a peer may join the session.
 
-    Plugins are asked one after the other, the last registered first; the first reason ends the matter. Swarm's own
-    implementation comes last and refuses a weight outside 0 to 100.
+    Plugins are asked one after the other, the last registered first; after the first reason no other is asked. Swarm's
+    own implementation comes last and refuses a weight outside 0 to 100.
 
     Args:
         peer: what it declares of itself.
@@ -144,7 +145,7 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
     """
 
 
-@hookspec(firstresult=True)
+@hookspec
 def swarm_accept_contribution(contribution: ContributionStats) -> str | None:
     """Decide whether the weights that a peer offers may enter a round, on their statistics.
 
@@ -172,7 +173,7 @@ def swarm_peer_left(event: PeerLeft) -> None:
     """A peer of this session left or was lost.
 
     Args:
-        event: who, why, and whether it said goodbye.
+        event: who, why, and whether it announced that.
     """
 
 

@@ -253,7 +253,7 @@ class PluginRegistry:
 
 
 def _installed() -> list[EntryPoint]:
-    """The entry points of the group, by name; one that two installations of a distribution share comes once."""
+    """The entry points of the group, by name; one that two installations of a distribution share is listed once."""
     found = {(entry.name, entry.value): entry for entry in entry_points(group=PROJECT)}
     found.pop((BUILTIN.name, BUILTIN.value), None)
     return [found[key] for key in sorted(found)]

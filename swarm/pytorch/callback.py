@@ -57,7 +57,7 @@ class TorchCallback(BaseCallback):
         self._epoch, self._first_epoch = -1, 0
 
     def __getattr__(self, name: str) -> Any:
-        """Report the error if the trainer of another framework looks up its own hooks.
+        """Refuse hooks of another framework's trainer with an explanation.
 
         Raises:
             AttributeError: there is no such attribute. If it is such a hook, the error is a ConfigurationError too.

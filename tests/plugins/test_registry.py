@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import logging
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -237,3 +238,16 @@ def test_swarms_own_decisions_come_last() -> None:
     assert "node_weightage=101" in str(registry.accept_peer(greedy))
     strict = PluginRegistry(extra={"strict": plugin(swarm_accept_peer=lambda peer: "closed")})
     assert strict.accept_peer(greedy) == "closed"
+
+
+def test_a_module_is_imported_once_and_registers_for_each_registry(
+    nothing_installed: list[EntryPoint], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "swarm_counting.py").write_text(
+        "from swarm import hookimpl\ncalls = []\n@hookimpl\ndef swarm_register():\n    calls.append(1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    nothing_installed.append(EntryPoint("counting", "swarm_counting", "swarm"))
+    for expected in ([1], [1, 1]):
+        assert PluginRegistry().names == ("swarm", "counting")
+        assert importlib.import_module("swarm_counting").calls == expected
