@@ -90,7 +90,7 @@ class LonePeer:
     """A peer that does listen and needs no other, so that it can be seen what is left of it."""
 
     def __init__(self, directory: Path) -> None:
-        self.arguments = {"rendezvous": directory, "min_peers": 1, "name": "lone"}
+        self.arguments = {"rendezvous": directory, "min_peers": 1, "world_size": 1, "name": "lone"}
         self._directory = directory
         self._before = {*threading.enumerate()}
 

@@ -103,7 +103,7 @@ def test_overlapping_rounds_leave_the_weights_alone_between_accumulated_gradient
             original(port, state)
 
         monkeypatch.setattr(KerasPort, name, noted)
-    callback = SwarmCallback(**lone_peer.arguments, world_size=1, sync_interval=3, overlap=True)
+    callback = SwarmCallback(**lone_peer.arguments, sync_interval=3, overlap=True)
 
     class Patience(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None) -> None:

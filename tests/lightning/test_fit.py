@@ -134,7 +134,7 @@ def test_overlapping_rounds_leave_the_weights_alone_between_accumulated_gradient
             original(port, state)
 
         monkeypatch.setattr(TorchPort, name, noted)
-    callback = SwarmLightningCallback(**lone_peer.arguments, world_size=1, sync_interval=3, overlap=True)
+    callback = SwarmLightningCallback(**lone_peer.arguments, sync_interval=3, overlap=True)
 
     class Patience(flavour.Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):

@@ -268,7 +268,7 @@ def test_a_run_may_begin_while_an_error_is_handled(make_peer, monkeypatch, kept_
 
 
 def test_a_peer_of_real_sessions_is_free_for_the_next_run(lone_peer, kept_error_of):
-    first, second = (TorchCallback(model=nn.Linear(2, 1), world_size=1, **lone_peer.arguments) for _ in range(2))
+    first, second = (TorchCallback(model=nn.Linear(2, 1), **lone_peer.arguments) for _ in range(2))
     error = kept_error_of(first)
     lone_peer.look(first.session)
     second.on_train_begin()
