@@ -120,7 +120,6 @@ class BaseCallback:
         self.logger = arguments.logger or logging.getLogger("swarm")
         self.counted = self.due = 0
         self._run: Run | None = None
-        self._odd_loss = False
         self.prepare()
 
     # What a user calls ------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 import swarm
-from swarm.callback import NEVER, BaseCallback
+from swarm.callback import NEVER, BaseCallback, parse_arguments
 from swarm.errors import ConfigurationError, SwarmError, UnknownArgumentError
 from swarm.testing.nodes import eventually
 
@@ -78,9 +78,16 @@ def test_arguments_are_checked_before_the_integration_prepares(make):
     assert isinstance(callback, swarm.SwarmCallback)
     with pytest.raises(UnknownArgumentError):
         make(sync_intervall=5)
-    for way in (make, lambda **given: Callback.from_arguments(make(**given).arguments)):
-        with pytest.raises(ConfigurationError, match="cannot be trained"):
-            way(model="unfit")
+    with pytest.raises(ConfigurationError, match="cannot be trained"):
+        make(model="unfit")
+
+
+def test_a_callback_is_made_from_arguments_that_are_checked_already():
+    callback = Callback.from_arguments(parse_arguments({"sync_interval": 5}, platforms=Callback.platforms))
+    assert callback.prepared
+    assert callback.arguments.settings.sync_interval == 5
+    with pytest.raises(ConfigurationError, match="cannot be trained"):
+        Callback.from_arguments(parse_arguments({"model": "unfit"}, platforms=Callback.platforms))
 
 
 def test_the_selection_is_that_of_the_settings(make):
@@ -216,13 +223,14 @@ def test_a_second_run_counts_anew(make, recording_session, caplog):
     callback.on_train_begin()
     train(callback, 2)
     callback.sync("no number")
+    callback.sync("no number")
     callback.on_train_end()
     callback.on_train_begin()
     train(callback, 2)
     callback.sync("no number")
     assert callback.session.calls == [("begin",)]
     assert callback.session.counted == 2
-    assert len(caplog.records) == 2
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["loss is ignored"] * 2
     assert len(recording_session.opened) == 2
 
 
@@ -297,3 +305,50 @@ def test_nobody_watches_once_no_loop_is_watched(make):
 
     fit()
     eventually(lambda: "swarm-loops" not in [thread.name for thread in threading.enumerate()], "the watcher ends")
+
+
+def test_a_with_block_leaves_at_its_end(make, caplog):
+    callback = make()
+
+    def broken():
+        callback.on_train_begin()
+        raise ValueError("a broken image")
+
+    with pytest.raises(ValueError, match="a broken image"), callback:
+        broken()
+    assert callback.session.calls[-1] == ("abort", "training stopped: ValueError")
+    with make() as callback:
+        callback.on_train_begin()
+    assert callback.session.calls[-1] == ("abort", "training ended without on_train_end")
+    assert len(caplog.records) == 1
+    with make() as callback:
+        pass
+    assert callback.session is None
+
+
+def test_a_run_that_has_ended_holds_up_nobody(make, monkeypatch, caplog, tmp_path):
+    monkeypatch.setattr("swarm.callback.run.QUIETLY", 0)
+    monkeypatch.setattr("swarm.callback.run.AT_MOST", 0)
+    caplog.set_level(logging.INFO, "swarm")
+    first, second = (make(loopback=False, rendezvous=tmp_path, name="ada") for _ in range(2))
+    for _ in range(2):
+        first.on_train_begin()
+        first.on_train_end()
+        first.abort("too late")
+        assert first.session.calls == [("begin",), ("end", 0)]
+    second.on_train_begin()
+    assert caplog.text == ""
+
+
+def test_a_loop_that_began_in_a_function_is_not_ended_by_its_return(make, tmp_path):
+    first, second = (make(loopback=False, rendezvous=tmp_path, name="ada") for _ in range(2))
+
+    def begin(callback):
+        callback.on_train_begin()
+        return callback.on_train_end
+
+    end = begin(first)
+    train(first, 3)
+    with pytest.raises(ConfigurationError, match="already training"):
+        begin(second)
+    end()
