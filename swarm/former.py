@@ -16,6 +16,8 @@ from importlib.util import spec_from_loader
 from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar, cast
 
+from swarm.callers import users_level
+
 MODULES: Mapping[str, str] = MappingProxyType(
     {
         "swarm.hookspecs": "swarm.plugins.hookspecs",
@@ -46,18 +48,13 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """By class, the present names of attributes and methods, and of arguments with which an instance is made."""
 
-_SKIPPED = ("swarm", "swarm_keras", "swarm_lightning", "importlib", "abc")
-"""Packages whose code is not the user's."""
 _Class = TypeVar("_Class", bound=type)
 
 
 def warn(old: str, new: str) -> None:
     """Warn of a former name, at the line of the user's code that has it."""
-    level, frame = 1, sys._getframe()  # noqa: SLF001 - as `warnings` itself does; 3.11 has no `skip_file_prefixes`
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _SKIPPED:
-        frame = frame.f_back
-        level += "importlib._bootstrap" not in frame.f_code.co_filename  # which `warnings` does not count
-    warnings.warn(f"{old} is a former name, which will be removed: write {new}", DeprecationWarning, stacklevel=level)
+    text = f"{old} is a former name, which will be removed: write {new}"
+    warnings.warn(text, DeprecationWarning, stacklevel=users_level())
 
 
 def accepts_former_names(cls: _Class) -> _Class:

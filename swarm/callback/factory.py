@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from swarm.callback.foreign import KERAS_2, mismatch, platform_advice, unknown
+from swarm.callers import is_ours
 from swarm.config.arguments import Arguments, CallbackArguments, describe_arguments, parse_arguments
-from swarm.config.packages import is_ours
 from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, MissingExtraError, UnknownArgumentError
 from swarm.plugins import Integration, PluginRegistry

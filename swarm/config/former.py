@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
+from swarm.callers import users_level
 from swarm.config.links import is_link
-from swarm.config.packages import is_ours
 from swarm.config.settings import PREFIX
 from swarm.errors import ConfigurationError, UnknownArgumentError
 from swarm.logs import configure_from_environment
@@ -72,7 +71,7 @@ def arguments(given: Mapping[str, _Given]) -> dict[str, _Given]:
     def warn(old: str, new: str) -> None:
         reason = "is HPE's spelling" if old in HPE else "was renamed"
         message = f"the argument {old!r} {reason} and is deprecated: write {new!r}"
-        warnings.warn(message, DeprecationWarning, stacklevel=_users_level())
+        warnings.warn(message, DeprecationWarning, stacklevel=users_level())
 
     return _renamed(given, ARGUMENTS, warn)
 
@@ -131,13 +130,3 @@ def _renamed(
 def _log_once(where: str, old: str, new: str) -> None:
     configure_from_environment()
     _log.warning("%s %s was renamed and is deprecated: write %s", where, old, new)
-
-
-def _users_level() -> int:
-    """The level, for a caller's ``stacklevel``, of the first frame outside Swarm."""
-    level = 1
-    frame = sys._getframe(1)  # noqa: SLF001 - as `warnings` itself does; 3.11 has no `skip_file_prefixes`
-    while frame.f_back and is_ours(frame.f_globals.get("__name__", "")):
-        frame = frame.f_back
-        level += 1
-    return level
