@@ -98,8 +98,8 @@ class TorchCallback(BaseCallback):
 
         ``loss``, a number or tensor, is the training loss of this batch. It is read only if a merge is due.
         """
-        self.counted += 1
-        if self.counted >= self.due:
+        self.counted = counted = self.counted + 1  # each attribute is read once: a class with __getattr__ is slower
+        if counted >= self.due:
             self.sync(loss)
 
     def on_epoch_end(self, epoch: int | None = None) -> None:
