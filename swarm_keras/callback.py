@@ -99,7 +99,7 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
         if callbacks is not None:
             refuse_later_restorers(callbacks.callbacks, self)
         self._warn_of_moving_averages(model)
-        # Keras calls no hook when fit() raises: the run ends with fit() itself, or with its list if that goes first
+        # Keras calls no hook if fit() raises: the run ends with fit() itself, or when its callback list is deleted
         self.open_run(KerasPort(model, self.selection), self._evaluator(model), fit=fit, owner=callbacks)
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
@@ -139,14 +139,14 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
         self.on_train_batch_end(batch, logs if loss is None else {"loss": loss})
 
     def on_epoch_end(self, epoch: int | None = None, logs: dict[str, Any] | None = None) -> None:
-        """Report progress, and publish the swarm's metrics in ``logs``."""
+        """Report progress, and add the swarm's metrics to ``logs``."""
         self._epoch = self._epoch + 1 if epoch is None else epoch
         self.end_epoch(self._epoch)
         if logs is not None:
             logs.update(self.metrics)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
-        """Take part until every peer is done; the model then holds the swarm's closing model."""
+        """Wait until every peer has finished; then load the swarm's closing model."""
         self.require_run("on_train_end")
         if not self.joined:
             if not _built(self.model):
@@ -158,7 +158,7 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
                     self.model.name,
                 )
                 return
-            # fewer batches than one step of the optimizer accumulates
+            # fewer batches than one accumulated optimizer step
             self.join()
         self.finish()
 

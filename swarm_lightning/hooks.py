@@ -35,13 +35,13 @@ class SwarmHooks(BaseCallback):
         self._evaluate: Evaluator | None = None
         self._steps = 0
         self._started = False
-        """Whether the present ``fit`` has started its training, or trains nothing."""
+        """Whether the current ``fit`` has started training, or does not train."""
         self._alone = False
-        """Whether the present ``fit`` is a ``fast_dev_run``, without the swarm."""
+        """Whether the current ``fit`` is a ``fast_dev_run``, which does not join the swarm."""
 
     @property
     def state_key(self) -> str:
-        """Tells the callbacks of several sessions apart in a checkpoint."""
+        """A key that distinguishes the callbacks of several sessions in a checkpoint."""
         return f"SwarmLightningCallback[{self.arguments.settings.model_name}]"
 
     def state_dict(self) -> dict[str, float]:
@@ -88,7 +88,7 @@ class SwarmHooks(BaseCallback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count a batch, and merge when one is due and no gradient is pending."""
+        """Count a batch, and merge if a merge is due and no gradient is pending."""
         self.counted += 1
         if self.counted >= self.due - 1:
             self._approach(trainer.global_step, outputs)
@@ -114,7 +114,7 @@ class SwarmHooks(BaseCallback):
         self.finish()
         result = self.session.result if self.session else None
         if result is not None:
-            # Beside the session's own file, and named after it: own-final.ckpt where there was no closing round.
+            # Next to the session's file and with its name: own-final.ckpt if there was no closing round.
             self._save(trainer, result.with_suffix(".ckpt"))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

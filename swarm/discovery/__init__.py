@@ -1,4 +1,4 @@
-"""Where addresses of peers come from."""
+"""How a peer finds addresses of other peers."""
 
 from __future__ import annotations
 

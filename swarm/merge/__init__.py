@@ -1,7 +1,7 @@
 """Merge rules, which turn the contributions of a round into one model.
 
-A rule is pure and stateless, so that every peer which owns a slice applies the same arithmetic to it.
-To add one, subclass ``MergeRule``, register it through the ``swarm_register`` hook, and run the contract test
+A rule is pure and stateless, so that the owners of all slices compute in the same way. To add one, subclass
+``MergeRule``, register it through the ``swarm_register`` hook, and run the contract test
 ``swarm.testing.MergeRuleContract`` on it.
 """
 

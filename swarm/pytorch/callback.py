@@ -15,7 +15,7 @@ from swarm.pytorch.port import TorchPort
 
 
 class TorchCallback(BaseCallback):
-    """Calls into the swarm from a training loop: begin, after each ``optimizer.step()``, after each epoch, end.
+    """Connects a training loop to the swarm. Call it at the begin, after each step, after each epoch, at the end.
 
     ::
 
@@ -36,7 +36,7 @@ class TorchCallback(BaseCallback):
     platforms = ("PYTORCH",)
 
     def prepare(self) -> None:
-        """Check what concerns torch.
+        """Check the arguments that concern torch.
 
         Raises:
             ConfigurationError: ``model``, ``optimizer``, ``loss_function``, ``metric_function`` or ``val_data``
@@ -57,7 +57,7 @@ class TorchCallback(BaseCallback):
         self._epoch, self._first_epoch = -1, 0
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse hooks of another framework's trainer with an explanation.
+        """Report the error if the trainer of another framework looks up its own hooks.
 
         Raises:
             AttributeError: there is no such attribute. If it is such a hook, the error is a ConfigurationError too.
@@ -76,7 +76,7 @@ class TorchCallback(BaseCallback):
         return metrics
 
     def on_train_begin(self) -> None:
-        """Join the swarm; the model then holds its initial weights, or those of a swarm that is already training.
+        """Join the swarm and load its initial weights, or those of a swarm that is already training.
 
         Raises:
             ConfigurationError: no swarm is configured, or the model is distributed over several processes.
@@ -110,5 +110,5 @@ class TorchCallback(BaseCallback):
         self.end_epoch(self._epoch)
 
     def on_train_end(self) -> None:
-        """Take part until every peer is done; the model then holds the swarm's closing model."""
+        """Wait until every peer has finished; then load the swarm's closing model."""
         self.finish()

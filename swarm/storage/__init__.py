@@ -1,4 +1,4 @@
-"""What a peer keeps on disk: checkpoints, results and how its sessions ended."""
+"""Files of a peer: checkpoints, results, and records of how its sessions ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is to the swarm: named arrays as flat segments and a side block, and what is done with them.
+"""The representation of a model: named arrays as flat segments and a side block, and operations on them.
 
 An integration gives its model as a ``ModelPort``.
 """

@@ -1,4 +1,4 @@
-"""The hooks. prometheus_client is loaded with the first event: a process without a session does not load it."""
+"""The hooks. prometheus_client is imported at the first event, so a process without a session does not load it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _exporters: list[Exporter] = []
 
 
 def _exporter() -> Exporter:
-    """One per process, as the registry is; sessions are told apart by a label. Events come on several threads."""
+    """The exporter of this process. Sessions differ by label. Events come on several threads."""
     with _first_event:
         if not _exporters:
             from prometheus_client import REGISTRY
@@ -53,7 +53,7 @@ def swarm_peer_left(event: PeerLeft) -> None:
 
 @hookimpl
 def swarm_round_finished(event: RoundFinished) -> None:
-    """Record the time, the bytes and the loss of the round."""
+    """Record the duration and the result of the round."""
     _exporter().round_finished(event)
 
 
@@ -65,5 +65,5 @@ def swarm_round_failed(event: RoundFailed) -> None:
 
 @hookimpl
 def swarm_session_closed(event: SessionClosed) -> None:
-    """Keep the totals, and set the number of peers to 0."""
+    """Keep the totals, and remove all peers."""
     _exporter().session_closed(event)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from swarm.records import PeerId, PeerJoined, PeerLeft, RoundFailed, RoundFinished, SessionClosed
 
 _ROUND_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-"""From a small model on one machine to gigabytes over a slow link."""
+"""Buckets from a small model on one machine to gigabytes over a slow link."""
 
 
 class Exporter:
@@ -31,7 +31,7 @@ class Exporter:
         )
         self._stall = Histogram(
             "swarm_stall_seconds",
-            "For how long training waited for a round",
+            "How long training was blocked by a round",
             session,
             buckets=_ROUND_SECONDS,
             registry=registry,
@@ -56,7 +56,7 @@ class Exporter:
         self._show_peers(event.session)
 
     def round_finished(self, event: RoundFinished) -> None:
-        """Record the time, the bytes, the loss and the group of the round."""
+        """Record the duration and the result of the round; its group replaces the set of peers."""
         session, report = event.session, event.report
         self._rounds.labels(session).inc()
         self._seconds.labels(session).observe(report.seconds)
@@ -73,7 +73,7 @@ class Exporter:
         self._failures.labels(event.session).inc()
 
     def session_closed(self, event: SessionClosed) -> None:
-        """Keep the totals, and set the number of peers to 0."""
+        """Keep the totals, and remove all peers."""
         self._present.pop(event.session, None)
         self._peers.labels(event.session).set(0)
 
