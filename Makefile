@@ -19,10 +19,10 @@ PROTO := swarm/transport/grpc/swarm.proto
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos lint bench proto
+.PHONY: help demo test chaos mutants lint bench proto
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## four hospitals, then MNIST: each trained alone, in a swarm, and on all data pooled
 	$(BIN)/swarm demo heart
@@ -41,6 +41,9 @@ test: .venv/.dev ## all tests; those of Keras on each of its backends
 
 chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (some need root, for networks and disks)
 	$(BIN)/pytest tests/faults
+
+mutants: .venv/.dev ## how many random changes of the product the tests notice: ROOMS="merge codec" SAMPLE=40 SEED=1 JOBS=2
+	$(BIN)/python tests/mutation/mutants.py $(ROOMS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 lint: .venv/.dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

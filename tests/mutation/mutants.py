@@ -1,0 +1,290 @@
+"""Change one place of the product at a time, and count the changes that the tests of its room notice.
+
+The places and their changes come from Cosmic Ray, and from ``DropStatement``. A seed chooses a sample of each room, at
+most one mutant per place. The tests run in a temporary copy of the working directory, so nothing changes in it.
+
+    make mutants ROOMS="merge codec" SAMPLE=40 SEED=1 JOBS=2
+
+The score is the part noticed of those mutants that are not in ``equivalent.toml``, which gives a reason for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import json
+import os
+import queue
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.operators.operator import Example, Operator
+from cosmic_ray.plugins import get_operator, operator_names
+from parso.python.tree import Keyword
+
+INTEGRATIONS = {"keras": "swarm_keras", "lightning": "swarm_lightning"}
+NO_ROOMS = {"testing", "demo"}  # what tests are made of, and an example
+TESTED_BY = {"peer": "session", "exchange": "consensus"}  # rooms without a directory of tests of their own
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", "__pycache__", "build", "dist")
+EQUIVALENT = Path("tests/mutation/equivalent.toml")
+
+
+class Outcome(StrEnum):
+    """What became of a mutant."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
+    TIMED_OUT = "timed out"
+    EQUIVALENT = "equivalent"
+
+
+class Mutant(NamedTuple):
+    """One changed place."""
+
+    path: Path
+    line: int
+    source: str
+    """Of the whole changed module."""
+    removed: str
+    added: str
+
+    def __str__(self) -> str:
+        """The place and the difference, as it is listed."""
+        old = "".join(f"\n  - {line}" for line in self.removed.splitlines())
+        return f"{self.path}:{self.line}{old}" + "".join(f"\n  + {line}" for line in self.added.splitlines())
+
+
+class DropStatement(Operator):
+    """Replace a statement that only has an effect by ``pass``: a call, ``raise``, ``del``, or a store in an object."""
+
+    def mutation_positions(self, node):
+        if node.type == "simple_stmt" and self._has_effects(node.children[0]):
+            yield node.children[0].start_pos, node.children[0].end_pos
+
+    def mutate(self, node, index):
+        first = node.children[0].get_first_leaf()
+        node.children[0] = Keyword("pass", first.start_pos, first.prefix)
+        return node
+
+    @staticmethod
+    def _has_effects(statement):
+        if statement.type == "expr_stmt":  # without a local name's value, any test fails
+            target, operator, *_ = statement.children
+            return target.type in {"atom_expr", "power"} or str(getattr(operator, "value", "=")) != "="
+        return statement.type in {"atom_expr", "power", "raise_stmt", "del_stmt"}
+
+    @classmethod
+    def examples(cls):
+        return Example("f(x)", "pass"), Example("raise E", "pass"), Example("a.b = 1", "pass")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 1 if the tests fail on the product as it is."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("rooms", nargs="*", help="default: all of them")
+    parser.add_argument("--sample", type=int, default=40, help="mutants per room (default: %(default)s)")
+    parser.add_argument("--seed", default="1", help="chooses the sample (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="tests at once (default: one per core)")
+    parser.add_argument("--list", action="store_true", help="list the sample, run nothing")
+    given = parser.parse_args(arguments)
+    known = rooms()
+    if unknown := sorted(set(given.rooms) - set(known)):
+        parser.error(f"no room is called {', '.join(unknown)}: choose from {', '.join(known)}")
+    samples = {
+        room: sample(known[room], given.sample, random.Random(f"{given.seed}/{room}")) for room in given.rooms or known
+    }
+    if given.list:
+        print("\n\n".join(str(mutant) for mutants in samples.values() for mutant in mutants))
+        return 0
+    counts = {}
+    with ExitStack() as stack:
+        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for _ in range(given.jobs):
+            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-"))) / "tree"
+            copies.put(shutil.copytree(Path.cwd(), copy, ignore=NOT_COPIED, symlinks=True))
+        for room, mutants in samples.items():
+            outcomes = run(room, mutants, copies, given.jobs)
+            if outcomes is None:
+                return 1
+            counts[room] = Counter(outcomes)
+            print(f"{room}: {', '.join(f'{counts[room][outcome]} {outcome}' for outcome in Outcome)}", file=sys.stderr)
+            for mutant, outcome in zip(mutants, outcomes, strict=True):
+                if outcome is Outcome.SURVIVED:
+                    print(f"survived: {mutant}\n", flush=True)
+    print("\n".join(table(counts)))
+    print(json.dumps({"seed": given.seed, "score": score(sum(counts.values(), Counter())), "rooms": figures(counts)}))
+    return 0
+
+
+def rooms() -> dict[str, Path]:
+    """The directory of each room."""
+    inside = {path.parent.name: path.parent for path in sorted(Path("swarm").glob("*/__init__.py"))}
+    outside = {room: Path(package) for room, package in INTEGRATIONS.items() if Path(package).is_dir()}
+    return {room: path for room, path in (inside | outside).items() if room not in NO_ROOMS}
+
+
+def tests(room: str) -> str:
+    """The directory of the tests of a room."""
+    return f"tests/{room}" if Path("tests", room).is_dir() else f"tests/{TESTED_BY[room]}"
+
+
+def sample(folder: Path, size: int, chance: random.Random) -> list[Mutant]:
+    """At most ``size`` mutants of the modules of a room, each of another place."""
+    operators = [get_operator(name)() for name in operator_names() if not get_operator(name).arguments()]
+    places: dict[tuple[object, ...], list[tuple[Path, Operator, int]]] = {}
+    for path in sorted(path for path in folder.rglob("*.py") if not path.stem.endswith("_pb2")):
+        for operator in (*operators, DropStatement()):
+            nodes = ast_nodes(get_ast(path.read_text()))
+            positions = (position for node in nodes for position in operator.mutation_positions(node))
+            for occurrence, position in enumerate(positions):
+                places.setdefault((path, *position), []).append((path, operator, occurrence))
+    chosen: list[Mutant] = []
+    for place in chance.sample(sorted(places), len(places)):
+        path, operator, occurrence = chance.choice(places[place])
+        before = path.read_text()
+        after = mutate_code(before, operator, occurrence)
+        if len(chosen) < size and changes_what_runs(before, after):
+            chosen.append(difference(path, before, after))
+    return chosen
+
+
+def difference(path: Path, before: str, after: str) -> Mutant:
+    """What changed in a module."""
+    old, new = before.splitlines(), after.splitlines()
+    parts = [
+        part for part in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if part[0] != "equal"
+    ]
+    removed = "\n".join(line.strip() for _, start, end, *_ in parts for line in old[start:end])
+    added = "\n".join(line.strip() for *_, start, end in parts for line in new[start:end])
+    return Mutant(path, parts[0][1] + 1, after, removed, added)
+
+
+def changes_what_runs(before: str, after: str) -> bool:
+    """Whether two modules differ in more than annotations and what only type checkers read."""
+    return ast.dump(_Bare().visit(ast.parse(before))) != ast.dump(_Bare().visit(ast.parse(after)))
+
+
+class _Bare(ast.NodeTransformer):
+    """Without annotations and blocks under ``TYPE_CHECKING``."""
+
+    def visit_arg(self, node):
+        return ast.arg(node.arg)
+
+    def visit_AnnAssign(self, node):
+        self.generic_visit(node)
+        node.annotation = ast.Constant(None)
+        return node
+
+    def visit_FunctionDef(self, node):
+        self.generic_visit(node)
+        node.returns = None
+        return node
+
+    def visit_AsyncFunctionDef(self, node):
+        return self.visit_FunctionDef(node)
+
+    def visit_If(self, node):
+        return ast.Pass() if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+
+def run(room: str, mutants: list[Mutant], copies: queue.SimpleQueue[Path], jobs: int) -> list[Outcome] | None:
+    """What the tests of a room say about each mutant; None if they fail without one."""
+    listed = equivalent()
+
+    def warm(copy: Path) -> tuple[int | None, float]:
+        start = time.perf_counter()
+        return pytest(copy, room, None), time.perf_counter() - start
+
+    def judge(one: Mutant) -> Outcome:
+        if (str(one.path), one.removed, one.added) in listed:
+            return Outcome.EQUIVALENT
+        copy = copies.get()
+        try:
+            (copy / one.path).write_text(one.source)
+            status = pytest(copy, room, deadline)
+        finally:
+            shutil.copy2(one.path, copy / one.path)  # with the time that its compiled module has noted
+            copies.put(copy)
+        return Outcome.TIMED_OUT if status is None else Outcome.KILLED if status else Outcome.SURVIVED
+
+    with ThreadPoolExecutor(jobs) as pool:
+        trees = [copies.get() for _ in range(jobs)]
+        warmed = list(pool.map(warm, trees))
+        for tree in trees:
+            copies.put(tree)
+        if any(status != 0 for status, _ in warmed):
+            print(f"{tests(room)} fails without any change: run pytest {tests(room)}", file=sys.stderr)
+            return None
+        deadline = 20 + 3 * max(seconds for _, seconds in warmed)
+        return list(pool.map(judge, mutants))
+
+
+def pytest(copy: Path, room: str, deadline: float | None) -> int | None:
+    """The exit status of the tests of a room in a copy of the tree; None if they ran past the deadline, in seconds."""
+    # Compiled modules come from the first run alone; a later run finds a mutant by the time of its source.
+    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1" if deadline else ""}
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, tests(room)],
+        cwd=copy,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(deadline)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def equivalent() -> set[tuple[str, str, str]]:
+    """The listed mutants that do what the product does."""
+    entries = tomllib.loads(EQUIVALENT.read_text()).get("mutant", []) if EQUIVALENT.exists() else []
+    return {(entry["file"], entry["old"], entry["new"]) for entry in entries}
+
+
+def figures(counts: dict[str, Counter[Outcome]]) -> dict[str, dict[str, float | None]]:
+    """The counts and the score of each room."""
+    return {
+        room: {"mutants": each.total()} | {str(outcome): each[outcome] for outcome in Outcome} | {"score": score(each)}
+        for room, each in counts.items()
+    }
+
+
+def score(counts: Counter[Outcome]) -> float | None:
+    """The part of the mutants that the tests noticed, of those that are not equivalent."""
+    different = counts.total() - counts[Outcome.EQUIVALENT]
+    return round(1 - counts[Outcome.SURVIVED] / different, 3) if different else None
+
+
+def table(counts: dict[str, Counter[Outcome]]) -> Iterator[str]:
+    """One line per room."""
+    columns = ["mutants", *map(str, Outcome), "score"]
+    yield f"{'room':<12}" + "".join(f"{column:>12}" for column in columns)
+    for room, row in figures(counts).items():
+        yield f"{room:<12}" + "".join(f"{row[column] if row[column] is not None else '-':>12}" for column in columns)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
