@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from swarm.discovery import directory
-from swarm.discovery.directory import MAX_FILE_BYTES, DirectoryDiscovery
+from swarm.discovery.directory import MAX_ADDRESS_LENGTH, MAX_FILE_BYTES, MAX_STEM, DirectoryDiscovery
 from swarm.discovery.seeds import SeedDiscovery
 from swarm.errors import ConfigurationError
 from swarm.testing.discoveries import GIVEN, DiscoveryContract
@@ -20,6 +20,14 @@ class TestSeedDiscovery(DiscoveryContract):
 
     def make(self):
         return SeedDiscovery([*GIVEN, GIVEN[0]])
+
+    def test_the_own_address_is_left_out_while_it_is_announced(self):
+        peer = self.make()
+        assert peer.discover() == GIVEN
+        peer.announce("one", GIVEN[1], "abc")
+        assert peer.discover() == (GIVEN[0], GIVEN[2])
+        peer.withdraw()
+        assert peer.discover() == GIVEN
 
 
 class TestDirectoryDiscovery(DiscoveryContract):
@@ -97,13 +105,27 @@ class TestDirectoryDiscovery(DiscoveryContract):
         self.make().announce("one", GIVEN[0], "second")
         assert list(self.path.iterdir()) == [file]
 
-    @pytest.mark.parametrize("pid", [0, -1, 10**30, "x", None, True])
-    def test_an_odd_process_number_stops_nobody(self, pid):
+    @pytest.mark.parametrize(("pid", "files"), [(0, 1), (-1, 1), (10**30, 1), ("x", 2), (None, 2)])
+    def test_an_odd_process_number_stops_nobody(self, pid, files):
         self.make().announce("one", GIVEN[0], "first")
         (file,) = self.path.iterdir()
         file.write_text(json.dumps(json.loads(file.read_text()) | {"pid": pid}))
         self.make().announce("one", GIVEN[1], "second")
         assert GIVEN[1] in self.make().discover()
+        assert len([*self.path.iterdir()]) == files  # one of no process is replaced, one of an unknown process stays
+
+    @pytest.mark.parametrize(
+        ("length", "found"), [(1, True), (MAX_ADDRESS_LENGTH, True), (MAX_ADDRESS_LENGTH + 1, False)]
+    )
+    def test_an_address_has_an_upper_length(self, length, found):
+        self.path.mkdir(parents=True)
+        (self.path / "one.json").write_text(json.dumps({"name": "one", "address": "x" * length}))
+        assert self.make().discover() == (("x" * length,) if found else ())
+
+    def test_a_long_name_gets_the_longest_file_name_that_is_allowed(self):
+        self.make().announce("n" * 500, GIVEN[0], "abc")
+        (file,) = self.path.iterdir()
+        assert len(file.stem) == MAX_STEM
 
     def test_a_successor_of_the_same_name_keeps_its_file(self):
         old, new = self.make(), self.make()

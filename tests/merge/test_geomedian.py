@@ -84,19 +84,38 @@ def test_parts_of_the_gram_matrix_add_up_to_the_distances() -> None:
     np.testing.assert_allclose(norms + norms[:, None] - 2 * gram, expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("far", [1e3, 1e8, 1e30])
-@pytest.mark.parametrize("place", [0, 3])
-def test_small_distances_survive_a_contribution_that_is_far_away(far: float, place: int) -> None:
-    """At any position, and also if squares overflow float32."""
-    rng = np.random.default_rng(4)
-    rows = rng.standard_normal((5, 20_000)).astype(np.float32)
-    rows[place] = far
-    gram = partial_gram(list(rows))
+def squares(gram: np.ndarray) -> np.ndarray:
+    """The squared distances that an inner product of each pair stands for."""
     norms = gram.diagonal()
-    near = np.delete(np.arange(5), place)
-    squares = (norms + norms[:, None] - 2 * gram)[np.ix_(near, near)]
-    wide = rows[near].astype(np.float64)
-    np.testing.assert_allclose(squares, ((wide[:, None] - wide) ** 2).sum(axis=2), rtol=1e-4, atol=1e-4)
+    return norms + norms[:, None] - 2 * gram
+
+
+def exact_squares(rows: np.ndarray) -> np.ndarray:
+    wide = rows.astype(np.float64)
+    return np.square(wide[:, None] - wide).sum(axis=2)
+
+
+@pytest.mark.parametrize("far", [1e3, -1e3, 1e8, 1e30, -1e30])
+@pytest.mark.parametrize("places", [[0], [3], [0, 1], [3, 4]], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_small_distances_survive_a_minority_that_is_far_away(far: float, places: list[int], dtype: str) -> None:
+    """Whichever places it has, on either side of the others, and also where squares overflow float32."""
+    rng = np.random.default_rng(4)
+    rows = rng.standard_normal((5, 20_000)).astype(dtype)
+    rows[places] = far
+    near = np.delete(np.arange(5), places)
+    measured = squares(partial_gram(list(rows)))[np.ix_(near, near)]
+    np.testing.assert_allclose(measured, exact_squares(rows[near]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.03, 0.01, 0.003, 0.001])
+def test_distances_have_their_digits_however_close_the_contributions_are(spread: float) -> None:
+    """All but the first one, which the others' distances must then not be computed from."""
+    rows = 1 + spread * np.random.default_rng(6).standard_normal((5, 20_000))
+    rows[0] = 0
+    rows = rows.astype(np.float32)
+    measured = squares(partial_gram(list(rows)))
+    np.testing.assert_allclose(measured, exact_squares(rows), rtol=4e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])

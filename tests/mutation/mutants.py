@@ -176,8 +176,12 @@ def difference(path: Path, before: str, after: str) -> Mutant:
 
 
 def changes_what_runs(before: str, after: str) -> bool:
-    """Whether two modules differ in more than annotations and what only type checkers read."""
-    return ast.dump(_Bare().visit(ast.parse(before))) != ast.dump(_Bare().visit(ast.parse(after)))
+    """Whether a changed module can be compiled, and differs in more than annotations and imports for type checkers."""
+    try:
+        changed = ast.parse(after)
+    except SyntaxError:
+        return False
+    return ast.dump(_Bare().visit(ast.parse(before))) != ast.dump(_Bare().visit(changed))
 
 
 class _Bare(ast.NodeTransformer):
@@ -215,11 +219,14 @@ def run(room: str, mutants: list[Mutant], copies: queue.SimpleQueue[Path], jobs:
         if (str(one.path), one.removed, one.added) in listed:
             return Outcome.EQUIVALENT
         copy = copies.get()
+        module = copy / one.path
+        original, times = module.read_bytes(), module.stat()
         try:
-            (copy / one.path).write_text(one.source)
+            module.write_text(one.source)
             status = pytest(copy, room, deadline)
         finally:
-            shutil.copy2(one.path, copy / one.path)  # with the time that its compiled module has noted
+            module.write_bytes(original)
+            os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))  # which its compiled module has noted
             copies.put(copy)
         return Outcome.TIMED_OUT if status is None else Outcome.KILLED if status else Outcome.SURVIVED
 

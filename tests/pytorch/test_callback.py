@@ -44,14 +44,14 @@ def test_every_third_batch_merges_and_the_rest_is_counted(make):
     for epoch in range(2):
         for _ in range(4):
             callback.on_batch_end()
-        callback.on_epoch_end(epoch)
-    callback.on_train_end()
+        if epoch == 0:
+            callback.on_epoch_end(epoch)
+    callback.on_train_end()  # counts the last two batches, which no end of an epoch has counted
     assert callback.session.calls == [
         ("begin",),
         ("merge", 3, None),
         ("epoch", 0, 1),
         ("merge", 3, None),
-        ("epoch", 1, 2),
         ("end", 2),
     ]
 

@@ -98,6 +98,17 @@ def test_an_address_that_others_told_of_is_tried_ever_more_rarely_and_then_forgo
     assert pauses(times)[:4] == [0.5, 1.0, 2.0, 4.0]
     assert max(pauses(times)) == LONGEST_GOSSIP_RETRY
     assert FORGOTTEN_AFTER - LONGEST_GOSSIP_RETRY < times[-1] < FORGOTTEN_AFTER + 1
+    assert desk.greeter.silent == ("memory:2",)
+
+
+def test_a_forgotten_address_that_is_told_of_again_is_tried_as_a_new_one() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"))
+    desk.wait(FORGOTTEN_AFTER + 600)
+    before = len(desk.dialled("memory:9"))
+    desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"))
+    desk.wait(10)
+    assert pauses(desk.dialled("memory:9")[before:]) == [0.5, 1.0, 2.0, 4.0]
 
 
 def test_an_address_that_the_user_gave_is_tried_for_ever() -> None:

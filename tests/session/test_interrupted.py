@@ -1,15 +1,60 @@
-"""A wait for a round that is broken off, as by Ctrl-C in a notebook, after which training goes on."""
+"""Ctrl-C while a peer waits: for others to start with, and for a round, after which training may go on."""
 
 from __future__ import annotations
 
+import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from swarm.config import resolve
+from swarm.discovery.base import Discovery
 from swarm.peer.engine import Engine
 from swarm.peer.futures import Future, Synced
-from swarm.testing.swarm import MemorySwarm, together
+from swarm.session import Session
+from swarm.session.wiring import Network
+from swarm.testing.swarm import ArrayModel, MemorySwarm, together
+from swarm.transport.memory import MemoryNetwork, MemoryTransport
+
+
+class Interrupted(Discovery):
+    """Finds nobody; somebody presses Ctrl-C as soon as the peer looks for others."""
+
+    announced = pressed = False
+
+    def announce(self, name: str, address: str, incarnation: str) -> None:
+        self.announced = True
+
+    def discover(self) -> tuple[str, ...]:
+        if not self.pressed:
+            self.pressed = True
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        return ()
+
+    def withdraw(self) -> None:
+        self.announced = False
+
+
+def test_a_peer_interrupted_while_it_waits_for_others_to_start_leaves() -> None:
+    place, network, before = Interrupted(), MemoryNetwork(), {*threading.enumerate()}
+    settings = resolve(
+        {"listen": "127.0.0.1:0", "min_peers": 2}, environment={}, directory=Path("no swarm.toml here")
+    ).settings
+    session = Session(
+        settings,
+        ArrayModel({"w": np.zeros(1)}),
+        network=lambda *_: Network(MemoryTransport(network), [place]),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        session.begin()
+    assert place.pressed
+    assert not place.announced
+    assert session.over
+    for thread in {*threading.enumerate()} - before:
+        thread.join(5.0)
+    assert {*threading.enumerate()} <= before
 
 
 def test_the_round_merges_what_was_offered_though_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ import math
 import pytest
 
 from swarm.records import SyncState
-from swarm.sync import BUILTIN_POLICIES, FixedInterval, ValidationInterval
-from swarm.sync.guarded import GuardedPolicy
+from swarm.sync import BUILTIN_POLICIES, FixedInterval, SyncPolicy, ValidationInterval
+from swarm.sync.guarded import LONGEST, GuardedPolicy
 from swarm.testing.policies import SyncPolicyContract
 
 
@@ -99,3 +99,82 @@ def test_bounds_follow_the_session_interval(interval: int, bounds: tuple[int, in
         falling = policy.next(falling, [(1, 0.9**step)])
         rising = policy.next(rising, [(1, 1.0 + step)])
     assert (rising.interval, falling.interval) == bounds
+
+
+class Scripted(SyncPolicy):
+    """Gives what a test wants, or raises it."""
+
+    name = "scripted"
+
+    def __init__(self, *script: object) -> None:
+        super().__init__(4)
+        self._script = iter(script)
+
+    def next(self, state, losses):
+        following = next(self._script)
+        if isinstance(following, Exception):
+            raise following
+        return following
+
+
+def guarded(*script: object) -> GuardedPolicy:
+    return GuardedPolicy(Scripted(*script), logging.getLogger("swarm"))
+
+
+@pytest.mark.parametrize("state", [SyncState(1), SyncState(LONGEST), SyncState(9, 0.5), SyncState(9, -3.0)], ids=str)
+def test_a_usable_state_of_a_guarded_policy_counts(state: SyncState, caplog: pytest.LogCaptureFixture) -> None:
+    assert guarded(state).next(SyncState(4), []) == state
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        SyncState(0),
+        SyncState(-1),
+        SyncState(2**63),
+        SyncState(2.0),
+        SyncState(8, math.nan),
+        SyncState(8, math.inf),
+        SyncState(8, "low"),
+        None,
+        8,
+        (8, None),
+        RuntimeError("no disk"),
+    ],
+    ids=str,
+)
+def test_an_unusable_state_of_a_guarded_policy_changes_nothing(state: object, caplog: pytest.LogCaptureFixture) -> None:
+    assert guarded(state).next(SyncState(4, 0.5), []) == SyncState(4, 0.5)
+    (message,) = caplog.messages
+    assert message.startswith("the sync policy Scripted ")
+    assert "the interval stays 4" in message
+
+
+def test_what_is_wrong_with_a_guarded_policy_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    policy = guarded(SyncState(8), SyncState(0), RuntimeError("no disk"), SyncState(16))
+    state, intervals = policy.start(), []
+    for _ in range(4):
+        state = policy.next(state, [])
+        intervals.append(state.interval)
+    assert policy.interval == 4
+    assert intervals == [8, 8, 8, 16]
+    (message,) = caplog.messages
+    assert "gave SyncState(interval=0, loss=None): allowed are an interval of at least 1" in message
+
+
+def test_the_error_of_a_guarded_policy_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    guarded(RuntimeError("no disk")).next(SyncState(4), [])
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert "raised RuntimeError: no disk" in record.getMessage()
+    assert "Traceback" in caplog.text
+
+
+def test_a_policy_without_a_next_state_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        type("Incomplete", (SyncPolicy,), {"name": "incomplete"})(4)
+
+
+def test_only_the_validation_policy_needs_losses() -> None:
+    assert {name: make.needs_loss for name, make in BUILTIN_POLICIES.items()} == {"fixed": False, "validation": True}
