@@ -11,6 +11,7 @@ import numpy as np
 
 from swarm.errors import ConfigurationError, ModelError
 from swarm.former import accepts_former_names
+from swarm.overrides import is_outdated
 from swarm.tensors.state import ModelState, TensorKind
 
 if TYPE_CHECKING:
@@ -22,7 +23,18 @@ class ModelPort(ABC):
     """Reads and writes the tensors of one framework's model.
 
     The session calls a port on the training thread only, between batches.
+
+    ``borrow`` and ``add`` are shortcuts. A class that overrides ``read``, or for ``add`` also ``write``, does not
+    inherit them: what it reads and writes always counts.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Drop inherited shortcuts that no longer fit."""
+        super().__init_subclass__()
+        if is_outdated(cls, "borrow", "read"):
+            cls.borrow = ModelPort.borrow  # type: ignore[method-assign]
+        if is_outdated(cls, "add", "read", "write"):
+            cls.add = ModelPort.add  # type: ignore[method-assign]
 
     @abstractmethod
     def schema(self) -> Schema:
