@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from statistics import median
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swarm.clock import Clock, MonotonicClock
 from swarm.tensors.state import numpy_dtype
 
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ class QuickestCodec(CodecChoice):
         return share * median(self._seconds[EXACT]) + self._costs[name]
 
 
-def coding_seconds(codec: Codec, schema: Schema) -> float:
+def coding_seconds(codec: Codec, schema: Schema, clock: Clock | None = None) -> float:
     """Seconds of encoding and decoding per peer and round, estimated from a sample.
 
     In a round a peer encodes about one model and decodes about two.
     """
-    total = 0.0
+    total, now = 0.0, (clock or MonotonicClock()).now
     for dtype, size in schema.segments.items():
         count = min(size, SAMPLE)
         if codec.verbatim(dtype) or not count:
@@ -131,11 +131,11 @@ def coding_seconds(codec: Codec, schema: Schema) -> float:
         payload = memoryview(bytearray(codec.encoded_nbytes(count, dtype)))
         took = []
         for _ in range(3):
-            started = time.perf_counter()
+            started = now()
             codec.encode(values, origin, payload)
-            written = time.perf_counter()
+            written = now()
             codec.decode(payload, origin, values.copy())
-            took.append((written - started) + 2 * (time.perf_counter() - written))
+            took.append((written - started) + 2 * (now() - written))
         total += min(took) * size / count
     return total
 

@@ -50,7 +50,7 @@ class DirectoryDiscovery(Discovery):
         self._session = session
         self._own: tuple[Path, bytes] | None = None
         self._address = ""
-        self._second = self._path
+        self._second: Path
         """The file to use if a peer of another process has the first one."""
 
     def announce(self, name: str, address: str, incarnation: str) -> None:

@@ -44,6 +44,7 @@ class TestDirectoryDiscovery(DiscoveryContract):
     def test_what_is_published(self):
         self.make().announce("clinic/a", GIVEN[0], "abc")
         (file,) = self.path.iterdir()
+        assert file.name == "heart@clinic%2Fa.json"
         assert json.loads(file.read_text()) == {
             "name": "clinic/a", "address": GIVEN[0], "incarnation": "abc", "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -134,6 +135,23 @@ class TestDirectoryDiscovery(DiscoveryContract):
         old.withdraw()
         assert self.make().discover() == (GIVEN[1],)
 
+    @pytest.mark.parametrize("address", ["0", GIVEN[1]])
+    def test_a_file_that_another_peer_has_written_is_left_to_it(self, address):
+        peer = self.make()
+        peer.announce("one", GIVEN[0], "first")
+        (file,) = self.path.iterdir()
+        file.write_text(json.dumps({"name": "one", "address": address}))
+        peer.withdraw()
+        assert self.make().discover() == (address,)
+
+    def test_peers_of_other_names_need_no_second_file(self):
+        peers = [self.make() for _ in GIVEN]
+        for name, peer, address in zip("bca", peers, GIVEN, strict=True):
+            peer.announce(name, address, "abc")
+        for peer in peers:
+            peer.discover()
+        assert sorted(file.name for file in self.path.iterdir()) == [f"heart@{name}.json" for name in "abc"]
+
     @pytest.mark.parametrize(
         "peers",
         [
@@ -160,3 +178,9 @@ class TestDirectoryDiscovery(DiscoveryContract):
         (tmp_path / "file").write_text("")
         with pytest.raises(ConfigurationError, match=r"rendezvous.*file.*choose another"):
             DirectoryDiscovery(tmp_path / "file", "heart").announce("one", GIVEN[0], "abc")
+
+    def test_a_failed_announcement_leaves_no_draft(self):
+        (self.path / "heart@one.json").mkdir(parents=True)
+        with pytest.raises(ConfigurationError, match=r"cannot be written to .*choose another"):
+            self.make().announce("one", GIVEN[0], "abc")
+        assert [file.name for file in self.path.iterdir()] == ["heart@one.json"]

@@ -125,7 +125,7 @@ def test_equal_contributions_have_no_distance_whatever_the_scale(scale: float) -
     rows[3] = rows[1]
     gram = partial_gram(list(rows))
     assert gram[1, 1] + gram[3, 3] - 2 * gram[1, 3] <= 1e-12 * gram.max()
-    assert gram[0, 0] + gram[1, 1] - 2 * gram[0, 1] == pytest.approx(10_000 * scale**2, rel=0.1)
+    assert gram[0, 0] + gram[1, 1] - 2 * gram[0, 1] == pytest.approx(10_000 * scale**2, rel=0.1, abs=0)
 
 
 def test_combination() -> None:
@@ -136,3 +136,35 @@ def test_combination() -> None:
 def test_combination_is_not_disturbed_by_a_far_column_of_tiny_weight() -> None:
     columns = [np.array([1e30]), np.array([1.5]), np.array([2.5])]
     np.testing.assert_allclose(combine(columns, np.array([1e-40, 0.5, 0.5])), [2.0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-15, -1e-15])
+def test_points_that_differ_by_rounding_errors_are_one_point(error: float) -> None:
+    """Two of three points are one, so that it is the median, whatever their weights round to."""
+    gram = np.array([[1.0, 1.0 + error, 3.0], [1.0 + error, 1.0, 3.0], [3.0, 3.0, 9.0]])
+    coefficients = rule.coefficients(gram, (1, 1, 1))
+    assert coefficients.tolist() == [0.5, 0.5, 0.0]
+
+
+def test_a_point_with_half_of_the_weight_is_not_yet_the_median() -> None:
+    gram = np.array([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert rule.coefficients(gram, (3, 1, 1)).tolist() == [1.0, 0.0, 0.0]
+    assert (rule.coefficients(gram, (2, 1, 1))[1:] > 0).all()
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_the_median_scales_with_the_points(scale: float) -> None:
+    points = scale * np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]])
+    np.testing.assert_allclose(merged(points) / scale, [0.695789, 0.751176], atol=1e-6)
+
+
+def test_a_median_that_is_one_of_the_points_is_found() -> None:
+    """On a line it always is; the distance to it is zero, and may come out below that."""
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        points = rng.integers(0, 50, rng.integers(3, 8)).astype(np.float64)
+        weights = rng.integers(1, 6, len(points))
+        coefficients = rule.coefficients(np.outer(points, points), tuple(weights.tolist()))
+        assert coefficients.sum() == pytest.approx(1)
+        best = min(weights @ np.abs(points - point) for point in points)
+        assert weights @ np.abs(points - coefficients @ points) == pytest.approx(best, rel=1e-3)

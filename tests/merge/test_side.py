@@ -116,3 +116,11 @@ def test_inputs_are_left_alone_and_not_aliased() -> None:
     assert not any(np.shares_memory(a, b) for a in merged for contribution in sides for b in contribution)
     for array, original in zip(sides[0], before, strict=True):
         np.testing.assert_array_equal(array, original)
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_the_statistics_of_one_contributor_are_the_merged_ones(robust: bool) -> None:
+    schema = specs(MEAN, VARIANCE, VARIANCE)
+    one = side(schema, 1.5, 2.5, -3.5)
+    merged = merge_statistics(schema.side, [one], (7,), robust=robust)
+    assert [each.tolist() for each in merged] == [[1.5] * 2, [2.5] * 2, [max(-3.5, 0.0) if not robust else -3.5] * 2]

@@ -127,15 +127,16 @@ def test_a_weight_without_singular_values_leaves_its_vectors_as_they_are(value: 
     assert arrays(state)[1].tobytes() == left.tobytes()
 
 
-def test_every_weight_of_a_model_is_refreshed_also_after_an_empty_one() -> None:
-    specs = [
-        TensorSpec("empty", (0, 3), "float64"),
+@pytest.mark.parametrize("shape", [(0, 3), (1, 3)], ids=["empty", "zero"])
+def test_every_weight_is_refreshed_also_after_one_without_singular_values(shape: tuple[int, int]) -> None:
+    specs = (
+        TensorSpec("none", shape, "float64"),
         TensorSpec("weight", (2, 2), "float64"),
         TensorSpec("u", (2,), "float64", TensorKind.STATE),
-        TensorSpec("none", (0,), "float64", TensorKind.STATE),
-    ]
-    state = ModelState.empty(Schema(tuple(specs), (SpectralNorm(0, 0, 3), SpectralNorm(1, 0, 2))))
-    arrays(state)[1][...] = np.diag([1.0, 4.0])
-    arrays(state)[2][...] = [1.0, 0.0]
+        TensorSpec("of none", shape[:1], "float64", TensorKind.STATE),
+    )
+    state = ModelState.empty(Schema(specs, (SpectralNorm(0, 0, 3), SpectralNorm(1, 0, 2))))
+    for (_, array), value in zip(state.arrays(), (0, np.diag([1.0, 4.0]), [1.0, 0.0], 0), strict=True):
+        array[...] = value
     refresh(state)
     np.testing.assert_allclose(np.abs(arrays(state)[2]), [0, 1], atol=1e-6)

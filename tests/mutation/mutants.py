@@ -149,17 +149,19 @@ def sample(folder: Path, size: int, chance: random.Random) -> list[Mutant]:
     operators = [get_operator(name)() for name in operator_names() if not get_operator(name).arguments()]
     places: dict[tuple[object, ...], list[tuple[Path, Operator, int]]] = {}
     for path in sorted(path for path in folder.rglob("*.py") if not path.stem.endswith("_pb2")):
+        nodes = [*ast_nodes(get_ast(path.read_text()))]
         for operator in (*operators, DropStatement()):
-            nodes = ast_nodes(get_ast(path.read_text()))
             positions = (position for node in nodes for position in operator.mutation_positions(node))
             for occurrence, position in enumerate(positions):
                 places.setdefault((path, *position), []).append((path, operator, occurrence))
     chosen: list[Mutant] = []
     for place in chance.sample(sorted(places), len(places)):
+        if len(chosen) == size:
+            break
         path, operator, occurrence = chance.choice(places[place])
         before = path.read_text()
         after = mutate_code(before, operator, occurrence)
-        if len(chosen) < size and changes_what_runs(before, after):
+        if changes_what_runs(before, after):
             chosen.append(difference(path, before, after))
     return chosen
 
@@ -193,7 +195,8 @@ class _Bare(ast.NodeTransformer):
     def visit_AnnAssign(self, node):
         self.generic_visit(node)
         node.annotation = ast.Constant(None)
-        return node
+        declares = node.value is None and not isinstance(node.target, ast.Name)  # and sets no attribute
+        return ast.Pass() if declares else node
 
     def visit_FunctionDef(self, node):
         self.generic_visit(node)

@@ -103,14 +103,14 @@ def test_the_merged_model_is_validated_with_the_peers_own_local_tensors() -> Non
 
 
 def test_files_hold_what_is_shared_and_a_resumed_peer_keeps_its_own_rest(tmp_path: Path) -> None:
-    settings = {"share": ["adapter.*"], "checkpoint_seconds": 0}
+    settings = {"share": ["adapter.*"], "checkpoint_seconds": 0, "failure_timeout": 0.3}
 
     def stop_after_two_rounds(peer: SwarmPeer) -> None:
         peer.session.begin()
         peer.go_on(4, step)
         peer.session.abort("power cut")
 
-    together(*(partial(stop_after_two_rounds, peer) for peer in pair(tmp_path, **settings, failure_timeout=0.3)))
+    together(*(partial(stop_after_two_rounds, peer) for peer in pair(tmp_path, **settings)))
     peers = pair(tmp_path, **settings, resume=True)
     together(*(partial(peer.train, 2, lambda peer: None) for peer in peers))
     for rank, peer in enumerate(peers):

@@ -9,7 +9,7 @@ import pytest
 
 from swarm.records import SyncState
 from swarm.sync import BUILTIN_POLICIES, FixedInterval, SyncPolicy, ValidationInterval
-from swarm.sync.guarded import LONGEST, GuardedPolicy
+from swarm.sync.guarded import GuardedPolicy
 from swarm.testing.policies import SyncPolicyContract
 
 
@@ -121,7 +121,7 @@ def guarded(*script: object) -> GuardedPolicy:
     return GuardedPolicy(Scripted(*script), logging.getLogger("swarm"))
 
 
-@pytest.mark.parametrize("state", [SyncState(1), SyncState(LONGEST), SyncState(9, 0.5), SyncState(9, -3.0)], ids=str)
+@pytest.mark.parametrize("state", [SyncState(1), SyncState(2**63 - 1), SyncState(9, 0.5), SyncState(9, -3.0)], ids=str)
 def test_a_usable_state_of_a_guarded_policy_counts(state: SyncState, caplog: pytest.LogCaptureFixture) -> None:
     assert guarded(state).next(SyncState(4), []) == state
     assert not caplog.messages

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from swarm.tensors.capture import BorrowedCapture, faulty
-from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec, pack
+from swarm.tensors.capture import BorrowedCapture, faulty, replaced_state
+from swarm.tensors.state import ModelState, Schema, SpectralNorm, TensorKind, TensorSpec, pack
 
 SCHEMA = Schema(
     (
@@ -82,3 +82,41 @@ def test_nan_is_found_in_weights_and_statistics(tensors: list[np.ndarray], poiso
         borrowed.hold()
     assert not borrowed.finite()
     assert faulty(borrowed) == (SCHEMA.tensors[poisoned].name,)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_runs_are_all_values_at_their_places(model: ModelState, tensors: list[np.ndarray], held: bool) -> None:
+    borrowed = BorrowedCapture(SCHEMA, tensors)
+    if held:
+        borrowed.hold()
+    runs = [(segment, start, values.tolist()) for segment, start, values in borrowed.runs()]
+    flat = [segment.tolist() for segment in model.segments.values()]
+    assert runs if held else len(runs) == 5
+    for segment, start, values in runs:
+        assert flat[segment][start : start + len(values)] == values
+    assert sum(len(values) for *_, values in runs) == sum(map(len, flat))
+
+
+def test_faulty_tensors_are_named_in_order_and_module_state_only_where_it_became_nan() -> None:
+    nan = np.float32([np.nan, 1])
+    specs = [TensorSpec(name, (2,), "float32") for name in "abc"]
+    specs += [TensorSpec(name, (2,), "float32", TensorKind.STATE) for name in ("old", "new", "mask")]
+    schema = Schema((*specs, TensorSpec("mean", (2,), "float32", TensorKind.MEAN)))
+    parent = ModelState(schema, {}, [nan, np.zeros(2, np.float32), nan, nan])
+    arrays = [nan, np.zeros(2, np.float32), np.float32([0, np.inf]), nan, nan, np.float32([np.inf] * 2), nan]
+    assert faulty(BorrowedCapture(schema, arrays), parent) == ("a", "c", "new", "mean")
+    assert faulty(BorrowedCapture(schema, arrays)) == ("a", "c", "mean")
+
+
+def test_replaced_state_is_what_another_model_has_otherwise_and_no_singular_vector() -> None:
+    specs = (
+        TensorSpec("w", (2, 2), "float32"),
+        *(TensorSpec(name, (2,), "float32", TensorKind.STATE) for name in ("u", "v", "queue", "same")),
+        TensorSpec("mean", (2,), "float32", TensorKind.MEAN),
+    )
+    schema = Schema(specs, (SpectralNorm(0, 0, 1, 2),))
+    mine, theirs = (
+        ModelState(schema, {"float32": np.zeros(4, np.float32)}, [np.full(2, value, np.float32) for value in values])
+        for values in ((1, 1, 1, 1, 1), (2, 2, 2, 1, 2))
+    )
+    assert [spec.name for spec in replaced_state(mine, theirs)] == ["queue"]

@@ -50,6 +50,12 @@ def test_the_kernels_are_compiled_where_there_is_a_compiler():
     assert kernels.native is not None or shutil.which("cc") is None
 
 
+@needs_native
+def test_contiguous_arrays_of_float32_are_taken():
+    assert kernels.takes(np.zeros(4, np.float32), None, np.zeros((2, 3), np.float32))
+    assert kernels.readable(np.zeros(4, np.float16), None, np.zeros(2, np.float16))
+
+
 def test_other_dtypes_and_scattered_memory_are_left_to_numpy():
     assert not kernels.takes(np.zeros(4))
     assert not kernels.takes(np.zeros(4, np.float32), np.zeros(8, np.float32)[::2])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,9 @@ from swarm.tensors.state import (
     TensorKind,
     TensorSpec,
     as_bytes,
+    has_nan,
     is_finite,
+    is_float,
     numpy_dtype,
     side_is_finite,
 )
@@ -214,3 +218,39 @@ def test_module_state_may_be_infinite_and_nan_where_it_was_so_before():
 def test_spectral_normalisation_enters_the_fingerprint():
     tensors = (TensorSpec("w", (2, 2), "float32"), TensorSpec("u", (2,), "float32", TensorKind.STATE))
     assert Schema(tensors).fingerprint != Schema(tensors, (SpectralNorm(0, 0, 1),)).fingerprint
+
+
+def test_a_fingerprint_means_the_same_in_every_version():
+    schema = Schema((TensorSpec("w", (2, 3), "float32"), TensorSpec("n", (), "int64", TensorKind.COUNTER)))
+    assert schema.fingerprint == "b237bdcd3d624e5a0ff140a7e4972402"
+
+
+def test_a_tensor_is_a_value():
+    spec = TensorSpec("w", (2, 3), "float32")
+    assert {spec: 1}[TensorSpec("w", (2, 3), "float32")] == 1
+    with pytest.raises(FrozenInstanceError):
+        spec.name = "v"
+    assert (spec.size, spec.nbytes, spec.in_side_block) == (6, 24, False)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [([], False), ([[1.0, 2.0]], False), ([[np.inf]], False), ([[1.0], [np.inf, np.nan]], True), ([[np.nan]], True)],
+    ids=str,
+)
+def test_has_nan_passes_over_infinities(values, found):
+    assert has_nan([np.array(each) for each in values]) is found
+
+
+def test_sizes_and_names_of_a_schema():
+    assert SCHEMA.nbytes == sum(spec.nbytes for spec in SCHEMA.tensors)
+    assert SCHEMA.names(TensorKind.WEIGHT) == tuple(s.name for s in SCHEMA.tensors if s.kind is TensorKind.WEIGHT)
+    assert SCHEMA.names() == ()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "floating"),
+    [("float64", True), ("bfloat16", True), ("complex64", True), ("int8", False), ("bool", False)],
+)
+def test_only_floating_dtypes_hold_nan(dtype, floating):
+    assert is_float(dtype) is floating
