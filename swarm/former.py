@@ -63,13 +63,16 @@ def accepts_former_names(cls: _Class) -> _Class:
     A dataclass is made with them as well.
     """
     names, changed = ATTRIBUTES[cls.__name__], cast("Any", cls)
-    subclassed = changed.__init_subclass__
+    own = vars(cls).get("__init_subclass__")
 
     def init_subclass(derived: type, /, **arguments: Any) -> None:
-        subclassed(**arguments)
         for old in names.keys() & vars(derived).keys():
             warn(f"{derived.__name__}.{old}", names[old])
             setattr(derived, names[old], vars(derived)[old])
+        if own:
+            own.__func__(derived, **arguments)
+        else:
+            super(cls, derived).__init_subclass__(**arguments)
 
     changed.__init_subclass__ = classmethod(init_subclass)
     for old, new in names.items():

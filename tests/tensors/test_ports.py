@@ -17,7 +17,7 @@ KINDS = {"seen": TensorKind.COUNTER}
 
 
 class Shortcuts(ArrayModel):
-    """Adds in place, as ``ArrayModel`` lends its memory."""
+    """Adds in place, as ``ArrayModel`` lets its memory be borrowed."""
 
     def add(self, step: ModelState) -> None:
         for spec, array in step.arrays():
