@@ -72,7 +72,7 @@ def accepts_former_names(cls: _Class) -> _Class:
         if own:
             own.__func__(derived, **arguments)
         else:
-            super(cast("type", cls), derived).__init_subclass__(**arguments)
+            super(cast("Any", cls), derived).__init_subclass__(**arguments)
 
     changed.__init_subclass__ = classmethod(init_subclass)
     for old, new in names.items():
