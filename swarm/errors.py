@@ -11,8 +11,12 @@ SwarmError
 ├── StartTimeoutError         too few peers came before ``start_timeout`` (also a TimeoutError)
 ├── TransportError            the network
 │   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
-│   └── UnreachablePeerError  a peer that does not answer
-├── ExchangeError             a chunk that contradicts the session's schema, or a transfer that broke
+│   ├── UnreachablePeerError  a peer that does not answer
+│   ├── NoDataChannelError    no data channel to a peer can be opened (internal)
+│   ├── DataChannelError      the connection of a data channel ended (internal)
+│   └── BrokenStreamError     the other end of a queue between two threads is gone (internal)
+├── ExchangeError             a chunk that contradicts the session's schema, or a transfer that failed
+│   └── ContributionError     what one peer contributed cannot be merged (internal)
 ├── UnreadableFileError       a file with a model that is missing or damaged (internal)
 └── DemoError                 a training of ``swarm demo`` failed (internal)
 
@@ -90,11 +94,52 @@ class UnreachablePeerError(TransportError):
     """A peer does not answer. Raised by ``swarm status``; in training it is only logged."""
 
 
+class NoDataChannelError(TransportError):
+    """A data channel to a peer cannot be opened. The weights then travel over the transport that carries the messages.
+
+    Never reaches the training script. ``lasting`` says that asking again soon would not help.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+
+
+class DataChannelError(TransportError):
+    """The connection of a data channel ended, or the peer broke its protocol: the attempt fails and is repeated.
+
+    Never reaches the training script; its text is part of the round's report.
+    """
+
+
+class BrokenStreamError(TransportError):
+    """The queue between a thread that reads a stream and one that uses it was broken; ``cause`` is the reason.
+
+    Never reaches the training script.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 class ExchangeError(SwarmError):
-    """A chunk contradicts the session's schema, or a transfer of weights broke.
+    """A chunk contradicts the session's schema, or a transfer of weights failed.
 
     Raised by codecs and transports. In training the attempt fails, and the report of the round has the reason.
     """
+
+
+class ContributionError(ExchangeError):
+    """What ``peer`` contributed cannot be merged: the attempt fails, and the peer is left out of the next one.
+
+    It may be found while a frame of another peer is taken. Never reaches the training script; its text is part of the
+    round's report.
+    """
+
+    def __init__(self, peer: str, reason: str) -> None:
+        super().__init__(reason)
+        self.peer = peer
 
 
 class UnreadableFileError(SwarmError):

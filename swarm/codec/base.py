@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -48,6 +49,7 @@ class Codec(ABC):
     def __init_subclass__(cls) -> None:
         """Disable the inherited ``verbatim`` if the subclass overrides ``encode`` or ``decode``."""
         super().__init_subclass__()
+        _accept_old_name(cls)
         if is_outdated(cls, "verbatim", "encode", "decode", "encoded_nbytes"):
             cls.verbatim = Codec.verbatim  # type: ignore[method-assign]
 
@@ -102,6 +104,21 @@ class Codec(ABC):
         Raises:
             ExchangeError: as ``encode``.
         """
+
+
+def _accept_old_name(cls: type[Codec]) -> None:
+    """Let a plugin's codec define or call ``update_residual`` by its former name, ``carry``."""
+    old, new = cls.__dict__.get("carry"), cls.__dict__.get("update_residual")
+    if old is not None and new is None:
+        warnings.warn(
+            f"{cls.__module__}.{cls.__qualname__}.carry is now called update_residual: rename it; the old name will "
+            "stop working in a later version",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        cls.update_residual = old  # type: ignore[method-assign]
+    elif new is not None:
+        cls.carry = new  # type: ignore[attr-defined]  # what super().carry() of a subclass finds
 
 
 def unchanged(values: Array, reference: Array | None, residual: Array | None = None) -> bool:

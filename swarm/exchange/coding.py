@@ -1,4 +1,4 @@
-"""How the chunks of one attempt are coded, relative to the model of the round before."""
+"""How the chunks of one attempt are coded, relative to the model of the round before, and the error feedback for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from swarm.codec.base import Codec, unchanged
 from swarm.codec.exact import ExactCodec
+from swarm.errors import ExchangeError
 from swarm.exchange.layout import Chunk
 from swarm.merge.distance import squared_distance
 from swarm.tensors.buffers import BufferPool
@@ -13,7 +14,7 @@ from swarm.tensors.state import Array, ModelState, as_bytes
 
 NOTHING = memoryview(b"")
 Residual = dict[str, Array]
-"""What a codec has lost so far, one array for each segment."""
+"""Coding errors of earlier rounds that were not sent yet, one array for each segment."""
 
 
 class ChunkCoder:
@@ -23,7 +24,7 @@ class ChunkCoder:
         codec: the round's.
         reference: the model of the round before, which every member of the group holds. None where there is none:
             then everything travels as it is.
-        residual: what earlier rounds lost to the codec and is still to be sent, or None to keep no account of it.
+        residual: coding errors of earlier rounds, which are sent with this one; None: no error feedback.
         memory: for payloads.
     """
 
@@ -58,7 +59,7 @@ class ChunkCoder:
     def encode(self, chunk: Chunk, values: Array, again: Callable[[], Array] | None = None) -> memoryview:
         """The payload that stands for ``values``, which may be their own memory: they must not change any more.
 
-        ``again`` gives the same values where they may lie elsewhere by the time of ``carry``.
+        ``again`` gives the same values where they may lie elsewhere by the time of ``update_residual``.
         """
         origin, residual = _part(self._origins, chunk), _part(self._residuals, chunk)
         if self._codec.verbatim(values.dtype.name):
@@ -68,6 +69,15 @@ class ChunkCoder:
             self._lossy.append((chunk, again or (lambda: values)))
         return payload[: self._codec.encode(values, origin, payload, residual)]
 
+    def require_length(self, size: int, dtype: str, nbytes: int) -> None:
+        """Refuse a payload of another length than ``size`` values of ``dtype`` have, before there is memory for it.
+
+        Raises:
+            ExchangeError: it has another length, and is not empty.
+        """
+        if nbytes and nbytes != (expected := self._codec.encoded_nbytes(size, dtype)):
+            raise ExchangeError(f"a chunk of {size} {dtype} takes {expected} bytes in {self._codec.name}, not {nbytes}")
+
     def decode(self, chunk: Chunk, payload: memoryview, out: Array) -> None:
         """Write the values that a payload stands for to ``out``.
 
@@ -76,8 +86,8 @@ class ChunkCoder:
         """
         self._codec.decode(payload, _part(self._origins, chunk), out)
 
-    def carry(self) -> None:
-        """The attempt has committed: what its chunks lost to the codec is the residual from now on.
+    def update_residual(self) -> None:
+        """The attempt has committed: replace the residual by the coding errors of its chunks.
 
         To be called while the values that were given to ``encode`` still stand.
         """

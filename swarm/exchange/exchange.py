@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from swarm.errors import ExchangeError
-from swarm.exchange.arrival import Arrival
 from swarm.exchange.barrier import GramBarrier, Matrix
 from swarm.exchange.coding import ChunkCoder
-from swarm.exchange.layout import Chunk, FrameKind, Head, frame, open_frame, slice_chunks
+from swarm.exchange.layout import CHUNK_BYTES, HEADER, Chunk, FrameKind, Head, frame, open_head, slice_chunks
 from swarm.exchange.merging import ChunkMerger
 from swarm.exchange.reduce_buffer import ReduceBuffer, bytes_ahead
 from swarm.exchange.sideblock import SideBlocks
@@ -27,19 +27,41 @@ from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.capture import Capture
-from swarm.tensors.state import ModelState, Schema, is_finite
+from swarm.tensors.state import Array, ModelState, Schema, as_bytes, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 HANDED_ON = WeightedMean()
+
+
+@dataclass(slots=True)
+class Arrival:
+    """A frame that is on its way."""
+
+    sender: PeerId
+    head: Head
+    payload: memoryview
+    """The memory that it fills: that of ``values`` itself where they travel as they are."""
+    chunk: Chunk | None = None
+    """Of the frame, unless it is about something smaller."""
+    values: Array | None = None
+    """Where those of the chunk go."""
+    verbatim: bool = False
+    squared: float = 0.0
+    """Of a contribution that is measured as it comes: its squared distance from the same chunk of the parent model."""
+
+    def wrong(self, what: str) -> ExchangeError:
+        """The error that says what is wrong with the chunk, and whose it is."""
+        kind = "contribution" if self.head.kind is FrameKind.CONTRIBUTION else "merged chunk"
+        return ExchangeError(f"{self.sender} sent a {kind} that cannot be: {what}")
 
 
 class Exchange:
     """What this member has received, merged and still has to send under one attempt.
 
     ``next_frame`` gives the frames to send, on one thread per receiver. A frame that comes in is taken in three
-    steps, ``expect``, ``fill`` and ``arrived``, or in one, ``receive``; a chunk that is then complete is taken in two
-    more, ``merge`` and ``publish``. None of them blocks. ``next_frame``, ``fill``, ``check`` and ``merge`` may run
-    beside everything else, and once it is ``done`` so may what tells of the result; for the others the caller holds a
+    steps: ``begin``, ``check`` once its memory is filled, and ``end``; a chunk that is then complete is taken in two
+    more, ``merge`` and ``publish``. None of them blocks. ``next_frame``, ``check`` and ``merge`` may run at the same
+    time as everything else, and once it is ``done`` so may what tells of the result; for the others the caller holds a
     lock. ``own`` is only read, and must not change until the exchange is over.
     """
 
@@ -198,110 +220,94 @@ class Exchange:
         Raises:
             ExchangeError: it contradicts the schema or the proposal, comes twice, or holds NaN or infinity.
         """
-        head, payload = open_frame(data)
-        arrival = self.expect(sender, head)
-        if arrival is None:
-            self.take_small(sender, head, payload)
-        else:
-            self.fill(arrival, payload)
-            chunk = self.arrived(arrival)
-            if chunk:
-                self.publish(chunk, self.merge(chunk))
+        payload = data[HEADER.size :]
+        arrival = self.begin(sender, open_head(data), len(payload))
+        arrival.payload[:] = payload
+        self.check(arrival)
+        chunk = self.end(arrival)
+        if chunk:
+            self.publish(chunk, self.merge(chunk))
 
-    def expect(self, sender: PeerId, head: Head) -> Arrival | None:
-        """Where the values of a chunk go, or None if the frame carries something small.
+    def begin(self, sender: PeerId, head: Head, nbytes: int) -> Arrival:
+        """A frame with ``nbytes`` of payload comes: memory for it, once it is clear that it belongs here.
 
         Raises:
-            ExchangeError: nobody waits for this frame, or not any more.
+            ExchangeError: nobody waits for this frame, or not any more, or it has another length.
         """
         kind, segment, start = head.kind, head.segment, head.start
         if sender not in self._expected:
             raise ExchangeError(f"{sender} is no member of this group")
         if kind not in (FrameKind.CONTRIBUTION, FrameKind.RESULT):
-            return None
+            if nbytes > max(CHUNK_BYTES, 8 * len(self._weights) ** 2):
+                raise ExchangeError(f"{sender} sent a frame of kind {kind.name} with {nbytes} bytes")
+            return Arrival(sender, head, memoryview(bytearray(nbytes)))
         chunk = self._expected[sender].pop((kind, segment, start), None)
         if chunk is None:
             contributes = kind is FrameKind.CONTRIBUTION
             what = "a contribution that nobody waits for" if contributes else "a result that it does not owe"
             raise ExchangeError(f"{sender} sent {what} (segment {segment}, {start})")
-        target = self._segments[segment]
-        values = (
-            target[chunk.start : chunk.stop]
-            if kind is FrameKind.RESULT
-            else self._memory.empty(chunk.size, self._dtypes[segment])
-        )
-        return Arrival(sender, kind, chunk, values)
-
-    def expect_verbatim(self, sender: PeerId, head: Head, nbytes: int) -> Arrival | None:
-        """As ``expect``, for a payload of ``nbytes`` that may be received where the values go, and then be checked.
-
-        None where it cannot: the frame is then to be taken as any other.
-        """
-        chunk = self._expected.get(sender, {}).get((head.kind, head.segment, head.start))
-        if chunk is None or head.nbytes != nbytes:
-            return None
-        verbatim = nbytes == chunk.size * self._segments[chunk.segment].itemsize and self._coder.verbatim(
-            self._dtypes[chunk.segment], nbytes
-        )
-        return self.expect(sender, head) if verbatim else None
-
-    def fill(self, arrival: Arrival, payload: memoryview) -> None:
-        """Write the payload of a chunk where it goes.
-
-        Raises:
-            ExchangeError: it has another length than such a chunk, or gives NaN or infinity.
-        """
+        dtype, target = self._dtypes[segment], self._segments[segment]
+        arrival = Arrival(sender, head, memoryview(bytearray()), chunk)
         try:
-            self._coder.decode(arrival.chunk, payload, arrival.values)
+            self._coder.require_length(chunk.size, dtype, nbytes)
         except ExchangeError as error:
             raise arrival.wrong(str(error)) from error
-        if arrival.kind is FrameKind.RESULT:
-            self._stands(arrival.chunk)
-        elif payload and self._measures_early(arrival):
-            arrival.squared = self._coder.squared_distance(arrival.chunk, arrival.values)
+        values = target[chunk.start : chunk.stop] if kind is FrameKind.RESULT else self._memory.empty(chunk.size, dtype)
+        arrival.values, arrival.verbatim = values, self._coder.verbatim(dtype, nbytes)
+        if nbytes:
+            arrival.payload = as_bytes(values) if arrival.verbatim else self._memory.empty(nbytes, "uint8").data
+        return arrival
 
     def check(self, arrival: Arrival) -> None:
-        """Refuse NaN and infinity in what was received in place, unless that is found out when it is merged.
+        """The payload is here: decode it, and refuse NaN and infinity unless they are found when it is merged.
 
         Raises:
-            ExchangeError: there is one.
+            ExchangeError: there is one, or the payload is not what the codec makes of such a chunk.
         """
-        if self._measures_early(arrival):
-            arrival.squared = self._coder.squared_distance(arrival.chunk, arrival.values)
-            if math.isfinite(arrival.squared):
-                return  # and so is every value
-        elif arrival.kind is FrameKind.CONTRIBUTION and self._coder.relative:
+        chunk, values = arrival.chunk, arrival.values
+        if chunk is None or values is None:
             return
-        if not is_finite(arrival.values):
+        contributed = arrival.head.kind is FrameKind.CONTRIBUTION and self._coder.relative
+        finite = not arrival.verbatim
+        if finite:
+            try:
+                self._coder.decode(chunk, arrival.payload, values)
+            except ExchangeError as error:
+                raise arrival.wrong(str(error)) from error
+        if contributed and self._barrier is not None and arrival.payload:
+            # The rule looks at all contributions before it merges any.
+            arrival.squared = self._coder.squared_distance(chunk, values)
+            finite = finite or math.isfinite(arrival.squared)
+        elif contributed:
+            finite = True  # or it is found when it is measured
+        if not finite and not is_finite(values):
             raise arrival.wrong("NaN or infinity")
-        if arrival.kind is FrameKind.RESULT:
-            self._stands(arrival.chunk)
+        if arrival.head.kind is FrameKind.RESULT:
+            self._stands(chunk)
+
+    def end(self, arrival: Arrival) -> Chunk | None:
+        """Take a frame that was checked; the chunk that is to be merged and published now, if there is one.
+
+        Raises:
+            ExchangeError: it carries no chunk, and nobody waits for it or it cannot be true.
+        """
+        sender, chunk, values = arrival.sender, arrival.chunk, arrival.values
+        if chunk is None or values is None:
+            self._take_small(sender, arrival.head, arrival.payload)
+            return None
+        if arrival.head.kind is FrameKind.RESULT:
+            self._results_left[sender] -= 1
+            return None
+        self._reduce_buffer.put(sender, chunk, values, arrival.squared)
+        self._gram_if_complete()
+        return chunk if self._complete(chunk) else None
 
     def _stands(self, chunk: Chunk) -> None:
         """A chunk of the result is what it will be, and still in the cache."""
         itemsize = self._segments[chunk.segment].itemsize
         self._digest.cover(chunk.segment, chunk.start * itemsize, chunk.stop * itemsize)
 
-    def _measures_early(self, arrival: Arrival) -> bool:
-        """Whether a contribution is measured as it comes, since the rule looks at all of it before it merges any."""
-        return arrival.kind is FrameKind.CONTRIBUTION and self._coder.relative and self._barrier is not None
-
-    def arrived(self, arrival: Arrival) -> Chunk | None:
-        """The memory of ``arrival`` is filled; the chunk that is to be merged and published now, if there is one."""
-        sender, chunk = arrival.sender, arrival.chunk
-        if arrival.kind is FrameKind.RESULT:
-            self._results_left[sender] -= 1
-            return None
-        self._reduce_buffer.put(sender, chunk, arrival.values, arrival.squared)
-        self._gram_if_complete()
-        return chunk if self._complete(chunk) else None
-
-    def take_small(self, sender: PeerId, head: Head, payload: memoryview) -> None:
-        """Take a frame that carries no chunk.
-
-        Raises:
-            ExchangeError: nobody waits for it, or it cannot be true.
-        """
+    def _take_small(self, sender: PeerId, head: Head, payload: memoryview) -> None:
         if head.kind in (FrameKind.SIDE, FrameKind.STATE):
             self._side.take(sender, head.kind, head.start, payload)
             self._merge_side_if_complete()

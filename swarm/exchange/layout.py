@@ -20,8 +20,8 @@ CHUNKS = 4
 """A slice is cut into about so many at least, so that merging goes on while chunks come in ..."""
 LEAST_BYTES = 1 << 18
 """... unless they would get smaller than this."""
-HEADER = struct.Struct("<BBxxIQ")
-"""Kind, segment, bytes of payload, start (elements of the segment; bytes for the side block)."""
+HEADER = struct.Struct("<BB6xQ")
+"""Kind, segment, start (elements of the segment; bytes for the side block). The transport states the size."""
 
 
 class FrameKind(enum.IntEnum):
@@ -101,8 +101,7 @@ def side_chunks(nbytes: int) -> Iterator[tuple[int, int]]:
 
 def frame(kind: FrameKind, segment: int, start: int, values: Array | memoryview) -> tuple[bytes, memoryview]:
     """Header and payload of a frame; the payload is the memory of ``values`` itself."""
-    payload = values if isinstance(values, memoryview) else as_bytes(values)
-    return HEADER.pack(kind, segment, len(payload), start), payload
+    return HEADER.pack(kind, segment, start), values if isinstance(values, memoryview) else as_bytes(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +111,6 @@ class Head:
     kind: FrameKind
     segment: int
     start: int
-    nbytes: int
-    """Of the payload."""
 
 
 def open_head(data: memoryview) -> Head:
@@ -124,23 +121,11 @@ def open_head(data: memoryview) -> Head:
     """
     if len(data) < HEADER.size:
         raise ExchangeError(f"a frame of {len(data)} bytes is shorter than its header")
-    kind, segment, nbytes, start = HEADER.unpack_from(data)
+    kind, segment, start = HEADER.unpack_from(data)
     try:
-        return Head(FrameKind(kind), segment, start, nbytes)
+        return Head(FrameKind(kind), segment, start)
     except ValueError as error:
         raise ExchangeError(f"a frame of unknown kind {kind}") from error
-
-
-def open_frame(data: memoryview) -> tuple[Head, memoryview]:
-    """Header and payload of a joined frame.
-
-    Raises:
-        ExchangeError: it is cut short, or of no known kind.
-    """
-    head, payload = open_head(data), data[HEADER.size :]
-    if len(payload) != head.nbytes:
-        raise ExchangeError(f"a frame announces {head.nbytes} bytes and carries {len(payload)}")
-    return head, payload
 
 
 def values_of(payload: memoryview, dtype: str, size: int) -> Array:

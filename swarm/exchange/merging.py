@@ -9,7 +9,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from swarm.exchange.arrival import ContributionError
+from swarm.errors import ContributionError
 from swarm.exchange.barrier import Matrix, too_large
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.layout import Chunk
@@ -31,7 +31,7 @@ class ChunkMerger:
         rule: how weights are merged.
         contributors: in the order in which they are merged.
         weights: one per contributor.
-        columns: the contributions.
+        buffer: the contributions.
         coder: of the attempt.
         result: where merged chunks go.
         memory: for what is merged and not sent as it is.
@@ -42,7 +42,7 @@ class ChunkMerger:
         rule: MergeRule,
         contributors: Sequence[PeerId],
         weights: Sequence[int],
-        columns: ReduceBuffer,
+        buffer: ReduceBuffer,
         coder: ChunkCoder,
         result: ModelState,
         memory: BufferPool,
@@ -50,7 +50,7 @@ class ChunkMerger:
         self._rule = rule
         self._contributors = contributors
         self._weights = weights
-        self._reduce_buffer = columns
+        self._buffer = buffer
         self._coder = coder
         self._segments = tuple(result.segments.values())
         self._dtypes = tuple(result.segments)
@@ -72,7 +72,7 @@ class ChunkMerger:
             ContributionError: one holds values that are too large.
             ValueError: the coefficients make NaN or infinity of contributions that have none.
         """
-        return self._coded(chunk, partial(combine, self._reduce_buffer.of(chunk), coefficients))
+        return self._coded(chunk, partial(combine, self._buffer.of(chunk), coefficients))
 
     def gram(self, chunks: Iterable[Chunk]) -> Matrix:
         """The inner products of the contributions, added up over ``chunks``, of which every contribution is here.
@@ -82,21 +82,21 @@ class ChunkMerger:
         """
         total: Matrix = np.zeros((len(self._contributors),) * 2)
         for chunk in chunks:
-            total += partial_gram(self._reduce_buffer.of(chunk))
+            total += partial_gram(self._buffer.of(chunk))
             if too_large(total):
                 raise self._too_far(*max(self._reaches(chunk), key=itemgetter(1)))
         return total
 
     def _merge_into(self, chunk: Chunk, out: Array) -> None:
-        columns, origin = self._reduce_buffer.of(chunk), self._coder.origin(chunk)
+        parts, origin = self._buffer.of(chunk), self._coder.origin(chunk)
         if origin is None:
-            self._rule.merge_into(columns, self._weights, out)
+            self._rule.merge_into(parts, self._weights, out)
             return
-        squared = self._rule.merge_measured(columns, self._weights, origin, out)
-        for peer, values, distance in zip(self._contributors, columns, squared, strict=True):
+        squared = self._rule.merge_measured(parts, self._weights, origin, out)
+        for peer, values, distance in zip(self._contributors, parts, squared, strict=True):
             if not math.isfinite(distance) and not is_finite(values):
                 raise ContributionError(peer, f"{peer} sent a contribution that cannot be: NaN or infinity")
-        self._reduce_buffer.measured(chunk, squared)
+        self._buffer.measured(chunk, squared)
 
     def _coded(self, chunk: Chunk, merge: Callable[[Array], object]) -> memoryview:
         """What ``merge`` makes of a chunk, as it travels: all members take what that says, this one included."""
@@ -104,7 +104,7 @@ class ChunkMerger:
         if self._coder.verbatim(self._dtypes[chunk.segment], target.nbytes):
             self._run(chunk, merge, target)
             return self._coder.encode(chunk, target)
-        # What coding lost of it may be looked at after the round, when the target holds what the payload says.
+        # The coding error may be computed after the round, when the target holds what the payload says.
         merged = self._memory.empty(target.size, self._dtypes[chunk.segment])
         self._run(chunk, merge, merged)
         payload = self._coder.encode(chunk, merged)
@@ -123,8 +123,8 @@ class ChunkMerger:
 
     def _reaches(self, chunk: Chunk) -> list[tuple[PeerId, float]]:
         """Each contributor with the largest absolute value that it has in ``chunk``."""
-        columns = zip(self._contributors, self._reduce_buffer.of(chunk), strict=True)
-        return [(peer, float(np.abs(values.astype(np.float64)).max(initial=0.0))) for peer, values in columns]
+        parts = zip(self._contributors, self._buffer.of(chunk), strict=True)
+        return [(peer, float(np.abs(values.astype(np.float64)).max(initial=0.0))) for peer, values in parts]
 
     @staticmethod
     def _too_far(peer: PeerId, reach: float) -> ContributionError:

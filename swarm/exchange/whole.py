@@ -7,7 +7,7 @@ from threading import Lock
 
 from swarm.errors import ExchangeError
 from swarm.exchange.exchange import OutFrame
-from swarm.exchange.layout import FrameKind, frame, open_frame, side_chunks, slice_chunks, values_of
+from swarm.exchange.layout import HEADER, FrameKind, frame, open_head, side_chunks, slice_chunks, values_of
 from swarm.tensors.state import ModelState, Schema
 
 MAX_PARTS = 64
@@ -62,7 +62,7 @@ class Assembly:
         wanted = {(chunk.segment, chunk.start): chunk for chunk in slice_chunks(self._schema, part, self._parts)}
         side_left = dict(side_chunks(self._schema.side_nbytes)) if part == 0 else {}
         for data in frames:
-            head, payload = open_frame(data)
+            head, payload = open_head(data), data[HEADER.size :]
             kind, segment, start = head.kind, head.segment, head.start
             if kind is FrameKind.RESULT and (segment, start) in wanted:
                 chunk = wanted.pop((segment, start))

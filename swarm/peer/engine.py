@@ -30,8 +30,8 @@ from swarm.tensors.state import ModelState, Schema
 if TYPE_CHECKING:
     from swarm.consensus.rules import RoundRules
     from swarm.discovery.base import Discovery
+    from swarm.exchange.feedback import ErrorFeedback
     from swarm.merge.base import MergeRule
-    from swarm.peer.codings import Codings
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.capture import Capture
@@ -47,7 +47,7 @@ class Engine:
         me: PeerInfo,
         rules: RoundRules,
         rule: MergeRule,
-        codings: Codings,
+        feedback: ErrorFeedback,
         transport: Transport,
         discoveries: Sequence[Discovery],
         plugins: PluginRegistry,
@@ -65,7 +65,7 @@ class Engine:
             me: what this peer declares; its address is that of ``transport``.
             rules: how rounds are agreed on.
             rule: how weights are merged.
-            codings: how weights travel.
+            feedback: how weights travel.
             transport: reaches the other peers.
             discoveries: where addresses of peers come from.
             plugins: those of the session.
@@ -102,7 +102,7 @@ class Engine:
             me=self._me,
             schema=schema,
             rule=rule,
-            codings=codings,
+            feedback=feedback,
             transport=transport,
             roster=self._roster,
             executor=self._executor,
@@ -282,13 +282,13 @@ class Engine:
         """Nothing reaches ``address`` any more; on the worker's thread."""
         self._rounds.do(self._peers.lost(address, reason))
 
-    def sink(self, header: StreamHeader) -> Sink:
+    def open_sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream of weights goes; on any thread.
 
         Raises:
             ExchangeError: this peer is in no such exchange.
         """
-        return self._exchanger.sink(header)
+        return self._exchanger.open_sink(header)
 
     def requested(self, request: FetchRequest) -> ModelState:
         """The model with the requested digest, committed or undecided; on any thread.

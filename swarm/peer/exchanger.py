@@ -10,10 +10,10 @@ from swarm.consensus.member import Key
 from swarm.errors import ExchangeError
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
+from swarm.exchange.feedback import ErrorFeedback
 from swarm.exchange.reduce_buffer import bytes_ahead
 from swarm.executor import Executor
 from swarm.messages import PartialNorm, Proposal, StreamHeader
-from swarm.peer.codings import Codings
 from swarm.peer.roster import Roster
 from swarm.peer.streams import ExchangeStreams, fault
 from swarm.records import PeerId, PeerInfo
@@ -39,7 +39,7 @@ class _Coded(NamedTuple):
 
 
 class Exchanger:
-    """The worker calls it on its own thread; the transport calls only ``sink``."""
+    """The worker calls it on its own thread; the transport calls only ``open_sink``."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Exchanger:
         me: PeerInfo,
         schema: Schema,
         rule: MergeRule,
-        codings: Codings,
+        feedback: ErrorFeedback,
         transport: Transport,
         roster: Roster,
         executor: Executor,
@@ -58,7 +58,7 @@ class Exchanger:
         self.bytes_received = 0
         self._me = me
         self._rule = rule
-        self._codings = codings
+        self._feedback = feedback
         self._transport = transport
         self._roster = roster
         self._executor = self._clock = executor
@@ -78,8 +78,8 @@ class Exchanger:
 
     @property
     def residual(self) -> float:
-        """Euclidean norm of what codecs have lost of earlier rounds and may send in the next one."""
-        return self._codings.residual
+        """Euclidean norm of the coding errors of earlier rounds, which may be sent in the next one."""
+        return self._feedback.norm
 
     def start(
         self,
@@ -90,14 +90,15 @@ class Exchanger:
         done: Callable[[str, ModelState, tuple[PartialNorm, ...]], None],
         failed: Callable[[PeerId, str], None],
     ) -> None:
-        """Begin the exchange of an attempt; ``own`` must not change until it is stopped, and carried if it commits.
+        """Begin the exchange of an attempt.
 
+        ``own`` must not change until it is stopped and, if it commits, the residual is updated.
         ``reference`` is the model that the attempt builds on, or None for the first one.
         ``done`` gets the digest of the merged model, the model and what was measured in this peer's slice, ``failed``
         whom to blame and why; both are called through ``post``.
         """
         try:
-            coder = self._codings.coder(proposal, reference, self._memory)
+            coder = self._feedback.coder(proposal, reference, self._memory)
             exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory, reference)
         except Exception as error:  # noqa: BLE001  (a merge rule is a plugin's, and merges what this peer has alone)
             reason = fault(error)
@@ -164,7 +165,7 @@ class Exchanger:
             self._changed.notify_all()
         self.stop()
         self._memory = BufferPool(0)
-        self._codings.reset()
+        self._feedback.reset()
         self.keep(())
 
     def check(self, now: float) -> None:
@@ -172,10 +173,10 @@ class Exchanger:
         if self._streams:
             self._streams.check(now, self._timeout)
 
-    def carry(self, digest: str, *, stands: bool) -> None:
-        """Keep account of what coding has lost on the way to a committed model, and of what that took.
+    def update_residual(self, digest: str, *, stands: bool) -> None:
+        """Take the coding errors of a committed model into the residual, and note how long its exchange took.
 
-        ``stands`` tells whether the capture still does, or training may have changed it: then the account begins anew.
+        ``stands`` tells whether the capture still does, or training may have changed it: then the residual is zero.
         """
         coded = self._coded.get(digest)
         if coded is None:
@@ -183,23 +184,23 @@ class Exchanger:
         started = self._clock.now()
         try:
             if not stands:
-                self._codings.reset()
+                self._feedback.reset()
                 return
-            self._codings.carry(coded.coder)
+            self._feedback.update(coded.coder)
         except Exception:  # noqa: BLE001  (a codec may be a plugin's, and the round has committed)
-            self._log.exception("no account of what %s has lost in this round; it begins anew", coded.codec)
-            self._codings.reset()
-        self._codings.measured(coded.codec, coded.seconds + self._clock.now() - started)
+            self._log.exception("the residual of codec %s could not be updated; it starts at zero again", coded.codec)
+            self._feedback.reset()
+        self._feedback.measured(coded.codec, coded.seconds + self._clock.now() - started)
 
     def healed(self) -> None:
         """This peer goes on from a model that it had no part in."""
-        self._codings.reset()
+        self._feedback.reset()
 
     def keep(self, digests: Collection[str]) -> None:
         """Forget how models that are not in ``digests`` came here."""
         self._coded = {digest: coded for digest, coded in self._coded.items() if digest in digests}
 
-    def sink(self, header: StreamHeader) -> Sink:
+    def open_sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream goes; it may be here before the proposal or the greeting, so wait a little for both.
 
         Raises:
@@ -219,7 +220,7 @@ class Exchanger:
             raise ExchangeError(f"{header.sender} is not in session {self._me.session} with {self._me.name}")
         if streams is None or streams.proposal.key != key or header.sender not in streams.proposal.group:
             raise ExchangeError(f"{self._me.name} is in no exchange of round {header.round}, {header.attempt}")
-        return streams.sink(header.sender)
+        return streams.open_sink(header.sender)
 
     def _runs(self, key: Key) -> bool:
         return self._streams is not None and self._streams.proposal.key == key

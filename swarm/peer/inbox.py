@@ -26,7 +26,7 @@ class Recipient(Protocol):
         """Nothing reaches ``address`` any more; on the worker's thread."""
         ...
 
-    def sink(self, header: StreamHeader) -> Sink:
+    def open_sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream of weights goes."""
         ...
 
@@ -57,7 +57,7 @@ class Inbox(Handler):
         self._worker.post(lambda: self._opened().lost(address, reason))
 
     def open_sink(self, header: StreamHeader) -> Sink:
-        return self._opened().sink(header)
+        return self._opened().open_sink(header)
 
     def serve(self, request: FetchRequest) -> Iterable[Frame]:
         return model_frames(self._opened().requested(request), request.part, request.parts)

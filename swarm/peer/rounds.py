@@ -192,7 +192,7 @@ class Rounds:
 
     def _apply(self, commit: Commit) -> None:
         # Training goes on with its answer, and the capture may be the model itself. Where nobody waits it has done so.
-        self._exchanger.carry(commit.digest, stands=self._futures.awaited)
+        self._exchanger.update_residual(commit.digest, stands=self._futures.awaited)
         before, model = self.models.reference, self.models.get(commit.digest)
         self._replace(commit, model)
         if self._me.name in commit.group:

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from swarm.errors import ExchangeError
-from swarm.exchange.arrival import Arrival, ContributionError
-from swarm.exchange.exchange import Exchange, OutFrame
-from swarm.exchange.layout import HEADER, Head, open_frame, open_head
+from swarm.errors import ContributionError, ExchangeError
+from swarm.exchange.exchange import Arrival, Exchange, OutFrame
+from swarm.exchange.layout import HEADER, Head, open_head
 from swarm.executor import Executor
 from swarm.messages import Proposal, StreamHeader
 from swarm.records import PeerId
-from swarm.tensors.state import ModelState, as_bytes
-from swarm.transport.base import PlacingSink
+from swarm.tensors.state import ModelState
+from swarm.transport.base import Sink
 
 if TYPE_CHECKING:
-    from swarm.transport.base import Sink, Transport, Upload
+    from swarm.transport.base import Transport, Upload
 
 Done = Callable[[ModelState], None]
 Failed = Callable[[PeerId, str], None]
@@ -80,12 +79,12 @@ class ExchangeStreams:
         # An upload knows these streams too: a circle around whole models, which only Python's collector would end.
         self._uploads.clear()
 
-    def sink(self, sender: PeerId) -> Sink:
+    def open_sink(self, sender: PeerId) -> Sink:
         """Where the frames of ``sender`` go."""
-        return _Incoming(self, self._exchange, sender)
+        return _Incoming(self, sender)
 
-    def expect(self, sender: PeerId, head: Head, nbytes: int) -> Arrival | None:
-        """Where the ``nbytes`` that follow ``head`` may be received; None where the frame must be taken whole.
+    def begin(self, sender: PeerId, head: Head, nbytes: int) -> Arrival:
+        """A frame of ``sender`` comes, with ``nbytes`` of payload.
 
         Lets a peer that is far ahead wait for the others, so that what it sends does not pile up here.
 
@@ -93,39 +92,24 @@ class ExchangeStreams:
             ExchangeError: the attempt is over, or nobody waits for such a frame.
         """
         with self._condition:
-            self._await_room(sender)
-            arrival = self._exchange.expect_verbatim(sender, head, nbytes)
-            if arrival is not None:
-                self.bytes_received += HEADER.size + nbytes
-            return arrival
+            if not self._exchange.room(sender):
+                self._held_up.add(sender)
+                self._wait_until(lambda: self._exchange.room(sender))
+                self._held_up.discard(sender)
+            self._hear(sender)
+            self.bytes_received += HEADER.size + nbytes
+            return self._exchange.begin(sender, head, nbytes)
 
-    def receive(self, sender: PeerId, frame: memoryview) -> None:
-        """Take a frame whole.
-
-        Raises:
-            ExchangeError: the attempt is over, nobody waits for such a frame, or it cannot be true.
-        """
-        head, payload = open_frame(frame)
-        with self._condition:
-            self._await_room(sender)
-            arrival = self._exchange.expect(sender, head)
-            if arrival is None:
-                self._exchange.take_small(sender, head, payload)
-                self._wake()
-            self.bytes_received += len(frame)
-        if arrival is not None:
-            self._exchange.fill(arrival, payload)
-            self.take(arrival)
-
-    def take(self, arrival: Arrival) -> None:
-        """The memory of ``arrival`` is filled and checked.
+    def end(self, arrival: Arrival) -> None:
+        """The memory of ``arrival`` is filled. Only bookkeeping needs the exchange alone: the rest runs beside it.
 
         Raises:
-            ExchangeError: the attempt is over.
+            ExchangeError: the attempt is over, or the frame cannot be true.
         """
+        self._exchange.check(arrival)
         with self._condition:
             self._hear(arrival.sender)
-            chunk = self._exchange.arrived(arrival)
+            chunk = self._exchange.end(arrival)
             self._wake()
         if chunk:
             merged = self._exchange.merge(chunk)
@@ -179,12 +163,9 @@ class ExchangeStreams:
             raise ExchangeError("this attempt is over")
         self.heard(sender)
 
-    def _await_room(self, sender: PeerId) -> None:
-        if not (self._stopped or self._exchange.room(sender)):
-            self._held_up.add(sender)
-            self._condition.wait_for(lambda: self._stopped or self._exchange.room(sender))
-            self._held_up.discard(sender)
-        self._hear(sender)
+    def _wait_until(self, ready: Callable[[], bool]) -> None:
+        """Wait, with the lock held, until ``ready`` or the end of the attempt; ``check`` ends one that takes long."""
+        self._condition.wait_for(lambda: self._stopped or ready())
 
     def _wake(self) -> None:
         """Most frames give nothing to send, and many members would mean many threads woken for each of them."""
@@ -218,7 +199,7 @@ class ExchangeStreams:
                 continue
             with self._condition:
                 self._idle.add(to)
-                self._condition.wait_for(lambda: self._stopped or not self._exchange.waiting(to))
+                self._wait_until(lambda: not self._exchange.waiting(to))
                 self._idle.discard(to)
             if self._exchange.sent(to):
                 return
@@ -238,37 +219,26 @@ class ExchangeStreams:
         self._failed(peer, reason)
 
 
-class _Incoming(PlacingSink):
-    """The frames of one member, on one thread.
+class _Incoming(Sink):
+    """The frames of one member, on one thread."""
 
-    Only bookkeeping and merging need the exchange alone; values are received, decoded and checked beside it.
-    """
-
-    def __init__(self, streams: ExchangeStreams, exchange: Exchange, sender: PeerId) -> None:
+    def __init__(self, streams: ExchangeStreams, sender: PeerId) -> None:
         self._streams = streams
-        self._exchange = exchange
         self._sender = sender
         self._arrival: Arrival | None = None
 
-    def __call__(self, frame: memoryview) -> None:
+    def begin(self, head: memoryview, size: int) -> memoryview:
         with self._streams.taking(self._sender):
-            self._streams.receive(self._sender, frame)
-        self._streams.settle()
-
-    def place(self, head: memoryview, size: int) -> memoryview | None:
-        self._arrival = None
-        with self._streams.taking(self._sender):
-            self._arrival = self._streams.expect(self._sender, open_head(head), size)
-        return None if self._arrival is None else as_bytes(self._arrival.values)
+            self._arrival = self._streams.begin(self._sender, open_head(head), size)
+            return self._arrival.payload
 
     def progress(self) -> None:
         self._streams.heard(self._sender)
 
-    def placed(self) -> None:
+    def end(self) -> None:
         arrival, self._arrival = self._arrival, None
         if arrival is None:
             return
         with self._streams.taking(self._sender):
-            self._exchange.check(arrival)
-            self._streams.take(arrival)
+            self._streams.end(arrival)
         self._streams.settle()

@@ -12,7 +12,7 @@ from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings, addresses
 from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
-from swarm.peer.codings import Codings
+from swarm.exchange.feedback import ErrorFeedback
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
 from swarm.records import PeerInfo, new_incarnation
@@ -137,7 +137,7 @@ def build_engine(
             me=me,
             rules=rules,
             rule=rule,
-            codings=Codings(schema, plugins.codec, choice),
+            feedback=ErrorFeedback(schema, plugins.codec, choice),
             transport=network.transport,
             discoveries=network.discoveries,
             plugins=plugins,

@@ -379,7 +379,7 @@ class CodecContract:
         error = np.abs(total / rounds - differences.astype(np.float64)).max()
         allowed = 2 * self.relative_error * largest / rounds + rounds * ULP[dtype] * largest
         assert error <= allowed, self._broken(
-            "What a round loses is sent with later ones, so that the mean error goes to zero.",
+            "The coding error of a round is sent with later ones, so that the mean error goes to zero.",
             f"the same 2000 differences of {dtype} in {rounds} rounds",
             f"a mean that is off by {error:g}; allowed is {allowed:g}",
             "add the residual to the difference in encode(), and replace it in update_residual()",

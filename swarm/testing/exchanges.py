@@ -104,7 +104,7 @@ def joined(out: OutFrame) -> memoryview:
 
 def made(kind: int, segment: int, start: int, payload: bytes) -> memoryview:
     """A frame of any content."""
-    return memoryview(HEADER.pack(kind, segment, len(payload), start) + payload)
+    return memoryview(HEADER.pack(kind, segment, start) + payload)
 
 
 def frames(exchange: Exchange, to: str) -> Iterator[OutFrame]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from swarm.errors import ExchangeError
 from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.records import Attempt
-from swarm.transport.base import HEAD_BYTES, Handler, PlacingSink
+from swarm.transport.base import Handler, Sink
+from swarm.transport.frames import JoiningSink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from swarm.transport.base import Frame, Sink, Transport
+    from swarm.transport.base import Frame, Transport
 
 DEADLINE = 20.0
 """Seconds until a wait counts as a hang."""
@@ -69,11 +70,11 @@ class RecordingHandler(Handler):
             return self.sink
         frames = self.streams.setdefault(header.round, [])
 
-        def sink(data: memoryview) -> None:
+        def take(data: memoryview) -> None:
             self.on_frame(header, bytes(data))
             frames.append(bytes(data))
 
-        return sink
+        return JoiningSink(take)
 
     def serve(self, request: FetchRequest) -> Iterable[Frame]:
         if request.digest != "held":
@@ -84,39 +85,32 @@ class RecordingHandler(Handler):
         return {"name": "recorder", "received": len(self.texts)}
 
 
-class PlacingRecorder(PlacingSink):
-    """Gives a place to frames that begin with ``P``, refuses those with ``R``, and takes the others whole."""
+class RecordingSink(Sink):
+    """Keeps frames whole, and what was asked of it; refuses those that begin with ``R``."""
 
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         """Whole frames, head included."""
-        self.places = 0
-        """Frames that were given a place."""
+        self.sizes: list[tuple[int, int]] = []
+        """Bytes of the head and of the rest of each frame that began."""
         self.progresses = 0
         self.progressed = threading.Event()
-        self._frame = b""
-        self._place = bytearray()
+        self._head = b""
+        self._rest = bytearray()
 
-    def __call__(self, frame: memoryview) -> None:
-        self.taken.append(bytes(frame))
-
-    def place(self, head: memoryview, size: int) -> memoryview | None:
-        assert len(head) == HEAD_BYTES
-        self._frame = bytes(head)
-        if self._frame.startswith(b"R"):
+    def begin(self, head: memoryview, size: int) -> memoryview:
+        self.sizes.append((len(head), size))
+        if bytes(head[:1]) == b"R":
             raise ExchangeError("no room")
-        if not self._frame.startswith(b"P"):
-            return None
-        self.places += 1
-        self._place = bytearray(size)
-        return memoryview(self._place)
+        self._head, self._rest = bytes(head), bytearray(size)
+        return memoryview(self._rest)
 
     def progress(self) -> None:
         self.progresses += 1
         self.progressed.set()
 
-    def placed(self) -> None:
-        self.taken.append(self._frame + self._place)
+    def end(self) -> None:
+        self.taken.append(self._head + self._rest)
 
 
 class Node:

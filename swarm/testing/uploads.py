@@ -13,7 +13,7 @@ from swarm.errors import ExchangeError
 from swarm.messages import StreamHeader
 from swarm.records import Attempt
 from swarm.testing.messaging import NodeContract
-from swarm.testing.nodes import DEADLINE, Node, Outcome, PlacingRecorder, eventually, settled
+from swarm.testing.nodes import DEADLINE, Node, Outcome, RecordingSink, eventually, settled
 from swarm.testing.wording import broken, shown
 from swarm.transport.base import HEAD_BYTES, MAX_FRAME_BYTES
 
@@ -62,25 +62,34 @@ class UploadContract(NodeContract):
             do="cut frames for the network if need be, and join them again",
         )
 
-    def test_a_sink_that_gives_places_gets_every_frame(self, node: Callable[[], Node]) -> None:
-        a, b, sink = node(), node(), PlacingRecorder()
+    def test_a_sink_gets_every_frame_in_its_own_memory(self, node: Callable[[], Node]) -> None:
+        a, b, sink = node(), node(), RecordingSink()
         b.handler.sink = sink
         rest = bytes(range(256)) * 12_000
         heads = [kind * HEAD_BYTES for kind in (b"P", b"W", b"P")]
-        frames = [b"tiny", *heads, *(head + rest for head in heads), b"P" * 16 + b"x"]
+        frames = [b"", b"tiny", *heads, *(head + rest for head in heads), b"P" * 16 + b"x"]
         sent: list[Frame] = [[frame[:HEAD_BYTES], memoryview(frame)[HEAD_BYTES:]] for frame in frames]
         reason = a.upload(b.address, sent).wait()
+        given = "small and large frames, some of them shorter than HEAD_BYTES"
         assert reason is None, broken(
-            "An upload to a PlacingSink ends without a reason.",
-            given="small and large frames to a PlacingSink that gives a place to some of them",
+            "An upload of frames of any size ends without a reason.",
+            given=given,
             got=shown(reason),
-            do="take frames whole where place() gives None",
+            do="call done(None) once everything was taken",
+        )
+        assert sink.sizes == [(min(len(frame), HEAD_BYTES), max(len(frame) - HEAD_BYTES, 0)) for frame in frames], (
+            broken(
+                "A sink is shown HEAD_BYTES of a frame, or all of a shorter one, and the size of the rest.",
+                given=given,
+                got=shown(sink.sizes),
+                do="call begin() once for each frame, with its first HEAD_BYTES and the number of bytes that follow",
+            )
         )
         assert sink.taken == frames, broken(
-            "A PlacingSink gets every frame once, in its place or whole, in order.",
-            given="small and large frames to a PlacingSink that gives a place to some of them",
+            "A sink gets every frame once, in the memory that it gave, in order.",
+            given=given,
             got=f"{len(sink.taken)} frames, {sum(map(len, sink.taken))} bytes",
-            do="call place(), fill the place and call placed(), or call the sink with the whole frame",
+            do="fill the memory that begin() returns, then call end()",
         )
 
     def test_a_frame_beyond_the_limit_fails_the_upload(self, node: Callable[[], Node]) -> None:

@@ -20,37 +20,33 @@ Frame = Sequence[Buffer]
 MAX_FRAME_BYTES = 8 * 2**20
 MAX_MESSAGE_BYTES = 16 * 2**20
 """Of an encoded envelope."""
-Sink = Callable[[memoryview], None]
-"""Takes one joined frame, valid during the call; may block to slow the sender down; raises ``ExchangeError`` to end
-the stream."""
 HEAD_BYTES = 16
-"""Of a frame, by which a :class:`PlacingSink` tells where the rest should go."""
+"""Of a frame, by which a :class:`Sink` tells where the rest goes."""
 
 
-class PlacingSink(ABC):
-    """A sink that may have the rest of a frame received into memory of its own, where the transport can do that."""
+class Sink(ABC):
+    """Takes the frames of one incoming stream, one after the other: ``begin``, any number of ``progress``, ``end``.
+
+    The rest of a frame is received straight into memory of the sink. ``begin`` and ``end`` may block to slow the sender
+    down, and raise ``ExchangeError`` to end the stream; after an error nothing more is called.
+    """
 
     @abstractmethod
-    def __call__(self, frame: memoryview) -> None:
-        """Take a joined frame, as every sink does."""
+    def begin(self, head: memoryview, size: int) -> memoryview:
+        """Memory for the ``size`` bytes of a frame that follow its ``head``; ``size`` may be 0.
 
-    @abstractmethod
-    def place(self, head: memoryview, size: int) -> memoryview | None:
-        """Memory for the ``size`` bytes that follow ``head``, the first ``HEAD_BYTES`` of a frame.
-
-        None asks for the joined frame. After memory was given, ``placed`` is called once it is filled.
+        ``head`` is the first ``HEAD_BYTES`` of the frame, or all of a shorter one; it is valid during the call only.
 
         Raises:
             ExchangeError: to end the stream.
         """
 
-    @abstractmethod
-    def progress(self) -> None:
-        """More of a frame has come, not all; returns at once."""
+    def progress(self) -> None:  # noqa: B027 - few sinks need it
+        """More of the frame has come, not all; returns at once. Does nothing by default."""
 
     @abstractmethod
-    def placed(self) -> None:
-        """The memory given last is filled.
+    def end(self) -> None:
+        """The memory is filled: the frame is complete.
 
         Raises:
             ExchangeError: to end the stream.

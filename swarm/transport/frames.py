@@ -1,14 +1,15 @@
-"""Reading the frames of an upload, so that a cancelled upload lets go of the sender's buffers."""
+"""Frames as both ends of a stream see them: their size, a sink that joins them, and the reader of an upload."""
 
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from swarm.errors import ExchangeError
-from swarm.transport.base import MAX_FRAME_BYTES
+from swarm.transport.base import HEAD_BYTES, MAX_FRAME_BYTES, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,16 +19,64 @@ if TYPE_CHECKING:
 _log = logging.getLogger("swarm.transport")
 
 
+SIZE = struct.Struct("<I")
+"""Bytes of a frame, ahead of it: the one place where its size is stated."""
+
+
+def checked(size: int) -> int:
+    """The size of a frame.
+
+    Raises:
+        ExchangeError: it is larger than a transport carries.
+    """
+    if size > MAX_FRAME_BYTES:
+        raise ExchangeError(f"a frame of {size} bytes exceeds the limit of {MAX_FRAME_BYTES}")
+    return size
+
+
+def size_of(frame: Frame) -> int:
+    """Bytes of all buffers of ``frame``.
+
+    Raises:
+        ExchangeError: they are more than a transport carries.
+    """
+    return checked(sum(memoryview(buffer).nbytes for buffer in frame))
+
+
 def join(frame: Frame) -> bytes:
     """The buffers of ``frame`` as one chunk; a lone ``bytes`` is not copied.
 
     Raises:
         ExchangeError: it is larger than a transport carries.
     """
-    data = frame[0] if len(frame) == 1 and isinstance(frame[0], bytes) else b"".join(frame)
-    if len(data) > MAX_FRAME_BYTES:
-        raise ExchangeError(f"a frame of {len(data)} bytes exceeds the limit of {MAX_FRAME_BYTES}")
-    return data
+    size_of(frame)
+    return frame[0] if len(frame) == 1 and isinstance(frame[0], bytes) else b"".join(frame)
+
+
+def deliver(frame: memoryview, sink: Sink) -> None:
+    """Give a joined frame to a sink.
+
+    Raises:
+        ExchangeError: the sink ends the stream.
+    """
+    sink.begin(frame[:HEAD_BYTES], max(len(frame) - HEAD_BYTES, 0))[:] = frame[HEAD_BYTES:]
+    sink.end()
+
+
+class JoiningSink(Sink):
+    """Gives ``take`` each frame as one run of bytes, in memory of its own."""
+
+    def __init__(self, take: Callable[[memoryview], None]) -> None:
+        self._take = take
+        self._frame = memoryview(b"")
+
+    def begin(self, head: memoryview, size: int) -> memoryview:
+        self._frame = memoryview(bytearray(len(head) + size))
+        self._frame[: len(head)] = head
+        return self._frame[len(head) :]
+
+    def end(self) -> None:
+        self._take(self._frame)
 
 
 def whole(frame: Frame) -> Iterator[bytes]:
@@ -37,6 +86,8 @@ def whole(frame: Frame) -> Iterator[bytes]:
 
 class FrameReader:
     """Iterates over the messages that carry frames until these end, fail or are stopped; never raises.
+
+    An upload that was cancelled reads the sender's buffers no more once ``stop`` has returned.
 
     Args:
         frames: to be sent.

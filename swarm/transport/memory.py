@@ -12,11 +12,11 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from swarm.errors import ExchangeError, UnreachablePeerError
+from swarm.errors import BrokenStreamError, ExchangeError, UnreachablePeerError
 from swarm.transport.base import Transport, Upload
 from swarm.transport.dispatcher import Dispatcher
-from swarm.transport.frames import FrameReader, join
-from swarm.transport.pipe import BrokenPipe, Pipe, received
+from swarm.transport.frames import FrameReader, deliver, join
+from swarm.transport.pipe import Pipe, received
 from swarm.transport.thread_pool import ThreadPool
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ class MemoryUpload(Upload):
             for data in self._frames:
                 if self._finished:
                     break
-                sink(memoryview(data))
+                deliver(memoryview(data), sink)
             reason = self._frames.failure
         except ExchangeError as error:
             reason = str(error)
@@ -294,7 +294,7 @@ def _serve(node: MemoryTransport, request: FetchRequest, pipe: Pipe[bytes]) -> N
         for frame in node.handler.serve(request):
             pipe.put(join(frame))
         pipe.end()
-    except BrokenPipe:
+    except BrokenStreamError:
         pass
     except ExchangeError as error:
         pipe.break_(error)

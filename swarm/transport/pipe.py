@@ -6,20 +6,12 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from swarm.errors import UnreachablePeerError
+from swarm.errors import BrokenStreamError, UnreachablePeerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 T = TypeVar("T")
-
-
-class BrokenPipe(Exception):  # noqa: N818 - an end of the pipe, not an error to a user
-    """The pipe was broken; ``cause`` tells why."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
 
 
 class Pipe(Generic[T]):
@@ -36,12 +28,12 @@ class Pipe(Generic[T]):
         """Add ``item``, waiting for room.
 
         Raises:
-            BrokenPipe: it broke before there was room.
+            BrokenStreamError: it broke before there was room.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._cause is not None or len(self._items) < self._size)
             if self._cause is not None:
-                raise BrokenPipe(self._cause)
+                raise BrokenStreamError(self._cause)
             self._items.append(item)
             self._changed.notify_all()
 
@@ -62,14 +54,14 @@ class Pipe(Generic[T]):
         """Take items until the end, waiting at most ``timeout`` seconds for each.
 
         Raises:
-            BrokenPipe: it broke.
+            BrokenStreamError: it broke.
             TimeoutError: nothing came in time.
         """
         while True:
             with self._changed:
                 came = self._changed.wait_for(lambda: self._cause or self._items or self._ended, timeout)
                 if self._cause is not None:
-                    raise BrokenPipe(self._cause)
+                    raise BrokenStreamError(self._cause)
                 if not came:
                     raise TimeoutError
                 if not self._items:
@@ -89,7 +81,7 @@ def received(pipe: Pipe[bytes], address: str, timeout: float) -> Iterator[memory
     try:
         for data in pipe.items(timeout):
             yield memoryview(data)
-    except BrokenPipe as broken:
+    except BrokenStreamError as broken:
         raise broken.cause from None
     except TimeoutError:
         raise UnreachablePeerError(f"{address} sent nothing for {timeout:g} s") from None

@@ -22,11 +22,9 @@ from swarm.consensus.effects import (
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import leader_order
 from swarm.consensus.rules import RoundRules
-from swarm.exchange import layout
 from swarm.messages import Message, PartialNorm, Proposal
 from swarm.records import Commit, ContributionStats, PeerStatus
 from swarm.sync import FixedInterval
-from swarm.tensors import digest
 
 POLICY = FixedInterval(8)
 
@@ -223,10 +221,3 @@ def founded() -> Callable[..., Peers]:
         return peers
 
     return make
-
-
-@pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small models are cut into several chunks and blocks."""
-    monkeypatch.setattr(layout, "CHUNK_BYTES", 16)
-    monkeypatch.setattr(digest, "BLOCK_BYTES", 8)

@@ -5,22 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.base import Codec
 from swarm.consensus.norms import ABSURD, absurd, contradicted, unmeasured
-from swarm.errors import ExchangeError
-from swarm.exchange import layout
-from swarm.exchange.arrival import Arrival
-from swarm.exchange.coding import ChunkCoder
-from swarm.exchange.exchange import Exchange
-from swarm.exchange.layout import HEADER, FrameKind, open_head, slice_chunks
-from swarm.merge import WeightedMean
 from swarm.messages import Entry, PartialNorm, Proposal, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
-from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 
 TRAINING, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 EXACT = BUILTIN_CODECS["exact"]
@@ -259,127 +250,3 @@ def test_a_peer_with_a_newer_offer_does_not_join_under_its_old_one(founded) -> N
     assert f"aborted: {other} has offered other weights since" in peers.said(leader)
     peers.wait(3.0)
     assert "sent some" not in "".join(peers.said(name) for name in "abc")
-
-
-# In the exchange -----------------------------------------------------------------------------------------------------
-
-SCHEMA = Schema(
-    (
-        TensorSpec("weight", (1100,), "float32"),
-        TensorSpec("half", (50,), "bfloat16"),
-        TensorSpec("wide", (70,), "float64"),
-        TensorSpec("running_mean", (3,), "float32", TensorKind.MEAN),
-        TensorSpec("running_var", (3,), "float32", TensorKind.VARIANCE),
-    )
-)
-
-
-def model(seed: int, step: float = 0.0) -> ModelState:
-    """A reference, or what a peer made of it that went on by ``step``; one dtype of three does not change."""
-    state = ModelState.empty(SCHEMA)
-    origin, own = np.random.default_rng(99), np.random.default_rng(seed)
-    for spec, array in state.arrays():
-        values = np.abs(origin.standard_normal(array.shape))
-        if spec.dtype != "float64":
-            values += step * own.standard_normal(array.shape)
-        array[...] = values.astype(array.dtype)
-    return state
-
-
-def moved(state: ModelState, reference: ModelState) -> float:
-    pairs = [
-        (values.astype(float), reference.segments[dtype].astype(float)) for dtype, values in state.segments.items()
-    ]
-    return math.sqrt(sum(float(((one - two) ** 2).sum()) for one, two in pairs))
-
-
-def exchanges(
-    held: dict[str, ModelState], reference: ModelState | None, codec: str, weights: dict[str, int], *, in_place: bool
-) -> dict[str, Exchange]:
-    """All members of a group, after everything was carried from each to all others."""
-    proposal = attempt(dict.fromkeys(held, 0.0))
-    proposal = replace(proposal, entries=tuple(Entry(peer, weights[peer], TRAINING) for peer in held))
-    members = {
-        peer: Exchange(peer, proposal, WeightedMean(), own, ChunkCoder(BUILTIN_CODECS[codec], reference))
-        for peer, own in held.items()
-    }
-    moving = True
-    while moving:
-        moving = False
-        for source, to in [(source, to) for source in members for to in members if source != to]:
-            out = members[source].next_frame(to)
-            if out is None:
-                continue
-            moving = True
-            head = open_head(memoryview(out[0]))
-            arrival = members[to].expect_verbatim(source, head, len(out[1])) if in_place else None
-            if arrival is None:
-                members[to].receive(source, memoryview(out[0] + bytes(out[1])))
-            else:
-                arrival.values[...] = np.frombuffer(out[1], arrival.values.dtype)
-                members[to].check(arrival)
-                complete = members[to].arrived(arrival)
-                if complete:
-                    members[to].publish(complete, members[to].merge(complete))
-    return members
-
-
-@pytest.mark.parametrize("in_place", [True, False])
-@pytest.mark.parametrize("codec", BUILTIN_CODECS)
-def test_the_owners_of_the_slices_measure_whole_contributions(
-    codec: str, in_place: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(layout, "LEAST_BYTES", 400)
-    reference = model(0)
-    held = {"a": model(1, 0.1), "b": model(2, 3.0), "c": model(0)}
-    members = exchanges(held, reference, codec, dict.fromkeys(held, 1), in_place=in_place)
-    for peer, state in held.items():
-        parts = [part for exchange in members.values() for part in exchange.partial_norms() if part.peer == peer]
-        assert len(parts) == 3
-        norm = math.sqrt(sum(part.squared for part in parts))
-        assert norm == pytest.approx(moved(state, reference), rel=BUILTIN_CODECS[codec].norm_tolerance)
-        assert (norm == 0) == (peer == "c")
-
-
-def test_only_contributions_to_a_parent_model_are_measured() -> None:
-    held = {"a": model(1, 0.1), "b": model(2, 0.1)}
-    members = exchanges(held, model(0), "exact", {"a": 1, "b": 0}, in_place=True)
-    assert [[part.peer for part in exchange.partial_norms()] for exchange in members.values()] == [["a"], ["a"]]
-    members = exchanges(held, None, "exact", {"a": 1, "b": 1}, in_place=True)
-    assert [exchange.partial_norms() for exchange in members.values()] == [(), ()]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_values_whose_squares_overflow_are_not_taken_for_infinity(dtype: str) -> None:
-    schema = Schema((TensorSpec("w", (4,), dtype),))
-    origin, far = ModelState.empty(schema), ModelState.empty(schema)
-    origin.segments[dtype][...] = 0
-    far.segments[dtype][...] = 3e38 if dtype == "float32" else 1e300
-    members = exchanges({"a": origin, "b": far}, origin, "exact", {"a": 1, "b": 1}, in_place=True)
-    for exchange in members.values():
-        parts = {part.peer: part.squared for part in exchange.partial_norms()}
-        assert parts["a"] == 0
-        assert 1e76 < parts["b"] < math.inf
-
-
-def take_alone(exchange: Exchange, arrival: Arrival) -> None:
-    """Take a chunk that nobody else has to contribute to."""
-    exchange.check(arrival)
-    complete = exchange.arrived(arrival)
-    assert complete is not None
-    exchange.merge(complete)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("reference", [model(0), None], ids=["measured", "founding"])
-def test_nan_that_comes_in_place_is_refused(bad: float, reference: ModelState | None) -> None:
-    proposal = attempt({"a": 0.0, "b": 0.0})
-    exchange = Exchange("a", proposal, WeightedMean(), model(1), ChunkCoder(None, reference))
-    chunk = slice_chunks(SCHEMA, 0, 2)[0]
-    head = HEADER.pack(FrameKind.CONTRIBUTION, chunk.segment, chunk.size * 4, chunk.start)
-    arrival = exchange.expect_verbatim("b", open_head(memoryview(head)), chunk.size * 4)
-    assert arrival is not None
-    arrival.values[...] = 1.0
-    arrival.values[chunk.size // 2] = bad
-    with pytest.raises(ExchangeError, match="b sent a contribution that cannot be: NaN or infinity"):
-        take_alone(exchange, arrival)

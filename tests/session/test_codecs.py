@@ -10,7 +10,7 @@ import pytest
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.exchange import layout
 from swarm.exchange.coding import ChunkCoder
-from swarm.peer.codings import Codings
+from swarm.exchange.feedback import ErrorFeedback
 from swarm.peer.engine import Engine
 from swarm.peer.futures import Synced
 from swarm.records import Outcome
@@ -91,17 +91,17 @@ def test_what_coding_lost_is_looked_at_before_training_changes_the_model(
     peers = [swarm.peer(name, {"w": np.zeros(1000, np.float32)}) for name in ("ada", "bob")]
     together(*(peer.session.begin for peer in peers))
     order: list[str] = []
-    carry, answer = Codings.carry, Engine._answer
+    update, answer = ErrorFeedback.update, Engine._answer
 
-    def looking(codings: Codings, coder: ChunkCoder) -> None:
+    def looking(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
         order.append("looked")
-        carry(codings, coder)
+        update(feedback, coder)
 
     def answering(engine: Engine, synced: Synced) -> None:
         order.append("answered")
         answer(engine, synced)
 
-    monkeypatch.setattr(Codings, "carry", looking)
+    monkeypatch.setattr(ErrorFeedback, "update", looking)
     monkeypatch.setattr(Engine, "_answer", answering)
     for peer in peers:
         peer.arrays["w"] += 1.0
@@ -112,11 +112,11 @@ def test_what_coding_lost_is_looked_at_before_training_changes_the_model(
         peer.session.abort("measured")
 
 
-def test_a_round_is_answered_even_if_the_account_of_what_was_lost_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(codings: Codings, coder: ChunkCoder) -> None:
+def test_a_round_is_answered_even_if_the_residual_cannot_be_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
         raise RuntimeError("a codec of a plugin")
 
-    monkeypatch.setattr(Codings, "carry", failing)
+    monkeypatch.setattr(ErrorFeedback, "update", failing)
     swarm = MemorySwarm(world_size=2, codec="int8", sync_interval=1)
     peers = [swarm.peer(name, {"w": np.full(1000, value, np.float32)}) for name, value in (("ada", 1.0), ("bob", 3.0))]
     together(*(partial(peer.train, 2, lambda _: None) for peer in peers))

@@ -51,13 +51,13 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(
 
     monkeypatch.setattr(Engine, "receive", receive)
     stood: dict[str, list[bool]] = {name: [] for name in NAMES}
-    carry = Exchanger.carry
+    update = Exchanger.update_residual
 
     def carrying(exchanger: Exchanger, digest: str, *, stands: bool) -> None:
         stood[exchanger._me.name].append(stands)
-        carry(exchanger, digest, stands=stands)
+        update(exchanger, digest, stands=stands)
 
-    monkeypatch.setattr(Exchanger, "carry", carrying)
+    monkeypatch.setattr(Exchanger, "update_residual", carrying)
 
     def step(peer: SwarmPeer) -> None:
         peer.arrays["w"] += 3.0

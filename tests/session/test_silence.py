@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from swarm.clock import ManualClock
-from swarm.errors import ExchangeError
+from swarm.errors import ContributionError, ExchangeError
 from swarm.exchange import layout
-from swarm.exchange.arrival import ContributionError
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
 from swarm.executor import ThreadExecutor
@@ -20,7 +19,7 @@ from swarm.messages import Entry, Proposal
 from swarm.peer.streams import ExchangeStreams
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.tensors.state import ModelState, Schema, TensorSpec
-from swarm.transport.base import HEAD_BYTES, PlacingSink
+from swarm.transport.base import Sink
 
 TIMEOUT = 10.0
 SCHEMA = Schema((TensorSpec("w", (2_000_000,), "float32"),))
@@ -56,11 +55,9 @@ class Ann:
             lambda peer, _: self.failed.append(peer),
         )
         self.others = made
-        self.sinks: dict[str, PlacingSink] = {}
+        self.sinks: dict[str, Sink] = {}
         for name in NAMES[1:]:
-            sink = self.streams.sink(name)
-            assert isinstance(sink, PlacingSink)
-            self.sinks[name] = sink
+            self.sinks[name] = self.streams.open_sink(name)
 
     @staticmethod
     def model() -> ModelState:
@@ -69,18 +66,11 @@ class Ann:
     def place(self, sender: str, spoil: float | None = None) -> None:
         """One frame of ``sender``, received where it belongs; ``spoil`` takes the place of its first value."""
         head, payload = self.others[sender].next_frame("ann") or (b"", memoryview(b""))
-        place = self.sinks[sender].place(memoryview(head), len(payload))
-        assert place is not None
+        place = self.sinks[sender].begin(memoryview(head), len(payload))
         place[:] = payload
         if spoil is not None:
             place[:4] = np.float32(spoil).tobytes()
-        self.sinks[sender].placed()
-
-    def give(self, sender: str) -> None:
-        """One frame of ``sender``."""
-        out = self.others[sender].next_frame("ann")
-        assert out is not None
-        self.sinks[sender](memoryview(out[0] + bytes(out[1])))
+        self.sinks[sender].end()
 
     def check(self) -> None:
         self.streams.check(self.clock.now(), TIMEOUT)
@@ -132,7 +122,7 @@ def test_who_contributed_what_cannot_be_merged_is_blamed_not_who_sent_the_frame_
 
 def test_a_silent_peer_is_given_up(ann: Ann) -> None:
     ann.clock.advance(TIMEOUT - 1)
-    ann.give("bob")
+    ann.place("bob")
     ann.clock.advance(2)
     ann.check()
     assert ann.failed == ["cyd"]
@@ -140,15 +130,15 @@ def test_a_silent_peer_is_given_up(ann: Ann) -> None:
 
 def test_a_frame_that_trickles_in_is_no_silence(ann: Ann) -> None:
     head, payload = ann.others["bob"].next_frame("ann") or (b"", memoryview(b""))
-    assert ann.sinks["bob"].place(memoryview(head)[:HEAD_BYTES], len(payload)) is not None
+    ann.sinks["bob"].begin(memoryview(head), len(payload))
     for _ in range(5):
         ann.clock.advance(TIMEOUT - 1)
         ann.sinks["bob"].progress()
-        ann.give("cyd")
+        ann.place("cyd")
         ann.check()
     assert ann.failed == []
     ann.clock.advance(TIMEOUT - 1)
-    ann.give("cyd")
+    ann.place("cyd")
     ann.clock.advance(2)
     ann.check()
     assert ann.failed == ["bob"]
@@ -158,7 +148,7 @@ def test_a_peer_that_is_held_up_is_not_silent(ann: Ann, monkeypatch: pytest.Monk
     held = [False]
     monkeypatch.setattr(Exchange, "room", lambda _, sender: sender != "bob" or not held[0])
     held[0] = True
-    thread = threading.Thread(target=ann.give, args=("bob",))
+    thread = threading.Thread(target=ann.place, args=("bob",))
     thread.start()
     while "bob" not in ann.streams._held_up:
         time.sleep(0.001)
@@ -167,6 +157,6 @@ def test_a_peer_that_is_held_up_is_not_silent(ann: Ann, monkeypatch: pytest.Monk
     ann.check()
     assert ann.failed == []
     held[0] = False
-    ann.give("cyd")
+    ann.place("cyd")
     thread.join(10)
     assert not thread.is_alive()

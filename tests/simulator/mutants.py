@@ -18,6 +18,7 @@ from swarm.consensus.paxos import Acceptor, majority
 from swarm.consensus.rules import RoundRules
 from swarm.consensus.state import Offers
 from swarm.exchange.exchange import Exchange
+from swarm.exchange.feedback import ErrorFeedback
 from swarm.messages import (
     Accept,
     Envelope,
@@ -30,7 +31,6 @@ from swarm.messages import (
     Propose,
     Ready,
 )
-from swarm.peer.codings import Codings
 from swarm.peer.futures import Answer, Synced
 from swarm.peer.models import Models
 from swarm.peer.peers import Peers
@@ -353,6 +353,6 @@ def contributions_count_equally(self: Exchange, me: PeerId, proposal: Proposal, 
     _exchange(self, me, replace(proposal, entries=entries), *arguments)
 
 
-@_mutant(Codings, "carry")
-def residuals_are_forgotten(self: Codings, coder: Any) -> None:
+@_mutant(ErrorFeedback, "update")
+def residuals_are_forgotten(self: ErrorFeedback, coder: Any) -> None:
     """What a codec has left out is never sent."""

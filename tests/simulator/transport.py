@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from swarm.errors import ExchangeError, UnreachablePeerError
 from swarm.executor import Queue, Work
 from swarm.transport.base import Handler, Transport, Upload
+from swarm.transport.frames import deliver
 
 if TYPE_CHECKING:
     from swarm.messages import Envelope, FetchRequest, StreamHeader
@@ -202,7 +203,7 @@ class SimulatedUpload(Upload):
         try:
             sink = self._target.handler.open_sink(self._header)
             while frame := self._pipe.get():
-                sink(memoryview(frame))
+                deliver(memoryview(frame), sink)
         except ExchangeError as error:
             self.break_(str(error))
             return

@@ -31,10 +31,15 @@ class TestDataChannelTransport(TransportContract):
         return DataChannelTransport(GrpcTransport(), "127.0.0.1")
 
 
+class WithoutDataChannels(GrpcTransport):
+    """Offers none to others."""
+
+    def offer_data_channels(self, issue, lost):
+        pass
+
+
 class TestDataChannelTransportThatFallsBack(TransportContract):
     """Nobody gets a data channel, so that weights travel as the control transport carries them."""
 
     def make(self):
-        transport = DataChannelTransport(GrpcTransport(), "127.0.0.1")
-        transport._control.offer_data_channels = lambda _issue: None
-        return transport
+        return DataChannelTransport(WithoutDataChannels(), "127.0.0.1")

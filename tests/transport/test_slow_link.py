@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from swarm.testing.nodes import Node, PlacingRecorder
+from swarm.testing.nodes import Node, RecordingSink
 from swarm.transport.base import HEAD_BYTES
 from swarm.transport.grpc import GrpcTransport
 
@@ -76,7 +76,7 @@ def link(nodes):
 
 
 def test_weights_arrive_however_long_they_take(nodes, link):
-    (a, b), sink = nodes, PlacingRecorder()
+    (a, b), sink = nodes, RecordingSink()
     b.handler.sink = sink
     assert a.upload(link.address, [[b"P" * HEAD_BYTES, CHUNK]] * 2).wait() is None
     assert sink.taken == [b"P" * HEAD_BYTES + CHUNK] * 2

@@ -7,8 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swarm.transport.data_channel.connection import DataChannelBroken
-from swarm.transport.data_channel.dialling import NoDataChannelError
+from swarm.errors import DataChannelError, NoDataChannelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +21,7 @@ class DataChannel:
 
     Args:
         dial: makes the connection.
-        resting: the data channel can take another upload; called on its thread.
+        resting: the data channel can send another upload; called on its thread.
         ended: the data channel is of no more use.
     """
 
@@ -40,20 +39,20 @@ class DataChannel:
         self._connection: Connection | None = None
         self.closed = False
         """Whether it is ending."""
-        self._thread = threading.Thread(target=self._run, name="swarm-data channel-send", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="swarm-data-channel-send", daemon=True)
         self._thread.start()
 
     def begin(self, upload: DataChannelUpload) -> None:
-        """Carry ``upload``; the data channel must be new or resting."""
+        """Send ``upload``; the data channel must be new or resting."""
         self._uploads.put(upload)
 
     def fresh(self) -> bool:
-        """Whether a resting data channel still holds: the other side says nothing unasked but that it is gone."""
+        """Whether a resting data channel is still connected: the other side sends nothing unasked but the end."""
         connection = self._connection
         return connection is not None and not connection.readable()
 
     def close(self) -> None:
-        """End the connection and what it carries. Idempotent."""
+        """End the connection and what is sent on it. Idempotent."""
         with self._lock:
             self.closed = True
             if self._connection is not None:
@@ -67,13 +66,13 @@ class DataChannel:
 
     def _run(self) -> None:
         try:
-            self._connect_and_carry()
+            self._connect_and_send()
         finally:
             self._ended(self)
             if self._connection is not None:
                 self._connection.close()
 
-    def _connect_and_carry(self) -> None:
+    def _connect_and_send(self) -> None:
         upload = self._uploads.get()
         if upload is None:
             return
@@ -90,12 +89,12 @@ class DataChannel:
             if self.closed:
                 connection.break_()
         while upload is not None:
-            reason, intact = upload.carry(connection)
+            reason, intact = upload.run(connection)
             if intact:
                 self._resting(self)
             upload.end(reason)
             if not intact:
                 return
             upload = None  # it knows whole models
-            with suppress(DataChannelBroken), connection.away:
+            with suppress(DataChannelError), connection.away:
                 upload = self._uploads.get()

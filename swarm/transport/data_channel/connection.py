@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from swarm.errors import DataChannelError
 from swarm.transport.data_channel.fork import keep_from_children
 
 if TYPE_CHECKING:
@@ -27,12 +28,8 @@ _ABORT = struct.pack("ii", 1, 0)
 _ENDED = "the other side closed the connection"
 
 
-class DataChannelBroken(Exception):  # noqa: N818 - an end of the data channel, told to the user as a reason
-    """The connection is of no more use; the message tells why."""
-
-
 class Connection:
-    """Blocking reads and writes of whole chunks, straight from and into the caller's memory.
+    """Blocking reads and writes, straight from and into the caller's memory.
 
     The buffers of a socket are left to the system: setting their sizes gained nothing on loopback, and would end the
     adjustment to the delay of a long link. There is no TCP_USER_TIMEOUT either, since it would end a stream whose
@@ -64,10 +61,10 @@ class Connection:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
     def send(self, buffers: Sequence[Buffer]) -> None:
-        """Send the buffers as one chunk.
+        """Send the buffers, joined.
 
         Raises:
-            LaneBroken: the connection ended.
+            DataChannelError: the connection ended.
         """
         if len(buffers) > MAX_BUFFERS:
             buffers = [b"".join(buffers)]
@@ -83,7 +80,7 @@ class Connection:
         """Fill ``memory``, calling ``progress`` now and then while something has come but not all.
 
         Raises:
-            LaneBroken: the connection ended before.
+            DataChannelError: the connection ended before.
         """
         filled = 0
         while filled < len(memory):
@@ -95,7 +92,7 @@ class Connection:
         """The next ``size`` bytes.
 
         Raises:
-            LaneBroken: the connection ended before.
+            DataChannelError: the connection ended before.
         """
         data = bytearray(size)
         self.receive_into(memoryview(data))
@@ -111,7 +108,7 @@ class Connection:
             except OSError as error:
                 raise self._ended(error) from error
             if count == 0:
-                raise DataChannelBroken(_ENDED)
+                raise DataChannelError(_ENDED)
             return count
 
     def readable(self) -> bool:
@@ -148,26 +145,26 @@ class Connection:
         """The thread that uses the connection goes away, or comes back.
 
         Raises:
-            LaneBroken: it was broken before or meanwhile.
+            DataChannelError: it was broken before or meanwhile.
         """
         with self._lock:
             self._away = away and not self._broken
             if self._broken:
-                raise DataChannelBroken("the connection was closed")
+                raise DataChannelError("the connection was closed")
 
     def _abort(self) -> None:
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self._socket.close()
 
-    def _ended(self, error: OSError) -> DataChannelBroken:
-        return DataChannelBroken("the connection was closed" if self._broken else error.strerror or str(error))
+    def _ended(self, error: OSError) -> DataChannelError:
+        return DataChannelError("the connection was closed" if self._broken else error.strerror or str(error))
 
 
 class _Away:
     """While the thread that uses a connection is busy elsewhere: breaking it then takes effect at once.
 
-    Entering and leaving raise ``DataChannelBroken`` if the connection was broken before or meanwhile. A class and no
+    Entering and leaving raise ``DataChannelError`` if the connection was broken before or meanwhile. A class and no
     generator, since it is entered several times a frame.
     """
 
@@ -180,7 +177,7 @@ class _Away:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self._connection.leave(away=False)
-        except DataChannelBroken:
+        except DataChannelError:
             if error is None:
                 raise
 

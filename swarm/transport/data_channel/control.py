@@ -19,8 +19,11 @@ class DataChannelControl(Transport):
     """A transport over which peers can agree on data channels. It authenticates them: a channel knows tokens only."""
 
     @abstractmethod
-    def offer_data_channels(self, issue: Issue) -> None:
-        """Answer the requests of others with ``issue``. Called before ``start``; without it they are refused."""
+    def offer_data_channels(self, issue: Issue, lost: Callable[[str], None]) -> None:
+        """Answer the requests of others with ``issue``, and call ``lost`` with an address before ``Handler.on_lost``.
+
+        Called before ``start``; without it requests are refused.
+        """
 
     @abstractmethod
     def ask_data_channel(self, address: str, request: DataChannelRequest, timeout: float) -> DataChannelOffer:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from swarm.config import addresses
-from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
+from swarm.errors import AddressError, ExchangeError, NoDataChannelError, TransportError, UnreachablePeerError
 from swarm.transport.data_channel.connection import Connection
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds that opening a data channel may take, or half the failure timeout where that is less."""
-
-
-class NoDataChannelError(TransportError):
-    """There is no data channel to a peer; ``lasting`` where asking again soon would not help."""
-
-    def __init__(self, reason: str, *, lasting: bool = True) -> None:
-        super().__init__(reason)
-        self.lasting = lasting
 
 
 class Dialler:
@@ -44,7 +36,7 @@ class Dialler:
         """A connection to the peer at ``address``, on which it awaits streams of ``me``.
 
         Raises:
-            NoLaneError: it cannot be had.
+            NoDataChannelError: it cannot be had.
         """
         deadline = time.monotonic() + self._patience
         try:

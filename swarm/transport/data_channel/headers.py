@@ -1,7 +1,8 @@
-"""What goes over a data channel beside values: the preamble, the marks between frames, and the answer to a stream.
+"""What goes over a data channel beside values: the preamble, the headers of frames, and the answer to a stream.
 
-The connecting side sends the preamble and waits for ``WELCOME``. Then streams follow each other: a header, frames, an
-end. To each stream the other side answers once: after its end, or before where it takes no more of it.
+The connecting side sends the preamble and waits for ``WELCOME``. Then streams follow each other: who sends it, frames,
+an end, each behind a header that states its kind and its size. To each stream the other side answers once: after its
+end, or before where it takes no more of it. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -10,29 +11,31 @@ import enum
 import struct
 from typing import TYPE_CHECKING
 
+from swarm.errors import DataChannelError
 from swarm.text import MAX_SHOWN, printable
-from swarm.transport.data_channel.connection import DataChannelBroken
 from swarm.transport.data_channel.tokens import TOKEN_BYTES
+from swarm.transport.frames import SIZE
 
 if TYPE_CHECKING:
     from swarm.transport.data_channel.connection import Connection
 
-PREAMBLE = struct.Struct(f">8sH{TOKEN_BYTES}s")
+PREAMBLE = struct.Struct(f"<8sH{TOKEN_BYTES}s")
 """Magic, version, token."""
 MAGIC = b"SwarmLn\0"
-VERSION = 1
+VERSION = 2
 WELCOME = b"\x01"
-MAX_HEADER_BYTES = 16 * 2**10
+MAX_STREAM_BYTES = 16 * 2**10
+"""Of an encoded stream header."""
 MAX_TEXT_BYTES = 2000
 
-_MARK = struct.Struct(">BI")
-_STATUS = struct.Struct(">BH")
+_KIND = struct.Struct("<B")
+_STATUS = struct.Struct("<BH")
 
 
-class Mark(enum.IntEnum):
-    """What follows; after ``END``, nothing."""
+class Part(enum.IntEnum):
+    """What a stream consists of: one ``STREAM`` (its encoded header), ``FRAME``s, and an ``END``, which is empty."""
 
-    HEADER = 1
+    STREAM = 1
     FRAME = 2
     END = 3
 
@@ -46,29 +49,30 @@ class StreamStatus(enum.IntEnum):
     FAILED = 2
 
 
-def mark(kind: Mark, size: int = 0) -> bytes:
+def frame_header(part: Part, size: int = 0) -> bytes:
     """Announces ``size`` bytes."""
-    return _MARK.pack(kind, size)
+    return _KIND.pack(part) + SIZE.pack(size)
 
 
-def read_mark(connection: Connection, limits: dict[Mark, int]) -> tuple[Mark, int]:
-    """The next mark, one of those in ``limits`` and of no more than so many bytes.
+def read_frame_header(connection: Connection, limits: dict[Part, int]) -> tuple[Part, int]:
+    """What follows, and its size: one of ``limits``, of no more than so many bytes.
 
     Raises:
-        LaneBroken: something else came, or the connection ended.
+        DataChannelError: something else came, or the connection ended.
     """
-    number, size = _MARK.unpack(connection.receive(_MARK.size))
-    for kind, limit in limits.items():
-        if kind == number and size <= limit:
-            return kind, size
-    raise DataChannelBroken(f"a mark of kind {number} and {size} bytes came where none is allowed")
+    data = connection.receive(_KIND.size + SIZE.size)
+    number, size = data[0], SIZE.unpack_from(data, _KIND.size)[0]
+    for part, limit in limits.items():
+        if part == number and size <= limit:
+            return part, size
+    raise DataChannelError(f"a frame header of kind {number} and {size} bytes came where none is allowed")
 
 
 def send_status(connection: Connection, status: StreamStatus, text: str = "") -> None:
     """Answer a stream.
 
     Raises:
-        LaneBroken: the connection ended.
+        DataChannelError: the connection ended.
     """
     data = text.encode(errors="replace")[:MAX_TEXT_BYTES]
     connection.send([_STATUS.pack(status, len(data)), data])
@@ -78,9 +82,9 @@ def read_status(connection: Connection) -> tuple[StreamStatus, str]:
     """Wait for the answer to a stream.
 
     Raises:
-        LaneBroken: something else came, or the connection ended.
+        DataChannelError: something else came, or the connection ended.
     """
     number, size = _STATUS.unpack(connection.receive(_STATUS.size))
     if number not in tuple(StreamStatus) or size > MAX_TEXT_BYTES:
-        raise DataChannelBroken(f"an answer of kind {number} and {size} bytes came")
+        raise DataChannelError(f"an answer of kind {number} and {size} bytes came")
     return StreamStatus(number), printable(connection.receive(size).decode(errors="replace"), MAX_SHOWN)

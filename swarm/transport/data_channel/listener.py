@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swarm.errors import AddressError
-from swarm.transport.data_channel.connection import Connection, DataChannelBroken
+from swarm.errors import AddressError, DataChannelError
+from swarm.transport.data_channel.connection import Connection
 from swarm.transport.data_channel.fork import keep_from_children
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 
@@ -71,7 +71,7 @@ class Listener:
             ) from error
         keep_from_children(self._listener)
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, name="swarm-data channel-accept", daemon=True).start()
+        threading.Thread(target=self._accept, name="swarm-data-channel-accept", daemon=True).start()
 
     def close(self) -> None:
         """Stop listening and end all connections."""
@@ -97,7 +97,7 @@ class Listener:
             if room:
                 keep_from_children(sock)
                 threading.Thread(
-                    target=self._attend, args=(sock,), name="swarm-data channel-receive", daemon=True
+                    target=self._attend, args=(sock,), name="swarm-data-channel-receive", daemon=True
                 ).start()
             else:
                 sock.close()
@@ -121,7 +121,7 @@ class Listener:
             if not self._closed.is_set():
                 connection.send([WELCOME])
                 self._serve(connection, holder)
-        except DataChannelBroken as broken:
+        except DataChannelError as broken:
             _log.debug("a data channel of %s ended: %s", holder.sender, broken)
         finally:
             with self._lock:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import TYPE_CHECKING
 
-from swarm.errors import ExchangeError
-from swarm.transport.base import HEAD_BYTES, MAX_FRAME_BYTES, PlacingSink
-from swarm.transport.data_channel.connection import DataChannelBroken
-from swarm.transport.data_channel.headers import MAX_HEADER_BYTES, Mark, StreamStatus, read_mark, send_status
+from swarm.errors import DataChannelError, ExchangeError
+from swarm.transport.base import HEAD_BYTES, MAX_FRAME_BYTES
+from swarm.transport.data_channel.headers import (
+    MAX_STREAM_BYTES,
+    Part,
+    StreamStatus,
+    read_frame_header,
+    send_status,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from swarm.messages import DataChannelRequest, StreamHeader
     from swarm.transport.base import Sink
@@ -21,10 +25,7 @@ if TYPE_CHECKING:
 DRAINED_BYTES = 64 * 2**20
 """Of a stream that was refused, until its sender has noticed; more than a connection holds and one frame."""
 
-FIRST_BYTES = 64 * 2**10
-"""Of memory for frames that the sink gives no place to; it grows with them."""
-
-_INSIDE = {Mark.FRAME: MAX_FRAME_BYTES, Mark.END: 0}
+_INSIDE = {Part.FRAME: MAX_FRAME_BYTES, Part.END: 0}
 _log = logging.getLogger("swarm.transport")
 
 
@@ -49,21 +50,24 @@ class Reception:
         self._holder = holder
         self._decode = decode
         self._open_sink = open_sink
-        self._memory = memoryview(bytearray(FIRST_BYTES))
+        self._memory = memoryview(bytearray(64 * 2**10))
+        """For the first bytes of a frame, and for what is not wanted."""
+        self._left = 0
+        """Bytes of the current frame that were not received yet."""
 
     def run(self) -> None:
         """Take streams until the connection ends.
 
         Raises:
-            LaneBroken: it ended.
+            DataChannelError: it ended.
         """
         while True:
-            _, size = read_mark(self._connection, {Mark.HEADER: MAX_HEADER_BYTES})
+            _, size = read_frame_header(self._connection, {Part.STREAM: MAX_STREAM_BYTES})
             data = self._connection.receive(size)
             try:
                 self._take(data)
                 send_status(self._connection, StreamStatus.TAKEN)
-            except DataChannelBroken:
+            except DataChannelError:
                 raise
             except ExchangeError as error:
                 self._refuse(StreamStatus.REFUSED, str(error))
@@ -76,57 +80,35 @@ class Reception:
         holder = self._holder
         if (header.session, header.sender, header.incarnation) != (holder.session, holder.sender, holder.incarnation):
             raise ExchangeError(f"this data channel is {holder.sender}'s in session {holder.session}")
-        with self._connection.away:
+        connection, head = self._connection, self._memory[:HEAD_BYTES]
+        with connection.away:
             sink = self._open_sink(header)
-        if isinstance(sink, PlacingSink):
-            self._place_frames(sink)
-            return
-        for frame in self._frames():
-            with self._connection.away:
-                sink(frame)
+        while self._next_frame():
+            first = head[: min(self._left, HEAD_BYTES)]
+            connection.receive_into(first)
+            self._left -= len(first)
+            with connection.away:
+                memory = sink.begin(first, self._left)
+            connection.receive_into(memory, sink.progress)
+            self._left = 0
+            with connection.away:
+                sink.end()
 
-    def _place_frames(self, sink: PlacingSink) -> None:
-        head = memoryview(bytearray(HEAD_BYTES))
-        for size in self._sizes():
-            begin = head[: min(size, HEAD_BYTES)]
-            self._connection.receive_into(begin)
-            rest = size - len(begin)
-            try:
-                with self._connection.away:
-                    place = sink.place(begin, rest) if rest else None
-            except Exception:
-                self._connection.receive_into(self._room(rest))
-                raise
-            if place is None:
-                frame = self._room(size)
-                frame[: len(begin)] = begin
-                self._connection.receive_into(frame[len(begin) :], sink.progress)
-                take: Callable[[], None] = partial(sink, frame)
-            else:
-                self._connection.receive_into(place, sink.progress)
-                take = sink.placed
-            with self._connection.away:
-                take()
-
-    def _frames(self) -> Iterator[memoryview]:
-        for size in self._sizes():
-            frame = self._room(size)
-            self._connection.receive_into(frame)
-            yield frame
-
-    def _sizes(self) -> Iterator[int]:
-        while (mark := read_mark(self._connection, _INSIDE))[0] is Mark.FRAME:
-            yield mark[1]
-
-    def _room(self, size: int) -> memoryview:
-        if size > len(self._memory):
-            self._memory = memoryview(bytearray(size))
-        return self._memory[:size]
+    def _next_frame(self) -> bool:
+        """Whether a frame follows, and not the end of the stream."""
+        part, self._left = read_frame_header(self._connection, _INSIDE)
+        return part is Part.FRAME
 
     def _refuse(self, status: StreamStatus, text: str) -> None:
+        """Answer the stream, and drop the rest of it."""
         send_status(self._connection, status, text)
-        left = DRAINED_BYTES
-        for frame in self._frames():
-            left -= len(frame)
-            if left < 0:
-                raise DataChannelBroken("the sender goes on though it was refused")
+        dropped, more = 0, True
+        while more:
+            dropped += self._left
+            if dropped > DRAINED_BYTES:
+                raise DataChannelError("the sender goes on though it was refused")
+            while self._left:
+                part = self._memory[: self._left]
+                self._connection.receive_into(part)
+                self._left -= len(part)
+            more = self._next_frame()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swarm.clock import MonotonicClock
+from swarm.errors import NoDataChannelError
 from swarm.messages import DataChannelOffer, DataChannelRequest
-from swarm.transport.base import Handler, Transport
+from swarm.transport.base import Transport
 from swarm.transport.data_channel.channel import DataChannel
-from swarm.transport.data_channel.dialling import Dialler, NoDataChannelError
+from swarm.transport.data_channel.dialling import Dialler
 from swarm.transport.data_channel.listener import Listener
 from swarm.transport.data_channel.reception import Reception
 from swarm.transport.data_channel.tokens import Tokens
@@ -19,11 +20,11 @@ from swarm.transport.data_channel.upload import DataChannelUpload
 from swarm.transport.data_channel.ways import Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from swarm.clock import Clock
     from swarm.messages import Envelope, FetchRequest, StreamHeader
-    from swarm.transport.base import Frame, Sink, Upload
+    from swarm.transport.base import Frame, Handler, Upload
     from swarm.transport.data_channel.connection import Connection
     from swarm.transport.data_channel.control import DataChannelControl
 
@@ -79,9 +80,9 @@ class DataChannelTransport(Transport):
 
         listener = Listener(self._host, self._port, self._failure_timeout, self._tokens.redeem, serve)
         self._listener = listener
-        self._control.offer_data_channels(issue)
+        self._control.offer_data_channels(issue, self._drop)
         try:
-            return self._control.start(_Listening(handler, self._drop))
+            return self._control.start(handler)
         except BaseException:
             listener.close()
             raise
@@ -170,27 +171,3 @@ class DataChannelTransport(Transport):
     def _tell(self, done: Callable[[str | None], None], reason: str | None) -> None:
         if not self._closed:
             done(reason)
-
-
-class _Listening(Handler):
-    """Another handler, whose losses end data channels as well."""
-
-    def __init__(self, handler: Handler, lost: Callable[[str], None]) -> None:
-        self._handler = handler
-        self._lost = lost
-
-    def on_envelope(self, envelope: Envelope) -> None:
-        self._handler.on_envelope(envelope)
-
-    def on_lost(self, address: str, reason: str) -> None:
-        self._lost(address)
-        self._handler.on_lost(address, reason)
-
-    def open_sink(self, header: StreamHeader) -> Sink:
-        return self._handler.open_sink(header)
-
-    def serve(self, request: FetchRequest) -> Iterable[Frame]:
-        return self._handler.serve(request)
-
-    def status(self) -> dict[str, Any]:
-        return self._handler.status()

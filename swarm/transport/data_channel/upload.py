@@ -6,10 +6,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from swarm.errors import ExchangeError
-from swarm.transport.base import MAX_FRAME_BYTES, Upload
-from swarm.transport.data_channel.connection import DataChannelBroken
-from swarm.transport.data_channel.headers import Mark, StreamStatus, mark, read_status
+from swarm.errors import DataChannelError, ExchangeError
+from swarm.transport.base import Upload
+from swarm.transport.data_channel.headers import Part, StreamStatus, frame_header, read_status
+from swarm.transport.frames import size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ _ANSWERS = {StreamStatus.REFUSED: "{address} refused: {text}", StreamStatus.FAIL
 
 
 class DataChannelUpload(Upload):
-    """Waits for its data channel, then is carried by the data channel's thread."""
+    """Waits for its data channel, then is sent by the data channel's thread."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class DataChannelUpload(Upload):
         self._connection: Connection | None = None
         self._instead: Upload | None = None
 
-    def carry(self, connection: Connection) -> tuple[str | None, bool]:
+    def run(self, connection: Connection) -> tuple[str | None, bool]:
         """Send it over ``connection``: why that failed, if it did, and whether another stream can follow."""
         with self._lock:
             if self._cancelled:
@@ -56,7 +56,7 @@ class DataChannelUpload(Upload):
         try:
             reason = self._send(connection)
             intact = True
-        except DataChannelBroken as broken:
+        except DataChannelError as broken:
             reason = f"the data channel to {self._address} broke: {broken}"
         except ExchangeError as error:
             reason = str(error)
@@ -94,10 +94,10 @@ class DataChannelUpload(Upload):
 
     def _send(self, connection: Connection) -> str | None:
         data = self._control.encode_header(self._header)
-        connection.send([mark(Mark.HEADER, len(data)), data])
+        connection.send([frame_header(Part.STREAM, len(data)), data])
         while not connection.readable() and self._borrow(connection):
             pass
-        connection.send([mark(Mark.END)])
+        connection.send([frame_header(Part.END)])
         status, text = read_status(connection)
         return _ANSWERS[status].format(address=self._address, text=text) if status in _ANSWERS else None
 
@@ -108,8 +108,5 @@ class DataChannelUpload(Upload):
                 frame = next(self._frames, None)
             if frame is None:
                 return False
-            size = sum(memoryview(buffer).nbytes for buffer in frame)
-            if size > MAX_FRAME_BYTES:
-                raise ExchangeError(f"a frame of {size} bytes exceeds the limit of {MAX_FRAME_BYTES}")
-            connection.send([mark(Mark.FRAME, size), *frame])
+            connection.send([frame_header(Part.FRAME, size_of(frame)), *frame])
             return True

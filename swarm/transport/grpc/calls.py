@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from swarm.errors import ExchangeError, TransportError
+from swarm.errors import BrokenStreamError, ExchangeError, TransportError
 from swarm.messages import DataChannelOffer, DataChannelRequest
+from swarm.transport.frames import JoiningSink
 from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.link import open_channel
 from swarm.transport.grpc.parts import Joining
 from swarm.transport.grpc.service import DATA_CHANNEL, FETCH, STATUS
 from swarm.transport.grpc.status import to_error
 from swarm.transport.grpc.wire import decode, encode
-from swarm.transport.pipe import BrokenPipe, Pipe, received
+from swarm.transport.pipe import Pipe, received
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ def fetch_frames(address: Address, request: bytes, timeout: float, failure_timeo
         threading.Thread(target=_pump, args=(call, pipe, str(address)), name="swarm-fetch", daemon=True).start()
         try:
             frames: list[memoryview] = []
-            joining = Joining(frames.append)
+            joining = Joining(JoiningSink(frames.append))
             for message in received(pipe, str(address), timeout):
                 joining.take(message)
                 yield from frames
@@ -82,5 +83,5 @@ def _pump(call: Any, pipe: Pipe[bytes], address: str) -> None:
         pipe.end()
     except grpc.RpcError:
         pipe.break_(to_error(call, address))
-    except BrokenPipe:
+    except BrokenStreamError:
         pass

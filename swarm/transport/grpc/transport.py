@@ -66,6 +66,7 @@ class GrpcTransport(DataChannelControl):
         self._retired: set[Link] = set()
         self._closed = False
         self._issue: Issue | None = None
+        self._lost: Callable[[str], None] = lambda _address: None
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
@@ -96,7 +97,7 @@ class GrpcTransport(DataChannelControl):
                 if not self._closed:
                     self._link(address).send(data)
         except (AddressError, ExchangeError) as error:
-            self._report(partial(self._here.handler.on_lost, address, str(error)))
+            self._report(partial(self._tell_loss, address, str(error)))
 
     def upload(
         self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
@@ -126,8 +127,8 @@ class GrpcTransport(DataChannelControl):
                 self._retired.add(link)
                 link.retire()
 
-    def offer_data_channels(self, issue: Issue) -> None:
-        self._issue = issue
+    def offer_data_channels(self, issue: Issue, lost: Callable[[str], None]) -> None:
+        self._issue, self._lost = issue, lost
 
     def ask_data_channel(self, address: str, request: DataChannelRequest, timeout: float) -> DataChannelOffer:
         where = Address.parse(address)
@@ -198,7 +199,11 @@ class GrpcTransport(DataChannelControl):
             self._retired.discard(link)
         link.close()
         if lost:
-            self._here.handler.on_lost(address, reason)
+            self._tell_loss(address, reason)
+
+    def _tell_loss(self, address: str, reason: str) -> None:
+        self._lost(address)
+        self._here.handler.on_lost(address, reason)
 
 
 @dataclass(frozen=True, slots=True)

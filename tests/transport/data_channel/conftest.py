@@ -24,8 +24,8 @@ class SpiedControl(GrpcTransport):
         self.uploads = 0
         self.offer = None
 
-    def offer_data_channels(self, issue):
-        super().offer_data_channels(lambda request: self.offer(issue(request)) if self.offer else issue(request))
+    def offer_data_channels(self, issue, lost):
+        super().offer_data_channels(lambda request: self.offer(issue(request)) if self.offer else issue(request), lost)
 
     def ask_data_channel(self, address, request, timeout):
         self.asked += 1

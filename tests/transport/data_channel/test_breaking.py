@@ -9,10 +9,10 @@ import threading
 from contextlib import nullcontext
 from pathlib import Path
 
+from swarm.errors import DataChannelError
 from swarm.messages import StreamHeader
 from swarm.records import Attempt
 from swarm.testing.nodes import DEADLINE, eventually, settled
-from swarm.transport.data_channel.connection import DataChannelBroken
 from swarm.transport.data_channel.upload import DataChannelUpload
 
 HEADER = StreamHeader("session", "sender", "incarnation", "lineage", 1, Attempt(1, "sender"))
@@ -101,7 +101,7 @@ def test_cancelling_waits_for_the_memory_that_is_being_sent(node):
                 self.reached.set()
                 self.released.wait(DEADLINE)
             if self.broken.is_set():
-                raise DataChannelBroken("the connection was closed")
+                raise DataChannelError("the connection was closed")
 
         def break_(self):
             self.broken.set()
@@ -111,7 +111,7 @@ def test_cancelling_waits_for_the_memory_that_is_being_sent(node):
 
     memory, connection = bytearray(b"weights"), Sending()
     upload = DataChannelUpload(node().control, "address", HEADER, itertools.repeat([memory]), lambda _: None)
-    threading.Thread(target=upload.carry, args=(connection,), daemon=True).start()
+    threading.Thread(target=upload.run, args=(connection,), daemon=True).start()
     assert connection.reached.wait(DEADLINE)
     cancelled = threading.Thread(target=upload.cancel, daemon=True)
     cancelled.start()
@@ -127,7 +127,7 @@ def test_closing_ends_the_threads(node):
     a.sends(b, [1])
     a.transport.close(0.0)
     b.transport.close(0.0)
-    eventually(lambda: not [each for each in threading.enumerate() if "swarm-data channel" in each.name], "they ended")
+    eventually(lambda: not [each for each in threading.enumerate() if "swarm-data-channel" in each.name], "they ended")
 
 
 def test_a_killed_peer_fails_a_stream_at_once_though_its_forked_child_lives(node):

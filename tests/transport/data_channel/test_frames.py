@@ -7,8 +7,7 @@ import socket
 
 import pytest
 
-from swarm.testing.nodes import PlacingRecorder
-from swarm.transport.base import HEAD_BYTES
+from swarm.testing.nodes import RecordingSink
 from swarm.transport.data_channel.connection import Connection
 
 MIB = 2**20
@@ -39,16 +38,8 @@ def test_a_socket_that_takes_little_at_a_time_gets_everything_in_order():
         target.close()
 
 
-def test_the_rest_of_a_frame_is_received_into_memory_of_the_sink(node):
-    a, b, sink = node(), node(), PlacingRecorder()
-    b.handler.sink = sink
-    assert a.upload(b.address, [[b"P" * HEAD_BYTES, b"x"], [b"W" * HEAD_BYTES, b"x"]]).wait() is None
-    assert sink.places == 1
-
-
-@pytest.mark.parametrize("kind", [b"P", b"W"], ids=["placed", "whole"])
-def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
-    a, b, sink = node(), node(failure_timeout=0.2), PlacingRecorder()
+def test_a_sink_hears_of_a_frame_that_trickles_in(node):
+    a, b, sink = node(), node(failure_timeout=0.2), RecordingSink()
     b.handler.sink = sink
     send = Connection.send
 
@@ -60,13 +51,13 @@ def test_a_sink_hears_of_a_frame_that_trickles_in(node, kind):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Connection, "send", trickle)
-        assert a.upload(b.address, [[kind * 16, bytes(1000)]]).wait() is None
+        assert a.upload(b.address, [[b"P" * 16, bytes(1000)]]).wait() is None
     assert sink.progressed.is_set()
     assert [frame[-1000:] for frame in sink.taken] == [bytes(1000)]
 
 
-def test_a_sink_that_refuses_a_place_ends_the_stream_and_not_the_data_channel(node):
-    a, b, sink = node(), node(), PlacingRecorder()
+def test_a_sink_that_refuses_a_frame_ends_the_stream_and_not_the_data_channel(node):
+    a, b, sink = node(), node(), RecordingSink()
     b.handler.sink = sink
     assert "no room" in a.upload(b.address, [[b"P" * 16, b"one"], [b"R" * 16, bytes(MIB)], [b"P" * 16, b"two"]]).wait()
     assert a.upload(b.address, [[b"P" * 16, b"three"]]).wait() is None

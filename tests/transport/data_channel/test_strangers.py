@@ -10,7 +10,7 @@ from swarm.messages import StreamHeader
 from swarm.records import Attempt
 from swarm.testing.nodes import eventually
 from swarm.transport.data_channel import listener
-from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME, Mark, mark
+from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME, Part, frame_header
 
 HEADER = StreamHeader("session", "sender", "incarnation", "lineage", 1, Attempt(1, "sender"))
 
@@ -74,8 +74,8 @@ def test_strangers_are_bounded_and_do_not_keep_out_those_admitted(node, monkeypa
     "data",
     [
         b"\xff" * 64,
-        mark(Mark.FRAME, 1) + b"x",
-        mark(Mark.HEADER, 2**31),
+        frame_header(Part.FRAME, 1) + b"x",
+        frame_header(Part.STREAM, 2**31),
     ],
     ids=["garbage", "a frame without a header", "an endless header"],
 )
@@ -91,7 +91,7 @@ def test_a_frame_beyond_the_limit_ends_the_data_channel_before_it_is_taken(node)
     header = a.control.encode_header(HEADER)
     with b.knocked() as sock:
         assert sock.recv(1) == WELCOME
-        sock.sendall(mark(Mark.HEADER, len(header)) + header + mark(Mark.FRAME, 2**31))
+        sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.FRAME, 2**31))
         assert is_closed(sock)
     assert b.handler.streams == {1: []}
 
@@ -101,6 +101,6 @@ def test_a_data_channel_carries_streams_of_its_holder_only(node):
     header = b.control.encode_header(replace(HEADER, sender="somebody else"))
     with b.knocked() as sock:
         assert sock.recv(1) == WELCOME
-        sock.sendall(mark(Mark.HEADER, len(header)) + header + mark(Mark.END))
+        sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.END))
         assert b"this data channel is sender's" in sock.recv(200)
     assert not b.handler.streams

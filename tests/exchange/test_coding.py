@@ -53,10 +53,10 @@ def test_an_attempt_that_is_aborted_leaves_the_account_as_it_was() -> None:
     assert not residual["float32"].any()
     second = ChunkCoder(Int8Codec(), reference, residual)
     assert bytes(second.encode(CHUNK, own)) == first
-    second.carry()
+    second.update_residual()
     assert residual["float32"][3] == pytest.approx(0.001)
     assert not residual["float32"][[0, 1, 6, 7]].any()
-    second.carry()
+    second.update_residual()
     assert residual["float32"][3] == pytest.approx(0.001)
 
 
@@ -67,5 +67,5 @@ def test_what_was_borrowed_is_read_again_from_where_it_is_by_then() -> None:
     coder = ChunkCoder(Int8Codec(), model(0), residual)
     coder.encode(CHUNK, borrowed, lambda: kept)
     borrowed[...] = np.nan
-    coder.carry()
+    coder.update_residual()
     assert residual["float32"][3] == pytest.approx(0.001)

@@ -43,7 +43,7 @@ def share(state: ModelState, part: int = 0, parts: int = 1) -> list[memoryview]:
 
 
 def frame(kind: FrameKind, segment: int, start: int, payload: bytes) -> memoryview:
-    return memoryview(HEADER.pack(kind, segment, len(payload), start) + payload)
+    return memoryview(HEADER.pack(kind, segment, start) + payload)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])

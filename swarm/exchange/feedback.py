@@ -1,26 +1,23 @@
-"""What a session keeps for its codecs from round to round: the choice, and what coding has lost."""
+"""Error feedback: the residual of a session's codecs, kept from round to round."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from swarm.codec.base import Codec
+from swarm.codec.choice import CodecChoice
 from swarm.exchange.coding import ChunkCoder, Residual
 from swarm.merge.distance import squared_distance
+from swarm.messages import Proposal
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.state import ModelState, Schema, numpy_dtype
 
-if TYPE_CHECKING:
-    from swarm.codec.choice import CodecChoice
-    from swarm.messages import Proposal
 
-
-class Codings:
+class ErrorFeedback:
     """Makes the coder of each attempt; used on the worker's thread only.
 
     The residual belongs to one group: with other members each has other chunks to send and to merge.
@@ -32,8 +29,8 @@ class Codings:
         self._choice = choice
         self._group: tuple[PeerId, ...] = ()
         self._residual: Residual | None = None
-        self.residual = 0.0
-        """Euclidean norm of what earlier rounds have lost, which the next one may send as well."""
+        self.norm = 0.0
+        """Euclidean norm of the residual, which the next round may send as well."""
 
     def coder(self, proposal: Proposal, reference: ModelState | None, memory: BufferPool) -> ChunkCoder:
         """How the chunks of an attempt travel; payloads lie in ``memory``.
@@ -42,24 +39,24 @@ class Codings:
             ConfigurationError: this peer does not have the codec.
         """
         codec = self._find(proposal.codec)
-        return ChunkCoder(codec, reference, self._account(proposal.group) if codec.feedback else None, memory)
+        return ChunkCoder(codec, reference, self._residual_of(proposal.group) if codec.feedback else None, memory)
 
-    def carry(self, coder: ChunkCoder) -> None:
-        """An attempt has committed: keep account of what its coding has lost."""
-        coder.carry()
-        self.residual = math.sqrt(sum(squared_distance(left) for left in (self._residual or {}).values()))
+    def update(self, coder: ChunkCoder) -> None:
+        """An attempt has committed: replace the residual by its coding errors."""
+        coder.update_residual()
+        self.norm = math.sqrt(sum(squared_distance(left) for left in (self._residual or {}).values()))
 
     def measured(self, codec: str, seconds: float) -> None:
         """An exchange under ``codec`` took so long."""
         self._choice.measured(codec, seconds)
 
     def reset(self) -> None:
-        """This peer took a model over: what it has not sent yet is of no more meaning."""
-        self._residual, self.residual = None, 0.0
+        """This peer took a model over: coding errors of its own earlier updates mean nothing any more."""
+        self._residual, self.norm = None, 0.0
 
-    def _account(self, group: tuple[PeerId, ...]) -> Residual:
+    def _residual_of(self, group: tuple[PeerId, ...]) -> Residual:
         if self._residual is None or group != self._group:
             segments = self._schema.segments.items()
             self._residual = {dtype: np.zeros(size, numpy_dtype(dtype)) for dtype, size in segments}
-            self._group, self.residual = group, 0.0
+            self._group, self.norm = group, 0.0
         return self._residual

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from swarm.errors import ExchangeError
-from swarm.exchange.arrival import ContributionError
+from swarm.errors import ContributionError, ExchangeError
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import FrameKind
 from swarm.merge import BUILTIN_RULES, MergeRule, WeightedMean
@@ -88,6 +87,7 @@ def floats(*values: float) -> bytes:
         (made(FrameKind.SIDE, 0, 0, b"12345678"), "nobody waits for"),
         (made(FrameKind.GRAM, 0, 0, bytes(32)), "nobody waits for"),
         (made(FrameKind.COEFFICIENTS, 0, 0, bytes(16)), "nobody waits for"),
+        (made(FrameKind.SIDE, 0, 0, bytes((2 << 20) + 1)), "kind SIDE with 2097153 bytes"),
         (made(9, 0, 0, b""), "unknown kind"),
         (memoryview(b"short"), "shorter than its header"),
     ],
