@@ -147,3 +147,10 @@ def test_a_codec_that_is_not_known_here_counts_as_a_round_and_no_more() -> None:
 def test_what_peers_must_know_of_a_codec(name: str, feedback: bool, tolerance: float) -> None:
     codec = BUILTIN_CODECS[name]
     assert (codec.feedback, codec.norm_tolerance) == (feedback, tolerance)
+
+
+def test_one_slow_round_decides_nothing() -> None:
+    rounds = Rounds(10.0, {"bf16": 0.05, "int8": 0.2})
+    rounds.run(10)
+    rounds.choice.measured("int8", 1e6)
+    assert {*rounds.run(10)} == {"int8"}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import subprocess
 import sys
 import threading
 from contextlib import nullcontext
 from pathlib import Path
 
+import pytest
+
 from swarm.errors import DataChannelError
-from swarm.messages import StreamHeader
+from swarm.messages import DataChannelRequest, StreamHeader
 from swarm.records import Attempt
 from swarm.testing.nodes import DEADLINE, eventually, settled
 from swarm.transport.data_channel.upload import DataChannelUpload
@@ -147,11 +150,14 @@ def test_a_killed_peer_fails_a_stream_at_once_though_its_forked_child_lives(node
             stall.wait(DEADLINE)
             yield from ([bytes(MIB)] for _ in range(256))
 
+        offer = a.control.ask_data_channel(address, DataChannelRequest("session", "sender", "incarnation"), DEADLINE)
         outcome = a.upload(address, frames(), number=2)
         process.kill()
         process.wait()
         stall.set()
         reason = outcome.wait()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", offer.port), DEADLINE)  # nor does the child listen
         subprocess.run(["kill", "-KILL", str(child)], check=True)  # it lived
     assert a.control.uploads == 0
     assert "channel" in reason

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import array
 import socket
+import struct
 
 import pytest
 
+from swarm.errors import DataChannelError
 from swarm.testing.nodes import RecordingSink
 from swarm.transport.data_channel.connection import Connection
 
@@ -63,3 +65,26 @@ def test_a_sink_that_refuses_a_frame_ends_the_stream_and_not_the_data_channel(no
     assert a.upload(b.address, [[b"P" * 16, b"three"]]).wait() is None
     assert sink.taken == [b"P" * 16 + b"one", b"P" * 16 + b"three"]
     assert a.control.asked == 1
+
+
+@pytest.mark.parametrize(("failure_timeout", "expected"), [(10.0, (2, 500_000)), (4.0, (1, 0)), (0.2, (0, 50_000))])
+def test_waiting_for_a_frame_wakes_up_four_times_in_the_failure_timeout(failure_timeout, expected):
+    """More often would cost processor time for nothing; never would look like silence on a slow link."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        connection = Connection(sock, failure_timeout)
+        seconds, micro = struct.unpack("@ll", sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
+        assert seconds == expected[0]
+        assert micro == pytest.approx(expected[1], abs=5_000)  # in ticks of the system
+        connection.close()
+
+
+def test_buffers_of_other_types_than_bytes_are_sent_as_their_bytes():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:
+        other, _ = server.accept()
+        source, target = Connection(one, 10.0), Connection(other, 10.0)
+        source.send([array.array("H", [1, 2]), b"x"] * 40)
+        assert target.receive(5 * 40) == (array.array("H", [1, 2]).tobytes() + b"x") * 40
+        source.close()
+        with pytest.raises(DataChannelError):
+            target.receive(1)
+        target.close()

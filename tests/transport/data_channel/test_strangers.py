@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
 
+from swarm.errors import AddressError
 from swarm.messages import StreamHeader
 from swarm.records import Attempt
-from swarm.testing.nodes import eventually
-from swarm.transport.data_channel import listener
-from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME, Part, frame_header
+from swarm.testing.nodes import DEADLINE, eventually
+from swarm.transport.data_channel import DataChannelTransport, listener, reception
+from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME, Part, StreamStatus, frame_header
+from swarm.transport.grpc import GrpcTransport
+
+pytestmark = [
+    # A socket that is left to the garbage collector.
+    pytest.mark.filterwarnings("error::ResourceWarning"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
 
 HEADER = StreamHeader("session", "sender", "incarnation", "lineage", 1, Attempt(1, "sender"))
 
@@ -104,3 +113,55 @@ def test_a_data_channel_carries_streams_of_its_holder_only(node):
         sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.END))
         assert b"this data channel is sender's" in sock.recv(200)
     assert not b.handler.streams
+
+
+def refused(node, sock):
+    """Begin a stream that is refused."""
+    header = node.control.encode_header(replace(HEADER, sender="somebody else"))
+    assert sock.recv(1) == WELCOME
+    sock.sendall(frame_header(Part.STREAM, len(header)) + header)
+    assert sock.recv(3)[0] == StreamStatus.REFUSED
+
+
+def test_a_refused_sender_that_does_not_stop_is_cut_off(node, monkeypatch):
+    monkeypatch.setattr(reception, "DRAINED_BYTES", 1000)
+    b = node()
+    with b.knocked() as sock:
+        refused(b, sock)
+        frames = (frame_header(Part.FRAME, 100) + bytes(100)) * 1_000_000
+        sock.settimeout(DEADLINE)
+        with pytest.raises(OSError, match="reset|pipe"):
+            sock.sendall(frames)
+    a = node()
+    a.sends(b, [1])
+
+
+def test_a_refused_sender_that_stops_in_time_may_go_on_with_another_stream(node, monkeypatch):
+    monkeypatch.setattr(reception, "DRAINED_BYTES", 1000)
+    b = node()
+    with b.knocked() as sock:
+        refused(b, sock)
+        sock.sendall((frame_header(Part.FRAME, 100) + bytes(100)) * 10 + frame_header(Part.END))
+        header = b.control.encode_header(HEADER)
+        sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.FRAME, 2) + b"ok")
+        sock.sendall(frame_header(Part.END))
+        eventually(lambda: b.handler.streams == {1: [b"ok"]}, "the next stream is taken")
+
+
+def test_a_port_in_use_is_told_and_leaves_no_data_channel_behind(node):
+    a = node()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    second = DataChannelTransport(GrpcTransport(a.address), "127.0.0.1", port=port)
+    with pytest.raises(AddressError, match="the port is in use"):
+        second.start(a.handler)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), DEADLINE)
+
+
+def test_a_data_port_in_use_is_named_with_what_to_do(node):
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        transport = DataChannelTransport(GrpcTransport(), "127.0.0.1", port=port)
+        with pytest.raises(AddressError, match=f"cannot listen on port {port} of 127.0.0.1: .*another data_port"):
+            transport.start(node().handler)

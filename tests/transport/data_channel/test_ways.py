@@ -12,6 +12,12 @@ from swarm.testing.nodes import Node
 from swarm.transport.data_channel.ways import RETRY_SECONDS
 from swarm.transport.grpc import GrpcTransport
 
+pytestmark = [
+    # A socket that is left to the garbage collector.
+    pytest.mark.filterwarnings("error::ResourceWarning"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
+
 
 def test_streams_follow_each_other_on_one_data_channel_which_is_told_once(node, told):
     a, b = node(), node()
