@@ -48,8 +48,17 @@ class PeerView:
         return self.seconds_left is not None and (self.total_epochs is None or self.epoch <= self.total_epochs)
 
 
+def sessions(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The statuses in an answer: one for each session of a process that trains several models.
+
+    Raises:
+        TransportError: it is no status.
+    """
+    return _records(answer, "sessions") or [answer]
+
+
 def parse(answer: Mapping[str, Any]) -> PeerView:
-    """The view in a peer's answer; missing fields have their defaults.
+    """The view in the status of one session; missing fields have their defaults.
 
     Raises:
         TransportError: it is not a status; the message names the field.
@@ -136,7 +145,7 @@ def _records(answer: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list | tuple) or len(value) > MAX_PEERS or not all(isinstance(e, Mapping) for e in value):
-        raise _odd(key, value, f"a list of at most {MAX_PEERS} peers")
+        raise _odd(key, value, f"a list of at most {MAX_PEERS} {key}")
     return list(value)
 
 

@@ -17,7 +17,7 @@ from rich.console import Group
 from rich.text import Text
 
 from swarm.cli import options
-from swarm.cli.answers import PeerView, parse, plain
+from swarm.cli.answers import PeerView, parse, plain, sessions
 from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
@@ -46,7 +46,7 @@ class Answers:
     """The answers of the queried peers."""
 
     peers: tuple[Mapping[str, Any], ...]
-    """Answers, checked and escaped."""
+    """The status of each session of these peers, checked and escaped."""
     views: tuple[PeerView, ...]
     """The fields that a table shows."""
     silent: tuple[Silent, ...]
@@ -82,7 +82,7 @@ def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:
     asked = list(dict.fromkeys(addresses))
     with ThreadPoolExecutor(max_workers=8) as pool:
         results = list(pool.map(lambda address: _ask_one(address, fetch), asked))
-    understood = [result for result in results if not isinstance(result, SwarmError)]
+    understood = [session for result in results if not isinstance(result, SwarmError) for session in result]
     return Answers(
         peers=tuple(answer for answer, _ in understood),
         views=tuple(view for _, view in understood),
@@ -124,10 +124,10 @@ def _published(rendezvous: Path) -> list[str]:
     return [found.address for found in announcements(rendezvous)]
 
 
-def _ask_one(address: str, fetch: FetchStatus) -> tuple[Mapping[str, Any], PeerView] | SwarmError:
+def _ask_one(address: str, fetch: FetchStatus) -> list[tuple[Mapping[str, Any], PeerView]] | SwarmError:
     try:
         answer = fetch(address, ANSWER_SECONDS)
-        return plain(answer), parse(answer)
+        return [(plain(session), parse(session)) for session in sessions(answer)]
     except SwarmError as error:
         return error
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from swarm.cli.answers import PeerView, parse
+from swarm.cli.answers import PeerView, parse, sessions
 from swarm.clock import Clock, MonotonicClock
 from swarm.discovery.directory import announcements
 from swarm.errors import SwarmError
@@ -76,7 +76,7 @@ class StatusBoard:
         self._stopped.set()
 
     def view(self, name: str) -> PeerView | None:
-        """The last answer of the peer, ``None`` before the first; an ended peer has no time left."""
+        """The last answer of the peer about its first session, ``None`` before; an ended peer has no time left."""
         view = self._views.get(name)
         return replace(view, seconds_left=None) if view and name in self._ended else view
 
@@ -102,7 +102,7 @@ class StatusBoard:
 
     def _ask(self, name: str, address: str) -> None:
         with contextlib.suppress(SwarmError):
-            self._views[name] = parse(self._fetch(address, _PATIENCE))
+            self._views[name] = parse(sessions(self._fetch(address, _PATIENCE))[0])
             self._heard[name] = self._clock.now()
 
     def _run(self) -> None:

@@ -19,6 +19,7 @@ from swarm.records import PeerInfo, new_incarnation
 from swarm.sync.guarded import GuardedPolicy
 from swarm.tensors import kernels
 from swarm.transport.data_channel import DataChannelControl, DataChannelTransport
+from swarm.transport.shared import PROCESS, SharedAddress
 
 if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
@@ -30,6 +31,19 @@ if TYPE_CHECKING:
     from swarm.transport.base import Transport
 
 
+SHARED = (
+    "listen",
+    "name",
+    "insecure",
+    "advertise",
+    "transport",
+    "data_channel",
+    "data_port",
+    "failure_timeout",
+)
+"""Settings that are the same for all sessions of a process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """What a session reaches its peers through; tests put an in-memory one in its place."""
@@ -38,19 +52,28 @@ class Network:
     discoveries: Sequence[Discovery]
 
 
-def network_of(settings: Settings, plugins: PluginRegistry) -> Network:
+def network_of(settings: Settings, plugins: PluginRegistry, shared: SharedAddress = PROCESS) -> Network:
     """The transport that ``settings`` name, and the places where they say that peers are to be found.
+
+    The sessions of a process share one address, and so one transport.
 
     Raises:
         ConfigurationError: no plugin has such a transport or discovery, or it lacks a setting that it needs.
     """
     discoveries = [plugins.discovery(name)(settings) for name in _discoveries(settings)]
+    asked = {setting: getattr(settings, setting) for setting in SHARED}
+    if not settings.named:
+        asked["name"] = None
+    return Network(shared.view(settings.model_name, transport_of(settings, plugins), asked), discoveries)
+
+
+def transport_of(settings: Settings, plugins: PluginRegistry) -> Transport:
+    """The transport that ``settings`` name; weights travel beside it where peers can agree on that over it.
+
+    Raises:
+        ConfigurationError: no plugin has such a transport, or it lacks a setting that it needs.
+    """
     transport = plugins.transport(settings.transport)(settings)
-    return Network(_with_data_channel(transport, settings), discoveries)
-
-
-def _with_data_channel(transport: Transport, settings: Settings) -> Transport:
-    """Let weights travel beside ``transport``, where peers can agree on that over it."""
     if not settings.data_channel or not isinstance(transport, DataChannelControl):
         return transport
     host, _ = addresses.split(settings.listen)

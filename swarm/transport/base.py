@@ -96,6 +96,13 @@ class Upload(ABC):
         """
 
 
+class NoUpload(Upload):
+    """An upload that could not begin."""
+
+    def cancel(self) -> None:
+        pass
+
+
 class Transport(ABC):
     """Carries envelopes and streams between addresses."""
 

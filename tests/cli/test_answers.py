@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from swarm.cli.answers import PeerView, parse, plain
+from swarm.cli.answers import PeerView, parse, plain, sessions
 from swarm.cli.app import app
 from swarm.cli.display import PeerRow, progress
 from swarm.cli.statuses import StatusBoard
@@ -48,6 +48,12 @@ ODD = [
     ({"peers": [{"name": 3}]}, "name is 3, not a text"),
     ({"peers": [{}] * 1001}, "peers is a list of 1001"),
 ]
+
+
+@pytest.mark.parametrize("odd", [7, "abc", {"a": 1}, [None], [{}] * 1001])
+def test_odd_sessions_are_refused(odd) -> None:
+    with pytest.raises(TransportError, match="did not answer with a status: sessions is .*, not a list of at most"):
+        sessions({"sessions": odd})
 
 
 @pytest.mark.parametrize(("answer", "message"), ODD)

@@ -25,6 +25,8 @@ ANSWERS = {
         ],
     },
 }  # fmt: skip
+BRAIN = ANSWERS["127.0.0.1:7000"] | {"address": "127.0.0.1:7004", "session": "brain", "round": 3}
+ANSWERS["127.0.0.1:7004"] = {"sessions": [ANSWERS["127.0.0.1:7000"] | {"address": "127.0.0.1:7004"}, BRAIN]}
 ANSWERS["127.0.0.1:7002"] = ANSWERS["127.0.0.1:7000"] | {"address": "127.0.0.1:7002"}
 
 
@@ -58,6 +60,18 @@ def test_peers_of_one_name_in_two_swarms_are_both_shown(command):
     shown = command("status", "--peer", "127.0.0.1:7000", "--peer", "127.0.0.1:7002")
 
     assert [line.split()[1] for line in shown.stdout.splitlines()[2:4]] == ["127.0.0.1:7000", "127.0.0.1:7002"]
+
+
+def test_all_sessions_of_an_address_are_shown(command):
+    shown = command("status", "--peer", "127.0.0.1:7004")
+    lines = shown.stdout.splitlines()
+    assert (lines[0], lines[5]) == ("brain", "heart")
+    assert [(line.split()[1], line.split()[3]) for line in (lines[2], lines[7])] == [
+        ("127.0.0.1:7004", "3"),
+        ("127.0.0.1:7004", "12"),
+    ]
+    document = json.loads(command("status", "--peer", "127.0.0.1:7004", "--json").stdout)
+    assert [peer["session"] for peer in document["peers"]] == ["heart", "brain"]
 
 
 def test_status_for_machines_says_who_was_silent(command):

@@ -96,6 +96,13 @@ def test_a_peer_that_takes_its_address_back_has_left_and_is_not_silent(rendezvou
     assert board.view("peer-1").status == "training"
 
 
+def test_of_a_peer_with_several_sessions_the_first_is_shown(rendezvous):
+    board = StatusBoard(rendezvous, lambda address, timeout: {"sessions": [{"name": "a", "round": 1}, {"name": "b"}]})
+    board.refresh()
+
+    assert board.view("peer-0") == PeerView(name="a", round=1)
+
+
 def test_a_peer_that_ended_has_no_time_left(rendezvous):
     board = StatusBoard(rendezvous, lambda address, timeout: {"name": "any", "epoch": 2, "seconds_left": 60})
     board.refresh()

@@ -16,6 +16,7 @@ from swarm.session.wiring import Network, network_of
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import ArrayModel, together
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
+from swarm.transport.shared import SharedAddress
 
 PEERS = 3
 ROUNDS = 10
@@ -39,7 +40,11 @@ def in_memory():
     return lambda settings, _plugins: Network(MemoryTransport(memory), [DirectoryDiscovery(settings.rendezvous, "s")])
 
 
-@pytest.mark.parametrize("network", [network_of, in_memory()], ids=["as configured", "in memory"])
+def as_configured(settings, plugins):
+    return network_of(settings, plugins, SharedAddress())  # each peer stands for a process
+
+
+@pytest.mark.parametrize("network", [as_configured, in_memory()], ids=["as configured", "in memory"])
 @pytest.mark.usefixtures("no_collector")
 def test_the_exchange_of_a_round_is_freed_without_the_collector(tmp_path, network):
     def train(rank: int) -> None:

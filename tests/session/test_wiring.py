@@ -12,12 +12,14 @@ from swarm.discovery.directory import DirectoryDiscovery
 from swarm.discovery.seeds import SeedDiscovery
 from swarm.errors import AddressError, ConfigurationError, UnreachablePeerError
 from swarm.plugins import PluginRegistry
-from swarm.session.wiring import Network, build_engine, network_of
+from swarm.session.wiring import Network, build_engine, network_of, transport_of
 from swarm.tensors.state import Schema
 from swarm.testing.nodes import RecordingHandler
+from swarm.transport.base import Transport
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
+from swarm.transport.shared import SharedAddress
 
 PEERS = ("127.0.0.1:7000",)
 
@@ -26,14 +28,18 @@ def network(registry: PluginRegistry | None = None, **settings) -> Network:
     return network_of(Settings(**settings), registry or PluginRegistry())
 
 
+def transport(registry: PluginRegistry | None = None, **settings) -> Transport:
+    return transport_of(Settings(**settings), registry or PluginRegistry())
+
+
 def test_grpc_and_data_channels_carry_unless_another_transport_is_named():
-    assert isinstance(network().transport, DataChannelTransport)
-    assert isinstance(network(data_channel=False).transport, GrpcTransport)
+    assert isinstance(transport(), DataChannelTransport)
+    assert isinstance(transport(data_channel=False), GrpcTransport)
 
 
 def test_the_transport_of_the_tests_cannot_be_chosen_as_it_reaches_no_other_process():
     with pytest.raises(ConfigurationError, match="transport='memory' is not allowed: allowed is 'grpc'"):
-        network(transport="memory")
+        transport(transport="memory")
 
 
 def test_data_channels_are_listened_for_where_the_settings_say():
@@ -71,8 +77,9 @@ def test_what_a_plugin_registers_is_made_from_the_settings():
         register.discovery("loft", lambda settings: ("loft", settings.name))
 
     registry = PluginRegistry(extra={"birds": SimpleNamespace(swarm_register=swarm_register)})
-    made = network(registry, transport="pigeon", discovery="loft", name="berlin")
-    assert made == Network(("pigeon", "berlin"), [("loft", "berlin")])
+    given = {"transport": "pigeon", "discovery": "loft", "name": "berlin"}
+    assert transport(registry, **given) == ("pigeon", "berlin")
+    assert network(registry, **given).discoveries == [("loft", "berlin")]
 
 
 @pytest.mark.parametrize(
@@ -103,3 +110,59 @@ def test_a_start_that_fails_half_way_closes_what_it_opened():
     with pytest.raises(UnreachablePeerError):
         network.reach(place, "memory:1")
     watch.close()
+
+
+LOCAL = {"listen": "127.0.0.1:0", "data_channel": False}
+
+
+@pytest.fixture
+def join():
+    """Begins a session of this process, as far as the network goes; returns its address."""
+    shared, transports = SharedAddress(), []
+
+    def join(session: str, **settings) -> str:
+        given = Settings(model_name=session, **{**LOCAL, **settings})
+        transports.append(network_of(given, PluginRegistry(), shared).transport)
+        return transports[-1].start(RecordingHandler())
+
+    yield join
+    for each in transports:
+        each.close(0.0)
+
+
+def test_two_sessions_of_a_process_listen_at_one_address(join):
+    assert join("generator") == join("discriminator")
+
+
+@pytest.mark.parametrize(
+    ("setting", "first", "second"),
+    [
+        ("listen", "127.0.0.1:0", "127.0.0.1:7001"),
+        ("name", "berlin", "paris"),
+        ("insecure", False, True),
+        ("advertise", "10.0.0.1", "10.0.0.2:7000"),
+        ("data_port", 0, 7002),
+        ("data_channel", False, True),
+        ("failure_timeout", 10.0, 5.0),
+        ("transport", "grpc", "memory"),
+    ],
+)
+def test_a_second_session_under_other_settings_is_refused_with_both_values(join, setting, first, second):
+    join("generator", **{setting: first})
+    with pytest.raises(ConfigurationError, match=f"{setting}={second!r} contradicts {setting}={first!r} of another"):
+        join("discriminator", **{setting: second})
+    assert join("third", **{setting: first})
+
+
+def test_a_default_name_goes_with_any(join):
+    """It is the host's, and becomes one with a number where another peer has it."""
+    assert join("generator", name="host-2", named=False) == join("discriminator", name="host", named=False)
+    assert join("third", name="berlin")
+    with pytest.raises(ConfigurationError, match="name='paris' contradicts name='berlin'"):
+        join("fourth", name="paris")
+
+
+def test_two_peers_of_one_session_are_refused(join):
+    join("generator")
+    with pytest.raises(ConfigurationError, match="already trains in session 'generator'.*model_name of its own"):
+        join("generator")

@@ -13,7 +13,7 @@ import grpc
 from swarm.config import addresses
 from swarm.errors import AddressError, ExchangeError, UnreachablePeerError
 from swarm.messages import StreamHeader
-from swarm.transport.base import Upload
+from swarm.transport.base import NoUpload
 from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest
-    from swarm.transport.base import Frame, Handler
+    from swarm.transport.base import Frame, Handler, Upload
     from swarm.transport.data_channel.control import Issue
 
 
@@ -82,7 +82,7 @@ class GrpcTransport(DataChannelControl):
         except RuntimeError as error:
             raise AddressError(
                 f"cannot listen on {self._listen}: the port is in use or the host is not this machine's; "
-                "choose another address, or port 0 for any free one; several sessions in one process need one each"
+                "choose another address, or port 0 for any free one"
             ) from error
         guard = ForkGuard()
         guard.listen(port)
@@ -110,7 +110,7 @@ class GrpcTransport(DataChannelControl):
                     return self._link(address).upload(data, reader, done)
         except (AddressError, ExchangeError) as error:
             self._report(partial(done, str(error)))
-        return _NoUpload()
+        return NoUpload()
 
     def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
         try:
@@ -214,10 +214,3 @@ class _Running:
     server: grpc.Server
     dispatcher: Dispatcher
     guard: ForkGuard
-
-
-class _NoUpload(Upload):
-    """An upload that could not begin."""
-
-    def cancel(self) -> None:
-        pass
