@@ -343,15 +343,16 @@ class CodecContract:
             decoded(self.codec, b"", None, values)
 
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
-    def test_the_error_is_kept_in_the_residual(self, dtype: str) -> None:
+    @pytest.mark.parametrize("size", [3000, 40_001])
+    def test_the_error_is_kept_in_the_residual(self, size: int, dtype: str) -> None:
         """What arrived and the residual together are the values, and a residual alone is reason to send."""
-        values, reference = models(3000, dtype)
+        values, reference = models(size, dtype)
         residual = np.zeros_like(values)
         arrived = decoded(self.codec, encoded(self.codec, values, reference, residual), reference, values)
         self.codec.update_residual(values, reference, residual)
         wide = values.astype(np.float64)
         off = np.abs(arrived.astype(np.float64) + residual.astype(np.float64) - wide)
-        given = f"3000 values of {dtype}, and a residual of zeros"
+        given = f"{size} values of {dtype}, and a residual of zeros"
         assert (off <= 4 * ULP[dtype] * np.abs(wide) + ULP[dtype] * 1e-2).all(), self._broken(
             "What arrived and the residual after update_residual() together are the values.",
             given,

@@ -100,7 +100,7 @@ CASES: list[tuple[type[Codec], str, tuple[Any, ...], str]] = [
     (Halving, "the_largest_differences_are_refused_or_arrive", ("float64",), "arrive or are refused"),
     (Lifting, "tiny_differences_do_no_harm", (1e-30, "float32"), "nothing larger comes of them"),
     (Vague, "a_chunk_without_reference_needs_an_exact_codec", ("float32",), "refuses to encode without"),
-    (Losing, "the_error_is_kept_in_the_residual", ("float32",), "together are the values"),
+    (Losing, "the_error_is_kept_in_the_residual", (3000, "float32"), "together are the values"),
     (Coarse, "error_feedback_drives_the_mean_error_to_zero", ("float64",), "sent with later ones"),
     (Halving, "what_is_said_to_be_verbatim_is", ("float32",), "are those of its values"),
 ]

@@ -54,15 +54,16 @@ def test_what_is_unchanged_costs_nothing_and_a_codec_shortens_the_rest(
     assert report.bytes_sent <= share * trained * 1.1 + headers * 1.1
 
 
-def test_what_a_coarse_codec_loses_is_sent_with_later_rounds() -> None:
+def test_the_coding_error_of_a_coarse_codec_is_sent_with_later_rounds() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=2, codec="int8")
-    peers = [swarm.peer(name, {"w": np.zeros(2, np.float32)}) for name in NAMES[:2]]
+    peers = [swarm.peer(name, {"w": np.zeros(4, np.float32)}) for name in NAMES[:2]]
 
     def step(peer: SwarmPeer) -> None:
-        peer.arrays["w"] += np.array([1.0, 0.001], np.float32)
+        # In both slices there is a difference that is too small to be coded beside the other one.
+        peer.arrays["w"] += np.array([1.0, 0.001] * 2, np.float32)
 
     together(*(partial(peer.train, 40, step) for peer in peers))
-    large, small = peers[0].arrays["w"]
+    large, small = peers[0].arrays["w"].reshape(2, 2).T
     assert large == pytest.approx(40, abs=0.1)
     assert small == pytest.approx(0.04, abs=0.012)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
 from swarm.executor import ThreadExecutor
 from swarm.merge.mean import WeightedMean
-from swarm.messages import Entry, Proposal
+from swarm.messages import Entry, Proposal, StreamHeader
 from swarm.peer.streams import ExchangeStreams
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.tensors.state import ModelState, Schema, TensorSpec
-from swarm.transport.base import Sink
+from swarm.transport.base import Frame, NoUpload, Sink, Upload
+from swarm.transport.memory import MemoryTransport
 
 TIMEOUT = 10.0
 SCHEMA = Schema((TensorSpec("w", (2_000_000,), "float32"),))
@@ -160,3 +162,56 @@ def test_a_peer_that_is_held_up_is_not_silent(ann: Ann, monkeypatch: pytest.Monk
     ann.place("cyd")
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_member_that_merged_nothing_for_the_group_is_given_up_later_than_one_that_contributed_nothing(
+    ann: Ann,
+) -> None:
+    """It may be waiting for a third one's contribution itself."""
+    for name in NAMES[1:]:
+        while (out := ann.others[name].next_frame("ann")) is not None:
+            ann.sinks[name].begin(memoryview(out[0]), len(out[1]))[:] = out[1]
+            ann.sinks[name].end()
+    ann.clock.advance(2 * TIMEOUT)
+    ann.streams.heard("cyd")
+    ann.check()
+    assert ann.failed == []
+    ann.clock.advance(1)
+    ann.check()
+    assert ann.failed == ["bob"]
+
+
+def test_a_frame_that_nobody_waits_for_ends_its_stream_before_there_is_memory_for_it(ann: Ann) -> None:
+    head = layout.frame(layout.FrameKind.RESULT, 7, 0, memoryview(b""))[0]
+    with pytest.raises(ExchangeError, match="bob sent a result that it does not owe"):
+        ann.sinks["bob"].begin(memoryview(head), 1 << 40)
+    assert ann.failed == ["bob"]
+
+
+class Uploads(MemoryTransport):
+    """Keeps the frames of an upload for the test to read."""
+
+    def __init__(self) -> None:
+        self.frames: Iterator[Frame] = iter(())
+
+    def upload(self, address: str, header: StreamHeader, frames: Iterator[Frame], done: object) -> Upload:
+        self.frames = frames
+        return NoUpload()
+
+
+def test_a_stream_that_waits_for_something_to_send_ends_with_the_attempt(ann: Ann) -> None:
+    transport = Uploads()
+    ann.streams.send(transport, "bob", "address", StreamHeader("s", "ann", "i", "l", 1, Attempt(1, "ann")))
+    ended = threading.Event()
+
+    def read() -> None:
+        for _ in transport.frames:
+            pass
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    while "bob" not in ann.streams._idle:
+        time.sleep(0.001)
+    assert not ended.is_set()
+    ann.streams.stop()
+    assert ended.wait(10)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from swarm.errors import DataChannelError
+from swarm.errors import DataChannelError, ExchangeError
 from swarm.messages import DataChannelRequest, StreamHeader
 from swarm.records import Attempt
 from swarm.testing.nodes import DEADLINE, eventually, settled
@@ -125,10 +125,29 @@ def test_cancelling_waits_for_the_memory_that_is_being_sent(node):
     assert not cancelled.is_alive()
 
 
+def test_an_upload_whose_data_channel_is_given_up_while_it_is_opened_ends_with_the_reason(node):
+    a, b = node(), node()
+    asked, released = threading.Event(), threading.Event()
+
+    def offer(_offer):
+        asked.set()
+        released.wait(DEADLINE)
+        raise ExchangeError("not now")
+
+    b.control.offer = offer
+    outcome = a.upload(b.address, [[b"x"]])
+    assert asked.wait(DEADLINE)
+    a.transport.forget(b.address)
+    released.set()
+    assert "not now" in outcome.wait()
+    assert a.control.uploads == 0
+
+
 def test_closing_ends_the_threads(node):
     a, b = node(), node()
     a.sends(b, [1])
     a.transport.close(0.0)
+    assert not [each for each in threading.enumerate() if each.name == "swarm-data-channel-send"]
     b.transport.close(0.0)
     eventually(lambda: not [each for each in threading.enumerate() if "swarm-data-channel" in each.name], "they ended")
 

@@ -105,6 +105,24 @@ def test_a_frame_beyond_the_limit_ends_the_data_channel_before_it_is_taken(node)
     assert b.handler.streams == {1: []}
 
 
+def test_an_end_is_empty(node):
+    b = node()
+    header = b.control.encode_header(HEADER)
+    with b.knocked() as sock:
+        assert sock.recv(1) == WELCOME
+        sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.END, 1))
+        assert is_closed(sock)
+
+
+def test_data_channels_are_bounded(node, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_CHANNELS", 1)
+    a = node()
+    with a.knocked() as first:
+        assert first.recv(1) == WELCOME
+        with a.knocked() as second:
+            assert is_closed(second)
+
+
 def test_a_data_channel_carries_streams_of_its_holder_only(node):
     b = node()
     header = b.control.encode_header(replace(HEADER, sender="somebody else"))

@@ -85,12 +85,13 @@ def test_a_token_that_is_not_taken_leads_to_grpc_streams(node):
     assert a.control.uploads == 1
 
 
-def test_a_peer_that_cannot_be_reached_is_asked_again_at_once(node):
+def test_a_peer_that_cannot_be_reached_is_asked_again_at_once(node, told):
     a, b = node(), node()
     b.transport.close(0.0)
     for _ in range(2):
         assert b.address in a.upload(b.address, [[b"x"]]).wait()
     assert a.control.asked == 2
+    assert told() == []  # which way its weights will travel is not known
 
 
 def test_a_forgotten_address_is_asked_again(node):
