@@ -201,6 +201,8 @@ def test_the_send_queue_is_bounded():
     assert box.put(b"x")
     box = SendQueue()
     assert [box.put(bytes(MAX_MESSAGE_BYTES)) for _ in range(5)] == [True] * 4 + [False]
+    next(box)
+    assert [box.put(bytes(MAX_MESSAGE_BYTES)) for _ in range(2)] == [True, False]  # what was sent leaves room
 
 
 def test_a_peer_that_takes_nothing_is_lost_not_queued_for_without_end(node):
