@@ -31,16 +31,7 @@ if TYPE_CHECKING:
     from swarm.transport.base import Transport
 
 
-SHARED = (
-    "listen",
-    "name",
-    "insecure",
-    "advertise",
-    "transport",
-    "data_channel",
-    "data_port",
-    "failure_timeout",
-)
+SHARED = ("listen", "name", "insecure", "advertise", "transport", "data_channel", "data_port", "failure_timeout")
 """Settings that are the same for all sessions of a process."""
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-
 SIZES = (1, 2, 3, 511, 1000, 1025, 70_001)
 ULP = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 LARGEST = {"float64": 1e308, "float32": 3e38, "float16": 65_504.0, "bfloat16": 3e38}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Buffer = bytes | bytearray | memoryview
 Frame = Sequence[Buffer]
-"""Buffers that arrive joined, in this order, as one chunk of at most ``MAX_FRAME_BYTES``."""
+"""Buffers whose bytes, one after the other, are at most ``MAX_FRAME_BYTES``."""
 MAX_FRAME_BYTES = 8 * 2**20
 MAX_MESSAGE_BYTES = 16 * 2**20
 """Of an encoded envelope."""

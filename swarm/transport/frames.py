@@ -44,7 +44,7 @@ def size_of(frame: Frame) -> int:
 
 
 def join(frame: Frame) -> bytes:
-    """The buffers of ``frame`` as one chunk; a lone ``bytes`` is not copied.
+    """The buffers of ``frame``, joined; a lone ``bytes`` is not copied.
 
     Raises:
         ExchangeError: it is larger than a transport carries.

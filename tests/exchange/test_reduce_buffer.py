@@ -22,12 +22,12 @@ def own() -> ModelState:
     return state
 
 
-def columns(own: ModelState, *contributors: str, ahead: float = 2 * ZEROS.nbytes) -> ReduceBuffer:
+def reduce_buffer(own: ModelState, *contributors: str, ahead: float = 2 * ZEROS.nbytes) -> ReduceBuffer:
     return ReduceBuffer(CHUNKS, contributors, "me", own, ChunkCoder(), ahead)
 
 
 def test_a_peer_far_ahead_waits_for_those_behind(own: ModelState) -> None:
-    held = columns(own, "fast", "me", "slow")
+    held = reduce_buffer(own, "fast", "me", "slow")
     for chunk in CHUNKS[:2]:
         assert held.room("fast")
         held.put("fast", chunk, ZEROS, 0.0)
@@ -40,7 +40,7 @@ def test_a_peer_far_ahead_waits_for_those_behind(own: ModelState) -> None:
 
 
 def test_whoever_is_furthest_behind_is_never_held_up(own: ModelState) -> None:
-    held = columns(own, "a", "b", "c", ahead=0)
+    held = reduce_buffer(own, "a", "b", "c", ahead=0)
     todo = {peer: iter(CHUNKS) for peer in "abc"}
     while left := held.missing():
         free = [peer for peer in sorted(left) if held.room(peer)]
@@ -49,7 +49,7 @@ def test_whoever_is_furthest_behind_is_never_held_up(own: ModelState) -> None:
 
 
 def test_a_peer_that_contributes_nothing_is_held_up_only_while_others_owe(own: ModelState) -> None:
-    held = columns(own, "a", ahead=0)
+    held = reduce_buffer(own, "a", ahead=0)
     assert not held.room("finished")
     for chunk in CHUNKS:
         held.put("a", chunk, ZEROS, 0.0)
@@ -57,7 +57,7 @@ def test_a_peer_that_contributes_nothing_is_held_up_only_while_others_owe(own: M
 
 
 def test_contributions_come_in_the_order_of_peers_with_this_peer_where_it_belongs(own: ModelState) -> None:
-    held = columns(own, "a", "me", "z")
+    held = reduce_buffer(own, "a", "me", "z")
     held.put("z", CHUNKS[1], ZEROS + 2, 0.0)
     held.put("a", CHUNKS[1], ZEROS + 1, 0.0)
     assert [array[0] for array in held.of(CHUNKS[1])] == [1, 10, 2]

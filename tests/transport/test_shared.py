@@ -184,6 +184,35 @@ def test_an_address_that_all_have_forgotten_is_not_reported(process):
     assert ours[1].handler.lost == []
 
 
+class Spy(MemoryTransport):
+    """Tells what it was asked to forget."""
+
+    forgotten: tuple[str, ...] = ()
+
+    def forget(self, address):
+        self.forgotten += (address,)
+        super().forget(address)
+
+
+def test_what_one_session_alone_has_used_is_forgotten_when_it_forgets_or_closes():
+    network = MemoryNetwork()
+    spy, there = Spy(network), Node(MemoryTransport(network))
+    process = Process(lambda: spy)
+    uploader, sender, idle = (process.begin(name) for name in ("uploader", "sender", "idle"))
+    assert uploader.upload(there.address, [[b"x"]]).wait() is None
+    idle.transport.forget(there.address)
+    sender.transport.forget(there.address)
+    assert spy.forgotten == ()
+    sender.say(there.address, "hello")
+    uploader.transport.forget(there.address)
+    assert spy.forgotten == ()
+    uploader.transport.forget(there.address)
+    sender.transport.close(0.0)
+    assert spy.forgotten == (there.address,)
+    for each in (uploader, idle, there):
+        each.transport.close(0.0)
+
+
 def test_a_process_that_has_closed_its_address_may_listen_at_another(process):
     here = process()
     here.begin("generator").transport.close(0.0)

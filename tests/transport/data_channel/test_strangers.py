@@ -39,7 +39,7 @@ def is_closed(sock):
     ],
     ids=["no token", "another protocol"],
 )
-def test_who_shows_no_token_is_shown_the_door(node, preamble):
+def test_who_shows_no_token_is_closed(node, preamble):
     with node().knocked(preamble) as sock:
         assert is_closed(sock)
 
