@@ -40,6 +40,7 @@ NAMES: Mapping[str, str] = MappingProxyType(
 """The present names of what was renamed in those modules."""
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "Codec": {"carry": "update_residual"},
         "ContributionStats": {"carried": "residual", "weightage": "weight"},
         "ModelPort": {"lend": "borrow"},
         "PeerInfo": {"weightage": "weight"},
@@ -87,7 +88,10 @@ def _former_attribute(cls: type, old: str, new: str) -> property:
         warn(f"{cls.__name__}.{old}", new)
         if getattr(type(self), old) is attribute:
             return getattr(self, new)
-        return getattr(cls, new).__get__(self)  # by super(), from what overrides the former name
+        # By super(), from what overrides the former name: what it inherits under the present one.
+        bases = type(self).__mro__
+        last = max(index for index, base in enumerate(bases) if old in vars(base) and base is not cls)
+        return next(vars(base)[new] for base in bases[last + 1 :] if new in vars(base)).__get__(self)
 
     attribute = property(read)
     return attribute

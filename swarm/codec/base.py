@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from swarm.errors import ExchangeError
+from swarm.former import accepts_former_names
 from swarm.overrides import is_outdated
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ COMPARED = 1 << 13
 """Number of values that ``unchanged`` compares at a time."""
 
 
+@accepts_former_names
 class Codec(ABC):
     """Encodes the chunks of a segment as bytes. The receiver knows the number of bytes in advance.
 
@@ -49,7 +50,6 @@ class Codec(ABC):
     def __init_subclass__(cls) -> None:
         """Disable the inherited ``verbatim`` if the subclass overrides ``encode`` or ``decode``."""
         super().__init_subclass__()
-        _accept_old_name(cls)
         if is_outdated(cls, "verbatim", "encode", "decode", "encoded_nbytes"):
             cls.verbatim = Codec.verbatim  # type: ignore[method-assign]
 
@@ -104,21 +104,6 @@ class Codec(ABC):
         Raises:
             ExchangeError: as ``encode``.
         """
-
-
-def _accept_old_name(cls: type[Codec]) -> None:
-    """Let a plugin's codec define or call ``update_residual`` by its former name, ``carry``."""
-    old, new = cls.__dict__.get("carry"), cls.__dict__.get("update_residual")
-    if old is not None and new is None:
-        warnings.warn(
-            f"{cls.__module__}.{cls.__qualname__}.carry is now called update_residual: rename it; the old name will "
-            "stop working in a later version",
-            DeprecationWarning,
-            stacklevel=3,
-        )
-        cls.update_residual = old  # type: ignore[method-assign]
-    elif new is not None:
-        cls.carry = new  # type: ignore[attr-defined]  # what super().carry() of a subclass finds
 
 
 def unchanged(values: Array, reference: Array | None, residual: Array | None = None) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from swarm.errors import ExchangeError, UnreachablePeerError
+from swarm.errors import ExchangeError, SwarmError, UnreachablePeerError
 from swarm.messages import FetchRequest
 from swarm.testing.messaging import NodeContract
 from swarm.testing.nodes import DEADLINE, Node
@@ -43,6 +43,23 @@ class FetchContract(NodeContract):
             saying=("does not hold 'other'",),
         ):
             a.fetch(b.address, "other")
+
+    def test_fetch_fails_when_serving_does(self, node: Callable[[], Node]) -> None:
+        a, b = node(), node()
+
+        def served() -> Iterator[Frame]:
+            yield [b"first"]
+            raise RuntimeError("the model is gone")
+
+        b.handler.served = served
+        with raises(
+            SwarmError,
+            "A fetch whose serving fails ends at once, and says that the other side failed.",
+            given="a node whose serve() raises RuntimeError after the first frame",
+            do="tell the one who fetches, without the text of the error",
+            saying=("failed",),
+        ):
+            a.fetch(b.address, timeout=2.0)
 
     def test_fetch_from_nobody(self, node: Callable[[], Node]) -> None:
         a, gone = node(), node()

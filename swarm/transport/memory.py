@@ -77,14 +77,14 @@ class MemoryNetwork:
             return node
 
     def cut(self, a: str, b: str) -> None:
-        """Break the links between two addresses until :meth:`mend`."""
+        """Break the links between two addresses until :meth:`restore`."""
         with self.lock:
             self._cuts.add(frozenset((a, b)))
             for here, there in ((a, b), (b, a)):
                 if here in self._nodes:
                     self._nodes[here].lose(there, f"the link to {there} was cut")
 
-    def mend(self, a: str, b: str) -> None:
+    def restore(self, a: str, b: str) -> None:
         """Let two addresses reach each other again."""
         with self.lock:
             self._cuts.discard(frozenset((a, b)))

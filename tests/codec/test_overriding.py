@@ -63,22 +63,3 @@ def test_a_compiled_kernel_is_not_used_for_another_way_to_pack(base: type[Codec]
 def test_groups_of_another_size_have_scales_of_their_own() -> None:
     values, reference = models(1024, "float32")
     assert len(encoded(NarrowGroups(), values, reference)) == 1024 + 4 * 4
-
-
-@pytest.mark.parametrize("base", [ExactCodec, Int8Codec])
-def test_a_codec_that_defines_carry_is_warned_and_works(base: type[Codec]) -> None:
-    """``update_residual`` was called so in earlier versions."""
-    called = []
-
-    def carry(self, values, reference, residual):
-        called.append(self)
-        super(codec, self).carry(values, reference, residual)
-
-    with pytest.warns(DeprecationWarning, match=r"Old.carry is now called update_residual: rename it"):
-        codec = type("Old", (base,), {"carry": carry, "name": "old"})
-    values, reference = models(100, "float32")
-    residual, expected = np.zeros_like(values), np.zeros_like(values)
-    codec().update_residual(values, reference, residual)
-    base().update_residual(values, reference, expected)
-    assert residual.tobytes() == expected.tobytes()
-    assert len(called) == 1

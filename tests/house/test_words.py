@@ -12,18 +12,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SKIPPED: tuple[str, ...] = (
     "swarm/consensus/",
-    "swarm/exchange/",
     "swarm/peer/",
     "swarm/session/",
-    "swarm/transport/",
     "tests/consensus/",
     "tests/session/",
-    "tests/transport/",
 )
 """Not checked yet."""
 OLD_SPELLINGS = (
     "swarm/config/former.py",
     "swarm/former.py",
+    "tests/codec/test_former.py",
     "tests/config/test_former.py",
     "tests/house/test_former.py",
     "tests/house/test_words.py",

@@ -11,8 +11,7 @@ from swarm.errors import ConfigurationError, SwarmError
 from swarm.exchange import layout
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.feedback import ErrorFeedback
-from swarm.peer.engine import Engine
-from swarm.peer.futures import Synced
+from swarm.peer.futures import Futures, Synced
 from swarm.records import Outcome
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -85,30 +84,30 @@ def test_an_unknown_codec_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_what_coding_lost_is_looked_at_before_training_changes_the_model(
+def test_the_coding_error_is_computed_before_training_changes_the_model(
     overlap: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swarm = MemorySwarm(world_size=2, codec="int8", sync_interval=1, overlap=overlap)
     peers = [swarm.peer(name, {"w": np.zeros(1000, np.float32)}) for name in ("ada", "bob")]
     together(*(peer.session.begin for peer in peers))
     order: list[str] = []
-    update, answer = ErrorFeedback.update, Engine._answer
+    update, answer = ErrorFeedback.update, Futures.answer
 
-    def looking(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
-        order.append("looked")
+    def updating(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
+        order.append("updated")
         update(feedback, coder)
 
-    def answering(engine: Engine, synced: Synced) -> None:
+    def answering(futures: Futures, synced: Synced) -> None:
         order.append("answered")
-        answer(engine, synced)
+        answer(futures, synced)
 
-    monkeypatch.setattr(ErrorFeedback, "update", looking)
-    monkeypatch.setattr(Engine, "_answer", answering)
+    monkeypatch.setattr(ErrorFeedback, "update", updating)
+    monkeypatch.setattr(Futures, "answer", answering)
     for peer in peers:
         peer.arrays["w"] += 1.0
     together(*(partial(peer.go_on, 2, lambda _: None) for peer in peers))
-    assert order.count("looked") >= 2
-    assert order[0] == "looked"
+    assert order.count("updated") >= 2
+    assert order[0] == "updated"
     for peer in peers:
         peer.session.abort("measured")
 

@@ -168,7 +168,7 @@ def test_below_quorum_wait_pauses_until_the_peer_is_back() -> None:
 
     def mend() -> None:
         eventually(lambda: ada.session._engine._machine.offered, "ada waits")
-        swarm.network.mend(*places)
+        swarm.network.restore(*places)
 
     def train(peer: SwarmPeer, amount: float) -> None:
         peer.go_on(1, adding(amount))

@@ -86,7 +86,7 @@ def test_a_commit_after_a_skip_keeps_the_steps_made_meanwhile(
         skipped.set()
         assert peer.reports[0].outcome is Outcome.SKIPPED
         for other in others:
-            swarm.network.mend(swarm.addresses[f"swarm_model/{late}"], swarm.addresses[f"swarm_model/{other}"])
+            swarm.network.restore(swarm.addresses[f"swarm_model/{late}"], swarm.addresses[f"swarm_model/{other}"])
         engine = peer.session._engine
         assert engine is not None
         eventually(lambda: engine.commit is not None and engine.commit.round == 1, "it learns of the commit")

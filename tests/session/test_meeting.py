@@ -43,7 +43,7 @@ def test_members_of_a_group_that_have_yet_to_meet_each_other() -> None:
     def mend() -> None:
         for start in starts.values():
             assert start.joined.wait(10)
-        swarm.network.mend("memory:2", "memory:3")
+        swarm.network.restore("memory:2", "memory:3")
 
     together(mend, *(lambda n=number, p=name: begin(n, p) for number, name in enumerate((leader, *members))))
     assert [peer.arrays["w"].tolist() for peer in peers.values()] == [[0.0] * 5] * 3

@@ -144,7 +144,6 @@ def test_two_sessions_of_a_process_listen_at_one_address(join):
         ("data_port", 0, 7002),
         ("data_channel", False, True),
         ("failure_timeout", 10.0, 5.0),
-        ("transport", "grpc", "memory"),
     ],
 )
 def test_a_second_session_under_other_settings_is_refused_with_both_values(join, setting, first, second):

@@ -35,12 +35,12 @@ def test_a_cut_is_told_on_both_sides_and_leaves_the_others_alone(network, nodes)
     assert not c.handler.lost
 
 
-def test_a_mended_cut_lets_messages_through(network, nodes):
+def test_a_restored_link_lets_messages_through(network, nodes):
     a, b, _ = nodes
     network.cut(a.address, b.address)
     a.say(b.address, "lost")
     eventually(lambda: a.handler.lost, "the loss is told")
-    network.mend(a.address, b.address)
+    network.restore(a.address, b.address)
     a.say(b.address, "found")
     eventually(lambda: b.handler.texts, "the message arrived")
     assert b.handler.texts == ["found"]
@@ -101,3 +101,11 @@ def test_a_stream_that_waits_for_its_sender_ends_at_once_for_a_lost_peer(network
     waiting.set()
     eventually(lambda: a.transport.pool._free == 1, "the stream's thread is free again")
     assert b.handler.streams == {1: [b"x"]}
+
+
+def test_a_closed_node_has_no_thread_any_more(nodes):
+    a, b, _ = nodes
+    a.say(b.address, "hello")
+    a.transport.close()
+    assert a.address not in {thread.name for thread in threading.enumerate()}
+    assert b.address in {thread.name for thread in threading.enumerate()}

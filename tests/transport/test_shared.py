@@ -203,12 +203,15 @@ def test_what_one_session_alone_has_used_is_forgotten_when_it_forgets_or_closes(
     idle.transport.forget(there.address)
     sender.transport.forget(there.address)
     assert spy.forgotten == ()
-    sender.say(there.address, "hello")
     uploader.transport.forget(there.address)
-    assert spy.forgotten == ()
-    uploader.transport.forget(there.address)
-    sender.transport.close(0.0)
     assert spy.forgotten == (there.address,)
+    for each in (sender, uploader):
+        each.say(there.address, "hello")
+    uploader.transport.forget(there.address)
+    uploader.transport.forget(there.address)
+    assert spy.forgotten == (there.address,)
+    sender.transport.close(0.0)
+    assert spy.forgotten == (there.address,) * 2
     for each in (uploader, idle, there):
         each.transport.close(0.0)
 
@@ -216,9 +219,9 @@ def test_what_one_session_alone_has_used_is_forgotten_when_it_forgets_or_closes(
 def test_a_process_that_has_closed_its_address_may_listen_at_another(process):
     here = process()
     here.begin("generator").transport.close(0.0)
-    peer, again = process().begin("generator"), here.begin("generator")
-    peer.say(again.address, "hello")
-    eventually(lambda: again.handler.texts == ["hello"], "it arrives")
+    peer, later = process().begin("generator"), here.begin("generator")
+    peer.say(later.address, "hello")
+    eventually(lambda: later.handler.texts == ["hello"], "it arrives")
 
 
 def test_a_session_that_cannot_listen_is_not_in_the_way_of_the_next():

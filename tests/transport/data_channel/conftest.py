@@ -57,7 +57,7 @@ class DataChannelNode(Node):
         )
 
     @contextmanager
-    def knocked(self, preamble=None):
+    def connected(self, preamble=None):
         """A connection to its data channel, with a token unless another preamble is given."""
         offer = self.offered()
         with socket.create_connection(("127.0.0.1", offer.port), DEADLINE) as sock:

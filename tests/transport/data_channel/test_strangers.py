@@ -40,7 +40,7 @@ def is_closed(sock):
     ids=["no token", "another protocol"],
 )
 def test_who_shows_no_token_is_closed(node, preamble):
-    with node().knocked(preamble) as sock:
+    with node().connected(preamble) as sock:
         assert is_closed(sock)
 
 
@@ -48,21 +48,21 @@ def test_who_shows_no_token_is_closed(node, preamble):
 def test_a_token_does_not_help_whoever_speaks_another_protocol(node, magic, version):
     a = node()
     token = a.offered().token
-    with a.knocked(PREAMBLE.pack(magic, version, token)) as sock:
+    with a.connected(PREAMBLE.pack(magic, version, token)) as sock:
         assert is_closed(sock)
 
 
 def test_a_token_is_good_once(node):
     a = node()
     preamble = PREAMBLE.pack(MAGIC, VERSION, a.offered().token)
-    with a.knocked(preamble) as first, a.knocked(preamble) as second:
+    with a.connected(preamble) as first, a.connected(preamble) as second:
         assert first.recv(1) == WELCOME
         assert is_closed(second)
 
 
 def test_one_that_shows_nothing_is_closed_in_time(node, monkeypatch):
     monkeypatch.setattr(listener, "AUTHENTICATION_SECONDS", 0.1)
-    with node().knocked(b"Swarm") as sock:
+    with node().connected(b"Swarm") as sock:
         assert is_closed(sock)
 
 
@@ -70,9 +70,9 @@ def test_strangers_are_bounded_and_do_not_keep_out_those_admitted(node, monkeypa
     monkeypatch.setattr(listener, "MAX_STRANGERS", 1)
     a, b = node(), node()
     b.sends(a, [1])
-    with a.knocked(b"") as first:
+    with a.connected(b"") as first:
         eventually(lambda: a.transport._listener._strangers, "the first waits")
-        with a.knocked(b"") as second:
+        with a.connected(b"") as second:
             assert is_closed(second)
         b.sends(a, [2])
         first.close()
@@ -89,7 +89,7 @@ def test_strangers_are_bounded_and_do_not_keep_out_those_admitted(node, monkeypa
     ids=["garbage", "a frame without a header", "an endless header"],
 )
 def test_what_does_not_belong_on_a_data_channel_ends_it(node, data):
-    with node().knocked() as sock:
+    with node().connected() as sock:
         assert sock.recv(1) == WELCOME
         sock.sendall(data)
         assert is_closed(sock)
@@ -98,7 +98,7 @@ def test_what_does_not_belong_on_a_data_channel_ends_it(node, data):
 def test_a_frame_beyond_the_limit_ends_the_data_channel_before_it_is_taken(node):
     a, b = node(), node()
     header = a.control.encode_header(HEADER)
-    with b.knocked() as sock:
+    with b.connected() as sock:
         assert sock.recv(1) == WELCOME
         sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.FRAME, 2**31))
         assert is_closed(sock)
@@ -108,7 +108,7 @@ def test_a_frame_beyond_the_limit_ends_the_data_channel_before_it_is_taken(node)
 def test_an_end_is_empty(node):
     b = node()
     header = b.control.encode_header(HEADER)
-    with b.knocked() as sock:
+    with b.connected() as sock:
         assert sock.recv(1) == WELCOME
         sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.END, 1))
         assert is_closed(sock)
@@ -117,16 +117,16 @@ def test_an_end_is_empty(node):
 def test_data_channels_are_bounded(node, monkeypatch):
     monkeypatch.setattr(listener, "MAX_CHANNELS", 1)
     a = node()
-    with a.knocked() as first:
+    with a.connected() as first:
         assert first.recv(1) == WELCOME
-        with a.knocked() as second:
+        with a.connected() as second:
             assert is_closed(second)
 
 
 def test_a_data_channel_carries_streams_of_its_holder_only(node):
     b = node()
     header = b.control.encode_header(replace(HEADER, sender="somebody else"))
-    with b.knocked() as sock:
+    with b.connected() as sock:
         assert sock.recv(1) == WELCOME
         sock.sendall(frame_header(Part.STREAM, len(header)) + header + frame_header(Part.END))
         assert b"this data channel is sender's" in sock.recv(200)
@@ -144,7 +144,7 @@ def refused(node, sock):
 def test_a_refused_sender_that_does_not_stop_is_cut_off(node, monkeypatch):
     monkeypatch.setattr(reception, "DRAINED_BYTES", 1000)
     b = node()
-    with b.knocked() as sock:
+    with b.connected() as sock:
         refused(b, sock)
         frames = (frame_header(Part.FRAME, 100) + bytes(100)) * 1_000_000
         sock.settimeout(DEADLINE)
@@ -157,7 +157,7 @@ def test_a_refused_sender_that_does_not_stop_is_cut_off(node, monkeypatch):
 def test_a_refused_sender_that_stops_in_time_may_go_on_with_another_stream(node, monkeypatch):
     monkeypatch.setattr(reception, "DRAINED_BYTES", 1000)
     b = node()
-    with b.knocked() as sock:
+    with b.connected() as sock:
         refused(b, sock)
         sock.sendall((frame_header(Part.FRAME, 100) + bytes(100)) * 10 + frame_header(Part.END))
         header = b.control.encode_header(HEADER)
