@@ -11,6 +11,7 @@ import warnings
 import pytest
 
 from swarm import former
+from swarm.codec import ExactCodec
 from swarm.plugins import Register
 from swarm.records import ContributionStats, PeerInfo
 from swarm.tensors import ModelPort
@@ -24,6 +25,8 @@ def instance(name):
             return ContributionStats(peer="a", round=1, weight=7, residual=0.5)
         case "Register":
             return Register()
+        case "Codec":
+            return ExactCodec()
     return Port()
 
 

@@ -38,29 +38,33 @@ def test_both_models_are_merged_at_a_fixed_port_and_a_free_one(start, port, data
     assert len(addresses(bob)) == 1
 
 
-def test_a_status_and_an_endpoint_for_metrics_tell_of_both(start, port):
+def test_a_status_and_an_endpoint_for_metrics_tell_of_both(start, port, tmp_path):
     pytest.importorskip("swarm_prometheus")
-    ada = start("ada", 60, 0.02, 1, program=PROGRAM, prometheus_port=port, prometheus_host="127.0.0.1")
-    bob = start("bob", 60, 0.02, 2, program=PROGRAM)
+    hold = tmp_path / "hold"
+    ada = start("ada", 8, 0.0, 1, hold, program=PROGRAM, prometheus_port=port, prometheus_host="127.0.0.1")
+    bob = start("bob", 8, 0.0, 2, hold, program=PROGRAM)
     for process in (ada, bob):
         process.said("^BEGUN discriminator")
     answers = ask(addresses(ada) | addresses(bob), fetch_over_grpc).views
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
         metrics = page.read().decode()
+    hold.touch()
     sessions = ("generator", "discriminator")
     assert {(view.session, view.name) for view in answers} == {(each, name) for each in sessions for name in NAMES}
     for view in answers:
         assert {view.address, *(peer.address for peer in view.peers)} == addresses(ada) | addresses(bob)
-        assert f'swarm_peers{{session="{view.session}"}} 2.0' in metrics
+        assert f'swarm_peers{{session="{view.session}"}} 1.0' in metrics
     for process in (ada, bob):
         assert process.wait() == 0, process.text
 
 
-def test_a_process_that_is_killed_is_gone_from_both_sessions(start):
-    ada, bob, cyd = (start(name, 60, 0.02, len(name), program=PROGRAM, world_size=3) for name in (*NAMES, "cyd"))
+def test_a_process_that_is_killed_is_gone_from_both_sessions(start, tmp_path):
+    hold = tmp_path / "hold"
+    ada, bob, cyd = (start(name, 20, 0.0, 1, hold, program=PROGRAM, world_size=3) for name in (*NAMES, "cyd"))
     for process in (ada, bob, cyd):
         process.said("^BEGUN discriminator")
     cyd.end()
+    hold.touch()
     for process in (ada, bob):
         assert process.wait() == 0, process.text
         assert len(re.findall("cyd is gone", process.text)) == 2, process.text

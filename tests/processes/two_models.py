@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from swarm.testing.swarm import ArrayModel
 SESSIONS = ("generator", "discriminator")
 
 
-def main(batches: int, pause: float) -> None:
-    rng = np.random.default_rng(int(sys.argv[3]))
+def main(batches: int, pause: float, seed: int, hold: str = "") -> None:
+    """``hold`` is a file for which training waits."""
+    rng = np.random.default_rng(seed)
     models = {name: ArrayModel({name: rng.normal(size=2000).astype(np.float32)}) for name in SESSIONS}
     sessions = {
         name: Session(resolve({"model_name": name, "sync_interval": 4}).settings, model)
@@ -25,6 +27,8 @@ def main(batches: int, pause: float) -> None:
     for name, session in sessions.items():
         session.begin()
         print("BEGUN", name, session.status()["address"], flush=True)
+    while hold and not Path(hold).exists():
+        time.sleep(0.01)
     for name in SESSIONS:  # the second one goes on when the first one has ended
         for _ in range(batches):
             time.sleep(pause)
@@ -39,4 +43,4 @@ def main(batches: int, pause: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
