@@ -39,6 +39,7 @@ class ChunkCoder:
         """Whether there is a model of the round before."""
         self._codec = codec if codec and reference else ExactCodec()
         self._origins = tuple(reference.segments.values()) if reference else ()
+        self.residual = residual
         self._residuals = tuple(residual.values()) if residual and reference else ()
         self._memory = memory or BufferPool(0)
         self._lossy: list[tuple[Chunk, Callable[[], Array]]] = []

@@ -41,9 +41,11 @@ class ErrorFeedback:
         codec = self._find(proposal.codec)
         return ChunkCoder(codec, reference, self._residual_of(proposal.group) if codec.feedback else None, memory)
 
-    def update(self, coder: ChunkCoder) -> None:
-        """An attempt has committed: replace the residual by its coding errors."""
+    def update(self, coder: ChunkCoder, group: tuple[PeerId, ...]) -> None:
+        """An attempt of ``group`` has committed: replace the residual by its coding errors."""
         coder.update_residual()
+        if coder.residual is not None:
+            self._group, self._residual = group, coder.residual
         self.norm = math.sqrt(sum(squared_distance(left) for left in (self._residual or {}).values()))
 
     def measured(self, codec: str, seconds: float) -> None:
@@ -55,8 +57,7 @@ class ErrorFeedback:
         self._residual, self.norm = None, 0.0
 
     def _residual_of(self, group: tuple[PeerId, ...]) -> Residual:
-        if self._residual is None or group != self._group:
-            segments = self._schema.segments.items()
-            self._residual = {dtype: np.zeros(size, numpy_dtype(dtype)) for dtype, size in segments}
-            self._group, self.norm = group, 0.0
-        return self._residual
+        """That of ``group``, or a new one, which counts only if an attempt of the group commits."""
+        if self._residual is not None and group == self._group:
+            return self._residual
+        return {dtype: np.zeros(size, numpy_dtype(dtype)) for dtype, size in self._schema.segments.items()}

@@ -34,6 +34,7 @@ class _Coded(NamedTuple):
 
     coder: ChunkCoder
     codec: str
+    group: tuple[PeerId, ...]
     seconds: float
     """Until it was assembled."""
 
@@ -112,7 +113,7 @@ class Exchanger:
 
             def report() -> None:
                 if proposal.counted:
-                    self._coded[digest] = _Coded(coder, proposal.codec, seconds)
+                    self._coded[digest] = _Coded(coder, proposal.codec, proposal.group, seconds)
                 done(digest, model, norms)
 
             post(report)
@@ -186,7 +187,7 @@ class Exchanger:
             if not stands:
                 self._feedback.reset()
                 return
-            self._feedback.update(coded.coder)
+            self._feedback.update(coded.coder, coded.group)
         except Exception:  # noqa: BLE001  (a codec may be a plugin's, and the round has committed)
             self._log.exception("the residual of codec %s could not be updated; it starts at zero again", coded.codec)
             self._feedback.reset()

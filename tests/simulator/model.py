@@ -6,6 +6,7 @@ Each step adds 1 to a weight of its own, and a vector of its own to the last wei
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +49,17 @@ def weights_of(state: ModelState) -> Weights:
     return state.segments["float32"].view(np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Weights that the session has copied or borrowed."""
+
+    values: Weights
+    own: Steps
+    """The steps of this process that were taken by then, and not given up."""
+
+
 class StepModel(ModelPort):
-    """The model of one process. It knows which steps it has taken, and which were in it when it was captured."""
+    """The model of one process. It knows which steps it has taken, and what the session took of it."""
 
     def __init__(self, initial: float, loaded: Callable[[bool], None], events: Callable[[], int]) -> None:
         """``loaded`` is called after the session has changed the weights, with whether all were replaced.
@@ -59,16 +69,14 @@ class StepModel(ModelPort):
         self.values = np.full(SIZE, initial, np.float32)
         self.own: Steps = 0
         """Steps taken here that were not given up."""
-        self.captured: Steps = 0
-        """Those of them in the capture."""
-        self.capture = self.values.copy()
-        """The values of the capture."""
+        self.capture = self.snapshot = self._take()
+        """What was taken at the last sync point, and what was copied elsewhere, as at the end of the training."""
         self._loaded = loaded
         self._events = events
         self._borrowed = False
         self._buffer: ModelState | None = None
-        self._aside: tuple[int, Steps, Weights] | None = None
-        """When the weights were read into other memory than the capture's, and the capture that there was before."""
+        self._copied: tuple[int, Taken] | None = None
+        """When the snapshot was taken, and the one before it."""
         self._viewed: Weights | None = None
         """The weights that are set aside while a validation looks at the committed model."""
 
@@ -84,24 +92,25 @@ class StepModel(ModelPort):
 
     def borrow(self, schema: Schema) -> list[Array]:
         self._borrowed = True
-        self._captured()
+        self.capture = self._take()
         return [self.values]
 
     def read(self, into: ModelState) -> None:
         if self._buffer is None and not self._borrowed:
             self._buffer = into  # the first one is the capture's
-        if into is not self._buffer:
-            self._aside = self._events(), self.captured, self.capture
-        self._captured()
+        if into is self._buffer:
+            self.capture = self._take()
+        else:
+            self._copied = self._events(), self.snapshot
+            self.snapshot = self._take()
         weights_of(into)[:] = self.values
 
     def write(self, state: ModelState) -> None:
-        aside, self._aside = self._aside, None
+        copied, self._copied = self._copied, None
         viewed, self._viewed = self._viewed, None
-        if aside and aside[0] == self._events():
-            # Read and replaced at once: a validation looks at the committed model, and nothing was captured.
-            self._viewed = self.values.copy()
-            _, self.captured, self.capture = aside
+        if copied and copied[0] == self._events():
+            # Copied and replaced at once: a validation looks at the committed model.
+            self._viewed, self.snapshot = self.snapshot.values, copied[1]
         self.values[:] = weights_of(state)
         if viewed is not None and not np.array_equal(viewed, self.values, equal_nan=True):
             raise Violation("Atomicity", "a validation leaves other weights than there were")
@@ -112,5 +121,5 @@ class StepModel(ModelPort):
         self.values += weights_of(step)
         self._loaded(False)
 
-    def _captured(self) -> None:
-        self.captured, self.capture = self.own, self.values.copy()
+    def _take(self) -> Taken:
+        return Taken(self.values.copy(), self.own)

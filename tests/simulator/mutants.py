@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from swarm.consensus import attempt, forming
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.catchup import CatchUp
@@ -354,5 +356,12 @@ def contributions_count_equally(self: Exchange, me: PeerId, proposal: Proposal, 
 
 
 @_mutant(ErrorFeedback, "update")
-def residuals_are_forgotten(self: ErrorFeedback, coder: Any) -> None:
+def residuals_are_forgotten(self: ErrorFeedback, coder: Any, group: Any) -> None:
     """What a codec has left out is never sent."""
+
+
+@_mutant(ErrorFeedback, "_residual_of")
+def residuals_go_to_another_group(self: ErrorFeedback, group: Any) -> Any:
+    """A residual is sent to whatever group comes next."""
+    segments = self._schema.segments.items()
+    return self._residual or {dtype: np.zeros(size, dtype) for dtype, size in segments}

@@ -26,12 +26,13 @@ from swarm.tensors.model import Evaluation
 from tests.simulator.clock import ProcessClock
 from tests.simulator.disk import SimulatedStore
 from tests.simulator.executor import SimulatedExecutor
-from tests.simulator.model import StepModel
+from tests.simulator.model import StepModel, Taken
 from tests.simulator.transport import SimulatedTransport
 
 if TYPE_CHECKING:
     from swarm.messages import Envelope, Message, StreamHeader
     from swarm.records import PeerId
+    from swarm.transport.base import Frame
     from tests.simulator.disk import Disks
     from tests.simulator.loop import Loop
     from tests.simulator.network import Network
@@ -75,6 +76,10 @@ class Surroundings(Protocol):
 
     def contributes(self, process: Process, header: StreamHeader) -> None:
         """A process takes part in an exchange."""
+        ...
+
+    def sends(self, process: Process, header: StreamHeader, to: PeerId, frame: Frame) -> None:
+        """A process sends a frame of weights."""
         ...
 
     def fetched(self) -> None:
@@ -152,6 +157,11 @@ class Process:
     def finished(self) -> bool:
         """Whether it has told others that it trains no more."""
         return self.offer is not None and self.offer.stats.status.finished
+
+    @property
+    def offered(self) -> Taken:
+        """The weights that it offers."""
+        return self.model.snapshot if self.finished else self.model.capture
 
     # What happens to it ----------------------------------------------------------------------------------------------
 
@@ -274,6 +284,10 @@ class Process:
     def uploads(self, header: StreamHeader) -> None:
         """It takes part in an exchange."""
         self._world.contributes(self, header)
+
+    def sends(self, header: StreamHeader, to: PeerId, frame: Frame) -> None:
+        """It sends a frame of weights."""
+        self._world.sends(self, header, to, frame)
 
     def fetched(self) -> None:
         """It has fetched a model."""

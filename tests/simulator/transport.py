@@ -45,6 +45,10 @@ class Owner(Protocol):
         """It takes part in an exchange."""
         ...
 
+    def sends(self, header: StreamHeader, to: PeerId, frame: Frame) -> None:
+        """It sends a frame of weights."""
+        ...
+
     def fetched(self) -> None:
         """It has fetched a model."""
         ...
@@ -188,6 +192,7 @@ class SimulatedUpload(Upload):
         for frame in self._frames:
             if self._over:
                 return
+            self.source.process.sends(self._header, self.to, frame)
             self._sent.append(b"".join(frame))
             arrival = self._network.carry(self, arrival)
         self._sent.append(b"")

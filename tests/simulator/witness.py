@@ -17,7 +17,7 @@ from swarm.errors import ExchangeError
 from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
 from swarm.records import PeerStatus
 from tests.simulator.faults import FaultKind
-from tests.simulator.model import ROUNDING, Steps, Weights, steps_between, weights_of
+from tests.simulator.model import ROUNDING, Steps, Taken, Weights, steps_between, weights_of
 from tests.simulator.plan import STRANGERS
 from tests.simulator.process import PLUGINS
 from tests.simulator.violation import Violation
@@ -71,7 +71,8 @@ class Witness:
         self._merged: dict[tuple[str, int], Merged] = {}
         self._steps: dict[str, Steps] = {"": 0}
         """What went into a model, by its digest."""
-        self._values: dict[str, Weights] = {}
+        self.values: dict[str, Weights] = {}
+        """Committed models, by digest."""
         self._last: dict[Process, Commit] = {}
         self._passed_over: Counter[Process] = Counter()
         self._plans = {peer.name: peer for peer in (*schedule.peers, *STRANGERS)}
@@ -79,7 +80,7 @@ class Witness:
         self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
         self._proposals: dict[Key, Proposal] = {}
         self._assembled: dict[tuple[str, int, str], Key] = {}
-        self._contributions: dict[tuple[Key, PeerId], tuple[Steps, Weights]] = {}
+        self._contributions: dict[tuple[Key, PeerId], Taken] = {}
 
     # Commits ---------------------------------------------------------------------------------------------------------
 
@@ -87,8 +88,12 @@ class Witness:
         """The commit that a process was last seen with."""
         return self._last.get(process)
 
-    def committed(self, process: Process, commit: Commit) -> None:
-        """A process goes on from a commit."""
+    def proposal(self, header: StreamHeader) -> Proposal | None:
+        """The proposal of the attempt that a stream belongs to."""
+        return self._proposals.get((header.lineage, header.round, header.attempt))
+
+    def committed(self, process: Process, commit: Commit) -> Proposal | None:
+        """A process goes on from a commit; the proposal that is committed, where others than one peer know of it."""
         before = self._last.get(process)
         self._last[process] = commit
         self.decided(process, commit)
@@ -102,6 +107,7 @@ class Witness:
             self._record(process, commit, weights_of(reference), key, proposal, parent)
         if before:
             self._follows(process, before, commit, proposal)
+        return proposal
 
     def decided(self, process: Process, commit: Commit) -> None:
         """A process knows that a round is committed, even if it dies before it can apply it."""
@@ -145,23 +151,23 @@ class Witness:
             if contribution is None:
                 if name != process.name:
                     continue  # it told nobody: a group of one
-                contribution = process.model.captured, process.model.capture
+                contribution = process.offered
             entry = next((entry for entry in proposal.entries if entry.peer == name), None) if proposal else None
             if entry and entry.status is PeerStatus.ACTIVE:
-                contribution = 0, self._values[parent]
-            steps |= contribution[0]
+                contribution = Taken(self.values[parent], 0)
+            steps |= contribution.own
             if entry:
-                given.append((contribution[1], entry.weight))
-                self._as_offered(entry, contribution[1], parent)
+                given.append((contribution.values, entry.weight))
+                self._as_offered(entry, contribution.values, parent)
         self._steps[commit.digest] = steps | self._steps.get(commit.digest, 0)
-        self._values[commit.digest] = values = values.copy()
+        self.values[commit.digest] = values = values.copy()
         self._merged[commit.lineage, commit.round] = Merged(commit, values, steps)
         if proposal and proposal.parent and len(given) == len(commit.contributors) and given:
             self._equals(commit, values, given, proposal)
 
     def _as_offered(self, entry: Entry, values: Weights, parent: str) -> None:
         """What a peer contributed has moved as far as it had said."""
-        moved = float(np.linalg.norm(values - self._values[parent])) if parent else 0.0
+        moved = float(np.linalg.norm(values - self.values[parent])) if parent else 0.0
         if entry.status is not PeerStatus.ACTIVE and parent and abs(moved - entry.norm) > ROUNDING * (1.0 + moved):
             text = f"{entry.peer} counts with weights that have moved by {moved:g}, and had offered {entry.norm:g}"
             raise Violation("Honest count", text)
@@ -213,7 +219,7 @@ class Witness:
         """A process takes part in an exchange; the proposal, the first time."""
         key = header.lineage, header.round, header.attempt
         if (key, process.name) not in self._contributions:
-            self._contributions[key, process.name] = process.model.captured, process.model.capture
+            self._contributions[key, process.name] = process.offered
             return self._proposals.get(key)
         return None
 
@@ -331,7 +337,7 @@ class Witness:
             steps |= before.steps  # with the rounds of its lineage
         offered = process.offer.stats.round if process.offer else 0
         if commit.round > offered and self._sent(process, offered):
-            steps |= process.model.captured  # it has not seen whether that round was committed
+            steps |= process.offered.own  # it has not seen whether that round was committed
         return steps
 
     def _sent(self, process: Process, round_: int) -> bool:

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from swarm.config import Settings
 from swarm.messages import Accept, Decide, Hello, Message, StreamHeader
 from swarm.records import PeerId
+from swarm.transport.base import Frame
 from tests.simulator.disk import Disks
+from tests.simulator.feedback import Feedback
 from tests.simulator.hazards import Hazards
 from tests.simulator.loop import Loop
 from tests.simulator.network import Network
@@ -41,6 +43,7 @@ class World:
         self.disks = Disks(self.loop, schedule, self._rng)
         self.processes: dict[PeerId, Process] = {}
         """The process last started under each name."""
+        self.feedback = Feedback()
         self.witness = Witness(schedule, self._reached)
         self.hazards = Hazards(self, self._rng)
         self._names = tuple(peer.name for peer in schedule.peers)
@@ -130,6 +133,10 @@ class World:
         if proposal:
             self.hazards.exchanging(proposal)
 
+    def sends(self, process: Process, header: StreamHeader, to: PeerId, frame: Frame) -> None:
+        """A process sends a frame of weights."""
+        self.feedback.sends(process, self.witness.proposal(header), to, frame)
+
     def fetched(self) -> None:
         """A process has fetched a model."""
         self.witness.heals += 1
@@ -149,7 +156,8 @@ class World:
         commit = process.session.commit
         if commit is not None and commit is not self.witness.last(process):
             self.note(f"{process.name} commits round {commit.round} of {commit.lineage}: {commit.contributors}")
-            self.witness.committed(process, commit)
+            proposal = self.witness.committed(process, commit)
+            self.feedback.committed(process, commit, proposal, self.witness.values)
             self.hazards.committed(process, commit)
 
     def vanished(self, process: Process) -> None:
