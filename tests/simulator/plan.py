@@ -76,7 +76,7 @@ class Schedule:
 def draw(seed: int) -> Schedule:
     """The schedule of a seed."""
     rng = random.Random(seed)
-    count = 16 if rng.random() < 0.05 else rng.choice((2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9))
+    count = 16 if rng.random() < 0.03 else rng.choice((2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9))
     names = tuple(f"p{number:02}" for number in range(count))
     crowd = count > 9  # which says a great deal in little time
     longest = 1 if crowd else rng.randint(1, 3) if count > 5 else rng.choice((3, 4, 5, 6, 10))
