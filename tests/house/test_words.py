@@ -11,10 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SKIPPED: tuple[str, ...] = (
-    "swarm/consensus/",
     "swarm/peer/",
     "swarm/session/",
-    "tests/consensus/",
     "tests/session/",
 )
 """Not checked yet."""
