@@ -96,7 +96,7 @@ class LonePeer:
 
     def look(self, session) -> None:
         """See the peer at work: where it listens, in which threads, and that others find it."""
-        host, _, port = session._engine.address.rpartition(":")
+        host, _, port = session.status()["address"].rpartition(":")
         self._address = (host, int(port))
         self._threads = {*threading.enumerate()} - self._before
         socket.create_connection(self._address, 5.0).close()

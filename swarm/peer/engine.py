@@ -16,7 +16,7 @@ from swarm.errors import ExchangeError
 from swarm.executor import Executor, Future, ThreadExecutor
 from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.peer.exchanger import Exchanger
-from swarm.peer.futures import Answer, Pending, Synced
+from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.greeter import Greeter
 from swarm.peer.healing import Fetcher
 from swarm.peer.inbox import Inbox
@@ -207,12 +207,12 @@ class Engine:
         """Why a peer refused this one; empty if none did."""
         return self._greeter.refusal
 
-    def offer(self, capture: Capture, stats: ContributionStats) -> Synced:
+    def offer(self, capture: Capture, stats: ContributionStats) -> Answer:
         """Offer a capture to the next round and wait for what comes of it.
 
         ``capture`` must not change until a later offer, or this one's answer unless ``pending`` then says otherwise.
         """
-        future: Pending = Future(self._executor)
+        future: Future[Answer] = Future(self._executor)
 
         def place() -> None:
             self._standing.checked_in = stats.status
@@ -253,14 +253,14 @@ class Engine:
         self._transport.close()
         self._rounds.models.clear()
 
-    def _wait(self, future: Pending) -> Synced:
+    def _wait(self, future: Future[Answer]) -> Answer:
         """Wait for the worker's answer; the machine bounds the wait, this only notices a worker that died."""
         while True:
             answer = future.wait(timeout=1.0)
             if answer:
                 return answer
             if not self._worker.alive:
-                return Synced(answer=Answer.ENDED, reason="the worker has stopped")
+                return Answer(kind=AnswerKind.ENDED, reason="the worker has stopped")
 
     # The worker's thread ---------------------------------------------------------------------------------------------
 

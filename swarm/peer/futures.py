@@ -13,7 +13,7 @@ from swarm.tensors.capture import Capture
 from swarm.tensors.state import ModelState
 
 
-class Answer(enum.Enum):
+class AnswerKind(enum.Enum):
     """How the worker answers an offer."""
 
     MERGED = "merged"
@@ -31,10 +31,10 @@ class Answer(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Synced:
+class Answer:
     """The worker's answer to an offer."""
 
-    answer: Answer
+    kind: AnswerKind
     commit: Commit | None = None
     model: ModelState | None = None
     """The committed model; read only."""
@@ -54,12 +54,8 @@ class Synced:
     @property
     def idle(self) -> bool:
         """Whether the round merged nothing, as nobody contributed: local steps stay as they are until a later round."""
-        committed = self.answer in (Answer.MERGED, Answer.LATE) and self.commit is not None and not self.closing
+        committed = self.kind in (AnswerKind.MERGED, AnswerKind.LATE) and self.commit is not None and not self.closing
         return committed and not (self.commit and self.commit.contributors)
-
-
-Pending = Future[Synced]
-"""Where the training thread waits for the answer to one offer."""
 
 
 class Futures:
@@ -69,8 +65,8 @@ class Futures:
     """
 
     def __init__(self) -> None:
-        self._future: Pending | None = None
-        self._late: deque[Synced] = deque()
+        self._future: Future[Answer] | None = None
+        self._late: deque[Answer] = deque()
 
     @property
     def awaited(self) -> bool:
@@ -82,12 +78,12 @@ class Futures:
         """Whether there are answers that nobody has taken yet."""
         return bool(self._late)
 
-    def place(self, future: Pending) -> Synced | None:
+    def place(self, future: Future[Answer]) -> Answer | None:
         """Somebody waits at ``future`` from now on; the answer that is due to him before any other, if there is one."""
         self._future = future
         return self._late.popleft() if self._late else None
 
-    def abandon(self, future: Pending) -> None:
+    def abandon(self, future: Future[Answer]) -> None:
         """Nobody waits at ``future`` any more; an answer that lies there already is kept."""
         if self._future is future:
             self._future = None
@@ -95,11 +91,11 @@ class Futures:
         if answer:
             self.answer(answer)
 
-    def answer(self, answer: Synced) -> None:
+    def answer(self, answer: Answer) -> None:
         """Tell the training thread, now or at its next sync point."""
         if self._future:
             self._future.set(answer)
             self._future = None
         elif answer.model is not None:
-            late = Answer.LATE if answer.answer is Answer.MERGED else answer.answer
-            self._late.append(replace(answer, answer=late))
+            late = AnswerKind.LATE if answer.kind is AnswerKind.MERGED else answer.kind
+            self._late.append(replace(answer, kind=late))

@@ -21,14 +21,14 @@ from swarm.consensus.effects import (
     StopExchange,
 )
 from swarm.errors import StartTimeoutError
-from swarm.peer.futures import Answer, Futures, Pending, Synced
+from swarm.peer.futures import Answer, AnswerKind, Futures
 from swarm.peer.models import Models
 from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus, RoundFailed, RoundStarted
 from swarm.tensors.state import ModelState
 
 if TYPE_CHECKING:
     from swarm.consensus.machine import RoundMachine
-    from swarm.executor import Executor, Work
+    from swarm.executor import Executor, Future, Work
     from swarm.messages import PartialNorm, Proposal
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.greeter import Greeter
@@ -89,30 +89,30 @@ class Rounds:
         self._futures = Futures()
         self._attempts = 0
 
-    def offer(self, capture: Capture, stats: ContributionStats, future: Pending) -> None:
+    def offer(self, capture: Capture, stats: ContributionStats, future: Future[Answer]) -> None:
         """Offer a capture to the next round; ``future`` gets what comes of it, or what came of an earlier offer."""
         self.models.capture, self._attempts = capture, 0
         late = self._futures.place(future)
         if late:
             self._answer(late)
         elif self._greeter.name_taken:
-            self._answer(Synced(answer=Answer.FAILED, reason=self._greeter.name_taken))
+            self._answer(Answer(kind=AnswerKind.FAILED, reason=self._greeter.name_taken))
         elif self._machine.closed:
-            self._answer(Synced(answer=Answer.HEALED, commit=self._machine.commit, model=self.models.reference))
+            self._answer(Answer(kind=AnswerKind.HEALED, commit=self._machine.commit, model=self.models.reference))
         else:
             stats = replace(stats, round=self._machine.round, residual=self._exchanger.residual)
             self.do(self._machine.offer(stats, self._executor.now()))
 
-    def abandon(self, future: Pending) -> None:
+    def abandon(self, future: Future[Answer]) -> None:
         """Nobody waits at ``future`` any more."""
         self._futures.abandon(future)
         self.pending = self._may_commit()
 
     def contain(self, error: Exception) -> None:
         """Some work raised half-way: the training thread must not wait for its answer for ever."""
-        answer = Answer.SKIPPED if self._machine.commit else Answer.FAILED
+        kind = AnswerKind.SKIPPED if self._machine.commit else AnswerKind.FAILED
         if self._futures.awaited:
-            self._answer(Synced(answer=answer, reason=f"an internal error: {type(error).__name__}: {error}"))
+            self._answer(Answer(kind=kind, reason=f"an internal error: {type(error).__name__}: {error}"))
 
     def do(self, effects: Iterable[Effect]) -> None:
         """Carry out what the machine asks for."""
@@ -131,13 +131,13 @@ class Rounds:
                 case Fetch():
                     self._fetch(effect)
                 case Skip():
-                    self._answer(Synced(answer=Answer.SKIPPED, reason=effect.reason, attempts=self._attempts))
+                    self._answer(Answer(kind=AnswerKind.SKIPPED, reason=effect.reason, attempts=self._attempts))
                 case End():
-                    self._answer(Synced(answer=Answer.ENDED, reason=effect.reason))
+                    self._answer(Answer(kind=AnswerKind.ENDED, reason=effect.reason))
                 case Fail():
                     # Who is missing is of no interest where those who came are the reason.
                     missing = self._greeter.whereabouts(self._machine.live) if effect.error is StartTimeoutError else ""
-                    self._answer(Synced(answer=Answer.FAILED, reason=effect.reason + missing, error=effect.error))
+                    self._answer(Answer(kind=AnswerKind.FAILED, reason=effect.reason + missing, error=effect.error))
                 case Notice():
                     self._notice(effect)
         needed = self._machine.needed
@@ -145,9 +145,9 @@ class Rounds:
         self.models.keep(needed)
         self.pending = self._may_commit()
 
-    def _answer(self, answer: Synced) -> None:
+    def _answer(self, answer: Answer) -> None:
         if self._futures.awaited:
-            self._greeter.joined = self._greeter.joined or answer.answer is not Answer.FAILED
+            self._greeter.joined = self._greeter.joined or answer.kind is not AnswerKind.FAILED
             self.pending = self._may_commit()
             if not self.pending:
                 self.models.capture = None
@@ -196,10 +196,10 @@ class Rounds:
         before, model = self.models.reference, self.models.get(commit.digest)
         self._replace(commit, model)
         if self._me.name in commit.group:
-            self._answer(Synced(answer=Answer.MERGED, commit=commit, model=model, attempts=self._attempts))
+            self._answer(Answer(kind=AnswerKind.MERGED, commit=commit, model=model, attempts=self._attempts))
         else:
             # It only voted, with a model that it fetched for that: its capture is in no commit.
-            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+            self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))
 
     def _heal(self, heal: Heal) -> None:
         commit = heal.commit
@@ -215,7 +215,7 @@ class Rounds:
             self._log.info("caught up with round %d from %s", commit.round, ", ".join(heal.sources))
             self._replace(commit, model)
             self.do(self._machine.healed(commit, self._executor.now()))
-            self._answer(Synced(answer=Answer.HEALED, commit=commit, model=model, before=before))
+            self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))
 
         self._fetcher.fetch(commit.digest, heal.sources, fetched)
 

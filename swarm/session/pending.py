@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from swarm.executor import Executor, Future, Queue, Work
-from swarm.peer.futures import Answer, Synced
+from swarm.peer.futures import Answer, AnswerKind
 from swarm.session.arithmetic import difference, distance
 from swarm.tensors.capture import faulty
 from swarm.tensors.state import ModelState, has_nan, side_is_finite
@@ -76,7 +76,7 @@ class PendingAnswer:
         self._engine = engine
         self._capture = capture
         self._stats = stats
-        self._answer: Synced | None = None
+        self._answer: Answer | None = None
         self._error: Exception | None = None
         self._done: Future[bool] = Future(executor)
         if background:
@@ -90,7 +90,7 @@ class PendingAnswer:
         """Whether ``wait`` returns at once; costs next to nothing."""
         return self._done.done
 
-    def wait(self) -> Synced:
+    def wait(self) -> Answer:
         """The answer. The round machine bounds the wait for it."""
         self._done.wait()
         if self._error:
@@ -102,7 +102,7 @@ class PendingAnswer:
         """Whether the steps in the capture are in the committed model."""
         if self._known.idle:
             return False
-        return self._known.answer is not Answer.HEALED or self._known.before is self._capture
+        return self._known.kind is not AnswerKind.HEALED or self._known.before is self._capture
 
     @property
     def idle(self) -> bool:
@@ -125,7 +125,7 @@ class PendingAnswer:
         return difference(model, before, into=own if self.spent else None)
 
     @property
-    def _known(self) -> Synced:
+    def _known(self) -> Answer:
         if self._answer is None:
             raise ValueError("there is no answer yet")
         return self._answer

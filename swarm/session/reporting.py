@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from swarm.peer.futures import Answer, Synced
+from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
 from swarm.tensors.state import TensorSpec, is_float
 
@@ -48,6 +48,8 @@ class Reporter:
         self.evaluation: Evaluation | None = None
         """Of the last merged model."""
         self._session = session
+        self.validates = evaluate is not None
+        """Whether the merged model is validated here."""
         self._evaluate = evaluate
         self._training = training
         self._plugins = plugins
@@ -58,14 +60,14 @@ class Reporter:
         """Why the last sync point was skipped; empty after one that was not."""
         self._validation_failed = False
 
-    def began(self, answer: Answer, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
+    def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
         """This peer has joined, and holds the model of a commit; of its module state it had ``replaced`` otherwise."""
         self.group = commit.group
-        self._log.info("%s", _beginning(answer, commit))
+        self._log.info("%s", _beginning(kind, commit))
         if replaced:
             # Floats often start at random. An integer that differs may be the number of the site, but not where the
             # swarm has trained before: then all state differs.
-            founding = answer is Answer.MERGED and commit.round == 0
+            founding = kind is AnswerKind.MERGED and commit.round == 0
             odd = founding and any(not is_float(spec.dtype) for spec in replaced)
             self._log.log(
                 logging.WARNING if odd else logging.INFO,
@@ -97,7 +99,7 @@ class Reporter:
             )
         self._odd = odd
 
-    def settled(self, engine: Engine, answer: Synced, timing: Timing) -> RoundReport:
+    def settled(self, engine: Engine, answer: Answer, timing: Timing) -> RoundReport:
         """A sync point is over."""
         merged = answer.commit if answer.model else None
         coming = engine.commit.round + 1 if engine.commit else 0
@@ -120,7 +122,7 @@ class Reporter:
             loss=self.evaluation.loss if self.evaluation else None,
             metrics=dict(self.evaluation.metrics) if self.evaluation else {},
         )
-        if answer.answer is Answer.MERGED and not answer.idle:
+        if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
         self._training.last_report = {**asdict(report), "outcome": report.outcome.value}
         if report.outcome is Outcome.SKIPPED:
@@ -180,10 +182,10 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def _beginning(answer: Answer, commit: Commit) -> str:
+def _beginning(kind: AnswerKind, commit: Commit) -> str:
     """What a peer that has just joined says of the model it starts with."""
     peers = len(commit.members)
-    if answer is Answer.HEALED:
+    if kind is AnswerKind.HEALED:
         return f"joined a running session of {peers} peers with the model of round {commit.round}"
     if commit.round:
         return f"{peers} peers go on from round {commit.round}"

@@ -1,13 +1,11 @@
 """The hook sequence that every framework integration wraps: begin, advance, epoch_end, end.
 
-All of it runs on the training thread. Between merges it only counts; at a sync point it copies or borrows the weights
-to the worker, and writes back what comes of it: at once, or, where rounds overlap with the training, at a later batch.
+All of it runs on the training thread. Between sync points it only counts batches.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,23 +14,20 @@ from swarm.clock import duration
 from swarm.config import Settings
 from swarm.errors import SwarmError
 from swarm.logs import configure_from_environment
-from swarm.peer.futures import Answer, Synced
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
-from swarm.records import Commit, ContributionStats, Outcome, PeerStatus, RoundReport
+from swarm.records import Commit, RoundReport
+from swarm.session.batches import NEVER
 from swarm.session.ending import PATIENCE, Ending
+from swarm.session.merging import Merging
 from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
-from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
-from swarm.session.starting import failure, resumed_from, say_where
-from swarm.session.timing import Timing
-from swarm.session.weights import Weights
+from swarm.session.starting import resumed_from, say_where
 from swarm.session.wiring import Network, build_engine, network_of
 from swarm.storage.checkpoints import Checkpoints
-from swarm.tensors.capture import faulty, replaced_state
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
@@ -40,9 +35,6 @@ if TYPE_CHECKING:
 
     from swarm.peer.engine import Engine
     from swarm.tensors.model import Evaluator, ModelPort
-
-NEVER = sys.maxsize
-"""Batches to the next sync point of a peer that trains alone."""
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
 
@@ -72,10 +64,6 @@ class Session:
             network: makes the transport and the membership.
             platform: what the session takes from the computer; this one by default.
         """
-        self.over = False
-        """Whether the session is closed, or this peer is no longer part of it."""
-        self.batches_left = NEVER
-        """Local batches to the next sync point, or to the next look at a round that is under way."""
         self._settings = settings
         self._port = port
         self._log = logger or logging.getLogger("swarm")
@@ -83,7 +71,6 @@ class Session:
         self._plugins = plugins or PluginRegistry(settings.disabled_plugins)
         self._platform = platform or Platform()
         self._executor = self._platform.executor
-        self._checkpoints: Checkpoints | None = None
         self._progress = Progress(settings.total_epochs, self._executor)
         self._training = TrainingStatus(progress=self._progress)
         self._reporter = Reporter(
@@ -94,17 +81,28 @@ class Session:
             logger=self._log,
         )
         self._ending = Ending(settings, port, self._reporter, self._log)
-        self._validates = evaluate is not None
         self._engine: Engine | None = None
-        self._weights: Weights | None = None
-        self._background: Background | None = None
-        self._pending: PendingAnswer | None = None
-        self._timing = Timing((0, 0), self._executor)
+        self._merging: Merging | None = None
+        self._checkpoints: Checkpoints | None = None
         self._restore_signals: Callable[[], None] = lambda: None
-        self._interval = NEVER
-        self._offered_at = 0
+        self._left = False
         self._naming = Naming(settings)
         self._note = SessionNote(settings)
+
+    @property
+    def over(self) -> bool:
+        """Whether the session is closed, or this peer is no longer part of it."""
+        return self._left or (self._merging is not None and self._merging.over)
+
+    @property
+    def batches_left(self) -> int:
+        """Local batches until ``advance`` has something to do: 1 while a round overlaps with the training."""
+        return self._merging.batches_left if self._merging else NEVER
+
+    @property
+    def round_running(self) -> bool:
+        """With ``overlap``: whether the round that the last sync point started is still running."""
+        return self._merging is not None and self._merging.round_running
 
     @property
     def result(self) -> Path | None:
@@ -146,10 +144,10 @@ class Session:
         self._progress.begin()
 
     def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> RoundReport | None:
-        """Count local batches; at the first boundary at or after the interval's last one, merge.
+        """Count local batches; at the first boundary at or after the last batch of the interval, merge.
 
-        Where rounds overlap with the training, it only begins the round there, and takes on what came of it at the
-        first boundary after that is known, the next sync point at the latest.
+        With ``overlap``, it only starts the round there. The merged model is loaded at the first boundary after the
+        round has ended; at the next sync point, ``advance`` waits for it.
 
         Args:
             batches: batches since the last call.
@@ -157,20 +155,16 @@ class Session:
             loss: training loss of the last batch, for the live display.
 
         Returns:
-            What came of a sync point, or None where there is nothing to tell.
+            The report of a sync point that is over, or None.
         """
-        if self._weights:
-            self._weights.batches += batches
-        if self.batches_left != NEVER:
-            self.batches_left -= batches
-        if not at_boundary or self.over or self.batches_left > 0:
+        merging = self._merging
+        if merging is None:
             return None
-        if self._engine is None or self._weights is None:
+        merging.batches.done += batches
+        if not at_boundary or self.over or not merging.due:
             return None
         self._training.loss = loss
-        if self._background:
-            return self._look(self._engine, self._weights)
-        return self._sync(self._engine, self._weights)
+        return merging.advance()
 
     def epoch_end(self, epoch: int) -> None:
         """Note the end of epoch ``epoch``, counted from 0, for progress."""
@@ -180,52 +174,45 @@ class Session:
         self._log.debug("epoch %s done%s", str(progress), "" if left is None else f", ETA {duration(left)}")
 
     def end(self) -> None:
-        """Merge what is left, serve the others until all are done, and load the closing model."""
-        engine, weights = self._engine, self._weights
-        if engine is None or weights is None:
-            self.over = True
+        """Merge the last batches, serve the others until all are done, and load the closing model."""
+        engine, merging = self._engine, self._merging
+        if engine is None or merging is None:
+            self._left = True
             own = self._ending.trained(self._port.schema())
             self._ending.conclude(None, own, closing=False, reason="it trained alone")
             return
         try:
-            while self._pending and not self.over:
-                self._timing.halt()
-                self._take_on(engine, weights)
-                self._timing.go_on()
-            own = self._ending.trained(weights.schema)
+            merging.finish_pending()
+            own = self._ending.trained(merging.schema)
+            merging.merge_rest()
             closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
-            while weights.unmerged and not self.over:
-                if self._sync(engine, weights).outcome is Outcome.SKIPPED:
-                    break
-            if not self.over:
-                status = PeerStatus(self._settings.checkin_model_on_train_end)
-                self._log.info("%s has finished, serving as %s until all are done", self._settings.name, status)
-                answer = self._serve(engine, weights, status, own)
+            if not merging.over:
+                answer = merging.serve(own)
                 closing, reason = answer.closing, answer.reason
             elif closing and engine.reference:
                 self._port.write(engine.reference)
         except BaseException:
             self.abort("it was interrupted before the closing round")
             raise
-        self.over = True
+        self._left = True
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
             self._release(patience=PATIENCE)
-            self._ending.conclude(engine.commit, own, closing=closing, reason=reason, unmerged=weights.unmerged)
+            self._ending.conclude(engine.commit, own, closing=closing, reason=reason, unmerged=merging.batches.unmerged)
         finally:
             self._ending.unlock()
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
 
     def abort(self, reason: str, *, unintended: bool = False) -> None:
-        """Leave politely and at once; idempotent, never raises. The others warn of what is ``unintended``."""
+        """Leave at once, and tell the others; idempotent, never raises. The others warn if this is ``unintended``."""
         engine = self._engine
-        self.over = True
+        self._left = True
         if engine is None:
             self._note.ended(None, result=None, closing=False, reason=reason)
             self._ending.unlock()
             return
         if engine.stopping:
-            return  # who stopped it may still be writing the results
+            return  # the caller that stopped it may still be writing the results
         try:
             engine.close(reason, linger=0.0, unintended=unintended)
             self._note.ended(engine, result=None, closing=False, reason=reason)
@@ -238,21 +225,21 @@ class Session:
             self._ending.unlock()
 
     def _release(self, *, patience: float) -> None:
-        """Let go of what outlives the worker, waiting for the disk for at most ``patience`` seconds."""
+        """Release what the worker does not own, and wait for the disk for at most ``patience`` seconds."""
         self._restore_signals()
-        self._background = self._weights = self._pending = None
+        self._merging = None
         if self._checkpoints:
             self._checkpoints.close(timeout=patience)
 
     def status(self) -> dict[str, Any]:
-        """What ``swarm status`` shows of this peer, in JSON types; empty where it has joined nobody."""
+        """What ``swarm status`` shows of this peer, in JSON types; empty if it trains alone."""
         return self._engine.status() if self._engine else {}
 
     def metrics(self) -> dict[str, float]:
-        """What is known of the swarm so far, under names that start with ``swarm_``."""
+        """Metrics of the swarm so far; their names start with ``swarm_``."""
         return self._reporter.metrics(self._engine)
 
-    # Sync points -----------------------------------------------------------------------------------------------------
+    # Joining ---------------------------------------------------------------------------------------------------------
 
     def _join(self) -> None:
         settings = self._settings
@@ -265,12 +252,11 @@ class Session:
         schema = self._port.schema()
         self._settings = replace(settings, name=resumed_name(settings))
         while not self._meet(schema):
-            pass  # another peer has the default name: once more, under one with a number
+            pass  # another peer has the default name: try again with a number
         self._ending.open(self._settings.name)
-        self._background = Background(self._executor) if settings.overlap else None
 
     def _meet(self, schema: Schema) -> bool:
-        """Join under the name of the settings; False where another peer has it and this one has chosen another."""
+        """Join under the name in the settings; False if another peer has it and this one has chosen another."""
         settings = self._settings
         store = self._platform.checkpoint_store(settings)
         resumed = resumed_from(store, schema, self._port, self._log) if store and settings.resume else None
@@ -283,146 +269,35 @@ class Session:
             schema,
             self._log,
             self._network(settings, self._plugins),
-            validates=self._validates,
+            validates=self._reporter.validates,
             executor=self._executor,
             incarnation=self._platform.incarnation(),
             training=self._training,
             checkpoints=self._checkpoints,
             name_patience=self._naming.patience,
         )
-        self._weights = Weights(self._port, schema, borrow=not settings.overlap)
         say_where(settings, engine, schema, self._log)
         engine.start(resumed)
         self._restore_signals = self._platform.on_sigterm(self.abort)
-        return self._start(engine, self._weights)
-
-    def _start(self, engine: Engine, weights: Weights) -> bool:
-        capture = weights.take(keep=False)
-        stats = measured(self._stats(weights, PeerStatus.TRAINING), capture, engine.reference)
-        if engine.commit:
-            # Resumed: it has nothing new to contribute, and would only hold the others back.
-            stats = replace(stats, weight=0)
-        odd = "" if stats.finite else ", ".join(faulty(capture))
-        answer = engine.offer(capture, stats)
-        weights.settle(pending=engine.pending)
-        if answer.model is not None and answer.commit is not None:
-            self._port.write(answer.model)
-            if odd:
-                self._log.warning("NaN or infinity here in %s; the weights of the swarm take their place", odd)
-            self._interval = self.batches_left = answer.commit.sync.interval
-            self._reporter.began(answer.answer, answer.commit, replaced_state(capture, answer.model))
-            if answer.commit.closing:
-                self.over = True
-        elif answer.answer is Answer.SKIPPED and engine.commit:
-            self._interval = self.batches_left = engine.commit.sync.interval
-            self._log.warning("resumed round %d alone: %s", engine.commit.round, answer.reason)
-        elif engine.name_taken and not self._settings.named:
+        merging = Merging(
+            engine,
+            self._port,
+            schema,
+            settings,
+            reporter=self._reporter,
+            executor=self._executor,
+            logger=self._log,
+        )
+        if not merging.start():
             self._rename(engine)
             return False
-        else:
-            raise failure(self._settings, engine, answer, odd)
+        self._merging = merging
         return True
 
     def _rename(self, engine: Engine) -> None:
-        """Leave, and choose a name that nobody has, as far as is known here."""
+        """Leave, and choose a name that no known peer has."""
         engine.close("its name is taken", linger=0.0)
         self._release(patience=3.0)
         taken = self._settings.name
         self._settings = replace(self._settings, name=self._naming.after(taken, engine.names))
         self._log.info("this peer is called %s, as the name %s is taken", self._settings.name, taken)
-
-    def _sync(self, engine: Engine, weights: Weights) -> RoundReport:
-        """Come to a sync point, and stay until it is over."""
-        self._come(engine, weights)
-        report = None
-        while report is None:
-            report = self._take_on(engine, weights)
-        return report
-
-    def _look(self, engine: Engine, weights: Weights) -> RoundReport | None:
-        """Overlapping: come to a sync point and go on, or take on what came of the last one if that is known."""
-        report = None
-        if self._pending:
-            if not self._pending.ready and weights.batches - self._offered_at < self._interval:
-                self.batches_left = 1
-                return None
-            self._timing.halt()
-            report = self._take_on(engine, weights)
-        if self._pending is None and self.batches_left <= 0 and not self.over:
-            self._come(engine, weights)
-        if self._pending:
-            self.batches_left = 1
-            self._timing.go_on()
-        return report
-
-    def _come(self, engine: Engine, weights: Weights) -> None:
-        """A sync point begins: offer the model, or what was offered before and may still be merged."""
-        self._timing = Timing(engine.traffic, self._executor)
-        self._offer(engine, weights, keep=engine.pending)
-
-    def _offer(self, engine: Engine, weights: Weights, *, keep: bool) -> None:
-        """Offer to the next round what this peer holds."""
-        capture = weights.take(keep=keep)
-        self._offered_at = weights.batches
-        stats = self._stats(weights, PeerStatus.TRAINING)
-        try:
-            self._pending = PendingAnswer(engine, capture, stats, self._executor, self._background)
-        except BaseException:
-            # The offer stands, and whoever interrupted the wait for its answer, as in a notebook, may train on.
-            weights.settle(pending=True)
-            raise
-
-    def _take_on(self, engine: Engine, weights: Weights) -> RoundReport | None:
-        """Wait for what comes of an offer and take it over; None where that was not the round that it was made for."""
-        pending = self._pending
-        if pending is None:
-            raise ValueError("nothing was offered")
-        answer = pending.wait()
-        self._pending = None
-        self._reporter.left_out(pending.odd)
-        weights.settle(pending=engine.pending)
-        if answer.model is not None:
-            weights.take_over(pending, answer, answer.model)
-            if answer.answer is Answer.LATE and answer.commit and not answer.idle:
-                self._reporter.rounds += 1
-                self._log.info("round %d was decided after its sync point; it is merged in now", answer.commit.round)
-            if answer.answer is not Answer.MERGED and not answer.closing:
-                self._offer(engine, weights, keep=False)
-                return None
-        return self._settle(engine, weights, answer)
-
-    def _serve(self, engine: Engine, weights: Weights, status: PeerStatus, own: ModelState) -> Synced:
-        """Take part in rounds without training, until the closing one or until there is nobody to go on with."""
-        while True:
-            self._timing, self._offered_at = Timing(engine.traffic, self._executor), weights.batches
-            answer = engine.offer(own, measured(self._stats(weights, status), own, engine.reference))
-            if answer.model is not None:
-                weights.load(answer.model)
-            if answer.commit and self._settings.name in answer.commit.contributors:
-                weights.served(late=answer.answer is not Answer.MERGED)
-            if answer.closing or answer.model is None or answer.answer is Answer.MERGED:
-                self._settle(engine, weights, answer)
-            if answer.closing or answer.model is None:
-                return answer
-
-    def _stats(self, weights: Weights, status: PeerStatus) -> ContributionStats:
-        """What this peer says of its weights, but for what must be computed from them."""
-        return ContributionStats(
-            peer=self._settings.name,
-            round=0,
-            weight=self._settings.node_weightage,
-            status=status,
-            steps=(weights.batches if status.finished else weights.captured_at) - weights.merged_up_to,
-            loss=self._reporter.evaluation.loss if self._reporter.evaluation else None,
-        )
-
-    def _settle(self, engine: Engine, weights: Weights, answer: Synced) -> RoundReport:
-        """Validate, report, and count anew, from the last offer."""
-        self._timing.end()
-        if answer.model is not None and self._validates and not answer.idle:
-            weights.show(answer.model, self._reporter.validate)
-        if engine.commit:
-            self._interval = engine.commit.sync.interval
-        self.batches_left = self._interval - (weights.batches - self._offered_at)
-        self.over = self.over or answer.closing or answer.answer is Answer.ENDED
-        return self._reporter.settled(engine, answer, self._timing)

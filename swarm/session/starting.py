@@ -10,7 +10,7 @@ from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
 if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.peer.engine import Engine
-    from swarm.peer.futures import Synced
+    from swarm.peer.futures import Answer
     from swarm.records import Commit
     from swarm.storage.checkpoints import CheckpointStore
     from swarm.tensors.model import ModelPort
@@ -43,7 +43,7 @@ def say_where(settings: Settings, engine: Engine, schema: Schema, logger: loggin
     )
 
 
-def failure(settings: Settings, engine: Engine, answer: Synced, odd: str) -> SwarmError:
+def failure(settings: Settings, engine: Engine, answer: Answer, odd: str) -> SwarmError:
     """The error of a start that failed.
 
     Args:

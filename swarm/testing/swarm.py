@@ -28,6 +28,7 @@ from swarm.config import resolve
 from swarm.discovery.base import Discovery
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
+from swarm.session.platform import Platform
 from swarm.session.wiring import Network
 from swarm.tensors.model import ModelPort
 from swarm.tensors.selection import Candidate, Selection
@@ -93,6 +94,16 @@ class SwarmPeer:
         """What ``advance`` returned at each sync point."""
 
     @property
+    def live(self) -> frozenset[str]:
+        """Names of the other peers that this one can reach."""
+        return frozenset(peer["name"] for peer in self.session.status()["peers"] if peer["state"] == "live")
+
+    @property
+    def merging(self) -> bool:
+        """Whether the peer has offered its weights to a round that is not over."""
+        return bool(self.session.status()["status"] == "merging")
+
+    @property
     def arrays(self) -> dict[str, Array]:
         """The model's tensors, to be changed in place."""
         return self.model.arrays
@@ -143,6 +154,7 @@ class MemorySwarm:
         evaluate: Evaluator | None = None,
         plugins: Mapping[str, object] | None = None,
         named: bool = True,
+        platform: Platform | None = None,
         **settings: Any,
     ) -> SwarmPeer:
         """A peer that has not begun.
@@ -154,6 +166,7 @@ class MemorySwarm:
             evaluate: validates the merged model.
             plugins: more plugins, by name.
             named: whether the name was given; else it stands for the host's.
+            platform: threads, disk and signals of the peer; those of this process by default.
             settings: of this peer, by name of setting.
         """
         given = {"listen": "127.0.0.1:0", **self._settings, **settings, "name": name}
@@ -168,6 +181,7 @@ class MemorySwarm:
             logger=_logger(name, lines),
             plugins=PluginRegistry(resolved.disabled_plugins, extra=plugins),
             network=lambda _settings, _plugins: Network(MemoryTransport(self.network), [board]),
+            platform=platform,
         )
         return SwarmPeer(name, model, session, lines)
 

@@ -45,6 +45,8 @@ class MemoryNetwork:
         self.lock = threading.RLock()
         self.pool = ThreadPool("memory-stream")
         """Runs the streams."""
+        self.passes: Callable[[str, Envelope], bool] = lambda _address, _envelope: True
+        """Whether a message to an address is delivered; tests replace it to drop messages."""
         self._numbers = itertools.count(1)
         self._nodes: dict[str, MemoryTransport] = {}
         self._cuts: set[frozenset[str]] = set()
@@ -129,7 +131,8 @@ class MemoryTransport(Transport):
                 self.lose(address, str(error))
                 return
             self._links.add(address)
-            node.report(lambda handler: handler.on_envelope(envelope))
+            if self._network.passes(address, envelope):
+                node.report(lambda handler: handler.on_envelope(envelope))
 
     def upload(
         self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]

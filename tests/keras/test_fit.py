@@ -107,8 +107,7 @@ def test_overlapping_rounds_leave_the_weights_alone_between_accumulated_gradient
 
     class Patience(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None) -> None:
-            if pending := callback.session._pending:
-                eventually(lambda: pending.ready, "the round is over")
+            eventually(lambda: not callback.session.round_running, "the round is over")
 
     model.fit(*xy, batch_size=4, shuffle=False, callbacks=[callback, Patience()], verbose=0)
     assert [name for name, _ in touched].count("add") >= 2

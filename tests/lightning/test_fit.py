@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from swarm.errors import StartTimeoutError
-from swarm.peer.futures import Answer, Synced
+from swarm.peer.futures import Answer, AnswerKind
 from swarm.pytorch import TorchPort
-from swarm.session import Session
+from swarm.session.merging import Merging
 from swarm.tensors.state import ModelState
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import together
@@ -138,8 +138,7 @@ def test_overlapping_rounds_leave_the_weights_alone_between_accumulated_gradient
 
     class Patience(flavour.Callback):
         def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            if pending := callback.session._pending:
-                eventually(lambda: pending.ready, "the round is over")
+            eventually(lambda: not callback.session.round_running, "the round is over")
             batches.append(batch_idx)
 
     make_trainer([callback, Patience()], max_epochs=2, accumulate_grad_batches=2).fit(module)
@@ -354,7 +353,7 @@ def test_a_run_that_ends_badly_leaves_no_closing_checkpoint(make_trainer, module
 
     fit(loopback=True)
     assert (tmp_path / "swarm-final.ckpt").is_file()
-    monkeypatch.setattr(Session, "_serve", lambda *_: Synced(answer=Answer.ENDED, reason="nobody is left"))
+    monkeypatch.setattr(Merging, "serve", lambda *_: Answer(kind=AnswerKind.ENDED, reason="nobody is left"))
     callback = fit(rendezvous=tmp_path / "rendezvous", world_size=1, min_peers=1, name="ada")
     assert callback.session.result == tmp_path / "own-final.safetensors"
     written = {path.name for path in tmp_path.glob("*-final.*")}

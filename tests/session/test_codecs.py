@@ -11,7 +11,7 @@ from swarm.errors import ConfigurationError, SwarmError
 from swarm.exchange import layout
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.feedback import ErrorFeedback
-from swarm.peer.futures import Futures, Synced
+from swarm.peer.futures import Answer, Futures
 from swarm.records import Outcome
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -97,9 +97,9 @@ def test_the_coding_error_is_computed_before_training_changes_the_model(
         order.append("updated")
         update(feedback, coder)
 
-    def answering(futures: Futures, synced: Synced) -> None:
+    def answering(futures: Futures, given: Answer) -> None:
         order.append("answered")
-        answer(futures, synced)
+        answer(futures, given)
 
     monkeypatch.setattr(ErrorFeedback, "update", updating)
     monkeypatch.setattr(Futures, "answer", answering)

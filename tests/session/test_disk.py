@@ -17,6 +17,7 @@ from swarm.storage.files import FINAL, LOCAL, read_model_file, write_model
 from swarm.tensors.state import ModelState
 from swarm.testing.nodes import DEADLINE
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+from tests.session.ctrl_c import CtrlC
 
 
 def count(peer: SwarmPeer) -> None:
@@ -93,14 +94,12 @@ def test_leaving_waits_for_what_is_being_written(tmp_path: Path, monkeypatch: py
         awaited.set()
         return wait(begun, patience)
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(writer, "write_model", write)
     monkeypatch.setattr(writer, "wait", note)
-    ada = MemorySwarm(sync_interval=2, world_size=1, min_peers=1).peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path)
+    swarm, ctrl_c = MemorySwarm(sync_interval=2, world_size=1, min_peers=1), CtrlC()
+    ada = swarm.peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path, platform=ctrl_c.platform)
     ada.session.begin()
-    monkeypatch.setattr(ada.session, "_serve", interrupt)
+    ctrl_c.press()
     with pytest.raises(KeyboardInterrupt):
         ada.session.end()
     assert held(tmp_path / LOCAL, ada) == [0.0]

@@ -16,6 +16,7 @@ from swarm.errors import ConfigurationError
 from swarm.records import Outcome
 from swarm.tensors.state import TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+from tests.session.ctrl_c import CtrlC
 
 MODES = ("inactive", "snapshot", "active")
 MIXED = [*itertools.combinations_with_replacement(MODES, 3)]
@@ -298,15 +299,13 @@ def test_abort_leaves_at_once_and_can_be_repeated() -> None:
 
 
 def test_a_peer_interrupted_in_its_last_wait_says_so() -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=2, straggler_timeout=0.1)
-    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
+    swarm, ctrl_c = MemorySwarm(sync_interval=4, world_size=2, straggler_timeout=0.1), CtrlC()
+    ada = swarm.peer("ada", {"w": np.zeros(1)}, platform=ctrl_c.platform)
+    bob = swarm.peer("bob", {"w": np.zeros(1)})
 
     def stop_early() -> None:
         ada.session.begin()
-        ada.session._serve = lambda *_: interrupt()
+        ctrl_c.press()
         with pytest.raises(KeyboardInterrupt):
             ada.session.end()
 

@@ -82,8 +82,7 @@ def test_a_straggler_is_left_out_after_the_straggler_timeout_and_contributes_its
         peer.session.begin()
         peer.go_on(1, adding(amount))
         merged.wait(20)
-        engine = cyd.session._engine
-        eventually(lambda: engine.commit.round == 1 and engine._machine.offered, "the straggler offers to round 2")
+        eventually(lambda: cyd.session.commit.round == 1 and cyd.merging, "the straggler offers to round 2")
         peer.go_on(1, adding(amount))
         peer.session.end()
 
@@ -164,10 +163,10 @@ def test_below_quorum_wait_pauses_until_the_peer_is_back() -> None:
     together(ada.session.begin, bob.session.begin)
     places = [swarm.addresses[f"swarm_model/{name}"] for name in ("ada", "bob")]
     swarm.network.cut(*places)
-    eventually(lambda: not ada.session._engine.met and not bob.session._engine.met, "they have lost each other")
+    eventually(lambda: not ada.live and not bob.live, "they have lost each other")
 
     def mend() -> None:
-        eventually(lambda: ada.session._engine._machine.offered, "ada waits")
+        eventually(lambda: ada.merging, "ada waits")
         swarm.network.restore(*places)
 
     def train(peer: SwarmPeer, amount: float) -> None:
@@ -221,7 +220,7 @@ def test_one_failure_after_another_keeps_a_majority_of_the_last_membership() -> 
                 return
             for name, last in leaving.items():
                 if last == round_:
-                    eventually(lambda name=name: name not in peer.session._engine.met, f"{name} is lost")
+                    eventually(lambda name=name: name not in peer.live, f"{name} is lost")
             peer.go_on(1, adding(1.0))
         peer.session.end()
 

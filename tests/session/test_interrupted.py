@@ -11,12 +11,11 @@ import pytest
 
 from swarm.config import resolve
 from swarm.discovery.base import Discovery
-from swarm.peer.engine import Engine
-from swarm.peer.futures import Future, Synced
 from swarm.session import Session
 from swarm.session.wiring import Network
 from swarm.testing.swarm import ArrayModel, MemorySwarm, together
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
+from tests.session.ctrl_c import CtrlC
 
 
 class Interrupted(Discovery):
@@ -57,25 +56,16 @@ def test_a_peer_interrupted_while_it_waits_for_others_to_start_leaves() -> None:
     assert {*threading.enumerate()} <= before
 
 
-def test_the_round_merges_what_was_offered_though_training_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2)
-    ada, bob = (swarm.peer(name, {"w": np.zeros(4, np.float32)}) for name in ("ada", "bob"))
+def test_the_round_merges_what_was_offered_though_training_goes_on() -> None:
+    swarm, ctrl_c = MemorySwarm(sync_interval=1, world_size=2), CtrlC()
+    ada = swarm.peer("ada", {"w": np.zeros(4, np.float32)}, platform=ctrl_c.platform)
+    bob = swarm.peer("bob", {"w": np.zeros(4, np.float32)})
     trained_on, merged = threading.Event(), threading.Event()
-    wait = Engine._wait
-
-    def interrupted(engine: Engine, future: Future) -> Synced:
-        if engine is not ada.session._engine or engine.commit is None or trained_on.is_set():
-            return wait(engine, future)
-        offered = threading.Event()
-        engine._worker.post(offered.set)
-        offered.wait()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Engine, "_wait", interrupted)
 
     def run_ada() -> None:
         ada.session.begin()
         ada.arrays["w"] += 2.0
+        ctrl_c.press(lambda: ada.merging)
         with pytest.raises(KeyboardInterrupt):
             ada.advance()
         ada.arrays["w"] += 100.0

@@ -12,7 +12,7 @@ import pytest
 
 from swarm import hookimpl
 from swarm.records import ContributionStats
-from swarm.session import pending, session
+from swarm.session import merging, pending
 from swarm.tensors.state import Array, TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -32,7 +32,7 @@ def lying(monkeypatch: pytest.MonkeyPatch) -> Callable[[Lie], None]:
             return about(true) if stats.peer == "cyd" else true
 
         monkeypatch.setattr(pending, "measured", told)
-        monkeypatch.setattr(session, "measured", told)
+        monkeypatch.setattr(merging, "measured", told)
 
     return lie
 

@@ -34,7 +34,7 @@ def test_a_closed_session_writes_its_last_round_its_digest_and_its_file(rendezvo
     together(*(partial(peer.train, 4, step) for peer in peers))
     records = read_records(rendezvous)
     assert [(record.rank, record.ended, record.closing) for record in records] == [(0, True, True), (1, True, True)]
-    assert {record.round for record in records} == {peers[0].session._engine.commit.round}
+    assert {record.round for record in records} == {peers[0].session.commit.round}
     assert {record.digest for record in records} == {peers[0].digest()}
     # the two share a directory, so the second writes to one of its own
     assert {record.file for record in records} == {str(peer.session.result) for peer in peers}

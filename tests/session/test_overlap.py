@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from swarm.executor import Condition, ThreadExecutor
 from swarm.records import Outcome, RoundReport
+from swarm.session.platform import Platform
 from swarm.tensors.model import Evaluation
 from swarm.tensors.state import TensorKind
 from swarm.testing.nodes import eventually
@@ -33,9 +35,8 @@ def value(peer: SwarmPeer) -> float:
 
 def land(peer: SwarmPeer) -> None:
     """Wait until the answer to what a peer has offered is there."""
-    pending = peer.session._pending
-    assert pending is not None, f"{peer.name} has nothing under way"
-    eventually(lambda: pending.ready, f"the round of {peer.name} is over")
+    assert peer.session.batches_left == 1, f"{peer.name} has nothing under way"
+    eventually(lambda: not peer.session.round_running, f"the round of {peer.name} is over")
 
 
 def pair(weights: np.ndarray, **settings: object) -> list[SwarmPeer]:
@@ -65,7 +66,7 @@ def test_what_the_merge_changed_is_added_to_the_steps_made_meanwhile_to_the_byte
                 before = peer.arrays["w"].copy()
                 assert before.tobytes() == (captures[peer.name] + moves[peer.name, 2]).tobytes()
             peer.advance()
-        merged = peer.session._engine.reference.segments[name]
+        merged = peer.session.reference.segments[name]
         assert not np.array_equal(merged, captures[peer.name])
         change = merged.astype(wide) - captures[peer.name].astype(wide)
         assert peer.arrays["w"].tobytes() == (before.astype(wide) + change).astype(dtype).tobytes()
@@ -159,14 +160,13 @@ def test_nothing_is_captured_or_added_while_a_gradient_is_pending() -> None:
         for _ in range(3):
             step(peer)
             peer.advance(at_boundary=False)
-        assert peer.session._pending is None
+        assert peer.session.batches_left == 0
         step(peer)
         peer.advance()
         land(peer)
         step(peer)
         peer.advance(at_boundary=False)
         assert value(peer) == 5 * AMOUNTS[peer.name]
-        assert peer.session.batches_left <= 0
         step(peer)
         peer.advance()
         assert value(peer) == 4 * 3 + 2 * AMOUNTS[peer.name]
@@ -184,7 +184,7 @@ def test_a_skip_while_training_goes_on_keeps_all_steps() -> None:
     def stay() -> RoundReport:
         ada.session.begin()
         started.wait(20)
-        eventually(lambda: not ada.session._engine.met, "bob is gone")
+        eventually(lambda: not ada.live, "bob is gone")
         ada.go_on(1, step)
         land(ada)
         step(ada)
@@ -220,15 +220,13 @@ def test_a_peer_that_heals_in_the_background_keeps_its_steps_and_offers_them_to_
         cyd.session.begin()
         merged.wait(20)
         cyd.go_on(1, step)
-        healing = cyd.session._pending
         land(cyd)
         step(cyd)
         cyd.advance()  # takes round 1 over, and offers anew
         assert value(cyd) == 3.0 + 2 * 150
-        assert cyd.session._pending is not healing
+        assert cyd.session.batches_left == 1
         assert not cyd.reports
-        engine = cyd.session._engine
-        eventually(lambda: engine._machine.offered, "the straggler offers to round 2")
+        eventually(lambda: cyd.merging, "the straggler offers to round 2")
         offered.set()
         cyd.session.end()
 
@@ -311,14 +309,22 @@ def test_the_evaluator_sees_the_merged_model_and_the_steps_stay() -> None:
     assert seen == [0.0, 3.0]
 
 
+class NoMoreLocks(ThreadExecutor):
+    """Makes nothing to wait at for an offer in the background."""
+
+    def condition(self) -> Condition:
+        if threading.current_thread().name == "swarm-overlap":
+            raise RuntimeError("there are no more locks")
+        return super().condition()
+
+
 def test_an_error_in_the_background_is_the_training_threads() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=1, overlap=True)
-    ada = swarm.peer("ada", {"w": np.zeros(2)})
+    ada = swarm.peer("ada", {"w": np.zeros(2)}, platform=Platform(executor=NoMoreLocks()))
     ada.session.begin()
-    ada.session._engine.offer = None
     ada.go_on(1, step)
     land(ada)
-    with pytest.raises(TypeError):
+    with pytest.raises(RuntimeError, match="no more locks"):
         ada.go_on(1, step)
     ada.session.abort("seen")
 

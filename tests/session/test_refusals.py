@@ -174,9 +174,9 @@ def test_a_peer_that_has_joined_keeps_its_name() -> None:
     ada, bob = swarm.peer("ada", WEIGHTS, named=False), swarm.peer("bob", WEIGHTS)
     together(ada.session.begin, bob.session.begin)
     early = PeerInfo(name="ada", incarnation="0", address="memory:99", session="swarm_model")
-    ada.session._engine.receive(
-        Envelope("swarm_model", "ada", "0", "memory:99", Hello(early, (), (), None, wants_reply=True))
-    )
+    greeting = Envelope("swarm_model", "ada", "0", "memory:99", Hello(early, (), (), None, wants_reply=True))
+    ada_at, bob_at = (swarm.addresses[f"swarm_model/{name}"] for name in ("ada", "bob"))
+    swarm.network.reach(bob_at, ada_at).report(lambda handler: handler.on_envelope(greeting))
     together(partial(ada.go_on, 2, step), partial(bob.go_on, 2, step))
     assert ada.reports[0].group == ("ada", "bob")
     together(ada.session.end, bob.session.end)

@@ -10,7 +10,6 @@ import numpy as np
 from swarm.consensus import machine
 from swarm.consensus.paxos import leader_order
 from swarm.messages import Accept, Envelope
-from swarm.peer.engine import Engine
 from swarm.records import Outcome
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
@@ -35,27 +34,23 @@ def test_who_only_votes_keeps_its_steps_for_the_next_round(monkeypatch: pytest.M
     swarm = MemorySwarm(sync_interval=1, world_size=3, straggler_timeout=0.2)
     peers = {name: swarm.peer(name, {"w": np.zeros(4)}) for name in NAMES}
     asked, voting = threading.Event(), threading.Event()
-    deliver = Engine.receive
 
-    def receive(engine: Engine, envelope: Envelope) -> None:
-        message = envelope.message
-        if isinstance(message, Accept) and message.proposal.round == 1:
-            if engine is peers[deaf].session._engine:
-                asked.set()
-                return
-            if engine is peers[late].session._engine and not voting.is_set():
-                return
-        deliver(engine, envelope)
+    def passes(address: str, envelope: Envelope) -> bool:
+        message, to = envelope.message, {at: name.partition("/")[2] for name, at in swarm.addresses.items()}[address]
+        if not isinstance(message, Accept) or message.proposal.round != 1:
+            return True
+        if to == deaf:
+            asked.set()
+        return to != deaf and (to != late or voting.is_set())
 
-    monkeypatch.setattr(Engine, "receive", receive)
+    swarm.network.passes = passes
     monkeypatch.setattr(machine, "RETRY", 0.05)
 
     def on_time(peer: SwarmPeer, amount: float) -> None:
         peer.session.begin()
         adding(peer, amount)
-        engine = peers[late].session._engine
-        assert engine is not None
-        eventually(lambda: engine.commit.round == 1 and engine._machine.offered, "the late one offers to round 2")
+        slow = peers[late]
+        eventually(lambda: slow.session.commit.round == 1 and slow.merging, "the late one offers to round 2")
         adding(peer, amount)
         peer.session.end()
 
@@ -63,11 +58,9 @@ def test_who_only_votes_keeps_its_steps_for_the_next_round(monkeypatch: pytest.M
         peer = peers[late]
         peer.session.begin()
         assert asked.wait(20)
-        engine = peer.session._engine
-        assert engine is not None
 
         def vote() -> None:
-            eventually(lambda: engine._machine.offered, "it has offered")
+            eventually(lambda: peer.merging, "it has offered")
             voting.set()
 
         threading.Thread(target=vote, daemon=True).start()

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from swarm.executor import ThreadExecutor
-from swarm.peer.futures import Answer, Synced
+from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, ContributionStats, SyncState
+from swarm.session.batches import Batches
 from swarm.session.pending import PendingAnswer
 from swarm.session.weights import Weights
 from swarm.tensors.state import Array, ModelState, Schema
@@ -29,20 +30,20 @@ class Merges:
     def __init__(self, *, pending: bool) -> None:
         self.pending = pending
 
-    def offer(self, capture: ModelState, _: ContributionStats) -> Synced:
+    def offer(self, capture: ModelState, _: ContributionStats) -> Answer:
         merged = capture.copy()
         merged.segments["float64"][...] = 5.0
-        return Synced(answer=Answer.MERGED, commit=COMMIT, model=merged)
+        return Answer(kind=AnswerKind.MERGED, commit=COMMIT, model=merged)
 
 
 @pytest.mark.parametrize("pending", [False, True])
 def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: bool) -> None:
     port = ArrayModel({"w": np.ones(3)})
-    weights = Weights(port, port.schema())
-    weights.batches = 1
+    batches = Batches(done=1)
+    weights = Weights(port, port.schema(), batches)
     weights.take(keep=False)
     port.arrays["w"] += 1.0
-    weights.batches = 2
+    batches.done = 2
     stats = ContributionStats(peer="a", round=1, weight=1)
     offered = PendingAnswer(Merges(pending=pending), weights.capture, stats, ThreadExecutor(), None)  # type: ignore[arg-type]
     answer = offered.wait()
@@ -50,25 +51,25 @@ def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: 
     weights.take_over(offered, answer, answer.model)
     assert port.arrays["w"].tolist() == [6.0] * 3
     assert weights.capture.segments["float64"].tolist() == [1.0 if pending else 4.0] * 3
-    assert (weights.merged_up_to, weights.captured_at) == (1, 1)
+    assert (batches.merged_up_to, batches.captured_at) == (1, 1)
 
     weights.take(keep=True)
     assert weights.capture.segments["float64"].tolist() == [1.0 if pending else 6.0] * 3
-    assert weights.captured_at == (1 if pending else 2)
+    assert batches.captured_at == (1 if pending else 2)
 
 
 def test_a_borrowed_model_is_copied_only_if_the_round_may_still_merge_it() -> None:
     port = ArrayModel({"w": np.ones(3)})
-    weights = Weights(port, port.schema(), borrow=True)
+    weights = Weights(port, port.schema(), Batches(), borrow=True)
     borrowed = weights.take(keep=False)
     assert np.shares_memory(borrowed.part(0, 0, 3), port.arrays["w"])
 
-    weights.settle(pending=True)
+    weights.release(pending=True)
     port.arrays["w"] += 1.0
     assert weights.take(keep=True) is borrowed
     assert borrowed.part(0, 0, 3).tolist() == [1.0] * 3
 
-    weights.settle(pending=False)
+    weights.release(pending=False)
     anew = weights.take(keep=True)
     assert anew.part(0, 0, 3).tolist() == [2.0] * 3
 

@@ -33,7 +33,7 @@ from swarm.messages import (
     Propose,
     Ready,
 )
-from swarm.peer.futures import Answer, Synced
+from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.models import Models
 from swarm.peer.peers import Peers
 from swarm.peer.rounds import Rounds
@@ -307,11 +307,11 @@ def a_capture_is_overwritten(self: Rounds) -> bool:
 def late_steps_count_twice(self: PendingAnswer) -> bool:
     """Steps of a late commit stay on top of the model that has them."""
     known = self._known
-    return not known.idle and (known.answer is Answer.MERGED or known.before is self._capture)
+    return not known.idle and (known.kind is AnswerKind.MERGED or known.before is self._capture)
 
 
-@_mutant(Synced, "idle", as_property=True)
-def a_round_without_contributors_resets_the_weights(self: Synced) -> bool:
+@_mutant(Answer, "idle", as_property=True)
+def a_round_without_contributors_resets_the_weights(self: Answer) -> bool:
     """What nobody has contributed to is applied like a merged model."""
     return False
 
@@ -319,7 +319,7 @@ def a_round_without_contributors_resets_the_weights(self: Synced) -> bool:
 @_mutant(PendingAnswer, "replaces", as_property=True)
 def overlapping_steps_are_dropped(self: PendingAnswer) -> bool:
     """The merged model takes the place of weights that have been trained since."""
-    return _replaces(self) or self._known.answer is Answer.MERGED
+    return _replaces(self) or self._known.kind is AnswerKind.MERGED
 
 
 @_mutant(PendingAnswer, "step", as_property=True)

@@ -1,0 +1,226 @@
+"""The training thread's side of rounds: offers the model to a round, and loads what the round commits."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from swarm.peer.futures import Answer, AnswerKind
+from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
+from swarm.session.batches import Batches
+from swarm.session.pending import Background, PendingAnswer, measured
+from swarm.session.starting import failure
+from swarm.session.timing import Timing
+from swarm.session.weights import Weights
+from swarm.tensors.capture import faulty, replaced_state
+from swarm.tensors.state import ModelState, Schema
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+    from swarm.executor import Executor
+    from swarm.peer.engine import Engine
+    from swarm.session.reporting import Reporter
+    from swarm.tensors.model import ModelPort
+
+
+class Merging:
+    """Sync points of one peer that has joined a session. All methods run on the training thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        port: ModelPort,
+        schema: Schema,
+        settings: Settings,
+        *,
+        reporter: Reporter,
+        executor: Executor,
+        logger: logging.Logger,
+    ) -> None:
+        """Nothing is offered before ``start``.
+
+        Args:
+            engine: the peer's worker.
+            port: the model.
+            schema: of the model.
+            settings: of the peer.
+            reporter: validates merged models, and reports rounds.
+            executor: tells the time, and runs what happens while the training goes on.
+            logger: where the start is reported.
+        """
+        self.over = False
+        """Whether the session is over for this peer."""
+        self.batches = Batches()
+        self.schema = schema
+        self._engine = engine
+        self._port = port
+        self._settings = settings
+        self._reporter = reporter
+        self._executor = executor
+        self._log = logger
+        self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap)
+        self._timing = Timing(engine.traffic, executor)
+        self._background: Background | None = None
+        self._pending: PendingAnswer | None = None
+
+    @property
+    def batches_left(self) -> int:
+        """Local batches to the next call that does something."""
+        return 1 if self._pending else self.batches.left
+
+    @property
+    def round_running(self) -> bool:
+        """Whether a round overlaps with the training at the moment."""
+        return self._pending is not None and not self._pending.ready
+
+    @property
+    def due(self) -> bool:
+        """Whether ``advance`` is to be called at the next boundary."""
+        return self._pending is not None or self.batches.left <= 0
+
+    def start(self) -> bool:
+        """Wait for the first round, and load its model; False where another peer has this one's default name.
+
+        Raises:
+            SwarmError: the session did not start.
+        """
+        engine, weights = self._engine, self._weights
+        capture = weights.take(keep=False)
+        stats = measured(self._stats(PeerStatus.TRAINING), capture, engine.reference)
+        if engine.commit:
+            # A resumed peer has nothing new to contribute, and would only delay the others.
+            stats = replace(stats, weight=0)
+        odd = "" if stats.finite else ", ".join(faulty(capture))
+        answer = engine.offer(capture, stats)
+        weights.release(pending=engine.pending)
+        if answer.model is not None and answer.commit is not None:
+            self._port.write(answer.model)
+            if odd:
+                self._log.warning("NaN or infinity here in %s; the weights of the swarm replace them", odd)
+            self._reporter.began(answer.kind, answer.commit, replaced_state(capture, answer.model))
+            self.batches.interval, self.over = answer.commit.sync.interval, answer.closing
+        elif answer.kind is AnswerKind.SKIPPED and engine.commit:
+            self.batches.interval = engine.commit.sync.interval
+            self._log.warning("resumed round %d alone: %s", engine.commit.round, answer.reason)
+        elif engine.name_taken and not self._settings.named:
+            return False
+        else:
+            raise failure(self._settings, engine, answer, odd)
+        self._background = Background(self._executor) if self._settings.overlap else None
+        return True
+
+    def advance(self) -> RoundReport | None:
+        """The training is at a boundary, and a sync point is due or a round under way: merge, or load its model."""
+        if self._background is None:
+            return self._sync()
+        report = None
+        if self._pending:
+            if self.round_running and self.batches.left > 0:
+                return None
+            self._timing.halt()
+            report = self._receive()
+        if self._pending is None and self.batches.left <= 0 and not self.over:
+            self._begin_sync()
+        if self._pending:
+            self._timing.go_on()
+        return report
+
+    def finish_pending(self) -> None:
+        """Wait for the rounds that are under way while the training goes on."""
+        while self._pending and not self.over:
+            self._timing.halt()
+            self._receive()
+            self._timing.go_on()
+
+    def merge_rest(self) -> None:
+        """Merge the last batches, unless a round is skipped."""
+        while self.batches.unmerged and not self.over:
+            if self._sync().outcome is Outcome.SKIPPED:
+                break
+
+    def serve(self, own: ModelState) -> Answer:
+        """Take part in rounds without training, until the closing round or until no peers are left to go on with.
+
+        Args:
+            own: the model that the local training ended with.
+        """
+        status = PeerStatus(self._settings.checkin_model_on_train_end)
+        self._log.info("%s has finished, serving as %s until all are done", self._settings.name, status)
+        engine = self._engine
+        while True:
+            self._timing, self.batches.offered_at = Timing(engine.traffic, self._executor), self.batches.done
+            answer = engine.offer(own, measured(self._stats(status), own, engine.reference))
+            if answer.model is not None:
+                self._weights.load(answer.model)
+            if answer.commit and self._settings.name in answer.commit.contributors:
+                self._weights.served(late=answer.kind is not AnswerKind.MERGED)
+            if answer.closing or answer.model is None or answer.kind is AnswerKind.MERGED:
+                self._settle(answer)
+            if answer.closing or answer.model is None:
+                return answer
+
+    def _sync(self) -> RoundReport:
+        """Offer the model, and wait until the sync point is over."""
+        self._begin_sync()
+        report = None
+        while report is None:
+            report = self._receive()
+        return report
+
+    def _begin_sync(self) -> None:
+        """A sync point begins: offer the model, or the previous capture if it may still be merged."""
+        self._timing = Timing(self._engine.traffic, self._executor)
+        self._offer(keep=self._engine.pending)
+
+    def _offer(self, *, keep: bool) -> None:
+        capture = self._weights.take(keep=keep)
+        self.batches.offered_at = self.batches.done
+        stats = self._stats(PeerStatus.TRAINING)
+        try:
+            self._pending = PendingAnswer(self._engine, capture, stats, self._executor, self._background)
+        except BaseException:
+            # The offer stands, and the training may go on after an interrupt, as in a notebook.
+            self._weights.release(pending=True)
+            raise
+
+    def _receive(self) -> RoundReport | None:
+        """Wait for the answer to an offer, and load its model; None after a new offer, if it was of another round."""
+        pending = self._pending
+        if pending is None:
+            raise ValueError("nothing was offered")
+        answer = pending.wait()
+        self._pending = None
+        self._reporter.left_out(pending.odd)
+        self._weights.release(pending=self._engine.pending)
+        if answer.model is not None:
+            self._weights.take_over(pending, answer, answer.model)
+            if answer.kind is AnswerKind.LATE and answer.commit and not answer.idle:
+                self._reporter.rounds += 1
+                self._log.info("round %d was decided after its sync point; it is merged in now", answer.commit.round)
+            if answer.kind is not AnswerKind.MERGED and not answer.closing:
+                self._offer(keep=False)
+                return None
+        return self._settle(answer)
+
+    def _stats(self, status: PeerStatus) -> ContributionStats:
+        """What this peer declares about its weights, without what must be computed from them."""
+        batches, evaluation = self.batches, self._reporter.evaluation
+        return ContributionStats(
+            peer=self._settings.name,
+            round=0,
+            weight=self._settings.node_weightage,
+            status=status,
+            steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
+            loss=evaluation.loss if evaluation else None,
+        )
+
+    def _settle(self, answer: Answer) -> RoundReport:
+        """Validate and report; the interval to the next sync point runs from the last offer."""
+        self._timing.end()
+        if answer.model is not None and self._reporter.validates and not answer.idle:
+            self._weights.show(answer.model, self._reporter.validate)
+        if self._engine.commit:
+            self.batches.interval = self._engine.commit.sync.interval
+        self.over = self.over or answer.closing or answer.kind is AnswerKind.ENDED
+        return self._reporter.settled(self._engine, answer, self._timing)
