@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from swarm.errors import ConfigurationError
+from swarm.messages import Farewell
 from swarm.records import Outcome
 from swarm.tensors.state import TensorKind
-from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+from swarm.testing.nodes import eventually
+from swarm.testing.swarm import DEADLINE, MemorySwarm, SwarmPeer, together
 from tests.session.ctrl_c import CtrlC
 
 MODES = ("inactive", "snapshot", "active")
@@ -315,14 +318,63 @@ def test_a_peer_interrupted_in_its_last_wait_says_so() -> None:
     assert any("no closing round (below quorum" in line for line in bob.lines)
 
 
+def closed_without(cyd_ends: Callable[[SwarmPeer], object], **settings: object) -> SwarmPeer:
+    """Cyd cannot reach ada and bob before these two have closed the session; then it calls ``cyd_ends``.
+
+    As they never learn that both have the closing model, they stay for a while.
+    """
+    swarm = MemorySwarm(
+        sync_interval=4, min_peers=2, world_size=3, straggler_timeout=0.1, failure_timeout=1.0, **settings
+    )
+    swarm.network.passes = lambda _, envelope: not isinstance(envelope.message, Farewell)
+    ada, bob, cyd = (swarm.peer(name, {"w": np.zeros(1)}) for name in ("ada", "bob", "cyd"))
+    began = threading.Barrier(3)
+
+    def close(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        began.wait(DEADLINE)
+        eventually(lambda: "cyd" not in peer.live, "cyd is lost")
+        peer.session.end()
+
+    def come_late() -> None:
+        cyd.session.begin()
+        began.wait(DEADLINE)
+        places = [swarm.addresses[f"swarm_model/{peer.name}"] for peer in (ada, bob)]
+        own = swarm.addresses["swarm_model/cyd"]
+        for place in places:
+            swarm.network.cut(own, place)
+        eventually(lambda: ada.session.commit.closing and bob.session.commit.closing, "ada and bob have closed")
+        for place in places:
+            swarm.network.mend(own, place)
+        eventually(lambda: cyd.live == {"ada", "bob"}, "cyd meets them again")
+        cyd_ends(cyd)
+
+    together(partial(close, ada), partial(close, bob), come_late)
+    assert not swarm.addresses
+    return cyd
+
+
 def test_a_session_that_is_over_still_leaves() -> None:
     """A loop that stops at ``swarm_over`` and never calls ``end`` must not leave its worker behind."""
-    swarm = MemorySwarm(sync_interval=4, world_size=1, min_peers=1)
-    ada = swarm.peer("ada", {"w": np.zeros(1)})
-    ada.session.begin()
-    ada.session.over = True
-    ada.session.abort("the loop ended")
-    assert not swarm.addresses
+
+    def stop(peer: SwarmPeer) -> None:
+        peer.go_on(4, count)
+        assert peer.session.over
+        peer.session.abort("the loop ended")
+
+    (report,) = closed_without(stop).reports
+    assert report.outcome is Outcome.CLOSED
+
+
+def test_a_peer_whose_last_batches_come_after_the_closing_round_ends_with_its_model(tmp_path: Path) -> None:
+    def stop(peer: SwarmPeer) -> None:
+        peer.go_on(3, count)
+        peer.session.end()
+
+    cyd = closed_without(stop, model_dir=tmp_path)
+    assert cyd.arrays["w"].tolist() == [0.0]
+    assert cyd.session.result.name == "swarm-final.safetensors"
+    assert any("closing model of 2 peers loaded" in line for line in cyd.lines)
 
 
 def test_a_report_names_the_committed_model() -> None:
