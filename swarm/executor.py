@@ -17,7 +17,7 @@ Work = Callable[[], None]
 
 
 class Condition(Protocol):
-    """What ``threading.Condition`` offers, as far as it is used here. Its lock is reentrant."""
+    """The part of ``threading.Condition`` that is used here. Its lock is reentrant."""
 
     def __enter__(self) -> bool:
         """Take the lock."""
@@ -34,7 +34,7 @@ class Condition(Protocol):
         ...
 
     def notify_all(self) -> None:
-        """Let all who wait look at their predicates again."""
+        """Make all waiters check their predicates again."""
         ...
 
 
@@ -51,7 +51,7 @@ class Task(Protocol):
 
 
 class Executor(ABC):
-    """Runs work beside the caller, and makes what it waits at. It is a clock too."""
+    """Runs work concurrently, and makes conditions. It is a clock too."""
 
     @abstractmethod
     def now(self) -> float:
@@ -59,15 +59,15 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, name: str, work: Work) -> Task:
-        """Run ``work`` beside the caller. It does not keep the process alive."""
+        """Run ``work`` concurrently. It does not keep the process alive."""
 
     @abstractmethod
     def later(self, seconds: float, work: Work) -> None:
-        """Run ``work``, which returns at once, after some seconds."""
+        """Run ``work``, which must return at once, after some seconds."""
 
     @abstractmethod
     def condition(self) -> Condition:
-        """Something to wait at."""
+        """A condition to wait for."""
 
     def map(self, name: str, work: Callable[[Item], Result], items: Iterable[Item]) -> dict[Item, Result]:
         """``work`` on each of ``items`` at the same time, and what it returned; it must not raise."""
@@ -83,7 +83,7 @@ class Executor(ABC):
 
 
 class ThreadExecutor(Executor):
-    """Threads of the operating system, and a clock that times what they compute; waits follow the system's."""
+    """Threads of the operating system, and a clock; time-outs of waits use the system's clock."""
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or MonotonicClock()
@@ -126,13 +126,13 @@ class Queue(Generic[Item]):
 
 
 class Future(Generic[Result]):
-    """A result that is set once and waited for on another thread."""
+    """A result that is set once; another thread waits for it."""
 
     def __init__(self, executor: Executor) -> None:
         self._changed = executor.condition()
         self._result: Result | None = None
         self.done = False
-        """Whether the result is there."""
+        """Whether the result is set."""
 
     def set(self, result: Result) -> None:
         """Set the result."""
@@ -141,7 +141,7 @@ class Future(Generic[Result]):
             self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> Result | None:
-        """The result; None if it is not there within ``timeout`` seconds."""
+        """The result; None if it is not set within ``timeout`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self.done, timeout)
             return self._result

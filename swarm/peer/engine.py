@@ -1,7 +1,6 @@
-"""The worker: one thread that owns the round machine and carries out what it asks for.
+"""The engine: one worker thread that owns the state machine of rounds and carries out its effects.
 
-Transport threads and the training thread only put work into its queue, so nothing in here needs a lock but the little
-that they read.
+Threads of the transport and the training thread only put work into its queue, so that no locks are needed here.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from swarm.errors import ExchangeError
 from swarm.executor import Executor, Future, ThreadExecutor
 from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.peer.exchanger import Exchanger
+from swarm.peer.fetching import Fetcher
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.greeter import Greeter
-from swarm.peer.healing import Fetcher
 from swarm.peer.inbox import Inbox
 from swarm.peer.peers import Peers, Sender
 from swarm.peer.rounds import Rounds
@@ -59,7 +58,7 @@ class Engine:
         members: Collection[PeerId] = (),
         name_patience: float | None = None,
     ) -> None:
-        """It listens from now on, and answers nobody before ``start``.
+        """Listen; nothing is answered before ``start``.
 
         Args:
             me: what this peer declares; its address is that of ``transport``.
@@ -72,10 +71,10 @@ class Engine:
             schema: of the model.
             logger: where it reports.
             executor: runs it; threads by default.
-            training: what the training thread tells ``swarm status``.
-            checkpoints: takes committed models.
+            training: what the training thread reports to ``swarm status``.
+            checkpoints: store committed models.
             members: names of the peers that are expected, as far as the settings give them.
-            name_patience: seconds for which it asks for its name where others know a live peer of that name; None:
+            name_patience: seconds for which it asks for its name while others know a live peer of that name; None:
                 long enough for an earlier process to count as lost.
 
         Raises:
@@ -153,7 +152,7 @@ class Engine:
     # For the training thread -----------------------------------------------------------------------------------------
 
     def start(self, resumed: tuple[Commit, ModelState] | None = None) -> None:
-        """Begin to look for peers and to answer them; ``resumed`` is the commit to go on from, with its model."""
+        """Start to look for peers and to answer them; ``resumed`` is the commit to continue from, with its model."""
         if resumed:
             commit, model = resumed
             self._rounds.models.commit(commit.digest, model)
@@ -179,7 +178,7 @@ class Engine:
 
     @property
     def pending(self) -> bool:
-        """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
+        """Whether the last capture may still be merged, or was merged after its sync point: it must be kept."""
         return self._rounds.pending
 
     @property
@@ -194,7 +193,7 @@ class Engine:
 
     @property
     def name_taken(self) -> bool:
-        """Whether another peer has this one's name, and was there first."""
+        """Whether an earlier peer has the name of this one."""
         return bool(self._greeter.name_taken)
 
     @property
@@ -208,9 +207,9 @@ class Engine:
         return self._greeter.refusal
 
     def offer(self, capture: Capture, stats: ContributionStats) -> Answer:
-        """Offer a capture to the next round and wait for what comes of it.
+        """Offer a capture to the next round, and wait for the answer.
 
-        ``capture`` must not change until a later offer, or this one's answer unless ``pending`` then says otherwise.
+        ``capture`` must not change before the answer; if ``pending`` is true then, not before the next offer.
         """
         future: Future[Answer] = Future(self._executor)
 
@@ -222,12 +221,12 @@ class Engine:
         try:
             return self._wait(future)
         except BaseException:
-            # Broken off, as by Ctrl-C in a notebook: what comes of it is for the next sync point.
+            # Interrupted, as by Ctrl-C in a notebook: the next sync point gets the answer.
             self._worker.post(lambda: self._rounds.abandon(future))
             raise
 
     def close(self, reason: str, *, linger: float, unintended: bool = False) -> None:
-        """Tell the others and stop; idempotent. After the closing round, first answer those who still lack it.
+        """Tell the others and stop; idempotent. After the closing round, first answer those that still need it.
 
         Args:
             reason: for the others' logs.
@@ -254,7 +253,7 @@ class Engine:
         self._rounds.models.clear()
 
     def _wait(self, future: Future[Answer]) -> Answer:
-        """Wait for the worker's answer; the machine bounds the wait, this only notices a worker that died."""
+        """Wait for the answer. The state machine limits the wait; only a worker that died is noticed here."""
         while True:
             answer = future.wait(timeout=1.0)
             if answer:
@@ -283,7 +282,7 @@ class Engine:
         self._rounds.do(self._peers.lost(address, reason))
 
     def open_sink(self, header: StreamHeader) -> Sink:
-        """Where an incoming stream of weights goes; on any thread.
+        """A sink for an incoming stream of weights; on any thread.
 
         Raises:
             ExchangeError: this peer is in no such exchange.

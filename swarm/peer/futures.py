@@ -1,4 +1,4 @@
-"""What passes between the training thread and the worker at a sync point."""
+"""Answers of the worker to the training thread."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class AnswerKind(enum.Enum):
     """How the worker answers an offer."""
 
     MERGED = "merged"
-    """A round committed with this peer in it."""
+    """A round that this peer took part in has committed."""
     HEALED = "healed"
-    """This peer was behind: take the model over and offer again."""
+    """This peer was behind: load the model and offer again."""
     LATE = "late"
-    """A round committed after its sync point had been given up: take it over and offer again."""
+    """A round has committed after its sync point was over: load the model and offer again."""
     SKIPPED = "skipped"
-    """Go on with the local weights."""
+    """Continue with the local weights."""
     ENDED = "ended"
     """The session is over for this peer, without a closing round."""
     FAILED = "failed"
@@ -39,8 +39,8 @@ class Answer:
     model: ModelState | None = None
     """The committed model; read only."""
     before: Capture | None = None
-    """HEALED: what the committed model replaces; None for a newcomer. The model applied before, or the capture, where
-    that may have been merged already."""
+    """HEALED: what the committed model replaces: the model applied before, or the capture if it may have been merged;
+    None for a newcomer."""
     reason: str = ""
     error: type[SwarmError] = StartTimeoutError
     """FAILED: what is raised."""
@@ -48,20 +48,20 @@ class Answer:
 
     @property
     def closing(self) -> bool:
-        """Whether it brings the swarm's closing model."""
+        """Whether the model is the closing model of the swarm."""
         return self.commit is not None and self.commit.closing
 
     @property
     def idle(self) -> bool:
-        """Whether the round merged nothing, as nobody contributed: local steps stay as they are until a later round."""
+        """Whether no peer contributed to the round: local steps stay unchanged until a later round."""
         committed = self.kind in (AnswerKind.MERGED, AnswerKind.LATE) and self.commit is not None and not self.closing
         return committed and not (self.commit and self.commit.contributors)
 
 
 class Futures:
-    """Gives each answer to whoever waits for it, and keeps a model that nobody waits for until the next sync point.
+    """Hands answers to the training thread. A model without a waiting future is kept until the next sync point.
 
-    Belongs to the worker: the training thread only waits at its ticket.
+    Used on the worker's thread only; the training thread waits for its future.
     """
 
     def __init__(self) -> None:
@@ -75,16 +75,16 @@ class Futures:
 
     @property
     def late(self) -> bool:
-        """Whether there are answers that nobody has taken yet."""
+        """Whether answers are kept for the next sync point."""
         return bool(self._late)
 
     def place(self, future: Future[Answer]) -> Answer | None:
-        """Somebody waits at ``future`` from now on; the answer that is due to him before any other, if there is one."""
+        """The training thread waits for ``future`` from now on; returns the kept answer that it gets first, if any."""
         self._future = future
         return self._late.popleft() if self._late else None
 
     def abandon(self, future: Future[Answer]) -> None:
-        """Nobody waits at ``future`` any more; an answer that lies there already is kept."""
+        """The training thread no longer waits for ``future``; an answer that it already has is kept."""
         if self._future is future:
             self._future = None
         answer = future.wait(timeout=0.0)
@@ -92,7 +92,7 @@ class Futures:
             self.answer(answer)
 
     def answer(self, answer: Answer) -> None:
-        """Tell the training thread, now or at its next sync point."""
+        """Answer the training thread, now or at its next sync point."""
         if self._future:
             self._future.set(answer)
             self._future = None

@@ -1,4 +1,4 @@
-"""Peers that others tell of, and peers of other sessions: where one may knock, for a while."""
+"""Peers that others reported, and peers of other sessions: addresses to try for a limited time."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass, replace
 from swarm.records import PeerId, PeerInfo
 
 MOST = 1000
-"""Bounds what a babbling peer can make us remember."""
+"""Upper bound on the peers that are remembered."""
 FORGOTTEN_AFTER = 3600.0
-"""Seconds after which a peer that was only told of, or was last heard so long ago, is forgotten."""
+"""Seconds after the first report of a peer, or after its last message, until it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class GossipEntry:
-    """A peer that is not known to be in the session with us."""
+    """A peer that was not met in this session."""
 
     info: PeerInfo
     since: float
-    """When it was first told of; when it last spoke, where it has."""
+    """Time of its last message, or of the first report if it has sent none."""
     spoke: bool
-    """Whether it has spoken for itself. Only of such a peer others are told, or gossip would live for ever."""
+    """Whether it has sent a message itself. Only such peers are reported to others; otherwise no entry would expire."""
 
 
 class Gossip:
-    """One peer's record of those that it has not met in its session."""
+    """The peers that one peer has not met in its session."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, PeerId], GossipEntry] = {}
 
     def told(self, info: PeerInfo, now: float) -> None:
-        """Another peer has told of this one. Being told again does not prolong its stay."""
+        """Another peer has reported this one. A second report does not extend the time."""
         key = info.session, info.name
         known = self._entries.get(key)
         if known is None:
@@ -39,7 +39,7 @@ class Gossip:
             self._keep(key, replace(known, info=info))
 
     def spoke(self, info: PeerInfo, now: float) -> None:
-        """A peer of another session has spoken."""
+        """A peer of another session has sent a message."""
         self._keep((info.session, info.name), GossipEntry(info, now, spoke=True))
 
     def _keep(self, key: tuple[str, PeerId], entry: GossipEntry) -> None:
@@ -47,16 +47,16 @@ class Gossip:
             self._entries[key] = entry
 
     def met(self, info: PeerInfo) -> None:
-        """This one is in the session with us: it is gossip no more."""
+        """This peer was met in the session: remove its entry."""
         self._entries.pop((info.session, info.name), None)
 
     def expire(self, now: float) -> None:
-        """Forget those whose time is over."""
+        """Remove the entries whose time is over."""
         oldest = now - FORGOTTEN_AFTER
         self._entries = {key: entry for key, entry in self._entries.items() if entry.since > oldest}
 
     def first_hand(self) -> tuple[PeerInfo, ...]:
-        """Those that have spoken for themselves."""
+        """Peers that have sent a message themselves."""
         return tuple(entry.info for entry in self._entries.values() if entry.spoke)
 
     def names(self, session: str) -> frozenset[PeerId]:
@@ -64,6 +64,6 @@ class Gossip:
         return frozenset(name for of, name in self._entries if of == session)
 
     def addresses(self, session: str | None = None) -> frozenset[str]:
-        """Where they listen, those of ``session`` only if it is given."""
+        """Their addresses; if ``session`` is given, only those of its peers."""
         infos = (entry.info for entry in self._entries.values())
         return frozenset(info.address for info in infos if session is None or info.session == session)

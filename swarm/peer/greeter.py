@@ -1,4 +1,4 @@
-"""Finds the other peers, and separates compatible ones from the rest."""
+"""Finds the other peers, and decides which of them are compatible."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 FIRST_RETRY = 0.5
 LONGEST_RETRY = 5.0
 """Seconds between greetings to an address that cannot be reached, or refuses: doubled from the first to the longest.
-One that takes greetings and does not answer yet is greeted after the longest: when many peers start at once, their
-answers take a while, and more greetings would make it longer."""
+An address that receives greetings and does not answer yet is greeted after the longest: when many peers start at once,
+answers take a while, and more greetings would slow them down."""
 LONGEST_GOSSIP_RETRY = 60.0
-"""The longest where neither the user nor a rendezvous named the address, and no peer of the session was met there."""
+"""The longest for an address that only other peers reported."""
 
 NAMED = 10
 """Peers or addresses in one list of a message."""
@@ -59,13 +59,13 @@ class TurnedAway:
 
 @dataclass(frozen=True, slots=True)
 class NameTaken:
-    """Another peer has this one's name, and was there first."""
+    """An earlier peer has the name of this one."""
 
     reason: str
 
 
 class Greeter:
-    """Dials addresses that may hold a peer, with growing pauses, and answers greetings."""
+    """Sends greetings to addresses of possible peers, with growing pauses, and answers greetings."""
 
     def __init__(
         self,
@@ -92,17 +92,17 @@ class Greeter:
         self.joined = False
         """Whether this peer is in the session: from then on it keeps its name."""
         self.name_taken = ""
-        """Why this peer cannot have its name; empty where it can."""
+        """Why this peer cannot have its name; empty if it can."""
         self._members = frozenset(members)
         self.roster = Roster(me, schema)
         self._gossip = Gossip()
         self._refusals: dict[PeerId, str] = {}
-        """Why each peer that was not met since and this one do not go together."""
+        """Why each incompatible peer and this one do not match."""
         self._refused_since: float | None = None
         self._turned_away: set[tuple[PeerId, str]] = set()
         self._reported: set[str] = set()
         self._refused_by: set[str] = set()
-        """Incarnations of the peers that refuse this one: only their answer to a greeting says that they changed."""
+        """Incarnations of the peers that refuse this one; only their answer to a greeting ends that."""
         self._me = me
         self._schema = schema_lines(schema)
         self._discoveries = discoveries
@@ -114,7 +114,7 @@ class Greeter:
             discovery.announce(me.name, me.address, me.incarnation)
 
     def dial(self, now: float, commit: Commit | None) -> None:
-        """Greet the addresses whose time has come."""
+        """Greet the addresses that are due."""
         self._gossip.expire(now)
         found = {address for discovery in self._discoveries for address in discovery.discover()}
         sure = found | self.roster.away()
@@ -129,45 +129,45 @@ class Greeter:
                 self.greet(address, commit, wants_reply=True)
 
     def _may_reach(self, address: str) -> bool:
-        """Whether what is said there stays on this machine, where this peer listens to nobody else."""
+        """Whether the address is on this machine, or this peer listens to other machines too."""
         return not _on_this_machine(self._me.address) or _on_this_machine(address)
 
     def _soon(self, address: str) -> None:
-        """There will be no answer to the greeting that was sent there."""
+        """The greeting to this address failed: greet again sooner."""
         due = self._next.get(address)
         if due:
             self._next[address] = replace(due, at=due.if_lost)
 
     def greet(self, address: str, commit: Commit | None, *, wants_reply: bool, told: Collection[PeerInfo] = ()) -> None:
-        """Send this peer's greeting, and tell of the peers that the other one has not ``told`` of."""
+        """Send this peer's greeting, with all known peers except those that the other peer has ``told``."""
         roster = tuple(info for info in self._everyone() if info not in told)
         self._send(address, Hello(self._me, self._schema, roster, commit, wants_reply))
 
     def _everyone(self) -> tuple[PeerInfo, ...]:
-        """Peers of any session, this one first: what a newcomer is told."""
+        """Peers of any session, this one first; a newcomer gets this list."""
         return self.roster.present() + self._gossip.first_hand()
 
     @property
     def refusal(self) -> str:
-        """Why this peer and another one do not go together; empty where all that were met do."""
+        """Why this peer and another one are not compatible; empty if all met peers are."""
         return self.name_taken or next(iter(self._refusals.values()), "")
 
     @property
     def names(self) -> frozenset[PeerId]:
-        """Names of the peers of this session that were met, or that others told of."""
+        """Names of the peers of this session that were met, or that others reported."""
         return self._gossip.names(self._me.session) | {known.info.name for known in self.roster.known()}
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """Addresses that were greeted and where no peer of any session has answered."""
+        """Addresses that were greeted and from which no peer of any session has answered."""
         told = {known.info.address for known in self.roster.known()} | self._gossip.addresses()
         return tuple(sorted({*tuple(self._next)} - told))
 
     def whereabouts(self, live: Collection[PeerId]) -> str:
-        """What is known of peers that are not ``live`` in this session, to end a sentence; empty where that is nothing.
+        """What is known about peers that are not ``live`` in this session, as the end of a sentence; empty if nothing.
 
-        Nobody who has spoken is called missing: no peer of another session, none that is incompatible, and none that
-        has left because it did not want to wait any longer.
+        Only peers without any message are called missing: not those of another session, those that are incompatible,
+        or those that have left.
         """
         others = sorted((info.name, info.session) for info in self._gossip.first_hand())
         left = [known.info.name for known in self.roster.known() if known.left]
@@ -186,9 +186,9 @@ class Greeter:
         return "".join(f"; {what} {_listed(names)}" for what, names in parts.items() if names)
 
     def unanswered(self, address: str, reason: str) -> None:
-        """Nothing reaches ``address``: say so once where the user or a rendezvous named it, after some seconds.
+        """Nothing reaches ``address``: log it once, after some seconds, if the user or a rendezvous named the address.
 
-        Peers that are started together do not come up at one time.
+        Peers that are started together are not ready at the same time.
         """
         self._soon(address)
         due = self._next.get(address)
@@ -199,7 +199,7 @@ class Greeter:
     def greeted(
         self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float
     ) -> Met | TurnedAway | NameTaken | None:
-        """Answer a greeting; None where it does not concern this session."""
+        """Answer a greeting; None if it does not change who is in this session."""
         peer, roster = hello.peer, self.roster
         told = {peer, *hello.roster}
         if peer.incarnation == self._me.incarnation:
@@ -216,7 +216,7 @@ class Greeter:
             return self._yield_name(in_use(peer.name, first_at(peer.address)))
         refusal = self._refusal(hello)
         if refusal:
-            if not namesake:  # it is at fault, not this peer
+            if not namesake:  # then only the other peer is at fault
                 self._refusals[peer.name] = refusal.reason
             if (peer.name, peer.incarnation) not in self._turned_away:
                 self._turned_away.add((peer.name, peer.incarnation))
@@ -254,7 +254,7 @@ class Greeter:
     def refused(
         self, envelope: Envelope, refusal: Refuse, now: float, patience: float
     ) -> TurnedAway | NameTaken | None:
-        """A peer refuses this one; what is not final counts as such after ``patience`` seconds."""
+        """A peer refuses this one; a refusal that is not final becomes final after ``patience`` seconds."""
         text = f"{envelope.sender} at {envelope.address} refused this peer: {refusal.reason}"
         self._refused_by.add(envelope.incarnation)
         self._soon(envelope.address)
@@ -269,7 +269,7 @@ class Greeter:
         return TurnedAway(envelope.sender) if lasting else None
 
     def withdraw(self) -> None:
-        """Take this peer's announcement back."""
+        """Withdraw this peer's announcement."""
         for discovery in self._discoveries:
             discovery.withdraw()
 

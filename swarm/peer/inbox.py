@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Recipient(Protocol):
-    """Who gets what came in."""
+    """Handles what other peers send."""
 
     def receive(self, envelope: Envelope) -> None:
         """Handle a message; on the worker's thread."""
@@ -27,11 +27,11 @@ class Recipient(Protocol):
         ...
 
     def open_sink(self, header: StreamHeader) -> Sink:
-        """Where an incoming stream of weights goes."""
+        """A sink for an incoming stream of weights."""
         ...
 
     def requested(self, request: FetchRequest) -> ModelState:
-        """The model that another peer asks for."""
+        """The model that another peer requests."""
         ...
 
     def status(self) -> dict[str, Any]:
@@ -40,14 +40,14 @@ class Recipient(Protocol):
 
 
 class Inbox(Handler):
-    """Posts messages to the worker, where they wait until it starts; refuses streams until there is a recipient."""
+    """Posts messages to the worker, which handles them after its start; refuses streams until there is a recipient."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._recipient: Recipient | None = None
 
     def open(self, recipient: Recipient) -> None:
-        """Hand what comes in to ``recipient`` from now on."""
+        """From now on, ``recipient`` handles what arrives."""
         self._recipient = recipient
 
     def on_envelope(self, envelope: Envelope) -> None:

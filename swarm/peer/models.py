@@ -1,4 +1,4 @@
-"""The models that a peer holds: what it offers, the committed one, and those that may still be committed."""
+"""The models of a peer: the offered capture, the committed model, and those that may still be committed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Models:
 
     def __init__(self) -> None:
         self.capture: Capture | None = None
-        """What was offered last, as long as it may be merged; belongs to whoever offered it."""
+        """The last offer, as long as it may be merged; the training thread owns it."""
         self._committed: tuple[str, ModelState] | None = None
         self._undecided: dict[str, ModelState] = {}
 
@@ -48,7 +48,7 @@ class Models:
         self._undecided[digest] = model
 
     def commit(self, digest: str, model: ModelState) -> None:
-        """This model is the committed one from now on."""
+        """This model is now the committed one."""
         self._committed = digest, model
 
     def keep(self, digests: Collection[str]) -> None:
@@ -57,6 +57,6 @@ class Models:
             self._undecided = {digest: model for digest, model in self._undecided.items() if digest in digests}
 
     def clear(self) -> None:
-        """Drop all: a callback that outlives its session must not keep models alive."""
+        """Drop all models: a callback may live longer than its session."""
         self.capture = self._committed = None
         self._undecided = {}

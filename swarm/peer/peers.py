@@ -1,4 +1,4 @@
-"""The other peers of a session, as they come and go, and what is sent to them."""
+"""Messages to and from the other peers of a session, and their arrival and departure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sender:
         self._transport = transport
 
     def send(self, address: str, message: Message) -> None:
-        """Send ``message`` to whoever is at ``address``."""
+        """Send ``message`` to the peer at ``address``."""
         me = self._me
         self._transport.send(address, Envelope(me.session, me.name, me.incarnation, me.address, message))
 
@@ -38,7 +38,7 @@ class Sender:
 
 
 class Peers:
-    """Tells the round machine, the exchange and the plugins who can be reached; the worker's alone."""
+    """Tells the state machine, the exchange and the plugins which peers can be reached; on the worker's thread only."""
 
     def __init__(
         self,
@@ -58,15 +58,15 @@ class Peers:
 
         Args:
             me: what this peer declares.
-            machine: is told who can be reached.
+            machine: is told which peers can be reached.
             greeter: answers greetings.
-            exchanger: is told who was met.
+            exchanger: is told which peers were met.
             sender: sends messages.
-            plugins: are told who left.
+            plugins: are told which peers left.
             clock: times greetings.
             timeout: seconds after which a peer counts as lost.
             logger: where it reports.
-            name_patience: seconds for which this peer asks for its name where others know a live peer of that name.
+            name_patience: seconds for which this peer asks for its name while others know a live peer of that name.
         """
         self._name_patience = name_patience
         self._me = me
@@ -122,7 +122,7 @@ class Peers:
         return self._gone(envelope.sender, leave.reason, polite=True, warn=leave.unintended)
 
     def lost(self, address: str, reason: str) -> list[Effect]:
-        """Nothing reaches ``address``."""
+        """The peer at ``address`` cannot be reached any more."""
         peer = self._greeter.roster.lose(address)
         if peer:
             return self._gone(peer, reason, polite=False)

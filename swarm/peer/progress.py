@@ -1,4 +1,4 @@
-"""How far the local training is, in epochs, and how long the rest of it takes."""
+"""Progress of the local training in epochs, and an estimate of the time that is left."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
-    """The last moment at which anything was noted; replaced as a whole, so that other threads may read it."""
+class _EpochEnd:
+    """State at the end of the last epoch; replaced as a whole, so that other threads can read it."""
 
     epochs: int
     """Epochs of the training that are done."""
@@ -34,40 +34,40 @@ class Progress:
         self.total = total
         self._clock = clock
         self._began = clock.now()
-        self._mark = _Mark(0, 0, 0.0)
+        self._last = _EpochEnd(0, 0, 0.0)
 
     @property
     def epochs(self) -> int:
         """Epochs that are done."""
-        return self._mark.epochs
+        return self._last.epochs
 
     def begin(self) -> None:
-        """Time the epochs from here on: what came before was no training."""
+        """Time the epochs from now on; the time before was no training."""
         self._began = self._clock.now()
 
     def epoch_ended(self, epoch: int) -> None:
         """Note the end of an epoch.
 
         Args:
-            epoch: its number, from 0. A training that goes on from a checkpoint starts with a higher one; a loop that
-                numbers anew, or never counts up, still gets one further with every call.
+            epoch: its number, from 0. A training that continues from a checkpoint starts with a higher one. If a loop
+                repeats a number, every call still counts as one more epoch.
         """
-        mark = self._mark
-        self._mark = _Mark(max(mark.epochs, epoch) + 1, mark.timed + 1, self._clock.now() - self._began)
+        last = self._last
+        self._last = _EpochEnd(max(last.epochs, epoch) + 1, last.timed + 1, self._clock.now() - self._began)
 
     def seconds_left(self) -> float | None:
         """Estimated seconds to the end of the training, from the mean of the epochs that this run has timed.
 
-        It falls while an epoch runs, and stands still where one takes longer than the mean. None where ``total`` is
-        not known or no epoch is over.
+        It falls while an epoch runs, and stays constant if the epoch takes longer than the mean. None if ``total`` is
+        unknown or no epoch is over.
         """
-        mark = self._mark
-        if self.total is None or not mark.timed:
+        last = self._last
+        if self.total is None or not last.timed:
             return None
-        each, left = mark.seconds / mark.timed, self.total - mark.epochs
+        each, left = last.seconds / last.timed, self.total - last.epochs
         if left <= 0:
             return 0.0
-        running = self._clock.now() - self._began - mark.seconds
+        running = self._clock.now() - self._began - last.seconds
         return each * (left - 1) + max(0.0, each - running)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Who is in the session: what peers declared, who can be reached, and who cannot be in it with us."""
+"""The peers of a session: what they declared, whether they can be reached, and whether they are compatible."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def in_use(name: PeerId, by: str) -> str:
 
 
 def first_at(address: str) -> str:
-    """The peer at ``address``, as the one that has a name."""
+    """The peer at ``address``, in a message about a name."""
     return f"the peer at {address}, which was there first"
 
 
 class Roster:
-    """One peer's record of the others. It decides who is compatible; it sends nothing."""
+    """One peer's record of the others. It decides whether they are compatible; it sends nothing."""
 
     def __init__(self, me: PeerInfo, schema: Schema) -> None:
         self.me = me
@@ -55,7 +55,7 @@ class Roster:
         return (self.me, *(known.info for known in self._known.values() if not known.left))
 
     def away(self) -> frozenset[str]:
-        """Where peers of this session listen that should be live and are not."""
+        """Addresses of peers of this session that are lost and have not left."""
         return frozenset(known.info.address for known in self._known.values() if not known.live and not known.left)
 
     def is_live(self, peer: PeerId, incarnation: str) -> bool:
@@ -64,7 +64,7 @@ class Roster:
         return known is not None and known.live and known.info.incarnation == incarnation
 
     def clash(self, hello: Hello) -> Refuse | None:
-        """Why the sender cannot be in this session with us; None where it can."""
+        """Why the sender is not compatible with this peer; None if it is."""
         theirs = hello.peer
         if theirs.name == self.me.name:
             return Refuse(in_use(theirs.name, first_at(self.me.address)), final=True, about_name=True)
@@ -92,14 +92,14 @@ class Roster:
             return f"{hello.peer.name} declares what this version does not know ({error})"
 
     def meet(self, info: PeerInfo) -> bool:
-        """A compatible peer can be reached. Whether it was not live before."""
+        """A compatible peer can be reached. Returns whether it was not live before."""
         known = self._known.get(info.name)
         fresh = known is None or not known.live or known.info.incarnation != info.incarnation
         self._known[info.name] = Known(info)
         return fresh
 
     def lose(self, address: str) -> PeerId | None:
-        """Nothing reaches ``address``: the live peer that was there, if any."""
+        """Nothing reaches ``address``. Returns the live peer that was there, if any."""
         for peer, known in self._known.items():
             if known.live and known.info.address == address:
                 known.live = False
@@ -107,7 +107,7 @@ class Roster:
         return None
 
     def leave(self, peer: PeerId) -> None:
-        """A peer said goodbye: it is not looked for any more."""
+        """A peer has left: it is not dialled any more."""
         known = self._known.get(peer)
         if known:
             known.live, known.left = False, True

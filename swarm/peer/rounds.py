@@ -1,4 +1,4 @@
-"""Carries out what the round machine asks for: exchanges, commits, fetches, and answers to the training thread."""
+"""Carries out the effects of the state machine: exchanges, commits, fetches, and answers to the training thread."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from swarm.executor import Executor, Future, Work
     from swarm.messages import PartialNorm, Proposal
     from swarm.peer.exchanger import Exchanger
+    from swarm.peer.fetching import Fetcher
     from swarm.peer.greeter import Greeter
-    from swarm.peer.healing import Fetcher
     from swarm.peer.peers import Peers
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
@@ -57,24 +57,24 @@ class Rounds:
         post: Callable[[Work], None],
         logger: logging.Logger,
     ) -> None:
-        """No round is under way yet.
+        """No round is running yet.
 
         Args:
             me: what this peer declares.
-            machine: decides; this object does what it asks for, and tells it what came of that.
-            peers: messages go out through them.
-            greeter: knows whom the start waits for.
+            machine: makes the decisions; its effects are carried out here, and it is told the outcome.
+            peers: send messages.
+            greeter: knows which peers the start waits for.
             exchanger: moves weights.
             fetcher: fetches models.
             plugins: are told of rounds.
-            checkpoints: takes committed models.
+            checkpoints: store committed models.
             executor: tells the time.
             post: hands work to the worker's thread.
             logger: where it reports.
         """
         self.models = Models()
         self.pending = False
-        """Whether the last capture may still be merged, or was, after its sync point: it must not be taken anew."""
+        """Whether the last capture may still be merged, or was merged after its sync point: it must be kept."""
         self._me = me
         self._machine = machine
         self._peers = peers
@@ -90,7 +90,7 @@ class Rounds:
         self._attempts = 0
 
     def offer(self, capture: Capture, stats: ContributionStats, future: Future[Answer]) -> None:
-        """Offer a capture to the next round; ``future`` gets what comes of it, or what came of an earlier offer."""
+        """Offer a capture to the next round; ``future`` gets its answer, or that of an earlier offer."""
         self.models.capture, self._attempts = capture, 0
         late = self._futures.place(future)
         if late:
@@ -104,18 +104,18 @@ class Rounds:
             self.do(self._machine.offer(stats, self._executor.now()))
 
     def abandon(self, future: Future[Answer]) -> None:
-        """Nobody waits at ``future`` any more."""
+        """The training thread no longer waits for ``future``."""
         self._futures.abandon(future)
         self.pending = self._may_commit()
 
     def contain(self, error: Exception) -> None:
-        """Some work raised half-way: the training thread must not wait for its answer for ever."""
+        """Some work raised an error: answer the training thread, which may wait."""
         kind = AnswerKind.SKIPPED if self._machine.commit else AnswerKind.FAILED
         if self._futures.awaited:
             self._answer(Answer(kind=kind, reason=f"an internal error: {type(error).__name__}: {error}"))
 
     def do(self, effects: Iterable[Effect]) -> None:
-        """Carry out what the machine asks for."""
+        """Carry out effects of the state machine."""
         for effect in effects:
             match effect:
                 case Send():
@@ -135,7 +135,7 @@ class Rounds:
                 case End():
                     self._answer(Answer(kind=AnswerKind.ENDED, reason=effect.reason))
                 case Fail():
-                    # Who is missing is of no interest where those who came are the reason.
+                    # Missing peers matter only if the start timed out.
                     missing = self._greeter.whereabouts(self._machine.live) if effect.error is StartTimeoutError else ""
                     self._answer(Answer(kind=AnswerKind.FAILED, reason=effect.reason + missing, error=effect.error))
                 case Notice():
@@ -158,7 +158,7 @@ class Rounds:
         return self._exchanger.running or machine.pending or bool(machine.needed) or self._futures.late
 
     def _notice(self, notice: Notice) -> None:
-        # Before the first round a loud line says for whom the start waits.
+        # Before the first round, a warning names the peers that the start waits for.
         more = self._greeter.whereabouts(self._machine.live) if notice.loud and self._machine.commit is None else ""
         self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s%s", notice.text, more)
         if notice.failed:
@@ -191,14 +191,15 @@ class Rounds:
         self._exchanger.start(proposal, own, parent, self._post, done=assembled, failed=failed)
 
     def _apply(self, commit: Commit) -> None:
-        # Training goes on with its answer, and the capture may be the model itself. Where nobody waits it has done so.
+        # The training continues with the answer, and the capture may be a view of the model. Without a waiting future,
+        # it has already continued.
         self._exchanger.update_residual(commit.digest, stands=self._futures.awaited)
         before, model = self.models.reference, self.models.get(commit.digest)
         self._replace(commit, model)
         if self._me.name in commit.group:
             self._answer(Answer(kind=AnswerKind.MERGED, commit=commit, model=model, attempts=self._attempts))
         else:
-            # It only voted, with a model that it fetched for that: its capture is in no commit.
+            # It only voted, and fetched the model for that: its capture is in no commit.
             self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))
 
     def _heal(self, heal: Heal) -> None:
@@ -208,7 +209,7 @@ class Rounds:
             if model is None:
                 self.do(self._machine.heal_failed(commit, heal.sources, self._executor.now()))
                 return
-            # What it offered may be in a round it did not see decided: then those steps count as merged.
+            # Its offer may be in a round whose decision it missed: then those steps count as merged.
             capture, reference = self.models.capture, self.models.reference
             before = capture if self._machine.may_contain(commit) and capture else reference
             self._exchanger.healed()

@@ -1,4 +1,4 @@
-"""What a peer tells of itself when it is asked, as ``swarm status`` does."""
+"""The status of a peer, as ``swarm status`` shows it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class TrainingStatus:
-    """What the training thread tells of itself."""
+    """What the training thread reports."""
 
     loss: float | None = None
     """Of the batch before the last sync point."""
     last_report: dict[str, Any] = field(default_factory=dict)
-    """What the last sync point came to: a ``RoundReport`` in JSON types."""
+    """The ``RoundReport`` of the last sync point, in JSON types."""
     progress: Progress | None = None
     """Epochs of the local training."""
 
 
 class Standing:
-    """How this peer stands in its session; may be asked from any thread."""
+    """Describes this peer in its session; can be called on any thread."""
 
     def __init__(
         self,
@@ -38,17 +38,17 @@ class Standing:
         training: TrainingStatus,
         first_sync: SyncState,
     ) -> None:
-        """It looks at what it is given whenever it is asked; ``first_sync`` holds until the first commit."""
+        """``first_sync`` is used until the first commit."""
         self._machine = machine
         self._roster = roster
         self._exchanger = exchanger
         self._training = training
         self._first_sync = first_sync
         self.checked_in = PeerStatus.TRAINING
-        """What this peer offered itself as, the last time it did."""
+        """The status in the last offer of this peer."""
 
     def describe(self) -> dict[str, Any]:
-        """All that there is to tell, in JSON types."""
+        """The status in JSON types."""
         me, commit, loss = self._roster.me, self._machine.commit, self._training.last_report.get("loss")
         return {
             "name": me.name,
@@ -81,7 +81,7 @@ class Standing:
         progress = self._training.progress
         if progress is None:
             return {"epoch": 0, "total_epochs": None, "seconds_left": None}
-        # An early stop leaves epochs that never come.
+        # After an early stop, some epochs never run.
         over = self._machine.closed or self.checked_in.finished
         left = None if over else progress.seconds_left()
         return {"epoch": progress.epochs, "total_epochs": progress.total, "seconds_left": left}

@@ -1,4 +1,4 @@
-"""The session's thread: works off what others put into its queue, and looks after what time brings."""
+"""The worker thread of a session: runs the work in its queue, and timers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HOUSEKEEPING = 0.5
 
 
 class Worker:
-    """Runs chunks of work one after the other; an error in one is logged, told, and ends nothing."""
+    """Runs work in order. An error is logged and reported, and does not stop the worker."""
 
     def __init__(self, name: str, *, executor: Executor, logger: logging.Logger) -> None:
         self._name = name
@@ -33,21 +33,21 @@ class Worker:
         """Begin.
 
         Args:
-            due: when ``tick`` should be called if nothing comes before; None for never.
-            tick: time has passed.
+            due: time of the next ``tick`` if no work comes before; None for never.
+            tick: called when that time has come.
             housekeeping: called about every ``HOUSEKEEPING`` seconds.
-            failed: a chunk of work raised.
+            failed: called if work raised an error.
         """
         self._due, self._tick, self._housekeeping, self._failed = due, tick, housekeeping, failed
         self._task = self._executor.start(self._name, self._run)
 
     @property
     def alive(self) -> bool:
-        """Whether it still works off what is put to it."""
+        """Whether it still runs the work that is posted."""
         return self._task is not None and self._task.is_alive() and not self._stopped
 
     def post(self, work: Work) -> None:
-        """Put work into the queue, from any thread; what comes before ``start`` waits for it."""
+        """Put work into the queue, from any thread; before ``start``, it waits there."""
         self._queue.put(work)
 
     def post_later(self, seconds: float, work: Work) -> None:
@@ -55,11 +55,11 @@ class Worker:
         self._executor.later(seconds, lambda: self.post(work))
 
     def stop(self) -> None:
-        """Stop after the present chunk of work; called from within one."""
+        """Stop after the current work; called on the worker's thread."""
         self._stopped = True
 
     def join(self, timeout: float) -> None:
-        """Wait until it has stopped, for at most ``timeout`` seconds; returns at once where it was not started."""
+        """Wait until it has stopped, for at most ``timeout`` seconds; returns at once if it was not started."""
         if self._task:
             self._task.join(timeout)
 
@@ -77,6 +77,6 @@ class Worker:
     def _guarded(self, work: Work) -> None:
         try:
             work()
-        except Exception as error:  # noqa: BLE001  (training must not die of an error in here)
+        except Exception as error:  # noqa: BLE001  (an error in here must not end the training)
             self._log.exception("an internal error was contained; training goes on")
             self._failed(error)

@@ -29,15 +29,15 @@ def distance(model: Capture, origin: ModelState) -> float:
 
 
 def difference(new: ModelState, old: Capture, *, into: ModelState | None = None) -> ModelState:
-    """What takes a model from one committed model to another, for ``ModelPort.add``: weights new - old.
+    """The difference of two models, for ``ModelPort.add``: the weights of ``new`` minus those of ``old``.
 
     The side block is that of ``new``, not a copy. Weights of half precision are given in float32, so that nothing is
     rounded before the sum is.
 
     Args:
-        new: where to go.
-        old: where from.
-        into: whose memory is used as far as dtypes allow; may be ``old``.
+        new: the model to reach.
+        old: the model to start from.
+        into: its memory is used where the dtypes allow that; may be ``old``.
     """
     segments: dict[str, Array] = {}
     for dtype, values in new.segments.items():
@@ -58,5 +58,5 @@ def _parts(model: ModelState) -> Iterator[tuple[int, int, int]]:
 
 
 def _wide(dtype: str) -> type[np.float32 | np.float64]:
-    """In what to compute with values of a dtype."""
+    """The dtype for computations with values of a dtype."""
     return np.float64 if dtype == "float64" else np.float32

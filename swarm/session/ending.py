@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from swarm.tensors.model import ModelPort
 
 PATIENCE = 60.0
-"""Seconds that a disk may take to do anything at all."""
+"""Seconds to wait for a disk, whatever the size of the model."""
 LEAST_SPEED = 10e6
-"""Bytes per second that a disk which does not hang writes at least."""
+"""The lowest speed of a disk that does not hang, in bytes per second."""
 
 
 class Ending:
-    """Writes down the model that the peer's own training ended with, and the one that the peer ends with."""
+    """Writes two models to disk: the one after local training, and the one that the peer ends with."""
 
     def __init__(self, settings: Settings, port: ModelPort, reporter: Reporter, logger: logging.Logger) -> None:
         self._settings = settings
@@ -38,13 +38,13 @@ class Ending:
         """The file of the model that this peer ended with; None before that, and without a model directory."""
 
     def open(self, name: str) -> None:
-        """The peer has joined as ``name``: move the results of an earlier run out of the way."""
+        """The peer has joined as ``name``: rename the results of an earlier run."""
         self._results.open(name)
         if self._results.directory:
             self._writer = Writer(self._results.directory, self._log)
 
     def trained(self, schema: Schema) -> ModelState:
-        """The model that this peer's own training ended with; it is written down while the others are served."""
+        """The model after local training; it is written to disk while the peer serves the others."""
         own = ModelState.empty(schema)
         self._port.read(own)
         if self._writer:
@@ -54,11 +54,11 @@ class Ending:
     def conclude(
         self, commit: Commit | None, own: ModelState, *, closing: bool, reason: str, unmerged: int = 0
     ) -> None:
-        """Write down the model that this peer ends with, and say which one it is.
+        """Write the model that this peer ends with, and log which one it is.
 
         Args:
             commit: the last one applied here; None for a peer that trained alone.
-            own: what ``trained`` gave; its memory is used again if it is written down by now.
+            own: the model of ``trained``; its memory is used again if it has been written.
             closing: whether the model is the swarm's closing one.
             reason: why it is not, if so.
             unmerged: batches of this peer that are in no merge.
@@ -103,12 +103,12 @@ class Ending:
             self.unlock()
 
     def unlock(self) -> None:
-        """Let the next run have the directory; idempotent."""
+        """Release the directory for the next run; idempotent."""
         self._results.close()
 
 
 def _sentence(result: Path | None, *, closing: bool, alone: bool) -> tuple[int, str, Path | None]:
-    """The level and the text that say which file is the result."""
+    """The level and text of the log line that names the result."""
     if closing:
         return logging.INFO, "the result is %s: every peer has the same one", result
     if alone:

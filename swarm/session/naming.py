@@ -18,7 +18,7 @@ be an earlier process of the same peer, whose end they have not noticed yet."""
 
 
 class Naming:
-    """The names that one peer goes through until it has joined."""
+    """Chooses the name of a peer, until it has joined."""
 
     def __init__(self, settings: Settings) -> None:
         self._default = settings.name

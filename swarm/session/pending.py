@@ -1,4 +1,4 @@
-"""A round that is under way: what this peer offered to it, and what comes of that."""
+"""The answer to an offer, waited for on the training thread or in the background."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def measured(stats: ContributionStats, capture: Capture, reference: ModelState |
 
 
 class Background:
-    """A thread for what takes time, which ends when nobody refers to this object any more.
+    """A thread for slow work. It ends when this object is no longer referenced.
 
-    There is one for the whole session: starting one for each round would make the training wait for it to come up.
+    There is one for the whole session: starting a thread for each round would delay the training.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -41,7 +41,7 @@ class Background:
         weakref.finalize(self, self._work.put, None)
 
     def post(self, work: Work) -> None:
-        """Do ``work``, which raises nothing, after what was posted before."""
+        """Run ``work``, which must not raise, after the work that was posted before."""
         self._work.put(work)
 
 
@@ -52,10 +52,10 @@ def _work_off(todo: Queue[Work | None]) -> None:
 
 
 class PendingAnswer:
-    """The answer to an offer, waited for on the training thread or in the background.
+    """An offer, and the answer to it.
 
-    In the background all that takes time happens there: measuring the capture, the round itself, and computing what
-    will be added to the model. The training thread only looks whether it is ready.
+    With a background, all slow work happens there: measuring the capture, the round itself, and computing the
+    difference that will be added to the model. The training thread only checks whether the answer is ready.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class PendingAnswer:
         self.finite = True
         """Whether the capture may be merged."""
         self.odd: tuple[str, ...] = ()
-        """Names of the tensors because of which it may not: they hold NaN or infinity."""
+        """Names of the tensors that hold NaN or infinity."""
         self.spent = False
         """Whether the memory of the capture was used for ``step``."""
         self._engine = engine
@@ -87,11 +87,11 @@ class PendingAnswer:
 
     @property
     def ready(self) -> bool:
-        """Whether ``wait`` returns at once; costs next to nothing."""
+        """Whether ``wait`` returns at once."""
         return self._done.done
 
     def wait(self) -> Answer:
-        """The answer. The round machine bounds the wait for it."""
+        """The answer. The state machine of the rounds limits the wait."""
         self._done.wait()
         if self._error:
             raise self._error
@@ -106,20 +106,20 @@ class PendingAnswer:
 
     @property
     def idle(self) -> bool:
-        """Whether the model may stay as it is: its round merged nothing, and it holds finite values only."""
+        """Whether the model stays unchanged: the round merged nothing, and the capture is finite."""
         return self._known.idle and self.finite
 
     @property
     def replaces(self) -> bool:
-        """Whether the committed model takes the place of this peer's, with nothing to be kept on top of it."""
+        """Whether the committed model replaces the local one, without local steps."""
         return self._known.model is None or self._known.closing or self._before is None
 
     @cached_property
     def step(self) -> ModelState:
-        """What brings the model to the committed one and keeps its own steps, for ``ModelPort.add``."""
+        """What to add to the model with ``ModelPort.add``, so that it becomes the committed one plus local steps."""
         before, model = self._before, self._known.model
         if before is None or model is None:
-            raise ValueError("there is nothing to go from or to")
+            raise ValueError("there is no difference without two models")
         own = self._capture if isinstance(self._capture, ModelState) else None
         self.spent = own is not None and not self._engine.pending
         return difference(model, before, into=own if self.spent else None)

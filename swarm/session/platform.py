@@ -1,4 +1,4 @@
-"""What a session takes from the computer that it runs on; a simulation puts its own in its place."""
+"""What a session needs from the computer that it runs on; a simulation replaces it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def leave_on_sigterm(leave: Callable[[str], None]) -> Callable[[], None]:
-    """Call ``leave`` with the reason on SIGTERM, and then end as if nobody had caught it.
+    """Call ``leave`` with the reason on SIGTERM, and then end the process with that signal.
 
-    Nothing is done where the program has a handler of its own, or outside the main thread, which alone may set one.
-    Children that were forked meanwhile inherit the handler; in them it only ends the process.
+    Nothing is done if the program has a handler of its own, or outside the main thread: only that one can set handlers.
+    Forked children inherit the handler; in them it only ends the process.
 
     Returns:
-        A function that takes the handler away again.
+        A function that removes the handler.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
@@ -49,12 +49,12 @@ def leave_on_sigterm(leave: Callable[[str], None]) -> Callable[[], None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Threads and time, a disk, a name for this process, and its signals."""
+    """Threads and time, a disk, an identifier of this process, and its signals."""
 
     executor: Executor = field(default_factory=ThreadExecutor)
     checkpoint_store: Callable[[Settings], CheckpointStore | None] = files_of
-    """Where committed models are kept; None for nowhere."""
+    """Stores committed models; None if they are not stored."""
     incarnation: Callable[[], str] = new_incarnation
-    """What tells this process from every other one."""
+    """Identifies this process."""
     on_sigterm: Callable[[Callable[[str], None]], Callable[[], None]] = leave_on_sigterm
-    """Arranges that its argument is called when the process is told to end; returns what undoes that."""
+    """Registers a function to be called on SIGTERM; returns a function that undoes it."""

@@ -1,4 +1,4 @@
-"""What a session tells: log lines for the user, events for plugins, metrics for the framework's own log."""
+"""Reports of a session: log lines for the user, events for plugins, metrics for the framework's log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOTHING_NEW = "no new contributions: the last merged model is the closing one"
 
 
 class Reporter:
-    """Keeps count of a run's rounds, validates what they give, and says so."""
+    """Counts the rounds of a run, validates merged models, and reports both."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Reporter:
         logger: logging.Logger,
     ) -> None:
         self.group: tuple[PeerId, ...] = ()
-        """Who took part in the last round."""
+        """The members of the last round."""
         self.rounds = 0
         """Rounds that this peer has merged."""
         self.evaluation: Evaluation | None = None
@@ -61,12 +61,12 @@ class Reporter:
         self._validation_failed = False
 
     def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
-        """This peer has joined, and holds the model of a commit; of its module state it had ``replaced`` otherwise."""
+        """This peer has joined and loaded the model of ``commit``; the tensors ``replaced`` differed here before."""
         self.group = commit.group
         self._log.info("%s", _beginning(kind, commit))
         if replaced:
-            # Floats often start at random. An integer that differs may be the number of the site, but not where the
-            # swarm has trained before: then all state differs.
+            # Floats often start at random. An integer that differs may be the number of the site, except after
+            # training: then all state differs.
             founding = kind is AnswerKind.MERGED and commit.round == 0
             odd = founding and any(not is_float(spec.dtype) for spec in replaced)
             self._log.log(
@@ -77,7 +77,7 @@ class Reporter:
             )
 
     def validate(self) -> None:
-        """Evaluate the merged model; whatever goes wrong with that is no reason to stop training."""
+        """Evaluate the merged model. An error of the user's code is logged and does not stop the training."""
         if self._evaluate is None:
             return
         try:
@@ -90,10 +90,10 @@ class Reporter:
             self._log.log(level, text, type(error).__name__, error, exc_info=error)
 
     def left_out(self, odd: tuple[str, ...]) -> None:
-        """This peer cannot contribute, because these tensors hold NaN or infinity; none if it can."""
+        """These tensors hold NaN or infinity, so that this peer cannot contribute; empty if it can."""
         if odd and odd != self._odd:
             self._log.warning(
-                "NaN or infinity here in %s: this peer's contribution is left out, and its steps are given up where the"
+                "NaN or infinity here in %s: this peer's contribution is left out, and its steps are discarded if the"
                 " swarm has a merged model; name in `local` a tensor that may hold them",
                 _listed(odd),
             )
@@ -163,7 +163,7 @@ class Reporter:
         )
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:
-        """What is known so far, under names that start with ``swarm_``."""
+        """Metrics so far; their names start with ``swarm_``."""
         sent = engine.traffic[0] if engine else 0
         metrics = {"swarm_rounds": float(self.rounds), "swarm_bytes_sent": float(sent)}
         if engine and engine.commit:
@@ -183,7 +183,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _beginning(kind: AnswerKind, commit: Commit) -> str:
-    """What a peer that has just joined says of the model it starts with."""
+    """The log line about the model that a peer starts with."""
     peers = len(commit.members)
     if kind is AnswerKind.HEALED:
         return f"joined a running session of {peers} peers with the model of round {commit.round}"

@@ -1,4 +1,4 @@
-"""What one sync point takes."""
+"""The duration of one sync point."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ if TYPE_CHECKING:
 
 
 class Timing:
-    """Runs from the start of a sync point to its end; the training may go on in between."""
+    """Measures a sync point from start to end; the training may continue in between."""
 
     def __init__(self, traffic: tuple[int, int], clock: Clock) -> None:
-        """It begins now, and the training stands still. ``traffic``: bytes sent and received by now."""
+        """Start now, with the training stopped. ``traffic``: bytes sent and received by now."""
         self._clock = clock
         self.traffic = traffic
         self.seconds = 0.0
         """From the start to the end."""
         self.stall = 0.0
-        """Of these, seconds in which the training stood still."""
+        """Of these, seconds in which the training was stopped."""
         self._started = self._halted = self._clock.now()
 
     def go_on(self) -> None:
-        """The training goes on."""
+        """The training continues."""
         self.stall += self._clock.now() - self._halted
 
     def halt(self) -> None:
-        """The training stands still again."""
+        """The training stops again."""
         self._halted = self._clock.now()
 
     def end(self) -> None:
-        """The sync point is over; the training has stood still."""
+        """The sync point is over; the training was stopped until now."""
         now = self._clock.now()
         self.seconds = now - self._started
         self.stall += now - self._halted

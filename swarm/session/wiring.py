@@ -37,19 +37,19 @@ SHARED = ("listen", "name", "insecure", "advertise", "transport", "data_channel"
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What a session reaches its peers through; tests put an in-memory one in its place."""
+    """Connects a session with its peers; tests use one in memory."""
 
     transport: Transport
     discoveries: Sequence[Discovery]
 
 
 def network_of(settings: Settings, plugins: PluginRegistry, shared: SharedAddress = PROCESS) -> Network:
-    """The transport that ``settings`` name, and the places where they say that peers are to be found.
+    """The transport and the discoveries that ``settings`` name.
 
     The sessions of a process share one address, and so one transport.
 
     Raises:
-        ConfigurationError: no plugin has such a transport or discovery, or it lacks a setting that it needs.
+        ConfigurationError: no plugin provides the transport or a discovery, or a setting is missing.
     """
     discoveries = [plugins.discovery(name)(settings) for name in _discoveries(settings)]
     asked = {setting: getattr(settings, setting) for setting in SHARED}
@@ -59,10 +59,10 @@ def network_of(settings: Settings, plugins: PluginRegistry, shared: SharedAddres
 
 
 def transport_of(settings: Settings, plugins: PluginRegistry) -> Transport:
-    """The transport that ``settings`` name; weights travel beside it where peers can agree on that over it.
+    """The transport that ``settings`` name, with a data channel for weights if it can negotiate one.
 
     Raises:
-        ConfigurationError: no plugin has such a transport, or it lacks a setting that it needs.
+        ConfigurationError: no plugin provides the transport, or a setting is missing.
     """
     transport = plugins.transport(settings.transport)(settings)
     if not settings.data_channel or not isinstance(transport, DataChannelControl):
@@ -102,15 +102,15 @@ def build_engine(
         network: what it reaches others through.
         validates: whether this peer has a validation loss of the merged model.
         executor: runs the worker; threads by default.
-        incarnation: tells this process from every other one; a new one by default.
-        training: what the training thread tells ``swarm status``.
-        checkpoints: takes committed models.
-        name_patience: seconds for which it asks for its name where others know a live peer of that name; None: long
-            enough for its forerunner to count as lost.
+        incarnation: identifies this process; a new one by default.
+        training: what the training thread reports to ``swarm status``.
+        checkpoints: store committed models.
+        name_patience: seconds for which it asks for its name while others know a live peer of that name; None: long
+            enough for an earlier process to count as lost.
 
     Raises:
-        ConfigurationError: the merge rule, the codec or the sync policy is not known, or the policy needs what
-            is not there.
+        ConfigurationError: the merge rule, the codec or the sync policy is unknown, or the policy needs a
+            validation loss.
         AddressError: the address cannot be listened on.
     """
     if kernels.native is None:
@@ -164,7 +164,7 @@ def build_engine(
             name_patience=name_patience,
         )
     except BaseException:
-        # The transport may listen by now, and nobody else will close it.
+        # The transport may already listen, and no engine will close it.
         for discovery in network.discoveries:
             discovery.withdraw()
         network.transport.close()

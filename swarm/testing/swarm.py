@@ -82,7 +82,7 @@ class ArrayModel(ModelPort):
 
 
 class SwarmPeer:
-    """One peer: its session, its model, and what came of it."""
+    """One peer: its session, its model, its log and its reports."""
 
     def __init__(self, name: str, model: ArrayModel, session: Session, lines: list[str]) -> None:
         self.name = name
@@ -135,12 +135,12 @@ class SwarmPeer:
 
 
 class MemorySwarm:
-    """Peers that find each other through a shared board and talk through memory."""
+    """Peers that find each other through a shared board and communicate in memory."""
 
     def __init__(self, **settings: Any) -> None:
-        """``settings`` hold for every peer; those of :meth:`peer` beat them."""
+        """``settings`` apply to every peer; those of :meth:`peer` override them."""
         self.network = MemoryNetwork()
-        """Where links are cut and peers killed."""
+        """Cuts links, drops messages and kills peers."""
         self.addresses: dict[str, str] = {}
         """Of the peers that have begun, by ``<session>/<name>``."""
         self._settings = settings
@@ -165,7 +165,7 @@ class MemorySwarm:
             kinds: of the tensors that are not weights.
             evaluate: validates the merged model.
             plugins: more plugins, by name.
-            named: whether the name was given; else it stands for the host's.
+            named: whether the name was given; otherwise it is treated as the host's name.
             platform: threads, disk and signals of the peer; those of this process by default.
             settings: of this peer, by name of setting.
         """
@@ -186,7 +186,7 @@ class MemorySwarm:
         return SwarmPeer(name, model, session, lines)
 
     def kill(self, peer: SwarmPeer, session: str = "swarm_model") -> None:
-        """Take a peer off the network as SIGKILL would; its thread goes on, unheard."""
+        """Take a peer off the network as SIGKILL would; its thread continues without a network."""
         self.network.kill(self.addresses[f"{session}/{peer.name}"])
 
 

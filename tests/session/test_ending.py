@@ -345,7 +345,7 @@ def closed_without(cyd_ends: Callable[[SwarmPeer], object], **settings: object) 
             swarm.network.cut(own, place)
         eventually(lambda: ada.session.commit.closing and bob.session.commit.closing, "ada and bob have closed")
         for place in places:
-            swarm.network.mend(own, place)
+            swarm.network.restore(own, place)
         eventually(lambda: cyd.live == {"ada", "bob"}, "cyd meets them again")
         cyd_ends(cyd)
 

@@ -165,7 +165,7 @@ def test_below_quorum_wait_pauses_until_the_peer_is_back() -> None:
     swarm.network.cut(*places)
     eventually(lambda: not ada.live and not bob.live, "they have lost each other")
 
-    def mend() -> None:
+    def restore() -> None:
         eventually(lambda: ada.merging, "ada waits")
         swarm.network.restore(*places)
 
@@ -173,7 +173,7 @@ def test_below_quorum_wait_pauses_until_the_peer_is_back() -> None:
         peer.go_on(1, adding(amount))
         peer.session.end()
 
-    together(partial(train, ada, 2.0), partial(train, bob, 4.0), mend)
+    together(partial(train, ada, 2.0), partial(train, bob, 4.0), restore)
     assert value(ada) == value(bob) == 3.0
     assert [report.outcome for report in ada.reports] == [Outcome.MERGED]
 

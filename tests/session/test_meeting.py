@@ -40,12 +40,12 @@ def test_members_of_a_group_that_have_yet_to_meet_each_other() -> None:
         eventually(lambda: len(swarm.addresses) == number, "the one before has begun")
         peers[name].session.begin()
 
-    def mend() -> None:
+    def restore() -> None:
         for start in starts.values():
             assert start.joined.wait(10)
         swarm.network.restore("memory:2", "memory:3")
 
-    together(mend, *(lambda n=number, p=name: begin(n, p) for number, name in enumerate((leader, *members))))
+    together(restore, *(lambda n=number, p=name: begin(n, p) for number, name in enumerate((leader, *members))))
     assert [peer.arrays["w"].tolist() for peer in peers.values()] == [[0.0] * 5] * 3
     assert not [line for peer in peers.values() for line in peer.lines if "ignore" in line]
     for peer in peers.values():

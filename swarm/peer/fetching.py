@@ -1,4 +1,4 @@
-"""Catching up: fetch a model in shares from several live peers at once."""
+"""Fetches a model from several live peers at once, one share from each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_SOURCES = 8
 
 
 class Fetcher:
-    """Fetches models on threads of its own."""
+    """Fetches models on its own threads."""
 
     def __init__(
         self,
@@ -73,14 +73,14 @@ def fetch_model(
 ) -> ModelState:
     """The model that ``request`` names by digest.
 
-    Each source gives one share; what a source fails to give, the others give as well.
+    Each source gives one share. If a source fails, the others give its share.
 
     Args:
         transport: to reach the sources.
         sources: address of each peer that should hold the model.
         request: whom it is for, and the digest.
         schema: of the model.
-        timeout: seconds of silence after which a source is given up.
+        timeout: seconds without data after which a source counts as failed.
         executor: asks the sources at the same time.
 
     Raises:
@@ -93,7 +93,7 @@ def fetch_model(
         shares.put(part)
 
     def draw(peer: PeerId) -> str | None:
-        """Take shares from ``peer`` until none is left; the reason where it fails."""
+        """Fetch shares from ``peer`` until none is left; returns the reason if it fails."""
         while True:
             try:
                 part = shares.get_nowait()
@@ -104,17 +104,17 @@ def fetch_model(
                 assembly.take(part, transport.fetch(asked[peer], wanted, timeout))
             except SwarmError as error:
                 shares.put(part)
-                error.__traceback__ = None  # its frames hold the model, and some of them the error
+                error.__traceback__ = None  # its frames refer to the model, and some of them to the error
                 return f"{peer}: {error}"
 
     reasons: list[str] = []
     able = list(asked)
     while assembly.missing and able:
-        outcomes = executor.map("swarm-heal", draw, able)
+        outcomes = executor.map("swarm-fetch", draw, able)
         reasons += [reason for reason in outcomes.values() if reason]
         able = [peer for peer in able if outcomes[peer] is None]
     if assembly.missing:
-        raise ExchangeError("; ".join(reasons) or "nobody is there to ask")
+        raise ExchangeError("; ".join(reasons) or "there are no sources")
     model = assembly.model()
     digest = model.digest()
     if digest != request.digest:
