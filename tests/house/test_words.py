@@ -10,12 +10,6 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SKIPPED: tuple[str, ...] = (
-    "swarm/peer/",
-    "swarm/session/",
-    "tests/session/",
-)
-"""Not checked yet."""
 OLD_SPELLINGS = (
     "swarm/config/former.py",
     "swarm/former.py",
@@ -110,7 +104,7 @@ def found(path: str, text: str) -> list[str]:
 
 
 def test_no_file_uses_a_retired_word() -> None:
-    texts = {path: text for path, text in files().items() if not path.startswith(SKIPPED)}
+    texts = files()
     assert len(texts) > 100
     assert [use for path, text in texts.items() for use in found(path, text)] == []
 

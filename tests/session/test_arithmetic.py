@@ -96,7 +96,7 @@ def test_a_run_equals_its_reference_to_the_byte(weights: list[int], batches: int
 
 
 @pytest.mark.parametrize(("method", "expected"), [("coordmedian", [1.0, 20.0]), ("geomedian", None)])
-def test_a_session_under_a_robust_rule_passes_over_the_one_that_ran_away(method: str, expected: object) -> None:
+def test_a_robust_rule_ignores_an_outlier(method: str, expected: object) -> None:
     swarm = MemorySwarm(sync_interval=2, world_size=3, merge_method=method)
     ends = {"ada": [0.0, 20.0], "bob": [1.0, 21.0], "cyd": [1e3, -1e3]}
     peers = [swarm.peer(name, {"w": np.zeros(2, np.float32)}) for name in ends]
@@ -182,7 +182,7 @@ def test_a_difference_in_half_precision_is_not_rounded_before_the_sum_is() -> No
 
 
 @pytest.mark.parametrize("reuse", [True, False])
-def test_adding_a_difference_keeps_own_steps_and_takes_on_the_others_statistics(reuse: bool) -> None:
+def test_adding_a_difference_keeps_own_steps_and_loads_the_other_statistics(reuse: bool) -> None:
     kinds = {"w": TensorKind.WEIGHT, "seen": TensorKind.COUNTER, "index": TensorKind.STATE}
 
     def model(w: float, seen: int, index: int) -> ArrayModel:

@@ -1,4 +1,4 @@
-"""Sessions whose weights travel coded: the same bytes on every peer, near those of an exact session."""
+"""Sessions with codecs: the same bytes on every peer, close to those of an exact session."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_all_peers_end_with_the_same_bytes_near_the_exact_ones(codec: str, toler
 
 
 @pytest.mark.parametrize(("codec", "share"), [("exact", 1.0), ("bf16", 0.5), ("int8", 0.25)])
-def test_what_is_unchanged_costs_nothing_and_a_codec_shortens_the_rest(
+def test_unchanged_chunks_cost_nothing_and_a_codec_shortens_the_others(
     codec: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layout, "CHUNK_BYTES", 1000)

@@ -1,4 +1,4 @@
-"""A disk that hangs: nobody waits for it, and what it has not taken is said."""
+"""A disk that hangs: rounds do not wait for it, and files that were not written are logged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def never() -> Iterator[threading.Event]:
     event.set()
 
 
-def test_nobody_waits_for_a_disk_in_the_closing_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_closing_round_does_not_wait_for_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ada's disk takes nothing before bob has ended and she has her closing model."""
     ended, concluded = threading.Event(), threading.Event()
 
@@ -64,7 +64,7 @@ def test_nobody_waits_for_a_disk_in_the_closing_round(tmp_path: Path, monkeypatc
     assert held(tmp_path / FINAL, ada) == bob.arrays["w"].tolist() == [merged + (1 + 100) / 2]
 
 
-def test_what_a_disk_that_never_answers_has_not_taken_is_said(
+def test_files_that_a_hanging_disk_did_not_write_are_logged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, never: threading.Event
 ) -> None:
     for module in (writer, checkpoints):
@@ -82,7 +82,7 @@ def test_what_a_disk_that_never_answers_has_not_taken_is_said(
     assert all(line.endswith("does the disk hang?") for line in unwritten)
 
 
-def test_leaving_waits_for_what_is_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_waits_for_files_that_are_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while others are served: the process may end as soon as that is through."""
     awaited, wait = threading.Event(), writer.wait
 

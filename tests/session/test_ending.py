@@ -38,7 +38,7 @@ def closing_line(peer: SwarmPeer) -> str:
 
 @pytest.mark.parametrize("lengths", RUNS.values(), ids=RUNS)
 @pytest.mark.parametrize("modes", MIXED, ids="-".join)
-def test_everyone_ends_with_the_same_closing_model(modes: tuple[str, ...], lengths: tuple[int, ...]) -> None:
+def test_all_peers_end_with_the_same_closing_model(modes: tuple[str, ...], lengths: tuple[int, ...]) -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=3, straggler_timeout=5.0)
     peers = [
         swarm.peer(name, {"w": np.zeros(3)}, checkin_model_on_train_end=mode)
@@ -68,7 +68,7 @@ def test_what_a_finished_peer_contributes(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("batches", [4, 6], ids=["on a sync point", "between two"])
-def test_the_last_merged_model_is_the_closing_one_where_nobody_has_trained_since(mode: str, batches: int) -> None:
+def test_the_last_merged_model_is_the_closing_one_if_no_peer_has_trained_since(mode: str, batches: int) -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end=mode)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
     together(partial(ada.train, 2, count), partial(bob.train, batches, count))
@@ -77,17 +77,19 @@ def test_the_last_merged_model_is_the_closing_one_where_nobody_has_trained_since
     assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [201.0 if batches == 4 else second]
 
 
-def test_where_all_are_inactive_the_last_committed_model_stands() -> None:
+def test_if_all_are_inactive_the_last_committed_model_is_the_closing_one() -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive")
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
     together(partial(ada.train, 6, count), partial(bob.train, 6, count))
     assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [303.0]
 
 
-@pytest.mark.parametrize("files", [False, True])
-def test_steps_that_the_closing_model_does_not_have_are_counted_and_said(tmp_path: Path, files: bool) -> None:
+@pytest.mark.parametrize("files", ["none", "written", "failed"])
+def test_steps_that_are_not_in_the_closing_model_are_counted_and_logged(tmp_path: Path, files: str) -> None:
     """Ada alone has a weight and stops after one round; Bob's rounds merge nothing from then on."""
-    settings: dict[str, object] = {"model_dir": tmp_path} if files else {}
+    settings: dict[str, object] = {} if files == "none" else {"model_dir": tmp_path}
+    if files == "failed":
+        (tmp_path / "local.safetensors").mkdir()
     swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive", **settings)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)}, node_weightage=0)
     together(partial(ada.train, 4, count), partial(bob.train, 10, count))
@@ -95,8 +97,11 @@ def test_steps_that_the_closing_model_does_not_have_are_counted_and_said(tmp_pat
     (line,) = [line for line in bob.lines if "in no merge" in line]
     said, _, kept = line.partition("; the model with them is ")
     assert said == "WARNING batches of this peer that are in no merge and not in that model: 6"
-    assert Path(kept).name == "local.safetensors" if files else not kept
-    assert not files or Path(kept).is_file()
+    if files == "written":
+        assert Path(kept).name == "local.safetensors"
+        assert Path(kept).is_file()
+    else:
+        assert kept == ""
     assert any("no new contributions: the last merged model is the closing one" in line for line in ada.lines)
     assert not [line for line in ada.lines if "in no merge" in line]
     assert len([line for line in bob.lines if line.startswith("WARNING round")]) == 1
@@ -116,7 +121,7 @@ def test_a_swarm_in_which_nobody_can_contribute_is_refused() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("settings", [{}, {"overlap": True}, {"codec": "int8"}, {"codec": "bf16"}], ids=str)
-def test_where_nobody_contributes_any_more_no_step_is_lost(mode: str, settings: dict[str, object]) -> None:
+def test_without_contributors_no_step_is_lost(mode: str, settings: dict[str, object]) -> None:
     """Ada alone has a weight, and stops after one round."""
     swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end=mode, **settings)
     ada = swarm.peer("ada", {"w": np.zeros(300), "n": np.array(0)}, kinds={"n": TensorKind.STATE})
@@ -174,7 +179,7 @@ def test_finished_peers_that_echo_the_model_undo_no_steps(codec: str) -> None:
     assert {peer.digest() for peer in (ada, *rest)} == {ada.reports[0].digest}
 
 
-def test_a_start_that_makes_no_sense_fails_at_every_peer() -> None:
+def test_a_start_without_contributors_fails_at_every_peer() -> None:
     for _ in range(10):
         swarm = MemorySwarm(world_size=4, node_weightage=0)
         peers = [swarm.peer(f"peer-{number}", {"w": np.ones(1)}) for number in range(4)]
@@ -216,7 +221,7 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     assert names == ["local.safetensors", "swarm-final.safetensors", "swarm-state"]
 
 
-def test_a_model_directory_that_cannot_be_written_costs_the_file_and_not_the_run(tmp_path: Path) -> None:
+def test_a_run_continues_without_files_if_its_directory_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     swarm = MemorySwarm(sync_interval=4, world_size=2)
     ada = swarm.peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path / "file" / "below")
@@ -301,7 +306,7 @@ def test_abort_leaves_at_once_and_can_be_repeated() -> None:
     assert bob.arrays["w"].tolist() == [400.0]
 
 
-def test_a_peer_interrupted_in_its_last_wait_says_so() -> None:
+def test_a_peer_interrupted_in_its_last_wait_tells_the_others() -> None:
     swarm, ctrl_c = MemorySwarm(sync_interval=4, world_size=2, straggler_timeout=0.1), CtrlC()
     ada = swarm.peer("ada", {"w": np.zeros(1)}, platform=ctrl_c.platform)
     bob = swarm.peer("bob", {"w": np.zeros(1)})

@@ -1,4 +1,4 @@
-"""Peers that are slow, come late, go away or run wild: who goes on, with which weights, and what they are told."""
+"""Peers that are slow, late, lost or not finite: which peers continue, with which weights and log lines."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_weights_that_are_not_finite_are_left_out_by_name_and_replaced(poison: f
     assert any(told in peer.lines for peer in (ada, bob, cyd))
 
 
-def test_where_everyone_runs_wild_the_last_committed_model_comes_back() -> None:
+def test_if_no_weights_are_finite_the_last_committed_model_is_loaded() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=2)
     ada, bob = (swarm.peer(name, {"w": np.full(4, 5.0, np.float32)}) for name in ("ada", "bob"))
     together(*(partial(peer.train, 1, adding(np.nan)) for peer in (ada, bob)))
@@ -231,7 +231,7 @@ def test_one_failure_after_another_keeps_a_majority_of_the_last_membership() -> 
     assert not [line for line in ada.lines if "FORK" in line]
 
 
-def test_observers_that_raise_are_reported_once_and_passed_over() -> None:
+def test_observers_that_raise_are_logged_once_and_ignored() -> None:
     class Grumpy:
         @hookimpl
         def swarm_peer_joined(self, event) -> None:
@@ -256,7 +256,7 @@ def test_observers_that_raise_are_reported_once_and_passed_over() -> None:
     assert value(ada) == value(bob) == 5.0
 
 
-def test_what_observers_are_told() -> None:
+def test_events_of_observers() -> None:
     class Notes:
         def __init__(self) -> None:
             self.events = []

@@ -1,4 +1,4 @@
-"""What a round leaves behind: Python's collector comes rarely, and each round's would be a whole model."""
+"""The memory of a round is freed without Python's collector: each round uses that of a whole model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a peer knocks, how often, and for how long."""
+"""The addresses that a peer dials, how often and for how long."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def pauses(times: list[float]) -> list[float]:
     return [late - early for early, late in pairwise(times)]
 
 
-def test_an_address_that_others_told_of_is_tried_ever_more_rarely_and_then_forgotten() -> None:
+def test_a_gossiped_address_is_dialled_less_and_less_often_and_then_forgotten() -> None:
     desk = Desk("memory:2")
     desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"))
     desk.wait(FORGOTTEN_AFTER + 600)
@@ -101,7 +101,7 @@ def test_an_address_that_others_told_of_is_tried_ever_more_rarely_and_then_forgo
     assert desk.greeter.silent == ("memory:2",)
 
 
-def test_a_forgotten_address_that_is_told_of_again_is_tried_as_a_new_one() -> None:
+def test_a_forgotten_address_that_is_reported_again_is_dialled_as_a_new_one() -> None:
     desk = Desk()
     desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"))
     desk.wait(FORGOTTEN_AFTER + 600)
@@ -111,7 +111,7 @@ def test_a_forgotten_address_that_is_told_of_again_is_tried_as_a_new_one() -> No
     assert pauses(desk.dialled("memory:9")[before:]) == [0.5, 1.0, 2.0, 4.0]
 
 
-def test_an_address_that_the_user_gave_is_tried_for_ever() -> None:
+def test_an_address_that_the_user_gave_is_always_dialled() -> None:
     desk = Desk("memory:2")
     desk.wait(FORGOTTEN_AFTER + 600)
     times = desk.dialled("memory:2")
@@ -119,7 +119,7 @@ def test_an_address_that_the_user_gave_is_tried_for_ever() -> None:
     assert times[-1] > desk.now - LONGEST_RETRY - 1
 
 
-def test_an_address_where_nobody_is_yet_is_said_once_after_some_seconds(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_address_without_an_answer_is_logged_once_after_some_seconds(caplog: pytest.LogCaptureFixture) -> None:
     desk = Desk("memory:2")
     desk.wait(3)
     assert not caplog.messages
@@ -127,14 +127,14 @@ def test_an_address_where_nobody_is_yet_is_said_once_after_some_seconds(caplog: 
     assert caplog.messages == ["no answer yet, trying again: connection refused"]
 
 
-def test_who_takes_greetings_and_is_slow_to_answer_is_not_pressed() -> None:
+def test_a_peer_that_answers_slowly_is_not_greeted_more_often() -> None:
     desk = Desk("memory:2")
     desk.unreachable = False
     desk.wait(4 * LONGEST_RETRY)
     assert pauses(desk.dialled("memory:2")) == [LONGEST_RETRY] * 3
 
 
-def test_who_refuses_is_asked_again_soon() -> None:
+def test_a_peer_that_refuses_is_greeted_again_soon() -> None:
     desk = Desk("memory:3")
     desk.unreachable = False
     desk.wait(0.5)
@@ -143,7 +143,7 @@ def test_who_refuses_is_asked_again_soon() -> None:
     assert len(desk.dialled("memory:3")) == 2
 
 
-def test_who_was_met_and_is_lost_at_once_is_greeted_again_at_once() -> None:
+def test_a_lost_peer_is_greeted_again_at_once() -> None:
     desk = Desk("memory:3")
     desk.unreachable = False
     desk.wait(0.5)
@@ -162,7 +162,7 @@ def test_an_answer_tells_only_of_those_that_the_greeting_did_not_name() -> None:
     assert desk.told_to("memory:5") == ["me", "cyd"]
 
 
-def test_a_lost_peer_of_the_session_is_tried_for_ever_however_it_was_found() -> None:
+def test_a_lost_peer_of_the_session_is_always_dialled() -> None:
     desk = Desk()
     desk.hear(info("bob", "memory:3"), info("cyd", "memory:4"))
     desk.hear(info("cyd", "memory:4"))
@@ -171,7 +171,7 @@ def test_a_lost_peer_of_the_session_is_tried_for_ever_however_it_was_found() -> 
     assert desk.dialled("memory:4")[-1] > desk.now - LONGEST_RETRY - 1
 
 
-def test_being_told_again_does_not_keep_a_ghost() -> None:
+def test_a_second_report_does_not_extend_the_time_of_an_unreachable_peer() -> None:
     desk = Desk()
     for _ in range(4):
         desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"))
@@ -180,7 +180,7 @@ def test_being_told_again_does_not_keep_a_ghost() -> None:
     assert desk.dialled("memory:9")[-1] < FORGOTTEN_AFTER + 1
 
 
-def test_only_those_who_have_spoken_are_passed_on_and_not_for_ever() -> None:
+def test_only_peers_that_have_sent_a_message_are_reported_to_others_and_for_a_limited_time() -> None:
     desk = Desk()
     desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"), info("entry", "memory:8", session="other"))
     desk.hear(info("ann", "memory:5", session="other"))
@@ -191,7 +191,7 @@ def test_only_those_who_have_spoken_are_passed_on_and_not_for_ever() -> None:
     assert desk.told_to("memory:6") == ["me", "bob", "cyd"]
 
 
-def test_a_babbler_cannot_crowd_out_others_for_ever() -> None:
+def test_a_peer_that_reports_many_addresses_blocks_others_for_a_limited_time_only() -> None:
     desk = Desk()
     desk.hear(info("bob", "memory:3"), *(info(f"x{number}", f"memory:{100 + number}") for number in range(MOST)))
     desk.hear(info("bob", "memory:3"), info("late", "memory:4"))
@@ -205,7 +205,7 @@ def test_a_babbler_cannot_crowd_out_others_for_ever() -> None:
 
 
 @pytest.mark.parametrize(("own", "dialled"), [("127.0.0.1:7000", False), ("10.0.0.1:7000", True), ("memory:1", True)])
-def test_who_listens_to_this_machine_only_does_not_knock_on_others(own: str, dialled: bool) -> None:
+def test_a_peer_that_listens_on_this_machine_only_does_not_dial_other_machines(own: str, dialled: bool) -> None:
     desk = Desk("10.0.0.8:7000", address=own)
     desk.hear(info("bob", "127.0.0.1:7001"), info("far", "10.0.0.9:7000"), info("near", "127.0.0.1:7002"))
     desk.wait(1)
@@ -213,7 +213,7 @@ def test_who_listens_to_this_machine_only_does_not_knock_on_others(own: str, dia
     assert desk.dialled("127.0.0.1:7002")
 
 
-def test_whoever_has_spoken_is_not_missing() -> None:
+def test_a_peer_that_has_sent_a_message_is_not_missing() -> None:
     desk = Desk("memory:2", members=("me", "ann", "bob", "cyd", "dan"))
     desk.hear(info("ann", "memory:5", session="other"))
     desk.hear(info("bob", "memory:3"))
@@ -228,7 +228,7 @@ def test_whoever_has_spoken_is_not_missing() -> None:
     assert desk.greeter.whereabouts([]).endswith("; left: bob; missing: dan")
 
 
-def test_a_long_list_of_peers_is_cut() -> None:
+def test_a_long_list_of_peers_is_shortened() -> None:
     desk = Desk(members=[f"peer-{number:03}" for number in range(100)])
     assert desk.greeter.whereabouts([]).endswith("peer-008, peer-009 and 90 more")
 
@@ -245,7 +245,7 @@ def test_a_refusal_counts_until_that_peer_is_met() -> None:
     assert desk.greeter.refusal == "cyd at memory:4 refused this peer: no"
 
 
-def test_a_peer_that_was_turned_away_may_come_back_with_what_fits() -> None:
+def test_a_refused_peer_can_return_with_a_compatible_model() -> None:
     desk = Desk()
     odd = PeerInfo(name="bob", incarnation="b1", address="memory:3", session="s", fingerprint="another model")
     desk.hear(odd)
@@ -255,7 +255,7 @@ def test_a_peer_that_was_turned_away_may_come_back_with_what_fits() -> None:
 
 
 @pytest.mark.parametrize("about_name", [True, False])
-def test_that_a_refusal_is_about_the_name_is_a_field_of_it_and_no_wording(about_name: bool) -> None:
+def test_a_field_marks_a_refusal_about_the_name(about_name: bool) -> None:
     desk = Desk()
     reason = (
         "in other words" if about_name else "the name 'me' is in use by the peer at memory:3, which was there first"
@@ -264,3 +264,29 @@ def test_that_a_refusal_is_about_the_name_is_a_field_of_it_and_no_wording(about_
     meeting = desk.greeter.refused(Envelope("s", "ada", "ada1", "memory:2", refusal), refusal, 0.0, 10.0)
     assert meeting == (NameTaken(reason) if about_name else TurnedAway("ada"))
     assert bool(desk.greeter.name_taken) is about_name
+
+
+def test_a_peer_that_is_refused_several_times_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    odd = PeerInfo(name="bob", incarnation="b1", address="memory:3", session="s", fingerprint="another model")
+    for _ in range(3):
+        desk.hear(odd)
+    assert len([message for _, _, message in desk.sent if isinstance(message, Refuse)]) == 3
+    assert len([record for record in caplog.records if "refused bob at memory:3" in record.getMessage()]) == 1
+
+
+def test_a_reported_peer_that_was_met_and_has_left_is_not_dialled() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"), info("cyd", "memory:4"))
+    desk.hear(info("cyd", "memory:4"))
+    desk.greeter.roster.leave("cyd")
+    desk.sent.clear()
+    desk.wait(60)
+    assert not desk.dialled("memory:4")
+
+
+def test_names_are_those_of_peers_of_this_session() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"), info("entry", "memory:8", session="other"))
+    desk.hear(info("ann", "memory:5", session="other"))
+    assert desk.greeter.names == {"bob", "ghost"}

@@ -56,7 +56,7 @@ def test_a_peer_interrupted_while_it_waits_for_others_to_start_leaves() -> None:
     assert {*threading.enumerate()} <= before
 
 
-def test_the_round_merges_what_was_offered_though_training_goes_on() -> None:
+def test_an_interrupted_offer_is_merged_while_training_continues() -> None:
     swarm, ctrl_c = MemorySwarm(sync_interval=1, world_size=2), CtrlC()
     ada = swarm.peer("ada", {"w": np.zeros(4, np.float32)}, platform=ctrl_c.platform)
     bob = swarm.peer("bob", {"w": np.zeros(4, np.float32)})

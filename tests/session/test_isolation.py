@@ -1,4 +1,4 @@
-"""Several trainings over one network: they never meet in a round, and lead each other's peers in."""
+"""Several sessions on one network: they share no round, and report each other's peers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_sessions_of_one_network_never_meet() -> None:
         assert not [line for line in peer.lines if line.startswith("WARNING")]
 
 
-def test_a_peer_of_another_session_is_an_entry_point() -> None:
+def test_a_peer_of_another_session_reports_peers_of_this_one() -> None:
     """The two of session 'lung' know the address of a peer of session 'heart', and nothing of each other."""
     heart = MemorySwarm(min_peers=1, straggler_timeout=0.0)
     inbox = heart.peer("inbox", {"w": np.zeros(1)}, model_name="heart")

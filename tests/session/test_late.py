@@ -1,4 +1,4 @@
-"""What comes of a round that is decided after a peer has stopped waiting for it."""
+"""A round that is decided after a peer has skipped it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Peers that meet in an awkward order."""
+"""Peers that meet in an unusual order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Starts:
         self.joined.set()
 
 
-def test_members_of_a_group_that_have_yet_to_meet_each_other() -> None:
+def test_members_of_a_group_that_meet_during_the_round() -> None:
     """The leader knows both and proposes; their streams to each other wait until they have met."""
     leader, *members = leader_order("swarm_model", 0, ("ada", "bob", "cyd"))
     swarm = MemorySwarm(world_size=3)
@@ -52,7 +52,7 @@ def test_members_of_a_group_that_have_yet_to_meet_each_other() -> None:
         peer.session.abort("the test is over")
 
 
-def test_an_address_that_does_not_answer_is_said_once_and_named_when_the_start_gives_up() -> None:
+def test_an_address_that_does_not_answer_is_logged_once_and_named_in_the_error() -> None:
     swarm = MemorySwarm(world_size=2, start_timeout=5)
     swarm.addresses["swarm_model/bob"] = "memory:99"
     ada = swarm.peer("ada", {"w": np.zeros(1)})

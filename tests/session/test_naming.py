@@ -1,4 +1,4 @@
-"""Names of peers that were given none."""
+"""Default names of peers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_name_or_a_rank_is_given(tmp_path: Path, environment: dict[str, str], 
     assert resolve(environment=environment, directory=tmp_path).settings.named is named
 
 
-def test_incarnations_tell_who_was_there_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incarnations_are_ordered_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = iter([10**9, 10**18, 2 * 10**18])
     monkeypatch.setattr("time.time_ns", lambda: next(starts))
     made = [new_incarnation() for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Peers whose weights have moved absurdly far, or not as far as they say: left out by name; nobody else ever is."""
+"""Peers with absurd or false norms are left out by name; honest peers never are."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def said(peers: list[SwarmPeer], text: str) -> list[str]:
 
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize("codec", ["exact", "bf16", "int8"])
-def test_who_sends_more_than_it_offered_is_named_and_left_out(
+def test_a_peer_that_sends_more_than_it_offered_is_named_and_left_out(
     codec: str, overlap: bool, lying: Callable[[Lie], None]
 ) -> None:
     lying(lambda stats: replace(stats, delta_norm=min(stats.delta_norm, 1.0)))
@@ -76,7 +76,7 @@ def test_who_sends_more_than_it_offered_is_named_and_left_out(
 
 
 @pytest.mark.parametrize("claim", [1e6, float("nan"), float("inf"), -1.0])
-def test_who_claims_what_cannot_be_is_named_and_left_out(claim: float, lying: Callable[[Lie], None]) -> None:
+def test_a_peer_with_an_impossible_claim_is_named_and_left_out(claim: float, lying: Callable[[Lie], None]) -> None:
     lying(lambda stats: replace(stats, delta_norm=claim))
     peers = trained(dict.fromkeys(NAMES, 0.01))
     assert len({peer.digest() for peer in peers}) == 1
@@ -85,7 +85,7 @@ def test_who_claims_what_cannot_be_is_named_and_left_out(claim: float, lying: Ca
     assert not said(peers, "round 1: attempt")
 
 
-def test_who_has_moved_absurdly_far_is_named_and_left_out() -> None:
+def test_a_peer_with_an_absurd_norm_is_named_and_left_out() -> None:
     peers = trained({"ada": 0.01, "bob": 0.02, "cyd": 100.0}, rounds=1)
     assert len({peer.digest() for peer in peers}) == 1
     assert peers[0].reports[0].contributors == ("ada", "bob")
@@ -95,7 +95,7 @@ def test_who_has_moved_absurdly_far_is_named_and_left_out() -> None:
     assert not said(peers, "ignore")
 
 
-def test_of_two_peers_neither_is_screened() -> None:
+def test_two_peers_are_not_screened() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=2)
     ada, bob = (swarm.peer(name, {"w": np.zeros(4, np.float32)}) for name in NAMES[:2])
 
@@ -129,7 +129,7 @@ KINDS = {"mean": TensorKind.MEAN, "variance": TensorKind.VARIANCE}
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize("codec", ["exact", "bf16", "int8"])
 @pytest.mark.parametrize("mode", ["snapshot", "active", "inactive"])
-def test_honest_peers_are_never_suspected(mode: str, codec: str, overlap: bool) -> None:
+def test_honest_peers_are_never_left_out(mode: str, codec: str, overlap: bool) -> None:
     """Several dtypes, a local tensor, statistics, runs of unequal length, and steps that get far smaller at once."""
     settings = {"codec": codec, "overlap": overlap, "local": ["own"], "checkin_model_on_train_end": mode}
     swarm = MemorySwarm(sync_interval=2, world_size=3, **settings)
@@ -151,7 +151,7 @@ def test_honest_peers_are_never_suspected(mode: str, codec: str, overlap: bool) 
     assert not said(peers, "ignore")
 
 
-def test_what_a_codec_has_left_is_told_with_the_offer() -> None:
+def test_the_residual_is_part_of_the_offer() -> None:
     """Else whoever takes small steps after large ones would be taken for a liar: what it sends is mostly leftovers."""
     offered: list[ContributionStats] = []
 

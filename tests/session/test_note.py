@@ -1,4 +1,4 @@
-"""What a session writes down for the launcher that started its process."""
+"""The records of a session for the launcher that started its process."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_closed_session_writes_its_last_round_its_digest_and_its_file(rendezvo
     assert records[0].bytes_sent == records[1].bytes_received > 0
 
 
-def test_a_session_that_is_left_says_why(rendezvous: Path) -> None:
+def test_the_record_of_a_session_that_was_left_has_the_reason(rendezvous: Path) -> None:
     peers = pair(rendezvous)
     together(*(peer.session.begin for peer in peers))
     together(*(partial(peer.go_on, 2, step) for peer in peers))
@@ -53,7 +53,7 @@ def test_a_session_that_is_left_says_why(rendezvous: Path) -> None:
         assert record.reason == "training ended without on_train_end"
 
 
-def test_a_session_that_was_not_left_is_known_to_have_begun(rendezvous: Path) -> None:
+def test_a_session_that_was_not_left_has_an_open_record(rendezvous: Path) -> None:
     peers = pair(rendezvous)
     together(*(peer.session.begin for peer in peers))
     assert [(record.ended, record.closing) for record in read_records(rendezvous)] == [(False, False)] * 2
@@ -69,7 +69,7 @@ def test_a_start_that_failed_has_no_closing_model(rendezvous: Path) -> None:
     assert (record.ended, record.closing, record.reason) == (True, False, "the start failed")
 
 
-def test_a_start_that_failed_before_the_peer_listened_is_written_down(rendezvous: Path) -> None:
+def test_a_start_that_failed_before_the_peer_listened_has_a_record(rendezvous: Path) -> None:
     swarm = MemorySwarm(world_size=2, rendezvous=rendezvous)
     peer = swarm.peer("peer-0", {"w": np.zeros(4, "i4")}, rank=0)
     with pytest.raises(ModelError):
@@ -84,7 +84,7 @@ def test_a_peer_that_trains_alone_writes_nothing(rendezvous: Path) -> None:
     assert read_records(rendezvous) == []
 
 
-def test_a_later_run_takes_the_place_of_an_earlier_one(rendezvous: Path) -> None:
+def test_the_record_of_a_later_run_replaces_the_earlier_one(rendezvous: Path) -> None:
     failed, _ = pair(rendezvous, start_timeout=0.2)
     with pytest.raises(StartTimeoutError):
         failed.session.begin()

@@ -1,4 +1,4 @@
-"""Rounds that go on while training does: which bytes come of them, and when the training stands still for them."""
+"""Rounds that overlap with the training: the resulting bytes, and when the training waits."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_statistics_become_the_merged_ones_while_weights_keep_their_steps() -> N
         assert (peer.arrays["seen"], peer.arrays["index"]) == (9, founder)
 
 
-def test_the_next_sync_point_is_an_interval_after_the_last_and_waits_for_what_is_under_way() -> None:
+def test_the_next_sync_point_is_an_interval_after_the_last_and_waits_for_its_round() -> None:
     ada, bob = pair(np.zeros(2), sync_interval=4)
     come = threading.Event()
 
@@ -240,7 +240,7 @@ def test_a_peer_that_heals_in_the_background_keeps_its_steps_and_offers_them_to_
 @pytest.mark.parametrize(
     "modes", itertools.combinations_with_replacement(("inactive", "snapshot", "active"), 2), ids="-".join
 )
-def test_everyone_ends_with_the_same_closing_model(modes: tuple[str, str], batches: tuple[int, int]) -> None:
+def test_all_peers_end_with_the_same_closing_model(modes: tuple[str, str], batches: tuple[int, int]) -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2, overlap=True)
     peers = [
         swarm.peer(name, {"w": np.zeros(3)}, checkin_model_on_train_end=mode)
@@ -252,7 +252,7 @@ def test_everyone_ends_with_the_same_closing_model(modes: tuple[str, str], batch
     assert all(any("closing model of 2 peers" in line for line in peer.lines) for peer in peers)
 
 
-def test_the_end_finishes_what_is_under_way_and_then_merges_the_rest() -> None:
+def test_the_end_waits_for_the_running_round_and_then_merges_the_last_batches() -> None:
     peers = pair(np.zeros(2), sync_interval=2, checkin_model_on_train_end="inactive")
     together(*(partial(peer.train, 3, step) for peer in peers))
     rounds = [line.split(":")[0] for line in peers[0].lines if line.startswith("INFO round")]
@@ -269,7 +269,7 @@ def test_an_overlapping_and_a_blocking_peer_merge_with_each_other() -> None:
     assert ada.session.metrics()["swarm_stall_seconds"] >= 0.0
 
 
-def test_a_model_that_ran_wild_is_replaced_whatever_was_trained_meanwhile() -> None:
+def test_a_model_that_is_not_finite_is_replaced_whatever_was_trained_meanwhile() -> None:
     peers = pair(np.zeros(2), sync_interval=1)
 
     def train(peer: SwarmPeer) -> None:
@@ -318,7 +318,7 @@ class NoMoreLocks(ThreadExecutor):
         return super().condition()
 
 
-def test_an_error_in_the_background_is_the_training_threads() -> None:
+def test_an_error_in_the_background_is_raised_on_the_training_thread() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=1, overlap=True)
     ada = swarm.peer("ada", {"w": np.zeros(2)}, platform=Platform(executor=NoMoreLocks()))
     ada.session.begin()
@@ -344,7 +344,7 @@ def test_the_thread_in_the_background_ends_with_the_run() -> None:
 
 
 @pytest.mark.parametrize("overlap", [True, False])
-def test_the_log_tells_the_standstill_where_it_is_not_the_whole_round(overlap: bool) -> None:
+def test_the_stall_is_logged_if_it_is_shorter_than_the_round(overlap: bool) -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=1, overlap=overlap)
     ada = swarm.peer("ada", {"w": np.zeros(2)})
     ada.session.begin()

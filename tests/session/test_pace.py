@@ -1,4 +1,4 @@
-"""Peers of unlike pace: memory is bounded, and nobody waits for ever."""
+"""Peers of different speed: memory is bounded, and no peer waits for ever."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = ("ada", "bob", "cyd")
 
 
 @pytest.mark.parametrize("method", ["mean", "coordmedian", "geomedian"])
-def test_a_round_commits_though_nothing_may_wait_for_those_behind(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+def test_a_round_commits_without_memory_for_waiting_chunks(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     monkeypatch.setattr(exchange, "bytes_ahead", lambda _: 0)
     swarm = MemorySwarm(world_size=3, sync_interval=1, merge_method=method)
     peers = [swarm.peer(name, {"w": np.zeros(600_000, np.float32)}) for name in NAMES]

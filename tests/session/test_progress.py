@@ -1,4 +1,4 @@
-"""Epochs done, and the time that the rest takes."""
+"""Epochs, and the estimated time that is left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from swarm.testing.swarm import ArrayModel, Board
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 
-def test_the_time_left_is_the_mean_epoch_times_those_to_come() -> None:
+def test_the_time_left_is_the_mean_epoch_times_the_epochs_left() -> None:
     clock = ManualClock(100.0)
     progress = Progress(10, clock)
     clock.advance(500.0)  # waiting for the others is no training
@@ -34,7 +34,7 @@ def test_the_time_left_is_the_mean_epoch_times_those_to_come() -> None:
     assert str(progress) == "3/10"
 
 
-def test_the_time_left_falls_while_an_epoch_runs_and_waits_for_a_slow_one() -> None:
+def test_the_time_left_falls_while_an_epoch_runs_and_stays_constant_in_a_slow_one() -> None:
     clock = ManualClock()
     progress = Progress(3, clock)
     clock.advance(10.0)
@@ -70,7 +70,7 @@ def test_every_end_of_an_epoch_counts(told: list[int], done: int) -> None:
     assert progress.epochs == done
 
 
-def test_a_training_that_goes_on_is_timed_by_its_own_epochs() -> None:
+def test_a_resumed_training_is_timed_by_its_own_epochs() -> None:
     clock = ManualClock()
     progress = Progress(10, clock)
     clock.advance(7.0)
@@ -92,7 +92,7 @@ def test_durations_are_readable(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_a_session_tells_its_progress_to_whoever_asks(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_status_of_a_session_has_its_progress(caplog: pytest.LogCaptureFixture) -> None:
     given = {"name": "ada", "listen": "127.0.0.1:0", "world_size": 1, "total_epochs": 3, "sync_interval": 100}
     settings = resolve(given, environment={}, directory=Path("no swarm.toml here")).settings
     clock, net, addresses = ManualClock(), MemoryNetwork(), {}

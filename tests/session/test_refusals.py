@@ -1,4 +1,4 @@
-"""Who cannot be in a session together, what each of them is told, and who goes on."""
+"""Incompatible peers: the error at each of them, and the peers that continue."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_models_that_differ_refuse_each_other_and_name_the_tensor(arrays: dict, 
         ({"local": ["bias"]}, ("[] at ada", "['bias'] at bob")),
     ],
 )
-def test_settings_that_contradict_are_named_with_both_values(settings: dict, told: tuple[str, str]) -> None:
+def test_contradicting_settings_are_named_with_both_values(settings: dict, told: tuple[str, str]) -> None:
     swarm = MemorySwarm(world_size=2)
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS, **settings)
     ends = together(partial(outcome, ada), partial(outcome, bob))
@@ -72,7 +72,7 @@ def test_settings_that_contradict_are_named_with_both_values(settings: dict, tol
         assert f"{next(iter(settings))} is {told[0]} and {told[1]};" in end or f"{told[1]} and {told[0]};" in end
 
 
-def test_three_go_on_without_the_one_that_differs() -> None:
+def test_three_continue_without_an_incompatible_peer() -> None:
     swarm = MemorySwarm(world_size=4, sync_interval=2, straggler_timeout=0.5)
     three = [swarm.peer(name, WEIGHTS) for name in ("ada", "bob", "cyd")]
     odd = swarm.peer("dan", WEIGHTS, sync_interval=3)
@@ -145,7 +145,7 @@ def test_a_peer_with_a_default_name_takes_a_number_where_another_one_has_it() ->
     assert not [line for peer in (one, *others) for line in peer.lines if line.startswith(("WARNING refuse", "ERROR"))]
 
 
-def test_a_default_name_makes_way_for_a_given_one_only_if_it_came_second() -> None:
+def test_a_later_default_name_yields_to_a_given_one() -> None:
     swarm = MemorySwarm(world_size=2, start_timeout=1)
     one = swarm.peer("host", WEIGHTS, named=False)
     first, refused = together(partial(outcome, one), lambda: outcome(greeting(swarm, "host").peer("host", WEIGHTS)))
@@ -196,7 +196,7 @@ def test_a_plugin_refuses_a_peer_with_its_reason() -> None:
     assert all(end.startswith("IncompatiblePeerError") for end in ends)
 
 
-def test_the_start_gives_up_and_names_who_is_there() -> None:
+def test_the_start_times_out_and_names_the_peers() -> None:
     swarm = MemorySwarm(members=("ada", "bob", "cyd", "dan"), min_peers=3, start_timeout=0.3)
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
     ends = together(partial(outcome, ada), partial(outcome, bob))
@@ -217,7 +217,7 @@ def test_peers_of_other_sessions_are_named_when_nobody_else_is_there(monkeypatch
     assert line in ada.lines
 
 
-def test_who_trains_another_session_or_another_model_is_not_called_missing() -> None:
+def test_a_peer_of_another_session_or_model_is_not_called_missing() -> None:
     swarm = MemorySwarm(members=("ada", "bob", "cyd", "dan"), min_peers=4, start_timeout=0.5)
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
     cyd = swarm.peer("cyd", WEIGHTS, model_name="another")
@@ -227,7 +227,7 @@ def test_who_trains_another_session_or_another_model_is_not_called_missing() -> 
         assert end.endswith("; missing: dan")
 
 
-def test_alone_the_start_gives_up_too() -> None:
+def test_a_start_alone_times_out() -> None:
     swarm = MemorySwarm(world_size=2, start_timeout=0.2)
     ada = swarm.peer("ada", WEIGHTS)
     with pytest.raises(StartTimeoutError, match="1 of the 2 peers needed"):
@@ -243,7 +243,7 @@ def test_it_starts_with_min_peers_when_the_straggler_timeout_is_over() -> None:
     assert together(partial(outcome, ada), partial(outcome, bob)) == [None, None]
 
 
-def test_nothing_is_opened_where_no_swarm_is_configured() -> None:
+def test_nothing_is_opened_if_no_swarm_is_configured() -> None:
     session = Session(resolve({}, environment={}).settings, ArrayModel(WEIGHTS))
     with pytest.raises(ConfigurationError, match="no swarm is configured"):
         session.begin()
@@ -262,7 +262,7 @@ def test_an_unknown_merge_method_names_the_known_ones() -> None:
         swarm.peer("ada", WEIGHTS).session.begin()
 
 
-def test_a_kind_of_tensor_that_this_version_does_not_know_is_refused_and_not_stumbled_over() -> None:
+def test_an_unknown_kind_of_tensor_is_refused() -> None:
     ours = Schema((TensorSpec("w", (2,), "float32"),))
     me = PeerInfo(name="ada", incarnation="1", address="a", session="s", fingerprint=ours.fingerprint)
     newer = PeerInfo(name="bob", incarnation="2", address="b", session="s", fingerprint="other")

@@ -1,4 +1,4 @@
-"""Which file is the result of a run, and that no other run's file is taken for it."""
+"""The file with the result of a run; files of other runs are not mistaken for it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def lines(peer: SwarmPeer, word: str) -> list[str]:
     return [line for line in peer.lines if word in line]
 
 
-def test_the_closing_model_is_the_result_and_the_log_says_where_it_is(tmp_path: Path) -> None:
+def test_the_closing_model_is_the_result_and_the_log_names_its_file(tmp_path: Path) -> None:
     ada, bob = pair(tmp_path)
     run(ada, bob)
     assert files(tmp_path) == {RESULT, "local.safetensors"}
@@ -100,7 +100,7 @@ def test_a_peer_that_trains_alone_on_purpose_has_a_result(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("badly", [break_off, end_alone])
 @pytest.mark.parametrize("resume", [False, True])
-def test_the_result_of_an_earlier_run_is_not_in_the_place_of_a_later_one(tmp_path: Path, badly, resume: bool) -> None:
+def test_the_result_of_an_earlier_run_is_renamed(tmp_path: Path, badly, resume: bool) -> None:
     run(*pair(tmp_path), batches=5)
     earlier = (tmp_path / RESULT).read_bytes()
     (tmp_path / "swarm-final.ckpt").write_bytes(b"of Lightning")
@@ -178,7 +178,7 @@ def test_runs_one_after_the_other_use_the_plain_names_whatever_they_are_called(t
     assert list(tmp_path.rglob("*.lock")) == []
 
 
-def test_a_run_that_was_broken_off_holds_no_directory(tmp_path: Path) -> None:
+def test_an_aborted_run_releases_its_directory(tmp_path: Path) -> None:
     break_off(*pair(tmp_path))
     alone = MemorySwarm(loopback=True, model_dir=tmp_path).peer("ada", {"w": np.zeros(1)})
     alone.session.begin()
@@ -214,9 +214,7 @@ def test_leaving_twice_at_once_keeps_the_directory_until_the_result_is_written(t
     after.close()
 
 
-def test_a_file_system_without_locks_costs_a_warning_and_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_locks_only_causes_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

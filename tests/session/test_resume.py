@@ -1,4 +1,4 @@
-"""A peer that starts again goes on from what it had committed, or catches up where the others are further."""
+"""A restarted peer continues from its last commit, or catches up if the others are ahead."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def stopped(places: dict[str, Path]) -> dict[str, Path]:
     return places
 
 
-def test_a_whole_swarm_that_stopped_goes_on_where_it_was(stopped: dict[str, Path]) -> None:
+def test_a_whole_swarm_that_stopped_continues_from_its_checkpoints(stopped: dict[str, Path]) -> None:
     ada, bob = pair(stopped, resume=True)
     together(partial(ada.train, 4, count), partial(bob.train, 4, count))
     assert ada.arrays["w"].tolist() == bob.arrays["w"].tolist() == [8.0] * 3
@@ -102,7 +102,7 @@ def test_a_peer_that_is_behind_catches_up_with_the_swarm(stopped: dict[str, Path
         peer.session.abort("done")
 
 
-def test_without_being_told_nobody_picks_up_an_earlier_run(stopped: dict[str, Path]) -> None:
+def test_an_earlier_run_is_not_resumed_without_the_setting(stopped: dict[str, Path]) -> None:
     ada, bob = pair(stopped)
     together(partial(ada.train, 4, count), partial(bob.train, 4, count))
     assert ada.arrays["w"].tolist() == [4.0] * 3

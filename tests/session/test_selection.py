@@ -47,7 +47,7 @@ def pair(model_dirs: Path | None = None, **settings: object) -> list[SwarmPeer]:
 @pytest.mark.parametrize(
     "settings", [{"share": ["adapter.*"]}, {"local": ["head*", "backbone"]}, {"share": "adapter.*", "local": "head*"}]
 )
-def test_what_is_shared_ends_equal_and_the_rest_is_each_peers_own(settings: dict) -> None:
+def test_shared_tensors_end_equal_and_local_ones_differ(settings: dict) -> None:
     peers = pair(**settings)
     together(*(partial(peer.train, 4, step) for peer in peers))
     for rank, peer in enumerate(peers):
@@ -61,7 +61,7 @@ def test_what_is_shared_ends_equal_and_the_rest_is_each_peers_own(settings: dict
     assert peers[0].digest() == peers[1].digest()
 
 
-def test_local_tensors_do_not_travel() -> None:
+def test_local_tensors_are_not_sent() -> None:
     sent = []
     for settings in ({}, {"share": "adapter.lora"}):
         swarm = MemorySwarm(sync_interval=2, world_size=2, **settings)

@@ -1,4 +1,4 @@
-"""Whom an exchange gives up on, and when."""
+"""Which peer an exchange blames, and when."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def ann_with_parent() -> Ann:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_who_sent_nan_is_blamed_even_if_it_is_found_in_the_hands_of_another(ann_with_parent: Ann, bad: float) -> None:
+def test_the_sender_of_nan_is_blamed_even_if_another_peer_finds_it(ann_with_parent: Ann, bad: float) -> None:
     """Contributions are measured when the last one of a chunk is here, on the thread of whoever sent that."""
     ann = ann_with_parent
     ann.place("bob", spoil=bad)
@@ -107,7 +107,7 @@ def test_who_sent_nan_is_blamed_even_if_it_is_found_in_the_hands_of_another(ann_
     ann.place("cyd")  # goes on: an end of its stream would look to cyd like a fault of ann's
 
 
-def test_who_sent_nan_last_is_told_so(ann_with_parent: Ann) -> None:
+def test_the_last_sender_of_nan_is_blamed(ann_with_parent: Ann) -> None:
     ann_with_parent.place("cyd")
     with pytest.raises(ExchangeError, match="bob sent a contribution that cannot be: NaN or infinity") as caught:
         ann_with_parent.place("bob", spoil=np.nan)
@@ -115,14 +115,14 @@ def test_who_sent_nan_last_is_told_so(ann_with_parent: Ann) -> None:
     assert caught.value.__cause__ is None  # an error that is its own cause would keep whole models alive
 
 
-def test_who_contributed_what_cannot_be_merged_is_blamed_not_who_sent_the_frame_that_showed_it(ann: Ann) -> None:
+def test_the_contributor_of_bad_values_is_blamed_not_the_sender_of_the_last_frame(ann: Ann) -> None:
     """As where inner products overflow, or the leader's coefficients have come."""
     with ann.streams.taking("cyd"):  # cyd's stream goes on
         raise ContributionError("bob", "bob sent a contribution that cannot be merged")
     assert ann.failed == ["bob"]
 
 
-def test_a_silent_peer_is_given_up(ann: Ann) -> None:
+def test_a_silent_peer_is_blamed(ann: Ann) -> None:
     ann.clock.advance(TIMEOUT - 1)
     ann.place("bob")
     ann.clock.advance(2)
@@ -130,7 +130,7 @@ def test_a_silent_peer_is_given_up(ann: Ann) -> None:
     assert ann.failed == ["cyd"]
 
 
-def test_a_frame_that_trickles_in_is_no_silence(ann: Ann) -> None:
+def test_a_slow_frame_is_not_silence(ann: Ann) -> None:
     head, payload = ann.others["bob"].next_frame("ann") or (b"", memoryview(b""))
     ann.sinks["bob"].begin(memoryview(head), len(payload))
     for _ in range(5):

@@ -43,7 +43,7 @@ def test_the_evaluator_sees_every_merged_model() -> None:
     assert "swarm_val_loss" not in bob.session.metrics()
 
 
-def test_validation_that_raises_is_said_once_and_stops_nothing() -> None:
+def test_validation_that_raises_is_logged_once_and_stops_nothing() -> None:
     swarm = MemorySwarm(sync_interval=2, world_size=2)
 
     ada = swarm.peer("ada", ZEROS, evaluate=no_loss)
@@ -83,7 +83,7 @@ def test_the_interval_follows_the_exchanged_losses_and_is_the_same_everywhere() 
 
 
 @pytest.mark.parametrize("with_loss", [0, 1])
-def test_an_interval_without_losses_stays(with_loss: int) -> None:
+def test_an_interval_without_losses_stays_the_same(with_loss: int) -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=2, use_adaptive_sync=True)
     losses = iter([3.0, 2.0, 1.0, 1.0])
     ada = swarm.peer("ada", ZEROS, evaluate=(lambda: Evaluation(loss=next(losses))) if with_loss else no_loss)
@@ -92,7 +92,7 @@ def test_an_interval_without_losses_stays(with_loss: int) -> None:
     assert [report.interval for report in bob.reports] == ([4, 5] if with_loss else [4, 4])
 
 
-def test_a_newcomer_takes_over_the_interval() -> None:
+def test_a_newcomer_gets_the_interval_of_the_swarm() -> None:
     swarm = MemorySwarm(sync_interval=8, min_peers=2, use_adaptive_sync=True)
     losses = iter([4.0, 3.0, 2.0])
     ada = swarm.peer("ada", ZEROS, evaluate=lambda: Evaluation(loss=next(losses)))

@@ -1,4 +1,4 @@
-"""A peer whose vote commits a round that it took no part in."""
+"""A peer that votes for a round without taking part in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def adding(peer: SwarmPeer, amount: float) -> None:
     peer.advance()
 
 
-def test_who_only_votes_keeps_its_steps_for_the_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_only_votes_keeps_its_steps_for_the_next_round(monkeypatch: pytest.MonkeyPatch) -> None:
     """Round 1 closes without the late peer; as another member hears no request to accept, its vote is needed.
 
     It fetches the merged model for that and commits it while its own offer waits.

@@ -1,4 +1,4 @@
-"""Whom a sync point waits for, and what a round without contributors leaves alone."""
+"""Which peers a sync point waits for, and what a round without contributors does not change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def step(peer: SwarmPeer) -> None:
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_a_peer_that_is_alive_and_trains_no_more_is_waited_for_once(overlap: bool) -> None:
+def test_a_live_peer_that_does_not_offer_is_waited_for_once(overlap: bool) -> None:
     """As one whose loop has failed, and whose error somebody keeps."""
     swarm = MemorySwarm(sync_interval=4, world_size=2, failure_timeout=0.5, overlap=overlap)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
@@ -32,7 +32,7 @@ def test_a_peer_that_is_alive_and_trains_no_more_is_waited_for_once(overlap: boo
     bob.session.abort("seen")
 
 
-def test_where_the_only_peer_with_a_weight_dies_the_others_keep_their_steps() -> None:
+def test_if_the_only_peer_with_a_weight_dies_the_others_keep_their_steps() -> None:
     swarm = MemorySwarm(sync_interval=4, world_size=3, failure_timeout=2.0, straggler_timeout=0.1)
     ada = swarm.peer("ada", {"w": np.zeros(1)})
     rest = [swarm.peer(name, {"w": np.zeros(1)}, node_weightage=0) for name in ("bob", "cyd")]

@@ -1,4 +1,4 @@
-"""Whose memory the capture is, once an answer is there."""
+"""Who owns the memory of the capture after the answer."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Merges:
 
 
 @pytest.mark.parametrize("pending", [False, True])
-def test_the_capture_is_used_up_only_where_nobody_may_need_it_any_more(pending: bool) -> None:
+def test_the_memory_of_a_capture_is_used_again_only_if_it_cannot_be_merged_any_more(pending: bool) -> None:
     port = ArrayModel({"w": np.ones(3)})
     batches = Batches(done=1)
     weights = Weights(port, port.schema(), batches)
@@ -74,7 +74,7 @@ def test_a_borrowed_model_is_copied_only_if_the_round_may_still_merge_it() -> No
     assert anew.part(0, 0, 3).tolist() == [2.0] * 3
 
 
-def test_nothing_that_was_borrowed_is_held_between_rounds() -> None:
+def test_borrowed_arrays_are_released_between_rounds() -> None:
     """What lies in another order is borrowed as a copy, so it would be a model's memory."""
     swarm = MemorySwarm(sync_interval=1, world_size=2)
     peers = [swarm.peer(name, {"w": np.zeros((3, 4), order="F")}) for name in ("ada", "bob")]

@@ -32,7 +32,7 @@ def transport(registry: PluginRegistry | None = None, **settings) -> Transport:
     return transport_of(Settings(**settings), registry or PluginRegistry())
 
 
-def test_grpc_and_data_channels_carry_unless_another_transport_is_named():
+def test_grpc_with_data_channels_is_the_default_transport():
     assert isinstance(transport(), DataChannelTransport)
     assert isinstance(transport(data_channel=False), GrpcTransport)
 
@@ -42,7 +42,7 @@ def test_the_transport_of_the_tests_cannot_be_chosen_as_it_reaches_no_other_proc
         transport(transport="memory")
 
 
-def test_data_channels_are_listened_for_where_the_settings_say():
+def test_the_settings_give_the_address_of_data_channels():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(AddressError, match=rf"port {port} of 127\.0\.0\.1.*data_port.*data_channel"):
@@ -58,14 +58,14 @@ def test_data_channels_are_listened_for_where_the_settings_say():
         (("peers", "rendezvous"), [DirectoryDiscovery, SeedDiscovery]),
     ],
 )
-def test_peers_are_looked_for_wherever_a_place_is_given(tmp_path, given, expected):
+def test_each_given_place_is_a_discovery(tmp_path, given, expected):
     places = {"rendezvous": tmp_path, "peers": PEERS}
     found = network(**{name: places[name] for name in given}).discoveries
     assert [type(discovery) for discovery in found] == expected
 
 
 @pytest.mark.parametrize(("name", "kind"), [("directory", DirectoryDiscovery), ("seeds", SeedDiscovery)])
-def test_a_named_membership_is_the_only_one(tmp_path, name, kind):
+def test_a_named_discovery_is_the_only_one(tmp_path, name, kind):
     (discovery,) = network(discovery=name, rendezvous=tmp_path, peers=PEERS).discoveries
     assert isinstance(discovery, kind)
 
@@ -91,12 +91,12 @@ def test_an_unknown_name_names_the_setting_and_the_nearest(setting, wrong, neare
 
 
 @pytest.mark.parametrize(("name", "needs"), [("directory", "rendezvous"), ("seeds", "peers")])
-def test_a_named_membership_without_its_place_is_refused(name, needs):
+def test_a_named_discovery_without_its_setting_is_refused(name, needs):
     with pytest.raises(ConfigurationError, match=f"'{name}' needs {needs}"):
         network(discovery=name)
 
 
-def test_a_start_that_fails_half_way_closes_what_it_opened():
+def test_a_start_that_fails_closes_what_it_opened():
     class Full(SeedDiscovery):
         def announce(self, name, address, incarnation):
             raise ConfigurationError("no room")
