@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.consensus.machine import RoundMachine
 from swarm.errors import ExchangeError
-from swarm.executor import Executor, Future, ThreadExecutor
+from swarm.executor import Executor, Future
 from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.peer.exchanger import Exchanger
 from swarm.peer.fetching import Fetcher
@@ -52,11 +52,11 @@ class Engine:
         plugins: PluginRegistry,
         schema: Schema,
         logger: logging.Logger,
-        executor: Executor | None = None,
-        training: TrainingStatus | None = None,
-        checkpoints: Checkpoints | None = None,
-        members: Collection[PeerId] = (),
-        name_patience: float | None = None,
+        executor: Executor,
+        training: TrainingStatus,
+        checkpoints: Checkpoints | None,
+        members: Collection[PeerId],
+        name_patience: float | None,
     ) -> None:
         """Listen; nothing is answered before ``start``.
 
@@ -70,7 +70,7 @@ class Engine:
             plugins: those of the session.
             schema: of the model.
             logger: where it reports.
-            executor: runs it; threads by default.
+            executor: runs it.
             training: what the training thread reports to ``swarm status``.
             checkpoints: store committed models.
             members: names of the peers that are expected, as far as the settings give them.
@@ -80,7 +80,7 @@ class Engine:
         Raises:
             AddressError: the address cannot be listened on.
         """
-        self._executor = executor or ThreadExecutor()
+        self._executor = executor
         self._transport = transport
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, logger=logger)
         inbox = Inbox(self._worker)
@@ -108,7 +108,6 @@ class Engine:
             timeout=rules.failure_timeout,
             logger=logger,
         )
-        training = training or TrainingStatus()
         self._standing = Standing(self._machine, self._roster, self._exchanger, training, rules.first_sync)
         self._peers = Peers(
             me=self._me,

@@ -55,14 +55,14 @@ class Exchanger:
         timeout: float,
         logger: logging.Logger,
     ) -> None:
-        self.bytes_sent = 0
-        self.bytes_received = 0
+        self.traffic = 0, 0
+        """Bytes of weights sent and received in finished exchanges."""
         self._me = me
         self._rule = rule
         self._feedback = feedback
         self._transport = transport
         self._roster = roster
-        self._executor = self._clock = executor
+        self._executor = executor
         self._timeout = timeout
         self._log = logger
         self._changed = executor.condition()
@@ -71,11 +71,6 @@ class Exchanger:
         self._streams: ExchangeStreams | None = None
         self._closed = False
         self._coded: dict[str, _Coded] = {}
-
-    @property
-    def traffic(self) -> tuple[int, int]:
-        """Bytes of weights sent and received in finished exchanges."""
-        return self.bytes_sent, self.bytes_received
 
     @property
     def residual(self) -> float:
@@ -106,10 +101,10 @@ class Exchanger:
             post(lambda: failed(self._me.name, reason))
             return
 
-        started = self._clock.now()
+        started = self._executor.now()
 
         def assembled(model: ModelState) -> None:
-            digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._clock.now() - started
+            digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._executor.now() - started
 
             def report() -> None:
                 if proposal.counted:
@@ -127,7 +122,7 @@ class Exchanger:
             self._changed.notify_all()
         for peer in proposal.group:
             self._open(streams, peer)
-        streams.start()
+        streams.settle()
 
     def met(self, peer: PeerId) -> None:
         """A peer can be reached: the exchange that runs may be waiting for that, and so may its stream to here."""
@@ -150,8 +145,8 @@ class Exchanger:
             return
         with self._changed:
             self._streams = None
-        self.bytes_sent += streams.bytes_sent
-        self.bytes_received += streams.bytes_received
+        sent, received = self.traffic
+        self.traffic = sent + streams.bytes_sent, received + streams.bytes_received
         streams.stop()
 
     @property
@@ -182,7 +177,7 @@ class Exchanger:
         coded = self._coded.get(digest)
         if coded is None:
             return
-        started = self._clock.now()
+        started = self._executor.now()
         try:
             if not stands:
                 self._feedback.reset()
@@ -191,7 +186,7 @@ class Exchanger:
         except Exception:  # noqa: BLE001  (a codec may be a plugin's, and the round has committed)
             self._log.exception("the residual of codec %s could not be updated; it starts at zero again", coded.codec)
             self._feedback.reset()
-        self._feedback.measured(coded.codec, coded.seconds + self._clock.now() - started)
+        self._feedback.measured(coded.codec, coded.seconds + self._executor.now() - started)
 
     def healed(self) -> None:
         """This peer goes on from a model that it had no part in."""

@@ -49,6 +49,7 @@ class Standing:
 
     def describe(self) -> dict[str, Any]:
         """The status in JSON types."""
+        sent, received = self._exchanger.traffic
         me, commit, loss = self._roster.me, self._machine.commit, self._training.last_report.get("loss")
         return {
             "name": me.name,
@@ -62,8 +63,8 @@ class Standing:
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
             "loss": self._training.loss if loss is None else loss,
-            "bytes_sent": self._exchanger.bytes_sent,
-            "bytes_received": self._exchanger.bytes_received,
+            "bytes_sent": sent,
+            "bytes_received": received,
             "swarm_over": self._machine.closed,
             "last": self._training.last_report,
         }

@@ -60,10 +60,6 @@ class ExchangeStreams:
         """To all members so far."""
         return sum(self._sent.values())
 
-    def start(self) -> None:
-        """Report an exchange that needs nobody else."""
-        self.settle()
-
     def send(self, transport: Transport, to: PeerId, address: str, header: StreamHeader) -> None:
         """Open the stream to a member, unless it is open."""
         if to not in self._uploads:

@@ -15,7 +15,7 @@ from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
-from swarm.records import PeerInfo, new_incarnation
+from swarm.records import PeerInfo
 from swarm.sync.guarded import GuardedPolicy
 from swarm.tensors import kernels
 from swarm.transport.data_channel import DataChannelControl, DataChannelTransport
@@ -86,11 +86,11 @@ def build_engine(
     network: Network,
     *,
     validates: bool,
-    executor: Executor | None = None,
-    incarnation: str = "",
-    training: TrainingStatus | None = None,
-    checkpoints: Checkpoints | None = None,
-    name_patience: float | None = None,
+    executor: Executor,
+    incarnation: str,
+    training: TrainingStatus,
+    checkpoints: Checkpoints | None,
+    name_patience: float | None,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
 
@@ -101,8 +101,8 @@ def build_engine(
         logger: where the worker reports.
         network: what it reaches others through.
         validates: whether this peer has a validation loss of the merged model.
-        executor: runs the worker; threads by default.
-        incarnation: identifies this process; a new one by default.
+        executor: runs the worker.
+        incarnation: identifies this process.
         training: what the training thread reports to ``swarm status``.
         checkpoints: store committed models.
         name_patience: seconds for which it asks for its name while others know a live peer of that name; None: long
@@ -122,7 +122,7 @@ def build_engine(
     policy = _policy(settings, plugins, logger, validates=validates)
     me = PeerInfo(
         name=settings.name,
-        incarnation=incarnation or new_incarnation(),
+        incarnation=incarnation,
         address="",
         session=settings.model_name,
         fingerprint=schema.fingerprint,

@@ -7,12 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 
+from swarm import hookimpl
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.exchange import layout
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.peer.futures import Answer, Futures
-from swarm.records import Outcome
+from swarm.records import ContributionStats, Outcome
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob", "cyd")
@@ -112,13 +113,32 @@ def test_the_coding_error_is_computed_before_training_changes_the_model(
         peer.session.abort("measured")
 
 
-def test_a_round_is_answered_even_if_the_residual_cannot_be_updated(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
-        raise RuntimeError("a codec of a plugin")
+def test_a_round_is_answered_and_the_residual_is_zero_if_it_cannot_be_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    update, offered = ErrorFeedback.update, {1: set(), 2: set(), 3: set()}
 
-    monkeypatch.setattr(ErrorFeedback, "update", failing)
+    def failing_in_round_two(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
+        update(feedback, coder)
+        if offered[2]:
+            raise RuntimeError("a codec of a plugin")
+
+    class Listener:
+        @hookimpl
+        def swarm_accept_contribution(self, contribution: ContributionStats) -> str | None:
+            offered.setdefault(contribution.round, set()).add(contribution.residual)
+            return None
+
+    monkeypatch.setattr(ErrorFeedback, "update", failing_in_round_two)
     swarm = MemorySwarm(world_size=2, codec="int8", sync_interval=1)
-    peers = [swarm.peer(name, {"w": np.full(1000, value, np.float32)}) for name, value in (("ada", 1.0), ("bob", 3.0))]
-    together(*(partial(peer.train, 2, lambda _: None) for peer in peers))
+    peers = [swarm.peer(name, {"w": np.zeros(1000)}, plugins={"l": Listener()}) for name in NAMES[:2]]
+    rng = np.random.default_rng(0)
+    steps = {peer.name: rng.normal(size=(3, 1000)) for peer in peers}
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += steps[peer.name][len(peer.reports)]
+
+    together(*(partial(peer.train, 3, step) for peer in peers))
     assert len({peer.digest() for peer in peers}) == 1
     assert all(report.outcome is Outcome.MERGED for peer in peers for report in peer.reports)
+    assert offered[1] == {0.0}
+    assert min(offered[2]) > 0
+    assert offered[3] == {0.0}

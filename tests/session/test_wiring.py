@@ -11,6 +11,8 @@ from swarm.config import Settings
 from swarm.discovery.directory import DirectoryDiscovery
 from swarm.discovery.seeds import SeedDiscovery
 from swarm.errors import AddressError, ConfigurationError, UnreachablePeerError
+from swarm.executor import ThreadExecutor
+from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
 from swarm.session.wiring import Network, build_engine, network_of, transport_of
 from swarm.tensors.state import Schema
@@ -104,7 +106,19 @@ def test_a_start_that_fails_closes_what_it_opened():
     network = MemoryNetwork()
     first = Network(MemoryTransport(network), [Full(PEERS)])
     with pytest.raises(ConfigurationError, match="no room"):
-        build_engine(Settings(), PluginRegistry(), Schema(()), logging.getLogger("swarm"), first, validates=False)
+        build_engine(
+            Settings(),
+            PluginRegistry(),
+            Schema(()),
+            logging.getLogger("swarm"),
+            first,
+            validates=False,
+            executor=ThreadExecutor(),
+            incarnation="1",
+            training=TrainingStatus(),
+            checkpoints=None,
+            name_patience=None,
+        )
     watch = MemoryTransport(network)
     place = watch.start(RecordingHandler())
     with pytest.raises(UnreachablePeerError):
