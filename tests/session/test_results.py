@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 from swarm.config import Settings
 from swarm.errors import StartTimeoutError
-from swarm.session.ending import Ending
 from swarm.session.results import Results
+from swarm.tensors.state import ModelState
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 RESULT = "swarm-final.safetensors"
@@ -188,23 +188,23 @@ def test_an_aborted_run_releases_its_directory(tmp_path: Path) -> None:
     assert ada.session.result == tmp_path / RESULT
 
 
-def test_leaving_twice_at_once_keeps_the_directory_until_the_result_is_written(tmp_path: Path, monkeypatch) -> None:
+def test_leaving_twice_at_once_keeps_the_directory_until_the_result_is_written(tmp_path: Path) -> None:
     """As when the process is told to end while training ends."""
     swarm = swarm_of_two()
     ada = swarm.peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path)
     bob = swarm.peer("bob", {"w": np.zeros(1)})
-    conclude, held = Ending.conclude, []
+    read, held = ada.model.read, []
 
-    def looked_at(ending: Ending, *arguments: object, **more: object) -> None:
-        if ada.session.result is None and ending is ada.session._ending:
+    def reading(into: ModelState) -> None:
+        if ada.session.over and not held:
             ada.session.abort("it was terminated")
             other = Results(Settings(model_name="other", model_dir=tmp_path), logging.getLogger("swarm.test"))
             other.open("cyd")
             held.append(other.directory != tmp_path)
             other.close()
-        conclude(ending, *arguments, **more)
+        read(into)
 
-    monkeypatch.setattr(Ending, "conclude", looked_at)
+    ada.model.read = reading
     run(ada, bob)
     assert held == [True]
     assert ada.session.result == tmp_path / "swarm-final.safetensors"
