@@ -90,8 +90,9 @@ def test_steps_that_are_not_in_the_closing_model_are_counted_and_logged(tmp_path
     settings: dict[str, object] = {} if files == "none" else {"model_dir": tmp_path}
     if files == "failed":
         (tmp_path / "local.safetensors").mkdir()
-    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive", **settings)
-    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)}, node_weightage=0)
+    swarm = MemorySwarm(sync_interval=4, world_size=2, checkin_model_on_train_end="inactive")
+    ada = swarm.peer("ada", {"w": np.zeros(1)})
+    bob = swarm.peer("bob", {"w": np.zeros(1)}, node_weightage=0, **settings)
     together(partial(ada.train, 4, count), partial(bob.train, 10, count))
     assert ada.digest() == bob.digest()
     (line,) = [line for line in bob.lines if "in no merge" in line]
