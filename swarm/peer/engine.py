@@ -6,25 +6,26 @@ Threads of the transport and the training thread only put work into its queue, s
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swarm.consensus.machine import RoundMachine
 from swarm.errors import ExchangeError
+from swarm.exchange.whole import model_frames
 from swarm.executor import Executor, Future
 from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.peer.exchanger import Exchanger
 from swarm.peer.fetching import Fetcher
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.greeter import Greeter
-from swarm.peer.inbox import Inbox
 from swarm.peer.peers import Peers, Sender
 from swarm.peer.rounds import Rounds
 from swarm.peer.status import Standing, TrainingStatus
 from swarm.peer.worker import Worker
 from swarm.records import Commit, ContributionStats, PeerId, PeerInfo
 from swarm.tensors.state import ModelState, Schema
+from swarm.transport.base import Handler
 
 if TYPE_CHECKING:
     from swarm.consensus.rules import RoundRules
@@ -34,11 +35,14 @@ if TYPE_CHECKING:
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.capture import Capture
-    from swarm.transport.base import Sink, Transport
+    from swarm.transport.base import Frame, Sink, Transport
 
 
-class Engine:
-    """One peer's worker in one session."""
+class Engine(Handler):
+    """One peer's worker in one session.
+
+    ``stopping`` tells whether it was told to stop.
+    """
 
     def __init__(
         self,
@@ -80,11 +84,11 @@ class Engine:
         Raises:
             AddressError: the address cannot be listened on.
         """
+        self.stopping = self._ready = False
         self._executor = executor
         self._transport = transport
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, logger=logger)
-        inbox = Inbox(self._worker)
-        self._me = replace(me, address=transport.start(inbox))
+        self._me = replace(me, address=transport.start(self))
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._executor.now())
         sender = Sender(self._me, transport)
         self._greeter = Greeter(
@@ -131,8 +135,6 @@ class Engine:
             executor=self._executor,
             post=self._worker.post,
         )
-        self.stopping = False
-        """Whether it was told to stop."""
         self._rounds = Rounds(
             me=self._me,
             machine=self._machine,
@@ -146,7 +148,7 @@ class Engine:
             post=self._worker.post,
             logger=logger,
         )
-        inbox.open(self)
+        self._ready = True
 
     # For the training thread -----------------------------------------------------------------------------------------
 
@@ -270,34 +272,28 @@ class Engine:
         self._greeter.dial(now, self._machine.commit)
         self._exchanger.check(now)
 
-    # What other peers send -------------------------------------------------------------------------------------------
+    # For the transport, on its threads -------------------------------------------------------------------------------
 
-    def receive(self, envelope: Envelope) -> None:
-        """Handle a message; on the worker's thread."""
-        self._rounds.do(self._peers.receive(envelope))
+    def on_envelope(self, envelope: Envelope) -> None:
+        self._worker.post(lambda: self._rounds.do(self._peers.receive(envelope)))
 
-    def lost(self, address: str, reason: str) -> None:
-        """Nothing reaches ``address`` any more; on the worker's thread."""
-        self._rounds.do(self._peers.lost(address, reason))
+    def on_lost(self, address: str, reason: str) -> None:
+        self._worker.post(lambda: self._rounds.do(self._peers.lost(address, reason)))
 
     def open_sink(self, header: StreamHeader) -> Sink:
-        """A sink for an incoming stream of weights; on any thread.
-
-        Raises:
-            ExchangeError: this peer is in no such exchange.
-        """
+        self._require_ready()
         return self._exchanger.open_sink(header)
 
-    def requested(self, request: FetchRequest) -> ModelState:
-        """The model with the requested digest, committed or undecided; on any thread.
-
-        Raises:
-            ExchangeError: the sender is not in the session, or the model is not here.
-        """
+    def serve(self, request: FetchRequest) -> Iterable[Frame]:
+        self._require_ready()
         if request.session != self._me.session or self._roster.info(request.sender) is None:
             raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
-        return self._rounds.models.get(request.digest)
+        return model_frames(self._rounds.models.get(request.digest), request.part, request.parts)
 
     def status(self) -> dict[str, Any]:
-        """What ``swarm status`` shows, in JSON types; on any thread."""
-        return self._standing.describe()
+        return self._standing.describe() if self._ready else {"status": "starting"}
+
+    def _require_ready(self) -> None:
+        """The transport calls from its ``start`` on, which is early in the making of this object."""
+        if not self._ready:
+            raise ExchangeError("this peer is still starting")
