@@ -101,12 +101,11 @@ def build_engine(
         logger: where the worker reports.
         network: what it reaches others through.
         validates: whether this peer has a validation loss of the merged model.
-        executor: runs the worker.
         incarnation: identifies this process.
-        training: what the training thread reports to ``swarm status``.
-        checkpoints: store committed models.
-        name_patience: seconds for which it asks for its name while others know a live peer of that name; None: long
-            enough for an earlier process to count as lost.
+        executor: as for ``Engine``.
+        training: as for ``Engine``.
+        checkpoints: as for ``Engine``.
+        name_patience: as for ``Engine``.
 
     Raises:
         ConfigurationError: the merge rule, the codec or the sync policy is unknown, or the policy needs a

@@ -367,3 +367,16 @@ def test_a_merge_rule_that_is_wrong_is_named_and_neither_hangs_nor_ends_training
     reason = "this peer failed 3 attempts by itself, the last one because merging failed: "
     assert any(reason in report.reason and WRONG[rule][1] in report.reason for peer in peers for report in peer.reports)
     assert any(reason in line for line in warnings(ada) + warnings(bob))
+
+
+def test_a_long_list_of_tensors_is_shortened() -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=2)
+    ada, bob = (swarm.peer(name, {letter: np.zeros(2) for letter in "abcdefg"}) for name in ("ada", "bob"))
+
+    def poison(peer: SwarmPeer) -> None:
+        for name in peer.arrays:
+            peer.arrays[name] += np.nan if peer is ada else 1.0
+
+    together(*(partial(peer.train, 1, poison) for peer in (ada, bob)))
+    (line,) = [line for line in ada.lines if "NaN or infinity here in" in line]
+    assert line.startswith("WARNING NaN or infinity here in a, b, c, d, e and 2 more: ")
