@@ -53,8 +53,7 @@ class Models:
 
     def keep(self, digests: Collection[str]) -> None:
         """Drop the undecided models that are not in ``digests``."""
-        if self._undecided:
-            self._undecided = {digest: model for digest, model in self._undecided.items() if digest in digests}
+        self._undecided = {digest: model for digest, model in self._undecided.items() if digest in digests}
 
     def clear(self) -> None:
         """Drop all models: a callback may live longer than its session."""

@@ -76,6 +76,7 @@ def test_a_start_that_failed_before_the_peer_listened_has_a_record(rendezvous: P
         peer.session.begin()
     (record,) = read_records(rendezvous)
     assert (record.ended, record.closing, record.reason) == (True, False, "the start failed")
+    assert (record.bytes_sent, record.bytes_received) == (0, 0)
 
 
 def test_a_peer_that_trains_alone_writes_nothing(rendezvous: Path) -> None:
