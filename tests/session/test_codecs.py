@@ -94,9 +94,9 @@ def test_the_coding_error_is_computed_before_training_changes_the_model(
     order: list[str] = []
     update, answer = ErrorFeedback.update, Futures.answer
 
-    def updating(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
+    def updating(feedback: ErrorFeedback, coder: ChunkCoder, group: tuple[str, ...]) -> None:
         order.append("updated")
-        update(feedback, coder)
+        update(feedback, coder, group)
 
     def answering(futures: Futures, given: Answer) -> None:
         order.append("answered")
@@ -116,8 +116,8 @@ def test_the_coding_error_is_computed_before_training_changes_the_model(
 def test_a_round_is_answered_and_the_residual_is_zero_if_it_cannot_be_updated(monkeypatch: pytest.MonkeyPatch) -> None:
     update, offered = ErrorFeedback.update, {1: set(), 2: set(), 3: set()}
 
-    def failing_in_round_two(feedback: ErrorFeedback, coder: ChunkCoder) -> None:
-        update(feedback, coder)
+    def failing_in_round_two(feedback: ErrorFeedback, coder: ChunkCoder, group: tuple[str, ...]) -> None:
+        update(feedback, coder, group)
         if offered[2]:
             raise RuntimeError("a codec of a plugin")
 
