@@ -10,8 +10,8 @@ from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
 from swarm.session.batches import Batches
 from swarm.session.pending import Background, PendingAnswer, measured
+from swarm.session.reporting import Reporter, Timing
 from swarm.session.starting import failure
-from swarm.session.timing import Timing
 from swarm.session.weights import Weights
 from swarm.tensors.capture import faulty, replaced_state
 from swarm.tensors.state import ModelState, Schema
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.executor import Executor
     from swarm.peer.engine import Engine
-    from swarm.session.reporting import Reporter
     from swarm.tensors.model import ModelPort
 
 

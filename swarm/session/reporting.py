@@ -12,10 +12,10 @@ from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, R
 from swarm.tensors.state import TensorSpec, is_float
 
 if TYPE_CHECKING:
+    from swarm.clock import Clock
     from swarm.peer.engine import Engine
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
-    from swarm.session.timing import Timing
     from swarm.tensors.model import Evaluation, Evaluator
 
 
@@ -27,6 +27,34 @@ NOBODY = (
 )
 """Why a committed round changes no weights."""
 NOTHING_NEW = "no new contributions: the last merged model is the closing one"
+
+
+class Timing:
+    """Measures a sync point from start to end; the training may continue in between."""
+
+    def __init__(self, traffic: tuple[int, int], clock: Clock) -> None:
+        """Start now, with the training stopped. ``traffic``: bytes sent and received by now."""
+        self._clock = clock
+        self.traffic = traffic
+        self.seconds = 0.0
+        """From the start to the end."""
+        self.stall = 0.0
+        """Of these, seconds in which the training was stopped."""
+        self._started = self._halted = self._clock.now()
+
+    def go_on(self) -> None:
+        """The training continues."""
+        self.stall += self._clock.now() - self._halted
+
+    def halt(self) -> None:
+        """The training stops again."""
+        self._halted = self._clock.now()
+
+    def end(self) -> None:
+        """The sync point is over; the training was stopped until now."""
+        now = self._clock.now()
+        self.seconds = now - self._started
+        self.stall += now - self._halted
 
 
 class Reporter:
