@@ -348,9 +348,16 @@ class WrongRules:
 @pytest.mark.parametrize("rule", WRONG)
 def test_a_merge_rule_that_is_wrong_is_named_and_neither_hangs_nor_ends_training(rule: str) -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=2, merge_method=rule, failure_timeout=0.2, straggler_timeout=0.1)
+    failures: list[str] = []
+
+    class Observer:
+        @hookimpl
+        def swarm_round_failed(self, event) -> None:
+            failures.append(event.reason)
+
+    plugins = {"wrong": WrongRules(), "observer": Observer()}
     ada, bob = peers = [
-        swarm.peer(name, {"w": np.zeros(4)}, plugins={"wrong": WrongRules()}, below_quorum="train")
-        for name in ("ada", "bob")
+        swarm.peer(name, {"w": np.zeros(4)}, plugins=plugins, below_quorum="train") for name in ("ada", "bob")
     ]
 
     def run(peer: SwarmPeer) -> None:
@@ -367,6 +374,9 @@ def test_a_merge_rule_that_is_wrong_is_named_and_neither_hangs_nor_ends_training
     reason = "this peer failed 3 attempts by itself, the last one because merging failed: "
     assert any(reason in report.reason and WRONG[rule][1] in report.reason for peer in peers for report in peer.reports)
     assert any(reason in line for line in warnings(ada) + warnings(bob))
+    attempts = [failure for failure in failures if failure.startswith("round 1: attempt")]
+    assert attempts
+    assert {f"WARNING {failure}" for failure in attempts} <= {*warnings(ada), *warnings(bob)}
 
 
 def test_a_long_list_of_tensors_is_shortened() -> None:
