@@ -36,7 +36,7 @@ SCREENED = re.compile(r"contribution of (\w+) left out: its? .*moved")
 """Who is said to have claimed what is not true."""
 PASSED_OVER = 6
 """Rounds in a row that may pass a peer over."""
-CODING = {"exact": 1e-5, "bf16": 0.02, "int8": 0.05}
+CODING = {"exact": 1e-5, "bf16": 0.01, "int8": 0.01}
 """How far a merged model may be from the mean of what was contributed, as a part of the largest change; codecs that
 send residuals add what they had left."""
 
@@ -78,6 +78,8 @@ class Witness:
         self._plans = {peer.name: peer for peer in (*schedule.peers, *STRANGERS)}
         self._liars = {name for fault in schedule.faults if fault.kind is FaultKind.LIE for name in fault.peers}
         self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
+        self._residuals: dict[PeerId, float] = {}
+        """What each peer said last that it has left to send: of what it contributes, and of what it merges for all."""
         self._proposals: dict[Key, Proposal] = {}
         self._assembled: dict[tuple[str, int, str], Key] = {}
         self._contributions: dict[tuple[Key, PeerId], Taken] = {}
@@ -177,8 +179,8 @@ class Witness:
         rule = PLUGINS.merge_rule("mean" if self._schedule.averaging else "coordmedian")
         merged = rule.merge([array for array, _ in given], [weight for _, weight in given])
         expected = merged.astype(np.float32)
-        residual = sum(entry.residual for entry in proposal.entries)
-        largest = max(float(np.ptp(array - expected)) for array, _ in given) + 1.0
+        residual = sum(self._residuals.get(peer, 0.0) for peer in proposal.group)
+        largest = max(float(np.abs(array - self.values[proposal.parent]).max()) for array, _ in given) + 1.0
         allowed = CODING[proposal.codec] * (largest + residual) + residual * (proposal.codec != "exact")
         self.coded += proposal.codec != "exact"
         off = float(np.abs(values - expected).max())
@@ -198,6 +200,7 @@ class Witness:
         match message:
             case Offer(lineage=lineage, stats=stats):
                 process.offer = message
+                self._residuals[process.name] = stats.residual
                 self._losses.setdefault((process.name, lineage, stats.round), set()).add((stats.weight, stats.loss))
             case Withdraw():
                 process.offer = None
