@@ -121,8 +121,8 @@ class Proposal:
         return tuple(entry.peer for entry in self.entries)
 
     @property
-    def contributors(self) -> tuple[PeerId, ...]:
-        """The members whose weights are merged."""
+    def senders(self) -> tuple[PeerId, ...]:
+        """The members that send weights."""
         return tuple(entry.peer for entry in self.entries if entry.weight > 0)
 
     @property
@@ -132,11 +132,11 @@ class Proposal:
         return min(senders, key=lambda entry: (entry.status is not PeerStatus.TRAINING, -entry.weight, entry.peer)).peer
 
     @property
-    def counted(self) -> tuple[PeerId, ...]:
-        """The contributors; empty if the only one contributes the last committed model unchanged."""
+    def contributors(self) -> tuple[PeerId, ...]:
+        """Whose weights are merged: the senders, but nobody if the only one sends the last committed model."""
         senders = [entry for entry in self.entries if entry.weight > 0]
         stands = len(senders) == 1 and senders[0].status is PeerStatus.ACTIVE
-        return () if stands else self.contributors
+        return () if stands else self.senders
 
     @property
     def key(self) -> tuple[str, int, Attempt]:
@@ -151,7 +151,7 @@ class Proposal:
             digest=digest,
             members=self.members,
             group=self.group,
-            contributors=self.counted,
+            contributors=self.contributors,
             sync=self.sync,
             weight=self.weight,
             closing=self.closing,

@@ -202,11 +202,11 @@ class LedAttempt:
         silent = unmeasured(proposal, ready)
         if odd:
             self._abort(proposal, odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
-        elif not proposal.counted and common != proposal.parent:
+        elif not proposal.contributors and common != proposal.parent:
             self._abort(
                 proposal,
-                proposal.contributors,
-                f"{', '.join(proposal.contributors)} sent another model than the last one",
+                proposal.senders,
+                f"{', '.join(proposal.senders)} sent another model than the last one",
             )
         elif silent:
             self._abort(proposal, silent, f"{', '.join(sorted(silent))} did not measure what was merged")

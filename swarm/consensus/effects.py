@@ -42,7 +42,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Heal:
-    """Fetch the model of ``commit`` from one of ``sources``; then call ``healed`` or ``heal_failed``."""
+    """Fetch the model of ``commit`` from ``sources``, in shares; then call ``healed`` or ``heal_failed``."""
 
     commit: Commit
     sources: tuple[PeerId, ...]
@@ -50,7 +50,7 @@ class Heal:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Fetch the undecided model with ``digest`` from one of ``sources``; then call ``fetched``."""
+    """Fetch the undecided model with ``digest`` from ``sources``, in shares; then call ``fetched``."""
 
     digest: str
     sources: tuple[PeerId, ...]

@@ -262,6 +262,10 @@ class RoundMachine:
 
     def _on_offer(self, sender: PeerId, message: Offer) -> None:
         position = self._state.position
+        if message.stats.peer != sender:
+            text = f"{sender} sent an offer in the name of {message.stats.peer}; it is ignored"
+            self._state.effects.notice(text, loud=True)
+            return
         self._catch_up.learn(sender, message.lineage, message.parent)
         behind = message.lineage == position.lineage and message.stats.round < position.round
         if position.commit and (behind or message.lineage != position.lineage):

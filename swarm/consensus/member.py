@@ -115,7 +115,7 @@ class Member:
             return f"{me} is at round {position.round} of lineage {position.lineage or '(none)'}"
         if offers.mine is None or healing:
             return f"{me} has nothing on offer"
-        if not proposal.contributors:
+        if not proposal.senders:
             return "nobody is to send a model"
         entry = next(entry for entry in proposal.entries if entry.peer == me)
         as_offered = proposal.parent and entry.weight and entry.status is not PeerStatus.ACTIVE
@@ -130,7 +130,7 @@ class Member:
         if self.attempt and self.attempt.key == key:
             self._norms = norms
             self._held[digest] = self.attempt
-            if self._state.me in self.attempt.counted:
+            if self._state.me in self.attempt.contributors:
                 self._exposed.add(key)
             self._state.effects.send(self.attempt.attempt.leader, Ready(*key, digest, norms))
             self._leadership.heard_from(self.attempt.attempt.leader)

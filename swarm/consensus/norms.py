@@ -57,7 +57,7 @@ def unmeasured(proposal: Proposal, told: Mapping[PeerId, Ready]) -> set[PeerId]:
     """Members that do not say of each contribution how far it has moved within their slices."""
     if not proposal.parent:
         return set()
-    contributors = sorted(proposal.contributors)
+    contributors = sorted(proposal.senders)
     return {
         member
         for member, ready in told.items()
@@ -76,7 +76,7 @@ def contradicted(proposal: Proposal, told: Mapping[PeerId, Ready], codec: Codec)
     """
     if not proposal.parent:
         return {}
-    squared = dict.fromkeys(proposal.contributors, 0.0)
+    squared = dict.fromkeys(proposal.senders, 0.0)
     for ready in told.values():
         for part in ready.norms:
             squared[part.peer] += part.squared

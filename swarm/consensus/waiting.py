@@ -29,7 +29,7 @@ class Waiting:
         """Why exchanges failed because of this peer itself, since it offered."""
         self._below_quorum_since: float | None = None
         self._gave_up_quorum = False
-        """Whether a sync point has waited for a quorum in vain, and no peer has come since."""
+        """Whether a sync point has waited for a quorum without success, and no peer has come since."""
         self._line_at = state.timer.now
         self.since = state.timer.now
         """When this peer offered."""

@@ -26,7 +26,7 @@ class Discovery(ABC):
     def discover(self) -> tuple[str, ...]:
         """Addresses at which others may listen, without duplicates and without the announced one.
 
-        Called about once per second, so it must be fast. Must not raise once training runs.
+        Called about twice per second, so it must be fast. Must not raise once training runs.
         """
 
     @abstractmethod

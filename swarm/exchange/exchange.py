@@ -90,12 +90,12 @@ class Exchange:
         self._members = proposal.group
         self._leader = proposal.attempt.leader
         # What one peer hands to all is not merged: no rule may change it.
-        self._rule = rule if proposal.parent and proposal.counted else HANDED_ON
+        self._rule = rule if proposal.parent and proposal.contributors else HANDED_ON
         self._own = own
         self._coder = coder or ChunkCoder()
         self._memory = memory or BufferPool(0)
         self._schema: Schema = own.schema
-        self._contributors = proposal.contributors
+        self._contributors = proposal.senders
         self._weights = [entry.weight for entry in proposal.entries if entry.weight > 0]
         self._result = self._memory.model(self._schema)
         self._segments = tuple(self._result.segments.values())

@@ -62,7 +62,7 @@ class ReduceBuffer:
         return len(self._arrays[chunk]) == self._others
 
     def missing(self) -> set[PeerId]:
-        """Peers of whom something is yet to come."""
+        """Peers whose contributions are incomplete."""
         return {peer for peer, left in self._left.items() if left}
 
     def room(self, sender: PeerId) -> bool:
@@ -91,7 +91,7 @@ class ReduceBuffer:
             self._squared[self._me, chunk] = self._coder.squared_distance(chunk, self.owned(chunk))
 
     def drop(self, chunk: Chunk) -> None:
-        """A chunk is merged: its contributions are of no more use."""
+        """A chunk is merged: its contributions are dropped."""
         self._waiting -= sum(values.nbytes for values in self._arrays[chunk].values())
         self._arrays[chunk] = {}
 

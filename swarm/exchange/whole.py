@@ -1,4 +1,4 @@
-"""A whole committed model as frames: what a peer that catches up takes, in shares, from several others at once."""
+"""A whole model as frames: a peer that catches up fetches it in shares from several others at once."""
 
 from __future__ import annotations
 

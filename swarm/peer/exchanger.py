@@ -107,7 +107,7 @@ class Exchanger:
             digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._executor.now() - started
 
             def report() -> None:
-                if proposal.counted:
+                if proposal.contributors:
                     self._coded[digest] = _Coded(coder, proposal.codec, proposal.group, seconds)
                 done(digest, model, norms)
 
@@ -155,7 +155,7 @@ class Exchanger:
         return self._streams is not None
 
     def close(self) -> None:
-        """End what runs, and take no more streams."""
+        """End what runs, and refuse further streams."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -179,10 +179,8 @@ class Rounds:
         own = models.reference if entry.status is PeerStatus.ACTIVE else models.capture
         parent = models.committed(proposal.parent)
         if own is None or (proposal.parent and parent is None):
-            failed(
-                self._me.name,
-                "no weights at hand" if own is None else "the model that the round builds on is not here",
-            )
+            why = "no weights at hand" if own is None else "the model that the round builds on is not here"
+            self._post(lambda: failed(self._me.name, why))  # after the effects that are carried out now
             return
         self._attempts += 1
         self._plugins.round_started(

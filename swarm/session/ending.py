@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from swarm.session.results import Results
 from swarm.storage.files import FINAL, LOCAL, OWN
+from swarm.storage.results import Results
 from swarm.storage.writer import Writer
 from swarm.tensors.state import ModelState, Schema
 

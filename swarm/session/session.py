@@ -61,7 +61,7 @@ class Session:
             evaluate: validates the merged model after every merge.
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
-            network: makes the transport and the membership.
+            network: makes the transport and the discoveries.
             platform: what the session takes from the computer; this one by default.
         """
         self._settings = settings

@@ -82,7 +82,7 @@ class DiscoveryContract(ABC):
         peers[0].withdraw()
         found = peers[1].discover()
         assert found == (GIVEN[2],), broken(
-            f"{type(peers[1]).__name__}: An address that was withdrawn, even twice, is found no more.",
+            f"{type(peers[1]).__name__}: An address that was withdrawn, even twice, is not found again.",
             given=f"three peers that have announced {GIVEN}; the first has withdrawn",
             got=shown(found),
             do=f"give the tuple {(GIVEN[2],)} to the second one",

@@ -236,7 +236,7 @@ class UploadContract(NodeContract):
             "Nothing is taken after the error.",
             given="a sink that raises ExchangeError at the third frame of an endless stream",
             got=f"{len(b.handler.streams[1])} frames",
-            do="call the sink no more once it has raised",
+            do="not call the sink again after it has raised",
         )
 
     def test_frames_that_cannot_be_read_fail_the_upload(self, node: Callable[[], Node]) -> None:

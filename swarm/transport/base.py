@@ -74,7 +74,7 @@ class Handler(ABC):
 
     @abstractmethod
     def serve(self, request: FetchRequest) -> Iterable[Frame]:
-        """The frames of a committed model.
+        """The frames of a model: the committed one, or one that may still be committed.
 
         Raises:
             ExchangeError: this peer does not hold it.
@@ -130,7 +130,7 @@ class Transport(ABC):
 
     @abstractmethod
     def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
-        """Frames of a committed model, joined, as the peer serves them; ``timeout`` bounds the wait for each.
+        """Frames of a model, joined, as the peer serves them; ``timeout`` bounds the wait for each.
 
         Raises:
             UnreachablePeerError: the peer is gone or silent.

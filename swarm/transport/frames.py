@@ -87,7 +87,7 @@ def whole(frame: Frame) -> Iterator[bytes]:
 class FrameReader:
     """Iterates over the messages that carry frames until these end, fail or are stopped; never raises.
 
-    An upload that was cancelled reads the sender's buffers no more once ``stop`` has returned.
+    An upload that was cancelled does not read the sender's buffers after ``stop`` has returned.
 
     Args:
         frames: to be sent.

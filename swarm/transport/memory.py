@@ -1,4 +1,4 @@
-"""A transport inside one process, for tests and simulation: no sockets, the same behaviour.
+"""A transport inside one process, for tests: no sockets, the same behaviour.
 
 Every node has a thread that delivers its envelopes and losses in order. A stream that is open has one more, which reads
 a frame on the sender's side and gives it to the receiver's sink; all nodes of a network share these threads.
@@ -148,7 +148,7 @@ class MemoryTransport(Transport):
         try:
             yield from received(pipe, address, timeout)
         finally:
-            self.disconnect(address, pipe, UnreachablePeerError(f"{self._address} reads no more"))
+            self.disconnect(address, pipe, UnreachablePeerError(f"{self._address} stopped reading"))
 
     def forget(self, address: str) -> None:
         with self._lock:

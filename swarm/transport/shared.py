@@ -68,7 +68,7 @@ class SharedAddress:
             return here
 
     def leave(self, session: str, linger: float) -> None:
-        """Listen for ``session`` no more; close the address if it was the last one."""
+        """Stop listening for ``session``; close the address if it was the last one."""
         with self._changing:
             here = self._listening
             if here is None:

@@ -181,8 +181,8 @@ class Peers:
         """Complete an exchange that all of the group have joined."""
         joined = self._joined.get(proposal.key, {})
         if set(proposal.group) <= joined.keys():
-            stands = proposal.parent and not proposal.counted
-            merged = "+".join((proposal.parent[-6:], str(proposal.round), *proposal.contributors))
+            stands = proposal.parent and not proposal.contributors
+            merged = "+".join((proposal.parent[-6:], str(proposal.round), *proposal.senders))
             digest = proposal.parent if stands else merged
             for name in sorted(joined):
                 self.bytes[name].add(digest)

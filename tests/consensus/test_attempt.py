@@ -69,7 +69,7 @@ class OneLeader:
     def ready(self, names: Iterable[str], digest: str = "merged") -> list[Effect]:
         """These members have the model; the leader measures nothing unless named."""
         proposal, effects = self.proposal(), []
-        norms = tuple(PartialNorm(peer, 0.0) for peer in proposal.contributors)
+        norms = tuple(PartialNorm(peer, 0.0) for peer in proposal.senders)
         for name in names:
             if name == self.me:
                 effects += self.do(self.machine.exchanged(proposal.key, digest, norms, self.now))

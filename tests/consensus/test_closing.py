@@ -68,8 +68,8 @@ def test_without_contributions_the_model_sent_must_be_the_last_one(founded) -> N
     peers.exchanging = False
     peers.offer("a", "b", "c", status=PeerStatus.INACTIVE)
     (proposal,) = peers.running()
-    assert proposal.counted == ()
-    (holder,) = proposal.contributors
+    assert proposal.contributors == ()
+    (holder,) = proposal.senders
     norms = peers.norms(proposal)
     for name in "abc":
         peers.do(name, peers.machines[name].exchanged(proposal.key, "another model", norms, peers.now))

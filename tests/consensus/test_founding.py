@@ -192,7 +192,7 @@ def test_the_weights_of_the_first_leader_in_order_are_taken_and_its_attempts_are
     peers.offer("a", "b", "c")
     leader = leader_order("s", 0, "abc")[0]
     (proposal,) = peers.running()
-    assert proposal.contributors == (leader,)
+    assert proposal.senders == (leader,)
     assert (proposal.attempt, proposal.weight, proposal.voters) == (Attempt(0, leader), 0, ("a", "b", "c"))
     member = next(name for name in "abc" if name != leader)
     peers.do(leader, peers.machines[leader].exchange_failed(proposal.key, member, "silence", peers.now))

@@ -24,6 +24,19 @@ def test_all_offer_and_all_apply_one_result(founded) -> None:
     assert not any(peers.machines[name].offered for name in "abc")
 
 
+def test_an_offer_in_the_name_of_another_peer_is_ignored_with_a_warning(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("a", "b")
+    forged = replace(next(message for _, _, message in peers.sent if isinstance(message, Offer)), votes=True)
+    forged = replace(forged, stats=replace(forged.stats, peer="c", round=1))
+    for to in "ac":
+        peers.tell("b", to, forged)
+    assert not peers.running()
+    assert "b sent an offer in the name of c; it is ignored" in peers.said("a")
+    peers.offer("c")
+    assert peers.commits("a")[-1].contributors == ("a", "b", "c")
+
+
 def test_an_exchange_is_stopped_before_its_model_is_applied(founded) -> None:
     peers = founded("a", "b", "c")
     peers.offer("a", "b", "c")

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from swarm.config import Settings
 from swarm.errors import StartTimeoutError
-from swarm.session.results import Results
+from swarm.storage.results import Results
 from swarm.tensors.state import ModelState
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 

@@ -17,7 +17,7 @@ class ProcessClock:
         return moment * self.rate + self.ahead
 
     def moment(self, reading: float) -> float:
-        """When it will show ``reading``; not a hair earlier, whatever rounding does."""
+        """When it will show ``reading``; never earlier, whatever rounding does."""
         return (reading - self.ahead) / self.rate + 1e-6
 
     def drift(self, rate: float, moment: float) -> None:

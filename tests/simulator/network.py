@@ -177,7 +177,7 @@ class Network:
     # Losses ----------------------------------------------------------------------------------------------------------
 
     def vanished(self, node: Node) -> None:
-        """A node listens no more: those connected to it notice, soon or by its silence."""
+        """A node has stopped listening: those connected to it notice, soon or by its silence."""
         for stream in self._streams_of(node):
             if stream.source is node:
                 stream.stop()

@@ -155,7 +155,7 @@ class Process:
 
     @property
     def finished(self) -> bool:
-        """Whether it has told others that it trains no more."""
+        """Whether it has told others that its training is over."""
         return self.offer is not None and self.offer.stats.status.finished
 
     @property
@@ -208,7 +208,7 @@ class Process:
         self.executor.start("leave", go)
 
     def stop(self, outcome: str) -> None:
-        """The process is no more, at once."""
+        """The process ends at once."""
         if self.running:
             self.running, self.frozen, self.outcome = False, False, outcome
             self.transport.close()

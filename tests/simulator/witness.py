@@ -256,7 +256,7 @@ class Witness:
             plan = self._plans[entry.peer]
             if plan.session != leader.plan.session:
                 raise Violation("Isolation", f"{leader.name} takes {entry.peer} of another session into its group")
-            handed_round = len(proposal.contributors) == 1 and entry.weight == 1
+            handed_round = len(proposal.senders) == 1 and entry.weight == 1
             if entry.weight not in {0, plan.weight} and not handed_round:
                 text = f"{entry.peer} joined with weight {plan.weight} and counts {entry.weight}"
                 raise Violation("Honest count", text)

@@ -22,7 +22,7 @@ class DataChannel:
     Args:
         dial: makes the connection.
         resting: the data channel can send another upload; called on its thread.
-        ended: the data channel is of no more use.
+        ended: the data channel cannot be used again.
     """
 
     def __init__(

@@ -32,8 +32,8 @@ _log = logging.getLogger("swarm.transport")
 class Listener:
     """Listens on a thread of its own, and has one more for each connection.
 
-    TLS would wrap a new connection here, before the preamble, and in ``Dialler`` before it is sent, both with the
-    certificate that the control channel uses. A token then holds the fingerprint of the certificate that asked for
+    For TLS, ``Connection`` would wrap the socket, here before the preamble and in ``Dialler`` before it is sent, with
+    the certificate that the control channel uses. A token then holds the fingerprint of the certificate that asked for
     it, and a connection that shows another one is closed: who a peer is carries over from the control channel.
 
     Args:

@@ -50,7 +50,7 @@ class Tokens:
             return secret
 
     def redeem(self, secret: bytes) -> DataChannelRequest | None:
-        """The holder of a token, which is good no more; None where there is no such token."""
+        """The holder of a token, which is used up; None if there is no such token."""
         with self._lock:
             self._expire()
             found = [token for token in self._issued if hmac.compare_digest(token.secret, secret)]

@@ -25,7 +25,7 @@ class Ways:
         self._told: dict[str, str] = {}
 
     def barred(self, address: str) -> bool:
-        """Whether a data channel to ``address`` was asked for in vain a short while ago."""
+        """Whether a data channel to ``address`` was refused or failed a short while ago."""
         with self._lock:
             return self._barred.get(address, float("-inf")) > self._clock.now()
 

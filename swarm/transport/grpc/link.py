@@ -29,7 +29,7 @@ def open_channel(address: Address, failure_timeout: float, *, weights: bool = Fa
 
 
 class Link:
-    """Delivers messages to one address until it ends, which it tells once; then it is of no more use.
+    """Delivers messages to one address until it ends, which it reports once; then it cannot be used again.
 
     Args:
         address: the peer's.
