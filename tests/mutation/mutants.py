@@ -17,6 +17,7 @@ import json
 import os
 import queue
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,9 +26,8 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -39,8 +39,14 @@ from cosmic_ray.plugins import get_operator, operator_names
 from parso.python.tree import Keyword
 
 INTEGRATIONS = {"keras": "swarm_keras", "lightning": "swarm_lightning"}
-NO_ROOMS = {"testing", "demo"}  # what tests are made of, and an example
-TESTED_BY = {"peer": "session", "exchange": "consensus"}  # rooms without a directory of tests of their own
+TESTED_BY = {  # the tests of a room, where they are not only those of tests/<room>
+    "callback": ["callback", "pytorch/test_leaving.py", "pytorch/test_two_runs.py"],
+    "exchange": ["consensus"],
+    "peer": ["session"],
+    "swarm": ["house", "session", "storage"],
+    "testing": [f"{room}/test_contract_messages.py" for room in ("codec", "merge", "sync", "transport")],
+}
+SIMULATED = {"consensus", "exchange", "peer", "session", "swarm"}  # rooms whose code the simulator runs
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", "__pycache__", "build", "dist")
 EQUIVALENT = Path("tests/mutation/equivalent.toml")
 
@@ -112,43 +118,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.list:
         print("\n\n".join(str(mutant) for mutants in samples.values() for mutant in mutants))
         return 0
-    counts = {}
-    with ExitStack() as stack:
-        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        for _ in range(given.jobs):
-            copy = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-"))) / "tree"
-            copies.put(shutil.copytree(Path.cwd(), copy, ignore=NOT_COPIED, symlinks=True))
-        for room, mutants in samples.items():
-            outcomes = run(room, mutants, copies, given.jobs)
-            if outcomes is None:
-                return 1
-            counts[room] = Counter(outcomes)
-            print(f"{room}: {', '.join(f'{counts[room][outcome]} {outcome}' for outcome in Outcome)}", file=sys.stderr)
-            for mutant, outcome in zip(mutants, outcomes, strict=True):
-                if outcome is Outcome.SURVIVED:
-                    print(f"survived: {mutant}\n", flush=True)
-    print("\n".join(table(counts)))
-    print(json.dumps({"seed": given.seed, "score": score(sum(counts.values(), Counter())), "rooms": figures(counts)}))
+    counts: dict[str, Counter[Outcome]] = {}
+    for room, mutants in samples.items():
+        outcomes = judge(room, mutants, given.jobs)
+        if outcomes is None:
+            print(f"the tests of {room} fail without any change: run {command(room)}", file=sys.stderr)
+            return 1
+        counts[room] = Counter(outcomes)
+    rows = {room: figures(each) for room, each in counts.items()}
+    columns = list(figures(Counter()))
+    print(f"{'room':<12}" + "".join(f"{column:>12}" for column in columns))
+    for room, row in rows.items():
+        print(f"{room:<12}" + "".join(f"{'-' if row[column] is None else row[column]:>12}" for column in columns))
+    score = figures(sum(counts.values(), Counter()))["score"]
+    print(json.dumps({"seed": given.seed, "score": score, "rooms": rows}))
     return 0
 
 
-def rooms() -> dict[str, Path]:
-    """The directory of each room."""
-    inside = {path.parent.name: path.parent for path in sorted(Path("swarm").glob("*/__init__.py"))}
-    outside = {room: Path(package) for room, package in INTEGRATIONS.items() if Path(package).is_dir()}
-    return {room: path for room, path in (inside | outside).items() if room not in NO_ROOMS}
+def rooms() -> dict[str, list[Path]]:
+    """The modules of each room. ``swarm`` are those that are in no package of it."""
+    packages = {path.parent.name: path.parent for path in sorted(Path("swarm").glob("*/__init__.py"))}
+    packages |= {room: Path(package) for room, package in INTEGRATIONS.items() if Path(package).is_dir()}
+    found = {room: sorted(package.rglob("*.py")) for room, package in packages.items()}
+    found["swarm"] = sorted(Path("swarm").glob("*.py"))
+    return {room: [path for path in paths if not path.stem.endswith("_pb2")] for room, paths in found.items()}
 
 
-def tests(room: str) -> str:
-    """The directory of the tests of a room."""
-    return f"tests/{room}" if Path("tests", room).is_dir() else f"tests/{TESTED_BY[room]}"
+def command(room: str) -> str:
+    """What tests a room, for a shell: the quick simulation first."""
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=1"]
+    tests = [f"tests/{path}" for path in TESTED_BY.get(room, [room])]
+    commands = [["-m", "pytest", *options, *tests]]
+    if room in SIMULATED:
+        commands.insert(0, ["-m", "tests.simulator", "--schedules", "20"])
+    return " && ".join(shlex.join([sys.executable, *each]) for each in commands)
 
 
-def sample(folder: Path, size: int, chance: random.Random) -> list[Mutant]:
-    """At most ``size`` mutants of the modules of a room, each of another place."""
+def sample(modules: list[Path], size: int, chance: random.Random) -> list[Mutant]:
+    """At most ``size`` mutants of some modules, each of another place."""
     operators = [get_operator(name)() for name in operator_names() if not get_operator(name).arguments()]
     places: dict[tuple[object, ...], list[tuple[Path, Operator, int]]] = {}
-    for path in sorted(path for path in folder.rglob("*.py") if not path.stem.endswith("_pb2")):
+    for path in modules:
         nodes = [*ast_nodes(get_ast(path.read_text()))]
         for operator in (*operators, DropStatement()):
             positions = (position for node in nodes for position in operator.mutation_positions(node))
@@ -178,7 +188,7 @@ def difference(path: Path, before: str, after: str) -> Mutant:
 
 
 def changes_what_runs(before: str, after: str) -> bool:
-    """Whether a changed module can be compiled, and differs in more than annotations and imports for type checkers."""
+    """Whether a changed module can be compiled, and differs in more than what only type checkers read."""
     try:
         changed = ast.parse(after)
     except SyntaxError:
@@ -187,7 +197,13 @@ def changes_what_runs(before: str, after: str) -> bool:
 
 
 class _Bare(ast.NodeTransformer):
-    """Without annotations and blocks under ``TYPE_CHECKING``."""
+    """Without annotations, blocks under ``TYPE_CHECKING``, and how a dataclass guards against mistakes."""
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "dataclass":
+            node.keywords = [each for each in node.keywords if each.arg not in {"frozen", "slots", "kw_only"}]
+        return node
 
     def visit_arg(self, node):
         return ast.arg(node.arg)
@@ -210,53 +226,48 @@ class _Bare(ast.NodeTransformer):
         return ast.Pass() if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
 
 
-def run(room: str, mutants: list[Mutant], copies: queue.SimpleQueue[Path], jobs: int) -> list[Outcome] | None:
+def judge(room: str, mutants: list[Mutant], jobs: int) -> list[Outcome] | None:
     """What the tests of a room say about each mutant; None if they fail without one."""
     listed = equivalent()
+    trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
 
-    def warm(copy: Path) -> tuple[int | None, float]:
-        start = time.perf_counter()
-        return pytest(copy, room, None), time.perf_counter() - start
-
-    def judge(one: Mutant) -> Outcome:
+    def outcome(one: Mutant) -> Outcome:
         if (str(one.path), one.removed, one.added) in listed:
             return Outcome.EQUIVALENT
-        copy = copies.get()
-        module = copy / one.path
-        original, times = module.read_bytes(), module.stat()
+        tree = trees.get()
+        module, original = tree / one.path, tree / "original"
+        module.rename(original)  # which keeps the time that its compiled module has noted
+        module.write_text(one.source)
         try:
-            module.write_text(one.source)
-            status = pytest(copy, room, deadline)
+            status = test(tree, room, deadline)
         finally:
-            module.write_bytes(original)
-            os.utime(module, ns=(times.st_atime_ns, times.st_mtime_ns))  # which its compiled module has noted
-            copies.put(copy)
+            original.replace(module)
+            trees.put(tree)
+        if status == 0:
+            print(f"survived: {one}\n", flush=True)
         return Outcome.TIMED_OUT if status is None else Outcome.KILLED if status else Outcome.SURVIVED
 
-    with ThreadPoolExecutor(jobs) as pool:
-        trees = [copies.get() for _ in range(jobs)]
-        warmed = list(pool.map(warm, trees))
-        for tree in trees:
-            copies.put(tree)
-        if any(status != 0 for status, _ in warmed):
-            print(f"{tests(room)} fails without any change: run pytest {tests(room)}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as scratch, ThreadPoolExecutor(jobs) as pool:
+        first, *more = (Path(scratch, str(number)) for number in range(jobs))
+        shutil.copytree(Path.cwd(), first, ignore=NOT_COPIED, symlinks=True)
+        start = time.perf_counter()
+        if test(first, room, None) != 0:
             return None
-        deadline = 20 + 3 * max(seconds for _, seconds in warmed)
-        return list(pool.map(judge, mutants))
+        deadline = 20 + 4 * (time.perf_counter() - start)
+        for tree in more:  # with the compiled modules
+            shutil.copytree(first, tree, symlinks=True)
+        for tree in (first, *more):
+            trees.put(tree)
+        return list(pool.map(outcome, mutants))
 
 
-def pytest(copy: Path, room: str, deadline: float | None) -> int | None:
+def test(tree: Path, room: str, deadline: float | None) -> int | None:
     """The exit status of the tests of a room in a copy of the tree; None if they ran past the deadline, in seconds."""
     # Compiled modules come from the first run alone; a later run finds a mutant by the time of its source.
-    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1" if deadline else ""}
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=1"]
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1" if deadline else ""}
+    silent = subprocess.DEVNULL
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options, tests(room)],
-        cwd=copy,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        command(room), shell=True, cwd=tree, env=environment, stdout=silent, stderr=silent, start_new_session=True
     )
     try:
         return process.wait(deadline)
@@ -274,26 +285,11 @@ def equivalent() -> set[tuple[str, str, str]]:
     return {(entry["file"], entry["old"], entry["new"]) for entry in entries}
 
 
-def figures(counts: dict[str, Counter[Outcome]]) -> dict[str, dict[str, float | None]]:
-    """The counts and the score of each room."""
-    return {
-        room: {"mutants": each.total()} | {str(outcome): each[outcome] for outcome in Outcome} | {"score": score(each)}
-        for room, each in counts.items()
-    }
-
-
-def score(counts: Counter[Outcome]) -> float | None:
-    """The part of the mutants that the tests noticed, of those that are not equivalent."""
+def figures(counts: Counter[Outcome]) -> dict[str, float | None]:
+    """The counts, and the part of the mutants that the tests noticed, of those that are not equivalent."""
     different = counts.total() - counts[Outcome.EQUIVALENT]
-    return round(1 - counts[Outcome.SURVIVED] / different, 3) if different else None
-
-
-def table(counts: dict[str, Counter[Outcome]]) -> Iterator[str]:
-    """One line per room."""
-    columns = ["mutants", *map(str, Outcome), "score"]
-    yield f"{'room':<12}" + "".join(f"{column:>12}" for column in columns)
-    for room, row in figures(counts).items():
-        yield f"{room:<12}" + "".join(f"{row[column] if row[column] is not None else '-':>12}" for column in columns)
+    score = round(1 - counts[Outcome.SURVIVED] / different, 3) if different else None
+    return {"mutants": counts.total()} | {str(each): counts[each] for each in Outcome} | {"score": score}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -8,14 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation import mutants
+
 HERE = Path(__file__).parent
 PRODUCT = """
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING and not None:
     from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    x: int
 
 
 def last(values: Sequence[int | None], seen: list[int | None]) -> int | None:
@@ -23,10 +32,10 @@ def last(values: Sequence[int | None], seen: list[int | None]) -> int | None:
     return values[-1]
 """
 TEST = """
-from swarm.toy import last
+from swarm.toy import Point, last
 
 def test_the_last():
-    assert last([3, 4, 5], []) == 5
+    assert last([3, 4, Point(x=5).x], []) == 5
 """
 EQUIVALENT = """
 [[mutant]]
@@ -66,15 +75,15 @@ def test_survivors_are_listed_and_equivalent_mutants_do_not_count(project):
     ran = run(project, "toy")
     *_, survivor, header, row, record = [line for line in ran.stdout.splitlines() if line]
     counts = json.loads(record)["rooms"]["toy"]
-    assert counts["killed"] == 2  # the sign, and the place of the last value
+    assert counts["killed"] == 3  # the decorator, the sign, and the place of the last value
     assert counts["survived"] == 1
     assert counts["equivalent"] == 1
-    assert counts["mutants"] == 4
-    assert counts["score"] == json.loads(record)["score"] == 0.667
-    assert "survived: swarm/toy/__init__.py:11\n  - seen.append(1)\n  + seen.append(" in ran.stdout
+    assert counts["mutants"] == 5
+    assert counts["score"] == json.loads(record)["score"] == 0.75
+    assert "survived: swarm/toy/__init__.py:17\n  - seen.append(1)\n  + seen.append(" in ran.stdout
     assert survivor.startswith("  + ")
     assert header.split() == ["room", "mutants", "killed", "survived", "timed", "out", "equivalent", "score"]
-    assert row.split() == ["toy", "4", "2", "1", "0", "1", "0.667"]
+    assert row.split() == ["toy", "5", "3", "1", "0", "1", "0.75"]
     assert (project / "swarm/toy/__init__.py").read_text() == PRODUCT
     assert not list(project.rglob("__pycache__"))
 
@@ -91,13 +100,29 @@ def test_what_only_type_checkers_read_is_not_mutated(project):
     assert "values[" in listed
     assert "TYPE_CHECKING" not in listed
     assert "def last" not in listed
+    assert "frozen=False" not in listed
+
+
+def test_modules_outside_all_packages_are_a_room(project):
+    (project / "swarm/text.py").write_text("ONE = 1\n")
+    listed = run(project, "--list", "swarm").stdout
+    assert "swarm/text.py:1" in listed
+    assert "toy" not in listed
+
+
+def test_every_room_is_tested_by_something(monkeypatch):
+    monkeypatch.chdir(HERE.parents[1])
+    for room in mutants.rooms():
+        for word in shlex.split(mutants.command(room)):
+            if word.startswith("tests/"):
+                assert Path(word).exists(), f"{word} is to test {room}"
 
 
 def test_a_room_that_fails_by_itself_has_no_score(project):
     (project / "tests/toy/test_toy.py").write_text("def test_broken():\n    assert False\n")
     ran = run(project, "toy")
     assert ran.returncode == 1
-    assert "tests/toy fails without any change" in ran.stderr
+    assert "the tests of toy fail without any change: run " in ran.stderr
     assert "score" not in ran.stdout
 
 

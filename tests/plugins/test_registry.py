@@ -64,10 +64,14 @@ def test_the_builtin_factories_make_what_the_settings_say(tmp_path: Path) -> Non
             registry.discovery(name)(Settings())
 
 
-@pytest.mark.parametrize("find", ["merge_rule", "codec", "sync_policy", "transport", "discovery"])
+@pytest.mark.parametrize("find", ["merge_rule", "codec", "require_codec", "sync_policy", "transport", "discovery"])
 def test_an_unknown_name_is_an_error_that_lists_the_known(find: str) -> None:
     with pytest.raises(ConfigurationError, match="'carrier-pigeon' is not allowed: allowed is '"):
         getattr(PluginRegistry(), find)("carrier-pigeon")
+
+
+def test_the_choice_of_a_codec_may_be_left_to_swarm() -> None:
+    PluginRegistry().require_codec("auto")
 
 
 def test_an_unknown_name_is_told_the_nearest() -> None:
