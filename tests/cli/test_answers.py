@@ -107,6 +107,11 @@ def test_the_largest_numbers_can_be_shown() -> None:
     assert "ETA" in progress([PeerRow(name="a", rank=0, view=view)])
 
 
+def test_what_an_answer_leaves_out_has_its_default() -> None:
+    assert parse({"name": "a"}) == PeerView(name="a")
+    assert parse({}) == PeerView(name="?")
+
+
 def test_an_ordinary_answer_is_passed_on_as_it_is() -> None:
     answer = {"name": "a", "round": None, "loss": 0.5, "last": {"group": ["a", "b"], "late": False}}
     assert plain(answer) == answer

@@ -101,6 +101,29 @@ def test_a_terminal_gets_a_table_under_the_outputs():
     assert table[1:11] == ["peer-0", "training", "7", "3/10", "1:20", "0.125", "16", "2.0", "kB", "0"]
 
 
+def test_a_table_is_drawn_when_the_peers_have_changed():
+    screen = io.StringIO()
+    display = LiveDisplay(6, Console(file=screen, force_terminal=True, width=100, color_system=None))
+
+    with display:
+        display.update([row(0, status="training", round=7)])
+        drawn = screen.getvalue()
+        display.update([row(0, status="training", round=7)])
+        assert screen.getvalue() == drawn
+        display.update([row(0, status="merging", round=7)])
+        assert "merging" in screen.getvalue()
+
+    assert "training" in drawn
+
+
+def test_a_terminal_gets_the_sentences_of_the_launcher():
+    screen = io.StringIO()
+
+    LiveDisplay(6, Console(file=screen, force_terminal=True, width=20, color_system=None)).note("all [2] peers ended")
+
+    assert screen.getvalue() == "swarm  | all [2] peers ended\n"
+
+
 def test_only_the_prefix_has_the_colour_of_the_peer():
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system="standard", no_color=False)

@@ -130,6 +130,23 @@ def test_peers_end_politely_when_nobody_reads_their_output_any_more(launch):
     assert display.lines == [("peer-0", "hello"), ("peer-0", "bye")]
 
 
+def test_a_system_that_refuses_signals_to_a_group_that_has_ended_holds_up_nobody(launch, monkeypatch):
+    """As macOS does."""
+    send = os.killpg
+
+    def refuse(group, number):
+        try:
+            send(group, number)
+        except ProcessLookupError:
+            raise PermissionError from None
+
+    monkeypatch.setattr(os, "killpg", refuse)
+
+    _, code = launch(Recorder(), ["/bin/sh", "-c", "exit 3"])
+
+    assert code == 3
+
+
 def test_the_rendezvous_directory_is_gone_afterwards(launch, tmp_path):
     launch(Recorder(), ["/bin/sh", "-c", "exit 0"])
 

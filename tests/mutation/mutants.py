@@ -14,10 +14,10 @@ import argparse
 import ast
 import difflib
 import json
+import multiprocessing
 import os
 import queue
 import random
-import shlex
 import shutil
 import signal
 import subprocess
@@ -30,8 +30,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
+import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Example, Operator
@@ -40,13 +41,18 @@ from parso.python.tree import Keyword
 
 INTEGRATIONS = {"keras": "swarm_keras", "lightning": "swarm_lightning"}
 TESTED_BY = {  # the tests of a room, where they are not only those of tests/<room>
-    "callback": ["callback", "pytorch/test_leaving.py", "pytorch/test_two_runs.py"],
+    "callback": [  # without what is imported when, in many processes
+        *(f"callback/test_{name}.py" for name in ("base", "factory", "foreign", "loop")),
+        *(f"pytorch/test_{name}.py" for name in ("leaving", "two_runs")),
+    ],
     "exchange": ["consensus"],
     "peer": ["session"],
     "swarm": ["house", "session", "storage"],
     "testing": [f"{room}/test_contract_messages.py" for room in ("codec", "merge", "sync", "transport")],
 }
 SIMULATED = {"consensus", "exchange", "peer", "session", "swarm"}  # rooms whose code the simulator runs
+IMPORTED = {"callback": ["torch"], "pytorch": ["torch"], "lightning": ["lightning"], "keras": ["keras"]}
+FORKS = multiprocessing.get_context("forkserver")  # of one process, which imports slow packages once
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", ".*_cache", "__pycache__", "build", "dist")
 EQUIVALENT = Path("tests/mutation/equivalent.toml")
 
@@ -119,10 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n\n".join(str(mutant) for mutants in samples.values() for mutant in mutants))
         return 0
     counts: dict[str, Counter[Outcome]] = {}
+    FORKS.set_forkserver_preload(sorted({package for room in samples for package in IMPORTED.get(room, [])}))
     for room, mutants in samples.items():
         outcomes = judge(room, mutants, given.jobs)
         if outcomes is None:
-            print(f"the tests of {room} fail without any change: run {command(room)}", file=sys.stderr)
+            print(f"the tests of {room} fail without any change: {' '.join(selected(room))}", file=sys.stderr)
             return 1
         counts[room] = Counter(outcomes)
     rows = {room: figures(each) for room, each in counts.items()}
@@ -144,14 +151,10 @@ def rooms() -> dict[str, list[Path]]:
     return {room: [path for path in paths if not path.stem.endswith("_pb2")] for room, paths in found.items()}
 
 
-def command(room: str) -> str:
-    """What tests a room, for a shell: the quick simulation first."""
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=1"]
-    tests = [f"tests/{path}" for path in TESTED_BY.get(room, [room])]
-    commands = [["-m", "pytest", *options, *tests]]
-    if room in SIMULATED:
-        commands.insert(0, ["-m", "tests.simulator", "--schedules", "20"])
-    return " && ".join(shlex.join([sys.executable, *each]) for each in commands)
+def selected(room: str, module: Path | None = None) -> list[str]:
+    """The paths of the tests of a room. Those that are called like ``module`` come first: they notice most."""
+    named = sorted(Path("tests").glob(f"*/test_{module.stem.strip('_')}.py")) if module else []
+    return [*map(str, named), *(f"tests/{path}" for path in TESTED_BY.get(room, [room]))]
 
 
 def sample(modules: list[Path], size: int, chance: random.Random) -> list[Mutant]:
@@ -239,7 +242,7 @@ def judge(room: str, mutants: list[Mutant], jobs: int) -> list[Outcome] | None:
         module.rename(original)  # which keeps the time that its compiled module has noted
         module.write_text(one.source)
         try:
-            status = test(tree, room, deadline)
+            status = check(tree, room, one.path, deadline)
         finally:
             original.replace(module)
             trees.put(tree)
@@ -251,7 +254,7 @@ def judge(room: str, mutants: list[Mutant], jobs: int) -> list[Outcome] | None:
         first, *more = (Path(scratch, str(number)) for number in range(jobs))
         shutil.copytree(Path.cwd(), first, ignore=NOT_COPIED, symlinks=True)
         start = time.perf_counter()
-        if test(first, room, None) != 0:
+        if check(first, room) != 0:
             return None
         deadline = 20 + 4 * (time.perf_counter() - start)
         for tree in more:  # with the compiled modules
@@ -261,22 +264,33 @@ def judge(room: str, mutants: list[Mutant], jobs: int) -> list[Outcome] | None:
         return list(pool.map(outcome, mutants))
 
 
-def test(tree: Path, room: str, deadline: float | None) -> int | None:
+def check(tree: Path, room: str, module: Path | None = None, deadline: float | None = None) -> int | None:
     """The exit status of the tests of a room in a copy of the tree; None if they ran past the deadline, in seconds."""
-    # Compiled modules come from the first run alone; a later run finds a mutant by the time of its source.
-    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1" if deadline else ""}
-    silent = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command(room), shell=True, cwd=tree, env=environment, stdout=silent, stderr=silent, start_new_session=True
-    )
-    try:
-        return process.wait(deadline)
-    except subprocess.TimeoutExpired:
+    process = FORKS.Process(target=run, args=(tree, room, module))
+    process.start()
+    process.join(deadline)
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
         return None
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    return process.exitcode
+
+
+def run(tree: Path, room: str, module: Path | None) -> NoReturn:
+    """Run the tests of a room, in a process of their own. Its exit status is theirs."""
+    os.setsid()
+    with Path(os.devnull).open("w") as null:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null.fileno(), stream.fileno())
+    os.chdir(tree)
+    # Compiled modules come from the first run alone; a later run finds a mutant by the time of its source.
+    sys.dont_write_bytecode = module is not None
+    os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1" if module else ""}
+    sys.path.insert(0, str(tree))
+    if room in SIMULATED and subprocess.call([sys.executable, "-m", "tests.simulator", "--schedules", "20"]):
+        sys.exit(1)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=1"]
+    sys.exit(pytest.main([*options, *selected(room, module)]))
 
 
 def equivalent() -> set[tuple[str, str, str]]:
