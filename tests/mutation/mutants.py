@@ -42,7 +42,7 @@ from parso.python.tree import Keyword
 INTEGRATIONS = {"keras": "swarm_keras", "lightning": "swarm_lightning"}
 TESTED_BY = {  # the tests of a room, where they are not only those of tests/<room>
     "callback": [  # without what is imported when, in many processes
-        *(f"callback/test_{name}.py" for name in ("base", "factory", "foreign", "loop")),
+        *(f"callback/test_{name}.py" for name in ("base", "factory", "foreign", "loop", "uncaught")),
         *(f"pytorch/test_{name}.py" for name in ("leaving", "two_runs")),
     ],
     "exchange": ["consensus"],
