@@ -82,15 +82,19 @@ def test_every_kind_of_loss_gives_the_same_mean_plain_and_weighted(model, loss):
     assert weighted().loss == pytest.approx(float((losses * WEIGHTS).sum() / WEIGHTS.sum()), rel=1e-5)
 
 
-def test_a_generator_is_read_once_and_not_beyond_val_steps(model):
+@pytest.mark.parametrize(
+    "wrapped", [iter, lambda batches: DataLoader(batches, batch_size=None)], ids=["iter", "loader"]
+)
+def test_data_without_a_length_are_read_once_and_not_beyond_val_steps(model, wrapped):
     read = []
 
-    def endless():
-        while True:
-            read.append(1)
-            yield X[:2], Y[:2]
+    class Endless(IterableDataset):
+        def __iter__(self):
+            while True:
+                read.append(1)
+                yield X[:2], Y[:2]
 
-    evaluate = TorchEvaluator(model, endless(), loss_function="CrossEntropyLoss", steps=3)
+    evaluate = TorchEvaluator(model, wrapped(Endless()), loss_function="CrossEntropyLoss", steps=3)
     assert [evaluate().samples, evaluate().samples] == [6, 6]
     assert len(read) == 3
 

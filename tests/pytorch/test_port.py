@@ -107,14 +107,15 @@ def test_wrappers_change_neither_order_nor_names():
     assert list(specs_of(averaged)) == list(averaged.state_dict()), "an average is no wrapper: its keys are the user's"
 
 
-def test_weights_tied_by_their_memory_count_once():
+@pytest.mark.parametrize("size", [3, 300])
+def test_weights_tied_by_their_memory_count_once(size):
     model = nn.Module()
-    model.encoder = nn.Linear(3, 2, bias=False)
-    model.decoder = nn.Linear(2, 3, bias=False)
+    model.encoder = nn.Linear(size, 2, bias=False)
+    model.decoder = nn.Linear(2, size, bias=False)
     model.decoder.weight = nn.Parameter(model.encoder.weight.data.t())
     assert list(specs_of(model)) == ["encoder.weight"]
     state = state_of(model)
-    state.segments["float32"][:] = np.arange(6)
+    state.segments["float32"][:] = np.arange(2 * size)
     TorchPort(model).write(state)
     assert torch.equal(model.decoder.weight, model.encoder.weight.t())
 
@@ -278,6 +279,11 @@ def buffer(value: torch.Tensor) -> nn.Module:
 def test_what_cannot_be_merged_is_named_with_its_remedy(model, message):
     with pytest.raises(ModelError, match=message):
         TorchPort(model).schema()
+
+
+def test_a_stride_of_a_dimension_of_size_1_means_nothing():
+    model = buffer(torch.arange(3.0).as_strided((1, 3), (0, 1)))
+    assert specs_of(model)["odd"].shape == (1, 3)
 
 
 def test_a_model_that_changed_since_the_start_is_refused_before_anything_is_written():
