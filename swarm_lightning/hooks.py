@@ -30,14 +30,16 @@ class SwarmHooks(BaseCallback):
 
     platforms = ("LIGHTNING",)
 
+    _steps: int
+    """``trainer.global_step`` when it was last looked at."""
+    _started: bool
+    """Whether the current ``fit`` has started training, or does not train."""
+    _alone: bool
+    """Whether the current ``fit`` is a ``fast_dev_run``, which does not join the swarm."""
+
     def prepare(self) -> None:
-        """Set the attributes of a ``fit``."""
+        """Begin without validation; the hooks set the other attributes for each ``fit``."""
         self._evaluate: Evaluator | None = None
-        self._steps = 0
-        self._started = False
-        """Whether the current ``fit`` has started training, or does not train."""
-        self._alone = False
-        """Whether the current ``fit`` is a ``fast_dev_run``, which does not join the swarm."""
 
     @property
     def state_key(self) -> str:

@@ -8,14 +8,21 @@ import sys
 import pytest
 import torch
 
+import swarm_lightning
 from swarm import SwarmCallback
 from swarm.errors import ConfigurationError
 from swarm_lightning import SwarmLightningCallback
 
 
-def test_settings_are_checked_before_anything_is_opened(make_trainer, module):
+def test_settings_are_checked_before_anything_is_opened(make_callback, make_trainer, module, recording_session):
     with pytest.raises(ConfigurationError, match="no swarm is configured"):
-        make_trainer([SwarmLightningCallback()]).fit(module)
+        make_trainer([make_callback(loopback=None)]).fit(module)
+    assert recording_session.opened == []
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'swarm_lightning' has no attribute 'SwarmCallback'"):
+        _ = swarm_lightning.SwarmCallback
 
 
 def test_a_callback_that_restores_other_weights_must_come_before(make_callback, make_trainer, module, flavour):

@@ -212,8 +212,10 @@ NO_BATCH = ["drop_last", "max_epochs", "max_steps", "limit_train_batches", "resu
 @pytest.mark.parametrize("reason", NO_BATCH)
 @pytest.mark.filterwarnings("ignore")  # Lightning's own, of each of these
 def test_a_fit_without_a_batch_takes_part(
-    make_callback, make_trainer, module, recording_session, tmp_path, monkeypatch, reason
+    make_callback, make_trainer, module, recording_session, tmp_path, monkeypatch, caplog, reason
 ):
+    caplog.set_level("INFO", "swarm")
+
     def end(self):
         state = ModelState.empty(self.port.schema())
         self.port.read(state)
@@ -225,6 +227,7 @@ def test_a_fit_without_a_batch_takes_part(
     without_batch(reason, make_trainer, module, make_callback(model_dir=tmp_path), tmp_path)
     (session,) = recording_session.opened
     assert session.calls == [("begin",), ("end", 0)]
+    assert "this fit trains no batch" in caplog.text
     assert torch.equal(module.layer.weight, torch.full((1, 3), 0.5))
     checkpoint = torch.load(tmp_path / "swarm-final.ckpt", weights_only=True)
     assert torch.equal(checkpoint["state_dict"]["layer.weight"], module.layer.weight)
@@ -300,6 +303,15 @@ def test_an_exception_leaves_the_swarm_once(make_callback, make_trainer, module,
     assert calls_of(recording_session.opened[0], "abort", "end") == [("abort", f"training stopped: {error.__name__}")]
 
 
+def test_a_run_that_is_torn_down_before_its_end_leaves(make_callback, make_trainer, module):
+    callback = make_callback()
+    trainer = make_trainer([callback])
+    callback.setup(trainer, module, "fit")
+    callback.on_train_start(trainer, module)
+    callback.teardown(trainer, module, "fit")
+    assert callback.session.calls == [("begin",), ("abort", "training was torn down")]
+
+
 def test_a_with_block_leaves_with_its_error_and_adds_nothing_to_a_fit(make_callback, make_trainer, module):
     with make_callback() as callback:
         make_trainer([callback]).fit(module)
@@ -343,6 +355,7 @@ def test_the_closing_model_is_written_as_a_checkpoint(make_callback, make_traine
     make_trainer([make_callback(model_dir=tmp_path)]).fit(module)
     checkpoint = torch.load(tmp_path / "swarm-final.ckpt", weights_only=True)
     assert torch.equal(checkpoint["state_dict"]["layer.weight"], module.layer.weight)
+    assert len(checkpoint["optimizer_states"]) == 1
 
 
 def test_a_run_that_ends_badly_leaves_no_closing_checkpoint(make_trainer, module, tmp_path, monkeypatch):

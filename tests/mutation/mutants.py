@@ -289,7 +289,7 @@ def run(tree: Path, room: str, module: Path | None) -> NoReturn:
     sys.path.insert(0, str(tree))
     if room in SIMULATED and subprocess.call([sys.executable, "-m", "tests.simulator", "--schedules", "20"]):
         sys.exit(1)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=1"]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=1", "--timeout=60"]
     sys.exit(pytest.main([*options, *selected(room, module)]))
 
 
