@@ -168,6 +168,15 @@ def test_validation_without_a_compiled_model_says_what_is_missing(swarm, xy, cap
         swarm.callback(model=model, val_data=xy, use_adaptive_sync=True).on_train_begin()
 
 
+@pytest.mark.parametrize("given", ["loss_function", "metric_function"])
+def test_functions_that_are_for_pytorch_are_warned_of(swarm, make_model, caplog, given) -> None:
+    callback = swarm.callback(model=make_model(), **{given: "MSELoss"})
+    callback.on_train_begin()
+    callback.on_train_end()
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "swarm"]
+    assert warning.startswith("loss_function and metric_function are for PyTorch")
+
+
 def test_hooks_out_of_order_say_so(swarm, make_model) -> None:
     with pytest.raises(ConfigurationError, match="pass model="):
         swarm.callback().on_train_begin()

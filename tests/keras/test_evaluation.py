@@ -129,6 +129,11 @@ def test_data_of_known_length_is_used_whole(form: str, model, xy) -> None:
     assert evaluate().samples == 40
 
 
+def test_numbers_without_a_batch_dimension_have_no_length_that_could_differ(xy) -> None:
+    arguments = evaluate_arguments((xy[0], {"y": xy[1], "scale": 2.0, "offset": np.float32(1)}), batch_size=4, steps=3)
+    assert arguments["x"] is xy[0]
+
+
 def test_a_generator_is_read_no_further(xy) -> None:
     source = endless(*xy)
     evaluate_arguments(source, batch_size=4, steps=3)
@@ -142,6 +147,21 @@ def test_sample_weights_are_heeded(model, xy) -> None:
     expected, _ = model.evaluate(*xy, sample_weight=weights, verbose=0, batch_size=4)
     assert evaluation.loss == pytest.approx(expected, rel=1e-5)
     assert evaluation.loss != pytest.approx(model.evaluate(*xy, verbose=0, batch_size=4)[0], rel=1e-2)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="a test_step under JAX has no state of its own")
+def test_a_model_that_tracks_its_loss_by_itself_counts_as_one_sample(xy) -> None:
+    class Own(keras.Model):
+        metrics = ()
+
+        def test_step(self, data):
+            return {"loss": keras.ops.mean(data[1])}
+
+    model = Own()
+    model.compile("sgd")
+    evaluation = KerasEvaluator(model, evaluate_arguments(xy, batch_size=40, steps=10))()
+    assert evaluation.samples == 1
+    assert evaluation.loss == pytest.approx(xy[1].mean())
 
 
 @pytest.mark.parametrize(
