@@ -153,8 +153,9 @@ def rooms() -> dict[str, list[Path]]:
 
 def selected(room: str, module: Path | None = None) -> list[str]:
     """The paths of the tests of a room. Those that are called like ``module`` come first: they notice most."""
-    named = sorted(Path("tests").glob(f"*/test_{module.stem.strip('_')}.py")) if module else []
-    return [*map(str, named), *(f"tests/{path}" for path in TESTED_BY.get(room, [room]))]
+    paths = [f"tests/{path}" for path in TESTED_BY.get(room, [room])]
+    named = [each for path in paths for each in Path(path).glob(f"test_{module.stem}.py")] if module else []
+    return [*map(str, named), *paths]
 
 
 def sample(modules: list[Path], size: int, chance: random.Random) -> list[Mutant]:
