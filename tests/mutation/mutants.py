@@ -182,12 +182,11 @@ def sample(modules: list[Path], size: int, chance: random.Random) -> list[Mutant
 def difference(path: Path, before: str, after: str) -> Mutant:
     """What changed in a module."""
     old, new = before.splitlines(), after.splitlines()
-    parts = [
-        part for part in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if part[0] != "equal"
-    ]
-    removed = "\n".join(line.strip() for _, start, end, *_ in parts for line in old[start:end])
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    parts = [part for kind, *part in matcher.get_opcodes() if kind != "equal"]
+    removed = "\n".join(line.strip() for start, end, *_ in parts for line in old[start:end])
     added = "\n".join(line.strip() for *_, start, end in parts for line in new[start:end])
-    return Mutant(path, parts[0][1] + 1, after, removed, added)
+    return Mutant(path, parts[0][0] + 1, after, removed, added)
 
 
 def changes_what_runs(before: str, after: str) -> bool:
@@ -202,28 +201,21 @@ def changes_what_runs(before: str, after: str) -> bool:
 class _Bare(ast.NodeTransformer):
     """Without annotations, blocks under ``TYPE_CHECKING``, and how a dataclass guards against mistakes."""
 
+    def generic_visit(self, node):
+        super().generic_visit(node)
+        for annotation in {"annotation", "returns"} & {*node._fields}:
+            setattr(node, annotation, None)
+        return node
+
     def visit_Call(self, node):
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "dataclass":
             node.keywords = [each for each in node.keywords if each.arg not in {"frozen", "slots", "kw_only"}]
         return node
 
-    def visit_arg(self, node):
-        return ast.arg(node.arg)
-
     def visit_AnnAssign(self, node):
-        self.generic_visit(node)
-        node.annotation = ast.Constant(None)
         declares = node.value is None and not isinstance(node.target, ast.Name)  # and sets no attribute
-        return ast.Pass() if declares else node
-
-    def visit_FunctionDef(self, node):
-        self.generic_visit(node)
-        node.returns = None
-        return node
-
-    def visit_AsyncFunctionDef(self, node):
-        return self.visit_FunctionDef(node)
+        return ast.Pass() if declares else self.generic_visit(node)
 
     def visit_If(self, node):
         return ast.Pass() if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
@@ -295,7 +287,7 @@ def run(tree: Path, room: str, module: Path | None) -> NoReturn:
 
 def equivalent() -> set[tuple[str, str, str]]:
     """The listed mutants that do what the product does."""
-    entries = tomllib.loads(EQUIVALENT.read_text()).get("mutant", []) if EQUIVALENT.exists() else []
+    entries = tomllib.loads(EQUIVALENT.read_text()).get("mutant", [])
     return {(entry["file"], entry["old"], entry["new"]) for entry in entries}
 
 
