@@ -33,7 +33,7 @@ class SwarmHooks(BaseCallback):
     _steps: int
     """``trainer.global_step`` when it was last looked at."""
     _started: bool
-    """Whether the current ``fit`` has started training, or does not train."""
+    """Whether the current ``fit`` has started training, or is to run without the swarm."""
     _alone: bool
     """Whether the current ``fit`` is a ``fast_dev_run``, which does not join the swarm."""
 
@@ -57,7 +57,7 @@ class SwarmHooks(BaseCallback):
             ConfigurationError: no swarm is configured, or the Trainer's strategy or callbacks are not supported.
         """
         self._alone = bool(getattr(trainer, "fast_dev_run", False))  # set by the Trainer, but not declared
-        self._started = self._alone or stage != "fit"
+        self._started = self._alone
         if stage != "fit":
             return
         if self._alone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -10,8 +11,9 @@ import torch
 
 import swarm_lightning
 from swarm import SwarmCallback
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, MissingExtraError
 from swarm_lightning import SwarmLightningCallback
+from swarm_lightning.flavours import callback_classes
 
 
 def test_settings_are_checked_before_anything_is_opened(make_callback, make_trainer, module, recording_session):
@@ -76,6 +78,12 @@ def test_finding_the_plugin_loads_no_framework():
     script = "import swarm_lightning._plugin, sys; print({'torch', 'lightning'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_machine_without_lightning_is_told_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'swarm-learning\[lightning\]'"):
+        callback_classes()
 
 
 def test_patterns_select_by_the_names_of_the_module(make_callback, make_trainer, module, recording_session):

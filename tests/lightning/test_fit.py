@@ -285,6 +285,13 @@ def test_fast_dev_run_tries_the_script_out_without_the_swarm(make_trainer, modul
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_fast_dev_run_without_a_batch_stays_without_the_swarm(make_callback, make_trainer, module, recording_session):
+    loader = DataLoader(module.data, batch_size=64, drop_last=True)
+    make_trainer([make_callback()], fast_dev_run=True).fit(module, loader)
+    assert recording_session.opened == []
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_fit_after_fast_dev_run_takes_part(make_callback, make_trainer, module, recording_session):
     callback = make_callback()
     make_trainer([callback], fast_dev_run=True).fit(module)
@@ -351,11 +358,12 @@ def test_weights_merged_on_the_way_stay_in_the_module(
     assert torch.equal(module.layer.weight, torch.full((1, 3), 0.5))
 
 
-def test_the_closing_model_is_written_as_a_checkpoint(make_callback, make_trainer, module, recording_session, tmp_path):
+def test_the_closing_model_is_written_as_a_checkpoint(make_callback, make_trainer, module, tmp_path, caplog):
     make_trainer([make_callback(model_dir=tmp_path)]).fit(module)
     checkpoint = torch.load(tmp_path / "swarm-final.ckpt", weights_only=True)
     assert torch.equal(checkpoint["state_dict"]["layer.weight"], module.layer.weight)
     assert len(checkpoint["optimizer_states"]) == 1
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_run_that_ends_badly_leaves_no_closing_checkpoint(make_trainer, module, tmp_path, monkeypatch):
