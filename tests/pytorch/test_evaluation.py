@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from swarm import SwarmCallback
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, MissingExtraError
 from swarm.pytorch import TorchEvaluator
 
 torch.manual_seed(0)
@@ -190,6 +191,17 @@ def test_names_take_arguments(model):
     with torch.no_grad():
         assert evaluation.loss == pytest.approx(functional.cross_entropy(model(X), Y, label_smoothing=1.0).item())
     assert list(evaluation.metrics) == ["MulticlassF1Score"]
+
+
+def test_a_target_without_a_batch_dimension_does_not_count_samples(model):
+    evaluate = TorchEvaluator(model, [(X, torch.tensor(2.0))], loss_function=lambda outputs, target: target)
+    assert (evaluate().samples, evaluate().loss) == (10, 2.0)
+
+
+def test_a_metric_of_a_package_that_is_not_installed_says_so(model, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    with pytest.raises(MissingExtraError, match="metric_function='Accuracy' names a class of torchmetrics.*install"):
+        TorchEvaluator(model, (X, Y), loss_function="CrossEntropyLoss", metric_function="Accuracy")
 
 
 def test_a_metric_may_be_named(model):
