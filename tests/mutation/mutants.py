@@ -42,6 +42,7 @@ from parso.python.tree import Keyword
 INTEGRATIONS = {"keras": "swarm_keras", "lightning": "swarm_lightning"}
 TESTED_BY = {  # where those are not all of tests/<room>, or are too slow
     "callback": ["callback/test_[!i]*.py", "pytorch/test_leaving.py", "pytorch/test_two_runs.py"],
+    "demo": ["demo/test_[!e]*.py", "demo/test_experiment.py"],
     "exchange": ["consensus/test_*.py"],
     "peer": ["session/test_*.py"],
     "pytorch": ["pytorch/test_[!lt]*.py", "pytorch/test_load_weights.py"],
