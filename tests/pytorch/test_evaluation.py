@@ -193,6 +193,12 @@ def test_names_take_arguments(model):
     assert list(evaluation.metrics) == ["MulticlassF1Score"]
 
 
+def test_a_compiled_model_is_not_compiled_again_for_the_shapes_of_val_data(model):
+    compiled = torch.compile(model, backend=lambda *_: pytest.fail("the evaluation compiled the model"))
+    evaluate = TorchEvaluator(compiled, (X, Y), loss_function="CrossEntropyLoss")
+    assert evaluate().loss == pytest.approx(expected(model))
+
+
 def test_a_target_without_a_batch_dimension_does_not_count_samples(model):
     evaluate = TorchEvaluator(model, [(X, torch.tensor(2.0))], loss_function=lambda outputs, target: target)
     assert (evaluate().samples, evaluate().loss) == (10, 2.0)
