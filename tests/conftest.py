@@ -115,3 +115,20 @@ class LonePeer:
 @pytest.fixture
 def lone_peer(tmp_path) -> LonePeer:
     return LonePeer(tmp_path / "rendezvous")
+
+
+@pytest.fixture
+def separate_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each callback has an address of its own, as if it were the only one of its process."""
+
+    def session(settings, port, *, evaluate, logger):
+        from swarm.session import Session
+        from swarm.session.wiring import network_of
+        from swarm.transport.shared import SharedAddress
+
+        def network(settings, plugins):
+            return network_of(settings, plugins, SharedAddress())
+
+        return Session(settings, port, evaluate=evaluate, logger=logger, network=network)
+
+    monkeypatch.setattr("swarm.callback.base.BaseCallback.session_factory", staticmethod(session))

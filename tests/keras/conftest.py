@@ -120,6 +120,11 @@ class Swarm:
         return self.sessions[-1]
 
 
+@pytest.fixture(autouse=True)
+def _separate_addresses(separate_addresses: None) -> None:
+    """Several peers of a test are in one process."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _compile_each_program_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Reuses models, because JAX would spend most of the time on compiling them again."""

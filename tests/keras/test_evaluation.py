@@ -154,6 +154,9 @@ def test_a_model_that_tracks_its_loss_by_itself_counts_as_one_sample(xy) -> None
     class Own(keras.Model):
         metrics = ()
 
+        def call(self, inputs):
+            return inputs
+
         def test_step(self, data):
             return {"loss": keras.ops.mean(data[1])}
 

@@ -11,6 +11,11 @@ from swarm_lightning import SwarmLightningCallback
 BATCHES = 8
 
 
+@pytest.fixture(autouse=True)
+def _separate_addresses(separate_addresses: None) -> None:
+    """Several peers of a test are in one process."""
+
+
 @pytest.fixture(params=["lightning.pytorch", "pytorch_lightning"])
 def flavour(request):
     return importlib.import_module(request.param)

@@ -36,6 +36,11 @@ class EveryKind(nn.Module):
         self.register_buffer("absent", None)
 
 
+@pytest.fixture(autouse=True)
+def _separate_addresses(separate_addresses: None) -> None:
+    """Several peers of a test are in one process."""
+
+
 @pytest.fixture
 def every_kind() -> EveryKind:
     torch.manual_seed(3)
