@@ -46,7 +46,7 @@ TESTED_BY = {  # where those are not all of tests/<room>, or are too slow
     "exchange": ["consensus/test_*.py"],
     "peer": ["session/test_*.py"],
     "pytorch": ["pytorch/test_[!lt]*.py", "pytorch/test_load_weights.py"],
-    "swarm": ["house/test_*.py", "session/test_*.py", "storage/test_*.py"],
+    "swarm": ["house/test_[!w]*.py", "session/test_*.py", "storage/test_*.py"],
     "testing": ["*/test_contract_messages.py"],
 }
 SIMULATED = {"consensus", "exchange", "peer", "session", "swarm"}  # rooms whose code the simulator runs
