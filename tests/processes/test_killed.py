@@ -27,8 +27,8 @@ def test_the_others_go_on_when_one_is_killed(start, role: str) -> None:
     assert [peer.wait() for peer in peers.values()] == [0, 0, 0]
 
 
-def test_one_that_never_comes_is_waited_for_only_through_the_kill_after(start) -> None:
-    ada, bob = (start(name, 10, 0.0, world_size=3, kill_after=0.5) for name in ("ada", "bob"))
+def test_one_that_never_comes_is_waited_for_only_through_the_straggler_timeout(start) -> None:
+    ada, bob = (start(name, 10, 0.0, world_size=3, straggler_timeout=0.5) for name in ("ada", "bob"))
     assert ada.digest == bob.digest
     assert ada.wait() == bob.wait() == 0
     assert "2 peers start from the same weights" in ada.text
@@ -48,7 +48,10 @@ def test_one_that_is_told_to_end_leaves_politely(start, number: signal.Signals) 
 
 
 def test_one_that_is_told_to_end_while_it_waits_for_the_others(start) -> None:
-    bob, ada = start("bob", 4, 0.0, world_size=2, kill_after=0.5), start("ada", 40, 0.05, world_size=2, kill_after=0.5)
+    bob, ada = (
+        start("bob", 4, 0.0, world_size=2, straggler_timeout=0.5),
+        start("ada", 40, 0.05, world_size=2, straggler_timeout=0.5),
+    )
     bob.said("^ENDING")
     told = bob.signal(signal.SIGTERM)
     assert ada.said(r"bob left \(it was terminated\)", within=5) - told < 1
@@ -72,7 +75,7 @@ def test_one_that_is_started_again_takes_up_its_name_and_catches_up(start) -> No
 
 
 def test_a_whole_process_group_interrupted(start) -> None:
-    ada, bob = (start(name, 400, 0.02, world_size=2, kill_after=0.5) for name in ("ada", "bob"))
+    ada, bob = (start(name, 400, 0.02, world_size=2, straggler_timeout=0.5) for name in ("ada", "bob"))
     for peer in (ada, bob):
         peer.said("^ROUND 2 merged")
     for peer in (ada, bob):

@@ -13,8 +13,8 @@ LOADER = Path(__file__).with_name("loader.py")
 
 def test_workers_neither_hang_nor_keep_a_killed_parent_alive(start) -> None:
     """Three epochs with rounds in flight, then SIGKILL in the middle of the fourth, while its workers live."""
-    ada = start("ada", 4, 0.02, program=LOADER, world_size=2, kill_after=0.5)
-    bob = start("bob", 400, 0.02, program=LOADER, world_size=2, kill_after=0.5)
+    ada = start("ada", 4, 0.02, program=LOADER, world_size=2, straggler_timeout=0.5)
+    bob = start("bob", 400, 0.02, program=LOADER, world_size=2, straggler_timeout=0.5)
     bob.said("^EPOCH 2$")
     killed = bob.signal(signal.SIGKILL)
     assert ada.said("WARNING .*bob is gone", after=killed, within=5) - killed < 2
@@ -23,8 +23,8 @@ def test_workers_neither_hang_nor_keep_a_killed_parent_alive(start) -> None:
 
 
 def test_ctrl_c_in_a_training_loop_leaves_politely(start) -> None:
-    ada = start("ada", 3, 0.02, program=LOADER, world_size=2, kill_after=0.2)
-    bob = start("bob", 400, 0.02, program=LOADER, world_size=2, kill_after=0.2)
+    ada = start("ada", 3, 0.02, program=LOADER, world_size=2, straggler_timeout=0.2)
+    bob = start("bob", 400, 0.02, program=LOADER, world_size=2, straggler_timeout=0.2)
     # Python drops an interrupt that comes while it forks the workers of the next epoch
     bob.said(r"INFO .*round \d+: 2 peers", after=bob.said("^EPOCH 0$"))
     told = bob.signal(signal.SIGINT, group=True)
