@@ -94,13 +94,15 @@ class Feedback:
             last = self._residuals.get(process)
             if last:
                 last.left.append(np.zeros(SIZE, np.float32))
-        elif not waits:
+        elif not (waits and process.waiting) and not process.settings.overlap:
             self._residuals.pop(process, None)  # it has trained on since
         elif commit.contributors:
             left = self._owed(process, commit.group)
             if sent:
                 moved = (sent.capture - sent.parent) - (sent.decoded - sent.parent)
                 left = [np.where(np.isnan(moved), 0.0, owed + moved).astype(np.float32) for owed in sent.owed]
+            if process.settings.overlap:
+                left.append(np.zeros(SIZE, np.float32))  # it may have given the round up before
             self._residuals[process] = Residual(commit.group, left)
 
     def _owed(self, process: Process, group: tuple[PeerId, ...]) -> list[Weights]:

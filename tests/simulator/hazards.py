@@ -47,6 +47,8 @@ class Hazards:
     def __init__(self, world: Stage, rng: random.Random) -> None:
         self.struck: Counter[str] = Counter()
         """How many faults of each kind there were."""
+        self.calm_from = 0.0
+        """When the last fault is over that has waited for its moment."""
         self._world = world
         self._rng = rng
         self._deciding: list[Fault] = []
@@ -146,14 +148,16 @@ class Hazards:
         if self._cutting and len(proposal.group) > 1:
             side = self._rng.sample(proposal.group, self._rng.randint(1, len(proposal.group) // 2))
             fault = replace(self._cutting.pop(0), at=self._world.loop.now, peers=tuple(sorted(side)))
+            self.calm_from = max(self.calm_from, fault.end)
             self._world.network.cut(fault)
 
     def committed(self, process: Process, commit: Commit) -> None:
         """A process commits a round."""
         others = [name for name in commit.group if name != process.name]
         if self._deafening and others:
-            fault = self._deafening.pop(0)
-            self._world.network.deafen(replace(fault, at=self._world.loop.now, peers=(self._rng.choice(others),)))
+            fault = replace(self._deafening.pop(0), at=self._world.loop.now, peers=(self._rng.choice(others),))
+            self.calm_from = max(self.calm_from, fault.end)
+            self._world.network.deafen(fault)
 
     def die_deciding(self, process: Process, decision: Decide) -> bool:
         """Whether a process dies before anybody hears of what it has decided."""
@@ -165,6 +169,7 @@ class Hazards:
     def _die(self, process: Process, fault: Fault) -> None:
         if not process.running:
             return
+        self.calm_from = max(self.calm_from, self._world.loop.now + fault.seconds)
         if fault.seconds:
             self._world.restart(process, fault.seconds)
         else:

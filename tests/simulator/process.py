@@ -116,6 +116,8 @@ class Process:
         """By which factor it lies about how far its weights have moved."""
         self.poisoned = False
         """Whether its weights hold NaN."""
+        self.waiting = False
+        """Whether the training is inside the session: if rounds do not overlap, it waits for each that it offers to."""
         self.boasts = False
         """Whether it claims too much weight."""
         self._norm = 0.0
@@ -235,7 +237,10 @@ class Process:
             self.model.step(self._world.next_step())
             if self._rng.random() < self._world.schedule.poisoned / 4:
                 self.model.values[-1], self.poisoned = np.nan, True
+            self.waiting = True
             session.advance()
+            self.waiting = False
+        self.waiting = True
         session.end()
         commit = session.commit
         self._end("closed" if commit and commit.closing else "alone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swarm.consensus.paxos import majority
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 class Watch:
     """Looks every second, once all faults are over, whether those who can commit do."""
 
-    def __init__(self, loop: Loop, schedule: Schedule, processes: dict[PeerId, Process]) -> None:
+    def __init__(
+        self, loop: Loop, schedule: Schedule, processes: dict[PeerId, Process], calm_from: Callable[[], float]
+    ) -> None:
+        """``calm_from`` tells when the last fault is over, as far as is known."""
+        self._calm_from = calm_from
         self._loop = loop
         self._schedule = schedule
         self._processes = processes
@@ -31,7 +36,8 @@ class Watch:
         Raises:
             Violation: those who can commit a round have not for too long.
         """
-        able = {self._key(commit) for commit in self._able()}
+        calm = self._loop.now >= self._calm_from()
+        able = {self._key(commit) for commit in self._able()} if calm else set()
         self._since = {key: self._since.get(key, self._loop.now) for key in sorted(able)}
         plan = self._schedule
         straggler_timeout = FIRST_STRAGGLER_TIMEOUT if plan.straggler_timeout is None else plan.straggler_timeout

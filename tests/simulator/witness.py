@@ -78,6 +78,8 @@ class Witness:
         self._plans = {peer.name: peer for peer in (*schedule.peers, *STRANGERS)}
         self._liars = {name for fault in schedule.faults if fault.kind is FaultKind.LIE for name in fault.peers}
         self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
+        self._voting: dict[Process, bool] = {}
+        """Whether each process said last that it votes."""
         self._residuals: dict[PeerId, float] = {}
         """What each peer said last that it has left to send: of what it contributes, and of what it merges for all."""
         self._proposals: dict[Key, Proposal] = {}
@@ -200,6 +202,7 @@ class Witness:
         match message:
             case Offer(lineage=lineage, stats=stats):
                 process.offer = message
+                self._voting[process] = message.votes
                 self._residuals[process.name] = stats.residual
                 self._losses.setdefault((process.name, lineage, stats.round), set()).add((stats.weight, stats.loss))
             case Withdraw():
@@ -294,12 +297,16 @@ class Witness:
 
     def _forks(self, leader: Process, commit: Commit, proposal: Proposal) -> None:
         self.forks.add(proposal.lineage)
-        voting = {other.name for other in self._reached(leader) if _votes(other, commit)}
+        voting = {other.name for other in self._reached(leader) if self._votes(other, commit)}
         if majority(commit.members, voting):
             raise Violation("Agreement", f"{leader.name} forks though it reaches {sorted(voting)}, a majority")
         least = leader.settings.min_peers
         if 2 * least > len(commit.members) and not majority(commit.members, proposal.group):
             raise Violation("Agreement", f"{leader.name} forks against min_peers={least}")
+
+    def _votes(self, process: Process, commit: Commit) -> bool:
+        """Whether a process goes on from ``commit`` and may vote in the next round."""
+        return process.session.commit == commit and self._voting.get(process, True)
 
     def _closes(self, leader: Process, proposal: Proposal) -> None:
         for other in self._reached(leader):
@@ -367,9 +374,3 @@ class Witness:
 def bits(steps: Steps) -> list[int]:
     """The numbers of the steps in a set."""
     return [number for number in range(steps.bit_length()) if steps >> number & 1]
-
-
-def _votes(process: Process, commit: Commit) -> bool:
-    """Whether a process goes on from ``commit`` and may vote in the next round."""
-    own = process.session.commit
-    return own == commit and (process.offer is None or process.offer.votes)

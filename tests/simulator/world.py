@@ -83,7 +83,8 @@ class World:
             self.loop.at(plan.starts, lambda plan=plan: self.start(plan))  # type: ignore[misc]
         for fault in self.schedule.faults:
             self.loop.at(fault.at, lambda fault=fault: self.hazards.strike(fault))  # type: ignore[misc]
-        self.loop.at(self.schedule.calm_from, Watch(self.loop, self.schedule, self.processes).look)
+        watch = Watch(self.loop, self.schedule, self.processes, lambda: self.hazards.calm_from)
+        self.loop.at(self.schedule.calm_from, watch.look)
         waits = self.schedule.wait_below_quorum
         end = self.schedule.calm_from + self.schedule.start_timeout + WAIT_ENOUGH if waits else GIVE_UP
         try:
