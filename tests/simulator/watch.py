@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from swarm.consensus.paxos import majority
 from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT
+from swarm.peer.greeter import LONGEST_RETRY
 from swarm.records import Commit
 from tests.simulator.violation import Violation
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from tests.simulator.loop import Loop
     from tests.simulator.plan import Schedule
     from tests.simulator.process import Process
+
+GREETINGS_LOST = 3
+"""Greetings in a row that a lossy network may lose between two peers: the next comes after the longest pause."""
 
 
 class Watch:
@@ -41,7 +45,9 @@ class Watch:
         self._since = {key: self._since.get(key, self._loop.now) for key in sorted(able)}
         plan = self._schedule
         straggler_timeout = FIRST_STRAGGLER_TIMEOUT if plan.straggler_timeout is None else plan.straggler_timeout
-        bound = (straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + 3.0) / plan.slowest_clock
+        greetings = GREETINGS_LOST * LONGEST_RETRY if plan.loss else 0.0
+        bound = straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + greetings + 3.0
+        bound /= plan.slowest_clock
         for (lineage, round_), since in self._since.items():
             if self._loop.now - since > bound:
                 text = f"a majority waits for {bound:.0f} s after round {round_} of lineage {lineage}"
