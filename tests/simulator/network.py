@@ -216,11 +216,13 @@ class Network:
                 self._lose_later(source, target, self._rng.random() * fault.seconds)
 
     def _connected_to(self, node: Node) -> list[Node]:
-        return [source for (source, _), target in self._links.items() if target is node and source.open]
+        ends = {source: None for (source, _), target in self._links.items() if target is node}
+        ends |= {target: None for (source, _), target in self._links.items() if source is node}
+        return [end for end in ends if end.open]
 
     def _lose_later(self, observer: Node, lost: Node, wait: float) -> None:
         def lose() -> None:
-            if self._links.get((observer, lost.name)) is lost:
+            if self._links.get((observer, lost.name), lost) is lost:
                 self._lose(observer, lost.name, "the connection was reset")
 
         self._loop.after(wait, lose)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.simulator.plan import Schedule
     from tests.simulator.process import Process
 
-GREETINGS_LOST = 6
+GREETINGS_LOST = 3
 """Greetings in a row that a lossy network may lose between two peers: the next comes after the longest pause."""
 
 
