@@ -106,6 +106,10 @@ class RoundMachine:
         """
         return self._member.exposed_to(commit)
 
+    def may_contain_lost(self, commit: Commit) -> bool:
+        """Whether it may contain a contribution whose capture is gone: this peer had gone over to another lineage."""
+        return self._member.was_exposed_to(commit)
+
     @property
     def needed(self) -> frozenset[str]:
         """Digests of assembled models that may still be committed."""
@@ -296,7 +300,7 @@ class RoundMachine:
 
     def _enter(self, commit: Commit) -> None:
         self._member.drop()
-        self._member.new_round()
+        self._member.new_round(commit)
         self._state.enter(commit)
         self._leadership.new_round(commit)
         self._catch_up.entered(commit)

@@ -37,6 +37,8 @@ class Member:
         self._held: dict[str, Proposal] = {}
         """Merged models of this round that are here and not yet decided, by digest."""
         self._exposed: set[Key] = set()
+        self._elsewhere: set[Key] = set()
+        """Exposed attempts of lineages that this peer has given up."""
         """Attempts that have all of this peer's contribution and may still be decided."""
         self._kept: set[str] = set()
         """Digests accepted for starts of lineages: their leaders may decide them at any time."""
@@ -60,10 +62,17 @@ class Member:
 
     def exposed_to(self, commit: Commit) -> bool:
         """Whether ``commit``, or one before it that this peer has not seen, may contain this peer's contribution."""
+        return self._in(commit, self._exposed)
+
+    def was_exposed_to(self, commit: Commit) -> bool:
+        """The same for a contribution from before this peer went over to another lineage."""
+        return self._in(commit, {key for key in self._elsewhere if key[0] == commit.lineage})
+
+    def _in(self, commit: Commit, keys: set[Key]) -> bool:
         contributed = self._state.me in commit.contributors
         return any(
             round_ < commit.round or (contributed and (lineage, round_) == (commit.lineage, commit.round))
-            for lineage, round_, _ in self._exposed
+            for lineage, round_, _ in keys
         )
 
     def held(self, digest: str) -> Proposal | None:
@@ -225,8 +234,9 @@ class Member:
             self._held = {digest: held for digest, held in self._held.items() if held.key != key or digest in kept}
             self._kept &= self._held.keys()
 
-    def new_round(self) -> None:
-        """A round begins: the models of the last one are decided."""
+    def new_round(self, commit: Commit) -> None:
+        """A round begins after ``commit``: the models of the last one are decided, in its lineage."""
+        self._elsewhere = {key for key in self._elsewhere | self._exposed if key[0] != commit.lineage}
         self._exposed.clear()
         self._held.clear()
 

@@ -210,6 +210,10 @@ class Rounds:
             # Its offer may be in a round whose decision it missed: then those steps count as merged.
             capture, reference = self.models.capture, self.models.reference
             before = capture if self._machine.may_contain(commit) and capture else reference
+            if self._machine.may_contain_lost(commit):
+                # Its steps may be in that model, and cannot be told from those that are not: none may count twice.
+                before = None
+                self._log.warning("steps since the last merge are given up: round %d may contain some", commit.round)
             self._exchanger.healed()
             self._log.info("caught up with round %d from %s", commit.round, ", ".join(heal.sources))
             self._replace(commit, model)

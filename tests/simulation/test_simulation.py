@@ -49,6 +49,7 @@ NOTICED_AT = {
     "recovery_ignores_accepts": 4,
     "residuals_are_forgotten": 7,
     "residuals_go_to_another_group": 7,
+    "returns_as_if_never_merged": 4458,
     "takes_bytes_for_a_record": 73,
     "the_forgetful_vote": 5,
     "the_model_before_stays": 0,

@@ -283,6 +283,12 @@ def heals_as_if_never_merged(self: RoundMachine, commit: Commit) -> bool:
     return False
 
 
+@_mutant(RoundMachine, "may_contain_lost")
+def returns_as_if_never_merged(self: RoundMachine, commit: Commit) -> bool:
+    """Who returns to a lineage keeps the steps that it had sent to a round there on top of a model that has them."""
+    return False
+
+
 # The peer and the session --------------------------------------------------------------------------------------------
 
 _receive, _replaces = Peers.receive, vars(PendingAnswer)["replaces"].fget

@@ -343,6 +343,8 @@ class Witness:
         left_out = process.name in commit.group and process.name not in commit.contributors and commit.contributors
         if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
             return own
+        if replaced and before and before.commit.lineage != commit.lineage:
+            return own  # it returns to a lineage that may have a part of them
         steps = 0
         if before and before.commit.lineage != commit.lineage:
             steps |= before.steps  # with the rounds of its lineage
