@@ -381,21 +381,3 @@ def test_a_peer_whose_last_batches_come_after_the_closing_round_ends_with_its_mo
     assert cyd.arrays["w"].tolist() == [0.0]
     assert cyd.session.result.name == "swarm-final.safetensors"
     assert any("closing model of 2 peers loaded" in line for line in cyd.lines)
-
-
-def test_a_report_names_the_committed_model() -> None:
-    swarm = MemorySwarm(sync_interval=2, world_size=2)
-    ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
-
-    def train(peer: SwarmPeer) -> tuple[str, str]:
-        peer.session.begin()
-        peer.go_on(2, count)
-        merged = peer.digest()
-        peer.session.end()
-        (report,) = peer.reports
-        assert report.digest == merged
-        return report.lineage, report.digest
-
-    ours, theirs = together(partial(train, ada), partial(train, bob))
-    assert ours == theirs
-    assert all(ours)
