@@ -5,13 +5,15 @@ SwarmError
 │   ├── UnknownArgumentError  a keyword that no callback takes (also a TypeError)
 │   ├── MissingExtraError     a framework or library that the setting needs is not installed
 │   ├── CommandNotFoundError  the command that a peer should run does not exist (internal)
-│   └── ForeignHookError      the trainer of another framework was given the callback (internal)
+│   ├── ForeignHookError      the trainer of another framework was given the callback (internal)
+│   └── IdentityError         a key, certificate, invitation or document of a consortium that cannot be used
 ├── ModelError                a tensor that cannot be merged, or a model that is not there yet
 ├── IncompatiblePeerError     a peer of this session has another model or other settings
 ├── StartTimeoutError         too few peers came before ``start_timeout`` (also a TimeoutError)
 ├── TransportError            the network
 │   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
 │   ├── UnreachablePeerError  a peer that does not answer
+│   ├── UntrustedPeerError    a peer whose certificate does not allow what it asks for (internal)
 │   ├── NoDataChannelError    no data channel to a peer can be opened (internal)
 │   ├── DataChannelError      the connection of a data channel ended (internal)
 │   └── BrokenStreamError     the other end of a queue between two threads is gone (internal)
@@ -61,6 +63,14 @@ class ForeignHookError(ConfigurationError, AttributeError):
     """
 
 
+class IdentityError(ConfigurationError):
+    """A key, a certificate, an invitation or a consortium's document is missing, damaged, expired or not allowed.
+
+    Raised by ``on_train_begin`` and by the commands that make identities. While training runs a changed file that
+    cannot be used is only logged.
+    """
+
+
 class ModelError(SwarmError):
     """The model holds something that cannot be merged, is not built yet, or has changed since training began.
 
@@ -92,6 +102,13 @@ class AddressError(TransportError, ConfigurationError):
 
 class UnreachablePeerError(TransportError):
     """A peer does not answer. Raised by ``swarm status``; in training it is only logged."""
+
+
+class UntrustedPeerError(TransportError):
+    """The certificate of a peer is revoked or expired, or is for another name than the peer speaks for.
+
+    Never reaches the training script; both sides log it.
+    """
 
 
 class NoDataChannelError(TransportError):

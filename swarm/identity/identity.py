@@ -1,0 +1,325 @@
+"""The identity of this peer while it runs: its credentials, and whom it trusts. Follows its files as they change."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+
+from swarm.errors import IdentityError, UntrustedPeerError
+from swarm.identity import certificates, consortium, files
+from swarm.identity.certificates import Certificate
+from swarm.identity.consortium import Consortium, Member
+
+NOTICE = timedelta(days=14)
+"""Before its certificate expires a peer says so, once a day."""
+MAX_CACHED = 1024
+"""Certificates of others that were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What this peer shows, and whose certificates it accepts, all in PEM."""
+
+    key: bytes
+    chain: bytes
+    """Its certificate, then those between it and the authority's."""
+    authority: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What was read from the files."""
+
+    seen: tuple[object, ...]
+    own: Certificate
+    credentials: Credentials
+    document: Consortium | None
+    document_bytes: bytes
+    revoked: frozenset[int]
+    """Serial numbers in the list of another public-key infrastructure."""
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+class Identity:
+    """Reads a directory that ``swarm join`` has made.
+
+    Safe for any thread.
+
+    Args:
+        directory: with the files of :mod:`swarm.identity.files`.
+        now: the time, in UTC.
+        logger: is told what changes.
+
+    Raises:
+        IdentityError: a file is missing or damaged, others can read the private key, the certificate has expired or
+            is not one of the authority's.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        logger: logging.Logger | None = None,
+    ) -> None:
+        self.directory = directory
+        self._now = now
+        self._log = logger or logging.getLogger("swarm.identity")
+        self._lock = threading.Lock()
+        self._read: dict[bytes, Certificate] = {}
+        self._noticed: datetime | None = None
+        self._complaint = ""
+        self._state = self._load()
+        self._tell_expiry()
+
+    @property
+    def name(self) -> str:
+        """The peer's name, which its certificate states."""
+        return self._state.own.name
+
+    @property
+    def certificate(self) -> Certificate:
+        """This peer's own; another object once it was renewed."""
+        return self._state.own
+
+    @property
+    def credentials(self) -> Credentials:
+        """For a transport; another object once a file has changed."""
+        return self._state.credentials
+
+    @property
+    def document(self) -> Consortium | None:
+        """The newest document of the consortium; None with another public-key infrastructure."""
+        return self._state.document
+
+    @property
+    def document_bytes(self) -> bytes:
+        """The document as others verify it; empty if there is none."""
+        return self._state.document_bytes
+
+    @property
+    def server_context(self) -> ssl.SSLContext:
+        """For connections that come in."""
+        return self._state.server
+
+    @property
+    def client_context(self) -> ssl.SSLContext:
+        """For connections to others; whose certificate it is, ``trust`` tells."""
+        return self._state.client
+
+    def trust(self, pem: bytes) -> Certificate:
+        """Whose certificate this is; the authority's signature was checked by TLS.
+
+        Args:
+            pem: the certificate that the other side has shown, in PEM or DER.
+
+        Raises:
+            UntrustedPeerError: it is revoked or expired, or its name is not a member's.
+        """
+        certificate = self._read.get(pem)
+        if certificate is None:
+            try:
+                certificate = Certificate.read(pem)
+            except IdentityError as error:
+                raise UntrustedPeerError(str(error)) from error
+            if len(self._read) >= MAX_CACHED:
+                self._read.clear()
+            self._read[pem] = certificate
+        self._require_valid(certificate)
+        return certificate
+
+    def member(self, name: str) -> Member:
+        """What the consortium grants to ``name``; with another public-key infrastructure everything."""
+        document = self._state.document
+        return (document.member(name) if document else None) or Member(name)
+
+    def require_member(self, name: str) -> None:
+        """Refuse a name that no certificate could prove.
+
+        Raises:
+            UntrustedPeerError: it is not a member's.
+        """
+        document = self._state.document
+        if document is not None and document.member(name) is None:
+            raise UntrustedPeerError(f"{name} is not a member of consortium {document.name}")
+
+    def refresh(self) -> bool:
+        """Read the files again if they have changed; whether they had.
+
+        What cannot be read is reported once, and what was read before stays in use.
+        """
+        with self._lock:
+            self._tell_expiry()
+            if _seen(self.directory) == self._state.seen:
+                return False
+            try:
+                state = self._load()
+            except IdentityError as error:
+                if self._complaint != str(error):
+                    self._complaint = str(error)
+                    self._log.warning("the changed identity in %s is not used: %s", self.directory, error)
+                return False
+            self._tell_changes(self._state, state)
+            self._complaint = ""
+            self._state = state
+            self._tell_expiry()
+            return True
+
+    def adopt(self, data: bytes) -> bool:
+        """Keep the consortium's document that another member has sent; whether it is newer than the own one.
+
+        Raises:
+            IdentityError: it is damaged or of another authority, or it cannot be written.
+        """
+        with self._lock:
+            own = self._state.document
+            if own is None:
+                return False
+            theirs = consortium.verified(data, self._state.credentials.authority)
+            if theirs.version <= own.version:
+                return False
+            files.write(self.directory / files.CONSORTIUM, data)
+        self.refresh()
+        return True
+
+    @property
+    def expires_soon(self) -> bool:
+        """Whether the certificate is to be renewed."""
+        return self._state.own.not_after - self._now() < NOTICE
+
+    def _require_valid(self, certificate: Certificate) -> None:
+        now, state = self._now(), self._state
+        if not certificate.not_before <= now < certificate.not_after:
+            raise UntrustedPeerError(
+                f"the certificate of {certificate.name} is valid from {_day(certificate.not_before)} to "
+                f"{_day(certificate.not_after)} only: renew it (`swarm renew`)"
+            )
+        if certificate.serial in state.revoked:
+            raise UntrustedPeerError(f"the certificate of {certificate.name} is revoked")
+        if state.document is None:
+            return
+        revocation = state.document.revocation(certificate.serial)
+        if revocation is not None:
+            raise UntrustedPeerError(f"the certificate of {certificate.name} was revoked on {revocation.time[:10]}")
+        self.require_member(certificate.name)
+
+    def _load(self) -> _State:
+        seen = _seen(self.directory)
+        private = files.read_private(self.directory / files.IDENTITY)
+        authority = files.read(self.directory / files.AUTHORITY)
+        key = certificates.load_key(private)
+        own = Certificate.read(private)
+        if self._now() >= own.not_after:
+            raise IdentityError(
+                f"the certificate of {own.name} in {self.directory} has expired on {_day(own.not_after)}: "
+                "renew it (`swarm renew`)"
+            )
+        chain = b"".join(
+            each.public_bytes(serialization.Encoding.PEM) for each in x509.load_pem_x509_certificates(private)
+        )
+        _require_issued(private, authority, self.directory)
+        document_file = self.directory / files.CONSORTIUM
+        data = files.read(document_file) if document_file.exists() else b""
+        credentials = Credentials(certificates.key_pem(key), chain, authority)
+        server, client = (_context(each, self.directory, credentials) for each in _SIDES)
+        return _State(
+            seen=seen,
+            own=own,
+            credentials=credentials,
+            document=consortium.verified(data, authority) if data else None,
+            document_bytes=data,
+            revoked=_revocations(self.directory / files.REVOKED, authority),
+            server=server,
+            client=client,
+        )
+
+    def _tell_changes(self, before: _State, after: _State) -> None:
+        if before.own.fingerprint != after.own.fingerprint:
+            self._log.info("the certificate of %s is renewed, until %s", after.own.name, _day(after.own.not_after))
+        old, new = before.document, after.document
+        if old and new and old.version != new.version:
+            self._log.info("consortium %s: version %d of its document", new.name, new.version)
+            for revoked in set(new.revoked) - set(old.revoked):
+                self._log.warning("consortium %s: a certificate of %s was revoked", new.name, revoked.name)
+
+    def _tell_expiry(self) -> None:
+        now = self._now()
+        if self.expires_soon and (self._noticed is None or now - self._noticed >= timedelta(days=1)):
+            self._noticed = now
+            self._log.warning(
+                "the certificate of %s expires on %s: renew it (`swarm renew`)",
+                self.name,
+                _day(self.certificate.not_after),
+            )
+
+
+_SIDES = (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _context(side: int, directory: Path, credentials: Credentials) -> ssl.SSLContext:
+    context = ssl.SSLContext(side)
+    context.check_hostname = False  # whose certificate it is, `trust` tells
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the authority may be one below another
+    if side == ssl.PROTOCOL_TLS_SERVER:
+        context.num_tickets = 0  # unasked bytes, which would look like an answer
+    try:
+        context.load_verify_locations(cadata=credentials.authority.decode("ascii"))
+        context.load_cert_chain(directory / files.IDENTITY)
+    except (ssl.SSLError, ValueError) as error:
+        raise IdentityError(f"{directory / files.IDENTITY} cannot be used: {error}") from error
+    return context
+
+
+def _require_issued(private: bytes, authority: bytes, directory: Path) -> None:
+    """Raise an ``IdentityError`` unless the authority, or one below it, has issued the certificate."""
+    chain = [*x509.load_pem_x509_certificates(private), certificates.load(authority)]
+    for issued, issuer in pairwise(chain):
+        try:
+            issued.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature) as error:
+            raise IdentityError(
+                f"{directory / files.IDENTITY} was not issued by the authority in {directory / files.AUTHORITY}"
+            ) from error
+
+
+def _revocations(path: Path, authority: bytes) -> frozenset[int]:
+    """Serial numbers in a list of revoked certificates, if there is one."""
+    if not path.exists():
+        return frozenset()
+    try:
+        revoked = x509.load_pem_x509_crl(files.read(path))
+        signed = revoked.is_signature_valid(certificates.load(authority).public_key())  # type: ignore[arg-type] # any
+    except (ValueError, TypeError) as error:
+        raise IdentityError(f"{path} is no list of revoked certificates that can be read: {error}") from error
+    if not signed:
+        raise IdentityError(f"{path} was not signed by the authority")
+    return frozenset(each.serial_number for each in revoked)
+
+
+def _seen(directory: Path) -> tuple[object, ...]:
+    """Tells whether a file has changed."""
+    found: list[object] = []
+    for name in (files.IDENTITY, files.AUTHORITY, files.CONSORTIUM, files.REVOKED):
+        try:
+            stat = (directory / name).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((stat.st_mtime_ns, stat.st_ino, stat.st_size, stat.st_mode))
+    return tuple(found)
+
+
+def _day(time: datetime) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+
+from swarm.errors import IdentityError, UntrustedPeerError
+from swarm.identity import Certificate, Identity, certificates, files
+from swarm.identity.consortium import Revoked
+from swarm.identity.throwaway import ensure_identities
+
+from .conftest import MONTH, START
+
+
+def other(heart, name="paris", **options):
+    return heart.certificate(name, certificates.new_key(), **options)
+
+
+def test_it_has_the_name_of_its_certificate(berlin):
+    assert berlin.name == "berlin"
+    assert berlin.document.name == "heart"
+
+
+def test_a_member_is_trusted(heart, berlin):
+    assert berlin.trust(other(heart)).name == "paris"
+
+
+def test_a_name_that_is_no_members_is_not_trusted(heart, berlin):
+    with pytest.raises(UntrustedPeerError, match="rome is not a member of consortium heart"):
+        berlin.trust(other(heart, "rome"))
+
+
+def test_an_expired_certificate_is_not_trusted(heart, berlin, calendar):
+    paris = other(heart)
+    berlin.trust(paris)
+    calendar.today += 4 * MONTH
+    with pytest.raises(UntrustedPeerError, match=r"paris is valid .* renew it"):
+        berlin.trust(paris)
+
+
+def test_a_revoked_certificate_is_not_trusted_from_the_next_look_on(heart, berlin):
+    paris, again = other(heart), other(heart)
+    revoked = Revoked("paris", Certificate.read(paris).serial, START.isoformat())
+    berlin.trust(paris)
+    assert berlin.adopt(heart.publish("berlin", "paris", revoked=(revoked,)))
+    with pytest.raises(UntrustedPeerError, match="paris was revoked on 2027-01-01"):
+        berlin.trust(paris)
+    assert berlin.trust(again).name == "paris"
+
+
+def test_an_older_document_is_not_adopted(heart, berlin):
+    newer = heart.publish("berlin")
+    newest = heart.publish("berlin", "paris")
+    assert berlin.adopt(newest)
+    assert not berlin.adopt(newer)
+    assert berlin.document.member("paris")
+
+
+def test_a_document_of_another_authority_is_not_adopted(heart, berlin):
+    heart.key = certificates.new_key()
+    with pytest.raises(IdentityError, match="not signed"):
+        berlin.adopt(heart.publish("berlin"))
+
+
+def test_an_adopted_document_is_kept(heart, berlin, calendar):
+    berlin.adopt(heart.publish("berlin"))
+    assert Identity(berlin.directory, calendar).document.version == heart.document.version
+
+
+def test_a_renewed_certificate_is_used_without_a_restart(heart, berlin, calendar, caplog):
+    before = berlin.credentials
+    assert not berlin.refresh()
+    calendar.today += MONTH
+    with caplog.at_level("INFO"):
+        heart.give("berlin", berlin.document_bytes)
+        assert berlin.refresh()
+    assert berlin.credentials != before
+    assert berlin.certificate.not_after == START + 4 * MONTH
+    assert "berlin is renewed" in caplog.text
+
+
+def test_damaged_files_do_not_replace_what_is_in_use(berlin, caplog):
+    before = berlin.certificate
+    (berlin.directory / files.IDENTITY).write_bytes(b"nothing")
+    assert not berlin.refresh()
+    assert not berlin.refresh()
+    assert berlin.certificate == before
+    assert caplog.text.count("is not used") == 1
+
+
+def test_expiry_is_announced_two_weeks_ahead_once_a_day(heart, calendar, caplog):
+    identity = Identity(heart.give("berlin", heart.publish("berlin"), timedelta(days=15)), calendar)
+    identity.refresh()
+    assert "expires" not in caplog.text
+    assert not identity.expires_soon
+    calendar.today += timedelta(days=1, seconds=1)
+    identity.refresh()
+    identity.refresh()
+    assert caplog.text.count("the certificate of berlin expires on 2027-01-16") == 1
+    assert identity.expires_soon
+    calendar.today += timedelta(days=1)
+    identity.refresh()
+    assert caplog.text.count("expires on") == 2
+
+
+def test_an_expired_identity_is_refused_at_start(heart, calendar):
+    directory = heart.give("berlin", heart.publish("berlin"))
+    calendar.today += 4 * MONTH
+    with pytest.raises(IdentityError, match=r"has expired on 2027-04-01 .* renew"):
+        Identity(directory, calendar)
+
+
+def test_a_key_that_others_can_read_is_refused(berlin, calendar):
+    (berlin.directory / files.IDENTITY).chmod(0o640)
+    with pytest.raises(IdentityError, match=r"mode is 0640.*chmod 600"):
+        Identity(berlin.directory, calendar)
+
+
+def test_a_certificate_of_another_authority_is_refused(heart, berlin, calendar):
+    key = certificates.new_key()
+    files.write(berlin.directory / files.AUTHORITY, certificates.authority(key, "heart", START, MONTH))
+    with pytest.raises(IdentityError, match="was not issued by the authority"):
+        Identity(berlin.directory, calendar)
+
+
+def test_a_missing_file_is_named(berlin, calendar):
+    (berlin.directory / files.AUTHORITY).unlink()
+    with pytest.raises(IdentityError, match=r"authority\.pem cannot be read: No such file"):
+        Identity(berlin.directory, calendar)
+
+
+def test_a_revocation_list_of_another_infrastructure(heart, berlin, calendar):
+    (berlin.directory / files.CONSORTIUM).unlink()
+    paris, rome = other(heart), other(heart, "rome")
+    revoked = x509.RevokedCertificateBuilder(Certificate.read(paris).serial, START).build()
+    issuer = certificates.load(heart.pem).subject
+    revocations = x509.CertificateRevocationListBuilder(issuer, START, START + MONTH, (), [revoked])
+    pem = revocations.sign(heart.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    files.write(berlin.directory / files.REVOKED, pem)
+    identity = Identity(berlin.directory, calendar)
+    assert identity.trust(rome).name == "rome"
+    with pytest.raises(UntrustedPeerError, match="paris is revoked"):
+        identity.trust(paris)
+    assert not identity.adopt(b"whatever")
+
+
+def test_throw_away_identities_trust_one_another_and_stay(tmp_path):
+    places = {name: tmp_path / name / "identity" for name in ("peer-0", "peer-1")}
+    ensure_identities(places)
+    first, second = (Identity(place) for place in places.values())
+    assert first.trust(second.certificate.pem).name == "peer-1"
+    ensure_identities(places)
+    assert Identity(places["peer-0"]).certificate == first.certificate
+    ensure_identities({**places, "peer-2": tmp_path / "peer-2" / "identity"})
+    assert Identity(places["peer-0"]).certificate != first.certificate
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_connections_speak_tls_1_3_only(tmp_path, version):
+    places = {name: tmp_path / name for name in ("peer-0", "peer-1")}
+    ensure_identities(places)
+    server, client = (Identity(place) for place in places.values())
+    context = client.client_context
+    if version == ssl.TLSVersion.TLSv1_2:
+        context.minimum_version = context.maximum_version = version
+    ours, theirs = socket.socketpair()
+    spoken: list[str | None] = []
+
+    def answer() -> None:
+        try:
+            with server.server_context.wrap_socket(ours, server_side=True) as connection:
+                spoken.append(connection.version())
+        except ssl.SSLError:
+            spoken.append(None)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    if version == ssl.TLSVersion.TLSv1_2:
+        with pytest.raises(OSError, match=r"(?i)protocol|eof|reset"):
+            context.wrap_socket(theirs)
+        theirs.close()
+    else:
+        with context.wrap_socket(theirs) as connection:
+            connection.recv(1)
+            assert server.trust(client.certificate.pem) == client.certificate
+    thread.join()
+    assert spoken == [None if version == ssl.TLSVersion.TLSv1_2 else "TLSv1.3"]
