@@ -1,4 +1,4 @@
-"""Addresses of peers, as ``host:port``."""
+"""Addresses of peers, as ``host:port``, with ``name@`` before it where the name of the peer is known."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ _HIGHEST_PORT = 65535
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+def name_of(address: str) -> str:
+    """The name of the peer, which its certificate must have; empty where the address gives none."""
+    name, at, _ = address.rpartition("@")
+    return name if at else ""
+
+
+def place_of(address: str) -> str:
+    """The address without the name of the peer."""
+    return address.rpartition("@")[2]
+
+
 def split(address: str) -> tuple[str, int]:
-    """Host and port of ``host:port``; an IPv6 host stands in brackets, which are removed.
+    """Host and port of ``host:port``; an IPv6 host stands in brackets, which are removed, as is a name.
 
     Raises:
         ValueError: it is not such an address.
     """
-    host, colon, port = address.rpartition(":")
+    host, colon, port = place_of(address).rpartition(":")
     if not colon or not _PORT.fullmatch(port) or int(port) > _HIGHEST_PORT:
         raise ValueError(address)
     if host.startswith("[") and host.endswith("]"):

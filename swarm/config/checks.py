@@ -16,6 +16,7 @@ from swarm.config import addresses
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NAME = re.compile(r"\w([\w. -]{0,126}[\w.-])?")
+_PEER = re.compile(r"[a-z0-9.-]{1,63}")
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -122,17 +123,18 @@ def pattern() -> Check:
     return Check("a pattern of tensor names such as 'head.*', not empty and without commas", accept)
 
 
-def address(lowest_port: int) -> Check:
-    """``host:port``; port 0 stands for any free one."""
+def address(lowest_port: int, *, named: bool = False) -> Check:
+    """``host:port``; port 0 stands for any free one. Where ``named``, the peer's name may stand before it."""
 
     def accept(value: Any) -> str:
         text = _text(value)
         _, port = addresses.split(text)
-        if port < lowest_port:
+        if port < lowest_port or ("@" in text and not (named and _PEER.fullmatch(addresses.name_of(text)))):
             raise ValueError
         return text
 
-    return Check(f"host:port with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept)
+    before = " or name@host:port," if named else ""
+    return Check(f"host:port{before} with a port from {lowest_port} to 65535 (an IPv6 host in brackets)", accept)
 
 
 def place() -> Check:

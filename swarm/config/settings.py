@@ -187,7 +187,10 @@ class Settings:
         place(),
     )
     peers: tuple[str, ...] = _setting(
-        (), "addresses (`host:port`) of peers to join through; one is enough", several(address(1))
+        (),
+        "addresses of peers to join through; one is enough. `host:port`, or `name@host:port`: then only the peer with "
+        "that name in its certificate is accepted there",
+        several(address(1, named=True)),
     )
     rendezvous: Path | None = _setting(
         None,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from swarm.identity import Identity
     from swarm.messages import Envelope, FetchRequest, StreamHeader
 
 Buffer = bytes | bytearray | memoryview
@@ -105,6 +106,11 @@ class NoUpload(Upload):
 
 class Transport(ABC):
     """Carries envelopes and streams between addresses."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who this peer is to the others, where the transport proves it by a certificate; None where it does not."""
+        return None
 
     @abstractmethod
     def start(self, handler: Handler) -> str:

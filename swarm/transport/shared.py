@@ -13,6 +13,7 @@ from swarm.transport.base import Handler, NoUpload, Transport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from swarm.identity import Identity
     from swarm.messages import Envelope, FetchRequest, StreamHeader
     from swarm.transport.base import Frame, Sink, Upload
 
@@ -180,6 +181,10 @@ class _View(Transport):
         self._asked = asked
         self._sessions: _Sessions | None = None
         """None before ``start`` and after ``close``."""
+
+    @property
+    def identity(self) -> Identity | None:
+        return self._transport.identity
 
     def start(self, handler: Handler) -> str:
         here = self._shared.join(self._session, handler, self._transport, self._asked)

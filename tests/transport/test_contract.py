@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from swarm.identity import Identity
+from swarm.identity.throwaway import ensure_identities
 from swarm.testing.nodes import Node
 from swarm.testing.transports import TransportContract
 from swarm.transport.data_channel import DataChannelTransport
@@ -43,3 +45,18 @@ class TestDataChannelTransportThatFallsBack(TransportContract):
 
     def make(self):
         return DataChannelTransport(WithoutDataChannels(), "127.0.0.1")
+
+
+class TestGrpcTransportWithTls(TransportContract):
+    @pytest.fixture(autouse=True)
+    def identity(self, tmp_path):
+        ensure_identities({"sender": tmp_path / "identity"})
+        self.directory = tmp_path / "identity"
+
+    def make(self):
+        return GrpcTransport(identity=Identity(self.directory))
+
+
+class TestDataChannelTransportWithTls(TestGrpcTransportWithTls):
+    def make(self):
+        return DataChannelTransport(super().make(), "127.0.0.1")

@@ -55,7 +55,8 @@ class Connection:
         quarter = max(1, round(failure_timeout / 4))
         # Waking up for whatever has come would cost a core on a slow link; waiting for all of a frame would look like
         # silence there. So the system waits for all, but no longer than this.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(failure_timeout / 4))
+        self._progress_seconds = failure_timeout / 4
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(self._progress_seconds))
         for name, value in (("TCP_KEEPIDLE", quarter), ("TCP_KEEPINTVL", quarter), ("TCP_KEEPCNT", 3)):
             if hasattr(socket, name):  # not everywhere
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
@@ -133,7 +134,8 @@ class Connection:
                 self._abort()
             else:
                 with suppress(OSError):
-                    self._socket.shutdown(socket.SHUT_RDWR)
+                    # The method of an encrypted socket would end the encryption first, under the thread that uses it.
+                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the connection on the thread that uses it, dropping what is unsent. Idempotent."""

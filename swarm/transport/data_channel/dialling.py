@@ -7,9 +7,17 @@ import time
 from typing import TYPE_CHECKING
 
 from swarm.config import addresses
-from swarm.errors import AddressError, ExchangeError, NoDataChannelError, TransportError, UnreachablePeerError
+from swarm.errors import (
+    AddressError,
+    ExchangeError,
+    NoDataChannelError,
+    TransportError,
+    UnreachablePeerError,
+    UntrustedPeerError,
+)
 from swarm.transport.data_channel.connection import Connection
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
+from swarm.transport.data_channel.security import SecureConnection, connect
 
 if TYPE_CHECKING:
     from swarm.messages import DataChannelRequest
@@ -51,11 +59,17 @@ class Dialler:
         except (OSError, OverflowError) as error:
             raise NoDataChannelError(_unopened(offer.port, error)) from error
         try:
+            identity = self._control.identity
+            if identity is not None:
+                sock = connect(sock, identity, addresses.name_of(address), _left(deadline))
             sock.settimeout(_left(deadline))
             sock.sendall(PREAMBLE.pack(MAGIC, VERSION, offer.token))
             if sock.recv(len(WELCOME)) != WELCOME:
                 raise ConnectionError("the token was not taken")
-            return Connection(sock, self._failure_timeout)
+            return (SecureConnection if identity else Connection)(sock, self._failure_timeout)
+        except UntrustedPeerError as error:
+            sock.close()
+            raise NoDataChannelError(str(error)) from error
         except OSError as error:
             sock.close()
             raise NoDataChannelError(_unopened(offer.port, error)) from error

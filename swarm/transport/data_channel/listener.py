@@ -9,14 +9,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swarm.errors import AddressError, DataChannelError
+from swarm.errors import AddressError, DataChannelError, UntrustedPeerError
 from swarm.transport.data_channel.connection import Connection
 from swarm.transport.data_channel.fork import keep_from_children
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
+from swarm.transport.data_channel.security import SecureConnection, accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swarm.identity import Identity
     from swarm.messages import DataChannelRequest
 
 AUTHENTICATION_SECONDS = 5.0
@@ -32,9 +34,7 @@ _log = logging.getLogger("swarm.transport")
 class Listener:
     """Listens on a thread of its own, and has one more for each connection.
 
-    For TLS, ``Connection`` would wrap the socket, here before the preamble and in ``Dialler`` before it is sent, with
-    the certificate that the control channel uses. A token then holds the fingerprint of the certificate that asked for
-    it, and a connection that shows another one is closed: who a peer is carries over from the control channel.
+    With an identity a connection must show the certificate of the peer that its token was issued to.
 
     Args:
         host: to listen on; a name, an IP address or a wildcard.
@@ -42,6 +42,7 @@ class Listener:
         failure_timeout: seconds after which a silent host counts as gone.
         redeem: the holder of a token, or None.
         serve: uses an admitted connection until it ends.
+        identity: of this peer; None: nothing is encrypted.
 
     Raises:
         AddressError: it cannot listen there.
@@ -54,7 +55,9 @@ class Listener:
         failure_timeout: float,
         redeem: Callable[[bytes], DataChannelRequest | None],
         serve: Callable[[Connection, DataChannelRequest], None],
+        identity: Identity | None = None,
     ) -> None:
+        self._identity = identity
         self._failure_timeout = failure_timeout
         self._redeem = redeem
         self._serve = serve
@@ -103,16 +106,29 @@ class Listener:
                 sock.close()
 
     def _attend(self, sock: socket.socket) -> None:
+        connection: Connection | None = None
+        holder: DataChannelRequest | None = None
+        plain = sock
         try:
-            holder = self._authenticate(sock)
+            deadline = time.monotonic() + AUTHENTICATION_SECONDS
+            name = None
+            if self._identity is not None:
+                sock, name = accept(sock, self._identity, AUTHENTICATION_SECONDS)
+                keep_from_children(sock)
+            holder = self._redeemed(sock, deadline)
+            if holder is not None and name not in (None, holder.sender):
+                raise UntrustedPeerError(f"the certificate of {name} came with the token of {holder.sender}")
+            if holder is not None:
+                connection = (SecureConnection if self._identity else Connection)(sock, self._failure_timeout)
+        except (OSError, UntrustedPeerError) as error:
+            _log.debug("a connection to the data port was refused: %s", error)
         finally:
             with self._lock:
-                self._strangers.discard(sock)
-        if holder is None:
+                self._strangers.discard(plain)
+        if connection is None or holder is None:
             sock.close()
             return
-        with suppress(OSError):  # it ended already
-            self._admit(Connection(sock, self._failure_timeout), holder)
+        self._admit(connection, holder)
 
     def _admit(self, connection: Connection, holder: DataChannelRequest) -> None:
         with self._lock:
@@ -128,8 +144,8 @@ class Listener:
                 self._connections.discard(connection)
             connection.close()
 
-    def _authenticate(self, sock: socket.socket) -> DataChannelRequest | None:
-        deadline = time.monotonic() + AUTHENTICATION_SECONDS
+    def _redeemed(self, sock: socket.socket, deadline: float) -> DataChannelRequest | None:
+        """The holder of the token that a connection shows before ``deadline``; None where it shows none."""
         data = b""
         with suppress(OSError):
             while len(data) < PREAMBLE.size and (left := deadline - time.monotonic()) > 0:

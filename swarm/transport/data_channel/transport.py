@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from swarm.clock import Clock
+    from swarm.identity import Identity
     from swarm.messages import Envelope, FetchRequest, StreamHeader
     from swarm.transport.base import Frame, Handler, Upload
     from swarm.transport.data_channel.connection import Connection
@@ -71,6 +72,10 @@ class DataChannelTransport(Transport):
         self._closed = False
         self._listener: Listener | None = None
 
+    @property
+    def identity(self) -> Identity | None:
+        return self._control.identity
+
     def start(self, handler: Handler) -> str:
         def serve(connection: Connection, holder: DataChannelRequest) -> None:
             Reception(connection, holder, self._control.decode_header, handler.open_sink).run()
@@ -78,7 +83,9 @@ class DataChannelTransport(Transport):
         def issue(request: DataChannelRequest) -> DataChannelOffer:
             return DataChannelOffer(listener.port, self._tokens.issue(request))
 
-        listener = Listener(self._host, self._port, self._failure_timeout, self._tokens.redeem, serve)
+        listener = Listener(
+            self._host, self._port, self._failure_timeout, self._tokens.redeem, serve, self._control.identity
+        )
         self._listener = listener
         self._control.offer_data_channels(issue, self._drop)
         try:

@@ -12,8 +12,8 @@ from swarm.errors import BrokenStreamError, ExchangeError, TransportError
 from swarm.messages import DataChannelOffer, DataChannelRequest
 from swarm.transport.frames import JoiningSink
 from swarm.transport.grpc.address import Address
-from swarm.transport.grpc.link import open_channel
 from swarm.transport.grpc.parts import Joining
+from swarm.transport.grpc.security import open_channel
 from swarm.transport.grpc.service import DATA_CHANNEL, FETCH, STATUS
 from swarm.transport.grpc.status import to_error
 from swarm.transport.grpc.wire import decode, encode
@@ -22,14 +22,18 @@ from swarm.transport.pipe import Pipe, received
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from swarm.identity import Identity
+
 FETCHED = 16
 """Messages that may wait for whoever fetches."""
 
 
-def fetch_frames(address: Address, request: bytes, timeout: float, failure_timeout: float) -> Iterator[memoryview]:
+def fetch_frames(
+    address: Address, request: bytes, timeout: float, failure_timeout: float, identity: Identity | None
+) -> Iterator[memoryview]:
     """The frames that the peer at ``address`` serves for an encoded fetch request; see ``Transport.fetch``."""
     pipe: Pipe[bytes] = Pipe(FETCHED)
-    with open_channel(address, failure_timeout, weights=True) as channel:
+    with open_channel(address, failure_timeout, identity, weights=True) as channel:
         call: Any = channel.unary_stream(FETCH, None, None)(request)
         threading.Thread(target=_pump, args=(call, pipe, str(address)), name="swarm-fetch", daemon=True).start()
         try:
@@ -45,9 +49,11 @@ def fetch_frames(address: Address, request: bytes, timeout: float, failure_timeo
             call.cancel()
 
 
-def ask_data_channel(address: Address, request: DataChannelRequest, timeout: float) -> DataChannelOffer:
+def ask_data_channel(
+    address: Address, request: DataChannelRequest, timeout: float, identity: Identity | None
+) -> DataChannelOffer:
     """What the peer at ``address`` offers; see ``DataChannelControl.ask_data_channel``."""
-    with open_channel(address, timeout) as channel:
+    with open_channel(address, timeout, identity) as channel:
         try:
             answer = channel.unary_unary(DATA_CHANNEL, None, None)(encode(request), timeout=timeout)
         except grpc.RpcError as error:
@@ -55,8 +61,10 @@ def ask_data_channel(address: Address, request: DataChannelRequest, timeout: flo
     return decode(DataChannelOffer, answer)
 
 
-def fetch_status(address: str, timeout: float = 5.0) -> dict[str, Any]:
+def fetch_status(address: str, timeout: float = 5.0, identity: Identity | None = None) -> dict[str, Any]:
     """What the peer at ``address`` tells of itself, within ``timeout`` seconds; JSON types only.
+
+    With an ``identity`` over TLS; a peer that has one answers no other call.
 
     Raises:
         AddressError: ``address`` is not ``host:port``.
@@ -64,7 +72,7 @@ def fetch_status(address: str, timeout: float = 5.0) -> dict[str, Any]:
         TransportError: whoever answers is no Swarm peer, or fails to.
     """
     where = Address.parse(address)
-    with open_channel(where, timeout) as channel:
+    with open_channel(where, timeout, identity) as channel:
         try:
             answer = json.loads(channel.unary_unary(STATUS, None, None)(b"", timeout=timeout))
         except grpc.RpcError as error:

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from swarm.transport.base import Upload
-from swarm.transport.grpc.options import channel_options
+from swarm.transport.grpc.security import open_channel
 from swarm.transport.grpc.send_queue import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, SendQueue
-from swarm.transport.grpc.service import DELIVER, HEADER_KEY, UPLOAD
+from swarm.transport.grpc.service import CONSORTIUM, DELIVER, HEADER_KEY, UPLOAD
 from swarm.transport.grpc.status import to_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swarm.identity import Identity
     from swarm.transport.frames import FrameReader
     from swarm.transport.grpc.address import Address
 
     Report = Callable[[Callable[[], None]], None]
-
-
-def open_channel(address: Address, failure_timeout: float, *, weights: bool = False) -> grpc.Channel:
-    """A connection of its own to ``address``, made when first used."""
-    return grpc.insecure_channel(address.target, options=channel_options(address, failure_timeout, weights=weights))
 
 
 class Link:
@@ -34,19 +30,30 @@ class Link:
     Args:
         address: the peer's.
         failure_timeout: of the transport.
+        identity: of this peer; None: nothing is encrypted.
         report: runs a job outside every lock; all calls of ``on_end`` and of uploads' ``done`` go through it.
         on_end: takes the link and why it ended.
     """
 
     def __init__(
-        self, address: Address, failure_timeout: float, report: Report, on_end: Callable[[Link, str], None]
+        self,
+        address: Address,
+        failure_timeout: float,
+        identity: Identity | None,
+        report: Report,
+        on_end: Callable[[Link, str], None],
     ) -> None:
-        self._address = str(address)
+        self.address = str(address)
         self._report = report
         self._on_end = on_end
         self._send_queue = SendQueue()
-        self._control = open_channel(address, failure_timeout)
-        self._bulk = open_channel(address, failure_timeout, weights=True)
+        self.name = address.name
+        """Of the peer at its end, where that is known."""
+        self.credentials = identity.credentials if identity else None
+        """With which it was opened."""
+        self._timeout = failure_timeout
+        self._control = open_channel(address, failure_timeout, identity)
+        self._bulk = open_channel(address, failure_timeout, identity, weights=True)
         self._lock = threading.Lock()
         self._told = False
         self._over = threading.Event()
@@ -57,12 +64,23 @@ class Link:
         """Queue one encoded envelope."""
         if not self._send_queue.put(data):
             limit = f"{MAX_QUEUED_MESSAGES} messages or {MAX_QUEUED_BYTES} bytes"
-            self._end(f"{self._address} takes messages too slowly: more than {limit} are waiting")
+            self.end(f"{self.address} takes messages too slowly: more than {limit} are waiting")
 
     def upload(self, header: bytes, frames: FrameReader, done: Callable[[str | None], None]) -> GrpcUpload:
         """Begin a stream of weights."""
         call = self._bulk.stream_unary(UPLOAD, None, None).future(frames, metadata=((HEADER_KEY, header),))
-        return GrpcUpload(call, self._address, frames, done, self._report)
+        return GrpcUpload(call, self.address, frames, done, self._report)
+
+    def ask_consortium(self, version: int, take: Callable[[bytes], None]) -> None:
+        """Ask for the consortium's document, if there it is newer than ``version``; returns at once."""
+
+        def answered(answer: Any) -> None:
+            if answer.code() is grpc.StatusCode.OK and answer.result():
+                self._report(partial(take, answer.result()))
+
+        request = version.to_bytes(8, "little")
+        call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
+        call.add_done_callback(answered)
 
     def retire(self) -> None:
         """Send the messages that are queued, no weights any more, and end."""
@@ -81,9 +99,10 @@ class Link:
 
     def _call_ended(self, call: Any) -> None:
         self._over.set()
-        self._end(str(to_error(call, self._address)))
+        self.end(str(to_error(call, self.address)))
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """End it, and report why; idempotent."""
         with self._lock:
             if self._told:
                 return
@@ -99,7 +118,7 @@ class GrpcUpload(Upload):
         self, call: Any, address: str, frames: FrameReader, done: Callable[[str | None], None], report: Report
     ) -> None:
         self._call = call
-        self._address = address
+        self.address = address
         self._frames = frames
         self._done: Callable[[str | None], None] | None = done
         """None once it was called, or will not be: it knows whole models, and gRPC's call and this know each other."""
@@ -114,7 +133,7 @@ class GrpcUpload(Upload):
 
     def _ended(self, call: Any) -> None:
         self._frames.halt()
-        reason = self._frames.failure if call.code() is grpc.StatusCode.OK else str(to_error(call, self._address))
+        reason = self._frames.failure if call.code() is grpc.StatusCode.OK else str(to_error(call, self.address))
         self._report(partial(self._tell, reason))
 
     def _tell(self, reason: str | None) -> None:

@@ -42,6 +42,10 @@ def _common() -> Options:
     ]
 
 
+HANDSHAKE_SECONDS = 5
+"""In which whoever connects must have shown a certificate of the consortium."""
+
+
 def channel_options(address: Address, failure_timeout: float, *, weights: bool) -> Options:
     """For a connection to ``address``, of its own and without retries: who sends decides what to do about a loss.
 
@@ -73,6 +77,7 @@ def server_options(failure_timeout: float) -> Options:
         *_common(),
         *_pings(failure_timeout * PATIENCE),
         ("grpc.so_reuseport", 0),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
         ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10),
         ("grpc.http2.min_ping_interval_without_data_ms", 10),

@@ -11,21 +11,23 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
-from swarm.errors import ExchangeError
+from swarm.errors import ExchangeError, UntrustedPeerError
 from swarm.messages import DataChannelRequest, Envelope, FetchRequest, StreamHeader
 from swarm.transport.grpc.parts import Joining, parts
+from swarm.transport.grpc.security import Caller
 from swarm.transport.grpc.status import MAX_DETAILS
 from swarm.transport.grpc.wire import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from swarm.identity import Identity
     from swarm.transport.base import Handler
     from swarm.transport.data_channel.control import Issue
 
 SERVICE = "swarm.v1.Peer"
-DELIVER, UPLOAD, FETCH, DATA_CHANNEL, STATUS = (
-    f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "DataChannel", "Status")
+DELIVER, UPLOAD, FETCH, DATA_CHANNEL, STATUS, CONSORTIUM = (
+    f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "DataChannel", "Status", "Consortium")
 )
 HEADER_KEY = "swarm-header-bin"
 MAX_CALLS = 1024
@@ -35,18 +37,28 @@ T = TypeVar("T")
 _log = logging.getLogger("swarm.transport")
 
 
-def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHandler[bytes, bytes]:
-    """The methods of a peer, serving ``handler``, and data channels where there is an ``issue``."""
+def method_handlers(
+    handler: Handler, issue: Issue | None, identity: Identity | None
+) -> grpc.GenericRpcHandler[bytes, bytes]:
+    """The methods of a peer, serving ``handler``, and data channels where there is an ``issue``.
+
+    With an ``identity`` a caller speaks only for the peer that its certificate names.
+    """
 
     def deliver(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with _told(context):
+            caller = Caller(context, identity)
             for data in _until_broken(messages):
-                handler.on_envelope(decode(Envelope, data))
+                envelope = decode(Envelope, data)
+                caller.require(envelope.sender)
+                handler.on_envelope(envelope)
         return b""
 
     def upload(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         with _told(context):
-            joining = Joining(handler.open_sink(decode(StreamHeader, _metadata(context, HEADER_KEY))))
+            header = decode(StreamHeader, _metadata(context, HEADER_KEY))
+            Caller(context, identity).require(header.sender)
+            joining = Joining(handler.open_sink(header))
             for message in _until_broken(messages):
                 joining.take(message)
             joining.end()
@@ -54,18 +66,30 @@ def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHan
 
     def fetch(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         with _told(context):
-            for frame in handler.serve(decode(FetchRequest, request)):
+            fetch = decode(FetchRequest, request)
+            Caller(context, identity).require(fetch.sender)
+            for frame in handler.serve(fetch):
                 yield from parts(frame)
 
     def channel(request: bytes, context: grpc.ServicerContext) -> bytes:
         with _told(context):
+            asked = decode(DataChannelRequest, request)
+            Caller(context, identity).require(asked.sender)
             if issue is None:
                 raise ExchangeError("it takes no data channel")
-            return encode(issue(decode(DataChannelRequest, request)))
+            return encode(issue(asked))
 
     def status(_request: bytes, context: grpc.ServicerContext) -> bytes:
         with _told(context):
+            Caller(context, identity)
             return json.dumps(handler.status()).encode()
+
+    def consortium(request: bytes, context: grpc.ServicerContext) -> bytes:
+        with _told(context):
+            Caller(context, identity)
+            document = identity.document if identity else None
+            known = int.from_bytes(request[:8], "little")
+            return identity.document_bytes if identity and document and document.version > known else b""
 
     return grpc.method_handlers_generic_handler(
         SERVICE,
@@ -75,6 +99,7 @@ def method_handlers(handler: Handler, issue: Issue | None) -> grpc.GenericRpcHan
             "Fetch": grpc.unary_stream_rpc_method_handler(fetch),
             "DataChannel": grpc.unary_unary_rpc_method_handler(channel),
             "Status": grpc.unary_unary_rpc_method_handler(status),
+            "Consortium": grpc.unary_unary_rpc_method_handler(consortium),
         },
     )
 
@@ -120,6 +145,8 @@ def _told(context: grpc.ServicerContext) -> Iterator[None]:
     """Turn what a handler raises into the status of the call."""
     try:
         yield
+    except UntrustedPeerError as error:
+        context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error)[:MAX_DETAILS])
     except ExchangeError as error:
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error)[:MAX_DETAILS])
     except Exception:  # noqa: BLE001 - told to the caller as a status

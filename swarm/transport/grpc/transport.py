@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from swarm.config import addresses
-from swarm.errors import AddressError, ExchangeError, UnreachablePeerError
+from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
 from swarm.messages import StreamHeader
 from swarm.transport.base import NoUpload
 from swarm.transport.data_channel.control import DataChannelControl
@@ -24,12 +24,15 @@ from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.options import server_options
 from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.reach import reachable_host
+from swarm.transport.grpc.security import listen
 from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
+from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from swarm.identity import Identity
     from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest
     from swarm.transport.base import Frame, Handler, Upload
     from swarm.transport.data_channel.control import Issue
@@ -47,6 +50,8 @@ class GrpcTransport(DataChannelControl):
         peers: addresses that this peer will connect to. Where ``listen`` is a wildcard (``0.0.0.0``, ``[::]``) and
             ``advertise`` is not given, others are told the address of this machine from which these are reached.
         failure_timeout: seconds of silence after which a peer counts as lost.
+        identity: of this peer. With it all connections are TLS 1.3 with certificates on both sides, and the address
+            that others are told begins with the peer's name. Without it nothing is encrypted.
     """
 
     def __init__(
@@ -56,7 +61,9 @@ class GrpcTransport(DataChannelControl):
         advertise: str | None = None,
         peers: Sequence[str] = (),
         failure_timeout: float = 10.0,
+        identity: Identity | None = None,
     ) -> None:
+        self._identity = identity
         self._listen = Address.parse(listen)
         self._advertise = advertise
         self._peers = tuple(peers)
@@ -73,22 +80,21 @@ class GrpcTransport(DataChannelControl):
         host, told_port = self._told()
         server = grpc.server(
             ThreadPerCall(),
-            handlers=[method_handlers(handler, self._issue)],
+            handlers=[method_handlers(handler, self._issue, self._identity)],
             options=server_options(self._failure_timeout),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
-        try:
-            port = server.add_insecure_port(str(self._listen))
-        except RuntimeError as error:
-            raise AddressError(
-                f"cannot listen on {self._listen}: the port is in use or the host is not this machine's; "
-                "choose another address, or port 0 for any free one"
-            ) from error
+        port = listen(server, self._listen, self._identity)
         guard = ForkGuard()
         guard.listen(port)
-        self._running = _Running(handler, server, Dispatcher("swarm-transport"), guard)
+        watch = TrustWatch(self._identity, self._open_links) if self._identity else None
+        self._running = _Running(handler, server, Dispatcher("swarm-transport"), guard, watch)
         server.start()
-        return str(Address(host, told_port or port))
+        return str(Address(host, told_port or port, self._identity.name if self._identity else ""))
+
+    @property
+    def identity(self) -> Identity | None:
+        return self._identity
 
     def send(self, address: str, envelope: Envelope) -> None:
         try:
@@ -96,7 +102,7 @@ class GrpcTransport(DataChannelControl):
             with self._lock:
                 if not self._closed:
                     self._link(address).send(data)
-        except (AddressError, ExchangeError) as error:
+        except (TransportError, ExchangeError) as error:
             self._report(partial(self._tell_loss, address, str(error)))
 
     def upload(
@@ -108,7 +114,7 @@ class GrpcTransport(DataChannelControl):
             with self._lock:
                 if not self._closed:
                     return self._link(address).upload(data, reader, done)
-        except (AddressError, ExchangeError) as error:
+        except (TransportError, ExchangeError) as error:
             self._report(partial(done, str(error)))
         return NoUpload()
 
@@ -118,7 +124,7 @@ class GrpcTransport(DataChannelControl):
         except AddressError as error:
             raise UnreachablePeerError(str(error)) from error
         self._here.guard.connect(where)
-        return fetch_frames(where, encode(request), timeout, self._failure_timeout)
+        return fetch_frames(where, encode(request), timeout, self._failure_timeout, self._identity)
 
     def forget(self, address: str) -> None:
         with self._lock:
@@ -133,7 +139,7 @@ class GrpcTransport(DataChannelControl):
     def ask_data_channel(self, address: str, request: DataChannelRequest, timeout: float) -> DataChannelOffer:
         where = Address.parse(address)
         self._here.guard.connect(where)
-        return ask_data_channel(where, request, timeout)
+        return ask_data_channel(where, request, timeout, self._identity)
 
     def encode_header(self, header: StreamHeader) -> bytes:
         return encode(header)
@@ -157,6 +163,8 @@ class GrpcTransport(DataChannelControl):
         if self._running is not None:
             self._running.server.stop(0).wait(1.0)
             self._running.dispatcher.stop()
+            if self._running.watch is not None:
+                self._running.watch.stop()
             self._running.guard.release()
 
     @property
@@ -181,11 +189,18 @@ class GrpcTransport(DataChannelControl):
         self._here.dispatcher.submit(job)
 
     def _link(self, address: str) -> Link:
-        link = self._links.get(address)
+        link, own = self._links.get(address), self._identity
+        if link is not None and own is not None and link.credentials is not own.credentials:
+            # A new certificate: what is queued still goes under the old one, and the rest under the new one.
+            self._retired.add(link)
+            link.retire()
+            link = None
         if link is None:
             where = Address.parse(address)
+            if own is not None and where.name:
+                own.require_member(where.name)
             self._here.guard.connect(where)
-            link = Link(where, self._failure_timeout, self._report, partial(self._ended, address))
+            link = Link(where, self._failure_timeout, own, self._report, partial(self._ended, address))
             self._links[address] = link
         return link
 
@@ -201,6 +216,10 @@ class GrpcTransport(DataChannelControl):
         if lost:
             self._tell_loss(address, reason)
 
+    def _open_links(self) -> list[Link]:
+        with self._lock:
+            return list(self._links.values())
+
     def _tell_loss(self, address: str, reason: str) -> None:
         self._lost(address)
         self._here.handler.on_lost(address, reason)
@@ -214,3 +233,4 @@ class _Running:
     server: grpc.Server
     dispatcher: Dispatcher
     guard: ForkGuard
+    watch: TrustWatch | None

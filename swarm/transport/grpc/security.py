@@ -1,0 +1,122 @@
+"""TLS for gRPC: what this peer shows, what it accepts, and for which name a caller may speak.
+
+Without an identity nothing is encrypted, and a caller may speak for any name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+from swarm.errors import AddressError, UntrustedPeerError
+from swarm.identity.certificates import ANY_PEER
+from swarm.identity.consortium import Role
+from swarm.transport.grpc.options import channel_options
+
+if TYPE_CHECKING:
+    from swarm.identity import Certificate, Identity
+    from swarm.transport.grpc.address import Address
+
+VERSION = b"TLSv1.3"
+
+
+def open_channel(
+    address: Address, failure_timeout: float, identity: Identity | None, *, weights: bool = False
+) -> grpc.Channel:
+    """A connection of its own to ``address``, made when first used.
+
+    With an ``identity``, only the peer that the address names can be at its end, or any peer of the consortium where it
+    names none.
+    """
+    options = channel_options(address, failure_timeout, weights=weights)
+    if identity is None:
+        return grpc.insecure_channel(address.target, options=options)
+    options.append(("grpc.ssl_target_name_override", address.name or ANY_PEER))
+    own = identity.credentials
+    credentials = grpc.ssl_channel_credentials(own.authority, own.key, own.chain)
+    return grpc.secure_channel(address.target, credentials, options=options)
+
+
+def listen(server: grpc.Server, address: Address, identity: Identity | None) -> int:
+    """Let ``server`` listen on ``address``; the port.
+
+    With an ``identity``, each new connection is given its present certificate.
+
+    Raises:
+        AddressError: it cannot be listened on.
+    """
+    try:
+        if identity is None:
+            return server.add_insecure_port(address.place)
+        return server.add_secure_port(address.place, _server_credentials(identity))
+    except RuntimeError as error:
+        raise AddressError(
+            f"cannot listen on {address.place}: the port is in use or the host is not this machine's; "
+            "choose another address, or port 0 for any free one"
+        ) from error
+
+
+def _server_credentials(identity: Identity) -> grpc.ServerCredentials:
+    used = identity.credentials
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([(used.key, used.chain)], used.authority)
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        if identity.credentials is used:
+            return None
+        used = identity.credentials
+        return configuration()
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(),
+        changed,  # type: ignore[arg-type] # the stubs leave out None, which stands for no change
+        require_client_authentication=True,
+    )
+
+
+class Caller:
+    """The peer at the other end of a call."""
+
+    def __init__(self, context: grpc.ServicerContext, identity: Identity | None) -> None:
+        """Who it is.
+
+        Raises:
+            UntrustedPeerError: its certificate counts no more, or the connection is no TLS 1.3.
+        """
+        self._identity = identity
+        self._pem = _shown(context) if identity else b""
+        self.require_trust()
+
+    def require_trust(self) -> Certificate | None:
+        """Its certificate, which may have been revoked meanwhile; None without TLS.
+
+        Raises:
+            UntrustedPeerError: the certificate counts no more.
+        """
+        return self._identity.trust(self._pem) if self._identity else None
+
+    def require(self, name: str) -> None:
+        """Refuse what ``name`` says, unless the caller is that peer and may take part.
+
+        Raises:
+            UntrustedPeerError: it is another one, its certificate counts no more, or it is only an observer.
+        """
+        certificate = self.require_trust()
+        if self._identity is None or certificate is None:
+            return
+        if certificate.name != name:
+            raise UntrustedPeerError(f"the certificate of {certificate.name} does not allow to speak for {name}")
+        if self._identity.member(name).role is not Role.TRAINER:
+            raise UntrustedPeerError(f"{name} is an observer, and observers take part in no round")
+
+
+def _shown(context: grpc.ServicerContext) -> bytes:
+    """The certificate that the caller has shown."""
+    facts = context.auth_context()
+    # Cores before 1.8x do not tell the version; there, the absence of ciphers for TLS 1.2 is what rules it out.
+    if facts.get("ssl_tls_version", [VERSION]) != [VERSION] or not facts.get("x509_pem_cert"):
+        raise UntrustedPeerError("connections to peers need TLS 1.3 with a certificate")
+    return bytes(facts["x509_pem_cert"][0])

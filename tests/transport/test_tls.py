@@ -1,0 +1,252 @@
+"""Who may call, and for whom, where peers have identities."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from swarm.errors import SwarmError, TransportError
+from swarm.identity import Certificate, Consortium, Identity, Member, Role, certificates, files
+from swarm.identity.consortium import Revoked
+from swarm.messages import DataChannelRequest, FetchRequest
+from swarm.testing.nodes import DEADLINE, Node, envelope, eventually
+from swarm.transport.data_channel import DataChannelTransport
+from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
+from swarm.transport.grpc import GrpcTransport, fetch_status
+from swarm.transport.grpc.security import Caller
+
+NOW = datetime.now(UTC)
+NAMES = ("berlin", "paris", "rome")
+
+
+class Heart:
+    """A consortium, and the nodes of its members."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.key = certificates.new_key()
+        self.pem = certificates.authority(self.key, "heart", NOW, timedelta(days=99))
+        self.document = Consortium("heart", 1, NOW.isoformat(), tuple(Member(name) for name in NAMES))
+        self.nodes = []
+
+    def publish(self, **changes):
+        self.document = replace(self.document, version=self.document.version + 1, **changes)
+        return self.document.signed(self.key)
+
+    def certify(self, name, days=30):
+        key = certificates.new_key()
+        request = certificates.request(key, name)
+        pem = certificates.issue(request, name, key=self.key, issuer=self.pem, now=NOW, valid=timedelta(days=days))
+        files.make_directory(self.directory / name)
+        files.write(self.directory / name / files.IDENTITY, certificates.key_pem(key) + pem, files.PRIVATE)
+        return Certificate.read(pem)
+
+    def identity(self, name):
+        self.certify(name)
+        files.write(self.directory / name / files.AUTHORITY, self.pem)
+        files.write(self.directory / name / files.CONSORTIUM, self.document.signed(self.key))
+        return Identity(self.directory / name)
+
+    def node(self, name):
+        self.nodes.append(Node(DataChannelTransport(GrpcTransport(identity=self.identity(name)), "127.0.0.1")))
+        return self.nodes[-1]
+
+
+@pytest.fixture
+def heart(tmp_path):
+    made = Heart(tmp_path / "heart")
+    yield made
+    for node in made.nodes:
+        node.transport.close(0.0)
+
+
+@pytest.fixture
+def others(tmp_path):
+    """Another consortium, whose members have the same names."""
+    made = Heart(tmp_path / "others")
+    yield made
+    for node in made.nodes:
+        node.transport.close(0.0)
+
+
+def said_by(name, text="hello"):
+    return replace(envelope(text), sender=name)
+
+
+def lost(node):
+    eventually(lambda: node.handler.lost, "the loss is told")
+    return node.handler.lost[0][1]
+
+
+def test_an_address_begins_with_the_name_of_the_peer(heart):
+    assert heart.node("berlin").address.startswith("berlin@127.0.0.1:")
+
+
+def test_a_member_speaks_for_itself(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    berlin.transport.send(paris.address, said_by("berlin"))
+    eventually(lambda: paris.handler.texts == ["hello"], "the message arrives")
+
+
+def test_a_member_cannot_speak_for_another(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    berlin.transport.send(paris.address, said_by("rome"))
+    assert "the certificate of berlin does not allow to speak for rome" in lost(berlin)
+    assert paris.handler.texts == []
+
+
+def test_nor_send_weights_or_fetch_in_its_name(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    outcome = berlin.upload(paris.address, [[b"weights"]])
+    assert "does not allow to speak for sender" in outcome.wait()
+    with pytest.raises(TransportError, match="does not allow to speak for rome"):
+        list(berlin.transport.fetch(paris.address, FetchRequest("session", "rome", "held"), DEADLINE))
+    assert paris.handler.streams == {}
+
+
+def test_the_peer_at_an_address_must_be_the_one_that_it_names(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    elsewhere = paris.address.replace("paris", "rome")
+    berlin.transport.send(elsewhere, said_by("berlin"))
+    assert berlin.handler.texts == []
+    assert elsewhere in lost(berlin)
+    assert paris.handler.texts == []
+
+
+def test_an_address_without_a_name_reaches_any_member(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    berlin.transport.send(paris.address.partition("@")[2], said_by("berlin"))
+    eventually(lambda: paris.handler.texts, "the message arrives")
+
+
+def test_a_peer_of_another_consortium_is_not_let_in(heart, others):
+    berlin, stranger = heart.node("berlin"), others.node("paris")
+    stranger.transport.send(berlin.address, said_by("paris"))
+    lost(stranger)
+    assert berlin.handler.texts == []
+
+
+def test_a_peer_without_an_identity_is_not_let_in(heart):
+    berlin, stranger = heart.node("berlin"), Node(GrpcTransport())
+    heart.nodes.append(stranger)
+    stranger.transport.send(berlin.address, said_by("paris"))
+    lost(stranger)
+    with pytest.raises(SwarmError):
+        fetch_status(berlin.address, DEADLINE)
+    assert berlin.handler.texts == []
+
+
+def test_the_status_is_shown_to_members(heart):
+    berlin, paris = heart.node("berlin"), heart.identity("paris")
+    assert fetch_status(berlin.address, DEADLINE, paris)["name"] == "recorder"
+
+
+def test_an_observer_sees_the_status_and_takes_part_in_nothing(heart):
+    heart.document = replace(heart.document, members=(Member("berlin"), Member("paris", role=Role.OBSERVER)))
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    assert fetch_status(berlin.address, DEADLINE, paris.transport.identity)
+    paris.transport.send(berlin.address, said_by("paris"))
+    assert "paris is an observer" in lost(paris)
+
+
+def test_a_revocation_reaches_everybody_and_ends_what_is_open(heart):
+    berlin, paris, rome = (heart.node(name) for name in NAMES)
+    serial = rome.transport.identity.certificate.serial
+    rome.transport.send(berlin.address, said_by("rome"))
+    berlin.transport.send(rome.address, said_by("berlin"))
+    berlin.transport.send(paris.address, said_by("berlin"))
+    eventually(lambda: berlin.handler.texts and rome.handler.texts and paris.handler.texts, "the messages arrive")
+    revoked = (Revoked("rome", serial, NOW.isoformat()),)
+    document = heart.publish(members=(Member("berlin"), Member("paris")), revoked=revoked)
+    paris.transport.identity.adopt(document)
+    assert "rome is not a member" in lost(berlin)
+    rome.transport.send(berlin.address, said_by("rome", "again"))
+    assert f"rome was revoked on {NOW.isoformat()[:10]}" in lost(rome)
+    assert berlin.handler.texts == ["hello"]
+    assert berlin.transport.identity.document.version == 2
+    assert Identity(berlin.transport.identity.directory).document.version == 2
+
+
+def test_a_renewal_loses_no_message_and_no_stream(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    berlin.transport.send(paris.address, said_by("berlin", "before"))
+    eventually(lambda: paris.handler.texts, "the first message arrives")
+    for name, node in (("berlin", berlin), ("paris", paris)):
+        before = node.transport.identity.certificate
+        heart.certify(name)
+        eventually(lambda node=node, before=before: node.transport.identity.certificate != before, "it is noticed")
+    berlin.transport.send(paris.address, said_by("berlin", "after"))
+    eventually(lambda: paris.handler.texts == ["before", "after"], "the second message arrives")
+    paris.transport.send(berlin.address, said_by("paris", "answer"))
+    eventually(lambda: berlin.handler.texts == ["answer"], "the answer arrives")
+    assert berlin.handler.lost == paris.handler.lost == []
+
+
+def contexts(identity, version):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = version
+    context.load_cert_chain(identity.directory / files.IDENTITY)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_messages_travel_over_tls_1_3_only(heart, version):
+    berlin, paris = heart.node("berlin"), heart.identity("paris")
+    port = int(berlin.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        if version == ssl.TLSVersion.TLSv1_2:
+            with pytest.raises(OSError, match=r"(?i)protocol|eof|reset|version|shared"):
+                contexts(paris, version).wrap_socket(sock)
+        else:
+            with contexts(paris, version).wrap_socket(sock) as secure:
+                assert secure.version() == "TLSv1.3"
+
+
+def test_a_token_is_of_no_use_to_another_member(heart):
+    berlin, paris, rome = (heart.node(name) for name in NAMES)
+    identity = berlin.transport.identity
+    control = GrpcTransport(identity=identity)
+    control.start(berlin.handler)
+    heart.nodes.append(type("Closed", (), {"transport": control}))
+    offer = control.ask_data_channel(paris.address, DataChannelRequest("session", "berlin", "incarnation"), DEADLINE)
+    preamble = PREAMBLE.pack(MAGIC, VERSION, offer.token)
+    for member, answer in ((rome.transport.identity, b""), (identity, b"")):
+        with socket.create_connection(("127.0.0.1", offer.port), DEADLINE) as sock:
+            secure = member.client_context.wrap_socket(sock)
+            secure.sendall(preamble)
+            assert secure.recv(1) == answer  # rome has used it up
+
+
+def test_a_data_channel_needs_a_certificate(heart):
+    paris = heart.node("paris")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    control = GrpcTransport(identity=heart.identity("berlin"))
+    control.start(paris.handler)
+    heart.nodes.append(type("Closed", (), {"transport": control}))
+    offer = control.ask_data_channel(paris.address, DataChannelRequest("session", "berlin", "incarnation"), DEADLINE)
+    with (
+        socket.create_connection(("127.0.0.1", offer.port), DEADLINE) as sock,
+        context.wrap_socket(sock) as secure,
+        pytest.raises(OSError, match=r"(?i)certificate required|reset"),
+    ):
+        secure.recv(1)
+
+
+def test_a_call_without_tls_13_facts_is_refused():
+    class Context:
+        def auth_context(self):
+            return {"ssl_tls_version": [b"TLSv1.2"], "x509_pem_cert": [b""]}
+
+    class Anybody:
+        def trust(self, pem):
+            raise AssertionError
+
+    with pytest.raises(TransportError, match=r"TLS 1\.3"):
+        Caller(Context(), Anybody())
