@@ -33,6 +33,7 @@ def swarm_register(register: Register) -> None:
     register.transport("grpc", _grpc)
     register.discovery("seeds", _seeds)
     register.discovery("directory", _directory)
+    register.discovery("consortium", _consortium)
     register.integration(Integration(platforms=("PYTORCH",), extra="torch", serves=_is_module, create=_torch_callback))
 
 
@@ -45,13 +46,16 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
 
 
 def _grpc(settings: Settings) -> Transport:
+    from swarm.identity import identity_at
     from swarm.transport.grpc import GrpcTransport
 
+    identity = identity_at(settings.identity) if settings.identity else None
     return GrpcTransport(
         settings.listen,
         advertise=settings.advertise,
-        peers=settings.peers,
+        peers=(*settings.peers, *(identity.others if identity else ())),
         failure_timeout=settings.failure_timeout,
+        identity=identity,
     )
 
 
@@ -72,6 +76,15 @@ def _directory(settings: Settings) -> Discovery:
     if settings.rendezvous is None:
         raise ConfigurationError("the discovery 'directory' needs rendezvous, the directory to meet in")
     return DirectoryDiscovery(settings.rendezvous, settings.model_name)
+
+
+def _consortium(settings: Settings) -> Discovery:
+    from swarm.discovery.consortium import ConsortiumDiscovery
+    from swarm.identity import identity_at
+
+    if settings.identity is None:
+        raise ConfigurationError("the discovery 'consortium' needs identity, the directory that `swarm join` makes")
+    return ConsortiumDiscovery(identity_at(settings.identity))
 
 
 def _is_module(model: object) -> bool:

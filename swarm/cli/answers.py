@@ -27,6 +27,8 @@ class PeerView:
     address: str = ""
     session: str = ""
     status: str = ""
+    security: str = ""
+    """What protects its connections."""
     round: int = 0
     """Rounds committed."""
     interval: int = 0
@@ -68,6 +70,7 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
         address=_text(answer, "address"),
         session=_text(answer, "session"),
         status=_text(answer, "status"),
+        security=_text(answer, "security"),
         round=_count(answer, "round") or 0,
         interval=_count(answer, "interval") or 0,
         loss=_number(answer, "loss"),

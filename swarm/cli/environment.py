@@ -16,10 +16,25 @@ ONE_THREAD: Mapping[str, str] = dict.fromkeys(
 _DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info"}
 
 
+def peer_name(rank: int) -> str:
+    """The name of one of several peers on this machine."""
+    return f"peer-{rank}"
+
+
+def peer_identity(rank: int, rendezvous: Path) -> Path:
+    """Directory with the throw-away identity of a peer; it ends with the directory in which the peers meet."""
+    return rendezvous / "identities" / peer_name(rank)
+
+
+def launcher_identity(rendezvous: Path) -> Path:
+    """Directory with the throw-away identity with which the peers are asked for their status."""
+    return rendezvous / "identities" / "launcher"
+
+
 def local_place(rank: int, world_size: int, rendezvous: Path) -> dict[str, str]:
     """The variables that make a peer one of several on this machine; they beat every other source but arguments."""
     return {
-        "SWARM_NAME": f"peer-{rank}",
+        "SWARM_NAME": peer_name(rank),
         "SWARM_RANK": str(rank),
         "SWARM_WORLD_SIZE": str(world_size),
         "SWARM_RENDEZVOUS": str(rendezvous),

@@ -27,6 +27,7 @@ def run(
     data_dir: Annotated[Path | None, options.of_setting("data_dir")] = None,
     model_dir: Annotated[Path | None, options.of_setting("model_dir")] = None,
     resume: Annotated[bool | None, options.of_setting("resume", "--resume")] = None,
+    identity: Annotated[Path | None, options.of_setting("identity")] = None,
     insecure: Annotated[bool | None, options.of_setting("insecure", "--insecure")] = None,
 ) -> None:
     """Run the peer of one site.
@@ -47,6 +48,7 @@ def run(
         "data_dir": data_dir,
         "model_dir": model_dir,
         "resume": resume,
+        "identity": identity,
         "insecure": insecure,
     }
     program, environment = plan(command, given, os.environ)

@@ -18,12 +18,14 @@ from rich.text import Text
 
 from swarm.cli import options
 from swarm.cli.answers import PeerView, parse, plain, sessions
+from swarm.cli.environment import launcher_identity
 from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
 from swarm.config import resolve
 from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
+from swarm.identity import identity_at
 from swarm.text import MAX_SHOWN, printable
 
 
@@ -64,8 +66,10 @@ def status(
     Without --peer it queries the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
     swarm.toml name, else those that [bold]swarm up[/] started on this machine.
     """
-    fetch: FetchStatus = context.obj or fetch_over_grpc
-    answers = ask(peer or find(os.environ, Path(tempfile.gettempdir())), fetch)
+    own = resolve(environment=os.environ).settings.identity
+    places = dict.fromkeys(peer, own) if peer else find(os.environ, Path(tempfile.gettempdir()))
+    fetch: FetchStatus = context.obj or (lambda address, timeout: fetch_over_grpc(address, timeout, places[address]))
+    answers = ask(places, fetch)
     for silent in answers.silent:
         typer.echo(f"swarm: {silent}", err=True)
     if not answers.peers:
@@ -98,30 +102,35 @@ def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:
     )
 
 
-def find(environment: Mapping[str, str], temporary: Path) -> list[str]:
+def find(environment: Mapping[str, str], temporary: Path) -> dict[str, Path | None]:
     """Addresses of the peers that the settings name, else of those that ``swarm up`` started on this machine.
+
+    Each with the identity to ask it with, if it is asked over TLS.
 
     Raises:
         ConfigurationError: there are none.
     """
     settings = resolve(environment=environment).settings
-    addresses = _published(settings.rendezvous) if settings.rendezvous else []
-    addresses += settings.peers
-    if not addresses:
+    known = identity_at(settings.identity).others if settings.identity else ()
+    found: dict[str, Path | None] = dict.fromkeys((*settings.peers, *known), settings.identity)
+    if settings.rendezvous:
+        found |= _published(settings.rendezvous)
+    if not found:
         for rendezvous in sorted(temporary.glob(f"{RENDEZVOUS_PREFIX}*")):
             with contextlib.suppress(FileNotFoundError):
                 if rendezvous.stat().st_uid == os.getuid():
-                    addresses += _published(rendezvous)
-    if not addresses:
+                    found |= _published(rendezvous)
+    if not found:
         raise ConfigurationError(
             "there is no peer to ask: none was started here by `swarm up`, and neither SWARM_PEERS nor swarm.toml "
             "names one; give an address with --peer HOST:PORT"
         )
-    return addresses
+    return found
 
 
-def _published(rendezvous: Path) -> list[str]:
-    return [found.address for found in announcements(rendezvous)]
+def _published(rendezvous: Path) -> dict[str, Path | None]:
+    own = launcher_identity(rendezvous)
+    return {found.address: own if own.is_dir() else None for found in announcements(rendezvous)}
 
 
 def _ask_one(address: str, fetch: FetchStatus) -> list[tuple[Mapping[str, Any], PeerView]] | SwarmError:
@@ -141,6 +150,10 @@ def _shown(views: Sequence[PeerView]) -> Group:
         rows = [(view.name, rank, view.status, view) for rank, view in enumerate(answered.values())]
         parts.append(Text(session, style="bold"))
         parts.append(peer_table(rows, addresses=True))
+        protections = sorted({view.security for view in answered.values() if view.security})
+        for protection in protections:
+            names = ", ".join(view.name for view in answered.values() if view.security == protection)
+            parts.append(Text(f"connections of {names}: {protection}"))
         others = [peer for address, peer in sorted(known.items()) if address not in answered]
         parts += [Text(f"also in the swarm: {peer.name} at {peer.address} ({peer.status})") for peer in others]
     return Group(*parts)

@@ -31,11 +31,12 @@ def published(rendezvous: Path) -> dict[str, str]:
     return {found.name: found.address for found in announcements(rendezvous)}
 
 
-def fetch_over_grpc(address: str, timeout: float) -> Mapping[str, Any]:
-    """Query over gRPC, which is imported here, on first use."""
+def fetch_over_grpc(address: str, timeout: float, identity: Path | None = None) -> Mapping[str, Any]:
+    """Query over gRPC, which is imported here, on first use; with the ``identity`` in a directory, over TLS."""
+    from swarm.identity import identity_at
     from swarm.transport.grpc import fetch_status
 
-    return fetch_status(address, timeout)
+    return fetch_status(address, timeout, identity_at(identity) if identity else None)
 
 
 class StatusBoard:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +16,14 @@ import typer
 
 from swarm.cli import display, options
 from swarm.cli.directories import fallbacks, of_settings, remove_empty, temporary_scratch, with_scratch
-from swarm.cli.environment import ONE_THREAD, local_place, of_peer
+from swarm.cli.environment import ONE_THREAD, launcher_identity, local_place, of_peer, peer_identity, peer_name
 from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
 from swarm.cli.program import locate, search_path
-from swarm.cli.statuses import StatusBoard
+from swarm.cli.statuses import StatusBoard, fetch_over_grpc
 from swarm.cli.summary import record, summary
 from swarm.config import former, resolve
+from swarm.identity.throwaway import make_identities
 
 RENDEZVOUS_PREFIX = "swarm-up-"
 """Prefix of the temporary directories in which local peers publish their addresses."""
@@ -62,6 +65,9 @@ def up(
     with 0 and without a closing model does not change it; the last line names
     that peer.
 
+    Connections between the peers are encrypted with throw-away identities
+    that end with this command, unless SWARM_INSECURE is true.
+
     SCRATCH_DIR is peer-<rank> inside SCRATCH_DIR if that is set, else scratch
     inside the peer's model directory, else a temporary directory. If a peer
     leaves files in the temporary directory, it is kept, and a line names it.
@@ -72,9 +78,10 @@ def up(
         try:
             specs = plan(command, peers, given, os.environ, rendezvous, scratch)
         except BaseException:
-            rendezvous.rmdir()
+            shutil.rmtree(rendezvous, ignore_errors=True)
             raise
-        board = StatusBoard(rendezvous)
+        own = launcher_identity(rendezvous)
+        board = StatusBoard(rendezvous, partial(fetch_over_grpc, identity=own if own.is_dir() else None))
         with display.choose([spec.name for spec in specs], table=table, json_output=json_output) as shown:
             launcher = Launcher(specs, board, shown)
             code = launcher.run(rendezvous)
@@ -113,11 +120,16 @@ def plan(
     user = former.variables(user)
     environment = {**user, **local_place(0, peers, rendezvous)}
     settings = resolve(given, environment=environment, otherwise=fallbacks(user)).settings
+    if not settings.insecure:
+        ranks = {peer_name(rank): peer_identity(rank, rendezvous) for rank in range(peers)}
+        make_identities({**ranks, "launcher": launcher_identity(rendezvous)})
     directories = of_settings(settings, user)
     program = locate(command, search_path(user), [directories.model] if directories.model else [])
     specs = []
     for rank, of_rank in enumerate(directories.of_ranks(peers)):
         place = local_place(rank, peers, rendezvous) | {"SWARM_MODEL_NAME": settings.model_name}
+        if not settings.insecure:
+            place["SWARM_IDENTITY"] = str(peer_identity(rank, rendezvous))
         if given.get("resume") is not None:
             place["SWARM_RESUME"] = str(settings.resume).lower()
         own = with_scratch(of_rank, scratch and scratch / f"peer-{rank}")

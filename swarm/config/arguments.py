@@ -62,6 +62,7 @@ class Arguments(TypedDict, total=False):
     failure_timeout: float | None
     straggler_timeout: float | None
     loopback: bool | None
+    identity: Path | None
     insecure: bool | None
     model_dir: Path | None
     checkpoint_seconds: float | None

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swarm.config import addresses
+from swarm.config.granted import under
 from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
 from swarm.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from swarm.identity import Identity
+
 DEFAULT = "default"
+ARGUMENT = "argument"
+IDENTITY = Path("swarm-identity")
+"""The identity that is used where no source names one, if it is there."""
 _PLACES = ("peers", "rendezvous", "discovery", "loopback")
 """Settings that say where the swarm is, unless they are empty or off; a given ``listen`` always does."""
 
@@ -50,6 +57,7 @@ def resolve(
     Raises:
         UnknownArgumentError: there is no such argument.
         ConfigurationError: a variable or key is unknown, a value is not allowed, or two values contradict each other.
+        IdentityError: the identity cannot be used.
     """
     environment = os.environ if environment is None else environment
     given = {
@@ -58,6 +66,9 @@ def resolve(
         **from_environment(environment),
         **from_arguments(arguments or {}),
     }
+    identity = _identity(given, directory or Path())
+    if identity is not None:
+        given = under(identity, given)
     values = {name: Value(row.default, DEFAULT) for name, row in SETTINGS.items()} | given
     if "name" not in given:
         values["name"] = Value(_default_name(values["rank"].value), DEFAULT)
@@ -67,12 +78,47 @@ def resolve(
     settings = Settings(
         **{name: value for name, (value, _) in values.items()},
         named="name" in given or values["rank"].value is not None,
-        placed="listen" in given or any(given[place].value for place in _PLACES if place in given),
+        placed="listen" in given
+        or any(given[place].value for place in _PLACES if place in given)
+        or bool(identity and identity.others),
     )
     if settings.expected_peers and values["min_peers"].origin == DEFAULT:
         settings = replace(settings, min_peers=settings.expected_peers // 2 + 1)
-    _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()})
+    known = identity.others if identity else ()
+    _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()}, known)
     return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
+
+
+def _identity(given: dict[str, Value], directory: Path) -> Identity | None:
+    """The identity that is named, or that is there; it is added to what is ``given``.
+
+    Raises:
+        ConfigurationError: it is named, and nothing is to be encrypted.
+        IdentityError: it cannot be used.
+    """
+    off = next((each for each in ("loopback", "insecure") if each in given and given[each].value), None)
+    named = given.get("identity")
+    if off == "insecure" and named is not None and _beats(given[off], named):
+        del given["identity"]
+    elif off == "insecure" and named is not None:
+        raise ConfigurationError(
+            f"{_text('insecure', given['insecure'])} contradicts {_text('identity', named)}, with which everything is "
+            "encrypted: leave one of them out"
+        )
+    if off is not None:
+        return None
+    if named is None and (directory / IDENTITY).is_dir():
+        named = given["identity"] = Value(directory / IDENTITY, DEFAULT)
+    if not named:
+        return None
+    from swarm.identity import identity_at  # loads a library that most processes do not need
+
+    return identity_at(named.value)
+
+
+def _beats(one: Value, other: Value) -> bool:
+    """Whether an argument contradicts what is no argument."""
+    return one.origin == ARGUMENT != other.origin
 
 
 def _default_name(rank: int | None) -> str:
@@ -81,12 +127,13 @@ def _default_name(rank: int | None) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in socket.gethostname()) or "peer"
 
 
-def _refuse_contradictions(settings: Settings, given: Mapping[str, str]) -> None:
+def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: Collection[str]) -> None:
     """Refuse settings that cannot hold together.
 
     Args:
         settings: all of them.
         given: each as a message shows it, by name.
+        known: addresses of other members of the consortium.
 
     Raises:
         ConfigurationError: two contradict each other, or one needs another.
@@ -122,6 +169,11 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str]) -> None
             "another port, or 0 for any free one"
         )
     _refuse_open_network(settings, given, host)
+    if settings.advertise is None and addresses.is_loopback(host) and not all(map(addresses.is_local, known)):
+        raise ConfigurationError(
+            f"{given['listen']} cannot be reached by the other members of the consortium, of which one is at "
+            f"{next(iter(known))}: set listen to an address of this machine in their network"
+        )
 
 
 def _refuse_open_network(settings: Settings, given: Mapping[str, str], host: str) -> None:
@@ -138,11 +190,13 @@ def _refuse_open_network(settings: Settings, given: Mapping[str, str], host: str
     remote = [peer for peer in settings.peers if not addresses.is_local(peer)]
     advertised = addresses.split_place(settings.advertise)[0] if settings.advertise else host
     private = addresses.is_loopback(host)
-    if not settings.insecure and (remote or not private or not addresses.is_loopback(advertised)):
+    open_ = not settings.insecure and settings.identity is None
+    if open_ and (remote or not private or not addresses.is_loopback(advertised)):
         exposed = "listen" if not private else "peers" if remote else "advertise"
         raise ConfigurationError(
-            f"{given[exposed]} lets weights travel unencrypted between machines, since TLS is not built yet: allowed "
-            "is a loopback address such as 127.0.0.1:7000, or set insecure=true on a network that you trust"
+            f"{given[exposed]} lets weights travel between machines, and this peer has no identity to encrypt them "
+            "with: get one (`swarm init`, or `swarm join` with an invitation), or set insecure=true on a network that "
+            "you trust; without either, allowed is a loopback address such as 127.0.0.1:7000"
         )
     if not addresses.is_loopback(advertised):
         return

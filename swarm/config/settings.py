@@ -198,8 +198,8 @@ class Settings:
     )
     discovery: str | None = _setting(
         None,
-        'how peers find one another: `"directory"` (through `rendezvous`), `"seeds"` (through `peers`) or a plugin\'s; '
-        "without it, each of the two whose setting is given",
+        'how peers find one another: `"directory"` (through `rendezvous`), `"seeds"` (through `peers`), `"consortium"` '
+        "(through `identity`) or a plugin's; without it, each of the three whose setting is given",
         label(str.lower),
     )
     transport: str = _setting("grpc", 'how messages and weights travel: `"grpc"` or a plugin\'s', label(str.lower))
@@ -229,10 +229,16 @@ class Settings:
         seconds(zero=True),
     )
     loopback: bool = _setting(False, "train alone on purpose: no network, no rounds with others")
+    identity: Path | None = _setting(
+        None,
+        "directory with this peer's [identity](identity.md), as `swarm join` makes it: with it all connections are "
+        "mutual TLS 1.3, and `name` is that of the certificate",
+        computed="`swarm-identity` in the working directory, where there is one",
+    )
     insecure: bool = _setting(
         False,
-        "allow weights to travel unencrypted between machines: "
-        "[there is no TLS yet](guarantees.md#the-network-is-trusted)",
+        "let messages and weights travel unencrypted between machines, to and from anybody who can reach this peer: "
+        "only for a network that you trust as much as this machine",
     )
 
     data_dir: Path | None = _setting(

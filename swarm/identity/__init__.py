@@ -2,6 +2,6 @@
 
 from swarm.identity.certificates import Certificate
 from swarm.identity.consortium import Consortium, Member, Role
-from swarm.identity.identity import Identity
+from swarm.identity.identity import Identity, identity_at
 
-__all__ = ["Certificate", "Consortium", "Identity", "Member", "Role"]
+__all__ = ["Certificate", "Consortium", "Identity", "Member", "Role", "identity_at"]

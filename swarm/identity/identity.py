@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -80,6 +81,7 @@ class Identity:
         self._noticed: datetime | None = None
         self._complaint = ""
         self._state = self._load()
+        self.require_usable()
         self._tell_expiry()
 
     @property
@@ -106,6 +108,12 @@ class Identity:
     def document_bytes(self) -> bytes:
         """The document as others verify it; empty if there is none."""
         return self._state.document_bytes
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Addresses of the other members, as far as the consortium knows them, each with its name."""
+        members = self._state.document.members if self._state.document else ()
+        return tuple(f"{each.name}@{each.address}" for each in members if each.address and each.name != self.name)
 
     @property
     def server_context(self) -> ssl.SSLContext:
@@ -192,6 +200,19 @@ class Identity:
         self.refresh()
         return True
 
+    def require_usable(self) -> None:
+        """Refuse to start with a certificate that nobody would accept.
+
+        Raises:
+            IdentityError: it has expired.
+        """
+        own = self._state.own
+        if self._now() >= own.not_after:
+            raise IdentityError(
+                f"the certificate of {own.name} in {self.directory} has expired on {_day(own.not_after)}: "
+                "renew it (`swarm renew`)"
+            )
+
     @property
     def expires_soon(self) -> bool:
         """Whether the certificate is to be renewed."""
@@ -219,11 +240,6 @@ class Identity:
         authority = files.read(self.directory / files.AUTHORITY)
         key = certificates.load_key(private)
         own = Certificate.read(private)
-        if self._now() >= own.not_after:
-            raise IdentityError(
-                f"the certificate of {own.name} in {self.directory} has expired on {_day(own.not_after)}: "
-                "renew it (`swarm renew`)"
-            )
         chain = b"".join(
             each.public_bytes(serialization.Encoding.PEM) for each in x509.load_pem_x509_certificates(private)
         )
@@ -261,6 +277,24 @@ class Identity:
                 self.name,
                 _day(self.certificate.not_after),
             )
+
+
+_in_use: weakref.WeakValueDictionary[Path, Identity] = weakref.WeakValueDictionary()
+
+
+def identity_at(directory: Path) -> Identity:
+    """The identity in ``directory``: one object for all that use it at the same time in this process.
+
+    Raises:
+        IdentityError: as of ``Identity``.
+    """
+    place = directory.resolve()
+    identity = _in_use.get(place)
+    if identity is None:
+        identity = _in_use[place] = Identity(directory)
+    identity.refresh()
+    identity.require_usable()
+    return identity
 
 
 _SIDES = (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""Identities for peers that one command starts on one machine: their authority's key is never stored."""
+"""Identities for peers that one command starts on one machine: the key of their authority is never stored."""
 
 from __future__ import annotations
 
@@ -6,43 +6,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from swarm.errors import IdentityError
 from swarm.identity import certificates, files
 from swarm.identity.consortium import Consortium, Member
-from swarm.identity.identity import Identity
 
-VALID = timedelta(days=3650)
-"""So long may a run be resumed."""
+VALID = timedelta(days=365)
 
 
-def ensure_identities(directories: Mapping[str, Path], now: datetime | None = None) -> None:
-    """Identities that trust one another, for the peers named; those that are there already stay.
-
-    Where one of them is missing or cannot be used, all are made anew.
+def make_identities(directories: Mapping[str, Path], now: datetime | None = None) -> None:
+    """Make identities that trust one another and nobody else.
 
     Args:
-        directories: by name of peer.
+        directories: by name of peer; made where they are not there.
         now: from when on; the present.
 
     Raises:
         IdentityError: a name is not allowed, or a file cannot be written.
     """
     now = now or datetime.now(UTC)
-    if not _usable(directories):
-        _make(directories, now)
-
-
-def _usable(directories: Mapping[str, Path]) -> bool:
-    """Whether all are there and have one document."""
-    try:
-        found = {name: Identity(directory) for name, directory in directories.items()}
-    except IdentityError:
-        return False
-    documents = {identity.document_bytes for identity in found.values()}
-    return len(documents) == 1 and all(name == identity.name for name, identity in found.items())
-
-
-def _make(directories: Mapping[str, Path], now: datetime) -> None:
     key = certificates.new_key()
     authority = certificates.authority(key, "throw-away identities of one machine", now, VALID)
     members = tuple(Member(name) for name in sorted(directories))

@@ -21,7 +21,7 @@ from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.greeter import Greeter
 from swarm.peer.peers import Peers, Sender
 from swarm.peer.rounds import Rounds
-from swarm.peer.status import Standing, TrainingStatus
+from swarm.peer.status import Standing, TrainingStatus, protection
 from swarm.peer.worker import Worker
 from swarm.records import Commit, ContributionStats, PeerId, PeerInfo
 from swarm.tensors.state import ModelState, Schema
@@ -112,7 +112,9 @@ class Engine(Handler):
             timeout=rules.failure_timeout,
             logger=logger,
         )
-        self._standing = Standing(self._machine, self._roster, self._exchanger, training, rules.first_sync)
+        self._standing = Standing(
+            self._machine, self._roster, self._exchanger, training, rules.first_sync, protection(transport.identity)
+        )
         self._peers = Peers(
             me=self._me,
             machine=self._machine,
@@ -124,6 +126,7 @@ class Engine(Handler):
             timeout=rules.failure_timeout,
             logger=logger,
             name_patience=2 * rules.failure_timeout if name_patience is None else name_patience,
+            identity=transport.identity,
         )
         fetcher = Fetcher(
             me=self._me,

@@ -118,8 +118,13 @@ class Greeter:
         self._gossip.expire(now)
         found = {address for discovery in self._discoveries for address in discovery.discover()}
         sure = found | self.roster.away()
-        live = {info.address for info in self.roster.live()}
-        wanted = (sure | self._gossip.addresses(self._me.session)) - live - {self._me.address}
+        # A user may have given an address without the name that its peer says before it.
+        reached = {addresses.place_of(info.address) for info in (*self.roster.live(), self._me)}
+        wanted = {
+            address
+            for address in sure | self._gossip.addresses(self._me.session)
+            if addresses.place_of(address) not in reached
+        }
         self._next = {address: due for address, due in self._next.items() if address in wanted}
         for address in sorted(wanted):
             due = self._next.get(address, Dialled(now, now, FIRST_RETRY))

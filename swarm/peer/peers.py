@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from swarm.consensus.effects import Fail
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
+from swarm.peer.grants import within_grant
 from swarm.peer.greeter import Greeter, Met, NameTaken, TurnedAway
 from swarm.records import Commit, PeerId, PeerInfo, PeerLeft
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from swarm.clock import Clock
     from swarm.consensus.effects import Effect
     from swarm.consensus.machine import RoundMachine
+    from swarm.identity import Identity
     from swarm.peer.exchanger import Exchanger
     from swarm.plugins import PluginRegistry
     from swarm.transport.base import Transport
@@ -53,6 +55,7 @@ class Peers:
         timeout: float,
         logger: logging.Logger,
         name_patience: float,
+        identity: Identity | None,
     ) -> None:
         """No peer is known yet.
 
@@ -67,7 +70,9 @@ class Peers:
             timeout: seconds after which a peer counts as lost.
             logger: where it reports.
             name_patience: seconds for which this peer asks for its name while others know a live peer of that name.
+            identity: of this peer, which knows what the others may do.
         """
+        self._identity = identity
         self._name_patience = name_patience
         self._me = me
         self._machine = machine
@@ -88,7 +93,7 @@ class Peers:
 
     def receive(self, envelope: Envelope) -> list[Effect]:
         """Handle a message."""
-        message = envelope.message
+        message = within_grant(envelope.message, envelope.sender, self._identity)
         if isinstance(message, Hello):
             return self._greeted(envelope, message)
         if envelope.session != self._me.session:

@@ -9,6 +9,7 @@ from swarm.records import PeerStatus
 
 if TYPE_CHECKING:
     from swarm.consensus.machine import RoundMachine
+    from swarm.identity import Identity
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.progress import Progress
     from swarm.peer.roster import Known, Roster
@@ -27,6 +28,15 @@ class TrainingStatus:
     """Epochs of the local training."""
 
 
+def protection(identity: Identity | None) -> str:
+    """What protects connections to and from a peer, in words."""
+    if identity is None:
+        return "insecure: no encryption, and anybody who can reach this peer may take part"
+    document = identity.document
+    of = f"consortium {document.name}" if document else "its own authority"
+    return f"mutual TLS 1.3, certificate of {identity.name} in {of}"
+
+
 class Standing:
     """Describes this peer in its session; can be called on any thread."""
 
@@ -37,8 +47,19 @@ class Standing:
         exchanger: Exchanger,
         training: TrainingStatus,
         first_sync: SyncState,
+        security: str,
     ) -> None:
-        """``first_sync`` is used until the first commit."""
+        """No offer was made yet.
+
+        Args:
+            machine: of the rounds.
+            roster: the peers that are known.
+            exchanger: counts the bytes.
+            training: what the training thread reports.
+            first_sync: is used until the first commit.
+            security: what protects this peer's connections.
+        """
+        self._security = security
         self._machine = machine
         self._roster = roster
         self._exchanger = exchanger
@@ -57,6 +78,7 @@ class Standing:
             "session": me.session,
             "round": commit.round if commit else None,
             "lineage": commit.lineage if commit else None,
+            "security": self._security,
             "status": self._state(),
             **self._epochs(),
             "peers": [_peer(known) for known in self._roster.known()],

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from swarm.transport.base import Transport
 
 
-SHARED = ("listen", "name", "insecure", "advertise", "transport", "data_channel", "data_port", "failure_timeout")
+SHARED = (
+    "listen",
+    "name",
+    "identity",
+    "insecure",
+    "advertise",
+    "transport",
+    "data_channel",
+    "data_port",
+    "failure_timeout",
+)
 """Settings that are the same for all sessions of a process."""
 
 
@@ -74,7 +84,7 @@ def transport_of(settings: Settings, plugins: PluginRegistry) -> Transport:
 def _discoveries(settings: Settings) -> tuple[str, ...]:
     if settings.discovery is not None:
         return (settings.discovery,)
-    given = {"directory": settings.rendezvous, "seeds": settings.peers}
+    given = {"directory": settings.rendezvous, "seeds": settings.peers, "consortium": settings.identity}
     return tuple(name for name, place in given.items() if place)
 
 

@@ -108,8 +108,8 @@ def test_status_finds_the_peers_that_were_started_here(tmp_path, user_environmen
     rendezvous.mkdir()
     (rendezvous / "peer-0.json").write_text('{"name": "peer-0", "address": "127.0.0.1:7001"}')
 
-    assert find(user_environment, tmp_path) == ["127.0.0.1:7000"]
-    assert find(user_environment | {"SWARM_RENDEZVOUS": str(rendezvous)}, tmp_path) == ["127.0.0.1:7001"]
+    assert find(user_environment, tmp_path) == {"127.0.0.1:7000": None}
+    assert find(user_environment | {"SWARM_RENDEZVOUS": str(rendezvous)}, tmp_path) == {"127.0.0.1:7001": None}
     with pytest.raises(ConfigurationError, match="give an address with --peer"):
         find(user_environment, rendezvous)
 

@@ -65,7 +65,7 @@ def test_help_says_of_an_option_what_the_table_says_of_its_setting(swarm):
     shown = " ".join(swarm("run", "--help", COLUMNS="400", NO_COLOR="1").stdout.split())
 
     assert "Least number of peers, this one included, that a round needs." in shown
-    assert "weights to travel unencrypted between machines: there is no TLS yet." in shown
+    assert "Let messages and weights travel unencrypted between machines" in shown
 
 
 def test_resume_takes_the_model_directory_of_the_environment(tmp_path, python, user_environment):

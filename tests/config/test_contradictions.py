@@ -38,9 +38,12 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
         ({"min_peers": 5, "world_size": 4}, "min_peers=5 contradicts world_size=4.*allowed is 1 to 4"),
         ({"min_peers": 3, "members": ["a", "b"]}, "min_peers=3 contradicts members="),
         ({"rank": 4, "world_size": 4}, "rank=4 contradicts world_size=4.*0 to 3"),
-        ({"listen": "0.0.0.0:7000"}, "listen='0.0.0.0:7000' lets weights travel unencrypted"),
-        ({"listen": "[::]:7000"}, "unencrypted"),
-        ({"listen": "[::ffff:0.0.0.0]:7000"}, "unencrypted"),
+        (
+            {"listen": "0.0.0.0:7000"},
+            "listen='0.0.0.0:7000' lets weights travel between machines.*no identity",
+        ),
+        ({"listen": "[::]:7000"}, "has no identity .*swarm join"),
+        ({"listen": "[::ffff:0.0.0.0]:7000"}, "has no identity"),
         (
             {"listen": "[::ffff:127.0.0.1]:7000", "insecure": True, "peers": ["site-b:7000"]},
             "site-b:7000 cannot reach a loopback address; set listen",
@@ -48,9 +51,14 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
         ({"listen": "0:7700", "insecure": True}, "listen='0:7700' is not allowed"),
         ({"listen": "0x0:7700", "insecure": True}, "is not allowed"),
         ({"peers": ["127.1:7700"]}, "is not allowed"),
+        ({"peers": ["Berlin@10.0.0.5:7700"]}, "is not allowed"),
+        ({"listen": "berlin@10.0.0.5:7700"}, "is not allowed"),
         ({"advertise": "0"}, "advertise='0' is not allowed"),
         ({"advertise": "::ffff:0.0.0.0"}, "is not allowed"),
-        ({"peers": ["site-b:7000"]}, "peers=.'site-b:7000'. lets weights travel unencrypted"),
+        (
+            {"peers": ["site-b:7000"]},
+            "peers=.'site-b:7000'. lets weights travel between machines.*no identity",
+        ),
         ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
         (
             {"use_adaptive_sync": True, "sync_policy": "FIXED", "loopback": True},
@@ -64,7 +72,10 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
             {"listen": "10.0.0.5:7000", "insecure": True, "advertise": "localhost:7001"},
             "advertise='localhost:7001' contradicts listen='10.0.0.5:7000'",
         ),
-        ({"advertise": "north.example"}, "advertise='north.example' lets weights travel unencrypted"),
+        (
+            {"advertise": "north.example"},
+            "advertise='north.example' lets weights travel between machines.*no identity",
+        ),
         ({"advertise": "0.0.0.0:7000"}, "advertise='0.0.0.0:7000' is not allowed: .*no wildcard"),
         ({"advertise": "::"}, "advertise='::' is not allowed"),
         ({"advertise": "north.example:0"}, "advertise='north.example:0' is not allowed: .*no port 0"),

@@ -7,6 +7,7 @@ import pytest
 
 from swarm.config import SETTINGS, Settings, resolve
 from swarm.errors import ConfigurationError
+from swarm.identity.throwaway import make_identities
 
 AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
 
@@ -25,6 +26,18 @@ def test_defaults_are_the_documented_ones() -> None:
     assert settings.overlap is False
     assert (settings.data_channel, settings.data_port) == (True, 0)
     assert (settings.val_batch_size, settings.val_steps, settings.start_timeout) == (32, 100, 600.0)
+
+
+OWN = Path("own")
+
+
+@pytest.fixture(autouse=True)
+def own_identity(tmp_path_factory, monkeypatch):
+    """One that the settings can name."""
+    place = tmp_path_factory.getbasetemp() / "identities"
+    if not (place / OWN).is_dir():
+        make_identities({"north": place / OWN})
+    monkeypatch.chdir(place)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +91,7 @@ def test_defaults_are_the_documented_ones() -> None:
         ("checkpoint_seconds", -1.0),
         ("resume", "maybe"),
         ("loopback", "yes"),
+        ("identity", 7),
         ("insecure", None.__class__),
         ("data_dir", 3),
         ("model_dir", b""),
@@ -162,6 +176,7 @@ def test_a_refusal_says_what_is_allowed(name: str, value: object, allowed: str) 
         ("checkpoint_seconds", 0, 0.0),
         ("resume", False, False),
         ("loopback", True, True),
+        ("identity", str(OWN), OWN),
         ("insecure", True, True),
         ("data_dir", Path("data"), Path("data")),
         ("model_dir", b"models", Path("models")),

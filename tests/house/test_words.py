@@ -50,7 +50,7 @@ RETIRED = (
     Word(r"\b(said|say|says|saying)\W+again\b"),
     Word(r"\b(hearsay|rumou?rs?)\b"),
     Word(r"\boutbid(s|ding)?\b"),
-    Word(r"\btickets?\b"),
+    Word(r"(?<!\bnum )\btickets?\b"),  # Python's `ssl` has `num_tickets`
     Word(r"\bcrews?\b"),
     Word(r"\bdoors?\b"),
     Word(r"(?<!\bnode )\bweightages?\b"),

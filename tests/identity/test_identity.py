@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from swarm.errors import IdentityError, UntrustedPeerError
 from swarm.identity import Certificate, Identity, certificates, files
 from swarm.identity.consortium import Revoked
-from swarm.identity.throwaway import ensure_identities
+from swarm.identity.throwaway import make_identities
 
 from .conftest import MONTH, START
 
@@ -149,21 +149,20 @@ def test_a_revocation_list_of_another_infrastructure(heart, berlin, calendar):
     assert not identity.adopt(b"whatever")
 
 
-def test_throw_away_identities_trust_one_another_and_stay(tmp_path):
+def test_throw_away_identities_trust_one_another_and_nobody_else(tmp_path, heart):
     places = {name: tmp_path / name / "identity" for name in ("peer-0", "peer-1")}
-    ensure_identities(places)
-    first, second = (Identity(place) for place in places.values())
+    make_identities(places, START)
+    first, second = (Identity(place, lambda: START) for place in places.values())
     assert first.trust(second.certificate.pem).name == "peer-1"
-    ensure_identities(places)
-    assert Identity(places["peer-0"]).certificate == first.certificate
-    ensure_identities({**places, "peer-2": tmp_path / "peer-2" / "identity"})
-    assert Identity(places["peer-0"]).certificate != first.certificate
+    assert first.credentials.authority != heart.pem
+    with pytest.raises(UntrustedPeerError, match="berlin is not a member"):
+        first.trust(heart.certificate("berlin", certificates.new_key()))
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_connections_speak_tls_1_3_only(tmp_path, version):
     places = {name: tmp_path / name for name in ("peer-0", "peer-1")}
-    ensure_identities(places)
+    make_identities(places)
     server, client = (Identity(place) for place in places.values())
     context = client.client_context
     if version == ssl.TLSVersion.TLSv1_2:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.identity import Identity
-from swarm.identity.throwaway import ensure_identities
+from swarm.identity.throwaway import make_identities
 from swarm.testing.nodes import Node
 from swarm.testing.transports import TransportContract
 from swarm.transport.data_channel import DataChannelTransport
@@ -50,7 +50,7 @@ class TestDataChannelTransportThatFallsBack(TransportContract):
 class TestGrpcTransportWithTls(TransportContract):
     @pytest.fixture(autouse=True)
     def identity(self, tmp_path):
-        ensure_identities({"sender": tmp_path / "identity"})
+        make_identities({"sender": tmp_path / "identity"})
         self.directory = tmp_path / "identity"
 
     def make(self):

@@ -1,0 +1,68 @@
+"""What an identity says about settings: the name is that of the certificate, and the consortium allows some values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from swarm.config.settings import SETTINGS
+from swarm.config.sources import Value
+from swarm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from swarm.identity import Consortium, Identity
+
+_WEIGHT = "node_weightage"
+
+
+def under(identity: Identity, given: Mapping[str, Value]) -> dict[str, Value]:
+    """The values that hold with ``identity``, of those ``given`` by name of setting.
+
+    Where nothing is given, the first value that the consortium allows is used. ``node_weightage`` is at most what it
+    grants.
+
+    Raises:
+        ConfigurationError: a value contradicts the certificate or is not allowed.
+    """
+    values = dict(given)
+    name = values.get("name")
+    if name is not None and name.value != identity.name:
+        raise ConfigurationError(
+            f"name={name.value!r} (from {name.origin}) contradicts the certificate in {identity.directory}, which is "
+            f"for {identity.name!r}: leave name out, or get an identity for that name (`swarm join`)"
+        )
+    values["name"] = Value(identity.name, str(identity.directory))
+    document = identity.document
+    if document is None:
+        return values
+    origin = f"consortium {document.name}"
+    for setting, allowed in _allowed(document).items():
+        value = values.setdefault(setting, Value(allowed[0], origin)).value
+        if value not in allowed:
+            raise ConfigurationError(
+                f"{setting}={value!r} (from {values[setting].origin}) is not allowed by {origin}: allowed is "
+                f"{' or '.join(map(repr, allowed))}"
+            )
+    granted = identity.member(identity.name).weight
+    if values.get(_WEIGHT, Value(SETTINGS[_WEIGHT].default, "")).value > granted:
+        values[_WEIGHT] = Value(granted, origin)
+    return values
+
+
+def _allowed(document: Consortium) -> dict[str, list[object]]:
+    """The values that the consortium allows, checked as those of a file are.
+
+    Raises:
+        ConfigurationError: the document names a setting or a value that this version does not know.
+    """
+    checked: dict[str, list[object]] = {}
+    for setting, values in document.allowed.items():
+        try:
+            check = SETTINGS[setting].check
+            checked[setting] = [check.accept(value) for value in values]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"consortium {document.name} allows {setting}={', '.join(map(str, values))}, which this version of "
+                "Swarm does not know: update it (`pip install --upgrade swarm-learning`)"
+            ) from error
+    return {setting: values for setting, values in checked.items() if values}

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from swarm.identity import Identity
+from swarm.identity.throwaway import make_identities
+from swarm.messages import Hello, Leave, Offer
+from swarm.peer.grants import within_grant
+from swarm.records import ContributionStats, PeerInfo
+
+
+@pytest.fixture
+def identity(tmp_path):
+    make_identities({"berlin": tmp_path / "berlin", "paris": tmp_path / "paris"})
+    return Identity(tmp_path / "berlin")
+
+
+def offer(weight):
+    return Offer("l", "p", votes=True, stats=ContributionStats(peer="paris", round=1, weight=weight))
+
+
+def hello(weight):
+    paris = PeerInfo(name="paris", incarnation="i", address="a", session="s", weight=weight)
+    return Hello(paris, (), (), None, wants_reply=False)
+
+
+def test_more_than_is_granted_does_not_count(identity):
+    assert within_grant(offer(10**6), "paris", identity).stats.weight == 100
+    assert within_grant(hello(10**6), "paris", identity).peer.weight == 100
+
+
+def test_less_than_is_granted_is_as_declared(identity):
+    for message in (offer(3), hello(3), Leave("bye")):
+        assert within_grant(message, "paris", identity) == message
+
+
+def test_without_an_identity_nothing_is_granted_or_denied():
+    assert within_grant(offer(10**6), "paris", None) == offer(10**6)
