@@ -108,7 +108,7 @@ def _accuracy(model: nn.Module, test: TensorDataset) -> float:
 
 
 def _load(path: Path) -> TensorDataset:
-    with np.load(path) as arrays:
+    with np.load(path, allow_pickle=False) as arrays:  # noqa: TID251 - allow_pickle=False
         return TensorDataset(torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"]))
 
 
