@@ -125,6 +125,10 @@ class Identity:
         """For connections to others; whose certificate it is, ``trust`` tells."""
         return self._state.client
 
+    def make_client_context(self) -> ssl.SSLContext:
+        """A context like ``client_context``, for a caller that changes it."""
+        return _context(ssl.PROTOCOL_TLS_CLIENT, self.directory, self._state.credentials)
+
     def trust(self, pem: bytes) -> Certificate:
         """Whose certificate this is; the authority's signature was checked by TLS.
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from swarm.errors import BrokenStreamError, ExchangeError, TransportError
+from swarm.errors import BrokenStreamError, ExchangeError, TransportError, UnreachablePeerError
 from swarm.messages import DataChannelOffer, DataChannelRequest
 from swarm.transport.frames import JoiningSink
 from swarm.transport.grpc.address import Address
+from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.parts import Joining
 from swarm.transport.grpc.security import open_channel
 from swarm.transport.grpc.service import DATA_CHANNEL, FETCH, STATUS
@@ -76,7 +77,9 @@ def fetch_status(address: str, timeout: float = 5.0, identity: Identity | None =
         try:
             answer = json.loads(channel.unary_unary(STATUS, None, None)(b"", timeout=timeout))
         except grpc.RpcError as error:
-            raise to_error(error, address) from None
+            told = to_error(error, address)
+            found = explain(where, identity) if may_explain(str(told)) else ""
+            raise UnreachablePeerError(found) if found else told from None
         except (ValueError, RecursionError) as error:
             raise TransportError(f"{address} did not answer with a status: {error}") from error
     if not isinstance(answer, dict):

@@ -19,6 +19,7 @@ from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
 from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.calls import ask_data_channel, fetch_frames
+from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.options import server_options
@@ -213,8 +214,17 @@ class GrpcTransport(DataChannelControl):
                 del self._links[address]
             self._retired.discard(link)
         link.close()
-        if lost:
+        if lost and may_explain(reason):
+            # It connects, which may take longer than other reports can wait.
+            threading.Thread(
+                target=self._explain_loss, args=(address, reason), name="swarm-diagnosis", daemon=True
+            ).start()
+        elif lost:
             self._tell_loss(address, reason)
+
+    def _explain_loss(self, address: str, reason: str) -> None:
+        found = explain(Address.parse(address), self._identity)
+        self._report(partial(self._tell_loss, address, found or reason))
 
     def _open_links(self) -> list[Link]:
         with self._lock:
