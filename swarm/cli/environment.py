@@ -16,6 +16,12 @@ ONE_THREAD: Mapping[str, str] = dict.fromkeys(
 _DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info"}
 
 
+def machine_authority(user: Mapping[str, str]) -> Path:
+    """Directory of the authority that gives identities to this user's peers on this machine."""
+    home = user.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home, "swarm-learning", "this-machine")
+
+
 def peer_name(rank: int) -> str:
     """The name of one of several peers on this machine."""
     return f"peer-{rank}"

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from swarm.cli import options
 from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
-from swarm.cli.environment import of_peer
+from swarm.cli.environment import machine_authority, of_peer
 from swarm.cli.program import locate, search_path
-from swarm.config import SETTINGS, former, resolve
+from swarm.config import SETTINGS, Settings, former, resolve
+from swarm.errors import IdentityError
+from swarm.identity.throwaway import own_identity
 
 
 def run(
@@ -35,7 +39,8 @@ def run(
     [bold]swarm run --peer other.example:7000 -- python train.py[/]
 
     Settings come from these options, SWARM_* variables or swarm.toml, in
-    this order. The command replaces this process: its exit code is the exit
+    this order. A peer without an identity that listens on a loopback address
+    is given one for this machine. The command replaces this process: its exit code is the exit
     code, and it receives signals directly.
     """
     given = {
@@ -51,7 +56,7 @@ def run(
         "identity": identity,
         "insecure": insecure,
     }
-    program, environment = plan(command, given, os.environ)
+    program, environment = plan(command, given, os.environ, own=machine_authority(os.environ))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program[0], program, environment)  # noqa: S606 - running the user's command is the purpose
@@ -62,8 +67,16 @@ def plan(
     given: Mapping[str, object],
     user: Mapping[str, str],
     container_layout: Path = CONTAINER_LAYOUT,
+    own: Path | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """The command with its executable found, and its environment.
+
+    Args:
+        command: of the user.
+        given: options, by name of setting.
+        user: the environment.
+        container_layout: where scripts for containers expect their directories.
+        own: of the authority that gives an identity to a peer that listens on this machine only; None: it gets none.
 
     Raises:
         ConfigurationError: no swarm is configured, a setting is not allowed, a directory is not there, or the command
@@ -81,7 +94,25 @@ def plan(
         for name, (value, origin) in resolved.values().items()
         if origin == "argument"
     }
+    if own is not None:
+        arguments |= _own_identity(resolved.settings, own)
     return program, of_peer(user, arguments, directories)
+
+
+def _own_identity(settings: Settings, authority: Path) -> dict[str, str]:
+    """Variables of the identity of a peer without one, which then listens on a loopback address."""
+    if settings.identity or settings.insecure or settings.loopback or settings.transport != "grpc":
+        return {}
+    try:
+        identity = own_identity(authority, settings.name, exact=settings.named)
+    except IdentityError as error:
+        typer.echo(f"swarm: connections on this machine are not encrypted: {error}", err=True)
+        return {}
+    typer.echo(
+        f"swarm: this peer has no identity, so it was given one for this machine, as {identity.name}, in {identity}",
+        err=True,
+    )
+    return {"SWARM_IDENTITY": str(identity), "SWARM_NAME": identity.name}
 
 
 def _as_text(value: object) -> str:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,14 +19,16 @@ from rich.text import Text
 
 from swarm.cli import options
 from swarm.cli.answers import PeerView, parse, plain, sessions
-from swarm.cli.environment import launcher_identity
+from swarm.cli.environment import launcher_identity, machine_authority
 from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
 from swarm.config import resolve
+from swarm.config.addresses import is_local
 from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
 from swarm.identity import identity_at
+from swarm.identity.throwaway import own_identity
 from swarm.text import MAX_SHOWN, printable
 
 
@@ -68,8 +71,7 @@ def status(
     """
     own = resolve(environment=os.environ).settings.identity
     places = dict.fromkeys(peer, own) if peer else find(os.environ, Path(tempfile.gettempdir()))
-    fetch: FetchStatus = context.obj or (lambda address, timeout: fetch_over_grpc(address, timeout, places[address]))
-    answers = ask(places, fetch)
+    answers = ask(places, context.obj or partial(_fetch, places))
     for silent in answers.silent:
         typer.echo(f"swarm: {silent}", err=True)
     if not answers.peers:
@@ -79,6 +81,22 @@ def status(
         typer.echo(json.dumps({"peers": answers.peers, "unreachable": unreachable}))
     else:
         console().print(_shown(answers.views))
+
+
+def _fetch(places: Mapping[str, Path | None], address: str, timeout: float) -> Mapping[str, Any]:
+    """Ask the peer at ``address`` with the identity for it; without one, as what is not encrypted, then as `swarm run`.
+
+    Raises:
+        SwarmError: as of ``fetch_status``.
+    """
+    identity = places[address]
+    try:
+        return fetch_over_grpc(address, timeout, identity)
+    except UnreachablePeerError:
+        authority = machine_authority(os.environ)
+        if identity is not None or not authority.is_dir() or not is_local(address):
+            raise
+        return fetch_over_grpc(address, timeout, own_identity(authority, "status", exact=False))
 
 
 def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:

@@ -1,15 +1,26 @@
-"""Identities for peers that one command starts on one machine: the key of their authority is never stored."""
+"""Identities that commands make by themselves, for peers on one machine.
+
+``swarm up`` makes those of its peers, with an authority whose key is never stored. ``swarm run`` on a loopback address
+has one from an authority that belongs to the user of the machine.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
+from swarm.errors import IdentityError
 from swarm.identity import certificates, files
 from swarm.identity.consortium import Consortium, Member
 
 VALID = timedelta(days=365)
+_ODD = re.compile("[^a-z0-9.-]+")
 
 
 def make_identities(directories: Mapping[str, Path], now: datetime | None = None) -> None:
@@ -23,15 +34,83 @@ def make_identities(directories: Mapping[str, Path], now: datetime | None = None
         IdentityError: a name is not allowed, or a file cannot be written.
     """
     now = now or datetime.now(UTC)
-    key = certificates.new_key()
-    authority = certificates.authority(key, "throw-away identities of one machine", now, VALID)
+    authority = _Authority.new(now)
     members = tuple(Member(name) for name in sorted(directories))
-    document = Consortium("this-machine", 1, now.isoformat(timespec="seconds"), members).signed(key)
+    document = Consortium("this-machine", 1, now.isoformat(timespec="seconds"), members).signed(authority.key)
     for name, directory in directories.items():
-        own = certificates.new_key()
-        request = certificates.request(own, name)
-        issued = certificates.issue(request, name, key=key, issuer=authority, now=now, valid=VALID)
-        files.make_directory(directory)
-        files.write(directory / files.IDENTITY, certificates.key_pem(own) + issued, files.PRIVATE)
-        files.write(directory / files.AUTHORITY, authority)
+        authority.give(name, directory, now)
         files.write(directory / files.CONSORTIUM, document)
+
+
+def own_identity(directory: Path, name: str, *, exact: bool) -> Path:
+    """The directory of an identity from the authority in ``directory``, for a peer of the user of this machine.
+
+    The name is this process's until it ends, also across ``exec``.
+
+    Args:
+        directory: of the authority, which is made where it is not there.
+        name: of the peer.
+        exact: whether it is to have this name. Otherwise what a certificate cannot hold is replaced, and a number is
+            added where another process has the name.
+
+    Raises:
+        IdentityError: the name is not allowed or in use, or a file cannot be written.
+    """
+    files.make_directory(directory)
+    wanted = name if exact else _ODD.sub("-", name.lower()).strip("-.") or "peer"
+    certificates.checked_name(wanted)
+    numbered = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
+    found = next(each for each in numbered if exact or _take(directory / f"{each}.lock"))
+    if exact and not _take(directory / f"{found}.lock"):
+        raise IdentityError(
+            f"another process of this user on this machine is peer {found!r}: choose another name (--name)"
+        )
+    _Authority.of_user(directory).give(found, directory / found, datetime.now(UTC))
+    return directory / found
+
+
+@dataclass(frozen=True, slots=True)
+class _Authority:
+    key: certificates.Key
+    pem: bytes
+
+    @classmethod
+    def new(cls, now: datetime) -> _Authority:
+        key = certificates.new_key()
+        return cls(key, certificates.authority(key, "peers of one machine", now, VALID))
+
+    @classmethod
+    def of_user(cls, directory: Path) -> _Authority:
+        """The one in ``directory``; made anew where there is none, or it ends soon."""
+        file = directory / "authority.key"
+        with (directory / "authority.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            now = datetime.now(UTC)
+            if file.exists():
+                data = files.read_private(file)
+                if certificates.load(data).not_valid_after_utc - now > VALID / 2:
+                    return cls(certificates.load_key(data), data[data.index(b"-----BEGIN CERTIFICATE") :])
+            made = cls.new(now)
+            files.write(file, certificates.key_pem(made.key) + made.pem, files.PRIVATE)
+            return made
+
+    def give(self, name: str, directory: Path, now: datetime) -> None:
+        """Write the identity of a peer."""
+        key = certificates.new_key()
+        request = certificates.request(key, name)
+        issued = certificates.issue(request, name, key=self.key, issuer=self.pem, now=now, valid=VALID)
+        files.make_directory(directory)
+        files.write(directory / files.IDENTITY, certificates.key_pem(key) + issued, files.PRIVATE)
+        files.write(directory / files.AUTHORITY, self.pem)
+
+
+def _take(file: Path) -> bool:
+    """Whether this process has the lock in ``file`` from now on."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, files.PRIVATE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return False
+    os.set_inheritable(descriptor, True)
+    return True

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from swarm.cli.run import plan
 from swarm.errors import CommandNotFoundError, ConfigurationError
+from swarm.identity import Identity
 
 LISTEN = {"listen": "127.0.0.1:7000"}
 
@@ -23,7 +25,9 @@ def test_the_command_takes_over_with_its_settings_and_its_exit_code(swarm, pytho
     )  # fmt: skip
 
     assert ended.returncode == 9
-    assert json.loads(ended.stdout) == {
+    variables = json.loads(ended.stdout)
+    assert variables.pop("SWARM_IDENTITY").endswith("swarm-learning/this-machine/here")
+    assert variables == {
         "SWARM_LISTEN": "127.0.0.1:7000",
         "SWARM_ADVERTISE": "localhost:7009",
         "SWARM_PEERS": "127.0.0.1:7001,127.0.0.1:7002",
@@ -140,3 +144,26 @@ def test_what_the_user_set_for_output_and_log_stays(python, user_environment):
     _, environment = plan([python], LISTEN, user)
 
     assert (environment["SWARM_LOG"], environment["PYTHONUNBUFFERED"]) == ("debug", "0")
+
+
+def test_a_peer_on_this_machine_is_given_an_identity(swarm, python):
+    script = "import os; print(os.environ['SWARM_NAME'], os.environ['SWARM_IDENTITY'])"
+
+    ended = swarm("run", "--listen", "127.0.0.1:0", "--name", "berlin", "--", python, "-c", script)
+
+    name, identity = ended.stdout.split()
+    assert name == "berlin"
+    assert "swarm: this peer has no identity, so it was given one for this machine, as berlin, in " in ended.stderr
+    assert Identity(Path(identity)).name == "berlin"
+
+
+@pytest.mark.parametrize("option", [{"SWARM_INSECURE": "true"}, {"SWARM_LOOPBACK": "true"}])
+def test_where_nothing_is_to_be_encrypted_it_is_given_none(swarm, python, option):
+    script = "import os; print(os.environ.get('SWARM_IDENTITY'))"
+    assert swarm("run", "--listen", "127.0.0.1:0", "--", python, "-c", script, **option).stdout == "None\n"
+
+
+def test_a_name_that_no_certificate_can_hold_is_told(swarm, python):
+    ended = swarm("run", "--listen", "127.0.0.1:0", "--name", "Site A", "--", python, "-c", "print('started')")
+    assert ended.stdout == "started\n"
+    assert "connections on this machine are not encrypted: 'Site A' cannot be the name of a member" in ended.stderr

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import stat
 import threading
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from swarm.errors import IdentityError, UntrustedPeerError
 from swarm.identity import Certificate, Identity, certificates, files
 from swarm.identity.consortium import Revoked
-from swarm.identity.throwaway import make_identities
+from swarm.identity.throwaway import make_identities, own_identity
 
 from .conftest import MONTH, START
 
@@ -157,6 +158,22 @@ def test_throw_away_identities_trust_one_another_and_nobody_else(tmp_path, heart
     assert first.credentials.authority != heart.pem
     with pytest.raises(UntrustedPeerError, match="berlin is not a member"):
         first.trust(heart.certificate("berlin", certificates.new_key()))
+
+
+def test_the_peers_of_a_user_on_one_machine_trust_one_another(tmp_path):
+    first = own_identity(tmp_path / "own", "My_Host", exact=False)
+    second = own_identity(tmp_path / "own", "My_Host", exact=False)
+    assert (first.name, second.name) == ("my-host", "my-host-2")
+    assert Identity(first).trust(Identity(second).certificate.pem).name == "my-host-2"
+    assert stat.S_IMODE((tmp_path / "own" / "authority.key").stat().st_mode) == 0o600
+
+
+def test_a_name_that_was_asked_for_is_given_once(tmp_path):
+    own_identity(tmp_path / "own", "berlin", exact=True)
+    with pytest.raises(IdentityError, match=r"is peer 'berlin': choose another name"):
+        own_identity(tmp_path / "own", "berlin", exact=True)
+    with pytest.raises(IdentityError, match="'Site A' cannot be"):
+        own_identity(tmp_path / "own", "Site A", exact=True)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

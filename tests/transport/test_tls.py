@@ -135,7 +135,7 @@ def test_a_peer_without_an_identity_is_not_let_in(heart):
     berlin, stranger = heart.node("berlin"), Node(GrpcTransport())
     heart.nodes.append(stranger)
     stranger.transport.send(berlin.address, said_by("paris"))
-    assert "speaks TLS only, and this one was started with insecure=true" in lost(stranger)
+    assert "speaks TLS only, and this one has no identity" in lost(stranger)
     with pytest.raises(SwarmError, match="speaks TLS only"):
         fetch_status(berlin.address, DEADLINE)
     assert berlin.handler.texts == []
@@ -145,7 +145,7 @@ def test_a_peer_that_speaks_no_tls_is_named(heart):
     berlin, stranger = heart.node("berlin"), Node(GrpcTransport())
     heart.nodes.append(stranger)
     berlin.transport.send(f"paris@{stranger.address}", said_by("berlin"))
-    assert "does not speak TLS: it was started with insecure=true" in lost(berlin)
+    assert "does not speak TLS: it has no identity" in lost(berlin)
 
 
 def test_an_expired_certificate_is_named(heart):

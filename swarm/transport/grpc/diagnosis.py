@@ -56,7 +56,7 @@ def _over_tls(sock: socket.socket, address: Address, identity: Identity) -> str:
         return f"{there} is not of this peer's consortium: its certificate does not count ({error.verify_message})"
     except ssl.SSLError as error:
         return _refusal(there, error) or (
-            f"{there} does not speak TLS: it was started with insecure=true, or is no Swarm peer"
+            f"{there} does not speak TLS: it has no identity, or is no Swarm peer"
             if error.reason in {"WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE"}
             else ""
         )
@@ -91,7 +91,7 @@ def _without_tls(sock: socket.socket, address: Address) -> str:
         if not _refusal("", error):
             return ""
     return (
-        f"the peer at {address.place} speaks TLS only, and this one was started with insecure=true: get an identity "
+        f"the peer at {address.place} speaks TLS only, and this one has no identity: get one "
         "(`swarm join`) and leave insecure out"
     )
 
