@@ -84,8 +84,8 @@ def training(start: Start, tmp_path: Path) -> Training:
     return Training(start, tmp_path / "stop")
 
 
-class Shores:
-    """A namespace for each peer, on one of two bridges, with one bar of sand between them."""
+class Networks:
+    """A namespace for each peer, on one of two bridges that one link connects."""
 
     def __init__(self, *sides: Sequence[str]) -> None:
         self._run = f"swarm-{secrets.token_hex(3)}"
@@ -98,29 +98,29 @@ class Shores:
         prefix = ("ip", "netns", "exec", f"{self._run}-{name}")
         return {"prefix": prefix, "listen": f"10.84.0.{number}:0", "insecure": True}
 
-    def flood(self) -> None:
+    def cut(self) -> None:
         """Cut the two sides off from each other: what is sent is lost, and nobody is told."""
-        self._run_in("sea", "ip link set bar0 down")
+        self._run_in("middle", "ip link set link0 down")
 
-    def ebb(self) -> None:
+    def restore(self) -> None:
         """Let them reach each other again."""
-        self._run_in("sea", "ip link set bar0 up")
+        self._run_in("middle", "ip link set link0 up")
 
     def make(self) -> None:
         """Make all of it."""
-        self._namespace("sea")
-        self._run_in("sea", "ip link add bar0 type veth peer name bar1")
+        self._namespace("middle")
+        self._run_in("middle", "ip link add link0 type veth peer name link1")
         number = 0
         for side, names in enumerate(self._sides):
-            self._run_in("sea", f"ip link add shore{side} type bridge")
-            self._run_in("sea", f"ip link set bar{side} master shore{side}")
-            self._run_in("sea", f"ip link set bar{side} up")
-            self._run_in("sea", f"ip link set shore{side} up")
+            self._run_in("middle", f"ip link add bridge{side} type bridge")
+            self._run_in("middle", f"ip link set link{side} master bridge{side}")
+            self._run_in("middle", f"ip link set link{side} up")
+            self._run_in("middle", f"ip link set bridge{side} up")
             for name in names:
                 number += 1
                 self._namespace(name)
-                self._run_in("sea", f"ip link add to-{name} type veth peer name uplink netns {self._run}-{name}")
-                self._run_in("sea", f"ip link set to-{name} master shore{side} up")
+                self._run_in("middle", f"ip link add to-{name} type veth peer name uplink netns {self._run}-{name}")
+                self._run_in("middle", f"ip link set to-{name} master bridge{side} up")
                 self._run_in(name, f"ip address add 10.84.0.{number}/24 dev uplink")
                 self._run_in(name, "ip link set uplink up")
 
@@ -139,10 +139,10 @@ class Shores:
 
 
 @pytest.fixture
-def shores(request: pytest.FixtureRequest, start: Start) -> Iterator[Shores]:
+def networks(request: pytest.FixtureRequest, start: Start) -> Iterator[Networks]:
     """Takes the two sides as its parameter. Its peers end before it does."""
     require_root("network namespaces", "ip")
-    made = Shores(*request.param)
+    made = Networks(*request.param)
     try:
         made.make()
         yield made
