@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from swarm.identity import Consortium, Identity, certificates, files
+from swarm.identity import Consortium, Identity, authority, certificates, files
 from swarm.identity.consortium import Member, Revoked
+from swarm.identity.site import Site
 
 START = datetime(2027, 1, 1, tzinfo=UTC)
 MONTH = timedelta(days=30)
@@ -74,3 +75,46 @@ def heart(tmp_path, calendar):
 def berlin(heart, calendar):
     """The identity of a member of a consortium of two."""
     return Identity(heart.give("berlin", heart.publish("berlin", "paris")), calendar)
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def site(tmp_path, calendar):
+    """The site of a name, in a directory of its own."""
+    return lambda name: Site(tmp_path / name / "swarm-identity", calendar)
+
+
+@pytest.fixture
+def founded(tmp_path, calendar, site):
+    """The authority of a consortium that paris has founded."""
+    paris = site("paris")
+    paris.directory.parent.mkdir()
+    made = authority.Authority.create(
+        tmp_path / "paris" / "swarm-consortium",
+        "heart",
+        founder="paris",
+        identity=paris.directory,
+        listen="127.0.0.1:7701",
+        address="127.0.0.1:7701",
+        allowed={"merge_method": ("mean",)},
+        valid_days=365,
+        now=calendar,
+    )
+    paris.found(made, "127.0.0.1:7700")
+    return made
+
+
+@pytest.fixture
+def join(founded, site):
+    """Lets a site join, without a network."""
+
+    def joined(name: str, **options) -> Site:
+        made = founded.invite(name, valid=DAY, **options)
+        new = site(name)
+        new.directory.parent.mkdir(exist_ok=True)
+        new.accept(founded.answer(new.enrolment(made, "10.0.0.2:7700")).reply)
+        return new
+
+    return joined
