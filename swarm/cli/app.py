@@ -16,7 +16,16 @@ from swarm.cli.status import status
 from swarm.cli.up import up
 from swarm.errors import CommandNotFoundError, ConfigurationError, SwarmError
 
-_LAZY = {"demo": "swarm.demo.command"}
+_LAZY = {
+    "init": "swarm.cli.init",
+    "invite": "swarm.cli.invite",
+    "join": "swarm.cli.join",
+    "members": "swarm.cli.members",
+    "renew": "swarm.cli.renew",
+    "revoke": "swarm.cli.revoke",
+    "sign": "swarm.cli.sign",
+    "demo": "swarm.demo.command",
+}
 """Commands whose module is imported on first use; the module has a function with the name of the command."""
 
 _PASS_ON = {"allow_interspersed_args": False}

@@ -214,7 +214,7 @@ class Identity:
         if self._now() >= own.not_after:
             raise IdentityError(
                 f"the certificate of {own.name} in {self.directory} has expired on {_day(own.not_after)}: "
-                "renew it (`swarm renew`)"
+                f"have another issued (in a consortium: `swarm invite {own.name} --again`, then `swarm join`)"
             )
 
     @property

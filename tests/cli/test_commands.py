@@ -158,4 +158,5 @@ def test_version(command):
 def test_help_lists_every_command(command):
     words = re.sub(r"\x1b\[[0-9;]*m", "", command("--help").stdout).split()
 
-    assert {"up", "run", "status", "config", "demo"} <= set(words)
+    identities = {"init", "invite", "join", "sign", "members", "renew", "revoke"}
+    assert {"up", "run", "status", "config", "demo", *identities} <= set(words)

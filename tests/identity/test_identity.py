@@ -112,7 +112,7 @@ def test_expiry_is_announced_two_weeks_ahead_once_a_day(heart, calendar, caplog)
 def test_an_expired_identity_is_refused_at_start(heart, calendar):
     directory = heart.give("berlin", heart.publish("berlin"))
     calendar.today += 4 * MONTH
-    with pytest.raises(IdentityError, match=r"has expired on 2027-04-01 .* renew"):
+    with pytest.raises(IdentityError, match=r"has expired on 2027-04-01 .*`swarm invite berlin --again`"):
         Identity(directory, calendar)
 
 
