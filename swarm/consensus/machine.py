@@ -107,8 +107,11 @@ class RoundMachine:
         return self._member.exposed_to(commit)
 
     def may_contain_lost(self, commit: Commit) -> bool:
-        """Whether it may contain a contribution whose capture is gone: this peer had gone over to another lineage."""
-        return self._member.was_exposed_to(commit)
+        """Whether it may contain unmerged steps whose capture is gone: this peer had gone over to another lineage.
+
+        Not where it may contain the last offer, which has those steps too.
+        """
+        return not self._member.exposed_to(commit) and self._member.was_exposed_to(commit)
 
     @property
     def needed(self) -> frozenset[str]:
@@ -147,7 +150,7 @@ class RoundMachine:
     def resume(self, commit: Commit, now: float) -> list[Effect]:
         """Go on from a commit of an earlier process, before any other input. What that process voted is not known."""
         self._state.timer.advance(now)
-        self._enter(commit)
+        self._enter(commit, settled=False)
         return self._drive()
 
     def peer_up(self, peer: PeerId, commit: Commit | None, now: float, *, weight: int | None = None) -> list[Effect]:
@@ -216,7 +219,7 @@ class RoundMachine:
         """The model of ``commit`` was fetched; the caller applies it and offers again."""
         self._state.timer.advance(now)
         self._catch_up.healed(commit)
-        self._enter(commit)
+        self._enter(commit, settled=self.may_contain(commit) or self.may_contain_lost(commit))
         self._state.pace.training_from(None)
         return self._drive()
 
@@ -294,13 +297,14 @@ class RoundMachine:
         if state.me in commit.group:
             state.acceptor.may_vote()
         state.effects.add(Apply(commit))
-        self._enter(commit)
+        # A member of the group takes the model for what it offered, unless nobody contributed.
+        self._enter(commit, settled=state.me in commit.group and bool(commit.contributors))
         if commit.closing:
             state.effects.tell(state.presence.live, Farewell(commit.lineage, commit.round))
 
-    def _enter(self, commit: Commit) -> None:
+    def _enter(self, commit: Commit, *, settled: bool) -> None:
         self._member.drop()
-        self._member.new_round(commit)
+        self._member.new_round(commit, settled=settled)
         self._state.enter(commit)
         self._leadership.new_round(commit)
         self._catch_up.entered(commit)

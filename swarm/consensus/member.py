@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from swarm.consensus.effects import Fetch, StartExchange, StopExchange
 from swarm.consensus.leader import Leadership
 from swarm.consensus.paxos import majority
@@ -36,10 +38,10 @@ class Member:
         """What this peer has measured in the attempt that it is ready for."""
         self._held: dict[str, Proposal] = {}
         """Merged models of this round that are here and not yet decided, by digest."""
-        self._exposed: set[Key] = set()
+        self._exposed: dict[Key, bool] = {}
+        """Attempts that have all of this peer's contribution and may still be decided; whether that has steps."""
         self._elsewhere: set[Key] = set()
-        """Exposed attempts of lineages that this peer has given up."""
-        """Attempts that have all of this peer's contribution and may still be decided."""
+        """Those of lineages that this peer has left, which have steps that are still unmerged here."""
         self._kept: set[str] = set()
         """Digests accepted for starts of lineages: their leaders may decide them at any time."""
         self._left: set[Key] = set()
@@ -65,10 +67,10 @@ class Member:
         return self._in(commit, self._exposed)
 
     def was_exposed_to(self, commit: Commit) -> bool:
-        """The same for a contribution from before this peer went over to another lineage."""
+        """The same for steps that this peer contributed before it went over to another lineage, and still has."""
         return self._in(commit, {key for key in self._elsewhere if key[0] == commit.lineage})
 
-    def _in(self, commit: Commit, keys: set[Key]) -> bool:
+    def _in(self, commit: Commit, keys: Iterable[Key]) -> bool:
         contributed = self._state.me in commit.contributors
         return any(
             round_ < commit.round or (contributed and (lineage, round_) == (commit.lineage, commit.round))
@@ -102,7 +104,7 @@ class Member:
         self.drop()
         if not self.begins_lineage(proposal):
             # Its leader has promises from a majority, or is the first: no lower attempt can be decided any more.
-            self._exposed = {key for key in self._exposed if key[0] != proposal.lineage}
+            self._exposed = {key: steps for key, steps in self._exposed.items() if key[0] != proposal.lineage}
         self.attempt, self._failure = proposal, None
         self._leadership.follow(proposal.attempt)
         state.effects.add(StartExchange(proposal))
@@ -140,7 +142,8 @@ class Member:
             self._norms = norms
             self._held[digest] = self.attempt
             if self._state.me in self.attempt.contributors:
-                self._exposed.add(key)
+                mine = self._state.offers.mine
+                self._exposed[key] = mine is None or mine.stats.steps > 0
             self._state.effects.send(self.attempt.attempt.leader, Ready(*key, digest, norms))
             self._leadership.heard_from(self.attempt.attempt.leader)
 
@@ -177,7 +180,7 @@ class Member:
         key = message.lineage, message.round, message.attempt
         if sender != message.attempt.leader:
             return
-        self._exposed.discard(key)
+        self._exposed.pop(key, None)
         self._held = {digest: held for digest, held in self._held.items() if held.key != key}
         if self.attempt and self.attempt.key == key:
             self.drop()
@@ -234,9 +237,15 @@ class Member:
             self._held = {digest: held for digest, held in self._held.items() if held.key != key or digest in kept}
             self._kept &= self._held.keys()
 
-    def new_round(self, commit: Commit) -> None:
-        """A round begins after ``commit``: the models of the last one are decided, in its lineage."""
-        self._elsewhere = {key for key in self._elsewhere | self._exposed if key[0] != commit.lineage}
+    def new_round(self, commit: Commit, *, settled: bool) -> None:
+        """A round begins after ``commit``: the models of the last one are decided, in its lineage.
+
+        ``settled`` tells whether the steps offered until now are unmerged no more: ``commit`` has them, or they are
+        given up. Those that come later are in no attempt.
+        """
+        exposed = {key for key, steps in self._exposed.items() if steps}
+        left = set() if settled else self._elsewhere | exposed
+        self._elsewhere = {key for key in left if key[0] != commit.lineage}
         self._exposed.clear()
         self._held.clear()
 

@@ -120,6 +120,29 @@ def test_a_member_dies_in_the_closing_round(comes_back: float) -> None:
     assert outcomes(world).count("closed") >= 3
 
 
+def a_fork_of_one_that_returns() -> World:
+    """The larger weight misses a decision, goes on alone, and finds the other one with the model of both."""
+    plan = schedule(Fault(FaultKind.DEAF_DECIDING, 2.2, (), 1.0), peers=2)
+    first, second = plan.peers
+    peers = replace(first, intervals=1, pace=0.4), replace(second, intervals=2, pace=1.9, weight=2)
+    return ran(replace(plan, seed=5, peers=peers, min_peers=1))
+
+
+def test_who_returns_from_its_fork_keeps_the_steps_since() -> None:
+    world = a_fork_of_one_that_returns()
+    forked = next(commit for commit in world.witness.commits.values() if commit.group == ("p01",))
+    assert forked.round == 1
+    closing = world.processes["p01"].session.commit
+    assert closing is not None
+    assert closing.lineage != forked.lineage
+    assert outcomes(world) == ["closed"] * 2
+
+
+def test_who_gives_up_the_steps_since_its_fork_is_noticed() -> None:
+    with mutated("a_return_gives_up_later_steps"), pytest.raises(Violation, match="p01 loses steps"):
+        a_fork_of_one_that_returns()
+
+
 def test_the_interval_follows_the_losses_and_is_the_same_for_all() -> None:
     world = ran(replace(schedule(), adaptive=True))
     assert len({commit.sync.interval for commit in world.witness.commits.values()}) > 1

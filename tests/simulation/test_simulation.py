@@ -25,6 +25,7 @@ NOTICED_AT = {
     "a_claimed_weight_steers_the_interval": 2,
     "a_finished_peer_is_forgotten": 3,
     "a_minority_decides": 19,
+    "a_return_gives_up_later_steps": 568,
     "a_round_without_contributors_resets_the_weights": 3,
     "a_silent_peer_is_waited_for": 600,
     "a_stray_is_let_in": 28,

@@ -243,7 +243,7 @@ def forks_with_a_majority_present(self: Offers) -> frozenset[PeerId]:
 
 # Catching up ---------------------------------------------------------------------------------------------------------
 
-_see, _dispatch = CatchUp.see, RoundMachine._dispatch
+_see, _dispatch, _new_round_of_member = CatchUp.see, RoundMachine._dispatch, Member.new_round
 
 
 @_mutant(CatchUp, "see")
@@ -287,6 +287,12 @@ def heals_as_if_never_merged(self: RoundMachine, commit: Commit) -> bool:
 def returns_as_if_never_merged(self: RoundMachine, commit: Commit) -> bool:
     """Who returns to a lineage keeps the steps that it had sent to a round there on top of a model that has them."""
     return False
+
+
+@_mutant(Member, "new_round")
+def a_return_gives_up_later_steps(self: Member, commit: Commit, *, settled: bool) -> None:
+    """Who returns to a lineage gives up also steps that it has made since the ones that it had sent there."""
+    _new_round_of_member(self, commit, settled=False)
 
 
 # The peer and the session --------------------------------------------------------------------------------------------

@@ -343,11 +343,11 @@ class Witness:
         left_out = process.name in commit.group and process.name not in commit.contributors and commit.contributors
         if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
             return own
-        if replaced and before and before.commit.lineage != commit.lineage:
-            return own  # it returns to a lineage that may have a part of them
         steps = 0
         if before and before.commit.lineage != commit.lineage:
             steps |= before.steps  # with the rounds of its lineage
+            if replaced and own & ~steps & self._sent_to(process, commit):
+                return own  # it returns to a lineage that may have a part of them
         offered = process.offer.stats.round if process.offer else 0
         if commit.round > offered and self._sent(process, offered):
             steps |= process.offered.own  # it has not seen whether that round was committed
@@ -356,6 +356,14 @@ class Witness:
     def _sent(self, process: Process, round_: int) -> bool:
         """Whether a process has sent its contribution to a round."""
         return any(name == process.name and key[1] == round_ for key, name in self._contributions)
+
+    def _sent_to(self, process: Process, commit: Commit) -> Steps:
+        """The steps that a process has sent to rounds of a lineage up to a commit."""
+        steps = 0
+        for ((lineage, round_, _), name), sent in self._contributions.items():
+            if name == process.name and lineage == commit.lineage and round_ <= commit.round:
+                steps |= sent.own
+        return steps
 
     def _found(self, process: Process) -> tuple[Merged, Steps] | None:
         """The committed model that the weights are based on, and the steps on top of it."""
