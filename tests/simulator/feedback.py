@@ -54,6 +54,12 @@ class Feedback:
         self._sent: dict[tuple[Key, Process], Sent] = {}
         self._residuals: dict[Process, Residual] = {}
         self._parents: dict[str, Weights] = {}
+        self._fetched: set[Process] = set()
+        """Those that have fetched a model since their last commit."""
+
+    def fetched(self, process: Process) -> None:
+        """A process has fetched a model."""
+        self._fetched.add(process)
 
     def sends(self, process: Process, proposal: Proposal | None, to: PeerId, frame: Frame) -> None:
         """A process sends a frame."""
@@ -101,9 +107,10 @@ class Feedback:
             if sent:
                 moved = (sent.capture - sent.parent) - (sent.decoded - sent.parent)
                 left = [np.where(np.isnan(moved), 0.0, owed + moved).astype(np.float32) for owed in sent.owed]
-            if process.settings.overlap:
-                left.append(np.zeros(SIZE, np.float32))  # it may have given the round up before
+            if process.settings.overlap or process in self._fetched:
+                left.append(np.zeros(SIZE, np.float32))  # it may have given the round up, or caught up with it
             self._residuals[process] = Residual(commit.group, left)
+        self._fetched.discard(process)
 
     def _owed(self, process: Process, group: tuple[PeerId, ...]) -> list[Weights]:
         """What a process may have left to send to a group: it starts anew in another one."""

@@ -82,7 +82,7 @@ class Surroundings(Protocol):
         """A process sends a frame of weights."""
         ...
 
-    def fetched(self) -> None:
+    def fetched(self, process: Process) -> None:
         """A process has fetched a model."""
         ...
 
@@ -296,7 +296,7 @@ class Process:
 
     def fetched(self) -> None:
         """It has fetched a model."""
-        self._world.fetched()
+        self._world.fetched(self)
 
 
 class Names(Discovery):

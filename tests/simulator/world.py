@@ -138,9 +138,10 @@ class World:
         """A process sends a frame of weights."""
         self.feedback.sends(process, self.witness.proposal(header), to, frame)
 
-    def fetched(self) -> None:
+    def fetched(self, process: Process) -> None:
         """A process has fetched a model."""
         self.witness.heals += 1
+        self.feedback.fetched(process)
 
     def warned(self, process: Process, text: str, error: BaseException | None) -> None:
         """A session warns its user."""
