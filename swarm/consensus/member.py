@@ -101,10 +101,8 @@ class Member:
         if nack and nack > proposal.attempt:
             state.effects.send(sender, Nack(*proposal.key, nack))
             return
+        # The result of a lower attempt may still be decided: a later leader may find that it was accepted.
         self.drop()
-        if not self.begins_lineage(proposal):
-            # Its leader has promises from a majority, or is the first: no lower attempt can be decided any more.
-            self._exposed = {key: steps for key, steps in self._exposed.items() if key[0] != proposal.lineage}
         self.attempt, self._failure = proposal, None
         self._leadership.follow(proposal.attempt)
         state.effects.add(StartExchange(proposal))

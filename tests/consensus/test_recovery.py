@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.consensus.effects import Fetch, Skip, StartExchange
-from swarm.messages import Accept, Accepted, Decide, Nack, Prepare, Promise, Propose
+from swarm.consensus.effects import Fetch, Heal, Skip, StartExchange
+from swarm.consensus.paxos import leader_order
+from swarm.messages import Abort, Accept, Accepted, Decide, Nack, Prepare, Promise, Propose
 from swarm.records import Attempt
 
 
@@ -236,3 +237,36 @@ def test_proposals_and_exchanges_belong_together(founded) -> None:
     peers.offer("a", "b", "c")
     proposals = {message.proposal.key for _, _, message in peers.sent if isinstance(message, Propose)}
     assert {start.proposal.key for name in "abc" for start in peers.all(name, StartExchange)} == proposals
+
+
+def test_a_result_that_a_later_leader_finds_may_contain_what_a_higher_attempt_had_replaced(founded) -> None:
+    """The third attempt finds what the second, which asked others, did not: the first one had been accepted."""
+    names = "abcdefg"
+    peers = founded(*names)
+    leader, second, *_, victim, keeper = leader_order("s", 1, names)
+
+    def only_the_keeper_accepts(sender: str, to: str, message: object) -> bool:
+        return isinstance(message, Decide) or (isinstance(message, Accept) and to not in (leader, keeper))
+
+    peers.drop = only_the_keeper_accepts
+    peers.offer(*names)
+    peers.exchanging = False
+    # The victim misses only that the second leader asks what was accepted, and joins its attempt.
+    peers.drop = lambda sender, to, message: (
+        (keeper in (sender, to) and sender != to) or (to == victim and isinstance(message, Prepare))
+    )
+    peers.crash(leader)
+    peers.wait(3)
+    replaced = next(proposal for proposal in peers.running() if proposal.attempt.leader == second)
+    assert victim in replaced.group
+    assert not peers.machines[victim].needed
+    peers.drop = lambda sender, to, message: sender != to and victim in (sender, to) and not isinstance(message, Abort)
+    peers.do(second, peers.machines[second].exchange_failed(replaced.key, keeper, "a test", peers.now))
+    peers.deliver()
+    peers.wait(5)
+    decided = peers.commits(keeper)[-1]
+    assert decided.contributors == tuple(names)
+    assert peers.machines[victim].may_contain(decided)
+    peers.drop = lambda sender, to, message: False
+    peers.wait(20)
+    assert [heal.commit for heal in peers.all(victim, Heal)] == [decided]

@@ -45,7 +45,7 @@ NOTICED_AT = {
     "nan_is_merged": 7,
     "overlapping_steps_are_dropped": 1,
     "owners_measure_nothing": 0,
-    "promises_are_not_kept": 379,
+    "promises_are_not_kept": 2420,
     "recovery_asks_nobody": 42,
     "recovery_ignores_accepts": 4,
     "residuals_are_forgotten": 7,
