@@ -114,6 +114,8 @@ class Proposal:
     """Weight contributed along the lineage if this commits."""
     codec: str = "exact"
     """The codec of the chunks."""
+    protocol: int = 0
+    """The version of the protocol in which this attempt runs: the newest that all voters and members speak."""
 
     @property
     def group(self) -> tuple[PeerId, ...]:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 from swarm.former import accepts_former_names
+from swarm.versions import Versions
 
 PeerId = str
 """A peer's name; unique within a session."""
@@ -52,6 +53,8 @@ class PeerInfo:
     weight: int = 1
     expects: int = 0
     """Expected number of peers, itself included; 0 if unknown."""
+    versions: Versions | None = None
+    """The versions of the protocol that it speaks; None if it names none, as a peer of protocol 0."""
 
 
 @accepts_former_names

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from swarm.codec.exact import ExactCodec
 from swarm.records import ContributionStats, SyncState
+from swarm.versions import UNNAMED, Versions
 
 if TYPE_CHECKING:
     from swarm.codec.base import Codec
@@ -32,6 +33,8 @@ class RoundRules:
     failure_timeout: float = 10.0
     straggler_timeout: float | None = None
     start_timeout: float = 600.0
+    versions: Versions = UNNAMED
+    """The versions of the protocol that this peer speaks."""
     screen: Callable[[ContributionStats], str | None] = lambda _: None
     """Reason to leave a contribution out, or None."""
     codec: Callable[[], str] = lambda: ExactCodec.name

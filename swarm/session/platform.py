@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from swarm.executor import Executor, ThreadExecutor
 from swarm.records import new_incarnation
 from swarm.storage.checkpoints import CheckpointStore, files_of
+from swarm.versions import Versions, here
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -49,12 +50,14 @@ def leave_on_sigterm(leave: Callable[[str], None]) -> Callable[[], None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """Threads and time, a disk, an identifier of this process, and its signals."""
+    """Threads and time, a disk, an identifier and the versions of this process, and its signals."""
 
     executor: Executor = field(default_factory=ThreadExecutor)
     checkpoint_store: Callable[[Settings], CheckpointStore | None] = files_of
     """Stores committed models; None if they are not stored."""
     incarnation: Callable[[], str] = new_incarnation
     """Identifies this process."""
+    versions: Versions = field(default_factory=here)
+    """The versions of the protocol that it speaks; tests name others."""
     on_sigterm: Callable[[Callable[[str], None]], Callable[[], None]] = leave_on_sigterm
     """Registers a function to be called on SIGTERM; returns a function that undoes it."""

@@ -272,6 +272,7 @@ class Session:
             validates=self._reporter.validates,
             executor=self._executor,
             incarnation=self._platform.incarnation(),
+            versions=self._platform.versions,
             training=self._training,
             checkpoints=self._checkpoints,
             name_patience=self._naming.patience,

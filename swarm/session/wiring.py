@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from swarm.sync.base import SyncPolicy
     from swarm.tensors.state import Schema
     from swarm.transport.base import Transport
+    from swarm.versions import Versions
 
 
 SHARED = (
@@ -98,6 +99,7 @@ def build_engine(
     validates: bool,
     executor: Executor,
     incarnation: str,
+    versions: Versions,
     training: TrainingStatus,
     checkpoints: Checkpoints | None,
     name_patience: float | None,
@@ -112,6 +114,7 @@ def build_engine(
         network: what it reaches others through.
         validates: whether this peer has a validation loss of the merged model.
         incarnation: identifies this process.
+        versions: that this process speaks.
         executor: as for ``Engine``.
         training: as for ``Engine``.
         checkpoints: as for ``Engine``.
@@ -138,6 +141,7 @@ def build_engine(
         settings=settings.agreed(),
         weight=settings.node_weightage,
         expects=settings.expected_peers,
+        versions=versions,
     )
     rules = RoundRules(
         session=settings.model_name,
@@ -151,6 +155,7 @@ def build_engine(
         failure_timeout=settings.failure_timeout,
         straggler_timeout=settings.straggler_timeout,
         start_timeout=settings.start_timeout,
+        versions=versions,
         screen=plugins.accept_contribution,
         codec=choice.choose,
         find_codec=plugins.codec,

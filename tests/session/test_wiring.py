@@ -22,6 +22,7 @@ from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 from swarm.transport.shared import SharedAddress
+from swarm.versions import here
 
 PEERS = ("127.0.0.1:7000",)
 
@@ -115,6 +116,7 @@ def test_a_start_that_fails_closes_what_it_opened():
             validates=False,
             executor=ThreadExecutor(),
             incarnation="1",
+            versions=here(),
             training=TrainingStatus(),
             checkpoints=None,
             name_patience=None,

@@ -6,16 +6,28 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Versions(_message.Message):
+    __slots__ = ("newest", "oldest", "release")
+    NEWEST_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    newest: int
+    oldest: int
+    release: str
+    def __init__(self, newest: _Optional[int] = ..., oldest: _Optional[int] = ..., release: _Optional[str] = ...) -> None: ...
+
 class Setting(_message.Message):
-    __slots__ = ("name", "value")
+    __slots__ = ("name", "value", "versions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     value: str
-    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    versions: Versions
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
 
 class PeerInfo(_message.Message):
-    __slots__ = ("name", "incarnation", "address", "session", "fingerprint", "settings", "weight", "expects")
+    __slots__ = ("name", "incarnation", "address", "session", "fingerprint", "settings", "weight", "expects", "versions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +36,7 @@ class PeerInfo(_message.Message):
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     EXPECTS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     incarnation: str
     address: str
@@ -32,7 +45,8 @@ class PeerInfo(_message.Message):
     settings: _containers.RepeatedCompositeFieldContainer[Setting]
     weight: int
     expects: int
-    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ...) -> None: ...
+    versions: Versions
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
     __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "loss", "residual", "nan_state")
@@ -183,7 +197,7 @@ class Entry(_message.Message):
     def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec")
+    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec", "protocol")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -195,6 +209,7 @@ class Proposal(_message.Message):
     CLOSING_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
@@ -206,7 +221,8 @@ class Proposal(_message.Message):
     closing: bool
     weight: int
     codec: str
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ..., codec: _Optional[str] = ...) -> None: ...
+    protocol: int
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ..., codec: _Optional[str] = ..., protocol: _Optional[int] = ...) -> None: ...
 
 class Propose(_message.Message):
     __slots__ = ("proposal",)

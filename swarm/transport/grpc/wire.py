@@ -20,9 +20,11 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm.errors import ExchangeError
 from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, StreamHeader
+from swarm.records import PeerInfo
 from swarm.text import MAX_SHOWN, printable
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import swarm_pb2
+from swarm.versions import NEWEST
 
 MAX_ITEMS = 2**17
 """Of one repeated field, so that a small message cannot become a large object."""
@@ -94,8 +96,7 @@ class _Record:
         return typing.cast("pb.Message", self.message(**values))
 
     def decode(self, message: Any) -> Any:
-        if len(UnknownFieldSet(message)):
-            raise ExchangeError(f"a {self.kind.__name__} holds fields that this version of Swarm does not know")
+        _require_known(message)
         values = {name: self._field(message, name, converter) for name, converter in self.converters.items()}
         for name, choice in self.variants.items():
             variant = message.WhichOneof(name)
@@ -110,6 +111,22 @@ class _Record:
                 return None
             raise ExchangeError(f"a {self.kind.__name__} lacks its {name}")
         return converter.decode(getattr(message, name))
+
+
+class _PeerRecord(_Record):
+    """That of ``PeerInfo``: its versions are in its first setting, where peers of protocol 0 overlook them."""
+
+    def encode(self, value: Any) -> pb.Message:
+        message: Any = super().encode(value)
+        if message.settings and message.HasField("versions"):
+            message.settings[0].versions.CopyFrom(message.versions)
+            message.ClearField("versions")
+        return typing.cast("pb.Message", message)
+
+    def decode(self, message: Any) -> Any:
+        if message.settings and message.settings[0].HasField("versions"):
+            message.versions.CopyFrom(message.settings[0].versions)
+        return super().decode(message)
 
 
 def encode(value: Envelope | StreamHeader | FetchRequest | DataChannelRequest | DataChannelOffer) -> bytes:
@@ -140,12 +157,26 @@ def decode(kind: type[T], data: bytes) -> T:
         message = record.message.FromString(data)
     except (pb.DecodeError, UnicodeDecodeError) as error:
         raise ExchangeError(f"what arrived is no {kind.__name__}") from error
+    if kind is Envelope and message.WhichOneof("message") == "hello" and _newest(message.hello.peer) > NEWEST:
+        # Versions are named in greetings, so these alone may hold what only a newer version knows.
+        message.hello.DiscardUnknownFields()
     return typing.cast("T", record.decode(message))
+
+
+def _newest(peer: Any) -> int:
+    """The newest version of the protocol that a peer's message names."""
+    named = [peer.versions, *(setting.versions for setting in peer.settings[:1])]
+    return max(int(versions.newest) for versions in named)
+
+
+def _require_known(message: Any) -> None:
+    if len(UnknownFieldSet(message)):
+        raise ExchangeError(f"a {message.DESCRIPTOR.name} holds fields that this version of Swarm does not know")
 
 
 def _record(kind: type) -> _Record:
     if kind not in _RECORDS:
-        _RECORDS[kind] = _Record(kind)
+        _RECORDS[kind] = (_PeerRecord if kind is PeerInfo else _Record)(kind)
     return _RECORDS[kind]
 
 
@@ -159,7 +190,7 @@ def _converter(hint: Any) -> _Converter:
     if hint == tuple[str, str]:
         return _Converter(
             encode=lambda pair: swarm_pb2.Setting(name=pair[0], value=pair[1]),
-            decode=lambda message: (_bounded(message.name), _bounded(message.value)),
+            decode=_pair,
         )
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         return _Converter(encode=lambda member: hint(member).value, decode=lambda text: _member(hint, text))
@@ -171,6 +202,11 @@ def _converter(hint: Any) -> _Converter:
     if hint in (bytes, int, float, bool):
         return _SCALAR
     raise TypeError(f"the wire cannot carry a field of type {hint}")
+
+
+def _pair(message: Any) -> tuple[str, str]:
+    _require_known(message)
+    return _bounded(message.name), _bounded(message.value)
 
 
 def _repeated(item: _Converter) -> _Converter:

@@ -1,0 +1,146 @@
+"""What releases of earlier versions of the protocol send is understood here, and they understand what is sent here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from swarm.errors import ExchangeError
+from swarm.messages import Envelope, Proposal
+from swarm.transport.grpc import swarm_pb2, wire
+from swarm.versions import NEWEST, PROTOCOLS
+from tests.transport.protocols import record
+
+RECORDED = {
+    int(path.stem.removeprefix("protocol_")): json.loads(path.read_text(encoding="utf-8"))
+    for path in Path(__file__).with_name("protocols").glob("protocol_*.json")
+}
+MESSAGES = [(number, name) for number, recorded in RECORDED.items() for name in recorded["messages"]]
+ALONE = {kind.__name__: kind for kind in record.ALONE}
+NAMED = bytes.fromhex(RECORDED[0]["messages"]["Hello"]["bytes"])
+"""A greeting of protocol 0."""
+
+
+def test_every_version_before_the_newest_is_recorded_as_long_as_it_is_understood() -> None:
+    assert RECORDED.keys() >= set(range(PROTOCOLS[NEWEST].understands, NEWEST))
+
+
+@pytest.mark.parametrize(("number", "name"), MESSAGES)
+def test_a_message_of_an_earlier_version_is_understood(number: int, name: str) -> None:
+    recorded = RECORDED[number]["messages"][name]
+    value = wire.decode(ALONE.get(name, Envelope), bytes.fromhex(recorded["bytes"]))
+    assert_holds(record.values(value), recorded["values"])
+
+
+def assert_holds(found: object, recorded: object) -> None:
+    """All recorded values are there; fields that were added since are not looked at."""
+    if isinstance(recorded, dict):
+        for name, value in recorded.items():
+            assert_holds(found[name], value)
+    elif isinstance(recorded, list):
+        assert len(found) == len(recorded)
+        for one, other in zip(found, recorded, strict=True):
+            assert_holds(one, other)
+    else:
+        assert found == recorded
+
+
+@pytest.mark.parametrize("name", RECORDED[0]["messages"])
+def test_protocol_0_reads_what_is_sent_in_its_sessions(name: str) -> None:
+    value = sent_to_protocol_0(record.samples()[name])
+    message = schema_of(RECORDED[0], ALONE.get(name, Envelope).__name__)
+    message.ParseFromString(wire.encode(value))
+    assert unknown_in(message) <= {"Setting"}  # the one message in which its peers tolerate unknown fields
+
+
+def sent_to_protocol_0(value):
+    """The value without what is only sent in sessions of later versions."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    parts = {field.name: sent_to_protocol_0(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return type(value)(**(parts | {"protocol": 0} if isinstance(value, Proposal) else parts))
+
+
+def schema_of(recorded: dict[str, str], name: str):
+    """An empty message of this name, as that version knows it."""
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(descriptor_pb2.FileDescriptorProto.FromString(bytes.fromhex(recorded["schema"])))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"swarm.v1.{name}"))()
+
+
+def unknown_in(message) -> set[str]:
+    """Names of the messages, this one and those in it, that hold unknown fields."""
+    found = {message.DESCRIPTOR.name} if len(UnknownFieldSet(message)) else set()
+    for field, value in message.ListFields():
+        if field.message_type:
+            for part in value if field.is_repeated else [value]:
+                found |= unknown_in(part)
+    return found
+
+
+def test_a_peer_of_protocol_0_names_no_version() -> None:
+    assert wire.decode(Envelope, NAMED).message.peer.versions is None
+
+
+def greeting(newest: int) -> swarm_pb2.Envelope:
+    """A greeting of a peer whose newest version is this one."""
+    message = swarm_pb2.Envelope.FromString(NAMED)
+    message.hello.peer.settings[0].versions.newest = newest
+    return message
+
+
+ADDED = b"\xfa\x3f\x01x"  # field 1023, one byte
+PLACES = {
+    "the greeting": lambda message: message.hello,
+    "the peer": lambda message: message.hello.peer,
+    "a setting": lambda message: message.hello.peer.settings[1],
+    "a tensor": lambda message: message.hello.schema[0],
+    "the commit": lambda message: message.hello.commit,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_greeting_of_a_newer_peer_may_hold_unknown_fields(place: str) -> None:
+    message = greeting(NEWEST + 1)
+    plain = wire.decode(Envelope, message.SerializeToString())
+    PLACES[place](message).MergeFromString(ADDED)
+    assert wire.decode(Envelope, message.SerializeToString()) == plain
+    assert plain.message.peer.versions.newest == NEWEST + 1
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_greeting_of_a_peer_of_this_version_may_not(place: str) -> None:
+    message = greeting(NEWEST)
+    PLACES[place](message).MergeFromString(ADDED)
+    with pytest.raises(ExchangeError, match="holds fields that this version of Swarm does not know"):
+        wire.decode(Envelope, message.SerializeToString())
+
+
+def test_the_envelope_of_a_newer_peer_may_not() -> None:
+    message = greeting(NEWEST + 1)
+    message.MergeFromString(ADDED)
+    with pytest.raises(ExchangeError, match="an? Envelope holds fields"):
+        wire.decode(Envelope, message.SerializeToString())
+
+
+@pytest.mark.parametrize("name", [name for name in RECORDED[0]["messages"] if name != "Hello"])
+def test_no_other_message_may_hold_unknown_fields(name: str) -> None:
+    kind = ALONE.get(name, Envelope)
+    message = getattr(swarm_pb2, kind.__name__).FromString(bytes.fromhex(RECORDED[0]["messages"][name]["bytes"]))
+    part = message if name in ALONE else getattr(message, message.WhichOneof("message"))
+    part.MergeFromString(ADDED)
+    with pytest.raises(ExchangeError, match=f"{name} holds fields"):
+        wire.decode(kind, message.SerializeToString())
+
+
+@pytest.mark.parametrize("settings", [(), (("a", "1"), ("b", "2"))], ids=["no settings", "settings"])
+def test_the_versions_of_a_peer_travel_beside_its_settings(settings: tuple[tuple[str, str], ...]) -> None:
+    one = record.samples()["Hello"]
+    message = dataclasses.replace(one.message, peer=dataclasses.replace(one.message.peer, settings=settings))
+    envelope = dataclasses.replace(one, message=message)
+    assert wire.decode(Envelope, wire.encode(envelope)) == envelope
