@@ -147,6 +147,7 @@ class LedAttempt:
         for peer, reason in group.refused:
             text = f"round {state.position.round}: contribution of {peer} left out: {reason}"
             state.effects.notice(text, loud=True)
+        members = group.members if lineage == commit.lineage else voters
         self._propose(
             Proposal(
                 lineage=lineage,
@@ -154,13 +155,14 @@ class LedAttempt:
                 attempt=self.attempt,
                 parent=state.position.parent,
                 voters=voters,
-                members=group.members if lineage == commit.lineage else voters,
+                members=members,
                 entries=group.entries,
                 sync=rules.policy.next(commit.sync, losses(table)),
                 closing=group.closing,
                 weight=commit.weight + group.weight,
                 # Under a lossy codec even a model that no peer changes could come out changed.
                 codec=rules.codec() if group.weight else ExactCodec.name,
+                protocol=state.protocol({*voters, *members}),
             )
         )
 

@@ -98,6 +98,7 @@ class Founding:
             sync=state.rules.first_sync,
             closing=False,
             weight=0,
+            protocol=state.protocol(offers),
         )
 
     def _offers(self) -> dict[PeerId, ContributionStats]:

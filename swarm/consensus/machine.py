@@ -84,6 +84,12 @@ class RoundMachine:
         return frozenset(self._state.presence.live)
 
     @property
+    def protocol(self) -> int:
+        """The version of the protocol of the next round, as far as known here."""
+        state = self._state
+        return state.protocol(state.presence.here | set(self.commit.members if self.commit else ()))
+
+    @property
     def offered(self) -> bool:
         """Whether an offer of this peer is waiting for a round."""
         return self._state.offers.mine is not None
@@ -153,14 +159,18 @@ class RoundMachine:
         self._enter(commit, settled=False)
         return self._drive()
 
-    def peer_up(self, peer: PeerId, commit: Commit | None, now: float, *, weight: int | None = None) -> list[Effect]:
+    def peer_up(
+        self, peer: PeerId, commit: Commit | None, now: float, *, weight: int | None = None, newest: int = 0
+    ) -> list[Effect]:
         """A peer of this session, with the same model and settings, can be reached.
 
-        ``commit`` is the last one that it has, ``weight`` what it declared on joining.
+        ``commit`` is the last one that it has, ``weight`` what it declared on joining, ``newest`` the newest version of
+        the protocol that it speaks.
         """
         state, mine = self._state, self._state.offers.mine
         state.timer.advance(now)
         new = state.presence.up(peer, weight)
+        state.presence.newest[peer] = newest
         self._leadership.returned(peer)
         self._founding.welcome(peer)
         if new:

@@ -51,6 +51,8 @@ class Member:
         self._fetching: set[str] = set()
         self.attempt: Proposal | None = None
         """The attempt that this peer is exchanging or ready for."""
+        self._protocol = state.rules.versions.newest
+        """The version of the protocol of the last attempt that this peer has joined; at first its own."""
 
     @property
     def digests(self) -> frozenset[str]:
@@ -104,8 +106,15 @@ class Member:
         # The result of a lower attempt may still be decided: a later leader may find that it was accepted.
         self.drop()
         self.attempt, self._failure = proposal, None
+        self._note_protocol(proposal)
         self._leadership.follow(proposal.attempt)
         state.effects.add(StartExchange(proposal))
+
+    def _note_protocol(self, proposal: Proposal) -> None:
+        if proposal.protocol != self._protocol:
+            self._protocol = proposal.protocol
+            common = f"protocol {proposal.protocol}, the newest that all of its peers speak"
+            self._state.effects.notice(f"from round {proposal.round} on the session uses {common}")
 
     def _repeat_answer(self, proposal: Proposal) -> None:
         effects, leader = self._state.effects, proposal.attempt.leader
@@ -120,6 +129,9 @@ class Member:
         me, position, offers = self._state.me, self._state.position, self._state.offers
         if proposal.key in self._left:
             return f"{me} has left this attempt"
+        versions = self._state.rules.versions
+        if not versions.oldest <= proposal.protocol <= versions.newest:
+            return f"{me} speaks the protocols {versions.oldest} to {versions.newest}, not {proposal.protocol}"
         if (proposal.round, proposal.parent) != (position.round, position.parent):
             return f"{me} is at round {position.round} of lineage {position.lineage or '(none)'}"
         if offers.mine is None or healing:

@@ -53,6 +53,8 @@ class Presence:
         """Live peers that a round has waited for and that have reached no sync point since: no round waits for them."""
         self.joined: dict[PeerId, int] = {}
         """The weight that each peer declared on joining; an offer may not claim more."""
+        self.newest: dict[PeerId, int] = {}
+        """The newest version of the protocol that each peer has named."""
         self.distrusted: dict[PeerId, str] = {}
         """Peers that sent other weights than they offered to this round, with the reason."""
         self._excluded: dict[PeerId, float] = {}
@@ -208,6 +210,12 @@ class RoundState:
         self.presence = Presence(me, self.timer)
         self.offers = Offers(me, self.position, self.presence, self.timer)
         self.acceptor = Acceptor(Attempt(0, ""))
+
+    def protocol(self, peers: Iterable[PeerId]) -> int:
+        """The newest version of the protocol that this peer and all of ``peers`` speak; 0 if one was never met."""
+        ours, known = self.rules.versions, self.presence.newest
+        lowest = min((known.get(peer, 0) for peer in peers if peer != self.me), default=ours.newest)
+        return max(min(lowest, ours.newest), ours.oldest)
 
     def enter(self, commit: Commit) -> None:
         """Begin the round after ``commit``."""

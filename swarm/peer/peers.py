@@ -139,7 +139,9 @@ class Peers:
             case Met(peer):
                 self._exchanger.met(peer)
                 info = self._greeter.roster.info(peer)
-                return self._machine.peer_up(peer, commit, self._clock.now(), weight=info.weight if info else None)
+                weight = info.weight if info else None
+                newest = info.versions.newest if info and info.versions else 0
+                return self._machine.peer_up(peer, commit, self._clock.now(), weight=weight, newest=newest)
             case NameTaken(reason):
                 return [Fail(reason)]
             case TurnedAway(peer):

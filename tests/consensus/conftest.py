@@ -25,6 +25,7 @@ from swarm.consensus.rules import RoundRules
 from swarm.messages import Message, PartialNorm, Proposal
 from swarm.records import Commit, ContributionStats, PeerStatus
 from swarm.sync import FixedInterval
+from swarm.versions import UNNAMED, Versions
 
 POLICY = FixedInterval(8)
 
@@ -41,6 +42,8 @@ class Peers:
             "start_timeout": 60.0,
         }
         policy = rules.pop("policy", POLICY)
+        self.versions: dict[str, Versions] = rules.pop("versions", {})
+        """Of the protocol, where a peer does not speak the first one only."""
         self.rules = RoundRules(session="s", policy=policy, first_sync=policy.start(), **{**settings, **rules})
         self.now = 0.0
         self.machines: dict[str, RoundMachine] = {}
@@ -63,7 +66,8 @@ class Peers:
 
     def add(self, name: str, incarnation: str = "1") -> None:
         """A process starts and is connected with all others."""
-        self.machines[name] = RoundMachine(name, f"{name}{incarnation}", self.rules, self.now)
+        rules = replace(self.rules, versions=self.versions.get(name, UNNAMED))
+        self.machines[name] = RoundMachine(name, f"{name}{incarnation}", rules, self.now)
         self.effects[name] = []
         self.bytes[name] = set()
         for other in list(self.machines):
@@ -73,7 +77,8 @@ class Peers:
     def meet(self, one: str, two: str, weight: int = 1) -> None:
         for name, other in ((one, two), (two, one)):
             commit = self.machines[other].commit
-            self.do(name, self.machines[name].peer_up(other, commit, self.now, weight=weight))
+            newest = self.versions.get(other, UNNAMED).newest
+            self.do(name, self.machines[name].peer_up(other, commit, self.now, weight=weight, newest=newest))
         self.deliver()
 
     def offer(self, *names: str, status: PeerStatus = PeerStatus.TRAINING, **stats: Any) -> None:
