@@ -41,6 +41,12 @@ class PeerView:
     total_epochs: int | None = None
     seconds_left: float | None = None
     """Estimated time to the end of its training."""
+    protocol: int | None = None
+    """The newest version of the protocol that it speaks; None if it does not tell, as a peer of protocol 0."""
+    session_protocol: int | None = None
+    """The version that its session uses."""
+    release: str = ""
+    """Its release of Swarm."""
     peers: tuple[PeerView, ...] = field(default=())
     """The other peers that it knows: name, address and status."""
 
@@ -79,11 +85,16 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
         epoch=_count(answer, "epoch") or 0,
         total_epochs=_count(answer, "total_epochs"),
         seconds_left=_seconds(answer, "seconds_left"),
+        protocol=_count(answer, "protocol"),
+        session_protocol=_count(answer, "session_protocol"),
+        release=_text(answer, "release"),
         peers=tuple(
             PeerView(
                 name=_text(peer, "name") or "?",
                 address=_text(peer, "address"),
                 status=_text(peer, "state"),
+                protocol=_count(peer, "protocol"),
+                release=_text(peer, "release"),
             )
             for peer in _records(answer, "peers")
         ),

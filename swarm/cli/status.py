@@ -20,6 +20,7 @@ from rich.text import Text
 from swarm.cli import options
 from swarm.cli.answers import PeerView, parse, plain, sessions
 from swarm.cli.environment import launcher_identity, machine_authority
+from swarm.cli.protocols import protocol_lines
 from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
@@ -172,6 +173,7 @@ def _shown(views: Sequence[PeerView]) -> Group:
         for protection in protections:
             names = ", ".join(view.name for view in answered.values() if view.security == protection)
             parts.append(Text(f"connections of {names}: {protection}"))
+        parts += [Text(line) for line in protocol_lines([*answered.values()])]
         others = [peer for address, peer in sorted(known.items()) if address not in answered]
         parts += [Text(f"also in the swarm: {peer.name} at {peer.address} ({peer.status})") for peer in others]
     return Group(*parts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swarm.records import PeerStatus
+from swarm.versions import UNNAMED
 
 if TYPE_CHECKING:
     from swarm.consensus.machine import RoundMachine
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.progress import Progress
     from swarm.peer.roster import Known, Roster
-    from swarm.records import SyncState
+    from swarm.records import PeerInfo, SyncState
 
 
 @dataclass(slots=True)
@@ -76,6 +77,8 @@ class Standing:
             "name": me.name,
             "address": me.address,
             "session": me.session,
+            **_versions(me),
+            "session_protocol": self._machine.protocol,
             "round": commit.round if commit else None,
             "lineage": commit.lineage if commit else None,
             "security": self._security,
@@ -116,4 +119,10 @@ def _peer(known: Known) -> dict[str, Any]:
         "address": known.info.address,
         "state": "live" if known.live else "left" if known.left else "lost",
         "weight": known.info.weight,
+        **_versions(known.info),
     }
+
+
+def _versions(info: PeerInfo) -> dict[str, Any]:
+    its = info.versions or UNNAMED
+    return {"release": its.release, "protocol": its.newest, "oldest_protocol": its.oldest}

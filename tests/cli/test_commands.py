@@ -13,6 +13,7 @@ from swarm.cli.app import app
 from swarm.cli.status import find
 from swarm.config import SETTINGS
 from swarm.errors import ConfigurationError, UnreachablePeerError
+from swarm.versions import UPDATE
 
 ANSWERS = {
     "127.0.0.1:7000": {
@@ -54,6 +55,33 @@ def test_status_shows_the_peer_and_whom_it_knows(command):
         "north", "127.0.0.1:7000", "training", "12", "3/10", "1:20", "0.4321", "10", "4.2", "kB", "4.1", "kB",
     ]  # fmt: skip
     assert lines[3:] == ["also in the swarm: south at 127.0.0.1:7001 (live)"]
+
+
+def test_status_names_the_version_of_the_session_and_who_holds_it_back(command, monkeypatch):
+    newer = ANSWERS["127.0.0.1:7000"] | {"protocol": 2, "session_protocol": 1, "release": "0.3.0"}
+    others = [
+        {"name": "east", "address": "127.0.0.1:7001", "state": "live", "protocol": 1, "release": "0.2.0"},
+        {"name": "west", "address": "127.0.0.1:7003", "state": "lost", "protocol": 0, "release": ""},
+        {"name": "gone", "address": "127.0.0.1:7005", "state": "left", "protocol": 0, "release": ""},
+    ]
+    monkeypatch.setitem(ANSWERS, "127.0.0.1:7000", newer | {"peers": others})
+    shown = command("status", "--peer", "127.0.0.1:7000")
+
+    assert shown.stdout.splitlines()[3:6] == [
+        "the session uses protocol 1",
+        "update Swarm at east with `pip install --upgrade swarm-learning`: it speaks protocol 1 at most (Swarm 0.2.0)",
+        f"update Swarm at west with `{UPDATE}`: it speaks protocol 0 at most (an unnamed release of Swarm)",
+    ]
+
+
+def test_a_peer_that_does_not_tell_its_version_is_told_to_update_beside_one_that_does(command, monkeypatch):
+    newer = {"name": "south", "address": "127.0.0.1:7006", "protocol": 1, "session_protocol": 0, "peers": []}
+    monkeypatch.setitem(ANSWERS, "127.0.0.1:7006", ANSWERS["127.0.0.1:7000"] | newer)
+    shown = command("status", "--peer", "127.0.0.1:7006", "--peer", "127.0.0.1:7000")
+
+    assert "the session uses protocol 0" in shown.stdout
+    assert "update Swarm at north with" in shown.stdout
+    assert "update Swarm at south" not in shown.stdout
 
 
 def test_peers_of_one_name_in_two_swarms_are_both_shown(command):
