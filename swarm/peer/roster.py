@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from swarm import versions
 from swarm.errors import ModelError
 from swarm.messages import Hello, Refuse, TensorLine
 from swarm.records import PeerId, PeerInfo
@@ -72,6 +73,9 @@ class Roster:
         if known and known.live and known.info.incarnation != theirs.incarnation:
             reason = in_use(theirs.name, f"the live peer at {known.info.address}")
             return Refuse(reason, final=False, about_name=True)
+        obstacle = versions.obstacle({self.me.name: self.me.versions, theirs.name: theirs.versions})
+        if obstacle:
+            return Refuse(obstacle, final=True)
         ours, others = dict(self.me.settings), dict(theirs.settings)
         for name in sorted(ours.keys() | others.keys()):
             if ours.get(name) != others.get(name):

@@ -15,6 +15,7 @@ from swarm import _plugin
 from swarm.config import SETTINGS, Settings, former
 from swarm.config.arguments import OBJECTS
 from swarm.plugins.hookspecs import Register
+from swarm.versions import PROTOCOLS
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = ("parameter", "default", "variable", "agree", "meaning")
@@ -78,6 +79,14 @@ def test_the_rooms_are_those_that_the_contract_holds_in_its_order(doc) -> None:
     (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
     held = [room.strip() for layer in layers for room in layer.replace("|", ":").split(":")]
     assert [room for room, _ in doc("architecture.md").table("room", "does")] == held
+
+
+def test_the_versions_of_the_protocol_are_those_of_the_code(doc) -> None:
+    table = doc("versions.md").table("protocol", "releases of Swarm", "understands from", "new in it")
+    assert table == [
+        (str(number), protocol.releases, str(protocol.understands), protocol.adds)
+        for number, protocol in PROTOCOLS.items()
+    ]
 
 
 def test_what_a_plugin_can_register_is_described(doc) -> None:
