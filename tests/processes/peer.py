@@ -1,4 +1,7 @@
-"""One peer as a user's program: trains a small NumPy model for so many batches and tells how far it is."""
+"""One peer as a user's program: trains a small NumPy model for so many batches and tells how far it is.
+
+``peer.py BATCHES PAUSE [NEWEST OLDEST]``: the last two are the versions of the protocol that it names.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,18 @@ import numpy as np
 
 from swarm.config import resolve
 from swarm.session import Session
+from swarm.session.platform import Platform
 from swarm.tensors.state import ModelState, TensorKind
 from swarm.testing.swarm import ArrayModel
+from swarm.versions import Versions
 
 
-def main(batches: int, pause: float) -> None:
+def main(batches: int, pause: float, *versions: int) -> None:
     settings = resolve({"sync_interval": 4}).settings
     rng = np.random.default_rng(sum(settings.name.encode()))
     model = ArrayModel({"w": rng.normal(size=20000).astype(np.float32), "n": np.array(0)}, {"n": TensorKind.COUNTER})
-    session = Session(settings, model)
+    platform = Platform(versions=Versions(*versions, "another release")) if versions else None
+    session = Session(settings, model, platform=platform)
     session.begin()
     print("BEGUN", flush=True)
     try:
@@ -39,4 +45,4 @@ def main(batches: int, pause: float) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), float(sys.argv[2]), *map(int, sys.argv[3:]))
