@@ -19,7 +19,7 @@ PROTO := swarm/transport/grpc/swarm.proto
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos mutants lint bench proto
+.PHONY: help demo test chaos upgrade mutants lint bench proto
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: .venv/.dev ## all tests; those of Keras on each of its backends
 
 chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (some need root, for networks and disks)
 	$(BIN)/pytest tests/faults
+
+upgrade: .venv/.dev ## a running swarm of an earlier commit, updated one peer after the other: FROM=826a173
+	$(BIN)/python -m benchmarks.upgrade $(if $(FROM),--from $(FROM)) | tee /dev/stderr | grep --quiet ': passed$$'
 
 mutants: .venv/.dev ## how many random changes of the product the tests notice: ROOMS="merge codec" SAMPLE=40 SEED=1 JOBS=2
 	$(BIN)/python tests/mutation/mutants.py $(ROOMS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
