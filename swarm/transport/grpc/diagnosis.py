@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from swarm.errors import UntrustedPeerError
+from swarm.versions import UPDATE
 
 if TYPE_CHECKING:
     from swarm.identity import Identity
@@ -56,7 +57,8 @@ def _over_tls(sock: socket.socket, address: Address, identity: Identity) -> str:
         return f"{there} is not of this peer's consortium: its certificate does not count ({error.verify_message})"
     except ssl.SSLError as error:
         return _refusal(there, error) or (
-            f"{there} does not speak TLS: it has no identity, or is no Swarm peer"
+            f"{there} does not speak TLS: it has no identity, is of a build before 0.1.0 (update Swarm there with "
+            f"`{UPDATE}`), or is no Swarm peer"
             if error.reason in {"WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE", "RECORD_LAYER_FAILURE"}
             else ""
         )
