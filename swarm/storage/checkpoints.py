@@ -13,7 +13,7 @@ import urllib.parse
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
@@ -22,6 +22,9 @@ from swarm.records import Commit, SyncState
 from swarm.storage.files import read_model_file, replace_file, write_model
 from swarm.tensors.state import ModelState, Schema
 
+Value = TypeVar("Value")
+_PEERS = ("members", "group", "contributors")
+"""Fields of a record."""
 KEEP = 2
 """Number of checkpoints kept: the newest, and the previous one in case the newest is damaged."""
 
@@ -174,12 +177,33 @@ def _written_at(record: Path) -> int:
 
 
 def _commit_of(record: Path) -> Commit | None:
-    """The commit in a record; None if the record is incomplete."""
+    """The commit in a record; None if the record is incomplete, or has a value that none can have."""
     try:
         fields: dict[str, Any] = json.loads(record.read_text())
         fields["sync"] = SyncState(**fields["sync"])
-        for name in ("members", "group", "contributors"):
-            fields[name] = tuple(fields[name])
-        return Commit(**fields)
+        for name in _PEERS:
+            fields[name] = tuple(_typed(list, fields[name]))
+        commit = Commit(**fields)
+        for text in (commit.lineage, commit.digest, *commit.members, *commit.group, *commit.contributors):
+            if not _typed(str, text).isprintable():
+                return None
+        for count in (commit.round, commit.weight, commit.sync.interval):
+            if not 0 <= _typed(int, count) < 2**63:  # as peers can be told
+                return None
+        _typed(bool, commit.closing)
+        if commit.sync.loss is not None:
+            _typed(float, commit.sync.loss)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+    return commit
+
+
+def _typed(kind: type[Value], value: Any) -> Value:
+    """``value``, which must be of this type; a subclass, as bool of int, is another one.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
