@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.generic]
 """An array of any dtype."""
 
+_DTYPE_NAME = re.compile(r"[a-z]{3,}[a-z0-9_]{0,20}")
 WEIGHT_DTYPES = ("float64", "float32", "float16", "bfloat16")
 """Dtypes of weights and statistics. Other dtypes are possible only for counters and module state."""
 
@@ -74,9 +76,13 @@ class SpectralNorm:
 def numpy_dtype(name: str) -> np.dtype[np.generic]:
     """The NumPy dtype called ``name``, ``bfloat16`` included.
 
+    ``name`` may be another peer's. NumPy also reads short codes and whole expressions, which are not names.
+
     Raises:
         ModelError: NumPy has no such dtype.
     """
+    if not _DTYPE_NAME.fullmatch(name):
+        raise ModelError(f"tensors of dtype {name!r} cannot be merged")
     try:
         return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
     except TypeError as error:

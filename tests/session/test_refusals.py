@@ -262,11 +262,12 @@ def test_an_unknown_merge_method_names_the_known_ones() -> None:
         swarm.peer("ada", WEIGHTS).session.begin()
 
 
-def test_an_unknown_kind_of_tensor_is_refused() -> None:
+@pytest.mark.parametrize(("dtype", "kind"), [("float32", "expert"), ("f4,(", "counter"), ("float7", "counter")])
+def test_an_unknown_kind_or_dtype_of_tensor_is_refused(dtype: str, kind: str) -> None:
     ours = Schema((TensorSpec("w", (2,), "float32"),))
     me = PeerInfo(name="ada", incarnation="1", address="a", session="s", fingerprint=ours.fingerprint)
     newer = PeerInfo(name="bob", incarnation="2", address="b", session="s", fingerprint="other")
-    hello = Hello(newer, (TensorLine("w", (2,), "float32", "expert"),), (), None, wants_reply=True)
+    hello = Hello(newer, (TensorLine("w", (2,), dtype, kind),), (), None, wants_reply=True)
     refusal = Roster(me, ours).clash(hello)
     assert refusal is not None
     assert "bob declares what this version does not know" in refusal.reason

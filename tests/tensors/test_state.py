@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -107,9 +108,12 @@ def test_kind_that_its_dtype_cannot_take_is_refused_by_name(dtype: str, kind: Te
         Schema((TensorSpec("layer.x", (1,), dtype, kind),))
 
 
-def test_unknown_dtype_is_refused_by_name() -> None:
-    with pytest.raises(ModelError, match="'float7'"):
-        numpy_dtype("float7")
+@pytest.mark.parametrize(
+    "name", ["float7", "f4", "a5", "V2000000000", "f4,(", ",", "(2,)f4", "float32\n", "\ud800", ""]
+)
+def test_what_is_no_name_of_a_dtype_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(repr(name))):
+        numpy_dtype(name)
 
 
 def test_arrays_are_views_in_schema_order_and_shape() -> None:
