@@ -290,6 +290,7 @@ class Exchange:
 
         Raises:
             ExchangeError: it carries no chunk, and nobody waits for it or it cannot be true.
+            ContributionError: it was the last of the statistics, and those of a contributor are too large.
         """
         sender, chunk, values = arrival.sender, arrival.chunk, arrival.values
         if chunk is None or values is None:

@@ -8,11 +8,11 @@ from itertools import accumulate
 
 import numpy as np
 
-from swarm.errors import ExchangeError
+from swarm.errors import ContributionError, ExchangeError
 from swarm.exchange.layout import FrameKind, side_chunks
 from swarm.merge.side import merge_statistics
 from swarm.records import PeerId
-from swarm.tensors.state import Array, Schema, TensorKind, as_bytes, pack, side_is_finite, unpack
+from swarm.tensors.state import Array, Schema, TensorKind, TensorSpec, as_bytes, pack, side_is_finite, unpack
 
 NOTHING = memoryview(b"")
 Key = tuple[PeerId, FrameKind]
@@ -112,10 +112,19 @@ class SideBlocks:
             raise ExchangeError(f"{sender} offered finite weights and sent NaN or infinity")
 
     def merge(self, *, robust: bool) -> None:
-        """Write what the statistics come to where the result belongs; only when complete."""
-        specs = self._specs[FrameKind.SIDE].side
+        """Write what the statistics come to where the result belongs; only when complete.
+
+        Raises:
+            ContributionError: they come to NaN or infinity, though those of each contributor are finite.
+        """
+        schema = self._specs[FrameKind.SIDE]
+        specs = schema.side
         statistics = [unpack(specs, block) for block in self._statistics.values()]
-        merged = merge_statistics(specs, statistics, [*self._weights.values()], robust=robust)
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
+            merged = merge_statistics(specs, statistics, [*self._weights.values()], robust=robust)
+        if not side_is_finite(schema, merged):
+            peer = max(zip(self._statistics, statistics, strict=True), key=lambda each: _reach(specs, each[1]))[0]
+            raise ContributionError(peer, f"{peer} sent statistics that are too large to be merged")
         for target, array in zip(self._of(FrameKind.SIDE, self._result), merged, strict=True):
             target[...] = array
 
@@ -135,6 +144,16 @@ class SideBlocks:
 
     def _of(self, kind: FrameKind, side: Sequence[Array]) -> list[Array]:
         return [side[place] for place in self._places[kind]]
+
+
+def _reach(specs: Sequence[TensorSpec], arrays: Sequence[Array]) -> float:
+    """The largest variance that some statistics can lead to: one of them, or the square of a mean."""
+    largest = 0.0
+    for spec, array in zip(specs, arrays, strict=True):
+        if spec.kind is not TensorKind.COUNTER:
+            value = float(np.abs(array.astype(np.float64)).max(initial=0.0))
+            largest = max(largest, value * value if spec.kind is TensorKind.MEAN else value)
+    return largest
 
 
 class _Run:

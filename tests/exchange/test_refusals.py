@@ -133,6 +133,27 @@ def test_a_chunk_of_a_side_block_of_another_length_is_refused() -> None:
         exchange.receive("bob", made(FrameKind.SIDE, 0, 8, bytes(16)))
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("last", ["bob", "cid"])
+def test_statistics_that_overflow_are_the_fault_of_who_contributed_them(rule: MergeRule, last: str) -> None:
+    held, under = states(SCHEMA, 3), proposal({"ann": 1, "bob": 1, "cid": 1})
+    held["bob"].side[0][1] = 1e30  # a running mean, whose square is no float32
+    members = {peer: Exchange(peer, under, rule, held[peer]) for peer in held}
+    sides = {
+        peer: [out for out in frames(members[peer], "ann") if out[0][0] == FrameKind.SIDE] for peer in ("bob", "cid")
+    }
+    first = "cid" if last == "bob" else "bob"
+    for peer, outs in ((first, sides[first]), (last, sides[last][:-1])):
+        for out in outs:
+            members["ann"].receive(peer, joined(out))
+    if rule.robust:
+        members["ann"].receive(last, joined(sides[last][-1]))
+        return
+    with pytest.raises(ContributionError, match="bob sent statistics that are too large to be merged") as caught:
+        members["ann"].receive(last, joined(sides[last][-1]))
+    assert caught.value.peer == "bob"
+
+
 def test_nan_in_a_side_block_is_refused() -> None:
     held, under = states(SCHEMA, 2), proposal({"ann": 1, "bob": 1})
     held["bob"].side[0][1] = np.nan
