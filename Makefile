@@ -19,7 +19,7 @@ PROTO := swarm/transport/grpc/swarm.proto
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos upgrade mutants lint bench proto
+.PHONY: help demo test chaos upgrade mutants fuzz lint bench proto
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ upgrade: .venv/.dev ## a running swarm of an earlier commit, updated one peer af
 
 mutants: .venv/.dev ## how many random changes of the product the tests notice: ROOMS="merge codec" SAMPLE=40 SEED=1 JOBS=2
 	$(BIN)/python tests/mutation/mutants.py $(ROOMS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+
+fuzz: .venv/.dev ## changed inputs for every decoder and for a whole peer, ten minutes: DURATION=600 SEED=1 JOBS=2
+	$(BIN)/python -m benchmarks.fuzz --seconds $(or $(DURATION),600) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 lint: .venv/.dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

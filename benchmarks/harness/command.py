@@ -26,6 +26,8 @@ class Benchmark:
     """Returns the record without the name. Raises RuntimeError if there is no valid measurement."""
     table: Callable[[Record], str]
     """Formats a record for people."""
+    failed: Callable[[Record], bool] = lambda _record: False
+    """Whether the exit code is 1, though there is a valid measurement."""
 
     def main(self, words: Sequence[str] | None = None) -> None:
         """Measure and print; ``words`` are the command's arguments, by default those of this process."""
@@ -38,6 +40,8 @@ class Benchmark:
         except RuntimeError as error:
             sys.exit(f"not measured: {error}")
         print(json.dumps(record) if options.json else self.table(record))
+        if self.failed(record):
+            sys.exit(1)
 
 
 def add_repetitions(
