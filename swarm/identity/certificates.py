@@ -27,7 +27,10 @@ SKEW = timedelta(hours=1)
 
 _NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _CURVE = ec.SECP256R1
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -82,14 +85,21 @@ def load(data: bytes) -> x509.Certificate:
     """The first certificate in PEM, or the one in DER.
 
     Raises:
-        IdentityError: there is none.
+        IdentityError: there is none, or it has a key or a serial number of a kind that is not allowed.
     """
     try:
         if b"-----BEGIN" in data:
-            return x509.load_pem_x509_certificates(data)[0]
-        return x509.load_der_x509_certificate(data)
+            certificate = x509.load_pem_x509_certificates(data)[0]
+        else:
+            certificate = x509.load_der_x509_certificate(data)
+        # The library reads these when it is asked for them, and raises only then.
+        certificate.public_key()
+        _ = certificate.subject, certificate.issuer
     except _UNREADABLE as error:
         raise IdentityError(f"there is no certificate that can be read: {error}") from error
+    if certificate.serial_number <= 0:
+        raise IdentityError(f"a certificate has the serial number {certificate.serial_number}: it must be positive")
+    return certificate
 
 
 def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ class Target:
     refusals: tuple[type[Exception], ...]
     """The errors that the decoder documents; ``()`` where it raises none."""
     values: Callable[[], Mapping[str, bytes]]
-    """Real inputs, by a name for the file in the corpus. Always the same."""
+    """Real inputs, by a name for the file in the corpus."""
     form: Form
     """How inputs are built, which decides how they are changed."""
 

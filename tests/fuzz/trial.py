@@ -143,7 +143,9 @@ class Trial:
             accepted = self.target.run(data)
         except self.target.refusals as refusal:
             return _place(refusal)
-        except Exception as error:  # noqa: BLE001 - that is what is looked for
+        except (InterruptedInputError, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - that is what is looked for; a panic of Rust is no Exception
             place = _place(error)
             self._report(Kind.CRASH, data, "".join(traceback.format_exception(error)[-3:]).strip(), place)
             return place
