@@ -10,6 +10,15 @@ from dataclasses import dataclass
 
 from swarm.records import Attempt, Commit, ContributionStats, PeerId, PeerInfo, PeerStatus, SyncState
 
+MAX_PEERS = 1024
+"""Peers in one list of a message: members, voters, a group."""
+MAX_ROSTER = 256
+"""Peers that a greeting names."""
+MAX_TENSORS = 2**15
+"""Tensors that a greeting describes."""
+MAX_TENSOR_NAME = 512
+"""Characters of a tensor's name in a greeting."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorLine:

@@ -12,6 +12,10 @@ from swarm.versions import Versions
 
 PeerId = str
 """A peer's name; unique within a session."""
+LONGEST_INTERVAL = 2**31 - 1
+"""The largest number of batches between two merges."""
+MAX_SETTING = 4096
+"""Characters of the value of a setting, as peers tell it one another."""
 
 
 class PeerStatus(enum.StrEnum):

@@ -1,9 +1,26 @@
-"""Makes text from peers and files safe for a log, a terminal or a table."""
+"""Text from other machines: what a name may be, and how text is made safe for a log, a terminal or a table."""
 
 from __future__ import annotations
 
+import re
+
+MAX_NAME = 128
+"""Characters of the name of a peer or a session."""
 MAX_SHOWN = 1000
 """Maximum length of a sentence from a peer, in characters."""
+MAX_LINE = 1200
+"""Maximum length of a log line about what a peer sent, in characters."""
+NAME_RULE = f"1 to {MAX_NAME} letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'"
+"""What ``is_name`` accepts, in words."""
+
+_NAME = re.compile(rf"\w([\w. -]{{0,{MAX_NAME - 2}}}[\w.-])?")
+_INVISIBLE = re.compile("[\u115f\u1160\u3164\uffa0]")
+"""Letters of Unicode without a picture, the fillers of Hangul."""
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` can be the name of a peer or a session: safe in a log line and as the name of a file."""
+    return _NAME.fullmatch(text) is not None and not _INVISIBLE.search(text)
 
 
 def printable(text: str, limit: int | None = None) -> str:
@@ -11,13 +28,15 @@ def printable(text: str, limit: int | None = None) -> str:
 
     Args:
         text: from a peer or a file.
-        limit: characters, after which the rest is cut off; None: all.
+        limit: characters of the result, after which the rest is cut off and replaced by ``…``; None: all.
     """
-    if limit is not None and len(text) > limit:
-        text = f"{text[:limit]}…"
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
+    cut = limit is not None and len(text) > limit
+    shown = text[:limit] if cut else text
+    if not shown.isprintable():
+        shown = "".join(
+            character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+            for character in shown
+        )
+    if limit is not None and len(shown) > limit:
+        shown, cut = shown[:limit], True
+    return f"{shown}…" if cut else shown

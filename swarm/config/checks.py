@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from swarm.config import addresses
+from swarm.text import NAME_RULE, is_name
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_NAME = re.compile(r"\w([\w. -]{0,126}[\w.-])?")
 _PEER = re.compile(r"[a-z0-9.-]{1,63}")
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -104,11 +104,11 @@ def label(normal: Callable[[str], str] = str) -> Check:
 
     def accept(value: Any) -> str:
         text = _text(value)
-        if not _NAME.fullmatch(text):
+        if not is_name(text):
             raise ValueError
         return normal(text)
 
-    return Check("1 to 128 letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'", accept)
+    return Check(NAME_RULE, accept)
 
 
 def pattern() -> Check:

@@ -6,6 +6,7 @@ tables of ``docs/parameters.md`` follow from it. After a change, run ``python te
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -27,10 +28,13 @@ from swarm.config.checks import (
     switch,
 )
 from swarm.errors import ConfigurationError
+from swarm.records import LONGEST_INTERVAL, MAX_SETTING
 
 PREFIX = "SWARM_"
 _Value = TypeVar("_Value")
 _ALL = "yes"
+_SHOWN = 200
+"""Characters shown of a value that is too long to be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ class Settings:
         128,
         "local batches between merges. The merge happens at the first hook at or after that many batches at which no "
         "gradient is pending",
-        integer(1),
+        integer(1, LONGEST_INTERVAL),
         agree=_ALL,
     )
     min_peers: int = _setting(
@@ -288,10 +292,13 @@ class Settings:
         return "use_adaptive_sync=True" if chosen else f"sync_policy={self.policy!r}"
 
     def agreed(self) -> tuple[tuple[str, str], ...]:
-        """Name and value of the settings that all peers of a session must share; a list counts in any order."""
+        """Name and value of the settings that all peers of a session must share; a list counts in any order.
+
+        A value that is too long to be sent is shortened, with a hash of all of it.
+        """
         values = {name: getattr(self, name) for name, row in SETTINGS.items() if row.agree == _ALL}
         values["sync_policy"] = self.policy
-        return tuple((name, str(sorted(v) if isinstance(v, tuple) else v)) for name, v in values.items())
+        return tuple((name, _told(str(sorted(v) if isinstance(v, tuple) else v))) for name, v in values.items())
 
     def require_swarm(self) -> None:
         """Refuse to start training where nothing says with whom.
@@ -305,6 +312,13 @@ class Settings:
                 "machine) or `swarm run --peer host:port -- python train.py` (one peer of a swarm), set `peers` or "
                 "`listen` (or SWARM_PEERS, SWARM_LISTEN), or set SWARM_LOOPBACK=true to train alone"
             )
+
+
+def _told(value: str) -> str:
+    """The value of a setting, as it is sent to other peers."""
+    if len(value) <= MAX_SETTING:
+        return value
+    return f"{value[:_SHOWN]}… ({len(value)} characters, sha256 {hashlib.sha256(value.encode()).hexdigest()})"
 
 
 def _check_of(kind: Any) -> Check:

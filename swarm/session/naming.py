@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from swarm.storage.checkpoints import checkpoint_directory
+from swarm.text import MAX_NAME
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -36,9 +37,15 @@ class Naming:
         """Another peer has ``name``: the default one with the smallest number, from 2, that nobody is ``known`` by."""
         self._taken.add(name)
         number = 2
-        while f"{self._default}-{number}" in {*self._taken, *known}:
+        while _numbered(self._default, number) in {*self._taken, *known}:
             number += 1
-        return f"{self._default}-{number}"
+        return _numbered(self._default, number)
+
+
+def _numbered(name: str, number: int) -> str:
+    """The name with a number, shortened where it would be too long for one."""
+    end = f"-{number}"
+    return f"{name[: MAX_NAME - len(end)]}{end}"
 
 
 def resumed_name(settings: Settings) -> str:

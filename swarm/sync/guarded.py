@@ -6,14 +6,11 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from swarm.records import SyncState
+from swarm.records import LONGEST_INTERVAL, SyncState
 from swarm.sync.base import SyncPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-LONGEST = 2**63 - 1
-"""The largest interval that fits into a message."""
 
 
 class GuardedPolicy(SyncPolicy):
@@ -60,4 +57,4 @@ def _usable(state: object) -> bool:
         return False
     interval: object = state.interval
     finite = state.loss is None or math.isfinite(state.loss)
-    return isinstance(interval, int) and 1 <= interval <= LONGEST and finite
+    return isinstance(interval, int) and 1 <= interval <= LONGEST_INTERVAL and finite

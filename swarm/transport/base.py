@@ -19,8 +19,8 @@ Buffer = bytes | bytearray | memoryview
 Frame = Sequence[Buffer]
 """Buffers whose bytes, one after the other, are at most ``MAX_FRAME_BYTES``."""
 MAX_FRAME_BYTES = 8 * 2**20
-MAX_MESSAGE_BYTES = 16 * 2**20
-"""Of an encoded envelope."""
+MAX_MESSAGE_BYTES = 4 * 2**20
+"""Of an encoded envelope: room for the greeting of a model of 32,768 tensors."""
 HEAD_BYTES = 16
 """Of a frame, by which a :class:`Sink` tells where the rest goes."""
 

@@ -8,6 +8,7 @@ import pytest
 from swarm.config import SETTINGS, Settings, resolve
 from swarm.errors import ConfigurationError
 from swarm.identity.throwaway import make_identities
+from swarm.records import MAX_SETTING
 
 AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
 
@@ -112,7 +113,8 @@ def test_the_refusals_above_cover_every_setting() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
-        ("sync_interval", 0, "an integer of at least 1"),
+        ("sync_interval", 0, "an integer from 1 to 2147483647"),
+        ("min_peers", 0, "an integer of at least 1"),
         ("node_weightage", 101, "an integer from 0 to 100"),
         ("start_timeout", 0, "a finite number of seconds, above 0"),
         ("straggler_timeout", -1, "a finite number of seconds, 0 or more"),
@@ -260,6 +262,13 @@ def test_peers_agree_on_patterns_in_any_order() -> None:
     assert dict(either.agreed())["share"] == dict(settings_of({"share": "a,b"}).agreed())["share"] == "['a', 'b']"
     assert either.local == ("head.*",)
     assert dict(either.agreed())["local"] == "['head.*']"
+
+
+def test_a_value_that_is_too_long_to_be_sent_is_compared_by_its_hash() -> None:
+    one, other = ([f"block.{number}.*" for number in numbers] for numbers in (range(1000), range(1, 1001)))
+    told = [dict(settings_of({"share": share}).agreed())["share"] for share in (one, one[::-1], other)]
+    assert told[0] == told[1] != told[2]
+    assert all(len(value) <= MAX_SETTING and value.startswith("['block.") for value in told)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,11 @@ def test_the_first_free_number_is_taken() -> None:
     assert naming.after("vm-2", {"vm", "vm-3", "ada"}) == "vm-4"
 
 
+def test_a_name_with_a_number_is_not_too_long_to_be_one() -> None:
+    naming = Naming(Settings(name="h" * 128, named=False))
+    assert naming.after("h" * 128, ()) == "h" * 126 + "-2"
+
+
 def test_only_a_default_name_that_was_not_tried_yet_is_asked_for_again() -> None:
     assert Naming(Settings(name="vm")).patience is None
     naming = Naming(Settings(name="vm", named=False))

@@ -9,7 +9,8 @@ import grpc
 import pytest
 
 from swarm.errors import AddressError, SwarmError, TransportError, UnreachablePeerError
-from swarm.messages import Envelope, Leave
+from swarm.messages import Envelope, Hello, TensorLine
+from swarm.records import PeerInfo
 from swarm.testing.nodes import DEADLINE, Node, RecordingHandler, eventually
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import GrpcTransport, fetch_status, reach
@@ -182,15 +183,24 @@ def test_a_status_that_fails_says_so(node, caplog):
 
 def test_a_message_beyond_the_limit_is_told_as_a_loss(node):
     a, b = node(), node()
-    a.transport.send(b.address, Envelope("s", "p", "i", "a", Leave("x" * MAX_MESSAGE_BYTES)))
+    a.transport.send(b.address, greeting(MAX_MESSAGE_BYTES))
     eventually(lambda: a.handler.lost, "the failure is told")
     assert str(MAX_MESSAGE_BYTES) in a.handler.lost[0][1]
 
 
 def test_a_message_near_the_limit_arrives(node):
     a, b = node(), node()
-    a.say(b.address, "x" * (MAX_MESSAGE_BYTES - 100))
-    eventually(lambda: b.handler.texts, "the message arrived")
+    arrived = []
+    b.handler.on_envelope = arrived.append
+    a.transport.send(b.address, greeting(MAX_MESSAGE_BYTES - 2**18))
+    eventually(lambda: arrived, "the message arrived")
+
+
+def greeting(size: int) -> Envelope:
+    """A message of at least ``size`` bytes, and little more."""
+    line = TensorLine("w" * 500, (1,), "float32", "weight")
+    info = PeerInfo(name="p", incarnation="i", address="a", session="s")
+    return Envelope("s", "p", "i", "a", Hello(info, (line,) * -(-size // 500), (), None, wants_reply=False))
 
 
 def test_the_send_queue_is_bounded():

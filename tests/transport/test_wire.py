@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import types
 import typing
 from dataclasses import fields, is_dataclass, replace
 
@@ -11,23 +12,63 @@ from swarm import messages
 from swarm.errors import ExchangeError
 from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Message, StreamHeader
 from swarm.records import Attempt, Commit, PeerInfo, PeerStatus, SyncState
-from swarm.text import MAX_SHOWN
-from swarm.transport.base import MAX_MESSAGE_BYTES
+from swarm.text import is_name
 from swarm.transport.grpc import swarm_pb2, wire
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), max_size=20)
-INTEGER = st.integers(-(2**63), 2**63 - 1)
-FLOAT = st.floats(allow_nan=False)
+PRINTABLE = st.characters(codec="utf-8", exclude_categories=("C", "Z"))
+ASCII = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
+NAME = st.from_regex(r"[a-zA-Z0-9_\u00e9\u4e2d][\w. -]{0,40}\w", fullmatch=True).filter(is_name)
+DIGEST = st.text("0123456789abcdef", max_size=64)
+COUNT = st.integers(0, 2**31 - 1)
+SIZE = st.floats(0, allow_nan=False)
+FIELDS = {
+    **dict.fromkeys(("session", "sender", "peer", "leader", "blamed", "PeerInfo.name", "codec"), NAME),
+    **dict.fromkeys(("members", "voters", "group", "contributors"), st.lists(NAME, max_size=8, unique=True).map(tuple)),
+    **dict.fromkeys(("lineage", "parent", "digest", "fingerprint"), DIGEST),
+    "incarnation": st.text("0123456789abcdef", min_size=1, max_size=24),
+    "address": st.text(ASCII, min_size=1, max_size=300),
+    "TensorLine.name": st.text(PRINTABLE, max_size=512),
+    **dict.fromkeys(("dtype", "kind"), st.text(ASCII, min_size=1, max_size=20)),
+    "settings": st.lists(
+        st.tuples(st.text(ASCII, min_size=1, max_size=64), st.text(PRINTABLE, max_size=4096)), max_size=64
+    ).map(tuple),
+    "reason": st.text(PRINTABLE, max_size=1000),
+    "release": st.text(PRINTABLE, max_size=40),
+    **dict.fromkeys(("round", "counter", "expects", "part", "newest", "oldest", "protocol"), COUNT),
+    "parts": st.integers(1, 2**31 - 1),
+    "port": st.integers(1, 65535),
+    "steps": st.integers(0, 2**53),
+    "interval": st.integers(1, 2**31 - 1),
+    "weight": st.integers(0, 100),
+    **dict.fromkeys(("Commit.weight", "Proposal.weight"), st.integers(0, 2**47)),
+    "shape": st.lists(st.integers(0, 2**48), max_size=4).map(tuple),
+    **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), SIZE),
+    "loss": st.none() | st.floats(allow_nan=False),
+}
+"""Whatever an honest peer may send, by field."""
 
 
 def records(kind):
-    """Any instance of ``kind``, every field drawn by its type."""
-    st.register_type_strategy(str, TEXT)
-    st.register_type_strategy(int, INTEGER)
-    st.register_type_strategy(float, FLOAT)
-    return st.from_type(kind)
+    """Any instance of ``kind``, every field drawn from what its name allows, or by its type."""
+    if typing.get_origin(kind) is tuple:
+        return st.lists(records(typing.get_args(kind)[0]), max_size=3).map(tuple)
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return st.one_of(*(records(each) for each in typing.get_args(kind)))
+    if not is_dataclass(kind):
+        return st.from_type(kind)
+    hints = typing.get_type_hints(kind)
+    return st.builds(
+        kind,
+        **{
+            name: records(hint)
+            if is_dataclass(hint)
+            else FIELDS.get(f"{kind.__name__}.{name}", FIELDS.get(name)) or records(hint)
+            for name, hint in hints.items()
+        },
+    )
 
 
+ENVELOPE = {"session": "s", "sender": "p", "incarnation": "i", "address": "a"}
 CARRIED_BESIDE = (StreamHeader, FetchRequest, DataChannelRequest, DataChannelOffer)
 
 
@@ -89,11 +130,11 @@ def test_garbage_is_refused(kind, data):
 
 def test_an_envelope_without_a_message_is_refused():
     with pytest.raises(ExchangeError, match="no message"):
-        wire.decode(Envelope, swarm_pb2.Envelope(session="s").SerializeToString())
+        wire.decode(Envelope, swarm_pb2.Envelope(**ENVELOPE).SerializeToString())
 
 
 def test_a_missing_part_is_named():
-    data = swarm_pb2.Envelope(ready=swarm_pb2.Ready(lineage="l", round=3)).SerializeToString()
+    data = swarm_pb2.Envelope(**ENVELOPE, ready=swarm_pb2.Ready(lineage="l", round=3)).SerializeToString()
     with pytest.raises(ExchangeError, match="Ready lacks its attempt"):
         wire.decode(Envelope, data)
 
@@ -106,69 +147,11 @@ def test_an_unknown_field_is_refused():
 
 def test_an_unknown_enum_value_is_named_with_those_allowed():
     entry = swarm_pb2.Entry(peer="a", weight=1, status="asleep")
-    proposal = swarm_pb2.Proposal(attempt=swarm_pb2.Attempt(), sync=swarm_pb2.SyncState(), entries=[entry])
-    data = swarm_pb2.Envelope(propose=swarm_pb2.Propose(proposal=proposal)).SerializeToString()
+    sync = swarm_pb2.SyncState(interval=1)
+    proposal = swarm_pb2.Proposal(attempt=swarm_pb2.Attempt(), sync=sync, entries=[entry], codec="exact")
+    data = swarm_pb2.Envelope(**ENVELOPE, propose=swarm_pb2.Propose(proposal=proposal)).SerializeToString()
     with pytest.raises(ExchangeError, match=f"'asleep' is no PeerStatus: expected {', '.join(PeerStatus)}"):
         wire.decode(Envelope, data)
-
-
-def test_lists_are_bounded():
-    line = swarm_pb2.TensorLine(shape=[1] * (wire.MAX_ITEMS + 1))
-    hello = swarm_pb2.Hello(peer=swarm_pb2.PeerInfo(), schema=[line])
-    with pytest.raises(ExchangeError, match="131073 entries"):
-        wire.decode(Envelope, swarm_pb2.Envelope(hello=hello).SerializeToString())
-
-
-HOSTILE = "\x1b[31mred\x1b]0;title\x07\r\nforged line\u202e\u2028end"
-WRITTEN_OUT = r"\x1b[31mred\x1b]0;title\x07\r\nforged line\u202e\u2028end"
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        messages.Leave(HOSTILE),
-        messages.Refuse(HOSTILE, final=True),
-        messages.Failed("l", 1, Attempt(1, "a"), HOSTILE, HOSTILE),
-        messages.Abort("l", 1, Attempt(1, "a"), HOSTILE),
-        messages.Hello(
-            PeerInfo(name=HOSTILE, incarnation="i", address=HOSTILE, session=HOSTILE, settings=((HOSTILE, HOSTILE),)),
-            (messages.TensorLine(HOSTILE, (1,), HOSTILE, HOSTILE),),
-            (),
-            None,
-            wants_reply=True,
-        ),
-    ],
-    ids=lambda message: type(message).__name__,
-)
-def test_no_text_that_arrives_holds_what_a_terminal_obeys(message):
-    back = wire.decode(Envelope, wire.encode(Envelope(HOSTILE, HOSTILE, HOSTILE, HOSTILE, message)))
-    found = texts(back)
-    assert all(text.isprintable() for text in found)
-    assert found.count(WRITTEN_OUT) == texts(Envelope(HOSTILE, HOSTILE, HOSTILE, HOSTILE, message)).count(HOSTILE)
-
-
-def texts(value):
-    """All texts in a value."""
-    if isinstance(value, str):
-        return [value]
-    if is_dataclass(value):
-        return [text for field in fields(value) for text in texts(getattr(value, field.name))]
-    return [text for item in value for text in texts(item)] if isinstance(value, tuple) else []
-
-
-def test_a_reason_is_cut_and_a_name_without_end_is_refused():
-    back = wire.decode(Envelope, wire.encode(envelope_of(messages.Leave("x" * 100_000))))
-    assert back.message.reason == "x" * MAX_SHOWN + "…"
-    with pytest.raises(ExchangeError, match="a text of 65537 characters"):
-        wire.decode(FetchRequest, wire.encode(FetchRequest("s", "p" * (wire.MAX_TEXT + 1), "d")))
-
-
-def test_messages_are_bounded():
-    large = FetchRequest("s", "p", "d" * MAX_MESSAGE_BYTES)
-    with pytest.raises(ExchangeError, match=str(MAX_MESSAGE_BYTES)):
-        wire.encode(large)
-    with pytest.raises(ExchangeError, match=str(MAX_MESSAGE_BYTES)):
-        wire.decode(FetchRequest, swarm_pb2.FetchRequest(digest=large.digest).SerializeToString())
 
 
 @pytest.mark.parametrize(

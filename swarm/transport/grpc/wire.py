@@ -1,7 +1,8 @@
 """Records to protobuf bytes and back, by reflection over an allow-list.
 
 Only what is reachable through type hints from an envelope, or from what calls carry beside it, can be decoded. The
-messages of ``swarm.proto`` mirror these records field for field, which is checked on import.
+messages of ``swarm.proto`` mirror these records field for field, which is checked on import. What is decoded holds only
+what ``limits`` allows.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import enum
 import re
 import types
 import typing
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,19 +20,13 @@ from google.protobuf import message as pb
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm.errors import ExchangeError
-from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, StreamHeader
+from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Hello, StreamHeader, TensorLine
 from swarm.records import PeerInfo
-from swarm.text import MAX_SHOWN, printable
-from swarm.transport.base import MAX_MESSAGE_BYTES
-from swarm.transport.grpc import swarm_pb2
+from swarm.transport.grpc import limits, scan, swarm_pb2
 from swarm.versions import NEWEST
 
-MAX_ITEMS = 2**17
-"""Of one repeated field, so that a small message cannot become a large object."""
-MAX_TEXT = 2**16
-"""Characters of a name, a pattern or a digest."""
-
 T = TypeVar("T")
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +43,6 @@ class _Converter:
 _SCALAR = _Converter(encode=lambda value: value, decode=lambda value: value)
 
 
-def _bounded(text: str) -> str:
-    """Text that names something: all of it, and nothing in it that a terminal would obey."""
-    if len(text) > MAX_TEXT:
-        raise ExchangeError(f"a text of {len(text)} characters exceeds the limit of {MAX_TEXT}")
-    return printable(text)
-
-
-_TEXT = _Converter(encode=lambda value: value, decode=_bounded)
-_REASON = _Converter(encode=lambda value: value, decode=partial(printable, limit=MAX_SHOWN))
-"""A sentence for the log."""
-
-
 class _Record:
     """Converts one record class to the protobuf message of its name."""
 
@@ -73,7 +56,7 @@ class _Record:
             if not name.startswith("_")  # the compiler's name for an optional field
         }
         self.converters = {
-            field.name: _REASON if field.name == "reason" else _converter(hints[field.name])
+            field.name: _converter(hints[field.name], kind.__name__, field.name)
             for field in fields(kind)
             if field.name not in self.variants
         }
@@ -139,8 +122,7 @@ def encode(value: Envelope | StreamHeader | FetchRequest | DataChannelRequest | 
         data = _RECORDS[type(value)].encode(value).SerializeToString()
     except (KeyError, TypeError, ValueError) as error:
         raise ExchangeError(f"a {type(value).__name__} cannot be sent: {error}") from error
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise ExchangeError(f"a {type(value).__name__} of {len(data)} bytes exceeds the limit of {MAX_MESSAGE_BYTES}")
+    limits.check_size(type(value.message) if isinstance(value, Envelope) else type(value), len(data))
     return data
 
 
@@ -150,16 +132,52 @@ def decode(kind: type[T], data: bytes) -> T:
     Raises:
         ExchangeError: it holds something else, or too much.
     """
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise ExchangeError(f"a message of {len(data)} bytes exceeds the limit of {MAX_MESSAGE_BYTES}")
-    record = _RECORDS[kind]
     try:
-        message = record.message.FromString(data)
-    except (pb.DecodeError, UnicodeDecodeError) as error:
+        if kind is Envelope:
+            return typing.cast("T", _envelope(data))
+        limits.check_size(kind, len(data))
+        return _parsed(kind, data)
+    except (pb.DecodeError, ValueError) as error:
         raise ExchangeError(f"what arrived is no {kind.__name__}") from error
-    if kind is Envelope and message.WhichOneof("message") == "hello" and _newest(message.hello.peer) > NEWEST:
+
+
+def _envelope(data: bytes) -> Envelope:
+    """The envelope in ``data``, whose kind of message is known, and its size checked, before anything is made of it."""
+    found = scan.once(data)
+    variants = [_VARIANTS[number] for number in found if number in _VARIANTS]
+    if len(variants) > 1:
+        raise ExchangeError("an Envelope holds several messages")
+    limits.check_size(variants[0] if variants else Envelope, len(data))
+    hello = found.get(_HELLO)
+    if hello is None:
+        return _parsed(Envelope, data)
+    # Its lists are long: each entry is parsed and converted before the next one is, so that little is held twice.
+    rest, lists = scan.split(data[hello.content : hello.end], _LISTS, limits.check_item)
+    limits.check_rest(len(rest))
+    message = swarm_pb2.Envelope.FromString(data[: hello.start] + data[hello.end :])
+    message.hello.MergeFromString(rest)
+    newer = _newest(message.hello.peer) > NEWEST
+    if newer:
         # Versions are named in greetings, so these alone may hold what only a newer version knows.
         message.hello.DiscardUnknownFields()
+    envelope = typing.cast("Envelope", _RECORDS[Envelope].decode(message))
+    schema, dimensions = [], 0
+    for entry in lists["schema"]:
+        line = _parsed(TensorLine, entry, newer=newer)
+        dimensions += len(line.shape)
+        limits.check_items("dimensions", dimensions)
+        schema.append(line)
+    roster = tuple(_parsed(PeerInfo, entry, newer=newer) for entry in lists["roster"])
+    greeting = replace(typing.cast("Hello", envelope.message), schema=tuple(schema), roster=roster)
+    return replace(envelope, message=greeting)
+
+
+def _parsed(kind: type[T], data: bytes, *, newer: bool = False) -> T:
+    """The ``kind`` in ``data``; with ``newer``, without the fields that this version does not know."""
+    record = _record(kind)
+    message = record.message.FromString(data)
+    if newer:
+        message.DiscardUnknownFields()
     return typing.cast("T", record.decode(message))
 
 
@@ -180,40 +198,64 @@ def _record(kind: type) -> _Record:
     return _RECORDS[kind]
 
 
-def _converter(hint: Any) -> _Converter:
+def _converter(hint: Any, record: str, name: str) -> _Converter:
+    """The converter of the field ``name`` of a record."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and arguments[1] is types.NoneType:
-        inner = _converter(arguments[0])
+        inner = _converter(arguments[0], record, name)
         return _Converter(inner.encode, inner.decode, nested=inner.nested, optional=True)
     if origin is tuple and arguments[1:] == (...,):
-        return _repeated(_converter(arguments[0]))
+        return _repeated(name, _converter(arguments[0], record, name), unique=arguments[0] is str)
     if hint == tuple[str, str]:
+        first, second = _text(record, f"{name}.name"), _text(record, f"{name}.value")
         return _Converter(
             encode=lambda pair: swarm_pb2.Setting(name=pair[0], value=pair[1]),
-            decode=_pair,
+            decode=partial(_pair, first, second),
         )
     if isinstance(hint, type) and issubclass(hint, enum.StrEnum):
         return _Converter(encode=lambda member: hint(member).value, decode=lambda text: _member(hint, text))
     if is_dataclass(hint) and isinstance(hint, type):
-        record = _record(hint)
-        return _Converter(record.encode, record.decode, nested=True)
+        of = _record(hint)
+        return _Converter(of.encode, of.decode, nested=True)
     if hint is str:
-        return _TEXT
-    if hint in (bytes, int, float, bool):
+        return _text(record, name)
+    if hint in (int, float):
+        low, high = _entry(limits.RANGES, record, name)
+        return _Converter(_SCALAR.encode, partial(limits.check_number, name, low=low, high=high))
+    if hint in (bytes, bool):
         return _SCALAR
     raise TypeError(f"the wire cannot carry a field of type {hint}")
 
 
-def _pair(message: Any) -> tuple[str, str]:
+def _pair(first: _Converter, second: _Converter, message: Any) -> tuple[str, str]:
     _require_known(message)
-    return _bounded(message.name), _bounded(message.value)
+    return first.decode(message.name), second.decode(message.value)
 
 
-def _repeated(item: _Converter) -> _Converter:
+def _text(record: str, name: str) -> _Converter:
+    convert, what = _entry(limits.TEXTS, record, name)
+    # A reason is shortened before it is sent; any other text is sent as it is.
+    encode_text = convert if convert is limits.reason else _SCALAR.encode
+    return _Converter(encode_text, partial(limits.check_text, name, convert=convert, what=what))
+
+
+def _entry(table: Mapping[str, E], record: str, name: str) -> E:
+    """What ``limits`` says about a field."""
+    found = table.get(f"{record}.{name}", table.get(name))
+    if found is None:
+        raise TypeError(f"limits.py has no entry for {record}.{name}")
+    return found
+
+
+def _repeated(name: str, item: _Converter, *, unique: bool) -> _Converter:
+    """A list; with ``unique``, one in which nothing stands twice."""
+
     def decode_items(values: Sequence[Any]) -> tuple[Any, ...]:
-        if len(values) > MAX_ITEMS:
-            raise ExchangeError(f"a list of {len(values)} entries exceeds the limit of {MAX_ITEMS}")
-        return tuple(item.decode(value) for value in values)
+        limits.check_items(name, len(values))
+        items = tuple(item.decode(value) for value in values)
+        if unique and len(set(items)) < len(items):
+            raise ExchangeError(f"{name} names a peer twice")
+        return items
 
     return _Converter(encode=lambda values: [item.encode(value) for value in values], decode=decode_items)
 
@@ -232,3 +274,8 @@ def _snake(kind: type) -> str:
 _RECORDS: dict[type, _Record] = {}
 for _kind in (Envelope, StreamHeader, FetchRequest, DataChannelRequest, DataChannelOffer):
     _record(_kind)
+_NUMBERS = swarm_pb2.Envelope.DESCRIPTOR.fields_by_name
+_VARIANTS = {_NUMBERS[name].number: of.kind for name, of in _RECORDS[Envelope].variants["message"].items()}
+"""The kinds of message, by the number of their field in an envelope."""
+_HELLO = _NUMBERS["hello"].number
+_LISTS = {swarm_pb2.Hello.DESCRIPTOR.fields_by_name[name].number: name for name in ("schema", "roster")}
