@@ -87,6 +87,8 @@ class Notice:
     text: str
     loud: bool = False
     failed: bool = False
+    sender: PeerId = ""
+    """Whose message it is about, if that may come as often as its sender likes."""
 
 
 Effect = Send | StartExchange | StopExchange | Apply | Heal | Fetch | Skip | Fail | End | Notice
@@ -117,9 +119,9 @@ class EffectQueue:
         for peer in sorted(peers):
             self.send(peer, message)
 
-    def notice(self, text: str, *, loud: bool = False, failed: bool = False) -> None:
+    def notice(self, text: str, *, loud: bool = False, failed: bool = False, sender: PeerId = "") -> None:
         """Queue a line for the log."""
-        self._effects.append(Notice(text, loud, failed))
+        self._effects.append(Notice(text, loud, failed, sender))
 
     def take(self) -> list[Effect]:
         """Take all effects, in the order in which they were queued."""

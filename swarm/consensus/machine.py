@@ -281,7 +281,7 @@ class RoundMachine:
         position = self._state.position
         if message.stats.peer != sender:
             text = f"{sender} sent an offer in the name of {message.stats.peer}; it is ignored"
-            self._state.effects.notice(text, loud=True)
+            self._state.effects.notice(text, loud=True, sender=sender)
             return
         self._catch_up.learn(sender, message.lineage, message.parent)
         behind = message.lineage == position.lineage and message.stats.round < position.round

@@ -197,7 +197,7 @@ class Member:
             self._leadership.heard_from(sender)
             if sender != self._state.me:
                 text = f"round {message.round}: attempt aborted: {message.reason}"
-                self._state.effects.notice(text, failed=True)
+                self._state.effects.notice(text, failed=True, sender=sender)
 
     def on_accept(self, sender: PeerId, message: Accept) -> None:
         """Accept a model that is here, unless a higher attempt was promised."""

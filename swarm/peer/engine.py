@@ -19,6 +19,7 @@ from swarm.peer.exchanger import Exchanger
 from swarm.peer.fetching import Fetcher
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.greeter import Greeter
+from swarm.peer.limited_log import LimitedLog
 from swarm.peer.peers import Peers, Sender
 from swarm.peer.rounds import Rounds
 from swarm.peer.status import Standing, TrainingStatus, protection
@@ -87,7 +88,8 @@ class Engine(Handler):
         self.stopping = self._ready = False
         self._executor = executor
         self._transport = transport
-        self._worker = Worker(f"swarm-{me.name}", executor=self._executor, logger=logger)
+        limited = LimitedLog(logger, self._executor)
+        self._worker = Worker(f"swarm-{me.name}", executor=self._executor, log=limited)
         self._me = replace(me, address=transport.start(self))
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._executor.now())
         sender = Sender(self._me, transport)
@@ -97,6 +99,7 @@ class Engine(Handler):
             discoveries=discoveries,
             plugins=plugins,
             logger=logger,
+            limited=limited,
             send=sender.send,
             members=members,
         )
@@ -124,7 +127,7 @@ class Engine(Handler):
             plugins=plugins,
             clock=self._executor,
             timeout=rules.failure_timeout,
-            logger=logger,
+            limited=limited,
             name_patience=2 * rules.failure_timeout if name_patience is None else name_patience,
             identity=transport.identity,
         )
@@ -150,6 +153,7 @@ class Engine(Handler):
             executor=self._executor,
             post=self._worker.post,
             logger=logger,
+            limited=limited,
         )
         self._ready = True
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from swarm.records import PeerId, PeerInfo
 
 MOST = 1000
 """Upper bound on the peers that are remembered."""
+MOST_REPORTED = 64
+"""Upper bound on those of them that one peer reported."""
 FORGOTTEN_AFTER = 3600.0
 """Seconds after the first report of a peer, or after its last message, until it is forgotten."""
 
@@ -19,8 +22,15 @@ class GossipEntry:
     info: PeerInfo
     since: float
     """Time of its last message, or of the first report if it has sent none."""
+    source: str
+    """Address of the peer that reported it first; its own if it has sent a message."""
     spoke: bool
     """Whether it has sent a message itself. Only such peers are reported to others; otherwise no entry would expire."""
+
+
+def whereabouts_of(info: PeerInfo) -> PeerInfo:
+    """Who and where a peer is, without what it declares about its model and settings."""
+    return PeerInfo(name=info.name, incarnation=info.incarnation, address=info.address, session=info.session)
 
 
 class Gossip:
@@ -28,23 +38,35 @@ class Gossip:
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, PeerId], GossipEntry] = {}
+        """The oldest first."""
 
-    def told(self, info: PeerInfo, now: float) -> None:
-        """Another peer has reported this one. A second report does not extend the time."""
+    def told(self, info: PeerInfo, source: str, now: float) -> None:
+        """The peer at the address ``source`` has reported this one. A second report does not extend the time."""
         key = info.session, info.name
         known = self._entries.get(key)
         if known is None:
-            self._keep(key, GossipEntry(info, now, spoke=False))
+            self._make_room(source)
+            self._entries[key] = GossipEntry(whereabouts_of(info), now, source, spoke=False)
         elif not known.spoke:
-            self._keep(key, replace(known, info=info))
+            self._entries[key] = replace(known, info=whereabouts_of(info))
 
     def spoke(self, info: PeerInfo, now: float) -> None:
-        """A peer of another session has sent a message."""
-        self._keep((info.session, info.name), GossipEntry(info, now, spoke=True))
+        """A peer of another session has sent a message. It is always kept."""
+        key = info.session, info.name
+        self._entries.pop(key, None)
+        self._make_room(info.address)
+        self._entries[key] = GossipEntry(whereabouts_of(info), now, info.address, spoke=True)
 
-    def _keep(self, key: tuple[str, PeerId], entry: GossipEntry) -> None:
-        if key in self._entries or len(self._entries) < MOST:
-            self._entries[key] = entry
+    def _make_room(self, source: str) -> None:
+        """Remove an entry of ``source`` if it has too many, else one of the largest source if there are too many."""
+        reported = Counter(entry.source for entry in self._entries.values())
+        if reported[source] >= MOST_REPORTED:
+            self._remove_oldest(source)
+        elif len(self._entries) >= MOST:
+            self._remove_oldest(max(reported, key=lambda each: reported[each]))
+
+    def _remove_oldest(self, source: str) -> None:
+        del self._entries[next(key for key, entry in self._entries.items() if entry.source == source)]
 
     def met(self, info: PeerInfo) -> None:
         """This peer was met in the session: remove its entry."""

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swarm.config import addresses
-from swarm.messages import Envelope, Hello, Message, Refuse
-from swarm.peer.gossip import Gossip
+from swarm.messages import MAX_ROSTER, Envelope, Hello, Message, Refuse
+from swarm.peer.gossip import Gossip, whereabouts_of
+from swarm.peer.refusals import Refusals
 from swarm.peer.roster import Roster, first_at, in_use, schema_lines
 from swarm.records import PeerId, PeerJoined
 
 if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
+    from swarm.peer.limited_log import LimitedLog
     from swarm.plugins import PluginRegistry
     from swarm.records import Commit, PeerInfo
     from swarm.tensors.state import Schema
@@ -27,6 +29,8 @@ answers take a while, and more greetings would slow them down."""
 LONGEST_GOSSIP_RETRY = 60.0
 """The longest for an address that only other peers reported."""
 
+TOLD_AGAIN = 3600.0
+"""Seconds after which the same refusal is logged again."""
 NAMED = 10
 """Peers or addresses in one list of a message."""
 
@@ -75,6 +79,7 @@ class Greeter:
         discoveries: Sequence[Discovery],
         plugins: PluginRegistry,
         logger: logging.Logger,
+        limited: LimitedLog,
         send: Callable[[str, Message], None],
         members: Collection[PeerId] = (),
     ) -> None:
@@ -86,6 +91,7 @@ class Greeter:
             discoveries: where addresses are found.
             plugins: may refuse a peer.
             logger: where it reports.
+            limited: for lines about what other peers send.
             send: takes an address and a message.
             members: names of the peers that are expected, as far as the settings give them.
         """
@@ -96,18 +102,15 @@ class Greeter:
         self._members = frozenset(members)
         self.roster = Roster(me, schema)
         self._gossip = Gossip()
-        self._refusals: dict[PeerId, str] = {}
-        """Why each incompatible peer and this one do not match."""
+        self._refusals = Refusals()
         self._refused_since: float | None = None
-        self._turned_away: set[tuple[PeerId, str]] = set()
         self._reported: set[str] = set()
-        self._refused_by: set[str] = set()
-        """Incarnations of the peers that refuse this one; only their answer to a greeting ends that."""
         self._me = me
         self._schema = schema_lines(schema)
         self._discoveries = discoveries
         self._plugins = plugins
         self._log = logger
+        self._limited = limited
         self._send = send
         self._next: dict[str, Dialled] = {}
         for discovery in discoveries:
@@ -131,6 +134,7 @@ class Greeter:
             if due.at <= now and self._may_reach(address):
                 longest, pause = LONGEST_RETRY if address in sure else LONGEST_GOSSIP_RETRY, due.pause
                 self._next[address] = Dialled(now + max(pause, LONGEST_RETRY), now + pause, min(2 * pause, longest))
+                self._refusals.greeted(address, now)
                 self.greet(address, commit, wants_reply=True)
 
     def _may_reach(self, address: str) -> bool:
@@ -145,17 +149,18 @@ class Greeter:
 
     def greet(self, address: str, commit: Commit | None, *, wants_reply: bool, told: Collection[PeerInfo] = ()) -> None:
         """Send this peer's greeting, with all known peers except those that the other peer has ``told``."""
-        roster = tuple(info for info in self._everyone() if info not in told)
-        self._send(address, Hello(self._me, self._schema, roster, commit, wants_reply))
+        known = {whereabouts_of(info) for info in told}
+        roster = [info for info in self._everyone() if info not in known]
+        self._send(address, Hello(self._me, self._schema, tuple(roster[:MAX_ROSTER]), commit, wants_reply))
 
-    def _everyone(self) -> tuple[PeerInfo, ...]:
-        """Peers of any session, this one first; a newcomer gets this list."""
-        return self.roster.present() + self._gossip.first_hand()
+    def _everyone(self) -> list[PeerInfo]:
+        """Where the peers of any session are, this one first; a newcomer gets this list."""
+        return [whereabouts_of(info) for info in self.roster.present() + self._gossip.first_hand()]
 
     @property
     def refusal(self) -> str:
         """Why this peer and another one are not compatible; empty if all met peers are."""
-        return self.name_taken or next(iter(self._refusals.values()), "")
+        return self.name_taken or self._refusals.reason
 
     @property
     def names(self) -> frozenset[PeerId]:
@@ -166,6 +171,7 @@ class Greeter:
     def silent(self) -> tuple[str, ...]:
         """Addresses that were greeted and from which no peer of any session has answered."""
         told = {known.info.address for known in self.roster.known()} | self._gossip.addresses()
+        told |= self._refusals.addresses
         return tuple(sorted({*tuple(self._next)} - told))
 
     def whereabouts(self, live: Collection[PeerId]) -> str:
@@ -177,7 +183,7 @@ class Greeter:
         others = sorted((info.name, info.session) for info in self._gossip.first_hand())
         left = [known.info.name for known in self.roster.known() if known.left]
         lost = [known.info for known in self.roster.known() if not known.left and known.info.name not in live]
-        heard = {*live, *self._refusals, self._me.name, *left, *(name for name, _ in others)}
+        heard = {*live, *self._refusals.peers, self._me.name, *left, *(name for name, _ in others)}
         heard.update(info.name for info in lost)
         parts = {
             "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
@@ -196,6 +202,7 @@ class Greeter:
         Peers that are started together are not ready at the same time.
         """
         self._soon(address)
+        self._refusals.unreachable(address)
         due = self._next.get(address)
         if due and due.pause >= LONGEST_RETRY and address in self.silent and address not in self._reported:
             self._reported.add(address)
@@ -210,7 +217,7 @@ class Greeter:
         if peer.incarnation == self._me.incarnation:
             return None
         for info in hello.roster:
-            self._told_of(info, now)
+            self._told_of(info, peer.address, now)
         if peer.session != self._me.session:
             self._gossip.spoke(peer, now)
             if hello.wants_reply:
@@ -221,19 +228,19 @@ class Greeter:
             return self._yield_name(in_use(peer.name, first_at(peer.address)))
         refusal = self._refusal(hello)
         if refusal:
-            if not namesake:  # then only the other peer is at fault
-                self._refusals[peer.name] = refusal.reason
-            if (peer.name, peer.incarnation) not in self._turned_away:
-                self._turned_away.add((peer.name, peer.incarnation))
-                level = logging.INFO if namesake else logging.WARNING
-                self._log.log(level, "refused %s at %s: %s", peer.name, peer.address, refusal.reason)
+            level = logging.INFO if namesake else logging.WARNING
+            text = f"refused {peer.name} at {peer.address}: {refusal.reason}"
+            self._limited.log(level, peer.name, "refused", text, again=TOLD_AGAIN)
             self._send(envelope.address, refusal)
-            return TurnedAway(peer.name) if refusal.final and not namesake else None
-        if peer.incarnation in self._refused_by and hello.wants_reply:
+            if namesake or not self._refusals.vote(peer.address, peer.name):
+                return None  # of two peers with one name, the other one is at fault
+            self._refusals.add(peer.name, refusal.reason)
+            return TurnedAway(peer.name) if refusal.final else None
+        self._refusals.greeted(envelope.address, now)
+        if hello.wants_reply and self._refusals.refuses(peer.name, peer.incarnation):
             self.greet(envelope.address, commit, wants_reply=True)
             return None
-        self._refused_by.discard(peer.incarnation)
-        self._refusals.pop(peer.name, None)
+        self._refusals.met(peer.address, peer.name)
         returned = roster.info(peer.name) is not None
         fresh = roster.meet(peer)
         self._next.pop(envelope.address, None)
@@ -241,14 +248,15 @@ class Greeter:
         if hello.wants_reply:
             self.greet(envelope.address, commit, wants_reply=False, told=told)
         if fresh:
-            self._log.info("%s %s at %s", peer.name, "is back" if returned else "joined", peer.address)
+            text = f"{peer.name} {'is back' if returned else 'joined'} at {peer.address}"
+            self._limited.log(logging.INFO, peer.name, "joined", text)
             self._plugins.peer_joined(PeerJoined(peer=peer, returned=returned))
         return Met(peer.name)
 
-    def _told_of(self, info: PeerInfo, now: float) -> None:
+    def _told_of(self, info: PeerInfo, source: str, now: float) -> None:
         ours = info.session == self._me.session
         if not ours or (info.name != self._me.name and self.roster.info(info.name) is None):
-            self._gossip.told(info, now)
+            self._gossip.told(info, source, now)
 
     def _yield_name(self, reason: str) -> NameTaken:
         if not self.name_taken:
@@ -257,21 +265,31 @@ class Greeter:
         return NameTaken(reason)
 
     def refused(
-        self, envelope: Envelope, refusal: Refuse, now: float, patience: float
+        self, envelope: Envelope, refusal: Refuse, commit: Commit | None, now: float, patience: float
     ) -> TurnedAway | NameTaken | None:
-        """A peer refuses this one; a refusal that is not final becomes final after ``patience`` seconds."""
-        text = f"{envelope.sender} at {envelope.address} refused this peer: {refusal.reason}"
-        self._refused_by.add(envelope.incarnation)
-        self._soon(envelope.address)
+        """A peer refuses this one; a refusal that is not final becomes final after ``patience`` seconds.
+
+        It does not count if this peer has sent no greeting to that address: then it sends one, and waits whether it is
+        refused again. Nor does it if another peer is there, or has refused from there.
+        """
+        address, sender = envelope.address, envelope.sender
+        if self._refusals.unexpected(address, now):
+            self.greet(address, commit, wants_reply=True)
+        if not self._refusals.counts(address, now):
+            return None
+        if self.roster.at(address) not in (None, sender) or not self._refusals.vote(address, sender):
+            return None
+        text = f"{sender} at {address} refused this peer: {refusal.reason}"
+        self._refusals.refused_by(sender, envelope.incarnation)
+        self._soon(address)
         if self._refused_since is None:
             self._refused_since = now
         lasting = refusal.final or now >= self._refused_since + patience
         if lasting and not self.joined and refusal.about_name:
             return self._yield_name(refusal.reason)
-        if text != self._refusals.get(envelope.sender):
-            self._refusals[envelope.sender] = text
-            self._log.warning("%s", text)
-        return TurnedAway(envelope.sender) if lasting else None
+        self._refusals.add(sender, text)
+        self._limited.log(logging.WARNING, sender, "refused this peer", text, again=TOLD_AGAIN)
+        return TurnedAway(sender) if lasting else None
 
     def withdraw(self) -> None:
         """Withdraw this peer's announcement."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from swarm.consensus.machine import RoundMachine
     from swarm.identity import Identity
     from swarm.peer.exchanger import Exchanger
+    from swarm.peer.limited_log import LimitedLog
     from swarm.plugins import PluginRegistry
     from swarm.transport.base import Transport
 
@@ -53,7 +54,7 @@ class Peers:
         plugins: PluginRegistry,
         clock: Clock,
         timeout: float,
-        logger: logging.Logger,
+        limited: LimitedLog,
         name_patience: float,
         identity: Identity | None,
     ) -> None:
@@ -68,7 +69,7 @@ class Peers:
             plugins: are told which peers left.
             clock: times greetings.
             timeout: seconds after which a peer counts as lost.
-            logger: where it reports.
+            limited: where it reports.
             name_patience: seconds for which this peer asks for its name while others know a live peer of that name.
             identity: of this peer, which knows what the others may do.
         """
@@ -82,7 +83,7 @@ class Peers:
         self._plugins = plugins
         self._clock = clock
         self._timeout = timeout
-        self._log = logger
+        self._log = limited
 
     def tell(self, peers: Iterable[PeerId], message: Message) -> None:
         """Send ``message`` to those of ``peers`` whose address is known."""
@@ -92,37 +93,52 @@ class Peers:
                 self._sender.send(info.address, message)
 
     def receive(self, envelope: Envelope) -> list[Effect]:
-        """Handle a message."""
-        message = within_grant(envelope.message, envelope.sender, self._identity)
+        """Handle a message. A peer speaks for itself only: under its own name, from the address that it joined with."""
+        sender = envelope.sender
+        message = within_grant(envelope.message, sender, self._identity)
         if isinstance(message, Hello):
             return self._greeted(envelope, message)
         if envelope.session != self._me.session:
-            self._log.debug("a stray message of session %s from %s", envelope.session, envelope.sender)
+            self._log.log(
+                logging.DEBUG, sender, "stray", f"a stray message of session {envelope.session} from {sender}"
+            )
         elif isinstance(message, Refuse):
             return self._refused(envelope, message)
-        elif not self._greeter.roster.is_live(envelope.sender, envelope.incarnation):
+        elif not self._greeter.roster.is_live(sender, envelope.incarnation):
             self._greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
+        elif self._greeter.roster.at(envelope.address) != sender:
+            text = f"a message of {sender} came from {envelope.address}, where {sender} is not; it is ignored"
+            self._log.log(logging.WARNING, sender, "address", text)
         elif isinstance(message, Leave):
             return self._left(envelope, message)
         else:
-            return self._machine.receive(envelope.sender, message, self._clock.now())
+            return self._machine.receive(sender, message, self._clock.now())
         return []
 
     def _greeted(self, envelope: Envelope, hello: Hello) -> list[Effect]:
+        peer = hello.peer
+        stated = peer.session, peer.name, peer.incarnation, peer.address
+        if stated != (envelope.session, envelope.sender, envelope.incarnation, envelope.address):
+            text = f"{envelope.sender} at {envelope.address} sent a greeting in the name of {peer.name}; it is ignored"
+            self._log.log(logging.WARNING, envelope.sender, "greeting", text)
+            return []
         meeting = self._greeter.greeted(envelope, hello, self._machine.commit, self._clock.now())
         return self._meet(meeting, hello.commit)
 
     def _refused(self, envelope: Envelope, refusal: Refuse) -> list[Effect]:
         patience = self._name_patience if refusal.about_name else 2 * self._timeout
-        meeting = self._greeter.refused(envelope, refusal, self._clock.now(), patience)
-        peer = self._greeter.roster.lose(envelope.address)
-        effects = self._gone(peer, refusal.reason, polite=False) if peer else []
+        commit = self._machine.commit
+        meeting = self._greeter.refused(envelope, refusal, commit, self._clock.now(), patience)
+        effects: list[Effect] = []
+        if self._greeter.roster.at(envelope.address) == envelope.sender:
+            self._greeter.roster.lose(envelope.address)
+            effects = self._gone(envelope.sender, refusal.reason, polite=False)
         if self._machine.commit is None or isinstance(meeting, NameTaken):
             effects += self._meet(meeting, None)
         return effects
 
     def _left(self, envelope: Envelope, leave: Leave) -> list[Effect]:
-        self._sender.forget(envelope.address)
+        self._sender.forget(envelope.address)  # the one that it joined with, as for every message
         self._greeter.roster.leave(envelope.sender)
         return self._gone(envelope.sender, leave.reason, polite=True, warn=leave.unintended)
 
@@ -150,13 +166,8 @@ class Peers:
 
     def _gone(self, peer: PeerId, reason: str, *, polite: bool, warn: bool = True) -> list[Effect]:
         if not self._machine.closed:
-            self._log.log(
-                logging.WARNING if warn else logging.INFO,
-                "%s %s (%s); peers that remain: %d",
-                peer,
-                "left" if polite else "is gone",
-                reason,
-                len(self._greeter.roster.live()) + 1,
-            )
+            how, remain = "left" if polite else "is gone", len(self._greeter.roster.live()) + 1
+            text = f"{peer} {how} ({reason}); peers that remain: {remain}"
+            self._log.log(logging.WARNING if warn else logging.INFO, peer, "gone", text)
         self._plugins.peer_left(PeerLeft(session=self._me.session, peer=peer, reason=reason, polite=polite))
         return self._machine.peer_down(peer, self._clock.now())

@@ -6,9 +6,15 @@ from dataclasses import dataclass
 
 from swarm import versions
 from swarm.errors import ModelError
-from swarm.messages import Hello, Refuse, TensorLine
+from swarm.messages import MAX_PEERS, MAX_TENSOR_NAME, MAX_TENSORS, Hello, Refuse, TensorLine
 from swarm.records import PeerId, PeerInfo
 from swarm.tensors.state import Schema, TensorKind, TensorSpec
+from swarm.text import printable
+
+NAMES_BYTES = 7 * 2**18
+"""Of the names of all tensors in a greeting, so that one of a large model stays below its limit."""
+SHOWN_VALUE = 200
+"""Characters of a setting's value in a message."""
 
 
 @dataclass(slots=True)
@@ -76,11 +82,17 @@ class Roster:
         obstacle = versions.obstacle({self.me.name: self.me.versions, theirs.name: theirs.versions})
         if obstacle:
             return Refuse(obstacle, final=True)
+        neighbour = self.at(theirs.address)
+        if neighbour not in (None, theirs.name):
+            return Refuse(f"{neighbour} is at {theirs.address}, the address that {theirs.name} gives", final=False)
+        if known is None and len(self.live()) + 1 >= MAX_PEERS:
+            return Refuse(f"session {self.me.session} has {MAX_PEERS} peers already, which is the most", final=False)
         ours, others = dict(self.me.settings), dict(theirs.settings)
         for name in sorted(ours.keys() | others.keys()):
             if ours.get(name) != others.get(name):
+                here, there = (printable(str(each.get(name)), SHOWN_VALUE) for each in (ours, others))
                 return Refuse(
-                    f"{name} is {ours.get(name)} at {self.me.name} and {others.get(name)} at {theirs.name};"
+                    f"{name} is {here} at {self.me.name} and {there} at {theirs.name};"
                     " peers of one session must agree on it",
                     True,
                 )
@@ -100,15 +112,20 @@ class Roster:
         known = self._known.get(info.name)
         fresh = known is None or not known.live or known.info.incarnation != info.incarnation
         self._known[info.name] = Known(info)
+        if len(self._known) > MAX_PEERS:
+            self._known.pop(next((name for name, known in self._known.items() if not known.live), info.name))
         return fresh
+
+    def at(self, address: str) -> PeerId | None:
+        """The live peer at ``address``, if any."""
+        return next((peer for peer, known in self._known.items() if known.live and known.info.address == address), None)
 
     def lose(self, address: str) -> PeerId | None:
         """Nothing reaches ``address``. Returns the live peer that was there, if any."""
-        for peer, known in self._known.items():
-            if known.live and known.info.address == address:
-                known.live = False
-                return peer
-        return None
+        peer = self.at(address)
+        if peer is not None:
+            self._known[peer].live = False
+        return peer
 
     def leave(self, peer: PeerId) -> None:
         """A peer has left: it is not dialled any more."""
@@ -118,8 +135,15 @@ class Roster:
 
 
 def schema_lines(schema: Schema) -> tuple[TensorLine, ...]:
-    """A schema as it is declared on joining."""
-    return tuple(TensorLine(spec.name, spec.shape, spec.dtype, spec.kind.value) for spec in schema.tensors)
+    """A schema as it is declared on joining: the first tensors of a very large one, with short names."""
+    specs = schema.tensors[:MAX_TENSORS]
+    most = min(MAX_TENSOR_NAME, NAMES_BYTES // max(len(specs), 1))
+    return tuple(TensorLine(_short(spec.name, most), spec.shape, spec.dtype, spec.kind.value) for spec in specs)
+
+
+def _short(name: str, most: int) -> str:
+    """The name of a tensor, escaped, in at most ``most`` bytes."""
+    return printable(name).encode()[:most].decode(errors="ignore")
 
 
 def schema_of(lines: tuple[TensorLine, ...]) -> Schema:

@@ -25,6 +25,7 @@ from swarm.peer.futures import Answer, AnswerKind, Futures
 from swarm.peer.models import Models
 from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus, RoundFailed, RoundStarted
 from swarm.tensors.state import ModelState
+from swarm.text import MAX_LINE, printable
 
 if TYPE_CHECKING:
     from swarm.consensus.machine import RoundMachine
@@ -33,10 +34,14 @@ if TYPE_CHECKING:
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.fetching import Fetcher
     from swarm.peer.greeter import Greeter
+    from swarm.peer.limited_log import LimitedLog
     from swarm.peer.peers import Peers
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.capture import Capture
+
+MOST_ABORTS = 10
+"""Lines in a minute about attempts that one leader has aborted; the report of a round has the last reason too."""
 
 
 class Rounds:
@@ -56,6 +61,7 @@ class Rounds:
         executor: Executor,
         post: Callable[[Work], None],
         logger: logging.Logger,
+        limited: LimitedLog,
     ) -> None:
         """No round is running yet.
 
@@ -71,6 +77,7 @@ class Rounds:
             executor: tells the time.
             post: hands work to the worker's thread.
             logger: where it reports.
+            limited: for lines about what other peers send.
         """
         self.models = Models()
         self.pending = False
@@ -86,6 +93,7 @@ class Rounds:
         self._executor = executor
         self._post = post
         self._log = logger
+        self._limited = limited
         self._futures = Futures()
         self._attempts = 0
 
@@ -160,7 +168,12 @@ class Rounds:
     def _notice(self, notice: Notice) -> None:
         # Before the first round, a warning names the peers that the start waits for.
         more = self._greeter.whereabouts(self._machine.live) if notice.loud and self._machine.commit is None else ""
-        self._log.log(logging.WARNING if notice.loud or notice.failed else logging.INFO, "%s%s", notice.text, more)
+        level, text = logging.WARNING if notice.loud or notice.failed else logging.INFO, notice.text + more
+        if notice.sender:
+            kind, most = ("abort", MOST_ABORTS) if notice.failed else ("notice", 1)
+            self._limited.log(level, notice.sender, kind, text, most=most)
+        else:
+            self._log.log(level, "%s", printable(text, MAX_LINE))
         if notice.failed:
             event = RoundFailed(session=self._me.session, round=self._machine.round, reason=notice.text)
             self._plugins.round_failed(event)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from swarm.executor import Executor, Queue, Task, Work
+from swarm.peer.limited_log import LimitedLog
 
 HOUSEKEEPING = 0.5
 """Seconds between two calls of ``housekeeping``."""
@@ -14,10 +15,10 @@ HOUSEKEEPING = 0.5
 class Worker:
     """Runs work in order. An error is logged and reported, and does not stop the worker."""
 
-    def __init__(self, name: str, *, executor: Executor, logger: logging.Logger) -> None:
+    def __init__(self, name: str, *, executor: Executor, log: LimitedLog) -> None:
         self._name = name
         self._executor = executor
-        self._log = logger
+        self._log = log
         self._queue: Queue[Work] = Queue(executor)
         self._task: Task | None = None
         self._stopped = False
@@ -78,5 +79,6 @@ class Worker:
         try:
             work()
         except Exception as error:  # noqa: BLE001  (an error in here must not end the training)
-            self._log.exception("an internal error was contained; training goes on")
+            text = "an internal error was contained; training goes on"
+            self._log.log(logging.ERROR, "", type(error).__name__, text, exc_info=error)
             self._failed(error)

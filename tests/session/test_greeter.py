@@ -1,89 +1,17 @@
-"""The addresses that a peer dials, how often and for how long."""
+"""The addresses that a peer dials, how often and for how long, and the peers that it tells others of."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from swarm.discovery.base import Discovery
-from swarm.messages import Envelope, Hello, Message, Refuse
-from swarm.peer.gossip import FORGOTTEN_AFTER, MOST
-from swarm.peer.greeter import LONGEST_GOSSIP_RETRY, LONGEST_RETRY, Greeter, NameTaken, TurnedAway
-from swarm.plugins import PluginRegistry
+from swarm.messages import MAX_PEERS, MAX_ROSTER
+from swarm.peer.gossip import FORGOTTEN_AFTER, MOST, MOST_REPORTED
+from swarm.peer.greeter import LONGEST_GOSSIP_RETRY, LONGEST_RETRY
 from swarm.records import PeerInfo
-from swarm.tensors.state import Schema
-
-SCHEMA = Schema(())
-
-
-def info(name: str, address: str, *, session: str = "s") -> PeerInfo:
-    return PeerInfo(name=name, incarnation=f"{name}1", address=address, session=session, fingerprint=SCHEMA.fingerprint)
-
-
-class Places(Discovery):
-    """Addresses that the user gave."""
-
-    def __init__(self, *addresses: str) -> None:
-        self._addresses = addresses
-
-    def announce(self, name: str, address: str, incarnation: str) -> None:
-        """Nobody is told."""
-
-    def discover(self) -> tuple[str, ...]:
-        return self._addresses
-
-    def withdraw(self) -> None:
-        """Nothing was announced."""
-
-
-class Desk:
-    """A greeter on a clock of the test's, and what it sent."""
-
-    def __init__(self, *given: str, address: str = "memory:1", members: Collection[str] = ()) -> None:
-        self.sent: list[tuple[float, str, Message]] = []
-        self.now = 0.0
-        self.unreachable = True
-        """Whether the network says that nobody is at an address that is dialled."""
-        self.greeter = Greeter(
-            me=info("me", address),
-            schema=SCHEMA,
-            discoveries=[Places(*given)],
-            plugins=PluginRegistry(),
-            logger=logging.getLogger("swarm.test"),
-            send=lambda to, message: self.sent.append((self.now, to, message)),
-            members=members,
-        )
-
-    def hear(self, peer: PeerInfo, *told: PeerInfo) -> None:
-        envelope = Envelope(peer.session, peer.name, peer.incarnation, peer.address, None)
-        hello = Hello(peer, (), told, None, wants_reply=True)
-        self.greeter.greeted(envelope, hello, None, self.now)
-
-    def refuse(self, peer: PeerInfo) -> None:
-        refusal = Refuse("no", final=False)
-        envelope = Envelope(peer.session, peer.name, peer.incarnation, peer.address, refusal)
-        self.greeter.refused(envelope, refusal, self.now, 10.0)
-
-    def wait(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.now < end:
-            self.now += 0.5
-            said = len(self.sent)
-            self.greeter.dial(self.now, None)
-            for _, address, _ in self.sent[said:]:
-                if self.unreachable:
-                    self.greeter.unanswered(address, "connection refused")
-
-    def dialled(self, address: str) -> list[float]:
-        return [at for at, to, message in self.sent if to == address and isinstance(message, Hello)]
-
-    def told_to(self, address: str) -> list[str]:
-        """Names in the last greeting to this address."""
-        last = [message for _, to, message in self.sent if to == address and isinstance(message, Hello)][-1]
-        return [each.name for each in last.roster]
+from tests.session.desk import Desk, info
 
 
 def pauses(times: list[float]) -> list[float]:
@@ -191,17 +119,51 @@ def test_only_peers_that_have_sent_a_message_are_reported_to_others_and_for_a_li
     assert desk.told_to("memory:6") == ["me", "bob", "cyd"]
 
 
-def test_a_peer_that_reports_many_addresses_blocks_others_for_a_limited_time_only() -> None:
+def test_a_peer_that_reports_many_addresses_keeps_nobody_out() -> None:
     desk = Desk()
+    desk.hear(info("ann", "memory:2"), info("early", "memory:4"))
     desk.hear(info("bob", "memory:3"), *(info(f"x{number}", f"memory:{100 + number}") for number in range(MOST)))
-    desk.hear(info("bob", "memory:3"), info("late", "memory:4"))
+    desk.hear(info("bob", "memory:3"), info("late", "memory:5"))
     desk.wait(1)
-    assert not desk.dialled("memory:4")
-    desk.now += FORGOTTEN_AFTER
-    desk.wait(1)
-    desk.hear(info("bob", "memory:3"), info("late", "memory:4"))
+    assert desk.dialled("memory:4"), "another peer reported it"
+    assert desk.dialled("memory:5"), "the oldest report of the same peer makes room"
+    reported = {name for name in desk.greeter.names if name.startswith("x")}
+    assert reported == {f"x{number}" for number in range(MOST - MOST_REPORTED + 1, MOST)}
+
+
+def test_many_peers_that_report_many_addresses_keep_nobody_out() -> None:
+    desk = Desk()
+    desk.hear(info("ann", "memory:2"), info("early", "memory:4"))
+    for liar in range(MOST // MOST_REPORTED + 2):
+        told = (
+            info(f"x{liar}.{number}", f"memory:{liar}.{number}", session="other") for number in range(MOST_REPORTED)
+        )
+        desk.hear(info(f"liar{liar}", f"memory:liar{liar}", session="other"), *told)
     desk.wait(1)
     assert desk.dialled("memory:4")
+    desk.hear(info("newcomer", "memory:5", session="other"))
+    desk.hear(info("bob", "memory:3"))
+    assert "newcomer" in desk.told_to("memory:3"), "it has sent a message itself"
+
+
+def test_of_another_session_only_the_whereabouts_are_kept_and_told() -> None:
+    desk = Desk()
+    large = tuple((f"setting{number}", "x" * 4096) for number in range(64))
+    desk.hear(replace(info("ann", "memory:2", session="other"), settings=large, weight=7, expects=9))
+    desk.hear(info("bob", "memory:3"))
+    (_, told) = desk.sent[-1][2].roster
+    assert told == PeerInfo(name="ann", incarnation="ann1", address="memory:2", session="other")
+
+
+def test_a_greeting_names_a_bounded_number_of_peers_those_of_the_session_first() -> None:
+    desk = Desk()
+    for number in range(MAX_ROSTER + 50):
+        desk.hear(info(f"o{number:03}", f"memory:o{number}", session="other"))
+    desk.hear(info("bob", "memory:3"))
+    desk.hear(info("cyd", "memory:4"))
+    told = desk.told_to("memory:4")
+    assert len(told) == MAX_ROSTER
+    assert told[:2] == ["me", "bob"]
 
 
 @pytest.mark.parametrize(("own", "dialled"), [("127.0.0.1:7000", False), ("10.0.0.1:7000", True), ("memory:1", True)])
@@ -214,7 +176,9 @@ def test_a_peer_that_listens_on_this_machine_only_does_not_dial_other_machines(o
 
 
 def test_a_peer_that_has_sent_a_message_is_not_missing() -> None:
-    desk = Desk("memory:2", members=("me", "ann", "bob", "cyd", "dan"))
+    desk = Desk("memory:2", "memory:4", members=("me", "ann", "bob", "cyd", "dan"))
+    desk.unreachable = False
+    desk.wait(0.5)
     desk.hear(info("ann", "memory:5", session="other"))
     desk.hear(info("bob", "memory:3"))
     desk.refuse(info("cyd", "memory:4"))
@@ -233,48 +197,6 @@ def test_a_long_list_of_peers_is_shortened() -> None:
     assert desk.greeter.whereabouts([]).endswith("peer-008, peer-009 and 90 more")
 
 
-def test_a_refusal_counts_until_that_peer_is_met() -> None:
-    desk = Desk()
-    desk.refuse(info("bob", "memory:3"))
-    desk.refuse(info("cyd", "memory:4"))
-    assert "bob at memory:3 refused this peer: no" in desk.greeter.refusal
-    desk.hear(info("bob", "memory:3"))
-    assert "bob" in desk.greeter.refusal, "it only asks; whether it has changed its mind is not known yet"
-    envelope = Envelope("s", "bob", "bob1", "memory:3", None)
-    desk.greeter.greeted(envelope, Hello(info("bob", "memory:3"), (), (), None, wants_reply=False), None, 1.0)
-    assert desk.greeter.refusal == "cyd at memory:4 refused this peer: no"
-
-
-def test_a_refused_peer_can_return_with_a_compatible_model() -> None:
-    desk = Desk()
-    odd = PeerInfo(name="bob", incarnation="b1", address="memory:3", session="s", fingerprint="another model")
-    desk.hear(odd)
-    assert "train different models" in desk.greeter.refusal
-    desk.hear(info("bob", "memory:3"))
-    assert desk.greeter.refusal == ""
-
-
-@pytest.mark.parametrize("about_name", [True, False])
-def test_a_field_marks_a_refusal_about_the_name(about_name: bool) -> None:
-    desk = Desk()
-    reason = (
-        "in other words" if about_name else "the name 'me' is in use by the peer at memory:3, which was there first"
-    )
-    refusal = Refuse(reason, final=True, about_name=about_name)
-    meeting = desk.greeter.refused(Envelope("s", "ada", "ada1", "memory:2", refusal), refusal, 0.0, 10.0)
-    assert meeting == (NameTaken(reason) if about_name else TurnedAway("ada"))
-    assert bool(desk.greeter.name_taken) is about_name
-
-
-def test_a_peer_that_is_refused_several_times_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    desk = Desk()
-    odd = PeerInfo(name="bob", incarnation="b1", address="memory:3", session="s", fingerprint="another model")
-    for _ in range(3):
-        desk.hear(odd)
-    assert len([message for _, _, message in desk.sent if isinstance(message, Refuse)]) == 3
-    assert len([record for record in caplog.records if "refused bob at memory:3" in record.getMessage()]) == 1
-
-
 def test_a_reported_peer_that_was_met_and_has_left_is_not_dialled() -> None:
     desk = Desk()
     desk.hear(info("bob", "memory:3"), info("cyd", "memory:4"))
@@ -290,3 +212,14 @@ def test_names_are_those_of_peers_of_this_session() -> None:
     desk.hear(info("bob", "memory:3"), info("ghost", "memory:9"), info("entry", "memory:8", session="other"))
     desk.hear(info("ann", "memory:5", session="other"))
     assert desk.greeter.names == {"bob", "ghost"}
+
+
+def test_a_session_has_a_bounded_number_of_peers_and_those_that_are_gone_make_room() -> None:
+    desk = Desk()
+    for number in range(MAX_PEERS + 10):
+        desk.hear(info(f"p{number}", f"memory:p{number}"))
+    assert len(desk.greeter.roster.live()) == MAX_PEERS - 1
+    assert "which is the most" in desk.sent[-1][2].reason
+    desk.greeter.roster.lose("memory:p5")
+    desk.hear(info("newcomer", "memory:new"))
+    assert "newcomer" in {peer.name for peer in desk.greeter.roster.live()}

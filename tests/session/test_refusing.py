@@ -1,0 +1,144 @@
+"""Peers that refuse one another: whose refusal counts, and for how long."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from swarm.messages import Envelope, Hello, Refuse
+from swarm.peer.greeter import NameTaken, TurnedAway
+from swarm.peer.refusals import PROBATION
+from swarm.records import PeerInfo
+from swarm.text import MAX_LINE
+from tests.session.desk import Desk, info
+
+
+def test_a_refusal_counts_until_that_peer_is_met() -> None:
+    desk = Desk("memory:3", "memory:4")
+    desk.unreachable = False
+    desk.wait(0.5)
+    desk.refuse(info("bob", "memory:3"))
+    desk.refuse(info("cyd", "memory:4"))
+    assert "bob at memory:3 refused this peer: no" in desk.greeter.refusal
+    desk.hear(info("bob", "memory:3"))
+    assert "bob" in desk.greeter.refusal, "it only asks; whether it has changed its mind is not known yet"
+    envelope = Envelope("s", "bob", "bob1", "memory:3", None)
+    desk.greeter.greeted(envelope, Hello(info("bob", "memory:3"), (), (), None, wants_reply=False), None, 1.0)
+    assert desk.greeter.refusal == "cyd at memory:4 refused this peer: no"
+
+
+def test_a_refused_peer_can_return_with_a_compatible_model() -> None:
+    desk = Desk()
+    odd = PeerInfo(name="bob", incarnation="b1", address="memory:3", session="s", fingerprint="another model")
+    desk.hear(odd)
+    assert "train different models" in desk.greeter.refusal
+    desk.hear(info("bob", "memory:3"))
+    assert desk.greeter.refusal == ""
+
+
+@pytest.mark.parametrize("about_name", [True, False])
+def test_a_field_marks_a_refusal_about_the_name(about_name: bool) -> None:
+    desk = Desk("memory:2")
+    desk.unreachable = False
+    desk.wait(0.5)
+    reason = (
+        "in other words" if about_name else "the name 'me' is in use by the peer at memory:3, which was there first"
+    )
+    refusal = Refuse(reason, final=True, about_name=about_name)
+    meeting = desk.greeter.refused(Envelope("s", "ada", "ada1", "memory:2", refusal), refusal, None, desk.now, 10.0)
+    assert meeting == (NameTaken(reason) if about_name else TurnedAway("ada"))
+    assert bool(desk.greeter.name_taken) is about_name
+
+
+def test_a_peer_that_is_refused_several_times_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    odd = PeerInfo(name="bob", incarnation="b1", address="memory:3", session="s", fingerprint="another model")
+    for _ in range(3):
+        desk.hear(odd)
+    assert len([message for _, _, message in desk.sent if isinstance(message, Refuse)]) == 3
+    assert len([record for record in caplog.records if "refused bob at memory:3" in record.getMessage()]) == 1
+
+
+def refusal_of(desk: Desk, name: str, address: str, *, about_name: bool = False) -> object:
+    refusal = Refuse("no", final=True, about_name=about_name)
+    return desk.greeter.refused(Envelope("s", name, f"{name}1", address, refusal), refusal, None, desk.now, 10.0)
+
+
+def test_forged_refusals_from_addresses_that_were_not_greeted_end_nothing() -> None:
+    desk = Desk("memory:2")
+    desk.unreachable = False
+    desk.wait(0.5)
+    for _ in range(3):
+        assert [refusal_of(desk, name, f"memory:{name}", about_name=True) for name in ("x", "y", "z")] == [None] * 3
+    assert not desk.greeter.refusal
+    assert [len(desk.dialled(f"memory:{name}")) for name in ("x", "y", "z")] == [1, 1, 1], "is anybody there?"
+
+
+def test_forged_refusals_do_not_count_later_if_nobody_is_at_their_addresses() -> None:
+    desk = Desk()
+    for _ in range(4):
+        assert refusal_of(desk, "x", "memory:9") is None
+        desk.greeter.unanswered("memory:9", "connection refused")
+        desk.wait(PROBATION - 1)
+    assert not desk.greeter.refusal
+
+
+def test_a_peer_that_gives_another_address_than_the_one_that_was_greeted_may_refuse() -> None:
+    desk = Desk("alias:2")
+    desk.unreachable = False
+    desk.wait(0.5)
+    assert refusal_of(desk, "bob", "memory:2") is None
+    desk.wait(PROBATION)
+    assert refusal_of(desk, "bob", "memory:2") == TurnedAway("bob")
+    assert "bob at memory:2 refused this peer" in desk.greeter.refusal
+
+
+def test_an_address_has_one_vote() -> None:
+    desk = Desk("memory:2")
+    desk.unreachable = False
+    desk.wait(0.5)
+    assert refusal_of(desk, "bob", "memory:2") == TurnedAway("bob")
+    assert [refusal_of(desk, name, "memory:2") for name in ("x", "y")] == [None, None]
+    odd = PeerInfo(name="z", incarnation="z1", address="memory:2", session="s", fingerprint="another model")
+    greeting = Hello(odd, (), (), None, wants_reply=True)
+    assert desk.greeter.greeted(Envelope("s", "z", "z1", "memory:2", greeting), greeting, None, desk.now) is None
+    assert isinstance(desk.sent[-1][2], Refuse), "it is refused all the same"
+
+
+def test_nobody_refuses_from_the_address_of_a_live_peer() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"))
+    assert refusal_of(desk, "x", "memory:3") is None
+    assert not desk.greeter.refusal
+
+
+def test_a_second_peer_at_the_address_of_a_live_one_is_refused_for_now() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"))
+    desk.hear(info("cyd", "memory:3"))
+    refusal = desk.sent[-1][2]
+    assert refusal == Refuse("bob is at memory:3, the address that cyd gives", final=False)
+    desk.greeter.roster.lose("memory:3")
+    desk.hear(info("cyd", "memory:3"))
+    assert [peer.name for peer in desk.greeter.roster.live()] == ["cyd"]
+
+
+def test_a_peer_that_has_refused_has_answered() -> None:
+    desk = Desk("memory:2")
+    desk.unreachable = False
+    desk.wait(0.5)
+    assert desk.greeter.silent == ("memory:2",)
+    refusal_of(desk, "bob", "memory:2")
+    assert desk.greeter.silent == ()
+
+
+def test_hostile_greetings_leave_short_and_few_lines(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    desk = Desk()
+    for number in range(100):
+        odd = (("share", f"{number}{'x' * 4000}"), *((f"s{key}", "y" * 4096) for key in range(63)))
+        desk.hear(replace(info("bob", "memory:3"), incarnation=f"b{number}", settings=odd))
+    assert len(caplog.messages) == 1
+    assert len(caplog.messages[0]) <= MAX_LINE
