@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from swarm.errors import ConfigurationError
+from swarm.text import printable
 
 VARIABLE = "SWARM_LOG"
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -35,9 +36,16 @@ def configure_from_environment(environment: Mapping[str, str] | None = None) -> 
     if logger.handlers or logging.root.handlers:
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT, datefmt="%H:%M:%S"))
+    handler.setFormatter(_Formatter(_FORMAT, datefmt="%H:%M:%S"))
     handler.addFilter(_root_is_silent)
     logger.addHandler(handler)
+
+
+class _Formatter(logging.Formatter):
+    """Escapes what a terminal would obey, so that a message is one line; a traceback follows as it is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
+        return printable(super().formatMessage(record))
 
 
 def _root_is_silent(_record: logging.LogRecord) -> bool:

@@ -6,6 +6,8 @@ import re
 
 MAX_NAME = 128
 """Characters of the name of a peer or a session."""
+MAX_ADDRESS = 300
+"""Characters of an address."""
 MAX_SHOWN = 1000
 """Maximum length of a sentence from a peer, in characters."""
 MAX_LINE = 1200
@@ -14,6 +16,7 @@ NAME_RULE = f"1 to {MAX_NAME} letters, digits, '_', '.', '-' or inner spaces, no
 """What ``is_name`` accepts, in words."""
 
 _NAME = re.compile(rf"\w([\w. -]{{0,{MAX_NAME - 2}}}[\w.-])?")
+_ADDRESS = re.compile(rf"[!-~]{{1,{MAX_ADDRESS}}}")
 _INVISIBLE = re.compile("[\u115f\u1160\u3164\uffa0]")
 """Letters of Unicode without a picture, the fillers of Hangul."""
 
@@ -21,6 +24,11 @@ _INVISIBLE = re.compile("[\u115f\u1160\u3164\uffa0]")
 def is_name(text: str) -> bool:
     """Whether ``text`` can be the name of a peer or a session: safe in a log line and as the name of a file."""
     return _NAME.fullmatch(text) is not None and not _INVISIBLE.search(text)
+
+
+def is_address(text: str) -> bool:
+    """Whether ``text`` can be the address of a peer: short, of printable ASCII without spaces. A transport reads it."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 def printable(text: str, limit: int | None = None) -> str:

@@ -15,6 +15,7 @@ from swarm.cli.run import run
 from swarm.cli.status import status
 from swarm.cli.up import up
 from swarm.errors import CommandNotFoundError, ConfigurationError, SwarmError
+from swarm.text import printable
 
 _LAZY = {
     "init": "swarm.cli.init",
@@ -49,7 +50,9 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except SwarmError as error:
-            typer.echo(f"swarm: {error}", err=True)
+            # Own messages may have several lines; the text of a peer in them is on one.
+            lines = "\n".join(printable(line) for line in str(error).split("\n"))
+            typer.echo(f"swarm: {lines}", err=True)
             raise typer.Exit(_exit_code(error)) from error
 
 

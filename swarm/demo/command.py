@@ -61,7 +61,7 @@ def _show(experiment: Experiment, *, json_output: bool) -> None:
     name = experiment.task.name
 
     def report(line: str) -> None:
-        progress.print(f"{name}: {line}", highlight=False)
+        progress.print(f"{name}: {line}", highlight=False, markup=False)
 
     with progress.status(f"{name}: training"):
         outcome = experiment.run(report)

@@ -15,11 +15,11 @@ from typing import Any
 
 from swarm.discovery.base import Discovery
 from swarm.errors import ConfigurationError
+from swarm.text import is_address
 
 MAX_FILES = 4096
 """Maximum number of directory entries that are read."""
 MAX_FILE_BYTES = 8192
-MAX_ADDRESS_LENGTH = 300
 MAX_STEM = 200
 """Maximum length of a file name without suffixes; file systems allow 255 bytes."""
 
@@ -143,9 +143,9 @@ def _announcement(path: Path) -> Announcement | None:
     if record is None:
         return None
     name, address = record.get("name"), record.get("address")
-    if not isinstance(name, str) or not isinstance(address, str) or not 0 < len(address) <= MAX_ADDRESS_LENGTH:
+    if not isinstance(name, str) or not isinstance(address, str):
         return None
-    if not (name.isprintable() and address.isprintable()):
+    if not (name.isprintable() and is_address(address)):
         return None
     return Announcement(path, name, address)
 

@@ -14,6 +14,7 @@ from swarm.messages import FetchRequest
 from swarm.peer.roster import Roster
 from swarm.records import PeerId, PeerInfo
 from swarm.tensors.state import ModelState, Schema
+from swarm.text import MAX_SHOWN, printable
 from swarm.transport.base import Transport
 
 MOST_SOURCES = 8
@@ -56,7 +57,7 @@ class Fetcher:
             try:
                 model = fetch_model(self._transport, addresses, request, self._schema, self._timeout, self._executor)
             except SwarmError as error:
-                self._log.info("could not fetch a model: %s", error)
+                self._log.info("could not fetch a model: %s", printable(str(error), MAX_SHOWN))
             finally:
                 self._post(lambda: done(model))
 

@@ -13,6 +13,7 @@ from swarm.peer.gossip import Gossip, whereabouts_of
 from swarm.peer.refusals import Refusals
 from swarm.peer.roster import Roster, first_at, in_use, schema_lines
 from swarm.records import PeerId, PeerJoined
+from swarm.text import MAX_SHOWN, printable
 
 if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
@@ -206,7 +207,7 @@ class Greeter:
         due = self._next.get(address)
         if due and due.pause >= LONGEST_RETRY and address in self.silent and address not in self._reported:
             self._reported.add(address)
-            self._log.warning("no answer yet, trying again: %s", reason)
+            self._log.warning("no answer yet, trying again: %s", printable(reason, MAX_SHOWN))
 
     def greeted(
         self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float
@@ -261,7 +262,7 @@ class Greeter:
     def _yield_name(self, reason: str) -> NameTaken:
         if not self.name_taken:
             self.name_taken = reason
-            self._log.info("%s", reason)
+            self._log.info("%s", printable(reason, MAX_SHOWN))
         return NameTaken(reason)
 
     def refused(

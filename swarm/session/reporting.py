@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
 from swarm.tensors.state import TensorSpec, is_float
+from swarm.text import MAX_SHOWN, printable
 
 if TYPE_CHECKING:
     from swarm.clock import Clock
@@ -157,7 +158,7 @@ class Reporter:
             if report.reason == self._skipped:
                 self._log.info("round %d skipped, as before", report.round)
             else:
-                self._log.warning("round %d skipped: %s", report.round, report.reason)
+                self._log.warning("round %d skipped: %s", report.round, printable(report.reason, MAX_SHOWN))
             failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
             self._plugins.round_failed(failed)
         else:
@@ -171,7 +172,8 @@ class Reporter:
         self._seconds, self._stall = report.seconds, report.stall
         if report.missing:
             missing = ", ".join(f"{peer} (late)" if peer in live else peer for peer in report.missing)
-            self._log.warning("round %d went ahead with fewer peers; missing: %s", report.round, missing)
+            text = "round %d went ahead with fewer peers; missing: %s"
+            self._log.warning(text, report.round, printable(missing, MAX_SHOWN))
         self._log.info(
             "round %d%s: %d peers, %s, %.2f s%s%s",
             report.round,

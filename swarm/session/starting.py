@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
+from swarm.text import printable
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -52,11 +53,12 @@ def failure(settings: Settings, engine: Engine, answer: Answer, odd: str) -> Swa
         answer: the answer.
         odd: names of tensors that hold NaN or infinity here; empty if none does.
     """
-    start = f"session {settings.model_name} did not start: {answer.reason}"
+    reason, refusal = printable(answer.reason), printable(engine.refusal)
+    start = f"session {settings.model_name} did not start: {reason}"
     if answer.error is not StartTimeoutError:
         return answer.error(f"{start} (at {settings.name}: {odd})" if odd else start)
     if engine.name_taken:
-        return IncompatiblePeerError(engine.refusal)
-    if engine.refusal:
-        return IncompatiblePeerError(f"{engine.refusal} ({answer.reason})")
+        return IncompatiblePeerError(refusal)
+    if refusal:
+        return IncompatiblePeerError(f"{refusal} ({reason})")
     return StartTimeoutError(start)

@@ -48,7 +48,9 @@ def write_record(rendezvous: Path, record: SessionRecord) -> None:
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     with suppress(OSError):
         if path.parent.is_dir():
-            draft.write_text(json.dumps(asdict(record), ensure_ascii=False), encoding="utf-8")
+            text = json.dumps(asdict(record), ensure_ascii=False)
+            # A path may hold a lone surrogate; its escape is the same in JSON.
+            draft.write_text(text, encoding="utf-8", errors="backslashreplace")
             draft.replace(path)
 
 

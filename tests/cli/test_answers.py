@@ -11,9 +11,10 @@ from swarm.cli.answers import PeerView, parse, plain, sessions
 from swarm.cli.app import app
 from swarm.cli.display import PeerRow, progress
 from swarm.cli.statuses import StatusBoard
-from swarm.errors import TransportError
+from swarm.errors import TransportError, UnreachablePeerError
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]x[/]\r\nforged"
+MORE = ("a\u202eb", "a\u200bb", "\udcff", "[link=file:///etc/passwd]a[/link]", "[/]", "x" * 10**6)
 
 
 def nested(depth: int) -> list:
@@ -94,6 +95,32 @@ def test_nothing_that_a_terminal_obeys_is_shown(options, monkeypatch, tmp_path) 
         assert document["loss"] is None
     else:
         assert r"\x1b]0;owned\x07\x1b[2J[bold red]x[/]\r\nforged" in shown.stdout
+
+
+@pytest.mark.parametrize("text", MORE, ids=["bidi", "zero width", "surrogate", "link", "closing tag", "a megabyte"])
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_text_of_a_peer_is_shown_as_text_and_cut(options, text, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    peer = {"name": text, "address": text, "state": text}
+    answer = {"name": text, "address": text, "session": text, "status": text, "peers": [peer], "last": {text: [text]}}
+    shown = CliRunner().invoke(app, ["status", "--peer", "h:1", *options], obj=lambda address, timeout: answer)
+    assert shown.exit_code == 0
+    assert all(line.isprintable() for line in shown.stdout.splitlines())
+    assert len(shown.stdout) < 12_000
+    if text.startswith("["):
+        assert text in shown.stdout, "markup is shown and not obeyed"
+
+
+@pytest.mark.parametrize("text", [HOSTILE, *MORE])
+def test_the_reason_of_a_peer_that_does_not_answer_is_one_line(text, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def fetch(address, timeout):
+        raise UnreachablePeerError(f"refused: {text}")
+
+    shown = CliRunner().invoke(app, ["status", "--peer", "h:1"], obj=fetch)
+    assert len(shown.stderr.splitlines()) == 2
+    assert all(line.isprintable() and len(line) < 1200 for line in shown.stderr.splitlines())
 
 
 def test_the_table_of_swarm_up_passes_an_odd_answer_over(tmp_path) -> None:

@@ -45,6 +45,19 @@ def test_lines_of_the_asked_level_appear_on_standard_error_once(capsys):
     assert line.endswith("INFO swarm.session: round 1 merged")
 
 
+def test_a_message_is_one_line_that_no_terminal_obeys_and_its_traceback_follows(capsys):
+    with unconfigured() as logger:
+        configure_from_environment({"SWARM_LOG": "info"})
+        try:
+            raise ValueError("why")
+        except ValueError:
+            logger.exception("%s", "\x1b[2Ja\r\nforged line\u202e\u200b\udcff")
+
+    first, *traceback = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"ERROR swarm: \x1b[2Ja\r\nforged line\u202e\u200b\udcff")
+    assert traceback[-1] == "ValueError: why"
+
+
 def test_a_script_that_configured_logging_keeps_its_own():
     with unconfigured() as logger:
         logging.root.addHandler(logging.NullHandler())

@@ -9,10 +9,11 @@ import sys
 import pytest
 
 from swarm.discovery import directory
-from swarm.discovery.directory import MAX_ADDRESS_LENGTH, MAX_FILE_BYTES, MAX_STEM, DirectoryDiscovery
+from swarm.discovery.directory import MAX_FILE_BYTES, MAX_STEM, DirectoryDiscovery
 from swarm.discovery.seeds import SeedDiscovery
 from swarm.errors import ConfigurationError
 from swarm.testing.discoveries import GIVEN, DiscoveryContract
+from swarm.text import MAX_ADDRESS
 
 
 class TestSeedDiscovery(DiscoveryContract):
@@ -115,13 +116,17 @@ class TestDirectoryDiscovery(DiscoveryContract):
         assert GIVEN[1] in self.make().discover()
         assert len([*self.path.iterdir()]) == files  # one of no process is replaced, one of an unknown process stays
 
-    @pytest.mark.parametrize(
-        ("length", "found"), [(1, True), (MAX_ADDRESS_LENGTH, True), (MAX_ADDRESS_LENGTH + 1, False)]
-    )
+    @pytest.mark.parametrize(("length", "found"), [(1, True), (MAX_ADDRESS, True), (MAX_ADDRESS + 1, False)])
     def test_an_address_has_an_upper_length(self, length, found):
         self.path.mkdir(parents=True)
         (self.path / "one.json").write_text(json.dumps({"name": "one", "address": "x" * length}))
         assert self.make().discover() == (("x" * length,) if found else ())
+
+    @pytest.mark.parametrize("address", ["h :1", "h\u202e:1", "\x1b[2J:1", "h:1\n", "\udcff:1", "h\u00f4te:1", ""])
+    def test_an_address_is_of_printable_ascii(self, address):
+        self.path.mkdir(parents=True)
+        (self.path / "one.json").write_text(json.dumps({"name": "one", "address": address}))
+        assert self.make().discover() == ()
 
     def test_a_long_name_gets_the_longest_file_name_that_is_allowed(self):
         self.make().announce("n" * 500, GIVEN[0], "abc")

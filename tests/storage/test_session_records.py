@@ -66,3 +66,8 @@ def test_text_is_made_printable(rendezvous):
     write_record(rendezvous, SessionRecord(rank=0, session="\x1b[31m", reason="two\nlines"))
     (found,) = read_records(rendezvous)
     assert (found.session, found.reason) == (r"\x1b[31m", r"two\nlines")
+
+
+def test_a_path_that_is_no_unicode_is_written_and_shown_escaped(rendezvous):
+    write_record(rendezvous, replace(CLOSED, file="/m/\udcff.safetensors"))
+    assert [record.file for record in read_records(rendezvous)] == [r"/m/\udcff.safetensors"]

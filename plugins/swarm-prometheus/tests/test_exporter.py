@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from swarm.records import (
     Outcome,
@@ -96,3 +96,16 @@ def test_a_peer_that_leaves_one_session_stays_in_another(registry, exporter):
     exporter.peer_left(PeerLeft(session="lungs", peer="b", reason="lost", polite=False))
     assert registry.get_sample_value("swarm_peers", {"session": "hearts"}) == 2
     assert registry.get_sample_value("swarm_peers", {"session": "lungs"}) == 1
+
+
+def test_what_peers_are_called_adds_no_series_and_no_line(registry, exporter):
+    exporter.peer_joined(joined("ann", session="hearts"))
+    exporter.round_failed(RoundFailed(session="hearts", round=1, reason="no quorum"))
+    lines = generate_latest(registry).decode().splitlines()
+    for number in range(200):
+        exporter.peer_joined(joined(f'x{number}"}} 1\nforged{{a="\x1b[2J\u202e'))
+        exporter.peer_left(PeerLeft(session="hearts", peer="ann", reason="\nforged 1\n", polite=True))
+    exporter.round_failed(RoundFailed(session="hearts", round=1, reason="\nforged 1\n"))
+    after = generate_latest(registry).decode()
+    assert "forged" not in after
+    assert len(after.splitlines()) == len(lines)

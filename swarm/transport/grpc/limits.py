@@ -25,7 +25,7 @@ from swarm.messages import (
     Ready,
 )
 from swarm.records import LONGEST_INTERVAL, MAX_SETTING
-from swarm.text import MAX_SHOWN, is_name, printable
+from swarm.text import MAX_SHOWN, is_address, is_name, printable
 from swarm.transport.base import MAX_MESSAGE_BYTES
 
 # Sizes -----------------------------------------------------------------------------------------------------------
@@ -76,6 +76,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    if not is_address(text):
+        raise ValueError
+    return text
+
+
 def _leader(text: str) -> str:
     """Empty in the attempt before the first one."""
     return _name(text) if text else text
@@ -119,7 +125,7 @@ TEXTS: dict[str, tuple[Convert, str]] = {
         (_name, "a name"),
     ),
     "leader": (_leader, "a name"),
-    "address": (_matching(r"[!-~]{1,300}"), "an address"),
+    "address": (_address, "an address"),
     "incarnation": (_matching(r"[0-9A-Za-z._-]{1,64}"), "an incarnation"),
     **dict.fromkeys(("lineage", "parent", "digest", "fingerprint"), (_identifier, "a digest")),
     "TensorLine.name": (_readable(MAX_TENSOR_NAME), "the name of a tensor"),
