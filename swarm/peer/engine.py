@@ -19,6 +19,7 @@ from swarm.peer.exchanger import Exchanger
 from swarm.peer.fetching import Fetcher
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.greeter import Greeter
+from swarm.peer.inbox import Inbox
 from swarm.peer.limited_log import LimitedLog
 from swarm.peer.peers import Peers, Sender
 from swarm.peer.rounds import Rounds
@@ -88,7 +89,8 @@ class Engine(Handler):
         self.stopping = self._ready = False
         self._executor = executor
         self._transport = transport
-        limited = LimitedLog(logger, self._executor)
+        limited = self._limited = LimitedLog(logger, self._executor)
+        self._inbox = Inbox()
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, log=limited)
         self._me = replace(me, address=transport.start(self))
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._executor.now())
@@ -274,6 +276,13 @@ class Engine(Handler):
     def _tick(self) -> None:
         self._rounds.do(self._machine.tick(self._executor.now()))
 
+    def _receive(self, envelope: Envelope) -> None:
+        dropped = self._inbox.leave(envelope)
+        if dropped:
+            text = f"{dropped} messages of {envelope.sender} were dropped: they come faster than this peer handles them"
+            self._limited.log(logging.WARNING, envelope.sender, "dropped", text)
+        self._rounds.do(self._peers.receive(envelope))
+
     def _housekeeping(self) -> None:
         now = self._executor.now()
         self._greeter.dial(now, self._machine.commit)
@@ -282,7 +291,8 @@ class Engine(Handler):
     # For the transport, on its threads -------------------------------------------------------------------------------
 
     def on_envelope(self, envelope: Envelope) -> None:
-        self._worker.post(lambda: self._rounds.do(self._peers.receive(envelope)))
+        if self._inbox.enter(envelope):
+            self._worker.post(lambda: self._receive(envelope))
 
     def on_lost(self, address: str, reason: str) -> None:
         self._worker.post(lambda: self._rounds.do(self._peers.lost(address, reason)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,11 +11,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from swarm import messages
+from swarm import hookimpl, messages
 from swarm.messages import Envelope, Hello, Leave, Message, Offer, Refuse
-from swarm.records import ContributionStats, PeerInfo
-from swarm.testing.nodes import eventually
+from swarm.peer.inbox import MOST_OF_ONE
+from swarm.records import ContributionStats, PeerInfo, PeerJoined
+from swarm.testing.nodes import DEADLINE, eventually
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
+from swarm.transport.base import Handler
 
 WEIGHTS = {"w": np.zeros(3, np.float32)}
 SESSION = "swarm_model"
@@ -41,9 +44,18 @@ class Wire:
         return next(envelope for envelope in tuple(self.seen) if envelope.sender == name)
 
     def deliver(self, to: str, envelope: Envelope) -> None:
-        address = self.swarm.addresses[f"{SESSION}/{to}"]
+        self._tell(to, lambda handler: handler.on_envelope(envelope))
+
+    def settle(self, name: str) -> None:
+        """Wait until all that was delivered to a peer has reached its handler."""
+        reached = threading.Event()
+        self._tell(name, lambda _handler: reached.set())
+        assert reached.wait(DEADLINE)
+
+    def _tell(self, name: str, job: Callable[[Handler], None]) -> None:
+        address = self.swarm.addresses[f"{SESSION}/{name}"]
         source = next(at for at in self.swarm.addresses.values() if at != address)
-        self.swarm.network.reach(source, address).report(lambda handler: handler.on_envelope(envelope))
+        self.swarm.network.reach(source, address).report(job)
 
 
 @contextmanager
@@ -102,6 +114,42 @@ def test_forged_refusals_do_not_end_a_start() -> None:
 
     together(forge, *(partial(peer.train, 2, step) for peer in peers))
     assert all(peer.reports[0].group == ("ada", "bob", "cyd") for peer in peers)
+
+
+def test_messages_that_come_too_fast_are_dropped_and_others_wait_no_longer() -> None:
+    busy, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        @hookimpl
+        def swarm_peer_joined(self, event: PeerJoined) -> None:
+            if event.peer.name == "slow":
+                busy.set()
+                assert go_on.wait(DEADLINE)
+
+    wire = Wire(world_size=2, sync_interval=2)
+    ada, bob = wire.swarm.peer("ada", WEIGHTS, plugins={"slow": Slow()}), wire.swarm.peer("bob", WEIGHTS)
+    together(ada.session.begin, bob.session.begin)
+    hello = next(each for each in wire.seen if each.sender == "bob" and isinstance(each.message, Hello))
+
+    def again(name: str) -> Envelope:
+        changes = {"name": name, "incarnation": f"{name}1", "address": f"memory:{name}"}
+        greeting = replace(hello.message, peer=replace(hello.message.peer, **changes), wants_reply=False)
+        return Envelope(SESSION, name, f"{name}1", f"memory:{name}", greeting)
+
+    wire.deliver("ada", again("slow"))
+    assert busy.wait(DEADLINE)
+    for _ in range(10 * MOST_OF_ONE):
+        wire.deliver("ada", again("flood"))
+    wire.deliver("ada", again("late"))
+    wire.settle("ada")
+    go_on.set()
+    eventually(lambda: any("late joined" in line for line in ada.lines), "the other one got in")
+    dropped = [line for line in ada.lines if "dropped" in line]
+    assert dropped == [
+        f"WARNING {9 * MOST_OF_ONE} messages of flood were dropped: they come faster than this peer handles them"
+    ]
+    ada.session.abort("the test is over")
+    bob.session.abort("the test is over")
 
 
 def test_a_flood_of_messages_leaves_few_lines() -> None:

@@ -11,7 +11,9 @@ from swarm import messages
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, ExchangeError
 from swarm.messages import Envelope, FetchRequest, Hello, Leave, StreamHeader, TensorLine
+from swarm.peer.roster import schema_lines
 from swarm.records import Attempt, Commit, ContributionStats, PeerInfo, PeerStatus, SyncState
+from swarm.tensors.state import Schema, TensorSpec
 from swarm.text import MAX_SHOWN
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import limits, swarm_pb2, wire
@@ -238,6 +240,27 @@ def test_the_greeting_of_a_large_model_arrives():
     )
     hello = envelope(Hello(INFO, schema, roster, COMMIT, wants_reply=True))
     assert arrives(hello) == hello
+
+
+@pytest.mark.parametrize(
+    ("tensors", "name"),
+    [
+        (10, "conv[0]/kernel:0"),
+        (10, "\u5c64" * 5000),
+        (limits.MAX_TENSORS, "x" * 5000),
+        (limits.MAX_TENSORS + 10_000, "\u5c64" * 200),
+        (100, "\x1b[2J\n\u202e" * 400),
+    ],
+    ids=["ordinary", "long", "many and long", "too many", "not printable"],
+)
+def test_the_greeting_of_any_model_can_be_sent(tensors, name):
+    schema = Schema(tuple(TensorSpec(name, (3, 3), "bfloat16") for _ in range(tensors)))
+    lines = schema_lines(schema)
+    hello = envelope(replace(HELLO, schema=lines, roster=(replace(INFO, name="r"),) * limits.MAX_ROSTER))
+    assert arrives(hello) == hello
+    assert len(lines) == min(tensors, limits.MAX_TENSORS)
+    if tensors == 10 and len(name) < limits.MAX_TENSOR_NAME:
+        assert {line.name for line in lines} == {name}
 
 
 def test_a_proposal_to_a_thousand_peers_arrives():
