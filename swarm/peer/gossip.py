@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from swarm.config.addresses import name_of
 from swarm.records import PeerId, PeerInfo
 
 MOST = 1000
@@ -23,7 +24,8 @@ class GossipEntry:
     since: float
     """Time of its last message, or of the first report if it has sent none."""
     source: str
-    """Address of the peer that reported it first; its own if it has sent a message."""
+    """The peer that reported it first, itself if it has sent a message: the name in its address, which its certificate
+    has too, or an address without name."""
     spoke: bool
     """Whether it has sent a message itself. Only such peers are reported to others; otherwise no entry would expire."""
 
@@ -31,6 +33,11 @@ class GossipEntry:
 def whereabouts_of(info: PeerInfo) -> PeerInfo:
     """Who and where a peer is, without what it declares about its model and settings."""
     return PeerInfo(name=info.name, incarnation=info.incarnation, address=info.address, session=info.session)
+
+
+def source_of(info: PeerInfo) -> str:
+    """Who ``info`` is as a source: under as many names or addresses as it likes, it is one."""
+    return name_of(info.address) or info.address
 
 
 class Gossip:
@@ -41,7 +48,7 @@ class Gossip:
         """The oldest first."""
 
     def told(self, info: PeerInfo, source: str, now: float) -> None:
-        """The peer at the address ``source`` has reported this one. A second report does not extend the time."""
+        """The peer ``source`` has reported this one. A second report does not extend the time."""
         key = info.session, info.name
         known = self._entries.get(key)
         if known is None:
@@ -54,8 +61,9 @@ class Gossip:
         """A peer of another session has sent a message. It is always kept."""
         key = info.session, info.name
         self._entries.pop(key, None)
-        self._make_room(info.address)
-        self._entries[key] = GossipEntry(whereabouts_of(info), now, info.address, spoke=True)
+        source = source_of(info)
+        self._make_room(source)
+        self._entries[key] = GossipEntry(whereabouts_of(info), now, source, spoke=True)
 
     def _make_room(self, source: str) -> None:
         """Remove an entry of ``source`` if it has too many, else one of the largest source if there are too many."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarm.config import addresses
 from swarm.messages import MAX_ROSTER, Envelope, Hello, Message, Refuse
-from swarm.peer.gossip import Gossip, whereabouts_of
+from swarm.peer.gossip import Gossip, source_of, whereabouts_of
 from swarm.peer.refusals import Refusals
 from swarm.peer.roster import Roster, first_at, in_use, schema_lines
 from swarm.records import PeerId, PeerJoined
@@ -172,8 +172,8 @@ class Greeter:
     def silent(self) -> tuple[str, ...]:
         """Addresses that were greeted and from which no peer of any session has answered."""
         told = {known.info.address for known in self.roster.known()} | self._gossip.addresses()
-        told |= self._refusals.addresses
-        return tuple(sorted({*tuple(self._next)} - told))
+        places = {*map(addresses.place_of, told), *self._refusals.places}
+        return tuple(sorted(address for address in tuple(self._next) if addresses.place_of(address) not in places))
 
     def whereabouts(self, live: Collection[PeerId]) -> str:
         """What is known about peers that are not ``live`` in this session, as the end of a sentence; empty if nothing.
@@ -218,7 +218,7 @@ class Greeter:
         if peer.incarnation == self._me.incarnation:
             return None
         for info in hello.roster:
-            self._told_of(info, peer.address, now)
+            self._told_of(info, source_of(peer), now)
         if peer.session != self._me.session:
             self._gossip.spoke(peer, now)
             if hello.wants_reply:

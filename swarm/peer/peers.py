@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from swarm.config import addresses
 from swarm.consensus.effects import Fail
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
 from swarm.peer.grants import within_grant
@@ -118,7 +119,8 @@ class Peers:
     def _greeted(self, envelope: Envelope, hello: Hello) -> list[Effect]:
         peer = hello.peer
         stated = peer.session, peer.name, peer.incarnation, peer.address
-        if stated != (envelope.session, envelope.sender, envelope.incarnation, envelope.address):
+        named = addresses.name_of(peer.address) or peer.name
+        if stated != (envelope.session, envelope.sender, envelope.incarnation, envelope.address) or named != peer.name:
             text = f"{envelope.sender} at {envelope.address} sent a greeting in the name of {peer.name}; it is ignored"
             self._log.log(logging.WARNING, envelope.sender, "greeting", text)
             return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from swarm.config.addresses import place_of
 from swarm.records import PeerId
 
 PROBATION = 10.0
@@ -16,7 +17,10 @@ Value = TypeVar("Value")
 
 
 class Refusals:
-    """The refusals of one session. Each address has one vote: that of the first name that refuses from there."""
+    """The refusals of one session. Each address has one vote: that of the first name that refuses from there.
+
+    An address with the name of its peer and one without are the same here: a user may have given either.
+    """
 
     def __init__(self) -> None:
         self._reasons: dict[PeerId, str] = {}
@@ -38,35 +42,36 @@ class Refusals:
         return frozenset(self._reasons)
 
     @property
-    def addresses(self) -> frozenset[str]:
-        """Where they are, or were."""
+    def places(self) -> frozenset[str]:
+        """Where they are, or were: addresses without names."""
         return frozenset(self._voters)
 
     def greeted(self, address: str, now: float) -> None:
         """A greeting is sent to ``address``."""
-        if address not in self._greeted:
-            _keep(self._greeted, address, now)
+        if place_of(address) not in self._greeted:
+            _keep(self._greeted, place_of(address), now)
 
     def unreachable(self, address: str) -> None:
         """Nothing reaches ``address``."""
-        self._greeted.pop(address, None)
+        self._greeted.pop(place_of(address), None)
 
     def unexpected(self, address: str, now: float) -> bool:
         """Whether a refusal comes from an address that was not greeted; later ones may count."""
-        if address in self._greeted:
+        if place_of(address) in self._greeted:
             return False
-        _keep(self._greeted, address, now + PROBATION)
+        _keep(self._greeted, place_of(address), now + PROBATION)
         return True
 
     def counts(self, address: str, now: float) -> bool:
         """Whether a refusal from ``address`` may count."""
-        return now >= self._greeted.get(address, now)
+        return now >= self._greeted.get(place_of(address), now)
 
     def vote(self, address: str, peer: PeerId) -> bool:
         """Whether ``peer`` has the vote of ``address``."""
-        if address not in self._voters:
-            _keep(self._voters, address, peer)
-        return self._voters[address] == peer
+        place = place_of(address)
+        if place not in self._voters:
+            _keep(self._voters, place, peer)
+        return self._voters[place] == peer
 
     def add(self, peer: PeerId, reason: str) -> None:
         """``peer`` is incompatible."""
@@ -85,7 +90,7 @@ class Refusals:
         """The peer is compatible now."""
         for store in (self._reasons, self._refused_by):
             store.pop(peer, None)
-        self._voters.pop(address, None)
+        self._voters.pop(place_of(address), None)
 
 
 def _keep(store: dict[str, Value], key: str, value: Value) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm import versions
+from swarm.config.addresses import place_of
 from swarm.errors import ModelError
 from swarm.messages import MAX_PEERS, MAX_TENSOR_NAME, MAX_TENSORS, Hello, Refuse, TensorLine
 from swarm.records import PeerId, PeerInfo
@@ -76,14 +77,16 @@ class Roster:
         if theirs.name == self.me.name:
             return Refuse(in_use(theirs.name, first_at(self.me.address)), final=True, about_name=True)
         known = self._known.get(theirs.name)
-        if known and known.live and known.info.incarnation != theirs.incarnation:
+        process = theirs.incarnation, theirs.address
+        if known and known.live and (known.info.incarnation, known.info.address) != process:
             reason = in_use(theirs.name, f"the live peer at {known.info.address}")
             return Refuse(reason, final=False, about_name=True)
         obstacle = versions.obstacle({self.me.name: self.me.versions, theirs.name: theirs.versions})
         if obstacle:
             return Refuse(obstacle, final=True)
-        neighbour = self.at(theirs.address)
-        if neighbour not in (None, theirs.name):
+        place = place_of(theirs.address)
+        neighbour = next((info.name for info in self.live() if place_of(info.address) == place), theirs.name)
+        if neighbour != theirs.name:
             return Refuse(f"{neighbour} is at {theirs.address}, the address that {theirs.name} gives", final=False)
         if known is None and len(self.live()) + 1 >= MAX_PEERS:
             return Refuse(f"session {self.me.session} has {MAX_PEERS} peers already, which is the most", final=False)

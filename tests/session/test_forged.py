@@ -102,6 +102,16 @@ def test_a_greeting_in_the_name_of_another_peer_is_ignored(field: str) -> None:
         assert not any(isinstance(envelope.message, Refuse | Hello) for envelope in sent)
 
 
+def test_an_address_gives_the_name_of_its_peer_or_none() -> None:
+    with two_peers() as (wire, ada, bob):
+        for address in ("bob@memory:99", "eve@memory:99"):
+            info = PeerInfo(name="eve", incarnation="e1", address=address, session=SESSION, fingerprint="x")
+            wire.deliver("ada", Envelope(SESSION, "eve", "e1", address, Hello(info, (), (), None, wants_reply=True)))
+        together(partial(ada.go_on, 2, step), partial(bob.go_on, 2, step))
+        assert any("eve at bob@memory:99 sent a greeting in the name of" in line for line in ada.lines)
+        assert any("refused eve at eve@memory:99" in line for line in ada.lines)
+
+
 def test_forged_refusals_do_not_end_a_start() -> None:
     wire = Wire(world_size=4, min_peers=3, sync_interval=2, straggler_timeout=0.5)
     peers = [wire.swarm.peer(name, WEIGHTS) for name in ("ada", "bob", "cyd")]

@@ -142,3 +142,24 @@ def test_hostile_greetings_leave_short_and_few_lines(caplog: pytest.LogCaptureFi
         desk.hear(replace(info("bob", "memory:3"), incarnation=f"b{number}", settings=odd))
     assert len(caplog.messages) == 1
     assert len(caplog.messages[0]) <= MAX_LINE
+
+
+def test_nobody_takes_the_messages_of_a_live_peer_by_giving_another_address() -> None:
+    desk = Desk()
+    desk.hear(info("bob", "memory:3"))
+    desk.hear(info("bob", "memory:9"))
+    assert "the name 'bob' is in use by the live peer at memory:3" in desk.sent[-1][2].reason
+    assert desk.greeter.roster.info("bob").address == "memory:3"
+
+
+def test_an_address_with_a_name_and_one_without_are_one() -> None:
+    desk = Desk("memory:2", "memory:3")
+    desk.unreachable = False
+    desk.wait(0.5)
+    assert refusal_of(desk, "bob", "bob@memory:2") == TurnedAway("bob")
+    assert desk.greeter.silent == ("memory:3",)
+    assert refusal_of(desk, "x", "x@memory:2") is None
+    desk.hear(info("cyd", "cyd@memory:3"))
+    assert desk.greeter.silent == ()
+    desk.hear(info("x", "x@memory:3"))
+    assert "cyd is at x@memory:3" in desk.sent[-1][2].reason
