@@ -14,6 +14,7 @@ SwarmError
 │   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
 │   ├── UnreachablePeerError  a peer that does not answer
 │   ├── UntrustedPeerError    a peer whose certificate does not allow what it asks for (internal)
+│   ├── LimitError            a caller that has as many calls open as it may (internal)
 │   ├── NoDataChannelError    no data channel to a peer can be opened (internal)
 │   ├── DataChannelError      the connection of a data channel ended (internal)
 │   └── BrokenStreamError     the other end of a queue between two threads is gone (internal)
@@ -109,6 +110,10 @@ class UntrustedPeerError(TransportError):
 
     Never reaches the training script; both sides log it.
     """
+
+
+class LimitError(TransportError):
+    """A caller uses as much of this peer as one caller may. Never reaches the training script; both sides log it."""
 
 
 class NoDataChannelError(TransportError):

@@ -9,24 +9,31 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swarm.errors import AddressError, DataChannelError, UntrustedPeerError
+from swarm.errors import AddressError, DataChannelError, LimitError, UntrustedPeerError
 from swarm.transport.data_channel.connection import Connection
 from swarm.transport.data_channel.fork import keep_from_children
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 from swarm.transport.data_channel.security import SecureConnection, accept
+from swarm.transport.descriptors import share
+from swarm.transport.notices import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.messages import DataChannelRequest
 
 AUTHENTICATION_SECONDS = 5.0
 """In which a connection must have shown its token."""
-MAX_STRANGERS = 64
+MAX_STRANGERS = 128
 """Connections that have not shown one yet."""
+MAX_STRANGERS_OF_AN_ADDRESS = 32
+"""Of one IP address, which the peers of one machine or behind one router share."""
 MAX_CHANNELS = 1024
-"""Connections in all; others are closed at once."""
+"""Connections in all, or fewer where the process has few descriptors; others are closed at once."""
+MAX_CHANNELS_OF_A_PEER = 64
+"""Connections that one peer has opened; it needs two in each session."""
 
 _log = logging.getLogger("swarm.transport")
 
@@ -43,6 +50,7 @@ class Listener:
         redeem: the holder of a token, or None.
         serve: uses an admitted connection until it ends.
         identity: of this peer; None: nothing is encrypted.
+        clock: for how often a refusal is told.
 
     Raises:
         AddressError: it cannot listen there.
@@ -55,7 +63,8 @@ class Listener:
         failure_timeout: float,
         redeem: Callable[[bytes], DataChannelRequest | None],
         serve: Callable[[Connection, DataChannelRequest], None],
-        identity: Identity | None = None,
+        identity: Identity | None,
+        clock: Clock,
     ) -> None:
         self._identity = identity
         self._failure_timeout = failure_timeout
@@ -63,8 +72,12 @@ class Listener:
         self._serve = serve
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._strangers: set[socket.socket] = set()
-        self._connections: set[Connection] = set()
+        self._strangers: dict[socket.socket, str] = {}
+        """With the address that each comes from."""
+        self._connections: dict[Connection, str] = {}
+        """With the peer that opened each."""
+        self._most = share(MAX_CHANNELS)
+        self._notices = Notices(clock)
         try:
             self._listener = _listen(host, port)
         except OSError as error:
@@ -89,23 +102,38 @@ class Listener:
     def _accept(self) -> None:
         while not self._closed.is_set():
             try:
-                sock, _ = self._listener.accept()
+                sock, (host, *_) = self._listener.accept()
             except OSError:  # closed, or out of descriptors
                 self._closed.wait(0.1)
                 continue
             with self._lock:
-                room = len(self._strangers) < MAX_STRANGERS and len(self._connections) < MAX_CHANNELS
-                if room:
-                    self._strangers.add(sock)
-            if room:
+                refusal = self._refusal(host)
+                if not refusal:
+                    self._strangers[sock] = host
+            if not refusal:
                 keep_from_children(sock)
                 threading.Thread(
-                    target=self._attend, args=(sock,), name="swarm-data-channel-receive", daemon=True
+                    target=self._attend, args=(sock, host), name="swarm-data-channel-receive", daemon=True
                 ).start()
             else:
                 sock.close()
+                self._tell(host, refusal)
 
-    def _attend(self, sock: socket.socket) -> None:
+    def _refusal(self, host: str) -> str:
+        """Why there is no room for a connection from ``host``; empty where there is."""
+        if len(self._connections) >= self._most:
+            return f"there are {self._most} data channels already"
+        if len(self._strangers) >= MAX_STRANGERS:
+            return f"{MAX_STRANGERS} connections have not shown their token yet"
+        if list(self._strangers.values()).count(host) >= MAX_STRANGERS_OF_AN_ADDRESS:
+            return f"{MAX_STRANGERS_OF_AN_ADDRESS} connections from there have not shown their token yet"
+        return ""
+
+    def _tell(self, host: str, reason: object) -> None:
+        if not self._closed.is_set():
+            self._notices.warn(host, f"a connection from {host} to the data port {self.port} is refused: {reason}")
+
+    def _attend(self, sock: socket.socket, host: str) -> None:
         connection: Connection | None = None
         holder: DataChannelRequest | None = None
         plain = sock
@@ -116,15 +144,19 @@ class Listener:
                 sock, name = accept(sock, self._identity, AUTHENTICATION_SECONDS)
                 keep_from_children(sock)
             holder = self._redeemed(sock, deadline)
-            if holder is not None and name not in (None, holder.sender):
+            if holder is None:
+                raise UntrustedPeerError("it showed no token of this peer")
+            if name not in (None, holder.sender):
                 raise UntrustedPeerError(f"the certificate of {name} came with the token of {holder.sender}")
-            if holder is not None:
-                connection = (SecureConnection if self._identity else Connection)(sock, self._failure_timeout)
-        except (OSError, UntrustedPeerError) as error:
-            _log.debug("a connection to the data port was refused: %s", error)
+            with self._lock:
+                if list(self._connections.values()).count(holder.sender) >= MAX_CHANNELS_OF_A_PEER:
+                    raise LimitError(f"{holder.sender} has {MAX_CHANNELS_OF_A_PEER} data channels already")
+            connection = (SecureConnection if self._identity else Connection)(sock, self._failure_timeout)
+        except (OSError, UntrustedPeerError, LimitError) as error:
+            self._tell(host, error)
         finally:
             with self._lock:
-                self._strangers.discard(plain)
+                self._strangers.pop(plain, None)
         if connection is None or holder is None:
             sock.close()
             return
@@ -132,7 +164,7 @@ class Listener:
 
     def _admit(self, connection: Connection, holder: DataChannelRequest) -> None:
         with self._lock:
-            self._connections.add(connection)
+            self._connections[connection] = holder.sender
         try:
             if not self._closed.is_set():
                 connection.send([WELCOME])
@@ -141,7 +173,7 @@ class Listener:
             _log.debug("a data channel of %s ended: %s", holder.sender, broken)
         finally:
             with self._lock:
-                self._connections.discard(connection)
+                self._connections.pop(connection, None)
             connection.close()
 
     def _redeemed(self, sock: socket.socket, deadline: float) -> DataChannelRequest | None:

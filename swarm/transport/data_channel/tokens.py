@@ -18,6 +18,7 @@ TOKEN_BYTES = 32
 LIFETIME = 15.0
 """Seconds in which a token must be used."""
 MAX_OUTSTANDING = 256
+MAX_OUTSTANDING_OF_A_PEER = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Tokens:
             self._expire()
             if len(self._issued) >= MAX_OUTSTANDING:
                 raise ExchangeError(f"{MAX_OUTSTANDING} data channels are being opened already")
+            if sum(token.holder.sender == holder.sender for token in self._issued) >= MAX_OUTSTANDING_OF_A_PEER:
+                raise ExchangeError(f"{holder.sender} is opening {MAX_OUTSTANDING_OF_A_PEER} data channels already")
             secret = secrets.token_bytes(TOKEN_BYTES)
             self._issued.append(_Token(secret, holder, self._clock.now() + LIFETIME))
             return secret

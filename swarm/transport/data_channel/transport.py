@@ -65,6 +65,7 @@ class DataChannelTransport(Transport):
         self._failure_timeout = failure_timeout
         self._dialler = Dialler(control, failure_timeout)
         self._tokens = Tokens(clock)
+        self._clock = clock
         self._ways = Ways(clock)
         self._lock = threading.Lock()
         self._channels: dict[tuple[str, DataChannelRequest], list[DataChannel]] = {}
@@ -84,7 +85,13 @@ class DataChannelTransport(Transport):
             return DataChannelOffer(listener.port, self._tokens.issue(request))
 
         listener = Listener(
-            self._host, self._port, self._failure_timeout, self._tokens.redeem, serve, self._control.identity
+            self._host,
+            self._port,
+            self._failure_timeout,
+            self._tokens.redeem,
+            serve,
+            self._control.identity,
+            self._clock,
         )
         self._listener = listener
         self._control.offer_data_channels(issue, self._drop)

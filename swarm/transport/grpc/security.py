@@ -6,6 +6,7 @@ Without an identity nothing is encrypted, and a caller may speak for any name.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import grpc
 
@@ -88,7 +89,9 @@ class Caller:
         """
         self._identity = identity
         self._pem = _shown(context) if identity else b""
-        self.require_trust()
+        certificate = self.require_trust()
+        self.name = certificate.name if certificate else place_of(context)[0]
+        """Of the peer, or the host that it calls from where there are no certificates."""
 
     def require_trust(self) -> Certificate | None:
         """Its certificate, which may have been revoked meanwhile; None without TLS.
@@ -111,6 +114,12 @@ class Caller:
             raise UntrustedPeerError(f"the certificate of {certificate.name} does not allow to speak for {name}")
         if self._identity.member(name).role is not Role.TRAINER:
             raise UntrustedPeerError(f"{name} is an observer, and observers take part in no round")
+
+
+def place_of(context: grpc.ServicerContext) -> tuple[str, int]:
+    """The IP address and the port that a call comes from; gRPC writes them as ``ipv6:%5B::1%5D:4711``."""
+    host, _, port = unquote(context.peer()).partition(":")[2].rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 def _shown(context: grpc.ServicerContext) -> bytes:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from concurrent import futures
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
-from swarm.errors import ExchangeError, UntrustedPeerError
+from swarm.errors import ExchangeError
 from swarm.messages import DataChannelRequest, Envelope, FetchRequest, StreamHeader
 from swarm.transport.grpc.parts import Joining, parts
-from swarm.transport.grpc.security import Caller
-from swarm.transport.grpc.status import MAX_DETAILS
 from swarm.transport.grpc.wire import decode, encode
 
 if TYPE_CHECKING:
@@ -24,6 +20,7 @@ if TYPE_CHECKING:
     from swarm.identity import Identity
     from swarm.transport.base import Handler
     from swarm.transport.data_channel.control import Issue
+    from swarm.transport.grpc.admission import Admission
 
 SERVICE = "swarm.v1.Peer"
 DELIVER, UPLOAD, FETCH, DATA_CHANNEL, STATUS, CONSORTIUM = (
@@ -34,59 +31,60 @@ MAX_CALLS = 1024
 """Streams served at once; others are refused until one ends."""
 
 T = TypeVar("T")
-_log = logging.getLogger("swarm.transport")
 
 
 def method_handlers(
-    handler: Handler, issue: Issue | None, identity: Identity | None
+    handler: Handler, issue: Issue | None, identity: Identity | None, admission: Admission
 ) -> grpc.GenericRpcHandler[bytes, bytes]:
     """The methods of a peer, serving ``handler``, and data channels where there is an ``issue``.
 
-    With an ``identity`` a caller speaks only for the peer that its certificate names.
+    With an ``identity`` a caller speaks only for the peer that its certificate names. Nothing that it sends is decoded
+    before that is checked, nor where it has too many calls open, which is what ``admission`` decides.
     """
 
     def deliver(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        with _told(context):
-            caller = Caller(context, identity)
+        with admission.to("Deliver", context) as (caller, call):
             for data in _until_broken(messages):
+                call.sends()
                 envelope = decode(Envelope, data)
                 caller.require(envelope.sender)
                 handler.on_envelope(envelope)
         return b""
 
     def upload(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        with _told(context):
+        with admission.to("Upload", context) as (caller, call):
             header = decode(StreamHeader, _metadata(context, HEADER_KEY))
-            Caller(context, identity).require(header.sender)
+            caller.require(header.sender)
             joining = Joining(handler.open_sink(header))
             for message in _until_broken(messages):
+                call.sends()
                 joining.take(message)
             joining.end()
         return b""
 
     def fetch(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        with _told(context):
+        with admission.to("Fetch", context) as (caller, call):
             fetch = decode(FetchRequest, request)
-            Caller(context, identity).require(fetch.sender)
+            caller.require(fetch.sender)
             for frame in handler.serve(fetch):
-                yield from parts(frame)
+                for part in parts(frame):
+                    call.sends()
+                    yield part
 
     def channel(request: bytes, context: grpc.ServicerContext) -> bytes:
-        with _told(context):
+        with admission.to("DataChannel", context) as (caller, _):
             asked = decode(DataChannelRequest, request)
-            Caller(context, identity).require(asked.sender)
+            caller.require(asked.sender)
             if issue is None:
                 raise ExchangeError("it takes no data channel")
             return encode(issue(asked))
 
     def status(_request: bytes, context: grpc.ServicerContext) -> bytes:
-        with _told(context):
-            Caller(context, identity)
+        with admission.to("Status", context):
             return json.dumps(handler.status()).encode()
 
     def consortium(request: bytes, context: grpc.ServicerContext) -> bytes:
-        with _told(context):
-            Caller(context, identity)
+        with admission.to("Consortium", context):
             document = identity.document if identity else None
             known = int.from_bytes(request[:8], "little")
             return identity.document_bytes if identity and document and document.version > known else b""
@@ -138,17 +136,3 @@ def _metadata(context: grpc.ServicerContext, key: str) -> bytes:
         if name == key and isinstance(value, bytes):
             return value
     raise ExchangeError(f"a stream came without its {key}")
-
-
-@contextmanager
-def _told(context: grpc.ServicerContext) -> Iterator[None]:
-    """Turn what a handler raises into the status of the call."""
-    try:
-        yield
-    except UntrustedPeerError as error:
-        context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error)[:MAX_DETAILS])
-    except ExchangeError as error:
-        context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error)[:MAX_DETAILS])
-    except Exception:  # noqa: BLE001 - told to the caller as a status
-        _log.exception("a call of another peer could not be served")
-        context.abort(grpc.StatusCode.INTERNAL, "an unexpected error")

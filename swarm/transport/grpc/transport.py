@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from swarm.clock import MonotonicClock
 from swarm.config import addresses
 from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
 from swarm.messages import StreamHeader
@@ -18,6 +19,7 @@ from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
 from swarm.transport.grpc.address import Address
+from swarm.transport.grpc.admission import Admission
 from swarm.transport.grpc.calls import ask_data_channel, fetch_frames
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.fork import ForkGuard
@@ -27,12 +29,15 @@ from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.reach import reachable_host
 from swarm.transport.grpc.security import listen
 from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
+from swarm.transport.grpc.strangers import Strangers
 from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
+from swarm.transport.notices import Notices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest
     from swarm.transport.base import Frame, Handler, Upload
@@ -53,6 +58,7 @@ class GrpcTransport(DataChannelControl):
         failure_timeout: seconds of silence after which a peer counts as lost.
         identity: of this peer. With it all connections are TLS 1.3 with certificates on both sides, and the address
             that others are told begins with the peer's name. Without it nothing is encrypted.
+        clock: for the limits of callers.
     """
 
     def __init__(
@@ -63,8 +69,10 @@ class GrpcTransport(DataChannelControl):
         peers: Sequence[str] = (),
         failure_timeout: float = 10.0,
         identity: Identity | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._identity = identity
+        self._clock = clock or MonotonicClock()
         self._listen = Address.parse(listen)
         self._advertise = advertise
         self._peers = tuple(peers)
@@ -79,16 +87,21 @@ class GrpcTransport(DataChannelControl):
 
     def start(self, handler: Handler) -> str:
         host, told_port = self._told()
+        notices = Notices(self._clock)
+        admission = Admission(self._identity, self._clock, notices)
         server = grpc.server(
             ThreadPerCall(),
-            handlers=[method_handlers(handler, self._issue, self._identity)],
+            handlers=[method_handlers(handler, self._issue, self._identity, admission)],
             options=server_options(self._failure_timeout),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
         port = listen(server, self._listen, self._identity)
         guard = ForkGuard()
         guard.listen(port)
-        watch = TrustWatch(self._identity, self._open_links) if self._identity else None
+        watch = None
+        if self._identity:
+            admission.strangers = Strangers(self._listen.host, port, notices, self._clock)
+            watch = TrustWatch(self._identity, self._open_links, admission.strangers)
         self._running = _Running(handler, server, Dispatcher("swarm-transport"), guard, watch)
         server.start()
         return str(Address(host, told_port or port, self._identity.name if self._identity else ""))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from swarm.identity import Identity
     from swarm.transport.grpc.link import Link
+    from swarm.transport.grpc.strangers import Strangers
 
 LOOK_SECONDS = 1.0
 """Between two looks at the files."""
@@ -31,11 +32,13 @@ class TrustWatch:
     Args:
         identity: of this peer.
         links: those that are open.
+        strangers: who connects and shows no certificate; looked for as well.
     """
 
-    def __init__(self, identity: Identity, links: Callable[[], Sequence[Link]]) -> None:
+    def __init__(self, identity: Identity, links: Callable[[], Sequence[Link]], strangers: Strangers) -> None:
         self._identity = identity
         self._links = links
+        self._strangers = strangers
         self._stopped = threading.Event()
         threading.Thread(target=self._run, name="swarm-trust", daemon=True).start()
 
@@ -51,6 +54,7 @@ class TrustWatch:
                 _log.exception("the identity in %s could not be followed", self._identity.directory)
 
     def _look(self) -> None:
+        self._strangers.look()
         self._identity.refresh()
         links = self._links()
         for link in links:

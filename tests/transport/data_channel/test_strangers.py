@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from swarm.errors import AddressError
-from swarm.messages import StreamHeader
+from swarm.messages import DataChannelRequest, StreamHeader
 from swarm.records import Attempt
 from swarm.testing.nodes import DEADLINE, eventually
 from swarm.transport.data_channel import DataChannelTransport, listener, reception
@@ -77,6 +77,53 @@ def test_strangers_are_bounded_and_do_not_keep_out_those_admitted(node, monkeypa
         b.sends(a, [2])
         first.close()
     assert b.control.uploads == 0
+
+
+def test_one_address_cannot_take_the_room_of_all_strangers(node, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_STRANGERS_OF_AN_ADDRESS", 1)
+    a, b = node(), node()
+    with a.connected(b"") as first:
+        eventually(lambda: a.transport._listener._strangers, "the first waits")
+        with a.connected(b"") as second:
+            assert is_closed(second)
+        port = a.transport._listener.port
+        preamble = PREAMBLE.pack(MAGIC, VERSION, a.offered().token)
+        with socket.create_connection(("127.0.0.1", port), DEADLINE, ("127.0.0.9", 0)) as elsewhere:
+            elsewhere.sendall(preamble)
+            assert elsewhere.recv(1) == WELCOME
+        first.close()
+    b.sends(a, [1])
+
+
+def test_who_is_not_let_in_is_told_once_a_minute_for_each_address(node, caplog):
+    a = node()
+    for _ in range(3):
+        with a.connected(PREAMBLE.pack(MAGIC, VERSION, bytes(32))) as sock:
+            assert is_closed(sock)
+
+    def told():
+        return [text for text in caplog.messages if "data port" in text]
+
+    eventually(told, "it is told")
+    assert len(told()) == 1
+    assert told()[0].startswith("a connection from 127.0.0.1 to the data port")
+    a.clock.advance(60)
+    with a.connected(PREAMBLE.pack(MAGIC, VERSION, bytes(32))) as sock:
+        assert is_closed(sock)
+    eventually(lambda: len(told()) == 2, "it is told another time")
+
+
+def test_one_peer_cannot_take_the_data_channels_of_all(node, monkeypatch):
+    monkeypatch.setattr(listener, "MAX_CHANNELS_OF_A_PEER", 1)
+    a = node()
+    with a.connected() as first:
+        assert first.recv(1) == WELCOME
+        with a.connected() as second:
+            assert is_closed(second)
+        request = DataChannelRequest("session", "another", "incarnation")
+        offer = a.control.ask_data_channel(a.address, request, DEADLINE)
+        with a.connected(PREAMBLE.pack(MAGIC, VERSION, offer.token)) as other:
+            assert other.recv(1) == WELCOME
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,107 @@
+"""Finds out who connects and shows no certificate: gRPC refuses them during the handshake and tells nobody.
+
+The system's table of connections (Linux) has the addresses at the other ends. Those from which no call has come are
+strangers. Connections that were closed here stay in the table for a minute, so looking now and then is enough.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swarm.config import addresses
+from swarm.transport.grpc.options import HANDSHAKE_SECONDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swarm.clock import Clock
+    from swarm.transport.notices import Notices
+
+    Place = tuple[str, int]
+
+LOOK_SECONDS = 5.0
+"""Between two looks."""
+YOUNG_SECONDS = HANDSHAKE_SECONDS + 2.0
+"""For which a connection is not judged: its first call may still come."""
+TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
+_LINE = rb"^ *\d+: ([0-9A-F]+):%04X ([0-9A-F]+):([0-9A-F]{4}) (?:01|06) "
+"""Of a connection that is established (01), or was closed here (06, TIME_WAIT)."""
+_WORD = 4
+"""Bytes; the table has addresses in words of the machine's own byte order."""
+
+
+class Strangers:
+    """Tells the log of addresses that connect to ``port`` and never call.
+
+    Args:
+        host: that this peer listens on; a name, an IP address or a wildcard.
+        port: that peers connect to.
+        notices: for the log.
+        clock: for how long a connection has been there.
+        tables: of connections, as Linux writes them.
+    """
+
+    def __init__(self, host: str, port: int, notices: Notices, clock: Clock, tables: Sequence[Path] = TABLES) -> None:
+        ip = addresses.ip_of(host)
+        self._here = str(ip) if ip and not ip.is_unspecified else ""
+        """Empty where this peer listens on more than one address."""
+        self._port = port
+        self._pattern = re.compile(_LINE % port, re.MULTILINE)
+        self._notices = notices
+        self._clock = clock
+        self._tables = tables
+        self._callers: set[Place] = set()
+        """Other ends from which a call has come."""
+        self._seen: dict[Place, float] = {}
+        """Other ends in the table, and when each was first there."""
+        self._due = clock.now()
+
+    def called(self, host: str, port: int) -> None:
+        """A call has come over the connection from there: its certificate is the authority's."""
+        self._callers.add((_plain(host), port))
+
+    def look(self) -> None:
+        """Look at the table, unless the last look was a short while ago."""
+        now = self._clock.now()
+        if now < self._due:
+            return
+        self._due = now + LOOK_SECONDS
+        callers = set(self._callers)  # before the table is read, which then has all of them that are open
+        present = self._present()
+        self._callers -= callers - present
+        self._seen = {place: self._seen.get(place, now) for place in present}
+        for place, since in self._seen.items():
+            if now - since >= YOUNG_SECONDS and place not in self._callers:
+                self._notices.warn(
+                    place[0],
+                    f"{place[0]} connects to port {self._port} of this peer and shows no certificate of the "
+                    "consortium: if a member is there, its identity is of another consortium or has expired, or it "
+                    "expects another peer at this address",
+                )
+
+    def _present(self) -> set[Place]:
+        found = set()
+        for table in self._tables:
+            with suppress(OSError):  # there is none, as on other systems
+                for own, other, port in self._pattern.findall(table.read_bytes()):
+                    if self._here in ("", _host(own)):
+                        found.add((_host(other), int(port, 16)))
+        return found
+
+
+def _host(text: bytes) -> str:
+    data = bytes.fromhex(text.decode())
+    if sys.byteorder == "little":
+        data = b"".join(data[start : start + _WORD][::-1] for start in range(0, len(data), _WORD))
+    return _plain(str(ipaddress.ip_address(data)))
+
+
+def _plain(host: str) -> str:
+    """One spelling of an address: that of IPv4 where an IPv6 socket has such a connection."""
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
