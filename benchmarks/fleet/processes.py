@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from benchmarks.harness.workers import ROOT, user_environment
 from swarm.cli.environment import ONE_THREAD
 from swarm.demo.digits import load
 from swarm.demo.sites import write
+from swarm.identity.throwaway import make_identities
 
 TICK = 0.01
 """Seconds from one reading of the journals to the next."""
@@ -43,6 +44,8 @@ class Training:
     """Peers, counted from the last, whose DataLoader has a worker process."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Additional settings of Swarm."""
+    observers: Sequence[str] = ()
+    """With names, the peers have identities, and so have these, which do not train: see ``Fleet.identity``."""
 
     @classmethod
     def of(cls, options: argparse.Namespace, **fields: Any) -> Training:
@@ -91,6 +94,10 @@ class Fleet:
         self._reader = Reader(directory / "events")
         (directory / "training.json").write_text(json.dumps(asdict(training)), encoding="utf-8")
         write(load(training.peers, training.seed), directory / "data")
+        if training.observers:
+            names = (*training.names, *training.observers)
+            (directory / "identities").mkdir()
+            make_identities({name: self.identity(name) for name in names})
 
     def __enter__(self) -> Self:
         return self
@@ -171,6 +178,10 @@ class Fleet:
         """The peer's MODEL_DIR."""
         return self.directory / "models" / name
 
+    def identity(self, name: str) -> Path:
+        """The directory with the identity of a peer or an observer."""
+        return self.directory / "identities" / name
+
     def _end(self, name: str) -> None:
         process = self._processes[name]
         with suppress(ProcessLookupError):
@@ -190,5 +201,7 @@ class Fleet:
             "start_timeout": 60,
             **training.settings,
         }
+        if training.observers:
+            settings["identity"] = self.identity(name)
         ours = {f"SWARM_{key.upper()}": str(value) for key, value in settings.items()}
         return {**ONE_THREAD, **user_environment(), **ours, "PYTHONUNBUFFERED": "1"}

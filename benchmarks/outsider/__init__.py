@@ -1,0 +1,1 @@
+"""What somebody without a certificate can do to peers that train."""
