@@ -129,7 +129,7 @@ def test_streams_that_are_not_read_take_little_memory(node):
     with grpc.insecure_channel(b.address) as channel:
         calls = [upload(channel, messages()) for _ in range(streams)]
         eventually(lambda: sent, "they begin")
-        assert settled(lambda: sum(sent)) <= streams * (options.LOOKAHEAD_BYTES + 2**21)
+        assert settled(lambda: sum(sent)) <= streams * (options.LOOKAHEAD_OF_ANYBODY + 2**21)
         for call in calls:
             call.cancel()
         sink.go.set()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import ExitStack
 
 import pytest
 
 from swarm.clock import ManualClock
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
-from swarm.testing.nodes import DEADLINE, Node
-from swarm.transport.grpc import GrpcTransport, fetch_status, options
-from swarm.transport.grpc.strangers import LOOK_SECONDS, TABLES, YOUNG_SECONDS, Strangers
+from swarm.testing.nodes import DEADLINE, Node, eventually
+from swarm.transport.grpc import GrpcTransport, crowds, fetch_status, options
+from swarm.transport.grpc.strangers import TABLES, YOUNG_SECONDS, Strangers
 from swarm.transport.notices import Notices
 
 linux = pytest.mark.skipif(not TABLES[0].exists(), reason="this system has no table of connections")
@@ -73,10 +74,6 @@ def test_whoever_shows_no_certificate_in_time_is_closed(quick, identities, sent)
         node.transport.close(0.0)
 
 
-def test_the_time_for_a_handshake_is_in_the_options():
-    assert ("grpc.server_handshake_timeout_ms", 1000 * options.HANDSHAKE_SECONDS) in options.server_options(10.0)
-
-
 def port_of(node):
     return int(node.address.rpartition(":")[2])
 
@@ -98,10 +95,10 @@ def test_an_address_that_never_calls_is_told_and_one_that_called_is_not(caplog):
         ):
             strangers.called(*member.getsockname())
             strangers.look()
-            looked(strangers, clock, LOOK_SECONDS)
+            looked(strangers, clock, YOUNG_SECONDS / 2)
             assert not caplog.messages
+            looked(strangers, clock, YOUNG_SECONDS / 2)
             looked(strangers, clock, YOUNG_SECONDS)
-            looked(strangers, clock, LOOK_SECONDS)
     (told,) = caplog.messages
     assert told.startswith(f"127.0.0.9 connects to port {port} of this peer and shows no certificate")
 
@@ -130,7 +127,7 @@ def test_an_ipv4_address_on_a_socket_for_both_is_the_same(tmp_path, caplog):
     looked(strangers, clock, YOUNG_SECONDS)
     assert not caplog.messages
     table.write_text(line.format(4713, "06"))
-    looked(strangers, clock, LOOK_SECONDS)
+    strangers.look()
     looked(strangers, clock, YOUNG_SECONDS)
     assert "127.0.0.9 connects to port 7700" in caplog.text
 
@@ -141,3 +138,37 @@ def test_a_peer_knows_its_callers(berlin, identities):
     with socket.create_connection(("127.0.0.1", port_of(berlin)), DEADLINE):
         fetch_status(berlin.address, DEADLINE, identities[1])
         assert [host for host, _ in strangers._callers] == ["127.0.0.1"]
+
+
+@linux
+def test_members_get_in_though_one_address_has_all_connections(identities, monkeypatch, caplog):
+    monkeypatch.setattr(options, "MAX_CONNECTIONS", 40)
+    node = Node(GrpcTransport(identity=identities[0]))
+    try:
+        with ExitStack() as idle:
+            socks = [
+                idle.enter_context(socket.create_connection(("127.0.0.1", port_of(node)), DEADLINE, ("127.0.0.9", 0)))
+                for _ in range(50)
+            ]
+            eventually(lambda: sum(map(is_closed, socks)) >= 50 - crowds.MAX_OF_AN_ADDRESS, "some are closed")
+            assert fetch_status(node.address, DEADLINE, identities[1])
+        eventually(lambda: "127.0.0.9 connects to port" in caplog.text, "it is told")
+    finally:
+        node.transport.close(0.0)
+
+
+def is_closed(sock):
+    sock.setblocking(False)
+    try:
+        return sock.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def test_the_newest_of_an_address_stay_and_few_addresses_are_left_alone():
+    many = [("10.0.0.9", port) for port in range(20)]
+    few = [("10.0.0.8", port) for port in range(crowds.MAX_OF_AN_ADDRESS)]
+    assert crowds.surplus([*many, *few], 50, 100) == set(many[crowds.MAX_OF_AN_ADDRESS :])
+    assert crowds.surplus([*many, *few], 49, 100) == set()

@@ -19,6 +19,8 @@ MAX_CONNECTIONS = 1024
 LOOKAHEAD_BYTES = 4 * 2**20
 """Of a stream that the core holds before they are read. More would let a stream that nobody reads take more memory;
 with this much, a link with a delay of 100 ms carries 300 Mbit/s in a stream."""
+LOOKAHEAD_OF_ANYBODY = 2**20
+"""The same at a peer without an identity, where a caller may have more streams: in its network links are short."""
 PATIENCE = 30
 """Times ``failure_timeout`` that a ping may take among weights: on a slow link it stands behind megabytes of them."""
 
@@ -36,11 +38,11 @@ def _pings(seconds: float) -> Options:
     ]
 
 
-def _common() -> Options:
+def _common(lookahead: int = LOOKAHEAD_BYTES) -> Options:
     return [
         ("grpc.optimization_target", "throughput"),
         ("grpc.http2.max_frame_size", 2**24 - 1),
-        ("grpc.http2.lookahead_bytes", LOOKAHEAD_BYTES),
+        ("grpc.http2.lookahead_bytes", lookahead),
         # Else the core raises that by itself, to 32 MiB and more for each stream.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.write_buffer_size", 8 * 2**20),
@@ -76,17 +78,23 @@ def channel_options(address: Address, failure_timeout: float, *, weights: bool) 
     return options
 
 
-def server_options(failure_timeout: float) -> Options:
+def max_connections() -> int:
+    """Of the listening side of this process."""
+    return share(MAX_CONNECTIONS)
+
+
+def server_options(failure_timeout: float, *, identified: bool) -> Options:
     """For the listening side, where connections for messages and for weights are alike.
 
-    It tolerates pings of peers with a shorter ``failure_timeout``.
+    It tolerates pings of peers with a shorter ``failure_timeout``. Whether callers are ``identified`` by certificates
+    decides how much each may send ahead.
     """
     return [
-        *_common(),
+        *_common(LOOKAHEAD_BYTES if identified else LOOKAHEAD_OF_ANYBODY),
         *_pings(failure_timeout * PATIENCE),
         ("grpc.so_reuseport", 0),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
-        ("grpc.max_allowed_incoming_connections", share(MAX_CONNECTIONS)),
+        ("grpc.max_allowed_incoming_connections", max_connections()),
         ("grpc.max_concurrent_streams", MAX_STREAMS_PER_CONNECTION),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10),
         ("grpc.http2.min_ping_interval_without_data_ms", 10),

@@ -9,34 +9,31 @@ from __future__ import annotations
 import ipaddress
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.config import addresses
-from swarm.transport.grpc.options import HANDSHAKE_SECONDS
+from swarm.transport.grpc import crowds
+from swarm.transport.grpc.options import HANDSHAKE_SECONDS, max_connections
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from swarm.clock import Clock
+    from swarm.transport.grpc.crowds import Place
     from swarm.transport.notices import Notices
 
-    Place = tuple[str, int]
-
-LOOK_SECONDS = 5.0
-"""Between two looks."""
 YOUNG_SECONDS = HANDSHAKE_SECONDS + 2.0
 """For which a connection is not judged: its first call may still come."""
 TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
-_LINE = rb"^ *\d+: ([0-9A-F]+):%04X ([0-9A-F]+):([0-9A-F]{4}) (?:01|06) "
+_LINE = rb"^ *\d+: ([0-9A-F]+):%04X ([0-9A-F]+):([0-9A-F]{4}) (01|06) "
 """Of a connection that is established (01), or was closed here (06, TIME_WAIT)."""
 _WORD = 4
 """Bytes; the table has addresses in words of the machine's own byte order."""
 
 
 class Strangers:
-    """Tells the log of addresses that connect to ``port`` and never call.
+    """Tells the log of addresses that connect to ``port`` and never call, and ends their connections if there are many.
 
     Args:
         host: that this peer listens on; a name, an IP address or a wildcard.
@@ -58,39 +55,48 @@ class Strangers:
         self._callers: set[Place] = set()
         """Other ends from which a call has come."""
         self._seen: dict[Place, float] = {}
-        """Other ends in the table, and when each was first there."""
-        self._due = clock.now()
+        """Other ends in the table, and when each was first there, the oldest first."""
 
     def called(self, host: str, port: int) -> None:
         """A call has come over the connection from there: its certificate is the authority's."""
         self._callers.add((_plain(host), port))
 
     def look(self) -> None:
-        """Look at the table, unless the last look was a short while ago."""
+        """Look at the table."""
         now = self._clock.now()
-        if now < self._due:
-            return
-        self._due = now + LOOK_SECONDS
         callers = set(self._callers)  # before the table is read, which then has all of them that are open
         present = self._present()
-        self._callers -= callers - present
-        self._seen = {place: self._seen.get(place, now) for place in present}
-        for place, since in self._seen.items():
-            if now - since >= YOUNG_SECONDS and place not in self._callers:
-                self._notices.warn(
-                    place[0],
-                    f"{place[0]} connects to port {self._port} of this peer and shows no certificate of the "
-                    "consortium: if a member is there, its identity is of another consortium or has expired, or it "
-                    "expects another peer at this address",
-                )
+        self._callers -= callers - present.keys()
+        self._seen = {place: since for place, since in self._seen.items() if place in present}
+        self._seen |= {place: now for place in present if place not in self._seen}
+        strangers = [place for place in self._seen if place not in self._callers]
+        for place in strangers:
+            if now - self._seen[place] >= YOUNG_SECONDS:
+                self._tell(place[0])
+        surplus = crowds.surplus(
+            (place for place in reversed(strangers) if present[place]), sum(present.values()), max_connections()
+        )
+        if surplus:
+            crowds.end(self._port, surplus)
+            for host in {host for host, _ in surplus}:
+                self._tell(host)
 
-    def _present(self) -> set[Place]:
-        found = set()
+    def _tell(self, host: str) -> None:
+        self._notices.warn(
+            host,
+            f"{host} connects to port {self._port} of this peer and shows no certificate of the consortium: if a "
+            "member is there, its identity is of another consortium or has expired, or it expects another peer at "
+            "this address",
+        )
+
+    def _present(self) -> dict[Place, bool]:
+        """The other ends of connections in the table, and whether each is established."""
+        found = {}
         for table in self._tables:
             with suppress(OSError):  # there is none, as on other systems
-                for own, other, port in self._pattern.findall(table.read_bytes()):
+                for own, other, port, state in self._pattern.findall(table.read_bytes()):
                     if self._here in ("", _host(own)):
-                        found.add((_host(other), int(port, 16)))
+                        found[_host(other), int(port, 16)] = state == b"01"
         return found
 
 

@@ -92,7 +92,7 @@ class GrpcTransport(DataChannelControl):
         server = grpc.server(
             ThreadPerCall(),
             handlers=[method_handlers(handler, self._issue, self._identity, admission)],
-            options=server_options(self._failure_timeout),
+            options=server_options(self._failure_timeout, identified=self._identity is not None),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
         port = listen(server, self._listen, self._identity)

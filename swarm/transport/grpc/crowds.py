@@ -1,0 +1,59 @@
+"""Ends connections of an address that has many and calls on none of them, before they take all that there may be.
+
+gRPC bounds connections in all, not those of one address: an outsider would keep members out that connect anew.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+Place = tuple[str, int]
+"""The IP address and the port at the other end of a connection."""
+MAX_OF_AN_ADDRESS = 16
+"""Connections without a call that one address keeps when many are open."""
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def surplus(strangers: Iterable[Place], connections: int, most: int) -> set[Place]:
+    """Which connections to end: none while fewer than half of ``most`` are open.
+
+    Args:
+        strangers: connections from which no call has come, the newest first.
+        connections: that are open, with those of members.
+        most: that may be open.
+    """
+    if connections < most / 2:
+        return set()
+    of_hosts: dict[str, list[Place]] = defaultdict(list)
+    for place in strangers:
+        of_hosts[place[0]].append(place)
+    return {place for places in of_hosts.values() for place in places[MAX_OF_AN_ADDRESS:]}
+
+
+def end(port: int, places: Collection[Place]) -> None:
+    """Shut down the connections of this process that came to ``port`` from ``places``; gRPC then closes them."""
+    with suppress(OSError):
+        for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - numbers, not paths
+            with suppress(OSError):  # closed meanwhile
+                _end(int(name), port, places)
+
+
+def _end(descriptor: int, port: int, places: Collection[Place]) -> None:
+    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        return
+    # A copy: gRPC may close its own at any time, and another thread get the number.
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        if copy.family not in (socket.AF_INET, socket.AF_INET6) or copy.getsockname()[1] != port:
+            return
+        host, other = copy.getpeername()[:2]
+        if (host.removeprefix("::ffff:"), other) in places:
+            copy.shutdown(socket.SHUT_RDWR)
