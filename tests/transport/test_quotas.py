@@ -78,6 +78,23 @@ def test_one_address_cannot_have_all_calls():
     assert OF_A_PEER.keys() == OF_AN_ADDRESS.keys()
 
 
+def test_an_idle_upload_is_ended_where_its_caller_begins_another(node, monkeypatch, clock):
+    monkeypatch.setitem(admission.OF_AN_ADDRESS, "Upload", 1)
+    b, done = node(clock=clock), threading.Event()
+
+    def nothing():
+        done.wait(DEADLINE)
+        yield from ()
+
+    with grpc.insecure_channel(b.address) as channel:
+        idle = upload(channel, nothing())
+        eventually(lambda: b.handler.streams, "the idle stream is there")
+        clock.advance(QUIET_SECONDS)
+        assert upload(channel, iter(())).code() is grpc.StatusCode.OK
+        assert idle.code() is grpc.StatusCode.CANCELLED
+        done.set()
+
+
 class Blocked(RecordingSink):
     """Takes nothing until it is let go."""
 

@@ -28,7 +28,7 @@ AUTHENTICATION_SECONDS = 5.0
 """In which a connection must have shown its token."""
 MAX_STRANGERS = 128
 """Connections that have not shown one yet."""
-MAX_STRANGERS_OF_AN_ADDRESS = 32
+MAX_STRANGERS_OF_AN_ADDRESS = 64
 """Of one IP address, which the peers of one machine or behind one router share."""
 MAX_CHANNELS = 1024
 """Connections in all, or fewer where the process has few descriptors; others are closed at once."""
