@@ -46,15 +46,18 @@ GROWTH = 32.0
 MB = 1e6
 
 
+Window = tuple[float, float]
+"""Seconds, and rounds in them."""
+
+
 @dataclass(slots=True)
 class Findings:
     """What was measured."""
 
-    rates: dict[str, float] = field(default_factory=dict)
-    """Rounds per second during each attack."""
-    resting: list[tuple[float, float]] = field(default_factory=list)
-    """Seconds without an attack and rounds in them."""
-    attacked: list[tuple[float, float]] = field(default_factory=list)
+    resting: list[Window] = field(default_factory=list)
+    """Without an attack: before each of them, and after the last one."""
+    attacked: dict[str, Window] = field(default_factory=dict)
+    """During each attack."""
     hangs: list[str] = field(default_factory=list)
     shut_out: list[str] = field(default_factory=list)
     """Attacks during which a member could not open a new connection to a peer."""
@@ -117,13 +120,12 @@ def _attack(fleet: Fleet, options: argparse.Namespace, stranger: Identity, found
             found.shut_out.append(name)
         stop.set()
         thread.join(HANG_SECONDS)
-        found.attacked.append((seconds, rounds))
-        found.rates[name] = rounds / seconds
+        found.attacked[name] = seconds, rounds
         report(f"{name}: {rounds / seconds:.2f} rounds/s; MB { ({k: round(v) for k, v in _memory(fleet).items()}) }")
         _check(fleet, name, targets, member, found)
         if any(code is not None for code in fleet.exit_codes().values()):
             break
-    fleet.run_for(options.rest)
+    found.resting.append(_window(fleet, options.rest))
     found.after = _memory(fleet)
     _read_logs(fleet, found)
     return figures(fleet.training, found, list(chosen))
@@ -142,7 +144,7 @@ def _check(fleet: Fleet, name: str, targets: Sequence[Target], member: Identity,
         found.hangs.append(f"the peers do not merge after: {name}")
 
 
-def _window(fleet: Fleet, seconds: float) -> tuple[float, float]:
+def _window(fleet: Fleet, seconds: float) -> Window:
     """Let so many seconds pass; the seconds, and how many rounds a peer had in them."""
     begun = fleet.now()
     fleet.run_for(seconds)
@@ -198,17 +200,20 @@ def _descriptors(soft: int) -> Iterator[None]:
 
 def figures(training: Training, found: Findings, names: Sequence[str]) -> dict[str, Any]:
     """The record."""
-    usual = _rate(found.resting)
-    slowdown = 1 - _rate(found.attacked) / usual if usual else 1.0
+    slowdown = _slower(list(found.attacked.values()), found.resting)
+    slowdown_of = {
+        name: _slower([attacked], found.resting[number : number + 2])
+        for number, (name, attacked) in enumerate(found.attacked.items())
+    }
     growth = {name: round(found.most[name] - found.before[name], 1) for name in training.names}
     return {
         "peers": training.peers,
         "attacks": len(names),
         "crashes": len(found.crashes),
         "hangs": len(found.hangs),
-        "rounds_per_second": round(usual, 3),
-        "slowdown": round(slowdown, 4),
-        "slowdown_of": {name: round(1 - rate / usual, 3) if usual else 1.0 for name, rate in found.rates.items()},
+        "rounds_per_second": round(_rate(found.resting), 3),
+        "slowdown": slowdown,
+        "slowdown_of": slowdown_of,
         "growth_mb": growth,
         "growth_at_the_end_mb": {name: round(found.after[name] - found.before[name], 1) for name in training.names},
         "shut_out": found.shut_out,
@@ -223,7 +228,13 @@ def figures(training: Training, found: Findings, names: Sequence[str]) -> dict[s
     }
 
 
-def _rate(windows: Sequence[tuple[float, float]]) -> float:
+def _slower(attacked: Sequence[Window], resting: Sequence[Window]) -> float:
+    """The share by which there are fewer rounds a second."""
+    usual = _rate(resting)
+    return round(1 - _rate(attacked) / usual, 3) if usual else 1.0
+
+
+def _rate(windows: Sequence[Window]) -> float:
     seconds = sum(each for each, _ in windows)
     return sum(rounds for _, rounds in windows) / seconds if seconds else 0.0
 

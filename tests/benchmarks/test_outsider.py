@@ -25,9 +25,8 @@ TRAINING = Training(peers=3, seed=0, hidden=8, sync_interval=4, pause=0.0, failu
 def findings(**changed: object) -> Findings:
     memory = dict.fromkeys(TRAINING.names, 100.0)
     given = {
-        "resting": [(2.0, 20.0), (2.0, 20.0)],
-        "attacked": [(4.0, 38.0)],
-        "rates": {"garbage": 9.5},
+        "resting": [(2.0, 20.0), (2.0, 22.0), (2.0, 18.0)],
+        "attacked": {"garbage": (2.0, 21.0), "silence": (2.0, 17.0)},
         "before": memory,
         "most": memory | {"peer-1": 100.0 + GROWTH},
         "after": memory,
@@ -48,9 +47,9 @@ def test_a_short_run_with_real_peers():
 
 
 def test_the_slow_down_is_that_of_all_attacks_together():
-    found = figures(TRAINING, findings(), ["garbage"])
+    found = figures(TRAINING, findings(), ["garbage", "silence"])
     assert (found["rounds_per_second"], found["slowdown"]) == (10.0, 0.05)
-    assert found["slowdown_of"] == {"garbage": 0.05}
+    assert found["slowdown_of"] == {"garbage": 0.0, "silence": 0.15}
     assert found["growth_mb"] == {"peer-0": 0.0, "peer-1": GROWTH, "peer-2": 0.0}
     assert all(found["gates"].values())
 
@@ -60,7 +59,7 @@ def test_the_slow_down_is_that_of_all_attacks_together():
     [
         ("crashes", {"crashes": ["peer-0 ended"]}),
         ("hangs", {"hangs": ["no merge"]}),
-        ("slowdown", {"attacked": [(4.0, 35.0)]}),
+        ("slowdown", {"attacked": {"garbage": (4.0, 35.0)}}),
         ("growth_mb", {"most": dict.fromkeys(TRAINING.names, 101.0 + GROWTH)}),
     ],
 )
