@@ -78,6 +78,9 @@ def port_of(node):
     return int(node.address.rpartition(":")[2])
 
 
+# The next tests have addresses of their own: the table keeps connections of other tests for a minute.
+
+
 def looked(strangers, clock, seconds):
     clock.advance(seconds)
     strangers.look()
@@ -86,12 +89,12 @@ def looked(strangers, clock, seconds):
 @linux
 def test_an_address_that_never_calls_is_told_and_one_that_called_is_not(caplog):
     clock = ManualClock()
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.77", 0)) as server:
         port = server.getsockname()[1]
-        strangers = Strangers("127.0.0.1", port, Notices(clock), clock)
+        strangers = Strangers("127.0.0.77", port, Notices(clock), clock)
         with (
-            socket.create_connection(("127.0.0.1", port), DEADLINE, ("127.0.0.9", 0)),
-            socket.create_connection(("127.0.0.1", port), DEADLINE, ("127.0.0.8", 0)) as member,
+            socket.create_connection(("127.0.0.77", port), DEADLINE, ("127.0.0.9", 0)),
+            socket.create_connection(("127.0.0.77", port), DEADLINE, ("127.0.0.8", 0)) as member,
         ):
             strangers.called(*member.getsockname())
             strangers.look()
@@ -106,10 +109,10 @@ def test_an_address_that_never_calls_is_told_and_one_that_called_is_not(caplog):
 @linux
 def test_connections_of_another_address_with_the_same_port_are_not_judged(caplog):
     clock = ManualClock()
-    with socket.create_server(("127.0.0.2", 0)) as server:
+    with socket.create_server(("127.0.0.77", 0)) as server:
         port = server.getsockname()[1]
-        strangers = Strangers("127.0.0.1", port, Notices(clock), clock)
-        with socket.create_connection(("127.0.0.2", port), DEADLINE):
+        strangers = Strangers("127.0.0.78", port, Notices(clock), clock)
+        with socket.create_connection(("127.0.0.77", port), DEADLINE):
             strangers.look()
             looked(strangers, clock, YOUNG_SECONDS)
     assert not caplog.messages
