@@ -122,8 +122,8 @@ def test_an_ipv4_address_on_a_socket_for_both_is_the_same(tmp_path, caplog):
     clock = ManualClock()
     table = tmp_path / "tcp6"
     line = "   0: 0000000000000000FFFF00000100007F:1E14 0000000000000000FFFF00000900007F:{:04X} {} 00000000:00000000\n"
-    table.write_text("  sl  local_address\n" + line.format(4711, "01") + line.format(4712, "06") + line.format(9, "0A"))
     strangers = Strangers("::", 0x1E14, Notices(clock), clock, [table, tmp_path / "none"])
+    table.write_text("  sl  local_address\n" + line.format(4711, "01") + line.format(4712, "06") + line.format(9, "0A"))
     strangers.called("127.0.0.9", 4711)
     strangers.called("::ffff:127.0.0.9", 4712)
     strangers.look()
@@ -133,6 +133,19 @@ def test_an_ipv4_address_on_a_socket_for_both_is_the_same(tmp_path, caplog):
     strangers.look()
     looked(strangers, clock, YOUNG_SECONDS)
     assert "127.0.0.9 connects to port 7700" in caplog.text
+
+
+@linux
+def test_connections_to_an_earlier_process_are_not_judged(caplog):
+    clock = ManualClock()
+    with (
+        socket.create_server(("127.0.0.77", 0)) as server,
+        socket.create_connection(server.getsockname(), DEADLINE),
+    ):
+        strangers = Strangers("127.0.0.77", server.getsockname()[1], Notices(clock), clock)
+        strangers.look()
+        looked(strangers, clock, YOUNG_SECONDS)
+    assert not caplog.messages
 
 
 @linux

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 YOUNG_SECONDS = HANDSHAKE_SECONDS + 2.0
 """For which a connection is not judged: its first call may still come."""
 TABLES = (Path("/proc/self/net/tcp"), Path("/proc/self/net/tcp6"))
-_LINE = rb"^ *\d+: ([0-9A-F]+):%04X ([0-9A-F]+):([0-9A-F]{4}) (01|06) "
-"""Of a connection that is established (01), or was closed here (06, TIME_WAIT)."""
+_LINE = rb"^ *\d+: ([0-9A-F]+):%04X ([0-9A-F]+):([0-9A-F]{4}) (0[1-9]) "
+_ESTABLISHED, _CLOSED = b"01", b"06"
+"""States of a connection: it is open, or was closed at this end up to a minute ago (TIME_WAIT)."""
 _WORD = 4
 """Bytes; the table has addresses in words of the machine's own byte order."""
 
@@ -52,8 +53,8 @@ class Strangers:
         self._notices = notices
         self._clock = clock
         self._tables = tables
-        self._callers: set[Place] = set()
-        """Other ends from which a call has come."""
+        self._callers: set[Place] = set(self._present())
+        """Other ends from which a call has come, or that were connected to an earlier process at this port."""
         self._seen: dict[Place, float] = {}
         """Other ends in the table, and when each was first there, the oldest first."""
 
@@ -69,13 +70,13 @@ class Strangers:
         self._callers -= callers - present.keys()
         self._seen = {place: since for place, since in self._seen.items() if place in present}
         self._seen |= {place: now for place in present if place not in self._seen}
-        strangers = [place for place in self._seen if place not in self._callers]
+        judged = (_ESTABLISHED, _CLOSED)
+        strangers = [place for place in self._seen if place not in self._callers and present[place] in judged]
         for place in strangers:
             if now - self._seen[place] >= YOUNG_SECONDS:
                 self._tell(place[0])
-        surplus = crowds.surplus(
-            (place for place in reversed(strangers) if present[place]), sum(present.values()), max_connections()
-        )
+        opened = [place for place in reversed(strangers) if present[place] == _ESTABLISHED]
+        surplus = crowds.surplus(opened, list(present.values()).count(_ESTABLISHED), max_connections())
         if surplus:
             crowds.end(self._port, surplus)
             for host in {host for host, _ in surplus}:
@@ -89,14 +90,14 @@ class Strangers:
             "this address",
         )
 
-    def _present(self) -> dict[Place, bool]:
-        """The other ends of connections in the table, and whether each is established."""
+    def _present(self) -> dict[Place, bytes]:
+        """The other ends of connections in the table, and the state of each."""
         found = {}
         for table in self._tables:
             with suppress(OSError):  # there is none, as on other systems
                 for own, other, port, state in self._pattern.findall(table.read_bytes()):
                     if self._here in ("", _host(own)):
-                        found[_host(other), int(port, 16)] = state == b"01"
+                        found[_host(other), int(port, 16)] = state
         return found
 
 
