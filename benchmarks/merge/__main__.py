@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.harness.command import Benchmark, Record, add_repetitions
 from benchmarks.harness.figures import aligned, shown, spread
 from benchmarks.merge.counters import take_private_loopback
+from benchmarks.merge.encrypted import compare_encrypted, encrypted_figures, encrypted_rows
 from benchmarks.merge.phases import medians, rows_of
 from benchmarks.merge.plan import MIB, Plan, add_options, plan_of
 from benchmarks.merge.rounds import Samples, compare
@@ -18,10 +19,16 @@ from benchmarks.merge.rounds import Samples, compare
 def _options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, mib=100.0)
     add_repetitions(parser, rounds=20, warmup=3, invocations=3)
+    parser.add_argument(
+        "--tls", action="store_true", help="rounds over TLS, compared with the same ones without it too"
+    )
 
 
 def _measure(options: argparse.Namespace) -> Record:
     plan, private = plan_of(options), take_private_loopback()
+    if options.tls:
+        encrypted = [compare_encrypted(plan, options.rounds, options.warmup) for _ in range(options.invocations)]
+        return {**figures(plan, encrypted, private=private), **encrypted_figures(encrypted)}
     invocations = [compare(plan, options.rounds, options.warmup) for _ in range(options.invocations)]
     return figures(plan, invocations, private=private)
 
@@ -64,7 +71,8 @@ def figures(plan: Plan, invocations: Sequence[Samples], *, private: bool) -> dic
 
 def table(record: Record) -> str:
     """The figures for people."""
-    size = f"{record['peers']} peers, {record['mib']:g} MiB of {record['dtype']}, {record['codec']}"
+    encrypted = ", over TLS" if record.get("tls") else ""
+    size = f"{record['peers']} peers, {record['mib']:g} MiB of {record['dtype']}, {record['codec']}{encrypted}"
     shared = "" if record["private_loopback"] else ", with all other traffic on the loopback"
     over = f"{record['bytes_over_bound']:.3f}"
     rows = [
@@ -73,6 +81,7 @@ def table(record: Record) -> str:
         ("ratio", f"{shown(record['ratio'])}; by invocation {record['ratio']['by_invocation']}"),
         ("sent by a peer", f"{record['bytes_sent_per_peer'] / MIB:.1f} MiB, {over} of the bound{shared}"),
         ("extra memory at most", f"{record['peak_extra_rss_over_model']:.2f} models"),
+        *encrypted_rows(record),
         *rows_of(record),
     ]
     repeated = f"median (quartiles) of {record['rounds']} rounds x {record['invocations']} invocations"

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.harness.workers import connect
 from benchmarks.merge import counters
+from benchmarks.merge.cipher import Cipher
 from benchmarks.merge.model import RandomModel
 from benchmarks.merge.phases import Milestones, RecordedModel
 from benchmarks.merge.plan import Plan
@@ -76,6 +77,7 @@ class Peer:
             network=self._milestones.network if plan.profile else network_of,
         )
         self._before = 0
+        self._cipher: Cipher | None = None
 
     def draw(self, turn: int) -> None:
         """Fill the model with the values of this turn."""
@@ -112,6 +114,14 @@ class Peer:
             np.divide(self._model.flat, self._plan.peers, out=self._model.flat, casting="same_kind")
         weights = self._plan.weights if merged else (1,) * self._plan.peers
         return {"error": self._model.error(turn, weights), "digest": self._model.state().digest()}
+
+    def encrypt(self, size: int) -> dict[str, float]:
+        """Let the cipher of TLS alone encrypt and decrypt ``size`` bytes."""
+        if self._cipher is None:
+            self._cipher = Cipher()
+        began = time.monotonic()
+        self._cipher.run(size)
+        return {"began": began, "ended": time.monotonic()}
 
     def end(self) -> None:
         """Leave the swarm and gloo's group."""

@@ -37,6 +37,8 @@ class Plan:
     """Type of its values."""
     profile: bool = False
     """Whether the peers record when each phase of a round ends."""
+    tls: bool = False
+    """Whether the peers encrypt what they send."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Additional settings of Swarm."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 
 from benchmarks.harness.figures import in_turn
@@ -13,6 +14,7 @@ from benchmarks.merge.counters import count
 from benchmarks.merge.phases import phases
 from benchmarks.merge.plan import ROUNDING, Plan
 from swarm.cli.environment import ONE_THREAD
+from swarm.identity.throwaway import make_identities
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,13 +60,22 @@ def peers_of(
     environment = {**user_environment(), **ONE_THREAD}
     with Workers("benchmarks.merge.peer", plan.peers, environment=environment, prefix=prefix) as peers:
         meeting, store = str(peers.directory / "rendezvous"), str(peers.directory / "store") if gloo else None
+        places = [{"rendezvous": meeting, **place(rank)} for rank in range(plan.peers)]
+        if plan.tls:
+            for each, identity in zip(places, _identities(plan, peers.directory), strict=True):
+                each["identity"] = identity
         peers.each(
-            [
-                {"plan": asdict(plan), "rank": rank, "place": {"rendezvous": meeting, **place(rank)}, "store": store}
-                for rank in range(plan.peers)
-            ]
+            [{"plan": asdict(plan), "rank": rank, "place": each, "store": store} for rank, each in enumerate(places)]
         )
         yield peers
+
+
+def _identities(plan: Plan, directory: Path) -> list[str]:
+    """Directories of the peers' identities, by rank."""
+    names = [str(plan.settings_of(rank)["name"]) for rank in range(plan.peers)]
+    directories = {name: directory / "identities" / name for name in names}
+    make_identities(directories)
+    return [str(directories[name]) for name in names]
 
 
 def compare(plan: Plan, rounds: int, warmup: int) -> Samples:
@@ -75,17 +86,22 @@ def compare(plan: Plan, rounds: int, warmup: int) -> Samples:
     """
     samples = Samples()
     with peers_of(plan, gloo=True) as peers:
-        for turn in range(2):  # before the swarm begins: memory that gloo keeps does not count as Swarm's
-            _reduced(peers, turn, plan)
-        peers.all("begin")
+        begin(peers, plan)
         for turn, (arm, counts) in enumerate(in_turn(("swarm", "gloo"), rounds, warmup), start=2):
             taken = samples if counts else Samples()
             if arm == "swarm":
                 merged(peers, plan, turn, taken, lambda: count("lo").sent)
             else:
-                taken.gloo_seconds.append(_reduced(peers, turn))
+                taken.gloo_seconds.append(reduced(peers, turn))
         peers.all("end")
     return samples
+
+
+def begin(peers: Workers, plan: Plan) -> None:
+    """Let gloo sum twice, which is checked, and then the sessions begin: memory that gloo keeps is not Swarm's."""
+    for turn in range(2):
+        reduced(peers, turn, plan)
+    peers.all("begin")
 
 
 def merged(peers: Workers, plan: Plan, turn: int, samples: Samples, sent: Callable[[], int]) -> None:
@@ -127,7 +143,7 @@ def _checked(peers: Workers, plan: Plan, turn: int) -> float:
     return error
 
 
-def _reduced(peers: Workers, turn: int, checked: Plan | None = None) -> float:
+def reduced(peers: Workers, turn: int, checked: Plan | None = None) -> float:
     """Seconds of one all_reduce with new values; its result is checked if ``checked`` is given."""
     peers.all("draw", turn=turn)
     answers = peers.all("reduce")
@@ -135,4 +151,9 @@ def _reduced(peers: Workers, turn: int, checked: Plan | None = None) -> float:
         error = max(answer["error"] for answer in peers.all("check", turn=turn, merged=False))
         if not error <= ROUNDING[checked.dtype]:
             raise RuntimeError(f"a value of gloo's sum is wrong by {error:g}")
-    return float(max(answer["ended"] for answer in answers) - min(answer["began"] for answer in answers))
+    return elapsed(answers)
+
+
+def elapsed(answers: Sequence[Mapping[str, float]]) -> float:
+    """Seconds from the first process's begin to the last one's end."""
+    return max(answer["ended"] for answer in answers) - min(answer["began"] for answer in answers)

@@ -26,9 +26,9 @@ def plan(**fields: object) -> Plan:
     return Plan(**{"peers": 2, "mib": 0.25, "tensors": 3, "codec": "exact", "seed": 1, **fields})
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_peers_merge_and_are_checked(dtype):
-    samples, profiled = Samples(), plan(profile=True, dtype=dtype)
+@pytest.mark.parametrize(("dtype", "tls"), [("float32", True), ("bfloat16", False)])
+def test_peers_merge_and_are_checked(dtype, tls):
+    samples, profiled = Samples(), plan(profile=True, dtype=dtype, tls=tls)
     with peers_of(profiled, gloo=False) as peers:
         peers.all("begin")
         for turn in range(2):
