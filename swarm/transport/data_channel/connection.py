@@ -24,8 +24,7 @@ _TIMEVAL = struct.Struct("@ll")
 _ABORT = struct.pack("ii", 1, 0)
 """SO_LINGER: on closing drop what is unsent and reset the connection."""
 
-
-_ENDED = "the other side closed the connection"
+ENDED = "the other side closed the connection"
 
 
 class Connection:
@@ -99,17 +98,18 @@ class Connection:
         self.receive_into(memoryview(data))
         return bytes(data)
 
-    def _receive(self, memory: memoryview) -> int:
+    def _receive(self, memory: memoryview, *, wait_for_all: bool = True) -> int:
         """How much has come at once: all, or what there is after a while, but never nothing."""
+        flags = socket.MSG_WAITALL if wait_for_all else 0
         while True:
             try:
-                count = self._socket.recv_into(memory, 0, socket.MSG_WAITALL)
+                count = self._socket.recv_into(memory, 0, flags)
             except BlockingIOError:  # nothing at all
                 continue
             except OSError as error:
                 raise self._ended(error) from error
             if count == 0:
-                raise DataChannelError(_ENDED)
+                raise DataChannelError(ENDED)
             return count
 
     def readable(self) -> bool:
@@ -134,8 +134,7 @@ class Connection:
                 self._abort()
             else:
                 with suppress(OSError):
-                    # The method of an encrypted socket would end the encryption first, under the thread that uses it.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the connection on the thread that uses it, dropping what is unsent. Idempotent."""

@@ -15,13 +15,14 @@ from swarm.errors import (
     UnreachablePeerError,
     UntrustedPeerError,
 )
-from swarm.transport.data_channel.connection import Connection
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
-from swarm.transport.data_channel.security import SecureConnection, connect
+from swarm.transport.data_channel.security import connect, connection_of
 
 if TYPE_CHECKING:
     from swarm.messages import DataChannelRequest
+    from swarm.transport.data_channel.connection import Connection
     from swarm.transport.data_channel.control import DataChannelControl
+    from swarm.transport.data_channel.security import SecureStream
 
 PATIENCE = 5.0
 """Seconds that opening a data channel may take, or half the failure timeout where that is less."""
@@ -60,13 +61,14 @@ class Dialler:
             raise NoDataChannelError(_unopened(offer.port, error)) from error
         try:
             identity = self._control.identity
+            stream: socket.socket | SecureStream = sock
             if identity is not None:
-                sock = connect(sock, identity, addresses.name_of(address), _left(deadline))
-            sock.settimeout(_left(deadline))
-            sock.sendall(PREAMBLE.pack(MAGIC, VERSION, offer.token))
-            if sock.recv(len(WELCOME)) != WELCOME:
+                stream = connect(sock, identity, addresses.name_of(address), _left(deadline))
+            stream.settimeout(_left(deadline))
+            stream.sendall(PREAMBLE.pack(MAGIC, VERSION, offer.token))
+            if stream.recv(len(WELCOME)) != WELCOME:
                 raise ConnectionError("the token was not taken")
-            return (SecureConnection if identity else Connection)(sock, self._failure_timeout)
+            return connection_of(stream, self._failure_timeout)
         except UntrustedPeerError as error:
             sock.close()
             raise NoDataChannelError(str(error)) from error

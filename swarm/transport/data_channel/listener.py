@@ -10,10 +10,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from swarm.errors import AddressError, DataChannelError, LimitError, UntrustedPeerError
-from swarm.transport.data_channel.connection import Connection
 from swarm.transport.data_channel.fork import keep_from_children
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
-from swarm.transport.data_channel.security import SecureConnection, accept
+from swarm.transport.data_channel.security import accept, connection_of
 from swarm.transport.descriptors import share
 from swarm.transport.notices import Notices
 
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.messages import DataChannelRequest
+    from swarm.transport.data_channel.connection import Connection
+    from swarm.transport.data_channel.security import SecureStream
 
 AUTHENTICATION_SECONDS = 5.0
 """In which a connection must have shown its token."""
@@ -136,14 +137,13 @@ class Listener:
     def _attend(self, sock: socket.socket, host: str) -> None:
         connection: Connection | None = None
         holder: DataChannelRequest | None = None
-        plain = sock
+        stream: socket.socket | SecureStream = sock
         try:
             deadline = time.monotonic() + AUTHENTICATION_SECONDS
             name = None
             if self._identity is not None:
-                sock, name = accept(sock, self._identity, AUTHENTICATION_SECONDS)
-                keep_from_children(sock)
-            holder = self._redeemed(sock, deadline)
+                stream, name = accept(sock, self._identity, AUTHENTICATION_SECONDS)
+            holder = self._redeemed(stream, deadline)
             if holder is None:
                 raise UntrustedPeerError("it showed no token of this peer")
             if name not in (None, holder.sender):
@@ -151,12 +151,12 @@ class Listener:
             with self._lock:
                 if list(self._connections.values()).count(holder.sender) >= MAX_CHANNELS_OF_A_PEER:
                     raise LimitError(f"{holder.sender} has {MAX_CHANNELS_OF_A_PEER} data channels already")
-            connection = (SecureConnection if self._identity else Connection)(sock, self._failure_timeout)
+            connection = connection_of(stream, self._failure_timeout)
         except (OSError, UntrustedPeerError, LimitError) as error:
             self._tell(host, error)
         finally:
             with self._lock:
-                self._strangers.pop(plain, None)
+                self._strangers.pop(sock, None)
         if connection is None or holder is None:
             sock.close()
             return
@@ -176,13 +176,13 @@ class Listener:
                 self._connections.pop(connection, None)
             connection.close()
 
-    def _redeemed(self, sock: socket.socket, deadline: float) -> DataChannelRequest | None:
+    def _redeemed(self, stream: socket.socket | SecureStream, deadline: float) -> DataChannelRequest | None:
         """The holder of the token that a connection shows before ``deadline``; None where it shows none."""
         data = b""
         with suppress(OSError):
             while len(data) < PREAMBLE.size and (left := deadline - time.monotonic()) > 0:
-                sock.settimeout(left)
-                if not (more := sock.recv(PREAMBLE.size - len(data))):
+                stream.settimeout(left)
+                if not (more := stream.recv(PREAMBLE.size - len(data))):
                     return None
                 data += more
         if len(data) < PREAMBLE.size:
