@@ -14,12 +14,15 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 # compiled at installation
 NATIVE := swarm/tensors/kernels/_native.c
 PROTO := swarm/transport/grpc/swarm.proto
+SUPPLY := .venv-supply/bin
+# of the wheel, for `make sbom EXTRAS=torch`
+EXTRAS ?=
 
 # One thread per process: tests and demos start several processes, and more threads than cores only slow them down.
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos upgrade mutants fuzz lint bench proto
+.PHONY: help demo test chaos upgrade mutants fuzz lint bench proto dist sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +67,26 @@ proto: .venv-proto/.made ## the generated messages of the gRPC transport
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. $(PROTO)
 	sha256sum $(PROTO) | cut -d' ' -f1 > $(PROTO).sha256
 
+# Two builds of a commit with one compiler give the same wheel, byte for byte.
+dist: .venv-supply/.made ## the wheel and the source distribution, in dist/
+	rm -f dist/*.whl dist/*.tar.gz
+	SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" PIP_CONSTRAINT=constraints.txt \
+		$(SUPPLY)/python -m build --outdir dist .
+
+# Without pip in the environment, which is no part of what a user gets.
+sbom: dist ## what the built wheel brings with it, in dist/sbom.cdx.json (CycloneDX): EXTRAS=torch
+	rm -rf .venv-sbom
+	$(PYTHON) -m venv --without-pip .venv-sbom
+	$(SUPPLY)/python -m pip --python .venv-sbom/bin/python install --quiet --disable-pip-version-check \
+		--constraint constraints.txt "$$(echo dist/*.whl)$(if $(EXTRAS),[$(EXTRAS)])"
+	$(SUPPLY)/cyclonedx-py environment --mc-type library --pyproject pyproject.toml --output-reproducible \
+		--output-format JSON --output-file dist/sbom.cdx.json .venv-sbom/bin/python
+
+# Strict: a version that the service does not know is an error, not a pass.
+audit: .venv-supply/.made ## known vulnerabilities of the tested versions: SERVICE=osv asks osv.dev instead of PyPI
+	$(SUPPLY)/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off \
+		--vulnerability-service $(or $(SERVICE),pypi)
+
 .venv/.made:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Swarm needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
@@ -81,4 +104,9 @@ proto: .venv-proto/.made ## the generated messages of the gRPC transport
 .venv-proto/.made:
 	$(PYTHON) -m venv .venv-proto
 	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check grpcio-tools==1.74.0
+	@touch $@
+
+.venv-supply/.made:
+	$(PYTHON) -m venv .venv-supply
+	.venv-supply/bin/python -m pip install --quiet --disable-pip-version-check build==1.6.1 cyclonedx-bom==7.5.0 pip-audit==2.10.1
 	@touch $@
