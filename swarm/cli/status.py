@@ -130,7 +130,7 @@ def find(environment: Mapping[str, str], temporary: Path) -> dict[str, Path | No
         ConfigurationError: there are none.
     """
     settings = resolve(environment=environment).settings
-    known = identity_at(settings.identity).others if settings.identity else ()
+    known = identity_at(settings.identity).addresses if settings.identity else ()
     found: dict[str, Path | None] = dict.fromkeys((*settings.peers, *known), settings.identity)
     if settings.rendezvous:
         found |= _published(settings.rendezvous)

@@ -112,8 +112,14 @@ class Identity:
     @property
     def others(self) -> tuple[str, ...]:
         """Addresses of the other members, as far as the consortium knows them, each with its name."""
+        own = f"{self.name}@"
+        return tuple(address for address in self.addresses if not address.startswith(own))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Addresses of all members, as far as the consortium knows them, each with its name."""
         members = self._state.document.members if self._state.document else ()
-        return tuple(f"{each.name}@{each.address}" for each in members if each.address and each.name != self.name)
+        return tuple(f"{each.name}@{each.address}" for each in members if each.address)
 
     @property
     def server_context(self) -> ssl.SSLContext:

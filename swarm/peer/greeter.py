@@ -32,6 +32,8 @@ LONGEST_GOSSIP_RETRY = 60.0
 
 TOLD_AGAIN = 3600.0
 """Seconds after which the same refusal is logged again."""
+RETURNS_TOLD = 10
+"""Lines a minute about one peer that joins or returns."""
 NAMED = 10
 """Peers or addresses in one list of a message."""
 
@@ -106,6 +108,8 @@ class Greeter:
         self._refusals = Refusals()
         self._refused_since: float | None = None
         self._reported: set[str] = set()
+        self._unanswered: dict[str, str] = {}
+        """Addresses that could not be reached for a known reason, with it."""
         self._me = me
         self._schema = schema_lines(schema)
         self._discoveries = discoveries
@@ -130,6 +134,7 @@ class Greeter:
             if addresses.place_of(address) not in reached
         }
         self._next = {address: due for address, due in self._next.items() if address in wanted}
+        self._unanswered = {address: reason for address, reason in self._unanswered.items() if address in wanted}
         for address in sorted(wanted):
             due = self._next.get(address, Dialled(now, now, FIRST_RETRY))
             if due.at <= now and self._may_reach(address):
@@ -188,7 +193,7 @@ class Greeter:
         heard.update(info.name for info in lost)
         parts = {
             "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
-            "no answer from": self.silent,
+            "no answer from": [self._unanswered.get(address, address) for address in self.silent],
             "left:": left,
             "ended, or cannot be reached at the address they gave (set advertise on that peer):": [
                 f"{info.name} at {info.address}" for info in lost
@@ -204,6 +209,9 @@ class Greeter:
         """
         self._soon(address)
         self._refusals.unreachable(address)
+        if address in self._next and not reason.startswith(address):
+            # More than that nothing listens there.
+            self._unanswered[address] = f"{address} ({printable(reason, MAX_SHOWN)})"
         due = self._next.get(address)
         if due and due.pause >= LONGEST_RETRY and address in self.silent and address not in self._reported:
             self._reported.add(address)
@@ -250,7 +258,7 @@ class Greeter:
             self.greet(envelope.address, commit, wants_reply=False, told=told)
         if fresh:
             text = f"{peer.name} {'is back' if returned else 'joined'} at {peer.address}"
-            self._limited.log(logging.INFO, peer.name, "joined", text)
+            self._limited.log(logging.INFO, peer.name, "joined", text, most=RETURNS_TOLD)
             self._plugins.peer_joined(PeerJoined(peer=peer, returned=returned))
         return Met(peer.name)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import urllib.parse
 from abc import ABC, abstractmethod
 from dataclasses import asdict
@@ -21,8 +22,10 @@ from swarm.executor import Executor
 from swarm.records import Commit, SyncState
 from swarm.storage.files import read_model_file, replace_file, write_model
 from swarm.tensors.state import ModelState, Schema
+from swarm.text import is_name
 
 Value = TypeVar("Value")
+_IDENTIFIER = re.compile(r"[0-9A-Za-z._:-]{0,128}")
 _PEERS = ("members", "group", "contributors")
 """Fields of a record."""
 KEEP = 2
@@ -184,12 +187,16 @@ def _commit_of(record: Path) -> Commit | None:
         for name in _PEERS:
             fields[name] = tuple(_typed(list, fields[name]))
         commit = Commit(**fields)
-        for text in (commit.lineage, commit.digest, *commit.members, *commit.group, *commit.contributors):
-            if not _typed(str, text).isprintable():
-                return None
-        for count in (commit.round, commit.weight, commit.sync.interval):
-            if not 0 <= _typed(int, count) < 2**63:  # as peers can be told
-                return None
+        # What no peer could be told is no record of this run.
+        if not all(_IDENTIFIER.fullmatch(_typed(str, text)) for text in (commit.lineage, commit.digest)):
+            return None
+        if not all(is_name(_typed(str, peer)) for name in _PEERS for peer in fields[name]):
+            return None
+        if any(len(set(fields[name])) < len(fields[name]) for name in _PEERS):
+            return None
+        ranges = (commit.round, 0, 2**31), (commit.weight, 0, 2**47), (commit.sync.interval, 1, 2**31)
+        if not all(low <= _typed(int, count) < end for count, low, end in ranges):
+            return None
         _typed(bool, commit.closing)
         if commit.sync.loss is not None:
             _typed(float, commit.sync.loss)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -205,26 +207,36 @@ def test_a_renewal_loses_no_message_and_no_stream(heart):
     assert berlin.handler.lost == paris.handler.lost == []
 
 
-def contexts(identity, version):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.maximum_version = version
-    context.load_cert_chain(identity.directory / files.IDENTITY)
-    context.set_alpn_protocols(["h2"])
-    return context
+ONE_PEER = """
+import sys, pathlib
+from swarm.identity import Identity
+from swarm.testing.nodes import Node
+from swarm.transport.grpc import GrpcTransport
+node = Node(GrpcTransport(identity=Identity(pathlib.Path(sys.argv[1]))))
+print(node.address, flush=True)
+sys.stdin.read()
+"""
+"""In a process of its own: gRPC reads its ciphers once, and another test may have imported it before Swarm."""
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_messages_travel_over_tls_1_3_only(heart, version):
-    berlin, paris = heart.node("berlin"), heart.identity("paris")
-    port = int(berlin.address.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        if version == ssl.TLSVersion.TLSv1_2:
-            with pytest.raises(OSError, match=r"(?i)protocol|eof|reset|version|shared"):
-                contexts(paris, version).wrap_socket(sock)
-        else:
-            with contexts(paris, version).wrap_socket(sock) as secure:
-                assert secure.version() == "TLSv1.3"
+    own, other = heart.identity("berlin"), heart.identity("paris")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = version
+    context.load_cert_chain(other.directory / files.IDENTITY)
+    context.set_alpn_protocols(["h2"])
+    command = [sys.executable, "-c", ONE_PEER, str(own.directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        port = int(peer.stdout.readline().rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            if version == ssl.TLSVersion.TLSv1_2:
+                with pytest.raises(OSError, match=r"(?i)protocol|eof|reset|version|shared"):
+                    context.wrap_socket(sock)
+            else:
+                with context.wrap_socket(sock) as secure:
+                    assert secure.version() == "TLSv1.3"
 
 
 def test_a_token_is_of_no_use_to_another_member(heart):

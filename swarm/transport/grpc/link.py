@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,9 @@ class Link:
                 self._report(partial(take, answer.result()))
 
         request = version.to_bytes(8, "little")
-        call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
-        call.add_done_callback(answered)
+        with suppress(ValueError):  # the link was closed meanwhile
+            call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
+            call.add_done_callback(answered)
 
     def retire(self) -> None:
         """Send the messages that are queued, no weights any more, and end."""
