@@ -20,6 +20,7 @@ from swarm.cli.site import (
     place,
 )
 from swarm.config import SETTINGS, addresses
+from swarm.config.granted import OF_A_SITE
 from swarm.config.sources import nearest
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity.authority import Authority
@@ -103,6 +104,8 @@ def policy(given: Sequence[str]) -> dict[str, tuple[Allowed, ...]]:
         if name not in SETTINGS:
             known = {each: each for each in SETTINGS}
             raise ConfigurationError(f"--allow: there is no setting {name!r}{nearest(name, known)}")
+        if name in OF_A_SITE:
+            raise ConfigurationError(f"--allow: {name} cannot be restricted, since each site has its own")
         if name in allowed:
             raise ConfigurationError(f"--allow gives {name} twice: give all of its values once, with commas")
         allowed[name] = tuple(_value(name, value) for value in values.split(","))

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from swarm.identity import Consortium, Identity
 
 _WEIGHT = "node_weightage"
+OF_A_SITE = frozenset(
+    {
+        *("name", "listen", "advertise", "peers", "rendezvous", "discovery", "transport", "data_port", "members"),
+        *("world_size", "rank", "loopback", "identity", "insecure", "data_dir", "model_dir", "resume"),
+        "disabled_plugins",
+    }
+)
+"""Settings that no consortium gives: where a site is, where its files are, and whether it is protected."""
 
 
 def under(identity: Identity, given: Mapping[str, Value]) -> dict[str, Value]:
@@ -53,10 +61,16 @@ def _allowed(document: Consortium) -> dict[str, list[object]]:
     """The values that the consortium allows, checked as those of a file are.
 
     Raises:
-        ConfigurationError: the document names a setting or a value that this version does not know.
+        ConfigurationError: the document names a setting or a value that this version does not know, or a setting that
+            each site has for itself.
     """
     checked: dict[str, list[object]] = {}
     for setting, values in document.allowed.items():
+        if setting in OF_A_SITE:
+            raise ConfigurationError(
+                f"consortium {document.name} gives a value of {setting}, which each site has for itself: nothing of "
+                "this document is used; ask the founder for one without it"
+            )
         try:
             check = SETTINGS[setting].check
             checked[setting] = [check.accept(value) for value in values]

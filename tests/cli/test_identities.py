@@ -100,6 +100,7 @@ def test_a_second_consortium_in_its_place_is_refused(heart, at, tmp_path):
         (("--name", "p", "--listen", "a:1", "--allow", "merge_methd=mean"), "did you mean 'merge_method'?"),
         (("--name", "p", "--listen", "a:1", "--allow", "min_peers=none"), "allowed is an integer of at least 1"),
         (("--name", "p", "--listen", "a:1", "--allow", "share=head.*"), "share cannot be restricted"),
+        (("--name", "p", "--listen", "a:1", "--allow", "insecure=true"), "insecure cannot be restricted"),
         (("--name", "p", "--listen", "a:1", *("--allow", "codec=exact") * 2), "gives codec twice"),
     ],
 )

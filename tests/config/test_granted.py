@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from swarm.config import resolve
+from swarm.config import SETTINGS, resolve
+from swarm.config.granted import OF_A_SITE
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity import Consortium, Member, certificates, files
 
@@ -79,6 +80,16 @@ def test_a_value_that_the_consortium_does_not_allow_is_refused(resolved):
 def test_what_this_version_does_not_know_is_refused(resolved, allowed):
     with pytest.raises(ConfigurationError, match="this version of Swarm does not know: update it"):
         resolved(replace(ALONE, allowed=allowed))
+
+
+@pytest.mark.parametrize("setting", ["model_dir", "identity", "listen", "insecure"])
+def test_a_consortium_does_not_decide_what_each_site_has_for_itself(resolved, setting):
+    with pytest.raises(ConfigurationError, match=f"consortium heart gives a value of {setting}, which each site has"):
+        resolved(replace(ALONE, allowed={setting: ("elsewhere",)}))
+
+
+def test_no_consortium_gives_a_path():
+    assert {row.name for row in SETTINGS.values() if row.check.is_path} <= OF_A_SITE <= SETTINGS.keys()
 
 
 @pytest.mark.parametrize(("declared", "granted", "used"), [(5, 3, 3), (2, 3, 2), (None, 0, 0), (None, 100, 1)])
