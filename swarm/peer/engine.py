@@ -90,7 +90,7 @@ class Engine(Handler):
         self._executor = executor
         self._transport = transport
         limited = self._limited = LimitedLog(logger, self._executor)
-        self._inbox = Inbox()
+        self._inbox = Inbox(identified=transport.identity is not None)
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, log=limited)
         self._me = replace(me, address=transport.start(self))
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._executor.now())

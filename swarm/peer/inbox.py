@@ -16,9 +16,14 @@ TENSORS = 128
 
 
 class Inbox:
-    """Counts the waiting messages by the address of their sender. Called on any thread."""
+    """Counts the waiting messages of each sender. Called on any thread.
 
-    def __init__(self) -> None:
+    Args:
+        identified: whether names of senders are verified; else a sender is an address.
+    """
+
+    def __init__(self, *, identified: bool = False) -> None:
+        self._identified = identified
         self._lock = threading.Lock()
         self._waiting: Counter[str] = Counter()
         self._total = 0
@@ -26,25 +31,28 @@ class Inbox:
 
     def enter(self, envelope: Envelope) -> bool:
         """A message has arrived; whether there is room for it. If not, it is lost, as on a network."""
-        address, cost = envelope.address, _cost(envelope)
+        source, cost = self._source(envelope), _cost(envelope)
         with self._lock:
-            if self._waiting[address] + cost > MOST_OF_ONE or self._total + cost > MOST:
-                if self._waiting[address]:  # else it is not known whether a message of it will ever be taken
-                    self._dropped[address] += 1
+            if self._waiting[source] + cost > MOST_OF_ONE or self._total + cost > MOST:
+                if self._waiting[source]:  # else it is not known whether a message of it will ever be taken
+                    self._dropped[source] += 1
                 return False
-            self._waiting[address] += cost
+            self._waiting[source] += cost
             self._total += cost
             return True
 
     def leave(self, envelope: Envelope) -> int:
         """The worker takes a message. Returns how many of the same sender were lost since the last one."""
-        address, cost = envelope.address, _cost(envelope)
+        source, cost = self._source(envelope), _cost(envelope)
         with self._lock:
             self._total -= cost
-            self._waiting[address] -= cost
-            if not self._waiting[address]:
-                del self._waiting[address]
-            return self._dropped.pop(address, 0)
+            self._waiting[source] -= cost
+            if not self._waiting[source]:
+                del self._waiting[source]
+            return self._dropped.pop(source, 0)
+
+    def _source(self, envelope: Envelope) -> str:
+        return envelope.sender if self._identified else envelope.address
 
 
 def _cost(envelope: Envelope) -> int:

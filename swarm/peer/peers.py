@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from swarm.config import addresses
 from swarm.consensus.effects import Fail
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
+from swarm.peer.given import MOST, GivenAddresses
 from swarm.peer.grants import within_grant
 from swarm.peer.greeter import Greeter, Met, NameTaken, TurnedAway
 from swarm.records import Commit, PeerId, PeerInfo, PeerLeft
@@ -75,6 +76,7 @@ class Peers:
             identity: of this peer, which knows what the others may do.
         """
         self._identity = identity
+        self._given = GivenAddresses()
         self._name_patience = name_patience
         self._me = me
         self._machine = machine
@@ -96,6 +98,10 @@ class Peers:
     def receive(self, envelope: Envelope) -> list[Effect]:
         """Handle a message. A peer speaks for itself only: under its own name, from the address that it joined with."""
         sender = envelope.sender
+        wrong = self._wrong_address(envelope) if self._identity is not None else ""
+        if wrong:
+            self._log.log(logging.WARNING, sender, "unusable address", f"{wrong}; its message is ignored")
+            return []
         message = within_grant(envelope.message, sender, self._identity)
         if isinstance(message, Hello):
             return self._greeted(envelope, message)
@@ -115,6 +121,16 @@ class Peers:
         else:
             return self._machine.receive(sender, message, self._clock.now())
         return []
+
+    def _wrong_address(self, envelope: Envelope) -> str:
+        """What is wrong with the address that a peer gives, whose name is verified; empty if nothing is."""
+        sender, address = envelope.sender, envelope.address
+        if addresses.name_of(address) != sender:
+            # Any member could be there, also once the sender is revoked, and it may be the address of another one.
+            return f"{sender} gives the address {address}, which is not of the form {sender}@host:port"
+        if not self._given.admit(sender, address, self._clock.now()):
+            return f"{sender} gives more than {MOST} addresses, such as {address}"
+        return ""
 
     def _greeted(self, envelope: Envelope, hello: Hello) -> list[Effect]:
         peer = hello.peer

@@ -109,7 +109,10 @@ class Transport(ABC):
 
     @property
     def identity(self) -> Identity | None:
-        """Who this peer is to the others, where the transport proves it by a certificate; None where it does not."""
+        """Who this peer is to the others, where the transport proves it by a certificate; None where it does not.
+
+        With an identity, addresses that others are told begin with the peer's name (``name@``).
+        """
         return None
 
     @abstractmethod

@@ -40,3 +40,10 @@ def test_all_senders_together_have_a_bound_whatever_their_addresses() -> None:
     assert taken == [True] * MOST + [False] * 5
     assert [inbox.leave(small(f"a{number}")) for number in range(MOST)] == [0] * MOST
     assert inbox.enter(small("new"))
+
+
+def test_a_sender_whose_name_is_verified_is_one_under_any_address() -> None:
+    inbox = Inbox(identified=True)
+    taken = [inbox.enter(small(f"a{number}")) for number in range(MOST_OF_ONE + 5)]
+    assert taken == [True] * MOST_OF_ONE + [False] * 5
+    assert inbox.leave(small("another")) == 5
