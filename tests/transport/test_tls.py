@@ -192,6 +192,19 @@ def test_a_revocation_reaches_everybody_and_ends_what_is_open(heart):
     assert Identity(berlin.transport.identity.directory).document.version == 2
 
 
+def test_weights_take_no_other_way_to_a_certificate_that_a_data_channel_refuses(heart):
+    heart.document = replace(heart.document, members=(Member("sender"), Member("paris")))
+    sender, paris = heart.node("sender"), heart.node("paris")
+    assert sender.upload(paris.address, [[b"weights"]]).wait() is None
+    sender.transport.forget(paris.address)  # as after a loss: the next stream needs a new data channel
+    revoked = Revoked("paris", paris.transport.identity.certificate.serial, NOW.isoformat())
+    sender.transport.identity.adopt(heart.publish(revoked=(revoked,)))
+    assert "no weights are sent: the certificate of paris was revoked" in (
+        sender.upload(paris.address, [[b"weights"]], number=2).wait() or ""
+    )
+    assert 2 not in paris.handler.streams
+
+
 def test_a_renewal_loses_no_message_and_no_stream(heart):
     berlin, paris = heart.node("berlin"), heart.node("paris")
     berlin.transport.send(paris.address, said_by("berlin", "before"))

@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swarm.errors import DataChannelError, NoDataChannelError
+from swarm.errors import DataChannelError, NoDataChannelError, UntrustedPeerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,9 @@ class DataChannel:
                 upload.end(str(error))
             else:
                 upload.fall_back()
+            return
+        except UntrustedPeerError as error:
+            upload.end(f"no weights are sent: {error}")
             return
         with self._lock:
             self._connection = connection

@@ -46,6 +46,7 @@ class Dialler:
 
         Raises:
             NoDataChannelError: it cannot be had.
+            UntrustedPeerError: whoever is there is not to be trusted, so weights must not take another way either.
         """
         deadline = time.monotonic() + self._patience
         try:
@@ -69,9 +70,9 @@ class Dialler:
             if stream.recv(len(WELCOME)) != WELCOME:
                 raise ConnectionError("the token was not taken")
             return connection_of(stream, self._failure_timeout)
-        except UntrustedPeerError as error:
+        except UntrustedPeerError:
             sock.close()
-            raise NoDataChannelError(str(error)) from error
+            raise
         except OSError as error:
             sock.close()
             raise NoDataChannelError(_unopened(offer.port, error)) from error
