@@ -192,16 +192,28 @@ def test_a_revocation_reaches_everybody_and_ends_what_is_open(heart):
     assert Identity(berlin.transport.identity.directory).document.version == 2
 
 
-def test_weights_take_no_other_way_to_a_certificate_that_a_data_channel_refuses(heart):
+@pytest.mark.parametrize("open_already", [False, True])
+def test_a_revoked_certificate_gets_no_weights_over_a_data_channel_and_no_other_way(heart, open_already):
     heart.document = replace(heart.document, members=(Member("sender"), Member("paris")))
     sender, paris = heart.node("sender"), heart.node("paris")
     assert sender.upload(paris.address, [[b"weights"]]).wait() is None
-    sender.transport.forget(paris.address)  # as after a loss: the next stream needs a new data channel
+    if not open_already:
+        sender.transport.forget(paris.address)  # as after a loss
     revoked = Revoked("paris", paris.transport.identity.certificate.serial, NOW.isoformat())
     sender.transport.identity.adopt(heart.publish(revoked=(revoked,)))
     assert "no weights are sent: the certificate of paris was revoked" in (
         sender.upload(paris.address, [[b"weights"]], number=2).wait() or ""
     )
+    assert 2 not in paris.handler.streams
+
+
+def test_nor_do_weights_come_in_from_one_over_a_data_channel_that_is_open(heart):
+    heart.document = replace(heart.document, members=(Member("sender"), Member("paris")))
+    sender, paris = heart.node("sender"), heart.node("paris")
+    assert sender.upload(paris.address, [[b"weights"]]).wait() is None
+    revoked = Revoked("sender", sender.transport.identity.certificate.serial, NOW.isoformat())
+    paris.transport.identity.adopt(heart.publish(revoked=(revoked,)))
+    assert sender.upload(paris.address, [[b"weights"]], number=2).wait()
     assert 2 not in paris.handler.streams
 
 

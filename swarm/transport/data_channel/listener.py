@@ -169,7 +169,7 @@ class Listener:
             if not self._closed.is_set():
                 connection.send([WELCOME])
                 self._serve(connection, holder)
-        except DataChannelError as broken:
+        except (DataChannelError, UntrustedPeerError) as broken:
             _log.debug("a data channel of %s ended: %s", holder.sender, broken)
         finally:
             with self._lock:

@@ -60,9 +60,11 @@ class Reception:
 
         Raises:
             DataChannelError: it ended.
+            UntrustedPeerError: the peer at the other end is not trusted any more.
         """
         while True:
             _, size = read_frame_header(self._connection, {Part.STREAM: MAX_STREAM_BYTES})
+            self._connection.require_trust()
             data = self._connection.receive(size)
             try:
                 self._take(data)

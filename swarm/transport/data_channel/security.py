@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from swarm.errors import DataChannelError, UntrustedPeerError
@@ -21,7 +22,7 @@ from swarm.transport.data_channel.connection import ENDED, Connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from swarm.identity import Identity
+    from swarm.identity import Certificate, Identity
     from swarm.transport.base import Buffer
 
 Result = TypeVar("Result")
@@ -56,6 +57,8 @@ class SecureStream:
         self.outgoing = ssl.MemoryBIO()
         """Encrypted, and not sent yet."""
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=server_side)
+        self.require_trust: Callable[[], Certificate]
+        """Whose certificate the other side has shown; raises an ``UntrustedPeerError`` if it does not count."""
         self.settimeout(seconds)
         self._exchange(self.tls.do_handshake)
 
@@ -118,7 +121,7 @@ def accept(sock: socket.socket, identity: Identity, seconds: float) -> tuple[Sec
         OSError: the connection ended, or the handshake took longer than ``seconds``.
     """
     secure = SecureStream(sock, identity.server_context, server_side=True, seconds=seconds)
-    return secure, _peer(secure, identity)
+    return secure, _trusted(secure, identity)
 
 
 def connect(sock: socket.socket, identity: Identity, name: str, seconds: float) -> SecureStream:
@@ -129,7 +132,7 @@ def connect(sock: socket.socket, identity: Identity, name: str, seconds: float) 
         OSError: the connection ended, or the handshake took longer than ``seconds``.
     """
     secure = SecureStream(sock, identity.client_context, server_side=False, seconds=seconds)
-    found = _peer(secure, identity)
+    found = _trusted(secure, identity)
     if name not in ("", found):
         raise UntrustedPeerError(f"the certificate there is that of {found}, not of {name}")
     return secure
@@ -142,8 +145,10 @@ def connection_of(stream: socket.socket | SecureStream, failure_timeout: float) 
     return Connection(stream, failure_timeout)
 
 
-def _peer(secure: SecureStream, identity: Identity) -> str:
-    return identity.trust(secure.tls.getpeercert(binary_form=True) or b"").name
+def _trusted(secure: SecureStream, identity: Identity) -> str:
+    """The name of the peer at the other end, whose certificate can be checked again from now on."""
+    secure.require_trust = partial(identity.trust, secure.tls.getpeercert(binary_form=True) or b"")
+    return secure.require_trust().name
 
 
 class SecureConnection(Connection):
@@ -151,11 +156,15 @@ class SecureConnection(Connection):
 
     def __init__(self, stream: SecureStream, failure_timeout: float) -> None:
         super().__init__(stream.sock, failure_timeout)
+        self._require_trust = stream.require_trust
         self._tls = stream.tls
         self._incoming = stream.incoming
         self._outgoing = stream.outgoing
         self._received = memoryview(bytearray(BATCH_BYTES))
         """Encrypted; reused, since new memory would cost more than the call that fills it."""
+
+    def require_trust(self) -> None:
+        self._require_trust()
 
     def send(self, buffers: Sequence[Buffer]) -> None:
         outgoing = self._outgoing

@@ -6,7 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from swarm.errors import DataChannelError, ExchangeError
+from swarm.errors import DataChannelError, ExchangeError, UntrustedPeerError
 from swarm.transport.base import Upload
 from swarm.transport.data_channel.headers import Part, StreamStatus, frame_header, read_status
 from swarm.transport.frames import size_of
@@ -54,8 +54,11 @@ class DataChannelUpload(Upload):
             self._connection = connection
         intact = False
         try:
+            connection.require_trust()
             reason = self._send(connection)
             intact = True
+        except UntrustedPeerError as error:
+            reason = f"no weights are sent: {error}"
         except DataChannelError as broken:
             reason = f"the data channel to {self._address} broke: {broken}"
         except ExchangeError as error:
