@@ -14,6 +14,8 @@ AUTHORITY = "authority.pem"
 """The authority's certificate."""
 CONSORTIUM = "consortium.json"
 """The newest document of the consortium; absent where certificates come from another public-key infrastructure."""
+ENROLMENT = "enrolment.json"
+"""Where the enrolment of the consortium is, for renewals; absent where certificates come from elsewhere."""
 REVOKED = "revoked.pem"
 """A list of revoked certificates (CRL) of another public-key infrastructure; optional."""
 

@@ -7,7 +7,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -96,7 +96,7 @@ class Identity:
 
     @property
     def credentials(self) -> Credentials:
-        """For a transport; another object once a file has changed."""
+        """For a transport; another object once they have changed."""
         return self._state.credentials
 
     @property
@@ -181,7 +181,7 @@ class Identity:
             if _seen(self.directory) == self._state.seen:
                 return False
             try:
-                state = self._load()
+                state = self._load_again()
             except IdentityError as error:
                 if self._complaint != str(error):
                     self._complaint = str(error)
@@ -199,6 +199,7 @@ class Identity:
         Raises:
             IdentityError: it is damaged or of another authority, or it cannot be written.
         """
+        self.refresh()  # another process may have written a newer one
         with self._lock:
             own = self._state.document
             if own is None:
@@ -244,6 +245,25 @@ class Identity:
             raise UntrustedPeerError(f"the certificate of {certificate.name} was revoked on {revocation.time[:10]}")
         self.require_member(certificate.name)
 
+    def _load_again(self) -> _State:
+        """What the files hold now; an older document than that in use, or none, is replaced by it."""
+        before, state = self._state, self._load()
+        own, found = before.document, state.document
+        same = state.credentials.authority == before.credentials.authority
+        if same and own is not None and (found is None or found.version < own.version):
+            self._log.warning(
+                "consortium %s: its document in %s was %s; version %d, which is in use, is put back",
+                own.name,
+                self.directory,
+                "removed" if found is None else f"replaced by version {found.version}",
+                own.version,
+            )
+            files.write(self.directory / files.CONSORTIUM, before.document_bytes)
+            state = self._load()
+        if state.credentials == before.credentials:
+            return replace(state, credentials=before.credentials)
+        return state
+
     def _load(self) -> _State:
         seen = _seen(self.directory)
         private = files.read_private(self.directory / files.IDENTITY)
@@ -256,6 +276,11 @@ class Identity:
         _require_issued(private, authority, self.directory)
         document_file = self.directory / files.CONSORTIUM
         data = files.read(document_file) if document_file.exists() else b""
+        if not data and (self.directory / files.ENROLMENT).exists():
+            raise IdentityError(
+                f"{document_file} is missing or empty: without it every certificate of the authority would be trusted; "
+                "copy that of another member, since all members have the same"
+            )
         credentials = Credentials(certificates.key_pem(key), chain, authority)
         server, client = (_context(each, self.directory, credentials) for each in _SIDES)
         return _State(
@@ -290,6 +315,7 @@ class Identity:
 
 
 _in_use: weakref.WeakValueDictionary[Path, Identity] = weakref.WeakValueDictionary()
+_taking = threading.Lock()
 
 
 def identity_at(directory: Path) -> Identity:
@@ -299,9 +325,10 @@ def identity_at(directory: Path) -> Identity:
         IdentityError: as of ``Identity``.
     """
     place = directory.resolve()
-    identity = _in_use.get(place)
-    if identity is None:
-        identity = _in_use[place] = Identity(directory)
+    with _taking:
+        identity = _in_use.get(place)
+        if identity is None:
+            identity = _in_use[place] = Identity(directory)
     identity.refresh()
     identity.require_usable()
     return identity

@@ -26,8 +26,6 @@ from swarm.identity.identity import Identity
 from swarm.identity.invitation import MAX_ADDRESSES, Invitation
 from swarm.text import printable
 
-ENROLMENT = "enrolment.json"
-"""Where the enrolment of the consortium is, for renewals; beside the files of an identity."""
 INVITED, RENEWING, ELSEWHERE = "an invitation", "a renewal", "another public-key infrastructure"
 """What a key waits for."""
 
@@ -168,7 +166,7 @@ class Site:
     @property
     def addresses(self) -> Sequence[str]:
         """Where the enrolment of the consortium was when this site joined; may be empty."""
-        path = self.directory / ENROLMENT
+        path = self.directory / files.ENROLMENT
         if not path.exists():
             return ()
         try:
@@ -205,7 +203,7 @@ class Site:
         with make(self.directory) as made:
             _write(made, key, waiting.name, reply.certificate, reply.authority)
             files.write(made / files.CONSORTIUM, reply.document)
-            files.write(made / ENROLMENT, json.dumps({"addresses": waiting.addresses}).encode() + b"\n")
+            files.write(made / files.ENROLMENT, json.dumps({"addresses": waiting.addresses}).encode() + b"\n")
             Identity(made, self.now)
             if renewed:
                 files.write(self.directory / files.IDENTITY, files.read(made / files.IDENTITY), files.PRIVATE)

@@ -62,6 +62,29 @@ def test_an_older_document_is_not_adopted(heart, berlin):
     assert berlin.document.member("paris")
 
 
+@pytest.mark.parametrize(("change", "told"), [("older", "was replaced by version 2"), ("none", "was removed")])
+def test_a_document_that_is_replaced_by_an_older_one_is_put_back(heart, berlin, calendar, caplog, change, told):
+    before, file = berlin.document_bytes, berlin.directory / files.CONSORTIUM
+    berlin.adopt(heart.publish("berlin"))
+    file.write_bytes(before) if change == "older" else file.unlink()
+    berlin.refresh()
+    assert berlin.document.version == Identity(berlin.directory, calendar).document.version == 3
+    assert f"{told}; version 3, which is in use, is put back" in caplog.text
+
+
+def test_a_document_that_another_process_has_written_is_not_replaced_by_an_older_one(heart, berlin, calendar):
+    newer, newest = heart.publish("berlin"), heart.publish("berlin", "paris")
+    (berlin.directory / files.CONSORTIUM).write_bytes(newest)
+    assert not berlin.adopt(newer)
+    assert Identity(berlin.directory, calendar).document.version == heart.document.version
+
+
+def test_a_new_document_leaves_the_credentials_as_they_are(heart, berlin):
+    before = berlin.credentials
+    berlin.adopt(heart.publish("berlin"))
+    assert berlin.credentials is before
+
+
 def test_a_document_of_another_authority_is_not_adopted(heart, berlin):
     heart.key = certificates.new_key()
     with pytest.raises(IdentityError, match="not signed"):
@@ -119,6 +142,13 @@ def test_an_expired_identity_is_refused_at_start(heart, calendar):
 def test_a_key_that_others_can_read_is_refused(berlin, calendar):
     (berlin.directory / files.IDENTITY).chmod(0o640)
     with pytest.raises(IdentityError, match=r"mode is 0640.*chmod 600"):
+        Identity(berlin.directory, calendar)
+
+
+def test_an_identity_of_a_consortium_without_its_document_is_refused(berlin, calendar):
+    (berlin.directory / files.ENROLMENT).write_bytes(b"{}")
+    (berlin.directory / files.CONSORTIUM).unlink()
+    with pytest.raises(IdentityError, match="without it every certificate of the authority would be trusted"):
         Identity(berlin.directory, calendar)
 
 
