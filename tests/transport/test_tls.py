@@ -19,6 +19,8 @@ from swarm.testing.nodes import DEADLINE, Node, envelope, eventually
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
 from swarm.transport.grpc import GrpcTransport, fetch_status
+from swarm.transport.grpc.address import Address
+from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.security import Caller
 
 NOW = datetime.now(UTC)
@@ -230,6 +232,33 @@ def test_a_renewal_loses_no_message_and_no_stream(heart):
     paris.transport.send(berlin.address, said_by("paris", "answer"))
     eventually(lambda: berlin.handler.texts == ["answer"], "the answer arrives")
     assert berlin.handler.lost == paris.handler.lost == []
+
+
+def test_documents_that_are_not_used_are_told_of_once_a_minute(heart, monkeypatch, caplog):
+    monkeypatch.setattr("swarm.transport.grpc.trust.LOOK_SECONDS", 0.01)
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    lying = paris.transport.identity
+    newer = replace(lying.document, version=9)
+    monkeypatch.setattr(lying, "_state", replace(lying._state, document=newer, document_bytes=b"nothing"))
+    sent, adopt = [], Identity.adopt
+
+    def count(self, data):
+        sent.append(data)
+        return adopt(self, data)
+
+    monkeypatch.setattr(Identity, "adopt", count)
+    berlin.transport.send(paris.address, said_by("berlin"))
+    eventually(lambda: len(sent) > 3, "the document is sent again and again")
+    assert set(sent) == {b"nothing"}
+    assert caplog.text.count(f"document that {paris.address} sent is not used") == 1
+    assert berlin.transport.identity.document.version == 1
+
+
+def test_a_link_that_is_closed_asks_for_nothing(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    link = Link(Address.parse(paris.address), 5.0, berlin.transport.identity, lambda job: job(), lambda *_: None)
+    link.close()
+    link.ask_consortium(0, pytest.fail)
 
 
 ONE_PEER = """

@@ -55,6 +55,8 @@ class Link:
         self._timeout = failure_timeout
         self._control = open_channel(address, failure_timeout, identity)
         self._bulk = open_channel(address, failure_timeout, identity, weights=True)
+        self._asking = threading.Lock()
+        """Held while the other side is asked for its document."""
         self._lock = threading.Lock()
         self._told = False
         self._over = threading.Event()
@@ -73,13 +75,20 @@ class Link:
         return GrpcUpload(call, self.address, frames, done, self._report)
 
     def ask_consortium(self, version: int, take: Callable[[bytes], None]) -> None:
-        """Ask for the consortium's document, if there it is newer than ``version``; returns at once."""
+        """Ask for the consortium's document, if there it is newer than ``version``; returns at once.
+
+        Nothing is asked while an answer is still to come, or once the link is closed.
+        """
+        if self._asking.locked():
+            return
 
         def answered(answer: Any) -> None:
+            self._asking.release()
             if answer.code() is grpc.StatusCode.OK and answer.result():
                 self._report(partial(take, answer.result()))
 
         request = version.to_bytes(8, "little")
+        self._asking.acquire()
         with suppress(ValueError):  # the link was closed meanwhile
             call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
             call.add_done_callback(answered)

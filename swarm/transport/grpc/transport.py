@@ -101,7 +101,7 @@ class GrpcTransport(DataChannelControl):
         watch = None
         if self._identity:
             admission.strangers = Strangers(self._listen.host, port, notices, self._clock)
-            watch = TrustWatch(self._identity, self._open_links, admission.strangers)
+            watch = TrustWatch(self._identity, self._open_links, admission.strangers, notices)
         self._running = _Running(handler, server, Dispatcher("swarm-transport"), guard, watch)
         server.start()
         return str(Address(host, told_port or port, self._identity.name if self._identity else ""))

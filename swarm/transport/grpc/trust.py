@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from swarm.identity import Identity
     from swarm.transport.grpc.link import Link
     from swarm.transport.grpc.strangers import Strangers
+    from swarm.transport.notices import Notices
 
 LOOK_SECONDS = 1.0
 """Between two looks at the files."""
@@ -33,10 +34,14 @@ class TrustWatch:
         identity: of this peer.
         links: those that are open.
         strangers: who connects and shows no certificate; looked for as well.
+        notices: for the log, about documents that are not used.
     """
 
-    def __init__(self, identity: Identity, links: Callable[[], Sequence[Link]], strangers: Strangers) -> None:
+    def __init__(
+        self, identity: Identity, links: Callable[[], Sequence[Link]], strangers: Strangers, notices: Notices
+    ) -> None:
         self._identity = identity
+        self._notices = notices
         self._links = links
         self._strangers = strangers
         self._stopped = threading.Event()
@@ -72,4 +77,4 @@ class TrustWatch:
         try:
             self._identity.adopt(data)
         except IdentityError as error:
-            _log.warning("the consortium's document that %s sent is not used: %s", link.address, error)
+            self._notices.warn(link.address, f"the consortium's document that {link.address} sent is not used: {error}")
