@@ -36,6 +36,10 @@ UNKNOWN = "this invitation is not valid here: unknown, used or expired"
 """All that is told to who does not prove that it was invited."""
 NO_MEMBER = "this certificate cannot be renewed here: it is not one of this consortium's members"
 
+MAX_VALID = 16
+"""Certificates of a member that are valid at the same time. A member could otherwise renew until the register or the
+list of revoked certificates is full, and nobody be revoked any more."""
+
 _LOCK = "lock"
 
 
@@ -266,10 +270,24 @@ class Authority:
                 raise IdentityError(f"the certificate of {name} is revoked")
             if change.register.certificate_of(name, of):
                 return self._answer(change.register, name, of, joined=False, repeated=True)
+            self._refuse_many(change.register, document, name)
             self._issue(change, name, asked.request)
             if asked.address and asked.address != member.address:
                 self._publish(change, _with(document, replace(member, address=asked.address)))
         return self._answer(self.register, name, of, joined=False, repeated=False)
+
+    def _refuse_many(self, kept: Register, document: Consortium, name: str) -> None:
+        now = self._now()
+        ends = sorted(
+            each.until
+            for each in kept.issued
+            if each.name == name and now < each.until and not document.revocation(each.serial)
+        )
+        if len(ends) >= MAX_VALID:
+            raise IdentityError(
+                f"{name} has {len(ends)} valid certificates, which is the most: it can renew again on {_text(ends[0])}, "
+                f"or be invited again (`swarm invite {name} --again`), which revokes them"
+            )
 
     def _trusted(self, asked: Renewal) -> Certificate:
         """The current certificate of who asks for a renewal."""

@@ -232,6 +232,18 @@ def test_a_renewal_that_is_asked_for_twice_gets_one_certificate(founded, join):
     )  # the site asks for the same key until it has an answer
 
 
+def test_a_member_has_few_valid_certificates_so_that_it_can_be_revoked(founded, join, calendar):
+    berlin = join("berlin")
+    for _ in range(authority.MAX_VALID - 1):
+        calendar.today += DAY
+        berlin.accept(founded.answer(berlin.renewal()).reply)
+    with pytest.raises(IdentityError, match="berlin has 16 valid certificates, which is the most: .* 2028-01-01"):
+        founded.answer(berlin.renewal())
+    calendar.today += 350 * DAY
+    berlin.accept(founded.answer(berlin.renewal()).reply)
+    assert founded.revoke("berlin") == authority.MAX_VALID
+
+
 def test_an_expired_certificate_does_not_renew_itself(founded, join, calendar):
     berlin = join("berlin")
     request = berlin.renewal()
