@@ -285,8 +285,8 @@ class Authority:
         )
         if len(ends) >= MAX_VALID:
             raise IdentityError(
-                f"{name} has {len(ends)} valid certificates, which is the most: it can renew again on {_text(ends[0])}, "
-                f"or be invited again (`swarm invite {name} --again`), which revokes them"
+                f"{name} has {len(ends)} valid certificates, which is the most: it can renew again on "
+                f"{_text(ends[0])}, or be invited again (`swarm invite {name} --again`), which revokes them"
             )
 
     def _trusted(self, asked: Renewal) -> Certificate:

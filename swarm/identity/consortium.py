@@ -174,14 +174,10 @@ def _allowed(value: object) -> Allowed:
     if (
         not isinstance(value, str | int | float | bool)
         or len(str(value)) > MAX_ADDRESS
-        or str(value) in {"nan", "inf", "-inf"}
+        or (isinstance(value, float) and not math.isfinite(value))
     ):
         raise ValueError(f"a setting cannot have the value {str(value)[:40]!r}")
     return value
-
-
-def _infinite(value: Allowed) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _number(value: object, most: int) -> int:
