@@ -31,6 +31,8 @@ QUIET_SECONDS = 60.0
 """For so long after a line about an address there is none about what else it does in vain."""
 
 _TICK = 0.5
+_PAUSE = 0.1
+"""Seconds after an accept that failed."""
 _BACKLOG = 128
 """So that a site's connection does not wait behind those of strangers, which are refused at once."""
 _MAX_ADDRESSES = 1024
@@ -88,12 +90,7 @@ class EnrolmentServer:
             while not self._closed.is_set() and not finished():
                 asked = time.monotonic()
                 while not self._closed.is_set() and time.monotonic() - asked < _TICK:  # asking costs more than refusing
-                    with contextlib.suppress(TimeoutError):
-                        connection, source = self._socket.accept()
-                        self._take(connection, source[0])
-        except OSError:
-            if not self._closed.is_set():
-                raise
+                    self._accept()
         finally:
             self.close()
             for thread in list(self._threads):
@@ -113,6 +110,16 @@ class EnrolmentServer:
             self._socket.shutdown(socket.SHUT_RDWR)  # ends an accept in another thread
         self._socket.close()
 
+    def _accept(self) -> None:
+        try:
+            connection, source = self._socket.accept()
+        except TimeoutError:
+            return
+        except OSError:  # closed, or out of descriptors
+            self._closed.wait(_PAUSE)
+            return
+        self._take(connection, source[0])
+
     def _take(self, connection: socket.socket, address: str) -> None:
         with self._lock:
             taken = self._open.total() < MAX_CONNECTIONS and self._open[address] < MAX_PER_ADDRESS
@@ -124,7 +131,12 @@ class EnrolmentServer:
             return
         thread = threading.Thread(target=self._run, args=(connection, address), name="swarm-enrolment", daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many on this machine
+            connection.close()
+            self._forget(thread, address)
+            self._tell(address, str(error))
 
     def _run(self, connection: socket.socket, address: str) -> None:
         try:
@@ -133,10 +145,13 @@ class EnrolmentServer:
         except (OSError, IdentityError) as error:
             self._tell(address, str(error))
         finally:
-            with self._lock:
-                self._open[address] -= 1
-                self._open += Counter()  # forgets the addresses without a connection
-                self._threads.discard(threading.current_thread())
+            self._forget(threading.current_thread(), address)
+
+    def _forget(self, thread: threading.Thread, address: str) -> None:
+        with self._lock:
+            self._open[address] -= 1
+            self._open += Counter()  # forgets the addresses without a connection
+            self._threads.discard(thread)
 
     def _serve_one(self, plain: socket.socket, address: str) -> None:
         deadline = Deadline(self._seconds)

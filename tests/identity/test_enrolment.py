@@ -227,6 +227,31 @@ def test_an_address_has_few_connections_and_one_line_a_minute(opened):
             each.close()
 
 
+def test_a_connection_that_cannot_be_served_does_not_close_the_enrolment(founded, opened, site, monkeypatch):
+    start, accept, failed = threading.Thread.start, socket.socket.accept, []
+
+    def no_thread_once(thread):
+        if thread.name == "swarm-enrolment" and "thread" not in failed:
+            failed.append("thread")
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def no_descriptor_once(listening):
+        if "descriptor" not in failed:
+            failed.append("descriptor")
+            raise OSError(24, "Too many open files")
+        return accept(listening)
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread_once)
+    monkeypatch.setattr(socket.socket, "accept", no_descriptor_once)
+    there = opened()
+    with connect(there.address) as plain:
+        assert plain.recv(1) == b""
+    assert there.wait(there.refused) == [("127.0.0.1", "can't start new thread")]
+    assert client.is_enrolment(there.address, founded.pin)
+    assert failed == ["descriptor", "thread"]
+
+
 def test_all_addresses_together_have_few_connections(opened):
     enrolment_ = opened()
     idle = []

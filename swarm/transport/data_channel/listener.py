@@ -113,12 +113,23 @@ class Listener:
                     self._strangers[sock] = host
             if not refusal:
                 keep_from_children(sock)
-                threading.Thread(
-                    target=self._attend, args=(sock, host), name="swarm-data-channel-receive", daemon=True
-                ).start()
-            else:
+                refusal = self._begin(sock, host)
+            if refusal:
                 sock.close()
                 self._tell(host, refusal)
+
+    def _begin(self, sock: socket.socket, host: str) -> str:
+        """Attend to a connection on a thread of its own; why that cannot be, empty where it can."""
+        attend = threading.Thread(
+            target=self._attend, args=(sock, host), name="swarm-data-channel-receive", daemon=True
+        )
+        try:
+            attend.start()
+        except RuntimeError as error:  # there are too many on this machine
+            with self._lock:
+                self._strangers.pop(sock, None)
+            return str(error)
+        return ""
 
     def _refusal(self, host: str) -> str:
         """Why there is no room for a connection from ``host``; empty where there is."""

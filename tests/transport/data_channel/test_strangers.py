@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -93,6 +94,24 @@ def test_one_address_cannot_take_the_room_of_all_strangers(node, monkeypatch):
             assert elsewhere.recv(1) == WELCOME
         first.close()
     b.sends(a, [1])
+
+
+def test_a_connection_for_which_there_is_no_thread_does_not_end_the_listening(node, monkeypatch, caplog):
+    start, failed = threading.Thread.start, []
+
+    def fail_once(thread):
+        if thread.name == "swarm-data-channel-receive" and not failed:
+            failed.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    a, b = node(), node()
+    monkeypatch.setattr(threading.Thread, "start", fail_once)
+    with a.connected(b"") as sock:
+        assert is_closed(sock)
+    assert "is refused: can't start new thread" in caplog.text
+    b.sends(a, [1])
+    assert b.control.uploads == 0
 
 
 def test_who_is_not_let_in_is_told_once_a_minute_for_each_address(node, caplog):
