@@ -32,7 +32,10 @@ from swarm.records import PeerInfo, RoundReport, SyncState
 from swarm.storage.checkpoints import KEEP
 from swarm.storage.files import write_model
 from swarm.tensors.state import ModelState, Schema, TensorSpec
+from swarm.transport.base import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES
 from swarm.transport.data_channel.tokens import LIFETIME, TOKEN_BYTES
+from swarm.transport.grpc.options import HANDSHAKE_SECONDS
+from swarm.transport.grpc.quotas import OF_A_PEER, OF_AN_ADDRESS
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:7700"
@@ -156,6 +159,17 @@ def test_times_and_numbers_are_those_of_the_code(review) -> None:
     direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert len(direct) == 10
     assert said["What is installed"].startswith("ten direct dependencies")
+
+
+def test_the_limits_of_the_guarantees_are_those_of_the_code() -> None:
+    text = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE))
+    message, frame = (size // 2**20 for size in (MAX_MESSAGE_BYTES, MAX_FRAME_BYTES))
+    assert rows["bytes of a message; of a frame of weights"] == f"{message} MiB; {frame} MiB"
+    (calls,) = (row for name, row in rows.items() if name.startswith("calls of a peer:"))
+    assert calls == ", ".join(map(str, OF_A_PEER.values()))
+    assert rows["calls of an address, without certificates"] == ", ".join(map(str, OF_AN_ADDRESS.values()))
+    assert rows["time to show a certificate, on both ports"] == f"{HANDSHAKE_SECONDS} s"
 
 
 def test_security_md_leads_to_the_pages() -> None:
