@@ -23,6 +23,7 @@ from swarm.cli.program import locate, search_path
 from swarm.cli.statuses import StatusBoard, fetch_over_grpc
 from swarm.cli.summary import record, summary
 from swarm.config import former, resolve
+from swarm.config.sources import from_environment, from_file
 from swarm.identity.throwaway import make_identities
 
 RENDEZVOUS_PREFIX = "swarm-up-"
@@ -119,10 +120,12 @@ def plan(
     """
     user = former.variables(user)
     environment = {**user, **local_place(0, peers, rendezvous)}
-    settings = resolve(given, environment=environment, otherwise=fallbacks(user)).settings
-    if not settings.insecure:
+    insecure = {**from_file(user, Path()), **from_environment(user)}.get("insecure")
+    if not insecure or not insecure.value:
         ranks = {peer_name(rank): peer_identity(rank, rendezvous) for rank in range(peers)}
         make_identities({**ranks, "launcher": launcher_identity(rendezvous)})
+        environment["SWARM_IDENTITY"] = str(peer_identity(0, rendezvous))  # not that of this site, which is of one name
+    settings = resolve(given, environment=environment, otherwise=fallbacks(user)).settings
     directories = of_settings(settings, user)
     program = locate(command, search_path(user), [directories.model] if directories.model else [])
     specs = []

@@ -5,6 +5,7 @@ import pytest
 from swarm.cli.up import plan
 from swarm.config import resolve
 from swarm.errors import ConfigurationError
+from swarm.identity.throwaway import make_identities
 
 
 @pytest.fixture
@@ -35,6 +36,13 @@ def test_the_launcher_decides_on_the_place_of_its_peers(planned, tmp_path):
     ]
     assert {(each.listen, each.peers, each.loopback) for each in settings} == {("127.0.0.1:0", (), False)}
     assert {(each.discovery, each.rendezvous) for each in settings} == {("directory", tmp_path / "rendezvous")}
+
+
+def test_the_identity_of_this_site_is_left_aside(planned, tmp_path, monkeypatch):
+    make_identities({"paris": tmp_path / "swarm-identity"})
+    monkeypatch.chdir(tmp_path)
+    identities = [each["SWARM_IDENTITY"] for each in planned()]
+    assert identities == [str(tmp_path / "rendezvous" / "identities" / f"peer-{rank}") for rank in (0, 1)]
 
 
 def test_the_launcher_decides_also_where_the_user_has_set_a_former_variable(planned, tmp_path):
