@@ -23,6 +23,11 @@ from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.security import Caller
 
+pytestmark = [
+    # A socket that is left to the garbage collector.
+    pytest.mark.filterwarnings("error::ResourceWarning"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
 NOW = datetime.now(UTC)
 NAMES = ("berlin", "paris", "rome")
 
@@ -302,8 +307,10 @@ def test_a_token_is_of_no_use_to_another_member(heart):
     offer = control.ask_data_channel(paris.address, DataChannelRequest("session", "berlin", "incarnation"), DEADLINE)
     preamble = PREAMBLE.pack(MAGIC, VERSION, offer.token)
     for member, answer in ((rome.transport.identity, b""), (identity, b"")):
-        with socket.create_connection(("127.0.0.1", offer.port), DEADLINE) as sock:
-            secure = member.client_context.wrap_socket(sock)
+        with (
+            socket.create_connection(("127.0.0.1", offer.port), DEADLINE) as sock,
+            member.client_context.wrap_socket(sock) as secure,
+        ):
             secure.sendall(preamble)
             assert secure.recv(1) == answer  # rome has used it up
 

@@ -49,9 +49,13 @@ def explain(address: Address, identity: Identity | None) -> str:
 
 
 def _over_tls(sock: socket.socket, address: Address, identity: Identity) -> str:
+    with _context(identity).wrap_socket(sock, do_handshake_on_connect=False) as secure:
+        return _judged(secure, address, identity)
+
+
+def _judged(secure: ssl.SSLSocket, address: Address, identity: Identity) -> str:
     there = f"the peer at {address.place}"
     try:
-        secure = _context(identity).wrap_socket(sock, do_handshake_on_connect=False)
         secure.do_handshake()
     except ssl.SSLCertVerificationError as error:
         return f"{there} is not of this peer's consortium: its certificate does not count ({error.verify_message})"
@@ -88,7 +92,7 @@ def _without_tls(sock: socket.socket, address: Address) -> str:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it only asks which protocol is spoken
     context.set_alpn_protocols(["h2"])
     try:
-        context.wrap_socket(sock)
+        context.wrap_socket(sock).close()
     except ssl.SSLError as error:
         if not _refusal("", error):
             return ""
