@@ -216,7 +216,7 @@ class Authority:
             revoked = self._revoked(change.register, document, name)
             members = tuple(member for member in document.members if member.name != name)
             self._publish(change, replace(document, members=members, revoked=revoked))
-        return len(revoked) - len(document.revoked)
+        return len(set(revoked) - set(document.revoked))
 
     def hand_to_founder(self) -> bool:
         """Copy the document into the identity of the founder, whose peer hands it to others; whether it is there."""
@@ -323,13 +323,22 @@ class Authority:
         return pem
 
     def _publish(self, change: _Change, document: Consortium) -> None:
-        newer = replace(document, version=self.document.version + 1, issued=_text(self._now()))
+        # The founder's copy is newer where the authority was restored from a backup; members ignore what is older.
+        newest = max(self.document.version, self._handed_version())
+        newer = replace(document, version=newest + 1, issued=_text(self._now()))
         change.register = replace(change.register, document=newer.signed(self._key))
+
+    def _handed_version(self) -> int:
+        try:
+            data = files.read(Path(self.register.identity) / files.CONSORTIUM)
+            return consortium.verified(data, self.pem).version
+        except IdentityError:
+            return 0
 
     def _revoked(self, kept: Register, document: Consortium, name: str) -> tuple[Revoked, ...]:
         """The revocations of a document and those of all certificates of a member, less those that have expired."""
         now = self._now()
-        valid = {each.serial for each in kept.issued if now < each.until}
+        valid = {each.serial for each in kept.issued if now < each.until + certificates.SKEW}
         earlier = tuple(each for each in document.revoked if each.serial in valid)
         new = {each.serial for each in kept.issued if each.name == name} & valid - {each.serial for each in earlier}
         return (*earlier, *(Revoked(name, serial, _text(now)) for serial in sorted(new)))

@@ -202,8 +202,29 @@ def test_a_revocation_is_dropped_when_its_certificate_has_expired(founded, join,
     join("rome")
     founded.revoke("berlin")
     calendar.today += 366 * DAY
-    founded.revoke("rome")
+    assert founded.revoke("rome") == 0
     assert founded.document.revoked == ()
+
+
+def test_a_revocation_holds_where_a_clock_is_behind(founded, join, calendar):
+    join("berlin")
+    founded.revoke("berlin")
+    calendar.today += 365 * DAY + certificates.SKEW / 2
+    founded.invite("oslo", valid=DAY)
+    join("rome")
+    assert [each.name for each in founded.document.revoked] == ["berlin"]
+
+
+def test_an_authority_that_was_restored_from_a_backup_still_revokes(founded, join, calendar):
+    berlin = join("berlin")
+    backup = (founded.directory / authority.REGISTER).read_bytes()
+    for name in ("rome", "oslo"):
+        join(name)
+    newest = founded.document.version
+    files.write(founded.directory / authority.REGISTER, backup, files.PRIVATE)
+    founded.revoke("berlin")
+    assert founded.document.version == newest + 1
+    assert Identity(berlin.directory, calendar).adopt(founded.register.document)
 
 
 def test_a_member_renews_with_its_current_key(founded, join, calendar):
@@ -239,7 +260,7 @@ def test_a_member_has_few_valid_certificates_so_that_it_can_be_revoked(founded, 
         berlin.accept(founded.answer(berlin.renewal()).reply)
     with pytest.raises(IdentityError, match="berlin has 16 valid certificates, which is the most: .* 2028-01-01"):
         founded.answer(berlin.renewal())
-    calendar.today += 350 * DAY
+    calendar.today += 350 * DAY + certificates.SKEW
     berlin.accept(founded.answer(berlin.renewal()).reply)
     assert founded.revoke("berlin") == authority.MAX_VALID
 
