@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import subprocess
@@ -296,6 +297,13 @@ def test_messages_travel_over_tls_1_3_only(heart, version):
             else:
                 with context.wrap_socket(sock) as secure:
                     assert secure.version() == "TLSv1.3"
+
+
+def test_the_environment_does_not_allow_an_older_tls():
+    show = "import os, swarm.transport.grpc; print(os.environ['GRPC_SSL_CIPHER_SUITES'])"
+    environment = {**os.environ, "GRPC_SSL_CIPHER_SUITES": "HIGH"}
+    ended = subprocess.run([sys.executable, "-c", show], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "ECDHE-PSK-CHACHA20-POLY1305"
 
 
 def test_a_token_is_of_no_use_to_another_member(heart):

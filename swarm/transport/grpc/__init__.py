@@ -9,8 +9,8 @@ import os
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 # The ciphers that gRPC offers for TLS 1.2: of these no peer has the keys, so that only TLS 1.3 remains, whose ciphers
-# are fixed. Its Python package has no other way to say so.
-os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-PSK-CHACHA20-POLY1305")
+# are fixed. Its Python package has no other way to say so. What the environment has would be a fallback.
+os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
 
 from swarm.transport.grpc.calls import fetch_status
 from swarm.transport.grpc.transport import GrpcTransport
