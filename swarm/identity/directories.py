@@ -31,7 +31,11 @@ def partial_directory(directory: Path) -> Iterator[Path]:
     """
     partial = directory.with_name(f".{directory.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    files.make_directory(partial)
+    files.make_directory(partial.parent)
+    try:
+        partial.mkdir(mode=0o700)  # never that of somebody else, who could exchange the files in it
+    except OSError as error:
+        raise IdentityError(f"{partial} cannot be made: {error.strerror}") from error
     try:
         yield partial
     finally:

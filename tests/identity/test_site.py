@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 from dataclasses import replace
 from datetime import timedelta
@@ -40,6 +42,17 @@ def test_a_key_that_waits_is_for_its_owner_only(asked):
     (berlin.waiting_directory / "key.pem").chmod(0o644)
     with pytest.raises(IdentityError, match="mode is 0644"):
         berlin.accept(asked[1])
+
+
+def test_a_key_is_not_put_into_a_directory_that_somebody_else_has_made(founded, site, monkeypatch):
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # it is of another user
+    berlin = site("berlin")
+    files.make_directory(berlin.directory.parent)
+    partial = berlin.directory.parent / f".swarm-identity.waiting.{os.getpid()}.partial"
+    partial.mkdir()
+    with pytest.raises(IdentityError, match=r"partial cannot be made: File exists"):
+        berlin.enrolment(founded.invite("berlin", valid=DAY), "10.0.0.2:7700")
+    assert not list(partial.iterdir())
 
 
 def test_an_identity_is_never_overwritten(asked, founded):
