@@ -225,6 +225,23 @@ def test_nor_do_weights_come_in_from_one_over_a_data_channel_that_is_open(heart)
     assert 2 not in paris.handler.streams
 
 
+def test_a_download_ends_when_its_peer_is_revoked(heart):
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    document = heart.publish(members=(Member("paris"),))
+
+    def frames():
+        yield [b"before"]
+        paris.transport.identity.adopt(document)
+        yield [b"after"]
+
+    paris.handler.served = frames
+    received = []
+    request = FetchRequest("session", "berlin", "held")
+    with pytest.raises(TransportError, match="berlin is not a member"):
+        received.extend(map(bytes, berlin.transport.fetch(paris.address, request, DEADLINE)))
+    assert b"after" not in received
+
+
 def test_a_renewal_loses_no_message_and_no_stream(heart):
     berlin, paris = heart.node("berlin"), heart.node("paris")
     berlin.transport.send(paris.address, said_by("berlin", "before"))

@@ -57,6 +57,7 @@ def method_handlers(
             caller.require(header.sender)
             joining = Joining(handler.open_sink(header))
             for message in _until_broken(messages):
+                caller.require_trust()
                 call.sends()
                 joining.take(message)
             joining.end()
@@ -68,6 +69,7 @@ def method_handlers(
             caller.require(fetch.sender)
             for frame in handler.serve(fetch):
                 for part in parts(frame):
+                    caller.require_trust()  # a download takes long enough for a revocation
                     call.sends()
                     yield part
 

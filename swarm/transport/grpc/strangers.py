@@ -60,7 +60,7 @@ class Strangers:
 
     def called(self, host: str, port: int) -> None:
         """A call has come over the connection from there: its certificate is the authority's."""
-        self._callers.add((_plain(host), port))
+        self._callers.add((crowds.plain(host), port))
 
     def look(self) -> None:
         """Look at the table."""
@@ -105,10 +105,4 @@ def _host(text: bytes) -> str:
     data = bytes.fromhex(text.decode())
     if sys.byteorder == "little":
         data = b"".join(data[start : start + _WORD][::-1] for start in range(0, len(data), _WORD))
-    return _plain(str(ipaddress.ip_address(data)))
-
-
-def _plain(host: str) -> str:
-    """One spelling of an address: that of IPv4 where an IPv6 socket has such a connection."""
-    ip = ipaddress.ip_address(host.partition("%")[0])
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
+    return crowds.plain(str(ipaddress.ip_address(data)))
