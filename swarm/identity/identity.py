@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from swarm.errors import IdentityError, UntrustedPeerError
 from swarm.identity import certificates, consortium, files
 from swarm.identity.certificates import Certificate
-from swarm.identity.consortium import Consortium, Member
+from swarm.identity.consortium import Consortium, Member, Role
 
 NOTICE = timedelta(days=14)
 """Before its certificate expires a peer says so, once a day."""
@@ -110,16 +110,16 @@ class Identity:
         return self._state.document_bytes
 
     @property
-    def others(self) -> tuple[str, ...]:
-        """Addresses of the other members, as far as the consortium knows them, each with its name."""
-        own = f"{self.name}@"
-        return tuple(address for address in self.addresses if not address.startswith(own))
+    def addresses(self) -> tuple[str, ...]:
+        """Addresses of all members that train, as far as the consortium knows them, each with its name."""
+        members = self._state.document.members if self._state.document else ()
+        return tuple(f"{each.name}@{each.address}" for each in members if each.address and each.role is Role.TRAINER)
 
     @property
-    def addresses(self) -> tuple[str, ...]:
-        """Addresses of all members, as far as the consortium knows them, each with its name."""
-        members = self._state.document.members if self._state.document else ()
-        return tuple(f"{each.name}@{each.address}" for each in members if each.address)
+    def others(self) -> tuple[str, ...]:
+        """The same of the others."""
+        own = f"{self.name}@"
+        return tuple(address for address in self.addresses if not address.startswith(own))
 
     @property
     def server_context(self) -> ssl.SSLContext:

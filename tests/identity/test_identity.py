@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from swarm.errors import IdentityError, UntrustedPeerError
-from swarm.identity import Certificate, Identity, certificates, files
+from swarm.identity import Certificate, Identity, Role, certificates, files
 from swarm.identity.consortium import Revoked
 from swarm.identity.throwaway import make_identities, own_identity
 
@@ -34,6 +34,15 @@ def test_a_member_is_trusted(heart, berlin):
 def test_a_name_that_is_no_members_is_not_trusted(heart, berlin):
     with pytest.raises(UntrustedPeerError, match="rome is not a member of consortium heart"):
         berlin.trust(other(heart, "rome"))
+
+
+def test_addresses_are_those_of_members_that_train(founded, join, calendar):
+    join("rome")
+    auditor = join("auditor", role=Role.OBSERVER)
+    paris = Identity(founded.directory.parent / "swarm-identity", calendar)
+    assert paris.addresses == ("paris@127.0.0.1:7700", "rome@10.0.0.2:7700")
+    assert paris.others == ("rome@10.0.0.2:7700",)
+    assert Identity(auditor.directory, calendar).others == paris.addresses
 
 
 def test_an_expired_certificate_is_not_trusted(heart, berlin, calendar):
