@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -255,6 +256,33 @@ def test_a_renewal_loses_no_message_and_no_stream(heart):
     paris.transport.send(berlin.address, said_by("paris", "answer"))
     eventually(lambda: berlin.handler.texts == ["answer"], "the answer arrives")
     assert berlin.handler.lost == paris.handler.lost == []
+
+
+def test_a_renewal_leaves_a_stream_over_grpc_alone(heart):
+    heart.document = replace(heart.document, members=(Member("sender"), Member("paris")))
+    sender, paris = (Node(GrpcTransport(identity=heart.identity(name))) for name in ("sender", "paris"))
+    heart.nodes += [sender, paris]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def frames():
+        yield [b"one"]
+        begun.set()
+        assert go_on.wait(DEADLINE)
+        yield [b"two"]
+
+    sender.transport.send(paris.address, said_by("sender", "before"))
+    outcome = sender.upload(paris.address, frames())
+    assert begun.wait(DEADLINE)
+    before = sender.transport.identity.certificate
+    heart.certify("sender")
+    eventually(lambda: sender.transport.identity.certificate != before, "it is noticed")
+    sender.transport.send(paris.address, said_by("sender", "after"))
+    eventually(lambda: paris.handler.texts == ["before", "after"], "the messages arrive")
+    go_on.set()
+    assert outcome.wait() is None
+    assert paris.handler.streams == {1: [b"one", b"two"]}
+    eventually(lambda: not sender.transport._retired, "the earlier link ends")
+    assert sender.handler.lost == []
 
 
 def test_documents_that_are_not_used_are_told_of_once_a_minute(heart, monkeypatch, caplog):

@@ -59,6 +59,12 @@ class Link:
         """Held while the other side is asked for its document."""
         self._lock = threading.Lock()
         self._told = False
+        self._uploads = 0
+        """In flight."""
+        self._finishes = False
+        """Whether it ends only after its uploads."""
+        self._reason: str | None = None
+        """Why it ends after its uploads; None as long as messages are sent."""
         self._over = threading.Event()
         self._call: Any = self._control.stream_unary(DELIVER, None, None).future(self._send_queue)
         self._call.add_done_callback(self._call_ended)
@@ -72,6 +78,9 @@ class Link:
     def upload(self, header: bytes, frames: FrameReader, done: Callable[[str | None], None]) -> GrpcUpload:
         """Begin a stream of weights."""
         call = self._bulk.stream_unary(UPLOAD, None, None).future(frames, metadata=((HEADER_KEY, header),))
+        with self._lock:
+            self._uploads += 1
+        call.add_done_callback(self._upload_ended)
         return GrpcUpload(call, self.address, frames, done, self._report)
 
     def ask_consortium(self, version: int, take: Callable[[bytes], None]) -> None:
@@ -93,10 +102,13 @@ class Link:
             call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
             call.add_done_callback(answered)
 
-    def retire(self) -> None:
-        """Send the messages that are queued, no weights any more, and end."""
+    def retire(self, *, finish_uploads: bool = False) -> None:
+        """Send the messages that are queued, and no weights unless the uploads in flight are finished; then end."""
+        with self._lock:
+            self._finishes = finish_uploads
         self._send_queue.end()
-        self._bulk.close()
+        if not finish_uploads:
+            self._bulk.close()
 
     def wait(self, timeout: float) -> None:
         """Wait until it has ended."""
@@ -110,7 +122,20 @@ class Link:
 
     def _call_ended(self, call: Any) -> None:
         self._over.set()
-        self.end(str(to_error(call, self.address)))
+        with self._lock:
+            self._reason = str(to_error(call, self.address))
+        self._end_unless_busy()
+
+    def _upload_ended(self, _call: Any) -> None:
+        with self._lock:
+            self._uploads -= 1
+        self._end_unless_busy()
+
+    def _end_unless_busy(self) -> None:
+        with self._lock:
+            reason = None if self._finishes and self._uploads else self._reason
+        if reason is not None:
+            self.end(reason)
 
     def end(self, reason: str) -> None:
         """End it, and report why; idempotent."""

@@ -205,9 +205,9 @@ class GrpcTransport(DataChannelControl):
     def _link(self, address: str) -> Link:
         link, own = self._links.get(address), self._identity
         if link is not None and own is not None and link.credentials is not own.credentials:
-            # A new certificate: what is queued still goes under the old one, and the rest under the new one.
+            # A new certificate: what is queued or in flight still goes under the old one, the rest under the new one.
             self._retired.add(link)
-            link.retire()
+            link.retire(finish_uploads=True)
             link = None
         if link is None:
             where = Address.parse(address)
