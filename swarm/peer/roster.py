@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm import versions
-from swarm.config.addresses import place_of
+from swarm.config.addresses import name_of, place_of
 from swarm.errors import ModelError
 from swarm.messages import MAX_PEERS, MAX_TENSOR_NAME, MAX_TENSORS, Hello, Refuse, TensorLine
 from swarm.records import PeerId, PeerInfo
@@ -84,8 +84,12 @@ class Roster:
         obstacle = versions.obstacle({self.me.name: self.me.versions, theirs.name: theirs.versions})
         if obstacle:
             return Refuse(obstacle, final=True)
+        # Where addresses have verified names, whoever gives the place of another peer cannot be reached there, and must
+        # not keep that one out.
+        verified = bool(name_of(self.me.address))
         place = place_of(theirs.address)
-        neighbour = next((info.name for info in self.live() if place_of(info.address) == place), theirs.name)
+        neighbours = () if verified else (info for info in self.live() if place_of(info.address) == place)
+        neighbour = next((info.name for info in neighbours), theirs.name)
         if neighbour != theirs.name:
             return Refuse(f"{neighbour} is at {theirs.address}, the address that {theirs.name} gives", final=False)
         if known is None and len(self.live()) + 1 >= MAX_PEERS:

@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from swarm.messages import Hello
+from swarm.peer.roster import Roster
+from swarm.records import PeerInfo
+from swarm.tensors.state import Schema
+
+SCHEMA = Schema(())
+
+
+def info(name: str, address: str) -> PeerInfo:
+    return PeerInfo(name=name, incarnation=name, address=address, session="s", fingerprint=SCHEMA.fingerprint)
+
+
+@pytest.mark.parametrize(("form", "clashes"), [("{}@10.0.0.{}:1", False), ("10.0.0.{1}:1", True)])
+def test_whoever_gives_the_place_of_another_keeps_it_out_only_without_verified_names(form, clashes):
+    roster = Roster(info("berlin", form.format("berlin", 1)), SCHEMA)
+    roster.meet(info("eve", form.format("eve", 2)))
+    clash = roster.clash(Hello(info("paris", form.format("paris", 2)), (), (), None, wants_reply=True))
+    assert (clash is not None) == clashes
+    if clash:
+        assert "eve is at 10.0.0.2:1, the address that paris gives" in clash.reason
