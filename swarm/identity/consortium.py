@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from swarm.errors import IdentityError
+from swarm.identity import place
 from swarm.identity.certificates import Key, checked_name, sign, signed_by
 from swarm.text import printable
 
@@ -24,7 +25,8 @@ MAX_BYTES = 256 * 2**10
 """Of a document."""
 MAX_MEMBERS = 1000
 MAX_REVOKED = 2000
-MAX_ADDRESS = 300
+MAX_ALLOWED = 300
+"""Characters of a value of a setting."""
 Allowed = str | int | float | bool
 
 
@@ -150,7 +152,7 @@ def _parsed(content: dict[str, Any]) -> Consortium:
                 name=checked_name(each["name"]),
                 weight=_number(each["weight"], 100),
                 role=Role(each["role"]),
-                address=_text(each["address"], MAX_ADDRESS),
+                address=_address(each["address"]),
             )
             for each in content["members"]
         ),
@@ -173,11 +175,19 @@ def _mapping(value: object) -> dict[str, Any]:
 def _allowed(value: object) -> Allowed:
     if (
         not isinstance(value, str | int | float | bool)
-        or len(str(value)) > MAX_ADDRESS
+        or len(str(value)) > MAX_ALLOWED
         or (isinstance(value, float) and not math.isfinite(value))
     ):
         raise ValueError(f"a setting cannot have the value {str(value)[:40]!r}")
     return value
+
+
+def _address(value: object) -> str:
+    """An address that all members can read; empty where none is known."""
+    text = _text(value, place.MAX_LENGTH)
+    if text:
+        place.split(text)
+    return text
 
 
 def _number(value: object, most: int) -> int:
