@@ -56,7 +56,7 @@ def test_an_address_that_does_not_answer_is_logged_once_and_named_in_the_error()
     swarm = MemorySwarm(world_size=2, start_timeout=5)
     swarm.addresses["swarm_model/bob"] = "memory:99"
     ada = swarm.peer("ada", {"w": np.zeros(1)})
-    with pytest.raises(StartTimeoutError, match="; no answer from memory:99$"):
+    with pytest.raises(StartTimeoutError, match=r"; no answer from memory:99 \(nobody can be reached at memory:99\)$"):
         ada.session.begin()
     assert [line for line in ada.lines if line.startswith("WARNING no answer yet")] == [
         "WARNING no answer yet, trying again: nobody can be reached at memory:99"

@@ -110,6 +110,7 @@ def test_cancelling_waits_for_the_memory_that_is_being_sent(node):
             self.broken.set()
 
         readable = staticmethod(lambda: False)
+        require_trust = staticmethod(lambda: None)
         away = nullcontext()
 
     memory, connection = bytearray(b"weights"), Sending()

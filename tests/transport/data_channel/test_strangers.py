@@ -109,7 +109,7 @@ def test_a_connection_for_which_there_is_no_thread_does_not_end_the_listening(no
     monkeypatch.setattr(threading.Thread, "start", fail_once)
     with a.connected(b"") as sock:
         assert is_closed(sock)
-    assert "is refused: can't start new thread" in caplog.text
+    eventually(lambda: "is refused: can't start new thread" in caplog.text, "it is told")
     b.sends(a, [1])
     assert b.control.uploads == 0
 
