@@ -144,12 +144,18 @@ def _invited(row: Mapping[str, Any]) -> Invited:
         number=row["number"],
         key=bytes.fromhex(row["key"]),
         name=checked_name(row["name"]),
-        weight=int(row["weight"]),
+        weight=_weight(row["weight"]),
         role=Role(row["role"]),
         expires=datetime.fromisoformat(row["expires"]),
         used=datetime.fromisoformat(row["used"]) if row["used"] else None,
         used_by=row["used_by"],
     )
+
+
+def _weight(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= 100:
+        raise ValueError(f"{str(value)[:40]!r} is no weight from 0 to 100")
+    return value
 
 
 def _issued(row: Mapping[str, Any]) -> Issued:
