@@ -25,6 +25,7 @@ from tests.fuzz import examples, inputs
 from tests.fuzz.mutation import BINARY, PROTOBUF, mutated, split
 
 NAME = "berlin"
+HONEST_NAME = "oslo"
 PATIENCE = 10.0
 """Seconds for an honest call."""
 SHORT = 0.3
@@ -117,7 +118,8 @@ class Attacks:
             status = fetch_status(self._address, PATIENCE)
             if not status:
                 return f"it answered {status}"
-            offer = self._offer()
+            # Under a name of its own: the attacks may have used up what a peer of their name is given.
+            offer = self._offer(HONEST_NAME)
             with _connected(offer.port, PATIENCE) as sock:
                 sock.sendall(PREAMBLE.pack(MAGIC, VERSION, offer.token))
                 if sock.recv(1) != WELCOME:
@@ -192,9 +194,10 @@ class Attacks:
         call = self._channel.stream_unary(method, None, None)
         return Attack(len(sent) + len(metadata), lambda: call(iter(sent), timeout=SHORT, metadata=tuple(metadata)))
 
-    def _offer(self) -> DataChannelOffer:
+    def _offer(self, name: str = NAME) -> DataChannelOffer:
         call = self._channel.unary_unary(DATA_CHANNEL, None, None)
-        return decode(DataChannelOffer, call(self._request, timeout=PATIENCE))
+        request = encode(replace(examples.CHANNEL_REQUEST, sender=name))
+        return decode(DataChannelOffer, call(request, timeout=PATIENCE))
 
     # Connections -----------------------------------------------------------------------------------------------------
 
