@@ -69,7 +69,7 @@ def random_faults(fleet: Fleet, *, seconds: float, every: float, seed: int) -> I
         every: mean seconds from when all peers have merged to the next fault.
         seed: decides everything.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311 - no secret depends on it
     until = time.monotonic() + seconds
     while True:
         fleet.run_for(min(chance.expovariate(1 / every), max(until - time.monotonic(), 0.0)))

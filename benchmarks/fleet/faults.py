@@ -80,7 +80,7 @@ class Effect:
 
 def schedule(counts: Mapping[Kind, int], victims: Mapping[Kind, Sequence[str]], seed: int) -> list[Fault]:
     """So many faults of each kind, in random order, with each victim equally often; every second is in an exchange."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311 - no secret depends on it
     faults = []
     for kind, count in counts.items():
         names = (list(victims[kind]) * -(-count // len(victims[kind])))[:count]

@@ -82,7 +82,7 @@ class Attacks:
 
     def __init__(self, address: str, own: str, greeting: Hello, seed: int) -> None:
         self._address = address
-        self._random = Random(seed)  # noqa: S311
+        self._random = Random(seed)  # noqa: S311 - no secret depends on it
         self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
         self._me = replace(greeting.peer, name=NAME, address=own, incarnation=examples.INCARNATION)
         self._attempt = Attempt(1, greeting.peer.name)

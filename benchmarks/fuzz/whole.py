@@ -34,7 +34,7 @@ def fuzz(seconds: float, seed: int, port: int) -> dict[str, Any]:
             address = f"127.0.0.1:{port}"
             workers.all("begin", address=address, other=own)
             _wait_for(ally)
-            assert ally.greeting is not None  # noqa: S101  (waited for)
+            assert ally.greeting is not None  # noqa: S101 - it was waited for
             attacks = Attacks(address, own, ally.greeting, seed)
             try:
                 return _attacked(workers, attacks, seconds)

@@ -73,7 +73,7 @@ class Crowd:
                         self._open[place] = [sock for sock in socks if not _closed(sock)]
                     if self.again and socks:
                         with suppress(OSError):
-                            self.again(random.choice(socks))  # noqa: S311
+                            self.again(random.choice(socks))  # noqa: S311 - no secret depends on it
         finally:
             for socks in self._open.values():
                 for sock in socks:

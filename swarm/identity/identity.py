@@ -371,7 +371,7 @@ def _revocations(path: Path, authority: bytes) -> frozenset[int]:
         return frozenset()
     try:
         revoked = x509.load_pem_x509_crl(files.read(path))
-        signed = revoked.is_signature_valid(certificates.load(authority).public_key())  # type: ignore[arg-type] # any
+        signed = revoked.is_signature_valid(certificates.load(authority).public_key())  # type: ignore[arg-type] # of any kind of key
     except (ValueError, TypeError) as error:
         raise IdentityError(f"{path} is no list of revoked certificates that can be read: {error}") from error
     if not signed:
