@@ -155,6 +155,9 @@ class RoundReport:
     loss: float | None = None
     """Validation loss of the merged model on this peer's data."""
     metrics: dict[str, float] = field(default_factory=dict)
+    statistics_distance: float | None = None
+    """How far the statistics of this site's BatchNorm layers were from the merged ones, in standard deviations of the
+    merged ones; that of the layer where it is largest. None without such layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 MAX_NAME = 128
 """Characters of the name of a peer or a session."""
@@ -12,6 +13,8 @@ MAX_SHOWN = 1000
 """Maximum length of a sentence from a peer, in characters."""
 MAX_LINE = 1200
 """Maximum length of a log line about what a peer sent, in characters."""
+NAMED = 5
+"""Names listed in one line at most."""
 NAME_RULE = f"1 to {MAX_NAME} letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'"
 """What ``is_name`` accepts, in words."""
 
@@ -48,3 +51,8 @@ def printable(text: str, limit: int | None = None) -> str:
     if limit is not None and len(shown) > limit:
         shown, cut = shown[:limit], True
     return f"{shown}…" if cut else shown
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names in one line: the first few, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

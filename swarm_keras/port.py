@@ -62,8 +62,11 @@ class KerasPort(ModelPort):
             ModelError: the model is not built, or the selection does not match it.
         """
         attach_state(self._model)
-        kinds = _kinds(self._model)
-        specs = tuple(_spec(variable, kinds.get(id(variable))) for variable in self._shareable())
+        kinds, normalizing = _kinds(self._model), _normalizing(self._model)
+        specs = tuple(
+            self._spec(variable, kinds.get(id(variable)), normalizes=id(variable) in normalizing)
+            for variable in self._shareable()
+        )
         if not specs:
             raise ModelError(
                 f"the Keras model {self._model.name!r} has no weights yet: build it, or call it on one batch, before"
@@ -90,6 +93,16 @@ class KerasPort(ModelPort):
                         f" ({layer.kernel.path!r}, {layer.vector_u.path!r}): let both take part, or none"
                     )
 
+    def _spec(self, variable: Any, kind: TensorKind | None, *, normalizes: bool) -> TensorSpec:
+        given = values_of(variable)
+        values = _real(given)
+        mask = kind is TensorKind.WEIGHT and not variable.trainable and bool(np.isinf(values).any())
+        if kind is None or mask or values.dtype.kind in "iub":
+            kind = TensorKind.STATE
+        shape, is_complex = tuple(values.shape), given.dtype.kind == "c"
+        kept = normalizes and self._selection.keeps(kind)
+        return TensorSpec(variable.path, shape, values.dtype.name, kind, complex=is_complex, kept=kept)
+
     def read(self, into: ModelState) -> None:
         """Copy the variables' values."""
         attach_state(self._model)
@@ -102,10 +115,19 @@ class KerasPort(ModelPort):
         for variable, spec, array in self._pairs(state):
             _assign(variable, spec, array.copy())
 
+    def update(self, state: ModelState) -> None:
+        """As ``write``, except variables of which the site keeps its own values."""
+        attach_state(self._model)
+        for variable, spec, array in self._pairs(state):
+            if not spec.kept:
+                _assign(variable, spec, array.copy())
+
     def add(self, step: ModelState) -> None:
         """Assign the sums to the variables."""
         attach_state(self._model)
         for variable, spec, array in self._pairs(step):
+            if spec.kept:
+                continue
             if spec.kind is TensorKind.WEIGHT:
                 values = _real(values_of(variable))
                 _assign(variable, spec, np.add(values, array).astype(values.dtype, copy=False))
@@ -156,14 +178,10 @@ def _kinds(model: Any) -> dict[int, TensorKind]:
     return kinds
 
 
-def _spec(variable: Any, kind: TensorKind | None) -> TensorSpec:
-    given = values_of(variable)
-    values = _real(given)
-    mask = kind is TensorKind.WEIGHT and not variable.trainable and bool(np.isinf(values).any())
-    if kind is None or mask or values.dtype.kind in "iub":
-        kind = TensorKind.STATE
-    shape, is_complex = tuple(values.shape), given.dtype.kind == "c"
-    return TensorSpec(name=variable.path, shape=shape, dtype=values.dtype.name, kind=kind, complex=is_complex)
+def _normalizing(model: Any) -> set[int]:
+    """The variables of layers that normalise by statistics of the data, by id."""
+    found = (layer for layer in layers_of(model) if isinstance(layer, keras.layers.BatchNormalization))
+    return {id(variable) for layer in found for variable in layer.weights}
 
 
 def _real(values: NDArray[np.generic]) -> NDArray[np.generic]:

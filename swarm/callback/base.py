@@ -11,7 +11,7 @@ from swarm.callback.loop import Loop
 from swarm.callback.run import Run
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.errors import ConfigurationError, SwarmError
-from swarm.tensors.selection import Selection
+from swarm.tensors.selection import Normalization, Selection
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -178,7 +178,7 @@ class BaseCallback:
     def selection(self) -> Selection:
         """Which tensors take part, for the model port."""
         settings = self.arguments.settings
-        return Selection(settings.share, settings.local)
+        return Selection(settings.share, settings.local, Normalization(settings.normalization))
 
     @property
     def joined(self) -> bool:

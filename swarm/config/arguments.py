@@ -38,6 +38,7 @@ class Arguments(TypedDict, total=False):
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None
     optimizer: Any
+    normalization: Literal["pooled", "silobn", "fedbn"] | None
     below_quorum: Literal["train", "wait"] | None
     overlap: bool | None
     start_timeout: float | None

@@ -156,6 +156,11 @@ class Settings:
     local: tuple[str, ...] = _setting(
         (), "patterns of tensor names: these stay with each peer, whatever `share` says", several(pattern()), agree=_ALL
     )
+    normalization: Literal["pooled", "silobn", "fedbn"] = _setting(
+        "pooled",
+        'what sites share of [BatchNorm layers](#batchnorm): `"pooled"` all of it, `"silobn"` all but the statistics, '
+        'which each site keeps for itself, `"fedbn"` nothing. Each peer may choose for itself',
+    )
     below_quorum: Literal["train", "wait"] = _setting(
         "train", 'without enough peers: `"train"` on locally, or `"wait"`'
     )

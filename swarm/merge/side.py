@@ -6,7 +6,7 @@ are used, which give the same bytes on every machine.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from swarm.tensors.state import TensorKind, as_bytes, numpy_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm.tensors.state import Array, TensorSpec
+    from swarm.tensors.state import Array, Schema, TensorSpec
 
 _MEAN = WeightedMean()
 _MEDIAN = CoordinateMedian()
@@ -62,6 +62,43 @@ def merge_statistics(
             result = values[0].copy() if _all_equal(values) else _MEAN.merge(values, weights)
         merged.append(result.reshape(spec.shape))
     return merged
+
+
+class StatisticsDistance(NamedTuple):
+    """How far the statistics of one site are from merged ones."""
+
+    layer: str
+    """Name of the mean of the layer in which it is largest."""
+    value: float
+    """In standard deviations of the merged statistics."""
+
+
+def statistics_distance(schema: Schema, site: Sequence[Array], merged: Sequence[Array]) -> StatisticsDistance | None:
+    """The distance of the statistics in one side block from those in another; None if there are none.
+
+    That of a layer is the root mean square, over its channels, of the 2-Wasserstein distance of two normal
+    distributions, divided by the standard deviation of the merged one: (m - M)² + (s - S)², divided by S², for means m
+    and M and standard deviations s and S. Channels that do not vary in the merged statistics do not count.
+    """
+    distances = [
+        StatisticsDistance(
+            schema.side[mean].name, _distance((site[mean], site[variance]), (merged[mean], merged[variance]))
+        )
+        for variance, mean in _means(schema.side).items()
+    ]
+    return max(distances, key=lambda each: each.value, default=None)
+
+
+def _distance(site: tuple[Array, Array], merged: tuple[Array, Array]) -> float:
+    (mean, variance), (pooled_mean, pooled_variance) = (
+        [each.astype(np.float64) for each in two] for two in (site, merged)
+    )
+    varies = pooled_variance > 0
+    if not varies.any():
+        return 0.0
+    spread = np.sqrt(np.maximum(variance, 0)) - np.sqrt(np.maximum(pooled_variance, 0))
+    squared = (np.square(mean - pooled_mean) + np.square(spread))[varies] / pooled_variance[varies]
+    return float(np.sqrt(squared.mean()))
 
 
 def _pooled_variance(means: Sequence[Array], variances: Sequence[Array], weights: Sequence[int]) -> Array:

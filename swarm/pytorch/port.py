@@ -52,6 +52,8 @@ class _Found(NamedTuple):
     refusal: str | None
     is_complex: bool
     tied: list[Tied]
+    normalizes: bool
+    """Whether it belongs to a layer that normalises by statistics of the data."""
 
 
 class _Entry(NamedTuple):
@@ -123,9 +125,17 @@ class TorchPort(ModelPort):
         for entry, array in self._pairs(state):
             entry.tensor.copy_(_shared_tensor(array))
 
+    def update(self, state: ModelState) -> None:
+        """As ``write``, except tensors of which the site keeps its own values."""
+        for (spec, tensor), array in self._pairs(state):
+            if not spec.kept:
+                tensor.copy_(_shared_tensor(array))
+
     def add(self, step: ModelState) -> None:
         """Add ``step`` in place. Autograd does not record it."""
         for (spec, tensor), array in self._pairs(step):
+            if spec.kept:
+                continue
             if spec.kind is TensorKind.WEIGHT:
                 tensor.add_(_shared_tensor(array).to(tensor.device))
             else:
@@ -159,6 +169,7 @@ class TorchPort(ModelPort):
                     TensorKind.STATE if name in self._masks else found.kind,
                     tied=tuple(found.tied),
                     complex=found.is_complex,
+                    kept=found.normalizes and self._selection.keeps(found.kind),
                 )
                 # .data, not .detach(): the latter shares the version counter, so a write would break the backward pass
                 # of an existing graph.
@@ -195,7 +206,7 @@ def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
         first = found.get(key)
         if first is None:
             kind = _kind(module, leaf, values, is_buffer=leaf in module._buffers)  # noqa: SLF001
-            found[key] = _Found([name], kind, values, refusal, is_complex, [])
+            found[key] = _Found([name], kind, values, refusal, is_complex, [], isinstance(module, _NormBase))
         else:
             first.names.append(name)
             first.tied.append(_tied(name, first.tensor, values))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from swarm.storage.files import FINAL, LOCAL, OWN
+from swarm.storage.files import FINAL, LOCAL, OWN, SITE
 from swarm.storage.results import Results
 from swarm.storage.writer import Writer
 from swarm.tensors.state import ModelState, Schema
+from swarm.text import listed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,20 +53,21 @@ class Ending:
         return own
 
     def conclude(
-        self, commit: Commit | None, own: ModelState, *, closing: bool, reason: str, unmerged: int = 0
+        self, commit: Commit | None, own: ModelState, shared: ModelState | None, *, reason: str, unmerged: int = 0
     ) -> None:
         """Write the model that this peer ends with, and log which one it is.
 
         Args:
             commit: the last one applied here; None for a peer that trained alone.
             own: the model of ``trained``; its memory is used again if it has been written.
-            closing: whether the model is the swarm's closing one.
-            reason: why it is not, if so.
+            shared: the swarm's closing model; None if there was no closing round.
+            reason: why there is none, if so.
             unmerged: batches of this peer that are in no merge.
         """
-        final = ModelState.empty(own.schema) if self._writer and self._writer.busy else own
-        self._port.read(final)
-        alone = commit is None
+        held = ModelState.empty(own.schema) if self._writer and self._writer.busy else own
+        self._port.read(held)
+        final, alone, closing = shared or held, commit is None, shared is not None
+        keeps = closing and bool(own.schema.kept.tensors)
         about = {
             "session": self._settings.model_name,
             "digest": final.digest(),
@@ -76,8 +78,10 @@ class Ending:
         name = FINAL if closing or alone else OWN
         if self._writer:
             self._writer.write(name, final, about)
+            if keeps:
+                self._writer.write(SITE, held, about | {"digest": held.digest()})
         if self._results.directory:
-            self.result = self._results.directory / name
+            self.result = self._results.directory / (SITE if keeps else name)
         written = self.release(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)
         if closing and commit:
             group = len(commit.group)
@@ -89,8 +93,11 @@ class Ending:
                 self._log.warning(text, unmerged, kept)
         elif commit:
             self._log.warning("no closing round (%s); the model is this peer's own", reason)
-        if name in written:
-            self._log.log(*_sentence(self.result, closing=closing, alone=alone))
+        if name in written and self._results.directory:
+            self._log.log(*_sentence(self._results.directory / name, closing=closing, alone=alone))
+            if SITE in written:
+                text = "for this site's own data use %s: it has this site's own values of %s"
+                self._log.info(text, self.result, listed([spec.name for spec in held.schema.kept.tensors]))
         elif self._writer is None:
             self._log.info("no file of the model was written: --model-dir (model_dir) makes one")
         self._reporter.closed(digest=about["digest"], closing=closing, reason=reason)

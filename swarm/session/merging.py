@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from swarm.merge.side import statistics_distance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
 from swarm.session.batches import Batches
@@ -13,13 +14,14 @@ from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.reporting import Reporter, Timing
 from swarm.session.starting import failure
 from swarm.session.weights import Weights
-from swarm.tensors.capture import faulty, replaced_state
+from swarm.tensors.capture import faulty, kept, replaced_state
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.executor import Executor
     from swarm.peer.engine import Engine
+    from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.model import ModelPort
 
 
@@ -35,6 +37,7 @@ class Merging:
         *,
         reporter: Reporter,
         executor: Executor,
+        checkpoints: Checkpoints | None,
         logger: logging.Logger,
     ) -> None:
         """Nothing is offered before ``start``.
@@ -46,6 +49,7 @@ class Merging:
             settings: of the peer.
             reporter: validates merged models, and reports rounds.
             executor: tells the time, and runs what happens while the training goes on.
+            checkpoints: store what this site keeps for itself.
             logger: where the start is reported.
         """
         self.over = False
@@ -57,6 +61,7 @@ class Merging:
         self._settings = settings
         self._reporter = reporter
         self._executor = executor
+        self._checkpoints = checkpoints
         self._log = logger
         self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap)
         self._timing = Timing(engine.traffic, executor)
@@ -78,8 +83,11 @@ class Merging:
         """Whether ``advance`` is to be called at the next boundary."""
         return self._pending is not None or self.batches.left <= 0
 
-    def start(self) -> bool:
+    def start(self, *, keep: bool) -> bool:
         """Wait for the first round, and load its model; False where another peer has this one's default name.
+
+        ``keep`` tells whether the model holds the values that this site kept for itself in an earlier run. Otherwise
+        those of the swarm are loaded too.
 
         Raises:
             SwarmError: the session did not start.
@@ -94,7 +102,8 @@ class Merging:
         answer = engine.offer(capture, stats)
         weights.release(pending=engine.pending)
         if answer.model is not None and answer.commit is not None:
-            self._port.write(answer.model)
+            load = self._port.update if keep else self._port.write
+            load(answer.model)
             if odd:
                 self._log.warning("NaN or infinity here in %s; the weights of the swarm replace them", odd)
             self._reporter.began(answer.kind, answer.commit, replaced_state(capture, answer.model))
@@ -174,6 +183,8 @@ class Merging:
 
     def _offer(self, *, keep: bool) -> None:
         capture = self._weights.take(keep=keep)
+        if self._checkpoints and (own := kept(capture)):
+            self._checkpoints.keep(own)
         self.batches.offered_at = self.batches.done
         stats = self._stats(PeerStatus.TRAINING)
         try:
@@ -191,6 +202,8 @@ class Merging:
         answer = pending.wait()
         self._pending = None
         self._reporter.left_out(pending.odd)
+        if answer.model is not None and pending.finite:
+            self._reporter.compared(statistics_distance(self.schema, pending.capture.side, answer.model.side))
         self._weights.release(pending=self._engine.pending)
         if answer.model is not None:
             self._weights.take_over(pending, answer, answer.model)

@@ -74,7 +74,8 @@ class PendingAnswer:
         self.spent = False
         """Whether the memory of the capture was used for ``step``."""
         self._engine = engine
-        self._capture = capture
+        self.capture = capture
+        """What was offered; its weights are no longer those if ``spent``."""
         self._stats = stats
         self._answer: Answer | None = None
         self._error: Exception | None = None
@@ -102,7 +103,7 @@ class PendingAnswer:
         """Whether the steps in the capture are in the committed model."""
         if self._known.idle:
             return False
-        return self._known.kind is not AnswerKind.HEALED or self._known.before is self._capture
+        return self._known.kind is not AnswerKind.HEALED or self._known.before is self.capture
 
     @property
     def idle(self) -> bool:
@@ -120,7 +121,7 @@ class PendingAnswer:
         before, model = self._before, self._known.model
         if before is None or model is None:
             raise ValueError("there is no difference without two models")
-        own = self._capture if isinstance(self._capture, ModelState) else None
+        own = self.capture if isinstance(self.capture, ModelState) else None
         self.spent = own is not None and not self._engine.pending
         return difference(model, before, into=own if self.spent else None)
 
@@ -132,15 +133,15 @@ class PendingAnswer:
 
     @property
     def _before(self) -> Capture | None:
-        return self._capture if self.merged else self._known.before
+        return self.capture if self.merged else self._known.before
 
     def _ask(self) -> None:
         engine = self._engine
-        stats = measured(self._stats, self._capture, engine.reference)
+        stats = measured(self._stats, self.capture, engine.reference)
         self.finite = stats.finite
         if not self.finite:
-            self.odd = faulty(self._capture, engine.reference)
-        self._answer = engine.offer(self._capture, stats)
+            self.odd = faulty(self.capture, engine.reference)
+        self._answer = engine.offer(self.capture, stats)
 
     def _find_out(self) -> None:
         try:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from swarm.merge.side import StatisticsDistance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
 from swarm.tensors.state import TensorSpec, is_float
-from swarm.text import MAX_SHOWN, printable
+from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
     from swarm.clock import Clock
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from swarm.tensors.model import Evaluation, Evaluator
 
 
-NAMED = 5
-"""Tensors named in one line at most."""
+FAR = 0.5
+"""Distance of a site's statistics from the swarm's, in standard deviations, from which on one set fits no site well."""
 NOBODY = (
     "no peer that trains contributes to it, so nothing is merged and each peer keeps its own steps; "
     "a peer contributes if its node_weightage is above 0 and it holds no NaN"
@@ -69,7 +70,18 @@ class Reporter:
         training: TrainingStatus,
         plugins: PluginRegistry,
         logger: logging.Logger,
+        keeps_statistics: bool,
     ) -> None:
+        """Nothing is reported yet.
+
+        Args:
+            session: its name.
+            evaluate: validates the merged model; None if there is nothing to validate it with.
+            training: what ``swarm status`` shows.
+            plugins: those of the session.
+            logger: where it reports.
+            keeps_statistics: whether this site keeps its own statistics of normalization layers.
+        """
         self.group: tuple[PeerId, ...] = ()
         """The members of the last round."""
         self.rounds = 0
@@ -83,8 +95,11 @@ class Reporter:
         self._training = training
         self._plugins = plugins
         self._log = logger
+        self._keeps_statistics = keeps_statistics
         self._seconds = self._stall = 0.0
         self._odd: tuple[str, ...] = ()
+        self._distance: StatisticsDistance | None = None
+        self._told_distance = False
         self._skipped = ""
         """Why the last sync point was skipped; empty after one that was not."""
         self._validation_failed = False
@@ -102,7 +117,7 @@ class Reporter:
                 logging.WARNING if odd else logging.INFO,
                 "tensors that differed here now hold the values that the swarm shares: %s;"
                 " name in `local` those that each site should keep for itself",
-                _listed([spec.name for spec in replaced]),
+                listed([spec.name for spec in replaced]),
             )
 
     def validate(self) -> None:
@@ -124,9 +139,26 @@ class Reporter:
             self._log.warning(
                 "NaN or infinity here in %s: this peer's contribution is left out, and its steps are discarded if the"
                 " swarm has a merged model; name in `local` a tensor that may hold them",
-                _listed(odd),
+                listed(odd),
             )
         self._odd = odd
+
+    def compared(self, distance: StatisticsDistance | None) -> None:
+        """How far the statistics of this site's normalization layers are from the swarm's; None without such layers."""
+        self._distance = distance
+        if distance is None or distance.value < FAR or self._told_distance:
+            return
+        self._told_distance = True
+        what = "the statistics of %s are %.2f standard deviations from those of the swarm: the data of the sites differ"
+        advice = (
+            "in scale or kind, and the swarm's statistics, which swarm-final.safetensors holds, fit no site well; this "
+            "site keeps its own (see docs/choosing.md)"
+            if self._keeps_statistics
+            else 'in scale or kind, and the merged model may be worse here than a model trained alone; normalization="'
+            'silobn" keeps the statistics of each site, GroupNorm needs none (see docs/choosing.md)'
+        )
+        level = logging.INFO if self._keeps_statistics else logging.WARNING
+        self._log.log(level, f"{what} {advice}", distance.layer, distance.value)
 
     def settled(self, engine: Engine, answer: Answer, timing: Timing) -> RoundReport:
         """A sync point is over."""
@@ -150,6 +182,7 @@ class Reporter:
             reason=NOBODY if answer.idle else answer.reason,
             loss=self.evaluation.loss if self.evaluation else None,
             metrics=dict(self.evaluation.metrics) if self.evaluation else {},
+            statistics_distance=self._distance.value if self._distance and merged else None,
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
@@ -202,14 +235,12 @@ class Reporter:
         if self.rounds:
             metrics["swarm_round_seconds"] = self._seconds
             metrics["swarm_stall_seconds"] = self._stall
+        if self._distance:
+            metrics["swarm_statistics_distance"] = self._distance.value
         if self.evaluation:
             metrics["swarm_val_loss"] = self.evaluation.loss
             metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
         return metrics
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _beginning(kind: AnswerKind, commit: Commit) -> str:

@@ -25,7 +25,7 @@ from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
 from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
-from swarm.session.starting import resumed_from, say_where
+from swarm.session.starting import Resumed, resumed_from, say_where
 from swarm.session.wiring import Network, build_engine, network_of
 from swarm.storage.checkpoints import Checkpoints
 from swarm.tensors.state import ModelState, Schema
@@ -79,6 +79,7 @@ class Session:
             training=self._training,
             plugins=self._plugins,
             logger=self._log,
+            keeps_statistics=settings.normalization != "pooled",
         )
         self._ending = Ending(settings, port, self._reporter, self._log)
         self._engine: Engine | None = None
@@ -179,7 +180,7 @@ class Session:
         if engine is None or merging is None:
             self._left = True
             own = self._ending.trained(self._port.schema())
-            self._ending.conclude(None, own, closing=False, reason="it trained alone")
+            self._ending.conclude(None, own, None, reason="it trained alone")
             return
         try:
             merging.finish_pending()
@@ -190,15 +191,16 @@ class Session:
                 answer = merging.serve(own)
                 closing, reason = answer.closing, answer.reason
             elif closing and engine.reference:
-                self._port.write(engine.reference)
+                self._port.update(engine.reference)
         except BaseException:
             self.abort("it was interrupted before the closing round")
             raise
         self._left = True
+        shared = engine.reference if closing else None
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
             self._release(patience=PATIENCE)
-            self._ending.conclude(engine.commit, own, closing=closing, reason=reason, unmerged=merging.batches.unmerged)
+            self._ending.conclude(engine.commit, own, shared, reason=reason, unmerged=merging.batches.unmerged)
         finally:
             self._ending.unlock()
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
@@ -259,7 +261,7 @@ class Session:
         """Join under the name in the settings; False if another peer has it and this one has chosen another."""
         settings = self._settings
         store = self._platform.checkpoint_store(settings)
-        resumed = resumed_from(store, schema, self._port, self._log) if store and settings.resume else None
+        resumed = resumed_from(store, schema, self._port, self._log) if store and settings.resume else Resumed()
         if store:
             every = settings.checkpoint_seconds
             self._checkpoints = Checkpoints(store, every=every, executor=self._executor, logger=self._log)
@@ -278,7 +280,7 @@ class Session:
             name_patience=self._naming.patience,
         )
         say_where(settings, engine, schema, self._log)
-        engine.start(resumed)
+        engine.start(resumed.commit)
         self._restore_signals = self._platform.on_sigterm(self.abort)
         merging = Merging(
             engine,
@@ -287,9 +289,10 @@ class Session:
             settings,
             reporter=self._reporter,
             executor=self._executor,
+            checkpoints=self._checkpoints,
             logger=self._log,
         )
-        if not merging.start():
+        if not merging.start(keep=resumed.keeps):
             self._rename(engine)
             return False
         self._merging = merging

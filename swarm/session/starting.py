@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
 from swarm.text import printable
@@ -18,17 +18,34 @@ if TYPE_CHECKING:
     from swarm.tensors.state import ModelState, Schema
 
 
-def resumed_from(
-    store: CheckpointStore, schema: Schema, port: ModelPort, logger: logging.Logger
-) -> tuple[Commit, ModelState] | None:
-    """The commit to go on from; its model is loaded. A closed run is only the start of a new one."""
+class Resumed(NamedTuple):
+    """What a run is resumed from."""
+
+    commit: tuple[Commit, ModelState] | None = None
+    """The commit to go on from, with its model; None if there is none, or if it closed its run."""
+    keeps: bool = False
+    """Whether the model holds the values that this site kept for itself."""
+
+
+def resumed_from(store: CheckpointStore, schema: Schema, port: ModelPort, logger: logging.Logger) -> Resumed:
+    """Load the newest checkpoint, if there is one. A closed run is only the start of a new one."""
     found = store.newest(schema, logger)
     if found is None:
-        return None
+        return Resumed()
     commit, model = found
-    port.write(model)
+    kept = store.kept(schema.kept, logger) if schema.kept.tensors else None
+    port.write(_with(model, kept) if kept else model)
     logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
-    return None if commit.closing else found
+    return Resumed(None if commit.closing else found, keeps=kept is not None)
+
+
+def _with(model: ModelState, kept: ModelState) -> ModelState:
+    """A copy of ``model`` with the values that this site keeps for itself."""
+    whole, own = model.copy(), (array for _, array in kept.arrays())
+    for spec, array in whole.arrays():
+        if spec.kept:
+            array[...] = next(own)
+    return whole
 
 
 def say_where(settings: Settings, engine: Engine, schema: Schema, logger: logging.Logger) -> None:

@@ -65,8 +65,8 @@ class Weights:
         return self._copy
 
     def load(self, committed: ModelState) -> None:
-        """Load a committed model; local steps are lost."""
-        self._port.write(committed)
+        """Load a committed model; local steps are lost. What this site keeps for itself does not change."""
+        self._port.update(committed)
         self._ahead = False
 
     def served(self, *, late: bool) -> None:
@@ -102,7 +102,7 @@ class Weights:
             return
         own = ModelState.empty(committed.schema)
         self._port.read(own)
-        self._port.write(committed)
+        self._port.update(committed)
         try:
             look()
         finally:

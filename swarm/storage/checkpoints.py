@@ -2,6 +2,7 @@
 
 A checkpoint is two files, the model as safetensors and the record of its round as JSON, in
 ``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last. A checkpoint without a record is ignored.
+The values that this site keeps for itself are in a file of their own, which is replaced with each checkpoint.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Value = TypeVar("Value")
 _IDENTIFIER = re.compile(r"[0-9A-Za-z._:-]{0,128}")
 _PEERS = ("members", "group", "contributors")
 """Fields of a record."""
+KEPT = "kept.safetensors"
+"""The values that this site keeps for itself, at the time of the newest checkpoint."""
 KEEP = 2
 """Number of checkpoints kept: the newest, and the previous one in case the newest is damaged."""
 
@@ -50,6 +53,18 @@ class CheckpointStore(ABC):
         Raises:
             ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
         """
+
+    @abstractmethod
+    def write_kept(self, kept: ModelState) -> None:
+        """Store the values that this site keeps for itself.
+
+        Raises:
+            OSError: they could not be written.
+        """
+
+    @abstractmethod
+    def kept(self, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        """The stored values of the tensors of ``schema``; None, with a warning, if there are none that fit it."""
 
 
 class CheckpointFiles(CheckpointStore):
@@ -99,6 +114,18 @@ class CheckpointFiles(CheckpointStore):
             logger.warning("resume: no checkpoint in %s can be used; the run starts anew", self._directory)
         return None
 
+    def write_kept(self, kept: ModelState) -> None:
+        write_model(self._directory / KEPT, kept, {})
+
+    def kept(self, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        path = self._directory / KEPT
+        try:
+            return read_model_file(path, schema)
+        except (UnreadableFileError, ModelError) as error:
+            text = "resume: the values that this site keeps for itself start as those of the swarm, as %s: %s"
+            logger.warning(text, path, error)
+            return None
+
 
 def files_of(settings: Settings) -> CheckpointFiles | None:
     """The checkpoint files of a peer with these settings; None without a model directory."""
@@ -116,6 +143,7 @@ class Checkpoints:
         self._log = logger
         self._due = executor.now()
         self._waiting: tuple[Commit, ModelState] | None = None
+        self._kept: ModelState | None = None
         self._newest = 0
         self._changed = executor.condition()
         self._closed = False
@@ -130,6 +158,10 @@ class Checkpoints:
         with self._changed:
             self._waiting, self._newest = (commit, model), commit.round
             self._changed.notify_all()
+
+    def keep(self, kept: ModelState) -> None:
+        """The values that this site keeps for itself now; never changed afterwards. They go with the next model."""
+        self._kept = kept
 
     def close(self, timeout: float) -> None:
         """Write the waiting model, for at most ``timeout`` seconds; log an error if that is too short."""
@@ -150,6 +182,8 @@ class Checkpoints:
                 commit, model = self._waiting
                 self._waiting = None
             try:
+                if self._kept:
+                    self._store.write_kept(self._kept)
                 self._store.write(commit, model)
                 self._failed = False
             except OSError as error:

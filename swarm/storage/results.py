@@ -9,7 +9,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.storage.files import FINAL, LOCAL, OWN
+from swarm.storage.files import FINAL, LOCAL, OWN, SITE
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -96,7 +96,8 @@ class Results:
     def _keep_previous(self) -> None:
         if self.directory is None:
             return
-        written = [FINAL, OWN, LOCAL, *(str(Path(name).with_suffix(".ckpt")) for name in (FINAL, OWN))]
+        finals = (FINAL, SITE, OWN)
+        written = [*finals, LOCAL, *(str(Path(name).with_suffix(".ckpt")) for name in finals)]
         old = [name for name in written if (self.directory / name).is_file()]
         for name in old:
             (self.directory / name).replace(self.directory / f"{PREVIOUS}{name}")

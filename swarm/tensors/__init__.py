@@ -6,7 +6,7 @@ An integration gives its model as a ``ModelPort``.
 from __future__ import annotations
 
 from swarm.tensors.model import Evaluation, Evaluator, ModelPort, changed, without_samples
-from swarm.tensors.selection import Candidate, Selection
+from swarm.tensors.selection import Candidate, Normalization, Selection
 from swarm.tensors.state import Array, ModelState, Schema, SpectralNorm, TensorKind, TensorSpec, numpy_dtype
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Evaluator",
     "ModelPort",
     "ModelState",
+    "Normalization",
     "Schema",
     "Selection",
     "SpectralNorm",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -121,24 +121,43 @@ class BorrowedCapture:
             self._tensors = {}
 
 
-def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...]:
-    """Names of the tensors that prevent a merge of the capture, in the schema's order: see ``side_is_finite``."""
+def tensors(capture: Capture) -> Iterator[tuple[TensorSpec, Array]]:
+    """Each tensor's spec with its values, in schema order; those of a weight are flat. Read only."""
     places = {dtype: pairwise(starts) for dtype, starts in capture.schema.bounds.items()}
     segments = {dtype: index for index, dtype in enumerate(capture.schema.segments)}
-    side = zip(capture.side, parent.side if parent else repeat(None), strict=False)
-    names = []
+    side = iter(capture.side)
     for spec in capture.schema.tensors:
         if spec.in_side_block:
-            values, before = next(side)
-            if side_is_finite(Schema((spec,)), [values], None if before is None else [before]):
-                continue
+            yield spec, next(side)
         else:
             start, stop = next(places[spec.dtype])
-            values = capture.part(segments[spec.dtype], start, stop)
-            if is_finite(values):
-                continue
-        names.append(spec.name)
+            yield spec, capture.part(segments[spec.dtype], start, stop)
+
+
+def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...]:
+    """Names of the tensors that prevent a merge of the capture, in the schema's order: see ``side_is_finite``."""
+    before = iter(parent.side if parent else [])
+    names = []
+    for spec, values in tensors(capture):
+        if spec.in_side_block:
+            sound = side_is_finite(Schema((spec,)), [values], [next(before)] if parent else None)
+        else:
+            sound = is_finite(values)
+        if not sound:
+            names.append(spec.name)
     return tuple(names)
+
+
+def kept(capture: Capture) -> ModelState | None:
+    """A copy of the tensors of which the site keeps its own values; None if there are none."""
+    schema = capture.schema.kept
+    if not schema.tensors:
+        return None
+    state = ModelState.empty(schema)
+    own = (values for spec, values in tensors(capture) if spec.kept)
+    for (spec, array), values in zip(state.arrays(), own, strict=True):
+        array[...] = values.reshape(spec.shape)
+    return state
 
 
 def replaced_state(capture: Capture, model: ModelState) -> tuple[TensorSpec, ...]:

@@ -24,8 +24,8 @@ class ModelPort(ABC):
 
     The session calls a port on the training thread only, between batches.
 
-    ``borrow`` and ``add`` are shortcuts. A class that overrides ``read``, or for ``add`` also ``write``, does not
-    inherit them: what it reads and writes always counts.
+    ``borrow``, ``update`` and ``add`` are shortcuts. A class that overrides ``read``, or for ``update`` and ``add``
+    also ``write``, does not inherit them: what it reads and writes always counts.
     """
 
     def __init_subclass__(cls) -> None:
@@ -33,6 +33,8 @@ class ModelPort(ABC):
         super().__init_subclass__()
         if is_outdated(cls, "borrow", "read"):
             cls.borrow = ModelPort.borrow  # type: ignore[method-assign]
+        if is_outdated(cls, "update", "read", "write"):
+            cls.update = ModelPort.update  # type: ignore[method-assign]
         if is_outdated(cls, "add", "read", "write"):
             cls.add = ModelPort.add  # type: ignore[method-assign]
 
@@ -66,8 +68,24 @@ class ModelPort(ABC):
     def write(self, state: ModelState) -> None:
         """Set those tensors from ``state``, in place: optimizers keep the same parameter objects."""
 
+    def update(self, state: ModelState) -> None:
+        """Set those tensors from ``state``, in place, except those of which the site keeps its own values.
+
+        This implementation reads and writes those as well; a framework that can leave them out saves the copies.
+        """
+        if state.schema.kept.tensors:
+            own = ModelState.empty(state.schema)
+            self.read(own)
+            for (spec, mine), (_, theirs) in zip(own.arrays(), state.arrays(), strict=True):
+                if not spec.kept:
+                    mine[...] = theirs
+            state = own
+        self.write(state)
+
     def add(self, step: ModelState) -> None:
         """Add an update in place: weights += step. Statistics, counters and module state are set to those of ``step``.
+
+        Tensors of which the site keeps its own values do not change.
 
         The step of half-precision weights is float32: the sum is computed in float32 and rounded once. This
         implementation reads, adds and writes; a framework that can add in place saves the copies.
@@ -76,6 +94,8 @@ class ModelPort(ABC):
         self.read(model)
         with np.errstate(over="ignore", invalid="ignore"):
             for (spec, mine), (_, theirs) in zip(model.arrays(), step.arrays(), strict=True):
+                if spec.kept:
+                    continue
                 if spec.kind is TensorKind.WEIGHT:
                     np.add(mine, theirs, out=mine, casting="same_kind")
                 else:

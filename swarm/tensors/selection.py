@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,6 +11,17 @@ from typing import NamedTuple
 
 from swarm.errors import ModelError
 from swarm.tensors.state import TensorKind
+
+
+class Normalization(enum.StrEnum):
+    """What sites share of layers that normalise by statistics of their data (BatchNorm, InstanceNorm)."""
+
+    POOLED = "pooled"
+    """All of it: every site gets the statistics of all data together."""
+    SILOBN = "silobn"
+    """Scale and shift; each site keeps its own statistics. Source: Andreux et al. 2020, arXiv 2008.07424."""
+    FEDBN = "fedbn"
+    """Nothing: each site keeps the whole layers. Source: Li et al. 2021, arXiv 2102.07623."""
 
 
 class Candidate(NamedTuple):
@@ -22,13 +34,21 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Case-sensitive glob patterns (``fnmatch``) for names of tensors.
+    """Which tensors take part, and of which the site keeps its own values.
 
-    A tensor takes part if ``share`` is empty or one of its patterns matches, and no pattern of ``local`` matches.
+    ``share`` and ``local`` are case-sensitive glob patterns (``fnmatch``) for names of tensors. A tensor takes part if
+    ``share`` is empty or one of its patterns matches, and no pattern of ``local`` matches.
     """
 
     share: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
+    normalization: Normalization = Normalization.POOLED
+
+    def keeps(self, kind: TensorKind) -> bool:
+        """Whether the site keeps its own values of a tensor of a layer that normalises by statistics."""
+        if self.normalization is Normalization.SILOBN:
+            return kind is not TensorKind.WEIGHT
+        return self.normalization is Normalization.FEDBN
 
     def takes(self, *names: str) -> bool:
         """Whether the tensor with these names takes part; for tied weights, one shared name is enough.

@@ -112,6 +112,8 @@ class TensorSpec:
     """Its other names, for files."""
     complex: bool = field(default=False, compare=False)
     """Whether it is complex in the model: its last dimension is the real and the imaginary part."""
+    kept: bool = field(default=False, compare=False)
+    """Whether this site keeps its own values: they are sent and merged, but the merged ones are not loaded."""
 
     @property
     def size(self) -> int:
@@ -199,6 +201,11 @@ class Schema:
             where = "here" if longer is self.tensors else "there"
             return f"{len(self.tensors)} tensors here, {len(other.tensors)} there; only {where}: {extra}"
         return None
+
+    @cached_property
+    def kept(self) -> Schema:
+        """The tensors of which this site keeps its own values."""
+        return Schema(tuple(spec for spec in self.tensors if spec.kept))
 
     def names(self, *kinds: TensorKind) -> tuple[str, ...]:
         """Names of the tensors of some kinds."""

@@ -31,7 +31,7 @@ from swarm.session import Session
 from swarm.session.platform import Platform
 from swarm.session.wiring import Network
 from swarm.tensors.model import ModelPort
-from swarm.tensors.selection import Candidate, Selection
+from swarm.tensors.selection import Candidate, Normalization, Selection
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from swarm.tensors.state import Array
 
 _EVERYTHING = Selection()
+_STATISTICS = (TensorKind.MEAN, TensorKind.VARIANCE, TensorKind.COUNTER)
 DEADLINE = 30.0
 """Seconds until sessions that do not come to an end count as hung."""
 
@@ -63,8 +64,11 @@ class ArrayModel(ModelPort):
 
     def schema(self) -> Schema:
         specs = tuple(
-            TensorSpec(name, array.shape, array.dtype.name, self._kinds.get(name, TensorKind.WEIGHT))
+            TensorSpec(
+                name, array.shape, array.dtype.name, kind, kept=kind in _STATISTICS and self._selection.keeps(kind)
+            )
             for name, array in self.arrays.items()
+            for kind in [self._kinds.get(name, TensorKind.WEIGHT)]
         )
         self._selection.check([Candidate((spec.name,), spec.kind) for spec in specs])
         return Schema(tuple(spec for spec in specs if self._selection.takes(spec.name)))
@@ -173,7 +177,8 @@ class MemorySwarm:
         resolved = replace(resolve(given, environment={}, directory=Path("no swarm.toml here")).settings, named=named)
         board = Board(self.addresses, resolved.model_name)
         lines: list[str] = []
-        model = ArrayModel(arrays, kinds, Selection(resolved.share, resolved.local))
+        selection = Selection(resolved.share, resolved.local, Normalization(resolved.normalization))
+        model = ArrayModel(arrays, kinds, selection)
         session = Session(
             resolved,
             model,

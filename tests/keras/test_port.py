@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from swarm.errors import ModelError
 from swarm.storage.files import read_model_file, write_model
-from swarm.tensors.selection import Selection
+from swarm.tensors.selection import Normalization, Selection
 from swarm.tensors.state import ModelState, TensorKind
 from swarm_keras.port import KerasPort
 
@@ -280,3 +280,32 @@ def test_writing_leaves_alone_what_is_local(make_model) -> None:
 def test_a_selection_that_does_not_fit_the_model_is_refused(make_model, selection: Selection, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         KerasPort(make_model(), selection).schema()
+
+
+@pytest.mark.parametrize(
+    ("normalization", "kept"),
+    [
+        (Normalization.SILOBN, {"moving_mean", "moving_variance"}),
+        (Normalization.FEDBN, {"gamma", "beta", "moving_mean", "moving_variance"}),
+    ],
+)
+def test_what_a_site_keeps_of_batchnorm_is_neither_updated_nor_added_to(
+    normalization: Normalization, kept: set[str]
+) -> None:
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(3), keras.layers.BatchNormalization(), keras.layers.LayerNormalization()]
+    )
+    port = KerasPort(model, Selection(normalization=normalization))
+    schema = port.schema()
+    names = {spec.name for spec in schema.tensors if spec.kept}
+    assert {name.rpartition("/")[2] for name in names} == kept
+    assert all("batch_normalization" in name for name in names)
+    before = {variable.path: np.array(variable) for variable in model.weights}
+    state = ModelState.empty(schema)
+    for _, array in state.arrays():
+        array[...] = 7
+    for change in (port.update, port.add):
+        change(state)
+        assert {v.path for v in model.weights if np.array_equal(np.array(v), before[v.path])} == names
+    port.write(state)
+    assert all((np.array(variable) == 7).all() for variable in model.weights)

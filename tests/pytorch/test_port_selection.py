@@ -11,7 +11,7 @@ from torch import nn
 
 from swarm.errors import ModelError
 from swarm.pytorch import TorchPort
-from swarm.tensors.selection import Selection
+from swarm.tensors.selection import Normalization, Selection
 from swarm.tensors.state import ModelState
 
 
@@ -108,3 +108,31 @@ def test_what_cannot_be_merged_may_stay_local(frozen):
 def test_a_selection_that_does_not_fit_the_model_is_refused(selection, message):
     with pytest.raises(ModelError, match=message):
         TorchPort(backbone_and_head(), selection).schema()
+
+
+@pytest.mark.parametrize(
+    ("normalization", "kept"),
+    [
+        (Normalization.POOLED, set()),
+        (Normalization.SILOBN, {"1.running_mean", "1.running_var", "1.num_batches_tracked"}),
+        (
+            Normalization.FEDBN,
+            {"1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked"},
+        ),
+    ],
+)
+def test_what_a_site_keeps_of_batchnorm_is_neither_updated_nor_added_to(normalization: Normalization, kept: set[str]):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.LayerNorm(3))
+    port = TorchPort(model, Selection(normalization=normalization))
+    schema = port.schema()
+    assert {spec.name for spec in schema.tensors if spec.kept} == kept
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state = ModelState.empty(schema)
+    for _, array in state.arrays():
+        array[...] = 7
+    for change in (port.update, port.add):
+        change(state)
+        now = model.state_dict()
+        assert {name for name in now if torch.equal(now[name], before[name])} == kept
+    port.write(state)
+    assert all(bool((tensor == 7).all()) for tensor in model.state_dict().values())

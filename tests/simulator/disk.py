@@ -27,6 +27,8 @@ class Disks:
 
     def __init__(self, loop: Loop, schedule: Schedule, rng: random.Random) -> None:
         self.newest: dict[PeerId, tuple[Commit, ModelState]] = {}
+        self.kept: dict[PeerId, ModelState] = {}
+        """What each site keeps for itself."""
         self._loop = loop
         self._rng = rng
         self._slow = [fault for fault in schedule.faults if fault.kind is FaultKind.SLOW_DISK]
@@ -58,3 +60,9 @@ class SimulatedStore(CheckpointStore):
 
     def newest(self, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
         return self.disks.newest.get(self.name)
+
+    def write_kept(self, kept: ModelState) -> None:
+        self.disks.kept[self.name] = kept
+
+    def kept(self, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        return self.disks.kept.get(self.name)

@@ -319,7 +319,7 @@ def a_capture_is_overwritten(self: Rounds) -> bool:
 def late_steps_count_twice(self: PendingAnswer) -> bool:
     """Steps of a late commit stay on top of the model that has them."""
     known = self._known
-    return not known.idle and (known.kind is AnswerKind.MERGED or known.before is self._capture)
+    return not known.idle and (known.kind is AnswerKind.MERGED or known.before is self.capture)
 
 
 @_mutant(Answer, "idle", as_property=True)
@@ -337,7 +337,7 @@ def overlapping_steps_are_dropped(self: PendingAnswer) -> bool:
 @_mutant(PendingAnswer, "step", as_property=True)
 def what_a_lost_round_may_hold_is_used_up(self: PendingAnswer) -> ModelState:
     """The memory of a capture is written to though the capture may still be merged."""
-    before, model, own = self._before, self._known.model, self._capture
+    before, model, own = self._before, self._known.model, self.capture
     assert before is not None
     assert model is not None
     self.spent = isinstance(own, ModelState)
