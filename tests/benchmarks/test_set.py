@@ -18,6 +18,18 @@ RECORDS = {
         "private_loopback": False,
         "peak_extra_rss_over_model": 4.2,
     },
+    "learning": {
+        "task": "digits",
+        "peers": 4,
+        "partition": "dir0.5",
+        "interval": 8,
+        "pooled": 0.97,
+        "alone": 0.7,
+        "reference": 0.96,
+        "swarm": 0.96,
+        "ratio": 0.99,
+        "reference_difference": 2e-7,
+    },
     "scale": {
         "growth": {"control_messages": 1.0, "control_bytes": 1.6},
         "goal": {
@@ -36,7 +48,13 @@ def test_every_part_has_its_lines_in_the_table(monkeypatch, capsys):
         bench.main()
     assert not ended.value.code
     shown = capsys.readouterr().out
-    for expected in ("392 ns a batch", "gloo: 100 ms, ratio 3.00", "the loopback was shared", "goal n^1: missed"):
+    for expected in (
+        "392 ns a batch",
+        "gloo: 100 ms, ratio 3.00",
+        "the loopback was shared",
+        "ratio to pooled 0.990",
+        "goal n^1: missed",
+    ):
         assert expected in shown
 
 
