@@ -17,8 +17,11 @@ NAMED = 5
 """Names listed in one line at most."""
 NAME_RULE = f"1 to {MAX_NAME} letters, digits, '_', '.', '-' or inner spaces, not starting with '.' or '-'"
 """What ``is_name`` accepts, in words."""
+MEMBER_RULE = "1 to 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends of each part"
+"""What ``is_member_name`` accepts, in words."""
 
 _NAME = re.compile(rf"\w([\w. -]{{0,{MAX_NAME - 2}}}[\w.-])?")
+_MEMBER = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ADDRESS = re.compile(rf"[!-~]{{1,{MAX_ADDRESS}}}")
 _INVISIBLE = re.compile("[\u115f\u1160\u3164\uffa0]")
 """Letters of Unicode without a picture, the fillers of Hangul."""
@@ -27,6 +30,11 @@ _INVISIBLE = re.compile("[\u115f\u1160\u3164\uffa0]")
 def is_name(text: str) -> bool:
     """Whether ``text`` can be the name of a peer or a session: safe in a log line and as the name of a file."""
     return _NAME.fullmatch(text) is not None and not _INVISIBLE.search(text)
+
+
+def is_member_name(text: str) -> bool:
+    """Whether ``text`` can be the name of a peer with a certificate, which TLS compares as a DNS name."""
+    return _MEMBER.fullmatch(text) is not None
 
 
 def is_address(text: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from swarm.addresses import Address, join
 from swarm.cli.site import (
     CONSORTIUM,
     Advertise,
@@ -19,7 +20,7 @@ from swarm.cli.site import (
     note,
     place,
 )
-from swarm.config import SETTINGS, addresses
+from swarm.config import SETTINGS
 from swarm.config.granted import OF_A_SITE
 from swarm.config.sources import nearest
 from swarm.errors import ConfigurationError, IdentityError
@@ -72,8 +73,8 @@ def init(
         consortium_name,
         founder=member,
         identity=directory,
-        listen=addresses.join(addresses.split(here.listen or address)[0], enrolment_port),
-        address=addresses.join(addresses.split(address)[0], enrolment_port),
+        listen=join(Address.parse(here.listen or address).host, enrolment_port),
+        address=join(Address.parse(address).host, enrolment_port),
         allowed=allowed,
         valid_days=valid_days,
     )

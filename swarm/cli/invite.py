@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from swarm.addresses import Address, is_wildcard, join, parse_advertised
 from swarm.cli.site import CONSORTIUM, ConsortiumOption, authority, day, note
-from swarm.config import addresses
 from swarm.config.sources import from_arguments
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity.authority import Answer, Authority
@@ -106,21 +106,20 @@ def reached(of: Authority, listen: str | None, advertise: str | None) -> str:
     Raises:
         ConfigurationError: one of the two is not allowed.
     """
-    host, port = addresses.split(of.register.address)
+    found = Address.parse(of.register.address)
+    host, port = found.host, found.port
     given = from_arguments({"listen": listen, "advertise": advertise})
     if "listen" in given:
-        bound, port = addresses.split(given["listen"].value)
-        host = host if addresses.is_wildcard(bound) else bound
+        bound = Address.parse(given["listen"].value)
+        host, port = host if is_wildcard(bound.host) else bound.host, bound.port
     if "advertise" in given:
-        host, own_port = addresses.split_place(given["advertise"].value)
+        host, own_port = parse_advertised(given["advertise"].value)
         port = own_port or port
-    return addresses.join(host, port)
+    return join(host, port)
 
 
 def _open(of: Authority, listen: str | None) -> EnrolmentServer:
-    return EnrolmentServer(
-        of, addresses.split(listen or of.register.listen), joined=_tell_joined, refused=_tell_refused
-    )
+    return EnrolmentServer(of, Address.parse(listen or of.register.listen), joined=_tell_joined, refused=_tell_refused)
 
 
 def _answer(of: Authority, server: EnrolmentServer, made: Invitation | None) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from swarm.addresses import Address
 from swarm.cli.site import Advertise, IdentityOption, Listen, Place, day, identity_directory, note, place
-from swarm.config import addresses
 from swarm.errors import ConfigurationError
 from swarm.identity import files
 from swarm.identity.client import ask
@@ -108,7 +108,7 @@ def _use(site: Site, invited: Invitation, listen: str | None, advertise: str | N
     def made(own_host: str) -> bytes:
         nonlocal chosen
         if here.listen is None:
-            chosen = Place(addresses.join(own_host, PORT), here.advertise)
+            chosen = Place(str(Address(own_host, PORT)), here.advertise)
         return site.enrolment(invited, chosen.address(own_host))
 
     reply = ask(invited.addresses, invited.pin, made)

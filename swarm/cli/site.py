@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
+from swarm.addresses import Address, is_wildcard, join, parse_advertised
 from swarm.cli import options
-from swarm.config import addresses
 from swarm.config.sources import FILE, FILE_VARIABLE, Value, from_arguments, from_environment, from_file
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity.authority import Authority
@@ -87,17 +87,17 @@ class Place:
         Raises:
             ConfigurationError: it does not follow from what is given.
         """
-        listen = addresses.split(self.listen) if self.listen else None
-        host, port = addresses.split_place(self.advertise) if self.advertise else (None, None)
+        listen = Address.parse(self.listen) if self.listen else None
+        host, port = parse_advertised(self.advertise) if self.advertise else (None, None)
         if listen:
-            port = port or listen[1]
-            host = host or (own_host if addresses.is_wildcard(listen[0]) else listen[0])
+            port = port or listen.port
+            host = host or (own_host if is_wildcard(listen.host) else listen.host)
         if not listen or not host or not port:
             raise ConfigurationError(
                 "it is not known where others reach the peer of this site: give --listen HOST:PORT with a fixed port, "
                 "and --advertise HOST:PORT if that is not what it listens on"
             )
-        return addresses.join(host, port)
+        return join(host, port)
 
     def store(self) -> None:
         """Write the place into ``swarm.toml``; if that is there already, tell which lines to change."""

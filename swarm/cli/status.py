@@ -17,6 +17,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
+from swarm.addresses import Address
 from swarm.cli import options
 from swarm.cli.answers import PeerView, parse, plain, sessions
 from swarm.cli.environment import launcher_identity, machine_authority
@@ -25,7 +26,6 @@ from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
 from swarm.config import resolve
-from swarm.config.addresses import is_local
 from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
 from swarm.identity import identity_at
@@ -95,7 +95,7 @@ def _fetch(places: Mapping[str, Path | None], address: str, timeout: float) -> M
         return fetch_over_grpc(address, timeout, identity)
     except UnreachablePeerError:
         authority = machine_authority(os.environ)
-        if identity is not None or not authority.is_dir() or not is_local(address):
+        if identity is not None or not authority.is_dir() or not Address.parse(address).is_loopback:
             raise
         return fetch_over_grpc(address, timeout, own_identity(authority, "status", exact=False))
 

@@ -12,11 +12,10 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
-from swarm.config import addresses
+from swarm.addresses import Address, join, parse_advertised
 from swarm.text import NAME_RULE, is_name
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_PEER = re.compile(r"[a-z0-9.-]{1,63}")
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -128,8 +127,8 @@ def address(lowest_port: int, *, named: bool = False) -> Check:
 
     def accept(value: Any) -> str:
         text = _text(value)
-        _, port = addresses.split(text)
-        if port < lowest_port or ("@" in text and not (named and _PEER.fullmatch(addresses.name_of(text)))):
+        found = Address.parse(text)
+        if found.port < lowest_port or (found.name and not named):
             raise ValueError
         return text
 
@@ -141,10 +140,7 @@ def place() -> Check:
     """``host`` or ``host:port`` as others see it: no wildcard, no port 0. An empty variable stands for none."""
 
     def accept(value: Any) -> str:
-        host, port = addresses.split_place(_text(value))
-        if addresses.is_wildcard(host) or port == 0 or "%" in host:
-            raise ValueError
-        return addresses.join(host, port)
+        return join(*parse_advertised(_text(value)))
 
     allowed = "a host or host:port that others can reach (an IPv6 host in brackets), no wildcard and no port 0"
     return Check(allowed, accept, lambda text: accept(text) if text.strip() else None, takes_empty=True)

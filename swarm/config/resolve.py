@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swarm.config import addresses
+from swarm.addresses import Address, is_loopback, is_wildcard, parse_advertised
 from swarm.config.granted import under
 from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
@@ -162,14 +162,14 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
             f"{given['min_peers']} contradicts {given['world_size' if world_size else 'members']}: "
             f"no round could ever have enough peers; allowed is 1 to {expected}"
         )
-    host, port = addresses.split(settings.listen)
-    if port and port == settings.data_port and settings.data_channel:
+    listen = Address.parse(settings.listen)
+    if listen.port and listen.port == settings.data_port and settings.data_channel:
         raise ConfigurationError(
             f"{given['data_port']} contradicts {given['listen']}: messages and weights need a port each; allowed is "
             "another port, or 0 for any free one"
         )
-    _refuse_open_network(settings, given, host)
-    if settings.advertise is None and addresses.is_loopback(host) and not all(map(addresses.is_local, known)):
+    _refuse_open_network(settings, given, listen.host)
+    if settings.advertise is None and listen.is_loopback and not all(Address.parse(each).is_loopback for each in known):
         raise ConfigurationError(
             f"{given['listen']} cannot be reached by the other members of the consortium, of which one is at "
             f"{next(iter(known))}: set listen to an address of this machine in their network"
@@ -187,18 +187,18 @@ def _refuse_open_network(settings: Settings, given: Mapping[str, str], host: str
     Raises:
         ConfigurationError: two contradict each other.
     """
-    remote = [peer for peer in settings.peers if not addresses.is_local(peer)]
-    advertised = addresses.split_place(settings.advertise)[0] if settings.advertise else host
-    private = addresses.is_loopback(host)
+    remote = [peer for peer in settings.peers if not Address.parse(peer).is_loopback]
+    advertised = parse_advertised(settings.advertise)[0] if settings.advertise else host
+    private = is_loopback(host)
     open_ = not settings.insecure and settings.identity is None
-    if open_ and (remote or not private or not addresses.is_loopback(advertised)):
+    if open_ and (remote or not private or not is_loopback(advertised)):
         exposed = "listen" if not private else "peers" if remote else "advertise"
         raise ConfigurationError(
             f"{given[exposed]} lets weights travel between machines, and this peer has no identity to encrypt them "
             "with: get one (`swarm init`, or `swarm join` with an invitation), or set insecure=true on a network that "
             "you trust; without either, allowed is a loopback address such as 127.0.0.1:7000"
         )
-    if not addresses.is_loopback(advertised):
+    if not is_loopback(advertised):
         return
     if remote:
         setting = "advertise" if settings.advertise else "listen"
@@ -206,7 +206,7 @@ def _refuse_open_network(settings: Settings, given: Mapping[str, str], host: str
             f"{given[setting]} contradicts {given['peers']}: {remote[0]} cannot reach a loopback address; set "
             f"{setting} to an address of this machine in its network"
         )
-    if not private and not addresses.is_wildcard(host):
+    if not private and not is_wildcard(host):
         raise ConfigurationError(
             f"{given['advertise']} contradicts {given['listen']}, where nobody listens on a loopback address: set "
             "advertise to an address at which others reach this peer"

@@ -17,8 +17,9 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 
+from swarm.addresses import Address
 from swarm.errors import IdentityError
-from swarm.identity import certificates, consortium, files, place, register
+from swarm.identity import certificates, consortium, files, register
 from swarm.identity.certificates import Certificate
 from swarm.identity.consortium import Allowed, Consortium, Member, Revoked, Role
 from swarm.identity.directories import new_directory, refuse_existing
@@ -112,7 +113,7 @@ class Authority:
             raise IdentityError(
                 f"{name[:80]!r} cannot be a consortium's name: allowed are 1 to 64 printable characters"
             )
-        place.split(address)
+        Address.reachable(address)
         key, today = certificates.new_key(), now()
         document = Consortium(name, 1, _text(today), allowed=allowed).signed(key)
         kept = Register(

@@ -6,7 +6,6 @@ a consortium also have the DNS name ``ANY_PEER``, for an address of which only t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
@@ -18,14 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from swarm.errors import IdentityError
+from swarm.text import MEMBER_RULE, is_member_name
 
 ANY_PEER = "peer.swarm-learning.invalid"
 """A DNS name of every certificate that a consortium issues; `.invalid` belongs to nobody (RFC 2606)."""
-NAME_RULE = "1 to 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends of each part"
 SKEW = timedelta(hours=1)
 """By which clocks of sites may differ."""
 
-_NAME = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _CURVE = ec.SECP256R1
 _UNREADABLE = (
     *(ValueError, TypeError, UnsupportedAlgorithm),
@@ -41,8 +39,8 @@ def checked_name(name: str) -> str:
     Raises:
         IdentityError: it is not such a name.
     """
-    if not _NAME.fullmatch(name) or name == ANY_PEER:
-        raise IdentityError(f"{name[:80]!r} cannot be the name of a member: allowed is {NAME_RULE}")
+    if not is_member_name(name) or name == ANY_PEER:
+        raise IdentityError(f"{name[:80]!r} cannot be the name of a member: allowed is {MEMBER_RULE}")
     return name
 
 

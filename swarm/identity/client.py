@@ -8,8 +8,8 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 
+from swarm.addresses import Address
 from swarm.errors import IdentityError
-from swarm.identity import place
 from swarm.identity.enrolment import MAX_REPLY, Reply, read_reply
 from swarm.identity.frames import Deadline, receive, send
 
@@ -33,7 +33,7 @@ def ask(addresses: Sequence[str], pin: bytes, request: Callable[[str], bytes], s
     for address in addresses:
         deadline = Deadline(seconds)
         try:
-            plain = socket.create_connection(place.split(address), timeout=seconds)
+            plain = _connect(address, seconds)
         except OSError as error:
             silent.append(f"{address} ({error.strerror or error})")
             continue
@@ -49,12 +49,17 @@ def is_enrolment(address: str, pin: bytes, seconds: float = SECONDS) -> bool:
     """Whether the enrolment of the authority with this SHA-256 is open at ``host:port``."""
     deadline = Deadline(seconds)
     try:
-        with socket.create_connection(place.split(address), timeout=seconds) as plain:
+        with _connect(address, seconds) as plain:
             deadline.apply(plain)
             with _context().wrap_socket(plain) as connection:
                 return hmac.compare_digest(_shown(connection), pin)
     except OSError:
         return False
+
+
+def _connect(address: str, seconds: float) -> socket.socket:
+    found = Address.reachable(address)
+    return socket.create_connection((found.host, found.port), timeout=seconds)
 
 
 def _asked(

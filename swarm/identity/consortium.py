@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from swarm.addresses import MAX_LENGTH, Address
 from swarm.errors import IdentityError
-from swarm.identity import place
 from swarm.identity.certificates import Key, checked_name, sign, signed_by
 from swarm.text import printable
 
@@ -184,9 +184,9 @@ def _allowed(value: object) -> Allowed:
 
 def _address(value: object) -> str:
     """An address that all members can read; empty where none is known."""
-    text = _text(value, place.MAX_LENGTH)
+    text = _text(value, MAX_LENGTH)
     if text:
-        place.split(text)
+        Address.reachable(text)
     return text
 
 

@@ -15,8 +15,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from swarm.addresses import MAX_LENGTH, Address
 from swarm.errors import IdentityError
-from swarm.identity import certificates, place
+from swarm.identity import certificates
 from swarm.identity.certificates import Key, checked_name
 from swarm.text import MAX_SHOWN, printable
 
@@ -140,16 +141,16 @@ def read_request(data: bytes) -> Enrolment | Renewal:
     """
     try:
         content = _content(data, MAX_REQUEST)
-        address = _field(content, "address", place.MAX_LENGTH)
+        address = _field(content, "address", MAX_LENGTH)
         request = _field(content, "request").encode("ascii")
         proof = base64.b64decode(_field(content, "proof", 200), validate=True)
         if content["kind"] == _RENEWAL:
             if address:
-                place.split(address)
+                Address.reachable(address)
             return Renewal(_field(content, "certificate").encode("ascii"), request, address, proof)
         if content["kind"] != _ENROLMENT:
             raise ValueError("it is of an unknown kind")
-        place.split(address)
+        Address.reachable(address)
         name = checked_name(_field(content, "name", 64))
         return Enrolment(_field(content, "invitation", 16), name, request, address, proof)
     except (ValueError, TypeError, KeyError, RecursionError, binascii.Error) as error:

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from swarm.addresses import Address
 from swarm.errors import IdentityError
-from swarm.identity import place
 from swarm.identity.certificates import checked_name
 
 PREFIX = "swarm1-"
@@ -120,5 +120,5 @@ def _parsed(words: str) -> Invitation:
     if at != len(content):
         raise ValueError("of another length")
     for address in texts[1:]:
-        place.split(address)
+        Address.reachable(address)
     return Invitation(checked_name(texts[0]), datetime.fromtimestamp(expires, UTC), pin, tuple(texts[1:]), secret)

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Self
 
+from swarm.addresses import Address
 from swarm.errors import IdentityError
-from swarm.identity import authority, place
+from swarm.identity import authority
 from swarm.identity.authority import Answer, Authority
 from swarm.identity.enrolment import MAX_REQUEST, refusal
 from swarm.identity.frames import Deadline, receive, send
@@ -55,7 +56,7 @@ class EnrolmentServer:
     def __init__(
         self,
         of: Authority,
-        listen: tuple[str, int],
+        listen: Address,
         *,
         joined: Callable[[Answer, str], None],
         refused: Callable[[str, str], None],
@@ -68,12 +69,12 @@ class EnrolmentServer:
         self._closed = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._context = _context(of)
-        family = socket.AF_INET6 if ":" in listen[0] else socket.AF_INET
+        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
         try:
-            self._socket = socket.create_server(listen, family=family, backlog=_BACKLOG)
+            self._socket = socket.create_server((listen.host, listen.port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise IdentityError(
-                f"{place.join(*listen)} cannot be listened on for the enrolment: {error.strerror}; give another "
+                f"{listen} cannot be listened on for the enrolment: {error.strerror}; give another "
                 "address with --listen, to which the invited sites' connections are forwarded"
             ) from error
         self._socket.settimeout(_TICK)
@@ -82,7 +83,7 @@ class EnrolmentServer:
     def address(self) -> str:
         """``host:port`` that it listens on."""
         host, port = self._socket.getsockname()[:2]
-        return place.join(host, port)
+        return str(Address(host, port))
 
     def serve(self, finished: Callable[[], bool] = lambda: False) -> None:
         """Answer until ``finished``, which is asked twice a second, or until ``close``; then end all connections."""

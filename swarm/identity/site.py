@@ -15,8 +15,9 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 
+from swarm.addresses import Address
 from swarm.errors import IdentityError
-from swarm.identity import certificates, consortium, files, place
+from swarm.identity import certificates, consortium, files
 from swarm.identity.authority import Authority
 from swarm.identity.certificates import SKEW, Certificate, Key, checked_name
 from swarm.identity.consortium import Member
@@ -96,7 +97,7 @@ class Site:
             IdentityError: there is an identity already, or the address is none.
         """
         refuse_existing(self.directory, "an identity")
-        place.split(address)
+        Address.reachable(address)
         kept = by.register
         key = self._wait(Waiting(INVITED, kept.founder, by.pin.hex(), (kept.address,)))
         request = certificates.request(key, kept.founder)
@@ -118,7 +119,7 @@ class Site:
                 f"the invitation for {invitation.name} has expired on {invitation.expires:%Y-%m-%d %H:%M UTC}: ask for "
                 "another"
             )
-        place.split(address)
+        Address.reachable(address)
         pin = invitation.pin.hex()
         key = self._wait(Waiting(INVITED, invitation.name, pin, invitation.addresses, invitation.number))
         request = certificates.request(key, invitation.name)
@@ -171,7 +172,7 @@ class Site:
             return ()
         try:
             found = json.loads(files.read(path))["addresses"]
-            return [place.join(*place.split(str(each))) for each in found[:MAX_ADDRESSES]]
+            return [str(Address.reachable(str(each))) for each in found[:MAX_ADDRESSES]]
         except (ValueError, TypeError, KeyError) as error:
             raise IdentityError(f"{path} is damaged: remove it, and give the address with --at") from error
 

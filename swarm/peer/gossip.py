@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from swarm.config.addresses import name_of
+from swarm.addresses import name_of
 from swarm.records import PeerId, PeerInfo
 
 MOST = 1000

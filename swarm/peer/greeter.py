@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from swarm.config import addresses
+from swarm.addresses import Address, place_of
 from swarm.messages import MAX_ROSTER, Envelope, Hello, Message, Refuse
 from swarm.peer.gossip import Gossip, source_of, whereabouts_of
 from swarm.peer.refusals import Refusals
@@ -127,11 +127,9 @@ class Greeter:
         found = {address for discovery in self._discoveries for address in discovery.discover()}
         sure = found | self.roster.away()
         # A user may have given an address without the name that its peer says before it.
-        reached = {addresses.place_of(info.address) for info in (*self.roster.live(), self._me)}
+        reached = {place_of(info.address) for info in (*self.roster.live(), self._me)}
         wanted = {
-            address
-            for address in sure | self._gossip.addresses(self._me.session)
-            if addresses.place_of(address) not in reached
+            address for address in sure | self._gossip.addresses(self._me.session) if place_of(address) not in reached
         }
         self._next = {address: due for address, due in self._next.items() if address in wanted}
         self._unanswered = {address: reason for address, reason in self._unanswered.items() if address in wanted}
@@ -177,8 +175,8 @@ class Greeter:
     def silent(self) -> tuple[str, ...]:
         """Addresses that were greeted and from which no peer of any session has answered."""
         told = {known.info.address for known in self.roster.known()} | self._gossip.addresses()
-        places = {*map(addresses.place_of, told), *self._refusals.places}
-        return tuple(sorted(address for address in tuple(self._next) if addresses.place_of(address) not in places))
+        places = {*map(place_of, told), *self._refusals.places}
+        return tuple(sorted(address for address in tuple(self._next) if place_of(address) not in places))
 
     def whereabouts(self, live: Collection[PeerId]) -> str:
         """What is known about peers that are not ``live`` in this session, as the end of a sentence; empty if nothing.
@@ -321,6 +319,6 @@ def _listed(names: Sequence[str]) -> str:
 def _on_this_machine(address: str) -> bool:
     """Whether ``address`` is a loopback one; an address that only a plugin's transport understands is not."""
     try:
-        return addresses.is_local(address)
+        return Address.parse(address).is_loopback
     except ValueError:
         return False

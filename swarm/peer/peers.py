@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from swarm.config import addresses
+from swarm.addresses import name_of
 from swarm.consensus.effects import Fail
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
 from swarm.peer.given import MOST, GivenAddresses
@@ -125,7 +125,7 @@ class Peers:
     def _wrong_address(self, envelope: Envelope) -> str:
         """What is wrong with the address that a peer gives, whose name is verified; empty if nothing is."""
         sender, address = envelope.sender, envelope.address
-        if addresses.name_of(address) != sender:
+        if name_of(address) != sender:
             # Any member could be there, also once the sender is revoked, and it may be the address of another one.
             return f"{sender} gives the address {address}, which is not of the form {sender}@host:port"
         if not self._given.admit(sender, address, self._clock.now()):
@@ -135,7 +135,7 @@ class Peers:
     def _greeted(self, envelope: Envelope, hello: Hello) -> list[Effect]:
         peer = hello.peer
         stated = peer.session, peer.name, peer.incarnation, peer.address
-        named = addresses.name_of(peer.address) or peer.name
+        named = name_of(peer.address) or peer.name
         if stated != (envelope.session, envelope.sender, envelope.incarnation, envelope.address) or named != peer.name:
             text = f"{envelope.sender} at {envelope.address} sent a greeting in the name of {peer.name}; it is ignored"
             self._log.log(logging.WARNING, envelope.sender, "greeting", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from swarm.config.addresses import place_of
+from swarm.addresses import place_of
 from swarm.records import PeerId
 
 PROBATION = 10.0

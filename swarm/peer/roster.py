@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from swarm import versions
-from swarm.config.addresses import name_of, place_of
+from swarm.addresses import name_of, place_of
 from swarm.errors import ModelError
 from swarm.messages import MAX_PEERS, MAX_TENSOR_NAME, MAX_TENSORS, Hello, Refuse, TensorLine
 from swarm.records import PeerId, PeerInfo

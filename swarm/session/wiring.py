@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarm.addresses import Address
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
-from swarm.config import Settings, addresses
+from swarm.config import Settings
 from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
@@ -78,7 +79,7 @@ def transport_of(settings: Settings, plugins: PluginRegistry) -> Transport:
     transport = plugins.transport(settings.transport)(settings)
     if not settings.data_channel or not isinstance(transport, DataChannelControl):
         return transport
-    host, _ = addresses.split(settings.listen)
+    host = Address.parse(settings.listen).host
     return DataChannelTransport(transport, host, port=settings.data_port, failure_timeout=settings.failure_timeout)
 
 

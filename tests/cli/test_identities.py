@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from swarm.addresses import Address
 from swarm.cli import invite
 from swarm.cli.app import app
 from swarm.identity import Identity, certificates
@@ -371,7 +372,7 @@ def test_a_second_enrolment_leaves_the_address_to_the_first(heart, at, tmp_path)
     here = tmp_path / "paris/swarm-consortium"
     told = []
     first = EnrolmentServer(
-        Authority(here), ("127.0.0.1", 0), joined=lambda answer, _: told.append(answer), refused=lambda *_: None
+        Authority(here), Address("127.0.0.1", 0), joined=lambda answer, _: told.append(answer), refused=lambda *_: None
     )
     address = first.address
     register = here / "register.json"

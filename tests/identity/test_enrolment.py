@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from swarm.addresses import Address
 from swarm.errors import IdentityError
 from swarm.identity import certificates, client, enrolment
 from swarm.identity.enrolment import Enrolment, Reply, read_reply, read_request
@@ -26,7 +27,7 @@ class Open:
         self.joined, self.refused = [], []
         self.server = EnrolmentServer(
             founded,
-            ("127.0.0.1", 0),
+            Address("127.0.0.1", 0),
             joined=lambda answer, address: self._note(self.joined, (answer.name, answer.repeated, address)),
             refused=lambda address, reason: self._note(self.refused, (address, reason)),
             seconds=seconds,
@@ -269,7 +270,7 @@ def test_all_addresses_together_have_few_connections(opened):
 
 
 def test_it_is_open_until_its_purpose_is_fulfilled(founded):
-    server = EnrolmentServer(founded, ("127.0.0.1", 0), joined=print, refused=print)
+    server = EnrolmentServer(founded, Address("127.0.0.1", 0), joined=print, refused=print)
     address = server.address
     server.serve(lambda: True)
     assert not client.is_enrolment(address, founded.pin)
@@ -277,9 +278,8 @@ def test_it_is_open_until_its_purpose_is_fulfilled(founded):
 
 def test_an_address_that_is_taken_is_named(founded, opened):
     enrolment_ = opened()
-    host, port = enrolment_.address.split(":")
     with pytest.raises(IdentityError, match=rf"{enrolment_.address} cannot be listened on .*in use"):
-        EnrolmentServer(founded, (host, int(port)), joined=print, refused=print)
+        EnrolmentServer(founded, Address.parse(enrolment_.address), joined=print, refused=print)
 
 
 REQUEST = Enrolment.made(

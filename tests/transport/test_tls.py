@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from swarm.addresses import Address
 from swarm.errors import SwarmError, TransportError
 from swarm.identity import Certificate, Consortium, Identity, Member, Role, certificates, files
 from swarm.identity.consortium import Revoked
@@ -21,7 +22,6 @@ from swarm.testing.nodes import DEADLINE, Node, envelope, eventually
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
 from swarm.transport.grpc import GrpcTransport, fetch_status
-from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.security import Caller
 

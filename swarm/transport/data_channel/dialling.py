@@ -6,7 +6,7 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from swarm.config import addresses
+from swarm.addresses import Address
 from swarm.errors import (
     AddressError,
     ExchangeError,
@@ -51,20 +51,20 @@ class Dialler:
         deadline = time.monotonic() + self._patience
         try:
             offer = self._control.ask_data_channel(address, me, self._patience)
-            host, _ = addresses.split(address)
-        except (AddressError, UnreachablePeerError, ValueError) as error:
+            where = Address.parse(address)
+        except (AddressError, UnreachablePeerError) as error:
             raise NoDataChannelError(str(error), lasting=False) from error
         except (TransportError, ExchangeError) as error:
             raise NoDataChannelError(str(error)) from error
         try:
-            sock = socket.create_connection((host, offer.port), _left(deadline))
+            sock = socket.create_connection((where.host, offer.port), _left(deadline))
         except (OSError, OverflowError) as error:
             raise NoDataChannelError(_unopened(offer.port, error)) from error
         try:
             identity = self._control.identity
             stream: socket.socket | SecureStream = sock
             if identity is not None:
-                stream = connect(sock, identity, addresses.name_of(address), _left(deadline))
+                stream = connect(sock, identity, where.name, _left(deadline))
             stream.settimeout(_left(deadline))
             stream.sendall(PREAMBLE.pack(MAGIC, VERSION, offer.token))
             if stream.recv(len(WELCOME)) != WELCOME:

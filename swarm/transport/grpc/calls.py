@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from swarm.addresses import Address
 from swarm.errors import BrokenStreamError, ExchangeError, TransportError, UnreachablePeerError
 from swarm.messages import DataChannelOffer, DataChannelRequest
 from swarm.transport.frames import JoiningSink
-from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.parts import Joining
 from swarm.transport.grpc.security import open_channel

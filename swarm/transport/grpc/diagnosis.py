@@ -10,8 +10,8 @@ from swarm.errors import UntrustedPeerError
 from swarm.versions import UPDATE
 
 if TYPE_CHECKING:
+    from swarm.addresses import Address
     from swarm.identity import Identity
-    from swarm.transport.grpc.address import Address
 
 PATIENCE = 1.0
 """Seconds for connecting, for the handshake, and for what follows it."""

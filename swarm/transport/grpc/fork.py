@@ -11,7 +11,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from swarm.transport.grpc.address import Address
+from swarm.addresses import Address, ip_of
 
 _DESCRIPTORS = Path("/proc/self/fd")
 _guards: list[ForkGuard] = []
@@ -31,7 +31,7 @@ class ForkGuard:
 
     def connect(self, address: Address) -> None:
         """Connections to ``address`` are this transport's."""
-        self._remotes.add((str(address.ip or ""), address.port))
+        self._remotes.add((str(ip_of(address.host) or ""), address.port))
 
     def release(self) -> None:
         """The transport has closed them itself."""

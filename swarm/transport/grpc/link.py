@@ -18,9 +18,9 @@ from swarm.transport.grpc.status import to_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swarm.addresses import Address
     from swarm.identity import Identity
     from swarm.transport.frames import FrameReader
-    from swarm.transport.grpc.address import Address
 
     Report = Callable[[Callable[[], None]], None]
 

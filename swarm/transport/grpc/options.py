@@ -8,7 +8,7 @@ from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.descriptors import share
 
 if TYPE_CHECKING:
-    from swarm.transport.grpc.address import Address
+    from swarm.addresses import Address
 
 Options = list[tuple[str, int | str]]
 
@@ -73,7 +73,7 @@ def channel_options(address: Address, failure_timeout: float, *, weights: bool) 
         # The time that one attempt to connect may take.
         ("grpc.min_reconnect_backoff_ms", round(failure_timeout * 1000)),
     ]
-    if address.loopback:
+    if address.is_loopback:
         options.append(("grpc.enable_http_proxy", 0))
     return options
 

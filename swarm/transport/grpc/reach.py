@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from swarm.config import addresses
+from swarm import addresses
 from swarm.errors import AddressError
 
 _log = logging.getLogger("swarm.transport")
@@ -50,8 +50,8 @@ def _sources(places: Sequence[str], family: int) -> list[addresses.IP]:
 
 def _source(place: str, family: int) -> addresses.IP | None:
     with suppress(OSError, ValueError):
-        host, port = addresses.split(place)
-        for kind, _, _, _, target in socket.getaddrinfo(host, port, family, socket.SOCK_DGRAM):
+        found = addresses.Address.parse(place)
+        for kind, _, _, _, target in socket.getaddrinfo(found.host, found.port, family, socket.SOCK_DGRAM):
             with suppress(OSError), socket.socket(kind, socket.SOCK_DGRAM) as probe:
                 probe.connect(target)
                 ip = ipaddress.ip_address(probe.getsockname()[0])

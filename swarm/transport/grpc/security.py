@@ -5,6 +5,7 @@ Without an identity nothing is encrypted, and a caller may speak for any name.
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -16,8 +17,8 @@ from swarm.identity.consortium import Role
 from swarm.transport.grpc.options import channel_options
 
 if TYPE_CHECKING:
+    from swarm.addresses import Address
     from swarm.identity import Certificate, Identity
-    from swarm.transport.grpc.address import Address
 
 VERSION = b"TLSv1.3"
 
@@ -32,11 +33,19 @@ def open_channel(
     """
     options = channel_options(address, failure_timeout, weights=weights)
     if identity is None:
-        return grpc.insecure_channel(address.target, options=options)
+        return grpc.insecure_channel(target(address), options=options)
     options.append(("grpc.ssl_target_name_override", address.name or ANY_PEER))
     own = identity.credentials
     credentials = grpc.ssl_channel_credentials(own.authority, own.key, own.chain)
-    return grpc.secure_channel(address.target, credentials, options=options)
+    return grpc.secure_channel(target(address), credentials, options=options)
+
+
+def target(address: Address) -> str:
+    """As gRPC wants it: with its kind, so that no peer can name a socket of another sort."""
+    try:
+        return f"ipv{ipaddress.ip_address(address.host).version}:{address.place}"
+    except ValueError:
+        return f"dns:///{address.place}"
 
 
 def listen(server: grpc.Server, address: Address, identity: Identity | None) -> int:

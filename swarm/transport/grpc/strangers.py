@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.config import addresses
+from swarm import addresses
 from swarm.transport.grpc import crowds
 from swarm.transport.grpc.options import HANDSHAKE_SECONDS, max_connections
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from swarm.addresses import Address, is_wildcard, parse_advertised
 from swarm.clock import MonotonicClock
-from swarm.config import addresses
 from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
 from swarm.messages import StreamHeader
 from swarm.transport.base import NoUpload
 from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
-from swarm.transport.grpc.address import Address
 from swarm.transport.grpc.admission import Admission
 from swarm.transport.grpc.calls import ask_data_channel, fetch_frames
 from swarm.transport.grpc.diagnosis import explain, may_explain
@@ -194,8 +193,8 @@ class GrpcTransport(DataChannelControl):
             AddressError: which address others can reach is not clear.
         """
         if self._advertise:
-            return addresses.split_place(self._advertise)
-        if addresses.is_wildcard(self._listen.host):
+            return parse_advertised(self._advertise)
+        if is_wildcard(self._listen.host):
             return reachable_host(self._listen.host, self._peers), None
         return self._listen.host, None
 

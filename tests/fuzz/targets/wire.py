@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from swarm.addresses import Address
 from swarm.errors import AddressError, ExchangeError
 from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Hello, StreamHeader
 from swarm.peer.roster import Roster, schema_lines
 from swarm.tensors.state import Schema, TensorSpec
-from swarm.transport.grpc.address import Address
+from swarm.transport.grpc.security import target
 from swarm.transport.grpc.wire import decode, encode
 from tests.fuzz import examples
 from tests.fuzz.mutation import PROTOBUF, TEXT
@@ -40,8 +41,8 @@ def _greeting(data: bytes) -> bool:
 def _address(data: bytes) -> bool:
     address = Address.parse(data.decode(errors="replace"))
     assert Address.parse(str(address)) == address
-    assert address.target.startswith(("dns:", "ipv"))
-    return address.loopback
+    assert target(address).startswith(("dns:", "ipv"))
+    return address.is_loopback
 
 
 def _envelopes() -> Mapping[str, bytes]:
