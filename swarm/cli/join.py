@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from swarm.addresses import Address
-from swarm.cli.site import Advertise, IdentityOption, Listen, Place, day, identity_directory, note, place
+from swarm.cli.site import (
+    Advertise,
+    IdentityOption,
+    Listen,
+    Place,
+    ReplyFile,
+    RequestFile,
+    day,
+    identity_directory,
+    note,
+    place,
+    write_request,
+)
 from swarm.errors import ConfigurationError
 from swarm.identity import files
 from swarm.identity.client import ask
@@ -38,12 +50,8 @@ def join(
     *,
     listen: Listen = None,
     advertise: Advertise = None,
-    request: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Without a network: write the request to FILE.")
-    ] = None,
-    reply: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Without a network: install the reply of `swarm sign`.")
-    ] = None,
+    request: RequestFile = None,
+    reply: ReplyFile = None,
     make_request: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Other PKI: make a key, and write a request (PKCS #10) to FILE.")
     ] = None,
@@ -98,10 +106,8 @@ def _use(site: Site, invited: Invitation, listen: str | None, advertise: str | N
     refuse_existing(site.directory, "an identity")
     here = place(listen, advertise)
     if request is not None:
-        files.write(request, site.enrolment(invited, here.address(None)))
+        write_request(request, site.enrolment(invited, here.address(None)), "join")
         here.store()
-        note(f"{request}: carry it to where the consortium was founded; there: swarm sign {request.name}")
-        note(f"then carry {request.name}.reply back; here: swarm join --reply {request.name}.reply")
         return
     chosen = here
 

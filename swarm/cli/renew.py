@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,12 +12,15 @@ from swarm.cli.site import (
     ConsortiumOption,
     IdentityOption,
     Listen,
+    ReplyFile,
+    RequestFile,
     authority,
     day,
     identity_directory,
     is_founder,
     note,
     place,
+    write_request,
 )
 from swarm.errors import ConfigurationError
 from swarm.identity import files
@@ -35,12 +37,8 @@ def renew(
     at: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where the enrolment is; default as in the invitation.")
     ] = None,
-    request: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Without a network: write the request to FILE.")
-    ] = None,
-    reply: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Without a network: install the reply of `swarm sign`.")
-    ] = None,
+    request: RequestFile = None,
+    reply: ReplyFile = None,
     identity: IdentityOption = None,
     consortium: ConsortiumOption = CONSORTIUM,
 ) -> None:
@@ -61,9 +59,7 @@ def renew(
     address = moved.address(None) if moved else ""
     asked = site.renewal(address)
     if request is not None:
-        files.write(request, asked)
-        note(f"{request}: carry it to where the consortium was founded; there: swarm sign {request.name}")
-        note(f"then carry {request.name}.reply back; here: swarm renew --reply {request.name}.reply")
+        write_request(request, asked, "renew")
         return
     if is_founder(consortium, Identity(directory)):
         answered = authority(consortium).answer(asked).reply

@@ -16,6 +16,7 @@ from swarm.addresses import Address, is_wildcard, join, parse_advertised
 from swarm.cli import options
 from swarm.config.sources import FILE, FILE_VARIABLE, Value, from_arguments, from_environment, from_file
 from swarm.errors import ConfigurationError, IdentityError
+from swarm.identity import files
 from swarm.identity.authority import Authority
 from swarm.identity.identity import Identity
 
@@ -28,6 +29,10 @@ IdentityOption = Annotated[
 ]
 ConsortiumOption = Annotated[
     Path, typer.Option("--consortium", metavar="DIR", help="Directory of the consortium's authority.")
+]
+RequestFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Without a network: write the request to FILE.")]
+ReplyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Without a network: install the reply of `swarm sign`.")
 ]
 Listen = Annotated[str | None, options.of_setting("listen", metavar="HOST:PORT")]
 Advertise = Annotated[str | None, options.of_setting("advertise", metavar="HOST[:PORT]")]
@@ -47,6 +52,13 @@ def identity_directory(given: Path | None) -> Path:
     """The directory of this site's identity: the option, else the setting `identity`, else the default."""
     found = _configured().get("identity")
     return given or (Path(found.value) if found and found.value else IDENTITY)
+
+
+def write_request(file: Path, request: bytes, command: str) -> None:
+    """Write a request for ``swarm sign`` to a file, and tell how the reply comes back to ``command``."""
+    files.write(file, request)
+    note(f"{file}: carry it to where the consortium was founded; there: swarm sign {file.name}")
+    note(f"then carry {file.name}.reply back; here: swarm {command} --reply {file.name}.reply")
 
 
 def authority(directory: Path) -> Authority:
