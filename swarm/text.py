@@ -20,6 +20,9 @@ NAME_RULE = f"1 to {MAX_NAME} letters, digits, '_', '.', '-' or inner spaces, no
 MEMBER_RULE = "1 to 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends of each part"
 """What ``is_member_name`` accepts, in words."""
 
+IDENTIFIER = r"[0-9A-Za-z._:-]{0,128}"
+"""What the identifier of a lineage, and a digest, may be, as a pattern."""
+
 _NAME = re.compile(rf"\w([\w. -]{{0,{MAX_NAME - 2}}}[\w.-])?")
 _MEMBER = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ADDRESS = re.compile(rf"[!-~]{{1,{MAX_ADDRESS}}}")

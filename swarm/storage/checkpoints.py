@@ -23,10 +23,9 @@ from swarm.executor import Executor
 from swarm.records import Commit, SyncState
 from swarm.storage.files import read_model_file, replace_file, write_model
 from swarm.tensors.state import ModelState, Schema
-from swarm.text import is_name
+from swarm.text import IDENTIFIER, is_name
 
 Value = TypeVar("Value")
-_IDENTIFIER = re.compile(r"[0-9A-Za-z._:-]{0,128}")
 _PEERS = ("members", "group", "contributors")
 """Fields of a record."""
 KEPT = "kept.safetensors"
@@ -222,7 +221,7 @@ def _commit_of(record: Path) -> Commit | None:
             fields[name] = tuple(_typed(list, fields[name]))
         commit = Commit(**fields)
         # What no peer could be told is no record of this run.
-        if not all(_IDENTIFIER.fullmatch(_typed(str, text)) for text in (commit.lineage, commit.digest)):
+        if not all(re.fullmatch(IDENTIFIER, _typed(str, text)) for text in (commit.lineage, commit.digest)):
             return None
         if not all(is_name(_typed(str, peer)) for name in _PEERS for peer in fields[name]):
             return None

@@ -25,7 +25,7 @@ from swarm.messages import (
     Ready,
 )
 from swarm.records import LONGEST_INTERVAL, MAX_SETTING
-from swarm.text import MAX_SHOWN, is_address, is_name, printable
+from swarm.text import IDENTIFIER, MAX_SHOWN, is_address, is_name, printable
 from swarm.transport.base import MAX_MESSAGE_BYTES
 
 # Sizes -----------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def _readable(limit: int) -> Convert:
 reason: Convert = partial(printable, limit=MAX_SHOWN)
 """Cuts and escapes a sentence, for the sender and for the receiver."""
 _MAX_RELEASE = 40
-_identifier = _matching(r"[0-9A-Za-z._:-]{0,128}")
+_identifier = _matching(IDENTIFIER)
 _word = _matching(r"[!-~]{1,64}")
 
 
