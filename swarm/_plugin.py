@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ConfigurationError
 from swarm.plugins import Integration, Register, hookimpl
+from swarm.records import MAX_WEIGHT
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
     from swarm.records import PeerInfo
     from swarm.transport.base import Transport
-
-HIGHEST_WEIGHT = 100
 
 
 @hookimpl
@@ -40,9 +39,9 @@ def swarm_register(register: Register) -> None:
 @hookimpl(trylast=True)
 def swarm_accept_peer(peer: PeerInfo) -> str | None:
     """Refuse a weight that no setting allows."""
-    if 0 <= peer.weight <= HIGHEST_WEIGHT:
+    if 0 <= peer.weight <= MAX_WEIGHT:
         return None
-    return f"it declares node_weightage={peer.weight}: allowed is 0 to {HIGHEST_WEIGHT}"
+    return f"it declares node_weightage={peer.weight}: allowed is 0 to {MAX_WEIGHT}"
 
 
 def _grpc(settings: Settings) -> Transport:

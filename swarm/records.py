@@ -14,6 +14,8 @@ PeerId = str
 """A peer's name; unique within a session."""
 LONGEST_INTERVAL = 2**31 - 1
 """The largest number of batches between two merges."""
+MAX_WEIGHT = 100
+"""The largest weight of a peer, ``node_weightage``; the least is 0."""
 MAX_SETTING = 4096
 """Characters of the value of a setting, as peers tell it one another."""
 

@@ -18,6 +18,7 @@ from swarm.identity.client import is_enrolment
 from swarm.identity.consortium import Role
 from swarm.identity.invitation import Invitation
 from swarm.identity.server import EnrolmentServer
+from swarm.records import MAX_WEIGHT
 
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _LONGEST = timedelta(days=30)
@@ -26,7 +27,9 @@ _LONGEST = timedelta(days=30)
 def invite(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of the site; without it, only answer.")] = None,
     *,
-    weight: Annotated[int, typer.Option(min=0, max=100, help="Largest node_weightage of the site.")] = 100,
+    weight: Annotated[
+        int, typer.Option(min=0, max=MAX_WEIGHT, help="Largest node_weightage of the site.")
+    ] = MAX_WEIGHT,
     role: Annotated[
         Role, typer.Option(help="trainer takes part in rounds, observer asks for the status only.")
     ] = Role.TRAINER,

@@ -28,7 +28,7 @@ from swarm.config.checks import (
     switch,
 )
 from swarm.errors import ConfigurationError
-from swarm.records import LONGEST_INTERVAL, MAX_SETTING
+from swarm.records import LONGEST_INTERVAL, MAX_SETTING, MAX_WEIGHT
 
 PREFIX = "SWARM_"
 _Value = TypeVar("_Value")
@@ -126,7 +126,9 @@ class Settings:
         "swarm's closing weights",
     )
     node_weightage: int = _setting(
-        1, "relative importance of this peer in the merge, 0 to 100; the others see it", integer(0, 100)
+        1,
+        f"relative importance of this peer in the merge, 0 to {MAX_WEIGHT}; the others see it",
+        integer(0, MAX_WEIGHT),
     )
     ml_platform: str | None = _setting(
         None,

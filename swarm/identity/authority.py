@@ -26,6 +26,7 @@ from swarm.identity.directories import new_directory, refuse_existing
 from swarm.identity.enrolment import Enrolment, Renewal, Reply, read_request
 from swarm.identity.invitation import Invitation
 from swarm.identity.register import Invited, Issued, Register
+from swarm.records import MAX_WEIGHT
 
 KEY = "authority.key"
 CERTIFICATE = "authority.pem"
@@ -140,7 +141,7 @@ class Authority:
         self,
         name: str,
         *,
-        weight: int = 100,
+        weight: int = MAX_WEIGHT,
         role: Role = Role.TRAINER,
         valid: timedelta,
         address: str = "",

@@ -18,6 +18,7 @@ from typing import Any
 from swarm.addresses import MAX_LENGTH, Address
 from swarm.errors import IdentityError
 from swarm.identity.certificates import Key, checked_name, sign, signed_by
+from swarm.records import MAX_WEIGHT
 from swarm.text import printable
 
 FORMAT = 1
@@ -44,7 +45,7 @@ class Member:
     """One member."""
 
     name: str
-    weight: int = 100
+    weight: int = MAX_WEIGHT
     """The largest ``node_weightage`` that it may use, 0 to 100."""
     role: Role = Role.TRAINER
     address: str = ""
@@ -140,6 +141,15 @@ def read(data: bytes) -> tuple[Consortium, dict[str, Any], bytes]:
         raise IdentityError(f"what should be a consortium's document is none: {printable(str(error), 200)}") from error
 
 
+def checked_weight(value: object) -> int:
+    """The weight that a document or a register grants.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _number(value, MAX_WEIGHT)
+
+
 def _parsed(content: dict[str, Any]) -> Consortium:
     if len(content["members"]) > MAX_MEMBERS or len(content["revoked"]) > MAX_REVOKED:
         raise ValueError(f"more than {MAX_MEMBERS} members or {MAX_REVOKED} revocations")
@@ -150,7 +160,7 @@ def _parsed(content: dict[str, Any]) -> Consortium:
         members=tuple(
             Member(
                 name=checked_name(each["name"]),
-                weight=_number(each["weight"], 100),
+                weight=checked_weight(each["weight"]),
                 role=Role(each["role"]),
                 address=_address(each["address"]),
             )

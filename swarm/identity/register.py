@@ -11,7 +11,7 @@ from typing import Any
 from swarm.errors import IdentityError
 from swarm.identity import files
 from swarm.identity.certificates import checked_name
-from swarm.identity.consortium import Role
+from swarm.identity.consortium import Role, checked_weight
 from swarm.text import printable
 
 FORMAT = 1
@@ -144,18 +144,12 @@ def _invited(row: Mapping[str, Any]) -> Invited:
         number=row["number"],
         key=bytes.fromhex(row["key"]),
         name=checked_name(row["name"]),
-        weight=_weight(row["weight"]),
+        weight=checked_weight(row["weight"]),
         role=Role(row["role"]),
         expires=datetime.fromisoformat(row["expires"]),
         used=datetime.fromisoformat(row["used"]) if row["used"] else None,
         used_by=row["used_by"],
     )
-
-
-def _weight(value: object) -> int:
-    if type(value) is not int or not 0 <= value <= 100:
-        raise ValueError(f"{str(value)[:40]!r} is no weight from 0 to 100")
-    return value
 
 
 def _issued(row: Mapping[str, Any]) -> Issued:
