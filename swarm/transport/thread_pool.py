@@ -28,14 +28,18 @@ class ThreadPool:
         """Threads that wait for a job or are about to, less the jobs that wait for a thread."""
 
     def run(self, job: Callable[[], None]) -> None:
-        """Run ``job`` beside all others; returns at once."""
+        """Run ``job`` beside all others; returns at once.
+
+        Raises:
+            RuntimeError: the system has no more threads; ``job`` does not run.
+        """
         with self._changed:
-            self._jobs.append(job)
             if self._free:
                 self._free -= 1
-                self._changed.notify()
-                return
-        threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            else:
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            self._jobs.append(job)
+            self._changed.notify()
 
     def _work(self) -> None:
         while self._work_once():

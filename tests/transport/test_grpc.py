@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -157,6 +158,37 @@ def test_status_of_nobody(node):
         fetch_status(gone.address, DEADLINE)
     with pytest.raises(AddressError):
         fetch_status("nowhere", DEADLINE)
+
+
+def test_a_call_without_a_thread_fails_and_later_ones_are_served(node, monkeypatch):
+    start = threading.Thread.start
+
+    def refused(thread):
+        if thread.name == "swarm-call":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    a, b = node(), node()
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refused)
+        for _ in range(2):
+            with pytest.raises(TransportError, match="Error in service handler"):
+                fetch_status(b.address, DEADLINE)
+    assert fetch_status(b.address, DEADLINE)["name"] == "recorder"
+    a.say(b.address, "hello")
+    eventually(lambda: b.handler.texts, "the message arrived")
+
+
+def test_no_thread_outlives_a_transport_that_has_refused_calls(node, monkeypatch):
+    before = {thread for thread in threading.enumerate() if thread.name == "swarm-call"}
+    monkeypatch.setattr("swarm.transport.grpc.transport.MAX_CALLS", 0)
+    a = node()
+    with pytest.raises(TransportError, match="Concurrent RPC limit exceeded"):
+        fetch_status(a.address, DEADLINE)
+    a.transport.close(0.0)
+    eventually(
+        lambda: not {thread for thread in threading.enumerate() if thread.name == "swarm-call"} - before, "it has ended"
+    )
 
 
 def test_status_of_one_who_never_answers():

@@ -6,6 +6,8 @@ import gc
 import threading
 import weakref
 
+import pytest
+
 from swarm.testing.nodes import DEADLINE, eventually
 from swarm.transport.thread_pool import ThreadPool
 
@@ -40,6 +42,19 @@ def test_threads_without_jobs_end_and_later_jobs_run_still() -> None:
     assert done.acquire(timeout=DEADLINE)
 
 
+def test_a_job_that_finds_no_thread_is_refused_and_does_not_run_later(monkeypatch) -> None:
+    pool, ran, done = ThreadPool("pool"), [], [threading.Event() for _ in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", no_more_threads)
+        with pytest.raises(RuntimeError, match="no more"):
+            pool.run(lambda: ran.append("refused"))
+    for event in done:
+        pool.run(event.set)
+        assert event.wait(DEADLINE)
+        eventually(lambda: pool._free == 1, "the job is done")
+    assert ran == []
+
+
 def test_nothing_of_a_job_is_kept_once_it_is_done() -> None:
     class Model:
         """Something large."""
@@ -51,6 +66,10 @@ def test_nothing_of_a_job_is_kept_once_it_is_done() -> None:
     eventually(lambda: pool._free == 1, "the job is done")
     gc.collect()
     assert gone() is None
+
+
+def no_more_threads(_thread: threading.Thread) -> None:
+    raise RuntimeError("there are no more threads")
 
 
 def ignore(_result: object) -> None:

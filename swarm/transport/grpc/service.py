@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
-from concurrent import futures
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -15,7 +13,7 @@ from swarm.transport.grpc.parts import Joining, parts
 from swarm.transport.grpc.wire import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from swarm.identity import Identity
     from swarm.transport.base import Handler
@@ -29,8 +27,6 @@ DELIVER, UPLOAD, FETCH, DATA_CHANNEL, STATUS, CONSORTIUM = (
 HEADER_KEY = "swarm-header-bin"
 MAX_CALLS = 1024
 """Streams served at once; others are refused until one ends."""
-
-T = TypeVar("T")
 
 
 def method_handlers(
@@ -102,26 +98,6 @@ def method_handlers(
             "Consortium": grpc.unary_unary_rpc_method_handler(consortium),
         },
     )
-
-
-class ThreadPerCall(futures.ThreadPoolExecutor):
-    """A thread for each call, so that streams of weights cannot keep messages waiting.
-
-    The threads are daemons, unlike a pool's: a training script that fails must not hang at its exit on peers that
-    are still sending. Their number is bounded by the server's ``maximum_concurrent_rpcs``.
-    """
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
-        future: futures.Future[T] = futures.Future()
-
-        def run() -> None:
-            try:
-                future.set_result(fn(*args, **kwargs))
-            except BaseException as error:  # noqa: BLE001 - a future takes whatever is raised
-                future.set_exception(error)
-
-        threading.Thread(target=run, name="swarm-call", daemon=True).start()
-        return future
 
 
 def _until_broken(requests: Iterator[bytes]) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
 from swarm.transport.grpc.admission import Admission
+from swarm.transport.grpc.call_threads import ThreadPerCall
 from swarm.transport.grpc.calls import ask_data_channel, fetch_frames
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.fork import ForkGuard
@@ -27,7 +28,7 @@ from swarm.transport.grpc.options import server_options
 from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.reach import reachable_host
 from swarm.transport.grpc.security import listen
-from swarm.transport.grpc.service import MAX_CALLS, ThreadPerCall, method_handlers
+from swarm.transport.grpc.service import MAX_CALLS, method_handlers
 from swarm.transport.grpc.strangers import Strangers
 from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
@@ -88,9 +89,10 @@ class GrpcTransport(DataChannelControl):
         host, told_port = self._told()
         notices = Notices(self._clock)
         admission = Admission(self._identity, self._clock, notices)
+        threads = ThreadPerCall()
         server = grpc.server(
-            ThreadPerCall(),
-            handlers=[method_handlers(handler, self._issue, self._identity, admission)],
+            threads,
+            handlers=[threads.serving(method_handlers(handler, self._issue, self._identity, admission))],
             options=server_options(self._failure_timeout, identified=self._identity is not None),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
@@ -101,7 +103,7 @@ class GrpcTransport(DataChannelControl):
         if self._identity:
             admission.strangers = Strangers(self._listen.host, port, notices, self._clock)
             watch = TrustWatch(self._identity, self._open_links, admission.strangers, notices)
-        self._running = _Running(handler, server, Dispatcher("swarm-transport"), guard, watch)
+        self._running = _Running(handler, server, threads, Dispatcher("swarm-transport"), guard, watch)
         server.start()
         return str(Address(host, told_port or port, self._identity.name if self._identity else ""))
 
@@ -175,6 +177,7 @@ class GrpcTransport(DataChannelControl):
             link.close()
         if self._running is not None:
             self._running.server.stop(0).wait(1.0)
+            self._running.threads.close()
             self._running.dispatcher.stop()
             if self._running.watch is not None:
                 self._running.watch.stop()
@@ -253,6 +256,7 @@ class _Running:
 
     handler: Handler
     server: grpc.Server
+    threads: ThreadPerCall
     dispatcher: Dispatcher
     guard: ForkGuard
     watch: TrustWatch | None
