@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from benchmarks.outsider import connections
-from benchmarks.outsider.connections import HANDSHAKES, Crowd, Target
+from benchmarks.outsider.connections import HANDSHAKES, Connections, Target
 from swarm.identity import Identity, files
 from swarm.identity.certificates import ANY_PEER
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
@@ -32,7 +32,7 @@ def of(stranger: Identity, authority: bytes) -> Mapping[str, Attack]:
     context = connections.stranger(stranger.directory / files.IDENTITY)
     token = PREAMBLE.pack(MAGIC, VERSION, secrets.token_bytes(32))
     garbage = secrets.token_bytes(4096)
-    messages, data = partial(_crowd, port="messages"), partial(_crowd, port="data")
+    messages, data = partial(_connect, port="messages"), partial(_connect, port="data")
     own = stranger.credentials
     calls = partial(_calls, grpc.ssl_channel_credentials(authority, own.key, own.chain))
     return {
@@ -74,9 +74,9 @@ def of(stranger: Identity, authority: bytes) -> Mapping[str, Attack]:
     }
 
 
-def _crowd(most: int, speak: connections.Speak, *, port: str, **options: Any) -> Attack:
+def _connect(most: int, speak: connections.Speak, *, port: str, **options: Any) -> Attack:
     def attack(targets: Sequence[Target], stop: threading.Event) -> None:
-        Crowd([getattr(target, port) for target in targets], most, speak, **options).run(stop)
+        Connections([getattr(target, port) for target in targets], most, speak, **options).run(stop)
 
     return attack
 

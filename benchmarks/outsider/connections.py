@@ -47,7 +47,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Crowd:
+class Connections:
     """Connections to several places, opened one after the other until there are enough, and again when one ends."""
 
     places: Sequence[Place]

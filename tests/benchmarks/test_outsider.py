@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.fleet.processes import Training
 from benchmarks.outsider.__main__ import GROWTH, Findings, figures
-from benchmarks.outsider.connections import SOURCE, Crowd, sending
+from benchmarks.outsider.connections import SOURCE, Connections, sending
 from benchmarks.outsider.ports import listening
 
 pytest.importorskip("torch")
@@ -76,8 +76,8 @@ def test_the_ports_of_a_process_are_found():
 def test_an_outsider_comes_from_an_address_of_its_own_and_sends_what_it_should():
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
-        crowd = Crowd([server.getsockname()], 2, sending(b"garb", b"age"))
-        thread = threading.Thread(target=crowd.run, args=(stop,))
+        opened = Connections([server.getsockname()], 2, sending(b"garb", b"age"))
+        thread = threading.Thread(target=opened.run, args=(stop,))
         thread.start()
         for _ in range(2):
             sock, (host, _) = server.accept()

@@ -52,6 +52,7 @@ RETIRED = (
     Word(r"\boutbid(s|ding)?\b"),
     Word(r"(?<!\bnum )\btickets?\b"),  # Python's `ssl` has `num_tickets`
     Word(r"\bcrews?\b"),
+    Word(r"\bcrowds?\b"),
     Word(r"\bdoors?\b"),
     Word(r"(?<!\bnode )\bweightages?\b"),
     Word(r"\bgrace\b"),

@@ -78,15 +78,15 @@ def draw(seed: int) -> Schedule:
     rng = random.Random(seed)
     count = 16 if rng.random() < 0.03 else rng.choice((2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5, 5, 6, 7, 8, 9))
     names = tuple(f"p{number:02}" for number in range(count))
-    crowd = count > 9  # which says a great deal in little time
-    longest = 1 if crowd else rng.randint(1, 3) if count > 5 else rng.choice((3, 4, 5, 6, 10))
+    many = count > 9  # which says a great deal in little time
+    longest = 1 if many else rng.randint(1, 3) if count > 5 else rng.choice((3, 4, 5, 6, 10))
     together = rng.random() < 0.3
     peers = tuple(
         PeerPlan(
             name=name,
             starts=rng.random() if rng.random() < 0.9 else rng.uniform(2, 8),
             intervals=longest if together else rng.randint(1, longest),
-            pace=rng.uniform(0.3, 0.9) if crowd or rng.random() < 0.5 else rng.uniform(0.9, 3),
+            pace=rng.uniform(0.3, 0.9) if many or rng.random() < 0.5 else rng.uniform(0.9, 3),
             checkin=rng.choice(CHECKIN_MODES),
             weight=rng.choice((1, 1, 1, 2, 5, 0)),
         )

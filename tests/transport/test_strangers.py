@@ -12,7 +12,7 @@ from swarm.clock import ManualClock
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
 from swarm.testing.nodes import DEADLINE, Node, eventually
-from swarm.transport.grpc import GrpcTransport, crowds, fetch_status, options
+from swarm.transport.grpc import GrpcTransport, connection_limit, fetch_status, options
 from swarm.transport.grpc.strangers import TABLES, YOUNG_SECONDS, Strangers
 from swarm.transport.notices import Notices
 
@@ -166,7 +166,7 @@ def test_members_get_in_though_one_address_has_all_connections(identities, monke
                 idle.enter_context(socket.create_connection(("127.0.0.1", port_of(node)), DEADLINE, ("127.0.0.9", 0)))
                 for _ in range(50)
             ]
-            eventually(lambda: sum(map(is_closed, socks)) >= 50 - crowds.MAX_OF_AN_ADDRESS, "some are closed")
+            eventually(lambda: sum(map(is_closed, socks)) >= 50 - connection_limit.MAX_OF_AN_ADDRESS, "some are closed")
             assert fetch_status(node.address, DEADLINE, identities[1])
         eventually(lambda: "127.0.0.9 connects to port" in caplog.text, "it is told")
     finally:
@@ -185,6 +185,6 @@ def is_closed(sock):
 
 def test_the_newest_of_an_address_stay_and_few_addresses_are_left_alone():
     many = [("10.0.0.9", port) for port in range(20)]
-    few = [("10.0.0.8", port) for port in range(crowds.MAX_OF_AN_ADDRESS)]
-    assert crowds.surplus([*many, *few], 50, 100) == set(many[crowds.MAX_OF_AN_ADDRESS :])
-    assert crowds.surplus([*many, *few], 49, 100) == set()
+    few = [("10.0.0.8", port) for port in range(connection_limit.MAX_OF_AN_ADDRESS)]
+    assert connection_limit.surplus([*many, *few], 50, 100) == set(many[connection_limit.MAX_OF_AN_ADDRESS :])
+    assert connection_limit.surplus([*many, *few], 49, 100) == set()

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm import addresses
-from swarm.transport.grpc import crowds
+from swarm.transport.grpc import connection_limit
 from swarm.transport.grpc.options import HANDSHAKE_SECONDS, max_connections
 
 if TYPE_CHECKING:
     from swarm.clock import Clock
-    from swarm.transport.grpc.crowds import Place
+    from swarm.transport.grpc.connection_limit import Place
     from swarm.transport.notices import Notices
 
 YOUNG_SECONDS = HANDSHAKE_SECONDS + 2.0
@@ -60,7 +60,7 @@ class Strangers:
 
     def called(self, host: str, port: int) -> None:
         """A call has come over the connection from there: its certificate is the authority's."""
-        self._callers.add((crowds.plain(host), port))
+        self._callers.add((connection_limit.usual_form(host), port))
 
     def look(self) -> None:
         """Look at the table."""
@@ -76,9 +76,9 @@ class Strangers:
             if now - self._seen[place] >= YOUNG_SECONDS:
                 self._tell(place[0])
         opened = [place for place in reversed(strangers) if present[place] == _ESTABLISHED]
-        surplus = crowds.surplus(opened, list(present.values()).count(_ESTABLISHED), max_connections())
+        surplus = connection_limit.surplus(opened, list(present.values()).count(_ESTABLISHED), max_connections())
         if surplus:
-            crowds.end(self._port, surplus)
+            connection_limit.end(self._port, surplus)
             for host in {host for host, _ in surplus}:
                 self._tell(host)
 
@@ -105,4 +105,4 @@ def _host(text: bytes) -> str:
     data = bytes.fromhex(text.decode())
     if sys.byteorder == "little":
         data = b"".join(data[start : start + _WORD][::-1] for start in range(0, len(data), _WORD))
-    return crowds.plain(str(ipaddress.ip_address(data)))
+    return connection_limit.usual_form(str(ipaddress.ip_address(data)))

@@ -5,7 +5,6 @@ gRPC bounds connections in all, not those of one address: an outsider would keep
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import stat
@@ -13,6 +12,8 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from swarm.addresses import ip_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -40,10 +41,9 @@ def surplus(strangers: Iterable[Place], connections: int, most: int) -> set[Plac
     return {place for places in of_hosts.values() for place in places[MAX_OF_AN_ADDRESS:]}
 
 
-def plain(host: str) -> str:
+def usual_form(host: str) -> str:
     """One spelling of an IP address: that of IPv4 where an IPv6 socket has such a connection, and without a scope."""
-    ip = ipaddress.ip_address(host.partition("%")[0])
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
+    return str(ip_of(host.partition("%")[0]))
 
 
 def end(port: int, places: Collection[Place]) -> None:
@@ -62,5 +62,5 @@ def _end(descriptor: int, port: int, places: Collection[Place]) -> None:
         if copy.family not in (socket.AF_INET, socket.AF_INET6) or copy.getsockname()[1] != port:
             return
         host, other = copy.getpeername()[:2]
-        if (plain(host), other) in places:
+        if (usual_form(host), other) in places:
             copy.shutdown(socket.SHUT_RDWR)
