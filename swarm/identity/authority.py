@@ -6,10 +6,7 @@ same time. Each change is one file that is replaced, so that a crash leaves the 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,20 +16,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from swarm.addresses import Address
 from swarm.errors import IdentityError
-from swarm.identity import certificates, consortium, files, register
+from swarm.identity import certificates, consortium, files
 from swarm.identity.certificates import Certificate
 from swarm.identity.consortium import Allowed, Consortium, Member, Revoked, Role
 from swarm.identity.directories import new_directory, refuse_existing
 from swarm.identity.enrolment import Enrolment, Renewal, Reply, read_request
 from swarm.identity.invitation import Invitation
 from swarm.identity.register import Invited, Issued, Register
+from swarm.identity.register_files import Change, RegisterFiles
 from swarm.records import MAX_WEIGHT
 
 KEY = "authority.key"
 CERTIFICATE = "authority.pem"
-REGISTER = "register.json"
-ISSUED = "issued"
-"""Directory of the certificates that were issued, by serial number."""
 AUTHORITY_VALID = timedelta(days=3650)
 UNKNOWN = "this invitation is not valid here: unknown, used or expired"
 """All that is told to who does not prove that it was invited."""
@@ -41,8 +36,6 @@ NO_MEMBER = "this certificate cannot be renewed here: it is not one of this cons
 MAX_VALID = 16
 """Certificates of a member that are valid at the same time. A member could otherwise renew until the register or the
 list of revoked certificates is full, and nobody be revoked any more."""
-
-_LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +67,7 @@ class Authority:
     def __init__(self, directory: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.directory = directory
         self._now = now
+        self._files = RegisterFiles(directory, now, self.hand_to_founder)
         self._key = certificates.load_key(files.read_private(directory / KEY))
         self.pem = files.read(directory / CERTIFICATE)
         self.pin = certificates.load(self.pem).fingerprint(hashes.SHA256())
@@ -121,16 +115,15 @@ class Authority:
             certificates.checked_name(founder), str(identity.absolute()), listen, address, valid_days, document
         )
         with new_directory(directory) as made:
-            files.make_directory(made / ISSUED)
             files.write(made / KEY, certificates.key_pem(key), files.PRIVATE)
             files.write(made / CERTIFICATE, certificates.authority(key, name, today, AUTHORITY_VALID))
-            files.write(made / REGISTER, kept.encoded(), files.PRIVATE)
+            RegisterFiles.create(made, kept)
         return cls(directory, now)
 
     @property
     def register(self) -> Register:
         """As it is now."""
-        return register.read(files.read_private(self.directory / REGISTER))
+        return self._files.read()
 
     @property
     def document(self) -> Consortium:
@@ -160,7 +153,7 @@ class Authority:
         Raises:
             IdentityError: the name is not allowed, or a member's.
         """
-        with self._changing() as change:
+        with self._files.changing() as change:
             kept, now = change.register, self._now()
             if name == kept.founder:
                 raise IdentityError(f"{name} is the founder of this consortium: it cannot be invited")
@@ -181,7 +174,7 @@ class Authority:
         Raises:
             IdentityError: the request is damaged.
         """
-        with self._changing() as change:
+        with self._files.changing() as change:
             certificate = self._issue(change, member.name, request)
             self._publish(change, _with(self.document, member))
         return Reply(certificate, self.pem, self.register.document)
@@ -203,7 +196,7 @@ class Authority:
         Raises:
             IdentityError: there is no such member, or it is the founder.
         """
-        with self._changing() as change:
+        with self._files.changing() as change:
             kept, document = change.register, self.document
             if name == kept.founder:
                 raise IdentityError(
@@ -235,7 +228,7 @@ class Authority:
         return True
 
     def _enrol(self, asked: Enrolment) -> Answer:
-        with self._changing() as change:
+        with self._files.changing() as change:
             kept, now = change.register, self._now()
             invited = kept.invitation(asked.invitation)
             if invited is None or not asked.proved(invited.key):
@@ -265,7 +258,7 @@ class Authority:
     def _renew(self, asked: Renewal) -> Answer:
         current = self._trusted(asked)
         name, of = current.name, _key_hash(asked.request)
-        with self._changing() as change:
+        with self._files.changing() as change:
             document = self.document
             member = document.member(name)
             if document.revocation(current.serial) or member is None:
@@ -311,20 +304,20 @@ class Authority:
         issued = kept.certificate_of(name, of)
         if issued is None:
             raise IdentityError(f"the certificate that was issued to {name} has expired")
-        reply = Reply(files.read(self._file(issued.serial)), self.pem, kept.document)
+        reply = Reply(files.read(self._files.certificate(issued.serial)), self.pem, kept.document)
         return Answer(name, joined, repeated, issued.until, reply)
 
-    def _issue(self, change: _Change, name: str, request: bytes) -> bytes:
+    def _issue(self, change: Change, name: str, request: bytes) -> bytes:
         kept = change.register
         valid = timedelta(days=kept.valid_days)
         pem = certificates.issue(request, name, key=self._key, issuer=self.pem, now=self._now(), valid=valid)
         made = Certificate.read(pem)
-        files.write(self._file(made.serial), pem)
+        files.write(self._files.certificate(made.serial), pem)
         row = Issued(name, made.serial, made.not_after, _key_hash(request))
         change.register = replace(kept, issued=(*kept.issued, row))
         return pem
 
-    def _publish(self, change: _Change, document: Consortium) -> None:
+    def _publish(self, change: Change, document: Consortium) -> None:
         # The founder's copy is newer where the authority was restored from a backup; members ignore what is older.
         newest = max(self.document.version, self._handed_version())
         newer = replace(document, version=newest + 1, issued=_text(self._now()))
@@ -344,35 +337,6 @@ class Authority:
         earlier = tuple(each for each in document.revoked if each.serial in valid)
         new = {each.serial for each in kept.issued if each.name == name} & valid - {each.serial for each in earlier}
         return (*earlier, *(Revoked(name, serial, _text(now)) for serial in sorted(new)))
-
-    def _file(self, serial: int) -> Path:
-        return self.directory / ISSUED / f"{serial:x}.pem"
-
-    @contextlib.contextmanager
-    def _changing(self) -> Iterator[_Change]:
-        """Exclude others, and store the register if the block ends well and has changed it."""
-        try:
-            descriptor = os.open(self.directory / _LOCK, os.O_RDWR | os.O_CREAT, files.PRIVATE)
-        except OSError as error:
-            raise IdentityError(f"{self.directory} cannot be changed: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            before = self.register
-            change = _Change(before)
-            yield change
-            if change.register != before:
-                kept = change.register.without_old(self._now())
-                files.write(self.directory / REGISTER, kept.encoded(), files.PRIVATE)
-                for gone in set(before.issued) - set(kept.issued):
-                    self._file(gone.serial).unlink(missing_ok=True)
-            self.hand_to_founder()
-        finally:
-            os.close(descriptor)
-
-
-@dataclass(slots=True)
-class _Change:
-    register: Register
 
 
 def _with(document: Consortium, member: Member) -> Consortium:

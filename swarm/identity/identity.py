@@ -7,49 +7,20 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
-
 from swarm.errors import IdentityError, UntrustedPeerError
-from swarm.identity import certificates, consortium, files
+from swarm.identity import consortium, files, stored
 from swarm.identity.certificates import Certificate
 from swarm.identity.consortium import Consortium, Member, Role
+from swarm.identity.stored import Credentials, Stored
 
 NOTICE = timedelta(days=14)
 """Before its certificate expires a peer says so, once a day."""
 MAX_CACHED = 1024
 """Certificates of others that were read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What this peer shows, and whose certificates it accepts, all in PEM."""
-
-    key: bytes
-    chain: bytes
-    """Its certificate, then those between it and the authority's."""
-    authority: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """What was read from the files."""
-
-    seen: tuple[object, ...]
-    own: Certificate
-    credentials: Credentials
-    document: Consortium | None
-    document_bytes: bytes
-    revoked: frozenset[int]
-    """Serial numbers in the list of another public-key infrastructure."""
-    server: ssl.SSLContext
-    client: ssl.SSLContext
 
 
 class Identity:
@@ -80,7 +51,7 @@ class Identity:
         self._read: dict[bytes, Certificate] = {}
         self._noticed: datetime | None = None
         self._complaint = ""
-        self._state = self._load()
+        self._state = stored.read(self.directory)
         self.require_usable()
         self._tell_expiry()
 
@@ -133,7 +104,7 @@ class Identity:
 
     def make_client_context(self) -> ssl.SSLContext:
         """A context like ``client_context``, for a caller that changes it."""
-        return _context(ssl.PROTOCOL_TLS_CLIENT, self.directory, self._state.credentials)
+        return stored.context(ssl.PROTOCOL_TLS_CLIENT, self.directory, self._state.credentials)
 
     def trust(self, pem: bytes) -> Certificate:
         """Whose certificate this is; the authority's signature was checked by TLS.
@@ -178,7 +149,7 @@ class Identity:
         """
         with self._lock:
             self._tell_expiry()
-            if _seen(self.directory) == self._state.seen:
+            if stored.stamp(self.directory) == self._state.seen:
                 return False
             try:
                 state = self._load_again()
@@ -245,9 +216,9 @@ class Identity:
             raise UntrustedPeerError(f"the certificate of {certificate.name} was revoked on {revocation.time[:10]}")
         self.require_member(certificate.name)
 
-    def _load_again(self) -> _State:
+    def _load_again(self) -> Stored:
         """What the files hold now; an older document than that in use, or none, is replaced by it."""
-        before, state = self._state, self._load()
+        before, state = self._state, stored.read(self.directory)
         own, found = before.document, state.document
         same = state.credentials.authority == before.credentials.authority
         if same and own is not None and (found is None or found.version < own.version):
@@ -259,42 +230,12 @@ class Identity:
                 own.version,
             )
             files.write(self.directory / files.CONSORTIUM, before.document_bytes)
-            state = self._load()
+            state = stored.read(self.directory)
         if state.credentials == before.credentials:
             return replace(state, credentials=before.credentials)
         return state
 
-    def _load(self) -> _State:
-        seen = _seen(self.directory)
-        private = files.read_private(self.directory / files.IDENTITY)
-        authority = files.read(self.directory / files.AUTHORITY)
-        key = certificates.load_key(private)
-        own = Certificate.read(private)
-        chain = b"".join(
-            each.public_bytes(serialization.Encoding.PEM) for each in x509.load_pem_x509_certificates(private)
-        )
-        _require_issued(private, authority, self.directory)
-        document_file = self.directory / files.CONSORTIUM
-        data = files.read(document_file) if document_file.exists() else b""
-        if not data and (self.directory / files.ENROLMENT).exists():
-            raise IdentityError(
-                f"{document_file} is missing or empty: without it every certificate of the authority would be trusted; "
-                "copy that of another member, since all members have the same"
-            )
-        credentials = Credentials(certificates.key_pem(key), chain, authority)
-        server, client = (_context(each, self.directory, credentials) for each in _SIDES)
-        return _State(
-            seen=seen,
-            own=own,
-            credentials=credentials,
-            document=consortium.verified(data, authority) if data else None,
-            document_bytes=data,
-            revoked=_revocations(self.directory / files.REVOKED, authority),
-            server=server,
-            client=client,
-        )
-
-    def _tell_changes(self, before: _State, after: _State) -> None:
+    def _tell_changes(self, before: Stored, after: Stored) -> None:
         if before.own.fingerprint != after.own.fingerprint:
             self._log.info("the certificate of %s is renewed, until %s", after.own.name, _day(after.own.not_after))
         old, new = before.document, after.document
@@ -332,64 +273,6 @@ def identity_at(directory: Path) -> Identity:
     identity.refresh()
     identity.require_usable()
     return identity
-
-
-_SIDES = (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _context(side: int, directory: Path, credentials: Credentials) -> ssl.SSLContext:
-    context = ssl.SSLContext(side)
-    context.check_hostname = False  # whose certificate it is, `trust` tells
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the authority may be one below another
-    if side == ssl.PROTOCOL_TLS_SERVER:
-        context.num_tickets = 0  # unasked bytes, which would look like an answer
-    try:
-        context.load_verify_locations(cadata=credentials.authority.decode("ascii"))
-        context.load_cert_chain(directory / files.IDENTITY)
-    except (ssl.SSLError, ValueError) as error:
-        raise IdentityError(f"{directory / files.IDENTITY} cannot be used: {error}") from error
-    return context
-
-
-def _require_issued(private: bytes, authority: bytes, directory: Path) -> None:
-    """Raise an ``IdentityError`` unless the authority, or one below it, has issued the certificate."""
-    chain = [*x509.load_pem_x509_certificates(private), certificates.load(authority)]
-    for issued, issuer in pairwise(chain):
-        try:
-            issued.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as error:
-            raise IdentityError(
-                f"{directory / files.IDENTITY} was not issued by the authority in {directory / files.AUTHORITY}"
-            ) from error
-
-
-def _revocations(path: Path, authority: bytes) -> frozenset[int]:
-    """Serial numbers in a list of revoked certificates, if there is one."""
-    if not path.exists():
-        return frozenset()
-    try:
-        revoked = x509.load_pem_x509_crl(files.read(path))
-        signed = revoked.is_signature_valid(certificates.load(authority).public_key())  # type: ignore[arg-type] # of any kind of key
-    except (ValueError, TypeError) as error:
-        raise IdentityError(f"{path} is no list of revoked certificates that can be read: {error}") from error
-    if not signed:
-        raise IdentityError(f"{path} was not signed by the authority")
-    return frozenset(each.serial_number for each in revoked)
-
-
-def _seen(directory: Path) -> tuple[object, ...]:
-    """Tells whether a file has changed."""
-    found: list[object] = []
-    for name in (files.IDENTITY, files.AUTHORITY, files.CONSORTIUM, files.REVOKED):
-        try:
-            stat = (directory / name).stat()
-        except OSError:
-            found.append(None)
-        else:
-            found.append((stat.st_mtime_ns, stat.st_ino, stat.st_size, stat.st_mode))
-    return tuple(found)
 
 
 def _day(time: datetime) -> str:

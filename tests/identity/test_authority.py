@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import stat
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from swarm.errors import IdentityError, UntrustedPeerError
-from swarm.identity import Certificate, Identity, Member, Role, authority, certificates, files
+from swarm.identity import Certificate, Identity, Member, Role, authority, certificates, files, register_files
 from swarm.identity.enrolment import Enrolment, Renewal, read_request
 
 from .conftest import DAY, MONTH, START
@@ -217,11 +218,11 @@ def test_a_revocation_holds_where_a_clock_is_behind(founded, join, calendar):
 
 def test_an_authority_that_was_restored_from_a_backup_still_revokes(founded, join, calendar):
     berlin = join("berlin")
-    backup = (founded.directory / authority.REGISTER).read_bytes()
+    backup = (founded.directory / register_files.REGISTER).read_bytes()
     for name in ("rome", "oslo"):
         join(name)
     newest = founded.document.version
-    files.write(founded.directory / authority.REGISTER, backup, files.PRIVATE)
+    files.write(founded.directory / register_files.REGISTER, backup, files.PRIVATE)
     founded.revoke("berlin")
     assert founded.document.version == newest + 1
     assert Identity(berlin.directory, calendar).adopt(founded.register.document)
@@ -299,20 +300,27 @@ def test_nobody_renews_the_certificate_of_another(founded, join, calendar):
         founded.answer(Renewal.made(own, certificate=stolen, request=request, address="").encoded())
 
 
-def test_a_crash_leaves_the_state_before_or_after(founded, monkeypatch, calendar):
-    made = founded.invite("berlin", valid=DAY)
-    request = asked(made)
+@contextmanager
+def crash_before(name, monkeypatch):
+    """A crash inside, before the file of this name is written."""
     write = files.write
 
     def crash(path, *rest):
-        if path.name == authority.REGISTER:
+        if path.name == name:
             raise KeyboardInterrupt
         write(path, *rest)
 
-    monkeypatch.setattr(files, "write", crash)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write", crash)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+def test_a_crash_leaves_the_state_before_or_after(founded, monkeypatch, calendar):
+    made = founded.invite("berlin", valid=DAY)
+    request = asked(made)
+    with crash_before(register_files.REGISTER, monkeypatch):
         founded.answer(request)
-    monkeypatch.undo()
     after = authority.Authority(founded.directory, calendar)
     assert after.document.member("berlin") is None
     assert after.register.outstanding(calendar())
@@ -322,10 +330,8 @@ def test_a_crash_leaves_the_state_before_or_after(founded, monkeypatch, calendar
 def test_a_crash_after_the_use_of_an_invitation_costs_nothing(founded, monkeypatch, calendar):
     made = founded.invite("berlin", valid=DAY)
     request = asked(made)
-    monkeypatch.setattr(authority.Authority, "hand_to_founder", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with crash_before(files.CONSORTIUM, monkeypatch):
         founded.answer(request)
-    monkeypatch.undo()
     after = authority.Authority(founded.directory, calendar)
     assert after.answer(request).repeated
     paris = Identity(founded.directory.parent / "swarm-identity", calendar)
@@ -334,23 +340,23 @@ def test_a_crash_after_the_use_of_an_invitation_costs_nothing(founded, monkeypat
 
 def test_the_register_forgets_what_ended_long_ago(founded, join, calendar):
     join("berlin")
-    assert len(list((founded.directory / authority.ISSUED).iterdir())) == 2
+    assert len(list((founded.directory / register_files.ISSUED).iterdir())) == 2
     calendar.today += 400 * DAY
     founded.invite("rome", valid=DAY)
     assert [each.name for each in founded.register.invited] == ["rome"]
     assert founded.register.issued == ()
-    assert list((founded.directory / authority.ISSUED).iterdir()) == []
+    assert list((founded.directory / register_files.ISSUED).iterdir()) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b'{"format": 2}', b"\xff"])
 def test_a_damaged_register_is_refused(founded, data):
-    files.write(founded.directory / authority.REGISTER, data, 0o600)
+    files.write(founded.directory / register_files.REGISTER, data, 0o600)
     with pytest.raises(IdentityError, match="register cannot be read"):
         authority.Authority(founded.directory)
 
 
 def test_a_register_with_a_document_of_another_is_refused(founded, heart):
-    path = founded.directory / authority.REGISTER
+    path = founded.directory / register_files.REGISTER
     content = json.loads(path.read_text()) | {"document": heart.publish("rome").decode()}
     files.write(path, json.dumps(content).encode(), 0o600)
     with pytest.raises(IdentityError, match="not signed by its authority"):
