@@ -153,6 +153,7 @@ class Authority:
         Raises:
             IdentityError: the name is not allowed, or a member's.
         """
+        certificates.checked_name(name)
         with self._files.changing() as change:
             kept, now = change.register, self._now()
             if name == kept.founder:

@@ -248,6 +248,12 @@ def test_a_swarm_toml_that_is_there_is_not_changed(heart, at, tmp_path):
     assert (tmp_path / "berlin/swarm.toml").read_text() == text
 
 
+@pytest.mark.parametrize("name", ["Berlin", "berlin_1", "berlin-", "a..b", "a b", "bérlin", "", "b" * 64])
+def test_a_name_that_tls_could_not_check_is_not_invited(heart, at, name):
+    shown = at("paris", "invite", name, "--no-wait", expect=2).stderr
+    assert f"{name!r} cannot be the name of a member: allowed is 1 to 63 lower-case letters, digits" in shown
+
+
 def test_a_revoked_member_is_shown_as_such_at_every_site(berlin, at, tmp_path):
     shown = at("paris", "revoke", "berlin").stderr
     assert "berlin is revoked, with 1 certificate" in shown

@@ -17,8 +17,9 @@ from swarm.addresses import Address
 from swarm.errors import SwarmError, TransportError
 from swarm.identity import Certificate, Consortium, Identity, Member, Role, certificates, files
 from swarm.identity.consortium import Revoked
-from swarm.messages import DataChannelRequest, FetchRequest
-from swarm.testing.nodes import DEADLINE, Node, envelope, eventually
+from swarm.messages import DataChannelRequest, FetchRequest, StreamHeader
+from swarm.records import Attempt
+from swarm.testing.nodes import DEADLINE, Node, Outcome, envelope, eventually
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
 from swarm.transport.grpc import GrpcTransport, fetch_status
@@ -102,6 +103,21 @@ def test_a_member_speaks_for_itself(heart):
     berlin, paris = heart.node("berlin"), heart.node("paris")
     berlin.transport.send(paris.address, said_by("berlin"))
     eventually(lambda: paris.handler.texts == ["hello"], "the message arrives")
+
+
+@pytest.mark.parametrize("name", ["10.0.0.1", "127.1", "1", "localhost", "clinic-1.paris", "a" * 63])
+def test_a_name_that_looks_like_a_host_is_a_name_only(heart, name):
+    heart.document = replace(heart.document, members=(*heart.document.members, Member(name)))
+    berlin, paris, other = heart.node("berlin"), heart.node("paris"), heart.node(name)
+    berlin.transport.send(other.address, said_by("berlin"))
+    eventually(lambda: other.handler.texts == ["hello"], "the message arrives")
+    other.transport.send(berlin.address, said_by(name))
+    eventually(lambda: berlin.handler.texts == ["hello"], "the answer arrives")
+    outcome, header = Outcome(), StreamHeader("session", "berlin", "incarnation", "lineage", 1, Attempt(1, "berlin"))
+    outcome.upload = berlin.transport.upload(other.address, header, iter([[b"weights"]]), outcome.done)
+    assert outcome.wait() is None
+    paris.transport.send(f"{name}@{berlin.address.partition('@')[2]}", said_by("paris"))
+    assert f"is berlin, not {name}" in lost(paris)
 
 
 def test_a_member_cannot_speak_for_another(heart):
