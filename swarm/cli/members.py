@@ -1,4 +1,4 @@
-"""``swarm members``: who the members of the consortium are."""
+"""``swarm members``: who the members of the consortium are, and what each may do."""
 
 from __future__ import annotations
 
@@ -13,20 +13,37 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm.cli import options
-from swarm.cli.site import CONSORTIUM, ConsortiumOption, IdentityOption, day, identity_directory, note
+from swarm.cli.site import (
+    CONSORTIUM,
+    ConsortiumOption,
+    IdentityOption,
+    authority,
+    day,
+    identity_directory,
+    note,
+    tell_who_hands_on,
+)
 from swarm.cli.table import console
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity import files
 from swarm.identity.authority import Authority
-from swarm.identity.consortium import Consortium
+from swarm.identity.consortium import Consortium, Role
 from swarm.identity.identity import Identity
+from swarm.records import MAX_WEIGHT
 
 Until = Callable[[str], datetime | None]
 """When the certificate of a member ends, as far as known here."""
 
 
 def members(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Of the member that --weight and --role change.")
+    ] = None,
     *,
+    weight: Annotated[
+        int | None, typer.Option(min=0, max=MAX_WEIGHT, help="From now on the largest node_weightage of NAME.")
+    ] = None,
+    role: Annotated[Role | None, typer.Option(help="From now on the role of NAME.")] = None,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the consortium's document, for another site.")
     ] = None,
@@ -37,14 +54,25 @@ def members(
     identity: IdentityOption = None,
     consortium: ConsortiumOption = CONSORTIUM,
 ) -> None:
-    """Show the members of the consortium: role, largest weight, address, certificate.
+    """Show the members of the consortium, or change the largest weight or the role of one.
 
     [bold]swarm members[/]
+    [bold]swarm members berlin --weight 20[/]
+
+    With NAME it changes what that member may do, where the consortium was
+    founded.
 
     Running peers hand newer documents to one another. --export and --import do
     that by hand. When certificates end is known where the consortium was
     founded; elsewhere only that of the own one.
     """
+    if name is not None or weight is not None or role is not None:
+        if name is None or (weight is None and role is None) or export or adopt or json_output:
+            raise ConfigurationError("to change a member, give its NAME and --weight, --role or both, and nothing else")
+        changed = (of := authority(consortium)).change(name, weight=weight, role=role)
+        note(f"{name} is {changed.role}, weight at most {changed.weight}")
+        tell_who_hands_on(of)
+        return
     directory = identity_directory(identity)
     if adopt is not None:
         own = Identity(directory)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli.site import CONSORTIUM, ConsortiumOption, authority, note
+from swarm.cli.site import CONSORTIUM, ConsortiumOption, authority, note, tell_who_hands_on
 
 
 def revoke(
@@ -23,11 +23,5 @@ def revoke(
     """
     of = authority(consortium)
     count = of.revoke(name)
-    document = of.document
     note(f"{name} is revoked, with {count} certificate{'s' if count != 1 else ''}")
-    if of.hand_to_founder():
-        note(f"the peer of {of.register.founder} hands version {document.version} of the document to the others")
-        note("if it does not run: swarm members --export FILE here, swarm members --import FILE at each other site")
-    else:
-        note(f"the identity of {of.register.founder} is not in {of.register.identity}: no peer hands the change on;")
-        note("swarm members --export FILE here, swarm members --import FILE at each other site")
+    tell_who_hands_on(of)

@@ -75,6 +75,16 @@ def authority(directory: Path) -> Authority:
     return Authority(directory)
 
 
+def tell_who_hands_on(of: Authority) -> None:
+    """Tell how the other members get the newest version of the document."""
+    if of.hand_to_founder():
+        note(f"the peer of {of.register.founder} hands version {of.document.version} of the document to the others")
+        note("if it does not run: swarm members --export FILE here, swarm members --import FILE at each other site")
+    else:
+        note(f"the identity of {of.register.founder} is not in {of.register.identity}: no peer hands the change on;")
+        note("swarm members --export FILE here, swarm members --import FILE at each other site")
+
+
 def is_founder(directory: Path, identity: Identity) -> bool:
     """Whether the authority that has issued an identity is at this site, and the identity is its founder's."""
     if not directory.exists():

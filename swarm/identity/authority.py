@@ -206,13 +206,32 @@ class Authority:
                 )
             invited = tuple(each for each in kept.invited if each.name != name)
             if document.member(name) is None and len(invited) == len(kept.invited):
-                names = ", ".join(member.name for member in document.members)
-                raise IdentityError(f"{name[:80]!r} is not a member of consortium {document.name}; members are {names}")
+                raise _no_member(name, document)
             change.register = replace(kept, invited=invited)
             revoked = self._revoked(change.register, document, name)
             members = tuple(member for member in document.members if member.name != name)
             self._publish(change, replace(document, members=members, revoked=revoked))
         return len(set(revoked) - set(document.revoked))
+
+    def change(self, name: str, *, weight: int | None = None, role: Role | None = None) -> Member:
+        """Change what a member may do, and return what it may do now; None leaves a value as it is.
+
+        Raises:
+            IdentityError: there is no such member, or the founder would be an observer.
+        """
+        with self._files.changing() as change:
+            document = self.document
+            member = document.member(name)
+            if member is None:
+                raise _no_member(name, document)
+            changed = replace(
+                member, weight=member.weight if weight is None else weight, role=member.role if role is None else role
+            )
+            if name == change.register.founder and changed.role is not Role.TRAINER:
+                raise IdentityError(f"{name} is the founder, whose peer hands the document on: it stays a trainer")
+            if changed != member:
+                self._publish(change, _with(document, changed))
+        return changed
 
     def hand_to_founder(self) -> bool:
         """Copy the document into the identity of the founder, whose peer hands it to others; whether it is there."""
@@ -338,6 +357,11 @@ class Authority:
         earlier = tuple(each for each in document.revoked if each.serial in valid)
         new = {each.serial for each in kept.issued if each.name == name} & valid - {each.serial for each in earlier}
         return (*earlier, *(Revoked(name, serial, _text(now)) for serial in sorted(new)))
+
+
+def _no_member(name: str, document: Consortium) -> IdentityError:
+    names = ", ".join(member.name for member in document.members)
+    return IdentityError(f"{name[:80]!r} is not a member of consortium {document.name}; members are {names}")
 
 
 def _with(document: Consortium, member: Member) -> Consortium:

@@ -18,6 +18,7 @@ from swarm.messages import Envelope, FetchRequest, Leave, StreamHeader
 from swarm.peer.exchanger import Exchanger
 from swarm.peer.fetching import Fetcher
 from swarm.peer.futures import Answer, AnswerKind
+from swarm.peer.grants import stats_within_grant
 from swarm.peer.greeter import Greeter
 from swarm.peer.inbox import Inbox
 from swarm.peer.limited_log import LimitedLog
@@ -90,7 +91,8 @@ class Engine(Handler):
         self._executor = executor
         self._transport = transport
         limited = self._limited = LimitedLog(logger, self._executor)
-        self._inbox = Inbox(identified=transport.identity is not None)
+        self._identity = transport.identity
+        self._inbox = Inbox(identified=self._identity is not None)
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, log=limited)
         self._me = replace(me, address=transport.start(self))
         self._machine = RoundMachine(me.name, me.incarnation, rules, self._executor.now())
@@ -225,7 +227,7 @@ class Engine(Handler):
 
         def place() -> None:
             self._standing.checked_in = stats.status
-            self._rounds.offer(capture, stats, future)
+            self._rounds.offer(capture, stats_within_grant(stats, self._me.name, self._identity), future)
 
         self._worker.post(place)
         try:

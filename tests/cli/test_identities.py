@@ -254,6 +254,42 @@ def test_a_name_that_tls_could_not_check_is_not_invited(heart, at, name):
     assert f"{name!r} cannot be the name of a member: allowed is 1 to 63 lower-case letters, digits" in shown
 
 
+def test_a_member_is_given_another_weight_and_role(berlin, at, tmp_path):
+    paris = Identity(tmp_path / "paris/swarm-identity")
+    shown = at("paris", "members", "berlin", "--weight", "20").stderr
+    assert "berlin is trainer, weight at most 20" in shown
+    assert "the peer of paris hands version 4 of the document to the others" in shown
+    assert paris.refresh()
+    assert (paris.member("berlin").weight, paris.member("berlin").role) == (20, "trainer")
+    assert "berlin is observer, weight at most 20" in at("paris", "members", "berlin", "--role", "observer").stderr
+    assert re.search(r"berlin +observer +20 +10\.0\.0\.2:7700", at("paris", "members").stdout)
+    at("paris", "members", "--export", "document")
+    at("berlin", "members", "--import", "../paris/document")
+    assert Identity(tmp_path / "berlin/swarm-identity").member("berlin").role == "observer"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("berlin",), "give its NAME and --weight, --role or both, and nothing else"),
+        (("--weight", "20"), "give its NAME"),
+        (("berlin", "--role", "observer", "--json"), "and nothing else"),
+        (("rome", "--weight", "20"), "'rome' is not a member of consortium heart; members are berlin, paris"),
+        (("paris", "--role", "observer"), "paris is the founder, whose peer hands the document on"),
+        (("berlin", "--weight", "101"), "Invalid value for '--weight'"),
+    ],
+)
+def test_what_cannot_be_changed(berlin, at, arguments, sentence):
+    shown = at("paris", "members", *arguments, expect=2).stderr
+    assert sentence in re.sub(r"[│\s]+", " ", shown)
+    assert "version 3" in at("paris", "members").stdout
+
+
+def test_a_member_is_changed_where_the_consortium_was_founded(berlin, at):
+    shown = at("berlin", "members", "paris", "--weight", "1", expect=2).stderr
+    assert "there is no swarm-consortium here" in shown
+
+
 def test_a_revoked_member_is_shown_as_such_at_every_site(berlin, at, tmp_path):
     shown = at("paris", "revoke", "berlin").stderr
     assert "berlin is revoked, with 1 certificate" in shown

@@ -175,6 +175,19 @@ def test_a_revoked_member_is_out_with_all_its_certificates(founded, join, calend
         founded.answer(site.renewal())
 
 
+def test_a_changed_member_has_the_same_address_and_certificate(founded, join, calendar):
+    berlin = Identity(join("berlin").directory, calendar)
+    before = founded.document
+    changed = founded.change("berlin", weight=0)
+    assert changed == replace(before.member("berlin"), weight=0) == founded.document.member("berlin")
+    assert founded.document.version == before.version + 1
+    assert founded.document.revoked == ()
+    assert berlin.adopt(founded.register.document)
+    assert berlin.member("berlin").weight == 0
+    assert founded.change("berlin", weight=0, role=Role.TRAINER) == changed
+    assert founded.document.version == before.version + 1
+
+
 def test_revoking_withdraws_an_invitation(founded):
     made = founded.invite("berlin", valid=DAY)
     assert founded.revoke("berlin") == 0

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from swarm.identity import Identity
+from swarm.identity import Identity, Member
 from swarm.identity.throwaway import make_identities
 from swarm.messages import Hello, Leave, Offer
 from swarm.peer.grants import within_grant
 from swarm.records import ContributionStats, PeerInfo
+from swarm.testing.swarm import MemorySwarm
+from swarm.transport.memory import MemoryTransport
 
 
 @pytest.fixture
@@ -27,6 +30,20 @@ def hello(weight):
 def test_more_than_is_granted_does_not_count(identity):
     assert within_grant(offer(10**6), "paris", identity).stats.weight == 100
     assert within_grant(hello(10**6), "paris", identity).peer.weight == 100
+
+
+def test_the_own_weights_count_no_more_than_is_granted_now(identity, monkeypatch):
+    granted = {"berlin": 100}
+    monkeypatch.setattr(identity, "member", lambda name: Member(name, granted[name]))
+    monkeypatch.setattr(MemoryTransport, "identity", identity)
+    peer = MemorySwarm(sync_interval=1, min_peers=1, node_weightage=50).peer("berlin", {"w": np.zeros(2)})
+    peer.session.begin()
+    peer.advance()
+    before = peer.session.commit.weight
+    granted["berlin"] = 7
+    peer.advance()
+    assert (before, peer.session.commit.weight) == (50, 57)
+    peer.session.end()
 
 
 def test_less_than_is_granted_is_as_declared(identity):
