@@ -11,7 +11,7 @@ from swarm.exchange.layout import FrameKind
 from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
 from swarm.merge.side import merge_statistics
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
-from swarm.testing.exchanges import SCHEMA, TINY, ExchangeGroup, frames, joined, proposal, states
+from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, frames, joined, proposal, states
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 

@@ -15,7 +15,7 @@ from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import FrameKind, slice_chunks
 from swarm.merge import WeightedMean
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
-from swarm.testing.exchanges import joined, made, proposal
+from tests.exchange.groups import joined, made, proposal
 
 SCHEMA = Schema(
     (

@@ -12,7 +12,7 @@ from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import FrameKind
 from swarm.merge import BUILTIN_RULES, MergeRule, WeightedMean
 from swarm.tensors.state import ModelState, Schema, TensorSpec
-from swarm.testing.exchanges import SCHEMA, TINY, ExchangeGroup, frames, joined, made, proposal, states
+from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, frames, joined, made, proposal, states
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 

@@ -12,7 +12,7 @@ from swarm.exchange.exchange import Exchange
 from swarm.merge import BUILTIN_RULES, WeightedMean, spectral
 from swarm.records import PeerStatus
 from swarm.tensors.state import ModelState, Schema, SpectralNorm, TensorKind, TensorSpec
-from swarm.testing.exchanges import ExchangeGroup, frames, joined, proposal, states
+from tests.exchange.groups import ExchangeGroup, frames, joined, proposal, states
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 

@@ -16,7 +16,7 @@ from swarm.exchange.whole import Assembly, model_frames
 from swarm.merge import BUILTIN_RULES
 from swarm.records import PeerId
 from swarm.tensors.state import ModelState, is_finite, numpy_dtype
-from swarm.testing.exchanges import SCHEMA, frames, proposal, states
+from tests.exchange.groups import SCHEMA, frames, proposal, states
 from tests.fuzz.mutation import BINARY, in_parts, joined, split
 from tests.fuzz.target import Target
 

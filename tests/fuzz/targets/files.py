@@ -17,8 +17,8 @@ from swarm.storage.checkpoints import CheckpointFiles
 from swarm.storage.files import load_tensors, read_model_file, write_model
 from swarm.storage.session_records import DIRECTORY, SessionRecord, read_records
 from swarm.tensors.state import ModelState
-from swarm.testing.exchanges import SCHEMA, states
 from swarm.transport.grpc.wire import decode, encode
+from tests.exchange.groups import SCHEMA, states
 from tests.fuzz import examples
 from tests.fuzz.mutation import BINARY, TEXT, in_parts, joined, split
 from tests.fuzz.target import Target
