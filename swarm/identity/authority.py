@@ -22,7 +22,7 @@ from swarm.identity.consortium import Allowed, Consortium, Member, Revoked, Role
 from swarm.identity.directories import new_directory, refuse_existing
 from swarm.identity.enrolment import Enrolment, Renewal, Reply, read_request
 from swarm.identity.invitation import Invitation
-from swarm.identity.register import Invited, Issued, Register
+from swarm.identity.register import Invited, Issued, Register, iso
 from swarm.identity.register_files import Change, RegisterFiles
 from swarm.records import MAX_WEIGHT
 
@@ -110,7 +110,7 @@ class Authority:
             )
         Address.reachable(address)
         key, today = certificates.new_key(), now()
-        document = Consortium(name, 1, _text(today), allowed=allowed).signed(key)
+        document = Consortium(name, 1, iso(today), allowed=allowed).signed(key)
         kept = Register(
             certificates.checked_name(founder), str(identity.absolute()), listen, address, valid_days, document
         )
@@ -260,14 +260,12 @@ class Authority:
             if invited.used:
                 if invited.used_by != of:
                     raise IdentityError(
-                        f"the invitation for {name} was used on {_text(invited.used)}: it holds once. If {name} has "
+                        f"the invitation for {name} was used on {iso(invited.used)}: it holds once. If {name} has "
                         f"not used it, somebody else has: `swarm revoke {name}`"
                     )
                 return self._answer(kept, name, of, joined=True, repeated=True)
             if now >= invited.expires:
-                raise IdentityError(
-                    f"the invitation for {name} has expired on {_text(invited.expires)}: ask for another"
-                )
+                raise IdentityError(f"the invitation for {name} has expired on {iso(invited.expires)}: ask for another")
             document = replace(self.document, revoked=self._revoked(kept, self.document, name))
             used = replace(invited, used=now, used_by=of)
             change.register = replace(kept, invited=tuple(used if each == invited else each for each in kept.invited))
@@ -301,7 +299,7 @@ class Authority:
         if len(ends) >= MAX_VALID:
             raise IdentityError(
                 f"{name} has {len(ends)} valid certificates, which is the most: it can renew again on "
-                f"{_text(ends[0])}, or be invited again (`swarm invite {name} --again`), which revokes them"
+                f"{iso(ends[0])}, or be invited again (`swarm invite {name} --again`), which revokes them"
             )
 
     def _trusted(self, asked: Renewal) -> Certificate:
@@ -315,7 +313,7 @@ class Authority:
             raise IdentityError(NO_MEMBER)
         if self._now() >= current.not_after:
             raise IdentityError(
-                f"the certificate of {current.name} has expired on {_text(current.not_after)} and cannot be renewed: "
+                f"the certificate of {current.name} has expired on {iso(current.not_after)} and cannot be renewed: "
                 f"ask for an invitation (`swarm invite {current.name} --again`)"
             )
         return current
@@ -340,7 +338,7 @@ class Authority:
     def _publish(self, change: Change, document: Consortium) -> None:
         # The founder's copy is newer where the authority was restored from a backup; members ignore what is older.
         newest = max(self.document.version, self._handed_version())
-        newer = replace(document, version=newest + 1, issued=_text(self._now()))
+        newer = replace(document, version=newest + 1, issued=iso(self._now()))
         change.register = replace(change.register, document=newer.signed(self._key))
 
     def _handed_version(self) -> int:
@@ -356,7 +354,7 @@ class Authority:
         valid = {each.serial for each in kept.issued if now < each.until + certificates.SKEW}
         earlier = tuple(each for each in document.revoked if each.serial in valid)
         new = {each.serial for each in kept.issued if each.name == name} & valid - {each.serial for each in earlier}
-        return (*earlier, *(Revoked(name, serial, _text(now)) for serial in sorted(new)))
+        return (*earlier, *(Revoked(name, serial, iso(now)) for serial in sorted(new)))
 
 
 def _no_member(name: str, document: Consortium) -> IdentityError:
@@ -376,7 +374,3 @@ def _key_hash(request: bytes) -> str:
     digest = hashes.Hash(hashes.SHA256())
     digest.update(der)
     return digest.finalize().hex()
-
-
-def _text(time: datetime) -> str:
-    return time.isoformat(timespec="seconds")

@@ -6,9 +6,11 @@ a consortium also have the DNS name ``ANY_PEER``, for an address of which only t
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -236,6 +238,11 @@ def requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, _CURVE):
         raise IdentityError("the request for a certificate is for a key of another kind than P-256")
     return public
+
+
+def canonical(content: Mapping[str, Any]) -> bytes:
+    """The one form, as JSON, in which ``content`` is signed and proved."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
 def sign(key: Key, data: bytes) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 
 from swarm.addresses import MAX_LENGTH, Address
 from swarm.errors import IdentityError
-from swarm.identity.certificates import Key, checked_name, sign, signed_by
+from swarm.identity.certificates import Key, canonical, checked_name, sign, signed_by
 from swarm.records import MAX_WEIGHT
 from swarm.text import printable
 
@@ -91,7 +91,7 @@ class Consortium:
             IdentityError: it holds too much.
         """
         content = self._content()
-        signature = base64.b64encode(sign(key, _canonical(content))).decode("ascii")
+        signature = base64.b64encode(sign(key, canonical(content))).decode("ascii")
         data = json.dumps({"consortium": content, "signature": signature}, indent=1, sort_keys=True).encode() + b"\n"
         read(data)  # what could not be read must not be written
         return data
@@ -118,7 +118,7 @@ def verified(data: bytes, authority: bytes) -> Consortium:
         IdentityError: it is no document, or was not signed by this authority.
     """
     consortium, content, signature = read(data)
-    if not signed_by(authority, _canonical(content), signature):
+    if not signed_by(authority, canonical(content), signature):
         raise IdentityError(f"the document of consortium {consortium.name} was not signed by its authority")
     return consortium
 
@@ -210,8 +210,3 @@ def _text(value: object, most: int = 128) -> str:
     if not isinstance(value, str) or len(value) > most or not value.isprintable():
         raise ValueError(f"{str(value)[:40]!r} where a text of at most {most} printable characters belongs")
     return value
-
-
-def _canonical(content: Mapping[str, Any]) -> bytes:
-    """The bytes that are signed."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")

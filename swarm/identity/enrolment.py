@@ -18,7 +18,7 @@ from typing import Any
 from swarm.addresses import MAX_LENGTH, Address
 from swarm.errors import IdentityError
 from swarm.identity import certificates
-from swarm.identity.certificates import Key, checked_name
+from swarm.identity.certificates import Key, canonical, checked_name
 from swarm.text import MAX_SHOWN, printable
 
 FORMAT = 1
@@ -57,10 +57,10 @@ class Enrolment:
 
     def encoded(self) -> bytes:
         """As it is sent."""
-        return _json(self._content() | {"proof": _text(self.proof)})
+        return canonical(self._content() | {"proof": _text(self.proof)})
 
     def _mac(self, key: bytes) -> bytes:
-        return hmac.digest(key, _json(self._content()), hashlib.sha256)
+        return hmac.digest(key, canonical(self._content()), hashlib.sha256)
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -90,15 +90,15 @@ class Renewal:
     def made(cls, key: Key, *, certificate: bytes, request: bytes, address: str) -> Renewal:
         """A request with its proof; ``key`` is the current one."""
         unproved = cls(certificate, request, address, b"")
-        return cls(certificate, request, address, certificates.sign(key, _json(unproved._content())))
+        return cls(certificate, request, address, certificates.sign(key, canonical(unproved._content())))
 
     def proved(self) -> bool:
         """Whether the sender has the key of the current certificate."""
-        return certificates.signed_by(self.certificate, _json(self._content()), self.proof)
+        return certificates.signed_by(self.certificate, canonical(self._content()), self.proof)
 
     def encoded(self) -> bytes:
         """As it is sent."""
-        return _json(self._content() | {"proof": _text(self.proof)})
+        return canonical(self._content() | {"proof": _text(self.proof)})
 
     def _content(self) -> dict[str, Any]:
         return {
@@ -123,7 +123,7 @@ class Reply:
 
     def encoded(self) -> bytes:
         """As it is sent."""
-        return _json(
+        return canonical(
             {
                 "format": FORMAT,
                 "certificate": self.certificate.decode("ascii"),
@@ -180,7 +180,7 @@ def read_reply(data: bytes) -> Reply:
 
 def refusal(reason: str) -> bytes:
     """A reply that says why there is no certificate."""
-    return _json({"format": FORMAT, "refusal": printable(reason, MAX_SHOWN)})
+    return canonical({"format": FORMAT, "refusal": printable(reason, MAX_SHOWN)})
 
 
 def _content(data: bytes, most: int) -> dict[str, Any]:
@@ -199,11 +199,6 @@ def _field(content: dict[str, Any], name: str, most: int = _MAX_FIELD) -> str:
     if not isinstance(value, str) or len(value) > most:
         raise TypeError(f"{name!r} is no text of at most {most} characters")
     return value
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    """The bytes that are sent, and without the proof those that are proved."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
 def _text(proof: bytes) -> str:

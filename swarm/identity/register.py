@@ -99,12 +99,10 @@ class Register:
             "document": self.document.decode("utf-8"),
             "invited": [
                 asdict(each)
-                | {"key": each.key.hex(), "expires": _time(each.expires), "used": each.used and _time(each.used)}
+                | {"key": each.key.hex(), "expires": iso(each.expires), "used": each.used and iso(each.used)}
                 for each in self.invited
             ],
-            "issued": [
-                asdict(each) | {"serial": f"{each.serial:x}", "until": _time(each.until)} for each in self.issued
-            ],
+            "issued": [asdict(each) | {"serial": f"{each.serial:x}", "until": iso(each.until)} for each in self.issued],
         }
         data = json.dumps(content, indent=1, sort_keys=True).encode("ascii") + b"\n"
         if len(data) > files.MAX_BYTES:
@@ -157,5 +155,6 @@ def _issued(row: Mapping[str, Any]) -> Issued:
     return Issued(checked_name(row["name"]), int(row["serial"], 16), until, row["of"])
 
 
-def _time(time: datetime) -> str:
+def iso(time: datetime) -> str:
+    """A time as the register and the document have it: ISO 8601, in whole seconds."""
     return time.isoformat(timespec="seconds")
