@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from swarm.config import former
 from swarm.config.links import is_link, report_ignored
 from swarm.config.settings import PREFIX, SETTINGS
-from swarm.errors import ConfigurationError, UnknownArgumentError
+from swarm.errors import AddressError, ConfigurationError, UnknownArgumentError
 
 FILE = "swarm.toml"
 FILE_VARIABLE = "SWARM_CONFIG"
@@ -134,10 +134,13 @@ def _table(path: Path) -> dict[str, Any]:
 def _checked(name: str, value: object, origin: str, check: Callable[[Any], Any]) -> Any:
     try:
         return check(value)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError) as error:
+        reason = f"; {error}" if isinstance(error, AddressError) else ""
         source = "" if origin == name else f" (from {origin})"
         allowed = SETTINGS[name].check.allowed
-        raise ConfigurationError(f"{name}={_shown(value)}{source} is not allowed: allowed is {allowed}") from None
+        raise ConfigurationError(
+            f"{name}={_shown(value)}{source} is not allowed: allowed is {allowed}{reason}"
+        ) from None
 
 
 def _shown(value: object) -> str:

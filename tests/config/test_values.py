@@ -132,6 +132,20 @@ def test_a_refusal_says_what_is_allowed(name: str, value: object, allowed: str) 
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("peers", ["Paris@a:1"], "'Paris@a:1' is no address: a peer's name before @ has 1 to 63 lower-case letters"),
+        ("listen", "[fe80::1%eth0]:7000", "'[fe80::1%eth0]:7000' is no address: an IPv6 address with a scope"),
+        ("listen", "127.1:7000", "'127.1:7000' is no address: Expected 4 octets"),
+    ],
+)
+def test_a_refused_address_says_why(name: str, value: object, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        settings_of({name: value})
+    assert f"; {reason}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("sync_interval", 1, 1),
