@@ -86,9 +86,10 @@ def swarm(plan: Plan, problem: Problem, seed: int) -> tuple[Trained, list[Report
 
 
 def everyones(plan: Plan, problem: Problem, seed: int, closing: Mapping[str, torch.Tensor]) -> nn.Module | None:
-    """The swarm's closing model; None if it has not all tensors, since some stay at each site."""
+    """The swarm's closing model; None if it has not all tensors of a model, since some stay at each site."""
     model = models.build(plan.model, problem.shape, problem.classes, seed)
-    if closing.keys() != model.state_dict().keys():
+    names = model.state_dict().keys()
+    if not names <= closing.keys():
         return None
-    model.load_state_dict(dict(closing))
+    model.load_state_dict({name: closing[name] for name in names})
     return model

@@ -256,6 +256,14 @@ def test_a_setting_that_swarm_has_not_is_its_error():
         peers.swarm(plan, problem(plan, 0), 0)
 
 
+def test_sites_of_unequal_length_end_with_the_same_weights_every_time():
+    plan = replace(TINY, partition="quantity", sizes=(3, 1), steps=None, epochs=2, interval=3)
+    sites = problem(plan, 0)
+    first, second = (peers.swarm(plan, sites, 0)[0] for _ in range(2))
+    assert first.steps[0] > first.steps[1]
+    assert distance(copied(first.common), copied(second.common)) == 0
+
+
 def test_a_head_that_stays_with_each_site_leaves_no_model_for_everyone():
     plan = replace(TINY, local="3.*")
     trained, _ = peers.swarm(plan, problem(plan, 0), 0)
