@@ -102,6 +102,21 @@ def test_what_only_type_checkers_read_is_not_mutated(project):
     assert "frozen=False" not in listed
 
 
+def test_each_exception_that_is_caught_is_replaced_also_one_with_a_dotted_name(project):
+    (project / "swarm/text.py").write_text(
+        "import json\ntry:\n    pass\nexcept (TypeError, json.JSONDecodeError):\n    pass\n"
+        "try:\n    pass\nexcept json.JSONDecodeError as error:\n    pass\n"
+        "try:\n    pass\nexcept TypeError:\n    pass\n"
+    )
+    ran = run(project, "--list", "swarm", "--sample", "100")
+    assert sorted(line.strip() for line in ran.stdout.splitlines() if "+ except" in line) == [
+        "+ except (CosmicRayTestingException, json.JSONDecodeError):",
+        "+ except (TypeError, CosmicRayTestingException):",
+        "+ except CosmicRayTestingException as error:",
+        "+ except CosmicRayTestingException:",
+    ]
+
+
 def test_modules_outside_all_packages_are_a_room(project):
     (project / "swarm/text.py").write_text("ONE = 1\n")
     listed = run(project, "--list", "swarm").stdout
