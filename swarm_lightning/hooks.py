@@ -56,7 +56,7 @@ class SwarmHooks(BaseCallback):
         Raises:
             ConfigurationError: no swarm is configured, or the Trainer's strategy or callbacks are not supported.
         """
-        self._alone = bool(getattr(trainer, "fast_dev_run", False))  # set by the Trainer, but not declared
+        self._alone = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by the Trainer, but not declared
         self._started = self._alone
         if stage != "fit":
             return

@@ -12,6 +12,7 @@ import torch
 import swarm_lightning
 from swarm import SwarmCallback
 from swarm.errors import ConfigurationError, MissingExtraError
+from swarm.pytorch import TorchCallback
 from swarm_lightning import SwarmLightningCallback
 from swarm_lightning.flavours import callback_classes
 
@@ -22,9 +23,10 @@ def test_settings_are_checked_before_anything_is_opened(make_callback, make_trai
     assert recording_session.opened == []
 
 
-def test_an_unknown_name_of_the_package_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="'swarm_lightning' has no attribute 'SwarmCallback'"):
-        _ = swarm_lightning.SwarmCallback
+@pytest.mark.parametrize("name", ["SwarmCallback", "SwarmTorchCallback"])
+def test_an_unknown_name_of_the_package_is_an_attribute_error(name):
+    with pytest.raises(AttributeError, match=f"'swarm_lightning' has no attribute '{name}'"):
+        getattr(swarm_lightning, name)
 
 
 def test_a_callback_that_restores_other_weights_must_come_before(make_callback, make_trainer, module, flavour):
@@ -57,6 +59,12 @@ def test_the_platform_of_the_environment_does_not_matter(monkeypatch):
 def test_swarm_callback_makes_it_and_it_is_one():
     assert isinstance(SwarmCallback(ml_platform="LIGHTNING"), SwarmLightningCallback)
     assert isinstance(SwarmLightningCallback(), SwarmCallback)
+
+
+def test_a_module_that_is_passed_as_the_model_is_trained_by_the_users_own_loop(module):
+    callback = SwarmCallback(model=module)
+    assert isinstance(callback, TorchCallback)
+    assert not isinstance(callback, SwarmLightningCallback)
 
 
 def test_a_process_group_is_refused(make_callback, make_trainer, module, monkeypatch):
