@@ -10,8 +10,10 @@ from pathlib import Path
 
 from swarm.errors import DemoError
 
+KILL_AFTER = 10.0
+"""Seconds in which a process that has to end may do so by itself."""
+
 _TICK = 0.05
-_KILL_AFTER = 10.0
 _SHOWN_LINES = 15
 
 
@@ -64,7 +66,7 @@ def run_all(jobs: Sequence[Job], *, at_once: int, timeout: float, finished: Call
             process.terminate()
         for _, process, _ in running:
             try:
-                process.wait(_KILL_AFTER)
+                process.wait(KILL_AFTER)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

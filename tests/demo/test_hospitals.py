@@ -43,6 +43,16 @@ def test_what_a_hospital_never_measured_is_zero_and_flagged(sites: Sites) -> Non
     assert np.all(cleveland.x[:, hospitals.FEATURES.index("chol missing")] == 0)
 
 
+def test_a_measurement_that_is_the_same_for_all_patients_to_train_on_is_not_scaled() -> None:
+    sites = hospitals.load(seed=1)  # the two Swiss patients with one narrowed vessel are held out, those with two not
+    column = hospitals.FEATURES.index("ca")
+    number = sites.names.index("Switzerland")
+    before = (304 + 293) - sum(map(len, sites.train[:number]))
+    swiss = sites.test.x[before : before + 123 - len(sites.train[number]), column]
+    assert set(sites.train[number].x[:, column]) == {0}
+    assert sorted(swiss)[:3] == [-1, -1, 0]
+
+
 def test_every_value_is_finite_and_named(sites: Sites) -> None:
     for part in (*sites.train, sites.test):
         assert part.x.shape == (len(part), len(hospitals.FEATURES))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from swarm.demo import tasks
-from swarm.demo.command import demo
 from swarm.demo.tasks import HEART, MNIST
 from swarm.errors import ConfigurationError, MissingExtraError
 
@@ -18,6 +17,11 @@ def test_heart_has_exactly_four_peers() -> None:
 def test_heart_is_written_for_torch() -> None:
     with pytest.raises(ConfigurationError, match="--framework 'keras': the heart demo has scripts for torch"):
         HEART.check("keras", 4, 10)
+
+
+@pytest.mark.parametrize("peers", [2, 16])
+def test_up_to_sixteen_peers_are_allowed(peers: int) -> None:
+    MNIST.check("torch", peers, 1)
 
 
 @pytest.mark.parametrize("peers", [1, 17])
@@ -44,10 +48,20 @@ def test_keras_takes_the_first_backend_there_is(monkeypatch: pytest.MonkeyPatch)
     assert tasks.keras_backend() == "jax"
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert tasks.keras_backend() == "torch"
-    monkeypatch.delenv("KERAS_BACKEND")
-    monkeypatch.setattr(tasks, "find_spec", lambda _name: None)
-    with pytest.raises(MissingExtraError, match="no backend"):
-        tasks.keras_backend()
+
+
+def test_keras_without_a_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(tasks, "find_spec", lambda name: None if name in tasks.KERAS_BACKENDS else object())
+    with pytest.raises(MissingExtraError, match="no backend: install tensorflow, jax or torch"):
+        MNIST.check("keras", 4, 8)
+
+
+@pytest.mark.parametrize("task", [HEART, MNIST], ids=["heart", "mnist"])
+def test_a_demo_as_it_is_merges_a_hundred_times(task: tasks.Task) -> None:
+    task.check("torch", task.peers, task.sync_interval)
+    assert task.peers == 4
+    assert task.epochs * task.steps == 100 * task.sync_interval
 
 
 @pytest.mark.parametrize("name", sorted({*HEART.scripts.values(), *MNIST.scripts.values()}))
@@ -59,8 +73,3 @@ def test_a_script_that_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sysconfig.get_path", lambda _name: "/nowhere")
     with pytest.raises(ConfigurationError, match=r"no_such\.py is neither in .* nor in /nowhere/share"):
         tasks.script("no_such.py")
-
-
-def test_an_unknown_task_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="there is no demo 'hart': choose heart or mnist"):
-        demo("hart")
