@@ -78,6 +78,34 @@ def test_waiting_for_a_frame_wakes_up_four_times_in_the_failure_timeout(failure_
         connection.close()
 
 
+def test_waiting_for_a_frame_ends_also_where_a_quarter_of_the_failure_timeout_is_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        connection = Connection(sock, 1e-6)
+        waits = struct.unpack("@ll", sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
+        assert waits > (0, 0)  # which would stand for any time
+        connection.close()
+
+
+@pytest.mark.parametrize(("failure_timeout", "seconds"), [(60.0, 15), (1.0, 1)])
+def test_a_silent_host_is_asked_for_a_sign_after_a_quarter_of_the_failure_timeout(failure_timeout, seconds):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        connection = Connection(sock, failure_timeout)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [seconds, seconds, 3]
+        connection.close()
+
+
+def test_closing_resets_the_connection_and_drops_what_is_unsent():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:
+        other, _ = server.accept()
+        source, target = Connection(one, 10.0), Connection(other, 10.0)
+        source.close()
+        with pytest.raises(DataChannelError, match="(?i)reset"):
+            target.receive(1)
+        target.close()
+
+
 def test_buffers_of_other_types_than_bytes_are_sent_as_their_bytes():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:
         other, _ = server.accept()

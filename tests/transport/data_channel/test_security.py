@@ -29,13 +29,18 @@ pytestmark = pytest.mark.timeout(3 * DEADLINE)
 
 
 class CountingSocket(socket.socket):
-    """Counts the calls that receive."""
+    """Counts the calls that receive, and those that send."""
 
     calls = 0
+    sendings = 0
 
     def recv_into(self, *arguments):
         self.calls += 1
         return super().recv_into(*arguments)
+
+    def sendall(self, *arguments):
+        self.sendings += 1
+        return super().sendall(*arguments)
 
 
 @pytest.fixture
@@ -47,11 +52,11 @@ def identities(tmp_path):
 
 @pytest.fixture
 def sockets():
-    """Both ends of a connection; the second one counts."""
+    """Both ends of a connection, which count."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         near = socket.create_connection(server.getsockname(), DEADLINE)
         far, _ = server.accept()
-    far = CountingSocket(fileno=far.detach())
+    near, far = (CountingSocket(fileno=end.detach()) for end in (near, far))
     with near, far:
         yield near, far
 
@@ -113,6 +118,14 @@ def test_a_frame_is_received_in_few_calls(pair, sockets, background):
         assert sockets[1].calls - before <= 2 * MIB / BATCH_BYTES + 8
 
 
+def test_a_frame_is_sent_in_one_call_for_each_batch(pair, sockets, background):
+    near, far = pair
+    received, before = background(far.receive, 6 + 2 * MIB), sockets[0].sendings
+    near.send([b"header", bytes(2 * MIB)])
+    assert received.result(DEADLINE) == b"header" + bytes(2 * MIB)
+    assert sockets[0].sendings - before == 2 * MIB / BATCH_BYTES
+
+
 def test_what_was_received_with_something_else_is_readable(pair):
     near, far = pair
     near.send([b"one"])
@@ -170,6 +183,15 @@ def test_what_was_not_encrypted_is_not_taken(pair):
     near._socket.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
     with pytest.raises(DataChannelError, match=r"(?i)decryption failed|bad record mac"):
         far.receive(1)
+
+
+def test_who_is_not_trusted_is_told_why(identities, sockets, background, tmp_path):
+    make_identities({"berlin": tmp_path / "elsewhere"})
+    accepted = background(accept, sockets[1], Identity(tmp_path / "elsewhere"), DEADLINE)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        connect(sockets[0], identities[0], "", DEADLINE)
+    with pytest.raises(ssl.SSLError, match=r"(?i)alert unknown ca"):
+        accepted.result(DEADLINE)
 
 
 def test_the_handshake_ends_in_time(identities, sockets):
