@@ -8,7 +8,6 @@ seconds since 1970), the secret (16 bytes), the SHA-256 of the authority's certi
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -104,10 +103,7 @@ def _derived(secret: bytes, purpose: bytes) -> bytes:
 def _parsed(words: str) -> Invitation:
     if not _WORDS.fullmatch(words):
         raise ValueError("another character than those of base64")
-    try:
-        data = base64.urlsafe_b64decode(words + "=" * (-len(words) % 4))
-    except binascii.Error as error:
-        raise ValueError("not base64") from error
+    data = base64.urlsafe_b64decode(words + "=" * (-len(words) % 4))
     content, check = data[: -_CHECK.size], data[-_CHECK.size :]
     form, expires, secret, pin, count = _HEAD.unpack_from(content)
     if _CHECK.unpack(check)[0] != zlib.crc32(content) or form != FORMAT or not 2 <= count <= MAX_ADDRESSES + 1:

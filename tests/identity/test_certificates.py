@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from swarm.errors import IdentityError
 from swarm.identity import Certificate, certificates
@@ -86,6 +86,13 @@ def test_a_signature_holds_for_the_same_bytes_only(heart):
     assert certificates.signed_by(heart.pem, b"text", signature)
     assert not certificates.signed_by(heart.pem, b"Text", signature)
     assert not certificates.signed_by(heart.pem, b"text", b"")
+
+
+def test_nothing_is_signed_by_a_certificate_with_a_key_of_another_kind(heart):
+    key, subject = rsa.generate_private_key(65537, 2048), x509.Name([])
+    certificate = x509.CertificateBuilder(subject, subject, key.public_key(), 5, START, START + MONTH)
+    pem = certificate.sign(heart.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    assert not certificates.signed_by(pem, b"text", key.sign(b"text", padding.PKCS1v15(), hashes.SHA256()))
 
 
 def _pem(der: bytes, kind: str) -> bytes:

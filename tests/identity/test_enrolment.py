@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import socket
 import ssl
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from swarm.addresses import Address
 from swarm.errors import IdentityError
 from swarm.identity import certificates, client, enrolment
 from swarm.identity.enrolment import Enrolment, Reply, read_reply, read_request
+from swarm.identity.frames import Deadline, receive
 from swarm.identity.server import MAX_CONNECTIONS, MAX_PER_ADDRESS, EnrolmentServer
 
 from .conftest import DAY
@@ -185,6 +188,16 @@ def test_a_large_message_is_not_read(opened):
     ]
 
 
+@pytest.mark.parametrize("data", [b"", b"\0\0", b"\0\0\0\x09half"])
+def test_a_message_that_ends_early_is_no_message(data):
+    near, far = socket.socketpair()
+    with near, far:
+        near.sendall(data)
+        near.shutdown(socket.SHUT_WR)
+        with pytest.raises(IdentityError, match="the connection ended before the message did"):
+            receive(far, 100, Deadline(5))
+
+
 def test_a_slow_client_is_cut_off(opened):
     enrolment_ = opened(seconds=0.2)
     with secured(connect(enrolment_.address)) as connection:
@@ -213,6 +226,27 @@ def test_an_older_tls_is_refused(opened):
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with connect(enrolment_.address) as plain, pytest.raises(OSError, match=r"(?i)protocol|alert|reset"):
         context.wrap_socket(plain)
+
+
+def test_no_enrolment_is_taken_for_one_over_an_older_tls(heart, tmp_path):
+    file = tmp_path / "authority.pem"
+    file.write_bytes(certificates.key_pem(heart.key) + heart.pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(heart.pem.decode())).digest()
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        for newest in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+            context.maximum_version = newest
+
+            def serve():
+                plain, _ = listener.accept()
+                with plain, contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as connection:
+                    connection.recv(1)
+
+            served = pool.submit(serve)
+            assert client.is_enrolment(address, pin) is (newest is ssl.TLSVersion.TLSv1_3)
+            served.result(30)
 
 
 def test_an_address_has_few_connections_and_one_line_a_minute(opened):

@@ -49,6 +49,29 @@ def test_each_has_a_secret_of_its_own():
     assert first.key != second.key
 
 
+def test_a_line_of_an_earlier_version_is_read_as_before():
+    read = Invitation.parse(
+        "swarm1-AWs4PgBkZWZnaGlqa2xtbm9wcXJzAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8CBmJlcmxpbg0xMC4wLjAuMTo3NzAxFTHNjw"
+    )
+    assert read.secret == bytes(range(100, 116))
+    assert (read.name, read.pin, read.addresses) == ("berlin", PIN, ("10.0.0.1:7701",))
+    assert read.expires == START + timedelta(days=1)
+
+
+def test_nobody_can_guess_its_secret():
+    assert len(made().secret) == 16
+    assert len(made().key) == 32
+
+
+def test_a_line_that_stands_for_the_same_bytes_is_refused():
+    text = next(text for length in (1, 2, 3) if len(text := made("b" * length).text().removeprefix(PREFIX)) % 4 == 2)
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    other = text[:-1] + digits[digits.index(text[-1]) + 1]  # in bits that no byte has
+    assert base64.urlsafe_b64decode(other + "==") == base64.urlsafe_b64decode(text + "==")
+    with pytest.raises(IdentityError, match="damaged"):
+        Invitation.parse(PREFIX + other)
+
+
 def test_white_space_of_a_mail_counts_for_nothing():
     text = made().text()
     assert Invitation.parse(f"  {text[:40]}\n  {text[40:]}\n").text() == text
