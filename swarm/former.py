@@ -102,9 +102,10 @@ def _accept_arguments(cls: Any, names: Mapping[str, str]) -> None:
 
     @wraps(make)
     def init(self: object, **arguments: Any) -> None:
-        for old in names.keys() & arguments.keys():
-            warn(f"{cls.__name__}({old}=)", f"{names[old]}=")
-            arguments[names[old]] = arguments.pop(old)
+        for old, new in names.items():
+            if old in arguments:
+                warn(f"{cls.__name__}({old}=)", f"{new}=")
+                arguments[new] = arguments.pop(old)
         make(self, **arguments)
 
     cls.__init__ = init

@@ -54,11 +54,17 @@ class Founding:
         if self._state.position.commit is None and offer:
             self._departed[peer] = offer.stats
 
-    def failure(self, since: float) -> Fail | None:
-        """Why the session cannot start any more; None where it still may. ``since`` is when this peer offered."""
+    def look(self, since: float) -> Proposal | Fail | None:
+        """The founding group, if this peer has to propose it and may now, or why the session cannot start any more.
+
+        ``since`` is when this peer offered.
+        """
+        offers = self._gathered()
+        return self._proposal(offers) or self._failure(offers, since)
+
+    def _failure(self, offers: Mapping[PeerId, ContributionStats], since: float) -> Fail | None:
         rules, timer, live = self._state.rules, self._state.timer, self._state.presence.live
         there = ", ".join(sorted(live)) or f"nobody else of session {rules.session}"
-        offers = self._gathered()
         useless = _useless(offers or self._all_that_offered())
         if useless:
             return useless
@@ -76,9 +82,8 @@ class Founding:
             f"start_timeout={rules.start_timeout:g} s; there: {there}"
         )
 
-    def proposal(self) -> Proposal | None:
-        """The founding group, if this peer has to propose it and may now."""
-        state, offers = self._state, self._gathered()
+    def _proposal(self, offers: Mapping[PeerId, ContributionStats]) -> Proposal | None:
+        state = self._state
         if not offers or _useless(offers):
             return None
         finite = [peer for peer, stats in offers.items() if stats.finite]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from swarm.consensus.catchup import CatchUp
-from swarm.consensus.effects import Apply, Effect
+from swarm.consensus.effects import Apply, Effect, Fail
 from swarm.consensus.founding import Founding
 from swarm.consensus.leader import Leadership
 from swarm.consensus.member import Key, Member
@@ -32,6 +32,7 @@ from swarm.messages import (
     PartialNorm,
     Prepare,
     Promise,
+    Proposal,
     Propose,
     Ready,
     Withdraw,
@@ -364,12 +365,11 @@ class RoundMachine:
             return
         if not self._leadership.leads:
             if self._member.attempt is None:
-                proposal = founding.proposal()
-                failure = None if proposal else founding.failure(self._waiting.since)
-                if proposal:
-                    self._leadership.found(proposal)
-                elif failure:
-                    state.effects.add(failure)
+                match founding.look(self._waiting.since):
+                    case Proposal() as proposal:
+                        self._leadership.found(proposal)
+                    case Fail() as failure:
+                        state.effects.add(failure)
             elif self._leadership.overdue():
                 self._member.drop()
         unknown = max(founding.expected, state.rules.min_peers) - len(state.presence.live) - 1

@@ -115,6 +115,8 @@ class Offers:
         self._presence = presence
         self._timer = timer
         self._offers: dict[PeerId, Offer] = {}
+        self._current: dict[PeerId, Offer] = {}
+        """Those to the next round, by name."""
         self._first_at: float | None = None
         self.mine: Offer | None = None
         """The offer of this peer that waits for a round."""
@@ -129,12 +131,12 @@ class Offers:
     @property
     def current(self) -> frozenset[PeerId]:
         """Peers that have offered to the next round."""
-        return frozenset(peer for peer, offer in self._offers.items() if self._position.fits(offer))
+        return frozenset(self._current)
 
     @property
     def reachable(self) -> frozenset[PeerId]:
         """Peers whose votes can be had, this one's included: live, and no offer says that they do not vote."""
-        without = {peer for peer, offer in self._offers.items() if not offer.votes and self._position.fits(offer)}
+        without = {peer for peer, offer in self._current.items() if not offer.votes}
         return frozenset(self._presence.here - without)
 
     def of(self, peer: PeerId) -> Offer | None:
@@ -148,17 +150,20 @@ class Offers:
 
     def keep(self, peer: PeerId, offer: Offer) -> None:
         """Store an offer; one for a later round is kept until this peer gets there."""
-        known = self._offers.get(peer) == offer
         self._presence.came(peer)
+        if self._offers.get(peer) == offer:
+            return
         self._offers[peer] = offer
-        if self._position.fits(offer) and not known:
+        self._select()
+        if peer in self._current:
             self.last_at = self._timer.now
             if self._first_at is None:
                 self._first_at = self._timer.now
 
     def discard(self, peer: PeerId) -> None:
         """A peer has withdrawn its offer, or cannot be reached any more."""
-        self._offers.pop(peer, None)
+        if self._offers.pop(peer, None):
+            self._select()
 
     def withdraw(self) -> None:
         """This peer takes its own offer back."""
@@ -172,9 +177,14 @@ class Offers:
     def new_round(self) -> None:
         """A round begins: only offers to it are kept."""
         self.mine = None
-        self._offers = {peer: offer for peer, offer in self._offers.items() if self._position.fits(offer)}
+        self._select()
+        self._offers = dict(self._current)
         self._first_at = self._timer.now if self._offers else None
         self.last_at = self._timer.now
+
+    def _select(self) -> None:
+        fitting = ((peer, offer) for peer, offer in self._offers.items() if self._position.fits(offer))
+        self._current = dict(sorted(fitting))
 
     def table(self, commit: Commit) -> Table:
         """What a leader of the round after ``commit`` goes by when it forms a group."""
@@ -183,11 +193,7 @@ class Offers:
         live = frozenset(presence.here - excluded)
         return Table(
             commit=commit,
-            offers={
-                peer: offer
-                for peer, offer in sorted(self._offers.items())
-                if peer in live and self._position.fits(offer)
-            },
+            offers={peer: offer for peer, offer in self._current.items() if peer in live},
             live=live,
             excluded=excluded & presence.live,
             absent=frozenset(presence.absent),

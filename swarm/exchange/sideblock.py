@@ -46,10 +46,7 @@ class SideBlocks:
         self._me = me
         self._weights = weights if schema.side else {}
         self._result = result
-        self._specs = {
-            FrameKind.SIDE: Schema(tuple(spec for spec in schema.side if spec.kind is not TensorKind.STATE)),
-            FrameKind.STATE: Schema(tuple(spec for spec in schema.side if spec.kind is TensorKind.STATE)),
-        }
+        self._specs = {FrameKind.SIDE: schema.statistics, FrameKind.STATE: schema.module_state}
         self._places = {
             kind: [index for index, spec in enumerate(schema.side) if (spec.kind is TensorKind.STATE) == is_state]
             for kind, is_state in ((FrameKind.SIDE, False), (FrameKind.STATE, True))

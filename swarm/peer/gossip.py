@@ -35,6 +35,11 @@ def whereabouts_of(info: PeerInfo) -> PeerInfo:
     return PeerInfo(name=info.name, incarnation=info.incarnation, address=info.address, session=info.session)
 
 
+def place_and_process(info: PeerInfo) -> tuple[str, PeerId, str, str]:
+    """What ``whereabouts_of`` keeps, to be compared and looked up."""
+    return info.session, info.name, info.incarnation, info.address
+
+
 def source_of(info: PeerInfo) -> str:
     """Who ``info`` is as a source: under as many names or addresses as it likes, it is one."""
     return name_of(info.address) or info.address

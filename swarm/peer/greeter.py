@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarm.addresses import Address, place_of
 from swarm.messages import MAX_ROSTER, Envelope, Hello, Message, Refuse
-from swarm.peer.gossip import Gossip, source_of, whereabouts_of
+from swarm.peer.gossip import Gossip, place_and_process, source_of
 from swarm.peer.refusals import Refusals
 from swarm.peer.roster import Roster, first_at, in_use, schema_lines
 from swarm.records import PeerId, PeerJoined
@@ -153,13 +153,13 @@ class Greeter:
 
     def greet(self, address: str, commit: Commit | None, *, wants_reply: bool, told: Collection[PeerInfo] = ()) -> None:
         """Send this peer's greeting, with all known peers except those that the other peer has ``told``."""
-        known = {whereabouts_of(info) for info in told}
-        roster = [info for info in self._everyone() if info not in known]
+        known = {place_and_process(info) for info in told}
+        roster = [info for info in self._everyone() if place_and_process(info) not in known]
         self._send(address, Hello(self._me, self._schema, tuple(roster[:MAX_ROSTER]), commit, wants_reply))
 
-    def _everyone(self) -> list[PeerInfo]:
+    def _everyone(self) -> tuple[PeerInfo, ...]:
         """Where the peers of any session are, this one first; a newcomer gets this list."""
-        return [whereabouts_of(info) for info in self.roster.present() + self._gossip.first_hand()]
+        return self.roster.present() + self._gossip.first_hand()
 
     @property
     def refusal(self) -> str:
@@ -220,7 +220,7 @@ class Greeter:
     ) -> Met | TurnedAway | NameTaken | None:
         """Answer a greeting; None if it does not change who is in this session."""
         peer, roster = hello.peer, self.roster
-        told = {peer, *hello.roster}
+        told = (peer, *hello.roster)
         if peer.incarnation == self._me.incarnation:
             return None
         for info in hello.roster:

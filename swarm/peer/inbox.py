@@ -25,7 +25,7 @@ class Inbox:
     def __init__(self, *, identified: bool = False) -> None:
         self._identified = identified
         self._lock = threading.Lock()
-        self._waiting: Counter[str] = Counter()
+        self._waiting: dict[str, int] = {}
         self._total = 0
         self._dropped: Counter[str] = Counter()
 
@@ -33,11 +33,12 @@ class Inbox:
         """A message has arrived; whether there is room for it. If not, it is lost, as on a network."""
         source, cost = self._source(envelope), _cost(envelope)
         with self._lock:
-            if self._waiting[source] + cost > MOST_OF_ONE or self._total + cost > MOST:
-                if self._waiting[source]:  # else it is not known whether a message of it will ever be taken
+            waiting = self._waiting.get(source, 0)
+            if waiting + cost > MOST_OF_ONE or self._total + cost > MOST:
+                if waiting:  # else it is not known whether a message of it will ever be taken
                     self._dropped[source] += 1
                 return False
-            self._waiting[source] += cost
+            self._waiting[source] = waiting + cost
             self._total += cost
             return True
 
@@ -46,9 +47,9 @@ class Inbox:
         source, cost = self._source(envelope), _cost(envelope)
         with self._lock:
             self._total -= cost
-            self._waiting[source] -= cost
-            if not self._waiting[source]:
-                del self._waiting[source]
+            left = self._waiting.pop(source) - cost
+            if left:
+                self._waiting[source] = left
             return self._dropped.pop(source, 0)
 
     def _source(self, envelope: Envelope) -> str:

@@ -8,6 +8,7 @@ from swarm import versions
 from swarm.addresses import name_of, place_of
 from swarm.errors import ModelError
 from swarm.messages import MAX_PEERS, MAX_TENSOR_NAME, MAX_TENSORS, Hello, Refuse, TensorLine
+from swarm.peer.gossip import whereabouts_of
 from swarm.records import PeerId, PeerInfo
 from swarm.tensors.state import Schema, TensorKind, TensorSpec
 from swarm.text import printable
@@ -23,6 +24,8 @@ class Known:
     """A peer of this session that was met."""
 
     info: PeerInfo
+    whereabouts: PeerInfo
+    """The part of ``info`` that other peers are told."""
     live: bool = True
     left: bool = False
 
@@ -42,6 +45,7 @@ class Roster:
 
     def __init__(self, me: PeerInfo, schema: Schema) -> None:
         self.me = me
+        self._here = whereabouts_of(me)
         self._schema = schema
         self._known: dict[PeerId, Known] = {}
 
@@ -52,15 +56,15 @@ class Roster:
 
     def live(self) -> tuple[PeerInfo, ...]:
         """Peers that can be reached, by name."""
-        return tuple(self._known[peer].info for peer in sorted(self._known) if self._known[peer].live)
+        return tuple(known.info for _, known in sorted(self._known.items()) if known.live)
 
     def known(self) -> tuple[Known, ...]:
         """All peers of this session that were met, by name."""
         return tuple(self._known[peer] for peer in sorted(self._known))
 
     def present(self) -> tuple[PeerInfo, ...]:
-        """All peers of this session but those that have left, this one first."""
-        return (self.me, *(known.info for known in self._known.values() if not known.left))
+        """Where all peers of this session are but those that have left, this one first."""
+        return (self._here, *(known.whereabouts for known in self._known.values() if not known.left))
 
     def away(self) -> frozenset[str]:
         """Addresses of peers of this session that are lost and have not left."""
@@ -95,7 +99,7 @@ class Roster:
         if known is None and len(self.live()) + 1 >= MAX_PEERS:
             return Refuse(f"session {self.me.session} has {MAX_PEERS} peers already, which is the most", final=False)
         ours, others = dict(self.me.settings), dict(theirs.settings)
-        for name in sorted(ours.keys() | others.keys()):
+        for name in sorted(ours.keys() | others.keys()) if ours != others else ():
             if ours.get(name) != others.get(name):
                 here, there = (printable(str(each.get(name)), SHOWN_VALUE) for each in (ours, others))
                 return Refuse(
@@ -118,7 +122,7 @@ class Roster:
         """A compatible peer can be reached. Returns whether it was not live before."""
         known = self._known.get(info.name)
         fresh = known is None or not known.live or known.info.incarnation != info.incarnation
-        self._known[info.name] = Known(info)
+        self._known[info.name] = Known(info, whereabouts_of(info))
         if len(self._known) > MAX_PEERS:
             self._known.pop(next((name for name, known in self._known.items() if not known.live), info.name))
         return fresh

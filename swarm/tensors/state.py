@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,6 +73,7 @@ class SpectralNorm:
     """Whether the layer stores the divided weight, so that the weight itself has the largest singular value 1."""
 
 
+@lru_cache(maxsize=64)
 def numpy_dtype(name: str) -> np.dtype[np.generic]:
     """The NumPy dtype called ``name``, ``bfloat16`` included.
 
@@ -179,6 +180,16 @@ class Schema:
     def side(self) -> tuple[TensorSpec, ...]:
         """The tensors of the side block, in order."""
         return tuple(spec for spec in self.tensors if spec.in_side_block)
+
+    @cached_property
+    def statistics(self) -> Schema:
+        """The statistics and counters of the side block, as a schema of their own."""
+        return Schema(tuple(spec for spec in self.side if spec.kind is not TensorKind.STATE))
+
+    @cached_property
+    def module_state(self) -> Schema:
+        """The module state, as a schema of its own."""
+        return Schema(tuple(spec for spec in self.side if spec.kind is TensorKind.STATE))
 
     @cached_property
     def side_nbytes(self) -> int:
