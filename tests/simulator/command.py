@@ -6,6 +6,7 @@ Every schedule is drawn from its number, so ``--replay`` shows again exactly wha
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import multiprocessing
 import os
@@ -24,8 +25,8 @@ from tests.simulator.runs import Outcome, run, shrink
 
 FOR_A_MUTANT = 10_000
 """Schedules within which a mutant must be caught."""
-BATCH = 25
-"""Schedules that a process is given at a time."""
+BATCH = 5
+"""Schedules that a process is given at a time: few, so that all processes end at about the same time."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as of a shell."""
 COUNTS = (
@@ -38,9 +39,6 @@ COUNTS = (
     "overlapped",
     "coded_rounds",
 )
-
-IGNORE_INTERRUPT = signal.SIGINT, signal.SIG_IGN
-"""Ctrl-C reaches all processes of a terminal; the first one ends the others."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -114,8 +112,16 @@ def _spread(work: Callable[[Task], Result], tasks: Sequence[Task], jobs: int) ->
         yield map(work, tasks)
         return
     spawning = multiprocessing.get_context("spawn")
-    with spawning.Pool(min(jobs, len(tasks)), initializer=signal.signal, initargs=IGNORE_INTERRUPT) as pool:
+    with spawning.Pool(min(jobs, len(tasks)), initializer=_start_working) as pool:
         yield pool.imap(work, tasks)
+
+
+def _start_working() -> None:
+    """Prepare a process of the pool."""
+    # Ctrl-C reaches all processes of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is imported by now lasts: the garbage collector need not go through it at each of its full collections.
+    gc.freeze()
 
 
 def catch(mutant: str, seed: int, schedules: int = FOR_A_MUTANT) -> Outcome | None:

@@ -25,8 +25,9 @@ class SimulatedExecutor(Executor):
 
     def __init__(self, loop: Loop, clock: ProcessClock, gate: Gate) -> None:
         self.clock = clock
+        self.gated = gate.do
+        """Runs work unless the process has died."""
         self._loop = loop
-        self._gate = gate
         self._hub = getcurrent()
         self._tasks: dict[greenlet, SimulatedTask] = {}
         self._dead = False
@@ -41,7 +42,7 @@ class SimulatedExecutor(Executor):
         return task
 
     def later(self, seconds: float, work: Work) -> None:
-        self._loop.after(seconds / self.clock.rate, lambda: self._gate.do(work))
+        self._loop.after(seconds / self.clock.rate, lambda: self.gated(work))
 
     def condition(self) -> Condition:
         return SimulatedCondition(self)
@@ -103,10 +104,6 @@ class SimulatedExecutor(Executor):
     def at(self, reading: float, work: Work) -> None:
         """Run ``work`` when the clock shows ``reading``."""
         self._loop.at(self.clock.moment(reading), work)
-
-    def gated(self, work: Work) -> None:
-        """Run ``work`` unless the process has died."""
-        self._gate.do(work)
 
     def soon(self, work: Work) -> None:
         """Run ``work`` after what is due now."""

@@ -102,12 +102,14 @@ class Network:
 
     def connected(self, one: PeerId, two: PeerId) -> bool:
         """Whether no partition lies between two peers."""
+        if not self._cuts:
+            return True
         return not self._loop.during(cut for cut in self._cuts if (one in cut.peers) != (two in cut.peers))
 
     def hears(self, one: PeerId, two: PeerId) -> bool:
         """Whether messages pass between two peers."""
-        deaf = (fault for fault in self._deaf if one in fault.peers or two in fault.peers)
-        return not self._loop.during(deaf) and self.connected(one, two)
+        deaf = [fault for fault in self._deaf if one in fault.peers or two in fault.peers]
+        return not (deaf and self._loop.during(deaf)) and self.connected(one, two)
 
     def reach(self, source: Node, name: PeerId) -> Node:
         """The node at an address, connected from now on.
@@ -239,7 +241,7 @@ class Network:
     def opened(self, stream: Stream) -> None:
         """A stream of weights begins; while streams break, it may fail after a while."""
         self._streams.add(stream)
-        if self._loop.during(self._broken) and self._rng.random() < BREAKS:
+        if self._broken and self._loop.during(self._broken) and self._rng.random() < BREAKS:
             self._loop.after(self.seconds(), lambda: stream.break_("the stream was reset"))
 
     def carry(self, stream: Stream, after: float) -> float:
