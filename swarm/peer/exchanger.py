@@ -126,15 +126,15 @@ class Exchanger:
 
     def met(self, peer: PeerId) -> None:
         """A peer can be reached: the exchange that runs may be waiting for that, and so may its stream to here."""
-        if self._streams:
+        if self._streams and peer in self._streams.proposal.group:
             self._open(self._streams, peer)
         with self._changed:
             self._changed.notify_all()
 
     def _open(self, streams: ExchangeStreams, peer: PeerId) -> None:
-        """Send to ``peer`` if it was met; the leader may have met members that this peer has yet to meet."""
+        """Send to the member ``peer`` if it was met; the leader may have met members that this peer has yet to meet."""
         info = self._roster.info(peer)
-        if info and peer in streams.proposal.group:
+        if info:
             header = StreamHeader(self._me.session, self._me.name, self._me.incarnation, *streams.proposal.key)
             streams.send(self._transport, peer, info.address, header)
 

@@ -111,6 +111,7 @@ class Greeter:
         self._unanswered: dict[str, str] = {}
         """Addresses that could not be reached for a known reason, with it."""
         self._me = me
+        self._local = _on_this_machine(me.address)
         self._schema = schema_lines(schema)
         self._discoveries = discoveries
         self._plugins = plugins
@@ -143,7 +144,7 @@ class Greeter:
 
     def _may_reach(self, address: str) -> bool:
         """Whether the address is on this machine, or this peer listens to other machines too."""
-        return not _on_this_machine(self._me.address) or _on_this_machine(address)
+        return not self._local or _on_this_machine(address)
 
     def _soon(self, address: str) -> None:
         """The greeting to this address failed: greet again sooner."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from swarm.records import PeerStatus
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.progress import Progress
     from swarm.peer.roster import Known, Roster
-    from swarm.records import PeerInfo, SyncState
+    from swarm.records import PeerInfo, RoundReport, SyncState
 
 
 @dataclass(slots=True)
@@ -23,8 +23,8 @@ class TrainingStatus:
 
     loss: float | None = None
     """Of the batch before the last sync point."""
-    last_report: dict[str, Any] = field(default_factory=dict)
-    """The ``RoundReport`` of the last sync point, in JSON types."""
+    last_report: RoundReport | None = None
+    """Of the last sync point."""
     progress: Progress | None = None
     """Epochs of the local training."""
 
@@ -72,7 +72,9 @@ class Standing:
     def describe(self) -> dict[str, Any]:
         """The status in JSON types."""
         sent, received = self._exchanger.traffic
-        me, commit, loss = self._roster.me, self._machine.commit, self._training.last_report.get("loss")
+        me, commit, report = self._roster.me, self._machine.commit, self._training.last_report
+        last = {**asdict(report), "outcome": report.outcome.value} if report else {}
+        loss = report.loss if report else None
         return {
             "name": me.name,
             "address": me.address,
@@ -91,7 +93,7 @@ class Standing:
             "bytes_sent": sent,
             "bytes_received": received,
             "swarm_over": self._machine.closed,
-            "last": self._training.last_report,
+            "last": last,
         }
 
     def _state(self) -> str:

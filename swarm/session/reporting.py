@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from swarm.merge.side import StatisticsDistance
@@ -186,7 +185,7 @@ class Reporter:
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
-        self._training.last_report = {**asdict(report), "outcome": report.outcome.value}
+        self._training.last_report = report
         if report.outcome is Outcome.SKIPPED:
             if report.reason == self._skipped:
                 self._log.info("round %d skipped, as before", report.round)
