@@ -102,6 +102,8 @@ class Entry:
     not join."""
     residual: float = 0.0
     """Offered norm of the residual of its codec."""
+    steps: int = 0
+    """Offered local batches since its last merge; 0 in sessions of protocols before 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Proposal:
     """The codec of the chunks."""
     protocol: int = 0
     """The version of the protocol in which this attempt runs: the newest that all voters and members speak."""
+    done: bool = False
+    """Whether every live peer has trained its own epochs: those that train on for the others stop."""
 
     @property
     def group(self) -> tuple[PeerId, ...]:
@@ -140,7 +144,7 @@ class Proposal:
     def source(self) -> PeerId:
         """The contributor of the module state: a training one if there is one, with the largest weight."""
         senders = [entry for entry in self.entries if entry.weight > 0]
-        return min(senders, key=lambda entry: (entry.status is not PeerStatus.TRAINING, -entry.weight, entry.peer)).peer
+        return min(senders, key=lambda entry: (entry.status.finished, -entry.weight, entry.peer)).peer
 
     @property
     def contributors(self) -> tuple[PeerId, ...]:
@@ -166,6 +170,7 @@ class Proposal:
             sync=self.sync,
             weight=self.weight,
             closing=self.closing,
+            done=self.done,
         )
 
 

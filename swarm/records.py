@@ -24,6 +24,8 @@ class PeerStatus(enum.StrEnum):
     """The state of a peer's training."""
 
     TRAINING = "training"
+    EXTENDED = "extended"
+    """Has trained its own epochs, and trains on until every live peer has."""
     INACTIVE = "inactive"
     """Finished, contributes nothing."""
     SNAPSHOT = "snapshot"
@@ -34,7 +36,7 @@ class PeerStatus(enum.StrEnum):
     @property
     def finished(self) -> bool:
         """Whether local training is over."""
-        return self is not PeerStatus.TRAINING
+        return self not in {PeerStatus.TRAINING, PeerStatus.EXTENDED}
 
 
 def new_incarnation() -> str:
@@ -118,6 +120,8 @@ class Commit:
     weight: int = 0
     """Total weight contributed in this lineage. When two lineages meet, the one with less gives up its rounds."""
     closing: bool = False
+    done: bool = False
+    """Whether every live peer had trained its own epochs: those that trained on for the others stop."""
 
 
 class Outcome(enum.StrEnum):
@@ -143,6 +147,9 @@ class RoundReport:
     contributors: tuple[PeerId, ...] = ()
     missing: tuple[PeerId, ...] = ()
     """Peers of the last round that did not take part."""
+    steps: dict[PeerId, int] = field(default_factory=dict)
+    """Local batches of each contributor since its last merge. Empty if this peer did not take part in the round, and
+    in sessions of protocols before 2."""
     seconds: float = 0.0
     """From the sync point to the merged weights in the model."""
     stall: float = 0.0

@@ -14,6 +14,8 @@ from swarm.consensus.state import RoundState
 from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready
 from swarm.records import Attempt, Commit, PeerId
 
+NAMES_STEPS = 2
+"""The first version of the protocol in which a proposal names the steps of its members."""
 LONGEST_EXCLUSION = 2.0
 """Seconds for which a peer is left out after an attempt was aborted because of it, at most."""
 
@@ -148,6 +150,8 @@ class LedAttempt:
             text = f"round {state.position.round}: contribution of {peer} left out: {reason}"
             state.effects.notice(text, loud=True)
         members = group.members if lineage == commit.lineage else voters
+        protocol = state.protocol({*voters, *members})
+        named = protocol >= NAMES_STEPS
         self._propose(
             Proposal(
                 lineage=lineage,
@@ -156,13 +160,14 @@ class LedAttempt:
                 parent=state.position.parent,
                 voters=voters,
                 members=members,
-                entries=group.entries,
+                entries=group.entries if named else tuple(replace(entry, steps=0) for entry in group.entries),
                 sync=rules.policy.next(commit.sync, losses(table)),
                 closing=group.closing,
                 weight=commit.weight + group.weight,
                 # Under a lossy codec even a model that no peer changes could come out changed.
                 codec=rules.codec() if group.weight else ExactCodec.name,
-                protocol=state.protocol({*voters, *members}),
+                protocol=protocol,
+                done=group.done,
             )
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from swarm.errors import StartTimeoutError, SwarmError
-from swarm.messages import Message, Proposal
+from swarm.messages import Entry, Message, Proposal
 from swarm.records import Attempt, Commit, PeerId
 
 
@@ -38,6 +38,8 @@ class Apply:
     """This round is committed: the model with the commit's digest, which this peer holds, is the merged model."""
 
     commit: Commit
+    entries: tuple[Entry, ...] = ()
+    """Its group, as it was proposed."""
 
 
 @dataclass(frozen=True, slots=True)

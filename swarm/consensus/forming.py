@@ -39,7 +39,17 @@ class Table:
     def all_finished(self) -> bool:
         """Whether every live peer has offered and has finished its training."""
         finished = all(offer.stats.status.finished for offer in self.offers.values())
-        return finished and self.live <= set(self.offers) and not self.excluded
+        return finished and self._all_offered
+
+    @property
+    def done(self) -> bool:
+        """Whether every live peer has offered and has trained its own epochs, and some train on for the others."""
+        statuses = {offer.stats.status for offer in self.offers.values()}
+        return PeerStatus.EXTENDED in statuses and PeerStatus.TRAINING not in statuses and self._all_offered
+
+    @property
+    def _all_offered(self) -> bool:
+        return self.live <= set(self.offers) and not self.excluded
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +61,8 @@ class Group:
     closing: bool
     weight: int
     """Weight of all contributions together."""
+    done: bool
+    """Whether those that train on for others are to stop."""
     refused: tuple[tuple[PeerId, str], ...]
     """Contributions left out, with the reason."""
 
@@ -107,6 +119,7 @@ def form(table: Table, rules: RoundRules) -> Group:
         members=tuple(sorted(set(group) | (set(table.commit.members) & table.live))),
         closing=table.all_finished,
         weight=weight,
+        done=table.done,
         refused=tuple(refused),
     )
 
@@ -128,10 +141,10 @@ def losses(table: Table) -> list[tuple[int, float]]:
 
 def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:
     if not weight:
-        return Entry(stats.peer, weight, status)
+        return Entry(stats.peer, weight, status, steps=stats.steps)
     # A peer that sends the last committed model to all does not send what it offered.
     norm = 0.0 if status is PeerStatus.ACTIVE else stats.delta_norm
-    return Entry(stats.peer, weight, status, norm, stats.residual)
+    return Entry(stats.peer, weight, status, norm, stats.residual, stats.steps)
 
 
 def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:

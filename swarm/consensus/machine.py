@@ -304,10 +304,11 @@ class RoundMachine:
 
     def _commit(self, commit: Commit) -> None:
         state = self._state
+        held = self._member.held(commit.digest)
         self._member.drop(forget=False)
         if state.me in commit.group:
             state.acceptor.may_vote()
-        state.effects.add(Apply(commit))
+        state.effects.add(Apply(commit, held.entries if held else ()))
         # A member of the group takes the model for what it offered, unless nobody contributed.
         self._enter(commit, settled=state.me in commit.group and bool(commit.contributors))
         if commit.closing:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from swarm.messages import Entry, Proposal, Ready
-from swarm.records import ContributionStats, PeerId, PeerStatus
+from swarm.records import ContributionStats, PeerId
 
 if TYPE_CHECKING:
     from swarm.codec.base import Codec
@@ -40,7 +40,7 @@ def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
     training = {
         stats.peer
         for stats in contributions
-        if stats.status is PeerStatus.TRAINING and stats.peer not in impossible and sizes[stats.peer] > 0
+        if not stats.status.finished and stats.peer not in impossible and sizes[stats.peer] > 0
     }
     if len(training) < FEWEST:
         return impossible

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from swarm.errors import StartTimeoutError, SwarmError
 from swarm.executor import Future
+from swarm.messages import Entry
 from swarm.records import Commit
 from swarm.tensors.capture import Capture
 from swarm.tensors.state import ModelState
@@ -45,6 +46,8 @@ class Answer:
     error: type[SwarmError] = StartTimeoutError
     """FAILED: what is raised."""
     attempts: int = 1
+    entries: tuple[Entry, ...] = ()
+    """MERGED or LATE: the group of the round, as it was proposed."""
 
     @property
     def closing(self) -> bool:

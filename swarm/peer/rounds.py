@@ -133,7 +133,7 @@ class Rounds:
                 case StopExchange():
                     self._exchanger.stop(effect.key)
                 case Apply():
-                    self._apply(effect.commit)
+                    self._apply(effect)
                 case Heal():
                     self._heal(effect)
                 case Fetch():
@@ -201,14 +201,16 @@ class Rounds:
         )
         self._exchanger.start(proposal, own, parent, self._post, done=assembled, failed=failed)
 
-    def _apply(self, commit: Commit) -> None:
+    def _apply(self, apply: Apply) -> None:
+        commit = apply.commit
         # The training continues with the answer, and the capture may be a view of the model. Without a waiting future,
         # it has already continued.
         self._exchanger.update_residual(commit.digest, stands=self._futures.awaited)
         before, model = self.models.reference, self.models.get(commit.digest)
         self._replace(commit, model)
         if self._me.name in commit.group:
-            self._answer(Answer(kind=AnswerKind.MERGED, commit=commit, model=model, attempts=self._attempts))
+            kind, attempts = AnswerKind.MERGED, self._attempts
+            self._answer(Answer(kind=kind, commit=commit, model=model, attempts=attempts, entries=apply.entries))
         else:
             # It only voted, and fetched the model for that: its capture is in no commit.
             self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swarm.merge.side import StatisticsDistance
@@ -14,6 +14,7 @@ from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
     from swarm.clock import Clock
+    from swarm.messages import Entry
     from swarm.peer.engine import Engine
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
@@ -27,6 +28,8 @@ NOBODY = (
     "a peer contributes if its node_weightage is above 0 and it holds no NaN"
 )
 """Why a committed round changes no weights."""
+UNEQUAL = 2
+"""Times as many steps as another peer, at which the line of a round says so."""
 NOTHING_NEW = "no new contributions: the last merged model is the closing one"
 
 
@@ -172,6 +175,7 @@ class Reporter:
             group=merged.group if merged else (),
             contributors=merged.contributors if merged else (),
             missing=tuple(sorted({*self.group} - {*merged.group})) if merged else (),
+            steps=_steps(merged, answer.entries) if merged else {},
             seconds=timing.seconds,
             stall=timing.stall,
             bytes_sent=engine.traffic[0] - timing.traffic[0],
@@ -207,11 +211,12 @@ class Reporter:
             text = "round %d went ahead with fewer peers; missing: %s"
             self._log.warning(text, report.round, printable(missing, MAX_SHOWN))
         self._log.info(
-            "round %d%s: %d peers, %s, %.2f s%s%s",
+            "round %d%s: %d peers, %s%s, %.2f s%s%s",
             report.round,
             " (closing)" if report.outcome is Outcome.CLOSED else "",
             len(report.group),
             f"{len(report.contributors)} contributed" if report.contributors else NOTHING_NEW,
+            _unequal(report.steps),
             report.seconds,
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
@@ -240,6 +245,24 @@ class Reporter:
             metrics["swarm_val_loss"] = self.evaluation.loss
             metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
         return metrics
+
+
+def _steps(commit: Commit, entries: Sequence[Entry]) -> dict[PeerId, int]:
+    """Steps of each contributor since its last merge; empty if the proposal did not name them."""
+    contributors = {*commit.contributors}
+    steps = {entry.peer: entry.steps for entry in entries if entry.peer in contributors}
+    return steps if any(steps.values()) else {}
+
+
+def _unequal(steps: Mapping[PeerId, int]) -> str:
+    """The phrase for peers that made very different numbers of steps; empty if they did not."""
+    trained = {peer: count for peer, count in steps.items() if count}
+    if not trained:
+        return ""
+    fewest, most = min(trained, key=trained.__getitem__), max(trained, key=trained.__getitem__)
+    if trained[most] <= UNEQUAL * trained[fewest]:
+        return ""
+    return f" with {trained[fewest]} ({fewest}) to {trained[most]} ({most}) steps"
 
 
 def _beginning(kind: AnswerKind, commit: Commit) -> str:

@@ -80,7 +80,7 @@ class CheckpointFiles(CheckpointStore):
         write_model(self._directory / f"{stem}.safetensors", model, {"digest": commit.digest})
         before = _by_age(self._directory)
         record = self._directory / f"{stem}.json"
-        replace_file(record, json.dumps(asdict(commit), indent=1).encode())
+        replace_file(record, json.dumps(_fields_of(commit), indent=1).encode())
         last = max((_written_at(path) for path in before), default=0)
         if _written_at(record) <= last:
             # The clock was set back: a checkpoint must not look older than the previous ones.
@@ -212,6 +212,14 @@ def _written_at(record: Path) -> int:
     return record.stat().st_mtime_ns
 
 
+def _fields_of(commit: Commit) -> dict[str, Any]:
+    """What a record holds: releases before ``done`` read those that do not name it."""
+    fields = asdict(commit)
+    if not commit.done:
+        del fields["done"]
+    return fields
+
+
 def _commit_of(record: Path) -> Commit | None:
     """The commit in a record; None if the record is incomplete, or has a value that none can have."""
     try:
@@ -231,6 +239,7 @@ def _commit_of(record: Path) -> Commit | None:
         if not all(low <= _typed(int, count) < end for count, low, end in ranges):
             return None
         _typed(bool, commit.closing)
+        _typed(bool, commit.done)
         if commit.sync.loss is not None:
             _typed(float, commit.sync.loss)
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

@@ -13,7 +13,7 @@ from swarm.messages import Offer
 from swarm.records import Commit, ContributionStats, PeerStatus, SyncState
 from swarm.sync import FixedInterval
 
-TRAINING, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
+TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 
 
 def rules(

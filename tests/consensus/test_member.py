@@ -25,7 +25,7 @@ from swarm.messages import (
 )
 from swarm.records import Attempt, ContributionStats, PeerStatus
 
-TRAINING, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
+TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 
 
 class OneMember:

@@ -13,7 +13,7 @@ from swarm.consensus.norms import ABSURD, absurd, contradicted, unmeasured
 from swarm.messages import Entry, PartialNorm, Proposal, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 
-TRAINING, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
+TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 EXACT = BUILTIN_CODECS["exact"]
 
 

@@ -355,7 +355,15 @@ def test_without_checkpoints_nothing_is_said(tmp_path: Path) -> None:
     "change",
     [
         *({"round": None}, {"more": 1}, {"members": 3}, {"sync": 4}, {"sync": {"loss": 1}}),
-        *({"round": "1"}, {"round": -1}, {"weight": 2**63}, {"weight": True}, {"closing": 0}, {"digest": 4}),
+        *(
+            {"round": "1"},
+            {"round": -1},
+            {"weight": 2**63},
+            {"weight": True},
+            {"closing": 0},
+            {"done": 1},
+            {"digest": 4},
+        ),
         *({"members": "ab"}, {"group": [1]}, {"contributors": ["\x1b[31m"]}, {"lineage": "\ud800"}),
         *({"sync": {"interval": 1.5}}, {"sync": {"interval": 1, "loss": "low"}}),
     ],
@@ -378,3 +386,15 @@ def test_checkpoints_are_kept_apart_by_session_and_peer_inside_the_model_directo
     assert checkpoint_directory(settings) == tmp_path / "swarm-state" / "heart v1" / "clinic a"
     with pytest.raises(ConfigurationError, match="model_dir is not set"):
         checkpoint_directory(replace(settings, model_dir=None))
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_record_names_done_only_where_it_is_so_as_earlier_releases_do_not_know_it(tmp_path: Path, done: bool) -> None:
+    checkpoints = disk(tmp_path)
+    record = replace(commit(1, model(1)), done=done)
+    checkpoints.offer(record, model(1))
+    checkpoints.close(timeout=30)
+    assert ("done" in json.loads((tmp_path / "line-000000001.json").read_text())) is done
+    found = CheckpointFiles(tmp_path).newest(SCHEMA, _logger("disk", []))
+    assert found is not None
+    assert found[0] == record

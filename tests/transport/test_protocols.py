@@ -11,7 +11,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm.errors import ExchangeError
-from swarm.messages import Envelope, Proposal
+from swarm.messages import Entry, Envelope, Proposal
+from swarm.records import Commit
 from swarm.transport.grpc import swarm_pb2, wire
 from swarm.versions import NEWEST, PROTOCOLS
 from tests.transport.protocols import record
@@ -50,20 +51,36 @@ def assert_holds(found: object, recorded: object) -> None:
         assert found == recorded
 
 
-@pytest.mark.parametrize("name", RECORDED[0]["messages"])
-def test_protocol_0_reads_what_is_sent_in_its_sessions(name: str) -> None:
-    value = sent_to_protocol_0(record.samples()[name])
-    message = schema_of(RECORDED[0], ALONE.get(name, Envelope).__name__)
+@pytest.mark.parametrize(("number", "name"), MESSAGES)
+def test_an_earlier_version_reads_what_is_sent_in_its_sessions(number: int, name: str) -> None:
+    value = sent_in_sessions_of(number, record.samples()[name])
+    message = schema_of(RECORDED[number], ALONE.get(name, Envelope).__name__)
     message.ParseFromString(wire.encode(value))
-    assert unknown_in(message) <= {"Setting"}  # the one message in which its peers tolerate unknown fields
+    assert unknown_in(message) <= {"Setting"}  # the one message in which peers of protocol 0 tolerate unknown fields
 
 
-def sent_to_protocol_0(value):
+ADDED_FIELDS = {
+    (Proposal, "protocol"): 1,
+    (Proposal, "done"): 2,
+    (Commit, "done"): 2,
+    (Entry, "steps"): 2,
+}
+"""The version from which on each field is sent that was added to a message."""
+
+
+def sent_in_sessions_of(number: int, value):
     """The value without what is only sent in sessions of later versions."""
+    if isinstance(value, tuple):
+        return tuple(sent_in_sessions_of(number, item) for item in value)
     if not dataclasses.is_dataclass(value):
         return value
-    parts = {field.name: sent_to_protocol_0(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    return type(value)(**(parts | {"protocol": 0} if isinstance(value, Proposal) else parts))
+    later = {
+        name: type(getattr(value, name))()
+        for (kind, name), since in ADDED_FIELDS.items()
+        if isinstance(value, kind) and since > number
+    }
+    parts = {each.name: sent_in_sessions_of(number, getattr(value, each.name)) for each in dataclasses.fields(value)}
+    return type(value)(**(parts | later))
 
 
 def schema_of(recorded: dict[str, str], name: str):

@@ -89,7 +89,7 @@ class SyncState(_message.Message):
     def __init__(self, interval: _Optional[int] = ..., loss: _Optional[float] = ...) -> None: ...
 
 class Commit(_message.Message):
-    __slots__ = ("lineage", "round", "digest", "members", "group", "contributors", "sync", "weight", "closing")
+    __slots__ = ("lineage", "round", "digest", "members", "group", "contributors", "sync", "weight", "closing", "done")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Commit(_message.Message):
     SYNC_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CLOSING_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     digest: str
@@ -108,7 +109,8 @@ class Commit(_message.Message):
     sync: SyncState
     weight: int
     closing: bool
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., digest: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., group: _Optional[_Iterable[str]] = ..., contributors: _Optional[_Iterable[str]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., weight: _Optional[int] = ..., closing: bool = ...) -> None: ...
+    done: bool
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., digest: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., group: _Optional[_Iterable[str]] = ..., contributors: _Optional[_Iterable[str]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., weight: _Optional[int] = ..., closing: bool = ..., done: bool = ...) -> None: ...
 
 class TensorLine(_message.Message):
     __slots__ = ("name", "shape", "dtype", "kind")
@@ -183,21 +185,23 @@ class Withdraw(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("peer", "weight", "status", "norm", "residual")
+    __slots__ = ("peer", "weight", "status", "norm", "residual", "steps")
     PEER_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     NORM_FIELD_NUMBER: _ClassVar[int]
     RESIDUAL_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
     peer: str
     weight: int
     status: str
     norm: float
     residual: float
-    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ...) -> None: ...
+    steps: int
+    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ..., steps: _Optional[int] = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec", "protocol")
+    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec", "protocol", "done")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -210,6 +214,7 @@ class Proposal(_message.Message):
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
@@ -222,7 +227,8 @@ class Proposal(_message.Message):
     weight: int
     codec: str
     protocol: int
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ..., codec: _Optional[str] = ..., protocol: _Optional[int] = ...) -> None: ...
+    done: bool
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ..., codec: _Optional[str] = ..., protocol: _Optional[int] = ..., done: bool = ...) -> None: ...
 
 class Propose(_message.Message):
     __slots__ = ("proposal",)
