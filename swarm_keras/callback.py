@@ -62,8 +62,14 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
         """Set the model that was given as ``model=``.
 
         Raises:
-            ConfigurationError: it is known to be no model of Keras 3.
+            ConfigurationError: it is known to be no model of Keras 3, or training is to go on after the last epoch.
         """
+        if self.arguments.settings.train_until == "all":
+            raise ConfigurationError(
+                "train_until='all' is not possible under Keras, where a callback cannot make fit() train more epochs: "
+                "leave it at 'own' at every peer, and have each make the same number of steps, by fit() with the same "
+                "steps_per_epoch and a dataset that repeats (dataset.repeat())"
+            )
         self._validation: Mapping[str, Any] | None = None
         self._epoch = self._last_batch = -1
         self._top_batch = sys.maxsize

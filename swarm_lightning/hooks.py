@@ -26,6 +26,8 @@ class SwarmHooks(BaseCallback):
     optimizer step moved ``trainer.global_step``, so that it never falls between accumulated gradients.
     Every ``fit`` is a run of its own. One that has no batch to train calls neither of the two hooks: it takes the
     initial weights and the closing model in ``on_fit_end``. ``fast_dev_run`` runs without the swarm.
+    With ``train_until="all"`` the Trainer's ``max_epochs`` or ``max_steps``, whichever is reached first, moves on by
+    one epoch or step at a time, until all peers have trained their own epochs.
     """
 
     platforms = ("LIGHTNING",)
@@ -36,6 +38,14 @@ class SwarmHooks(BaseCallback):
     """Whether the current ``fit`` has started training, or is to run without the swarm."""
     _alone: bool
     """Whether the current ``fit`` is a ``fast_dev_run``, which does not join the swarm."""
+    _extends: bool
+    """Whether the current ``fit`` trains on until all peers have trained their own epochs."""
+    _extended: bool
+    """Whether the Trainer's limit was reached, which is that of this peer's own training."""
+    _limits: tuple[int | None, int]
+    """The Trainer's ``max_epochs`` and ``max_steps`` before they were moved."""
+    _epoch_steps: int
+    """``trainer.global_step`` at the end of the last epoch."""
 
     def prepare(self) -> None:
         """Begin without validation; the hooks set the other attributes for each ``fit``."""
@@ -58,6 +68,7 @@ class SwarmHooks(BaseCallback):
         """
         self._alone = bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # set by the Trainer, but not declared
         self._started = self._alone
+        self._extends = self._extended = False
         if stage != "fit":
             return
         if self._alone:
@@ -81,7 +92,9 @@ class SwarmHooks(BaseCallback):
             self.due = NEVER
             return
         self._join(pl_module)
-        self._steps = trainer.global_step
+        self._steps = self._epoch_steps = trainer.global_step
+        self._extends = self.arguments.settings.train_until == "all"
+        self._limits = trainer.max_epochs, trainer.max_steps
 
     def _join(self, pl_module: LightningModule) -> None:
         self.open_run(TorchPort(pl_module, self.selection), self._evaluate)
@@ -94,6 +107,8 @@ class SwarmHooks(BaseCallback):
         self.counted += 1
         if self.counted >= self.due - 1:
             self._approach(trainer.global_step, outputs)
+        if self._extends:
+            self._at_step(trainer)
 
     def _approach(self, steps: int, outputs: Any) -> None:
         """Near a sync point: merge if one is due and this batch ended with an optimizer step."""
@@ -107,13 +122,44 @@ class SwarmHooks(BaseCallback):
         if self._alone:
             return
         self.end_epoch(trainer.current_epoch)
+        if self._extends:
+            self._at_epoch(trainer)
         pl_module.log_dict(self.metrics)
+
+    def _at_step(self, trainer: Trainer) -> None:
+        """At the Trainer's last step, move its limit while this peer trains on for others; stop when that is over."""
+        if self._extended and self._over:
+            trainer.should_stop = True
+        elif 0 <= trainer.max_steps <= trainer.global_step and (self._extended or self._extend()):
+            trainer.fit_loop.epoch_loop.max_steps = trainer.global_step + 1
+
+    def _at_epoch(self, trainer: Trainer) -> None:
+        """The same at the Trainer's last epoch."""
+        ended = trainer.current_epoch + 1
+        steps, self._epoch_steps = self._epoch_steps, trainer.global_step
+        if trainer.max_epochs is None or not 0 <= trainer.max_epochs <= ended:
+            return
+        # An epoch without batches reaches no sync point, at which this peer could learn that it is to stop.
+        ask = not self._extended or steps == trainer.global_step
+        if self._extend() if ask else not self._over:
+            trainer.fit_loop.max_epochs = ended + 1
+
+    def _extend(self) -> bool:
+        self._extended = True
+        return self.extend()
+
+    @property
+    def _over(self) -> bool:
+        """Whether training on for others is over."""
+        return self.all_done or self.swarm_over
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait until every peer has finished; then load the swarm's closing model."""
         if self._alone:
             return
         self.finish()
+        if self._extended:
+            trainer.fit_loop.max_epochs, trainer.fit_loop.epoch_loop.max_steps = self._limits
         result = self.session.result if self.session else None
         if result is not None:
             # Next to the session's file and with its name: own-final.ckpt if there was no closing round.

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
 
 _SHARDING = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFSDPStrategy")
+_FLAVOURS = ("lightning", "pytorch_lightning")
 _RESTORING = ("StochasticWeightAveraging", "WeightAveraging")
 
 
@@ -22,7 +23,8 @@ def require_supported(
 
     Raises:
         ConfigurationError: the strategy shards the model or spreads it over processes, a later callback puts other
-            weights in place when training ends, or ``model`` is another module than the Trainer's.
+            weights in place when training ends, ``model`` is another module than the Trainer's, or a limit of time
+            contradicts ``train_until="all"``.
     """
     strategy = type(trainer.strategy).__name__
     if _is_a(trainer.strategy, _SHARDING):
@@ -42,11 +44,24 @@ def require_supported(
                 f"{type(later).__name__} loads averaged weights when training ends, and is listed after "
                 "SwarmLightningCallback, so that it would replace the swarm's closing model: list it before"
             )
+    if arguments.settings.train_until == "all" and any(_limits_time(each) for each in callbacks):
+        raise ConfigurationError(
+            "train_until='all' trains on until all peers have trained their own epochs, and the Trainer's max_time (or "
+            "a Timer) would end that before: limit the training by max_epochs or max_steps instead"
+        )
     if arguments.model is not None and arguments.model is not module:
         raise ConfigurationError(
             f"model is a {type(arguments.model).__name__} other than the {type(module).__name__} that the Trainer "
             "fits: omit model=, Lightning passes its module"
         )
+
+
+def _limits_time(callback: object) -> bool:
+    """Whether this is Lightning's ``Timer`` with a limit; ``max_time`` adds one."""
+    timers = (base for base in type(callback).__mro__ if base.__name__ == "Timer")
+    if not any(base.__module__.partition(".")[0] in _FLAVOURS for base in timers):
+        return False
+    return getattr(callback, "_duration", None) is not None
 
 
 def _is_a(instance: object, names: tuple[str, ...]) -> bool:

@@ -47,7 +47,8 @@ class RecordingSession:
         self.settings, self.port, self.evaluate, self.logger = settings, port, evaluate, logger
         self.calls: list[tuple] = []
         self.counted = self.rounds = 0
-        self.over = False
+        self.over = self.all_done = False
+        self.extensions = 0
         self.opened.append(self)
 
     opened: ClassVar[list[RecordingSession]] = []
@@ -73,6 +74,14 @@ class RecordingSession:
 
     def epoch_end(self, epoch):
         self.calls.append(("epoch", epoch, self.counted))
+
+    def extend(self):
+        """Ask for as many epochs more as ``extensions`` says, if peers train until all have."""
+        if self.settings.train_until == "own":
+            return False
+        self.calls.append(("extend", self.counted))
+        self.extensions -= 1
+        return self.extensions >= 0
 
     def end(self):
         self.calls.append(("end", self.counted))

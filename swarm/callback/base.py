@@ -50,6 +50,7 @@ class BaseCallback:
     - at the start of training ``open_run`` with a ``swarm.tensors.ModelPort`` for the model, then ``join``;
     - after each batch, when no gradient is pending, the lines of ``on_batch_end`` below;
     - after each epoch ``end_epoch``;
+    - where training would end after its last epoch, ``extend``: if it returns True, train another one, and ask again;
     - at the end of training ``finish``;
     - where the framework says that training failed, ``abort``.
 
@@ -133,6 +134,14 @@ class BaseCallback:
     def swarm_over(self) -> bool:
         """Whether the session has closed, or this peer was removed from it; training then goes on alone."""
         return self._run is not None and self._run.session.over
+
+    @property
+    def all_done(self) -> bool:
+        """With ``train_until="all"``: whether this peer has trained its own epochs, and all others have too.
+
+        A loop may then end at once, in the middle of an epoch.
+        """
+        return self._run is not None and self._run.session.all_done
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -266,6 +275,22 @@ class BaseCallback:
         if run.joined:
             self._tell(run)
             run.session.epoch_end(epoch)
+
+    def extend(self) -> bool:
+        """The own epochs are over: whether to train another one, because other peers still train theirs.
+
+        False unless ``train_until="all"``. No gradient may be pending.
+
+        Raises:
+            SwarmError: no run is open.
+        """
+        run = self.require_run("extend")
+        if not run.joined:
+            return False
+        self._tell(run)
+        more = run.session.extend()
+        self._ask(run)
+        return more
 
     def finish(self) -> None:
         """Take part until every peer is done; the model then holds the swarm's closing model.

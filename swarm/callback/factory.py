@@ -7,7 +7,7 @@ import inspect
 import logging
 import sys
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from swarm.callback.foreign import KERAS_2, mismatch, platform_advice, unknown
@@ -81,7 +81,7 @@ class SwarmCallback(ABC):
     logger: logging.Logger
     """Where the callback logs."""
 
-    # What every callback has. Not abstract: calling the class is how a callback is made, also for a type checker.
+    # What callbacks have. Not abstract: calling the class is how a callback is made, also for a type checker.
 
     def __enter__(self) -> Self:
         """Open nothing: ``on_train_begin`` joins."""
@@ -100,6 +100,15 @@ class SwarmCallback(ABC):
     @property
     def swarm_over(self) -> bool:
         """Whether the session has closed, or this peer was removed from it."""
+        raise NotImplementedError
+
+    @property
+    def all_done(self) -> bool:
+        """With ``train_until="all"``: whether this peer has trained its own epochs, and all others have too."""
+        raise NotImplementedError
+
+    def epochs(self, count: int, *, start: int = 0) -> Iterator[int]:
+        """The numbers of the epochs to train, and more where ``train_until="all"``; only with raw PyTorch."""
         raise NotImplementedError
 
     def on_train_begin(self) -> None:  # noqa: B027

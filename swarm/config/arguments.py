@@ -29,6 +29,7 @@ class Arguments(TypedDict, total=False):
     val_batch_size: int | None
     val_steps: int | None
     checkin_model_on_train_end: Literal["inactive", "snapshot", "active"] | None
+    train_until: Literal["own", "all"] | None
     node_weightage: int | None
     ml_platform: str | None
     model_name: str | None

@@ -33,6 +33,7 @@ from swarm.records import LONGEST_INTERVAL, MAX_SETTING, MAX_WEIGHT
 PREFIX = "SWARM_"
 _Value = TypeVar("_Value")
 _ALL = "yes"
+_CHANGED = "if changed"
 _SHOWN = 200
 """Characters shown of a value that is too long to be sent."""
 
@@ -48,6 +49,9 @@ class Setting:
     """Markdown; links start from ``docs/``."""
     agree: str = "no"
     """Whether all peers of a session must have the same value: 'yes', 'no', or the setting that decides it."""
+    declared: str = "always"
+    """When peers tell each other a value that must agree: 'always', or 'if changed' from the default. Releases that do
+    not know the setting then meet the peers that leave it at its default."""
     computed: str = ""
     """The default in words, where it depends on other settings."""
     no_argument: str = ""
@@ -124,6 +128,14 @@ class Settings:
         'what a finished peer contributes until all are done: `"inactive"` nothing, `"snapshot"` the weights it '
         '[stopped with](rounds.md#end), `"active"` each merged model again. In all three the model ends with the '
         "swarm's closing weights",
+    )
+    train_until: Literal["own", "all"] = _setting(
+        "own",
+        'when training ends: `"own"` after the epochs of this peer; `"all"` when every peer has trained its own, so '
+        "that all make [about the same number of steps](rounds.md#the-same-number-of-steps): raw PyTorch with "
+        "`epochs()`, and Lightning",
+        agree=_ALL,
+        declared=_CHANGED,
     )
     node_weightage: int = _setting(
         1,
@@ -301,9 +313,14 @@ class Settings:
     def agreed(self) -> tuple[tuple[str, str], ...]:
         """Name and value of the settings that all peers of a session must share; a list counts in any order.
 
-        A value that is too long to be sent is shortened, with a hash of all of it.
+        A value that is too long to be sent is shortened, with a hash of all of it. A setting that is declared if
+        changed is not named while it has its default.
         """
-        values = {name: getattr(self, name) for name, row in SETTINGS.items() if row.agree == _ALL}
+        values = {
+            name: getattr(self, name)
+            for name, row in SETTINGS.items()
+            if row.agree == _ALL and (row.declared != _CHANGED or getattr(self, name) != row.default)
+        }
         values["sync_policy"] = self.policy
         return tuple((name, _told(str(sorted(v) if isinstance(v, tuple) else v))) for name, v in values.items())
 

@@ -64,6 +64,8 @@ class Skip:
 
     round: int
     reason: str
+    alone: bool = False
+    """Whether this peer can take part in no round: too few peers are here, or its own exchanges fail."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,8 @@ def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     stats = offer.stats
     if stats.status is PeerStatus.INACTIVE or (stats.status is PeerStatus.ACTIVE and not rules.averaging):
         return 0, ""
+    if stats.status is PeerStatus.EXTENDED and not stats.steps:
+        return 0, ""  # its epochs ended with a round: what it holds would only hold the steps of the others back
     if stats.peer in table.distrusted:
         return 0, table.distrusted[stats.peer]
     if not stats.finite:

@@ -56,27 +56,29 @@ class Waiting:
             busy: an attempt is running, which has time-outs of its own.
         """
         state, mine = self._state, self._state.offers.mine
-        reason = self._hopeless(commit, busy=busy, finished=mine.stats.status.finished) if mine else None
+        alone, reason = (
+            self._hopeless(commit, busy=busy, finished=mine.stats.status.finished) if mine else (False, None)
+        )
         if mine is None or reason is None:
             return
         state.pace.training_from(state.timer.now)
         state.effects.tell(state.presence.live, Withdraw(mine.lineage, mine.stats.round))
         state.offers.withdraw()
-        state.effects.add(End(reason) if mine.stats.status.finished else Skip(state.position.round, reason))
+        state.effects.add(End(reason) if mine.stats.status.finished else Skip(state.position.round, reason, alone))
 
-    def _hopeless(self, commit: Commit, *, busy: bool, finished: bool) -> str | None:
-        """Why the wait should end without a merge; None where it should not."""
+    def _hopeless(self, commit: Commit, *, busy: bool, finished: bool) -> tuple[bool, str | None]:
+        """Whether this peer can take part in no round, and why the wait should end without a merge, if it should."""
         state, rules = self._state, self._state.rules
         if len(self._faults) >= MOST_FAULTS:
-            return f"this peer failed {MOST_FAULTS} attempts by itself, the last one because {self._faults[-1]}"
+            return True, f"this peer failed {MOST_FAULTS} attempts by itself, the last one because {self._faults[-1]}"
         self.line(lambda: f"round {state.position.round}: waiting for {self.missing()}")
         here = state.presence.here
         if not self._enough(commit, here):
-            return self._below_quorum(commit, here, finished=finished)
+            return True, self._below_quorum(commit, here, finished=finished)
         self._below_quorum_since = None
         if busy or finished or rules.wait_below_quorum:
-            return None
-        return self._stragglers(commit, here)
+            return False, None
+        return False, self._stragglers(commit, here)
 
     def _stragglers(self, commit: Commit, here: AbstractSet[PeerId]) -> str | None:
         """Why not to wait any longer though the live peers are a quorum."""

@@ -45,6 +45,8 @@ class Answer:
     reason: str = ""
     error: type[SwarmError] = StartTimeoutError
     """FAILED: what is raised."""
+    alone: bool = False
+    """SKIPPED: whether this peer can take part in no round: too few peers are here, or its own exchanges fail."""
     attempts: int = 1
     entries: tuple[Entry, ...] = ()
     """MERGED or LATE: the group of the round, as it was proposed."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from swarm import versions
 from swarm.addresses import name_of, place_of
+from swarm.config.settings import SETTINGS
 from swarm.errors import ModelError
 from swarm.messages import MAX_PEERS, MAX_TENSOR_NAME, MAX_TENSORS, Hello, Refuse, TensorLine
 from swarm.peer.gossip import whereabouts_of
@@ -101,7 +103,7 @@ class Roster:
         ours, others = dict(self.me.settings), dict(theirs.settings)
         for name in sorted(ours.keys() | others.keys()) if ours != others else ():
             if ours.get(name) != others.get(name):
-                here, there = (printable(str(each.get(name)), SHOWN_VALUE) for each in (ours, others))
+                here, there = (_told(name, each) for each in (ours, others))
                 return Refuse(
                     f"{name} is {here} at {self.me.name} and {there} at {theirs.name};"
                     " peers of one session must agree on it",
@@ -164,3 +166,9 @@ def schema_of(lines: tuple[TensorLine, ...]) -> Schema:
         ValueError: a kind that this version does not know.
     """
     return Schema(tuple(TensorSpec(line.name, line.shape, line.dtype, TensorKind(line.kind)) for line in lines))
+
+
+def _told(name: str, settings: Mapping[str, str]) -> str:
+    """The value of a setting, as a peer has told it; what it does not tell has its default."""
+    value = settings.get(name, SETTINGS[name].default if name in SETTINGS else None)
+    return printable(str(value), SHOWN_VALUE)

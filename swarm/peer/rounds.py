@@ -139,7 +139,11 @@ class Rounds:
                 case Fetch():
                     self._fetch(effect)
                 case Skip():
-                    self._answer(Answer(kind=AnswerKind.SKIPPED, reason=effect.reason, attempts=self._attempts))
+                    self._answer(
+                        Answer(
+                            kind=AnswerKind.SKIPPED, reason=effect.reason, alone=effect.alone, attempts=self._attempts
+                        )
+                    )
                 case End():
                     self._answer(Answer(kind=AnswerKind.ENDED, reason=effect.reason))
                 case Fail():

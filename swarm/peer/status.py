@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from swarm.records import PeerInfo, RoundReport, SyncState
 
 
+EXTENDED = "training on for others"
+"""The state of a peer that has trained its own epochs and goes on until all have."""
+
+
 @dataclass(slots=True)
 class TrainingStatus:
     """What the training thread reports."""
@@ -103,14 +107,16 @@ class Standing:
             return "starting"
         if self.checked_in.finished:
             return f"finished ({self.checked_in})"
-        return "merging" if self._machine.offered else "training"
+        if self._machine.offered:
+            return "merging"
+        return EXTENDED if self.checked_in is PeerStatus.EXTENDED else "training"
 
     def _epochs(self) -> dict[str, Any]:
         progress = self._training.progress
         if progress is None:
             return {"epoch": 0, "total_epochs": None, "seconds_left": None}
         # After an early stop, some epochs never run.
-        over = self._machine.closed or self.checked_in.finished
+        over = self._machine.closed or self.checked_in is not PeerStatus.TRAINING
         left = None if over else progress.seconds_left()
         return {"epoch": progress.epochs, "total_epochs": progress.total, "seconds_left": left}
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from swarm.callback import BaseCallback, foreign, hook_of_another
-from swarm.errors import ConfigurationError, ForeignHookError
+from swarm.errors import ConfigurationError, ForeignHookError, SwarmError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.port import TorchPort
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class TorchCallback(BaseCallback):
@@ -27,6 +30,9 @@ class TorchCallback(BaseCallback):
                 callback.on_batch_end()
             callback.on_epoch_end(epoch)
         callback.on_train_end()
+
+    ``for epoch in callback.epochs(n)`` in place of the ``range`` calls ``on_epoch_end`` by itself, and trains on for
+    the other peers where ``train_until="all"`` asks for that.
 
     ``on_batch_end`` counts batches and merges at every ``sync_interval``-th. After ``on_train_end`` the model has the
     weights of the swarm's closing model. A second ``on_train_begin`` starts a new run. A process that ends without
@@ -55,6 +61,7 @@ class TorchCallback(BaseCallback):
         self.model = arguments.model
         self._evaluate = evaluator_for(arguments, self.model)
         self._epoch, self._first_epoch = -1, 0
+        self._epoch_told = self._uses_epochs = False
 
     def __getattr__(self, name: str) -> Any:
         """Report the error if the trainer of another framework looks up its own hooks.
@@ -90,6 +97,7 @@ class TorchCallback(BaseCallback):
                 "a peer is one process, give the swarm a model of one process"
             )
         self._epoch, self._first_epoch = -1, 0
+        self._epoch_told = self._uses_epochs = False
         self.open_run(TorchPort(self.model, self.selection), self._evaluate)
         self.join()
 
@@ -107,8 +115,53 @@ class TorchCallback(BaseCallback):
         if epoch == 1 and self._epoch < 0:
             self._first_epoch = 1
         self._epoch = self._epoch + 1 if epoch is None else epoch - self._first_epoch
+        self._epoch_told = True
         self.end_epoch(self._epoch)
+
+    def epochs(self, count: int, *, start: int = 0) -> Iterator[int]:
+        """The numbers of the epochs to train: ``start`` to ``count - 1``, and more where ``train_until="all"``.
+
+        With ``train_until="all"`` further numbers follow until every peer has trained its own epochs. Call it between
+        ``on_train_begin`` and ``on_train_end``. It calls ``on_epoch_end`` after each epoch for which the loop does not.
+        An epoch that is under way when all are done can end early::
+
+            for epoch in callback.epochs(10):
+                for x, y in loader:
+                    ...
+                    callback.on_batch_end()
+                    if callback.all_done:
+                        break
+
+        Args:
+            count: epochs of this peer.
+            start: the first one, where training continues from a checkpoint of your own.
+
+        Raises:
+            SwarmError: no run is open, or it has such a loop already and ``train_until="all"``.
+        """
+        self.require_run("epochs")
+        if self._uses_epochs and self.arguments.settings.train_until == "all":
+            raise SwarmError(
+                "epochs was called twice in one run: with train_until='all' the end of the first loop is that of the "
+                "training. Use one loop, or on_train_begin() for a new run"
+            )
+        self._uses_epochs = True
+        return self._numbered(start, count)
+
+    def _numbered(self, epoch: int, count: int) -> Iterator[int]:
+        while epoch < count or self.extend():
+            self._epoch_told = False
+            yield epoch
+            if not self._epoch_told:
+                self.on_epoch_end(epoch)
+            epoch += 1
 
     def on_train_end(self) -> None:
         """Wait until every peer has finished; then load the swarm's closing model."""
+        settings = self.arguments.settings
+        if settings.train_until == "all" and not (self._uses_epochs or settings.loopback):
+            self.logger.warning(
+                "train_until='all' had no effect: this peer trained its own epochs only, as its loop does not use "
+                "`for epoch in callback.epochs(n)`"
+            )
         self.finish()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from swarm.merge.side import statistics_distance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
-from swarm.session.batches import Batches
+from swarm.session.batches import NEVER, Batches
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.reporting import Reporter, Timing
 from swarm.session.starting import failure
@@ -54,6 +54,8 @@ class Merging:
         """
         self.over = False
         """Whether the session is over for this peer."""
+        self.all_done = False
+        """Whether a peer that has trained its own epochs need not train on for the others."""
         self.batches = Batches()
         self.schema = schema
         self._engine = engine
@@ -65,13 +67,16 @@ class Merging:
         self._log = logger
         self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap)
         self._timing = Timing(engine.traffic, executor)
+        self._status = PeerStatus.TRAINING
+        self._extended_at = 0
+        """Batches at the last call of ``extend``."""
         self._background: Background | None = None
         self._pending: PendingAnswer | None = None
 
     @property
     def batches_left(self) -> int:
         """Local batches to the next call that does something."""
-        return 1 if self._pending else self.batches.left
+        return 1 if self._pending else NEVER if self.all_done else self.batches.left
 
     @property
     def round_running(self) -> bool:
@@ -81,7 +86,11 @@ class Merging:
     @property
     def due(self) -> bool:
         """Whether ``advance`` is to be called at the next boundary."""
-        return self._pending is not None or self.batches.left <= 0
+        return self._pending is not None or self._sync_due
+
+    @property
+    def _sync_due(self) -> bool:
+        return self.batches.left <= 0 and self._goes_on()
 
     def start(self, *, keep: bool) -> bool:
         """Wait for the first round, and load its model; False where another peer has this one's default name.
@@ -128,11 +137,31 @@ class Merging:
                 return None
             self._timing.halt()
             report = self._receive()
-        if self._pending is None and self.batches.left <= 0 and not self.over:
+        if self._pending is None and self._sync_due:
             self._begin_sync()
         if self._pending:
             self._timing.go_on()
         return report
+
+    def extend(self) -> bool:
+        """The own epochs are over, or one more epoch is: whether to train another one.
+
+        The first call is a sync point, because the others may have been waiting for this peer alone. So is a call after
+        an epoch without batches, in which no sync point can be reached.
+        """
+        first = self._status is PeerStatus.TRAINING
+        self._status = PeerStatus.EXTENDED
+        if first or self.batches.done == self._extended_at:
+            self.finish_pending()
+            if self._goes_on():
+                self._sync()
+        self._extended_at = self.batches.done
+        if first and self._goes_on():
+            self._log.info("%s has trained its own epochs, and trains on until all peers have", self._settings.name)
+        return self._goes_on()
+
+    def _goes_on(self) -> bool:
+        return not (self.over or self.all_done)
 
     def finish_pending(self) -> None:
         """Wait for the rounds that are under way while the training goes on."""
@@ -186,7 +215,7 @@ class Merging:
         if self._checkpoints and (own := kept(capture)):
             self._checkpoints.keep(own)
         self.batches.offered_at = self.batches.done
-        stats = self._stats(PeerStatus.TRAINING)
+        stats = self._stats(self._status)
         try:
             self._pending = PendingAnswer(self._engine, capture, stats, self._executor, self._background)
         except BaseException:
@@ -201,6 +230,7 @@ class Merging:
             raise ValueError("nothing was offered")
         answer = pending.wait()
         self._pending = None
+        self._note_done(answer)
         self._reporter.left_out(pending.odd)
         if answer.model is not None and pending.finite:
             self._reporter.compared(statistics_distance(self.schema, pending.capture.side, answer.model.side))
@@ -214,6 +244,14 @@ class Merging:
                 self._offer(keep=False)
                 return None
         return self._settle(answer)
+
+    def _note_done(self, answer: Answer) -> None:
+        """Whether training on is over: every peer has trained its own epochs, or no round with others is possible."""
+        done = answer.alone or (answer.commit is not None and answer.commit.done)
+        if self._status is PeerStatus.EXTENDED and done and not self.all_done:
+            self.all_done = True
+            why = "no round is possible" if answer.alone else "all peers have trained their own epochs"
+            self._log.info("%s: %s trains no further", why, self._settings.name)
 
     def _stats(self, status: PeerStatus) -> ContributionStats:
         """What this peer declares about its weights, without what must be computed from them."""

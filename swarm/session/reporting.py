@@ -30,6 +30,8 @@ NOBODY = (
 """Why a committed round changes no weights."""
 UNEQUAL = 2
 """Times as many steps as another peer, at which the line of a round says so."""
+ALL_TRAINED = "no new steps: all peers have trained their own epochs"
+"""The same, where those that have trained on for others stop."""
 NOTHING_NEW = "no new contributions: the last merged model is the closing one"
 
 
@@ -167,6 +169,7 @@ class Reporter:
         merged = answer.commit if answer.model else None
         coming = engine.commit.round + 1 if engine.commit else 0
         news = merged is not None and not answer.idle
+        trained = merged is not None and merged.done
         report = RoundReport(
             outcome=Outcome.CLOSED if answer.closing else Outcome.MERGED if news else Outcome.SKIPPED,
             round=merged.round if merged else coming,
@@ -182,7 +185,7 @@ class Reporter:
             bytes_received=engine.traffic[1] - timing.traffic[1],
             interval=engine.commit.sync.interval if engine.commit else 0,
             attempts=answer.attempts,
-            reason=NOBODY if answer.idle else answer.reason,
+            reason=(ALL_TRAINED if trained else NOBODY) if answer.idle else answer.reason,
             loss=self.evaluation.loss if self.evaluation else None,
             metrics=dict(self.evaluation.metrics) if self.evaluation else {},
             statistics_distance=self._distance.value if self._distance and merged else None,
@@ -190,7 +193,9 @@ class Reporter:
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
         self._training.last_report = report
-        if report.outcome is Outcome.SKIPPED:
+        if report.reason == ALL_TRAINED:
+            self._log.info("round %d: %s", report.round, report.reason)
+        elif report.outcome is Outcome.SKIPPED:
             if report.reason == self._skipped:
                 self._log.info("round %d skipped, as before", report.round)
             else:

@@ -96,6 +96,14 @@ class Session:
         return self._left or (self._merging is not None and self._merging.over)
 
     @property
+    def all_done(self) -> bool:
+        """With ``train_until="all"``: whether this peer has trained its own epochs, and no peer needs more.
+
+        Batches that are trained nevertheless are merged when training ends.
+        """
+        return self._merging is not None and self._merging.all_done
+
+    @property
     def batches_left(self) -> int:
         """Local batches until ``advance`` has something to do: 1 while a round overlaps with the training."""
         return self._merging.batches_left if self._merging else NEVER
@@ -173,6 +181,15 @@ class Session:
         progress.epoch_ended(epoch)
         left = progress.seconds_left()
         self._log.debug("epoch %s done%s", str(progress), "" if left is None else f", ETA {duration(left)}")
+
+    def extend(self) -> bool:
+        """The peer's own epochs are over: whether to train another one, because other peers still train theirs.
+
+        Call it again after each further epoch. No gradient may be pending, as this can be a sync point. Always False
+        with ``train_until="own"``.
+        """
+        merging = self._merging
+        return merging is not None and self._settings.train_until == "all" and not self.over and merging.extend()
 
     def end(self) -> None:
         """Merge the last batches, serve the others until all are done, and load the closing model."""

@@ -352,3 +352,20 @@ def test_a_loop_that_began_in_a_function_is_not_ended_by_its_return(make, tmp_pa
     with pytest.raises(ConfigurationError, match="already training"):
         begin(second)
     end()
+
+
+def test_training_goes_on_only_where_the_session_says_so(make):
+    callback = make(train_until="all")
+    assert not callback.all_done
+    with pytest.raises(SwarmError, match="extend was called before on_train_begin"):
+        callback.extend()
+    callback.open_run(object())
+    assert not callback.extend()  # it has not joined
+    callback.join()
+    callback.session.extensions = 1
+    train(callback, 2)
+    assert [callback.extend(), callback.extend()] == [True, False]
+    assert callback.session.calls == [("begin",), ("extend", 2), ("extend", 2)]
+    assert callback.due == 1  # of the three batches of an interval
+    callback.session.all_done = True
+    assert callback.all_done

@@ -67,6 +67,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("local", [""]),
         ("normalization", "local"),
         ("below_quorum", "stop"),
+        ("train_until", "each"),
         ("overlap", "yes"),
         ("start_timeout", 0),
         ("start_timeout", float("nan")),
@@ -121,6 +122,7 @@ def test_the_refusals_above_cover_every_setting() -> None:
         ("straggler_timeout", -1, "a finite number of seconds, 0 or more"),
         ("overlap", 1, "true or false"),
         ("below_quorum", "stop", "'train' or 'wait'"),
+        ("train_until", "each", "'own' or 'all'"),
         ("listen", "x", "host:port with a port from 0 to 65535 (an IPv6 host in brackets)"),
         ("share", [""], "a list without duplicates (as text: separated by commas), each a pattern of tensor names "),
     ],
@@ -169,6 +171,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("local", "a, b", ("a", "b")),
         ("normalization", "SiloBN", "silobn"),
         ("below_quorum", "Wait", "wait"),
+        ("train_until", "All", "all"),
         ("overlap", True, True),
         ("start_timeout", 1, 1.0),
         ("start_timeout", np.float32(0.5), 0.5),
@@ -271,6 +274,14 @@ def test_what_must_agree_between_peers_is_named(name: str) -> None:
     settings = settings_of({"name": "a"})
     assert (name, str(SETTINGS[name].default)) in settings.agreed()
     assert {given for given, _ in settings.agreed()} == {*AGREED, "share", "local", "sync_policy"}
+
+
+@pytest.mark.parametrize("name", [name for name, row in SETTINGS.items() if row.declared == "if changed"])
+def test_what_must_agree_and_is_new_is_not_named_while_it_has_its_default(name: str) -> None:
+    """Releases that do not know the setting refuse every peer that names it."""
+    other = next(value for value in ("all",) if value != SETTINGS[name].default)
+    assert name not in dict(settings_of({name: SETTINGS[name].default}).agreed())
+    assert dict(settings_of({name: other}).agreed())[name] == other
 
 
 def test_peers_agree_on_patterns_in_any_order() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.consensus.effects import Heal
+from swarm.consensus.effects import Heal, Skip
 from swarm.messages import Propose
 from swarm.records import PeerStatus
+from swarm.sync import ValidationInterval
 
 TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 FINISHED = [INACTIVE, SNAPSHOT, ACTIVE]
@@ -20,6 +21,15 @@ def test_it_is_not_finished_and_contributes_like_a_training_peer(founded) -> Non
     commit = peers.commits("a")[-1]
     assert commit.contributors == ("a", "b")
     assert (commit.closing, commit.done) == (False, False)
+
+
+def test_without_new_steps_it_contributes_nothing_and_its_loss_counts(founded) -> None:
+    peers = founded("a", "b", policy=ValidationInterval(8))
+    peers.offer("a", status=EXTENDED, steps=0, loss=1.0)
+    peers.offer("b", steps=4, loss=2.0)
+    commit = peers.commits("a")[-1]
+    assert commit.contributors == ("b",)
+    assert commit.sync.loss == 1.5
 
 
 def test_all_are_done_in_the_round_in_which_the_last_one_has_trained_its_own(founded) -> None:
@@ -111,3 +121,29 @@ def test_its_weights_are_screened_and_it_may_give_the_module_state(founded) -> N
     peers.offer("b", "c", "d", status=EXTENDED, steps=4)
     proposal = [message.proposal for _, _, message in peers.sent if isinstance(message, Propose)][-1]
     assert proposal.source == "b"
+
+
+def test_a_sync_point_says_whether_this_peer_can_take_part_in_no_round(founded) -> None:
+    """Then it need not train on."""
+    peers = founded("a", "b", "c", straggler_timeout=1.0, failure_timeout=2.0)
+    peers.offer("a", status=EXTENDED, steps=4)
+    peers.wait(60)
+    peers.crash("b", "c")
+    peers.offer("a", status=EXTENDED, steps=8)
+    peers.wait(5)
+    late, gone = peers.all("a", Skip)
+    assert ("did not reach a sync point" in late.reason, late.alone) == (True, False)
+    assert ("below quorum" in gone.reason, gone.alone) == (True, True)
+
+
+def test_a_peer_whose_own_exchanges_fail_can_take_part_in_no_round(founded) -> None:
+    peers = founded("a", "b", straggler_timeout=1.0)
+    peers.exchanging = False
+    peers.offer("a", "b", status=EXTENDED, steps=4)
+    for _ in range(3):
+        for proposal in peers.running():
+            peers.do("a", peers.machines["a"].exchange_failed(proposal.key, "a", "a broken rule", peers.now))
+            peers.deliver()
+        peers.wait(3)
+    (skip,) = peers.all("a", Skip)
+    assert ("by itself" in skip.reason, skip.alone) == (True, True)

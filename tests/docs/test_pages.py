@@ -12,7 +12,7 @@ import pytest
 
 import swarm
 from swarm import _plugin
-from swarm.config import SETTINGS, Settings, former
+from swarm.config import SETTINGS, former
 from swarm.config.arguments import OBJECTS
 from swarm.plugins.hookspecs import Register
 from swarm.versions import PROTOCOLS
@@ -53,7 +53,7 @@ def test_a_changed_row_is_written_again_and_nothing_else(tables) -> None:
 
 def test_settings_that_must_agree_are_marked(parameters) -> None:
     marked = {name for name, (_, _, agree, _) in parameters.items() if agree == "yes"}
-    assert marked == {name for name, _ in Settings().agreed()}
+    assert marked == {name for name, row in SETTINGS.items() if row.agree == "yes"}
 
 
 def test_the_objects_of_the_script_are_described(doc) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from swarm.messages import (
     Abort,
     Accept,
@@ -122,6 +124,8 @@ def messages() -> dict[str, Message]:
     ]
     named = {type(message).__name__.lower(): message for message in found}
     named["hello-short"] = Hello(info(), (), (), None, wants_reply=False)
+    later = tuple(replace(entry, status=PeerStatus.EXTENDED, steps=40) for entry in proposal().entries)
+    named["propose-extended"] = Propose(replace(proposal(), entries=later, protocol=2, done=True))
     named["promise-empty"] = Promise(LINEAGE, 5, ATTEMPT, None, "")
     return named
 

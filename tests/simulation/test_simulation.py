@@ -51,11 +51,14 @@ NOTICED_AT = {
     "residuals_are_forgotten": 7,
     "residuals_go_to_another_group": 7,
     "returns_as_if_never_merged": 4458,
+    "stops_while_somebody_trains_its_own": 5,
     "takes_bytes_for_a_record": 73,
     "the_forgetful_vote": 5,
     "the_model_before_stays": 0,
+    "trains_on_though_all_have_trained": 1,
     "votes_after_a_restart": 5,
     "what_a_lost_round_may_hold_is_used_up": 1,
+    "who_trains_on_counts_as_finished": 3,
 }
 """A schedule that shows each mistake, to spare the search. A change of the protocol moves them: see `--mutants`."""
 NEARBY = 50
@@ -80,6 +83,7 @@ def test_the_schedules_cover_what_they_should() -> None:
     assert {schedule.wait_below_quorum for schedule in schedules} == {True, False}
     assert {schedule.adaptive for schedule in schedules} == {True, False}
     assert {schedule.overlap for schedule in schedules} == {True, False}
+    assert {schedule.extends for schedule in schedules} == {True, False}
     assert {schedule.codec for schedule in schedules} == {"exact", "bf16", "int8"}
     assert any(schedule.min_peers == 1 for schedule in schedules)
     assert any(schedule.min_peers == len(schedule.peers) for schedule in schedules)

@@ -38,8 +38,9 @@ from swarm.peer.models import Models
 from swarm.peer.peers import Peers
 from swarm.peer.rounds import Rounds
 from swarm.peer.streams import ExchangeStreams
-from swarm.records import Commit, PeerId
+from swarm.records import Commit, PeerId, PeerStatus
 from swarm.session.arithmetic import difference
+from swarm.session.merging import Merging
 from swarm.session.pending import PendingAnswer
 from swarm.tensors.state import ModelState
 
@@ -233,6 +234,23 @@ def owners_measure_nothing(self: Member, key: Any, digest: str, norms: tuple[Par
 def closes_while_somebody_trains(self: Table) -> bool:
     """Those who are not at a sync point are not asked."""
     return all(offer.stats.status.finished for offer in self.offers.values())
+
+
+@_mutant(PeerStatus, "finished", as_property=True)
+def who_trains_on_counts_as_finished(self: PeerStatus) -> bool:
+    """Whoever has trained its own epochs has finished, though it trains on for the others."""
+    return self is not PeerStatus.TRAINING
+
+
+@_mutant(Table, "done", as_property=True)
+def stops_while_somebody_trains_its_own(self: Table) -> bool:
+    """Those who are not at a sync point are not asked."""
+    return not any(offer.stats.status is PeerStatus.TRAINING for offer in self.offers.values())
+
+
+@_mutant(Merging, "_note_done")
+def trains_on_though_all_have_trained(self: Merging, answer: Answer) -> None:
+    """A peer that trains on for others does not look whether they need it."""
 
 
 @_mutant(Offers, "reachable", as_property=True)

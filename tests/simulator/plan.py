@@ -61,6 +61,8 @@ class Schedule:
     """Whether training goes on while a round runs."""
     codec: str = "exact"
     """How weights travel."""
+    extends: bool = False
+    """Whether a peer that has trained its own intervals trains on until all have."""
 
     @property
     def calm_from(self) -> float:
@@ -111,4 +113,5 @@ def draw(seed: int) -> Schedule:
         poisoned=rng.choice((0.0, 0.0, 0.0, 0.1)),
         overlap=rng.random() < 0.3,
         codec=rng.choice(("exact", "exact", "bf16", "int8")),
+        extends=rng.random() < 0.3,
     )

@@ -27,6 +27,7 @@ from tests.simulator.clock import ProcessClock
 from tests.simulator.disk import SimulatedStore
 from tests.simulator.executor import SimulatedExecutor
 from tests.simulator.model import StepModel, Taken
+from tests.simulator.plan import CHECKIN_MODES
 from tests.simulator.transport import SimulatedTransport
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from tests.simulator.network import Network
     from tests.simulator.plan import PeerPlan, Schedule
 
+EPOCH = 6
+"""Batches of an epoch that is trained for others: it ends between two sync points."""
 PLUGINS = PluginRegistry(disabled=[entry.name for entry in entry_points(group="swarm")])
 """Those of every session: the built-in parts, whatever is installed."""
 
@@ -60,6 +63,11 @@ class Surroundings(Protocol):
 
     def next_step(self) -> int:
         """The number of a new training step."""
+        ...
+
+    @property
+    def spares_steps(self) -> bool:
+        """Whether there are steps to train for others."""
         ...
 
     def handled(self, process: Process) -> None:
@@ -118,6 +126,8 @@ class Process:
         """Whether its weights hold NaN."""
         self.waiting = False
         """Whether the training is inside the session: if rounds do not overlap, it waits for each that it offers to."""
+        self.trained = False
+        """Whether its own intervals are over."""
         self.boasts = False
         """Whether it claims too much weight."""
         self._norm = 0.0
@@ -158,7 +168,7 @@ class Process:
     @property
     def finished(self) -> bool:
         """Whether it has told others that its training is over."""
-        return self.offer is not None and self.offer.stats.status.finished
+        return self.offer is not None and self.offer.stats.status in CHECKIN_MODES
 
     @property
     def offered(self) -> Taken:
@@ -230,9 +240,20 @@ class Process:
         except SwarmError as error:
             self._end(f"failed: {error}")
             return
-        batches = plan.intervals * self.settings.sync_interval
+        self._trains(plan.intervals * self.settings.sync_interval)
+        self.trained = True
+        while not self.hurried and self._world.spares_steps and self._goes_on():
+            self._trains(EPOCH)
+        self.waiting = True
+        session.end()
+        commit = session.commit
+        self._end("closed" if commit and commit.closing else "alone")
+
+    def _trains(self, batches: int) -> None:
+        """Train for so many batches, or until nothing more is needed."""
+        session = self.session
         for _ in range(batches):
-            if session.over or self._rests(plan.pace / self.settings.sync_interval):
+            if session.over or session.all_done or self._rests(self.plan.pace / self.settings.sync_interval):
                 break
             self.model.step(self._world.next_step())
             if self._rng.random() < self._world.schedule.poisoned / 4:
@@ -240,10 +261,13 @@ class Process:
             self.waiting = True
             session.advance()
             self.waiting = False
+
+    def _goes_on(self) -> bool:
+        """Whether another epoch is to be trained for the others."""
         self.waiting = True
-        session.end()
-        commit = session.commit
-        self._end("closed" if commit and commit.closing else "alone")
+        more = self.session.extend()
+        self.waiting = False
+        return more
 
     def _rests(self, seconds: float) -> bool:
         """Let the time of a batch pass; whether training is to end."""

@@ -77,6 +77,8 @@ def _smaller(schedule: Schedule) -> Iterator[Schedule]:
         if peer.intervals > 1:
             shorter = replace(peer, intervals=peer.intervals - 1)
             yield replace(schedule, peers=_with(schedule.peers, peer, shorter))
+    if schedule.extends:
+        yield replace(schedule, extends=False)
     if schedule.overlap:
         yield replace(schedule, overlap=False)
     if schedule.codec != "exact":

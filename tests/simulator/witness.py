@@ -18,7 +18,7 @@ from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready,
 from swarm.records import PeerStatus
 from tests.simulator.faults import FaultKind
 from tests.simulator.model import ROUNDING, Steps, Taken, Weights, steps_between, weights_of
-from tests.simulator.plan import STRANGERS
+from tests.simulator.plan import CHECKIN_MODES, STRANGERS
 from tests.simulator.process import PLUGINS
 from tests.simulator.violation import Violation
 
@@ -271,10 +271,12 @@ class Witness:
         if commit and proposal.lineage != commit.lineage:
             self._forks(leader, commit, proposal)
         if proposal.closing:
-            self._closes(leader, proposal)
+            self._closes(leader)
+        if proposal.done:
+            self._stops(leader)
 
     def _sizes(self, leader: Process, proposal: Proposal) -> None:
-        trained = (entry for entry in proposal.entries if entry.weight and entry.status is PeerStatus.TRAINING)
+        trained = (entry for entry in proposal.entries if entry.weight and entry.status not in CHECKIN_MODES)
         training = [entry for entry in trained if entry.norm]
         middle = median([entry.norm for entry in training] or [0.0])
         for entry in training:
@@ -309,10 +311,15 @@ class Witness:
         """Whether a process goes on from ``commit`` and may vote in the next round."""
         return process.session.commit == commit and self._voting.get(process, True)
 
-    def _closes(self, leader: Process, proposal: Proposal) -> None:
+    def _closes(self, leader: Process) -> None:
         for other in self._reached(leader):
             if other is not leader and other.session.commit is not None and not other.finished:
                 raise Violation("Progress", f"{leader.name} closes the session while {other.name} still trains")
+
+    def _stops(self, leader: Process) -> None:
+        for other in self._reached(leader):
+            if other.session.commit is not None and not other.trained and not other.hurried:
+                raise Violation("Progress", f"{leader.name} stops all while {other.name} still trains its own epochs")
 
     # Weights ---------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from tests.simulator.disk import Disks
 from tests.simulator.feedback import Feedback
 from tests.simulator.hazards import Hazards
 from tests.simulator.loop import Loop
+from tests.simulator.model import STEPS
 from tests.simulator.network import Network
 from tests.simulator.plan import SESSION, STRANGERS, PeerPlan, Schedule
 from tests.simulator.process import Process
@@ -22,6 +23,8 @@ from tests.simulator.witness import Witness
 
 INTERVAL = 4
 """Batches between two sync points, to begin with."""
+RESERVE = 128
+"""Steps that nobody trains for others, as only so many can be told apart in one run."""
 GIVE_UP = 900.0
 """Virtual seconds after which a run counts as hanging."""
 MOST_EVENTS = 150_000
@@ -60,6 +63,7 @@ class World:
             world_size=len(STRANGERS) if stranger else schedule.expected or None,
             use_adaptive_sync=schedule.adaptive,
             checkin_model_on_train_end=plan.checkin.value,  # type: ignore[arg-type]
+            train_until="all" if schedule.extends else "own",
             node_weightage=plan.weight,
             model_name=plan.session,
             merge_method="mean" if schedule.averaging else "coordmedian",
@@ -114,6 +118,11 @@ class World:
         """The number of a new training step."""
         self._steps += 1
         return self._steps - 1
+
+    @property
+    def spares_steps(self) -> bool:
+        """Whether there are steps to train for others: what is left is for the peers' own training."""
+        return self._steps < STEPS - RESERVE
 
     def says(self, process: Process, message: Message) -> bool:
         """A process sends a message; whether it lives to do so."""
