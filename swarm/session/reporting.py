@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from swarm.merge.side import StatisticsDistance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
+from swarm.session.frozen import FrozenWeights
 from swarm.tensors.state import TensorSpec, is_float
 from swarm.text import MAX_SHOWN, listed, printable
 
@@ -107,6 +108,7 @@ class Reporter:
         self._skipped = ""
         """Why the last sync point was skipped; empty after one that was not."""
         self._validation_failed = False
+        self._frozen = FrozenWeights(logger)
 
     def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
         """This peer has joined and loaded the model of ``commit``; the tensors ``replaced`` differed here before."""
@@ -205,6 +207,7 @@ class Reporter:
         else:
             self._finished(report, engine.met)
         if merged:
+            self._frozen.look(merged.round, answer.entries, merged.contributors)
             self.group = merged.group
         self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
         return report
