@@ -76,14 +76,15 @@ def arguments(plan: Plan, samples: Samples, validation: Samples, trainee: Traine
     Args:
         plan: what is trained.
         samples: of the site, to train on.
-        validation: of the site, for policies that need a validation loss.
+        validation: of the site, for policies that need a validation loss, and for BatchNorm layers, whose statistics
+            are estimated on it.
         trainee: what the site trains.
         report: gets the warnings.
     """
     logger = logging.Logger("swarm", logging.INFO)  # noqa: LOG001 - each peer's own, which prints nothing
     logger.addHandler(Warnings(report.warnings))
     given = {**CALM, **plan.settings(len(samples)), "model": trainee.model, "optimizer": trainee.optimizer}
-    if plan.policy not in (None, "fixed"):
+    if plan.policy not in (None, "fixed") or plan.model == "cnn_bn":
         given |= {
             "val_data": (validation.x, validation.y),
             "loss_function": nn.CrossEntropyLoss(),

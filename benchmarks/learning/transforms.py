@@ -1,4 +1,4 @@
-"""Images as different scanners would give them: each site has its own contrast, inversion, blur or rotation."""
+"""Images as different scanners would give them: each site has its own contrast, inversion, blur, noise or rotation."""
 
 from __future__ import annotations
 
@@ -29,12 +29,18 @@ def blur(images: Images) -> Images:
     return np.mean(shifted, axis=0, dtype=np.float32)
 
 
+def noise(images: Images) -> Images:
+    """Grain of a tenth of the full range, the same for the same images."""
+    grain = np.random.default_rng(images.size).normal(0.0, 0.1, images.shape)
+    return np.clip(images + grain, 0, 1).astype(np.float32)
+
+
 def rotation(images: Images) -> Images:
     """A quarter turn."""
     return np.ascontiguousarray(np.rot90(images, axes=(2, 3)))
 
 
-KINDS: tuple[Callable[[Images], Images], ...] = (contrast, inversion, blur, rotation)
+KINDS: tuple[Callable[[Images], Images], ...] = (contrast, inversion, blur, noise, rotation)
 
 
 def of_site(site: int, images: Images) -> Images:

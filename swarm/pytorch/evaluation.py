@@ -6,6 +6,7 @@ import logging
 import random
 from collections.abc import Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from swarm.errors import ConfigurationError
 from swarm.pytorch.batches import Batch, batches_from, placed
 from swarm.pytorch.functions import is_torchmetric, loss_from, mean_loss, metric_from, sample_losses
 from swarm.pytorch.names import unwrap
+from swarm.pytorch.statistics import estimate_statistics
 from swarm.tensors.model import Evaluation
 
 if TYPE_CHECKING:
@@ -45,14 +47,19 @@ class TorchEvaluator:
         metric_function_args: Mapping[str, Any] | None = None,
         batch_size: int = 32,
         steps: int = 100,
+        own_statistics: bool = False,
     ) -> None:
         """Check the functions, and the form of the data by its first batch. Nothing is evaluated yet.
+
+        ``own_statistics`` tells whether this site keeps its own statistics of normalization layers. They are then
+        estimated anew before each evaluation: the running ones are of the weights before the merge.
 
         Raises:
             ConfigurationError: ``loss_function`` or ``metric_function`` is unknown, or ``val_data`` has
                 none of the documented forms, or is empty.
         """
         self._model = unwrap(model)
+        self._own_statistics = own_statistics
         self._loss = loss_from(loss_function, loss_function_args)
         self._metric = None if metric_function is None else metric_from(metric_function, metric_function_args)
         with _undrawn(torch.device("cpu")):
@@ -70,6 +77,9 @@ class TorchEvaluator:
             if isinstance(function, torch.nn.Module):
                 function.to(like.device)
         with _untouched(self._model, like.device), torch.no_grad():
+            if self._own_statistics:
+                inputs = (placed(each.inputs, like.device, like.dtype) for each in self._batches() if each.samples > 1)
+                estimate_statistics(self._model, (partial(_forward, self._model, batch) for batch in inputs))
             return self._evaluate(like.device, like.dtype)
 
     def _evaluate(self, device: torch.device, dtype: torch.dtype) -> Evaluation:
@@ -142,6 +152,7 @@ def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator |
         metric_function_args=arguments.metric_function_args,
         batch_size=settings.val_batch_size,
         steps=settings.val_steps,
+        own_statistics=settings.normalization != "pooled",
     )
 
 

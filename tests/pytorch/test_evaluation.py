@@ -351,3 +351,53 @@ def test_data_that_is_read_up_says_so_later(model):
     assert evaluate().samples == 10
     with pytest.raises(ConfigurationError, match="gave no samples this time.*can be read again"):
         evaluate()
+
+
+class Scaled(nn.Module):
+    """A normalization layer behind a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Linear(1, 1, bias=False)
+        self.norm = nn.BatchNorm1d(1)
+        self.drop = nn.Dropout(0.9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.norm(self.scale(x)))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_site_that_keeps_its_statistics_estimates_them_for_the_merged_weights(own: bool) -> None:
+    torch.manual_seed(0)
+    model, x = Scaled(), torch.randn(64, 1)
+    with torch.no_grad():
+        model.scale.weight.fill_(3.0)
+        model.norm.num_batches_tracked.fill_(7)
+    before = [buffer.clone() for buffer in model.norm.buffers()]
+    evaluate = TorchEvaluator(model, (x, x), loss_function=nn.MSELoss(), batch_size=16, own_statistics=own)
+    first, again = evaluate(), evaluate()
+    assert first == again
+    mean, variance, seen = model.norm.buffers()
+    assert seen.item() == 7
+    assert model.norm.momentum == 0.1
+    assert all(module.training for module in model.modules())
+    if own:
+        batches = (3 * x).split(16)
+        assert torch.allclose(mean, torch.stack([batch.mean(0) for batch in batches]).mean(0))
+        assert torch.allclose(variance, torch.stack([batch.var(0) for batch in batches]).mean(0))
+    else:
+        assert all(torch.equal(now, then) for now, then in zip(model.norm.buffers(), before, strict=True))
+
+
+def test_statistics_stay_as_they_were_if_they_cannot_be_estimated() -> None:
+    model = Scaled()
+    before = [buffer.clone() for buffer in model.norm.buffers()]
+    one = torch.ones(1, 1)
+    TorchEvaluator(model, (one, one), loss_function=nn.MSELoss(), own_statistics=True)()
+    evaluate = TorchEvaluator(
+        model, (torch.ones(4, 1), torch.ones(4, 1)), loss_function=nn.MSELoss(), own_statistics=True
+    )
+    model.scale = nn.Linear(2, 1)
+    with pytest.raises(RuntimeError):
+        evaluate()
+    assert all(torch.equal(now, then) for now, then in zip(model.norm.buffers(), before, strict=True))
