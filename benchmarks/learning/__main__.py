@@ -92,7 +92,7 @@ def _measure(options: argparse.Namespace) -> Record:
     try:
         if options.gate is None:
             plan = Plan.of(options)
-            return summary(plan, _outcomes(plan, _seeds(options, options.seeds), processes=options.processes))
+            return summary(plan, _outcomes(plan, _seeds(options, options.seeds), with_processes=options.processes))
         names = tuple(GATES) if options.gate == "all" else (options.gate,)
         return {"gates": {name: _judged(name, GATES[name], options) for name in names}}
     except SwarmError as error:
@@ -103,10 +103,10 @@ def _seeds(options: argparse.Namespace, count: int) -> Sequence[int]:
     return range(options.first_seed, options.first_seed + count)
 
 
-def _outcomes(plan: Plan, seeds: Sequence[int], *, processes: bool = False) -> list[Outcome]:
+def _outcomes(plan: Plan, seeds: Sequence[int], **arms: bool) -> list[Outcome]:
     outcomes = []
     for seed in seeds:
-        outcome = measure(plan, seed, with_processes=processes)
+        outcome = measure(plan, seed, **arms)
         text = f"seed {seed}: pooled {outcome.pooled:.4f}, alone {outcome.alone:.4f}, swarm {outcome.swarm:.4f}"
         print(f"{text}, {outcome.seconds:.1f} s", file=sys.stderr, flush=True)
         outcomes.append(outcome)
@@ -123,7 +123,7 @@ def _judged(name: str, gate: Gate, options: argparse.Namespace) -> dict[str, Any
             if variant not in errors:
                 print(f"{name}, {variant}", file=sys.stderr, flush=True)
                 try:
-                    results[variant] += _outcomes(plan, [seed])
+                    results[variant] += _outcomes(plan, [seed], with_reference=gate.with_reference)
                 except SwarmError as error:
                     errors[variant] = f"{type(error).__name__}: {error}"
     records = {variant: summary(gate.variants[variant], each) for variant, each in results.items() if each}

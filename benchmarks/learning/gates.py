@@ -50,6 +50,8 @@ class Gate:
     judge: Callable[[Results], Verdict]
     beside: Sequence[str] = ()
     """Variants that are shown for comparison: the gate does not need them."""
+    with_reference: bool = False
+    """Whether the reference FedAvg is needed."""
     seeds: int = 5
     """The fewest."""
 
@@ -174,6 +176,7 @@ GATES: Mapping[str, Gate] = {
             "cnn_bn": replace(SCANNERS, normalization="pooled", steps=40),
         },
         judge=_reference,
+        with_reference=True,
     ),
     **{
         f"int8-{task}": Gate(

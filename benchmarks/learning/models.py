@@ -64,7 +64,7 @@ OPTIMIZERS: Mapping[str, Callable[[Iterable[nn.Parameter], float], torch.optim.O
 RATES: Mapping[str, float] = {
     "sgd": 0.05, "plain_sgd": 0.2, "adam": 0.003, "adamw": 0.003, "rmsprop": 0.003, "adagrad": 0.03
 }  # fmt: skip
-"""Default learning rates, chosen on the validation samples of pooled data."""
+"""Default learning rates, chosen on the validation samples of pooled digits and MNIST with ``mlp``."""
 
 
 def build(name: str, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:

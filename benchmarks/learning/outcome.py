@@ -35,7 +35,7 @@ class Outcome:
     alone: float
     """The mean over sites."""
     reference: float | None
-    """FedAvg without Swarm; None with epochs, which differ in length."""
+    """FedAvg without Swarm; None with epochs, which differ in length, and where it is left out."""
     swarm: float
     """Of the closing model, or the mean over the sites' models if they have tensors of their own."""
     own_alone: list[float]
@@ -70,8 +70,14 @@ class Outcome:
         return {**asdict(self), "ratio": self.ratio}
 
 
-def measure(plan: Plan, seed: int, *, with_processes: bool = False) -> Outcome:
+def measure(plan: Plan, seed: int, *, with_processes: bool = False, with_reference: bool = True) -> Outcome:
     """Train all arms and test them.
+
+    Args:
+        plan: what is trained.
+        seed: of data, weights and batches.
+        with_processes: whether real processes train as well.
+        with_reference: whether the reference FedAvg trains.
 
     Raises:
         RuntimeError: the plan is not possible with these data, or real processes failed.
@@ -81,7 +87,7 @@ def measure(plan: Plan, seed: int, *, with_processes: bool = False) -> Outcome:
     sites = _problem(base, seed)
     alone, pooled = _alone(base, seed), _pooled(base, seed)
     fedavg = None
-    if plan.equal_steps is not None:
+    if with_reference and plan.equal_steps is not None:
         fedavg = _reference(replace(base, interval=plan.interval, weights=plan.weights), seed)
     began = time.perf_counter()
     trained, reports = peers.swarm(plan, sites, seed)
