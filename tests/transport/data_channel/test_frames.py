@@ -96,6 +96,31 @@ def test_a_silent_host_is_asked_for_a_sign_after_a_quarter_of_the_failure_timeou
         connection.close()
 
 
+def test_who_sends_on_a_connection_that_was_broken_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        connection = Connection(sock, 10.0)
+        connection.break_()
+        with pytest.raises(DataChannelError, match="the connection was closed"):
+            connection.send([b"x"])
+        connection.close()
+
+
+def test_who_was_away_while_the_connection_broke_is_told_unless_something_else_failed():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        connection = Connection(sock, 10.0)
+        with pytest.raises(DataChannelError, match="the connection was closed"), connection.away:
+            connection.break_()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as sock:
+        connection = Connection(sock, 10.0)
+
+        def fail():
+            connection.break_()
+            raise KeyError("weights")
+
+        with pytest.raises(KeyError, match="weights"), connection.away:
+            fail()
+
+
 def test_closing_resets_the_connection_and_drops_what_is_unsent():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:
         other, _ = server.accept()

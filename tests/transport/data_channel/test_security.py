@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from swarm.errors import DataChannelError
+from swarm.errors import DataChannelError, UntrustedPeerError
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
 from swarm.testing.nodes import DEADLINE, eventually
@@ -183,6 +183,17 @@ def test_what_was_not_encrypted_is_not_taken(pair):
     near._socket.sendall(b"\x17\x03\x03\x00\x20" + bytes(32))
     with pytest.raises(DataChannelError, match=r"(?i)decryption failed|bad record mac"):
         far.receive(1)
+
+
+def test_a_connection_knows_when_its_peer_counts_no_more(streams):
+    def refuse():
+        raise UntrustedPeerError("it was revoked")
+
+    near, _ = streams
+    connection_of(near, DEADLINE).require_trust()
+    near.require_trust = refuse
+    with pytest.raises(UntrustedPeerError, match="revoked"):
+        connection_of(near, DEADLINE).require_trust()
 
 
 def test_who_is_not_trusted_is_told_why(identities, sockets, background, tmp_path):
