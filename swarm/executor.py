@@ -121,7 +121,8 @@ class Queue(Generic[Item]):
     def get(self, timeout: float | None = None) -> Item | None:
         """The next item; None if there is none within ``timeout`` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items, timeout)
+            if not self._items:
+                self._changed.wait_for(lambda: self._items, timeout)
             return self._items.popleft() if self._items else None
 
 

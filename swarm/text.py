@@ -32,7 +32,7 @@ _INVISIBLE = re.compile("[\u115f\u1160\u3164\uffa0]")
 
 def is_name(text: str) -> bool:
     """Whether ``text`` can be the name of a peer or a session: safe in a log line and as the name of a file."""
-    return _NAME.fullmatch(text) is not None and not _INVISIBLE.search(text)
+    return _NAME.fullmatch(text) is not None and (text.isascii() or not _INVISIBLE.search(text))
 
 
 def is_member_name(text: str) -> bool:

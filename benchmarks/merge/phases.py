@@ -15,7 +15,7 @@ from swarm.messages import Envelope
 from swarm.plugins import PluginRegistry
 from swarm.records import RoundStarted
 from swarm.session.wiring import Network, network_of
-from swarm.tensors.state import ModelState
+from swarm.tensors.state import Array, ModelState, Schema
 
 PHASES = {
     "capture": "captured",
@@ -99,6 +99,12 @@ class RecordedModel(RandomModel):
     def read(self, into: ModelState) -> None:
         super().read(into)
         self._milestones.reached("captured")
+
+    def borrow(self, schema: Schema) -> list[Array]:
+        # Stated here too: a class that overrides ``read`` alone does not inherit it, and would be measured with a copy.
+        borrowed = super().borrow(schema)
+        self._milestones.reached("captured")
+        return borrowed
 
     def write(self, state: ModelState) -> None:
         self._milestones.reached("decided")

@@ -40,7 +40,10 @@ def size_of(frame: Frame) -> int:
     Raises:
         ExchangeError: they are more than a transport carries.
     """
-    return checked(sum(memoryview(buffer).nbytes for buffer in frame))
+    size = 0
+    for buffer in frame:
+        size += buffer.nbytes if isinstance(buffer, memoryview) else len(buffer)
+    return checked(size)
 
 
 def join(frame: Frame) -> bytes:

@@ -93,6 +93,8 @@ def fields(data: bytes) -> Iterator[Field]:
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """A number, and where it ends."""
+    if at < len(data) and (value := data[at]) < 0x80:  # most have one byte
+        return value, at + 1
     value = 0
     for index, byte in enumerate(data[at : at + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << (7 * index)

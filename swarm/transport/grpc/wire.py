@@ -80,7 +80,12 @@ class _Record:
 
     def decode(self, message: Any) -> Any:
         _require_known(message)
-        values = {name: self._field(message, name, converter) for name, converter in self.converters.items()}
+        values = {
+            name: self._field(message, name, converter)
+            if converter.nested or converter.optional
+            else converter.decode(getattr(message, name))
+            for name, converter in self.converters.items()
+        }
         for name, choice in self.variants.items():
             variant = message.WhichOneof(name)
             if variant is None:
@@ -89,7 +94,8 @@ class _Record:
         return self.kind(**values)
 
     def _field(self, message: Any, name: str, converter: _Converter) -> Any:
-        if (converter.nested or converter.optional) and not message.HasField(name):
+        """A field that can be absent."""
+        if not message.HasField(name):
             if converter.optional:
                 return None
             raise ExchangeError(f"a {self.kind.__name__} lacks its {name}")
