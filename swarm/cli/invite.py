@@ -28,11 +28,13 @@ def invite(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Of the site; without it, only answer.")] = None,
     *,
     weight: Annotated[
-        int, typer.Option(min=0, max=MAX_WEIGHT, help="Largest node_weightage of the site.")
-    ] = MAX_WEIGHT,
+        int | None,
+        typer.Option(min=0, max=MAX_WEIGHT, help="Largest node_weightage of the site; default: 100, or as it is."),
+    ] = None,
     role: Annotated[
-        Role, typer.Option(help="trainer takes part in rounds, observer asks for the status only.")
-    ] = Role.TRAINER,
+        Role | None,
+        typer.Option(help="trainer (default, or as it is) takes part in rounds, observer only asks for the status."),
+    ] = None,
     expires: Annotated[str, typer.Option(metavar="TIME", help="Such as 30m, 24h or 7d; at most 30d.")] = "24h",
     again: Annotated[
         bool,

@@ -24,7 +24,6 @@ from swarm.identity.enrolment import Enrolment, Renewal, Reply, read_request
 from swarm.identity.invitation import Invitation
 from swarm.identity.register import Invited, Issued, Register, iso
 from swarm.identity.register_files import Change, RegisterFiles
-from swarm.records import MAX_WEIGHT
 
 KEY = "authority.key"
 CERTIFICATE = "authority.pem"
@@ -134,8 +133,8 @@ class Authority:
         self,
         name: str,
         *,
-        weight: int = MAX_WEIGHT,
-        role: Role = Role.TRAINER,
+        weight: int | None = None,
+        role: Role | None = None,
         valid: timedelta,
         address: str = "",
         again: bool = False,
@@ -144,8 +143,8 @@ class Authority:
 
         Args:
             name: of the member.
-            weight: the largest ``node_weightage`` that it may use, 0 to 100.
-            role: of the member.
+            weight: the largest ``node_weightage`` that it may use, 0 to 100; None: as the member has it, or 100.
+            role: of the member; None: as the member has it, or trainer.
             valid: how long.
             address: ``host:port`` where the enrolment is; empty: that of the register.
             again: whether a member may be invited, which revokes its certificates when it uses the invitation.
@@ -158,13 +157,16 @@ class Authority:
             kept, now = change.register, self._now()
             if name == kept.founder:
                 raise IdentityError(f"{name} is the founder of this consortium: it cannot be invited")
-            if self.document.member(name) and not again:
+            member = self.document.member(name)
+            if member and not again:
                 raise IdentityError(
                     f"{name} is a member already. If it has lost its key or let its certificate expire, give --again: "
                     f"once the invitation is used, the earlier certificates of {name} are revoked"
                 )
             made = Invitation.new(name, now + valid, self.pin, [address or kept.address])
-            invited = Invited(made.number, made.key, name, weight, role, made.expires)
+            as_before = member or Member(name)
+            weight = as_before.weight if weight is None else weight
+            invited = Invited(made.number, made.key, name, weight, role or as_before.role, made.expires)
             others = tuple(each for each in kept.invited if each.name != name or each.used)
             change.register = replace(kept, invited=(*others, invited))
         return made

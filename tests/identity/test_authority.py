@@ -153,6 +153,17 @@ def test_a_member_is_invited_again_only_on_purpose(founded, join, calendar):
         paris.trust(old.pem)
 
 
+def test_a_member_that_is_invited_again_has_the_weight_and_the_role_of_before(founded, join):
+    join("berlin")
+    founded.change("berlin", weight=7, role=Role.OBSERVER)
+    founded.answer(asked(founded.invite("berlin", valid=DAY, again=True)))
+    member = founded.document.member("berlin")
+    assert (member.weight, member.role) == (7, Role.OBSERVER)
+    founded.answer(asked(founded.invite("berlin", weight=9, valid=DAY, again=True)))
+    member = founded.document.member("berlin")
+    assert (member.weight, member.role) == (9, Role.OBSERVER)
+
+
 def test_the_founder_is_neither_invited_nor_revoked(founded):
     with pytest.raises(IdentityError, match="founder"):
         founded.invite("paris", valid=DAY, again=True)
