@@ -55,7 +55,7 @@ NOTICED_AT = {
     "takes_bytes_for_a_record": 73,
     "the_forgetful_vote": 5,
     "the_model_before_stays": 0,
-    "trains_on_though_all_have_trained": 1,
+    "trains_on_though_all_have_trained": 3,
     "votes_after_a_restart": 5,
     "what_a_lost_round_may_hold_is_used_up": 1,
     "who_trains_on_counts_as_finished": 3,

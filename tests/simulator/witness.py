@@ -34,6 +34,8 @@ ACCUSED = re.compile(r"(\w+) offered weights that have moved")
 UNMEASURED = re.compile(r"(\w+) did not measure")
 SCREENED = re.compile(r"contribution of (\w+) left out: its? .*moved")
 """Who is said to have claimed what is not true."""
+LAST_ROUNDS = 3
+"""Rounds at most until a peer stops training on: the first one, and those that merge what it has trained meanwhile."""
 PASSED_OVER = 6
 """Rounds in a row that may pass a peer over."""
 CODING = {"exact": 1e-5, "bf16": 0.01, "int8": 0.01}
@@ -75,6 +77,8 @@ class Witness:
         """Committed models, by digest."""
         self._last: dict[Process, Commit] = {}
         self._passed_over: Counter[Process] = Counter()
+        self._told_to_stop: Counter[Process] = Counter()
+        """Rounds that each process has taken part in after which nobody is to train on."""
         self._plans = {peer.name: peer for peer in (*schedule.peers, *STRANGERS)}
         self._liars = {name for fault in schedule.faults if fault.kind is FaultKind.LIE for name in fault.peers}
         self._losses: dict[tuple[PeerId, str, int], set[tuple[int, float | None]]] = {}
@@ -100,6 +104,7 @@ class Witness:
         """A process goes on from a commit; the proposal that is committed, where others than one peer know of it."""
         before = self._last.get(process)
         self._last[process] = commit
+        self._told_to_stop[process] += commit.done and process.trained and process.name in commit.group
         self.decided(process, commit)
         reference = process.session.reference
         if reference is None or reference.digest() != commit.digest:
@@ -203,6 +208,8 @@ class Witness:
         match message:
             case Offer(lineage=lineage, stats=stats):
                 process.offer = message
+                if stats.status is PeerStatus.EXTENDED and self._told_to_stop[process] > LAST_ROUNDS:
+                    raise Violation("Progress", f"{process.name} trains on though all have trained")
                 self._voting[process] = message.votes
                 self._residuals[process.name] = stats.residual
                 self._losses.setdefault((process.name, lineage, stats.round), set()).add((stats.weight, stats.loss))
