@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ConfigurationError
 from swarm.plugins import Integration, Register, hookimpl
-from swarm.records import MAX_WEIGHT
+from swarm.records import MAX_SAMPLES, MAX_WEIGHT
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -39,9 +39,10 @@ def swarm_register(register: Register) -> None:
 @hookimpl(trylast=True)
 def swarm_accept_peer(peer: PeerInfo) -> str | None:
     """Refuse a weight that no setting allows."""
-    if 0 <= peer.weight <= MAX_WEIGHT:
+    setting, highest = ("samples", MAX_SAMPLES) if peer.by_samples else ("node_weightage", MAX_WEIGHT)
+    if 0 <= peer.weight <= highest:
         return None
-    return f"it declares node_weightage={peer.weight}: allowed is 0 to {MAX_WEIGHT}"
+    return f"it declares {setting}={peer.weight}: allowed is 0 to {highest}"
 
 
 def _grpc(settings: Settings) -> Transport:

@@ -16,6 +16,10 @@ LONGEST_INTERVAL = 2**31 - 1
 """The largest number of batches between two merges."""
 MAX_WEIGHT = 100
 """The largest weight of a peer, ``node_weightage``; the least is 0."""
+MAX_SAMPLES = 10**9
+"""The largest number of samples that a peer may declare as its weight."""
+MAX_TOTAL_WEIGHT = 2**62
+"""The largest weight of a lineage; more is not counted."""
 MAX_SETTING = 4096
 """Characters of the value of a setting, as peers tell it one another."""
 
@@ -59,10 +63,16 @@ class PeerInfo:
     settings: tuple[tuple[str, str], ...] = ()
     """The settings that must agree, as (name, value)."""
     weight: int = 1
+    """Its importance in a merge, 0 to 100, or the number of its samples, up to ``MAX_SAMPLES``."""
     expects: int = 0
     """Expected number of peers, itself included; 0 if unknown."""
     versions: Versions | None = None
     """The versions of the protocol that it speaks; None if it names none, as a peer of protocol 0."""
+
+    @property
+    def by_samples(self) -> bool:
+        """Whether its weight is the number of its samples."""
+        return ("node_weightage", "samples") in self.settings
 
 
 @accepts_former_names

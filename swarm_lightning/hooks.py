@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from swarm.callback import NEVER, BaseCallback
+from swarm.callback import NEVER, BaseCallback, samples_of
 from swarm.pytorch import TorchPort, evaluator_for
 from swarm_lightning.trainers import require_supported
 
@@ -91,13 +91,14 @@ class SwarmHooks(BaseCallback):
         if self._alone:
             self.due = NEVER
             return
-        self._join(pl_module)
+        self._join(trainer, pl_module)
         self._steps = self._epoch_steps = trainer.global_step
         self._extends = self.arguments.settings.train_until == "all"
         self._limits = trainer.max_epochs, trainer.max_steps
 
-    def _join(self, pl_module: LightningModule) -> None:
-        self.open_run(TorchPort(pl_module, self.selection), self._evaluate)
+    def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        samples = samples_of(trainer.train_dataloader) if self.arguments.settings.by_samples else None
+        self.open_run(TorchPort(pl_module, self.selection), self._evaluate, samples=samples)
         self.join()
 
     def on_train_batch_end(
@@ -173,7 +174,7 @@ class SwarmHooks(BaseCallback):
         if self._started:
             return
         self.logger.info("this fit trains no batch: the module takes the initial weights and the closing model")
-        self._join(pl_module)
+        self._join(trainer, pl_module)
         self.on_train_end(trainer, pl_module)
 
     def _save(self, trainer: Trainer, path: Path) -> None:

@@ -7,6 +7,7 @@ from swarm.callback.factory import SwarmCallback
 from swarm.callback.foreign import KERAS_2, foreign, hook_of_another, is_keras_2
 from swarm.callback.loop import Loop
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
+from swarm.config.samples import samples_of
 
 __all__ = [
     "KERAS_2",
@@ -20,6 +21,7 @@ __all__ = [
     "hook_of_another",
     "is_keras_2",
     "parse_arguments",
+    "samples_of",
 ]
 
 SwarmCallback.register(BaseCallback)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
 
 from swarm.callback.live import LIVE
 from swarm.callback.loop import Loop
 from swarm.callback.run import Run
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
+from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.tensors.selection import Normalization, Selection
 
@@ -201,6 +203,7 @@ class BaseCallback:
         *,
         fit: Loop | None = None,
         owner: object | None = None,
+        samples: int | None = None,
     ) -> None:
         """Begin a new run, without joining the swarm; an earlier run of this callback leaves first.
 
@@ -210,12 +213,18 @@ class BaseCallback:
             fit: the framework's training loop, for a framework that calls no hook when its loop raises: the run
                 leaves as soon as that loop has ended.
             owner: the run leaves when this object is collected; by default the callback.
+            samples: the number of training samples, where the framework knows it and the user gave none.
 
         Raises:
-            ConfigurationError: another callback of this process is training as the same peer.
+            ConfigurationError: another callback of this process is training as the same peer, or the weight is the
+                number of training samples, which is not known.
         """
         self.abort("a new run began with the same callback")
         settings = self.arguments.settings
+        if settings.by_samples and settings.samples is None and samples is not None:
+            settings = replace(settings, samples=SETTINGS["samples"].check.accept(samples))
+        if not settings.loopback:
+            settings.require_weight()
         run = Run(
             self.session_factory(settings, port, evaluate=evaluate, logger=self.logger),
             settings,

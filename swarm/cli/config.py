@@ -42,5 +42,5 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ", ".join(value) or "-"
+        return ", ".join(each if isinstance(each, str) else "=".join(each) for each in value) or "-"
     return "-" if value is None else str(value)

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from swarm.config import former
 from swarm.config.resolve import resolve
+from swarm.config.samples import given_samples
 from swarm.config.settings import SETTINGS, Setting, Settings
 from swarm.config.sources import nearest
 from swarm.errors import ConfigurationError, UnknownArgumentError
@@ -30,7 +31,10 @@ class Arguments(TypedDict, total=False):
     val_steps: int | None
     checkin_model_on_train_end: Literal["inactive", "snapshot", "active"] | None
     train_until: Literal["own", "all"] | None
-    node_weightage: int | None
+    node_weightage: int | Literal["samples"] | None
+    samples: Any
+    largest_share: float | None
+    agree: Mapping[str, Any] | None
     ml_platform: str | None
     model_name: str | None
     model: Any
@@ -131,6 +135,8 @@ def parse_arguments(arguments: Mapping[str, object], *, platforms: tuple[str, ..
             raise UnknownArgumentError(f"{name} is no argument of the callback: {SETTINGS[name].no_argument}")
         if name not in Arguments.__annotations__:
             raise UnknownArgumentError(f"there is no argument {name!r}{nearest(name, _SPELLINGS)}")
+    if given.get("samples") is not None:
+        given["samples"] = given_samples(given["samples"])
     if platforms and given.get("ml_platform") is None:
         given["ml_platform"] = platforms[0]
     settings = resolve({name: value for name, value in given.items() if name in SETTINGS}).settings

@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from swarm.addresses import Address, join, parse_advertised
+from swarm.records import MAX_WEIGHT
 from swarm.text import NAME_RULE, is_name
 
+SAMPLES = "samples"
+"""The ``node_weightage`` of a peer whose weight is the number of its samples."""
+WEIGHTS = f"0 to {MAX_WEIGHT}"
+"""Any other ``node_weightage``."""
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
@@ -32,6 +37,8 @@ class Check:
     takes_empty: bool = False
     """Whether an empty variable is a value, which beats the file; else it counts as absent."""
     is_path: bool = False
+    explains: bool = False
+    """Whether it may raise a ``ConfigurationError``, which says what is wrong."""
 
 
 def integer(low: int, high: int | None = None) -> Check:
@@ -51,6 +58,39 @@ def integer(low: int, high: int | None = None) -> Check:
         return accept(int(text))
 
     return Check(f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}", accept, read)
+
+
+def weight() -> Check:
+    """Integers from 0 to 100, or the word for the number of samples."""
+    plain = integer(0, MAX_WEIGHT)
+    read_plain = plain.read or plain.accept
+
+    def accept(value: Any) -> int | str:
+        return word(value) if isinstance(value, str) else int(plain.accept(value))
+
+    def word(text: str) -> str:
+        if text.strip().lower() != SAMPLES:
+            raise ValueError
+        return SAMPLES
+
+    def read(text: str) -> int | str:
+        return SAMPLES if text.strip().lower() == SAMPLES else int(read_plain(text))
+
+    return Check(f"{plain.allowed} or {SAMPLES!r}", accept, read)
+
+
+def fraction() -> Check:
+    """Numbers above 0 and at most 1."""
+
+    def accept(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError
+        number = float(value)
+        if not 0 < number <= 1:
+            raise ValueError
+        return number
+
+    return Check("a number above 0 and at most 1", accept, lambda text: accept(float(text)))
 
 
 def seconds(*, zero: bool = False) -> Check:

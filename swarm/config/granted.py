@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from swarm.config.settings import SETTINGS
+from swarm.config.checks import SAMPLES
+from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value
 from swarm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from swarm.identity import Consortium, Identity
+    from swarm.records import PeerId
 
 _WEIGHT = "node_weightage"
 OF_A_SITE = frozenset(
     {
         *("name", "listen", "advertise", "peers", "rendezvous", "discovery", "transport", "data_port", "members"),
         *("world_size", "rank", "loopback", "identity", "insecure", "data_dir", "model_dir", "resume"),
-        "disabled_plugins",
+        *("disabled_plugins", "samples", "agree"),
     }
 )
-"""Settings that no consortium gives: where a site is, where its files are, and whether it is protected."""
+"""Settings that no consortium gives: where a site is, where its files are, whether it is protected, and its data."""
 
 
 def under(identity: Identity, given: Mapping[str, Value]) -> dict[str, Value]:
     """The values that hold with ``identity``, of those ``given`` by name of setting.
 
     Where nothing is given, the first value that the consortium allows is used. ``node_weightage`` is at most what it
-    grants.
+    grants; with ``"samples"``, what it grants is a share of the weight of a round, which ``share_of`` gives.
 
     Raises:
         ConfigurationError: a value contradicts the certificate or is not allowed.
@@ -52,9 +55,26 @@ def under(identity: Identity, given: Mapping[str, Value]) -> dict[str, Value]:
                 f"{' or '.join(map(repr, allowed))}"
             )
     granted = identity.member(identity.name).weight
-    if values.get(_WEIGHT, Value(SETTINGS[_WEIGHT].default, "")).value > granted:
+    declared = values.get(_WEIGHT, Value(SETTINGS[_WEIGHT].default, "")).value
+    if declared != SAMPLES and declared > granted:
         values[_WEIGHT] = Value(granted, origin)
     return values
+
+
+def share_of(identity: Identity | None, settings: Settings) -> Callable[[PeerId], Fraction]:
+    """The largest share of the weight of a round that a peer may have, 0 to 1.
+
+    That is ``largest_share`` for everybody. If weights are numbers of samples, it is also at most the weight that the
+    consortium grants, as a percentage: such numbers are declared by the peers themselves.
+    """
+    largest = Fraction(settings.largest_share).limit_denominator(10**6)
+
+    def share(peer: PeerId) -> Fraction:
+        if identity is None or not settings.by_samples:
+            return largest
+        return min(largest, Fraction(identity.member(peer).weight, 100))
+
+    return share
 
 
 def _allowed(document: Consortium) -> dict[str, list[object]]:

@@ -14,11 +14,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
+from swarm.config.agreement import agreement, told_name, told_value
 from swarm.config.checks import (
+    SAMPLES,
+    WEIGHTS,
     Check,
     address,
     choice,
     directory,
+    fraction,
     integer,
     label,
     pattern,
@@ -26,14 +30,15 @@ from swarm.config.checks import (
     seconds,
     several,
     switch,
+    weight,
 )
 from swarm.errors import ConfigurationError
-from swarm.records import LONGEST_INTERVAL, MAX_SETTING, MAX_WEIGHT
+from swarm.records import LONGEST_INTERVAL, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
 
 PREFIX = "SWARM_"
 _Value = TypeVar("_Value")
 _ALL = "yes"
-_CHANGED = "if changed"
+_WEIGHT = "node_weightage"
 _SHOWN = 200
 """Characters shown of a value that is too long to be sent."""
 
@@ -49,9 +54,8 @@ class Setting:
     """Markdown; links start from ``docs/``."""
     agree: str = "no"
     """Whether all peers of a session must have the same value: 'yes', 'no', or the setting that decides it."""
-    declared: str = "always"
-    """When peers tell each other a value that must agree: 'always', or 'if changed' from the default. Releases that do
-    not know the setting then meet the peers that leave it at its default."""
+    before: str = ""
+    """The value that a peer counts as having which does not declare the setting: that of releases without it."""
     computed: str = ""
     """The default in words, where it depends on other settings."""
     no_argument: str = ""
@@ -135,12 +139,34 @@ class Settings:
         "that all make [about the same number of steps](rounds.md#the-same-number-of-steps): raw PyTorch with "
         "`epochs()`, and Lightning",
         agree=_ALL,
-        declared=_CHANGED,
+        before="own",
     )
-    node_weightage: int = _setting(
+    node_weightage: int | Literal["samples"] = _setting(
         1,
-        f"relative importance of this peer in the merge, 0 to {MAX_WEIGHT}; the others see it",
-        integer(0, MAX_WEIGHT),
+        f'relative importance of this peer in the merge, 0 to {MAX_WEIGHT}; or `"samples"`: '
+        "[the number of its training samples](#weights-by-samples). The others see it",
+        weight(),
+        agree="whether it is `samples`",
+        before=WEIGHTS,
+    )
+    samples: int | None = _setting(
+        None,
+        'number of samples of this site\'s training set, the weight under `node_weightage="samples"`: a number, or in '
+        "the callback the loader or data set. Lightning knows it",
+        integer(0, MAX_SAMPLES),
+    )
+    largest_share: float = _setting(
+        1.0,
+        "largest share of the weight of a round that [one peer may have](#weights-by-samples), above 0 and at most 1",
+        fraction(),
+        agree=_ALL,
+        before="1.0",
+    )
+    agree: tuple[tuple[str, str], ...] = _setting(
+        (),
+        "[facts about the data](#facts-about-the-data) that must be the same at all sites: a dict of names and values",
+        agreement(),
+        agree="each fact",
     )
     ml_platform: str | None = _setting(
         None,
@@ -310,19 +336,39 @@ class Settings:
         chosen = self.sync_policy is None and self.use_adaptive_sync
         return "use_adaptive_sync=True" if chosen else f"sync_policy={self.policy!r}"
 
+    @property
+    def by_samples(self) -> bool:
+        """Whether the weight of a peer is the number of its samples."""
+        return self.node_weightage == SAMPLES
+
+    def require_weight(self) -> int:
+        """The weight of this peer.
+
+        Raises:
+            ConfigurationError: it is the number of its samples, which is not known.
+        """
+        if self.node_weightage != "samples":
+            return self.node_weightage
+        if self.samples is None:
+            raise ConfigurationError(
+                'node_weightage="samples" needs the number of training samples of this site, which is not known: give '
+                "samples=N, or in the callback samples=loader, a DataLoader or data set with a length "
+                "(or set SWARM_SAMPLES)"
+            )
+        return self.samples
+
     def agreed(self) -> tuple[tuple[str, str], ...]:
         """Name and value of the settings that all peers of a session must share; a list counts in any order.
 
-        A value that is too long to be sent is shortened, with a hash of all of it. A setting that is declared if
-        changed is not named while it has its default.
+        A setting that earlier releases do not know is left out while it has the value that these stand for. A value
+        that is too long to be sent is shortened, with a hash of all of it.
         """
-        values = {
-            name: getattr(self, name)
-            for name, row in SETTINGS.items()
-            if row.agree == _ALL and (row.declared != _CHANGED or getattr(self, name) != row.default)
-        }
+        values: dict[str, object] = {name: getattr(self, name) for name, row in SETTINGS.items() if row.agree == _ALL}
         values["sync_policy"] = self.policy
-        return tuple((name, _told(str(sorted(v) if isinstance(v, tuple) else v))) for name, v in values.items())
+        values[_WEIGHT] = SAMPLES if self.by_samples else WEIGHTS
+        told = {name: str(sorted(v) if isinstance(v, tuple) else v) for name, v in values.items()}
+        facts = tuple((told_name(name), told_value(value)) for name, value in self.agree)
+        return (*((name, _told(v)) for name, v in told.items() if v != (SETTINGS[name].before or None)), *facts)
 
     def require_swarm(self) -> None:
         """Refuse to start training where nothing says with whom.

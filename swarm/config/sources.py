@@ -135,6 +135,8 @@ def _checked(name: str, value: object, origin: str, check: Callable[[Any], Any])
     try:
         return check(value)
     except (ValueError, TypeError, OverflowError) as error:
+        if SETTINGS[name].check.explains and isinstance(error, ConfigurationError):
+            raise
         reason = f"; {error}" if isinstance(error, AddressError) else ""
         source = "" if origin == name else f" (from {origin})"
         allowed = SETTINGS[name].check.allowed

@@ -12,7 +12,7 @@ from swarm.consensus.norms import contradicted, unmeasured
 from swarm.consensus.paxos import majority, new_lineage
 from swarm.consensus.state import RoundState
 from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready
-from swarm.records import Attempt, Commit, PeerId
+from swarm.records import MAX_TOTAL_WEIGHT, Attempt, Commit, PeerId
 
 NAMES_STEPS = 2
 """The first version of the protocol in which a proposal names the steps of its members."""
@@ -161,9 +161,9 @@ class LedAttempt:
                 voters=voters,
                 members=members,
                 entries=group.entries if named else tuple(replace(entry, steps=0) for entry in group.entries),
-                sync=rules.policy.next(commit.sync, losses(table)),
+                sync=rules.policy.next(commit.sync, losses(table, rules)),
                 closing=group.closing,
-                weight=commit.weight + group.weight,
+                weight=min(commit.weight + group.weight, MAX_TOTAL_WEIGHT),
                 # Under a lossy codec even a model that no peer changes could come out changed.
                 codec=rules.codec() if group.weight else ExactCodec.name,
                 protocol=protocol,

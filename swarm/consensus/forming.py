@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from swarm.consensus.norms import absurd
 from swarm.consensus.paxos import majority
 from swarm.consensus.rules import RoundRules
+from swarm.consensus.shares import capped
 from swarm.messages import Entry, Offer
 from swarm.records import Commit, ContributionStats, PeerId, PeerStatus
 
@@ -108,6 +109,7 @@ def form(table: Table, rules: RoundRules) -> Group:
         # What finished peers hold is merged already: merging it again would only move the model, or undo the steps of
         # peers that train and contribute nothing.
         weights = dict.fromkeys(weights, 0)
+    weights = capped(weights, rules.share)
     weight = sum(weights.values())
     if not weight:
         # No contribution: the last committed model stays, and one member sends it to all.
@@ -129,14 +131,15 @@ def _has_news(stats: ContributionStats) -> bool:
     return not stats.status.finished or (stats.steps > 0 and stats.status is not PeerStatus.ACTIVE)
 
 
-def losses(table: Table) -> list[tuple[int, float]]:
-    """The input of the sync policy: each peer's validation loss, with at most the weight that the peer joined with."""
-    told = [(offer.stats, offer.stats.loss) for offer in table.offers.values()]
-    return [
-        (min(stats.weight, table.joined.get(stats.peer, stats.weight)), loss)
-        for stats, loss in told
-        if loss is not None
-    ]
+def losses(table: Table, rules: RoundRules) -> list[tuple[int, float]]:
+    """The input of the sync policy: each peer's validation loss.
+
+    A loss has at most the weight that the peer joined with, and the share that it may have.
+    """
+    told = {peer: offer.stats for peer, offer in table.offers.items() if offer.stats.loss is not None}
+    joined = {peer: min(stats.weight, table.joined.get(peer, stats.weight)) for peer, stats in told.items()}
+    weights = capped(joined, rules.share)
+    return [(weights[peer], stats.loss) for peer, stats in told.items() if stats.loss is not None]
 
 
 def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from swarm.consensus.effects import Fail
 from swarm.consensus.paxos import leader_order, new_lineage
+from swarm.consensus.rules import RoundRules
 from swarm.consensus.state import RoundState
 from swarm.errors import ConfigurationError, ModelError
 from swarm.messages import Entry, Proposal
@@ -65,7 +66,7 @@ class Founding:
     def _failure(self, offers: Mapping[PeerId, ContributionStats], since: float) -> Fail | None:
         rules, timer, live = self._state.rules, self._state.timer, self._state.presence.live
         there = ", ".join(sorted(live)) or f"nobody else of session {rules.session}"
-        useless = _useless(offers or self._all_that_offered())
+        useless = _useless(offers or self._all_that_offered(), rules)
         if useless:
             return useless
         if self._refused_at is not None and len(live) + 1 < rules.min_peers:
@@ -84,7 +85,7 @@ class Founding:
 
     def _proposal(self, offers: Mapping[PeerId, ContributionStats]) -> Proposal | None:
         state = self._state
-        if not offers or _useless(offers):
+        if not offers or _useless(offers, state.rules):
             return None
         finite = [peer for peer, stats in offers.items() if stats.finite]
         sound = [peer for peer in finite if not offers[peer].nan_state] or finite
@@ -138,11 +139,16 @@ class Founding:
         return offers if everyone or state.timer.past(self._quorum_since + wait) else {}
 
 
-def _useless(offers: Mapping[PeerId, ContributionStats]) -> Fail | None:
+def _useless(offers: Mapping[PeerId, ContributionStats], rules: RoundRules) -> Fail | None:
     """Why these peers cannot train together; None where they can, or where there are none."""
     if not offers:
         return None
     if not any(stats.weight for stats in offers.values()):
+        if rules.by_samples:
+            return Fail(
+                f"samples is 0 at {', '.join(offers)}: nobody would contribute, so nothing would be merged",
+                ConfigurationError,
+            )
         return Fail(
             f"node_weightage is 0 at {', '.join(offers)}: nobody would contribute, so nothing would be merged;"
             " give one of them a node_weightage from 1 to 100",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from swarm.codec.exact import ExactCodec
-from swarm.records import ContributionStats, SyncState
+from swarm.records import ContributionStats, PeerId, SyncState
 from swarm.versions import UNNAMED, Versions
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class RoundRules:
     """The versions of the protocol that this peer speaks."""
     screen: Callable[[ContributionStats], str | None] = lambda _: None
     """Reason to leave a contribution out, or None."""
+    share: Callable[[PeerId], Fraction] = lambda _: Fraction(1)
+    """The largest share of the weight of a round that a peer may have, 0 to 1."""
+    by_samples: bool = False
+    """Whether weights are numbers of samples."""
     codec: Callable[[], str] = lambda: ExactCodec.name
     """Name of the codec of the next round that this peer leads."""
     find_codec: Callable[[str], Codec] = lambda _: ExactCodec()

@@ -46,7 +46,7 @@ class Member:
 
     name: str
     weight: int = MAX_WEIGHT
-    """The largest ``node_weightage`` that it may use, 0 to 100."""
+    """The largest ``node_weightage`` that it may use, 0 to 100; of weights by samples, the largest share in percent."""
     role: Role = Role.TRAINER
     address: str = ""
     """``host:port`` where its peer listens, as far as known."""

@@ -88,6 +88,8 @@ class Engine(Handler):
             AddressError: the address cannot be listened on.
         """
         self.stopping = self._ready = False
+        self.share = rules.share
+        """The largest share of the weight of a round that a peer may have."""
         self._executor = executor
         self._transport = transport
         limited = self._limited = LimitedLog(logger, self._executor)
@@ -198,6 +200,11 @@ class Engine(Handler):
         """Peers of the session that can be reached."""
         return self._machine.live
 
+    def weights(self, peers: Iterable[PeerId]) -> dict[PeerId, int]:
+        """The weights that ``peers`` declared on joining, as far as they were met."""
+        declared = {peer: self._me if peer == self._me.name else self._roster.info(peer) for peer in peers}
+        return {peer: info.weight for peer, info in declared.items() if info is not None}
+
     @property
     def traffic(self) -> tuple[int, int]:
         """Bytes of weights sent and received in finished exchanges."""
@@ -227,7 +234,8 @@ class Engine(Handler):
 
         def place() -> None:
             self._standing.checked_in = stats.status
-            self._rounds.offer(capture, stats_within_grant(stats, self._me.name, self._identity), future)
+            within = stats_within_grant(stats, self._me.name, self._identity, by_samples=self._me.by_samples)
+            self._rounds.offer(capture, within, future)
 
         self._worker.post(place)
         try:

@@ -102,7 +102,7 @@ class Peers:
         if wrong:
             self._log.log(logging.WARNING, sender, "unusable address", f"{wrong}; its message is ignored")
             return []
-        message = within_grant(envelope.message, sender, self._identity)
+        message = within_grant(envelope.message, sender, self._identity, by_samples=self._me.by_samples)
         if isinstance(message, Hello):
             return self._greeted(envelope, message)
         if envelope.session != self._me.session:

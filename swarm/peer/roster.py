@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from swarm import versions
 from swarm.addresses import name_of, place_of
+from swarm.config import agreement
 from swarm.config.settings import SETTINGS
 from swarm.errors import ModelError
 from swarm.messages import MAX_PEERS, MAX_TENSOR_NAME, MAX_TENSORS, Hello, Refuse, TensorLine
@@ -102,13 +103,9 @@ class Roster:
             return Refuse(f"session {self.me.session} has {MAX_PEERS} peers already, which is the most", final=False)
         ours, others = dict(self.me.settings), dict(theirs.settings)
         for name in sorted(ours.keys() | others.keys()) if ours != others else ():
-            if ours.get(name) != others.get(name):
-                here, there = (_told(name, each) for each in (ours, others))
-                return Refuse(
-                    f"{name} is {here} at {self.me.name} and {there} at {theirs.name};"
-                    " peers of one session must agree on it",
-                    True,
-                )
+            values = {peer: _value(name, each) for peer, each in ((self.me.name, ours), (theirs.name, others))}
+            if len(set(values.values())) > 1:
+                return Refuse(f"{_contradiction(name, values)}; peers of one session must agree on it", True)
         if theirs.fingerprint != self.me.fingerprint:
             both = f"{self.me.name} (here) and {theirs.name} (there)"
             return Refuse(f"{both} train different models: {self._difference(hello)}", True)
@@ -147,6 +144,20 @@ class Roster:
             known.live, known.left = False, True
 
 
+def _value(name: str, declared: Mapping[str, str]) -> str | None:
+    """The value of a setting that a peer declares, or stands for if it declares none."""
+    row = SETTINGS.get(name)
+    return declared.get(name, row.before or None if row else None)
+
+
+def _contradiction(name: str, values: Mapping[PeerId, str | None]) -> str:
+    """How a setting differs between two peers, given as what each of them declares."""
+    if agreement.is_fact(name):
+        return agreement.difference(name, values)
+    told = " and ".join(f"{printable(str(value), SHOWN_VALUE)} at {peer}" for peer, value in values.items())
+    return f"{name} is {told}"
+
+
 def schema_lines(schema: Schema) -> tuple[TensorLine, ...]:
     """A schema as it is declared on joining: the first tensors of a very large one, with short names."""
     specs = schema.tensors[:MAX_TENSORS]
@@ -166,9 +177,3 @@ def schema_of(lines: tuple[TensorLine, ...]) -> Schema:
         ValueError: a kind that this version does not know.
     """
     return Schema(tuple(TensorSpec(line.name, line.shape, line.dtype, TensorKind(line.kind)) for line in lines))
-
-
-def _told(name: str, settings: Mapping[str, str]) -> str:
-    """The value of a setting, as a peer has told it; what it does not tell has its default."""
-    value = settings.get(name, SETTINGS[name].default if name in SETTINGS else None)
-    return printable(str(value), SHOWN_VALUE)

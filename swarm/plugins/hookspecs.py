@@ -135,7 +135,8 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
     """Decide whether a peer may join the session.
 
     Plugins are asked one after the other, the last registered first; after the first reason no other is asked. Swarm's
-    own implementation comes last and refuses a weight outside 0 to 100.
+    own implementation comes last and refuses a weight outside 0 to 100, or a
+    number of samples above 10^9.
 
     Args:
         peer: what it declares of itself.

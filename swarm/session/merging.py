@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from swarm.merge.side import statistics_distance
 from swarm.peer.futures import Answer, AnswerKind
-from swarm.records import ContributionStats, Outcome, PeerStatus, RoundReport
+from swarm.records import Commit, ContributionStats, Outcome, PeerId, PeerStatus, RoundReport
 from swarm.session.batches import NEVER, Batches
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.reporting import Reporter, Timing
-from swarm.session.starting import failure
+from swarm.session.starting import by_samples, failure
 from swarm.session.weights import Weights
 from swarm.tensors.capture import faulty, kept, replaced_state
 from swarm.tensors.state import ModelState, Schema
@@ -61,6 +61,7 @@ class Merging:
         self._engine = engine
         self._port = port
         self._settings = settings
+        self._weight = settings.require_weight()
         self._reporter = reporter
         self._executor = executor
         self._checkpoints = checkpoints
@@ -72,6 +73,8 @@ class Merging:
         """Batches at the last call of ``extend``."""
         self._background: Background | None = None
         self._pending: PendingAnswer | None = None
+        self._told: dict[PeerId, int] = {}
+        """The weights that the log has named."""
 
     @property
     def batches_left(self) -> int:
@@ -116,6 +119,7 @@ class Merging:
             if odd:
                 self._log.warning("NaN or infinity here in %s; the weights of the swarm replace them", odd)
             self._reporter.began(answer.kind, answer.commit, replaced_state(capture, answer.model))
+            self._say_samples(answer.commit)
             self.batches.interval, self.over = answer.commit.sync.interval, answer.closing
         elif answer.kind is AnswerKind.SKIPPED and engine.commit:
             self.batches.interval = engine.commit.sync.interval
@@ -259,11 +263,20 @@ class Merging:
         return ContributionStats(
             peer=self._settings.name,
             round=0,
-            weight=self._settings.node_weightage,
+            weight=self._weight,
             status=status,
             steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
             loss=evaluation.loss if evaluation else None,
         )
+
+    def _say_samples(self, commit: Commit) -> None:
+        """Log the weights of all peers where they are numbers of samples, and have changed."""
+        if not self._settings.by_samples:
+            return
+        weights = self._engine.weights(commit.members)
+        if weights != self._told:
+            self._told = weights
+            self._log.info("%s", by_samples(weights, self._engine.share))
 
     def _settle(self, answer: Answer) -> RoundReport:
         """Validate and report; the interval to the next sync point runs from the last offer."""
@@ -272,5 +285,6 @@ class Merging:
             self._weights.show(answer.model, self._reporter.validate)
         if self._engine.commit:
             self.batches.interval = self._engine.commit.sync.interval
+            self._say_samples(self._engine.commit)
         self.over = self.over or answer.closing or answer.kind is AnswerKind.ENDED
         return self._reporter.settled(self._engine, answer, self._timing)

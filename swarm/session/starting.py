@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
+from swarm.consensus.shares import capped
 from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
 from swarm.text import printable
 
@@ -12,10 +15,13 @@ if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.peer.engine import Engine
     from swarm.peer.futures import Answer
-    from swarm.records import Commit
+    from swarm.records import Commit, PeerId
     from swarm.storage.checkpoints import CheckpointStore
     from swarm.tensors.model import ModelPort
     from swarm.tensors.state import ModelState, Schema
+
+NAMED = 20
+"""Peers in one log line at most."""
 
 
 class Resumed(NamedTuple):
@@ -59,6 +65,18 @@ def say_where(settings: Settings, engine: Engine, schema: Schema, logger: loggin
         schema.nbytes / 1e6,
         f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
     )
+
+
+def by_samples(weights: Mapping[PeerId, int], share: Callable[[PeerId], Fraction]) -> str:
+    """The log line about weights that are numbers of samples, with the share of each peer, the largest first."""
+    allowed, total = capped(weights, share), sum(weights.values())
+    parts = []
+    for peer in sorted(weights, key=lambda each: (-weights[each], each))[:NAMED]:
+        declared, used = weights[peer], allowed[peer]
+        cap = f", capped to {used / sum(allowed.values()):.0%}" if used < declared and any(allowed.values()) else ""
+        parts.append(f"{peer} {declared} ({declared / total if total else 0:.0%}{cap})".replace("%", " %"))
+    more = len(weights) - NAMED
+    return f"weights by samples: {', '.join(parts)}" + (f" and {more} more peers" if more > 0 else "")
 
 
 def failure(settings: Settings, engine: Engine, answer: Answer, odd: str) -> SwarmError:

@@ -11,6 +11,7 @@ from swarm.addresses import Address
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings
+from swarm.config.granted import share_of
 from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
@@ -122,8 +123,8 @@ def build_engine(
         name_patience: as for ``Engine``.
 
     Raises:
-        ConfigurationError: the merge rule, the codec or the sync policy is unknown, or the policy needs a
-            validation loss.
+        ConfigurationError: the merge rule, the codec or the sync policy is unknown, the policy needs a validation
+            loss, or the weight is the number of samples, which is not known.
         AddressError: the address cannot be listened on.
     """
     if kernels.native is None:
@@ -140,7 +141,7 @@ def build_engine(
         session=settings.model_name,
         fingerprint=schema.fingerprint,
         settings=settings.agreed(),
-        weight=settings.node_weightage,
+        weight=settings.require_weight(),
         expects=settings.expected_peers,
         versions=versions,
     )
@@ -157,6 +158,8 @@ def build_engine(
         straggler_timeout=settings.straggler_timeout,
         start_timeout=settings.start_timeout,
         versions=versions,
+        share=share_of(network.transport.identity, settings),
+        by_samples=settings.by_samples,
         screen=plugins.accept_contribution,
         codec=choice.choose,
         find_codec=plugins.codec,

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
 from swarm.executor import Executor
-from swarm.records import Commit, SyncState
+from swarm.records import MAX_TOTAL_WEIGHT, Commit, SyncState
 from swarm.storage.files import read_model_file, replace_file, write_model
 from swarm.tensors.state import ModelState, Schema
 from swarm.text import IDENTIFIER, is_name
@@ -235,7 +235,7 @@ def _commit_of(record: Path) -> Commit | None:
             return None
         if any(len(set(fields[name])) < len(fields[name]) for name in _PEERS):
             return None
-        ranges = (commit.round, 0, 2**31), (commit.weight, 0, 2**47), (commit.sync.interval, 1, 2**31)
+        ranges = (commit.round, 0, 2**31), (commit.weight, 0, MAX_TOTAL_WEIGHT), (commit.sync.interval, 1, 2**31)
         if not all(low <= _typed(int, count) < end for count, low, end in ranges):
             return None
         _typed(bool, commit.closing)

@@ -98,6 +98,20 @@ def test_the_weight_is_at_most_what_is_granted(resolved, declared, granted, used
     assert resolved(document, node_weightage=declared).settings.node_weightage == used
 
 
+def test_a_number_of_samples_is_as_declared(resolved):
+    document = replace(ALONE, members=(Member("berlin", weight=20),))
+    found = resolved(document, node_weightage="samples", samples=4500).settings
+    assert found.require_weight() == 4500
+
+
+def test_a_consortium_may_ask_for_samples_and_limit_the_share(resolved):
+    document = replace(ALONE, allowed={"node_weightage": ("samples",), "largest_share": (0.5,)})
+    found = resolved(document, samples=7).settings
+    assert (found.require_weight(), found.largest_share) == (7, 0.5)
+    with pytest.raises(ConfigurationError, match="node_weightage=3 .* is not allowed by consortium heart"):
+        resolved(document, node_weightage=3)
+
+
 def test_other_members_are_where_the_swarm_is(resolved):
     document = replace(ALONE, members=(Member("berlin"), Member("paris", address="10.0.0.2:7700")))
     resolved(document, listen="10.0.0.1:7700").settings.require_swarm()

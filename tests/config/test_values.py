@@ -11,6 +11,8 @@ from swarm.identity.throwaway import make_identities
 from swarm.records import MAX_SETTING
 
 AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
+LATER = {"train_until": "all", "node_weightage": "samples", "largest_share": 0.5}
+"""Settings that must agree and that earlier releases do not know, each with another value than that of before."""
 
 
 def settings_of(arguments=None, environment=None, directory=Path("/nonexistent")) -> Settings:
@@ -57,6 +59,10 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("checkin_model_on_train_end", "late"),
         ("node_weightage", -1),
         ("node_weightage", 101),
+        ("node_weightage", "sample"),
+        ("samples", -1),
+        ("largest_share", 0),
+        ("agree", ["x"]),
         ("ml_platform", 3),
         ("model_name", ""),
         ("model_name", "../other"),
@@ -161,6 +167,10 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("checkin_model_on_train_end", "active", "active"),
         ("node_weightage", 0, 0),
         ("node_weightage", 100, 100),
+        ("node_weightage", "Samples", "samples"),
+        ("samples", 450, 450),
+        ("largest_share", 1, 1.0),
+        ("agree", {"b": ["x"], "a": 1}, (("a", "1"), ("b", '["x"]'))),
         ("ml_platform", " tf ", "TF"),
         ("model_name", "heart study 2.a_b-c", "heart study 2.a_b-c"),
         ("model_name", "x" * 128, "x" * 128),
@@ -276,12 +286,15 @@ def test_what_must_agree_between_peers_is_named(name: str) -> None:
     assert {given for given, _ in settings.agreed()} == {*AGREED, "share", "local", "sync_policy"}
 
 
-@pytest.mark.parametrize("name", [name for name, row in SETTINGS.items() if row.declared == "if changed"])
-def test_what_must_agree_and_is_new_is_not_named_while_it_has_its_default(name: str) -> None:
+@pytest.mark.parametrize(("name", "other"), LATER.items())
+def test_what_must_agree_and_is_new_is_not_named_while_it_is_as_before(name: str, other: object) -> None:
     """Releases that do not know the setting refuse every peer that names it."""
-    other = next(value for value in ("all",) if value != SETTINGS[name].default)
     assert name not in dict(settings_of({name: SETTINGS[name].default}).agreed())
-    assert dict(settings_of({name: other}).agreed())[name] == other
+    assert dict(settings_of({name: other}).agreed())[name] == str(other)
+
+
+def test_all_settings_that_are_not_named_while_they_are_as_before_are_tested() -> None:
+    assert {name for name, row in SETTINGS.items() if row.before} == set(LATER)
 
 
 def test_peers_agree_on_patterns_in_any_order() -> None:

@@ -130,4 +130,4 @@ def test_the_group_closes_the_session_only_when_all_have_finished() -> None:
 def test_a_loss_counts_with_no_more_weight_than_its_peer_joined_with() -> None:
     ann, bob = replace(stats("ann", weight=100), loss=0.5), replace(stats("bob", weight=2), loss=0.25)
     seen = replace(table(ann, bob, stats("cid")), joined={"ann": 1, "bob": 3})
-    assert losses(seen) == [(1, 0.5), (2, 0.25)]
+    assert losses(seen, rules()) == [(1, 0.5), (2, 0.25)]

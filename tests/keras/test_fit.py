@@ -298,3 +298,11 @@ def test_the_fit_of_keras_2_is_told_what_is_needed() -> None:
         callback.set_model(KerasTwoModel())  # the first that fit() of Keras 2 does
     with pytest.raises(ConfigurationError, match="KerasTwoModel, a Keras 2 model"):
         SwarmCallback(sync_interval=2, model=KerasTwoModel())
+
+
+def test_the_number_of_samples_has_to_be_given(swarm, make_model, xy) -> None:
+    settings = {"loopback": None, "listen": "127.0.0.1:0", "node_weightage": "samples"}
+    with pytest.raises(ConfigurationError, match="give samples=N"):
+        make_model().fit(*xy, batch_size=4, callbacks=[swarm.callback(**settings)], verbose=0)
+    make_model().fit(*xy, batch_size=4, callbacks=[swarm.callback(**settings, samples=len(xy[0]))], verbose=0)
+    assert swarm.session.settings.require_weight() == len(xy[0])

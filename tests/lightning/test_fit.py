@@ -354,3 +354,10 @@ def test_weights_merged_on_the_way_stay_in_the_module(
     monkeypatch.setattr(recording_session, "end", end)
     make_trainer([make_callback()]).fit(module)
     assert torch.equal(module.layer.weight, torch.full((1, 3), 0.5))
+
+
+def test_the_number_of_samples_is_that_of_the_training_loader(make_callback, make_trainer, module, recording_session):
+    arguments = {"loopback": None, "listen": "127.0.0.1:0", "node_weightage": "samples"}
+    make_trainer([make_callback(**arguments)]).fit(module)
+    make_trainer([make_callback(**arguments, samples=7)]).fit(module)
+    assert [session.settings.require_weight() for session in recording_session.opened] == [len(module.data), 7]

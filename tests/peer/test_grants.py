@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
+from swarm.config import Settings
+from swarm.config.granted import share_of
 from swarm.identity import Identity, Member
 from swarm.identity.throwaway import make_identities
 from swarm.messages import Hello, Leave, Offer
@@ -49,6 +54,19 @@ def test_the_own_weights_count_no_more_than_is_granted_now(identity, monkeypatch
 def test_less_than_is_granted_is_as_declared(identity):
     for message in (offer(3), hello(3), Leave("bye")):
         assert within_grant(message, "paris", identity) == message
+
+
+def test_a_number_of_samples_is_limited_only_by_a_grant_of_nothing(identity, monkeypatch):
+    assert within_grant(offer(10**6), "paris", identity, by_samples=True) == offer(10**6)
+    monkeypatch.setattr(type(identity), "member", lambda _, name: Member(name, weight=0))
+    assert within_grant(offer(10**6), "paris", identity, by_samples=True).stats.weight == 0
+
+
+def test_a_grant_is_the_largest_share_of_a_round_by_samples(identity, monkeypatch):
+    monkeypatch.setattr(type(identity), "member", lambda _, name: Member(name, weight=20))
+    by_samples, plain = (replace(Settings(), node_weightage=each, largest_share=0.5) for each in ("samples", 3))
+    assert share_of(identity, by_samples)("paris") == Fraction(1, 5)
+    assert share_of(identity, plain)("paris") == share_of(None, by_samples)("paris") == Fraction(1, 2)
 
 
 def test_without_an_identity_nothing_is_granted_or_denied():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -240,6 +241,9 @@ def test_swarms_own_decisions_come_last() -> None:
     assert registry.accept_contribution(OFFER) is None
     greedy = PeerInfo(name="a", incarnation="1", address="", session="s", weight=101)
     assert "node_weightage=101" in str(registry.accept_peer(greedy))
+    by_samples = replace(greedy, settings=(("node_weightage", "samples"),))
+    assert registry.accept_peer(by_samples) is None
+    assert "samples=1000000001" in str(registry.accept_peer(replace(by_samples, weight=10**9 + 1)))
     strict = PluginRegistry(extra={"strict": plugin(swarm_accept_peer=lambda peer: "closed")})
     assert strict.accept_peer(greedy) == "closed"
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from swarm.callback import CallbackArguments, parse_arguments
 from swarm.config import Settings
@@ -387,3 +388,18 @@ def test_the_trainer_of_another_framework_is_told_what_to_do(hook, message):
     assert not hasattr(callback, hook)
     assert getattr(callback, hook, "absent") == "absent"
     assert not hasattr(callback, "on_nothing")
+
+
+def test_samples_come_from_a_loader_that_is_given(make):
+    loader = DataLoader(TensorDataset(torch.zeros(9, 2)), batch_size=4)
+    arguments = {"node_weightage": "samples", "samples": loader, "listen": "127.0.0.1:0"}
+    callback = make(parse_arguments({**arguments, "model": nn.Linear(2, 1)}).settings)
+    callback.on_train_begin()
+    assert callback.session.settings.require_weight() == 9
+    callback.on_train_end()
+
+
+def test_a_number_of_samples_that_is_not_known_ends_the_start(make):
+    callback = make(Settings(node_weightage="samples"))
+    with pytest.raises(ConfigurationError, match=r"give samples=N.*samples=loader"):
+        callback.on_train_begin()

@@ -201,9 +201,9 @@ def a_claimed_weight_is_trusted(offer: Offer, table: Table, rules: RoundRules) -
 
 
 @_mutant(attempt, "losses")
-def a_claimed_weight_steers_the_interval(table: Table) -> list[tuple[int, float]]:
+def a_claimed_weight_steers_the_interval(table: Table, rules: RoundRules) -> list[tuple[int, float]]:
     """A loss counts with whatever weight a peer claims."""
-    return _losses(replace(table, joined={}))
+    return _losses(replace(table, joined={}), rules)
 
 
 @_mutant(forming, "_weight")

@@ -12,7 +12,7 @@ from swarm.config import resolve
 from swarm.errors import ConfigurationError, ExchangeError
 from swarm.messages import Envelope, FetchRequest, Hello, Leave, StreamHeader, TensorLine
 from swarm.peer.roster import schema_lines
-from swarm.records import Attempt, Commit, ContributionStats, PeerInfo, PeerStatus, SyncState
+from swarm.records import MAX_SAMPLES, Attempt, Commit, ContributionStats, PeerInfo, PeerStatus, SyncState
 from swarm.tensors.state import Schema, TensorSpec
 from swarm.text import MAX_SHOWN
 from swarm.transport.base import MAX_MESSAGE_BYTES
@@ -205,11 +205,11 @@ def test_numbers_have_a_range(place, number):
         arrives(place(number))
 
 
-@pytest.mark.parametrize("weight", [0, 100])
+@pytest.mark.parametrize("weight", [0, 100, MAX_SAMPLES])
 def test_every_weight_that_a_user_may_give_arrives(weight):
     assert arrives(greeting(weight=weight)) == greeting(weight=weight)
-    with pytest.raises(ExchangeError, match="weight is 101"):
-        arrives(greeting(weight=101))
+    with pytest.raises(ExchangeError, match=f"weight is {MAX_SAMPLES + 1}"):
+        arrives(greeting(weight=MAX_SAMPLES + 1))
 
 
 @pytest.mark.parametrize("field", ["delta_norm", "residual"])

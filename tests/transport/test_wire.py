@@ -39,7 +39,7 @@ FIELDS = {
     "port": st.integers(1, 65535),
     "steps": st.integers(0, 2**53),
     "interval": st.integers(1, 2**31 - 1),
-    "weight": st.integers(0, 100),
+    "weight": st.integers(0, 10**9),
     **dict.fromkeys(("Commit.weight", "Proposal.weight"), st.integers(0, 2**47)),
     "shape": st.lists(st.integers(0, 2**48), max_size=4).map(tuple),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), SIZE),

@@ -24,7 +24,7 @@ from swarm.messages import (
     Propose,
     Ready,
 )
-from swarm.records import LONGEST_INTERVAL, MAX_SETTING, MAX_WEIGHT
+from swarm.records import LONGEST_INTERVAL, MAX_SAMPLES, MAX_SETTING, MAX_TOTAL_WEIGHT
 from swarm.text import IDENTIFIER, MAX_SHOWN, is_address, is_name, printable
 from swarm.transport.base import MAX_MESSAGE_BYTES
 
@@ -141,8 +141,8 @@ TEXTS: dict[str, tuple[Convert, str]] = {
 
 MAX_COUNT = 2**31 - 1
 _COUNT = 0, MAX_COUNT
-_WEIGHT = 0, MAX_WEIGHT
-_TOTAL_WEIGHT = 0, MAX_WEIGHT * MAX_PEERS * 2**31
+_WEIGHT = 0, MAX_SAMPLES
+_TOTAL_WEIGHT = 0, MAX_TOTAL_WEIGHT
 _NOT_NEGATIVE = 0.0, float("inf")
 
 RANGES: dict[str, tuple[float, float]] = {
