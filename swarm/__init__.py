@@ -1,7 +1,8 @@
 """Swarm: train one model together without pooling data and without a server.
 
-``SwarmCallback`` goes into the training script; see its docstring for every parameter. ``hookimpl`` marks the hooks
-of a plugin, which ``swarm.plugins`` describes. Importing this package loads no framework and no gRPC.
+``SwarmCallback`` goes into the training script; see its docstring for every parameter. ``pool`` gives statistics of the
+data of all sites, before training. ``hookimpl`` marks the hooks of a plugin, which ``swarm.plugins`` describes.
+Importing this package loads no framework and no gRPC.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from swarm.former import accept_former_modules
 if TYPE_CHECKING:
     from swarm.callback import SwarmCallback
     from swarm.plugins import hookimpl
+    from swarm.pooling import pool
 
     __version__: str
 
@@ -46,6 +48,7 @@ __all__ = [
     "UnreachablePeerError",
     "__version__",
     "hookimpl",
+    "pool",
 ]
 
 accept_former_modules()
@@ -61,6 +64,10 @@ def __getattr__(name: str) -> object:
         from swarm.plugins import hookimpl
 
         return hookimpl
+    if name == "pool":
+        from swarm.pooling import pool
+
+        return pool
     if name == "__version__":
         from importlib.metadata import version
 

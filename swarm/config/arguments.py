@@ -42,6 +42,7 @@ class Arguments(TypedDict, total=False):
     codec: str | None
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None
+    share_statistics: bool | None
     optimizer: Any
     normalization: Literal["pooled", "silobn", "fedbn"] | None
     below_quorum: Literal["train", "wait"] | None

@@ -201,6 +201,11 @@ class Settings:
         'what sites share of [BatchNorm layers](#batchnorm): `"pooled"` all of it, `"silobn"` all but the statistics, '
         'which each site keeps for itself, `"fedbn"` nothing. Each peer may choose for itself',
     )
+    share_statistics: bool = _setting(
+        False,
+        "allow [`swarm.pool`](before-training.md) at this site: it tells the other sites counts, sums and sums of "
+        "squares of the data",
+    )
     below_quorum: Literal["train", "wait"] = _setting(
         "train", 'without enough peers: `"train"` on locally, or `"wait"`'
     )

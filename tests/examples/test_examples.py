@@ -26,12 +26,19 @@ def test_two_peers_end_with_one_model(run: Run, images: Path, tmp_path: Path, sc
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("script", ["heart.py", "keras_mnist.py", "lightning_mnist.py"])
+@pytest.mark.parametrize("script", ["heart.py", "before_training.py", "keras_mnist.py", "lightning_mnist.py"])
 def test_it_trains_alone(run: Run, request: pytest.FixtureRequest, script: str) -> None:
-    data = request.getfixturevalue("patients" if script == "heart.py" else "images")
+    data = request.getfixturevalue("images" if "mnist" in script else "patients")
     (result,) = run(script, data)
     assert result["metrics"].get("swarm_bytes_sent", 0) == 0
     assert result["accuracy"] > 0.3
+
+
+@pytest.mark.timeout(180)
+def test_hospitals_pool_their_statistics_before_they_train(run: Run, patients: Path) -> None:
+    first, second = run("before_training.py", patients, peers=2)
+    assert first["digest"] == second["digest"]
+    assert first["metrics"]["swarm_rounds"] >= 2
 
 
 def test_a_site_keeps_its_data_without_a_rank_too(run: Run, patients: Path) -> None:
