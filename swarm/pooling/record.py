@@ -16,6 +16,8 @@ from swarm.tensors.state import Array
 
 ROUNDING = 64 * np.finfo(np.float64).eps
 """A standard deviation below this fraction of the mean is a rounding error and counts as 0."""
+MOST_SAMPLES = 2.0**53
+"""Up to which float64 holds every integer."""
 Numbers = NDArray[np.floating[Any]]
 
 
@@ -91,14 +93,15 @@ def record_of(
         digest: of the values.
 
     Raises:
-        ExchangeError: not the same sites have contributed to both rounds.
+        ExchangeError: not the same sites have contributed to both rounds, or a site sent impossible numbers.
     """
-    took_part = [values[each].astype(np.float64) > 0 for each in ("sites", "sites_of_squares")]
+    took_part = [_took_part(values[each].astype(np.float64)) for each in ("sites", "sites_of_squares")]
     first, second = ({name for name, there in zip(members, each, strict=True) if there} for each in took_part)
     if first != second or not first:
         odd = ", ".join(sorted(first ^ second)) or "all sites"
         raise ExchangeError(f"the statistics are not complete: {odd} contributed to one of two rounds only; try again")
     sites = len(first)
+    _require_possible(values, sites)
     count = np.rint(values["count"].astype(np.float64) * sites)
     divisor = np.where(count > 0, count, np.nan)
     mean, std = values["sum"] * sites / divisor, np.sqrt(values["squares"] * sites / divisor)
@@ -127,4 +130,43 @@ def record_of(
         withheld=counted("withheld"),
         columns=tuple(columns or ()),
         digest=digest,
+    )
+
+
+def _took_part(marks: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Who contributed to a round, of the mean of marks: each site sets its own to 1.
+
+    Raises:
+        ExchangeError: these are no such marks.
+    """
+    there: NDArray[np.bool_] = marks != 0
+    if not np.allclose(marks[there] * there.sum(), 1.0):
+        raise _impossible("marks of sites")
+    return there
+
+
+def _require_possible(values: Mapping[str, Array], sites: int) -> None:
+    """Check what no honest site sends: negative or huge counts, or more of something than there are samples.
+
+    Raises:
+        ExchangeError: a number is impossible.
+    """
+    samples = float(values["samples"][0]) * sites
+    with np.errstate(over="ignore"):
+        totals = {
+            name: values[name].astype(np.float64) * sites for name in ("count", "sum", "classes", "withheld", "squares")
+        }
+    if not 0 <= samples <= MOST_SAMPLES:
+        raise _impossible("number of samples")
+    for name, most in {"count": samples, "classes": samples, "withheld": sites, "squares": np.inf}.items():
+        if not ((totals[name] >= 0) & (totals[name] <= most + 0.5)).all():
+            raise _impossible(name)
+    for name, total in totals.items():
+        if not np.isfinite(total).all():
+            raise _impossible(name)
+
+
+def _impossible(what: str) -> ExchangeError:
+    return ExchangeError(
+        f"the statistics are not usable: the {what} of all sites together cannot be; a site lies or is broken"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -131,3 +132,21 @@ def test_a_loss_counts_with_no_more_weight_than_its_peer_joined_with() -> None:
     ann, bob = replace(stats("ann", weight=100), loss=0.5), replace(stats("bob", weight=2), loss=0.25)
     seen = replace(table(ann, bob, stats("cid")), joined={"ann": 1, "bob": 3})
     assert losses(seen, rules()) == [(1, 0.5), (2, 0.25)]
+
+
+def test_no_contribution_has_more_than_the_largest_share() -> None:
+    seen = table(stats("ann", weight=4500), stats("bob", weight=1000), stats("cid", weight=500))
+    half = replace(rules(), share=lambda _: Fraction(1, 2))
+    group = form(seen, half)
+    assert [entry.weight for entry in group.entries] == [1500, 1000, 500]
+    assert group.weight == 3000
+    lost = replace(
+        seen, offers={peer: replace(offer, stats=replace(offer.stats, loss=1.0)) for peer, offer in seen.offers.items()}
+    )
+    assert losses(lost, half) == [(1500, 1.0), (1000, 1.0), (500, 1.0)]
+
+
+def test_a_peer_that_is_granted_nothing_contributes_nothing() -> None:
+    seen = table(stats("ann", weight=4500), stats("bob", weight=1000))
+    group = form(seen, replace(rules(), share=lambda peer: Fraction(int(peer == "bob"))))
+    assert [entry.weight for entry in group.entries] == [0, 1000]
