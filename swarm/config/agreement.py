@@ -21,7 +21,8 @@ MAX_DEPTH = 8
 """Lists within lists."""
 _KEY = re.compile(r"[\w.-]{1,48}", re.ASCII)
 _NAME = re.compile(r"agree\['[\w.-]{1,48}'\]", re.ASCII)
-_SHORTENED = re.compile(r"… \((.*?)(\d+) characters, sha256 ([0-9a-f]{64})\)\Z")
+_REST = re.compile(r"((?:\d{1,9} entries, )?\d{1,12} characters, sha256 [0-9a-f]{8})[0-9a-f]{56}\)")
+_CUT = "… ("
 _ENDING = 160
 """Characters kept free for what says how much is missing."""
 _SHOWN = 120
@@ -155,15 +156,15 @@ def _parsed(text: str) -> tuple[list[Any] | None, Any, str]:
 
     It may be another peer's, and hold anything.
     """
-    cut = _SHORTENED.search(text)
+    start, _, end = text.rpartition(_CUT)
+    cut = _REST.fullmatch(end)
     if cut is None:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
             return None, None, "no JSON"
         return (value if isinstance(value, list) else None), value, ""
-    rest = f"{cut[1]}{cut[2]} characters, sha256 {cut[3][:8]}…"
-    return _complete_entries(text[: cut.start()]), None, rest
+    return _complete_entries(start), None, f"{cut[1]}…"
 
 
 def _complete_entries(text: str) -> list[Any] | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 
 from swarm.config import resolve
+from swarm.config.agreement import difference, told_value
 from swarm.config.links import report_ignored
 from swarm.errors import ConfigurationError
+from swarm.records import MAX_SETTING
+from swarm.text import MAX_SHOWN
 from tests.fuzz.mutation import TEXT
 from tests.fuzz.target import Target
 from tests.fuzz.workspace import folder
@@ -48,8 +52,28 @@ merge_method = "coordmedian"
 codec = "int8"
 share = ["head.*", "body.1.*"]
 model_dir = "out/models"
+samples = 4500
+largest_share = 0.5
+
+[swarm.agree]
+classes = ["ill", "well"]
+preprocessing = "v3"
 """
     return {"full": full.encode(), "empty": b"[swarm]\n"}
+
+
+def _fact(data: bytes) -> str:
+    """A fact as another peer declares it, in a message about a difference."""
+    value = data.decode(errors="replace")[:MAX_SETTING]
+    told = difference("agree['classes']", {"berlin": told_value('["ill","well"]'), "paris": value})
+    assert told.isprintable()
+    assert len(told) < MAX_SHOWN
+    return told
+
+
+def _facts() -> Mapping[str, bytes]:
+    columns = json.dumps([f"column_{index}" for index in range(1000)], separators=(",", ":"))
+    return {"list": b'["ill","sick"]', "number": b"0.5", "shortened": told_value(columns).encode()}
 
 
 def _variables() -> Mapping[str, bytes]:
@@ -79,5 +103,6 @@ HOME=/root
 
 GROUP = [
     Target(name="settings-file", run=_file, refusals=(ConfigurationError,), values=_files, form=TEXT),
+    Target(name="fact", run=_fact, refusals=(), values=_facts, form=TEXT),
     Target(name="settings-environment", run=_environment, refusals=(ConfigurationError,), values=_variables, form=TEXT),
 ]
