@@ -27,6 +27,7 @@ NOTICED_AT = {
     "a_minority_decides": 19,
     "a_return_gives_up_later_steps": 568,
     "a_round_without_contributors_resets_the_weights": 3,
+    "a_share_has_no_limit": 1,
     "a_silent_peer_is_waited_for": 600,
     "a_stray_is_let_in": 28,
     "accepts_without_the_bytes": 3,
@@ -84,6 +85,7 @@ def test_the_schedules_cover_what_they_should() -> None:
     assert {schedule.adaptive for schedule in schedules} == {True, False}
     assert {schedule.overlap for schedule in schedules} == {True, False}
     assert {schedule.extends for schedule in schedules} == {True, False}
+    assert {schedule.largest_share for schedule in schedules} == {0.5, 1.0}
     assert {schedule.codec for schedule in schedules} == {"exact", "bf16", "int8"}
     assert any(schedule.min_peers == 1 for schedule in schedules)
     assert any(schedule.min_peers == len(schedule.peers) for schedule in schedules)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -198,6 +198,12 @@ def a_finished_peer_is_forgotten(table: Table, rules: RoundRules) -> Group:
 def a_claimed_weight_is_trusted(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     """Whatever weight a peer claims."""
     return _weight_of(offer, replace(table, joined={}), rules)
+
+
+@_mutant(forming, "capped")
+def a_share_has_no_limit(weights: Mapping[PeerId, int], share: object) -> Mapping[PeerId, int]:
+    """Whatever share of a round a peer has."""
+    return weights
 
 
 @_mutant(attempt, "losses")

@@ -63,6 +63,8 @@ class Schedule:
     """How weights travel."""
     extends: bool = False
     """Whether a peer that has trained its own intervals trains on until all have."""
+    largest_share: float = 1.0
+    """The largest share of the weight of a round that a peer may have: 1 or a half."""
 
     @property
     def calm_from(self) -> float:
@@ -114,4 +116,5 @@ def draw(seed: int) -> Schedule:
         overlap=rng.random() < 0.3,
         codec=rng.choice(("exact", "exact", "bf16", "int8")),
         extends=rng.random() < 0.3,
+        largest_share=0.5 if rng.random() < 0.2 else 1.0,
     )

@@ -267,10 +267,7 @@ class Witness:
             plan = self._plans[entry.peer]
             if plan.session != leader.plan.session:
                 raise Violation("Isolation", f"{leader.name} takes {entry.peer} of another session into its group")
-            handed_round = len(proposal.senders) == 1 and entry.weight == 1
-            if entry.weight not in {0, plan.weight} and not handed_round:
-                text = f"{entry.peer} joined with weight {plan.weight} and counts {entry.weight}"
-                raise Violation("Honest count", text)
+        self._weighs({entry.peer: entry.weight for entry in proposal.entries if entry.weight})
         self._sizes(leader, proposal)
         commit = leader.session.commit
         if commit:
@@ -282,6 +279,20 @@ class Witness:
         if proposal.done:
             self._stops(leader)
 
+    def _weighs(self, weights: dict[PeerId, int]) -> None:
+        """Each contributor counts with the weight that it joined with, and with no more share than it may have."""
+        handed_round = [*weights.values()] == [1]
+        expected = self._limited({name: self._plans[name].weight for name in weights})
+        if weights != expected and not handed_round:
+            raise Violation("Honest count", f"contributors count {weights}, and should count {expected}")
+
+    def _limited(self, weights: dict[PeerId, int]) -> dict[PeerId, int]:
+        """Where a peer may have half of the weight at most, it counts as much as all others do together."""
+        if self._schedule.largest_share == 1.0:
+            return weights
+        total = sum(weights.values())
+        return {name: min(weight, total - weight) or weight for name, weight in weights.items()}
+
     def _sizes(self, leader: Process, proposal: Proposal) -> None:
         trained = (entry for entry in proposal.entries if entry.weight and entry.status not in CHECKIN_MODES)
         training = [entry for entry in trained if entry.norm]
@@ -292,16 +303,16 @@ class Witness:
                 raise Violation("Honest count", text)
 
     def _paces(self, leader: Process, commit: Commit, proposal: Proposal) -> None:
-        losses = []
+        losses, weights = {}, {}
         for name in proposal.group:
             said = self._losses.get((name, commit.lineage, proposal.round), set())
             if len(said) != 1:
                 return  # it offered twice, and either offer may have arrived
             ((claimed, loss),) = said
             if loss is not None:
-                losses.append((min(claimed, self._plans[name].weight), loss))
+                losses[name], weights[name] = loss, min(claimed, self._plans[name].weight)
         policy = PLUGINS.sync_policy(leader.settings.policy)(leader.settings.sync_interval)
-        expected = policy.next(commit.sync, losses)
+        expected = policy.next(commit.sync, [(weight, losses[name]) for name, weight in self._limited(weights).items()])
         if proposal.sync != expected:
             raise Violation("Honest count", f"{leader.name} makes it {proposal.sync}; the losses say {expected}")
 

@@ -68,6 +68,7 @@ class World:
             model_name=plan.session,
             merge_method="mean" if schedule.averaging else "coordmedian",
             codec=schedule.codec,
+            largest_share=schedule.largest_share,
             overlap=schedule.overlap,
             below_quorum="wait" if schedule.wait_below_quorum else "train",
             start_timeout=schedule.start_timeout,
