@@ -57,6 +57,7 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
     """
 
     platforms = ("KERAS", "TF")
+    averages_loss = True
 
     def prepare(self) -> None:
         """Set the model that was given as ``model=``.

@@ -65,7 +65,7 @@ class RecordingSession:
     def begin(self):
         self.calls.append(("begin",))
 
-    def advance(self, batches=1, *, at_boundary=True, loss=None):
+    def advance(self, batches=1, *, at_boundary=True, loss=None, averaged=False):
         self.counted += batches
         if at_boundary and self.counted >= self.interval:
             self.calls.append(("merge", self.counted, loss))

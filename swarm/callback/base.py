@@ -89,6 +89,9 @@ class BaseCallback:
     """The values of ``ml_platform`` that the callback serves, the first by default."""
     session_factory: ClassVar[SessionFactory] = staticmethod(_session)
 
+    averages_loss: ClassVar[bool] = False
+    """Whether the loss that it gives is a mean over several batches."""
+
     arguments: CallbackArguments
     """The checked arguments."""
     logger: logging.Logger
@@ -330,7 +333,7 @@ class BaseCallback:
         batches, self.counted = self.counted, 0
         try:
             if batches and not run.session.over:
-                run.advance(batches, at_boundary=at_boundary, loss=loss)
+                run.advance(batches, at_boundary=at_boundary, loss=loss, averaged=self.averages_loss)
         finally:
             self._ask(run)
 

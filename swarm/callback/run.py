@@ -109,12 +109,12 @@ class Run:
             raise
         self.joined = True
 
-    def advance(self, batches: int, *, at_boundary: bool, loss: float | None) -> None:
+    def advance(self, batches: int, *, at_boundary: bool, loss: float | None, averaged: bool) -> None:
         """Tell the session of ``batches``, as ``Session.advance``."""
         self._advanced = True
         if not self.loop.running:  # it began in a call that left the training to others
             self.loop = Loop.unknown()
-        self.session.advance(batches, at_boundary=at_boundary, loss=loss)
+        self.session.advance(batches, at_boundary=at_boundary, loss=loss, averaged=averaged)
 
     def finish(self) -> None:
         """Take part until every peer is done; the model then holds the swarm's closing model.

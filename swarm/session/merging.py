@@ -10,6 +10,7 @@ from swarm.merge.side import statistics_distance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, ContributionStats, Outcome, PeerId, PeerStatus, RoundReport
 from swarm.session.batches import NEVER, Batches
+from swarm.session.loss_change import LossChange
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.reporting import Reporter, Timing
 from swarm.session.starting import by_samples, failure
@@ -57,6 +58,7 @@ class Merging:
         self.all_done = False
         """Whether a peer that has trained its own epochs need not train on for the others."""
         self.batches = Batches()
+        self.loss_change = LossChange(logger)
         self.schema = schema
         self._engine = engine
         self._port = port
@@ -79,7 +81,7 @@ class Merging:
     @property
     def batches_left(self) -> int:
         """Local batches to the next call that does something."""
-        return 1 if self._pending else NEVER if self.all_done else self.batches.left
+        return 1 if self._pending or self.loss_change.wanted else NEVER if self.all_done else self.batches.left
 
     @property
     def round_running(self) -> bool:
@@ -89,7 +91,7 @@ class Merging:
     @property
     def due(self) -> bool:
         """Whether ``advance`` is to be called at the next boundary."""
-        return self._pending is not None or self._sync_due
+        return self._pending is not None or self.loss_change.wanted or self._sync_due
 
     @property
     def _sync_due(self) -> bool:
@@ -131,10 +133,20 @@ class Merging:
         self._background = Background(self._executor) if self._settings.overlap else None
         return True
 
-    def advance(self) -> RoundReport | None:
-        """The training is at a boundary, and a sync point is due or a round under way: merge, or load its model."""
+    def advance(self, loss: float | None = None) -> RoundReport | None:
+        """The training is at a boundary, and this is ``due``: merge, or load the model of a round under way.
+
+        ``loss`` is that of the last batch, if it is known.
+        """
+        self.loss_change.trained(loss)
+        report = self._advance()
+        if report is not None and report.outcome is Outcome.MERGED:
+            self.loss_change.merged()
+        return report
+
+    def _advance(self) -> RoundReport | None:
         if self._background is None:
-            return self._sync()
+            return self._sync() if self._sync_due else None
         report = None
         if self._pending:
             if self.round_running and self.batches.left > 0:

@@ -152,7 +152,9 @@ class Session:
             self._reporter.validate()
         self._progress.begin()
 
-    def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> RoundReport | None:
+    def advance(
+        self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None, averaged: bool = False
+    ) -> RoundReport | None:
         """Count local batches; at the first boundary at or after the last batch of the interval, merge.
 
         With ``overlap``, it only starts the round there. The merged model is loaded at the first boundary after the
@@ -161,7 +163,8 @@ class Session:
         Args:
             batches: batches since the last call.
             at_boundary: whether no gradient is pending, so that weights may change.
-            loss: training loss of the last batch, for the live display.
+            loss: training loss of the last batch, for the live display, and for a warning if merges make it much worse.
+            averaged: whether that is a mean over earlier batches too, which is for the display only.
 
         Returns:
             The report of a sync point that is over, or None.
@@ -173,7 +176,7 @@ class Session:
         if not at_boundary or self.over or not merging.due:
             return None
         self._training.loss = loss
-        return merging.advance()
+        return merging.advance(None if averaged else loss)
 
     def epoch_end(self, epoch: int) -> None:
         """Note the end of epoch ``epoch``, counted from 0, for progress."""
@@ -201,6 +204,7 @@ class Session:
             return
         try:
             merging.finish_pending()
+            merging.loss_change.judge()
             own = self._ending.trained(merging.schema)
             merging.merge_rest()
             closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"

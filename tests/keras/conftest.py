@@ -59,7 +59,9 @@ class RecordingSession:
         self.state = ModelState.empty(self.port.schema())
         self._validate()
 
-    def advance(self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None) -> None:
+    def advance(
+        self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None, averaged: bool = False
+    ) -> None:
         self.batches += batches
         self.since_merge += batches
         self.losses.append(loss)
