@@ -194,7 +194,9 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
             return None
         if self._validation is None:
             self._validation = evaluate_arguments(data, batch_size=settings.val_batch_size, steps=settings.val_steps)
-        return KerasEvaluator(model, self._validation)
+        return KerasEvaluator(
+            model, self._validation, own_statistics=settings.normalization != "pooled", logger=self.logger
+        )
 
     def _warn_of_moving_averages(self, model: Any) -> None:
         if getattr(_optimizer(model), "use_ema", False):

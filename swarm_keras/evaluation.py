@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import random
 import sys
@@ -14,6 +15,8 @@ import numpy as np
 from swarm.errors import ConfigurationError, ModelError
 from swarm.tensors import Evaluation
 from swarm_keras.port import attach_state, values_of
+from swarm_keras.statistics import layers_with_statistics, mean_statistics
+from swarm_keras.validation_data import inputs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,9 +28,24 @@ class KerasEvaluator:
     A running ``fit`` is not affected: the metrics of its epoch, seeds and modes are restored.
     """
 
-    def __init__(self, model: Any, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        arguments: Mapping[str, Any],
+        *,
+        own_statistics: bool = False,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        """Keep the model and the arguments of ``model.evaluate``. Nothing is evaluated yet.
+
+        ``own_statistics`` tells whether this site keeps its own statistics of BatchNormalization layers. They are then
+        estimated anew before each evaluation: the running ones are of the weights before the merge.
+        """
         self._model = model
         self._arguments = arguments
+        self._own_statistics = own_statistics
+        self._logger = logger or logging.getLogger("swarm")
+        self._warned = False
 
     def __call__(self) -> Evaluation:
         """Loss and scalar metrics over the validation data.
@@ -36,6 +54,8 @@ class KerasEvaluator:
             ConfigurationError: no sample of the data has a positive weight.
             ModelError: the model's own ``test_step`` reports no loss.
         """
+        if self._own_statistics and layers_with_statistics(self._model):
+            self._estimate()
         with undisturbed(self._model):
             values = self._model.evaluate(**self._arguments, verbose=0, return_dict=True)
             samples = _samples(self._model)
@@ -48,6 +68,25 @@ class KerasEvaluator:
             raise ModelError(f"evaluate() of model {self._model.name!r} reports {sorted(values)}, but no 'loss'")
         metrics = {name: float(value) for name, value in values.items() if name != "loss" and np.ndim(value) == 0}
         return Evaluation(loss=float(values["loss"]), metrics=metrics, samples=samples)
+
+    def _estimate(self) -> None:
+        """Set the statistics to their mean over the batches. Without one, or after an error, they stay as they were."""
+        statistics, problem = [], "no batch of at least two samples goes through one of them"
+        try:
+            with undisturbed(self._model):
+                statistics = mean_statistics(self._model, inputs_of(self._arguments))
+        except Exception as error:  # noqa: BLE001  (the user's code)
+            problem = " ".join(f"{type(error).__name__}: {error}".split())
+        for variable, mean in statistics:
+            variable.assign(mean)
+        if not statistics and not self._warned:
+            self._warned = True
+            self._logger.warning(
+                "the statistics of the BatchNormalization layers of model %r could not be estimated on val_data, so"
+                " the running ones, of this site's weights before the merge, stay: %s",
+                self._model.name,
+                problem,
+            )
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from swarm.errors import ConfigurationError
 from swarm.tensors import without_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 FORMS = (
     "(x, y), (x, y, sample_weight), a generator, a tf.data.Dataset, a keras.utils.PyDataset,"
@@ -49,6 +49,15 @@ def evaluate_arguments(data: object, *, batch_size: int, steps: int) -> Mapping[
     return {"x": data, "steps": steps if length == _ENDLESS else length}
 
 
+def inputs_of(arguments: Mapping[str, Any]) -> Iterator[Any]:
+    """The inputs of the batches of ``model.evaluate(**arguments)``, without batches of fewer than two samples.
+
+    Raises:
+        Exception: any exception of the data.
+    """
+    return (inputs for inputs in _inputs(arguments) if (samples := _samples(inputs)) is None or samples > 1)
+
+
 class _Batches(keras.utils.PyDataset):
     """Batches kept in memory."""
 
@@ -61,6 +70,26 @@ class _Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         return self._batches[index]
+
+
+def _inputs(arguments: Mapping[str, Any]) -> Iterator[Any]:
+    """The inputs of each batch."""
+    x, steps = arguments["x"], arguments.get("steps")
+    if steps is None:  # arrays
+        size = arguments["batch_size"]
+        for start in range(0, _samples(x) or 0, size):
+            rows = slice(start, start + size)
+            yield keras.tree.map_structure(lambda leaf, rows=rows: None if leaf is None else leaf[rows], x)
+        return
+    indexed = isinstance(x, keras.utils.PyDataset)
+    for batch in (x[index] for index in range(steps)) if indexed else itertools.islice(x, steps):
+        yield keras.utils.unpack_x_y_sample_weight(batch)[0]
+
+
+def _samples(inputs: Any) -> int | None:
+    """Samples of a batch, or of all arrays; None if unknown."""
+    lengths = (_length(leaf) for leaf in keras.tree.flatten(inputs))
+    return next((length for length in lengths if length is not None), None)
 
 
 def _batches(data: Any) -> int | None:

@@ -26,6 +26,24 @@ def test_validation_without_a_loss_function_is_skipped_in_one_line(make_callback
     assert sum("pass loss_function=" in record.getMessage() for record in caplog.records) == 1
 
 
+@pytest.mark.parametrize("normalization", ["silobn", "fedbn", "pooled"])
+def test_a_site_that_keeps_its_statistics_estimates_them_for_the_merged_weights(
+    make_callback, make_trainer, module, recording_session, monkeypatch, normalization
+):
+    norm = torch.nn.BatchNorm1d(1)
+    module.layer = torch.nn.Sequential(module.layer, norm)
+    monkeypatch.setattr(recording_session, "epoch_end", lambda self, epoch: self.evaluate())
+    callback = make_callback(
+        val_data=module.data, loss_function="MSELoss", normalization=normalization, val_batch_size=8
+    )
+    make_trainer([callback]).fit(module)
+    x, _ = module.data.tensors
+    with torch.no_grad():
+        expected = module.layer[0](x).mean(0)
+    assert torch.allclose(norm.running_mean, expected, atol=1e-5) == (normalization != "pooled")
+    assert norm.training
+
+
 @pytest.mark.parametrize("samples", [0, 3])
 def test_validation_data_without_a_sample_is_refused_at_start(
     make_callback, make_trainer, module, recording_session, samples
