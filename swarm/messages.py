@@ -104,6 +104,8 @@ class Entry:
     """Offered norm of the residual of its codec."""
     steps: int = 0
     """Offered local batches since its last merge; 0 in sessions of protocols before 2."""
+    moments: bool = False
+    """Whether the state of its optimizer is merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,13 @@ class Proposal:
     def senders(self) -> tuple[PeerId, ...]:
         """The members that send weights."""
         return tuple(entry.peer for entry in self.entries if entry.weight > 0)
+
+    @property
+    def moments(self) -> tuple[PeerId, ...]:
+        """The members whose optimizer state is merged: those of the senders that train and have some."""
+        return tuple(
+            entry.peer for entry in self.entries if entry.weight > 0 and entry.moments and not entry.status.finished
+        )
 
     @property
     def source(self) -> PeerId:

@@ -95,6 +95,8 @@ class ContributionStats:
     """Validation loss of the last merged model on its data."""
     nan_state: bool = False
     """At the start: whether its module state contains NaN. A swarm prefers to start from another peer's."""
+    moments: bool = False
+    """With ``optimizer_state="merge"``: whether it trains, and its optimizer has state to merge."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

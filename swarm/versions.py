@@ -40,7 +40,12 @@ class Protocol:
 PROTOCOLS: dict[int, Protocol] = {
     0: Protocol(0, "builds before 0.1.0", "the first one; its peers name no version"),
     1: Protocol(0, "builds before 0.1.0", "peers name their versions, and proposals the version of the session"),
-    2: Protocol(0, "0.1.0", "proposals name the steps of each member; peers can train on until all have trained"),
+    2: Protocol(
+        0,
+        "0.1.0",
+        "proposals name the steps of each member; peers can train on until all have trained; optimizer state is merged,"
+        " if all peers agree on that; weights by samples",
+    ),
 }
 """Every version. ``docs/versions.md`` has the same table, and says what a change of it needs."""
 NEWEST = max(PROTOCOLS)

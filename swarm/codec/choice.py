@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swarm.clock import Clock, MonotonicClock
-from swarm.tensors.state import numpy_dtype
+from swarm.tensors.state import MOMENTS, numpy_dtype, segment_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -122,7 +122,7 @@ def coding_seconds(codec: Codec, schema: Schema, clock: Clock | None = None) -> 
     In a round a peer encodes about one model and decodes about two.
     """
     total, now = 0.0, (clock or MonotonicClock()).now
-    for dtype, size in schema.segments.items():
+    for dtype, size in schema.of_model.segments.items():
         count = min(size, SAMPLE)
         if codec.verbatim(dtype) or not count:
             continue
@@ -141,4 +141,6 @@ def coding_seconds(codec: Codec, schema: Schema, clock: Clock | None = None) -> 
 
 
 def _nbytes(codec: Codec, schema: Schema) -> int:
-    return sum(codec.encoded_nbytes(size, dtype) for dtype, size in schema.segments.items())
+    """Bytes of the segments under a codec; moments travel as they are."""
+    weights = sum(codec.encoded_nbytes(size, dtype) for dtype, size in schema.of_model.segments.items())
+    return weights + numpy_dtype(segment_dtype(MOMENTS)).itemsize * schema.segments.get(MOMENTS, 0)

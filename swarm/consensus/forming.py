@@ -147,7 +147,8 @@ def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:
         return Entry(stats.peer, weight, status, steps=stats.steps)
     # A peer that sends the last committed model to all does not send what it offered.
     norm = 0.0 if status is PeerStatus.ACTIVE else stats.delta_norm
-    return Entry(stats.peer, weight, status, norm, stats.residual, stats.steps)
+    moments = stats.moments and not status.finished
+    return Entry(stats.peer, weight, status, norm, stats.residual, stats.steps, moments)
 
 
 def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:

@@ -100,7 +100,10 @@ class Founding:
             parent="",
             voters=tuple(offers),
             members=tuple(offers),
-            entries=tuple(Entry(peer, int(peer == state.me), PeerStatus.TRAINING) for peer in offers),
+            entries=tuple(
+                Entry(peer, int(peer == state.me), PeerStatus.TRAINING, moments=peer == state.me and stats.moments)
+                for peer, stats in offers.items()
+            ),
             sync=state.rules.first_sync,
             closing=False,
             weight=0,

@@ -13,12 +13,13 @@ from swarm.tensors.buffers import BufferPool
 from swarm.tensors.state import Array, ModelState, as_bytes
 
 NOTHING = memoryview(b"")
+EXACT = ExactCodec()
 Residual = dict[str, Array]
-"""Coding errors of earlier rounds that were not sent yet, one array for each segment."""
+"""Coding errors of earlier rounds that were not sent yet, one array for each segment of weights."""
 
 
 class ChunkCoder:
-    """Codes and decodes the chunks of one attempt, each on any thread.
+    """Codes and decodes the chunks of one attempt, each on any thread. Moments of optimizers travel as they are.
 
     Args:
         codec: the round's.
@@ -37,7 +38,8 @@ class ChunkCoder:
     ) -> None:
         self.relative = reference is not None
         """Whether there is a model of the round before."""
-        self._codec = codec if codec and reference else ExactCodec()
+        self._codec = codec if codec and reference else EXACT
+        self._moments = reference.schema.moments if reference else None
         self._origins = tuple(reference.segments.values()) if reference else ()
         self.residual = residual
         self._residuals = tuple(residual.values()) if residual and reference else ()
@@ -53,31 +55,33 @@ class ChunkCoder:
         origin = self.origin(chunk)
         return 0.0 if origin is None else squared_distance(values, origin)
 
-    def verbatim(self, dtype: str, nbytes: int) -> bool:
-        """Whether ``nbytes`` bytes of payload are values of ``dtype`` as they are."""
-        return nbytes > 0 and self._codec.verbatim(dtype)
+    def verbatim(self, chunk: Chunk, dtype: str, nbytes: int) -> bool:
+        """Whether ``nbytes`` bytes of payload are the values of a chunk of ``dtype`` as they are."""
+        return nbytes > 0 and self._codec_of(chunk).verbatim(dtype)
 
     def encode(self, chunk: Chunk, values: Array, again: Callable[[], Array] | None = None) -> memoryview:
         """The payload that stands for ``values``, which may be their own memory: they must not change any more.
 
         ``again`` gives the same values where they may lie elsewhere by the time of ``update_residual``.
         """
-        origin, residual = _part(self._origins, chunk), _part(self._residuals, chunk)
-        if self._codec.verbatim(values.dtype.name):
+        origin, codec = _part(self._origins, chunk), self._codec_of(chunk)
+        if codec.verbatim(values.dtype.name):
             return NOTHING if unchanged(values, origin) else as_bytes(values)
-        payload = self._memory.empty(self._codec.encoded_nbytes(values.size, values.dtype.name), "uint8").data
+        residual = _part(self._residuals, chunk)
+        payload = self._memory.empty(codec.encoded_nbytes(values.size, values.dtype.name), "uint8").data
         if residual is not None:
             self._lossy.append((chunk, again or (lambda: values)))
-        return payload[: self._codec.encode(values, origin, payload, residual)]
+        return payload[: codec.encode(values, origin, payload, residual)]
 
-    def require_length(self, size: int, dtype: str, nbytes: int) -> None:
-        """Refuse a payload of another length than ``size`` values of ``dtype`` have, before there is memory for it.
+    def require_length(self, chunk: Chunk, dtype: str, nbytes: int) -> None:
+        """Refuse a payload of another length than a chunk of ``dtype`` has, before there is memory for it.
 
         Raises:
             ExchangeError: it has another length, and is not empty.
         """
-        if nbytes and nbytes != (expected := self._codec.encoded_nbytes(size, dtype)):
-            raise ExchangeError(f"a chunk of {size} {dtype} takes {expected} bytes in {self._codec.name}, not {nbytes}")
+        codec, size = self._codec_of(chunk), chunk.size
+        if nbytes and nbytes != (expected := codec.encoded_nbytes(size, dtype)):
+            raise ExchangeError(f"a chunk of {size} {dtype} takes {expected} bytes in {codec.name}, not {nbytes}")
 
     def decode(self, chunk: Chunk, payload: memoryview, out: Array) -> None:
         """Write the values that a payload stands for to ``out``.
@@ -85,7 +89,7 @@ class ChunkCoder:
         Raises:
             ExchangeError: it has another length than such a chunk, or gives NaN or infinity.
         """
-        self._codec.decode(payload, _part(self._origins, chunk), out)
+        self._codec_of(chunk).decode(payload, _part(self._origins, chunk), out)
 
     def update_residual(self) -> None:
         """The attempt has committed: replace the residual by the coding errors of its chunks.
@@ -98,6 +102,9 @@ class ChunkCoder:
             if origin is not None and residual is not None:
                 self._codec.update_residual(values, origin, residual)
         self._lossy.clear()
+
+    def _codec_of(self, chunk: Chunk) -> Codec:
+        return EXACT if chunk.segment == self._moments else self._codec
 
 
 def _part(segments: tuple[Array, ...], chunk: Chunk) -> Array | None:

@@ -27,7 +27,7 @@ from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.capture import Capture
-from swarm.tensors.state import Array, ModelState, Schema, as_bytes, is_finite
+from swarm.tensors.state import MOMENTS, Array, ModelState, Schema, as_bytes, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 HANDED_ON = WeightedMean()
@@ -100,9 +100,12 @@ class Exchange:
         self._result = self._memory.model(self._schema)
         self._segments = tuple(self._result.segments.values())
         self._digest = self._result.block_digest()
-        self._dtypes = tuple(self._result.segments)
+        self._moments = self._schema.moments
         place = {peer: index for index, peer in enumerate(self._members)}
-        chunks = {peer: slice_chunks(self._schema, place[peer], len(place)) for peer in self._members}
+        if not proposal.moments:
+            self._keep_moments(parent)
+        count, merged = len(place), bool(proposal.moments)
+        chunks = {peer: slice_chunks(self._schema, place[peer], count, moments=merged) for peer in self._members}
         self._mine = chunks[me]
         others = [peer for peer in self._members if peer != me]
         self._expected: dict[PeerId, dict[tuple[FrameKind, int, int], Chunk]] = {
@@ -110,17 +113,24 @@ class Exchange:
         }
         """Chunks that did not begin to arrive."""
         self._results_left = {peer: len(chunks[peer]) for peer in others}
+        self._sends_moments = me in proposal.moments
         for peer in {*self._contributors} - {me}:
-            self._expected[peer] |= {(FrameKind.CONTRIBUTION, p.segment, p.start): p for p in self._mine}
+            self._expected[peer] |= {
+                (FrameKind.CONTRIBUTION, p.segment, p.start): p
+                for p in self._mine
+                if p.segment != self._moments or peer in proposal.moments
+            }
         # A barrier waits for everything of everybody.
         ahead = math.inf if self._rule.scope is Scope.GRAM else bytes_ahead(self._schema)
-        self._reduce_buffer = ReduceBuffer(self._mine, self._contributors, me, own, self._coder, ahead)
-        self._merger = ChunkMerger(
-            self._rule, self._contributors, self._weights, self._reduce_buffer, self._coder, self._result, self._memory
+        self._reduce_buffer = ReduceBuffer(
+            self._mine, self._contributors, me, own, self._coder, ahead, proposal.moments
         )
-        self._unmerged = len(self._mine)
         weights, before = dict(zip(self._contributors, self._weights, strict=True)), parent.side if parent else None
-        self._side = SideBlocks(self._schema, me, own.side, weights, proposal.source, before, self._result.side)
+        self._merger = ChunkMerger(self._rule, weights, self._reduce_buffer, self._coder, self._result, self._memory)
+        self._unmerged = len(self._mine)
+        self._side = SideBlocks(
+            self._schema, me, own.side, weights, proposal.source, before, self._result.side, proposal.moments
+        )
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
         self._barrier = GramBarrier(self._rule, self._members, self._weights) if gram else None
@@ -205,6 +215,8 @@ class Exchange:
         for kind, start, payload in self._side.chunks():
             yield frame(kind, 0, start, payload)
         for chunk in chunks:
+            if chunk.segment == self._moments and not self._sends_moments:
+                continue
             owned = partial(self._reduce_buffer.owned, chunk)
             yield frame(FrameKind.CONTRIBUTION, chunk.segment, chunk.start, self._coder.encode(chunk, owned(), owned))
 
@@ -246,14 +258,15 @@ class Exchange:
             contributes = kind is FrameKind.CONTRIBUTION
             what = "a contribution that nobody waits for" if contributes else "a result that it does not owe"
             raise ExchangeError(f"{sender} sent {what} (segment {segment}, {start})")
-        dtype, target = self._dtypes[segment], self._segments[segment]
+        target = self._segments[segment]
+        dtype = target.dtype.name
         arrival = Arrival(sender, head, memoryview(bytearray()), chunk)
         try:
-            self._coder.require_length(chunk.size, dtype, nbytes)
+            self._coder.require_length(chunk, dtype, nbytes)
         except ExchangeError as error:
             raise arrival.wrong(str(error)) from error
         values = target[chunk.start : chunk.stop] if kind is FrameKind.RESULT else self._memory.empty(chunk.size, dtype)
-        arrival.values, arrival.verbatim = values, self._coder.verbatim(dtype, nbytes)
+        arrival.values, arrival.verbatim = values, self._coder.verbatim(chunk, dtype, nbytes)
         if nbytes:
             arrival.payload = as_bytes(values) if arrival.verbatim else self._memory.empty(nbytes, "uint8").data
         return arrival
@@ -267,7 +280,8 @@ class Exchange:
         chunk, values = arrival.chunk, arrival.values
         if chunk is None or values is None:
             return
-        contributed = arrival.head.kind is FrameKind.CONTRIBUTION and self._coder.relative
+        measured = self._coder.relative and chunk.segment != self._moments
+        contributed = arrival.head.kind is FrameKind.CONTRIBUTION and measured
         finite = not arrival.verbatim
         if finite:
             try:
@@ -338,7 +352,14 @@ class Exchange:
         self._gram_if_complete()
 
     def _complete(self, chunk: Chunk) -> bool:
-        return self._barrier is None and self._reduce_buffer.complete(chunk)
+        """Whether a chunk can be merged by itself now. Under a barrier only moments are."""
+        streamed = self._barrier is None or chunk.segment == self._moments
+        return streamed and self._reduce_buffer.complete(chunk)
+
+    def _keep_moments(self, parent: ModelState | None) -> None:
+        """Nobody has optimizer state to merge: all keep that of the round before."""
+        if self._moments is not None:
+            self._segments[self._moments][...] = parent.segments[MOMENTS] if parent else 0
 
     def merge(self, chunk: Chunk) -> memoryview:
         """Merge a chunk of which every contribution is here, measuring each, and code it.
@@ -367,7 +388,7 @@ class Exchange:
         barrier = self._barrier
         if barrier is None or barrier.has(self._me) or self._reduce_buffer.missing():
             return
-        part = self._merger.gram(self._mine)
+        part = self._merger.gram(chunk for chunk in self._mine if chunk.segment != self._moments)
         barrier.put(self._me, part)
         if self._me == self._leader:
             self._solve(barrier)
@@ -382,7 +403,7 @@ class Exchange:
             self._combine(coefficients)
 
     def _combine(self, coefficients: Matrix) -> None:
-        for chunk in self._mine:
+        for chunk in (chunk for chunk in self._mine if chunk.segment != self._moments):
             self._reduce_buffer.measure_own(chunk)
             payload = self._merger.combine(chunk, coefficients)
             self._stands(chunk)

@@ -60,4 +60,4 @@ class ErrorFeedback:
         """That of ``group``, or a new one, which counts only if an attempt of the group commits."""
         if self._residual is not None and group == self._group:
             return self._residual
-        return {dtype: np.zeros(size, numpy_dtype(dtype)) for dtype, size in self._schema.segments.items()}
+        return {dtype: np.zeros(size, numpy_dtype(dtype)) for dtype, size in self._schema.of_model.segments.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.errors import ExchangeError
-from swarm.tensors.state import Array, Schema, as_bytes, numpy_dtype
+from swarm.tensors.state import MOMENTS, Array, Schema, as_bytes, numpy_dtype, segment_dtype
 
 CHUNK_BYTES = 2 << 20
 """Most bytes of a chunk: enough to hide the cost per message."""
@@ -56,21 +56,25 @@ class Chunk:
         return self.stop - self.start
 
 
-def slice_chunks(schema: Schema, member: int, members: int) -> tuple[Chunk, ...]:
+def slice_chunks(schema: Schema, member: int, members: int, *, moments: bool = True) -> tuple[Chunk, ...]:
     """The chunks of the slice that the ``member``-th of ``members`` reduces: an even share of every segment.
+
+    Without ``moments``, that of optimizer state is left out.
 
     They end where large tensors do: what lies within one tensor is sent and merged where it lies, and not copied.
     """
     chunks = []
-    for index, (dtype, size) in enumerate(schema.segments.items()):
+    for index, (segment, size) in enumerate(schema.segments.items()):
+        if segment == MOMENTS and not moments:
+            continue
         first, last = size * member // members, size * (member + 1) // members
-        itemsize = numpy_dtype(dtype).itemsize
+        itemsize = numpy_dtype(segment_dtype(segment)).itemsize
         most = max(CHUNK_BYTES // itemsize, 1)
         usual = max(min(most, max(LEAST_BYTES // itemsize, (last - first) // CHUNKS)), 1)
         least = max(min(LEAST_BYTES // itemsize, usual), 1)
         start = first
         while start < last:
-            stop = _end(schema.bounds[dtype], start, last, (least, usual, most))
+            stop = _end(schema.bounds[segment], start, last, (least, usual, most))
             chunks.append(Chunk(index, start, stop))
             start = stop
     return tuple(chunks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from operator import itemgetter
 
@@ -16,6 +16,7 @@ from swarm.exchange.layout import Chunk
 from swarm.exchange.reduce_buffer import ReduceBuffer
 from swarm.merge.base import MergeRule
 from swarm.merge.gram import combine, partial_gram
+from swarm.merge.side import moments_rule
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.state import Array, ModelState, is_finite
@@ -29,8 +30,7 @@ class ChunkMerger:
 
     Args:
         rule: how weights are merged.
-        contributors: in the order in which they are merged.
-        weights: one per contributor.
+        weights: of the contributors, by name.
         buffer: the contributions.
         coder: of the attempt.
         result: where merged chunks go.
@@ -40,20 +40,18 @@ class ChunkMerger:
     def __init__(
         self,
         rule: MergeRule,
-        contributors: Sequence[PeerId],
-        weights: Sequence[int],
+        weights: Mapping[PeerId, int],
         buffer: ReduceBuffer,
         coder: ChunkCoder,
         result: ModelState,
         memory: BufferPool,
     ) -> None:
         self._rule = rule
-        self._contributors = contributors
         self._weights = weights
         self._buffer = buffer
         self._coder = coder
         self._segments = tuple(result.segments.values())
-        self._dtypes = tuple(result.segments)
+        self._moments = result.schema.moments
         self._memory = memory
 
     def merge(self, chunk: Chunk) -> memoryview:
@@ -80,7 +78,7 @@ class ChunkMerger:
         Raises:
             ContributionError: one holds values that are too large.
         """
-        total: Matrix = np.zeros((len(self._contributors),) * 2)
+        total: Matrix = np.zeros((len(self._weights),) * 2)
         for chunk in chunks:
             total += partial_gram(self._buffer.of(chunk))
             if too_large(total):
@@ -89,11 +87,16 @@ class ChunkMerger:
 
     def _merge_into(self, chunk: Chunk, out: Array) -> None:
         parts, origin = self._buffer.of(chunk), self._coder.origin(chunk)
-        if origin is None:
-            self._rule.merge_into(parts, self._weights, out)
+        contributors = self._buffer.contributors(chunk)
+        weights = [self._weights[peer] for peer in contributors]
+        if chunk.segment == self._moments:
+            moments_rule(self._rule).merge_into(parts, weights, out)
             return
-        squared = self._rule.merge_measured(parts, self._weights, origin, out)
-        for peer, values, distance in zip(self._contributors, parts, squared, strict=True):
+        if origin is None:
+            self._rule.merge_into(parts, weights, out)
+            return
+        squared = self._rule.merge_measured(parts, weights, origin, out)
+        for peer, values, distance in zip(contributors, parts, squared, strict=True):
             if not math.isfinite(distance) and not is_finite(values):
                 raise ContributionError(peer, f"{peer} sent a contribution that cannot be: NaN or infinity")
         self._buffer.measured(chunk, squared)
@@ -101,11 +104,11 @@ class ChunkMerger:
     def _coded(self, chunk: Chunk, merge: Callable[[Array], object]) -> memoryview:
         """What ``merge`` makes of a chunk, as it travels: all members take what that says, this one included."""
         target = self._segments[chunk.segment][chunk.start : chunk.stop]
-        if self._coder.verbatim(self._dtypes[chunk.segment], target.nbytes):
+        if self._coder.verbatim(chunk, target.dtype.name, target.nbytes):
             self._run(chunk, merge, target)
             return self._coder.encode(chunk, target)
         # The coding error may be computed after the round, when the target holds what the payload says.
-        merged = self._memory.empty(target.size, self._dtypes[chunk.segment])
+        merged = self._memory.empty(target.size, target.dtype.name)
         self._run(chunk, merge, merged)
         payload = self._coder.encode(chunk, merged)
         self._coder.decode(chunk, payload, target)
@@ -115,7 +118,7 @@ class ChunkMerger:
         merge(out)
         if is_finite(out):
             return
-        largest = LARGEST[np.float64 if out.dtype == np.float64 else np.float32] / len(self._contributors)
+        largest = LARGEST[np.float64 if out.dtype == np.float64 else np.float32] / len(self._weights)
         for peer, reach in self._reaches(chunk):
             if reach > largest:
                 raise self._too_far(peer, reach)
@@ -123,7 +126,7 @@ class ChunkMerger:
 
     def _reaches(self, chunk: Chunk) -> list[tuple[PeerId, float]]:
         """Each contributor with the largest absolute value that it has in ``chunk``."""
-        parts = zip(self._contributors, self._buffer.of(chunk), strict=True)
+        parts = zip(self._buffer.contributors(chunk), self._buffer.of(chunk), strict=True)
         return [(peer, float(np.abs(values.astype(np.float64)).max(initial=0.0))) for peer, values in parts]
 
     @staticmethod

@@ -23,11 +23,12 @@ class ReduceBuffer:
 
     Args:
         chunks: of the slice.
-        contributors: in the order in which they are merged.
+        contributors: of weights, in the order in which they are merged.
         me: this peer.
         own: its capture.
         coder: of the attempt.
         ahead: bytes of contributions that may wait for those of peers behind.
+        moments: the contributors of moments, in the same order.
     """
 
     def __init__(
@@ -38,14 +39,18 @@ class ReduceBuffer:
         own: Capture,
         coder: ChunkCoder,
         ahead: float,
+        moments: Sequence[PeerId] = (),
     ) -> None:
         self._contributors = tuple(contributors)
+        self._moments = tuple(moments)
+        self._segment = own.schema.moments
         self._me = me
         self._own = own
         self._coder = coder
         self._arrays: dict[Chunk, dict[PeerId, Array]] = {chunk: {} for chunk in chunks}
-        self._left = dict.fromkeys(contributors, len(chunks)) | ({me: 0} if me in contributors else {})
-        self._others = len({*contributors} - {me})
+        self._left = dict.fromkeys(contributors, 0)
+        for peer in (peer for chunk in chunks for peer in self.contributors(chunk) if peer != me):
+            self._left[peer] += 1
         self._squared: dict[tuple[PeerId, Chunk], float] = {}
         self._waiting = 0
         self._ahead = ahead
@@ -57,9 +62,13 @@ class ReduceBuffer:
         self._left[sender] -= 1
         self._waiting += values.nbytes
 
+    def contributors(self, chunk: Chunk) -> tuple[PeerId, ...]:
+        """The peers whose values of a chunk are merged, in this order."""
+        return self._moments if chunk.segment == self._segment else self._contributors
+
     def complete(self, chunk: Chunk) -> bool:
         """Whether everybody's contribution to a chunk is here."""
-        return len(self._arrays[chunk]) == self._others
+        return len(self._arrays[chunk]) == len({*self.contributors(chunk)} - {self._me})
 
     def missing(self) -> set[PeerId]:
         """Peers whose contributions are incomplete."""
@@ -75,7 +84,7 @@ class ReduceBuffer:
     def of(self, chunk: Chunk) -> list[Array]:
         """A complete chunk of each contribution, in order. May run beside everything else, as ``measure_own``."""
         arrays = self._arrays[chunk]
-        return [self.owned(chunk) if peer == self._me else arrays[peer] for peer in self._contributors]
+        return [self.owned(chunk) if peer == self._me else arrays[peer] for peer in self.contributors(chunk)]
 
     def owned(self, chunk: Chunk) -> Array:
         """This peer's own values of any chunk."""

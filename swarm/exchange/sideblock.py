@@ -12,7 +12,17 @@ from swarm.errors import ContributionError, ExchangeError
 from swarm.exchange.layout import FrameKind, side_chunks
 from swarm.merge.side import merge_statistics
 from swarm.records import PeerId
-from swarm.tensors.state import Array, Schema, TensorKind, TensorSpec, as_bytes, pack, side_is_finite, unpack
+from swarm.tensors.state import (
+    Array,
+    Schema,
+    TensorKind,
+    TensorSpec,
+    as_bytes,
+    numpy_dtype,
+    pack,
+    side_is_finite,
+    unpack,
+)
 
 NOTHING = memoryview(b"")
 Key = tuple[PeerId, FrameKind]
@@ -31,6 +41,7 @@ class SideBlocks:
         source: PeerId,
         parent: Sequence[Array] | None,
         result: Sequence[Array],
+        moments: Sequence[PeerId] = (),
     ) -> None:
         """Nothing has come in yet but what this peer has itself.
 
@@ -42,6 +53,7 @@ class SideBlocks:
             source: the contributor whose module state all take.
             parent: the arrays of the side block of the model of the round before; None where there is none.
             result: where the merged side block goes.
+            moments: the contributors whose optimizer state is merged.
         """
         self._me = me
         self._weights = weights if schema.side else {}
@@ -52,7 +64,9 @@ class SideBlocks:
             for kind, is_state in ((FrameKind.SIDE, False), (FrameKind.STATE, True))
         }
         self._stops = {kind: dict(side_chunks(specs.side_nbytes)) for kind, specs in self._specs.items()}
+        self._moments = tuple(moments)
         self._parent = None if parent is None else self._of(FrameKind.STATE, parent)
+        self._steps_before = None if parent is None else self._of(FrameKind.SIDE, parent)
         self._before = None if self._parent is None else _Run(self._parent)
         self._state = _Run(self._of(FrameKind.STATE, result))
         self._statistics: dict[PeerId, bytes | bytearray] = {}
@@ -119,11 +133,22 @@ class SideBlocks:
         statistics = [unpack(specs, block) for block in self._statistics.values()]
         with np.errstate(over="ignore", invalid="ignore"):  # checked below
             merged = merge_statistics(specs, statistics, [*self._weights.values()], robust=robust)
+        for place, spec in enumerate(specs):
+            if spec.kind is TensorKind.STEPS:
+                merged[place] = self._merged_steps(spec, place, statistics)
         if not side_is_finite(schema, merged):
             peer = max(zip(self._statistics, statistics, strict=True), key=lambda each: _reach(specs, each[1]))[0]
             raise ContributionError(peer, f"{peer} sent statistics that are too large to be merged")
         for target, array in zip(self._of(FrameKind.SIDE, self._result), merged, strict=True):
             target[...] = array
+
+    def _merged_steps(self, spec: TensorSpec, place: int, statistics: Sequence[Sequence[Array]]) -> Array:
+        """The step counters that belong to the merged moments: as before the round where nobody has any."""
+        given = dict(zip(self._statistics, statistics, strict=True))
+        if self._moments:
+            merged: Array = np.maximum.reduce([given[peer][place] for peer in self._moments])
+            return merged
+        return self._steps_before[place] if self._steps_before else np.zeros(spec.shape, numpy_dtype(spec.dtype))
 
     def _is_sound(self, peer: PeerId, kind: FrameKind) -> bool:
         """Whether the tensors that have come may be merged."""
@@ -147,7 +172,7 @@ def _reach(specs: Sequence[TensorSpec], arrays: Sequence[Array]) -> float:
     """The largest variance that some statistics can lead to: one of them, or the square of a mean."""
     largest = 0.0
     for spec, array in zip(specs, arrays, strict=True):
-        if spec.kind is not TensorKind.COUNTER:
+        if spec.kind not in (TensorKind.COUNTER, TensorKind.STEPS):
             value = float(np.abs(array.astype(np.float64)).max(initial=0.0))
             largest = max(largest, value * value if spec.kind is TensorKind.MEAN else value)
     return largest

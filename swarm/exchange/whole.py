@@ -44,7 +44,6 @@ class Assembly:
         self._lock = Lock()
         self._model = ModelState.empty(schema)
         self._segments = tuple(self._model.segments.values())
-        self._dtypes = tuple(schema.segments)
         self._side = bytearray(schema.side_nbytes)
         self._taken: set[int] = set()
 
@@ -66,8 +65,8 @@ class Assembly:
             kind, segment, start = head.kind, head.segment, head.start
             if kind is FrameKind.RESULT and (segment, start) in wanted:
                 chunk = wanted.pop((segment, start))
-                values = values_of(payload, self._dtypes[segment], chunk.size)
-                self._segments[segment][chunk.start : chunk.stop] = values
+                target = self._segments[segment][chunk.start : chunk.stop]
+                target[...] = values_of(payload, target.dtype.name, chunk.size)
             elif kind is FrameKind.SIDE and side_left.get(start) == start + len(payload):
                 self._side[start : side_left.pop(start)] = payload
             else:

@@ -1,4 +1,4 @@
-"""Merge of the statistics and counters of the side block.
+"""Merge of everything but weights: the statistics and counters of the side block, and the moments of optimizers.
 
 Every peer receives those of every contributor and merges them itself. So only elementwise operations in a fixed order
 are used, which give the same bytes on every machine.
@@ -17,10 +17,16 @@ from swarm.tensors.state import TensorKind, as_bytes, numpy_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from swarm.merge.base import MergeRule
     from swarm.tensors.state import Array, Schema, TensorSpec
 
 _MEAN = WeightedMean()
 _MEDIAN = CoordinateMedian()
+
+
+def moments_rule(rule: MergeRule) -> MergeRule:
+    """How moments are merged in a session of ``rule``: like the statistics, by mean or by median."""
+    return _MEDIAN if rule.robust else _MEAN
 
 
 def merge_statistics(
@@ -51,7 +57,7 @@ def merge_statistics(
     for index, spec in enumerate(specs):
         values = [each[index].reshape(-1) for each in contributions]
         partner = partners.get(index)
-        if spec.kind is TensorKind.COUNTER:
+        if spec.kind in (TensorKind.COUNTER, TensorKind.STEPS):
             result = np.maximum.reduce(values)
         elif robust:
             result = _MEDIAN.merge(values, weights)

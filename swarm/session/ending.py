@@ -26,7 +26,10 @@ LEAST_SPEED = 10e6
 
 
 class Ending:
-    """Writes two models to disk: the one after local training, and the one that the peer ends with."""
+    """Writes two models to disk: the one after local training, and the one that the peer ends with.
+
+    The state of optimizers is not in the files.
+    """
 
     def __init__(self, settings: Settings, port: ModelPort, reporter: Reporter, logger: logging.Logger) -> None:
         self._settings = settings
@@ -49,7 +52,7 @@ class Ending:
         own = ModelState.empty(schema)
         self._port.read(own)
         if self._writer:
-            self._writer.write(LOCAL, own, {})
+            self._writer.write(LOCAL, own.of_model(), {})
         return own
 
     def conclude(
@@ -70,16 +73,17 @@ class Ending:
         keeps = closing and bool(own.schema.kept.tensors)
         about = {
             "session": self._settings.model_name,
-            "digest": final.digest(),
+            "digest": commit.digest if closing and commit else final.of_model().digest(),
             "closing": str(closing or alone).lower(),
         }
         if commit:
             about |= {"lineage": commit.lineage, "round": str(commit.round)}
         name = FINAL if closing or alone else OWN
         if self._writer:
-            self._writer.write(name, final, about)
+            self._writer.write(name, final.of_model(), about)
             if keeps:
-                self._writer.write(SITE, held, about | {"digest": held.digest()})
+                site = held.of_model()
+                self._writer.write(SITE, site, about | {"digest": site.digest()})
         if self._results.directory:
             self.result = self._results.directory / (SITE if keeps else name)
         written = self.release(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)

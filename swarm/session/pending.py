@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from swarm.executor import Executor, Future, Queue, Work
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.session.arithmetic import difference, distance
-from swarm.tensors.capture import faulty
+from swarm.tensors.capture import faulty, has_moments
 from swarm.tensors.state import ModelState, has_nan, side_is_finite
 
 if TYPE_CHECKING:
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def measured(stats: ContributionStats, capture: Capture, reference: ModelState | None) -> ContributionStats:
-    """``stats`` with what must be computed from the weights: whether they are finite, and how far they have moved."""
+    """``stats`` with what must be computed from the capture.
+
+    That is whether its weights are finite, how far they have moved, and whether the optimizer has state to merge.
+    """
+    stats = replace(stats, moments=not stats.status.finished and has_moments(capture))
     if reference is None:
         return replace(stats, finite=capture.finite(), nan_state=has_nan(capture.side))
     norm = distance(capture, reference)

@@ -49,7 +49,7 @@ def _with(model: ModelState, kept: ModelState) -> ModelState:
     """A copy of ``model`` with the values that this site keeps for itself."""
     whole, own = model.copy(), (array for _, array in kept.arrays())
     for spec, array in whole.arrays():
-        if spec.kept:
+        if spec.kept and not spec.kind.of_optimizer:
             array[...] = next(own)
     return whole
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from swarm.tensors.state import Array, ModelState, Schema, numpy_dtype
+from swarm.tensors.state import Array, ModelState, Schema, numpy_dtype, segment_dtype
 
 SMALL_BYTES = 8 << 20
 """Arrays up to this size are chunks, of many sizes; larger ones are whole segments."""
@@ -38,7 +38,7 @@ class BufferPool:
 
     def model(self, schema: Schema) -> ModelState:
         """Uninitialised buffers for ``schema``."""
-        segments = {dtype: self.empty(size, dtype) for dtype, size in schema.segments.items()}
+        segments = {name: self.empty(size, segment_dtype(name)) for name, size in schema.segments.items()}
         return ModelState(schema, segments, [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in schema.side])
 
     def _take(self, nbytes: int) -> Array:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from swarm.tensors.state import (
+    MOMENTS,
     Array,
     ModelState,
     Schema,
@@ -18,6 +19,7 @@ from swarm.tensors.state import (
     as_bytes,
     is_finite,
     numpy_dtype,
+    segment_dtype,
     side_is_finite,
 )
 
@@ -56,7 +58,7 @@ class BorrowedCapture:
     def __init__(self, schema: Schema, arrays: Sequence[Array]) -> None:
         """``arrays`` are the tensors of ``schema`` in its order, contiguous; those of the side block are copied."""
         self._state: ModelState | None = None
-        self._tensors: dict[str, list[Array]] = {dtype: [] for dtype in schema.segments}
+        self._tensors: dict[str, list[Array]] = {segment: [] for segment in schema.segments}
         copied = []
         for spec, array in zip(schema.tensors, arrays, strict=True):
             if spec.in_side_block:
@@ -64,7 +66,7 @@ class BorrowedCapture:
             else:
                 flat = array.reshape(-1)
                 flat.flags.writeable = False  # protects the model from writes by a merge rule of a plugin
-                self._tensors[spec.dtype].append(flat)
+                self._tensors[spec.segment].append(flat)
         self._side = ModelState(schema, {}, copied)
         self._bounds = schema.bounds
 
@@ -83,12 +85,12 @@ class BorrowedCapture:
         borrowed = self._tensors  # read before the state, which replaces it: transport threads may read meanwhile
         if self._state:
             return self._state.part(segment, start, stop)
-        dtype = tuple(self._bounds)[segment]
-        tensors, starts = borrowed[dtype], self._bounds[dtype]
+        name = tuple(self._bounds)[segment]
+        tensors, starts = borrowed[name], self._bounds[name]
         first = min(bisect_right(starts, start), len(tensors)) - 1
         if stop <= starts[first + 1]:
             return tensors[first][start - starts[first] : stop - starts[first]]
-        values = np.empty(stop - start, numpy_dtype(dtype))
+        values = np.empty(stop - start, numpy_dtype(segment_dtype(name)))
         filled = 0
         while filled < values.size:
             taken = tensors[first][start + filled - starts[first] : stop - starts[first]]
@@ -102,36 +104,45 @@ class BorrowedCapture:
         if self._state:
             yield from self._state.runs()
             return
-        for index, dtype in enumerate(self._bounds):
-            for start, tensor in zip(self._bounds[dtype], borrowed[dtype], strict=False):
+        for index, name in enumerate(self._bounds):
+            for start, tensor in zip(self._bounds[name], borrowed[name], strict=False):
                 yield index, start, tensor
 
     def finite(self) -> bool:
         """Whether all weights and statistics are finite."""
         if self._state:
             return self._state.finite()
-        borrowed = (tensor for tensors in self._tensors.values() for tensor in tensors)
+        borrowed = (tensor for name, tensors in self._tensors.items() if name != MOMENTS for tensor in tensors)
         return all(is_finite(tensor) for tensor in borrowed) and side_is_finite(self.schema, self.side)
 
     def hold(self) -> None:
         """Copy borrowed memory."""
         if self._state is None:
-            segments = {dtype: np.concatenate(tensors) for dtype, tensors in self._tensors.items()}
+            segments = {name: np.concatenate(tensors) for name, tensors in self._tensors.items()}
             self._state = ModelState(self.schema, segments, self._side.side)
             self._tensors = {}
 
 
+def has_moments(capture: Capture) -> bool:
+    """Whether the optimizer of a capture has state that may be merged: it has stepped, and its moments are finite."""
+    schema = capture.schema
+    steps = (array for spec, array in zip(schema.side, capture.side, strict=True) if spec.kind is TensorKind.STEPS)
+    if not any(bool(array.any()) for array in steps):
+        return False
+    return all(is_finite(values) for index, _, values in capture.runs() if index == schema.moments)
+
+
 def tensors(capture: Capture) -> Iterator[tuple[TensorSpec, Array]]:
-    """Each tensor's spec with its values, in schema order; those of a weight are flat. Read only."""
-    places = {dtype: pairwise(starts) for dtype, starts in capture.schema.bounds.items()}
-    segments = {dtype: index for index, dtype in enumerate(capture.schema.segments)}
+    """Each tensor's spec with its values, in schema order; those of a weight or moment are flat. Read only."""
+    places = {name: pairwise(starts) for name, starts in capture.schema.bounds.items()}
+    segments = {name: index for index, name in enumerate(capture.schema.segments)}
     side = iter(capture.side)
     for spec in capture.schema.tensors:
         if spec.in_side_block:
             yield spec, next(side)
         else:
-            start, stop = next(places[spec.dtype])
-            yield spec, capture.part(segments[spec.dtype], start, stop)
+            start, stop = next(places[spec.segment])
+            yield spec, capture.part(segments[spec.segment], start, stop)
 
 
 def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...]:
@@ -139,6 +150,8 @@ def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...
     before = iter(parent.side if parent else [])
     names = []
     for spec, values in tensors(capture):
+        if spec.kind.of_optimizer:
+            break  # after all tensors of the model
         if spec.in_side_block:
             sound = side_is_finite(Schema((spec,)), [values], [next(before)] if parent else None)
         else:
@@ -149,12 +162,12 @@ def faulty(capture: Capture, parent: ModelState | None = None) -> tuple[str, ...
 
 
 def kept(capture: Capture) -> ModelState | None:
-    """A copy of the tensors of which the site keeps its own values; None if there are none."""
+    """A copy of the tensors of the model of which the site keeps its own values; None if there are none."""
     schema = capture.schema.kept
     if not schema.tensors:
         return None
     state = ModelState.empty(schema)
-    own = (values for spec, values in tensors(capture) if spec.kept)
+    own = (values for spec, values in tensors(capture) if spec.kept and not spec.kind.of_optimizer)
     for (spec, array), values in zip(state.arrays(), own, strict=True):
         array[...] = values.reshape(spec.shape)
     return state

@@ -50,9 +50,32 @@ class TensorKind(enum.StrEnum):
     STATE = "state"
     """All other tensors, of any dtype: the whole tensor of one contributor, the same one for all tensors of a round.
     So tensors that depend on each other stay consistent (a queue and its pointer, a code book and its counters)."""
+    MOMENT = "moment"
+    """Optimizer state of a weight, as bfloat16: merged among the training peers that have such state."""
+    ROOT_MOMENT = "root_moment"
+    """The same for a mean of squares, of which it is the square root: never negative, and small ones do not vanish."""
+    STEPS = "steps"
+    """An optimizer's integer step counters: the maximum of the peers whose moments are merged; 0 without state."""
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether it is optimizer state in the segment of moments."""
+        return self in (TensorKind.MOMENT, TensorKind.ROOT_MOMENT)
+
+    @property
+    def of_optimizer(self) -> bool:
+        """Whether the tensor belongs to the optimizer, not to the model."""
+        return self.is_moment or self is TensorKind.STEPS
 
 
 _AVERAGED = (TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE)
+MOMENTS = "moments"
+"""The segment of all moments, the last one of a schema. The other segments have the name of their dtype."""
+
+
+def segment_dtype(segment: str) -> str:
+    """The dtype of the values of a segment, by its name."""
+    return "bfloat16" if segment == MOMENTS else segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +152,20 @@ class TensorSpec:
     @property
     def in_side_block(self) -> bool:
         """Whether it is in the side block, not in a segment."""
-        return self.kind is not TensorKind.WEIGHT
+        return self.kind is not TensorKind.WEIGHT and not self.kind.is_moment
+
+    @property
+    def segment(self) -> str:
+        """The name of its segment, if it is not in the side block."""
+        return MOMENTS if self.kind.is_moment else self.dtype
+
+    @property
+    def role(self) -> str:
+        """Which state of the optimizer it is, as ``optimizer.exp_avg``; empty for a tensor of the model.
+
+        The name of such a tensor is its role, and of which tensor of the model it is the state.
+        """
+        return self.name.partition(" ")[0] if self.kind.of_optimizer else ""
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype}{list(self.shape)} ({self.kind})"
@@ -137,7 +173,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Schema:
-    """The ordered tensors of a model. Two peers can merge if their fingerprints are equal."""
+    """The ordered tensors of a model. Two peers can merge if their fingerprints are equal.
+
+    Tensors of the optimizer, if it is merged too, come after all tensors of the model.
+    """
 
     tensors: tuple[TensorSpec, ...]
     spectral: tuple[SpectralNorm, ...] = ()
@@ -148,33 +187,48 @@ class Schema:
             if spec.kind in _AVERAGED and spec.dtype not in WEIGHT_DTYPES:
                 allowed = ", ".join(WEIGHT_DTYPES)
                 raise ModelError(f"{spec.kind} {spec.name!r} has dtype {spec.dtype}, allowed: {allowed}")
-            if spec.kind is TensorKind.COUNTER and numpy_dtype(spec.dtype).kind not in "iu":
+            if spec.kind.is_moment and spec.dtype != segment_dtype(MOMENTS):
+                raise ModelError(f"{spec.kind} {spec.name!r} has dtype {spec.dtype}, allowed: {segment_dtype(MOMENTS)}")
+            if spec.kind in (TensorKind.COUNTER, TensorKind.STEPS) and numpy_dtype(spec.dtype).kind not in "iu":
                 raise ModelError(f"counter {spec.name!r} has dtype {spec.dtype}, allowed: integers")
+        ends = [spec.kind.of_optimizer for spec in self.tensors]
+        if ends != sorted(ends):
+            raise ModelError("the tensors of the optimizer must come after those of the model")
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash over order, shape, dtype and kind. Names are excluded, because frameworks number them per process."""
-        lines = [f"{spec.shape} {spec.dtype} {spec.kind}" for spec in self.tensors]
+        """Hash over order, shape, dtype, kind and role. Frameworks number names per process: they are excluded."""
+        lines = [f"{spec.shape} {spec.dtype} {spec.kind}{spec.role and f' {spec.role}'}" for spec in self.tensors]
         text = "\n".join(lines + [repr(norm) for norm in self.spectral])
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @cached_property
     def segments(self) -> dict[str, int]:
-        """Elements of each flat segment, by dtype, in the order of first appearance."""
+        """Elements of each flat segment, by name, in the order of first appearance."""
         sizes: dict[str, int] = {}
         for spec in self.tensors:
             if not spec.in_side_block:
-                sizes[spec.dtype] = sizes.get(spec.dtype, 0) + spec.size
+                sizes[spec.segment] = sizes.get(spec.segment, 0) + spec.size
         return sizes
 
     @cached_property
+    def moments(self) -> int | None:
+        """The index of the segment of moments; None without one."""
+        return tuple(self.segments).index(MOMENTS) if MOMENTS in self.segments else None
+
+    @cached_property
+    def of_model(self) -> Schema:
+        """The tensors of the model alone, without those of the optimizer."""
+        return Schema(tuple(spec for spec in self.tensors if not spec.kind.of_optimizer), self.spectral)
+
+    @cached_property
     def bounds(self) -> dict[str, tuple[int, ...]]:
-        """Start offsets of the tensors of each segment, and the end of the last, in elements, by dtype."""
-        sizes: dict[str, list[int]] = {dtype: [] for dtype in self.segments}
+        """Start offsets of the tensors of each segment, and the end of the last, in elements, by the segment's name."""
+        sizes: dict[str, list[int]] = {segment: [] for segment in self.segments}
         for spec in self.tensors:
             if not spec.in_side_block:
-                sizes[spec.dtype].append(spec.size)
-        return {dtype: tuple(accumulate(each, initial=0)) for dtype, each in sizes.items()}
+                sizes[spec.segment].append(spec.size)
+        return {segment: tuple(accumulate(each, initial=0)) for segment, each in sizes.items()}
 
     @cached_property
     def side(self) -> tuple[TensorSpec, ...]:
@@ -204,7 +258,7 @@ class Schema:
     def difference(self, other: Schema) -> str | None:
         """One sentence about the first tensor that differs from ``other``, or None if the two can merge."""
         for index, (ours, theirs) in enumerate(zip(self.tensors, other.tensors, strict=False)):
-            if (ours.shape, ours.dtype, ours.kind) != (theirs.shape, theirs.dtype, theirs.kind):
+            if (ours.shape, ours.dtype, ours.kind, ours.role) != (theirs.shape, theirs.dtype, theirs.kind, theirs.role):
                 return f"tensor {index} is {ours} here and {theirs} there"
         if len(self.tensors) != len(other.tensors):
             longer = self.tensors if len(self.tensors) > len(other.tensors) else other.tensors
@@ -215,8 +269,8 @@ class Schema:
 
     @cached_property
     def kept(self) -> Schema:
-        """The tensors of which this site keeps its own values."""
-        return Schema(tuple(spec for spec in self.tensors if spec.kept))
+        """The tensors of the model of which this site keeps its own values."""
+        return Schema(tuple(spec for spec in self.of_model.tensors if spec.kept))
 
     def names(self, *kinds: TensorKind) -> tuple[str, ...]:
         """Names of the tensors of some kinds."""
@@ -239,13 +293,20 @@ class ModelState:
     @classmethod
     def empty(cls, schema: Schema) -> ModelState:
         """Uninitialised buffers for ``schema``."""
-        segments = {dtype: np.empty(size, numpy_dtype(dtype)) for dtype, size in schema.segments.items()}
+        sizes = schema.segments.items()
+        segments = {segment: np.empty(size, numpy_dtype(segment_dtype(segment))) for segment, size in sizes}
         return cls(schema, segments, [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in schema.side])
 
     def copy(self) -> ModelState:
         """A copy in new memory."""
-        segments = {dtype: segment.copy() for dtype, segment in self.segments.items()}
+        segments = {name: segment.copy() for name, segment in self.segments.items()}
         return ModelState(self.schema, segments, [array.copy() for array in self.side])
+
+    def of_model(self) -> ModelState:
+        """The tensors of the model alone, in the same memory."""
+        schema = self.schema.of_model
+        segments = {name: segment for name, segment in self.segments.items() if name != MOMENTS}
+        return ModelState(schema, segments, self.side[: len(schema.side)])
 
     def arrays(self) -> Iterator[tuple[TensorSpec, Array]]:
         """Each tensor's spec with a view of its values in its shape, in schema order. Writes to it change the state."""
@@ -255,9 +316,9 @@ class ModelState:
             if spec.in_side_block:
                 yield spec, next(side)
             else:
-                start = offsets[spec.dtype]
-                offsets[spec.dtype] = start + spec.size
-                yield spec, self.segments[spec.dtype][start : start + spec.size].reshape(spec.shape)
+                start, segment = offsets[spec.segment], self.segments[spec.segment]
+                offsets[spec.segment] = start + spec.size
+                yield spec, segment[start : start + spec.size].reshape(spec.shape)
 
     def part(self, segment: int, start: int, stop: int) -> Array:
         """A view of values ``start`` to ``stop`` of a segment, counted in the schema's order."""
@@ -280,8 +341,9 @@ class ModelState:
         return BlockDigest(segments, [as_bytes(array) for array in self.side])
 
     def finite(self) -> bool:
-        """Whether all weights and statistics are finite. Module state, such as an attention mask, is not checked."""
-        return all(is_finite(segment) for segment in self.segments.values()) and side_is_finite(self.schema, self.side)
+        """Whether all weights and statistics are finite. Module state and moments are not checked."""
+        weights = (segment for name, segment in self.segments.items() if name != MOMENTS)
+        return all(is_finite(segment) for segment in weights) and side_is_finite(self.schema, self.side)
 
     def pack_side(self) -> bytes:
         """The side block as bytes, tensor after tensor in native byte order."""

@@ -150,3 +150,22 @@ def test_a_peer_that_is_granted_nothing_contributes_nothing() -> None:
     seen = table(stats("ann", weight=4500), stats("bob", weight=1000))
     group = form(seen, replace(rules(), share=lambda peer: Fraction(int(peer == "bob"))))
     assert [entry.weight for entry in group.entries] == [0, 1000]
+
+
+@pytest.mark.parametrize("status", PeerStatus)
+def test_the_optimizer_state_of_training_peers_with_weight_is_merged(status: PeerStatus) -> None:
+    told = [
+        ContributionStats(peer="ann", round=5, weight=1, moments=True),
+        ContributionStats(peer="bob", round=5, weight=1, steps=3, status=status, moments=True),
+        ContributionStats(peer="cid", round=5, weight=0, moments=True),
+        ContributionStats(peer="dee", round=5, weight=1),
+    ]
+    group = form(table(*told), rules())
+    having = [entry.peer for entry in group.entries if entry.moments]
+    assert having == (["ann", "bob"] if not status.finished else ["ann"])
+
+
+def test_a_peer_that_sends_the_committed_model_gives_no_optimizer_state() -> None:
+    told = [ContributionStats(peer=peer, round=5, weight=0, moments=True) for peer in ("ann", "bob")]
+    group = form(table(*told), rules())
+    assert [entry.moments for entry in group.entries] == [False, False]

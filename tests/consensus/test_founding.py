@@ -250,3 +250,11 @@ def test_before_the_founding_round_a_request_for_promises_is_ignored(swarm) -> N
     peers.offer("a", "b")
     for round_ in (-1, 0, 7):
         assert peers.machines["a"].receive("b", Prepare("", round_, Attempt(3, "b")), peers.now) == []
+
+
+@pytest.mark.parametrize("moments", [True, False])
+def test_the_source_of_the_first_weights_gives_its_optimizer_state_too(swarm, moments: bool) -> None:
+    peers = swarm("abc", expected=3)
+    peers.offer("a", "b", "c", moments=moments)
+    (proposal,) = {message.proposal for _, _, message in peers.sent if isinstance(message, Propose)}
+    assert proposal.moments == (proposal.senders if moments else ())

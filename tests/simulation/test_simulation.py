@@ -36,6 +36,7 @@ NOTICED_AT = {
     "closes_while_somebody_trains": 5,
     "contributions_count_equally": 0,
     "duplicates_count_as_votes": 169,
+    "finished_peers_give_their_moments": 6,
     "forgets_what_it_accepted": 4,
     "forks_with_a_majority_present": 0,
     "goes_back_to_a_stale_round": 5,
@@ -86,6 +87,7 @@ def test_the_schedules_cover_what_they_should() -> None:
     assert {schedule.overlap for schedule in schedules} == {True, False}
     assert {schedule.extends for schedule in schedules} == {True, False}
     assert {schedule.largest_share for schedule in schedules} == {0.5, 1.0}
+    assert {schedule.optimizer for schedule in schedules} == {True, False}
     assert {schedule.codec for schedule in schedules} == {"exact", "bf16", "int8"}
     assert any(schedule.min_peers == 1 for schedule in schedules)
     assert any(schedule.min_peers == len(schedule.peers) for schedule in schedules)

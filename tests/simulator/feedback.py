@@ -66,8 +66,8 @@ class Feedback:
         if proposal is None or not PLUGINS.codec(proposal.codec).feedback or proposal.parent not in self._parents:
             return
         head, payload = open_head(memoryview(frame[0])), memoryview(b"".join(frame[1:]))
-        if head.kind is not FrameKind.CONTRIBUTION:
-            return
+        if head.kind is not FrameKind.CONTRIBUTION or head.segment:
+            return  # moments, in the second segment, have no error feedback
         parent, group = self._parents[proposal.parent], proposal.group
         chunk = next(chunk for chunk in slice_chunks(SCHEMA, group.index(to), len(group)) if chunk.start == head.start)
         part = slice(chunk.start, chunk.stop)

@@ -1,6 +1,7 @@
 """A model in which every training step can be seen.
 
-Each step adds 1 to a weight of its own, and a vector of its own to the last weights, which no codec sends as it is.
+Each step adds 1 to a weight of its own, and a vector of its own to the last weights, which no codec sends as it is. In
+some runs the model has an optimizer, whose moments are a mean of the last of these vectors.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from swarm.tensors.model import ModelPort
-from swarm.tensors.state import Array, ModelState, Schema, TensorSpec
+from swarm.tensors.state import MOMENTS, Array, ModelState, Schema, TensorKind, TensorSpec
 from tests.simulator.violation import Violation
 
 STEPS = 384
@@ -21,6 +23,15 @@ NOISE = np.random.default_rng(0).normal(size=(STEPS, 128)).astype(np.float32)
 """What each step adds to the last weights."""
 SIZE = STEPS + NOISE.shape[1]
 SCHEMA = Schema((TensorSpec("w", (SIZE,), "float32"),))
+REMEMBERED = 16
+"""Number of moments."""
+WITH_OPTIMIZER = Schema(
+    (
+        *SCHEMA.tensors,
+        TensorSpec("optimizer.m of w", (REMEMBERED,), "bfloat16", TensorKind.MOMENT),
+        TensorSpec("optimizer.step", (1,), "int64", TensorKind.STEPS),
+    )
+)
 
 ROUNDING = 1e-3
 """How far weights may be from a model with whole steps on top."""
@@ -56,17 +67,26 @@ class Taken:
     values: Weights
     own: Steps
     """The steps of this process that were taken by then, and not given up."""
+    moments: Array | None = None
+    """Of the optimizer, if it has stepped."""
+    steps: int = 0
+    """Of the optimizer."""
 
 
 class StepModel(ModelPort):
     """The model of one process. It knows which steps it has taken, and what the session took of it."""
 
-    def __init__(self, initial: float, loaded: Callable[[bool], None], events: Callable[[], int]) -> None:
+    def __init__(
+        self, initial: float, loaded: Callable[[bool], None], events: Callable[[], int], *, optimizer: bool = False
+    ) -> None:
         """``loaded`` is called after the session has changed the weights, with whether all were replaced.
 
-        ``events`` numbers the moments of the run.
+        ``events`` numbers the events of the run. ``optimizer`` tells whether there are moments.
         """
         self.values = np.full(SIZE, initial, np.float32)
+        self._schema = WITH_OPTIMIZER if optimizer else SCHEMA
+        self.moments = np.zeros(REMEMBERED, ml_dtypes.bfloat16)
+        self.steps = np.zeros(1, np.int64)
         self.own: Steps = 0
         """Steps taken here that were not given up."""
         self.capture = self.snapshot = self._take()
@@ -86,14 +106,16 @@ class StepModel(ModelPort):
             self.values[number] += 1.0
             self.values[STEPS:] += NOISE[number]
             self.own |= 1 << number
+            self.moments[:] = self.moments / 2 + NOISE[number, :REMEMBERED].astype(self.moments.dtype)
+            self.steps += 1
 
     def schema(self) -> Schema:
-        return SCHEMA
+        return self._schema
 
     def borrow(self, schema: Schema) -> list[Array]:
         self._borrowed = True
         self.capture = self._take()
-        return [self.values]
+        return [self.values, self.moments, self.steps][: len(schema.tensors)]
 
     def read(self, into: ModelState) -> None:
         if self._buffer is None and not self._borrowed:
@@ -104,6 +126,9 @@ class StepModel(ModelPort):
             self._copied = self._events(), self.snapshot
             self.snapshot = self._take()
         weights_of(into)[:] = self.values
+        if into.schema.moments is not None:
+            into.segments[MOMENTS][:] = self.moments
+            into.side[0][:] = self.steps
 
     def write(self, state: ModelState) -> None:
         copied, self._copied = self._copied, None
@@ -112,6 +137,7 @@ class StepModel(ModelPort):
             # Copied and replaced at once: a validation looks at the committed model.
             self._viewed, self.snapshot = self.snapshot.values, copied[1]
         self.values[:] = weights_of(state)
+        self._load_optimizer(state)
         if viewed is not None and not np.array_equal(viewed, self.values, equal_nan=True):
             raise Violation("Atomicity", "a validation leaves other weights than there were")
         if viewed is None and self._viewed is None:
@@ -119,7 +145,14 @@ class StepModel(ModelPort):
 
     def add(self, step: ModelState) -> None:
         self.values += weights_of(step)
+        self._load_optimizer(step)
         self._loaded(False)
 
+    def _load_optimizer(self, state: ModelState) -> None:
+        if state.schema.moments is not None and state.side[0].any():
+            self.moments[:] = state.segments[MOMENTS]
+            self.steps[:] = state.side[0]
+
     def _take(self) -> Taken:
-        return Taken(self.values.copy(), self.own)
+        steps = int(self.steps[0]) if self._schema is WITH_OPTIMIZER else 0
+        return Taken(self.values.copy(), self.own, self.moments.copy() if steps else None, steps)

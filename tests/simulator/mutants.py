@@ -391,6 +391,12 @@ def contributions_count_equally(self: Exchange, me: PeerId, proposal: Proposal, 
     _exchange(self, me, replace(proposal, entries=entries), *arguments)
 
 
+@_mutant(Proposal, "moments", as_property=True)
+def finished_peers_give_their_moments(self: Proposal) -> tuple[PeerId, ...]:
+    """The optimizer state of all that send weights is merged, also where the training is over, or never began."""
+    return self.senders
+
+
 @_mutant(ErrorFeedback, "update")
 def residuals_are_forgotten(self: ErrorFeedback, coder: Any, group: Any) -> None:
     """What a codec has left out is never sent."""
@@ -399,5 +405,5 @@ def residuals_are_forgotten(self: ErrorFeedback, coder: Any, group: Any) -> None
 @_mutant(ErrorFeedback, "_residual_of")
 def residuals_go_to_another_group(self: ErrorFeedback, group: Any) -> Any:
     """A residual is sent to whatever group comes next."""
-    segments = self._schema.segments.items()
+    segments = self._schema.of_model.segments.items()
     return self._residual or {dtype: np.zeros(size, dtype) for dtype, size in segments}

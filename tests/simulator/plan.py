@@ -65,6 +65,8 @@ class Schedule:
     """Whether a peer that has trained its own intervals trains on until all have."""
     largest_share: float = 1.0
     """The largest share of the weight of a round that a peer may have: 1 or a half."""
+    optimizer: bool = False
+    """Whether models have an optimizer, whose moments are merged."""
 
     @property
     def calm_from(self) -> float:
@@ -117,4 +119,5 @@ def draw(seed: int) -> Schedule:
         codec=rng.choice(("exact", "exact", "bf16", "int8")),
         extends=rng.random() < 0.3,
         largest_share=0.5 if rng.random() < 0.2 else 1.0,
+        optimizer=seed % 8 == 6,
     )

@@ -139,7 +139,10 @@ class Process:
         self.transport = SimulatedTransport(world.network, self, plan.session)
         initial = zlib.crc32(f"{plan.name}/{incarnation}".encode()) % 64 / 8
         self.model = StepModel(
-            initial, lambda replaced: world.loaded(self, replaced=replaced), lambda: world.loop.events
+            initial,
+            lambda replaced: world.loaded(self, replaced=replaced),
+            lambda: world.loop.events,
+            optimizer=world.schedule.optimizer,
         )
         settings = replace(world.settings(plan), resume=resume)
         self.settings: Settings = settings

@@ -16,6 +16,7 @@ from swarm.consensus.paxos import majority
 from swarm.errors import ExchangeError
 from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
 from swarm.records import PeerStatus
+from swarm.tensors.state import MOMENTS
 from tests.simulator.faults import FaultKind
 from tests.simulator.model import ROUNDING, Steps, Taken, Weights, steps_between, weights_of
 from tests.simulator.plan import CHECKIN_MODES, STRANGERS
@@ -25,6 +26,7 @@ from tests.simulator.violation import Violation
 if TYPE_CHECKING:
     from swarm.messages import Entry, Message, Proposal, StreamHeader
     from swarm.records import Attempt, Commit, PeerId
+    from swarm.tensors.state import Array, ModelState
     from tests.simulator.plan import Schedule
     from tests.simulator.process import Process
 
@@ -75,6 +77,8 @@ class Witness:
         """What went into a model, by its digest."""
         self.values: dict[str, Weights] = {}
         """Committed models, by digest."""
+        self._moments: dict[str, tuple[Array, int]] = {}
+        """Optimizer state of committed models, by digest."""
         self._last: dict[Process, Commit] = {}
         self._passed_over: Counter[Process] = Counter()
         self._told_to_stop: Counter[Process] = Counter()
@@ -114,6 +118,7 @@ class Witness:
         if (commit.lineage, commit.round) not in self._merged:
             parent = proposal.parent if proposal else before.digest if before else ""
             self._record(process, commit, weights_of(reference), key, proposal, parent)
+            self._record_moments(process, reference, key, proposal, parent)
         if before:
             self._follows(process, before, commit, proposal)
         return proposal
@@ -174,6 +179,31 @@ class Witness:
         self._merged[commit.lineage, commit.round] = Merged(commit, values, steps)
         if proposal and proposal.parent and len(given) == len(commit.contributors) and given:
             self._equals(commit, values, given, proposal)
+
+    def _record_moments(
+        self, process: Process, reference: ModelState, key: Key | None, proposal: Proposal | None, parent: str
+    ) -> None:
+        """Optimizer state is merged of the peers that train and have some, or stays that of the parent."""
+        if reference.schema.moments is None:
+            return
+        moments, steps = reference.segments[MOMENTS].copy(), int(reference.side[0][0])
+        self._moments[reference.digest()] = moments, steps
+        if proposal is None or key is None:
+            return
+        training = [entry for entry in proposal.entries if entry.weight and not entry.status.finished]
+        taken = {entry.peer: self._contributions.get((key, entry.peer)) for entry in training}
+        if None in taken.values() or (parent and parent not in self._moments):
+            return
+        having = [(each, entry.weight) for entry in training if (each := taken[entry.peer]) and each.steps]
+        rule = PLUGINS.merge_rule("mean" if self._schedule.averaging or not parent else "coordmedian")
+        expected = self._moments[parent] if parent else (np.zeros_like(moments), 0)
+        if having:
+            merged = rule.merge(
+                [each.moments for each, _ in having if each.moments is not None], [w for _, w in having]
+            )
+            expected = merged, max(each.steps for each, _ in having)
+        if expected[0].tobytes() != moments.tobytes() or expected[1] != steps:
+            raise Violation("Atomicity", f"{process.name} has other optimizer state than the peers that train")
 
     def _as_offered(self, entry: Entry, values: Weights, parent: str) -> None:
         """What a peer contributed has moved as far as it had said."""

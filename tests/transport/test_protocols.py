@@ -12,7 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm.errors import ExchangeError
 from swarm.messages import Entry, Envelope, Proposal
-from swarm.records import Commit
+from swarm.records import Commit, ContributionStats
 from swarm.transport.grpc import swarm_pb2, wire
 from swarm.versions import NEWEST, PROTOCOLS
 from tests.transport.protocols import record
@@ -64,6 +64,8 @@ ADDED_FIELDS = {
     (Proposal, "done"): 2,
     (Commit, "done"): 2,
     (Entry, "steps"): 2,
+    (Entry, "moments"): 2,
+    (ContributionStats, "moments"): 2,
 }
 """The version from which on each field is sent that was added to a message."""
 

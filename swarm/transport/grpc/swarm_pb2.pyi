@@ -49,7 +49,7 @@ class PeerInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
-    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "loss", "residual", "nan_state")
+    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "loss", "residual", "nan_state", "moments")
     PEER_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class ContributionStats(_message.Message):
     LOSS_FIELD_NUMBER: _ClassVar[int]
     RESIDUAL_FIELD_NUMBER: _ClassVar[int]
     NAN_STATE_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
     peer: str
     round: int
     weight: int
@@ -70,7 +71,8 @@ class ContributionStats(_message.Message):
     loss: float
     residual: float
     nan_state: bool
-    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ...) -> None: ...
+    moments: bool
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ..., moments: bool = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("counter", "leader")
@@ -185,20 +187,22 @@ class Withdraw(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
 
 class Entry(_message.Message):
-    __slots__ = ("peer", "weight", "status", "norm", "residual", "steps")
+    __slots__ = ("peer", "weight", "status", "norm", "residual", "steps", "moments")
     PEER_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     NORM_FIELD_NUMBER: _ClassVar[int]
     RESIDUAL_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
     peer: str
     weight: int
     status: str
     norm: float
     residual: float
     steps: int
-    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ..., steps: _Optional[int] = ...) -> None: ...
+    moments: bool
+    def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ..., steps: _Optional[int] = ..., moments: bool = ...) -> None: ...
 
 class Proposal(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec", "protocol", "done")
