@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
-from swarm.pytorch import TorchPort, evaluator_for
+from swarm.pytorch import TorchPort, evaluator_for, with_optimizers
 from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ class SwarmHooks(BaseCallback):
 
     def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
         samples = samples_of(trainer.train_dataloader) if self.arguments.settings.by_samples else None
-        self.open_run(TorchPort(pl_module, self.selection), self._evaluate, samples=samples)
+        port = TorchPort(pl_module, self.selection)
+        merged = with_optimizers(port, self.arguments.settings.optimizer_state, trainer.optimizers)
+        self.open_run(merged, self._evaluate, samples=samples)
         self.join()
 
     def on_train_batch_end(

@@ -46,6 +46,7 @@ class Arguments(TypedDict, total=False):
     optimizer: Any
     normalization: Literal["pooled", "silobn", "fedbn"] | None
     below_quorum: Literal["train", "wait"] | None
+    optimizer_state: Literal["keep", "reset", "merge"] | None
     overlap: bool | None
     start_timeout: float | None
     total_epochs: int | None
@@ -91,7 +92,10 @@ class CallbackArguments:
         "data on which the merged model is evaluated: `(x, y)`, `(x, y, sample_weight)`, a generator (read once), a "
         "Keras dataset, a torch `Dataset` or `DataLoader`"
     )
-    optimizer: Any = _object("raw PyTorch: lets the metrics show the learning rate, as `swarm_learning_rate`")
+    optimizer: Any = _object(
+        "raw PyTorch: the optimizer. The metrics then show its learning rate, as `swarm_learning_rate`. Required for "
+        '`optimizer_state="merge"` and `"reset"`'
+    )
     loss_function: Any = _object(
         "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "
         "its name. Without it the merged model is not validated"

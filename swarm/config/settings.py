@@ -209,6 +209,14 @@ class Settings:
     below_quorum: Literal["train", "wait"] = _setting(
         "train", 'without enough peers: `"train"` on locally, or `"wait"`'
     )
+    optimizer_state: Literal["keep", "reset", "merge"] = _setting(
+        "keep",
+        "what happens to [the optimizer's state](#the-state-of-the-optimizer) when a merged model is loaded: "
+        '`"keep"` nothing, `"merge"` momenta and second moments are merged with the weights, which at most doubles the '
+        'bytes with exact weights, `"reset"` they start anew. For both raw PyTorch needs `optimizer`',
+        agree=_ALL,
+        before="keep",
+    )
     overlap: bool = _setting(
         False,
         "train on while a round runs in the background; what the merge changed is then "

@@ -3,6 +3,7 @@
 from swarm.pytorch.callback import TorchCallback
 from swarm.pytorch.evaluation import TorchEvaluator, evaluator_for
 from swarm.pytorch.loading import load_weights
+from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.port import TorchPort
 
-__all__ = ["TorchCallback", "TorchEvaluator", "TorchPort", "evaluator_for", "load_weights"]
+__all__ = ["TorchCallback", "TorchEvaluator", "TorchPort", "evaluator_for", "load_weights", "with_optimizers"]

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from swarm.callback import BaseCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError, ForeignHookError, SwarmError
 from swarm.pytorch.evaluation import evaluator_for
+from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.port import TorchPort
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class TorchCallback(BaseCallback):
             raise ConfigurationError(
                 f"optimizer is a {type(arguments.optimizer).__name__}, allowed: a torch.optim.Optimizer"
             )
+        if arguments.optimizer is None and arguments.settings.optimizer_state != "keep":
+            raise ConfigurationError(
+                f"optimizer_state={arguments.settings.optimizer_state!r} needs the optimizer: give optimizer=, or set"
+                ' optimizer_state="keep" at every peer'
+            )
         self.model = arguments.model
         self._evaluate = evaluator_for(arguments, self.model)
         self._epoch, self._first_epoch = -1, 0
@@ -98,7 +104,11 @@ class TorchCallback(BaseCallback):
             )
         self._epoch, self._first_epoch = -1, 0
         self._epoch_told = self._uses_epochs = False
-        self.open_run(TorchPort(self.model, self.selection), self._evaluate)
+        optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
+        port = with_optimizers(
+            TorchPort(self.model, self.selection), self.arguments.settings.optimizer_state, optimizers
+        )
+        self.open_run(port, self._evaluate)
         self.join()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:

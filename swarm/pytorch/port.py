@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import ml_dtypes
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from swarm.errors import ModelError
+from swarm.pytorch.arrays import array_of, memory, shared_tensor
 from swarm.pytorch.names import changed_keys, join, places
 from swarm.pytorch.spectral import normalised_weights
 from swarm.tensors.model import ModelPort, changed
@@ -106,7 +105,7 @@ class TorchPort(ModelPort):
     def read(self, into: ModelState) -> None:
         """Copy every tensor's values into ``into``, bit for bit."""
         for entry, array in self._pairs(into):
-            _shared_tensor(array).copy_(entry.tensor)
+            shared_tensor(array).copy_(entry.tensor)
 
     def borrow(self, schema: Schema) -> list[Array] | None:
         """Views of the tensors of a model on the CPU; None for a model on another device."""
@@ -114,7 +113,7 @@ class TorchPort(ModelPort):
         if any(entry.tensor.device.type != "cpu" for entry in entries):
             return None
         # torch cannot resize a tensor that NumPy has a view of, as observers do with their buffers: buffers are copied
-        return [_array(tensor.clone() if spec.in_side_block else tensor.contiguous()) for spec, tensor in entries]
+        return [array_of(tensor.clone() if spec.in_side_block else tensor.contiguous()) for spec, tensor in entries]
 
     def write(self, state: ModelState) -> None:
         """Set every tensor from ``state``, in place.
@@ -123,13 +122,13 @@ class TorchPort(ModelPort):
         record the write, as with an optimizer step.
         """
         for entry, array in self._pairs(state):
-            entry.tensor.copy_(_shared_tensor(array))
+            entry.tensor.copy_(shared_tensor(array))
 
     def update(self, state: ModelState) -> None:
         """As ``write``, except tensors of which the site keeps its own values."""
         for (spec, tensor), array in self._pairs(state):
             if not spec.kept:
-                tensor.copy_(_shared_tensor(array))
+                tensor.copy_(shared_tensor(array))
 
     def add(self, step: ModelState) -> None:
         """Add ``step`` in place. Autograd does not record it."""
@@ -137,9 +136,13 @@ class TorchPort(ModelPort):
             if spec.kept:
                 continue
             if spec.kind is TensorKind.WEIGHT:
-                tensor.add_(_shared_tensor(array).to(tensor.device))
+                tensor.add_(shared_tensor(array).to(tensor.device))
             else:
-                tensor.copy_(_shared_tensor(array))
+                tensor.copy_(shared_tensor(array))
+
+    def parameters(self) -> dict[str, torch.Tensor]:
+        """The weights that take part, by name; a complex one as its real view."""
+        return {spec.name: tensor for spec, tensor in self._entries() if spec.kind is TensorKind.WEIGHT}
 
     def _pairs(self, state: ModelState) -> Iterator[tuple[_Entry, Array]]:
         for entry, (_, array) in zip(self._unchanged(state.schema), state.arrays(), strict=True):
@@ -177,13 +180,13 @@ class TorchPort(ModelPort):
 
     def _name_of(self, tensor: torch.Tensor) -> str:
         found = _found(self._model, self._names)
-        return next(each.names[0] for each in found if _memory(each.tensor) == _memory(tensor))
+        return next(each.names[0] for each in found if memory(each.tensor) == memory(tensor))
 
     def _spectral(self, entries: list[_Entry]) -> Iterator[SpectralNorm]:
         """The weights under spectral normalisation that take part together with their vectors."""
-        places = {_memory(entry.tensor): index for index, entry in enumerate(entries)}
+        places = {memory(entry.tensor): index for index, entry in enumerate(entries)}
         for norm in normalised_weights(self._model):
-            weight, left, right = (places.get(_memory(tensor)) for tensor in (norm.weight, norm.left, norm.right))
+            weight, left, right = (places.get(memory(tensor)) for tensor in (norm.weight, norm.left, norm.right))
             if weight is not None and left is not None and right is not None:
                 yield SpectralNorm(weight, norm.axis, left, right)
             elif not weight == left == right:
@@ -200,7 +203,7 @@ def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
     for path, module, leaf, tensor in _tensors(model):
         name = names.get(path, path)
         refusal = _refusal(tensor)
-        key = _memory(tensor) if refusal is None else id(tensor)
+        key = memory(tensor) if refusal is None else id(tensor)
         is_complex = refusal is None and tensor.is_complex()
         values = torch.view_as_real(tensor.data) if is_complex else tensor
         first = found.get(key)
@@ -240,7 +243,7 @@ def _names(model: nn.Module) -> dict[str, str]:
 
 def _memory_or_object(value: object) -> object:
     """A key that is equal for tensors in the same memory; for other objects, the identity."""
-    return _memory(value) if isinstance(value, torch.Tensor) and _refusal(value) is None else id(value)
+    return memory(value) if isinstance(value, torch.Tensor) and _refusal(value) is None else id(value)
 
 
 def _tied(name: str, first: torch.Tensor, other: torch.Tensor) -> Tied:
@@ -263,15 +266,6 @@ def _is_mask(found: _Found) -> bool:
     tensor = found.tensor
     plain = found.kind is TensorKind.WEIGHT and found.refusal is None and not found.is_complex
     return plain and not tensor.requires_grad and bool(tensor.isinf().any())
-
-
-def _memory(tensor: torch.Tensor) -> object:
-    """A key that is equal for tensors with the same elements of the same memory, also if one is transposed."""
-    if tensor.numel() == 0:
-        return id(tensor)
-    span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    layout = () if span == tensor.numel() else (tuple(tensor.shape), tensor.stride())
-    return (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.numel(), layout)
 
 
 def _refuse_sharded(path: str, module: nn.Module) -> None:
@@ -302,19 +296,3 @@ def _refusal(tensor: torch.Tensor) -> str | None:
     if any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)):
         return "is an expanded view whose elements share memory: store a .clone() of it"
     return None
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    """An array over the memory of a contiguous CPU tensor."""
-    if tensor.dtype is torch.bfloat16:
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-    array: Array = tensor.numpy()
-    return array
-
-
-def _shared_tensor(array: Array) -> torch.Tensor:
-    """A CPU tensor over the memory of ``array``."""
-    values = array if array.flags.writeable else array.copy()
-    if values.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(values)

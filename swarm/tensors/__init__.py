@@ -6,6 +6,7 @@ An integration gives its model as a ``ModelPort``.
 from __future__ import annotations
 
 from swarm.tensors.model import Evaluation, Evaluator, ModelPort, changed, without_samples
+from swarm.tensors.optimizer import OptimizerState, StateArrays, moment, nadam_product, steps, with_optimizer
 from swarm.tensors.selection import Candidate, Normalization, Selection
 from swarm.tensors.state import Array, ModelState, Schema, SpectralNorm, TensorKind, TensorSpec, numpy_dtype
 
@@ -17,12 +18,18 @@ __all__ = [
     "ModelPort",
     "ModelState",
     "Normalization",
+    "OptimizerState",
     "Schema",
     "Selection",
     "SpectralNorm",
+    "StateArrays",
     "TensorKind",
     "TensorSpec",
     "changed",
+    "moment",
+    "nadam_product",
     "numpy_dtype",
+    "steps",
+    "with_optimizer",
     "without_samples",
 ]

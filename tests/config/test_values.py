@@ -11,7 +11,7 @@ from swarm.identity.throwaway import make_identities
 from swarm.records import MAX_SETTING
 
 AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
-LATER = {"train_until": "all", "node_weightage": "samples", "largest_share": 0.5}
+LATER = {"train_until": "all", "node_weightage": "samples", "largest_share": 0.5, "optimizer_state": "merge"}
 """Settings that must agree and that earlier releases do not know, each with another value than that of before."""
 
 
@@ -75,6 +75,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("normalization", "local"),
         ("below_quorum", "stop"),
         ("train_until", "each"),
+        ("optimizer_state", "sum"),
         ("overlap", "yes"),
         ("start_timeout", 0),
         ("start_timeout", float("nan")),
@@ -130,6 +131,7 @@ def test_the_refusals_above_cover_every_setting() -> None:
         ("overlap", 1, "true or false"),
         ("below_quorum", "stop", "'train' or 'wait'"),
         ("train_until", "each", "'own' or 'all'"),
+        ("optimizer_state", "sum", "'keep' or 'reset' or 'merge'"),
         ("listen", "x", "host:port with a port from 0 to 65535 (an IPv6 host in brackets)"),
         ("share", [""], "a list without duplicates (as text: separated by commas), each a pattern of tensor names "),
     ],
@@ -184,6 +186,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("normalization", "SiloBN", "silobn"),
         ("below_quorum", "Wait", "wait"),
         ("train_until", "All", "all"),
+        ("optimizer_state", "MERGE", "merge"),
         ("overlap", True, True),
         ("start_timeout", 1, 1.0),
         ("start_timeout", np.float32(0.5), 0.5),
