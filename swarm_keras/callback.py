@@ -10,9 +10,11 @@ import keras
 
 from swarm.callback import BaseCallback, foreign
 from swarm.errors import ConfigurationError
+from swarm.tensors import with_optimizer
 from swarm_keras._plugin import serves
 from swarm_keras.callback_order import calling_list, refuse_later_restorers
 from swarm_keras.evaluation import KerasEvaluator
+from swarm_keras.optimizer_state import KerasOptimizerState
 from swarm_keras.port import KerasPort
 from swarm_keras.validation_data import evaluate_arguments
 
@@ -107,7 +109,9 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
             refuse_later_restorers(callbacks.callbacks, self)
         self._warn_of_moving_averages(model)
         # Keras calls no hook if fit() raises: the run ends with fit() itself, or when its callback list is deleted
-        self.open_run(KerasPort(model, self.selection), self._evaluator(model), fit=fit, owner=callbacks)
+        port, setting = KerasPort(model, self.selection), self.arguments.settings.optimizer_state
+        merged = with_optimizer(port, KerasOptimizerState(setting, model, port.variables), setting)
+        self.open_run(merged, self._evaluator(model), fit=fit, owner=callbacks)
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
         self._epoch = self._last_batch = -1

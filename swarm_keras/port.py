@@ -148,6 +148,10 @@ class KerasPort(ModelPort):
         for variable, (spec, array) in zip(variables, state.arrays(), strict=True):
             yield variable, spec, array
 
+    def variables(self) -> list[Any]:
+        """The variables that take part, in the order of the schema."""
+        return list(self._variables())
+
     def _variables(self) -> Iterator[Any]:
         return (variable for variable in self._shareable() if self._selection.takes(variable.path))
 
