@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -72,6 +73,7 @@ def steps(optimizer: str, shape: tuple[int, ...]) -> TensorSpec:
     return TensorSpec(f"{optimizer}.step", shape, STEPS_DTYPE, TensorKind.STEPS)
 
 
+@lru_cache(maxsize=64)  # the same for all parameters
 def nadam_product(beta: float, decay: float, step: int) -> float:
     """What NAdam has multiplied up by this step: the product of its momenta, from the first step on.
 
