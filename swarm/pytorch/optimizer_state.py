@@ -109,8 +109,10 @@ class TorchOptimizerState(OptimizerState):
         self._owned: tuple[_Owned, ...] = ()
 
     def tensors(self, model: Schema) -> tuple[TensorSpec, ...]:
-        weights = [spec for spec in model.tensors if spec.kind is TensorKind.WEIGHT]
-        self._owned = tuple(self._own(number, each, weights) for number, each in enumerate(self._optimizers, 1))
+        weights, parameters = [spec for spec in model.tensors if spec.kind is TensorKind.WEIGHT], self._parameters()
+        self._owned = tuple(
+            self._own(number, each, weights, parameters) for number, each in enumerate(self._optimizers, 1)
+        )
         if not any(each.weights for each in self._owned):
             raise ConfigurationError(
                 f"optimizer_state={self._setting!r} needs the optimizer of the model: the one given trains no parameter"
@@ -163,13 +165,20 @@ class TorchOptimizerState(OptimizerState):
                 if place is not None and place.state:
                     _begin_anew(place, slots, owned.optimizer)
 
-    def _own(self, number: int, optimizer: optim.Optimizer, weights: Sequence[TensorSpec]) -> _Owned:
+    def _own(
+        self,
+        number: int,
+        optimizer: optim.Optimizer,
+        weights: Sequence[TensorSpec],
+        parameters: Mapping[str, torch.Tensor],
+    ) -> _Owned:
         """The weights that an optimizer trains, and what it keeps of them."""
         kind, known = type(optimizer).__name__, [each.__name__ for each in _SLOTS]
         kept = next((_SLOTS[base] for base in type(optimizer).__mro__ if base in _SLOTS), None)
         if kept is None:
             raise self.unknown(kind, known)
-        found = [(spec, place) for spec, place in zip(weights, self._find(optimizer, weights), strict=True) if place]
+        places = _find(optimizer, weights, parameters)
+        found = [(spec, place) for spec, place in zip(weights, places, strict=True) if place]
         slots = [tuple(slot for slot in kept if slot.used(place.group)) for _, place in found]
         for (spec, place), its_slots in zip(found, slots, strict=True):
             for slot in its_slots:
@@ -180,17 +189,21 @@ class TorchOptimizerState(OptimizerState):
 
     def _places(self) -> Iterator[tuple[_Owned, list[_Place | None]]]:
         """Each optimizer, and where the weights that it trained at the start are in it now."""
-        for owned in self._owned:
-            yield owned, self._find(owned.optimizer, owned.weights)
-
-    def _find(self, optimizer: optim.Optimizer, weights: Sequence[TensorSpec]) -> list[_Place | None]:
         parameters = self._parameters()
-        places: dict[object, _Place] = {}
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                values = torch.view_as_real(parameter.data) if parameter.is_complex() else parameter
-                places[memory(values)] = _Place(parameter, group, optimizer.state.get(parameter, {}))
-        return [places.get(memory(parameters[spec.name])) for spec in weights]
+        for owned in self._owned:
+            yield owned, _find(owned.optimizer, owned.weights, parameters)
+
+
+def _find(
+    optimizer: optim.Optimizer, weights: Sequence[TensorSpec], parameters: Mapping[str, torch.Tensor]
+) -> list[_Place | None]:
+    """Where each weight is in an optimizer; None where it is not."""
+    places: dict[object, _Place] = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            values = torch.view_as_real(parameter.data) if parameter.is_complex() else parameter
+            places[memory(values)] = _Place(parameter, group, optimizer.state.get(parameter, {}))
+    return [places.get(memory(parameters[spec.name])) for spec in weights]
 
 
 def _value(place: _Place | None, slot: _Slot) -> torch.Tensor | None:

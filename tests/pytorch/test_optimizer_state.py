@@ -228,6 +228,25 @@ def test_parameters_that_the_optimizer_does_not_train_have_none() -> None:
     assert names == [*expected, "optimizer.max_exp_avg_sq of 2.bias"]
 
 
+def test_parameters_may_join_and_leave_the_optimizer() -> None:
+    net = model()
+    optimizer = optim.Adam(net[0].parameters())
+    port = port_of(net, optimizer)
+    schema = port.schema()
+    optimizer.add_param_group({"params": net[2].parameters()})
+    train(net, optimizer, 2)
+    del optimizer.param_groups[0]["params"][1]  # the bias of the layer
+    state = ModelState.empty(schema)
+    port.read(state)
+    found = values(state)
+    assert found["optimizer.step"].tolist() == [2, 0]
+    assert not found["optimizer.exp_avg of 0.bias"].any()
+    before = state_of(optimizer)
+    port.write(state)
+    for one, two in zip(before[1:], state_of(optimizer)[1:], strict=True):  # the layer that joined
+        torch.testing.assert_close(one, two, rtol=0, atol=0)
+
+
 def test_tied_parameters_count_once() -> None:
     net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     net[1].weight = net[0].weight
