@@ -119,5 +119,5 @@ def draw(seed: int) -> Schedule:
         codec=rng.choice(("exact", "exact", "bf16", "int8")),
         extends=rng.random() < 0.3,
         largest_share=0.5 if rng.random() < 0.2 else 1.0,
-        optimizer=seed % 8 == 6,
+        optimizer=seed % 16 == 6,
     )
