@@ -197,7 +197,7 @@ class Settings:
         (), "patterns of tensor names: these stay with each peer, whatever `share` says", several(pattern()), agree=_ALL
     )
     normalization: Literal["pooled", "silobn", "fedbn"] = _setting(
-        "pooled",
+        "silobn",
         'what sites share of [BatchNorm layers](#batchnorm): `"pooled"` all of it, `"silobn"` all but the statistics, '
         'which each site keeps for itself, `"fedbn"` nothing. Each peer may choose for itself',
     )

@@ -162,7 +162,7 @@ def test_validation_leaves_the_running_epoch_alone(swarm, make_model, xy) -> Non
     def run(**arguments):
         auc = keras.metrics.AUC(num_thresholds=8, name="auc")
         model = make_model(metrics=["accuracy", auc], optimizer=keras.optimizers.Adam())
-        callback = swarm.callback(interval=3, **arguments)
+        callback = swarm.callback(interval=3, normalization="pooled", **arguments)
         fitted = model.fit(*xy, batch_size=4, epochs=2, validation_data=xy, callbacks=[callback], verbose=0)
         return fitted.history, model.get_weights()
 

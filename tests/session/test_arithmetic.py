@@ -121,7 +121,7 @@ def test_statistics_are_pooled_counters_take_the_maximum_and_state_is_that_of_on
         "index": TensorKind.STATE,
         "buffer": TensorKind.STATE,
     }
-    swarm = MemorySwarm(sync_interval=1, world_size=2)
+    swarm = MemorySwarm(sync_interval=1, world_size=2, normalization="pooled")
     own = {
         "ada": {"mean": 0.0, "variance": 1.0, "seen": 7, "index": 3, "buffer": 2.5},
         "bob": {"mean": 4.0, "variance": 3.0, "seen": 2**53 + 1, "index": 4, "buffer": 9.0},

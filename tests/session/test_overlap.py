@@ -89,7 +89,7 @@ def test_without_steps_meanwhile_the_model_is_the_merged_one(tmp_path: Path) -> 
 
 
 def test_statistics_become_the_merged_ones_while_weights_keep_their_steps() -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2, overlap=True)
+    swarm = MemorySwarm(sync_interval=1, world_size=2, overlap=True, normalization="pooled")
     kinds = {"mean": TensorKind.MEAN, "seen": TensorKind.COUNTER, "index": TensorKind.STATE}
     arrays = {"w": np.zeros(2), "mean": np.zeros(2), "seen": np.array(0), "index": np.array(0)}
     peers = [
