@@ -51,23 +51,24 @@ class Hooks:
 
     def __init__(self, plan: Plan, callback: Any) -> None:
         self._callback = callback
-        self._overlap = plan.overlap
         self._delay = min(max(round(plan.delay * plan.interval), 1), plan.interval)
         self._whole = self._delay == plan.interval
-        self._waiting = False
+        self._left = 0
+        """Batches until the result of a round is loaded; 0 if there is none to load."""
 
     def batch_end(self, loss: object) -> None:
         """After each step."""
         callback = self._callback
-        called = callback.counted + 1 >= callback.due
-        if called and self._waiting:
+        if self._left:
+            callback.postpone(self._left)  # again at each batch, since the end of an epoch asks anew
+            self._left -= 1
+        called, loads = callback.counted + 1 >= callback.due, callback.session.round_open
+        if called and loads:
             while callback.session.round_running:
                 time.sleep(POLL)
         callback.on_batch_end(loss=loss)
-        if called and self._overlap:
-            self._waiting = callback.due == 1 and (not self._waiting or self._whole)  # a round has begun
-            if self._waiting:
-                callback.postpone(self._delay)
+        if called and callback.session.round_open and (self._whole or not loads):  # a round has begun
+            self._left = self._delay
 
 
 def arguments(plan: Plan, samples: Samples, validation: Samples, trainee: Trainee, report: Report) -> dict[str, Any]:

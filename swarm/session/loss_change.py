@@ -66,7 +66,7 @@ class LossChange:
             "the training loss of this site is %.3g right before a merge and %.3g right after it (mean of %d merges):"
             " on this site's own kind of data a model trained alone may be better than the merged one, because the"
             " sites have other labels or train long between merges. Remedies: `local` keeps layers of the model"
-            " personal, a shorter sync_interval. See docs/choosing.md",
+            ' personal, a shorter sync_interval, with Adam optimizer_state="merge". See docs/choosing.md',
             before,
             after,
             len(recent),

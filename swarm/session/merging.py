@@ -89,6 +89,11 @@ class Merging:
         return self._pending is not None and not self._pending.ready
 
     @property
+    def round_open(self) -> bool:
+        """Whether a round overlaps with the training, or its model is not loaded yet."""
+        return self._pending is not None
+
+    @property
     def due(self) -> bool:
         """Whether ``advance`` is to be called at the next boundary."""
         return self._pending is not None or self.loss_change.wanted or self._sync_due

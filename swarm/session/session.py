@@ -114,6 +114,11 @@ class Session:
         return self._merging is not None and self._merging.round_running
 
     @property
+    def round_open(self) -> bool:
+        """With ``overlap``: whether the model of the round that the last sync point started is not loaded yet."""
+        return self._merging is not None and self._merging.round_open
+
+    @property
     def result(self) -> Path | None:
         """The file of the model that this peer ended with; None before that, and without a model directory."""
         return self._ending.result

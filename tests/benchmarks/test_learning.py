@@ -206,10 +206,12 @@ def test_overlap_is_deterministic():
 @pytest.mark.parametrize(("delay", "loaded_after"), [(0.25, 1), (0.5, 2), (1.0, 4)])
 def test_a_round_is_loaded_a_fixed_number_of_batches_after_its_start(delay, loaded_after):
     class Overlapping:
-        """As a callback with an interval of 4 whose rounds end at once."""
+        """As a callback with an interval of 4 whose rounds end at once, and its session."""
 
         counted, due, done, begun = 0, 4, 0, None
-        session = type("Session", (), {"round_running": False})
+        round_running = False
+        session = property(lambda self: self)
+        round_open = property(lambda self: self.begun is not None)
 
         def __init__(self):
             self.loaded = []
@@ -231,8 +233,10 @@ def test_a_round_is_loaded_a_fixed_number_of_batches_after_its_start(delay, load
 
     callback = Overlapping()
     hooks = Hooks(Plan(interval=4, overlap=True, delay=delay), callback)
-    for _ in range(20):
+    for number in range(20):
         hooks.batch_end(0.0)
+        if number % 3 == 2 and callback.round_open:
+            callback.due = callback.counted + 1  # as at the end of an epoch
     assert callback.loaded == [loaded_after] * 4
 
 

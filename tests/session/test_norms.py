@@ -131,7 +131,13 @@ KINDS = {"mean": TensorKind.MEAN, "variance": TensorKind.VARIANCE}
 @pytest.mark.parametrize("mode", ["snapshot", "active", "inactive"])
 def test_honest_peers_are_never_left_out(mode: str, codec: str, overlap: bool) -> None:
     """Several dtypes, a local tensor, statistics, runs of unequal length, and steps that get far smaller at once."""
-    settings = {"codec": codec, "overlap": overlap, "local": ["own"], "normalization": "pooled", "checkin_model_on_train_end": mode}
+    settings = {
+        "codec": codec,
+        "overlap": overlap,
+        "local": ["own"],
+        "normalization": "pooled",
+        "checkin_model_on_train_end": mode,
+    }
     swarm = MemorySwarm(sync_interval=2, world_size=3, **settings)
     peers = [swarm.peer(name, model(), kinds=KINDS) for name in NAMES]
     rngs = {name: np.random.default_rng(number + 1) for number, name in enumerate(NAMES)}
