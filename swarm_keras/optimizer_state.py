@@ -201,7 +201,7 @@ def _count_from(optimizer: Any, count: int) -> None:
         product = nadam_product(optimizer.beta_1, 1.0, count)
         optimizer._u_product.assign(product)  # noqa: SLF001
     batches = count * (optimizer.gradient_accumulation_steps or 1)
-    most = np.iinfo(np.dtype(optimizer._iterations.dtype)).max  # noqa: SLF001
+    most = np.iinfo(np.dtype(optimizer._iterations.dtype)).max // 2  # noqa: SLF001  (it goes on counting)
     optimizer._iterations.assign(min(batches, int(most)))  # noqa: SLF001  (the public iterations follow from it)
 
 

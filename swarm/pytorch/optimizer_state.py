@@ -10,7 +10,7 @@ from torch import optim
 
 from swarm.errors import ConfigurationError
 from swarm.pytorch.arrays import memory, shared_tensor
-from swarm.tensors.optimizer import OptimizerState, moment, nadam_product, steps, with_optimizer
+from swarm.tensors.optimizer import MOST_STEPS, OptimizerState, moment, nadam_product, steps, with_optimizer
 from swarm.tensors.state import Schema, TensorKind, TensorSpec
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class TorchOptimizerState(OptimizerState):
                 for slot, value in zip(slots, values, strict=True):
                     _set(own, slot, value)
                 if not isinstance(owned.optimizer, optim.SGD):
-                    _set_step(own, count, nadam=isinstance(owned.optimizer, optim.NAdam))
+                    _set_step(own, min(count, MOST_STEPS), nadam=isinstance(owned.optimizer, optim.NAdam))
 
     @torch.no_grad()
     def reset(self) -> None:

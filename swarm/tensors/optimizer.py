@@ -20,6 +20,8 @@ StateArrays = Sequence[tuple[TensorSpec, "Array"]]
 """The tensors of optimizers in a model, with their values."""
 MOMENT_DTYPE = "bfloat16"
 STEPS_DTYPE = "int64"
+MOST_STEPS = 2**53
+"""The largest step counter that is set: far above any real one, and far below what the counters of frameworks hold."""
 
 
 class OptimizerState(ABC):

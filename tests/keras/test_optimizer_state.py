@@ -127,6 +127,20 @@ def test_a_step_counter_of_zero_leaves_the_state_alone() -> None:
             np.testing.assert_array_equal(after[name], array)
 
 
+def test_a_step_counter_that_nobody_can_have_does_not_stop_the_peer() -> None:
+    net = model(OPTIMIZERS["adam"])
+    train(net, 1)
+    port = port_of(net)
+    state = read(port)
+    for spec, array in state.arrays():
+        if spec.kind is TensorKind.STEPS:
+            array[...] = np.iinfo(np.int64).max
+    port.update(state)
+    train(net, 2)
+    assert int(values_of(net.optimizer.iterations)) > 1
+    assert all(np.isfinite(values_of(variable)).all() for variable in net.variables)
+
+
 def test_accumulated_gradients_count_optimizer_steps() -> None:
     net = model(OPTIMIZERS["accumulated"])
     train(net, 6)

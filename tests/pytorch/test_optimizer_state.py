@@ -469,3 +469,20 @@ def test_another_optimizer_is_named(tmp_path) -> None:
     peers = [Peer("ada", tmp_path, 1), Peer("bob", tmp_path, 2, OPTIMIZERS["adamax"])]
     with pytest.raises(IncompatiblePeerError, match=r"optimizer\.exp_(avg_sq|inf) of 0\.weight"):
         together(*(peer.run for peer in peers))
+
+
+@pytest.mark.parametrize("kind", ["adam", "nadam"])
+def test_a_step_counter_that_nobody_can_have_does_not_stop_the_peer(kind: str) -> None:
+    net = plain()
+    optimizer = OPTIMIZERS[kind](net.parameters())
+    train(net, optimizer, 2)
+    port = port_of(net, optimizer)
+    state = read(port)
+    for spec, array in state.arrays():
+        if spec.kind is TensorKind.STEPS:
+            array[...] = np.iinfo(np.int64).max
+    port.update(state)
+    train(net, optimizer, 2)
+    (counts,) = [array for spec, array in read(port).arrays() if spec.kind is TensorKind.STEPS]
+    assert (counts > 2).all()
+    assert all(torch.isfinite(parameter).all() for parameter in net.parameters())
