@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from math import isfinite
 from statistics import fmean
 
 TIMES = 5.0
@@ -59,7 +60,9 @@ class LossChange:
         if self._warned or len(recent) < LEAST or self._first is None:
             return
         before, after = (fmean(losses) for losses in zip(*recent, strict=True))
-        if after < TIMES * before and after - before < PART * self._first:
+        many_times = 0 < TIMES * before <= after
+        much = 0 < PART * self._first <= after - before
+        if not (isfinite(before) and isfinite(after) and (many_times or much)):
             return
         self._warned = True
         self._log.warning(

@@ -35,6 +35,17 @@ def test_it_warns_of_five_times_the_loss_or_a_fortieth_of_the_first(caplog, befo
     assert bool(told(caplog, [(before, after)] * 4)) is warned
 
 
+@pytest.mark.parametrize(("before", "after", "first"), [(-3.0, -2.96, 2.0), (-3.0, -2.9, -1.0), (0.0, 0.0, 0.0)])
+def test_losses_below_zero_give_no_ratio(caplog, before: float, after: float, first: float) -> None:
+    assert not told(caplog, [(before, after)] * 4, first)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_losses_that_are_not_finite_are_left_out(caplog, odd: float) -> None:
+    assert not told(caplog, [(odd, odd)] * 4)
+    assert not told(caplog, [(1.0, odd)] * 4)
+
+
 def test_the_warning_has_the_figures_and_the_remedies(caplog) -> None:
     (warning,) = told(caplog, [(1.0, 1.0), (1.0, 1.0), *[(0.01, 0.2), (0.03, 0.4)] * 2])
     assert "is 0.02 right before a merge and 0.3 right after it (mean of 4 merges)" in warning
