@@ -31,7 +31,7 @@ def layers_with_statistics(model: Any) -> list[Any]:
 
 
 def mean_statistics(model: Any, batches: Iterable[Any]) -> list[tuple[Any, NDArray[np.float64]]]:
-    """The statistics of ``model``, each variable with its mean over some batches.
+    """The statistics of ``model``, each variable with its mean over some batches, by samples.
 
     The model is called eagerly, in inference mode except for the layers with statistics, so dropout is off. The calls
     change variables of the model, which the caller restores.
@@ -59,7 +59,7 @@ def mean_statistics(model: Any, batches: Iterable[Any]) -> list[tuple[Any, NDArr
 
 
 class _Means:
-    """The mean statistics of one layer over its calls."""
+    """The mean statistics of one layer over its calls, weighted by the samples in each."""
 
     def __init__(self, layer: Any) -> None:
         self._layer = layer
@@ -67,11 +67,11 @@ class _Means:
         found = (getattr(layer, name, None) for name in ("moving_mean", "moving_variance", "moving_stddev"))
         self._variables = [variable for variable in found if variable is not None]
         self._sums = [np.zeros(tuple(variable.shape)) for variable in self._variables]
-        self._calls = 0
+        self._samples = 0
 
     def pairs(self) -> list[tuple[Any, NDArray[np.float64]]]:
         """The variables and their means, if there was a call."""
-        means = [total / self._calls for total in self._sums] if self._calls else []
+        means = [total / self._samples for total in self._sums] if self._samples else []
         return list(zip(self._variables, means, strict=False))
 
     @contextlib.contextmanager
@@ -82,8 +82,10 @@ class _Means:
         def in_training(*inputs: Any, **options: Any) -> Any:
             outputs = call(*inputs, **{**options, "training": True})
             # An error while a function is being compiled, which then is not kept: its variables have no values yet.
-            self._sums = [total + values_of(each) for total, each in zip(self._sums, self._variables, strict=True)]
-            self._calls += 1
+            samples = len(inputs[0] if inputs else options["inputs"])
+            pairs = zip(self._sums, self._variables, strict=True)
+            self._sums = [total + samples * values_of(each) for total, each in pairs]
+            self._samples += samples
             return outputs
 
         attributes = vars(layer)  # past the tracking of Keras, so that nothing is left of it

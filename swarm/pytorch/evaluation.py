@@ -16,13 +16,14 @@ from swarm.errors import ConfigurationError
 from swarm.pytorch.batches import Batch, batches_from, placed
 from swarm.pytorch.functions import is_torchmetric, loss_from, mean_loss, metric_from, sample_losses
 from swarm.pytorch.names import unwrap
-from swarm.pytorch.statistics import estimate_statistics
+from swarm.pytorch.statistics import estimate_statistics, layers_with_statistics, statistics_of
 from swarm.tensors.model import Evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
+    from torch.nn.modules.batchnorm import _NormBase
 
     from swarm.callback import CallbackArguments
     from swarm.tensors.model import Evaluator
@@ -52,7 +53,9 @@ class TorchEvaluator:
         """Check the functions, and the form of the data by its first batch. Nothing is evaluated yet.
 
         ``own_statistics`` tells whether this site keeps its own statistics of normalization layers. They are then
-        estimated anew before each evaluation: the running ones are of the weights before the merge.
+        estimated anew before each evaluation: the running ones are of the weights before the merge. Layers that the
+        site has frozen keep theirs. So do all after the first evaluation, before training, when a layer that the
+        training loop freezes may not be frozen yet.
 
         Raises:
             ConfigurationError: ``loss_function`` or ``metric_function`` is unknown, or ``val_data`` has
@@ -60,6 +63,8 @@ class TorchEvaluator:
         """
         self._model = unwrap(model)
         self._own_statistics = own_statistics
+        self._layers: list[_NormBase] | None = None
+        """Those whose statistics are estimated."""
         self._loss = loss_from(loss_function, loss_function_args)
         self._metric = None if metric_function is None else metric_from(metric_function, metric_function_args)
         with _undrawn(torch.device("cpu")):
@@ -76,11 +81,21 @@ class TorchEvaluator:
         for function in (self._loss, self._metric[1] if self._metric else None):
             if isinstance(function, torch.nn.Module):
                 function.to(like.device)
+        begins = self._layers is None
+        if self._layers is None or self._model.training:
+            self._layers = layers_with_statistics(self._model)
+        before = statistics_of(self._layers) if begins else []
         with _untouched(self._model, like.device), torch.no_grad():
-            if self._own_statistics:
-                inputs = (placed(each.inputs, like.device, like.dtype) for each in self._batches() if each.samples > 1)
-                estimate_statistics(self._model, (partial(_forward, self._model, batch) for batch in inputs))
-            return self._evaluate(like.device, like.dtype)
+            try:
+                if self._own_statistics:
+                    inputs = (
+                        placed(each.inputs, like.device, like.dtype) for each in self._batches() if each.samples > 1
+                    )
+                    estimate_statistics(self._layers, (partial(_forward, self._model, batch) for batch in inputs))
+                return self._evaluate(like.device, like.dtype)
+            finally:
+                for buffer, old in before:
+                    buffer.copy_(old)
 
     def _evaluate(self, device: torch.device, dtype: torch.dtype) -> Evaluation:
         loss = metric = weight = 0.0

@@ -8,33 +8,47 @@ import torch
 from torch.nn.modules.batchnorm import _NormBase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from torch import nn
 
 
-def estimate_statistics(model: nn.Module, passes: Iterable[Callable[[], object]]) -> None:
-    """Set the running statistics of ``model`` to their mean over some batches.
+def layers_with_statistics(model: nn.Module) -> list[_NormBase]:
+    """The layers of ``model`` that have running statistics and update them in training.
 
-    Only layers with running statistics are in training mode during the passes, so dropout is off. If a pass fails, or
-    there is none, the statistics stay as they were. The number of batches that a layer has seen does not change.
+    A layer has frozen ones if all its parameters are frozen, or if it is in evaluation mode while the model is in
+    training mode.
+    """
+    return [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, _NormBase)
+        and layer.running_mean is not None
+        and (layer.training or not model.training)
+        and (not layer.affine or layer.weight.requires_grad or layer.bias.requires_grad)
+    ]
+
+
+def estimate_statistics(layers: Sequence[_NormBase], passes: Iterable[Callable[[], object]]) -> None:
+    """Set the running statistics of ``layers`` to their mean over some batches, weighted by the samples in each.
+
+    Only these layers are in training mode during the passes, so dropout is off. If a pass fails, or there is none, the
+    statistics stay as they were. The number of batches that a layer has seen does not change.
 
     Args:
-        model: in evaluation mode.
+        layers: of a model in evaluation mode, with running statistics.
         passes: each passes one batch, of more than one sample, through the model.
 
     Raises:
         Exception: any exception of the model.
     """
-    layers = [each for each in model.modules() if isinstance(each, _NormBase) and each.running_mean is not None]
-    buffers = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
-    before = [buffer.clone() for buffer in buffers]
+    before = statistics_of(layers)
     momenta = [layer.momentum for layer in layers]
+    hooks = [layer.register_forward_pre_hook(_Mean()) for layer in layers]
     seen = 0
     try:
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # the mean over the batches
             layer.train()
         for each in passes if layers else ():
             each()
@@ -43,9 +57,27 @@ def estimate_statistics(model: nn.Module, passes: Iterable[Callable[[], object]]
         seen = 0
         raise
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+        for layer, momentum, hook in zip(layers, momenta, hooks, strict=True):
+            hook.remove()
             layer.momentum = momentum
             layer.eval()
-        for buffer, old in zip(buffers, before, strict=True):
+        for buffer, old in before:
             if not seen or not torch.is_floating_point(buffer):
                 buffer.copy_(old)
+
+
+def statistics_of(layers: Sequence[_NormBase]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The buffers of ``layers``, each with a copy of its values."""
+    return [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers(recurse=False)]
+
+
+class _Mean:
+    """A hook before each call of a layer: its statistics become the mean over the samples of all calls."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+
+    def __call__(self, layer: _NormBase, inputs: tuple[torch.Tensor, ...]) -> None:
+        samples = len(inputs[0])
+        self._samples += samples
+        layer.momentum = samples / max(self._samples, 1)

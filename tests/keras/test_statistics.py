@@ -51,7 +51,11 @@ def statistics(model) -> list[np.ndarray]:
 def expected(model, x: np.ndarray, size: int = 4) -> list[np.ndarray]:
     kernel, bias = values(model.get_layer("scaled").weights)
     batches = [x[start : start + size] @ kernel + bias for start in range(0, len(x), size)]
-    return [np.mean([batch.mean(0) for batch in batches], 0), np.mean([batch.var(0) for batch in batches], 0)]
+    samples = [len(batch) for batch in batches]
+    return [
+        np.average([batch.mean(0) for batch in batches], 0, samples),
+        np.average([batch.var(0) for batch in batches], 0, samples),
+    ]
 
 
 def require_close(found: list[np.ndarray], wanted: list[np.ndarray], rtol: float = 1e-4) -> None:

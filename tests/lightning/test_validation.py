@@ -32,7 +32,8 @@ def test_a_site_that_keeps_its_statistics_estimates_them_for_the_merged_weights(
 ):
     norm = torch.nn.BatchNorm1d(1)
     module.layer = torch.nn.Sequential(module.layer, norm)
-    monkeypatch.setattr(recording_session, "epoch_end", lambda self, epoch: self.evaluate())
+    # As at the begin of training, and after a merge.
+    monkeypatch.setattr(recording_session, "epoch_end", lambda self, epoch: (self.evaluate(), self.evaluate()))
     callback = make_callback(
         val_data=module.data, loss_function="MSELoss", normalization=normalization, val_batch_size=8
     )

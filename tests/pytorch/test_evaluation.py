@@ -401,3 +401,35 @@ def test_statistics_stay_as_they_were_if_they_cannot_be_estimated() -> None:
     with pytest.raises(RuntimeError):
         evaluate()
     assert all(torch.equal(now, then) for now, then in zip(model.norm.buffers(), before, strict=True))
+
+
+def test_layers_that_the_site_has_frozen_keep_their_statistics() -> None:
+    model = Scaled()
+    before = [buffer.clone() for buffer in model.norm.buffers()]
+    x = 3 + torch.randn(64, 1)
+    evaluate = TorchEvaluator(model, (x, x), loss_function=nn.MSELoss(), own_statistics=True)
+    evaluate()
+    model.norm.eval()  # as the training loop does
+    evaluate()
+    model.eval()
+    evaluate()
+    assert all(torch.equal(now, then) for now, then in zip(model.norm.buffers(), before, strict=True))
+
+
+def test_a_short_last_batch_counts_for_its_samples_in_estimated_statistics() -> None:
+    torch.manual_seed(0)
+    model, x = Scaled(), torch.randn(18, 1)
+    evaluate = TorchEvaluator(model, (x, x), loss_function=nn.MSELoss(), batch_size=16, own_statistics=True)
+    evaluate()
+    evaluate()
+    with torch.no_grad():
+        assert torch.allclose(model.norm.running_mean, model.scale(x).mean(0), atol=1e-6)
+
+
+def test_layers_with_frozen_parameters_keep_their_statistics() -> None:
+    model, x = Scaled(), 3 + torch.randn(64, 1)
+    model.norm.requires_grad_(False)
+    evaluate = TorchEvaluator(model, (x, x), loss_function=nn.MSELoss(), own_statistics=True)
+    evaluate()
+    evaluate()
+    assert model.norm.running_mean.item() == 0
