@@ -117,14 +117,14 @@ class Merging:
         if engine.commit:
             # A resumed peer has nothing new to contribute, and would only delay the others.
             stats = replace(stats, weight=0)
-        odd = "" if stats.finite else ", ".join(faulty(capture))
+        odd = () if stats.finite else faulty(capture)
         answer = engine.offer(capture, stats)
         weights.release(pending=engine.pending)
         if answer.model is not None and answer.commit is not None:
-            load = self._port.update if keep else self._port.write
-            load(answer.model)
+            weights.resumed = keep
+            weights.load(answer.model, odd)
             if odd:
-                self._log.warning("NaN or infinity here in %s; the weights of the swarm replace them", odd)
+                self._log.warning("NaN or infinity here in %s; the weights of the swarm replace them", ", ".join(odd))
             self._reporter.began(answer.kind, answer.commit, replaced_state(capture, answer.model))
             self._say_samples(answer.commit)
             self.batches.interval, self.over = answer.commit.sync.interval, answer.closing
@@ -134,7 +134,7 @@ class Merging:
         elif engine.name_taken and not self._settings.named:
             return False
         else:
-            raise failure(self._settings, engine, answer, odd)
+            raise failure(self._settings, engine, answer, ", ".join(odd))
         self._background = Background(self._executor) if self._settings.overlap else None
         return True
 
@@ -217,6 +217,10 @@ class Merging:
                 self._settle(answer)
             if answer.closing or answer.model is None:
                 return answer
+
+    def load(self, closing: ModelState) -> None:
+        """Load the closing model of a session that was over before this peer had finished."""
+        self._weights.load(closing)
 
     def _sync(self) -> RoundReport:
         """Offer the model, and wait until the sync point is over."""

@@ -217,7 +217,7 @@ class Session:
                 answer = merging.serve(own)
                 closing, reason = answer.closing, answer.reason
             elif closing and engine.reference:
-                self._port.update(engine.reference)
+                merging.load(engine.reference)
         except BaseException:
             self.abort("it was interrupted before the closing round")
             raise

@@ -9,7 +9,7 @@ from swarm.tensors.capture import BorrowedCapture, Capture
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from swarm.session.batches import Batches
     from swarm.session.pending import PendingAnswer
@@ -22,6 +22,8 @@ class Weights:
     def __init__(self, port: ModelPort, schema: Schema, batches: Batches, *, borrow: bool = False) -> None:
         """``borrow`` tells whether training stands still while a round reads the capture."""
         self.schema = schema
+        self.resumed = False
+        """Whether the model holds the values that this site kept for itself in an earlier run."""
         self._batches = batches
         self._port = port
         self._borrow = borrow
@@ -64,9 +66,17 @@ class Weights:
         self._port.read(self._copy)
         return self._copy
 
-    def load(self, committed: ModelState) -> None:
-        """Load a committed model; local steps are lost. What this site keeps for itself does not change."""
-        self._port.update(committed)
+    def load(self, committed: ModelState, odd: Collection[str] = ()) -> None:
+        """Load a committed model; local steps are lost. What this site keeps for itself does not change.
+
+        That is loaded as well if the site has not trained, so that it has nothing of its own, or if it is among the
+        tensors with NaN or infinity, which ``odd`` names.
+        """
+        own = self._batches.done or self.resumed
+        if own and not any(spec.name in odd for spec in self.schema.kept.tensors):
+            self._port.update(committed)
+        else:
+            self._port.write(committed)
         self._ahead = False
 
     def served(self, *, late: bool) -> None:
@@ -86,7 +96,7 @@ class Weights:
         stepped = self._kept or batches.done != batches.captured_at
         # Steps of a model with NaN or infinity are lost: a sum with such values stays NaN or infinite.
         if pending.replaces or not pending.finite or (answer.kind is AnswerKind.MERGED and not stepped):
-            self.load(committed)
+            self.load(committed, pending.odd)
             batches.merged_up_to = batches.done
         else:
             self._port.add(pending.step)

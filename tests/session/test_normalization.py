@@ -112,6 +112,28 @@ def test_sites_may_choose_differently() -> None:
     assert statistics(bob) == (2.0, 5.0)
 
 
+@pytest.mark.parametrize("batches", [0, 2])
+def test_a_site_that_did_not_train_has_the_statistics_of_the_swarm(batches: int) -> None:
+    """Also one that is there first and whose only sync point, at the end, is of the others' steps."""
+    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.5)
+    ada, bob = (swarm.peer(name, arrays(), kinds=KINDS, node_weightage=int(name == "bob")) for name in DATA)
+    together(partial(ada.train, 0, step), partial(bob.train, batches + 2, step))
+    assert statistics(ada) == statistics(bob) == DATA["bob"]
+
+
+def test_a_site_whose_own_statistics_are_nan_takes_those_of_the_swarm_and_contributes_again() -> None:
+    def running(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += 1.0
+        value = np.nan if peer.name == "bob" and peer.arrays["seen"] == 2 else DATA[peer.name][0]
+        peer.arrays["mean"][...] = 0.5 * peer.arrays["mean"] + 0.5 * value
+        peer.arrays["seen"] += 1
+
+    ada, bob = pair()
+    together(*(partial(peer.train, 8, running) for peer in (ada, bob)))
+    assert np.isfinite(bob.arrays["mean"]).all()
+    assert [report.contributors for report in ada.reports] == [("ada", "bob"), ("ada",), ("ada", "bob"), ("ada", "bob")]
+
+
 def test_a_resumed_site_has_its_own_statistics_again(tmp_path: Path) -> None:
     begin_and_stop(*pair(tmp_path, normalization="silobn"))
     peers = pair(tmp_path, normalization="silobn", resume=True)
