@@ -185,6 +185,10 @@ class Exchange:
         """
         return self._reduce_buffer.norms()
 
+    def absurd_moments(self) -> frozenset[PeerId]:
+        """Whose moments of optimizers this member left out as far larger than those of the others; when ``done``."""
+        return frozenset(self._merger.absurd)
+
     def owing(self) -> tuple[frozenset[PeerId], frozenset[PeerId]]:
         """Peers whose contributions are missing here, and peers whose merged chunks are."""
         contributions = self._reduce_buffer.missing() | {*self._side.missing()}

@@ -16,7 +16,7 @@ from swarm.exchange.layout import Chunk
 from swarm.exchange.reduce_buffer import ReduceBuffer
 from swarm.merge.base import MergeRule
 from swarm.merge.gram import combine, partial_gram
-from swarm.merge.side import moments_rule
+from swarm.merge.moments import moments_rule, plausible
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.state import Array, ModelState, is_finite
@@ -53,6 +53,8 @@ class ChunkMerger:
         self._segments = tuple(result.segments.values())
         self._moments = result.schema.moments
         self._memory = memory
+        self.absurd: set[PeerId] = set()
+        """Contributors whose moments were left out of a chunk, because they are far larger than those of the others."""
 
     def merge(self, chunk: Chunk) -> memoryview:
         """Merge a chunk of which every contribution is here, measuring each, and code it.
@@ -90,7 +92,10 @@ class ChunkMerger:
         contributors = self._buffer.contributors(chunk)
         weights = [self._weights[peer] for peer in contributors]
         if chunk.segment == self._moments:
-            moments_rule(self._rule).merge_into(parts, weights, out)
+            places = plausible(parts)
+            self.absurd |= {*contributors} - {contributors[place] for place in places}
+            chosen, shares = [parts[place] for place in places], [weights[place] for place in places]
+            moments_rule(self._rule).merge_into(chosen, shares, out)
             return
         if origin is None:
             self._rule.merge_into(parts, weights, out)

@@ -17,16 +17,10 @@ from swarm.tensors.state import TensorKind, as_bytes, numpy_dtype
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swarm.merge.base import MergeRule
     from swarm.tensors.state import Array, Schema, TensorSpec
 
 _MEAN = WeightedMean()
 _MEDIAN = CoordinateMedian()
-
-
-def moments_rule(rule: MergeRule) -> MergeRule:
-    """How moments are merged in a session of ``rule``: like the statistics, by mean or by median."""
-    return _MEDIAN if rule.robust else _MEAN
 
 
 def merge_statistics(

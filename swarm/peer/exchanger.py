@@ -13,6 +13,7 @@ from swarm.exchange.exchange import Exchange
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.exchange.reduce_buffer import bytes_ahead
 from swarm.executor import Executor
+from swarm.merge.moments import ABSURD
 from swarm.messages import PartialNorm, Proposal, StreamHeader
 from swarm.peer.roster import Roster
 from swarm.peer.streams import ExchangeStreams, fault
@@ -71,6 +72,7 @@ class Exchanger:
         self._streams: ExchangeStreams | None = None
         self._closed = False
         self._coded: dict[str, _Coded] = {}
+        self._told_absurd: frozenset[PeerId] = frozenset()
 
     @property
     def residual(self) -> float:
@@ -105,8 +107,10 @@ class Exchanger:
 
         def assembled(model: ModelState) -> None:
             digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._executor.now() - started
+            absurd = exchange.absurd_moments()
 
             def report() -> None:
+                self._tell_absurd(absurd)
                 if proposal.contributors:
                     self._coded[digest] = _Coded(coder, proposal.codec, proposal.group, seconds)
                 done(digest, model, norms)
@@ -168,6 +172,17 @@ class Exchanger:
         """Give up on a silent peer."""
         if self._streams:
             self._streams.check(now, self._timeout)
+
+    def _tell_absurd(self, absurd: frozenset[PeerId]) -> None:
+        """Warn of peers whose moments were left out here, once in a row of rounds."""
+        for peer in sorted(absurd - self._told_absurd):
+            self._log.warning(
+                "the optimizer state of %s is more than %.0f times as large as that of the others in some tensors, and"
+                " is left out there: did its loss explode?",
+                peer,
+                ABSURD,
+            )
+        self._told_absurd = absurd
 
     def update_residual(self, digest: str, *, stands: bool) -> None:
         """Take the coding errors of a committed model into the residual, and note how long its exchange took.

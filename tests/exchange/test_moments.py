@@ -173,3 +173,52 @@ def test_merged_roots_are_not_negative() -> None:
     group.run()
     merged = group.members["ann"].result().segments[MOMENTS].astype(np.float64)
     assert (merged > 0).all()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("times", [50.0, 1e4, 1e30])
+def test_moments_that_are_far_larger_than_those_of_the_others_are_left_out(rule: MergeRule, times: float) -> None:
+    held = states(SCHEMA, 4)
+    random = np.random.default_rng(0)
+    moments = [random.uniform(1, 1.5, state.segments[MOMENTS].size) for state in held.values()]
+    moments[2] *= times
+    for state, values in zip(held.values(), moments, strict=True):
+        state.segments[MOMENTS][...] = values.astype(ml_dtypes.bfloat16)
+    weights = dict.fromkeys(held, 1)
+    group = ExchangeGroup(held, weights, rule, under=with_moments(proposal(weights), *held))
+    group.run()
+    results = {name: exchange.result() for name, exchange in group.members.items()}
+    assert len({result.digest() for result in results.values()}) == 1
+    absurd = {peer for exchange in group.members.values() for peer in exchange.absurd_moments()}
+    third = [*held][2]
+    assert absurd == ({third} if times > 100 else set())
+    if times > 100:
+        honest = [state.segments[MOMENTS].astype(np.float64) for name, state in held.items() if name != third]
+        expected = np.median(honest, axis=0) if rule.robust else np.mean(honest, axis=0)
+        merged = next(iter(results.values())).segments[MOMENTS].astype(np.float64)
+        np.testing.assert_allclose(merged, expected, rtol=2**-7)
+
+
+def test_of_two_peers_neither_is_left_out() -> None:
+    held = states(SCHEMA, 2)
+    first, second = held.values()
+    first.segments[MOMENTS][...] = 1
+    second.segments[MOMENTS][...] = 1e6
+    weights = dict.fromkeys(held, 1)
+    group = ExchangeGroup(held, weights, MEAN, under=with_moments(proposal(weights), *held))
+    group.run()
+    exchange = next(iter(group.members.values()))
+    assert not exchange.absurd_moments()
+    np.testing.assert_allclose(exchange.result().segments[MOMENTS].astype(np.float64), 500_000.5, rtol=2**-7)
+
+
+def test_where_most_have_none_all_are_merged() -> None:
+    held = states(SCHEMA, 3)
+    for value, state in zip((0, 0, 6), held.values(), strict=True):
+        state.segments[MOMENTS][...] = value
+    weights = dict.fromkeys(held, 1)
+    group = ExchangeGroup(held, weights, MEAN, under=with_moments(proposal(weights), *held))
+    group.run()
+    exchange = next(iter(group.members.values()))
+    assert not exchange.absurd_moments()
+    np.testing.assert_allclose(exchange.result().segments[MOMENTS].astype(np.float64), 2, rtol=2**-7)

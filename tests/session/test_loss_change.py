@@ -46,6 +46,10 @@ def test_losses_that_are_not_finite_are_left_out(caplog, odd: float) -> None:
     assert not told(caplog, [(1.0, odd)] * 4)
 
 
+def test_a_run_that_goes_on_from_a_trained_model_begins_with_a_small_loss(caplog) -> None:
+    assert not told(caplog, [(0.0488, 0.0514)] * 4, first=0.05)
+
+
 def test_the_warning_has_the_figures_and_the_remedies(caplog) -> None:
     (warning,) = told(caplog, [(1.0, 1.0), (1.0, 1.0), *[(0.01, 0.2), (0.03, 0.4)] * 2])
     assert "is 0.02 right before a merge and 0.3 right after it (mean of 4 merges)" in warning
