@@ -89,8 +89,9 @@ class Leadership:
     def _successor(self, commit: Commit, *, exchanging: bool) -> Attempt | None:
         """The attempt to follow when the awaited leader is gone, or silent though it should have acted."""
         state = self._state
-        table = state.offers.table(commit)
-        if not table.offers:
+        # Between sync points nobody has offered, and this is asked at each input.
+        table = state.offers.table(commit) if state.offers.offered else None
+        if table is None or not table.offers:
             self._heard_at = state.timer.now
             return None
         members = set(commit.members)

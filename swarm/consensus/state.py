@@ -129,6 +129,11 @@ class Offers:
         return frozenset(self._offers)
 
     @property
+    def offered(self) -> bool:
+        """Whether a peer has offered to the next round."""
+        return bool(self._current)
+
+    @property
     def current(self) -> frozenset[PeerId]:
         """Peers that have offered to the next round."""
         return frozenset(self._current)

@@ -70,7 +70,7 @@ class Surroundings(Protocol):
         """Whether there are steps to train for others."""
         ...
 
-    def handled(self, process: Process) -> None:
+    def handled(self, process: Process, commit: Commit | None) -> None:
         """A process has handled an event."""
         ...
 
@@ -134,6 +134,8 @@ class Process:
         self._world = world
         self._rng = random.Random(f"{world.schedule.seed}/{plan.name}/{incarnation}")
         self._backlog: list[Callable[[], None]] = []
+        self._seen: Commit | None = None
+        """The commit that its session had after the last event."""
         self.executor = SimulatedExecutor(world.loop, ProcessClock(), self)
         self._changed = self.executor.condition()
         self.transport = SimulatedTransport(world.network, self, plan.session)
@@ -187,7 +189,14 @@ class Process:
         elif self.running:
             work()
             if self.running:
-                self._world.handled(self)
+                self._look()
+
+    def _look(self) -> None:
+        """See whether the session has another commit than before."""
+        commit = self.session.commit
+        if commit is not self._seen:
+            self._seen = commit
+            self._world.handled(self, commit)
 
     def freeze(self) -> None:
         """Stand still."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from swarm.config import Settings
 from swarm.messages import Accept, Decide, Hello, Message, StreamHeader
-from swarm.records import PeerId
+from swarm.records import Commit, PeerId
 from swarm.transport.base import Frame
 from tests.simulator.disk import Disks
 from tests.simulator.feedback import Feedback
@@ -163,9 +163,8 @@ class World:
         if process.running:
             self.witness.loaded(process, replaced=replaced)
 
-    def handled(self, process: Process) -> None:
-        """A process has handled an event."""
-        commit = process.session.commit
+    def handled(self, process: Process, commit: Commit | None) -> None:
+        """A process has handled an event, and has this commit since."""
         if commit is not None and commit is not self.witness.last(process):
             self.note(f"{process.name} commits round {commit.round} of {commit.lineage}: {commit.contributors}")
             proposal = self.witness.committed(process, commit)
