@@ -23,6 +23,7 @@ MEMBER_RULE = "1 to 63 lower-case letters, digits, '-' and '.', with a letter or
 IDENTIFIER = r"[0-9A-Za-z._:-]{0,128}"
 """What the identifier of a lineage, and a digest, may be, as a pattern."""
 
+_SHORT_DIGEST = 16
 _NAME = re.compile(rf"\w([\w. -]{{0,{MAX_NAME - 2}}}[\w.-])?")
 _MEMBER = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ADDRESS = re.compile(rf"[!-~]{{1,{MAX_ADDRESS}}}")
@@ -62,6 +63,11 @@ def printable(text: str, limit: int | None = None) -> str:
     if limit is not None and len(shown) > limit:
         shown, cut = shown[:limit], True
     return f"{shown}…" if cut else shown
+
+
+def short_digest(digest: str) -> str:
+    """The beginning of a digest, for a line that names several things; reports, status and files have the whole."""
+    return f"{digest[:_SHORT_DIGEST]}…" if len(digest) > _SHORT_DIGEST else digest
 
 
 def listed(names: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def unchanged(values: Array, reference: Array | None, residual: Array | None = N
     if values.size and ours[0] != theirs[0]:  # most changed chunks differ here
         return False
     alike = all(
-        np.array_equal(ours[start : start + COMPARED], theirs[start : start + COMPARED])
+        (ours[start : start + COMPARED] == theirs[start : start + COMPARED]).all()
         for start in range(0, values.size, COMPARED)
     )
     return alike and not (residual is not None and residual.any())

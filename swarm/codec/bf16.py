@@ -11,6 +11,7 @@ from swarm.codec.delta import DeltaCodec
 from swarm.codec.exact import ExactCodec
 from swarm.errors import ExchangeError
 from swarm.tensors.kernels import delta_kernels
+from swarm.tensors.state import dtype_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,18 +48,18 @@ class Bf16Codec(DeltaCodec):
         return self.packed_nbytes(size)
 
     def encode(self, values: Array, reference: Array | None, out: memoryview, residual: Array | None = None) -> int:
-        if self.exact(values.dtype.name):
+        if self.exact(dtype_name(values.dtype)):
             return _EXACT.encode(values, reference, out)
         return super().encode(values, reference, out, residual)
 
     def decode(self, data: memoryview, reference: Array | None, out: Array) -> None:
-        if self.exact(out.dtype.name):
+        if self.exact(dtype_name(out.dtype)):
             _EXACT.decode(data, reference, out)
         else:
             super().decode(data, reference, out)
 
     def update_residual(self, values: Array, reference: Array, residual: Array) -> None:
-        if not self.exact(values.dtype.name):
+        if not self.exact(dtype_name(values.dtype)):
             super().update_residual(values, reference, residual)
 
     def packed_nbytes(self, size: int) -> int:

@@ -10,7 +10,7 @@ from swarm.errors import ExchangeError
 from swarm.exchange.layout import Chunk
 from swarm.merge.distance import squared_distance
 from swarm.tensors.buffers import BufferPool
-from swarm.tensors.state import Array, ModelState, as_bytes
+from swarm.tensors.state import Array, ModelState, as_bytes, dtype_name
 
 NOTHING = memoryview(b"")
 EXACT = ExactCodec()
@@ -64,11 +64,11 @@ class ChunkCoder:
 
         ``again`` gives the same values where they may lie elsewhere by the time of ``update_residual``.
         """
-        origin, codec = _part(self._origins, chunk), self._codec_of(chunk)
-        if codec.verbatim(values.dtype.name):
+        origin, codec, dtype = _part(self._origins, chunk), self._codec_of(chunk), dtype_name(values.dtype)
+        if codec.verbatim(dtype):
             return NOTHING if unchanged(values, origin) else as_bytes(values)
         residual = _part(self._residuals, chunk)
-        payload = self._memory.empty(codec.encoded_nbytes(values.size, values.dtype.name), "uint8").data
+        payload = self._memory.empty(codec.encoded_nbytes(values.size, dtype), "uint8").data
         if residual is not None:
             self._lossy.append((chunk, again or (lambda: values)))
         return payload[: codec.encode(values, origin, payload, residual)]

@@ -10,49 +10,28 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 from swarm.errors import ExchangeError
+from swarm.exchange.arrival import Arrival
 from swarm.exchange.barrier import GramBarrier, Matrix
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.layout import CHUNK_BYTES, HEADER, Chunk, FrameKind, Head, frame, open_head, slice_chunks
+from swarm.exchange.merged import MergedModel
 from swarm.exchange.merging import ChunkMerger
+from swarm.exchange.owed import Owed
 from swarm.exchange.reduce_buffer import ReduceBuffer, bytes_ahead
 from swarm.exchange.sideblock import SideBlocks
-from swarm.merge import spectral
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.mean import WeightedMean
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.capture import Capture
-from swarm.tensors.state import MOMENTS, Array, ModelState, Schema, as_bytes, is_finite
+from swarm.tensors.state import MOMENTS, ModelState, Schema, as_bytes, dtype_name, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 HANDED_ON = WeightedMean()
-
-
-@dataclass(slots=True)
-class Arrival:
-    """A frame that is on its way."""
-
-    sender: PeerId
-    head: Head
-    payload: memoryview
-    """The memory that it fills: that of ``values`` itself where they travel as they are."""
-    chunk: Chunk | None = None
-    """Of the frame, unless it is about something smaller."""
-    values: Array | None = None
-    """Where those of the chunk go."""
-    verbatim: bool = False
-    squared: float = 0.0
-    """Of a contribution that is measured as it comes: its squared distance from the same chunk of the parent model."""
-
-    def wrong(self, what: str) -> ExchangeError:
-        """The error that says what is wrong with the chunk, and whose it is."""
-        kind = "contribution" if self.head.kind is FrameKind.CONTRIBUTION else "merged chunk"
-        return ExchangeError(f"{self.sender} sent a {kind} that cannot be: {what}")
 
 
 class Exchange:
@@ -97,9 +76,8 @@ class Exchange:
         self._schema: Schema = own.schema
         self._contributors = proposal.senders
         self._weights = [entry.weight for entry in proposal.entries if entry.weight > 0]
-        self._result = self._memory.model(self._schema)
-        self._segments = tuple(self._result.segments.values())
-        self._digest = self._result.block_digest()
+        result = self._memory.model(self._schema)
+        self._segments = tuple(result.segments.values())
         self._moments = self._schema.moments
         place = {peer: index for index, peer in enumerate(self._members)}
         if not proposal.moments:
@@ -107,12 +85,16 @@ class Exchange:
         count, merged = len(place), bool(proposal.moments)
         chunks = {peer: slice_chunks(self._schema, place[peer], count, moments=merged) for peer in self._members}
         self._mine = chunks[me]
+        # One contribution stays as it is, and so do the vectors that belong to its weights.
+        refreshes = bool(self._schema.spectral) and len(self._contributors) > 1
+        self._merged = MergedModel(result, chunks.values(), refreshes=refreshes)
         others = [peer for peer in self._members if peer != me]
         self._expected: dict[PeerId, dict[tuple[FrameKind, int, int], Chunk]] = {
             peer: {(FrameKind.RESULT, p.segment, p.start): p for p in chunks[peer]} for peer in others
         }
         """Chunks that did not begin to arrive."""
-        self._results_left = {peer: len(chunks[peer]) for peer in others}
+        self._results_left = {peer: sum(chunk.nbytes(self._schema) for chunk in chunks[peer]) for peer in others}
+        """Bytes of the values that are not here."""
         self._sends_moments = me in proposal.moments
         for peer in {*self._contributors} - {me}:
             self._expected[peer] |= {
@@ -126,16 +108,14 @@ class Exchange:
             self._mine, self._contributors, me, own, self._coder, ahead, proposal.moments
         )
         weights, before = dict(zip(self._contributors, self._weights, strict=True)), parent.side if parent else None
-        self._merger = ChunkMerger(self._rule, weights, self._reduce_buffer, self._coder, self._result, self._memory)
+        self._merger = ChunkMerger(self._rule, weights, self._reduce_buffer, self._coder, result, self._memory)
         self._unmerged = len(self._mine)
         self._side = SideBlocks(
-            self._schema, me, own.side, weights, proposal.source, before, self._result.side, proposal.moments
+            self._schema, me, own.side, weights, proposal.source, before, result.side, proposal.moments
         )
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
         self._barrier = GramBarrier(self._rule, self._members, self._weights) if gram else None
-        # One contribution stays as it is, and so do the vectors that belong to its weights.
-        self._stale = bool(self._schema.spectral) and len(self._contributors) > 1
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}
         self._sent_results = dict.fromkeys(others, 0)
         self._contributions_out = {peer: self._contribution(chunks[peer]) for peer in others}
@@ -161,22 +141,21 @@ class Exchange:
 
     def result(self) -> ModelState:
         """The merged model; only when ``done``."""
-        self._finish()
-        return self._result
+        return self._finished.model()
 
     def digest(self) -> str:
         """That of the merged model; only when ``done``."""
-        self._finish()
-        return self._digest.hexdigest()
+        return self._finished.digest()
 
-    def _finish(self) -> None:
+    def slice_digests(self) -> tuple[str, ...]:
+        """Those of the merged slices, in the order of the members; see ``MergedModel``. Only when ``done``."""
+        return self._finished.slice_digests()
+
+    @property
+    def _finished(self) -> MergedModel:
         if not self.done:
             raise ExchangeError("the exchange is not complete")
-        if self._stale:
-            # Frames that were not sent yet lie in the memory of the result.
-            result = self._result.copy()
-            spectral.refresh(result)
-            self._result, self._digest, self._stale = result, result.block_digest(), False
+        return self._merged
 
     def partial_norms(self) -> tuple[PartialNorm, ...]:
         """How far each contribution is from the parent model within this member's slice; only when ``done``.
@@ -189,10 +168,30 @@ class Exchange:
         """Whose moments of optimizers this member left out as far larger than those of the others; when ``done``."""
         return frozenset(self._merger.absurd)
 
-    def owing(self) -> tuple[frozenset[PeerId], frozenset[PeerId]]:
-        """Peers whose contributions are missing here, and peers whose merged chunks are."""
-        contributions = self._reduce_buffer.missing() | {*self._side.missing()}
-        return frozenset(contributions), frozenset(peer for peer, left in self._results_left.items() if left)
+    def owed(self) -> Owed | None:
+        """What is missing here: of what depends on one another, the first. None once nothing is."""
+        contributions = self._side.missing()
+        contributions.update(self._reduce_buffer.missing())
+        if contributions:
+            return Owed("its contribution", 1, contributions)
+        barrier = self._barrier
+        if barrier and barrier.coefficients is None and self._me == self._leader:
+            parts = {peer for peer in self._members if not barrier.has(peer)}
+            return Owed("its part of the Gram matrix", 2, dict.fromkeys(parts, 8 * len(self._weights) ** 2))
+        if barrier and barrier.coefficients is None:
+            return Owed("the coefficients", 3, {self._leader: 8 * len(self._weights)})
+        results = {peer: left for peer, left in self._results_left.items() if left}
+        return Owed("its merged chunks", self.last_turn, results) if results else None
+
+    @property
+    def last_turn(self) -> int:
+        """The turn of merged chunks, see :class:`Owed`."""
+        return 4 if self._barrier else 2
+
+    @property
+    def nbytes(self) -> int:
+        """Upper bound on the bytes of values that this member sends, and on those that it receives."""
+        return 2 * self._schema.nbytes + len(self._members) * self._schema.side_nbytes
 
     # Out -------------------------------------------------------------------------------------------------------------
 
@@ -263,7 +262,7 @@ class Exchange:
             what = "a contribution that nobody waits for" if contributes else "a result that it does not owe"
             raise ExchangeError(f"{sender} sent {what} (segment {segment}, {start})")
         target = self._segments[segment]
-        dtype = target.dtype.name
+        dtype = dtype_name(target.dtype)
         arrival = Arrival(sender, head, memoryview(bytearray()), chunk)
         try:
             self._coder.require_length(chunk, dtype, nbytes)
@@ -301,7 +300,7 @@ class Exchange:
         if not finite and not is_finite(values):
             raise arrival.wrong("NaN or infinity")
         if arrival.head.kind is FrameKind.RESULT:
-            self._stands(chunk)
+            self._merged.stands(chunk)
 
     def end(self, arrival: Arrival) -> Chunk | None:
         """Take a frame that was checked; the chunk that is to be merged and published now, if there is one.
@@ -315,16 +314,11 @@ class Exchange:
             self._take_small(sender, arrival.head, arrival.payload)
             return None
         if arrival.head.kind is FrameKind.RESULT:
-            self._results_left[sender] -= 1
+            self._results_left[sender] -= values.nbytes
             return None
         self._reduce_buffer.put(sender, chunk, values, arrival.squared)
         self._gram_if_complete()
         return chunk if self._complete(chunk) else None
-
-    def _stands(self, chunk: Chunk) -> None:
-        """A chunk of the result is what it will be, and still in the cache."""
-        itemsize = self._segments[chunk.segment].itemsize
-        self._digest.cover(chunk.segment, chunk.start * itemsize, chunk.stop * itemsize)
 
     def _take_small(self, sender: PeerId, head: Head, payload: memoryview) -> None:
         if head.kind in (FrameKind.SIDE, FrameKind.STATE):
@@ -373,7 +367,7 @@ class Exchange:
             ValueError: the rule gives NaN, infinity or no such chunk.
         """
         payload = self._merger.merge(chunk)
-        self._stands(chunk)
+        self._merged.stands(chunk)
         return payload
 
     def publish(self, chunk: Chunk, payload: memoryview) -> None:
@@ -410,5 +404,5 @@ class Exchange:
         for chunk in (chunk for chunk in self._mine if chunk.segment != self._moments):
             self._reduce_buffer.measure_own(chunk)
             payload = self._merger.combine(chunk, coefficients)
-            self._stands(chunk)
+            self._merged.stands(chunk)
             self.publish(chunk, payload)

@@ -9,6 +9,7 @@ import numpy as np
 
 from swarm.codec.base import Codec
 from swarm.codec.choice import CodecChoice
+from swarm.errors import ConfigurationError, ContributionError
 from swarm.exchange.coding import ChunkCoder, Residual
 from swarm.merge.distance import squared_distance
 from swarm.messages import Proposal
@@ -36,9 +37,14 @@ class ErrorFeedback:
         """How the chunks of an attempt travel; payloads lie in ``memory``.
 
         Raises:
-            ConfigurationError: this peer does not have the codec.
+            ContributionError: this peer does not have the codec. All peers of a session have the same ones, so it is
+                the fault of the leader.
         """
-        codec = self._find(proposal.codec)
+        leader = proposal.attempt.leader
+        try:
+            codec = self._find(proposal.codec)
+        except ConfigurationError as error:
+            raise ContributionError(leader, f"{leader} proposes a codec that is not here: {error}") from error
         return ChunkCoder(codec, reference, self._residual_of(proposal.group) if codec.feedback else None, memory)
 
     def update(self, coder: ChunkCoder, group: tuple[PeerId, ...]) -> None:

@@ -6,8 +6,10 @@ import enum
 import math
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 
@@ -55,6 +57,10 @@ class Chunk:
         """Number of elements."""
         return self.stop - self.start
 
+    def nbytes(self, schema: Schema) -> int:
+        """Bytes of its values in a model of ``schema``."""
+        return self.size * numpy_dtype(segment_dtype(tuple(schema.segments)[self.segment])).itemsize
+
 
 def slice_chunks(schema: Schema, member: int, members: int, *, moments: bool = True) -> tuple[Chunk, ...]:
     """The chunks of the slice that the ``member``-th of ``members`` reduces: an even share of every segment.
@@ -78,6 +84,20 @@ def slice_chunks(schema: Schema, member: int, members: int, *, moments: bool = T
             chunks.append(Chunk(index, start, stop))
             start = stop
     return tuple(chunks)
+
+
+def byte_ranges(itemsizes: Sequence[int], chunks: Iterable[Chunk]) -> tuple[tuple[int, int, int], ...]:
+    """The bytes of a slice, given its chunks in order: segment, start and stop of its part of each segment.
+
+    Args:
+        itemsizes: bytes of a value of each segment.
+        chunks: of the slice.
+    """
+    parts = {segment: list(each) for segment, each in groupby(chunks, attrgetter("segment"))}
+    return tuple(
+        (segment, part[0].start * itemsizes[segment], part[-1].stop * itemsizes[segment])
+        for segment, part in parts.items()
+    )
 
 
 def _end(bounds: Sequence[int], start: int, last: int, sizes: tuple[int, int, int]) -> int:

@@ -19,7 +19,7 @@ from swarm.merge.gram import combine, partial_gram
 from swarm.merge.moments import moments_rule, plausible
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
-from swarm.tensors.state import Array, ModelState, is_finite
+from swarm.tensors.state import Array, ModelState, dtype_name, is_finite
 
 LARGEST = {dtype: float(np.finfo(dtype).max) / 4 for dtype in (np.float32, np.float64)}
 """A sum of two larger differences may be more than the dtype holds. Half precision is merged in float32."""
@@ -109,11 +109,12 @@ class ChunkMerger:
     def _coded(self, chunk: Chunk, merge: Callable[[Array], object]) -> memoryview:
         """What ``merge`` makes of a chunk, as it travels: all members take what that says, this one included."""
         target = self._segments[chunk.segment][chunk.start : chunk.stop]
-        if self._coder.verbatim(chunk, target.dtype.name, target.nbytes):
+        dtype = dtype_name(target.dtype)
+        if self._coder.verbatim(chunk, dtype, target.nbytes):
             self._run(chunk, merge, target)
             return self._coder.encode(chunk, target)
         # The coding error may be computed after the round, when the target holds what the payload says.
-        merged = self._memory.empty(target.size, target.dtype.name)
+        merged = self._memory.empty(target.size, dtype)
         self._run(chunk, merge, merged)
         payload = self._coder.encode(chunk, merged)
         self._coder.decode(chunk, payload, target)

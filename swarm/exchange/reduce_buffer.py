@@ -49,8 +49,11 @@ class ReduceBuffer:
         self._coder = coder
         self._arrays: dict[Chunk, dict[PeerId, Array]] = {chunk: {} for chunk in chunks}
         self._left = dict.fromkeys(contributors, 0)
-        for peer in (peer for chunk in chunks for peer in self.contributors(chunk) if peer != me):
-            self._left[peer] += 1
+        """Bytes of the values of each that are not here."""
+        for chunk in chunks:
+            nbytes = chunk.nbytes(own.schema)
+            for peer in {*self.contributors(chunk)} - {me}:
+                self._left[peer] += nbytes
         self._squared: dict[tuple[PeerId, Chunk], float] = {}
         self._waiting = 0
         self._ahead = ahead
@@ -59,7 +62,7 @@ class ReduceBuffer:
         """Take a contribution, with its squared distance from the parent model, or 0 where ``measured`` follows."""
         self._arrays[chunk][sender] = values
         self._squared[sender, chunk] = squared
-        self._left[sender] -= 1
+        self._left[sender] -= values.nbytes
         self._waiting += values.nbytes
 
     def contributors(self, chunk: Chunk) -> tuple[PeerId, ...]:
@@ -70,9 +73,9 @@ class ReduceBuffer:
         """Whether everybody's contribution to a chunk is here."""
         return len(self._arrays[chunk]) == len({*self.contributors(chunk)} - {self._me})
 
-    def missing(self) -> set[PeerId]:
-        """Peers whose contributions are incomplete."""
-        return {peer for peer, left in self._left.items() if left}
+    def missing(self) -> dict[PeerId, int]:
+        """Peers whose contributions are incomplete, with the bytes of values that are not here."""
+        return {peer: left for peer, left in self._left.items() if left}
 
     def room(self, sender: PeerId) -> bool:
         """Whether ``sender`` may go on: it is not ahead of another one, or few bytes wait for those behind.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -90,9 +91,12 @@ class SideBlocks:
         """Whether all of them are here."""
         return not any(self._left.values())
 
-    def missing(self) -> Iterator[PeerId]:
-        """Whose tensors are not here whole."""
-        return (peer for (peer, _), left in self._left.items() if left)
+    def missing(self) -> Counter[PeerId]:
+        """Whose tensors are not here whole, with the bytes that are missing."""
+        missing: Counter[PeerId] = Counter()
+        for (peer, kind), left in self._left.items():
+            missing[peer] += sum(self._stops[kind][start] - start for start in left)
+        return +missing
 
     def chunks(self) -> Iterator[tuple[FrameKind, int, memoryview]]:
         """What this peer sends to each of the others: kind, start and payload; nothing if it does not contribute."""

@@ -35,6 +35,12 @@ def _frames(model: ModelState, part: int, parts: int) -> Iterator[OutFrame]:
             yield frame(FrameKind.SIDE, 0, start, packed[start:stop])
 
 
+def share_nbytes(schema: Schema, part: int, parts: int) -> int:
+    """Bytes of the values in one share of a model."""
+    side = schema.side_nbytes if part == 0 else 0
+    return sum(chunk.nbytes(schema) for chunk in slice_chunks(schema, part, parts)) + side
+
+
 class Assembly:
     """Puts a model together from its shares, which may arrive on several threads."""
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from swarm.sync.adaptive import ValidationInterval
 from swarm.sync.base import SyncPolicy
 from swarm.sync.fixed import FixedInterval
+from swarm.sync.typical import typical_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["BUILTIN_POLICIES", "FixedInterval", "SyncPolicy", "ValidationInterval"]
+__all__ = ["BUILTIN_POLICIES", "FixedInterval", "SyncPolicy", "ValidationInterval", "typical_loss"]
 
 BUILTIN_POLICIES: Mapping[str, Callable[[int], SyncPolicy]] = MappingProxyType(
     {policy.name: policy for policy in (FixedInterval, ValidationInterval)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from swarm.records import SyncState
 from swarm.sync.base import SyncPolicy
+from swarm.sync.typical import typical_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,9 +21,9 @@ TOLERANCE = 0.01
 class ValidationInterval(SyncPolicy):
     """Merge less often while the merged model improves, and more often if it does not.
 
-    The criterion is the weighted mean of the peers' validation losses of the merged model. If it falls by more than
-    1 % from one round to the next, the interval grows by a quarter, rounded up. Otherwise, or if a loss is not finite,
-    it halves. The first loss is only stored. A round without losses changes nothing.
+    The criterion is what the peers' validation losses of the merged model come to, see :func:`typical_loss`. If that
+    falls by more than 1 % from one round to the next, the interval grows by a quarter, rounded up. Otherwise, or if it
+    is not finite, the interval halves. The first loss is only stored. A round without losses changes nothing.
     """
 
     name: ClassVar[str] = "validation"
@@ -40,13 +41,11 @@ class ValidationInterval(SyncPolicy):
 
     def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
         """The state after a round with these losses."""
-        total = sum(weight for weight, _ in losses)
-        if total == 0:
+        if not any(weight for weight, _ in losses):
             return state
-        if not all(math.isfinite(loss) for weight, loss in losses if weight):
+        loss = typical_loss(losses)
+        if not math.isfinite(loss):
             return SyncState(self._bounded(state.interval // 2), state.loss)
-        # fsum rounds once, so the result does not depend on the order of the peers
-        loss = math.fsum(value * (weight / total) for weight, value in losses if weight)
         if state.loss is None:
             return SyncState(state.interval, loss)
         if loss < state.loss - TOLERANCE * abs(state.loss):

@@ -42,7 +42,8 @@ class SyncPolicy(ABC):
         Args:
             state: the state before the round.
             losses: (weight, validation loss of the last merged model on its data) of each peer that has one, in any
-                order. It may be empty, and a loss may be NaN or infinite.
+                order. It may be empty, and a loss may be NaN or infinite. Peers may also tell false ones: see
+                ``typical_loss``.
 
         Returns:
             The next state, the same for any order of the losses, with an interval of at least 1.

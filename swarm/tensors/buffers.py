@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+import weakref
 
 import numpy as np
 
@@ -26,31 +26,41 @@ class BufferPool:
         self.kept = 0
         """Bytes of unused memory."""
         self._lock = threading.RLock()  # the garbage collector may return memory inside ``_take``
-        self._free: dict[int, list[Array]] = {}
+        self._free: dict[int, list[memoryview]] = {}
         """By size; the most recently requested size is last."""
+        self._leases: dict[int, weakref.ref[Array]] = {}
+        """Of the memory that is in use, by id."""
 
     def empty(self, size: int, dtype: str) -> Array:
         """An uninitialised array of ``size`` values."""
         kind = numpy_dtype(dtype)
         nbytes = size * kind.itemsize
-        lease = _Lease(self, self._take(_rounded(nbytes)))
-        return np.asarray(lease)[:nbytes].view(kind)
+        memory = self._take(_rounded(nbytes))
+        # All views of an array that is made from a memoryview refer to that array, which therefore goes last.
+        array: Array = np.frombuffer(memory, kind, size)
+
+        def give_back(lease: weakref.ref[Array]) -> None:
+            del self._leases[id(lease)]
+            self._keep(memory)
+
+        lease = weakref.ref(array, give_back)
+        self._leases[id(lease)] = lease
+        return array
 
     def model(self, schema: Schema) -> ModelState:
         """Uninitialised buffers for ``schema``."""
         segments = {name: self.empty(size, segment_dtype(name)) for name, size in schema.segments.items()}
         return ModelState(schema, segments, [np.empty(spec.shape, numpy_dtype(spec.dtype)) for spec in schema.side])
 
-    def _take(self, nbytes: int) -> Array:
+    def _take(self, nbytes: int) -> memoryview:
         with self._lock:
             free = self._free[nbytes] = self._free.pop(nbytes, [])
             if free:
                 self.kept -= nbytes
                 return free.pop()
-        return np.empty(nbytes, np.uint8)
+        return np.empty(nbytes, np.uint8).data
 
-    def give_back(self, memory: Array) -> None:
-        """Return unused memory to the pool."""
+    def _keep(self, memory: memoryview) -> None:
         with self._lock:
             self._free.setdefault(memory.nbytes, []).append(memory)
             self.kept += memory.nbytes
@@ -70,15 +80,3 @@ def _rounded(nbytes: int) -> int:
         return nbytes
     step = 1 << max(nbytes.bit_length() - 3, 0)
     return -(-nbytes // step) * step
-
-
-class _Lease:
-    """Base object of all views of an array from the pool; it is deleted when no view is left."""
-
-    def __init__(self, pool: BufferPool, memory: Array) -> None:
-        self._pool = pool
-        self._memory = memory
-        self.__array_interface__: dict[str, Any] = memory.__array_interface__
-
-    def __del__(self) -> None:
-        self._pool.give_back(self._memory)

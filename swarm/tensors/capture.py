@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from swarm.tensors.digest import block_ranges
 from swarm.tensors.state import (
-    MOMENTS,
     Array,
     ModelState,
     Schema,
@@ -40,9 +40,6 @@ class Capture(Protocol):
 
     def runs(self) -> Iterator[tuple[int, int, Array]]:
         """All values in long contiguous arrays: the segment, the start position in it, and the values."""
-
-    def finite(self) -> bool:
-        """Whether all weights and statistics are finite."""
 
     def hold(self) -> None:
         """Copy borrowed memory, because the model is about to change and the capture must not."""
@@ -108,13 +105,6 @@ class BorrowedCapture:
             for start, tensor in zip(self._bounds[name], borrowed[name], strict=False):
                 yield index, start, tensor
 
-    def finite(self) -> bool:
-        """Whether all weights and statistics are finite."""
-        if self._state:
-            return self._state.finite()
-        borrowed = (tensor for name, tensors in self._tensors.items() if name != MOMENTS for tensor in tensors)
-        return all(is_finite(tensor) for tensor in borrowed) and side_is_finite(self.schema, self.side)
-
     def hold(self) -> None:
         """Copy borrowed memory."""
         if self._state is None:
@@ -123,13 +113,18 @@ class BorrowedCapture:
             self._tensors = {}
 
 
-def has_moments(capture: Capture) -> bool:
-    """Whether the optimizer of a capture has state that may be merged: it has stepped, and its moments are finite."""
-    schema = capture.schema
-    steps = (array for spec, array in zip(schema.side, capture.side, strict=True) if spec.kind is TensorKind.STEPS)
-    if not any(bool(array.any()) for array in steps):
-        return False
-    return all(is_finite(values) for index, _, values in capture.runs() if index == schema.moments)
+def block_runs(capture: Capture) -> Iterator[tuple[int, int, Array]]:
+    """All values of ``runs``, cut where blocks of a digest begin: the segment, the start position, and the values."""
+    for segment, start, values in capture.runs():
+        size = values.itemsize
+        for first, last in block_ranges(start * size, (start + values.size) * size):
+            yield segment, first // size, values[first // size - start : last // size - start]
+
+
+def has_stepped(capture: Capture) -> bool:
+    """Whether the optimizer of a capture has made a step, so that it has state."""
+    specs = zip(capture.schema.side, capture.side, strict=True)
+    return any(bool(array.any()) for spec, array in specs if spec.kind is TensorKind.STEPS)
 
 
 def tensors(capture: Capture) -> Iterator[tuple[TensorSpec, Array]]:

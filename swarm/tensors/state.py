@@ -97,6 +97,12 @@ class SpectralNorm:
 
 
 @lru_cache(maxsize=64)
+def dtype_name(dtype: np.dtype[np.generic]) -> str:
+    """``dtype.name``, which NumPy works out anew each time."""
+    return dtype.name
+
+
+@lru_cache(maxsize=64)
 def numpy_dtype(name: str) -> np.dtype[np.generic]:
     """The NumPy dtype called ``name``, ``bfloat16`` included.
 
@@ -332,18 +338,13 @@ class ModelState:
         """Do nothing: a state does not share the model's memory."""
 
     def digest(self) -> str:
-        """A hash of 128 bits over all values that peers share, as 32 hexadecimal digits."""
+        """The hash (BLAKE3) of all values that peers share, as 64 hexadecimal digits."""
         return self.block_digest().hexdigest()
 
     def block_digest(self) -> BlockDigest:
         """The incremental form of ``digest``, for code that fills this state."""
         segments = [as_bytes(segment) for segment in self.segments.values()]
         return BlockDigest(segments, [as_bytes(array) for array in self.side])
-
-    def finite(self) -> bool:
-        """Whether all weights and statistics are finite. Module state and moments are not checked."""
-        weights = (segment for name, segment in self.segments.items() if name != MOMENTS)
-        return all(is_finite(segment) for segment in weights) and side_is_finite(self.schema, self.side)
 
     def pack_side(self) -> bytes:
         """The side block as bytes, tensor after tensor in native byte order."""

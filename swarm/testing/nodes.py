@@ -94,6 +94,8 @@ class RecordingSink(Sink):
         self.sizes: list[tuple[int, int]] = []
         """Bytes of the head and of the rest of each frame that began."""
         self.progresses = 0
+        self.filled: list[int] = []
+        """Bytes of a frame that were said to be here."""
         self.progressed = threading.Event()
         self._head = b""
         self._rest = bytearray()
@@ -105,8 +107,9 @@ class RecordingSink(Sink):
         self._head, self._rest = bytes(head), bytearray(size)
         return memoryview(self._rest)
 
-    def progress(self) -> None:
+    def progress(self, filled: int = 0) -> None:
         self.progresses += 1
+        self.filled.append(filled)
         self.progressed.set()
 
     def end(self) -> None:

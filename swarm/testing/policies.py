@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -49,6 +49,8 @@ class SyncPolicyContract:
     """What every sync policy must hold. Set ``policy`` to the class, or a function of the interval."""
 
     policy: Callable[[int], SyncPolicy]
+    one_cannot_set: ClassVar[bool] = True
+    """Whether the loss of one peer of three or more moves the interval no further than those of the others could."""
 
     def make(self, interval: int) -> SyncPolicy:
         """A policy of a session with this ``sync_interval``."""
@@ -144,6 +146,27 @@ class SyncPolicyContract:
                 _parting(ours, theirs),
                 "add up by math.fsum, which rounds once, or sort the losses",
             )
+
+    @pytest.mark.parametrize("lie", [1e308, -1e308, 0.0, math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize("weight", [1, 10**9])
+    def test_one_peer_cannot_set_the_interval(self, lie: float, weight: int) -> None:
+        """A false loss of one peer leads to no interval that the losses of the others could not lead to."""
+        if not self.one_cannot_set:
+            pytest.skip("opted out by one_cannot_set")
+        for trend in (0.9, 0.999, 1.5):
+            state = self.make(128).start()
+            for round_ in range(20):
+                honest = [(1, trend**round_), (1, 1.001 * trend**round_)]
+                losses = [*honest, (weight, lie)]
+                could = {self.make(128).next(state, [(1, loss)] * 3).interval for _, loss in honest}
+                after = self.make(128).next(state, losses)
+                assert min(could) <= after.interval <= max(could), self._broken(
+                    "The loss of one peer of three moves the interval no further than those of the others could.",
+                    f"{state} and the losses {shown(losses)}, of which the last is false",
+                    f"{shown(after)}; the others alone lead to intervals of {min(could)} to {max(could)}",
+                    "use swarm.sync.typical_loss; where one peer may decide, set one_cannot_set = False in the test",
+                )
+                state = after
 
     def test_a_late_joiner_needs_only_the_state(self) -> None:
         """A policy made in the middle of a session goes on like those that were there from the start."""
