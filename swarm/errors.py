@@ -21,6 +21,7 @@ SwarmError
 ├── ExchangeError             a chunk that contradicts the session's schema, or a transfer that failed
 │   └── ContributionError     what one peer contributed cannot be merged (internal)
 ├── UnreadableFileError       a file with a model that is missing or damaged (internal)
+├── LedgerError               a ledger that cannot be read or written (internal)
 └── DemoError                 a training of ``swarm demo`` failed (internal)
 
 A training script can meet the errors that are not marked as internal, when it makes a callback, calls
@@ -170,6 +171,17 @@ class UnreadableFileError(SwarmError):
     Never reaches the training script: ``load_weights`` raises a ModelError for it; a run that resumes takes an older
     checkpoint.
     """
+
+
+class LedgerError(SwarmError):
+    """A ledger cannot be read or written; with ``damaged``, because its file holds something else.
+
+    Never reaches the training script: it is logged, and ``swarm ledger`` shows it.
+    """
+
+    def __init__(self, reason: str, *, damaged: bool = False) -> None:
+        super().__init__(reason)
+        self.damaged = damaged
 
 
 class DemoError(SwarmError):

@@ -8,7 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from swarm.records import Attempt, Commit, ContributionStats, PeerId, PeerInfo, PeerStatus, SyncState
+from swarm.records import (
+    Attempt,
+    Commit,
+    ContributionStats,
+    Credential,
+    Origin,
+    PeerId,
+    PeerInfo,
+    PeerStatus,
+    Proof,
+    QuorumCertificate,
+    RecordKind,
+    Refusal,
+    SignedPromise,
+    SyncState,
+)
 
 MAX_PEERS = 1024
 """Peers in one list of a message: members, voters, a group."""
@@ -39,6 +54,8 @@ class Hello:
     roster: tuple[PeerInfo, ...]
     commit: Commit | None
     wants_reply: bool
+    credential: Credential | None = None
+    """Of the key with which the sender signs in this session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,13 @@ class Offer:
     """Whether the sender may vote in this round. A restarted process may not at first, because it does not know the
     promises of its predecessor."""
     stats: ContributionStats
+    previous: str = ""
+    """Hash of the record of that model."""
+    gone: tuple[PeerId, ...] = ()
+    """Members that the sender cannot reach."""
+    key: str = ""
+    """With which the sender signs."""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +127,7 @@ class Entry:
     residual: float = 0.0
     """Offered norm of the residual of its codec."""
     steps: int = 0
-    """Offered local batches since its last merge; 0 in sessions of protocols before 2."""
+    """Offered local batches since its last merge."""
     moments: bool = False
     """Whether the state of its optimizer is merged."""
 
@@ -123,14 +147,32 @@ class Proposal:
     entries: tuple[Entry, ...]
     sync: SyncState
     closing: bool
-    weight: int
-    """Weight contributed along the lineage if this commits."""
     codec: str = "exact"
     """The codec of the chunks."""
     protocol: int = 0
     """The version of the protocol in which this attempt runs: the newest that all voters and members speak."""
     done: bool = False
     """Whether every live peer has trained its own epochs: those that train on for the others stop."""
+    kind: RecordKind = RecordKind.ROUND
+    previous: str = ""
+    """Hash of the record that this one would follow; empty in the founding round."""
+    keys: tuple[str, ...] = ()
+    """The key of each of the members."""
+    rule: str = ""
+    settings: str = ""
+    """SHA-256 of the settings that all peers agree on."""
+    refused: tuple[Refusal, ...] = ()
+    """Contributions left out."""
+    credentials: tuple[Credential, ...] = ()
+    """Of the members whose key is not that of the record before."""
+    proofs: tuple[Proof, ...] = ()
+    """Of members that are removed because they signed two results."""
+    origins: tuple[Origin, ...] = ()
+    """Of the lineage, as in the record."""
+    offers: tuple[Offer, ...] = ()
+    """What the group has offered, in the order of ``entries``: from these every member computes the rest."""
+    promises: tuple[SignedPromise, ...] = ()
+    """What voters have promised to this attempt; empty in the first attempt of a round."""
 
     @property
     def group(self) -> tuple[PeerId, ...]:
@@ -168,7 +210,7 @@ class Proposal:
         return self.lineage, self.round, self.attempt
 
     def commit(self, digest: str) -> Commit:
-        """The record of this proposal once decided with ``digest``."""
+        """The record of this proposal with the result ``digest``, without a certificate."""
         return Commit(
             lineage=self.lineage,
             round=self.round,
@@ -177,9 +219,19 @@ class Proposal:
             group=self.group,
             contributors=self.contributors,
             sync=self.sync,
-            weight=self.weight,
             closing=self.closing,
             done=self.done,
+            kind=self.kind,
+            previous=self.previous,
+            keys=self.keys,
+            weights=tuple(entry.weight for entry in self.entries),
+            rule=self.rule,
+            codec=self.codec,
+            settings=self.settings,
+            refused=self.refused,
+            credentials=self.credentials,
+            proofs=self.proofs,
+            origins=self.origins,
         )
 
 
@@ -207,7 +259,11 @@ class Promise:
     round: int
     attempt: Attempt
     accepted: Proposal | None
+    """In the attempt in which it was accepted."""
     digest: str
+    ready: QuorumCertificate | None = None
+    """The signatures of the whole group of ``accepted`` that it held this result."""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +285,10 @@ class Ready:
     digest: str
     norms: tuple[PartialNorm, ...]
     """Of all contributions, within the sender's slice; empty in the founding round."""
+    slices: tuple[str, ...] = ()
+    """Digest of the slice that each member has merged, in the order of the group."""
+    signature: str = ""
+    """Under the record of this attempt with this digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +300,8 @@ class Failed:
     attempt: Attempt
     blamed: PeerId
     reason: str
+    rejects: bool = False
+    """Whether the sender rejects the proposal, which every member has checked itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +320,8 @@ class Accept:
 
     proposal: Proposal
     digest: str
+    ready: QuorumCertificate | None = None
+    """The signatures of the whole group, in the attempt in which it was ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +331,8 @@ class Accepted:
     lineage: str
     round: int
     attempt: Attempt
+    signature: str = ""
+    """Under the record of this attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +352,21 @@ class Decide:
     commit: Commit
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The sender may have missed the decision of this round: tell it."""
+
+    lineage: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A member has signed two results of one round."""
+
+    proof: Proof
+
+
 Message = (
     Hello
     | Refuse
@@ -303,6 +384,8 @@ Message = (
     | Accepted
     | Nack
     | Decide
+    | Ask
+    | Evidence
 )
 
 
@@ -341,6 +424,10 @@ class FetchRequest:
     """Index of the part, from 0."""
     parts: int = 1
     """Number of parts; they are the slices of a round with this number of members."""
+    records: bool = False
+    """Whether the records up to the one whose hash is ``digest`` are wanted, not a model."""
+    after: str = ""
+    """With ``records``: hash of a record that the sender has; only later ones are wanted, if it is among them."""
 
 
 @dataclass(frozen=True, slots=True)

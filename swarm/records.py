@@ -18,8 +18,10 @@ MAX_WEIGHT = 100
 """The largest weight of a peer, ``node_weightage``; the least is 0."""
 MAX_SAMPLES = 10**9
 """The largest number of samples that a peer may declare as its weight."""
-MAX_TOTAL_WEIGHT = 2**62
-"""The largest weight of a lineage; more is not counted."""
+MAX_LIARS = 341
+"""The largest number of members that may lie: of the most peers, a third."""
+MAX_ORIGINS = 64
+"""Lineages that one comes from, at most: a fork of a fork, and so on."""
 MAX_SETTING = 4096
 """Characters of the value of a setting, as peers tell it one another."""
 
@@ -97,6 +99,8 @@ class ContributionStats:
     """At the start: whether its module state contains NaN. A swarm prefers to start from another peer's."""
     moments: bool = False
     """With ``optimizer_state="merge"``: whether it trains, and its optimizer has state to merge."""
+    root: str = ""
+    """Digest of all that it offers, side block and optimizer state included: tells two captures apart."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -115,6 +119,105 @@ class SyncState:
     loss: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The key with which one process of a peer signs, and the proof that it is this peer's."""
+
+    peer: PeerId
+    key: str
+    """The public key (Ed25519), as 64 hexadecimal digits. Each process makes its own."""
+    certificate: str = ""
+    """The certificate of the peer, DER in base64; empty without an identity."""
+    proof: str = ""
+    """The signature of the certificate's key over session, peer and key, in base64; empty without an identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What one peer has signed."""
+
+    peer: PeerId
+    value: str
+    """Ed25519, as 128 hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPromise:
+    """The promise of a voter to answer no attempt below a certain one, with what it has accepted before."""
+
+    peer: PeerId
+    accepted: Attempt | None
+    """The attempt in which it accepted last; None if it has accepted nothing in this round."""
+    record: str
+    """Hash of the record that it accepted then; empty if there is none."""
+    value: str
+    """Its signature, as 128 hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumCertificate:
+    """The signatures that make a record true: those of a quorum of voters, who accepted it in one attempt."""
+
+    attempt: Attempt
+    signatures: tuple[Signature, ...]
+    promises: tuple[SignedPromise, ...] = ()
+    """What voters promised to this attempt; empty in the first attempt of a round."""
+
+
+class RecordKind(enum.StrEnum):
+    """How a record came about, and so who certifies it."""
+
+    ROUND = "round"
+    """Certified by a quorum of the membership of the record before it."""
+    FOUNDING = "founding"
+    """The first of a session. Certified by a majority of its own group, as the others below."""
+    FORK = "fork"
+    """Of a group that could not reach a majority of the membership."""
+    RESTART = "restart"
+    """Of a majority of the membership, too many of which have restarted to vote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a lineage branches off from another one."""
+
+    lineage: str
+    """The id of the new lineage."""
+    round: int
+    """Of its first record."""
+    majority: bool
+    """Whether its first group had a majority of the membership that it comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A contribution that a round left out."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Two statements of one voter about one round, of which an honest one signs only one."""
+
+    peer: PeerId
+    key: str
+    lineage: str
+    round: int
+    attempt: Attempt
+    """In which it accepted ``record``."""
+    record: str
+    signature: str
+    other_attempt: Attempt
+    """The same one, in which it accepted ``other_record`` too; or a higher one, which it promised to be its first."""
+    other_record: str
+    """Another hash; in a promise, that of what it said to have accepted before."""
+    other_accepted: Attempt | None
+    """In a promise, the attempt in which it said to have accepted last."""
+    other_signature: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
     """The record of a committed round."""
@@ -129,11 +232,35 @@ class Commit:
     contributors: tuple[PeerId, ...]
     """The members of the group whose weights were merged."""
     sync: SyncState
-    weight: int = 0
-    """Total weight contributed in this lineage. When two lineages meet, the one with less gives up its rounds."""
     closing: bool = False
     done: bool = False
     """Whether every live peer had trained its own epochs: those that trained on for the others stop."""
+    kind: RecordKind = RecordKind.ROUND
+    previous: str = ""
+    """Hash of the record that this one follows; empty in a founding record."""
+    keys: tuple[str, ...] = ()
+    """The key of each of the members, with which it signs in the next round."""
+    weights: tuple[int, ...] = ()
+    """The weight of each of the group in the merge."""
+    rule: str = ""
+    """The merge rule."""
+    codec: str = ""
+    settings: str = ""
+    """SHA-256 of the settings that all peers agree on."""
+    refused: tuple[Refusal, ...] = ()
+    """Contributions left out."""
+    credentials: tuple[Credential, ...] = ()
+    """Of the members whose key is not that of the record before."""
+    proofs: tuple[Proof, ...] = ()
+    """Of members that were removed because they signed two results."""
+    origins: tuple[Origin, ...] = ()
+    """Of the lineage and of those that it comes from, the first one first."""
+    certificate: QuorumCertificate | None = field(default=None, compare=False)
+    """What makes this record true. Two peers may hold different signatures of the same record."""
+
+    def key_of(self, peer: PeerId) -> str:
+        """The key with which a member signs in the next round; empty if it is no member."""
+        return next((key for member, key in zip(self.members, self.keys, strict=False) if member == peer), "")
 
 
 class Outcome(enum.StrEnum):
@@ -160,8 +287,7 @@ class RoundReport:
     missing: tuple[PeerId, ...] = ()
     """Peers of the last round that did not take part."""
     steps: dict[PeerId, int] = field(default_factory=dict)
-    """Local batches of each contributor since its last merge. Empty if this peer did not take part in the round, and
-    in sessions of protocols before 2."""
+    """Local batches of each contributor since its last merge. Empty if this peer did not take part in the round."""
     seconds: float = 0.0
     """From the sync point to the merged weights in the model."""
     stall: float = 0.0

@@ -42,9 +42,15 @@ PROTOCOLS: dict[int, Protocol] = {
     1: Protocol(0, "builds before 0.1.0", "peers name their versions, and proposals the version of the session"),
     2: Protocol(
         0,
-        "0.1.0",
+        "builds before 0.1.0",
         "proposals name the steps of each member; peers can train on until all have trained; optimizer state is merged,"
         " if all peers agree on that; weights by samples",
+    ),
+    3: Protocol(
+        3,
+        "0.1.0",
+        "records of rounds are certified by the signatures of the voters; every member computes a proposal itself;"
+        " digests are BLAKE3; offers name the digest of the capture",
     ),
 }
 """Every version. ``docs/versions.md`` has the same table, and says what a change of it needs."""

@@ -27,10 +27,11 @@ SKEW = timedelta(hours=1)
 """By which clocks of sites may differ."""
 
 _CURVE = ec.SECP256R1
-_UNREADABLE = (
+UNREADABLE = (
     *(ValueError, TypeError, UnsupportedAlgorithm),
     *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
+"""What the library raises where a key, a certificate or a request cannot be read."""
 
 Key = ec.EllipticCurvePrivateKey
 
@@ -95,7 +96,7 @@ def load(data: bytes) -> x509.Certificate:
         # The library reads these when it is asked for them, and raises only then.
         certificate.public_key()
         _ = certificate.subject, certificate.issuer
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise IdentityError(f"there is no certificate that can be read: {error}") from error
     if certificate.serial_number <= 0:
         raise IdentityError(f"a certificate has the serial number {certificate.serial_number}: it must be positive")
@@ -113,7 +114,7 @@ def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
         found = tuple(names.value.get_values_for_type(x509.DNSName))
     except x509.ExtensionNotFound:
         return ()
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise IdentityError(f"a certificate cannot be read: {error}") from error
     if any("*" in name for name in found):
         raise IdentityError("a certificate with a wildcard cannot be the identity of a peer")
@@ -145,7 +146,7 @@ def load_key(data: bytes) -> Key:
     """
     try:
         key = serialization.load_pem_private_key(data, None)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise IdentityError(f"there is no private key that can be read: {error}") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise IdentityError("the private key is not one of an elliptic curve")
@@ -231,7 +232,7 @@ def requested_key(request_pem: bytes) -> ec.EllipticCurvePublicKey:
     try:
         found = x509.load_pem_x509_csr(request_pem)
         valid, public = found.is_signature_valid, found.public_key()
-    except (*_UNREADABLE, InvalidSignature) as error:
+    except (*UNREADABLE, InvalidSignature) as error:
         raise IdentityError(f"there is no request for a certificate that can be read: {error}") from error
     if not valid:
         raise IdentityError("the request for a certificate is not signed by its own key")

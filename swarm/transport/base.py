@@ -42,8 +42,8 @@ class Sink(ABC):
             ExchangeError: to end the stream.
         """
 
-    def progress(self) -> None:  # noqa: B027 - few sinks need it
-        """More of the frame has come, not all; returns at once. Does nothing by default."""
+    def progress(self, filled: int = 0) -> None:  # noqa: B027 - few sinks need it
+        """More of the frame has come, not all: ``filled`` bytes of its memory. Returns at once; nothing by default."""
 
     @abstractmethod
     def end(self) -> None:

@@ -6,10 +6,16 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from swarm.clock import MonotonicClock
 from swarm.errors import BrokenStreamError, UnreachablePeerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from swarm.clock import Clock
+
+SLOWEST = 2**15
+"""Bytes per second of a download, on average: of eight at once over a link of 2 Mbit/s each gets about so much."""
 
 T = TypeVar("T")
 
@@ -71,16 +77,24 @@ class Pipe(Generic[T]):
             yield item
 
 
-def received(pipe: Pipe[bytes], address: str, timeout: float) -> Iterator[memoryview]:
+def received(pipe: Pipe[bytes], address: str, timeout: float, clock: Clock | None = None) -> Iterator[memoryview]:
     """What ``address`` sends through ``pipe``, waiting at most ``timeout`` seconds for each item.
 
+    All waits together are at most ``timeout`` longer than what came takes at ``SLOWEST``.
+
     Raises:
-        UnreachablePeerError: nothing came in time.
+        UnreachablePeerError: nothing came in time, or too little.
         Exception: what the pipe was broken with.
     """
+    clock = clock or MonotonicClock()
+    waited, came, began = 0.0, 0, clock.now()
     try:
         for data in pipe.items(timeout):
+            waited, came = waited + clock.now() - began, came + len(data)
+            if waited > timeout + came / SLOWEST:
+                raise UnreachablePeerError(f"{address} sends too slowly: {came} bytes in {waited:.0f} s")
             yield memoryview(data)
+            began = clock.now()
     except BrokenStreamError as broken:
         raise broken.cause from None
     except TimeoutError:

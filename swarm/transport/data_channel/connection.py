@@ -83,8 +83,8 @@ class Connection:
         except OSError as error:
             raise self._ended(error) from error
 
-    def receive_into(self, memory: memoryview, progress: Callable[[], None] | None = None) -> None:
-        """Fill ``memory``, calling ``progress`` now and then while something has come but not all.
+    def receive_into(self, memory: memoryview, progress: Callable[[int], None] | None = None) -> None:
+        """Fill ``memory``, telling ``progress`` now and then how much has come while that is not all.
 
         Raises:
             DataChannelError: the connection ended before.
@@ -93,7 +93,7 @@ class Connection:
         while filled < len(memory):
             filled += self._receive(memory[filled:])
             if progress and filled < len(memory):
-                progress()
+                progress(filled)
 
     def receive(self, size: int) -> bytes:
         """The next ``size`` bytes.

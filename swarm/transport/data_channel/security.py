@@ -179,7 +179,7 @@ class SecureConnection(Connection):
         except OSError as error:
             raise self._ended(error) from error
 
-    def receive_into(self, memory: memoryview, progress: Callable[[], None] | None = None) -> None:
+    def receive_into(self, memory: memoryview, progress: Callable[[int], None] | None = None) -> None:
         filled, size, told = 0, len(memory), time.monotonic()
         read = self._tls.read
         while filled < size:
@@ -193,7 +193,7 @@ class SecureConnection(Connection):
                 self._take(size - filled)
                 if progress and (now := time.monotonic()) - told >= self._progress_seconds:
                     told = now
-                    progress()
+                    progress(filled)
             except OSError as error:
                 raise self._ended(error) from error
 

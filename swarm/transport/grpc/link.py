@@ -110,6 +110,11 @@ class Link:
         if not finish_uploads:
             self._bulk.close()
 
+    @property
+    def busy(self) -> bool:
+        """Whether it goes on sending weights."""
+        return self._finishes and self._uploads > 0
+
     def wait(self, timeout: float) -> None:
         """Wait until it has ended."""
         self._over.wait(timeout)

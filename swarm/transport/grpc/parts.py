@@ -59,7 +59,7 @@ class Joining:
         self._memory[self._filled : filled] = part
         self._filled = filled
         if filled < len(self._memory):
-            self._sink.progress()
+            self._sink.progress(filled)
         else:
             self._memory = None
             self._sink.end()

@@ -49,7 +49,7 @@ class PeerInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
-    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "loss", "residual", "nan_state", "moments")
+    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "loss", "residual", "nan_state", "moments", "root")
     PEER_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +61,7 @@ class ContributionStats(_message.Message):
     RESIDUAL_FIELD_NUMBER: _ClassVar[int]
     NAN_STATE_FIELD_NUMBER: _ClassVar[int]
     MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
     peer: str
     round: int
     weight: int
@@ -72,7 +73,8 @@ class ContributionStats(_message.Message):
     residual: float
     nan_state: bool
     moments: bool
-    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ..., moments: bool = ...) -> None: ...
+    root: str
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ..., moments: bool = ..., root: _Optional[str] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("counter", "leader")
@@ -90,8 +92,94 @@ class SyncState(_message.Message):
     loss: float
     def __init__(self, interval: _Optional[int] = ..., loss: _Optional[float] = ...) -> None: ...
 
+class Credential(_message.Message):
+    __slots__ = ("peer", "key", "certificate", "proof")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    key: str
+    certificate: str
+    proof: str
+    def __init__(self, peer: _Optional[str] = ..., key: _Optional[str] = ..., certificate: _Optional[str] = ..., proof: _Optional[str] = ...) -> None: ...
+
+class Signature(_message.Message):
+    __slots__ = ("peer", "value")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    value: str
+    def __init__(self, peer: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class SignedPromise(_message.Message):
+    __slots__ = ("peer", "accepted", "record", "value")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    accepted: Attempt
+    record: str
+    value: str
+    def __init__(self, peer: _Optional[str] = ..., accepted: _Optional[_Union[Attempt, _Mapping]] = ..., record: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class QuorumCertificate(_message.Message):
+    __slots__ = ("attempt", "signatures", "promises")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    PROMISES_FIELD_NUMBER: _ClassVar[int]
+    attempt: Attempt
+    signatures: _containers.RepeatedCompositeFieldContainer[Signature]
+    promises: _containers.RepeatedCompositeFieldContainer[SignedPromise]
+    def __init__(self, attempt: _Optional[_Union[Attempt, _Mapping]] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., promises: _Optional[_Iterable[_Union[SignedPromise, _Mapping]]] = ...) -> None: ...
+
+class Origin(_message.Message):
+    __slots__ = ("lineage", "round", "majority")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    MAJORITY_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    majority: bool
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., majority: bool = ...) -> None: ...
+
+class Refusal(_message.Message):
+    __slots__ = ("peer", "reason")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    reason: str
+    def __init__(self, peer: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Proof(_message.Message):
+    __slots__ = ("peer", "key", "lineage", "round", "attempt", "record", "signature", "other_attempt", "other_record", "other_accepted", "other_signature")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    OTHER_RECORD_FIELD_NUMBER: _ClassVar[int]
+    OTHER_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    OTHER_SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    peer: str
+    key: str
+    lineage: str
+    round: int
+    attempt: Attempt
+    record: str
+    signature: str
+    other_attempt: Attempt
+    other_record: str
+    other_accepted: Attempt
+    other_signature: str
+    def __init__(self, peer: _Optional[str] = ..., key: _Optional[str] = ..., lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., record: _Optional[str] = ..., signature: _Optional[str] = ..., other_attempt: _Optional[_Union[Attempt, _Mapping]] = ..., other_record: _Optional[str] = ..., other_accepted: _Optional[_Union[Attempt, _Mapping]] = ..., other_signature: _Optional[str] = ...) -> None: ...
+
 class Commit(_message.Message):
-    __slots__ = ("lineage", "round", "digest", "members", "group", "contributors", "sync", "weight", "closing", "done")
+    __slots__ = ("lineage", "round", "digest", "members", "group", "contributors", "sync", "closing", "done", "kind", "previous", "keys", "weights", "rule", "codec", "settings", "refused", "credentials", "proofs", "origins", "certificate")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -99,9 +187,20 @@ class Commit(_message.Message):
     GROUP_FIELD_NUMBER: _ClassVar[int]
     CONTRIBUTORS_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
-    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CLOSING_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
+    PROOFS_FIELD_NUMBER: _ClassVar[int]
+    ORIGINS_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     digest: str
@@ -109,10 +208,21 @@ class Commit(_message.Message):
     group: _containers.RepeatedScalarFieldContainer[str]
     contributors: _containers.RepeatedScalarFieldContainer[str]
     sync: SyncState
-    weight: int
     closing: bool
     done: bool
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., digest: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., group: _Optional[_Iterable[str]] = ..., contributors: _Optional[_Iterable[str]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., weight: _Optional[int] = ..., closing: bool = ..., done: bool = ...) -> None: ...
+    kind: str
+    previous: str
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    weights: _containers.RepeatedScalarFieldContainer[int]
+    rule: str
+    codec: str
+    settings: str
+    refused: _containers.RepeatedCompositeFieldContainer[Refusal]
+    credentials: _containers.RepeatedCompositeFieldContainer[Credential]
+    proofs: _containers.RepeatedCompositeFieldContainer[Proof]
+    origins: _containers.RepeatedCompositeFieldContainer[Origin]
+    certificate: QuorumCertificate
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., digest: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., group: _Optional[_Iterable[str]] = ..., contributors: _Optional[_Iterable[str]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., done: bool = ..., kind: _Optional[str] = ..., previous: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[int]] = ..., rule: _Optional[str] = ..., codec: _Optional[str] = ..., settings: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., credentials: _Optional[_Iterable[_Union[Credential, _Mapping]]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ..., origins: _Optional[_Iterable[_Union[Origin, _Mapping]]] = ..., certificate: _Optional[_Union[QuorumCertificate, _Mapping]] = ...) -> None: ...
 
 class TensorLine(_message.Message):
     __slots__ = ("name", "shape", "dtype", "kind")
@@ -127,18 +237,20 @@ class TensorLine(_message.Message):
     def __init__(self, name: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("peer", "schema", "roster", "commit", "wants_reply")
+    __slots__ = ("peer", "schema", "roster", "commit", "wants_reply", "credential")
     PEER_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_FIELD_NUMBER: _ClassVar[int]
     ROSTER_FIELD_NUMBER: _ClassVar[int]
     COMMIT_FIELD_NUMBER: _ClassVar[int]
     WANTS_REPLY_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     peer: PeerInfo
     schema: _containers.RepeatedCompositeFieldContainer[TensorLine]
     roster: _containers.RepeatedCompositeFieldContainer[PeerInfo]
     commit: Commit
     wants_reply: bool
-    def __init__(self, peer: _Optional[_Union[PeerInfo, _Mapping]] = ..., schema: _Optional[_Iterable[_Union[TensorLine, _Mapping]]] = ..., roster: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., wants_reply: bool = ...) -> None: ...
+    credential: Credential
+    def __init__(self, peer: _Optional[_Union[PeerInfo, _Mapping]] = ..., schema: _Optional[_Iterable[_Union[TensorLine, _Mapping]]] = ..., roster: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ..., commit: _Optional[_Union[Commit, _Mapping]] = ..., wants_reply: bool = ..., credential: _Optional[_Union[Credential, _Mapping]] = ...) -> None: ...
 
 class Refuse(_message.Message):
     __slots__ = ("reason", "final", "about_name")
@@ -167,16 +279,24 @@ class Farewell(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
 
 class Offer(_message.Message):
-    __slots__ = ("lineage", "parent", "stats", "votes")
+    __slots__ = ("lineage", "parent", "stats", "votes", "previous", "gone", "key", "signature")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     PARENT_FIELD_NUMBER: _ClassVar[int]
     STATS_FIELD_NUMBER: _ClassVar[int]
     VOTES_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     parent: str
     stats: ContributionStats
     votes: bool
-    def __init__(self, lineage: _Optional[str] = ..., parent: _Optional[str] = ..., stats: _Optional[_Union[ContributionStats, _Mapping]] = ..., votes: bool = ...) -> None: ...
+    previous: str
+    gone: _containers.RepeatedScalarFieldContainer[str]
+    key: str
+    signature: str
+    def __init__(self, lineage: _Optional[str] = ..., parent: _Optional[str] = ..., stats: _Optional[_Union[ContributionStats, _Mapping]] = ..., votes: bool = ..., previous: _Optional[str] = ..., gone: _Optional[_Iterable[str]] = ..., key: _Optional[str] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class Withdraw(_message.Message):
     __slots__ = ("lineage", "round")
@@ -205,7 +325,7 @@ class Entry(_message.Message):
     def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ..., steps: _Optional[int] = ..., moments: bool = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "weight", "codec", "protocol", "done")
+    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "codec", "protocol", "done", "kind", "previous", "keys", "rule", "settings", "refused", "credentials", "proofs", "origins", "offers", "promises")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -215,10 +335,20 @@ class Proposal(_message.Message):
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
     CLOSING_FIELD_NUMBER: _ClassVar[int]
-    WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CODEC_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    CREDENTIALS_FIELD_NUMBER: _ClassVar[int]
+    PROOFS_FIELD_NUMBER: _ClassVar[int]
+    ORIGINS_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_FIELD_NUMBER: _ClassVar[int]
+    PROMISES_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
@@ -228,11 +358,21 @@ class Proposal(_message.Message):
     entries: _containers.RepeatedCompositeFieldContainer[Entry]
     sync: SyncState
     closing: bool
-    weight: int
     codec: str
     protocol: int
     done: bool
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., weight: _Optional[int] = ..., codec: _Optional[str] = ..., protocol: _Optional[int] = ..., done: bool = ...) -> None: ...
+    kind: str
+    previous: str
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    rule: str
+    settings: str
+    refused: _containers.RepeatedCompositeFieldContainer[Refusal]
+    credentials: _containers.RepeatedCompositeFieldContainer[Credential]
+    proofs: _containers.RepeatedCompositeFieldContainer[Proof]
+    origins: _containers.RepeatedCompositeFieldContainer[Origin]
+    offers: _containers.RepeatedCompositeFieldContainer[Offer]
+    promises: _containers.RepeatedCompositeFieldContainer[SignedPromise]
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., codec: _Optional[str] = ..., protocol: _Optional[int] = ..., done: bool = ..., kind: _Optional[str] = ..., previous: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ..., settings: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., credentials: _Optional[_Iterable[_Union[Credential, _Mapping]]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ..., origins: _Optional[_Iterable[_Union[Origin, _Mapping]]] = ..., offers: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., promises: _Optional[_Iterable[_Union[SignedPromise, _Mapping]]] = ...) -> None: ...
 
 class Propose(_message.Message):
     __slots__ = ("proposal",)
@@ -251,18 +391,22 @@ class Prepare(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
 
 class Promise(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "accepted", "digest")
+    __slots__ = ("lineage", "round", "attempt", "accepted", "digest", "ready", "signature")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
     accepted: Proposal
     digest: str
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., accepted: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+    ready: QuorumCertificate
+    signature: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., accepted: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ..., ready: _Optional[_Union[QuorumCertificate, _Mapping]] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class PartialNorm(_message.Message):
     __slots__ = ("peer", "squared")
@@ -273,32 +417,38 @@ class PartialNorm(_message.Message):
     def __init__(self, peer: _Optional[str] = ..., squared: _Optional[float] = ...) -> None: ...
 
 class Ready(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "digest", "norms")
+    __slots__ = ("lineage", "round", "attempt", "digest", "norms", "signature", "slices")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     NORMS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    SLICES_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
     digest: str
     norms: _containers.RepeatedCompositeFieldContainer[PartialNorm]
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., digest: _Optional[str] = ..., norms: _Optional[_Iterable[_Union[PartialNorm, _Mapping]]] = ...) -> None: ...
+    signature: str
+    slices: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., digest: _Optional[str] = ..., norms: _Optional[_Iterable[_Union[PartialNorm, _Mapping]]] = ..., signature: _Optional[str] = ..., slices: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Failed(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "blamed", "reason")
+    __slots__ = ("lineage", "round", "attempt", "blamed", "reason", "rejects")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     BLAMED_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    REJECTS_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
     blamed: str
     reason: str
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., blamed: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    rejects: bool
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., blamed: _Optional[str] = ..., reason: _Optional[str] = ..., rejects: bool = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "reason")
@@ -313,22 +463,26 @@ class Abort(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class Accept(_message.Message):
-    __slots__ = ("proposal", "digest")
+    __slots__ = ("proposal", "digest", "ready")
     PROPOSAL_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
     proposal: Proposal
     digest: str
-    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
+    ready: QuorumCertificate
+    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ..., ready: _Optional[_Union[QuorumCertificate, _Mapping]] = ...) -> None: ...
 
 class Accepted(_message.Message):
-    __slots__ = ("lineage", "round", "attempt")
+    __slots__ = ("lineage", "round", "attempt", "signature")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
+    signature: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class Nack(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "promised")
@@ -348,8 +502,22 @@ class Decide(_message.Message):
     commit: Commit
     def __init__(self, commit: _Optional[_Union[Commit, _Mapping]] = ...) -> None: ...
 
+class Ask(_message.Message):
+    __slots__ = ("lineage", "round")
+    LINEAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    lineage: str
+    round: int
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ...) -> None: ...
+
+class Evidence(_message.Message):
+    __slots__ = ("proof",)
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    proof: Proof
+    def __init__(self, proof: _Optional[_Union[Proof, _Mapping]] = ...) -> None: ...
+
 class Envelope(_message.Message):
-    __slots__ = ("session", "sender", "incarnation", "address", "hello", "refuse", "leave", "farewell", "offer", "withdraw", "propose", "prepare", "promise", "ready", "failed", "abort", "accept", "accepted", "nack", "decide")
+    __slots__ = ("session", "sender", "incarnation", "address", "hello", "refuse", "leave", "farewell", "offer", "withdraw", "propose", "prepare", "promise", "ready", "failed", "abort", "accept", "accepted", "nack", "decide", "ask", "evidence")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
@@ -370,6 +538,8 @@ class Envelope(_message.Message):
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     NACK_FIELD_NUMBER: _ClassVar[int]
     DECIDE_FIELD_NUMBER: _ClassVar[int]
+    ASK_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     session: str
     sender: str
     incarnation: str
@@ -390,7 +560,9 @@ class Envelope(_message.Message):
     accepted: Accepted
     nack: Nack
     decide: Decide
-    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., refuse: _Optional[_Union[Refuse, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., farewell: _Optional[_Union[Farewell, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., propose: _Optional[_Union[Propose, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ..., decide: _Optional[_Union[Decide, _Mapping]] = ...) -> None: ...
+    ask: Ask
+    evidence: Evidence
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., refuse: _Optional[_Union[Refuse, _Mapping]] = ..., leave: _Optional[_Union[Leave, _Mapping]] = ..., farewell: _Optional[_Union[Farewell, _Mapping]] = ..., offer: _Optional[_Union[Offer, _Mapping]] = ..., withdraw: _Optional[_Union[Withdraw, _Mapping]] = ..., propose: _Optional[_Union[Propose, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., ready: _Optional[_Union[Ready, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., accepted: _Optional[_Union[Accepted, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ..., decide: _Optional[_Union[Decide, _Mapping]] = ..., ask: _Optional[_Union[Ask, _Mapping]] = ..., evidence: _Optional[_Union[Evidence, _Mapping]] = ...) -> None: ...
 
 class StreamHeader(_message.Message):
     __slots__ = ("session", "sender", "incarnation", "lineage", "round", "attempt")
@@ -409,18 +581,22 @@ class StreamHeader(_message.Message):
     def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., incarnation: _Optional[str] = ..., lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
 
 class FetchRequest(_message.Message):
-    __slots__ = ("session", "sender", "digest", "part", "parts")
+    __slots__ = ("session", "sender", "digest", "part", "parts", "records", "after")
     SESSION_FIELD_NUMBER: _ClassVar[int]
     SENDER_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
     session: str
     sender: str
     digest: str
     part: int
     parts: int
-    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., digest: _Optional[str] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ...) -> None: ...
+    records: bool
+    after: str
+    def __init__(self, session: _Optional[str] = ..., sender: _Optional[str] = ..., digest: _Optional[str] = ..., part: _Optional[int] = ..., parts: _Optional[int] = ..., records: bool = ..., after: _Optional[str] = ...) -> None: ...
 
 class DataChannelRequest(_message.Message):
     __slots__ = ("session", "sender", "incarnation")

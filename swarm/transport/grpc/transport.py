@@ -79,7 +79,8 @@ class GrpcTransport(DataChannelControl):
         self._failure_timeout = failure_timeout
         self._lock = threading.Lock()
         self._links: dict[str, Link] = {}
-        self._retired: set[Link] = set()
+        self._retired: dict[Link, float] = {}
+        """Links that only send what was queued, and since when: until the other side, which may not, ends its call."""
         self._closed = False
         self._issue: Issue | None = None
         self._lost: Callable[[str], None] = lambda _address: None
@@ -145,8 +146,11 @@ class GrpcTransport(DataChannelControl):
         with self._lock:
             link = self._links.pop(address, None)
             if link is not None:
-                self._retired.add(link)
+                self._retired[link] = self._clock.now()
                 link.retire()
+            lingering = self._lingering()
+        for each in lingering:
+            each.close()
 
     def offer_data_channels(self, issue: Issue, lost: Callable[[str], None]) -> None:
         self._issue, self._lost = issue, lost
@@ -201,6 +205,14 @@ class GrpcTransport(DataChannelControl):
             return reachable_host(self._listen.host, self._peers), None
         return self._listen.host, None
 
+    def _lingering(self) -> list[Link]:
+        """Take out the retired links whose other side has kept them open for long, and that send no weights."""
+        oldest = self._clock.now() - self._failure_timeout
+        lingering = [link for link, since in self._retired.items() if since < oldest and not link.busy]
+        for link in lingering:
+            del self._retired[link]
+        return lingering
+
     def _report(self, job: Callable[[], None]) -> None:
         self._here.dispatcher.submit(job)
 
@@ -208,7 +220,7 @@ class GrpcTransport(DataChannelControl):
         link, own = self._links.get(address), self._identity
         if link is not None and own is not None and link.credentials is not own.credentials:
             # A new certificate: what is queued or in flight still goes under the old one, the rest under the new one.
-            self._retired.add(link)
+            self._retired[link] = self._clock.now()
             link.retire(finish_uploads=True)
             link = None
         if link is None:
@@ -227,7 +239,7 @@ class GrpcTransport(DataChannelControl):
             lost = self._links.get(address) is link
             if lost:
                 del self._links[address]
-            self._retired.discard(link)
+            self._retired.pop(link, None)
         link.close()
         if lost and may_explain(reason):
             # It connects, which may take longer than other reports can wait.

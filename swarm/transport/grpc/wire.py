@@ -11,7 +11,7 @@ import enum
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 from google.protobuf import message as pb
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from swarm import limits
 from swarm.errors import ExchangeError
 from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Hello, StreamHeader, TensorLine
 from swarm.records import PeerInfo
-from swarm.transport.grpc import limits, scan, swarm_pb2
-from swarm.versions import NEWEST
+from swarm.transport.grpc import scan, sizes, swarm_pb2
+from swarm.versions import NEWEST, PROTOCOLS
 
 T = TypeVar("T")
-E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def encode(value: Envelope | StreamHeader | FetchRequest | DataChannelRequest | 
         data = _RECORDS[type(value)].encode(value).SerializeToString()
     except (KeyError, TypeError, ValueError) as error:
         raise ExchangeError(f"a {type(value).__name__} cannot be sent: {error}") from error
-    limits.check_size(type(value.message) if isinstance(value, Envelope) else type(value), len(data))
+    sizes.check_size(type(value.message) if isinstance(value, Envelope) else type(value), len(data))
     return data
 
 
@@ -141,7 +141,7 @@ def decode(kind: type[T], data: bytes) -> T:
     try:
         if kind is Envelope:
             return typing.cast("T", _envelope(data))
-        limits.check_size(kind, len(data))
+        sizes.check_size(kind, len(data))
         return _parsed(kind, data)
     except (pb.DecodeError, ValueError) as error:
         raise ExchangeError(f"what arrived is no {kind.__name__}") from error
@@ -153,44 +153,49 @@ def _envelope(data: bytes) -> Envelope:
     variants = [_VARIANTS[number] for number in found if number in _VARIANTS]
     if len(variants) > 1:
         raise ExchangeError("an Envelope holds several messages")
-    limits.check_size(variants[0] if variants else Envelope, len(data))
+    sizes.check_size(variants[0] if variants else Envelope, len(data))
     hello = found.get(_HELLO)
     if hello is None:
         return _parsed(Envelope, data)
     # Its lists are long: each entry is parsed and converted before the next one is, so that little is held twice.
-    rest, lists = scan.split(data[hello.content : hello.end], _LISTS, limits.check_item)
-    limits.check_rest(len(rest))
+    rest, lists = scan.split(data[hello.content : hello.end], _LISTS, sizes.check_item)
+    sizes.check_rest(len(rest))
     message = swarm_pb2.Envelope.FromString(data[: hello.start] + data[hello.end :])
     message.hello.MergeFromString(rest)
-    newer = _newest(message.hello.peer) > NEWEST
-    if newer:
-        # Versions are named in greetings, so these alone may hold what only a newer version knows.
+    newest, oldest = _named(message.hello.peer)
+    apart = newest < PROTOCOLS[NEWEST].understands or oldest > NEWEST
+    other = apart or newest > NEWEST
+    if other:
+        # Versions are named in greetings, so these alone may hold what only another version knows.
         message.hello.DiscardUnknownFields()
+    if apart:
+        # It is refused, by a sentence that says who has to update; its record may have another form.
+        message.hello.ClearField("commit")
     envelope = typing.cast("Envelope", _RECORDS[Envelope].decode(message))
     schema, dimensions = [], 0
     for entry in lists["schema"]:
-        line = _parsed(TensorLine, entry, newer=newer)
+        line = _parsed(TensorLine, entry, other=other)
         dimensions += len(line.shape)
         limits.check_items("dimensions", dimensions)
         schema.append(line)
-    roster = tuple(_parsed(PeerInfo, entry, newer=newer) for entry in lists["roster"])
+    roster = tuple(_parsed(PeerInfo, entry, other=other) for entry in lists["roster"])
     greeting = replace(typing.cast("Hello", envelope.message), schema=tuple(schema), roster=roster)
     return replace(envelope, message=greeting)
 
 
-def _parsed(kind: type[T], data: bytes, *, newer: bool = False) -> T:
-    """The ``kind`` in ``data``; with ``newer``, without the fields that this version does not know."""
+def _parsed(kind: type[T], data: bytes, *, other: bool = False) -> T:
+    """The ``kind`` in ``data``; with ``other``, without the fields that this version does not know."""
     record = _record(kind)
     message = record.message.FromString(data)
-    if newer:
+    if other:
         message.DiscardUnknownFields()
     return typing.cast("T", record.decode(message))
 
 
-def _newest(peer: Any) -> int:
-    """The newest version of the protocol that a peer's message names."""
+def _named(peer: Any) -> tuple[int, int]:
+    """The newest and the oldest version of the protocol that a peer's message names; 0 if it names none."""
     named = [peer.versions, *(setting.versions for setting in peer.settings[:1])]
-    return max(int(versions.newest) for versions in named)
+    return max(int(versions.newest) for versions in named), max(int(versions.oldest) for versions in named)
 
 
 def _require_known(message: Any) -> None:
@@ -211,7 +216,9 @@ def _converter(hint: Any, record: str, name: str) -> _Converter:
         inner = _converter(arguments[0], record, name)
         return _Converter(inner.encode, inner.decode, nested=inner.nested, optional=True)
     if origin is tuple and arguments[1:] == (...,):
-        return _repeated(name, _converter(arguments[0], record, name), unique=arguments[0] is str)
+        return _repeated(
+            name, _converter(arguments[0], record, name), unique=name not in limits.REPEATING and arguments[0] is str
+        )
     if hint == tuple[str, str]:
         first, second = _text(record, f"{name}.name"), _text(record, f"{name}.value")
         return _Converter(
@@ -226,7 +233,7 @@ def _converter(hint: Any, record: str, name: str) -> _Converter:
     if hint is str:
         return _text(record, name)
     if hint in (int, float):
-        low, high = _entry(limits.RANGES, record, name)
+        low, high = limits.entry(limits.RANGES, record, name)
         return _Converter(_SCALAR.encode, partial(limits.check_number, name, low=low, high=high))
     if hint in (bytes, bool):
         return _SCALAR
@@ -239,18 +246,10 @@ def _pair(first: _Converter, second: _Converter, message: Any) -> tuple[str, str
 
 
 def _text(record: str, name: str) -> _Converter:
-    convert, what = _entry(limits.TEXTS, record, name)
+    convert, what = limits.entry(limits.TEXTS, record, name)
     # A reason is shortened before it is sent; any other text is sent as it is.
     encode_text = convert if convert is limits.reason else _SCALAR.encode
     return _Converter(encode_text, partial(limits.check_text, name, convert=convert, what=what))
-
-
-def _entry(table: Mapping[str, E], record: str, name: str) -> E:
-    """What ``limits`` says about a field."""
-    found = table.get(f"{record}.{name}", table.get(name))
-    if found is None:
-        raise TypeError(f"limits.py has no entry for {record}.{name}")
-    return found
 
 
 def _repeated(name: str, item: _Converter, *, unique: bool) -> _Converter:
@@ -259,8 +258,8 @@ def _repeated(name: str, item: _Converter, *, unique: bool) -> _Converter:
     def decode_items(values: Sequence[Any]) -> tuple[Any, ...]:
         limits.check_items(name, len(values))
         items = tuple(item.decode(value) for value in values)
-        if unique and len(set(items)) < len(items):
-            raise ExchangeError(f"{name} names a peer twice")
+        if unique:
+            limits.check_unique(name, items)
         return items
 
     return _Converter(encode=lambda values: [item.encode(value) for value in values], decode=decode_items)

@@ -1,61 +1,32 @@
-"""What a message may hold: its size by kind, the alphabet and length of each text, the range of each number.
+"""What a field of a message or a record may hold: the alphabet and length of each text, the range of each number.
 
-``docs/limits.md`` has the same as a table. Every text and every number of a message needs an entry here, which is
-checked on import.
+``docs/limits.md`` has the same as a table. Every text and every number of a message or a record needs an entry here,
+which is checked on import of the rooms that decode them.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from swarm.errors import ExchangeError
-from swarm.messages import (
-    MAX_PEERS,
-    MAX_ROSTER,
-    MAX_TENSOR_NAME,
-    MAX_TENSORS,
-    Accept,
-    Decide,
-    Hello,
-    Promise,
-    Propose,
-    Ready,
-)
-from swarm.records import LONGEST_INTERVAL, MAX_SAMPLES, MAX_SETTING, MAX_TOTAL_WEIGHT
+from swarm.messages import MAX_PEERS, MAX_ROSTER, MAX_TENSOR_NAME, MAX_TENSORS
+from swarm.records import LONGEST_INTERVAL, MAX_ORIGINS, MAX_SAMPLES, MAX_SETTING
 from swarm.text import IDENTIFIER, MAX_SHOWN, is_address, is_name, printable
-from swarm.transport.base import MAX_MESSAGE_BYTES
 
-# Sizes -----------------------------------------------------------------------------------------------------------
+# Lists -----------------------------------------------------------------------------------------------------------
 
 MAX_SETTINGS = 64
 MAX_DIMENSIONS = 64
 
-_LONG_BYTES = 512 * 2**10
-_SHORT_BYTES = 16 * 2**10
-_BYTES: dict[type, int] = {
-    Hello: MAX_MESSAGE_BYTES,
-    **dict.fromkeys((Propose, Promise, Ready, Accept, Decide), _LONG_BYTES),
-}
-
-
-_ITEM_BYTES = {"schema": 4 * 2**10, "roster": 64 * 2**10}
-"""Of one item of the long lists of a greeting."""
-
-
-def max_bytes(kind: type) -> int:
-    """The most bytes of an encoded message of this kind, its envelope included.
-
-    An empty record in a list takes 2 bytes when it is sent, and about 100 in memory. So messages with lists of peers
-    are bounded before they are decoded, and the lists of a greeting are decoded item by item.
-    """
-    return _BYTES.get(kind, _SHORT_BYTES)
-
-
 ITEMS: dict[str, int] = {
     **dict.fromkeys(("members", "voters", "group", "contributors", "entries", "norms"), MAX_PEERS),
+    **dict.fromkeys(("keys", "weights", "refused", "credentials", "offers", "gone", "slices"), MAX_PEERS),
+    **dict.fromkeys(("signatures", "promises", "proofs"), MAX_PEERS),
+    "origins": MAX_ORIGINS,
     "schema": MAX_TENSORS,
     "roster": MAX_ROSTER,
     "settings": MAX_SETTINGS,
@@ -63,6 +34,9 @@ ITEMS: dict[str, int] = {
     "dimensions": 8 * MAX_TENSORS,  # of all tensors of a schema
 }
 """The most items of each list, by its name."""
+
+REPEATING = frozenset({"slices"})
+"""Lists of text in which one value may stand twice; in all others that is refused."""
 
 # Text ------------------------------------------------------------------------------------------------------------
 
@@ -121,13 +95,21 @@ def _kind(text: str) -> str:
 
 TEXTS: dict[str, tuple[Convert, str]] = {
     **dict.fromkeys(
-        ("session", "sender", "peer", "blamed", "members", "voters", "group", "contributors", "PeerInfo.name", "codec"),
+        ("session", "sender", "peer", "blamed", "members", "voters", "group", "contributors", "gone", "PeerInfo.name"),
         (_name, "a name"),
     ),
+    "codec": (_leader, "a name"),
+    "rule": (_leader, "a name"),
     "leader": (_leader, "a name"),
     "address": (_address, "an address"),
     "incarnation": (_matching(r"[0-9A-Za-z._-]{1,64}"), "an incarnation"),
-    **dict.fromkeys(("lineage", "parent", "digest", "fingerprint"), (_identifier, "a digest")),
+    **dict.fromkeys(("lineage", "parent", "digest", "root", "fingerprint"), (_identifier, "a digest")),
+    **dict.fromkeys(("previous", "record", "other_record", "settings", "after", "slices"), (_identifier, "a digest")),
+    **dict.fromkeys(("key", "keys"), (_matching(r"[0-9a-f]{64}"), "a key")),
+    **dict.fromkeys(("signature", "other_signature", "value"), (_matching(r"(?:[0-9a-f]{128})?"), "a signature")),
+    "link": (_matching(r"[0-9a-f]{64}"), "a link"),
+    "certificate": (_matching(r"[0-9A-Za-z+/=]{0,16384}"), "a certificate"),
+    "proof": (_matching(r"[0-9A-Za-z+/=]{0,512}"), "a signature"),
     "TensorLine.name": (_readable(MAX_TENSOR_NAME), "the name of a tensor"),
     **dict.fromkeys(("dtype", "kind"), (_kind, "a word")),
     "settings.name": (_word, "the name of a setting"),
@@ -142,22 +124,36 @@ TEXTS: dict[str, tuple[Convert, str]] = {
 MAX_COUNT = 2**31 - 1
 _COUNT = 0, MAX_COUNT
 _WEIGHT = 0, MAX_SAMPLES
-_TOTAL_WEIGHT = 0, MAX_TOTAL_WEIGHT
 _NOT_NEGATIVE = 0.0, float("inf")
 
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("round", "counter", "expects", "part", "newest", "oldest", "protocol"), _COUNT),
+    **dict.fromkeys(("ledger", "count"), _COUNT),
     "parts": (1, MAX_COUNT),
     "steps": (0, 2**53),
     "interval": (1, LONGEST_INTERVAL),
-    **dict.fromkeys(("PeerInfo.weight", "ContributionStats.weight", "Entry.weight"), _WEIGHT),
-    **dict.fromkeys(("Commit.weight", "Proposal.weight"), _TOTAL_WEIGHT),
+    **dict.fromkeys(("PeerInfo.weight", "ContributionStats.weight", "Entry.weight", "weights"), _WEIGHT),
     "shape": (0, 2**48),
     "port": (1, 65535),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), _NOT_NEGATIVE),
     "loss": (float("-inf"), float("inf")),
 }
 """Lowest and highest value, by field or by record and field. NaN passes: the rules of a round handle it."""
+
+
+T = TypeVar("T")
+
+
+def entry(table: Mapping[str, T], record: str, name: str) -> T:
+    """What one of the tables above says about the field ``name`` of ``record``.
+
+    Raises:
+        TypeError: it says nothing.
+    """
+    found = table.get(f"{record}.{name}", table.get(name))
+    if found is None:
+        raise TypeError(f"limits.py has no entry for {record}.{name}")
+    return found
 
 
 def check_number(name: str, value: float, low: float, high: float) -> float:
@@ -184,16 +180,6 @@ def check_text(name: str, text: str, convert: Convert, what: str) -> str:
         raise ExchangeError(f"{name} is {shown!r} ({len(text)} characters), which is not {what}") from None
 
 
-def check_size(kind: type, size: int) -> None:
-    """Check the encoded size of a message.
-
-    Raises:
-        ExchangeError: it is too large.
-    """
-    if size > max_bytes(kind):
-        raise ExchangeError(f"a {kind.__name__} of {size} bytes exceeds the limit of {max_bytes(kind)}")
-
-
 def check_items(name: str, count: int) -> None:
     """Check the number of items in a list.
 
@@ -204,22 +190,11 @@ def check_items(name: str, count: int) -> None:
         raise ExchangeError(f"{name} has {count} entries, which exceeds the limit of {ITEMS[name]}")
 
 
-def check_item(name: str, count: int, size: int) -> None:
-    """Check an encoded item of a list before it is decoded: the number of items so far, and its size.
+def check_unique(name: str, items: Sequence[str]) -> None:
+    """Check a list in which nothing may stand twice.
 
     Raises:
-        ExchangeError: there are too many, or it is too large.
+        ExchangeError: something does.
     """
-    check_items(name, count)
-    if size > _ITEM_BYTES[name]:
-        raise ExchangeError(f"an entry of {name} of {size} bytes exceeds the limit of {_ITEM_BYTES[name]}")
-
-
-def check_rest(size: int) -> None:
-    """Check the encoded size of a greeting without its long lists.
-
-    Raises:
-        ExchangeError: it is too large.
-    """
-    if size > _LONG_BYTES:
-        raise ExchangeError(f"a greeting of {size} bytes without its lists exceeds the limit of {_LONG_BYTES}")
+    if len(set(items)) < len(items):
+        raise ExchangeError(f"{name} names a peer twice")

@@ -1,0 +1,236 @@
+"""Which records are true: each is certified by those who may decide it, and follows the one before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from swarm.certification.keys import Signer
+from swarm.certification.quorums import is_quorum, majority
+from swarm.certification.statements import accept_statement, promise_statement, record_hash
+from swarm.records import Attempt, Commit, Credential, PeerId, Proof, RecordKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verifier:
+    """What is needed to tell a true record.
+
+    Args:
+        session: the name of the session.
+        signer: checks signatures.
+        vouch: why a credential is not that of its peer; empty if it is.
+        min_peers: the fewest peers of a group.
+        liars: how many voters may sign two results without harm.
+    """
+
+    session: str
+    signer: Signer
+    vouch: Callable[[Credential], str] = lambda _: ""
+    min_peers: int = 1
+    liars: int = 0
+
+    def doubt(self, record: Commit, before: Commit | None) -> str:
+        """Why ``record`` is not the true successor of ``before``; empty if it is.
+
+        Args:
+            record: the record, with its certificate.
+            before: the record that it follows, which is true; None for a founding record.
+        """
+        return (
+            _misplaced(record, before, self.min_peers)
+            or self._unknown_keys(record, before)
+            or self._uncertified(record, before)
+        )
+
+    def voters(self, record: Commit, before: Commit | None) -> dict[PeerId, str]:
+        """Who decides ``record``, with their keys: those who are not proven to have signed two results."""
+        base = before if record.kind is RecordKind.ROUND and before else record
+        removed = {proof.peer for proof in record.proofs} if base is before else set()
+        return {peer: key for peer, key in zip(base.members, base.keys, strict=True) if peer not in removed}
+
+    def _uncertified(self, record: Commit, before: Commit | None) -> str:
+        certificate, keys = record.certificate, self.voters(record, before)
+        if certificate is None:
+            return f"the record of round {record.round} has no certificate"
+        statement = accept_statement(
+            self.session, record.lineage, record.round, certificate.attempt, record_hash(record)
+        )
+        liars = self.liars if record.kind is RecordKind.ROUND else 0
+        signed: set[PeerId] = set()
+        for each in certificate.signatures:
+            key = keys.get(each.peer)
+            if key and self.signer.verify(key, statement, each.value):
+                signed.add(each.peer)
+            if is_quorum(keys, signed, liars):
+                return ""
+        return (
+            f"the record of round {record.round} is signed by {', '.join(sorted(signed)) or 'nobody'},"
+            f" which is no quorum of {', '.join(sorted(keys))}"
+        )
+
+    def _unknown_keys(self, record: Commit, before: Commit | None) -> str:
+        known = dict(zip(before.members, before.keys, strict=True)) if before else {}
+        credentials = {each.peer: each for each in record.credentials}
+        for peer, key in zip(record.members, record.keys, strict=True):
+            if known.get(peer) == key:
+                continue
+            credential = credentials.get(peer)
+            if credential is None or credential.key != key:
+                return f"the record of round {record.round} gives {peer} a key without a credential"
+            reason = self.vouch(credential)
+            if reason:
+                return f"the record of round {record.round} gives {peer} a key that is not its own: {reason}"
+        for proof in record.proofs:
+            if known.get(proof.peer) != proof.key or not self.proven(proof):
+                return f"the record of round {record.round} removes {proof.peer} without proof"
+        return ""
+
+    def proven(self, proof: Proof) -> bool:
+        """Whether the two statements of ``proof`` are signed with its key, and no honest voter signs both."""
+        one = accept_statement(self.session, proof.lineage, proof.round, proof.attempt, proof.record)
+        if proof.attempt == proof.other_attempt:
+            other = accept_statement(self.session, proof.lineage, proof.round, proof.attempt, proof.other_record)
+            contradict = proof.record != proof.other_record
+        else:
+            other = promise_statement(
+                self.session,
+                proof.lineage,
+                proof.round,
+                proof.other_attempt,
+                proof.other_accepted,
+                proof.other_record,
+            )
+            hidden = proof.other_accepted is None or proof.other_accepted < proof.attempt
+            contradict = proof.attempt < proof.other_attempt and hidden
+        return (
+            contradict
+            and self.signer.verify(proof.key, one, proof.signature)
+            and self.signer.verify(proof.key, other, proof.other_signature)
+        )
+
+
+def conflict(one: Commit, other: Commit, before: Commit | None) -> tuple[Proof, ...]:
+    """Proofs from two certified records of one round of one lineage: who has signed what no honest voter signs.
+
+    Args:
+        one: a record.
+        other: another record of the same lineage and round.
+        before: the record that both follow; None for founding records.
+    """
+    if one.certificate is None or other.certificate is None or one.certificate.attempt > other.certificate.attempt:
+        one, other = other, one
+    first, second = one.certificate, other.certificate
+    if first is None or second is None or record_hash(one) == record_hash(other):
+        return ()
+    base = before if before and one.kind is RecordKind.ROUND else one
+    keys = dict(zip(base.members, base.keys, strict=True))
+    accepted = {each.peer: each.value for each in first.signatures if each.peer in keys}
+    proofs: list[Proof] = []
+    if first.attempt == second.attempt:
+        proofs += [
+            _proof(one, first.attempt, each.peer, keys, accepted, first.attempt, record_hash(other), each.value)
+            for each in second.signatures
+            if each.peer in accepted
+        ]
+    else:
+        for promise in second.promises:
+            hidden = promise.accepted is None or promise.accepted < first.attempt
+            if promise.peer in accepted and hidden:
+                proofs.append(
+                    _proof(
+                        one,
+                        first.attempt,
+                        promise.peer,
+                        keys,
+                        accepted,
+                        second.attempt,
+                        promise.record,
+                        promise.value,
+                        promise.accepted,
+                    )
+                )
+    return tuple(proofs)
+
+
+def _proof(
+    record: Commit,
+    attempt: Attempt,
+    peer: PeerId,
+    keys: dict[PeerId, str],
+    accepted: dict[PeerId, str],
+    other_attempt: Attempt,
+    other_record: str,
+    other_signature: str,
+    other_accepted: Attempt | None = None,
+) -> Proof:
+    return Proof(
+        peer=peer,
+        key=keys[peer],
+        lineage=record.lineage,
+        round=record.round,
+        attempt=attempt,
+        record=record_hash(record),
+        signature=accepted[peer],
+        other_attempt=other_attempt,
+        other_record=other_record,
+        other_accepted=other_accepted,
+        other_signature=other_signature,
+    )
+
+
+def _misplaced(record: Commit, before: Commit | None, min_peers: int) -> str:
+    """Why a record cannot follow ``before``, whoever has signed it; empty if it can."""
+    where = f"the record of round {record.round}"
+    if len(record.keys) != len(record.members) or len(record.weights) != len(record.group):
+        return f"{where} has not one key for each member and one weight for each of the group"
+    if not {*record.group} <= {*record.members} or not {*record.contributors} <= {*record.group}:
+        return f"{where} has a group that is not of its membership"
+    if len(record.group) < min_peers:
+        return f"{where} has a group of {len(record.group)}, fewer than min_peers={min_peers}"
+    if record.kind is RecordKind.FOUNDING:
+        founding = record.previous == "" and record.round == 0 and before is None
+        return "" if founding and _begins(record, ()) else f"{where} is not the founding one that it says it is"
+    if before is None or record.previous != record_hash(before) or record.round != before.round + 1:
+        return f"{where} does not follow the record before it"
+    if before.closing:
+        return f"{where} follows the closing one"
+    if record.kind is RecordKind.ROUND:
+        same = record.lineage == before.lineage and record.origins == before.origins
+        return "" if same else f"{where} is of another lineage than the record before it"
+    whole = majority(before.members, record.group)
+    if (record.kind is RecordKind.RESTART) != whole or not _begins(record, before.origins, whole=whole):
+        return f"{where} does not say truly how its lineage began"
+    return ""
+
+
+def _begins(record: Commit, origins: Sequence[object], *, whole: bool = True) -> bool:
+    """Whether a record is the first of its lineage, and says where that comes from."""
+    if len(record.origins) != len(origins) + 1 or tuple(record.origins[:-1]) != tuple(origins):
+        return False
+    last = record.origins[-1]
+    return (last.lineage, last.round, last.majority) == (record.lineage, record.round, whole)
+
+
+def stands(one: Commit, other: Commit) -> bool:
+    """Whether the lineage of ``one`` stands against that of ``other``, which is another one.
+
+    Where they parted, the one that has the majority of the membership they had in common stands: a lineage that did not
+    branch off there has it unless the other one does. Else it is the one with more members, then the lower id.
+    """
+    mine, theirs = one.origins, other.origins
+    common = 0
+    while common < min(len(mine), len(theirs)) and mine[common].lineage == theirs[common].lineage:
+        common += 1
+    branch = mine[common] if common < len(mine) else None
+    their_branch = theirs[common] if common < len(theirs) else None
+    if common:
+        if their_branch is None:
+            return branch is not None and branch.majority
+        if branch is None:
+            return not their_branch.majority
+        if branch.round != their_branch.round:
+            # Where the first of them branched off, the other one stayed.
+            return branch.majority if branch.round < their_branch.round else not their_branch.majority
+        if branch.majority != their_branch.majority:
+            return branch.majority
+    return (len(one.members), other.lineage) > (len(other.members), one.lineage)
