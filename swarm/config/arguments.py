@@ -34,6 +34,7 @@ class Arguments(TypedDict, total=False):
     node_weightage: int | Literal["samples"] | None
     samples: Any
     largest_share: float | None
+    tolerated_liars: int | None
     agree: Mapping[str, Any] | None
     ml_platform: str | None
     model_name: str | None

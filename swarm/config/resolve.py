@@ -83,7 +83,9 @@ def resolve(
         or bool(identity and identity.others),
     )
     if settings.expected_peers and values["min_peers"].origin == DEFAULT:
-        settings = replace(settings, min_peers=settings.expected_peers // 2 + 1)
+        # As many as a quorum has: swarm.certification.quorums.
+        quorum = (settings.expected_peers + settings.tolerated_liars) // 2 + 1
+        settings = replace(settings, min_peers=quorum)
     known = identity.others if identity else ()
     _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()}, known)
     return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
@@ -161,6 +163,13 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
         raise ConfigurationError(
             f"{given['min_peers']} contradicts {given['world_size' if world_size else 'members']}: "
             f"no round could ever have enough peers; allowed is 1 to {expected}"
+        )
+    least = 3 * settings.tolerated_liars + 1
+    if settings.tolerated_liars and (expected or 0) < least:
+        number = given["world_size" if world_size else "members"] if expected else "an unknown number of peers"
+        raise ConfigurationError(
+            f"{given['tolerated_liars']} contradicts {number}: it needs world_size or members of {least} or more; of "
+            "fewer, a lie is found and proven, but cannot be outvoted (tolerated_liars=0)"
         )
     listen = Address.parse(settings.listen)
     if listen.port and listen.port == settings.data_port and settings.data_channel:

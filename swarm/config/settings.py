@@ -33,7 +33,7 @@ from swarm.config.checks import (
     weight,
 )
 from swarm.errors import ConfigurationError
-from swarm.records import LONGEST_INTERVAL, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
+from swarm.records import LONGEST_INTERVAL, MAX_LIARS, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
 
 PREFIX = "SWARM_"
 _Value = TypeVar("_Value")
@@ -108,6 +108,14 @@ class Settings:
         integer(1),
         agree=_ALL,
         computed="majority of `world_size` or `members`, else `2`; `1` with `loopback`",
+    )
+    tolerated_liars: int = _setting(
+        0,
+        "how many members may sign two results of one round and [do no harm](guarantees.md#members-that-lie): a round "
+        "then needs more votes, and fewer peers may be away. `1` needs four peers, `2` seven",
+        integer(0, MAX_LIARS),
+        agree=_ALL,
+        before="0",
     )
     use_adaptive_sync: bool = _setting(
         False,
@@ -322,8 +330,8 @@ class Settings:
     )
     resume: bool = _setting(
         False,
-        "continue from the newest checkpoint in `model_dir` that can be read: `swarm run --resume`, "
-        "`swarm up --resume`. One of another model is an error",
+        "continue from the newest checkpoint in `model_dir` that can be read and whose record is in the ledger: "
+        "`swarm run --resume`, `swarm up --resume`. One of another model is an error",
     )
 
     disabled_plugins: tuple[str, ...] = _setting((), "names of installed plugins to leave out", several(label()))

@@ -6,18 +6,16 @@ import enum
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from swarm.certification.quorums import majority
+from swarm.certification.statements import accept_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
-from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, worth_merging
+from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, screened, worth_merging
 from swarm.consensus.norms import contradicted, unmeasured
-from swarm.consensus.paxos import majority, new_lineage
+from swarm.consensus.paxos import new_lineage
+from swarm.consensus.promises import Promises
 from swarm.consensus.state import RoundState
 from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready
-from swarm.records import MAX_TOTAL_WEIGHT, Attempt, Commit, PeerId
-
-NAMES_STEPS = 2
-"""The first version of the protocol in which a proposal names the steps of its members."""
-LONGEST_EXCLUSION = 2.0
-"""Seconds for which a peer is left out after an attempt was aborted because of it, at most."""
+from swarm.records import Attempt, Commit, Origin, PeerId, QuorumCertificate, RecordKind, Signature
 
 
 class Stage(enum.Enum):
@@ -51,10 +49,18 @@ class LedAttempt:
         self.decision: Commit | None = None
         """Set once decided."""
         self._digest = ""
-        self._promises: dict[PeerId, Promise] = {}
+        self._record = ""
+        """Hash of the record that is to be accepted."""
+        self._promises = Promises(state, attempt)
         self._ready: dict[PeerId, Ready] = {}
-        self._accepted: set[PeerId] = set()
+        self._readiness: QuorumCertificate | None = None
+        self._nacked: set[PeerId] = set()
+        """Peers that have promised a higher attempt."""
+        self._accepted: dict[PeerId, str] = {}
+        """Signatures of the voters that have accepted."""
         self._asked_at = state.timer.now
+        """When the stage began in which others are asked."""
+        self._first_ready_at: float | None = None
         self._quorum_since: float | None = None
         self._minority_since: float | None = None
         if not prepared:
@@ -78,13 +84,14 @@ class LedAttempt:
         """Retransmit to those who have not answered: messages may be lost."""
         state, commit = self._state, self._state.position.commit
         here = state.presence.here
-        if self.stage is Stage.PREPARING and commit and state.acceptor.votes:
+        if self.stage is Stage.PREPARING and commit and state.votes:
             message = Prepare(commit.lineage, state.position.round, self.attempt)
-            state.effects.tell({*commit.members} & here - self._promises.keys(), message)
+            state.effects.tell({*commit.members} & here - self._promises.given, message)
         elif self.stage is Stage.EXCHANGING and self.proposal:
             state.effects.tell(self.proposal.group, Propose(self.proposal))
         elif self.stage is Stage.ACCEPTING and self.proposal:
-            state.effects.tell({*self.proposal.voters} & here - self._accepted, Accept(self.proposal, self._digest))
+            asked = Accept(self.proposal, self._digest, self._readiness)
+            state.effects.tell({*self.proposal.voters} & here - self._accepted.keys(), asked)
 
     def step(self) -> None:
         """Do what time or a new offer allows."""
@@ -92,14 +99,38 @@ class LedAttempt:
         if self.stage is Stage.ACCEPTING and self.proposal and self.proposal.lineage != state.position.lineage:
             # Only this peer can decide the start of a lineage, so it may abort it even now.
             if state.timer.past(self._asked_at + state.rules.failure_timeout):
-                silent = {*self.proposal.voters} - self._accepted
+                silent = {*self.proposal.voters} - self._accepted.keys()
                 self._abort(self.proposal, silent, f"{', '.join(sorted(silent))} did not accept it")
+        elif self.stage is Stage.EXCHANGING and self.proposal:
+            self._step_exchange(self.proposal)
         elif self.stage is Stage.ACCEPTING and commit:
             # Without a majority in reach the attempt cannot be decided: a higher one finishes it, or forks.
-            if self._minority_timed_out(minority=not majority(commit.members, state.offers.reachable)):
+            if self._minority_timed_out(minority=not state.quorum(commit.members, state.offers.reachable)):
+                self.stage = Stage.ABORTED
+            elif self.proposal and state.timer.past(self._asked_at + state.rules.failure_timeout):
+                # Only a higher attempt may find out whether this one was accepted.
+                silent = ({*self.proposal.group} & {*self.proposal.voters}) - self._accepted.keys()
+                self._strike(silent, "did not accept")
                 self.stage = Stage.ABORTED
         elif self.stage in {Stage.PREPARING, Stage.FORMING} and commit:
             self._try_to_form(commit)
+
+    def _step_exchange(self, proposal: Proposal) -> None:
+        """Abort where members do not become ready long after the first one was."""
+        state = self._state
+        if self._first_ready_at is None:
+            return
+        took = self._first_ready_at - self._asked_at
+        if state.timer.past(self._first_ready_at + 2 * took + state.rules.failure_timeout):
+            silent = {*proposal.group} - self._ready.keys()
+            self._abort(proposal, silent, f"{', '.join(sorted(silent))} did not become ready")
+
+    def _strike(self, peers: Collection[PeerId], what: str) -> None:
+        if peers:
+            text = f"round {self._state.position.round}: {', '.join(sorted(peers))} {what} in time"
+            self._state.effects.notice(text, loud=True)
+        for peer in peers:
+            self._state.presence.strikes.strike(self.attempt, peer)
 
     def _try_to_form(self, commit: Commit) -> None:
         """Close the group if those who have offered are enough and nobody else is waited for."""
@@ -109,15 +140,15 @@ class LedAttempt:
             if self._quorum_since is None:
                 self._quorum_since = state.timer.now
             if complete(table) or state.timer.past(self._quorum_since + state.pace.straggler_timeout):
-                self._close_group(table, lineage=commit.lineage, voters=commit.members)
+                self._close_group(table, lineage=commit.lineage)
             return
-        minority = not majority(commit.members, state.offers.reachable) and may_fork(table, rules)
+        minority = not state.quorum(commit.members, state.offers.reachable) and may_fork(table, rules)
         if self._minority_timed_out(minority=minority):
             position = state.position
             number = next(self._lineage_numbers)
             lineage = new_lineage(position.lineage, position.round, state.me, state.incarnation, number)
             self._announce_lineage(table, commit.members, lineage)
-            self._close_group(table, lineage=lineage, voters=tuple(sorted(table.offers)))
+            self._close_group(table, lineage=lineage)
 
     def _minority_timed_out(self, *, minority: bool) -> bool:
         """Whether there has been no majority for ``failure_timeout``."""
@@ -143,15 +174,25 @@ class LedAttempt:
             )
         self._state.effects.notice(text, loud=True)
 
-    def _close_group(self, table: Table, *, lineage: str, voters: tuple[PeerId, ...]) -> None:
+    def _close_group(self, table: Table, *, lineage: str) -> None:
         state, rules, commit = self._state, self._state.rules, table.commit
+        table = self._signed(table)
+        if not quorum(table, rules) and lineage == commit.lineage:
+            return
+        table = screened(table, rules)
         group = form(table, rules)
-        for peer, reason in group.refused:
-            text = f"round {state.position.round}: contribution of {peer} left out: {reason}"
+        for refusal in group.refused:
+            text = f"round {state.position.round}: contribution of {refusal.peer} left out: {refusal.reason}"
             state.effects.notice(text, loud=True)
-        members = group.members if lineage == commit.lineage else voters
-        protocol = state.protocol({*voters, *members})
-        named = protocol >= NAMES_STEPS
+        whole = majority(commit.members, table.offers)
+        kind, members, origins = RecordKind.ROUND, group.members, commit.origins
+        voters = tuple(sorted({*commit.members} - table.removed))
+        if lineage != commit.lineage:
+            kind = RecordKind.RESTART if whole else RecordKind.FORK
+            members = voters = tuple(sorted(table.offers))
+            origins = (*commit.origins, Origin(lineage, state.position.round, whole))
+        keys = {peer: table.offers[peer].key if peer in table.offers else commit.key_of(peer) for peer in members}
+        new = {peer: key for peer, key in keys.items() if key != commit.key_of(peer)}
         self._propose(
             Proposal(
                 lineage=lineage,
@@ -160,45 +201,72 @@ class LedAttempt:
                 parent=state.position.parent,
                 voters=voters,
                 members=members,
-                entries=group.entries if named else tuple(replace(entry, steps=0) for entry in group.entries),
+                entries=group.entries,
                 sync=rules.policy.next(commit.sync, losses(table, rules)),
-                closing=group.closing,
-                weight=min(commit.weight + group.weight, MAX_TOTAL_WEIGHT),
+                closing=table.all_finished,
                 # Under a lossy codec even a model that no peer changes could come out changed.
                 codec=rules.codec() if group.weight else ExactCodec.name,
-                protocol=protocol,
-                done=group.done,
+                protocol=state.protocol({*voters, *members}),
+                done=table.done,
+                kind=kind,
+                previous=state.position.previous,
+                keys=tuple(keys.values()),
+                rule=rules.merge_rule,
+                settings=rules.settings,
+                refused=group.refused,
+                credentials=state.credentials_of(new),
+                proofs=tuple(proof for peer, proof in sorted(state.presence.proven.items()) if peer in commit.members),
+                origins=origins,
+                offers=tuple(table.offers[entry.peer] for entry in group.entries),
+                promises=self._promises.signed if kind is RecordKind.ROUND else (),
             )
         )
 
+    def _signed(self, table: Table) -> Table:
+        """The table without offers that others could not check: who sent those is heard again once it signs."""
+        unsigned = [peer for peer, offer in table.offers.items() if not self._state.is_signed(offer)]
+        for peer in unsigned:
+            text = f"{peer} sent an offer that is not signed with the key that it gave on joining; it is ignored"
+            self._state.effects.notice(text, loud=True, sender=peer)
+            self._state.offers.discard(peer)
+        return replace(table, offers={peer: table.offers[peer] for peer in table.offers if peer not in unsigned})
+
     def _propose(self, proposal: Proposal) -> None:
-        self.proposal, self.stage = proposal, Stage.EXCHANGING
+        self.proposal, self.stage, self._asked_at = proposal, Stage.EXCHANGING, self._state.timer.now
         self._state.effects.tell(proposal.group, Propose(proposal))
 
     def on_promise(self, sender: PeerId, message: Promise) -> None:
-        """Collect promises; with a majority, finish what was accepted, or form a group."""
+        """Collect promises; with a quorum, finish what was accepted, or form a group."""
         commit = self._state.position.commit
-        if self.stage is not Stage.PREPARING or commit is None:
+        if self.stage is not Stage.PREPARING or commit is None or not self._promises.add(sender, message):
             return
-        self._promises[sender] = message
-        if not majority(commit.members, self._promises):
+        if not self._state.quorum(commit.members, self._promises.given):
             return
-        accepted = [(each.accepted, each.digest) for each in self._promises.values() if each.accepted]
-        if not accepted:
+        highest = self._promises.highest
+        if highest is None or highest.accepted is None:
             self.stage = Stage.FORMING
             return
-        proposal, digest = max(accepted, key=lambda pair: pair[0].attempt)
         round_ = self._state.position.round
         self._state.effects.notice(f"round {round_}: finishing an attempt whose leader failed")
-        self._ask_accepts(replace(proposal, attempt=self.attempt), digest)
+        proposal = replace(highest.accepted, attempt=self.attempt, promises=self._promises.signed)
+        self._ask_accepts(proposal, highest.digest, highest.ready)
 
     def on_ready(self, sender: PeerId, message: Ready) -> None:
         """Collect digests; when the whole group has the same model, made of what was offered, ask for accepts."""
-        if self.stage is not Stage.EXCHANGING or self.proposal is None:
+        proposal = self.proposal
+        if self.stage is not Stage.EXCHANGING or proposal is None or sender not in proposal.group:
             return
+        state, record = self._state, record_hash(proposal.commit(message.digest))
+        statement = ready_statement(state.rules.session, *proposal.key, record)
+        offered = proposal.offers[proposal.group.index(sender)]
+        if not state.rules.signer.verify(offered.key, statement, message.signature):
+            state.effects.notice(f"{sender} did not sign that it is ready; it is ignored", loud=True, sender=sender)
+            return
+        if self._first_ready_at is None:
+            self._first_ready_at = state.timer.now
         self._ready[sender] = message
-        if set(self.proposal.group) <= self._ready.keys():
-            self._check(self.proposal)
+        if set(proposal.group) <= self._ready.keys():
+            self._check(proposal)
 
     def _check(self, proposal: Proposal) -> None:
         """Ask for accepts, or abort because of the peers whose results are wrong."""
@@ -208,7 +276,8 @@ class LedAttempt:
         odd = {peer for peer, each in ready.items() if each.digest != common}
         silent = unmeasured(proposal, ready)
         if odd:
-            self._abort(proposal, odd, f"{', '.join(sorted(odd))} assembled other bytes than the rest")
+            self._judge_slices(proposal, odd, common)
+            self._abort(proposal, (), f"{', '.join(sorted(odd))} assembled other bytes than the rest")
         elif not proposal.contributors and common != proposal.parent:
             self._abort(
                 proposal,
@@ -224,29 +293,71 @@ class LedAttempt:
             state.presence.distrust(wrong)
             self._abort(proposal, again, "; ".join(wrong.values()))
         else:
-            self._ask_accepts(proposal, common)
+            signatures = tuple(Signature(peer, each.signature) for peer, each in ready.items())
+            self._ask_accepts(proposal, common, QuorumCertificate(self.attempt, signatures))
 
-    def _ask_accepts(self, proposal: Proposal, digest: str) -> None:
+    def _judge_slices(self, proposal: Proposal, odd: Collection[PeerId], common: str) -> None:
+        """Blame the owners of the slices that members hold in another form than the rest, or those members."""
+        strikes = self._state.presence.strikes
+        told = next(each.slices for peer, each in self._ready.items() if each.digest == common)
+        for peer in sorted(odd):
+            theirs = self._ready[peer].slices
+            owners = [
+                owner
+                for owner, one, other in zip(proposal.group, told, theirs, strict=False)
+                if one != other and owner != peer
+            ]
+            if len(owners) == 1 and len(theirs) == len(told):
+                strikes.accuse(self.attempt, peer, owners[0])
+            else:
+                strikes.strike(self.attempt, peer)
+
+    def _ask_accepts(self, proposal: Proposal, digest: str, readiness: QuorumCertificate | None) -> None:
         self.proposal, self._digest, self.stage = proposal, digest, Stage.ACCEPTING
+        self._record, self._readiness = record_hash(proposal.commit(digest)), readiness
         self._asked_at = self._state.timer.now
         self.resend()
 
-    def on_accepted(self, sender: PeerId) -> None:
-        """Collect accepts; a majority of the voters decides."""
-        if self.stage is not Stage.ACCEPTING or self.proposal is None:
+    def on_accepted(self, sender: PeerId, message: Accepted) -> None:
+        """Collect accepts; a quorum of the voters decides."""
+        state, proposal = self._state, self.proposal
+        if self.stage is not Stage.ACCEPTING or proposal is None or sender in self._accepted:
             return
-        self._accepted.add(sender)
-        if majority(self.proposal.voters, self._accepted):
-            state = self._state
+        keys = state.voter_keys(proposal)
+        statement = accept_statement(state.rules.session, *proposal.key, self._record)
+        if sender not in keys or not state.rules.signer.verify(keys[sender], statement, message.signature):
+            state.effects.notice(f"{sender} did not sign its accept; it is ignored", loud=True, sender=sender)
+            return
+        self._accepted[sender] = message.signature
+        if self._decided(proposal):
             self.stage = Stage.DECIDED
-            self.decision = self.proposal.commit(self._digest)
-            state.effects.tell({*self.proposal.group, *state.presence.live} - {state.me}, Decide(self.decision))
+            signatures = tuple(Signature(peer, value) for peer, value in sorted(self._accepted.items()))
+            certificate = QuorumCertificate(self.attempt, signatures, proposal.promises)
+            self.decision = replace(proposal.commit(self._digest), certificate=certificate)
+            state.effects.tell({*proposal.group, *state.presence.live} - {state.me}, Decide(self.decision))
+
+    def _decided(self, proposal: Proposal) -> bool:
+        if proposal.kind is RecordKind.ROUND:
+            return self._state.quorum(proposal.voters, self._accepted)
+        return majority(proposal.voters, self._accepted)
+
+    def on_nack(self, sender: PeerId) -> bool:
+        """A peer answers this attempt no more; whether the attempt cannot succeed without it."""
+        self._nacked.add(sender)
+        state, proposal = self._state, self.proposal
+        if self.stage in {Stage.DECIDED, Stage.ABORTED}:
+            return False
+        if proposal and self.stage is Stage.EXCHANGING:
+            return sender in proposal.group
+        commit = state.position.commit
+        if commit is None or (proposal and proposal.kind is not RecordKind.ROUND):
+            return True
+        return not state.quorum(commit.members, {*commit.members} - self._nacked)
 
     def on_failed(self, sender: PeerId, message: Failed) -> None:
-        """A member cannot finish: abort, and leave the peer out that it blames."""
+        """A member cannot finish: abort; whom that leaves out is decided where every member decides it."""
         if self.stage is Stage.EXCHANGING and self.proposal and sender in self.proposal.group:
-            blamed = message.blamed if message.blamed in self.proposal.group else sender
-            self._abort(self.proposal, {blamed}, message.reason)
+            self._abort(self.proposal, (), message.reason)
 
     def lost(self, peer: PeerId) -> None:
         """A peer cannot be reached any more: an exchange that needs it cannot finish."""
@@ -258,7 +369,8 @@ class LedAttempt:
         """Abort the attempt; ``blamed`` are left out of the next one."""
         state = self._state
         self.stage = Stage.ABORTED
-        state.presence.exclude(blamed, state.timer.now + min(LONGEST_EXCLUSION, state.rules.failure_timeout))
+        for peer in blamed:
+            state.presence.strikes.strike(self.attempt, peer)
         text = f"round {proposal.round}: attempt {self.attempt.counter} aborted: {reason}"
         state.effects.notice(text, failed=True)
         state.effects.tell(set(proposal.group), Abort(proposal.lineage, proposal.round, self.attempt, reason))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
+from swarm.certification.chain import stands
+from swarm.certification.statements import record_hash
 from swarm.consensus.effects import Heal
 from swarm.consensus.member import Member
 from swarm.consensus.state import RoundState
-from swarm.messages import Decide, Prepare
+from swarm.consensus.strikes import FACTOR, FIRST, LONGEST, MOST_FACTORS
+from swarm.messages import Ask, Decide
 from swarm.records import Commit, PeerId
 
 
@@ -25,6 +29,12 @@ class CatchUp:
         """A commit that this peer lacks."""
         self._holders: set[PeerId] = set()
         """Peers that have it."""
+        self._before: Commit | None = None
+        """The record that this peer had before its last one, if that follows it."""
+        self._untrue: Counter[PeerId] = Counter()
+        """How often each peer could not prove what it told."""
+        self._unheard: dict[PeerId, float] = {}
+        """Until when such a peer is not believed what cannot be checked at once."""
         self.healing = False
         """Whether a committed model is being fetched."""
 
@@ -34,20 +44,39 @@ class CatchUp:
         held = self._member.held(parent)
         if held and held.lineage == lineage:
             # Another attempt may have given the same bytes: only its record tells the membership, so ask for that.
-            position = state.position
-            state.effects.send(sender, Prepare(position.lineage, position.round, state.acceptor.promised))
+            state.effects.send(sender, Ask(state.position.lineage, state.position.round))
 
     def see(self, sender: PeerId, commit: Commit) -> bool:
         """A peer has ``commit``; whether this peer holds its model, so that it has to commit it too."""
         ours = self._state.position.commit
         held = None if self.healing else self._member.held(commit.digest)
         if held and (held.lineage, held.round) == (commit.lineage, commit.round):
-            return True
+            doubt = self._state.verifier.doubt(commit, ours)
+            if not doubt:
+                return True
+            self._tell_lie(sender, doubt)
+            return False
         if ours is None or _beats(commit, ours):
-            self._note(sender, commit)
+            if self._credible(sender, commit):
+                self._note(sender, commit)
         elif ours.lineage != commit.lineage and not ours.closing:
             self._state.effects.send(sender, Decide(ours))
         return False
+
+    def _credible(self, sender: PeerId, commit: Commit) -> bool:
+        """Whether a commit is worth fetching. One that follows a record that is known here is checked at once."""
+        state, ours = self._state, self._state.position.commit
+        known = {record_hash(record): record for record in (self._before, ours) if record}
+        if commit.previous in known or not commit.previous:
+            doubt = state.verifier.doubt(commit, known.get(commit.previous))
+            if doubt:
+                self._tell_lie(sender, doubt)
+            return not doubt
+        return state.timer.now >= self._unheard.get(sender, state.timer.now)
+
+    def _tell_lie(self, sender: PeerId, doubt: str) -> None:
+        text = f"{sender} told of a round that is not certified: {doubt}"
+        self._state.effects.notice(text, loud=True, sender=sender)
 
     def _note(self, sender: PeerId, commit: Commit) -> None:
         if self._state.position.closed:
@@ -84,7 +113,15 @@ class CatchUp:
             state.effects.notice(text, loud=True)
         if state.position.lineage != commit.lineage:
             # An earlier process of this name may have voted there.
-            state.acceptor.may_not_vote()
+            state.suspended = True
+
+    def disbelieve(self, peers: Collection[PeerId]) -> None:
+        """These could not prove what they told: for longer each time they are believed only what can be checked."""
+        for peer in peers:
+            self._tell_lie(peer, "it gave no records that show it")
+            seconds = FIRST * FACTOR ** min(self._untrue[peer], MOST_FACTORS)
+            self._unheard[peer] = self._state.timer.now + min(seconds, LONGEST)
+            self._untrue[peer] += 1
 
     def failed(self, commit: Commit, sources: Collection[PeerId]) -> None:
         """``sources`` could not give the model of ``commit``."""
@@ -97,17 +134,18 @@ class CatchUp:
         """A peer cannot be reached any more."""
         self._holders.discard(peer)
 
-    def entered(self, commit: Commit) -> None:
-        """``commit`` is the last one here now: what does not beat it is forgotten."""
+    def entered(self, commit: Commit, before: Commit | None) -> None:
+        """``commit`` is the last one here now, after ``before``: what does not beat it is forgotten."""
+        self._before = before if before and record_hash(before) == commit.previous else None
         if self._ahead and not _beats(self._ahead, commit):
             self._ahead = None
 
 
 def _beats(one: Commit, other: Commit) -> bool:
-    """Whether a peer that has ``other`` should take ``one``: it is further, or its lineage has more weight.
+    """Whether a peer that has ``other`` should take ``one``: it is further, or its lineage stands.
 
-    Of two lineages of one weight the further one is kept, so that no peer goes back to the lineage that it came from.
+    Two records of one round exist only if more voters than are tolerated signed both: the lower hash is kept then.
     """
-    if one.lineage == other.lineage:
-        return one.round > other.round
-    return (one.weight, one.round, other.lineage) > (other.weight, other.round, one.lineage)
+    if one.lineage != other.lineage:
+        return stands(one, other)
+    return (one.round, record_hash(other)) > (other.round, record_hash(one))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from swarm.errors import StartTimeoutError, SwarmError
 from swarm.messages import Entry, Message, Proposal
-from swarm.records import Attempt, Commit, PeerId
+from swarm.records import Attempt, Commit, PeerId, Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,14 @@ class Notice:
     """Whose message it is about, if that may come as often as its sender likes."""
 
 
-Effect = Send | StartExchange | StopExchange | Apply | Heal | Fetch | Skip | Fail | End | Notice
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A member has signed two results of one round."""
+
+    proof: Proof
+
+
+Effect = Proven | Send | StartExchange | StopExchange | Apply | Heal | Fetch | Skip | Fail | End | Notice
 
 
 class EffectQueue:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from swarm.certification.quorums import is_quorum, majority
 from swarm.consensus.norms import absurd
-from swarm.consensus.paxos import majority
 from swarm.consensus.rules import RoundRules
 from swarm.consensus.shares import capped
 from swarm.messages import Entry, Offer
-from swarm.records import Commit, ContributionStats, PeerId, PeerStatus
+from swarm.records import Commit, ContributionStats, PeerId, PeerStatus, Refusal
+from swarm.text import MAX_SHOWN, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,10 @@ class Table:
     """Live peers that a round has waited for and that have reached no sync point since."""
     joined: Mapping[PeerId, int] = field(default_factory=dict)
     """The weight that peers declared on joining."""
-    distrusted: Mapping[PeerId, str] = field(default_factory=dict)
-    """Peers whose contribution to this round proved to be another one than they offered, with the reason."""
+    left_out: Mapping[PeerId, str] = field(default_factory=dict)
+    """Peers whose contribution to this round is left out for another reason than its offer, with that reason."""
+    removed: frozenset[PeerId] = frozenset()
+    """Members that are removed from the membership."""
 
     @property
     def voters(self) -> frozenset[PeerId]:
@@ -49,8 +53,21 @@ class Table:
         return PeerStatus.EXTENDED in statuses and PeerStatus.TRAINING not in statuses and self._all_offered
 
     @property
+    def members(self) -> frozenset[PeerId]:
+        """The membership after this round: the group, and every member of before that most of the group can reach."""
+        gone = (peer for offer in self.offers.values() for peer in offer.gone)
+        count = Counter(gone)
+        lost = {peer for peer, times in count.items() if 2 * times > len(self.offers)}
+        return frozenset(self.offers) | ({*self.commit.members} - lost - self.removed)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the group is the whole membership after this round, so that the session may end with it."""
+        return self.members == self.offers.keys()
+
+    @property
     def _all_offered(self) -> bool:
-        return self.live <= set(self.offers) and not self.excluded
+        return self.live <= set(self.offers) and not self.excluded and self.whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +76,16 @@ class Group:
 
     entries: tuple[Entry, ...]
     members: tuple[PeerId, ...]
-    closing: bool
     weight: int
     """Weight of all contributions together."""
-    done: bool
-    """Whether those that train on for others are to stop."""
-    refused: tuple[tuple[PeerId, str], ...]
-    """Contributions left out, with the reason."""
+    refused: tuple[Refusal, ...]
+    """Contributions left out."""
 
 
 def quorum(table: Table, rules: RoundRules) -> bool:
     """Whether those who offered are enough for ``min_peers`` and for a majority of the membership."""
-    return len(table.offers) >= rules.min_peers and majority(table.commit.members, table.voters)
+    members = {*table.commit.members} - table.removed
+    return len(table.offers) >= rules.min_peers and is_quorum(members, table.voters, rules.tolerated_liars)
 
 
 def may_fork(table: Table, rules: RoundRules) -> bool:
@@ -93,17 +108,27 @@ def worth_merging(table: Table) -> bool:
     return table.all_finished or any(not offer.stats.status.finished for offer in table.offers.values())
 
 
+def screened(table: Table, rules: RoundRules) -> Table:
+    """The table of a leader that leaves out what its own checks do not accept, such as those of plugins."""
+    reasons = {
+        peer: printable(reason, MAX_SHOWN)  # as it travels, since it is part of the record
+        for peer, offer in table.offers.items()
+        if _weight(offer, table, rules)[0] and (reason := rules.screen(offer.stats))
+    }
+    return replace(table, left_out={**table.left_out, **reasons}) if reasons else table
+
+
 def form(table: Table, rules: RoundRules) -> Group:
-    """The group of all who offered, with the weight that each gets."""
-    refused: list[tuple[PeerId, str]] = []
+    """The group of all who offered, with the weight that each gets; every member computes the same one."""
+    refused: list[Refusal] = []
     weights: dict[PeerId, int] = {}
     for peer, offer in table.offers.items():
         weights[peer], reason = _weight(offer, table, rules)
         if reason:
-            refused.append((peer, reason))
+            refused.append(Refusal(peer, reason))
     for peer, reason in absurd([offer.stats for peer, offer in table.offers.items() if weights[peer]]).items():
         weights[peer] = 0
-        refused.append((peer, reason))
+        refused.append(Refusal(peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}
     if not any(weights[peer] and _has_news(offer.stats) for peer, offer in table.offers.items()):
         # What finished peers hold is merged already: merging it again would only move the model, or undo the steps of
@@ -118,10 +143,8 @@ def form(table: Table, rules: RoundRules) -> Group:
     group = sorted(table.offers)
     return Group(
         entries=tuple(_entry(table.offers[peer].stats, weights[peer], statuses[peer]) for peer in group),
-        members=tuple(sorted(set(group) | (set(table.commit.members) & table.live))),
-        closing=table.all_finished,
+        members=tuple(sorted(table.members)),
         weight=weight,
-        done=table.done,
         refused=tuple(refused),
     )
 
@@ -157,12 +180,11 @@ def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
         return 0, ""
     if stats.status is PeerStatus.EXTENDED and not stats.steps:
         return 0, ""  # its epochs ended with a round: what it holds would only hold the steps of the others back
-    if stats.peer in table.distrusted:
-        return 0, table.distrusted[stats.peer]
+    if stats.peer in table.left_out:
+        return 0, table.left_out[stats.peer]
     if not stats.finite:
         return 0, "its tensors hold NaN or infinity"
     joined = table.joined.get(stats.peer, stats.weight)
     if stats.weight > joined:
         return 0, f"it claims weight {stats.weight} and joined with {joined}"
-    reason = rules.screen(stats)
-    return (0, reason) if reason else (stats.weight, "")
+    return stats.weight, ""

@@ -10,7 +10,7 @@ from swarm.consensus.rules import RoundRules
 from swarm.consensus.state import RoundState
 from swarm.errors import ConfigurationError, ModelError
 from swarm.messages import Entry, Proposal
-from swarm.records import Attempt, ContributionStats, PeerId, PeerStatus
+from swarm.records import Attempt, ContributionStats, Origin, PeerId, PeerStatus, RecordKind
 
 OTHERS_MAY_COME = 5.0
 """Seconds for which a refused peer waits for compatible ones where it does not know how many to expect."""
@@ -93,8 +93,14 @@ class Founding:
             return None
         attempt = Attempt(self._tries, state.me)
         self._tries += 1
+        lineage = new_lineage(state.rules.session, state.me, state.incarnation, attempt.counter)
+        signed = {peer: offer for peer in offers if (offer := state.offers.of(peer)) and state.is_signed(offer)}
+        if len(signed) < len(offers):
+            for peer in offers.keys() - signed.keys():
+                state.offers.discard(peer)
+            return None
         return Proposal(
-            lineage=new_lineage(state.rules.session, state.me, state.incarnation, attempt.counter),
+            lineage=lineage,
             round=0,
             attempt=attempt,
             parent="",
@@ -106,14 +112,20 @@ class Founding:
             ),
             sync=state.rules.first_sync,
             closing=False,
-            weight=0,
             protocol=state.protocol(offers),
+            kind=RecordKind.FOUNDING,
+            keys=tuple(offer.key for offer in signed.values()),
+            rule=state.rules.merge_rule,
+            settings=state.rules.settings,
+            credentials=state.credentials_of({peer: offer.key for peer, offer in signed.items()}),
+            origins=(Origin(lineage, 0, majority=True),),
+            offers=tuple(signed.values()),
         )
 
     def _offers(self) -> dict[PeerId, ContributionStats]:
         """What live peers offer to the founding round, in the order of their names."""
         offers, presence = self._state.offers, self._state.presence
-        there = offers.current & (presence.here - presence.excluded())
+        there = offers.current & (presence.counted - presence.strikes.excluded())
         return {peer: offer.stats for peer in sorted(there) if (offer := offers.of(peer))}
 
     def _all_that_offered(self) -> Mapping[PeerId, ContributionStats]:

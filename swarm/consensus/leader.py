@@ -6,10 +6,13 @@ import itertools
 
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.forming import Table, may_fork, quorum, worth_merging
-from swarm.consensus.paxos import majority, next_attempt
+from swarm.consensus.paxos import next_attempt
 from swarm.consensus.state import RoundState
 from swarm.messages import Accepted, Failed, Nack, Promise, Proposal, Ready
 from swarm.records import Attempt, Commit, PeerId
+
+TERM = 2.0
+"""Time-outs that a leader has for a result beside the wait for stragglers, while no weights are on their way."""
 
 
 class Leadership:
@@ -27,6 +30,14 @@ class Leadership:
         """Leaders of this round that did not act in time."""
         self._heard_at = state.timer.now
         """When the awaited leader was last heard, or became the awaited one."""
+        self._term = 0.0
+        """Seconds that the awaited leader could have used for a result, in all of its attempts at this round."""
+        self._looked_at: float | None = None
+        """When these were counted last; None while they are not."""
+        self._given_up = Attempt(-1, "")
+        """The last attempt that is not waited for any more, as its leader lies."""
+        self._rejected: set[PeerId] = set()
+        """Leaders of this round that were given up so."""
         self.awaited = Attempt(0, "")
         """The attempt whose leader should act next."""
 
@@ -48,8 +59,19 @@ class Leadership:
     # Following a leader ----------------------------------------------------------------------------------------------
 
     def follow(self, attempt: Attempt) -> None:
-        """Wait for the leader of ``attempt``; its time-out begins now."""
+        """Wait for the leader of ``attempt``; its time-out begins now, its term only if another one led before."""
+        if attempt.leader != self.awaited.leader:
+            self._begin_term()
         self.awaited, self._heard_at = attempt, self._state.timer.now
+
+    def give_up(self, attempt: Attempt) -> None:
+        """The leader of ``attempt`` lies, so another one is followed at once.
+
+        Only once in a round: of two peers that reject what the other one proposes, each would take over for ever.
+        """
+        if attempt.leader not in self._rejected:
+            self._rejected.add(attempt.leader)
+            self._given_up = attempt
 
     def heard_from(self, sender: PeerId) -> None:
         """A message came from ``sender``; if that is the awaited leader, its time-out begins anew."""
@@ -68,56 +90,88 @@ class Leadership:
         """The round after ``commit`` begins; its first leader is awaited, which may be this peer."""
         state = self._state
         self._silent.clear()
+        self._rejected.clear()
+        self._begin_term()
         self.follow(state.acceptor.promised)
         if self.awaited.leader == state.me and not commit.closing:
-            self._led = LedAttempt(state, self.awaited, self._lineage_numbers, prepared=state.acceptor.votes)
+            self._led = LedAttempt(state, self.awaited, self._lineage_numbers, prepared=state.votes)
         else:
             self._led = None
 
-    def fail_over(self, commit: Commit, *, exchanging: bool) -> None:
-        """Follow the next leader, which may be this peer, if the awaited one is gone or silent.
+    def fail_over(self, commit: Commit, *, exchanging: bool, assembling: bool) -> None:
+        """Follow the next leader, which may be this peer, if the awaited one is gone, silent or without a result.
 
         Args:
             commit: the last committed round; its members may lead.
             exchanging: this peer has joined an attempt.
+            assembling: weights of that attempt are still on their way here.
         """
         if self._led is None:
-            attempt = self._successor(commit, exchanging=exchanging)
+            attempt = self._successor(commit, exchanging=exchanging, assembling=assembling)
             if attempt:
                 self._take_over(attempt)
 
-    def _successor(self, commit: Commit, *, exchanging: bool) -> Attempt | None:
-        """The attempt to follow when the awaited leader is gone, or silent though it should have acted."""
+    def _begin_term(self) -> None:
+        self._term, self._looked_at = 0.0, None
+
+    def _term_over(self, *, counts: bool) -> bool:
+        """Whether the awaited leader has had the time for a result. What it says does not make that longer.
+
+        ``counts`` tells whether it is up to the leader now, and not to offers that are missing or weights on their way.
+        """
+        timer, before = self._state.timer, self._looked_at
+        self._looked_at = timer.now if counts else None
+        if not counts:
+            return False
+        self._term += timer.now - before if before is not None else 0.0
+        longest = self._state.pace.straggler_timeout + TERM * self._state.rules.failure_timeout
+        return timer.past(timer.now + longest - self._term)
+
+    def _successor(self, commit: Commit, *, exchanging: bool, assembling: bool) -> Attempt | None:
+        """The attempt to follow when the awaited leader is gone, or should have acted, or had the time for a result."""
         state = self._state
         # Between sync points nobody has offered, and this is asked at each input.
         table = state.offers.table(commit) if state.offers.offered else None
         if table is None or not table.offers:
             self._heard_at = state.timer.now
+            self._looked_at = None
             return None
         members = set(commit.members)
         able = state.offers.reachable & members or state.presence.here & members
+        able = able & state.leading or able
+        if self.awaited == state.first_attempt:
+            # Later attempts go on even so: two peers that leave out one another would take turns for ever.
+            able = able - state.presence.strikes.excluded() or able
         # A peer that missed the last round does not have its model, and cannot lead before it has fetched it.
         able = able - state.presence.absent or able
         # If this peer itself is awaited, it has given its attempt up to fetch a commit, and the fetch failed.
-        failed = self.awaited.leader not in able or self.awaited.leader == state.me
+        failed = self.awaited.leader not in able or self.awaited.leader == state.me or self.awaited == self._given_up
+        possible = worth_merging(table) and self._possible(table)
+        late = self._term_over(counts=not failed and not assembling and (exchanging or possible))
         if not failed and exchanging:
-            failed = self.overdue()
-        elif not failed and worth_merging(table) and self._possible(table):
+            late = self.overdue() or late
+        elif not failed and possible:
             since = max(self._heard_at, state.offers.last_at)
-            failed = state.timer.past(since + state.pace.straggler_timeout + state.rules.failure_timeout)
-        if not failed:
+            late = state.timer.past(since + state.pace.straggler_timeout + state.rules.failure_timeout) or late
+        if not failed and not late:
             return None
+        if late:
+            leader = self.awaited.leader
+            text = f"round {state.position.round}: {leader}, which leads it, came to no result in time"
+            state.effects.notice(text, loud=True, sender=leader)
+            state.presence.strikes.late(leader)
         self._silent |= {self.awaited.leader} - {state.me}
         able = able - self._silent
         attempt = next_attempt(state.rules.session, state.position.round, members, self.awaited, able)
         if attempt is None:
             self._silent.clear()
+            self._begin_term()
             self._heard_at = state.timer.now
         return attempt
 
     def _possible(self, table: Table) -> bool:
         """Whether the awaited leader could form a group of those who have offered."""
-        if majority(table.commit.members, self._state.offers.reachable):
+        if self._state.quorum(table.commit.members, self._state.offers.reachable):
             return quorum(table, self._state.rules)
         return may_fork(table, self._state.rules)
 
@@ -136,14 +190,16 @@ class Leadership:
         if self._led and self._led.attempt < attempt:
             self._led = None
 
-    def on_nack(self, message: Nack) -> None:
-        """A peer has promised a higher attempt: follow its leader, or lead a higher one if that leader is gone."""
+    def on_nack(self, sender: PeerId, message: Nack) -> None:
+        """A peer has promised a higher attempt. Where that leaves too few, follow its leader, or lead a higher one."""
         state, led, promised = self._state, self._led, message.promised
-        if led is None or led.attempt != message.attempt or led.stage is Stage.DECIDED:
+        if led is None or led.attempt != message.attempt or not led.on_nack(sender):
             return
         self._led = None
         if state.position.commit and message.lineage == state.position.lineage:
-            state.acceptor.promise(promised)
+            if not state.acceptor.promise(promised):
+                self._take_over(Attempt(led.attempt.counter + 1, state.me))
+                return
             if promised.leader not in state.offers.reachable - {state.me}:
                 self._take_over(Attempt(promised.counter + 1, state.me))
                 return
@@ -162,7 +218,7 @@ class Leadership:
             case Failed():
                 led.on_failed(sender, message)
             case Accepted():
-                led.on_accepted(sender)
+                led.on_accepted(sender, message)
 
     def lost(self, peer: PeerId) -> None:
         """A peer cannot be reached any more."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from swarm.certification.chain import conflict
+from swarm.certification.statements import record_hash
 from swarm.consensus.catchup import CatchUp
-from swarm.consensus.effects import Apply, Effect, Fail
+from swarm.consensus.effects import Apply, Effect, Fail, Proven
 from swarm.consensus.founding import Founding
 from swarm.consensus.leader import Leadership
 from swarm.consensus.member import Key, Member
@@ -23,7 +25,9 @@ from swarm.messages import (
     Abort,
     Accept,
     Accepted,
+    Ask,
     Decide,
+    Evidence,
     Failed,
     Farewell,
     Message,
@@ -37,7 +41,7 @@ from swarm.messages import (
     Ready,
     Withdraw,
 )
-from swarm.records import Commit, ContributionStats, PeerId
+from swarm.records import Commit, ContributionStats, Credential, PeerId, Proof
 
 RETRY = 1.0
 """Seconds after which a leader retransmits, and a peer its offer for the first time."""
@@ -59,6 +63,8 @@ class RoundMachine:
         self._offer_retry = Retransmission(state.timer, RETRY, LONGEST_RETRY)
         self._offered_to = self._leadership.awaited
         """The attempt awaited when the offer was last due."""
+        self._before: Commit | None = None
+        """The record that this peer had before its last one."""
         self._farewells: dict[PeerId, tuple[str, int]] = {}
         """Lineage and number of the closing round that a peer has; a farewell may come before that round is known."""
 
@@ -85,6 +91,12 @@ class RoundMachine:
         return frozenset(self._state.presence.live)
 
     @property
+    def left_out(self) -> frozenset[PeerId]:
+        """Peers that this one leaves out for now, because attempts failed with them or because they are removed."""
+        presence = self._state.presence
+        return presence.strikes.excluded().union(presence.proven)
+
+    @property
     def protocol(self) -> int:
         """The version of the protocol of the next round, as far as known here."""
         state = self._state
@@ -98,7 +110,7 @@ class RoundMachine:
     @property
     def votes(self) -> bool:
         """Whether this process may vote in the next round."""
-        return self._state.acceptor.votes
+        return self._state.votes
 
     @property
     def pending(self) -> bool:
@@ -143,11 +155,12 @@ class RoundMachine:
     def offer(self, stats: ContributionStats, now: float) -> list[Effect]:
         """This peer is at a sync point, or at the start: ``stats`` describe its capture."""
         state = self._state
-        position, acceptor = state.position, state.acceptor
+        position = state.position
         state.timer.advance(now)
         if not stats.status.finished:
             state.pace.training_until(now)
-        mine = Offer(position.lineage, position.parent, acceptor.votes or position.commit is None, stats)
+        votes = state.votes or position.commit is None
+        mine = state.sign_offer(Offer(position.lineage, position.parent, votes, stats))
         state.offers.make(mine)
         state.effects.tell(state.presence.live, mine)
         self._waiting.begin()
@@ -161,16 +174,23 @@ class RoundMachine:
         return self._drive()
 
     def peer_up(
-        self, peer: PeerId, commit: Commit | None, now: float, *, weight: int | None = None, newest: int = 0
+        self,
+        peer: PeerId,
+        commit: Commit | None,
+        now: float,
+        *,
+        weight: int | None = None,
+        newest: int = 0,
+        credential: Credential | None = None,
     ) -> list[Effect]:
         """A peer of this session, with the same model and settings, can be reached.
 
         ``commit`` is the last one that it has, ``weight`` what it declared on joining, ``newest`` the newest version of
-        the protocol that it speaks.
+        the protocol that it speaks, ``credential`` that of the key with which it signs.
         """
         state, mine = self._state, self._state.offers.mine
         state.timer.advance(now)
-        new = state.presence.up(peer, weight)
+        new = state.presence.up(peer, weight, credential)
         state.presence.newest[peer] = newest
         self._leadership.returned(peer)
         self._founding.welcome(peer)
@@ -180,6 +200,8 @@ class RoundMachine:
                 state.effects.send(peer, mine)
         # A known peer that greets again may have missed what was sent in between.
         self._offer_retry.hurry()
+        if new:
+            self._offer_again()
         if commit:
             self._see(peer, commit)
         return self._drive()
@@ -193,6 +215,7 @@ class RoundMachine:
         state.offers.discard(peer)
         self._catch_up.lost(peer)
         self._leadership.lost(peer)
+        self._offer_again()
         if attempt and attempt.attempt.leader == peer and self._member.begins_lineage(attempt):
             self._member.drop()
         return self._drive()
@@ -210,13 +233,22 @@ class RoundMachine:
             self._dispatch(sender, message)
         return self._drive()
 
-    def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...], now: float) -> list[Effect]:
+    def exchanged(
+        self,
+        key: Key,
+        digest: str,
+        norms: tuple[PartialNorm, ...],
+        now: float,
+        *,
+        slices: tuple[str, ...] = (),
+    ) -> list[Effect]:
         """The exchange of this attempt is complete here.
 
-        ``digest`` is that of the merged model, ``norms`` are what this peer has measured in its slice.
+        ``digest`` is that of the merged model, ``norms`` are what this peer has measured in its slice, ``slices`` the
+        digests of the slices of all members.
         """
         self._state.timer.advance(now)
-        self._member.exchanged(key, digest, norms)
+        self._member.exchanged(key, digest, norms, slices)
         return self._drive()
 
     def exchange_failed(self, key: Key, blamed: PeerId, reason: str, now: float) -> list[Effect]:
@@ -240,10 +272,19 @@ class RoundMachine:
         self._member.fetched(digest, success=success)
         return self._drive()
 
-    def heal_failed(self, commit: Commit, sources: Collection[PeerId], now: float) -> list[Effect]:
-        """``sources`` could not give the model of ``commit``."""
+    def heal_failed(
+        self, commit: Commit, sources: Collection[PeerId], now: float, untrue: Collection[PeerId] = ()
+    ) -> list[Effect]:
+        """``sources`` could not give the model of ``commit``; those in ``untrue`` not even the records up to it."""
         self._state.timer.advance(now)
+        self._catch_up.disbelieve(untrue)
         self._catch_up.failed(commit, sources)
+        return self._drive()
+
+    def prove(self, proof: Proof, now: float) -> list[Effect]:
+        """Two statements of a member contradict one another."""
+        self._state.timer.advance(now)
+        self._on_evidence(proof)
         return self._drive()
 
     def tick(self, now: float) -> list[Effect]:
@@ -272,16 +313,27 @@ class RoundMachine:
             case Decide():
                 self._see(sender, message.commit)
             case Nack():
-                self._leadership.on_nack(message)
+                self._leadership.on_nack(sender, message)
+            case Ask():
+                self._on_ask(sender, message)
+            case Evidence():
+                self._on_evidence(message.proof)
             case Farewell():
                 self._farewells[sender] = message.lineage, message.round
-            case Promise() | Ready() | Failed() | Accepted():
+            case Failed():
+                self._member.on_failed(sender, message)
+                self._leadership.on_answer(sender, message)
+            case Promise() | Ready() | Accepted():
                 self._leadership.on_answer(sender, message)
 
     def _on_offer(self, sender: PeerId, message: Offer) -> None:
         position = self._state.position
         if message.stats.peer != sender:
             text = f"{sender} sent an offer in the name of {message.stats.peer}; it is ignored"
+            self._state.effects.notice(text, loud=True, sender=sender)
+            return
+        if message.key != self._state.key_of(sender):
+            text = f"{sender} sent an offer with another key than it gave on joining; it is ignored"
             self._state.effects.notice(text, loud=True, sender=sender)
             return
         self._catch_up.learn(sender, message.lineage, message.parent)
@@ -296,9 +348,44 @@ class RoundMachine:
         if offer and (offer.lineage, offer.stats.round) == (message.lineage, message.round):
             self._state.offers.discard(sender)
 
+    def _on_ask(self, sender: PeerId, message: Ask) -> None:
+        """A peer may have missed a decision; it hears of the last one."""
+        commit = self.commit
+        if commit and message.lineage == commit.lineage and message.round <= commit.round:
+            self._state.effects.send(sender, Decide(commit))
+
+    def _on_evidence(self, proof: Proof) -> None:
+        """A member has signed two results of one round: it votes and takes part no more."""
+        state, commit = self._state, self.commit
+        known = proof.peer in state.presence.proven
+        if known or commit is None or commit.key_of(proof.peer) != proof.key or not state.verifier.proven(proof):
+            return
+        state.presence.proven[proof.peer] = proof
+        state.offers.discard(proof.peer)
+        text = f"{proof.peer} has signed two results of round {proof.round}: it is removed"
+        state.effects.notice(text, loud=True)
+        state.effects.add(Proven(proof))
+        state.effects.tell(state.presence.live, Evidence(proof))
+        self._offer_again()
+
+    def _offer_again(self) -> None:
+        """Tell the others if this peer can reach other members than its offer says."""
+        state, mine = self._state, self._state.offers.mine
+        if mine is None:
+            return
+        signed = state.sign_offer(mine)
+        if signed != mine:
+            state.offers.make(signed)
+            state.effects.tell(state.presence.live, signed)
+
     # Committing ------------------------------------------------------------------------------------------------------
 
     def _see(self, sender: PeerId, commit: Commit) -> None:
+        mine = self.commit
+        same = mine and (mine.lineage, mine.round) == (commit.lineage, commit.round)
+        if mine and same and mine.previous == commit.previous and record_hash(mine) != record_hash(commit):
+            for proof in conflict(mine, commit, self._before):
+                self._on_evidence(proof)
         if self._catch_up.see(sender, commit):
             self._commit(commit)
 
@@ -307,7 +394,7 @@ class RoundMachine:
         held = self._member.held(commit.digest)
         self._member.drop(forget=False)
         if state.me in commit.group:
-            state.acceptor.may_vote()
+            state.suspended = False
         state.effects.add(Apply(commit, held.entries if held else ()))
         # A member of the group takes the model for what it offered, unless nobody contributed.
         self._enter(commit, settled=state.me in commit.group and bool(commit.contributors))
@@ -317,9 +404,10 @@ class RoundMachine:
     def _enter(self, commit: Commit, *, settled: bool) -> None:
         self._member.drop()
         self._member.new_round(commit, settled=settled)
+        before = self._before = self.commit
         self._state.enter(commit)
         self._leadership.new_round(commit)
-        self._catch_up.entered(commit)
+        self._catch_up.entered(commit, before)
 
     # What is due -----------------------------------------------------------------------------------------------------
 
@@ -350,7 +438,7 @@ class RoundMachine:
             self._found()
         else:
             exchanging = self._member.attempt is not None
-            self._leadership.fail_over(self.commit, exchanging=exchanging)
+            self._leadership.fail_over(self.commit, exchanging=exchanging, assembling=self._member.assembling)
             self._waiting.end_if_hopeless(self.commit, busy=exchanging or self._leadership.proposed)
         self._resend()
 

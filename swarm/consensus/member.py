@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
+from swarm.certification.statements import accept_statement, promise_statement, ready_statement, record_hash
+from swarm.consensus.checking import as_offered, objection
 from swarm.consensus.effects import Fetch, StartExchange, StopExchange
 from swarm.consensus.leader import Leadership
-from swarm.consensus.paxos import majority
+from swarm.consensus.promises import is_ready, promised_before, signed_promise
 from swarm.consensus.state import RoundState
 from swarm.messages import (
     Abort,
@@ -21,10 +24,14 @@ from swarm.messages import (
     Proposal,
     Ready,
 )
-from swarm.records import Attempt, Commit, PeerId, PeerStatus
+from swarm.records import Attempt, Commit, PeerId
 
 Key = tuple[str, int, Attempt]
 """Lineage, round and attempt of a proposal."""
+
+
+MOST_SIGNED = 256
+"""Attempts of which it is remembered what was accepted; attempts of earlier rounds are refused anyway."""
 
 
 class Member:
@@ -36,6 +43,8 @@ class Member:
         self._failure: Failed | None = None
         self._norms: tuple[PartialNorm, ...] = ()
         """What this peer has measured in the attempt that it is ready for."""
+        self._slices: tuple[str, ...] = ()
+        """Digests of the slices of all members in that attempt."""
         self._held: dict[str, Proposal] = {}
         """Merged models of this round that are here and not yet decided, by digest."""
         self._exposed: dict[Key, bool] = {}
@@ -51,6 +60,14 @@ class Member:
         self._fetching: set[str] = set()
         self.attempt: Proposal | None = None
         """The attempt that this peer is exchanging or ready for."""
+        self.judged: Proposal | None = None
+        """The last proposal that this peer has joined or rejected: who fails in it is judged."""
+        self._signed: dict[Key, str] = {}
+        """Hash of the record that this peer has accepted in each of the last attempts: never another one."""
+        self._rejected = False
+        """Whether this peer has rejected ``judged``."""
+        self._checked: Proposal | None = None
+        """The last proposal that is what its offers give, without its attempt and promises."""
         self._protocol = state.rules.versions.newest
         """The version of the protocol of the last attempt that this peer has joined; at first its own."""
 
@@ -58,6 +75,16 @@ class Member:
     def digests(self) -> frozenset[str]:
         """Digests of the models that are here and undecided."""
         return frozenset(self._held)
+
+    @property
+    def assembling(self) -> bool:
+        """Whether weights of the attempt are still on their way here."""
+        running = self.attempt
+        return (
+            running is not None
+            and self._failure is None
+            and not any(held.key == running.key for held in self._held.values())
+        )
 
     @property
     def exposed(self) -> bool:
@@ -96,6 +123,13 @@ class Member:
         if refusal:
             state.effects.send(sender, Failed(*proposal.key, state.me, refusal))
             return
+        objection = self._objection(proposal) or self._unpromised(proposal)
+        if objection:
+            reason = f"{state.me} does not accept the proposal of {sender}: {objection}"
+            state.effects.tell(proposal.group, Failed(*proposal.key, sender, reason, rejects=True))
+            self.judged, self._rejected = proposal, True
+            self._leadership.give_up(proposal.attempt)
+            return
         if self.begins_lineage(proposal):
             nack = self.attempt.attempt if self.attempt else None
         else:
@@ -105,7 +139,7 @@ class Member:
             return
         # The result of a lower attempt may still be decided: a later leader may find that it was accepted.
         self.drop()
-        self.attempt, self._failure = proposal, None
+        self.attempt, self.judged, self._rejected, self._failure = proposal, proposal, False, None
         self._note_protocol(proposal)
         self._leadership.follow(proposal.attempt)
         state.effects.add(StartExchange(proposal))
@@ -122,7 +156,34 @@ class Member:
             effects.send(leader, self._failure)
         for digest, held in self._held.items():
             if held.key == proposal.key:
-                effects.send(leader, Ready(*proposal.key, digest, self._norms))
+                effects.send(leader, self._ready(held, digest))
+
+    def on_failed(self, sender: PeerId, message: Failed) -> None:
+        """A member cannot finish an attempt that this peer knows: it and the one that it blames are judged."""
+        proposal = self.judged
+        known = proposal and proposal.key == (message.lineage, message.round, message.attempt)
+        if proposal and known and sender in proposal.group:
+            strikes = self._state.presence.strikes
+            if message.rejects:
+                strikes.strike(message.attempt, message.attempt.leader if self._rejected else sender)
+            else:
+                blamed = message.blamed if message.blamed in proposal.group else sender
+                strikes.accuse(message.attempt, sender, blamed)
+
+    def _ready(self, proposal: Proposal, digest: str) -> Ready:
+        rules, record = self._state.rules, record_hash(proposal.commit(digest))
+        signature = rules.signer.sign(ready_statement(rules.session, *proposal.key, record))
+        return Ready(*proposal.key, digest, self._norms, self._slices, signature)
+
+    def _objection(self, proposal: Proposal) -> str:
+        """Why the content of a proposal is not acceptable; checked once, as its leader sends it more than once."""
+        content = replace(proposal, attempt=self._state.first_attempt, promises=())
+        if content == self._checked:
+            return ""
+        reason = objection(self._state, proposal)
+        if not reason:
+            self._checked = content
+        return reason
 
     def _refusal(self, proposal: Proposal, *, healing: bool) -> str | None:
         """Why this peer cannot join the attempt; None where it can."""
@@ -138,23 +199,29 @@ class Member:
             return f"{me} has nothing on offer"
         if not proposal.senders:
             return "nobody is to send a model"
-        entry = next(entry for entry in proposal.entries if entry.peer == me)
-        as_offered = proposal.parent and entry.weight and entry.status is not PeerStatus.ACTIVE
-        if as_offered and entry.norm != offers.mine.stats.delta_norm:
+        if not as_offered(proposal, me, offers.mine):
             return f"{me} has offered other weights since"
-        if position.commit and self.begins_lineage(proposal) and majority(position.commit.members, offers.reachable):
-            return f"{me} still reaches a majority"
+        if position.commit and self.begins_lineage(proposal):
+            reaches = self._state.quorum(position.commit.members, offers.reachable)
+            return f"{me} still reaches a majority" if reaches else None
         return None
 
-    def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...]) -> None:
+    def _unpromised(self, proposal: Proposal) -> str:
+        """Why an attempt may not have a new group; empty if it may."""
+        if self.begins_lineage(proposal):
+            return ""
+        promised, accepted, _ = promised_before(self._state, proposal)
+        return "" if promised and not accepted else "its attempt has not the promises of a quorum that is free"
+
+    def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...], slices: tuple[str, ...]) -> None:
         """The merged model of this attempt is assembled here."""
         if self.attempt and self.attempt.key == key:
-            self._norms = norms
+            self._norms, self._slices = norms, slices
             self._held[digest] = self.attempt
             if self._state.me in self.attempt.contributors:
                 mine = self._state.offers.mine
                 self._exposed[key] = mine is None or mine.stats.steps > 0
-            self._state.effects.send(self.attempt.attempt.leader, Ready(*key, digest, norms))
+            self._state.effects.send(self.attempt.attempt.leader, self._ready(self.attempt, digest))
             self._leadership.heard_from(self.attempt.attempt.leader)
 
     def exchange_failed(self, key: Key, blamed: PeerId, reason: str) -> bool:
@@ -162,7 +229,7 @@ class Member:
         if self.attempt is None or self.attempt.key != key:
             return False
         self._failure = Failed(*key, blamed, reason)
-        self._state.effects.send(self.attempt.attempt.leader, self._failure)
+        self._state.effects.tell({*self.attempt.group}, self._failure)
         self._leadership.heard_from(self.attempt.attempt.leader)
         return blamed == self._state.me
 
@@ -174,15 +241,24 @@ class Member:
             if position.commit and message.lineage == position.lineage and message.round <= position.commit.round:
                 effects.send(sender, Decide(position.commit))
             return False
-        if not acceptor.votes:
+        presence = self._state.presence
+        if not self._state.votes or sender != message.attempt.leader or sender not in position.members:
             return False
+        if sender not in self._state.leading:
+            return False  # a duel of leaders would never end
+        if message.attempt > acceptor.promised:
+            presence.strikes.leads(message.attempt)
         if not acceptor.promise(message.attempt):
             effects.send(sender, Nack(*key, acceptor.promised))
             return False
         self._leadership.follow(message.attempt)
         if self.attempt and self.attempt.attempt < message.attempt:
             self.drop(forget=False)
-        effects.send(sender, Promise(*key, acceptor.accepted, acceptor.digest))
+        rules = self._state.rules
+        promise = Promise(*key, acceptor.accepted, acceptor.digest, acceptor.ready)
+        signed = signed_promise(self._state.me, promise)
+        statement = promise_statement(rules.session, *key, signed.accepted, signed.record)
+        effects.send(sender, replace(promise, signature=rules.signer.sign(statement)))
         return True
 
     def on_abort(self, sender: PeerId, message: Abort) -> None:
@@ -202,6 +278,8 @@ class Member:
     def on_accept(self, sender: PeerId, message: Accept) -> None:
         """Accept a model that is here, unless a higher attempt was promised."""
         effects, acceptor, proposal = self._state.effects, self._state.acceptor, message.proposal
+        if sender != proposal.attempt.leader or not self._may_accept(message):
+            return
         self._leadership.heard_from(sender)
         if message.digest not in self._held:
             self._lacks(proposal, message.digest)
@@ -209,17 +287,49 @@ class Member:
         if self.begins_lineage(proposal):
             if self.attempt and self.attempt.key == proposal.key:
                 self._kept.add(message.digest)
-                effects.send(sender, Accepted(*proposal.key))
-        elif acceptor.votes and self._is_current(proposal):
-            if acceptor.accept(proposal, message.digest):
-                effects.send(sender, Accepted(*proposal.key))
-            else:
-                effects.send(sender, Nack(*proposal.key, acceptor.promised))
+                effects.send(sender, self._accepted(message))
+        elif acceptor.accept(proposal, message.digest, message.ready):
+            effects.send(sender, self._accepted(message))
+        else:
+            effects.send(sender, Nack(*proposal.key, acceptor.promised))
+
+    def _accepted(self, message: Accept) -> Accepted:
+        rules, key = self._state.rules, message.proposal.key
+        record = record_hash(message.proposal.commit(message.digest))
+        self._signed[key] = record
+        while len(self._signed) > MOST_SIGNED:
+            del self._signed[next(iter(self._signed))]
+        return Accepted(*key, rules.signer.sign(accept_statement(rules.session, *key, record)))
+
+    def _may_accept(self, message: Accept) -> bool:
+        """Whether a leader may ask for this.
+
+        The record is what the offers give, its group is ready with it, and what was accepted before is the same.
+        """
+        state, proposal = self._state, message.proposal
+        if not self.begins_lineage(proposal) and not (state.votes and self._is_current(proposal)):
+            return False
+        record = record_hash(proposal.commit(message.digest))
+        reason = self._objection(proposal)
+        if not reason and self._signed.get(proposal.key, record) != record:
+            reason = "this peer has accepted another record in this attempt"
+        if not reason and not is_ready(state, proposal, record, message.ready):
+            reason = "its group has not signed that it is ready"
+        if not reason and not self.begins_lineage(proposal):
+            promised, accepted, before = promised_before(state, proposal)
+            fresh = message.ready is not None and message.ready.attempt == proposal.attempt
+            if not promised or (before != record if accepted else not fresh):
+                reason = "the promises to its attempt do not allow it"
+        if reason:
+            leader = proposal.attempt.leader
+            text = f"round {proposal.round}: {state.me} does not accept what {leader} proposes: {reason}"
+            state.effects.notice(text, loud=True, sender=leader)
+        return not reason
 
     def _lacks(self, proposal: Proposal, digest: str) -> None:
         """Asked to accept a model that is not here. Asked twice, the other voters are too few: fetch it from one."""
         state = self._state
-        if not state.acceptor.votes or not self._is_current(proposal):
+        if self.begins_lineage(proposal):
             return
         sources = tuple(peer for peer in proposal.group if peer in state.presence.live)
         if digest in self._asked and digest not in self._fetching and sources:
@@ -258,6 +368,7 @@ class Member:
         self._elsewhere = {key for key in left if key[0] != commit.lineage}
         self._exposed.clear()
         self._held.clear()
+        self._checked = None
 
     def begins_lineage(self, proposal: Proposal) -> bool:
         """Whether it would begin a lineage; such an attempt is the only one of its decree."""

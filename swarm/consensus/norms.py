@@ -1,14 +1,17 @@
-"""Checks of contributions by their distance from the parent model: absurd distances, and others than were offered."""
+"""Checks of contributions by their distance from the parent model: absurd distances, and others than were offered.
+
+Training peers are compared with one another. Finished ones are compared with what they contributed before.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from swarm.messages import Entry, Proposal, Ready
-from swarm.records import ContributionStats, PeerId
+from swarm.messages import MAX_PEERS, Entry, Proposal, Ready
+from swarm.records import ContributionStats, PeerId, PeerStatus
 
 if TYPE_CHECKING:
     from swarm.codec.base import Codec
@@ -21,6 +24,14 @@ makes one of thousands within a few batches, and the mean would keep its effect.
 """
 FEWEST = 3
 """Fewest training contributors that have moved for the check: of two, either one may be right."""
+FROZEN = 10.0
+"""Frozen weights that are more than this many times as far away as they can be are left out.
+
+The bound itself is exact for the built-in rules. The rest is for codecs, for spectral normalisation, which moves a
+kernel further than a mean does, and for rules of plugins.
+"""
+Step = Callable[[float, float, float], float]
+"""From the bound of a peer, and the distance and the part of the weight of what it contributes, to its next bound."""
 SLACK = 1e-12
 """Absolute tolerance of a norm: the smallest numbers of float32 and of codecs round to zero."""
 
@@ -28,8 +39,8 @@ SLACK = 1e-12
 def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
     """Peers whose contribution is left out because of the distance that they claim, with the reason.
 
-    Finished peers are neither checked nor in the median, as their weights fall behind those of the others. Peers that
-    have not moved at all are not in the median either, as they have not trained.
+    Finished peers are neither in the median nor checked here, as their weights fall behind those of the others: see
+    :class:`FrozenNorms`. Peers that have not moved at all are not in the median either, as they have not trained.
     """
     sizes = {stats.peer: stats.delta_norm + stats.residual for stats in contributions}
     impossible = {
@@ -51,6 +62,106 @@ def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
         if sizes[peer] > ABSURD * middle
     }
     return impossible | far
+
+
+class FrozenNorms:
+    """Bounds on how far the weights of each peer can be from the last committed model, if it trains no further.
+
+    Frozen weights stay where they are, and the model moves away from them by no more than the contributions to each
+    round allow, whose norms all of the group know. So there is a bound for everybody who has ever contributed, as long
+    as this peer has seen every round since. A model that was downloaded tells by its distance from the one before.
+
+    Why the bound holds: let d(i) be the distance of contribution x(i) from the model of the round before, and s(i) its
+    part of the weight. The mean is the sum of all s(i) x(i). The distance of x(p) from it is that of a sum over the
+    others of s(i) (x(p) - x(i)), so at most (1 - s(p)) d(p) plus the sum over the others of s(i) d(i). If x(p) is not
+    among them, s(p) is 0. Under a rule that gives, in each coordinate, a value between those of the contributions, the
+    distance is at most d(p) plus the root of the sum over the others of d(i)^2.
+
+    A contribution counts here for no more than its own bound, so that peers which exceed theirs, within ``FROZEN``,
+    do not raise those of one another.
+    """
+
+    def __init__(self, *, averaging: bool) -> None:
+        """Nothing is known yet; ``averaging`` tells whether the merge rule is the mean."""
+        self._averaging = averaging
+        self._bounds: dict[PeerId, float] = {}
+        """Of everybody who has contributed, whose last contribution is longest ago first."""
+        self._frozen: set[PeerId] = set()
+        """Those of them who had finished then."""
+        self._unseen = math.inf
+        """Of everybody else."""
+        self._usual = 0.0
+        """Median distance of the training contributors, in the last round that had enough of them."""
+
+    def founded(self) -> None:
+        """A session begins: all have the same weights."""
+        self._bounds.clear()
+        self._frozen.clear()
+        self._unseen = self._usual = 0.0
+
+    def merged(self, entries: Sequence[Entry]) -> bool:
+        """A round of ``entries`` is committed; False if these do not tell how far it can have moved the model."""
+        given = {entry.peer: entry for entry in entries if entry.weight}
+        sizes = {peer: entry.norm + entry.residual for peer, entry in given.items()}
+        if not given or not all(0 <= size < math.inf for size in sizes.values()):
+            return False
+        moved = [sizes[peer] for peer, entry in given.items() if sizes[peer] and not entry.status.finished]
+        self._usual = median(moved) if len(moved) >= FEWEST else self._usual
+        usual = ABSURD * self._usual or math.inf
+        sizes = {
+            peer: min(size, self._most(peer) if given[peer].status.finished else usual) for peer, size in sizes.items()
+        }
+        # Who sends the last committed model to all does not send its own weights.
+        own = {peer: size for peer, size in sizes.items() if given[peer].status is not PeerStatus.ACTIVE}
+        total = sum(entry.weight for entry in given.values())
+        shares = {peer: given[peer].weight / total for peer in sizes}
+        step = self._step(sizes, shares)
+        bounds = {peer: bound for peer, bound in self._bounds.items() if peer not in own} | own
+        self._bounds = {
+            peer: step(bounds[peer], own.get(peer, 0.0), shares[peer] if peer in own else 0.0)
+            for peer in [*bounds][-MAX_PEERS:]
+        }
+        finished = {peer for peer in own if given[peer].status.finished}
+        self._frozen = ((self._frozen - own.keys()) | finished) & self._bounds.keys()
+        if self._unseen:
+            self._unseen = step(self._unseen, 0.0, 0.0)
+        return True
+
+    def _step(self, sizes: Mapping[PeerId, float], shares: Mapping[PeerId, float]) -> Step:
+        """What a round of contributions with these distances and parts of the weight does to bounds.
+
+        What codecs and rounding add is below the bound of before, which therefore never falls but to the distance that
+        its peer tells.
+        """
+        if self._averaging:
+            moved = math.fsum(shares[peer] * size for peer, size in sizes.items())
+            return lambda bound, size, share: max(bound, (1 - share) * bound + moved - share * size)
+        root = math.hypot(*sizes.values())
+        return lambda bound, size, _: bound + (root * math.sqrt(max(1 - (size / root) ** 2, 0)) if root else 0.0)
+
+    def _most(self, peer: PeerId, slack: float = 1.0) -> float:
+        """How far away the weights of a finished peer can be, if its bound is ``slack`` times as large."""
+        known = self._bounds.get(peer, self._unseen)
+        if peer in self._frozen:
+            return slack * known
+        # It may have trained on since its last contribution, or be new, as far as a training peer may.
+        return slack * known + ABSURD * self._usual if self._usual else ABSURD * known or math.inf
+
+    def jumped(self, distance: float) -> None:
+        """The model has moved by ``distance``, and how is not known: this peer has missed rounds and catches up."""
+        self._bounds = {peer: bound + distance for peer, bound in self._bounds.items()}
+        # Others may have joined, contributed and finished in the rounds that were missed.
+        self._unseen += distance
+
+    def refusal(self, stats: ContributionStats) -> str | None:
+        """Why the contribution of a finished peer is left out; None if it is not, or too little is known."""
+        size = stats.delta_norm + stats.residual
+        if stats.status is not PeerStatus.SNAPSHOT or not math.isfinite(size):
+            return None
+        most = self._most(stats.peer, FROZEN)
+        if size <= most + SLACK:
+            return None
+        return f"its weights have moved by {size:g}, which is more than the {most:g} that frozen ones can be away"
 
 
 def unmeasured(proposal: Proposal, told: Mapping[PeerId, Ready]) -> set[PeerId]:

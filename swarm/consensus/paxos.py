@@ -10,7 +10,11 @@ import hashlib
 from collections.abc import Iterable
 
 from swarm.messages import Proposal
-from swarm.records import Attempt, PeerId
+from swarm.records import Attempt, PeerId, QuorumCertificate
+
+MOST_ATTEMPTS = 1024
+"""How far a peer follows an attempt above the highest one that it has answered: a counter that jumped to the largest
+number would leave none for later leaders."""
 
 
 def leader_order(session: str, round_: int, members: Iterable[PeerId]) -> tuple[PeerId, ...]:
@@ -45,12 +49,6 @@ def new_lineage(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def majority(members: Iterable[PeerId], present: Iterable[PeerId]) -> bool:
-    """Whether more than half of ``members`` are ``present``."""
-    all_members = set(members)
-    return 2 * len(all_members & set(present)) > len(all_members)
-
-
 class Acceptor:
     """What this peer has promised and accepted in the current round; because of it no round has two results."""
 
@@ -61,32 +59,26 @@ class Acceptor:
         """The proposal accepted last."""
         self.digest = ""
         """Digest accepted with ``accepted``."""
-        self.votes = False
-        """Whether this process may vote. A process that replaced another one of its name may not before it has taken
-        part in a round: the earlier process may have promised and accepted in the current one."""
+        self.ready: QuorumCertificate | None = None
+        """The signatures of its group."""
 
     def new_round(self, first: Attempt) -> None:
         """A round begins with the attempt ``first``: nothing is promised above it."""
-        self.promised, self.accepted, self.digest = first, None, ""
+        self.promised, self.accepted, self.digest, self.ready = first, None, "", None
 
     def promise(self, attempt: Attempt) -> bool:
-        """Promise to answer no attempt below ``attempt``; False if a higher one was answered already."""
-        if attempt < self.promised:
+        """Promise to answer no attempt below ``attempt``.
+
+        False if a higher one was answered already, or if it is too far above that one.
+        """
+        if attempt < self.promised or attempt.counter > self.promised.counter + MOST_ATTEMPTS:
             return False
         self.promised = attempt
         return True
 
-    def accept(self, proposal: Proposal, digest: str) -> bool:
+    def accept(self, proposal: Proposal, digest: str, ready: QuorumCertificate | None) -> bool:
         """Accept the proposal; False if a higher attempt was answered already."""
         if not self.promise(proposal.attempt):
             return False
-        self.accepted, self.digest = proposal, digest
+        self.accepted, self.digest, self.ready = proposal, digest, ready
         return True
-
-    def may_vote(self) -> None:
-        """This process has taken part in the last round."""
-        self.votes = True
-
-    def may_not_vote(self) -> None:
-        """An earlier process of this name may have voted in the current round."""
-        self.votes = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from swarm.certification.chain import Verifier
+from swarm.certification.keys import ProcessKey, Signer
 from swarm.codec.exact import ExactCodec
-from swarm.records import ContributionStats, PeerId, SyncState
+from swarm.records import ContributionStats, Credential, PeerId, SyncState
 from swarm.versions import UNNAMED, Versions
 
 if TYPE_CHECKING:
@@ -46,3 +48,29 @@ class RoundRules:
     """Name of the codec of the next round that this peer leads."""
     find_codec: Callable[[str], Codec] = lambda _: ExactCodec()
     """The codec of a name."""
+    merge_rule: str = "mean"
+    """Its name, for the record."""
+    settings: str = ""
+    """SHA-256 of the settings that must agree, for the record."""
+    signer: Signer = field(default_factory=ProcessKey)
+    """The key of this process."""
+    credential: Credential | None = None
+    """What proves that this key is this peer's; None: the key alone, without an identity."""
+    vouch: Callable[[Credential, bool], str] = lambda _, __: ""
+    """Why a credential is not that of its peer, now or, if the second argument is False, when it was given; empty if it
+    is."""
+    weight: int | None = None
+    """What this peer declared on joining."""
+    tolerated_liars: int = 0
+    """How many voters may sign two results without harm."""
+
+    @property
+    def verifier(self) -> Verifier:
+        """Tells true records in this session."""
+        return Verifier(
+            session=self.session,
+            signer=self.signer,
+            vouch=lambda credential: self.vouch(credential, False),
+            min_peers=self.min_peers,
+            liars=self.tolerated_liars,
+        )

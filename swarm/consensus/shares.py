@@ -22,6 +22,8 @@ def capped(weights: Mapping[PeerId, int], share: Callable[[PeerId], Fraction]) -
         share: the largest share of a peer, 0 to 1.
     """
     limits = {peer: min(share(peer), ALL) for peer, weight in weights.items() if weight > 0}
+    if all(limit == ALL for limit in limits.values()):
+        return dict(weights)
     excess = {peer: weights[peer] / limit for peer, limit in limits.items() if limit > 0}
     rest, free = sum(weights[peer] for peer in excess), ALL
     lowered: list[PeerId] = []

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
+from swarm.certification.quorums import is_quorum
+from swarm.certification.statements import offer_statement, record_hash
 from swarm.consensus.effects import EffectQueue
 from swarm.consensus.forming import Table
 from swarm.consensus.paxos import Acceptor, first_attempt
 from swarm.consensus.rules import RoundRules
+from swarm.consensus.strikes import Strikes
 from swarm.consensus.timing import Pace, Timer
-from swarm.messages import Offer
-from swarm.records import Attempt, Commit, PeerId
+from swarm.messages import Offer, Proposal
+from swarm.records import Attempt, Commit, Credential, PeerId, Proof, RecordKind
+
+MOST_RETURNS = 3
+"""How often a peer may come, without taking part in a round, until nobody waits for it before it offers."""
 
 
 class Position:
@@ -25,6 +33,13 @@ class Position:
         """Number of the next round."""
         self.parent = ""
         """Digest of the model that the next round starts from."""
+        self.previous = ""
+        """Hash of the record of that round."""
+
+    @property
+    def members(self) -> tuple[PeerId, ...]:
+        """The membership, which decides the next round; empty before the founding one."""
+        return self.commit.members if self.commit else ()
 
     @property
     def closed(self) -> bool:
@@ -33,12 +48,14 @@ class Position:
 
     def fits(self, offer: Offer) -> bool:
         """Whether an offer is for the next round, from the same model."""
-        return offer.parent == self.parent and offer.stats.round == self.round and offer.lineage == self.lineage
+        same = offer.lineage == self.lineage and offer.parent == self.parent
+        return same and offer.previous == self.previous and offer.stats.round == self.round
 
     def enter(self, commit: Commit) -> None:
         """Go to the round after ``commit``."""
         self.commit = commit
         self.lineage, self.round, self.parent = commit.lineage, commit.round + 1, commit.digest
+        self.previous = record_hash(commit)
 
 
 class Presence:
@@ -53,24 +70,35 @@ class Presence:
         """Live peers that a round has waited for and that have reached no sync point since: no round waits for them."""
         self.joined: dict[PeerId, int] = {}
         """The weight that each peer declared on joining; an offer may not claim more."""
+        self.credentials: dict[PeerId, Credential] = {}
+        """Of the key with which each peer signs, as it gave it on joining."""
+        self.proven: dict[PeerId, Proof] = {}
+        """Peers that have signed two results of one round: they vote and take part no more."""
         self.newest: dict[PeerId, int] = {}
         """The newest version of the protocol that each peer has named."""
         self.distrusted: dict[PeerId, str] = {}
         """Peers that sent other weights than they offered to this round, with the reason."""
-        self._excluded: dict[PeerId, float] = {}
-        """Until when each peer is excluded after an aborted attempt."""
+        self.strikes = Strikes(timer)
+        self._returns: Counter[PeerId] = Counter()
+        """How often each peer has come since it has taken part in a round."""
 
     @property
     def here(self) -> set[PeerId]:
         """The live peers and this one."""
         return self.live | {self._me}
 
-    def up(self, peer: PeerId, weight: int | None) -> bool:
-        """A peer can be reached; whether it could not be reached before. ``weight`` is what it declared, if it did."""
+    def up(self, peer: PeerId, weight: int | None, credential: Credential | None) -> bool:
+        """A peer can be reached; whether it could not be reached before. The rest is what it declared, if it did."""
         new = peer not in self.live
+        self._returns[peer] += new
+        if credential is not None:
+            self.credentials[peer] = credential
         if new:
             self.live.add(peer)
-            self.absent.discard(peer)
+            if self._returns[peer] > MOST_RETURNS:
+                self.absent.add(peer)
+            else:
+                self.absent.discard(peer)
         if weight is not None:
             self.joined[peer] = weight
         return new
@@ -87,22 +115,24 @@ class Presence:
         """The wait for ``peers`` has ended without them."""
         self.absent.update(peers)
 
-    def exclude(self, peers: Iterable[PeerId], until: float) -> None:
-        """An attempt was aborted because of ``peers``: they are left out until then."""
-        self._excluded.update(dict.fromkeys(peers, until))
-
-    def excluded(self) -> frozenset[PeerId]:
-        """Peers that are left out for now."""
-        return frozenset(peer for peer, until in self._excluded.items() if not self._timer.past(until))
+    @property
+    def counted(self) -> set[PeerId]:
+        """The peers that are here and may take part in rounds."""
+        barred = self.strikes.barred()
+        if not barred and not self.proven:
+            return self.here
+        return self.here - barred - self.proven.keys()
 
     def distrust(self, reasons: Mapping[PeerId, str]) -> None:
         """These peers sent other weights than they offered: they contribute nothing to this round."""
         self.distrusted.update(reasons)
 
-    def new_round(self, took_part: Collection[PeerId]) -> None:
-        """A round begins; of those that can be reached, all that are not in ``took_part`` missed the last one."""
-        self.absent = self.here - set(took_part)
-        self._excluded.clear()
+    def new_round(self, group: Collection[PeerId], offered: Collection[PeerId]) -> None:
+        """A round begins after one of ``group``; who can be reached and has not offered either has missed that one."""
+        self.absent = self.here - set(group) - set(offered)
+        self.strikes.new_round(group)
+        for peer in group:
+            self._returns.pop(peer, None)
         self.distrusted.clear()
 
 
@@ -117,11 +147,13 @@ class Offers:
         self._offers: dict[PeerId, Offer] = {}
         self._current: dict[PeerId, Offer] = {}
         """Those to the next round, by name."""
+        self._came: set[PeerId] = set()
+        """Peers that have offered to this round, also those that have changed their offers, or gone since."""
         self._first_at: float | None = None
         self.mine: Offer | None = None
         """The offer of this peer that waits for a round."""
         self.last_at = timer.now
-        """When the newest offer to this round came."""
+        """When the last peer came with an offer to this round; one that changes its offer does not come again."""
 
     @property
     def peers(self) -> frozenset[PeerId]:
@@ -142,7 +174,7 @@ class Offers:
     def reachable(self) -> frozenset[PeerId]:
         """Peers whose votes can be had, this one's included: live, and no offer says that they do not vote."""
         without = {peer for peer, offer in self._current.items() if not offer.votes}
-        return frozenset(self._presence.here - without)
+        return frozenset(self._presence.here - without - self._presence.proven.keys())
 
     def of(self, peer: PeerId) -> Offer | None:
         """The last offer of a peer, also one for another round."""
@@ -156,11 +188,13 @@ class Offers:
     def keep(self, peer: PeerId, offer: Offer) -> None:
         """Store an offer; one for a later round is kept until this peer gets there."""
         self._presence.came(peer)
-        if self._offers.get(peer) == offer:
+        before = self._offers.get(peer)
+        if before == offer:
             return
         self._offers[peer] = offer
         self._select()
-        if peer in self._current:
+        if peer in self._current and peer not in self._came:
+            self._came.add(peer)
             self.last_at = self._timer.now
             if self._first_at is None:
                 self._first_at = self._timer.now
@@ -184,6 +218,7 @@ class Offers:
         self.mine = None
         self._select()
         self._offers = dict(self._current)
+        self._came = set(self._current)
         self._first_at = self._timer.now if self._offers else None
         self.last_at = self._timer.now
 
@@ -194,16 +229,17 @@ class Offers:
     def table(self, commit: Commit) -> Table:
         """What a leader of the round after ``commit`` goes by when it forms a group."""
         presence = self._presence
-        excluded = presence.excluded()
-        live = frozenset(presence.here - excluded)
+        excluded = presence.strikes.excluded()
+        live = frozenset(presence.counted - excluded)
         return Table(
             commit=commit,
             offers={peer: offer for peer, offer in self._current.items() if peer in live},
             live=live,
-            excluded=excluded & presence.live,
+            excluded=excluded & presence.counted,
             absent=frozenset(presence.absent),
             joined=presence.joined,
-            distrusted=presence.distrusted,
+            left_out=presence.distrusted,
+            removed=frozenset(presence.proven),
         )
 
 
@@ -220,7 +256,81 @@ class RoundState:
         self.position = Position()
         self.presence = Presence(me, self.timer)
         self.offers = Offers(me, self.position, self.presence, self.timer)
-        self.acceptor = Acceptor(Attempt(0, ""))
+        self.first_attempt = Attempt(0, "")
+        """The lowest attempt of the round."""
+        self.acceptor = Acceptor(self.first_attempt)
+        if rules.weight is not None:
+            self.presence.joined[me] = rules.weight
+        self.verifier = rules.verifier
+        self.credential = rules.credential or Credential(me, rules.signer.key)
+        self.suspended = False
+        """Whether this process does not know what it has voted in the current round, as it comes from elsewhere."""
+        self._verified: dict[PeerId, Offer] = {}
+        """The last offer of each peer whose signature was checked."""
+
+    @property
+    def votes(self) -> bool:
+        """Whether this process may vote.
+
+        One that has replaced another one of its name may not before it has taken part in a round: the earlier one may
+        have promised and accepted in this round, and the others know its key.
+        """
+        commit = self.position.commit
+        return commit is not None and not self.suspended and commit.key_of(self.me) == self.rules.signer.key
+
+    @property
+    def leading(self) -> set[PeerId]:
+        """Peers that may lead: those that are not barred, or all where the rest is no quorum."""
+        presence = self.presence
+        counted = presence.counted
+        return counted if self.quorum(self.position.members, counted) else presence.here - presence.proven.keys()
+
+    def quorum(self, members: Iterable[PeerId], present: Iterable[PeerId]) -> bool:
+        """Whether those of ``members`` who are ``present`` decide a round."""
+        return is_quorum({*members} - self.presence.proven.keys(), present, self.rules.tolerated_liars)
+
+    def sign_offer(self, offer: Offer) -> Offer:
+        """The offer of this peer as it is sent: what it says of others, and the signature, are added."""
+        commit, signer = self.position.commit, self.rules.signer
+        there = self.presence.here - self.presence.strikes.removed() - self.presence.proven.keys()
+        gone = tuple(sorted({*commit.members} - there)) if commit else ()
+        statement = offer_statement(
+            self.rules.session, offer.lineage, self.position.previous, offer.stats, gone, signer.key
+        )
+        signed = replace(
+            offer, previous=self.position.previous, gone=gone, key=signer.key, signature=signer.sign(statement)
+        )
+        self._verified[self.me] = signed
+        return signed
+
+    def is_signed(self, offer: Offer) -> bool:
+        """Whether the owner of the key of an offer has signed it."""
+        if self._verified.get(offer.stats.peer) == offer:
+            return True
+        statement = offer_statement(
+            self.rules.session, offer.lineage, offer.previous, offer.stats, offer.gone, offer.key
+        )
+        signed = self.rules.signer.verify(offer.key, statement, offer.signature)
+        if signed:
+            self._verified[offer.stats.peer] = offer
+        return signed
+
+    def credentials_of(self, keys: Mapping[PeerId, str]) -> tuple[Credential, ...]:
+        """The credentials of these keys, of peers that were met, in the order of their names."""
+        known = {**self.presence.credentials, self.me: self.credential}
+        return tuple(known[peer] for peer, key in sorted(keys.items()) if peer in known and known[peer].key == key)
+
+    def voter_keys(self, proposal: Proposal) -> dict[PeerId, str]:
+        """Who decides on a proposal, with the key that each signs with."""
+        commit = self.position.commit
+        if proposal.kind is RecordKind.ROUND and commit:
+            return {peer: commit.key_of(peer) for peer in proposal.voters}
+        return dict(zip(proposal.members, proposal.keys, strict=True))
+
+    def key_of(self, peer: PeerId) -> str:
+        """The key that a peer has given on joining; empty if it is not known."""
+        credential = self.credential if peer == self.me else self.presence.credentials.get(peer)
+        return credential.key if credential else ""
 
     def protocol(self, peers: Iterable[PeerId]) -> int:
         """The newest version of the protocol that this peer and all of ``peers`` speak; 0 if one was never met."""
@@ -234,7 +344,9 @@ class RoundState:
         if spread is not None and founded:
             self.pace.arrived(spread)
         self.pace.training_from(self.timer.now)
-        self.presence.new_round({*commit.group} | self.offers.peers)
+        self.presence.new_round(commit.group, self.offers.peers)
         self.position.enter(commit)
-        self.acceptor.new_round(first_attempt(self.rules.session, self.position.round, commit.members))
+        self.first_attempt = first_attempt(self.rules.session, self.position.round, commit.members)
+        self.acceptor.new_round(self.first_attempt)
         self.offers.new_round()
+        self._verified = {peer: offer for peer, offer in self._verified.items() if self.position.fits(offer)}

@@ -13,6 +13,8 @@ FLOOR = 0.5
 """Smallest learned straggler timeout in seconds: below it, the usual jitter of a small model would drop peers."""
 SPREAD = 6.0
 """Median absolute deviations above the median that still count as on time."""
+MOST_INTERVALS = 3.0
+"""Straggler timeout at most, once it is learned, in times for which this peer trains between sync points."""
 PATIENCE = 10.0
 """A live peer that a quorum needs is waited for this many times as long as this peer trains between sync points."""
 
@@ -115,9 +117,11 @@ class Pace:
             return min(FIRST_STRAGGLER_TIMEOUT, self.patience)
         middle = median(self._spreads)
         deviation = median(abs(spread - middle) for spread in self._spreads)
-        return min(
+        learned = min(
             max(middle + SPREAD * max(deviation, 0.25 * middle), FLOOR), max(FIRST_STRAGGLER_TIMEOUT, 2 * middle)
         )
+        # A peer that is always just in time would make it grow without end.
+        return min(learned, max(FLOOR, MOST_INTERVALS * median(self._intervals))) if self._intervals else learned
 
     @property
     def patience(self) -> float:

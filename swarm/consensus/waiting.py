@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
+from swarm.certification.quorums import quorum_size
 from swarm.consensus.effects import End, Skip
-from swarm.consensus.paxos import majority
 from swarm.consensus.state import RoundState
 from swarm.messages import Withdraw
 from swarm.records import Commit, PeerId
@@ -72,7 +72,7 @@ class Waiting:
         if len(self._faults) >= MOST_FAULTS:
             return True, f"this peer failed {MOST_FAULTS} attempts by itself, the last one because {self._faults[-1]}"
         self.line(lambda: f"round {state.position.round}: waiting for {self.missing()}")
-        here = state.presence.here
+        here = state.presence.counted
         if not self._enough(commit, here):
             return True, self._below_quorum(commit, here, finished=finished)
         self._below_quorum_since = None
@@ -105,7 +105,7 @@ class Waiting:
         if rules.wait_below_quorum or not (again or state.timer.past(self._below_quorum_since + wait)):
             return None
         self._gave_up_quorum = True
-        needed = max(rules.min_peers, len(commit.members) // 2 + 1)
+        needed = max(rules.min_peers, quorum_size(len(commit.members), rules.tolerated_liars))
         gone = ", ".join(f"{peer} (gone)" for peer in sorted({*commit.members} - here))
         missing = f"; missing: {gone}" if gone else ""
         return f"below quorum: {len(here)} of the {needed} peers needed are here{missing}"
@@ -120,7 +120,7 @@ class Waiting:
         members, least = commit.members, self._state.rules.min_peers
         # Only members lead: a fork needs no majority of them, but at least one.
         forks = 2 * least <= len(members) and not present.isdisjoint(members)
-        return len(present) >= least and (majority(members, present) or forks)
+        return len(present) >= least and (self._state.quorum(members, present) or forks)
 
     def missing(self, unknown: int = 0) -> str:
         """Names of the peers that have not offered; ``unknown`` more are expected and were never met."""

@@ -1,0 +1,98 @@
+"""The promises that a leader has collected for its attempt, and the check of those that a proposal carries."""
+
+from __future__ import annotations
+
+from swarm.certification.statements import promise_statement, ready_statement, record_hash
+from swarm.consensus.checking import objection
+from swarm.consensus.state import RoundState
+from swarm.messages import Promise, Proposal
+from swarm.records import Attempt, PeerId, QuorumCertificate, SignedPromise
+
+
+class Promises:
+    """Of one attempt at the current round."""
+
+    def __init__(self, state: RoundState, attempt: Attempt) -> None:
+        self._state = state
+        self._attempt = attempt
+        self._promises: dict[PeerId, Promise] = {}
+
+    @property
+    def given(self) -> frozenset[PeerId]:
+        """Who has promised."""
+        return frozenset(self._promises)
+
+    @property
+    def highest(self) -> Promise | None:
+        """The promise that tells of the highest attempt accepted; None if none tells of any."""
+        accepted = [each for each in self._promises.values() if each.accepted]
+        return max(accepted, key=lambda each: each.accepted.attempt if each.accepted else self._attempt, default=None)
+
+    @property
+    def signed(self) -> tuple[SignedPromise, ...]:
+        """What others can check."""
+        return tuple(signed_promise(peer, each) for peer, each in sorted(self._promises.items()))
+
+    def add(self, sender: PeerId, message: Promise) -> bool:
+        """Take a promise if it is signed, and if what it says was accepted could be."""
+        state, commit = self._state, self._state.position.commit
+        key = commit.key_of(sender) if commit else ""
+        promise = signed_promise(sender, message)
+        statement = promise_statement(
+            state.rules.session, message.lineage, message.round, self._attempt, promise.accepted, promise.record
+        )
+        accepted, ready = message.accepted, message.ready
+        possible = accepted is None or (
+            (accepted.lineage, accepted.round) == (message.lineage, message.round)
+            and accepted.attempt < self._attempt
+            and not objection(state, accepted)
+            and is_ready(state, accepted, promise.record, ready)
+        )
+        if not possible or not state.rules.signer.verify(key, statement, promise.value):
+            text = f"{sender} sent a promise that it did not sign, or that cannot be; it is ignored"
+            state.effects.notice(text, loud=True, sender=sender)
+            return False
+        self._promises[sender] = message
+        return True
+
+
+def signed_promise(peer: PeerId, message: Promise) -> SignedPromise:
+    """The part of a promise that is signed."""
+    accepted = message.accepted
+    record = record_hash(accepted.commit(message.digest)) if accepted else ""
+    return SignedPromise(peer, accepted.attempt if accepted else None, record, message.signature)
+
+
+def is_ready(state: RoundState, proposal: Proposal, record: str, ready: QuorumCertificate | None) -> bool:
+    """Whether the whole group of a proposal has signed that it holds the model of this record."""
+    if ready is None or ready.attempt > proposal.attempt:
+        return False
+    keys = {offer.stats.peer: offer.key for offer in proposal.offers}
+    signatures = {each.peer: each.value for each in ready.signatures}
+    statement = ready_statement(state.rules.session, proposal.lineage, proposal.round, ready.attempt, record)
+    verify = state.rules.signer.verify
+    return all(
+        peer in signatures and peer in keys and verify(keys[peer], statement, signatures[peer])
+        for peer in proposal.group
+    )
+
+
+def promised_before(state: RoundState, proposal: Proposal) -> tuple[bool, Attempt | None, str]:
+    """What the promises of a proposal say: whether a quorum gave them, and the highest attempt accepted, with its hash.
+
+    The first attempt of a round needs no promises.
+    """
+    commit = state.position.commit
+    if commit is None or proposal.attempt == state.first_attempt:
+        return True, None, ""
+    given: list[SignedPromise] = []
+    for each in proposal.promises:
+        statement = promise_statement(
+            state.rules.session, proposal.lineage, proposal.round, proposal.attempt, each.accepted, each.record
+        )
+        if state.rules.signer.verify(commit.key_of(each.peer), statement, each.value):
+            given.append(each)
+    if not state.quorum(commit.members, {each.peer for each in given}):
+        return False, None, ""
+    accepted = [(each.accepted, each.record) for each in given if each.accepted is not None]
+    return (True, *max(accepted)) if accepted else (True, None, "")
