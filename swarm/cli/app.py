@@ -25,9 +25,10 @@ _LAZY = {
     "renew": "swarm.cli.renew",
     "revoke": "swarm.cli.revoke",
     "sign": "swarm.cli.sign",
+    "ledger": "swarm.cli.ledger",
     "demo": "swarm.demo.command",
 }
-"""Commands whose module is imported on first use; the module has a function with the name of the command."""
+"""Commands whose module is imported on first use; it has a function, or an app, with the name of the command."""
 
 _PASS_ON = {"allow_interspersed_args": False}
 """Options after the first word of the user's command belong to that command, with or without ``--``."""
@@ -42,8 +43,11 @@ class _Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in _LAZY:
             return super().get_command(ctx, cmd_name)
+        found = getattr(import_module(_LAZY[cmd_name]), cmd_name)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-        alone.command(cmd_name)(getattr(import_module(_LAZY[cmd_name]), cmd_name))
+        alone.command(cmd_name)(found)
         return typer.main.get_command(alone)
 
     def invoke(self, ctx: Any) -> Any:

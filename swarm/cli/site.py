@@ -50,7 +50,7 @@ def day(time: datetime) -> str:
 
 def identity_directory(given: Path | None) -> Path:
     """The directory of this site's identity: the option, else the setting `identity`, else the default."""
-    found = _configured().get("identity")
+    found = configured().get("identity")
     return given or (Path(found.value) if found and found.value else IDENTITY)
 
 
@@ -124,11 +124,11 @@ class Place:
     def store(self) -> None:
         """Write the place into ``swarm.toml``; if that is there already, tell which lines to change."""
         wanted = {"listen": self.listen, "advertise": self.advertise}
-        configured = _configured()
+        found = configured()
         lines = [
             f"{name} = {json.dumps(value)}"
             for name, value in wanted.items()
-            if value and (name not in configured or configured[name].value != value)
+            if value and (name not in found or found[name].value != value)
         ]
         path = Path(os.environ.get(FILE_VARIABLE, "").strip() or FILE)
         if not lines:
@@ -152,11 +152,11 @@ def place(listen: str | None, advertise: str | None, otherwise: str | None = Non
     Raises:
         ConfigurationError: it is not allowed.
     """
-    found = {**_configured(), **from_arguments({"listen": listen, "advertise": advertise})}
+    found = {**configured(), **from_arguments({"listen": listen, "advertise": advertise})}
     values = {name: found[name].value if name in found else None for name in ("listen", "advertise")}
     return Place(values["listen"] or otherwise, values["advertise"])
 
 
-def _configured() -> Mapping[str, Value]:
+def configured() -> Mapping[str, Value]:
     """What ``swarm.toml`` and the environment give."""
     return {**from_file(os.environ, Path()), **from_environment(os.environ)}

@@ -33,6 +33,15 @@ class Announcement:
     address: str
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a file held when it was read."""
+
+    stamp: tuple[int, int, int]
+    """Inode, size and time of the last change."""
+    announcement: Announcement | None
+
+
 class DirectoryDiscovery(Discovery):
     """Publishes ``<session>@<name>.json``. Other files are skipped.
 
@@ -50,6 +59,8 @@ class DirectoryDiscovery(Discovery):
         self._session = session
         self._own: tuple[Path, bytes] | None = None
         self._address = ""
+        self._read: dict[str, Read] = {}
+        """What the files held when they were read last, by name: there may be thousands, of peers that were killed."""
         self._second: Path
         """The file to use if a peer of another process has the first one."""
 
@@ -78,7 +89,7 @@ class DirectoryDiscovery(Discovery):
         self._own = target, data
 
     def discover(self) -> tuple[str, ...]:
-        found = announcements(self._path)
+        found = announcements(self._path, self._read)
         if self._own and any(each.file == self._own[0] and each.address != self._address for each in found):
             # A second peer with this name has announced itself at the same time.
             with suppress(ConfigurationError):
@@ -124,17 +135,32 @@ def stem(*names: str) -> str:
     return f"{stem[: MAX_STEM - len(whole) - 1]}@{whole}"
 
 
-def announcements(directory: Path) -> list[Announcement]:
-    """The announcements in a directory, by file name; empty if there is no such directory."""
+def announcements(directory: Path, read: dict[str, Read] | None = None) -> list[Announcement]:
+    """The announcements in a directory, by file name; empty if there is no such directory.
+
+    ``read`` is what an earlier call read, and is brought up to date: a file that has not changed is not read again.
+    """
+    known = {} if read is None else read
+    now: dict[str, Read] = {}
     try:
         with os.scandir(directory) as entries:
-            names = [
-                entry.name for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json") and entry.is_file()
-            ]
+            for entry in islice(entries, MAX_FILES):
+                with suppress(OSError):  # of a file that was removed meanwhile
+                    if entry.name.endswith(".json") and entry.is_file():
+                        now[entry.name] = _read(directory, entry, known.get(entry.name))
     except OSError:
         return []
-    found = (_announcement(directory / name) for name in sorted(names))
+    known.clear()
+    known.update(now)
+    found = (now[name].announcement for name in sorted(now))
     return [announcement for announcement in found if announcement is not None]
+
+
+def _read(directory: Path, entry: os.DirEntry[str], before: Read | None) -> Read:
+    """What a file holds; what it held ``before`` if it is the same file, unchanged."""
+    status = entry.stat()
+    stamp = status.st_ino, status.st_size, status.st_mtime_ns
+    return before if before and before.stamp == stamp else Read(stamp, _announcement(directory / entry.name))
 
 
 def _announcement(path: Path) -> Announcement | None:

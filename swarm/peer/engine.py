@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swarm.consensus.machine import RoundMachine
+from swarm.consensus.norms import FrozenNorms
 from swarm.errors import ExchangeError
 from swarm.exchange.whole import model_frames
 from swarm.executor import Executor, Future
@@ -23,10 +24,12 @@ from swarm.peer.greeter import Greeter
 from swarm.peer.inbox import Inbox
 from swarm.peer.limited_log import LimitedLog
 from swarm.peer.peers import Peers, Sender
+from swarm.peer.record_frames import record_frames
 from swarm.peer.rounds import Rounds
+from swarm.peer.serving import Downloads
 from swarm.peer.status import Standing, TrainingStatus, protection
 from swarm.peer.worker import Worker
-from swarm.records import Commit, ContributionStats, PeerId, PeerInfo
+from swarm.records import Commit, ContributionStats, Credential, PeerId, PeerInfo
 from swarm.tensors.state import ModelState, Schema
 from swarm.transport.base import Handler
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
+    from swarm.storage.ledger import Ledger
     from swarm.tensors.capture import Capture
     from swarm.transport.base import Frame, Sink, Transport
 
@@ -62,6 +66,7 @@ class Engine(Handler):
         executor: Executor,
         training: TrainingStatus,
         checkpoints: Checkpoints | None,
+        ledger: Ledger,
         members: Collection[PeerId],
         name_patience: float | None,
     ) -> None:
@@ -80,6 +85,7 @@ class Engine(Handler):
             executor: runs it.
             training: what the training thread reports to ``swarm status``.
             checkpoints: store committed models.
+            ledger: keeps the records of committed rounds.
             members: names of the peers that are expected, as far as the settings give them.
             name_patience: seconds for which it asks for its name while others know a live peer of that name; None:
                 long enough for an earlier process to count as lost.
@@ -94,10 +100,14 @@ class Engine(Handler):
         self._transport = transport
         limited = self._limited = LimitedLog(logger, self._executor)
         self._identity = transport.identity
+        self._timeout = rules.failure_timeout
+        self._downloads = Downloads(executor)
         self._inbox = Inbox(identified=self._identity is not None)
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, log=limited)
         self._me = replace(me, address=transport.start(self))
-        self._machine = RoundMachine(me.name, me.incarnation, rules, self._executor.now())
+        frozen = FrozenNorms(averaging=rules.averaging)
+        screened = replace(rules, screen=lambda stats: frozen.refusal(stats) or rules.screen(stats))
+        self._machine = RoundMachine(me.name, me.incarnation, screened, self._executor.now())
         sender = Sender(self._me, transport)
         self._greeter = Greeter(
             me=self._me,
@@ -108,6 +118,8 @@ class Engine(Handler):
             limited=limited,
             send=sender.send,
             members=members,
+            credential=rules.credential or Credential(me.name, rules.signer.key),
+            vouch=rules.vouch,
         )
         self._roster = self._greeter.roster
         self._exchanger = Exchanger(
@@ -142,11 +154,14 @@ class Engine(Handler):
             schema=schema,
             transport=transport,
             roster=self._roster,
+            ledger=ledger,
+            verifier=rules.verifier,
             timeout=rules.failure_timeout,
             logger=logger,
             executor=self._executor,
             post=self._worker.post,
         )
+        self._ledger = ledger
         self._rounds = Rounds(
             me=self._me,
             machine=self._machine,
@@ -156,6 +171,8 @@ class Engine(Handler):
             fetcher=fetcher,
             plugins=plugins,
             checkpoints=checkpoints,
+            ledger=ledger,
+            frozen=frozen,
             executor=self._executor,
             post=self._worker.post,
             logger=logger,
@@ -297,6 +314,7 @@ class Engine(Handler):
         now = self._executor.now()
         self._greeter.dial(now, self._machine.commit)
         self._exchanger.check(now)
+        self._downloads.check(now, self._timeout)
 
     # For the transport, on its threads -------------------------------------------------------------------------------
 
@@ -315,7 +333,10 @@ class Engine(Handler):
         self._require_ready()
         if request.session != self._me.session or self._roster.info(request.sender) is None:
             raise ExchangeError(f"{request.sender} is not in session {self._me.session} with {self._me.name}")
-        return model_frames(self._rounds.models.get(request.digest), request.part, request.parts)
+        if request.records:
+            return record_frames(self._ledger.chain(request.digest, request.after))
+        frames = model_frames(self._rounds.models.get(request.digest), request.part, request.parts)
+        return self._downloads.begin(request, frames)
 
     def status(self) -> dict[str, Any]:
         return self._standing.describe() if self._ready else {"status": "starting"}

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from swarm.consensus.member import Key
-from swarm.errors import ExchangeError
+from swarm.consensus.waiting import LINE_EVERY
+from swarm.errors import ContributionError, ExchangeError
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.feedback import ErrorFeedback
@@ -20,6 +21,7 @@ from swarm.peer.streams import ExchangeStreams, fault
 from swarm.records import PeerId, PeerInfo
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.state import ModelState, Schema
+from swarm.text import MAX_SHOWN, printable
 
 if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
@@ -73,6 +75,7 @@ class Exchanger:
         self._closed = False
         self._coded: dict[str, _Coded] = {}
         self._told_absurd: frozenset[PeerId] = frozenset()
+        self._line_at = executor.now()
 
     @property
     def residual(self) -> float:
@@ -85,7 +88,7 @@ class Exchanger:
         own: Capture,
         reference: ModelState | None,
         post: Post,
-        done: Callable[[str, ModelState, tuple[PartialNorm, ...]], None],
+        done: Callable[[str, ModelState, tuple[PartialNorm, ...], tuple[str, ...]], None],
         failed: Callable[[PeerId, str], None],
     ) -> None:
         """Begin the exchange of an attempt.
@@ -93,32 +96,37 @@ class Exchanger:
         ``own`` must not change until it is stopped and, if it commits, the residual is updated.
         ``reference`` is the model that the attempt builds on, or None for the first one.
         ``done`` gets the digest of the merged model, the model and what was measured in this peer's slice, ``failed``
-        whom to blame and why; both are called through ``post``.
+        whom to blame and why; both are called through ``post``. ``failed`` may follow ``done``, where another member
+        does not take what this peer sends it.
         """
+
+        def broke(peer: PeerId, reason: str) -> None:
+            post(lambda: failed(peer, reason))
+
         try:
             coder = self._feedback.coder(proposal, reference, self._memory)
             exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory, reference)
+        except ContributionError as error:
+            broke(error.peer, str(error))
+            return
         except Exception as error:  # noqa: BLE001  (a merge rule is a plugin's, and merges what this peer has alone)
-            reason = fault(error)
-            post(lambda: failed(self._me.name, reason))
+            broke(self._me.name, fault(error))
             return
 
-        started = self._executor.now()
+        started = self._line_at = self._executor.now()
 
         def assembled(model: ModelState) -> None:
             digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._executor.now() - started
+            slices = exchange.slice_digests()
             absurd = exchange.absurd_moments()
 
             def report() -> None:
                 self._tell_absurd(absurd)
                 if proposal.contributors:
                     self._coded[digest] = _Coded(coder, proposal.codec, proposal.group, seconds)
-                done(digest, model, norms)
+                done(digest, model, norms, slices)
 
             post(report)
-
-        def broke(peer: PeerId, reason: str) -> None:
-            post(lambda: failed(peer, reason))
 
         streams = ExchangeStreams(self._me.name, proposal, exchange, self._executor, assembled, broke)
         with self._changed:
@@ -169,9 +177,14 @@ class Exchanger:
         self.keep(())
 
     def check(self, now: float) -> None:
-        """Give up on a silent peer."""
-        if self._streams:
-            self._streams.check(now, self._timeout)
+        """Give up on a peer that is late; say now and then whom a long exchange waits for."""
+        streams = self._streams
+        if streams is None:
+            return
+        streams.check(now, self._timeout)
+        if now >= self._line_at + LINE_EVERY and (missing := streams.waits_for):
+            self._line_at = now
+            self._log.info("round %d: the exchange waits for %s", streams.proposal.round, printable(missing, MAX_SHOWN))
 
     def _tell_absurd(self, absurd: frozenset[PeerId]) -> None:
         """Warn of peers whose moments were left out here, once in a row of rounds."""
@@ -209,7 +222,8 @@ class Exchanger:
 
     def keep(self, digests: Collection[str]) -> None:
         """Forget how models that are not in ``digests`` came here."""
-        self._coded = {digest: coded for digest, coded in self._coded.items() if digest in digests}
+        if self._coded:
+            self._coded = {digest: coded for digest, coded in self._coded.items() if digest in digests}
 
     def open_sink(self, header: StreamHeader) -> Sink:
         """Where an incoming stream goes; it may be here before the proposal or the greeting, so wait a little for both.

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import logging
-import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING
 
-from swarm.errors import ExchangeError, SwarmError
-from swarm.exchange.whole import Assembly
+from swarm.certification.chain import Verifier
+from swarm.certification.statements import record_hash
+from swarm.clock import Clock
+from swarm.errors import ExchangeError, SwarmError, UnreachablePeerError
+from swarm.exchange.owed import Owed
+from swarm.exchange.whole import Assembly, share_nbytes
 from swarm.executor import Executor
 from swarm.messages import FetchRequest
+from swarm.peer.deadlines import TIMEOUTS, USEFUL, Deadlines
+from swarm.peer.record_frames import read_records
 from swarm.peer.roster import Roster
-from swarm.records import PeerId, PeerInfo
-from swarm.tensors.state import ModelState, Schema
-from swarm.text import MAX_SHOWN, printable
+from swarm.records import Commit, PeerId, PeerInfo
+from swarm.tensors.state import MOMENTS, ModelState, Schema, is_finite
+from swarm.text import MAX_SHOWN, printable, short_digest
 from swarm.transport.base import Transport
 
+if TYPE_CHECKING:
+    from swarm.storage.ledger import Ledger
+
+RECORD_TIMEOUTS = 12
+"""Time-outs within which one source gives its records."""
 MOST_SOURCES = 8
 """Peers asked at once."""
 
@@ -31,12 +44,16 @@ class Fetcher:
         schema: Schema,
         transport: Transport,
         roster: Roster,
+        ledger: Ledger,
+        verifier: Verifier,
         timeout: float,
         logger: logging.Logger,
         executor: Executor,
         post: Callable[[Callable[[], None]], None],
     ) -> None:
-        """``post`` hands work to the worker's thread."""
+        """``post`` hands work to the worker's thread; ``verifier`` tells true records, which ``ledger`` gets."""
+        self._ledger = ledger
+        self._verifier = verifier
         self._me = me
         self._schema = schema
         self._transport = transport
@@ -46,16 +63,101 @@ class Fetcher:
         self._executor = executor
         self._post = post
 
+    def catch_up(
+        self,
+        commit: Commit,
+        sources: Sequence[PeerId],
+        after: str,
+        done: Callable[[tuple[list[Commit], ModelState] | None, Collection[PeerId]], None],
+    ) -> None:
+        """Fetch the records up to ``commit`` and its model.
+
+        ``done`` gets the records that were not in the ledger and are now, and the model, or None; and the sources that
+        gave no true records. It is called on the worker's thread.
+
+        Args:
+            commit: as the sources tell of it.
+            sources: who should have it.
+            after: hash of the last record of this peer; empty if it has none.
+            done: takes the outcome.
+        """
+        addresses = self._addresses(sources)
+        request = FetchRequest(self._me.session, self._me.name, commit.digest)
+
+        def run() -> None:
+            found = None
+            untrue: set[PeerId] = set()
+            try:
+                records = self._records(commit, addresses, after, untrue)
+                model = fetch_model(
+                    self._transport, addresses, request, self._schema, self._timeout, self._executor, self._log
+                )
+                self._ledger.append(records)
+                found = records, model
+            except SwarmError as error:
+                self._log.info("could not catch up: %s", printable(str(error), MAX_SHOWN))
+            finally:
+                self._post(lambda: done(found, untrue))
+
+        self._executor.start("swarm-fetch", run)
+
+    def _records(self, commit: Commit, sources: Mapping[PeerId, str], after: str, untrue: set[PeerId]) -> list[Commit]:
+        """The records up to ``commit`` from the first source whose records are true; the others go to ``untrue``.
+
+        Raises:
+            ExchangeError: no source has them.
+        """
+        before = self._ledger.get(commit.previous) if commit.previous else None
+        if before and not self._verifier.doubt(commit, before):
+            return [commit]
+        wanted = record_hash(commit)
+        request = FetchRequest(self._me.session, self._me.name, wanted, records=True, after=after)
+        reasons = []
+        for peer, address in sorted(sources.items()):
+            try:
+                records = self._true_records(self._transport.fetch(address, request, self._timeout))
+            except SwarmError as error:
+                reasons.append(f"{peer}: {error}")
+                if not isinstance(error, UnreachablePeerError):
+                    untrue.add(peer)
+                continue
+            if records and record_hash(records[-1]) == wanted:
+                return records
+            reasons.append(f"{peer}: it gave other records")
+            untrue.add(peer)
+        raise ExchangeError("; ".join(reasons) or "there are no sources")
+
+    def _true_records(self, frames: Iterator[memoryview]) -> list[Commit]:
+        """The records in ``frames``, each of which is checked as it comes: only true ones take memory.
+
+        Raises:
+            ExchangeError: one is not true, or they take too long.
+        """
+        until = self._executor.now() + RECORD_TIMEOUTS * self._timeout
+        records: list[Commit] = []
+        for record in read_records(frames):
+            before = records[-1] if records else self._ledger.get(record.previous) if record.previous else None
+            doubt = self._verifier.doubt(record, before)
+            if doubt or self._executor.now() > until:
+                raise ExchangeError(doubt or f"{len(records)} records took too long")
+            records.append(record)
+        return records
+
+    def _addresses(self, sources: Sequence[PeerId]) -> dict[PeerId, str]:
+        infos = {peer: self._roster.info(peer) for peer in sources}
+        return {peer: info.address for peer, info in infos.items() if info}
+
     def fetch(self, digest: str, sources: Sequence[PeerId], done: Callable[[ModelState | None], None]) -> None:
         """Fetch the model with ``digest``; ``done`` gets it, or None, on the worker's thread."""
-        infos = {peer: self._roster.info(peer) for peer in sources}
-        addresses = {peer: info.address for peer, info in infos.items() if info}
+        addresses = self._addresses(sources)
         request = FetchRequest(self._me.session, self._me.name, digest)
 
         def run() -> None:
             model = None
             try:
-                model = fetch_model(self._transport, addresses, request, self._schema, self._timeout, self._executor)
+                model = fetch_model(
+                    self._transport, addresses, request, self._schema, self._timeout, self._executor, self._log
+                )
             except SwarmError as error:
                 self._log.info("could not fetch a model: %s", printable(str(error), MAX_SHOWN))
             finally:
@@ -71,10 +173,11 @@ def fetch_model(
     schema: Schema,
     timeout: float,
     executor: Executor,
+    log: logging.Logger,
 ) -> ModelState:
     """The model that ``request`` names by digest.
 
-    Each source gives one share. If a source fails, the others give its share.
+    Each source gives one share. If a source fails, or is far slower than the others, these give its share.
 
     Args:
         transport: to reach the sources.
@@ -83,41 +186,97 @@ def fetch_model(
         schema: of the model.
         timeout: seconds without data after which a source counts as failed.
         executor: asks the sources at the same time.
+        log: where sources are named that failed.
 
     Raises:
         ExchangeError: the sources could not give the whole model, or what they gave has another digest.
     """
     asked = dict(sorted(sources.items())[:MOST_SOURCES])
     assembly = Assembly(schema, len(asked))
-    shares: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for part in range(len(asked)):
-        shares.put(part)
-
-    def draw(peer: PeerId) -> str | None:
-        """Fetch shares from ``peer`` until none is left; returns the reason if it fails."""
-        while True:
-            try:
-                part = shares.get_nowait()
-            except queue.Empty:
-                return None
-            wanted = replace(request, part=part, parts=len(asked))
-            try:
-                assembly.take(part, transport.fetch(asked[peer], wanted, timeout))
-            except SwarmError as error:
-                shares.put(part)
-                error.__traceback__ = None  # its frames refer to the model, and some of them to the error
-                return f"{peer}: {error}"
-
     reasons: list[str] = []
     able = list(asked)
+    until = executor.now() + TIMEOUTS * timeout + 2 * schema.nbytes / USEFUL
     while assembly.missing and able:
+        attempt = _Attempt(assembly.missing, able, schema, len(asked), timeout, until, executor)
+
+        def draw(peer: PeerId, attempt: _Attempt = attempt) -> str | None:
+            """Fetch shares from ``peer`` until none is left; returns the reason if it fails."""
+            for part in attempt.shares(peer):
+                wanted = replace(request, part=part, parts=len(asked))
+                try:
+                    frames = transport.fetch(asked[peer], wanted, timeout)
+                    assembly.take(part, attempt.watched(peer, frames))
+                except SwarmError as error:
+                    error.__traceback__ = None  # its frames refer to the model, and some of them to the error
+                    return f"{peer}: {error}"
+            return None
+
         outcomes = executor.map("swarm-fetch", draw, able)
         reasons += [reason for reason in outcomes.values() if reason]
         able = [peer for peer in able if outcomes[peer] is None]
     if assembly.missing:
         raise ExchangeError("; ".join(reasons) or "there are no sources")
+    if reasons:
+        log.info("others gave parts of a model in place of %s", printable("; ".join(reasons), MAX_SHOWN))
     model = assembly.model()
+    if not all(is_finite(values) for name, values in model.segments.items() if name != MOMENTS):
+        raise ExchangeError(f"{', '.join(asked)} gave a model with NaN or infinity")
     digest = model.digest()
     if digest != request.digest:
-        raise ExchangeError(f"{', '.join(asked)} gave a model with digest {digest}, not {request.digest}")
+        told, wanted = short_digest(digest), short_digest(request.digest)
+        raise ExchangeError(f"{', '.join(asked)} gave a model with digest {told}, not {wanted}")
     return model
+
+
+class _Attempt:
+    """Sources that give shares of a model at the same time, each on its own thread, and how fast they are."""
+
+    def __init__(
+        self,
+        parts: Collection[int],
+        sources: Collection[PeerId],
+        schema: Schema,
+        count: int,
+        timeout: float,
+        until: float,
+        clock: Clock,
+    ) -> None:
+        self._schema = schema
+        self._count = count
+        self._timeout = timeout
+        self._until = until
+        self._clock = clock
+        self._lock = Lock()
+        self._parts = deque(parts)
+        self._left = dict.fromkeys(sources, 0)
+        """Bytes that the sources at work have still to send of their shares."""
+        # Nobody can take the place of one source alone: it is bounded by ``until`` only.
+        self._deadlines = Deadlines(sources, max(1, len(sources) // 2), 0, clock.now())
+
+    def shares(self, peer: PeerId) -> Iterator[int]:
+        """The shares for ``peer`` to fetch, one after the other; once it fails, it asks for no more."""
+        while True:
+            with self._lock:
+                if not self._parts:
+                    del self._left[peer]
+                    return
+                part = self._parts.popleft()
+                self._left[peer] = share_nbytes(self._schema, part, self._count)
+            yield part
+
+    def watched(self, peer: PeerId, frames: Iterator[memoryview]) -> Iterator[memoryview]:
+        """The frames of a share that ``peer`` sends, as long as it is fast enough.
+
+        Raises:
+            ExchangeError: the others are done, and it is too slow; or the whole download takes too long.
+        """
+        for data in frames:
+            now = self._clock.now()
+            with self._lock:
+                self._left[peer] = max(self._left[peer] - len(data), 0)
+                self._deadlines.moved(peer, len(data), now)
+                owed = Owed("its share", 1, self._left)
+                behind = self._deadlines.behind(peer, now, self._timeout, owed)
+            if behind or now > self._until:
+                raise ExchangeError(behind or f"too slow: {owed.of(peer)} are missing, and the download takes too long")
+            yield data

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
     from swarm.peer.limited_log import LimitedLog
     from swarm.plugins import PluginRegistry
-    from swarm.records import Commit, PeerInfo
+    from swarm.records import Commit, Credential, PeerInfo
     from swarm.tensors.state import Schema
 
 FIRST_RETRY = 0.5
@@ -29,6 +29,8 @@ An address that receives greetings and does not answer yet is greeted after the 
 answers take a while, and more greetings would slow them down."""
 LONGEST_GOSSIP_RETRY = 60.0
 """The longest for an address that only other peers reported."""
+MOST_AT_ONCE = 64
+"""Addresses that are greeted in one look; those that have waited longest come first."""
 
 TOLD_AGAIN = 3600.0
 """Seconds after which the same refusal is logged again."""
@@ -84,6 +86,8 @@ class Greeter:
         logger: logging.Logger,
         limited: LimitedLog,
         send: Callable[[str, Message], None],
+        credential: Credential,
+        vouch: Callable[[Credential, bool], str],
         members: Collection[PeerId] = (),
     ) -> None:
         """Announce this peer.
@@ -96,6 +100,8 @@ class Greeter:
             logger: where it reports.
             limited: for lines about what other peers send.
             send: takes an address and a message.
+            credential: of this peer.
+            vouch: tells why a credential is not that of its peer.
             members: names of the peers that are expected, as far as the settings give them.
         """
         self.joined = False
@@ -118,6 +124,8 @@ class Greeter:
         self._log = logger
         self._limited = limited
         self._send = send
+        self._credential = credential
+        self._vouch = vouch
         self._next: dict[str, Dialled] = {}
         for discovery in discoveries:
             discovery.announce(me.name, me.address, me.incarnation)
@@ -127,20 +135,23 @@ class Greeter:
         self._gossip.expire(now)
         found = {address for discovery in self._discoveries for address in discovery.discover()}
         sure = found | self.roster.away()
-        # A user may have given an address without the name that its peer says before it.
-        reached = {place_of(info.address) for info in (*self.roster.live(), self._me)}
-        wanted = {
-            address for address in sure | self._gossip.addresses(self._me.session) if place_of(address) not in reached
-        }
+        reached = {info.address for info in (*self.roster.live(), self._me)}
+        wanted = (sure | self._gossip.addresses(self._me.session)) - reached
+        if wanted:
+            # A user may have given an address without the name that its peer says before it.
+            places = {*map(place_of, reached)}
+            wanted = {address for address in wanted if place_of(address) not in places}
         self._next = {address: due for address, due in self._next.items() if address in wanted}
         self._unanswered = {address: reason for address, reason in self._unanswered.items() if address in wanted}
-        for address in sorted(wanted):
-            due = self._next.get(address, Dialled(now, now, FIRST_RETRY))
-            if due.at <= now and self._may_reach(address):
-                longest, pause = LONGEST_RETRY if address in sure else LONGEST_GOSSIP_RETRY, due.pause
-                self._next[address] = Dialled(now + max(pause, LONGEST_RETRY), now + pause, min(2 * pause, longest))
-                self._refusals.greeted(address, now)
-                self.greet(address, commit, wants_reply=True)
+        self._reported &= wanted
+        for address in wanted - self._next.keys():
+            self._next[address] = Dialled(now, now, FIRST_RETRY)
+        due = [(self._next[address].at, address) for address in wanted if self._next[address].at <= now]
+        for _, address in sorted(each for each in due if self._may_reach(each[1]))[:MOST_AT_ONCE]:
+            longest, pause = LONGEST_RETRY if address in sure else LONGEST_GOSSIP_RETRY, self._next[address].pause
+            self._next[address] = Dialled(now + max(pause, LONGEST_RETRY), now + pause, min(2 * pause, longest))
+            self._refusals.greeted(address, now)
+            self.greet(address, commit, wants_reply=True)
 
     def _may_reach(self, address: str) -> bool:
         """Whether the address is on this machine, or this peer listens to other machines too."""
@@ -156,7 +167,8 @@ class Greeter:
         """Send this peer's greeting, with all known peers except those that the other peer has ``told``."""
         known = {place_and_process(info) for info in told}
         roster = [info for info in self._everyone() if place_and_process(info) not in known]
-        self._send(address, Hello(self._me, self._schema, tuple(roster[:MAX_ROSTER]), commit, wants_reply))
+        hello = Hello(self._me, self._schema, tuple(roster[:MAX_ROSTER]), commit, wants_reply, self._credential)
+        self._send(address, hello)
 
     def _everyone(self) -> tuple[PeerInfo, ...]:
         """Where the peers of any session are, this one first; a newcomer gets this list."""
@@ -214,7 +226,8 @@ class Greeter:
         due = self._next.get(address)
         if due and due.pause >= LONGEST_RETRY and address in self.silent and address not in self._reported:
             self._reported.add(address)
-            self._log.warning("no answer yet, trying again: %s", printable(reason, MAX_SHOWN))
+            text = f"no answer yet, trying again: {printable(reason, MAX_SHOWN)}"
+            self._limited.log(logging.WARNING, address, "no answer", text)
 
     def greeted(
         self, envelope: Envelope, hello: Hello, commit: Commit | None, now: float
@@ -308,6 +321,12 @@ class Greeter:
         clash = self.roster.clash(hello)
         if clash is not None:
             return clash
+        given = hello.credential
+        if given is None or given.peer != hello.peer.name:
+            return Refuse(f"{hello.peer.name} gave no key of its own to sign with", final=True)
+        doubt = self._vouch(given, True)
+        if doubt:
+            return Refuse(f"the key of {given.peer} is not its own: {doubt}", final=True)
         reason = self._plugins.accept_peer(hello.peer)
         return Refuse(f"{self._me.name} does not accept {hello.peer.name}: {reason}", final=True) if reason else None
 

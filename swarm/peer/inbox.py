@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from operator import attrgetter
 
 from swarm.messages import Envelope, Hello
 
@@ -23,7 +24,7 @@ class Inbox:
     """
 
     def __init__(self, *, identified: bool = False) -> None:
-        self._identified = identified
+        self._source = attrgetter("sender" if identified else "address")
         self._lock = threading.Lock()
         self._waiting: dict[str, int] = {}
         self._total = 0
@@ -51,9 +52,6 @@ class Inbox:
             if left:
                 self._waiting[source] = left
             return self._dropped.pop(source, 0)
-
-    def _source(self, envelope: Envelope) -> str:
-        return envelope.sender if self._identified else envelope.address
 
 
 def _cost(envelope: Envelope) -> int:

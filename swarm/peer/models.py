@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from swarm.errors import ExchangeError
+from swarm.merge.distance import squared_distance
+from swarm.tensors.state import MOMENTS
+from swarm.text import short_digest
 
 if TYPE_CHECKING:
     from swarm.tensors.capture import Capture
@@ -36,7 +40,7 @@ class Models:
         if undecided is not None:
             return undecided
         if committed is None or committed[0] != digest:
-            raise ExchangeError(f"the model {digest} is not here")
+            raise ExchangeError(f"the model {short_digest(digest)} is not here")
         return committed[1]
 
     def committed(self, digest: str) -> ModelState | None:
@@ -53,9 +57,16 @@ class Models:
 
     def keep(self, digests: Collection[str]) -> None:
         """Drop the undecided models that are not in ``digests``."""
-        self._undecided = {digest: model for digest, model in self._undecided.items() if digest in digests}
+        if self._undecided:
+            self._undecided = {digest: model for digest, model in self._undecided.items() if digest in digests}
 
     def clear(self) -> None:
         """Drop all models: a callback may live longer than its session."""
         self.capture = self._committed = None
         self._undecided = {}
+
+
+def way(before: ModelState, after: ModelState) -> float:
+    """Euclidean distance between the weights of two committed models; the side block and moments do not count."""
+    pairs = ((values, before.segments[name]) for name, values in after.segments.items() if name != MOMENTS)
+    return math.sqrt(sum(squared_distance(values, origin) for values, origin in pairs))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from swarm.addresses import name_of
 from swarm.consensus.effects import Fail
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
+from swarm.peer.allowance import Allowance
 from swarm.peer.given import MOST, GivenAddresses
 from swarm.peer.grants import within_grant
 from swarm.peer.greeter import Greeter, Met, NameTaken, TurnedAway
-from swarm.records import Commit, PeerId, PeerInfo, PeerLeft
+from swarm.records import Commit, Credential, PeerId, PeerInfo, PeerLeft
 
 if TYPE_CHECKING:
     from swarm.clock import Clock
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from swarm.peer.limited_log import LimitedLog
     from swarm.plugins import PluginRegistry
     from swarm.transport.base import Transport
+
+
+IN_A_ROW = 16
+"""Greetings of one peer that are taken in a row, and greetings that answer other messages of one that has not joined.
+Each may be answered with the whole schema."""
+EVERY = 2.0
+"""Seconds after which one more of either counts."""
 
 
 class Sender:
@@ -77,6 +85,8 @@ class Peers:
         """
         self._identity = identity
         self._given = GivenAddresses()
+        self._greetings = Allowance(IN_A_ROW, EVERY)
+        self._answers = Allowance(IN_A_ROW, EVERY)
         self._name_patience = name_patience
         self._me = me
         self._machine = machine
@@ -103,8 +113,12 @@ class Peers:
             self._log.log(logging.WARNING, sender, "unusable address", f"{wrong}; its message is ignored")
             return []
         message = within_grant(envelope.message, sender, self._identity, by_samples=self._me.by_samples)
+        now, source = self._clock.now(), sender if self._identity is not None else envelope.address
         if isinstance(message, Hello):
-            return self._greeted(envelope, message)
+            if self._greetings.take(source, now):
+                return self._greeted(envelope, message)
+            self._log.log(logging.WARNING, sender, "greets too often", f"{sender} greets too often; some are ignored")
+            return []
         if envelope.session != self._me.session:
             self._log.log(
                 logging.DEBUG, sender, "stray", f"a stray message of session {envelope.session} from {sender}"
@@ -112,14 +126,15 @@ class Peers:
         elif isinstance(message, Refuse):
             return self._refused(envelope, message)
         elif not self._greeter.roster.is_live(sender, envelope.incarnation):
-            self._greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
+            if self._answers.take(source, now):
+                self._greeter.greet(envelope.address, self._machine.commit, wants_reply=True)
         elif self._greeter.roster.at(envelope.address) != sender:
             text = f"a message of {sender} came from {envelope.address}, where {sender} is not; it is ignored"
             self._log.log(logging.WARNING, sender, "address", text)
         elif isinstance(message, Leave):
             return self._left(envelope, message)
         else:
-            return self._machine.receive(sender, message, self._clock.now())
+            return self._machine.receive(sender, message, now)
         return []
 
     def _wrong_address(self, envelope: Envelope) -> str:
@@ -141,7 +156,7 @@ class Peers:
             self._log.log(logging.WARNING, envelope.sender, "greeting", text)
             return []
         meeting = self._greeter.greeted(envelope, hello, self._machine.commit, self._clock.now())
-        return self._meet(meeting, hello.commit)
+        return self._meet(meeting, hello.commit, hello.credential)
 
     def _refused(self, envelope: Envelope, refusal: Refuse) -> list[Effect]:
         patience = self._name_patience if refusal.about_name else 2 * self._timeout
@@ -152,7 +167,7 @@ class Peers:
             self._greeter.roster.lose(envelope.address)
             effects = self._gone(envelope.sender, refusal.reason, polite=False)
         if self._machine.commit is None or isinstance(meeting, NameTaken):
-            effects += self._meet(meeting, None)
+            effects += self._meet(meeting, None, None)
         return effects
 
     def _left(self, envelope: Envelope, leave: Leave) -> list[Effect]:
@@ -168,14 +183,17 @@ class Peers:
         self._greeter.unanswered(address, reason)
         return []
 
-    def _meet(self, meeting: Met | TurnedAway | NameTaken | None, commit: Commit | None) -> list[Effect]:
+    def _meet(
+        self, meeting: Met | TurnedAway | NameTaken | None, commit: Commit | None, credential: Credential | None
+    ) -> list[Effect]:
         match meeting:
             case Met(peer):
                 self._exchanger.met(peer)
                 info = self._greeter.roster.info(peer)
                 weight = info.weight if info else None
                 newest = info.versions.newest if info and info.versions else 0
-                return self._machine.peer_up(peer, commit, self._clock.now(), weight=weight, newest=newest)
+                now = self._clock.now()
+                return self._machine.peer_up(peer, commit, now, weight=weight, newest=newest, credential=credential)
             case NameTaken(reason):
                 return [Fail(reason)]
             case TurnedAway(peer):

@@ -123,12 +123,17 @@ class Roster:
         fresh = known is None or not known.live or known.info.incarnation != info.incarnation
         self._known[info.name] = Known(info, whereabouts_of(info))
         if len(self._known) > MAX_PEERS:
-            self._known.pop(next((name for name, known in self._known.items() if not known.live), info.name))
+            gone = [name for name, known in self._known.items() if not known.live]
+            left = (name for name in gone if self._known[name].left)
+            del self._known[next(left, gone[0] if gone else info.name)]
         return fresh
 
     def at(self, address: str) -> PeerId | None:
         """The live peer at ``address``, if any."""
-        return next((peer for peer, known in self._known.items() if known.live and known.info.address == address), None)
+        for peer, known in self._known.items():
+            if known.live and known.info.address == address:
+                return peer
+        return None
 
     def lose(self, address: str) -> PeerId | None:
         """Nothing reaches ``address``. Returns the live peer that was there, if any."""

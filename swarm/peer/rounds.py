@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from swarm.certification.chain import conflict
+from swarm.certification.statements import record_hash
 from swarm.consensus.effects import (
     Apply,
     Effect,
@@ -15,6 +17,7 @@ from swarm.consensus.effects import (
     Fetch,
     Heal,
     Notice,
+    Proven,
     Send,
     Skip,
     StartExchange,
@@ -22,13 +25,23 @@ from swarm.consensus.effects import (
 )
 from swarm.errors import StartTimeoutError
 from swarm.peer.futures import Answer, AnswerKind, Futures
-from swarm.peer.models import Models
-from swarm.records import Commit, ContributionStats, PeerId, PeerInfo, PeerStatus, RoundFailed, RoundStarted
+from swarm.peer.models import Models, way
+from swarm.records import (
+    Commit,
+    ContributionStats,
+    PeerId,
+    PeerInfo,
+    PeerStatus,
+    Proof,
+    RoundFailed,
+    RoundStarted,
+)
 from swarm.tensors.state import ModelState
 from swarm.text import MAX_LINE, printable
 
 if TYPE_CHECKING:
     from swarm.consensus.machine import RoundMachine
+    from swarm.consensus.norms import FrozenNorms
     from swarm.executor import Executor, Future, Work
     from swarm.messages import PartialNorm, Proposal
     from swarm.peer.exchanger import Exchanger
@@ -38,8 +51,11 @@ if TYPE_CHECKING:
     from swarm.peer.peers import Peers
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
+    from swarm.storage.ledger import Ledger
     from swarm.tensors.capture import Capture
 
+MOST_COMPARED = 64
+"""Own records that are compared with those of a peer that this one catches up with."""
 MOST_ABORTS = 10
 """Lines in a minute about attempts that one leader has aborted; the report of a round has the last reason too."""
 
@@ -58,6 +74,8 @@ class Rounds:
         fetcher: Fetcher,
         plugins: PluginRegistry,
         checkpoints: Checkpoints | None,
+        ledger: Ledger,
+        frozen: FrozenNorms,
         executor: Executor,
         post: Callable[[Work], None],
         logger: logging.Logger,
@@ -74,6 +92,8 @@ class Rounds:
             fetcher: fetches models.
             plugins: are told of rounds.
             checkpoints: store committed models.
+            ledger: keeps the records of committed rounds.
+            frozen: is told how far committed models have moved.
             executor: tells the time.
             post: hands work to the worker's thread.
             logger: where it reports.
@@ -90,6 +110,8 @@ class Rounds:
         self._fetcher = fetcher
         self._plugins = plugins
         self._checkpoints = checkpoints
+        self._ledger = ledger
+        self._frozen = frozen
         self._executor = executor
         self._post = post
         self._log = logger
@@ -152,6 +174,8 @@ class Rounds:
                     self._answer(Answer(kind=AnswerKind.FAILED, reason=effect.reason + missing, error=effect.error))
                 case Notice():
                     self._notice(effect)
+                case Proven():
+                    pass
         needed = self._machine.needed
         self._exchanger.keep(needed)
         self.models.keep(needed)
@@ -185,9 +209,9 @@ class Rounds:
     def _start_exchange(self, proposal: Proposal) -> None:
         key, models = proposal.key, self.models
 
-        def assembled(digest: str, model: ModelState, norms: tuple[PartialNorm, ...]) -> None:
+        def assembled(digest: str, model: ModelState, norms: tuple[PartialNorm, ...], slices: tuple[str, ...]) -> None:
             models.add(digest, model)
-            self.do(self._machine.exchanged(key, digest, norms, self._executor.now()))
+            self.do(self._machine.exchanged(key, digest, norms, self._executor.now(), slices=slices))
 
         def failed(peer: PeerId, why: str) -> None:
             self.do(self._machine.exchange_failed(key, peer, why, self._executor.now()))
@@ -207,10 +231,15 @@ class Rounds:
 
     def _apply(self, apply: Apply) -> None:
         commit = apply.commit
+        self._ledger.append([commit])
         # The training continues with the answer, and the capture may be a view of the model. Without a waiting future,
         # it has already continued.
         self._exchanger.update_residual(commit.digest, stands=self._futures.awaited)
         before, model = self.models.reference, self.models.get(commit.digest)
+        if commit.round == 0:
+            self._frozen.founded()
+        elif before and not self._frozen.merged(apply.entries):
+            self._frozen.jumped(way(before, model))
         self._replace(commit, model)
         if self._me.name in commit.group:
             kind, attempts = AnswerKind.MERGED, self._attempts
@@ -220,12 +249,16 @@ class Rounds:
             self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))
 
     def _heal(self, heal: Heal) -> None:
-        commit = heal.commit
+        wanted = heal.commit
 
-        def fetched(model: ModelState | None) -> None:
-            if model is None:
-                self.do(self._machine.heal_failed(commit, heal.sources, self._executor.now()))
+        def fetched(found: tuple[list[Commit], ModelState] | None, untrue: Collection[PeerId]) -> None:
+            if found is None:
+                self.do(self._machine.heal_failed(wanted, heal.sources, self._executor.now(), untrue))
                 return
+            records, model = found
+            commit = records[-1]  # whoever told of it may have changed its certificate
+            for proof in self._conflicts(records):
+                self.do(self._machine.prove(proof, self._executor.now()))
             # Its offer may be in a round whose decision it missed: then those steps count as merged.
             capture, reference = self.models.capture, self.models.reference
             before = capture if self._machine.may_contain(commit) and capture else reference
@@ -234,12 +267,30 @@ class Rounds:
                 before = None
                 self._log.warning("steps since the last merge are given up: round %d may contain some", commit.round)
             self._exchanger.healed()
+            if reference:
+                self._frozen.jumped(way(reference, model))
             self._log.info("caught up with round %d from %s", commit.round, ", ".join(heal.sources))
             self._replace(commit, model)
             self.do(self._machine.healed(commit, self._executor.now()))
             self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))
 
-        self._fetcher.fetch(commit.digest, heal.sources, fetched)
+        own = self._machine.commit
+        self._fetcher.catch_up(wanted, heal.sources, record_hash(own) if own else "", fetched)
+
+    def _conflicts(self, records: Iterable[Commit]) -> list[Proof]:
+        """Proofs against voters who have signed these records and others of the same rounds, which this peer has."""
+        own = self._machine.commit
+        proofs: list[Proof] = []
+        theirs = {(record.previous, record.lineage): record for record in records}
+        for _ in range(MOST_COMPARED):
+            if own is None:
+                break
+            before = self._ledger.get(own.previous) if own.previous else None
+            other = theirs.get((own.previous, own.lineage))
+            if other:
+                proofs += conflict(own, other, before)
+            own = before
+        return proofs
 
     def _fetch(self, fetch: Fetch) -> None:
         def fetched(model: ModelState | None) -> None:

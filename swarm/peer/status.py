@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.progress import Progress
     from swarm.peer.roster import Known, Roster
-    from swarm.records import PeerInfo, RoundReport, SyncState
+    from swarm.records import PeerId, PeerInfo, RoundReport, SyncState
 
 
 EXTENDED = "training on for others"
@@ -90,7 +90,7 @@ class Standing:
             "security": self._security,
             "status": self._state(),
             **self._epochs(),
-            "peers": [_peer(known) for known in self._roster.known()],
+            "peers": [_peer(known, self._machine.left_out) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
             "loss": self._training.loss if loss is None else loss,
@@ -121,11 +121,12 @@ class Standing:
         return {"epoch": progress.epochs, "total_epochs": progress.total, "seconds_left": left}
 
 
-def _peer(known: Known) -> dict[str, Any]:
+def _peer(known: Known, left_out: frozenset[PeerId]) -> dict[str, Any]:
     return {
         "name": known.info.name,
         "address": known.info.address,
         "state": "live" if known.live else "left" if known.left else "lost",
+        "left_out": known.info.name in left_out,
         "weight": known.info.weight,
         **_versions(known.info),
     }

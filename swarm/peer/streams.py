@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from swarm.errors import ContributionError, ExchangeError
-from swarm.exchange.exchange import Arrival, Exchange, OutFrame
+from swarm.exchange.arrival import Arrival
+from swarm.exchange.exchange import Exchange, OutFrame
 from swarm.exchange.layout import HEADER, Head, open_head
+from swarm.exchange.owed import Owed, size
 from swarm.executor import Executor
 from swarm.messages import Proposal, StreamHeader
+from swarm.peer.deadlines import Deadlines
 from swarm.records import PeerId
 from swarm.tensors.state import ModelState
 from swarm.transport.base import Sink
@@ -30,8 +33,9 @@ def fault(error: Exception) -> str:
 class ExchangeStreams:
     """Runs one attempt's exchange over a transport.
 
-    ``done`` is called once with the assembled model, ``failed`` once with whom to blame and why, each on a thread of
-    the transport and without a lock held.
+    ``done`` is called once with the assembled model, ``failed`` once with whom to blame and why, without a lock held;
+    on a thread of the transport, or on that of ``check``. ``failed`` comes instead of ``done``, or after it where
+    another member does not take what it is sent.
     """
 
     def __init__(
@@ -48,12 +52,18 @@ class ExchangeStreams:
         self._condition = executor.condition()
         self._stopped = False
         self._settled = False
+        self._gave_up = False
         self._uploads: dict[PeerId, Upload] = {}
         self._idle: set[PeerId] = set()
         """Members whose streams wait until there is more to send."""
         self._held_up: set[PeerId] = set()
         """Members who are ahead, and from whom nothing is taken until the others have come nearer."""
-        self._heard = dict.fromkeys(proposal.group, executor.now())
+        others = [peer for peer in proposal.group if peer != me]
+        # Together with this peer they are more than half of the group.
+        enough = min(len(proposal.group) // 2, len(others) - 1)
+        self._incoming = Deadlines(others, enough, exchange.nbytes, executor.now())
+        self._outgoing = Deadlines(others, enough, exchange.nbytes, executor.now())
+        self._ended_uploads: set[PeerId] = set()
 
     @property
     def bytes_sent(self) -> int:
@@ -105,6 +115,7 @@ class ExchangeStreams:
         self._exchange.check(arrival)
         with self._condition:
             self._hear(arrival.sender)
+            self._incoming.moved(arrival.sender, HEADER.size + len(arrival.payload), self._clock.now())
             chunk = self._exchange.end(arrival)
             self._wake()
         if chunk:
@@ -114,9 +125,9 @@ class ExchangeStreams:
                 self._exchange.publish(chunk, merged)
                 self._wake()
 
-    def heard(self, sender: PeerId) -> None:
-        """Something of ``sender`` has come, if not yet a whole frame: over a slow link that may take its time."""
-        self._heard[sender] = self._clock.now()
+    def heard(self, sender: PeerId, part: int = 0) -> None:
+        """Something of ``sender`` has come; ``part`` bytes of a frame, where that is on its way."""
+        self._incoming.heard(sender, self._clock.now(), part)
 
     @contextmanager
     def taking(self, sender: PeerId) -> Iterator[None]:
@@ -150,7 +161,7 @@ class ExchangeStreams:
         try:
             model = self._exchange.result()
         except Exception as error:  # noqa: BLE001  (whatever it is, the group must not wait for this peer)
-            self._failed(self._me, fault(error))
+            self._fail(self._me, fault(error), after_done=True)
             return
         self._done(model)
 
@@ -170,27 +181,38 @@ class ExchangeStreams:
             self._condition.notify_all()
 
     def check(self, now: float, timeout: float) -> None:
-        """Give up on a peer that owes something and has been silent for ``timeout`` seconds.
-
-        A peer whose merged chunks are missing may itself be waiting for a third one's contribution, so it gets twice
-        that time: the one that really is silent is blamed first.
-        """
+        """Give up on a peer that is late, see :class:`Deadlines`, with what it owes or with taking what it is sent."""
         with self._condition:
-            contributions, results = self._exchange.owing()
-            for peer in self._held_up:
-                self._heard[peer] = now
-            late = [peer for peer in contributions if now > self._heard[peer] + timeout]
-            late += [peer for peer in results if now > self._heard[peer] + 2 * timeout]
-            silence = {peer: now - self._heard[peer] for peer in late}
-        if silence:
-            peer = max(sorted(silence), key=lambda name: silence[name])
-            self._fail(peer, f"{peer} sent nothing for {silence[peer]:.0f} s")
+            owed = self._exchange.owed()
+            late = self._incoming.late(now, timeout, owed, self._held_up) if owed else None
+            untaken = self._untaken() if owed is None and self._settled else None
+            stuck = self._outgoing.late(now, timeout, untaken) if untaken else None
+        if late:
+            self._fail(*late)
+        elif stuck:
+            peer, _ = stuck
+            reason = f"{peer} does not take what it is sent, of which {size(self._sent[peer])} went out"
+            self._fail(peer, reason, after_done=True)
+            self._uploads[peer].cancel()
+
+    @property
+    def waits_for(self) -> str:
+        """Whom this exchange waits for, and how much is missing; empty if for nobody."""
+        with self._condition:
+            owed = self._exchange.owed()
+            return str(owed) if owed else ""
+
+    def _untaken(self) -> Owed:
+        """The peers that are sent something and have not taken all of it."""
+        left = dict.fromkeys(self._uploads.keys() - self._ended_uploads, 0)
+        return Owed("what it is sent", self._exchange.last_turn, left)
 
     def _frames(self, to: PeerId) -> Iterator[OutFrame]:
         while not self._stopped:
             out = self._exchange.next_frame(to)
             if out is not None:
-                self._sent[to] += len(out[0]) + len(out[1])
+                self._sent[to] += (count := len(out[0]) + len(out[1]))
+                self._outgoing.moved(to, count, self._clock.now())
                 yield out
                 continue
             with self._condition:
@@ -202,16 +224,17 @@ class ExchangeStreams:
 
     def _ended(self, peer: PeerId) -> Callable[[str | None], None]:
         def ended(reason: str | None) -> None:
+            self._ended_uploads.add(peer)
             if reason is not None:
                 self._fail(peer, f"sending to {peer} failed: {reason}")
 
         return ended
 
-    def _fail(self, peer: PeerId, reason: str) -> None:
+    def _fail(self, peer: PeerId, reason: str, *, after_done: bool = False) -> None:
         with self._condition:
-            if self._settled or self._stopped:
+            if self._stopped or self._gave_up or (self._settled and not after_done):
                 return
-            self._settled = True
+            self._settled = self._gave_up = True
         self._failed(peer, reason)
 
 
@@ -228,8 +251,8 @@ class _Incoming(Sink):
             self._arrival = self._streams.begin(self._sender, open_head(head), size)
             return self._arrival.payload
 
-    def progress(self) -> None:
-        self._streams.heard(self._sender)
+    def progress(self, filled: int = 0) -> None:
+        self._streams.heard(self._sender, filled)
 
     def end(self) -> None:
         arrival, self._arrival = self._arrival, None

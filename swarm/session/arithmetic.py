@@ -1,32 +1,54 @@
-"""Arithmetic on whole models: norms and differences, in blocks that stay in the cache."""
+"""Arithmetic on whole models: what an offer says of a capture, and differences, in blocks that stay in the cache."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from swarm.merge.distance import squared_distance
-from swarm.tensors.capture import Capture
-from swarm.tensors.state import MOMENTS, Array, ModelState
+from swarm.tensors.capture import Capture, block_runs
+from swarm.tensors.digest import RunDigest
+from swarm.tensors.state import MOMENTS, Array, ModelState, as_bytes, is_finite, side_is_finite
 
 BLOCK = 1 << 16
 """Elements handled at a time."""
 
 
-def distance(model: Capture, origin: ModelState) -> float:
-    """Euclidean distance between the weights of two models; the side block and moments do not count.
+class Measurement(NamedTuple):
+    """What one pass over a capture finds."""
 
-    NaN or infinity where the weights of a model are not finite, and only there; see ``squared_distance``.
+    root: str
+    """Digest of all its values, those of the side block and moments included: that of a copy, as ``ModelState`` has."""
+    finite: bool
+    """Whether it may be merged: see ``measure``."""
+    norm: float
+    """Euclidean distance of its weights from the origin; 0 without an origin, or if it is not finite."""
+    moments_finite: bool
+    """Whether all moments of the optimizer are finite."""
+
+
+def measure(capture: Capture, origin: ModelState | None = None) -> Measurement:
+    """The digest of a capture, its distance from ``origin``, and whether it is finite.
+
+    It is finite if its weights and statistics are, and if its module state has no NaN that that of ``origin`` has not.
+    Moments do not count. The squares of float64 weights must not overflow either; see ``squared_distance``.
     """
-    return math.sqrt(
-        sum(
-            squared_distance(values, origin.part(index, start, start + values.size))
-            for index, start, values in model.runs()
-            if index != origin.schema.moments
-        )
-    )
+    digest, squared, finite, moments_finite = RunDigest(), 0.0, True, True
+    for segment, start, values in block_runs(capture):
+        if segment == capture.schema.moments:
+            moments_finite = moments_finite and is_finite(values)
+        elif origin is None:
+            finite = finite and is_finite(values)
+        else:
+            squared += squared_distance(values, origin.part(segment, start, start + values.size))
+        digest.add(segment, as_bytes(values))  # last: what has just been read is in the cache
+    root = digest.hexdigest(as_bytes(array) for array in capture.side)
+    sound = side_is_finite(capture.schema, capture.side, origin.side if origin else None)
+    finite = finite and math.isfinite(squared) and sound
+    return Measurement(root, finite, math.sqrt(squared) if finite else 0.0, moments_finite)
 
 
 def difference(new: ModelState, old: Capture, *, into: ModelState | None = None) -> ModelState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from swarm.certification.statements import record_hash
 from swarm.storage.files import FINAL, LOCAL, OWN, SITE
 from swarm.storage.results import Results
 from swarm.storage.writer import Writer
@@ -77,7 +78,7 @@ class Ending:
             "closing": str(closing or alone).lower(),
         }
         if commit:
-            about |= {"lineage": commit.lineage, "round": str(commit.round)}
+            about |= {"lineage": commit.lineage, "round": str(commit.round), "record": record_hash(commit)}
         name = FINAL if closing or alone else OWN
         if self._writer:
             self._writer.write(name, final.of_model(), about)

@@ -287,7 +287,8 @@ class Merging:
             weight=self._weight,
             status=status,
             steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
-            loss=evaluation.loss if evaluation else None,
+            # Signed as it travels, so exactly a float.
+            loss=float(evaluation.loss) if evaluation else None,
         )
 
     def _say_samples(self, commit: Commit) -> None:

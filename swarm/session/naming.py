@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from swarm.storage.checkpoints import checkpoint_directory
+from swarm.storage.places import state_directory
 from swarm.text import MAX_NAME
 
 if TYPE_CHECKING:
@@ -58,6 +58,6 @@ def resumed_name(settings: Settings) -> str:
         return default
     found: list[str] = []
     with suppress(OSError):
-        found = [urllib.parse.unquote(path.name) for path in checkpoint_directory(settings).parent.iterdir()]
+        found = [urllib.parse.unquote(path.name) for path in state_directory(settings).parent.iterdir()]
     numbered = [name for name in found if name.startswith(f"{default}-") and name[len(default) + 1 :].isdecimal()]
     return numbered[0] if len(numbered) == 1 and default not in found else default

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from dataclasses import replace
 from functools import cached_property, partial
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from swarm.executor import Executor, Future, Queue, Work
 from swarm.peer.futures import Answer, AnswerKind
-from swarm.session.arithmetic import difference, distance
-from swarm.tensors.capture import faulty, has_moments
-from swarm.tensors.state import ModelState, has_nan, side_is_finite
+from swarm.session.arithmetic import difference, measure
+from swarm.tensors.capture import faulty, has_stepped
+from swarm.tensors.state import ModelState, has_nan
 
 if TYPE_CHECKING:
     from swarm.peer.engine import Engine
@@ -23,14 +22,18 @@ if TYPE_CHECKING:
 def measured(stats: ContributionStats, capture: Capture, reference: ModelState | None) -> ContributionStats:
     """``stats`` with what must be computed from the capture.
 
-    That is whether its weights are finite, how far they have moved, and whether the optimizer has state to merge.
+    That is which capture it is, whether its weights are finite, how far they have moved from ``reference``, and whether
+    the optimizer has state to merge.
     """
-    stats = replace(stats, moments=not stats.status.finished and has_moments(capture))
-    if reference is None:
-        return replace(stats, finite=capture.finite(), nan_state=has_nan(capture.side))
-    norm = distance(capture, reference)
-    finite = math.isfinite(norm) and side_is_finite(capture.schema, capture.side, reference.side)
-    return replace(stats, finite=finite, delta_norm=norm if finite else 0.0)
+    found = measure(capture, reference)
+    return replace(
+        stats,
+        root=found.root,
+        finite=found.finite,
+        delta_norm=found.norm,
+        nan_state=reference is None and has_nan(capture.side),
+        moments=not stats.status.finished and has_stepped(capture) and found.moments_finite,
+    )
 
 
 class Background:

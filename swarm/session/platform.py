@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -10,9 +11,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from swarm.certification.keys import ProcessKey, Signer
 from swarm.executor import Executor, ThreadExecutor
 from swarm.records import new_incarnation
 from swarm.storage.checkpoints import CheckpointStore, files_of
+from swarm.storage.ledger import Ledger, Owner, ledger_of
 from swarm.versions import Versions, here
 
 if TYPE_CHECKING:
@@ -55,6 +58,10 @@ class Platform:
     executor: Executor = field(default_factory=ThreadExecutor)
     checkpoint_store: Callable[[Settings], CheckpointStore | None] = files_of
     """Stores committed models; None if they are not stored."""
+    ledger: Callable[[Settings, Owner, Executor, logging.Logger], Ledger] = ledger_of
+    """Keeps the records of committed rounds."""
+    signer: Callable[[], Signer] = ProcessKey
+    """Makes the key with which this process signs."""
     incarnation: Callable[[], str] = new_incarnation
     """Identifies this process."""
     versions: Versions = field(default_factory=here)

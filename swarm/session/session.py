@@ -25,8 +25,8 @@ from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
 from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
-from swarm.session.starting import Resumed, resumed_from, say_where
-from swarm.session.wiring import Network, build_engine, network_of
+from swarm.session.starting import Resumed, doubt_from, resumed_from, say_where
+from swarm.session.wiring import Network, build_engine, network_of, owner_of, verifier_of
 from swarm.storage.checkpoints import Checkpoints
 from swarm.tensors.state import ModelState, Schema
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm.peer.engine import Engine
+    from swarm.storage.ledger import Ledger
     from swarm.tensors.model import Evaluator, ModelPort
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
@@ -85,6 +86,7 @@ class Session:
         self._engine: Engine | None = None
         self._merging: Merging | None = None
         self._checkpoints: Checkpoints | None = None
+        self._ledger: Ledger | None = None
         self._restore_signals: Callable[[], None] = lambda: None
         self._left = False
         self._naming = Naming(settings)
@@ -256,8 +258,11 @@ class Session:
         """Release what the worker does not own, and wait for the disk for at most ``patience`` seconds."""
         self._restore_signals()
         self._merging = None
+        deadline = self._executor.now() + patience
         if self._checkpoints:
             self._checkpoints.close(timeout=patience)
+        if self._ledger:
+            self._ledger.close(timeout=max(deadline - self._executor.now(), 0.0))
 
     def status(self) -> dict[str, Any]:
         """What ``swarm status`` shows of this peer, in JSON types; empty if it trains alone."""
@@ -285,24 +290,37 @@ class Session:
 
     def _meet(self, schema: Schema) -> bool:
         """Join under the name in the settings; False if another peer has it and this one has chosen another."""
-        settings = self._settings
+        settings, network = self._settings, self._network(self._settings, self._plugins)
+        owner = owner_of(settings, network.transport.identity, self._platform.signer())
+        ledger = self._ledger = self._platform.ledger(settings, owner, self._executor, self._log)
         store = self._platform.checkpoint_store(settings)
-        resumed = resumed_from(store, schema, self._port, self._log) if store and settings.resume else Resumed()
+        resumed = Resumed()
+        if store and settings.resume:
+            try:
+                doubt = doubt_from(ledger, verifier_of(owner, network.transport.identity))
+                resumed = resumed_from(store, schema, self._port, self._log, doubt)
+            except BaseException:
+                network.close()
+                raise
         if store:
             every = settings.checkpoint_seconds
-            self._checkpoints = Checkpoints(store, every=every, executor=self._executor, logger=self._log)
+            self._checkpoints = Checkpoints(
+                store, every=every, executor=self._executor, logger=self._log, ledger=ledger
+            )
         engine = self._engine = build_engine(
             settings,
             self._plugins,
             schema,
             self._log,
-            self._network(settings, self._plugins),
+            network,
             validates=self._reporter.validates,
             executor=self._executor,
             incarnation=self._platform.incarnation(),
             versions=self._platform.versions,
             training=self._training,
             checkpoints=self._checkpoints,
+            ledger=ledger,
+            owner=owner,
             name_patience=self._naming.patience,
         )
         say_where(settings, engine, schema, self._log)

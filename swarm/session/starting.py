@@ -7,16 +7,20 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
+from swarm.certification.encoding import decode_record
+from swarm.certification.statements import record_hash
 from swarm.consensus.shares import capped
-from swarm.errors import IncompatiblePeerError, StartTimeoutError, SwarmError
+from swarm.errors import IncompatiblePeerError, LedgerError, StartTimeoutError, SwarmError
 from swarm.text import printable
 
 if TYPE_CHECKING:
+    from swarm.certification.chain import Verifier
     from swarm.config import Settings
     from swarm.peer.engine import Engine
     from swarm.peer.futures import Answer
     from swarm.records import Commit, PeerId
-    from swarm.storage.checkpoints import CheckpointStore
+    from swarm.storage.checkpoints import CheckpointStore, Doubt
+    from swarm.storage.ledger import Ledger
     from swarm.tensors.model import ModelPort
     from swarm.tensors.state import ModelState, Schema
 
@@ -33,9 +37,11 @@ class Resumed(NamedTuple):
     """Whether the model holds the values that this site kept for itself."""
 
 
-def resumed_from(store: CheckpointStore, schema: Schema, port: ModelPort, logger: logging.Logger) -> Resumed:
-    """Load the newest checkpoint, if there is one. A closed run is only the start of a new one."""
-    found = store.newest(schema, logger)
+def resumed_from(
+    store: CheckpointStore, schema: Schema, port: ModelPort, logger: logging.Logger, doubt: Doubt
+) -> Resumed:
+    """Load the newest checkpoint whose record is true, if there is one. A closed run is only the start of a new one."""
+    found = store.newest(schema, logger, doubt)
     if found is None:
         return Resumed()
     commit, model = found
@@ -43,6 +49,32 @@ def resumed_from(store: CheckpointStore, schema: Schema, port: ModelPort, logger
     port.write(_with(model, kept) if kept else model)
     logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
     return Resumed(None if commit.closing else found, keeps=kept is not None)
+
+
+def doubt_from(ledger: Ledger, verifier: Verifier) -> Doubt:
+    """Tells that a record is true: it is in the ledger, and so are all that it comes from, each certified.
+
+    Args:
+        ledger: of this peer.
+        verifier: tells true records. How many peers a round needs was checked when they were added, under the settings
+            of that time.
+    """
+
+    def doubt(commit: Commit) -> str:
+        before = None
+        try:
+            for content in ledger.chain(record_hash(commit)):
+                record = decode_record(content)
+                if reason := verifier.doubt(record, before):
+                    return f"it is not certified by its ledger: {reason}"
+                before = record
+        except (LedgerError, ValueError) as error:
+            return f"the ledger cannot be read ({error})"
+        if before is None or record_hash(before) != record_hash(commit):
+            return "its record, or one that it comes from, is not in the ledger (`swarm ledger verify` tells more)"
+        return ""
+
+    return doubt
 
 
 def _with(model: ModelState, kept: ModelState) -> ModelState:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swarm.addresses import Address
+from swarm.certification.chain import Verifier
+from swarm.certification.statements import canonical, credential_statement
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings
@@ -15,19 +18,24 @@ from swarm.config.granted import share_of
 from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
+from swarm.identity import vouching
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
-from swarm.records import PeerInfo
+from swarm.records import Credential, PeerInfo
+from swarm.storage.ledger import Owner
 from swarm.sync.guarded import GuardedPolicy
 from swarm.tensors import kernels
 from swarm.transport.data_channel import DataChannelControl, DataChannelTransport
 from swarm.transport.shared import PROCESS, SharedAddress
 
 if TYPE_CHECKING:
+    from swarm.certification.keys import Signer
     from swarm.discovery.base import Discovery
     from swarm.executor import Executor
+    from swarm.identity import Identity
     from swarm.peer.status import TrainingStatus
     from swarm.storage.checkpoints import Checkpoints
+    from swarm.storage.ledger import Ledger
     from swarm.sync.base import SyncPolicy
     from swarm.tensors.state import Schema
     from swarm.transport.base import Transport
@@ -54,6 +62,12 @@ class Network:
 
     transport: Transport
     discoveries: Sequence[Discovery]
+
+    def close(self) -> None:
+        """Close what may be open where no engine will: the transport may already listen."""
+        for discovery in self.discoveries:
+            discovery.withdraw()
+        self.transport.close()
 
 
 def network_of(settings: Settings, plugins: PluginRegistry, shared: SharedAddress = PROCESS) -> Network:
@@ -104,6 +118,8 @@ def build_engine(
     versions: Versions,
     training: TrainingStatus,
     checkpoints: Checkpoints | None,
+    ledger: Ledger,
+    owner: Owner,
     name_patience: float | None,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
@@ -120,6 +136,8 @@ def build_engine(
         executor: as for ``Engine``.
         training: as for ``Engine``.
         checkpoints: as for ``Engine``.
+        ledger: as for ``Engine``.
+        owner: the key of this process, which signs for this peer.
         name_patience: as for ``Engine``.
 
     Raises:
@@ -145,6 +163,7 @@ def build_engine(
         expects=settings.expected_peers,
         versions=versions,
     )
+    identity = network.transport.identity
     rules = RoundRules(
         session=settings.model_name,
         min_peers=settings.min_peers,
@@ -158,7 +177,14 @@ def build_engine(
         straggler_timeout=settings.straggler_timeout,
         start_timeout=settings.start_timeout,
         versions=versions,
-        share=share_of(network.transport.identity, settings),
+        share=share_of(identity, settings),
+        weight=me.weight,
+        tolerated_liars=settings.tolerated_liars,
+        merge_rule=settings.merge_method,
+        settings=hashlib.sha256(canonical(settings.agreed())).hexdigest(),
+        signer=owner.signer,
+        credential=owner.credential,
+        vouch=vouch(settings.model_name, identity),
         by_samples=settings.by_samples,
         screen=plugins.accept_contribution,
         codec=choice.choose,
@@ -178,15 +204,36 @@ def build_engine(
             executor=executor,
             training=training,
             checkpoints=checkpoints,
+            ledger=ledger,
             members=settings.members,
             name_patience=name_patience,
         )
     except BaseException:
-        # The transport may already listen, and no engine will close it.
-        for discovery in network.discoveries:
-            discovery.withdraw()
-        network.transport.close()
+        network.close()
         raise
+
+
+def owner_of(settings: Settings, identity: Identity | None, signer: Signer) -> Owner:
+    """The key of this process, with what proves that it is this peer's."""
+    session, peer = settings.model_name, settings.name
+    proved = vouching.credential(identity, peer, signer.key, credential_statement(session, peer, signer.key))
+    return Owner(session=session, signer=signer, credential=proved)
+
+
+def vouch(session: str, identity: Identity | None) -> Callable[[Credential, bool], str]:
+    """Why a credential in a session is not that of its peer, now or when it was given; as of ``RoundRules``."""
+
+    def doubt(given: Credential, current: bool) -> str:
+        statement = credential_statement(session, given.peer, given.key)
+        return vouching.doubt(identity, given, statement, current=current)
+
+    return doubt
+
+
+def verifier_of(owner: Owner, identity: Identity | None) -> Verifier:
+    """Tells true records in the session of ``owner``, whichever settings they were made under."""
+    doubt = vouch(owner.session, identity)
+    return Verifier(session=owner.session, signer=owner.signer, vouch=lambda credential: doubt(credential, False))
 
 
 def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, logger: logging.Logger) -> CodecChoice:

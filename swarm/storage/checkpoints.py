@@ -1,7 +1,8 @@
 """Committed models on disk, so that a restarted site can continue.
 
 A checkpoint is two files, the model as safetensors and the record of its round as JSON, in
-``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last. A checkpoint without a record is ignored.
+``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last. A checkpoint without a record is ignored. The
+metadata of the model say how far the ledger went then.
 The values that this site keeps for itself are in a file of their own, which is replaced with each checkpoint.
 """
 
@@ -10,44 +11,61 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
-import urllib.parse
 from abc import ABC, abstractmethod
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
+from swarm.certification.encoding import decode_record, encode_record
+from swarm.certification.statements import record_hash
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
 from swarm.executor import Executor
-from swarm.records import MAX_TOTAL_WEIGHT, Commit, SyncState
+from swarm.records import Commit
 from swarm.storage.files import read_model_file, replace_file, write_model
+from swarm.storage.ledger import Head, Ledger
+from swarm.storage.places import state_directory
 from swarm.tensors.state import ModelState, Schema
-from swarm.text import IDENTIFIER, is_name
 
-Value = TypeVar("Value")
-_PEERS = ("members", "group", "contributors")
-"""Fields of a record."""
 KEPT = "kept.safetensors"
 """The values that this site keeps for itself, at the time of the newest checkpoint."""
+PATIENCE = 10.0
+"""Seconds to wait until the ledger, which another thread writes, has the record of a checkpoint."""
 KEEP = 2
 """Number of checkpoints kept: the newest, and the previous one in case the newest is damaged."""
+
+Found = tuple[Commit, ModelState]
+"""A checkpoint: the record of a round, and its model."""
+Doubt = Callable[[Commit], str]
+"""Why a record is not true; empty if it is."""
+LOAD_IT = "to train on from its model, load that file in your script instead"
+
+
+def trusted(_: Commit) -> str:
+    """Takes every record for true."""
+    return ""
 
 
 class CheckpointStore(ABC):
     """Storage for the checkpoints of one peer in one session. ``str()`` gives the location for messages."""
 
     @abstractmethod
-    def write(self, commit: Commit, model: ModelState) -> None:
-        """Store a committed model.
+    def write(self, commit: Commit, model: ModelState, head: Head | None) -> None:
+        """Store a committed model, and how far the ledger goes.
 
         Raises:
             OSError: it could not be written.
         """
 
     @abstractmethod
-    def newest(self, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
-        """The newest complete checkpoint, or None. Skipped checkpoints are logged.
+    def newest(
+        self, schema: Schema, logger: logging.Logger, doubt: Doubt = trusted
+    ) -> tuple[Commit, ModelState] | None:
+        """The newest complete checkpoint whose record is true, or None. Skipped checkpoints are logged.
+
+        Args:
+            schema: of the model.
+            logger: is told what is skipped, and why.
+            doubt: tells which records are true.
 
         Raises:
             ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
@@ -71,31 +89,40 @@ class CheckpointFiles(CheckpointStore):
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._skipped: set[Path] = set()
+        """Records of checkpoints that this run does not continue from. It does not remove them: the user may."""
 
     def __str__(self) -> str:
         return str(self._directory)
 
-    def write(self, commit: Commit, model: ModelState) -> None:
+    def write(self, commit: Commit, model: ModelState, head: Head | None) -> None:
         stem = f"{commit.lineage}-{commit.round:09d}"
-        write_model(self._directory / f"{stem}.safetensors", model, {"digest": commit.digest})
-        before = _by_age(self._directory)
+        about = {"digest": commit.digest} | (head.metadata() if head else {})
+        write_model(self._directory / f"{stem}.safetensors", model, about)
+        before = self._records()
         record = self._directory / f"{stem}.json"
-        replace_file(record, json.dumps(_fields_of(commit), indent=1).encode())
+        replace_file(record, encode_record(commit))
         last = max((_written_at(path) for path in before), default=0)
         if _written_at(record) <= last:
             # The clock was set back: a checkpoint must not look older than the previous ones.
             os.utime(record, ns=(last + 1, last + 1))
-        for old in _by_age(self._directory)[:-KEEP]:
+        for old in [each for each in self._records() if each not in self._skipped][:-KEEP]:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
 
-    def newest(self, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
-        records = _by_age(self._directory)
+    def newest(
+        self, schema: Schema, logger: logging.Logger, doubt: Doubt = trusted
+    ) -> tuple[Commit, ModelState] | None:
+        records = self._records()
         for record in reversed(records):
-            commit = _commit_of(record)
             path = record.with_suffix(".safetensors")
-            if commit is None or not path.is_file():
+            if not path.is_file():
                 logger.warning("resume: checkpoint %s is incomplete and is skipped", record)
+                continue
+            commit, reason = _record_in(record)
+            if commit is None or (reason := doubt(commit)):
+                self._skipped.add(record)
+                logger.warning("resume: checkpoint %s is skipped: %s; %s (%s)", record, reason, LOAD_IT, path)
                 continue
             try:
                 model = read_model_file(path, schema)
@@ -107,14 +134,17 @@ class CheckpointFiles(CheckpointStore):
                 raise ConfigurationError(text) from error
             if model.digest() == commit.digest:
                 return commit, model
-            why = "it is damaged, or of a version of Swarm that computed other digests"
-            logger.warning("resume: %s has another digest than its record and is skipped: %s", path, why)
+            logger.warning("resume: %s has another digest than its record: it is damaged, and is skipped", path)
         if records:
             logger.warning("resume: no checkpoint in %s can be used; the run starts anew", self._directory)
         return None
 
     def write_kept(self, kept: ModelState) -> None:
         write_model(self._directory / KEPT, kept, {})
+
+    def _records(self) -> list[Path]:
+        """The records of all checkpoints, the oldest first."""
+        return sorted(self._directory.glob("*.json"), key=_written_at)
 
     def kept(self, schema: Schema, logger: logging.Logger) -> ModelState | None:
         path = self._directory / KEPT
@@ -128,20 +158,37 @@ class CheckpointFiles(CheckpointStore):
 
 def files_of(settings: Settings) -> CheckpointFiles | None:
     """The checkpoint files of a peer with these settings; None without a model directory."""
-    return CheckpointFiles(checkpoint_directory(settings)) if settings.model_dir else None
+    return CheckpointFiles(state_directory(settings)) if settings.model_dir else None
 
 
 class Checkpoints:
     """Writes committed models in the background. If the disk is slow, models are skipped and the newest is written."""
 
-    def __init__(self, store: CheckpointStore, *, every: float, executor: Executor, logger: logging.Logger) -> None:
-        """``every`` is the least number of seconds between two checkpoints; the closing model is always written."""
+    def __init__(
+        self,
+        store: CheckpointStore,
+        *,
+        every: float,
+        executor: Executor,
+        logger: logging.Logger,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """Start the thread that writes.
+
+        Args:
+            store: takes the checkpoints.
+            every: the least number of seconds between two of them; the closing model is always written.
+            executor: runs the thread, and tells the time.
+            logger: is told what was not written.
+            ledger: has the record of each of them first, as a run continues from no other ones.
+        """
         self._store = store
+        self._ledger = ledger
         self._every = every
         self._clock = executor
         self._log = logger
         self._due = executor.now()
-        self._waiting: tuple[Commit, ModelState] | None = None
+        self._waiting: Found | None = None
         self._kept: ModelState | None = None
         self._newest = 0
         self._changed = executor.condition()
@@ -183,7 +230,8 @@ class Checkpoints:
             try:
                 if self._kept:
                     self._store.write_kept(self._kept)
-                self._store.write(commit, model)
+                head = self._ledger.stored(record_hash(commit), PATIENCE) if self._ledger else None
+                self._store.write(commit, model, head)
                 self._failed = False
             except OSError as error:
                 level = logging.DEBUG if self._failed else logging.ERROR
@@ -191,68 +239,27 @@ class Checkpoints:
                 self._log.log(level, "round %d was not written to %s: %s", commit.round, self._store, error)
 
 
-def checkpoint_directory(settings: Settings) -> Path:
-    """The directory of this peer's checkpoints of this session.
-
-    Raises:
-        ConfigurationError: there is no model directory.
-    """
-    if settings.model_dir is None:
-        raise ConfigurationError("model_dir is not set: checkpoints need it")
-    session, peer = (urllib.parse.quote(name, safe=" ") for name in (settings.model_name, settings.name))
-    return settings.model_dir / "swarm-state" / session / peer
-
-
-def _by_age(directory: Path) -> list[Path]:
-    """The records of a directory, the oldest first."""
-    return sorted(directory.glob("*.json"), key=_written_at)
-
-
 def _written_at(record: Path) -> int:
     return record.stat().st_mtime_ns
 
 
-def _fields_of(commit: Commit) -> dict[str, Any]:
-    """What a record holds: releases before ``done`` read those that do not name it."""
-    fields = asdict(commit)
-    if not commit.done:
-        del fields["done"]
-    return fields
-
-
-def _commit_of(record: Path) -> Commit | None:
-    """The commit in a record; None if the record is incomplete, or has a value that none can have."""
+def _record_in(path: Path) -> tuple[Commit | None, str]:
+    """The record in a file; None, with the reason, if it cannot be read."""
     try:
-        fields: dict[str, Any] = json.loads(record.read_text())
-        fields["sync"] = SyncState(**fields["sync"])
-        for name in _PEERS:
-            fields[name] = tuple(_typed(list, fields[name]))
-        commit = Commit(**fields)
-        # What no peer could be told is no record of this run.
-        if not all(re.fullmatch(IDENTIFIER, _typed(str, text)) for text in (commit.lineage, commit.digest)):
-            return None
-        if not all(is_name(_typed(str, peer)) for name in _PEERS for peer in fields[name]):
-            return None
-        if any(len(set(fields[name])) < len(fields[name]) for name in _PEERS):
-            return None
-        ranges = (commit.round, 0, 2**31), (commit.weight, 0, MAX_TOTAL_WEIGHT), (commit.sync.interval, 1, 2**31)
-        if not all(low <= _typed(int, count) < end for count, low, end in ranges):
-            return None
-        _typed(bool, commit.closing)
-        _typed(bool, commit.done)
-        if commit.sync.loss is not None:
-            _typed(float, commit.sync.loss)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return commit
+        data = path.read_bytes()
+    except OSError as error:
+        return None, f"its record cannot be read ({error})"
+    try:
+        return decode_record(data), ""
+    except ValueError as error:
+        return None, _no_record(data) or f"its record is incomplete or damaged ({error})"
 
 
-def _typed(kind: type[Value], value: Any) -> Value:
-    """``value``, which must be of this type; a subclass, as bool of int, is another one.
-
-    Raises:
-        TypeError: it is not.
-    """
-    if type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
+def _no_record(data: bytes) -> str:
+    """What is in the file of a record of an earlier build; empty if it is not of one."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    earlier = isinstance(found, dict) and "lineage" in found and "certificate" not in found
+    return "it is of an earlier build of Swarm, whose records had no certificates" if earlier else ""

@@ -31,6 +31,8 @@ OWN = "own-final.safetensors"
 VIEW_AS_REAL = "view_as_real"
 """The metadata that lists complex tensors which are in the file as pairs of real numbers."""
 
+_MAX_HEADER = 100_000_000
+"""Bytes of the header of a file, as the library limits it."""
 _DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -95,6 +97,24 @@ def read_model_file(path: Path, schema: Schema) -> ModelState:
     model = ModelState.empty(schema)
     _fill(model, load_tensors(path), partial=False)
     return model
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """The metadata of a model file, without its tensors.
+
+    Raises:
+        UnreadableFileError: the file cannot be read, or is no safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size <= _MAX_HEADER else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableFileError(str(error)) from error
+    about = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(about, dict) or not all(isinstance(value, str) for value in about.values()):
+        raise UnreadableFileError("it is no safetensors file")
+    return about
 
 
 def load_into(port: ModelPort, path: Path, rename: Rename | None = None) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swarm.storage.files import FINAL, LOCAL, OWN, SITE
+from swarm.storage.locks import FileLock
+from swarm.storage.places import STATE
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -21,14 +21,13 @@ PREVIOUS = "previous-"
 class Results:
     """The directory of a run's results, which is this run's alone from ``open`` to ``close``.
 
-    A lock on a file in ``MODEL_DIR/swarm-state`` says so. The system releases it when the process dies: children that
-    were forked, as to load data, close their copy of the file.
+    A lock on a file in ``MODEL_DIR/swarm-state`` says so.
     """
 
     def __init__(self, settings: Settings, logger: logging.Logger) -> None:
         self._settings = settings
         self._log = logger
-        self._lock: tuple[int, Path] | None = None
+        self._lock: FileLock | None = None
         self.directory = settings.model_dir
         """None where there is no model directory."""
 
@@ -56,18 +55,13 @@ class Results:
 
     def close(self) -> None:
         """Let the next run have the directory; nothing happens where it is not held."""
-        if self._lock is None:
+        lock, self._lock = self._lock, None
+        if lock is None:
             return
-        (descriptor, path), self._lock = self._lock, None
-        _holders.discard(self)
         try:
-            # Unlocked by name: a child that something else than Python forked has the file open as well.
-            path.unlink(missing_ok=True)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            lock.release()
         except OSError as error:
-            self._log.debug("%s was not removed: %s", path, error)
-        finally:
-            os.close(descriptor)
+            self._log.debug("%s was not removed: %s", lock.path, error)
 
     def _claim(self, root: Path, name: str) -> Path:
         """The model directory if no other live run holds it, else one in it that none holds.
@@ -75,23 +69,17 @@ class Results:
         Raises:
             OSError: the directory cannot be written, or its file system knows no locks.
         """
-        state = root / "swarm-state"
+        state = root / STATE
         state.mkdir(parents=True, exist_ok=True)
         own = f"{self._settings.model_name}@{name}"
         places = chain(["", own], (f"{own}-{number}" for number in count(2)))
         return root / next(place for place in places if self._hold(state / (f".{place}.lock" if place else ".lock")))
 
     def _hold(self, path: Path) -> bool:
-        self._lock = _locked(path)
-        if self._lock:
-            _holders.add(self)
-        return self._lock is not None
-
-    def forget(self) -> None:
-        """In a forked child: the lock is the parent's."""
-        if self._lock:
-            os.close(self._lock[0])
-            self._lock = None
+        lock = FileLock(path)
+        if lock.take():
+            self._lock = lock
+        return self._lock is lock
 
     def _keep_previous(self) -> None:
         if self.directory is None:
@@ -104,44 +92,3 @@ class Results:
         if old:
             renamed = ", ".join(f"{name} to {PREVIOUS}{name}" for name in old)
             self._log.info("results of an earlier run in %s are renamed: %s", self.directory, renamed)
-
-
-def _locked(path: Path) -> tuple[int, Path] | None:
-    """The descriptor and path of a lock that this process now holds; None if another run does.
-
-    Raises:
-        OSError: the file cannot be written, or its file system knows no locks.
-    """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(descriptor, path):
-                return descriptor, path
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its last holder has removed it meanwhile
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-_holders: set[Results] = set()
-"""Those that hold a lock in this process."""
-
-
-def _close_inherited() -> None:
-    for results in _holders:
-        results.forget()
-    _holders.clear()
-
-
-os.register_at_fork(after_in_child=_close_inherited)
