@@ -31,7 +31,6 @@ def proposal(round_: int, parent: str) -> Proposal:
         entries=tuple(Entry(name, 1, PeerStatus.TRAINING) for name in NAMES),
         sync=SyncState(1),
         closing=False,
-        weight=2,
         codec="int8",
     )
 

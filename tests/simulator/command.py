@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from tests.simulator.mutants import MUTANTS, mutated
-from tests.simulator.plan import draw
+from tests.simulator.liar_mutants import LIAR_MUTANTS
+from tests.simulator.mutants import MUTANTS
+from tests.simulator.plan import draw, draw_liars
 from tests.simulator.runs import Outcome, run, shrink
 
 FOR_A_MUTANT = 10_000
@@ -38,6 +39,8 @@ COUNTS = (
     "heals",
     "overlapped",
     "coded_rounds",
+    "disagreements",
+    "proven",
 )
 
 Task = TypeVar("Task")
@@ -60,19 +63,21 @@ class Tally:
         self.failed += other.failed
 
 
-def simulate(schedules: int, seed: int, *, jobs: int = 1, show: int = 3) -> dict[str, Any]:
+def simulate(schedules: int, seed: int, *, jobs: int = 1, show: int = 3, liars: bool = False) -> dict[str, Any]:
     """Run schedules ``seed`` to ``seed + schedules - 1`` in ``jobs`` processes, which does not change what they do.
 
-    The first ``show`` that fail are told on standard error, with the command that shows one again.
+    The first ``show`` that fail are told on standard error, with the command that shows one again. With ``liars``,
+    members lie in each of them.
     """
     total, started = Tally(), time.perf_counter()
     seeds = range(seed, seed + schedules)
-    batches = [seeds[first : first + BATCH] for first in range(0, schedules, BATCH)]
+    batches = [(seeds[first : first + BATCH], liars) for first in range(0, schedules, BATCH)]
     with _spread(_run_batch, batches, jobs) as tallies:
         for tally in tallies:
             for number, violation in tally.failed[: max(0, show - len(total.failed))]:
                 print(f"schedule {number}: {violation}", file=sys.stderr)
-                print(f"  shrink and show it: python -m tests.simulator --replay {number}", file=sys.stderr)
+                how = " --liars" * liars
+                print(f"  shrink and show it: python -m tests.simulator{how} --replay {number}", file=sys.stderr)
             total.add(tally)
     seconds = max(time.perf_counter() - started, 1e-9)
     return {
@@ -85,10 +90,11 @@ def simulate(schedules: int, seed: int, *, jobs: int = 1, show: int = 3) -> dict
     }
 
 
-def _run_batch(seeds: range) -> Tally:
+def _run_batch(task: tuple[range, bool]) -> Tally:
+    seeds, liars = task
     tally = Tally()
     for number in seeds:
-        outcome = run(draw(number))
+        outcome = run((draw_liars if liars else draw)(number))
         tally.faults.update(outcome.faults)
         tally.counts.update(
             events=outcome.events,
@@ -98,6 +104,8 @@ def _run_batch(seeds: range) -> Tally:
             heals=outcome.heals,
             overlapped=outcome.overlapped,
             coded_rounds=outcome.coded,
+            disagreements=outcome.disagreements,
+            proven=outcome.proven,
         )
         if outcome.violation:
             tally.counts["violations"] += 1
@@ -125,19 +133,24 @@ def _start_working() -> None:
 
 
 def catch(mutant: str, seed: int, schedules: int = FOR_A_MUTANT) -> Outcome | None:
-    """The first schedule from ``seed`` on that notices a mutant; None where none of ``schedules`` does."""
-    with mutated(mutant):
+    """The first schedule from ``seed`` on that notices a mutant; None where none of ``schedules`` does.
+
+    A mutant that only a lying member can use is looked for where members lie.
+    """
+    liars = mutant in LIAR_MUTANTS
+    with (LIAR_MUTANTS if liars else MUTANTS).mutated(mutant):
         for number in range(seed, seed + schedules):
-            outcome = run(draw(number))
+            outcome = run((draw_liars if liars else draw)(number))
             if outcome.violation:
                 return outcome
     return None
 
 
-def hunt(seed: int, *, jobs: int = 1) -> dict[str, tuple[int, str] | None]:
+def hunt(seed: int, *, jobs: int = 1, liars: bool = False) -> dict[str, tuple[int, str] | None]:
     """For each mutant, the schedule that notices it and what it says; None where none does."""
-    with _spread(_hunt_one, [(mutant, seed) for mutant in MUTANTS], jobs) as found:
-        return dict(zip(MUTANTS, found, strict=True))
+    mutants = LIAR_MUTANTS if liars else MUTANTS
+    with _spread(_hunt_one, [(mutant, seed) for mutant in mutants], jobs) as found:
+        return dict(zip(mutants, found, strict=True))
 
 
 def _hunt_one(task: tuple[str, int]) -> tuple[int, str] | None:
@@ -145,9 +158,9 @@ def _hunt_one(task: tuple[str, int]) -> tuple[int, str] | None:
     return (outcome.schedule.seed, str(outcome.violation)) if outcome else None
 
 
-def replay(seed: int) -> Outcome:
+def replay(seed: int, *, liars: bool = False) -> Outcome:
     """Show the smallest schedule found that fails like that of ``seed``, and what happens in it."""
-    schedule = shrink(draw(seed))
+    schedule = shrink((draw_liars if liars else draw)(seed))
     print(schedule)
     return run(schedule, tell=print)
 
@@ -159,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="number of the first")
     parser.add_argument("--json", action="store_true", help="print nothing but the final line")
     parser.add_argument("--replay", type=int, metavar="SEED", help="show one schedule, shrunk if it fails")
+    parser.add_argument("--liars", action="store_true", help="schedules in which members lie")
     parser.add_argument("--mutants", action="store_true", help="check that deliberate mistakes are noticed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at work (as many as cores)")
     options = parser.parse_args(arguments)
@@ -171,16 +185,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _do(options: argparse.Namespace) -> int:
     if options.replay is not None:
-        violation = replay(options.replay).violation
+        violation = replay(options.replay, liars=options.liars).violation
         print(violation or "every invariant holds")
         return int(violation is not None)
     if options.mutants:
-        caught = hunt(options.seed, jobs=options.jobs)
+        caught = hunt(options.seed, jobs=options.jobs, liars=options.liars)
         if not options.json:
             for name, found in caught.items():
                 print(f"{name}: {found[0]} {found[1]}" if found else f"{name}: NOT NOTICED")
         print(json.dumps({"mutants": len(caught), "caught": sum(found is not None for found in caught.values())}))
         return int(None in caught.values())
-    result = simulate(options.schedules, options.seed, jobs=options.jobs)
+    result = simulate(options.schedules, options.seed, jobs=options.jobs, liars=options.liars)
     print(json.dumps(result))
     return int(result["violations"] > 0)

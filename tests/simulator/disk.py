@@ -7,8 +7,10 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swarm.storage.checkpoints import CheckpointStore
+from swarm.storage.checkpoints import CheckpointStore, Doubt, Found, trusted
+from swarm.storage.ledger import Head, MemoryLedger
 from tests.simulator.faults import FaultKind
+from tests.simulator.violation import Violation
 
 if TYPE_CHECKING:
     from swarm.records import Commit, PeerId
@@ -26,13 +28,18 @@ class Disks:
     """The newest whole checkpoint of each peer, and how its disk behaves."""
 
     def __init__(self, loop: Loop, schedule: Schedule, rng: random.Random) -> None:
-        self.newest: dict[PeerId, tuple[Commit, ModelState]] = {}
+        self.newest: dict[PeerId, Found] = {}
         self.kept: dict[PeerId, ModelState] = {}
         """What each site keeps for itself."""
+        self.ledgers: dict[PeerId, MemoryLedger] = {}
         self._loop = loop
         self._rng = rng
         self._slow = [fault for fault in schedule.faults if fault.kind is FaultKind.SLOW_DISK]
         self._full = [fault for fault in schedule.faults if fault.kind is FaultKind.FULL_DISK]
+
+    def ledger(self, name: PeerId) -> MemoryLedger:
+        """The ledger of a peer."""
+        return self.ledgers.setdefault(name, MemoryLedger())
 
     def seconds(self) -> float:
         """How long the next write takes."""
@@ -52,14 +59,19 @@ class SimulatedStore(CheckpointStore):
     name: PeerId
     executor: SimulatedExecutor
 
-    def write(self, commit: Commit, model: ModelState) -> None:
+    def write(self, commit: Commit, model: ModelState, head: Head | None) -> None:
         self.executor.sleep(self.disks.seconds())  # what is not complete when the process dies does not count
         if self.disks.full:
             raise OSError("no space left on device")
         self.disks.newest[self.name] = commit, model
 
-    def newest(self, schema: Schema, logger: logging.Logger) -> tuple[Commit, ModelState] | None:
-        return self.disks.newest.get(self.name)
+    def newest(
+        self, schema: Schema, logger: logging.Logger, doubt: Doubt = trusted
+    ) -> tuple[Commit, ModelState] | None:
+        found = self.disks.newest.get(self.name)
+        if found and (reason := doubt(found[0])):
+            raise Violation("Durability", f"{self.name} cannot resume: {reason}")
+        return found
 
     def write_kept(self, kept: ModelState) -> None:
         self.disks.kept[self.name] = kept

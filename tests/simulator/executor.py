@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -19,17 +19,22 @@ class Gate(Protocol):
         """Run ``work`` now, later if the process stands still, never if it is dead."""
         ...
 
+    def stepped(self) -> None:
+        """One of its tasks has gone on, and waits again or has ended."""
+        ...
+
 
 class SimulatedExecutor(Executor):
     """Runs the work of one process. Whatever waits switches to the greenlet of the loop."""
 
     def __init__(self, loop: Loop, clock: ProcessClock, gate: Gate) -> None:
         self.clock = clock
-        self.gated = gate.do
-        """Runs work unless the process has died."""
+        self.gate = gate
         self._loop = loop
-        self._hub = getcurrent()
-        self._tasks: dict[greenlet, SimulatedTask] = {}
+        self.hub = getcurrent()
+        """The greenlet of the loop."""
+        self._tasks: dict[SimulatedTask, None] = {}
+        """Those that have not ended, in the order of their start."""
         self._dead = False
 
     def now(self) -> float:
@@ -37,12 +42,12 @@ class SimulatedExecutor(Executor):
 
     def start(self, name: str, work: Work) -> Task:
         task = SimulatedTask(self, work)
-        self._tasks[task.greenlet] = task
+        self._tasks[task] = None
         self._loop.after(0.0, task.resume)
         return task
 
     def later(self, seconds: float, work: Work) -> None:
-        self._loop.after(seconds / self.clock.rate, lambda: self.gated(work))
+        self._loop.after(seconds / self.clock.rate, lambda: self.gate.do(work))
 
     def condition(self) -> Condition:
         return SimulatedCondition(self)
@@ -55,14 +60,14 @@ class SimulatedExecutor(Executor):
         """Wait in ``waiting`` until ``predicate`` holds, or as many seconds; the predicate's last value."""
         if self._dead:
             raise GreenletExit
-        task = self._tasks[getcurrent()]
+        task: SimulatedTask = getcurrent().task  # type: ignore[attr-defined]  # every task has a carrier
         task.predicate = predicate
         task.deadline = None if timeout is None else self.now() + timeout
         waiting.append(task)
         try:
             while True:
                 task.set_alarm()
-                self._hub.switch()
+                self.hub.switch()
                 if self._dead:
                     raise GreenletExit
                 result = predicate()
@@ -74,7 +79,7 @@ class SimulatedExecutor(Executor):
 
     def clock_changed(self) -> None:
         """The clock has jumped, or goes at another rate: alarms are due at other moments."""
-        for task in list(self._tasks.values()):
+        for task in list(self._tasks):
             task.alarm = None
             task.set_alarm()
 
@@ -84,22 +89,21 @@ class SimulatedExecutor(Executor):
         One that is running ends by itself at the ``GreenletExit`` that its caller raises.
         """
         self._dead = True
-        if getcurrent() is self._hub:
+        if getcurrent() is self.hub:
             self._reap()
         else:
             self.soon(self._reap)
 
     def _reap(self) -> None:
-        for task in list(self._tasks.values()):
-            if task.greenlet:
-                task.greenlet.throw(GreenletExit)
+        for task in list(self._tasks):
+            task.end()
         self._tasks.clear()
 
     # For tasks and conditions --------------------------------------------------------------------------------------
 
     def ended(self, task: SimulatedTask) -> None:
         """A task has ended."""
-        self._tasks.pop(task.greenlet, None)
+        self._tasks.pop(task, None)
 
     def at(self, reading: float, work: Work) -> None:
         """Run ``work`` when the clock shows ``reading``."""
@@ -131,15 +135,35 @@ class SimulatedCondition:
 
     def notify_all(self) -> None:
         for task in self._waiting:
-            if task.predicate and task.predicate():
+            if not task.woken and task.predicate and task.predicate():
                 task.wake()
 
 
+class Carrier(greenlet):
+    """A greenlet that runs one task after the other: most tasks take less time than the start of a greenlet does."""
+
+    idle: ClassVar[list[Carrier]] = []
+    """Those without a task."""
+
+    def __init__(self, hub: greenlet, task: SimulatedTask) -> None:
+        """``hub`` is the greenlet of the loop."""
+        super().__init__(parent=hub)
+        self.hub = hub
+        self.task = task
+
+    def run(self) -> None:
+        """Run a task, then wait for the next one; an error ends this greenlet and goes to the loop."""
+        while True:
+            self.task.run()
+            del self.task
+            self.idle.append(self)
+            self.hub.switch()
+
+
 class SimulatedTask:
-    """One greenlet."""
+    """What one greenlet does until it has ended."""
 
     def __init__(self, executor: SimulatedExecutor, work: Work) -> None:
-        self.greenlet = greenlet(self._run)
         self.predicate: Callable[[], Any] | None = None
         """What it waits for."""
         self.deadline: float | None = None
@@ -148,7 +172,9 @@ class SimulatedTask:
         """The reading at which it looks at its deadline."""
         self._executor = executor
         self._work = work
-        self._woken = False
+        self.woken = False
+        """Whether it is about to go on."""
+        self._carrier: Carrier | None = None
         self._done = False
         self._ended = SimulatedCondition(executor)
 
@@ -159,20 +185,36 @@ class SimulatedTask:
         self._ended.wait_for(lambda: self._done, timeout)
 
     def wake(self) -> None:
-        """Go on soon."""
-        if not self._woken:
-            self._woken = True
-            self._executor.soon(self.resume)
+        """Go on after what is due now."""
+        self.woken = True
+        self._executor.soon(self.resume)
 
     def resume(self) -> None:
         """Go on now, unless the process stands still; in the loop's greenlet."""
-        self._woken = True
-        self._executor.gated(self._switch)
+        self.woken = True
+        self._executor.gate.do(self._switch)
 
     def _switch(self) -> None:
-        self._woken = False
-        if not self._done:
-            self.greenlet.switch()
+        self.woken = False
+        if self._done:
+            return
+        if self._carrier is None:
+            self._carrier = self._taken()
+        self._carrier.switch()
+        self._executor.gate.stepped()
+
+    def _taken(self) -> Carrier:
+        hub, idle = self._executor.hub, Carrier.idle
+        if idle and idle[-1].hub is hub:
+            carrier = idle.pop()
+            carrier.task = self
+            return carrier
+        return Carrier(hub, self)
+
+    def end(self) -> None:
+        """End it where it waits, as its process has died; called in the loop's greenlet."""
+        if self._carrier:
+            self._carrier.throw(GreenletExit)
 
     def set_alarm(self) -> None:
         """See to it that the deadline is noticed; an alarm that comes first sets the next one."""
@@ -188,15 +230,19 @@ class SimulatedTask:
         if self.deadline is None or self._done:
             return
         if self._executor.now() >= self.deadline:
-            if not self._woken:
+            if not self.woken:
                 self.resume()
         else:
             self.set_alarm()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Do the work; in a greenlet of its own."""
         try:
             self._work()
+        except GreenletExit:
+            pass  # its process has died
         finally:
             self._done = True
+            self._carrier = None
             self._executor.ended(self)
             self._ended.notify_all()

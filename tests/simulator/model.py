@@ -106,8 +106,9 @@ class StepModel(ModelPort):
             self.values[number] += 1.0
             self.values[STEPS:] += NOISE[number]
             self.own |= 1 << number
-            self.moments[:] = self.moments / 2 + NOISE[number, :REMEMBERED].astype(self.moments.dtype)
-            self.steps += 1
+            if self._schema is WITH_OPTIMIZER:
+                self.moments[:] = self.moments / 2 + NOISE[number, :REMEMBERED].astype(self.moments.dtype)
+                self.steps += 1
 
     def schema(self) -> Schema:
         return self._schema

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from swarm.consensus import attempt, forming
+from swarm.certification.chain import Verifier
+from swarm.certification.quorums import majority
+from swarm.consensus import attempt, checking, forming, member
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.catchup import CatchUp
 from swarm.consensus.effects import Effect
 from swarm.consensus.forming import Group, Table
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.member import Member
-from swarm.consensus.paxos import Acceptor, majority
+from swarm.consensus.paxos import Acceptor
 from swarm.consensus.rules import RoundRules
-from swarm.consensus.state import Offers
+from swarm.consensus.state import Offers, RoundState
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.messages import (
@@ -37,39 +38,17 @@ from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.models import Models
 from swarm.peer.peers import Peers
 from swarm.peer.rounds import Rounds
-from swarm.peer.streams import ExchangeStreams
-from swarm.records import Commit, PeerId, PeerStatus
+from swarm.records import Attempt, Commit, PeerId, PeerStatus, QuorumCertificate, Signature
 from swarm.session.arithmetic import difference
 from swarm.session.merging import Merging
 from swarm.session.pending import PendingAnswer
 from swarm.tensors.state import ModelState
+from tests.simulator.registered import Mutants
+from tests.simulator.signer import CheapSigner
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-MUTANTS: dict[str, tuple[object, str, object]] = {}
-"""Owner, name and replacement of the attribute that a mutant changes, by the mutant's name."""
-
-
-@contextmanager
-def mutated(name: str) -> Iterator[None]:
-    """Within this context the protocol has the mistake of that name."""
-    owner, attribute, replacement = MUTANTS[name]
-    original = vars(owner)[attribute]
-    setattr(owner, attribute, replacement)
-    try:
-        yield
-    finally:
-        setattr(owner, attribute, original)
-
-
-def _mutant(owner: object, attribute: str, *, as_property: bool = False) -> Callable[[Function], Function]:
-    """Register the decorated replacement; the mutant has its name."""
-
-    def register(replacement: Function) -> Function:
-        MUTANTS[replacement.__name__] = owner, attribute, property(replacement) if as_property else replacement
-        return replacement
-
-    return register
+MUTANTS = Mutants()
+mutated = MUTANTS.mutated
+_mutant = MUTANTS.register
 
 
 def _decide(self: LedAttempt) -> None:
@@ -80,53 +59,63 @@ def _decide(self: LedAttempt) -> None:
 
 # Votes ---------------------------------------------------------------------------------------------------------------
 
-_ask_accepts, _on_promise, _on_accept, _drop = (
-    LedAttempt._ask_accepts,
-    LedAttempt.on_promise,
-    Member.on_accept,
-    Member.drop,
-)
+_ask_accepts, _on_accept, _drop = LedAttempt._ask_accepts, Member.on_accept, Member.drop
+_signer = CheapSigner.__init__
 
 
 @_mutant(LedAttempt, "_ask_accepts")
-def leader_applies_before_accepts(self: LedAttempt, proposal: Any, digest: str) -> None:
+def leader_applies_before_accepts(self: LedAttempt, proposal: Any, digest: str, readiness: Any) -> None:
     """It takes "all are ready" for a decision."""
-    _ask_accepts(self, proposal, digest)
+    _ask_accepts(self, proposal, digest, readiness)
     _decide(self)
 
 
+@_mutant(Verifier, "_uncertified", of="leader_applies_before_accepts")
+@_mutant(Verifier, "_uncertified", of="a_minority_decides")
+@_mutant(Verifier, "_uncertified", of="duplicates_count_as_votes")
+def _certificates_are_not_checked(self: Verifier, record: Commit, before: Commit | None) -> str:
+    return ""
+
+
 @_mutant(LedAttempt, "on_accepted")
-def a_minority_decides(self: LedAttempt, sender: PeerId) -> None:
+def a_minority_decides(self: LedAttempt, sender: PeerId, message: Any) -> None:
     """The first accept is enough."""
     if self.stage is Stage.ACCEPTING:
         _decide(self)
 
 
 @_mutant(LedAttempt, "on_accepted")
-def duplicates_count_as_votes(self: LedAttempt, sender: PeerId) -> None:
+def duplicates_count_as_votes(self: LedAttempt, sender: PeerId, message: Any) -> None:
     """Two accepts of one peer are two votes."""
     if self.stage is not Stage.ACCEPTING or self.proposal is None:
         return
-    self._accepted.add(f"{sender}/{len(self._accepted)}")
+    self._accepted[f"{sender}/{len(self._accepted)}"] = message.signature
     if 2 * len(self._accepted) > len(self.proposal.voters):
         _decide(self)
 
 
-@_mutant(LedAttempt, "on_promise")
-def recovery_ignores_accepts(self: LedAttempt, sender: PeerId, message: Promise) -> None:
-    """A new leader forms a new group, whatever was accepted."""
-    _on_promise(self, sender, replace(message, accepted=None, digest=""))
+@_mutant(Acceptor, "accept")
+def recovery_ignores_accepts(self: Acceptor, proposal: Proposal, digest: str, ready: QuorumCertificate | None) -> bool:
+    """A voter does not tell a new leader what it has accepted, which forms a new group then."""
+    return self.promise(proposal.attempt)
 
 
 @_mutant(LedAttempt, "on_promise")
 def recovery_asks_nobody(self: LedAttempt, sender: PeerId, message: Promise) -> None:
     """The first promise is enough for a new leader."""
-    if self.stage is Stage.PREPARING and message.attempt == self.attempt:
+    if self.stage is Stage.PREPARING and self._promises.add(sender, message):
         if message.accepted:
-            self._ask_accepts(replace(message.accepted, attempt=self.attempt), message.digest)
+            self._ask_accepts(replace(message.accepted, attempt=self.attempt), message.digest, message.ready)
         else:
             self.stage = Stage.FORMING
             self.step()
+
+
+@_mutant(member, "promised_before", of="recovery_asks_nobody")
+def _promises_are_not_counted(state: RoundState, proposal: Proposal) -> tuple[bool, Attempt | None, str]:
+    told = {each.accepted: each.record for each in proposal.promises if each.accepted}
+    highest = max(told, default=None)
+    return True, highest, told[highest] if highest else ""
 
 
 @_mutant(Acceptor, "promise")
@@ -158,27 +147,21 @@ def asks_before_all_are_ready(self: LedAttempt, sender: PeerId, message: Ready) 
     if self.stage is Stage.EXCHANGING and self.proposal is not None and message.attempt == self.attempt:
         self._ready[sender] = message
         if majority(self.proposal.voters, self._ready):
-            self._ask_accepts(self.proposal, message.digest)
+            signatures = tuple(Signature(peer, each.signature) for peer, each in self._ready.items())
+            self._ask_accepts(self.proposal, message.digest, QuorumCertificate(self.attempt, signatures))
 
 
-_new_round = Acceptor.new_round
+@_mutant(member, "is_ready", of="asks_before_all_are_ready")
+def _readiness_is_not_checked(
+    state: RoundState, proposal: Proposal, record: str, ready: QuorumCertificate | None
+) -> bool:
+    return True
 
 
-@_mutant(Acceptor, "new_round")
-def the_forgetful_vote(self: Acceptor, first: Any) -> None:
-    """A process that took the place of a dead one votes at once."""
-    _new_round(self, first)
-    self.may_vote()
-
-
-_resume = RoundMachine.resume
-
-
-@_mutant(RoundMachine, "resume")
-def votes_after_a_restart(self: RoundMachine, commit: Commit, now: float) -> list[Effect]:
-    """Who goes on from its disk votes as if it had not been away."""
-    self._state.acceptor.may_vote()
-    return _resume(self, commit, now)
+@_mutant(CheapSigner, "__init__")
+def the_forgetful_vote(self: CheapSigner, process: str) -> None:
+    """A process that took the place of a dead one has its key, and so votes at once."""
+    _signer(self, process.partition("/")[0])
 
 
 # Groups --------------------------------------------------------------------------------------------------------------
@@ -207,6 +190,7 @@ def a_share_has_no_limit(weights: Mapping[PeerId, int], share: object) -> Mappin
 
 
 @_mutant(attempt, "losses")
+@_mutant(checking, "losses", of="a_claimed_weight_steers_the_interval")
 def a_claimed_weight_steers_the_interval(table: Table, rules: RoundRules) -> list[tuple[int, float]]:
     """A loss counts with whatever weight a peer claims."""
     return _losses(replace(table, joined={}), rules)
@@ -231,9 +215,11 @@ def a_claimed_norm_is_trusted(proposal: Proposal, told: Any, codec: Any) -> dict
 
 
 @_mutant(Member, "exchanged")
-def owners_measure_nothing(self: Member, key: Any, digest: str, norms: tuple[PartialNorm, ...]) -> None:
+def owners_measure_nothing(
+    self: Member, key: Any, digest: str, norms: tuple[PartialNorm, ...], slices: tuple[str, ...]
+) -> None:
     """A member tells that no contribution has moved within its slice."""
-    _exchanged(self, key, digest, tuple(replace(part, squared=0.0) for part in norms))
+    _exchanged(self, key, digest, tuple(replace(part, squared=0.0) for part in norms), slices)
 
 
 @_mutant(Table, "all_finished", as_property=True)
@@ -271,7 +257,7 @@ _see, _dispatch, _new_round_of_member = CatchUp.see, RoundMachine._dispatch, Mem
 
 
 @_mutant(CatchUp, "see")
-def heals_from_a_lighter_lineage(self: CatchUp, sender: PeerId, commit: Commit) -> bool:
+def heals_from_any_other_lineage(self: CatchUp, sender: PeerId, commit: Commit) -> bool:
     """Any other lineage is better than one's own."""
     ours = self._state.position.commit
     if ours and commit.lineage != ours.lineage:
@@ -372,11 +358,6 @@ def what_a_lost_round_may_hold_is_used_up(self: PendingAnswer) -> ModelState:
 def the_model_before_stays(self: Models, digest: str, model: ModelState) -> None:
     """A peer that has a model keeps it when the next one is committed."""
     self._committed = self._committed or (digest, model)
-
-
-@_mutant(ExchangeStreams, "check")
-def a_silent_peer_is_waited_for(self: ExchangeStreams, now: float, timeout: float) -> None:
-    """Nobody gives up a peer that sends nothing."""
 
 
 # Weights on their way ------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ class Node(Protocol):
     """What a node listens with."""
 
     name: PeerId
+    copy: int | None
+    """The number of this copy of a lying member; None for an honest one."""
     session: str
     open: bool
     """Whether it listens."""
@@ -76,6 +78,9 @@ class Network:
     def __init__(self, loop: Loop, schedule: Schedule, rng: random.Random) -> None:
         self._nodes: dict[PeerId, Node] = {}
         """Who listens at each address, or did so last."""
+        self._copies: dict[tuple[PeerId, int], Node] = {}
+        self._sides: dict[PeerId, int] = {}
+        """Which copy of every lying member each honest peer reaches."""
         self._loop = loop
         self._schedule = schedule
         self._rng = rng
@@ -93,12 +98,31 @@ class Network:
 
     def listen(self, node: Node) -> None:
         """A node listens at its address from now on."""
-        self._nodes[node.name] = node
+        if node.copy is None:
+            self._nodes[node.name] = node
+        else:
+            self._copies[node.name, node.copy] = node
 
-    def listening(self, name: PeerId) -> Node | None:
-        """The node that listens at an address."""
+    def listening(self, source: Node, name: PeerId) -> Node | None:
+        """The node that listens at an address, as ``source`` sees it: a lying member has two, for different peers."""
         node = self._nodes.get(name)
+        if node and source.copy is not None and self._side(name) != source.copy:
+            return None
+        if node is None and self._copies:
+            node = self._copies.get((name, self._side(source.name) if source.copy is None else source.copy))
         return node if node and node.open else None
+
+    def _side(self, name: PeerId) -> int:
+        if name not in self._sides:
+            self._sides[name] = self._rng.randrange(2)
+        return self._sides[name]
+
+    def turn(self, name: PeerId) -> None:
+        """An honest peer reaches the other copy of every lying member from now on."""
+        self._sides[name] = 1 - self._side(name)
+        for (source, to), target in list(self._links.items()):
+            if (source.name == name and target.copy is not None) or (to == name and source.copy is not None):
+                self._lose_later(source, target, self._rng.random() * RESET)
 
     def connected(self, one: PeerId, two: PeerId) -> bool:
         """Whether no partition lies between two peers."""
@@ -108,8 +132,9 @@ class Network:
 
     def hears(self, one: PeerId, two: PeerId) -> bool:
         """Whether messages pass between two peers."""
-        deaf = [fault for fault in self._deaf if one in fault.peers or two in fault.peers]
-        return not (deaf and self._loop.during(deaf)) and self.connected(one, two)
+        if self._deaf and self._loop.during(fault for fault in self._deaf if one in fault.peers or two in fault.peers):
+            return False
+        return self.connected(one, two)
 
     def reach(self, source: Node, name: PeerId) -> Node:
         """The node at an address, connected from now on.
@@ -117,7 +142,7 @@ class Network:
         Raises:
             UnreachablePeerError: nobody listens there.
         """
-        node = self.listening(name)
+        node = self.listening(source, name)
         if node is None:
             raise UnreachablePeerError(f"nobody listens at {name}")
         return self._links.setdefault((source, name), node)
@@ -156,7 +181,7 @@ class Network:
         if not self.hears(source.name, to):
             self._time_out(source, to)
             return
-        target = self.listening(to)
+        target = self.listening(source, to)
         link = self._links.get((source, to))
         if target is None or (link is not None and link is not target):
             self._lose(source, to, "the connection was refused")

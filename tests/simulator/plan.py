@@ -67,6 +67,15 @@ class Schedule:
     """The largest share of the weight of a round that a peer may have: 1 or a half."""
     optimizer: bool = False
     """Whether models have an optimizer, whose moments are merged."""
+    liars: tuple[PeerId, ...] = ()
+    """Members that lie from the beginning."""
+    tolerated: int = 0
+    """How many of them the settings tolerate."""
+
+    @property
+    def excess(self) -> bool:
+        """Whether more members lie than the settings tolerate: then honest ones may disagree, and find out who lied."""
+        return len(self.liars) > self.tolerated
 
     @property
     def calm_from(self) -> float:
@@ -120,4 +129,48 @@ def draw(seed: int) -> Schedule:
         extends=rng.random() < 0.3,
         largest_share=0.5 if rng.random() < 0.2 else 1.0,
         optimizer=seed % 16 == 6,
+    )
+
+
+def draw_liars(seed: int) -> Schedule:
+    """The schedule of a seed in which members lie: as many as are tolerated, or, with every third seed, one more."""
+    rng = random.Random(f"liars/{seed}")
+    excess = seed % 3 == 2
+    tolerated = rng.choice((0, 0, 1)) if excess else rng.choice((1, 1, 1, 2))
+    least = 3 * tolerated + 1 if tolerated else 2
+    count = rng.choice((3, 3, 5, 4, 2)) if tolerated == 0 else rng.randint(least, least + 2)
+    names = tuple(f"p{number:02}" for number in range(count))
+    lying = tolerated + 1 if excess else tolerated
+    quorum = (count + tolerated) // 2 + 1
+    intervals = rng.randint(3, 6)
+    peers = tuple(
+        PeerPlan(
+            name=name,
+            starts=rng.random(),
+            intervals=intervals if rng.random() < 0.5 else rng.randint(2, intervals),
+            pace=rng.uniform(0.3, 1.5),
+            checkin=rng.choice(CHECKIN_MODES),
+            weight=rng.choice((1, 1, 2, 5)),
+        )
+        for name in names
+    )
+    kinds = [kind for kind in (FaultKind.LOSSY, FaultKind.SLOW) if rng.random() < 0.2]
+    return Schedule(
+        seed=seed,
+        peers=peers,
+        faults=tuple(Fault(kind, at=rng.uniform(1, 6), seconds=rng.uniform(0.5, 3), peers=()) for kind in kinds),
+        min_peers=min(quorum, count - lying),
+        expected=count,
+        averaging=rng.random() < 0.7,
+        adaptive=rng.random() < 0.3,
+        wait_below_quorum=False,
+        straggler_timeout=rng.choice((0.3, 0.6, 1.0)),
+        start_timeout=120.0,
+        delay=rng.choice((0.002, 0.01, 0.03)),
+        duplicates=rng.choice((0.0, 0.02)),
+        transfer=rng.choice((0.05, 0.2)),
+        overlap=rng.random() < 0.2,
+        codec=rng.choice(("exact", "exact", "bf16", "int8")),
+        liars=tuple(rng.sample(names, lying)),
+        tolerated=tolerated,
     )

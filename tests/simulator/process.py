@@ -16,23 +16,30 @@ from greenlet import GreenletExit
 from swarm.config import Settings
 from swarm.discovery.base import Discovery
 from swarm.errors import SwarmError
-from swarm.messages import Accept, Offer, Propose
+from swarm.messages import Offer
 from swarm.plugins import PluginRegistry
-from swarm.records import Commit, PeerStatus
+from swarm.records import Commit
 from swarm.session import Session
 from swarm.session.platform import Platform
 from swarm.session.wiring import Network as Reach
+from swarm.storage.ledger import MemoryLedger
 from swarm.tensors.model import Evaluation
 from tests.simulator.clock import ProcessClock
 from tests.simulator.disk import SimulatedStore
 from tests.simulator.executor import SimulatedExecutor
+from tests.simulator.liar import Liar, draw_habits
+from tests.simulator.lying_leader import led_by_liars
 from tests.simulator.model import StepModel, Taken
 from tests.simulator.plan import CHECKIN_MODES
+from tests.simulator.signer import CheapSigner
 from tests.simulator.transport import SimulatedTransport
 
 if TYPE_CHECKING:
     from swarm.messages import Envelope, Message, StreamHeader
-    from swarm.records import PeerId
+    from swarm.peer.engine import Engine
+    from swarm.peer.futures import Answer
+    from swarm.records import ContributionStats, PeerId
+    from swarm.tensors.capture import Capture
     from swarm.transport.base import Frame
     from tests.simulator.disk import Disks
     from tests.simulator.loop import Loop
@@ -53,7 +60,7 @@ class Surroundings(Protocol):
     network: Network
     disks: Disks
 
-    def settings(self, plan: PeerPlan) -> Settings:
+    def settings(self, plan: PeerPlan, *, resume: bool) -> Settings:
         """The settings of a peer."""
         ...
 
@@ -106,8 +113,12 @@ class Surroundings(Protocol):
 class Process:
     """What runs under a peer's name until it ends or dies."""
 
-    def __init__(self, world: Surroundings, plan: PeerPlan, incarnation: str, *, resume: bool) -> None:
+    def __init__(
+        self, world: Surroundings, plan: PeerPlan, incarnation: str, *, resume: bool, copy: int | None = None
+    ) -> None:
+        """``copy`` is the number of this copy of a lying member; None for an honest one."""
         self.name = plan.name
+        self.copy = copy
         self.plan = plan
         self.incarnation = incarnation
         self.running = True
@@ -130,15 +141,17 @@ class Process:
         """Whether its own intervals are over."""
         self.boasts = False
         """Whether it claims too much weight."""
-        self._norm = 0.0
         self._world = world
-        self._rng = random.Random(f"{world.schedule.seed}/{plan.name}/{incarnation}")
+        self._rng = random.Random(f"{world.schedule.seed}/{plan.name}/{incarnation}/{copy or ''}")
         self._backlog: list[Callable[[], None]] = []
         self._seen: Commit | None = None
         """The commit that its session had after the last event."""
         self.executor = SimulatedExecutor(world.loop, ProcessClock(), self)
         self._changed = self.executor.condition()
         self.transport = SimulatedTransport(world.network, self, plan.session)
+        key = f"{plan.name}/{incarnation}"
+        habits = draw_habits(random.Random(f"habits/{world.schedule.seed}/{plan.name}"))
+        self._liar = Liar(plan.name, plan.session, CheapSigner(key), habits, self._rng) if self.lies else None
         initial = zlib.crc32(f"{plan.name}/{incarnation}".encode()) % 64 / 8
         self.model = StepModel(
             initial,
@@ -146,8 +159,7 @@ class Process:
             lambda: world.loop.events,
             optimizer=world.schedule.optimizer,
         )
-        settings = replace(world.settings(plan), resume=resume)
-        self.settings: Settings = settings
+        settings = self.settings = world.settings(plan, resume=resume)
         self.session = Session(
             settings,
             self.model,
@@ -158,6 +170,8 @@ class Process:
             platform=Platform(
                 executor=self.executor,
                 checkpoint_store=lambda _settings: SimulatedStore(world.disks, plan.name, self.executor),
+                ledger=lambda *_: MemoryLedger() if self.lies else world.disks.ledger(plan.name),
+                signer=lambda: CheapSigner(key),
                 incarnation=lambda: incarnation,
                 on_sigterm=lambda _leave: lambda: None,
             ),
@@ -169,6 +183,16 @@ class Process:
             found = self._world.disks.newest.get(self.name)
             self.resumed = found[0] if found else None
         self.executor.start("train", self._train)
+
+    @property
+    def lies(self) -> bool:
+        """Whether it is a copy of a lying member."""
+        return self.copy is not None
+
+    @property
+    def dishonest(self) -> bool:
+        """Whether it offers what is not so."""
+        return self.lies or self.boasts or self.claims is not None
 
     @property
     def finished(self) -> bool:
@@ -188,15 +212,14 @@ class Process:
             self._backlog.append(work)
         elif self.running:
             work()
-            if self.running:
-                self._look()
 
-    def _look(self) -> None:
-        """See whether the session has another commit than before."""
-        commit = self.session.commit
-        if commit is not self._seen:
-            self._seen = commit
-            self._world.handled(self, commit)
+    def stepped(self) -> None:
+        """A task has gone on: only tasks commit rounds, so see whether the session has another commit than before."""
+        if self.running:
+            commit = self.session.commit
+            if commit is not self._seen:
+                self._seen = commit
+                self._world.handled(self, commit)
 
     def freeze(self) -> None:
         """Stand still."""
@@ -292,47 +315,45 @@ class Process:
 
     # What it says and hears ------------------------------------------------------------------------------------------
 
-    def says(self, envelope: Envelope) -> Envelope:
+    def says(self, envelope: Envelope) -> list[Envelope]:
         """What really goes out for a message of the session."""
-        message: Message = envelope.message
-        if isinstance(message, Offer) and (self.boasts or self.claims is not None):
-            self._norm = message.stats.delta_norm
-            stats = message.stats
+        if self._liar:
+            others = tuple(name for name in self._world.names() if name != self.name)
+            return self._liar.says(envelope, others, self.session.commit)
+        if not self._world.says(self, envelope.message):
+            raise GreenletExit
+        return [envelope]
+
+    def serves(self, engine: Engine) -> None:
+        """The worker of the session listens: what it is told to offer is what this process claims."""
+        offer = engine.offer
+
+        def claim(capture: Capture, stats: ContributionStats) -> Answer:
+            if self._liar:
+                led_by_liars[engine._machine._state] = self._liar
             if self.claims is not None:
-                stats = replace(stats, delta_norm=self._norm * self.claims)
+                stats = replace(stats, delta_norm=stats.delta_norm * self.claims)
             if self.boasts:
                 stats = replace(stats, weight=100)
-            message = replace(message, stats=stats)
-            envelope = replace(envelope, message=message)
-        if not self._world.says(self, message):
-            raise GreenletExit
-        return envelope
+            return offer(capture, stats)
 
-    def hears(self, envelope: Envelope) -> Envelope:
-        """What the session gets to know of a message: who lies knows what its lies stand for."""
-        message = envelope.message
-        if self.claims is not None and isinstance(message, Propose | Accept):
-            entries = tuple(
-                replace(entry, norm=self._norm)
-                if entry.peer == self.name and entry.weight and entry.status is not PeerStatus.ACTIVE
-                else entry
-                for entry in message.proposal.entries
-            )
-            message = replace(message, proposal=replace(message.proposal, entries=entries))
-            return replace(envelope, message=message)
-        return envelope
+        engine.offer = claim  # type: ignore[method-assign]
 
     def uploads(self, header: StreamHeader) -> None:
         """It takes part in an exchange."""
         self._world.contributes(self, header)
 
-    def sends(self, header: StreamHeader, to: PeerId, frame: Frame) -> None:
-        """It sends a frame of weights."""
+    def sends(self, header: StreamHeader, to: PeerId, frame: Frame) -> Frame | None:
+        """What really goes out for a frame of weights; None: nothing more of this stream."""
+        if self._liar:
+            return self._liar.sends(frame)
         self._world.sends(self, header, to, frame)
+        return frame
 
     def fetched(self) -> None:
         """It has fetched a model."""
-        self._world.fetched(self)
+        if not self.lies:
+            self._world.fetched(self)
 
 
 class Names(Discovery):

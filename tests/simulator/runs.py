@@ -26,6 +26,10 @@ class Outcome:
     coded: int
     """Rounds whose codec lost something."""
     faults: dict[str, int]
+    disagreements: int
+    """Records of which honest peers had another one of the same round, where more members lied than is tolerated."""
+    proven: int
+    """Members that were proven to have voted twice."""
 
 
 def run(schedule: Schedule, tell: Callable[[str], None] | None = None) -> Outcome:
@@ -50,6 +54,8 @@ def run(schedule: Schedule, tell: Callable[[str], None] | None = None) -> Outcom
         overlapped=world.witness.overlapped,
         coded=world.witness.coded,
         faults=dict(world.hazards.struck),
+        disagreements=len(world.witness.disagreements),
+        proven=len(world.witness.proven),
     )
 
 

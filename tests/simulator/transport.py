@@ -13,6 +13,7 @@ from swarm.transport.frames import deliver
 
 if TYPE_CHECKING:
     from swarm.messages import Envelope, FetchRequest, StreamHeader
+    from swarm.peer.engine import Engine
     from swarm.records import PeerId
     from swarm.transport.base import Frame
     from tests.simulator.executor import SimulatedExecutor
@@ -26,6 +27,7 @@ class Owner(Protocol):
     """The process of a transport."""
 
     name: PeerId
+    copy: int | None
     frozen: bool
     executor: SimulatedExecutor
 
@@ -33,20 +35,20 @@ class Owner(Protocol):
         """Handle an input."""
         ...
 
-    def says(self, envelope: Envelope) -> Envelope:
+    def says(self, envelope: Envelope) -> list[Envelope]:
         """What really goes out for a message of the session."""
         ...
 
-    def hears(self, envelope: Envelope) -> Envelope:
-        """What the session gets to know of a message."""
+    def serves(self, engine: Engine) -> None:
+        """The worker of its session listens."""
         ...
 
     def uploads(self, header: StreamHeader) -> None:
         """It takes part in an exchange."""
         ...
 
-    def sends(self, header: StreamHeader, to: PeerId, frame: Frame) -> None:
-        """It sends a frame of weights."""
+    def sends(self, header: StreamHeader, to: PeerId, frame: Frame) -> Frame | None:
+        """What really goes out for a frame of weights; None: nothing more of this stream."""
         ...
 
     def fetched(self) -> None:
@@ -59,6 +61,7 @@ class SimulatedTransport(Transport):
 
     def __init__(self, network: Network, process: Owner, session: str) -> None:
         self.name = process.name
+        self.copy = process.copy
         self.session = session
         self.open = False
         """Whether it listens."""
@@ -74,18 +77,20 @@ class SimulatedTransport(Transport):
 
     def start(self, handler: Handler) -> str:
         self._handler = handler
+        self.process.serves(cast("Engine", handler))
         self.open = True
         self._network.listen(self)
         return self.name
 
     def send(self, address: str, envelope: Envelope) -> None:
         if self.open:
-            self._network.send(self, address, self.process.says(envelope))
+            for each in self.process.says(envelope):
+                self._network.send(self, address, each)
 
     def receive(self, envelope: Envelope) -> None:
         """A message has arrived."""
-        handler, heard = self.handler, self.process.hears(envelope)
-        self.process.do(lambda: handler.on_envelope(heard))
+        handler = self.handler
+        self.process.do(lambda: handler.on_envelope(envelope))
 
     def lose(self, address: str, reason: str) -> None:
         """A connection is lost."""
@@ -192,8 +197,10 @@ class SimulatedUpload(Upload):
         for frame in self._frames:
             if self._over:
                 return
-            self.source.process.sends(self._header, self.to, frame)
-            self._sent.append(b"".join(frame))
+            sent = self.source.process.sends(self._header, self.to, frame)
+            if sent is None:
+                return
+            self._sent.append(b"".join(sent))
             arrival = self._network.carry(self, arrival)
         self._sent.append(b"")
         self._network.carry(self, arrival)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from swarm.consensus.paxos import majority
+from swarm.certification.quorums import is_quorum
 from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT
 from swarm.peer.greeter import LONGEST_RETRY
 from swarm.records import Commit
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.simulator.plan import Schedule
     from tests.simulator.process import Process
 
+LIES = 12
+"""Time-outs that a lying member may cost in one round, before it is left out of it."""
 GREETINGS_LOST = 3
 """Greetings in a row that a lossy network may lose between two peers: the next comes after the longest pause."""
 
@@ -47,6 +49,7 @@ class Watch:
         straggler_timeout = FIRST_STRAGGLER_TIMEOUT if plan.straggler_timeout is None else plan.straggler_timeout
         greetings = GREETINGS_LOST * LONGEST_RETRY if plan.loss else 0.0
         bound = straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + greetings + 3.0
+        bound += LIES * plan.failure_timeout * len(plan.liars)
         bound /= plan.slowest_clock
         for (lineage, round_), since in self._since.items():
             if self._loop.now - since > bound:
@@ -64,7 +67,7 @@ class Watch:
         commits: dict[tuple[str, int], Commit] = {}
         for process in self._processes.values():
             commit = process.session.commit
-            if process.running and commit and not commit.closing and _offers(process, commit):
+            if process.running and not process.lies and commit and not commit.closing and _offers(process, commit):
                 waiting.setdefault(self._key(commit), []).append(process)
                 commits[self._key(commit)] = commit
         return [commits[key] for key, processes in waiting.items() if self._enough(commits[key], processes)]
@@ -75,10 +78,13 @@ class Watch:
         everyone = all(
             process.name in names
             for process in self._processes.values()
-            if process.running and process.plan.session == session
+            if process.running and not process.lies and process.plan.session == session
         )
-        enough = len(names) >= processes[0].settings.min_peers and majority(commit.members, names)
-        return enough and (training or everyone)
+        enough = len(names) >= processes[0].settings.min_peers
+        enough = enough and is_quorum(commit.members, names, self._schedule.tolerated) and not self._schedule.excess
+        # Of two peers, neither can outvote the other.
+        outvoted = len(commit.members) > 2 or not any(process.dishonest for process in processes)
+        return enough and outvoted and (training or everyone)
 
 
 def _offers(process: Process, commit: Commit) -> bool:

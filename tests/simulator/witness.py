@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swarm.certification.chain import stands
+from swarm.certification.quorums import is_quorum, majority, quorum_size
+from swarm.certification.statements import record_hash
 from swarm.consensus.norms import ABSURD, FEWEST
-from swarm.consensus.paxos import majority
 from swarm.errors import ExchangeError
 from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
-from swarm.records import PeerStatus
+from swarm.records import PeerStatus, RecordKind
 from swarm.tensors.state import MOMENTS
 from tests.simulator.faults import FaultKind
 from tests.simulator.model import ROUNDING, Steps, Taken, Weights, steps_between, weights_of
-from tests.simulator.plan import CHECKIN_MODES, STRANGERS
+from tests.simulator.plan import CHECKIN_MODES, SESSION, STRANGERS
 from tests.simulator.process import PLUGINS
 from tests.simulator.violation import Violation
 
 if TYPE_CHECKING:
     from swarm.messages import Entry, Message, Proposal, StreamHeader
     from swarm.records import Attempt, Commit, PeerId
+    from swarm.storage.ledger import Ledger
     from swarm.tensors.state import Array, ModelState
     from tests.simulator.plan import Schedule
     from tests.simulator.process import Process
@@ -38,6 +41,8 @@ SCREENED = re.compile(r"contribution of (\w+) left out: its? .*moved")
 """Who is said to have claimed what is not true."""
 LAST_ROUNDS = 3
 """Rounds at most until a peer stops training on: the first one, and those that merge what it has trained meanwhile."""
+REMOVED = re.compile(r"(\w+) has signed two results")
+"""Who is said to have voted twice."""
 PASSED_OVER = 6
 """Rounds in a row that may pass a peer over."""
 CODING = {"exact": 1e-5, "bf16": 0.01, "int8": 0.01}
@@ -58,8 +63,20 @@ class Merged:
 class Witness:
     """Knows all that was ever committed, by anybody, also by the dead."""
 
-    def __init__(self, schedule: Schedule, reached: Callable[[Process], list[Process]]) -> None:
-        """``reached`` gives the processes that a process believes to be there, itself first."""
+    def __init__(
+        self,
+        schedule: Schedule,
+        reached: Callable[[Process], list[Process]],
+        ledger: Callable[[Process], Ledger],
+    ) -> None:
+        """Nothing was committed yet.
+
+        Args:
+            schedule: what will happen.
+            reached: gives the processes that a process believes to be there, itself first.
+            ledger: gives the one of a process.
+        """
+        self._ledger = ledger
         self.commits: dict[tuple[str, int], Commit] = {}
         self.forks: set[str] = set()
         self.aborted = 0
@@ -72,7 +89,16 @@ class Witness:
         self._reached = reached
         self._basis: dict[Process, Merged] = {}
         """The committed model that each process has loaded last."""
-        self._merged: dict[tuple[str, int], Merged] = {}
+        self._merged: dict[tuple[str, int, str], Merged] = {}
+        self._lying = frozenset(schedule.liars)
+        self.disagreements: list[Commit] = []
+        """Records of which honest peers had another one of the same round."""
+        self._accepts: dict[PeerId, set[str]] = {}
+        """The signatures that each honest peer has given as a voter."""
+        self._records: dict[str, Commit] = {}
+        """Every record that honest peers have committed, by its hash."""
+        self.proven: set[PeerId] = set()
+        """Peers that were proven to have voted twice."""
         self._steps: dict[str, Steps] = {"": 0}
         """What went into a model, by its digest."""
         self.values: dict[str, Weights] = {}
@@ -110,12 +136,14 @@ class Witness:
         self._last[process] = commit
         self._told_to_stop[process] += commit.done and process.trained and process.name in commit.group
         self.decided(process, commit)
+        if self._lying:
+            self._as_offers_give(process, commit)
         reference = process.session.reference
         if reference is None or reference.digest() != commit.digest:
             raise Violation("Durability", f"{process.name} applies {commit.digest} and does not hold it")
         key = self._assembled.get((commit.lineage, commit.round, commit.digest))
         proposal = self._proposals.get(key) if key else None
-        if (commit.lineage, commit.round) not in self._merged:
+        if (commit.lineage, commit.round, commit.digest) not in self._merged:
             parent = proposal.parent if proposal else before.digest if before else ""
             self._record(process, commit, weights_of(reference), key, proposal, parent)
             self._record_moments(process, reference, key, proposal, parent)
@@ -125,28 +153,64 @@ class Witness:
 
     def decided(self, process: Process, commit: Commit) -> None:
         """A process knows that a round is committed, even if it dies before it can apply it."""
+        self._is_certified(process, commit)
         known = self.commits.setdefault((commit.lineage, commit.round), commit)
-        if known != commit:
+        if known != commit and self._schedule.excess:
+            self.disagreements.append(commit)
+        elif known != commit:
             raise Violation("Agreement", f"{process.name} has {commit} where another has {known}")
+
+    def _as_offers_give(self, process: Process, commit: Commit) -> None:
+        """However many lie, the honest take part in no record that the offers do not give."""
+        if process.name not in commit.group:
+            return  # a lineage of liars only, which it joins, may hold anything
+        text = f"{process.name} has {commit}"
+        weights = {name: self._plans[name].weight for name in commit.group}
+        if any(weight not in {0, 1, weights[name]} for name, weight in zip(commit.group, commit.weights, strict=True)):
+            raise Violation("Honest count", f"{text}, with other weights than were declared")
+        if commit.sync.interval > 8 * process.settings.sync_interval:
+            raise Violation("Honest count", f"{text}, with a longer interval than any policy gives")
+        if commit.closing and not process.trained and not process.hurried:
+            raise Violation("Progress", f"{text}, which closes the session while it still trains")
+
+    def _is_certified(self, process: Process, commit: Commit) -> None:
+        """A record follows a committed one, and as many honest voters have signed it as a quorum without liars has."""
+        record = record_hash(commit)
+        if record in self._records or process.plan.session != SESSION:
+            return
+        self._records[record] = commit
+        before = self._records.get(commit.previous) or self._ledger(process).get(commit.previous)
+        if before is not None:
+            self._is_certified(process, before)  # it has caught up with several rounds at once
+        if commit.previous and before is None:
+            raise Violation("Certificate", f"{process.name} has {commit}, which follows no committed record")
+        own = commit.kind is not RecordKind.ROUND or before is None
+        voters = {*(commit.members if own or before is None else before.members)}
+        voters -= {proof.peer for proof in commit.proofs}
+        needed = quorum_size(len(voters), 0 if own else self._schedule.tolerated) - len(voters & self._lying)
+        certificate = commit.certificate
+        signatures = certificate.signatures if certificate else ()
+        signed = {each.peer for each in signatures if each.value in self._accepts.get(each.peer, ())}
+        if certificate:
+            signed |= {certificate.attempt.leader} - self._lying  # which does not send its own accept
+        if len(signed & voters) < needed:
+            text = f"{process.name} has {commit}, which of the honest only {sorted(signed)} have accepted"
+            raise Violation("Certificate", text)
 
     def _follows(self, process: Process, before: Commit, commit: Commit, proposal: Proposal | None) -> None:
         name = process.name
         if before.lineage != commit.lineage:
             forked = name in commit.group and (proposal is None or proposal.parent == before.digest)
-            if not forked and (before.weight, before.round, commit.lineage) > (
-                commit.weight,
-                commit.round,
-                before.lineage,
-            ):
-                raise Violation("Agreement", f"{name} gives {before} up for the lighter {commit}")
-        elif before.round >= commit.round:
+            if not forked and stands(before, commit):
+                raise Violation("Agreement", f"{name} gives {before} up for {commit}, against which it stands")
+        elif before.round >= commit.round and not self._schedule.excess:
             raise Violation("Agreement", f"{name} goes back from round {before.round} to {commit.round}")
         elif name in commit.group:
             self._passed_over[process] = 0
         elif name not in self._liars:
             self._passed_over[process] += 1
         # With overlap a slow peer offers again only at a later batch, which may be too late each time.
-        if self._passed_over[process] > PASSED_OVER and not self._schedule.overlap:
+        if self._passed_over[process] > PASSED_OVER and not self._schedule.overlap and not self._lying:
             raise Violation("Progress", f"{name} catches up with {PASSED_OVER} rounds in a row and is taken into none")
 
     def _record(
@@ -173,18 +237,26 @@ class Witness:
             steps |= contribution.own
             if entry:
                 given.append((contribution.values, entry.weight))
-                self._as_offered(entry, contribution.values, parent)
+                if not self._lying:
+                    self._as_offered(entry, contribution.values, parent)
         self._steps[commit.digest] = steps | self._steps.get(commit.digest, 0)
         self.values[commit.digest] = values = values.copy()
-        self._merged[commit.lineage, commit.round] = Merged(commit, values, steps)
-        if proposal and proposal.parent and len(given) == len(commit.contributors) and given:
+        self._merged[commit.lineage, commit.round, commit.digest] = Merged(commit, values, steps)
+        # What a lying member has merged in its slice, nobody else can tell.
+        if (
+            proposal
+            and self._lying.isdisjoint(commit.group)
+            and proposal.parent
+            and len(given) == len(commit.contributors)
+            and given
+        ):
             self._equals(commit, values, given, proposal)
 
     def _record_moments(
         self, process: Process, reference: ModelState, key: Key | None, proposal: Proposal | None, parent: str
     ) -> None:
         """Optimizer state is merged of the peers that train and have some, or stays that of the parent."""
-        if reference.schema.moments is None:
+        if self._lying or reference.schema.moments is None:
             return
         moments, steps = reference.segments[MOMENTS].copy(), int(reference.side[0][0])
         self._moments[reference.digest()] = moments, steps
@@ -231,6 +303,13 @@ class Witness:
         if self.commits.get((commit.lineage, commit.round)) != commit:
             raise Violation("Durability", f"{process.name} resumes from {commit}, which was never committed")
 
+    def over(self) -> None:
+        """The run is over: where honest peers disagreed, they have found out who voted twice."""
+        if self.disagreements and not self.proven:
+            raise Violation(
+                "Proof", f"{self.disagreements[0]} is not the only record of its round, and nobody is proven"
+            )
+
     # What is said ----------------------------------------------------------------------------------------------------
 
     def says(self, process: Process, message: Message) -> None:
@@ -257,7 +336,8 @@ class Witness:
                 key = message.lineage, message.round, message.attempt
                 self._assembled[message.lineage, message.round, message.digest] = key
             case Accepted():
-                self._accepts(process, message)
+                self._accepts.setdefault(process.name, set()).add(message.signature)
+                self._holds(process, message)
 
     def contributes(self, process: Process, header: StreamHeader) -> Proposal | None:
         """A process takes part in an exchange; the proposal, the first time."""
@@ -267,7 +347,7 @@ class Witness:
             return self._proposals.get(key)
         return None
 
-    def _accepts(self, process: Process, message: Accepted) -> None:
+    def _holds(self, process: Process, message: Accepted) -> None:
         key = message.lineage, message.round, message.attempt
         for (lineage, round_, digest), assembled in self._assembled.items():
             if assembled == key and (lineage, round_) == key[:2]:
@@ -284,6 +364,12 @@ class Witness:
             raise Violation("Error", f"{process.name}: {text} {type(error).__name__}: {error}") from error
         if "aborted: " in text:
             self.aborted += 1
+        for name in REMOVED.findall(text):
+            self.proven.add(name)
+            if name not in self._lying:
+                raise Violation("Honest count", f"{name} never lied, and is told: {text}")
+        if self._lying:
+            return
         accused = {*ACCUSED.findall(text), *UNMEASURED.findall(text)}
         if len(self._liars) < 2:  # with more, the median of three may be a lie
             accused.update(SCREENED.findall(text))
@@ -297,11 +383,12 @@ class Witness:
             plan = self._plans[entry.peer]
             if plan.session != leader.plan.session:
                 raise Violation("Isolation", f"{leader.name} takes {entry.peer} of another session into its group")
-        self._weighs({entry.peer: entry.weight for entry in proposal.entries if entry.weight})
-        self._sizes(leader, proposal)
         commit = leader.session.commit
-        if commit:
-            self._paces(leader, commit, proposal)
+        if not leader.dishonest and not self._lying:  # what it proposes for others is checked by them
+            self._weighs({entry.peer: entry.weight for entry in proposal.entries if entry.weight})
+            self._sizes(leader, proposal)
+            if commit:
+                self._paces(leader, commit, proposal)
         if commit and proposal.lineage != commit.lineage:
             self._forks(leader, commit, proposal)
         if proposal.closing:
@@ -348,8 +435,8 @@ class Witness:
 
     def _forks(self, leader: Process, commit: Commit, proposal: Proposal) -> None:
         self.forks.add(proposal.lineage)
-        voting = {other.name for other in self._reached(leader) if self._votes(other, commit)}
-        if majority(commit.members, voting):
+        voting = {other.name for other in self._reached(leader) if not other.lies and self._votes(other, commit)}
+        if is_quorum(commit.members, voting, self._schedule.tolerated):
             raise Violation("Agreement", f"{leader.name} forks though it reaches {sorted(voting)}, a majority")
         least = leader.settings.min_peers
         if 2 * least > len(commit.members) and not majority(commit.members, proposal.group):
@@ -360,8 +447,11 @@ class Witness:
         return process.session.commit == commit and self._voting.get(process, True)
 
     def _closes(self, leader: Process) -> None:
+        left_out = {peer["name"] for peer in leader.session.status()["peers"] if peer["left_out"]}
         for other in self._reached(leader):
-            if other is not leader and other.session.commit is not None and not other.finished:
+            if other is leader or other.lies or other.name in left_out:
+                continue
+            if other.session.commit is not None and not other.finished:
                 raise Violation("Progress", f"{leader.name} closes the session while {other.name} still trains")
 
     def _stops(self, leader: Process) -> None:
@@ -379,6 +469,8 @@ class Witness:
                 raise Violation("Honest count", f"{process.name} loads a model that is not finite")
             return  # the next capture shows it
         found = self._found(process)
+        if found is None and self._lying:
+            return  # a lying member may have merged anything in its slice, also numbers that no step changes
         if found is None:
             raise Violation("Atomicity", f"the weights of {process.name} are no committed model with steps of its own")
         merged, on_top = found
@@ -432,7 +524,7 @@ class Witness:
         """A process is gone."""
         commit = process.session.commit
         if commit and commit.closing and process.outcome == "closed":
-            closing = self._merged[commit.lineage, commit.round].values
+            closing = self._merged[commit.lineage, commit.round, commit.digest].values
             if not np.array_equal(process.model.values, closing):
                 raise Violation("Identity at the end", f"{process.name} does not end with {commit.digest}")
 

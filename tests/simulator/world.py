@@ -29,6 +29,8 @@ GIVE_UP = 900.0
 """Virtual seconds after which a run counts as hanging."""
 MOST_EVENTS = 150_000
 """Events after which a run counts as going round in circles."""
+TURNS = 2.0
+"""Mean virtual seconds after which a peer hears the other copy of the lying members."""
 WAIT_ENOUGH = 30.0
 """Virtual seconds after the last fault for which peers that were told to wait for a quorum are let wait."""
 
@@ -47,15 +49,15 @@ class World:
         self.processes: dict[PeerId, Process] = {}
         """The process last started under each name."""
         self.feedback = Feedback()
-        self.witness = Witness(schedule, self._reached)
+        self.witness = Witness(schedule, self._reached, lambda process: self.disks.ledger(process.name))
         self.hazards = Hazards(self, self._rng)
         self._names = tuple(peer.name for peer in schedule.peers)
         self._starting = set(self._names)
         self._running = 0
         self._steps = 0
 
-    def settings(self, plan: PeerPlan) -> Settings:
-        """The settings of a peer."""
+    def settings(self, plan: PeerPlan, *, resume: bool) -> Settings:
+        """The settings of a peer; ``resume``: whether it goes on from its newest checkpoint."""
         schedule, stranger = self.schedule, plan.session != SESSION
         return Settings(
             sync_interval=INTERVAL,
@@ -69,6 +71,7 @@ class World:
             merge_method="mean" if schedule.averaging else "coordmedian",
             codec=schedule.codec,
             largest_share=schedule.largest_share,
+            tolerated_liars=0 if stranger else schedule.tolerated,
             overlap=schedule.overlap,
             below_quorum="wait" if schedule.wait_below_quorum else "train",
             start_timeout=schedule.start_timeout,
@@ -76,6 +79,7 @@ class World:
             straggler_timeout=schedule.straggler_timeout,
             checkpoint_seconds=schedule.checkpoint_seconds,
             name=plan.name,
+            resume=resume,
         )
 
     def run(self) -> None:
@@ -85,23 +89,34 @@ class World:
             Violation: an invariant does not hold.
         """
         for plan in self.schedule.peers:
-            self.loop.at(plan.starts, lambda plan=plan: self.start(plan))  # type: ignore[misc]
+            for copy in (0, 1) if plan.name in self.schedule.liars else (None,):
+                self.loop.at(plan.starts, lambda plan=plan, copy=copy: self.start(plan, copy=copy))  # type: ignore[misc]
+        if self.schedule.liars:
+            self.loop.after(TURNS, self._turn)
         for fault in self.schedule.faults:
             self.loop.at(fault.at, lambda fault=fault: self.hazards.strike(fault))  # type: ignore[misc]
         watch = Watch(self.loop, self.schedule, self.processes, lambda: self.hazards.calm_from)
         self.loop.at(self.schedule.calm_from, watch.look)
         waits = self.schedule.wait_below_quorum
         end = self.schedule.calm_from + self.schedule.start_timeout + WAIT_ENOUGH if waits else GIVE_UP
+        loop = self.loop
         try:
-            while (self._running or self._starting) and self.loop.now < end and self.loop.step():
-                if self.loop.events > MOST_EVENTS:
+            while (self._running or self._starting) and loop.now < end and loop.step():
+                if loop.events > MOST_EVENTS:
                     raise Violation("Progress", f"{MOST_EVENTS} events and no end")
-            left = [process for process in self.processes.values() if process.running]
+            left = [process for process in self.processes.values() if process.running and not process.lies]
             if left and not waits:
                 raise Violation("Progress", f"{[process.name for process in left]} never end")
+            self.witness.over()
         finally:
             for process in self.processes.values():
                 process.stop("the run is over")
+
+    def _turn(self) -> None:
+        """A peer gets to hear the other copy of the lying members."""
+        honest = [name for name in self._names if name not in self.schedule.liars]
+        self.network.turn(self._rng.choice(honest))
+        self.loop.after(2 * TURNS * self._rng.random(), self._turn)
 
     def note(self, text: str) -> None:
         """Tell what happens."""
@@ -112,8 +127,8 @@ class World:
 
     def names(self) -> tuple[PeerId, ...]:
         """Names of the processes that run, or will."""
-        running = (name for name, process in self.processes.items() if process.running)
-        return tuple(dict.fromkeys((*self._names, *running)))
+        strangers = (self.processes.get(plan.name) for plan in STRANGERS)
+        return (*self._names, *(process.name for process in strangers if process and process.running))
 
     def next_step(self) -> int:
         """The number of a new training step."""
@@ -140,13 +155,16 @@ class World:
 
     def contributes(self, process: Process, header: StreamHeader) -> None:
         """A process takes part in an exchange."""
+        if process.lies:
+            return
         proposal = self.witness.contributes(process, header)
         if proposal:
             self.hazards.exchanging(proposal)
 
     def sends(self, process: Process, header: StreamHeader, to: PeerId, frame: Frame) -> None:
         """A process sends a frame of weights."""
-        self.feedback.sends(process, self.witness.proposal(header), to, frame)
+        if not self.schedule.liars:
+            self.feedback.sends(process, self.witness.proposal(header), to, frame)
 
     def fetched(self, process: Process) -> None:
         """A process has fetched a model."""
@@ -155,17 +173,19 @@ class World:
 
     def warned(self, process: Process, text: str, error: BaseException | None) -> None:
         """A session warns its user."""
+        if process.lies:
+            return
         self.note(f"{process.name} warns: {text}")
         self.witness.warned(process, text, error)
 
     def loaded(self, process: Process, *, replaced: bool) -> None:
         """The session has changed the weights of a process, or ``replaced`` them all."""
-        if process.running:
+        if process.running and not process.lies:
             self.witness.loaded(process, replaced=replaced)
 
     def handled(self, process: Process, commit: Commit | None) -> None:
         """A process has handled an event, and has this commit since."""
-        if commit is not None and commit is not self.witness.last(process):
+        if commit is not None and commit is not self.witness.last(process) and not process.lies:
             self.note(f"{process.name} commits round {commit.round} of {commit.lineage}: {commit.contributors}")
             proposal = self.witness.committed(process, commit)
             self.feedback.committed(process, commit, proposal, self.witness.values)
@@ -173,6 +193,8 @@ class World:
 
     def vanished(self, process: Process) -> None:
         """A process is gone."""
+        if process.lies:
+            return
         self._running -= 1
         self.note(f"{process.name} {process.outcome}")
         self.witness.ended(process)
@@ -189,14 +211,14 @@ class World:
 
     # Processes -------------------------------------------------------------------------------------------------------
 
-    def start(self, plan: PeerPlan, *, resume: bool = False) -> None:
-        """Start a process."""
+    def start(self, plan: PeerPlan, *, resume: bool = False, copy: int | None = None) -> None:
+        """Start a process, or a copy of a lying one."""
         name = plan.name
         self._starting.discard(name)
-        incarnation = f"{len(self.processes):03}.{self.loop.events:07}"
-        process = Process(self, plan, incarnation, resume=resume)
-        self.processes[name] = process
-        self._running += 1
+        incarnation = f"{len(self.processes):03}.{self.loop.events:07}" if copy is None else "lying"
+        process = Process(self, plan, incarnation, resume=resume, copy=copy)
+        self.processes[f"{name}/{copy}" if copy else name] = process
+        self._running += not process.lies
         self.hazards.started(process)
         process.start()
         if process.resumed:
