@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.digests import STEPS, steps_of
 from benchmarks.rules import contributions, merge
 from swarm.codec import BUILTIN_CODECS
 from swarm.merge import BUILTIN_RULES
@@ -53,3 +54,18 @@ def test_what_is_timed_is_the_rule(name):
     result = np.zeros_like(columns[0])
     merge(BUILTIN_RULES[name], columns, [1, 1, 1], result)
     np.testing.assert_allclose(result, apply_rule(BUILTIN_RULES[name], columns, [1, 1, 1]), rtol=1e-6, atol=1e-7)
+
+
+def test_the_record_of_the_digests_has_every_step():
+    measured = record("digests", "--mib", "1", "--tensors", "7")
+    assert (measured["benchmark"], measured["unit"], measured["tensors"]) == ("digests", "seconds", 7)
+    assert set(measured["seconds"]) == set(STEPS)
+    assert all(0 < figures["least"] <= figures["median"] for figures in measured["seconds"].values())
+
+
+def test_what_is_timed_is_the_model_that_was_asked_for():
+    steps = steps_of(1, 7)
+    assert steps["finite"]() is True
+    offers = [steps[name]() for name in ("offer", "offer_copied", "offer_first")]
+    assert {offer.root for offer in offers} == {steps["digest"]()}
+    assert [offer.norm for offer in offers] == pytest.approx([np.sqrt(steps["norm"]())] * 2 + [0])

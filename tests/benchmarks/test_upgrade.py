@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.upgrade.__main__ import figures
+from benchmarks.upgrade.__main__ import Said, figures
 from benchmarks.upgrade.processes import build, rounds
 
-SENTENCES = ("... update Swarm at earlier with `pip install --upgrade swarm-learning`",) * 2
+SENTENCES = ("... update Swarm at b with `pip install --upgrade swarm-learning`",) * 2
 UPDATES = [{"peer": "a", "return_seconds": 1.0, "rounds_without_it": 2}]
 
 
@@ -19,7 +19,8 @@ def log(*numbers: int, digest: str = "d1") -> str:
 
 def gates(logs: dict[str, str], *, codes: tuple[int, ...] = (0, 0), sentences: tuple[str, ...] = SENTENCES) -> set[str]:
     """The gates that are missed."""
-    found = figures("1234567", UPDATES, logs, dict(zip("ab", codes, strict=True)), sentences)
+    said = [Said(sentence, ("a", "b")) for sentence in sentences]
+    found = figures("1234567", UPDATES, [logs], dict(zip("ab", codes, strict=True)), said)
     return {name for name, met in found["gates"].items() if not met}
 
 
@@ -38,6 +39,19 @@ def test_a_missed_round_is_found() -> None:
 
 def test_two_models_are_found() -> None:
     assert gates({"a": log(1), "b": log(1, digest="d2")}) == {"one_model"}
+
+
+def test_two_swarms_have_a_model_each() -> None:
+    codes, said = {"a": 0}, [Said(SENTENCES[0], ("b",))]
+    two = [{"a": log(1)}, {"a": log(1, digest="d2")}]
+    assert all(figures("1234567", (), two, codes, said)["gates"].values())
+    two[1]["b"] = log(1, digest="d3")
+    assert not figures("1234567", (), two, codes, said)["gates"]["one_model"]
+
+
+def test_a_sentence_that_names_another_peer_is_found() -> None:
+    logs = {"a": log(1), "b": log(1)}
+    assert gates(logs, sentences=("... update Swarm at c with `pip install --upgrade swarm-learning`",)) == {"refused"}
 
 
 def test_a_process_that_failed_is_found() -> None:

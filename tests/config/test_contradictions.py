@@ -24,6 +24,8 @@ def settings_of(**arguments: object) -> Settings:
         ({"members": ["a", "b", "c"]}, 2),
         ({"members": ["a", "b", "c"], "world_size": 6}, 4),
         ({"world_size": 4, "min_peers": 1}, 1),
+        ({"world_size": 4, "tolerated_liars": 1}, 3),
+        ({"world_size": 5, "tolerated_liars": 1}, 4),
         ({"world_size": 4, "min_peers": 4, "loopback": True}, 1),
         ({"loopback": True}, 1),
     ],
@@ -38,6 +40,9 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
         ({"min_peers": 5, "world_size": 4}, "min_peers=5 contradicts world_size=4.*allowed is 1 to 4"),
         ({"min_peers": 3, "members": ["a", "b"]}, "min_peers=3 contradicts members="),
         ({"rank": 4, "world_size": 4}, "rank=4 contradicts world_size=4.*0 to 3"),
+        ({"tolerated_liars": 1}, "tolerated_liars=1 contradicts an unknown number of peers.* of 4 or more"),
+        ({"tolerated_liars": 1, "world_size": 3}, "tolerated_liars=1 contradicts world_size=3.* of 4 or more"),
+        ({"tolerated_liars": 2, "members": ["a", "b", "c", "d"]}, "contradicts members=.* of 7 or more"),
         (
             {"listen": "0.0.0.0:7000"},
             "listen='0.0.0.0:7000' lets weights travel between machines.*no identity",

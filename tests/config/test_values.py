@@ -11,7 +11,13 @@ from swarm.identity.throwaway import make_identities
 from swarm.records import MAX_SETTING
 
 AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
-LATER = {"train_until": "all", "node_weightage": "samples", "largest_share": 0.5, "optimizer_state": "merge"}
+LATER = {
+    "train_until": "all",
+    "node_weightage": "samples",
+    "largest_share": 0.5,
+    "optimizer_state": "merge",
+    "tolerated_liars": 1,
+}
 """Settings that must agree and that earlier releases do not know, each with another value than that of before."""
 
 
@@ -62,6 +68,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("node_weightage", "sample"),
         ("samples", -1),
         ("largest_share", 0),
+        ("tolerated_liars", -1),
         ("agree", ["x"]),
         ("share_statistics", 1),
         ("ml_platform", 3),
@@ -173,6 +180,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("node_weightage", "Samples", "samples"),
         ("samples", 450, 450),
         ("largest_share", 1, 1.0),
+        ("tolerated_liars", 0, 0),
         ("share_statistics", True, True),
         ("agree", {"b": ["x"], "a": 1}, (("a", "1"), ("b", '["x"]'))),
         ("ml_platform", " tf ", "TF"),
@@ -295,7 +303,7 @@ def test_what_must_agree_between_peers_is_named(name: str) -> None:
 def test_what_must_agree_and_is_new_is_not_named_while_it_is_as_before(name: str, other: object) -> None:
     """Releases that do not know the setting refuse every peer that names it."""
     assert name not in dict(settings_of({name: SETTINGS[name].default}).agreed())
-    assert dict(settings_of({name: other}).agreed())[name] == str(other)
+    assert dict(settings_of({name: other, "world_size": 4}).agreed())[name] == str(other)
 
 
 def test_all_settings_that_are_not_named_while_they_are_as_before_are_tested() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from swarm.certification.keys import ProcessKey, Signer
+from swarm.certification.statements import record_hash
 from swarm.consensus.effects import (
     Apply,
     Effect,
@@ -19,13 +21,18 @@ from swarm.consensus.effects import (
     StartExchange,
     StopExchange,
 )
+from swarm.consensus.forming import Table, form, losses
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import leader_order
+from swarm.consensus.promises import signed_promise
 from swarm.consensus.rules import RoundRules
-from swarm.messages import Message, PartialNorm, Proposal
-from swarm.records import Commit, ContributionStats, PeerStatus
+from swarm.messages import Accept, Accepted, Failed, Message, Offer, PartialNorm, Promise, Proposal, Ready
+from swarm.records import Attempt, Commit, ContributionStats, Credential, PeerStatus, RecordKind
 from swarm.sync import FixedInterval
 from swarm.versions import UNNAMED, Versions
+from tests import signing
+
+from .players import OneLeader, OneMember
 
 POLICY = FixedInterval(8)
 
@@ -40,6 +47,7 @@ class Peers:
             "straggler_timeout": 1.0,
             "failure_timeout": 10.0,
             "start_timeout": 60.0,
+            "vouch": self._vouch,
         }
         policy = rules.pop("policy", POLICY)
         self.versions: dict[str, Versions] = rules.pop("versions", {})
@@ -47,6 +55,10 @@ class Peers:
         self.rules = RoundRules(session="s", policy=policy, first_sync=policy.start(), **{**settings, **rules})
         self.now = 0.0
         self.machines: dict[str, RoundMachine] = {}
+        self.signers: dict[str, Signer] = {}
+        """The key of each process."""
+        self._keys: set[tuple[str, str]] = set()
+        """Names and keys of all processes that there were."""
         self.effects: dict[str, list[Effect]] = {}
         self.sent: list[tuple[str, str, Message]] = []
         self.drop: Callable[[str, str, Message], bool] = lambda sender, to, message: False
@@ -64,21 +76,34 @@ class Peers:
 
     # Actions
 
-    def add(self, name: str, incarnation: str = "1") -> None:
-        """A process starts and is connected with all others."""
-        rules = replace(self.rules, versions=self.versions.get(name, UNNAMED))
+    def add(self, name: str, incarnation: str = "1", *, alone: bool = False) -> None:
+        """A process starts and is connected with all others, unless it is to be ``alone``."""
+        rules = replace(self.rules, versions=self.versions.get(name, UNNAMED), signer=ProcessKey())
+        self.signers[name] = rules.signer
+        self._keys.add((name, rules.signer.key))
         self.machines[name] = RoundMachine(name, f"{name}{incarnation}", rules, self.now)
         self.effects[name] = []
         self.bytes[name] = set()
         for other in list(self.machines):
-            if other != name:
+            if other != name and not alone:
                 self.meet(name, other)
+
+    def _vouch(self, given: Credential, current: bool) -> str:
+        """What an identity would say: no process has another one's name."""
+        return "" if (given.peer, given.key) in self._keys else f"{given.peer} has not made it"
+
+    def credential(self, name: str) -> Credential:
+        """That of the key of a process."""
+        return Credential(name, self.signers[name].key)
 
     def meet(self, one: str, two: str, weight: int = 1) -> None:
         for name, other in ((one, two), (two, one)):
             commit = self.machines[other].commit
             newest = self.versions.get(other, UNNAMED).newest
-            self.do(name, self.machines[name].peer_up(other, commit, self.now, weight=weight, newest=newest))
+            effects = self.machines[name].peer_up(
+                other, commit, self.now, weight=weight, newest=newest, credential=self.credential(other)
+            )
+            self.do(name, effects)
         self.deliver()
 
     def offer(self, *names: str, status: PeerStatus = PeerStatus.TRAINING, **stats: Any) -> None:
@@ -140,6 +165,69 @@ class Peers:
         self.do(to, self.machines[to].receive(sender, message, self.now))
         self.deliver()
 
+    # What peers would say, signed with their keys
+
+    def offer_of(
+        self, name: str, parent: Commit, *, votes: bool = True, gone: tuple[str, ...] = (), **stats: Any
+    ) -> Offer:
+        """The offer of a peer to the round after ``parent``."""
+        told = ContributionStats(**{"peer": name, "round": parent.round + 1, "weight": 1, **stats})
+        offer = Offer(parent.lineage, parent.digest, votes, told, record_hash(parent), gone)
+        return signing.signed_offer(self.rules.session, self.signers[name], offer)
+
+    def proposal(
+        self, attempt: Attempt, parent: Commit, *offers: Offer, promised: Iterable[str] = (), **changes: Any
+    ) -> Proposal:
+        """What the leader of an attempt makes of these offers; those of ``promised`` had accepted nothing before."""
+        mine = {offer.stats.peer: offer for offer in sorted(offers, key=lambda offer: offer.stats.peer)}
+        table = Table(commit=parent, offers=mine, live=frozenset(mine))
+        group = form(table, self.rules)
+        told = {peer: self.promise(peer, parent, attempt) for peer in promised}
+        fields = {
+            "lineage": parent.lineage,
+            "round": parent.round + 1,
+            "attempt": attempt,
+            "parent": parent.digest,
+            "voters": parent.members,
+            "members": group.members,
+            "entries": group.entries,
+            "sync": self.rules.policy.next(parent.sync, losses(table, self.rules)),
+            "closing": table.all_finished,
+            "done": table.done,
+            "kind": RecordKind.ROUND,
+            "previous": record_hash(parent),
+            "rule": self.rules.merge_rule,
+            "settings": self.rules.settings,
+            "refused": group.refused,
+            "origins": parent.origins,
+            "offers": tuple(mine.values()),
+            "promises": tuple(signed_promise(peer, each) for peer, each in told.items()),
+            **changes,
+        }
+        keys = {peer: mine[peer].key if peer in mine else parent.key_of(peer) for peer in fields["members"]}
+        new = tuple(self.credential(peer) for peer, key in keys.items() if key != parent.key_of(peer))
+        return Proposal(**{"keys": tuple(keys.values()), "credentials": new, **fields})
+
+    def promise(self, name: str, parent: Commit, attempt: Attempt, before: Accept | None = None) -> Promise:
+        """The promise of a voter, in the round after ``parent``; ``before`` is what it has accepted until now."""
+        signer, round_ = self.signers[name], parent.round + 1
+        return signing.promise(self.rules.session, signer, parent.lineage, round_, attempt, before)
+
+    def ready(self, name: str, proposal: Proposal, digest: str, *told: Any) -> Ready:
+        """``told`` are the norms and the digests of slices."""
+        return signing.ready(self.rules.session, self.signers[name], proposal, digest, *told)
+
+    def asks(self, proposal: Proposal, digest: str) -> Accept:
+        """A leader asks to accept what the whole group has."""
+        return Accept(proposal, digest, signing.readiness(self.rules.session, self.signers, proposal, digest))
+
+    def accepted(self, name: str, proposal: Proposal, digest: str) -> Accepted:
+        return signing.accepted(self.rules.session, self.signers[name], proposal, digest)
+
+    def certified(self, record: Commit, **options: Any) -> Commit:
+        """The record with the signatures of its group."""
+        return signing.certified(self.rules.session, self.signers, record, **options)
+
     # Results
 
     def commits(self, name: str) -> list[Commit]:
@@ -187,7 +275,7 @@ class Peers:
         joined = self._joined.get(proposal.key, {})
         if set(proposal.group) <= joined.keys():
             stands = proposal.parent and not proposal.contributors
-            merged = "+".join((proposal.parent[-6:], str(proposal.round), *proposal.senders))
+            merged = ".".join((proposal.parent[-6:], str(proposal.round), *proposal.senders))
             digest = proposal.parent if stands else merged
             for name in sorted(joined):
                 self.bytes[name].add(digest)
@@ -226,3 +314,33 @@ def founded() -> Callable[..., Peers]:
         return peers
 
     return make
+
+
+@pytest.fixture
+def lead(founded: Callable[..., Peers]) -> OneLeader:
+    """A leader whose offer is made."""
+    return OneLeader(founded)
+
+
+@pytest.fixture
+def preparing(lead: OneLeader) -> OneLeader:
+    """Its first attempt was aborted; it asks for promises for the second one."""
+    lead.offers(lead.others)
+    lead.hears(lead.others[0], Failed(*lead.proposal().key, lead.me, "a test"))
+    lead.effects.clear()
+    return lead
+
+
+@pytest.fixture
+def accepting(lead: OneLeader) -> OneLeader:
+    """All of its group are ready, and asked to accept."""
+    lead.offers(lead.others)
+    lead.ready([lead.me, *lead.others])
+    lead.effects.clear()
+    return lead
+
+
+@pytest.fixture
+def member(founded: Callable[..., Peers]) -> OneMember:
+    """A member whose offer is made, in attempts that others lead."""
+    return OneMember(founded)

@@ -2,93 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Apply, Effect, Notice, Send, StartExchange
-from swarm.consensus.machine import RETRY, RoundMachine
+from swarm.consensus.effects import Apply, Notice, StartExchange
+from swarm.consensus.machine import RETRY
 from swarm.messages import (
     Abort,
     Accept,
-    Accepted,
     Decide,
     Failed,
-    Message,
     Nack,
-    Offer,
-    PartialNorm,
     Prepare,
-    Promise,
-    Proposal,
     Propose,
-    Ready,
 )
-from swarm.records import Attempt, ContributionStats
+from swarm.records import Attempt
+from tests import signing
 
-
-class OneLeader:
-    """The machine of the first leader of round 1, in a session of four; its offer is made."""
-
-    def __init__(self, founded) -> None:
-        peers = founded("a", "b", "c", "d", straggler_timeout=3.0, failure_timeout=10.0)
-        self.me: str = peers.leader()
-        self.machine: RoundMachine = peers.machines[self.me]
-        self.others: list[str] = sorted({*"abcd"} - {self.me})
-        self.now: float = peers.now
-        self.effects: list[Effect] = []
-        commit = self.machine.commit
-        assert commit is not None
-        self.commit = commit
-        stats = ContributionStats(peer=self.me, round=1, weight=1)
-        self.do(self.machine.offer(stats, self.now))
-
-    def do(self, effects: list[Effect]) -> list[Effect]:
-        self.effects += effects
-        return effects
-
-    def hears(self, sender: str, message: Message) -> list[Effect]:
-        return self.do(self.machine.receive(sender, message, self.now))
-
-    def wait(self, seconds: float) -> list[Effect]:
-        """Time passes in one step."""
-        self.now += seconds
-        return self.do(self.machine.tick(self.now))
-
-    def offers(self, names: Iterable[str], **stats: object) -> list[Effect]:
-        effects = []
-        for name in names:
-            offered = ContributionStats(peer=name, round=1, weight=1, **stats)  # type: ignore[arg-type]
-            effects += self.hears(name, Offer(self.commit.lineage, self.commit.digest, votes=True, stats=offered))
-        return effects
-
-    def proposal(self) -> Proposal:
-        return [effect.proposal for effect in self.effects if isinstance(effect, StartExchange)][-1]
-
-    def ready(self, names: Iterable[str], digest: str = "merged") -> list[Effect]:
-        """These members have the model; the leader measures nothing unless named."""
-        proposal, effects = self.proposal(), []
-        norms = tuple(PartialNorm(peer, 0.0) for peer in proposal.senders)
-        for name in names:
-            if name == self.me:
-                effects += self.do(self.machine.exchanged(proposal.key, digest, norms, self.now))
-            else:
-                effects += self.hears(name, Ready(*proposal.key, digest, norms))
-        return effects
-
-
-def sent(effects: list[Effect], kind: type[Message]) -> dict[str, Message]:
-    """The messages of a kind, by receiver."""
-    return {
-        effect.to: effect.message for effect in effects if isinstance(effect, Send) and type(effect.message) is kind
-    }
-
-
-@pytest.fixture
-def lead(founded) -> OneLeader:
-    return OneLeader(founded)
-
+from .players import sent
 
 # Forming -------------------------------------------------------------------------------------------------------------
 
@@ -170,10 +102,10 @@ def test_after_an_abort_a_higher_attempt_leaves_the_blamed_one_out_for_two_secon
     assert set(prepared) == set(lead.others)
     attempt = Attempt(1, lead.me)
     assert set(prepared.values()) == {Prepare(lineage, 1, attempt)}
-    lead.hears(rest[0], Promise(lineage, 1, attempt, None, ""))
+    lead.promises(rest[0], 1)
     lead.wait(seconds)
     assert lead.proposal().attempt == Attempt(0, lead.me), "one promise and its own are no majority of four"
-    lead.hears(rest[1], Promise(lineage, 1, attempt, None, ""))
+    lead.promises(rest[1], 1)
     assert lead.proposal().attempt == attempt
     assert (blamed not in lead.proposal().group) is left_out
 
@@ -189,42 +121,28 @@ def test_members_with_other_bytes_are_named(lead) -> None:
 # Preparing -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def preparing(lead) -> OneLeader:
-    """Its first attempt was aborted; it asks for promises for the second one."""
-    lead.offers(lead.others)
-    lead.hears(lead.others[0], Failed(*lead.proposal().key, lead.me, "a test"))
-    lead.effects.clear()
-    return lead
-
-
 def test_a_request_for_promises_is_retransmitted_to_those_who_have_not_answered(preparing) -> None:
     lead = preparing
-    lead.hears(lead.others[0], Promise(lead.commit.lineage, 1, Attempt(1, lead.me), None, ""))
+    lead.promises(lead.others[0], 1)
     assert set(sent(lead.wait(1.1 * RETRY), Prepare)) == set(lead.others[1:])
 
 
 def test_what_was_accepted_under_the_highest_attempt_is_finished(preparing) -> None:
     lead = preparing
-    attempt = Attempt(1, lead.me)
-    lower = Proposal(
-        lineage=lead.commit.lineage,
-        round=1,
-        attempt=Attempt(0, "a"),
-        parent=lead.commit.digest,
-        voters=lead.commit.members,
-        members=lead.commit.members,
-        entries=(),
-        sync=lead.commit.sync,
-        closing=False,
-        weight=2,
+    offers = [lead.peers.offer_of(peer, lead.commit) for peer in "abcd"]
+    lower, higher = (
+        lead.peers.asks(lead.peers.proposal(Attempt(0, leader), lead.commit, *offers), digest)
+        for leader, digest in (("a", "lower"), ("b", "higher"))
     )
-    higher = replace(lower, attempt=Attempt(0, "b"), weight=3)
-    lead.hears(lead.others[0], Promise(lower.lineage, 1, attempt, higher, "higher"))
-    effects = lead.hears(lead.others[1], Promise(lower.lineage, 1, attempt, lower, "lower"))
+    lead.promises(lead.others[0], 1, higher)
+    effects = lead.promises(lead.others[1], 1, lower)
     asked = sent(effects, Accept)
     assert set(asked) == set(lead.others)
-    assert set(asked.values()) == {Accept(replace(higher, attempt=attempt), "higher")}
+    (accept,) = set(asked.values())
+    assert isinstance(accept, Accept)
+    assert {each.peer for each in accept.proposal.promises} == {lead.me, *lead.others[:2]}
+    again = replace(higher.proposal, attempt=Attempt(1, lead.me), promises=accept.proposal.promises)
+    assert accept == replace(higher, proposal=again), "with what its group signed when it was ready"
     assert Notice("round 1: finishing an attempt whose leader failed") in effects
 
 
@@ -232,37 +150,31 @@ def test_a_promise_to_another_attempt_does_not_count(preparing) -> None:
     lead = preparing
     for name in lead.others:
         for lineage, round_, counter in ((lead.commit.lineage, 1, 0), (lead.commit.lineage, 2, 1), ("other", 1, 1)):
-            lead.hears(name, Promise(lineage, round_, Attempt(counter, lead.me), None, ""))
+            signer, attempt = lead.peers.signers[name], Attempt(counter, lead.me)
+            lead.hears(name, signing.promise("s", signer, lineage, round_, attempt))
     assert not [effect for effect in lead.effects if isinstance(effect, StartExchange)]
 
 
 # Accepting -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def accepting(lead) -> OneLeader:
-    """All of its group are ready, and asked to accept."""
-    lead.offers(lead.others)
-    lead.ready([lead.me, *lead.others])
-    lead.effects.clear()
-    return lead
-
-
 def test_a_majority_of_the_voters_decides_and_all_are_told(accepting) -> None:
-    lead, key = accepting, (accepting.commit.lineage, 1, Attempt(0, accepting.me))
-    lead.hears(lead.others[0], Accepted(*key))
-    lead.hears(lead.others[0], Accepted(*key))
+    lead = accepting
+    lead.accepts(lead.others[0])
+    lead.accepts(lead.others[0])
     assert lead.machine.round == 1
-    effects = lead.hears(lead.others[1], Accepted(*key))
+    effects = lead.accepts(lead.others[1])
     assert set(sent(effects, Decide)) == set(lead.others)
     (commit,) = [effect.commit for effect in effects if isinstance(effect, Apply)]
     assert (commit.round, commit.digest, commit.group) == (1, "merged", ("a", "b", "c", "d"))
     assert lead.machine.commit == commit
+    assert commit.certificate is not None
+    assert {each.peer for each in commit.certificate.signatures} == {lead.me, *lead.others[:2]}
 
 
 def test_a_request_to_accept_is_retransmitted_to_those_who_have_not_answered(accepting) -> None:
-    lead, key = accepting, (accepting.commit.lineage, 1, Attempt(0, accepting.me))
-    lead.hears(lead.others[0], Accepted(*key))
+    lead = accepting
+    lead.accepts(lead.others[0])
     assert set(sent(lead.wait(1.1 * RETRY), Accept)) == set(lead.others[1:])
 
 
@@ -270,35 +182,55 @@ def test_an_attempt_without_a_majority_in_reach_is_replaced_after_the_failure_ti
     lead = accepting
     for name in lead.others[:2]:
         lead.do(lead.machine.peer_down(name, lead.now))
-    lead.wait(9.9)
-    lead.do(lead.machine.peer_up(lead.others[0], None, lead.now))
-    lead.do(lead.machine.peer_down(lead.others[0], lead.now))
-    assert not sent(lead.wait(9.9), Prepare), "the time-out begins anew after a majority was there"
+    assert not sent(lead.wait(9.9), Prepare)
     (prepare,) = set(sent(lead.wait(0.2), Prepare).values())
     assert prepare.attempt == Attempt(1, lead.me)
+    assert "did not accept" not in lead.said, "those who are gone are not at fault"
 
 
-def test_an_attempt_with_a_majority_in_reach_is_not_replaced(accepting) -> None:
+def test_an_attempt_that_too_few_accept_in_time_is_replaced_too_and_they_are_named(accepting) -> None:
     lead = accepting
-    lead.do(lead.machine.peer_down(lead.others[0], lead.now))
-    for _ in range(100):
-        assert not sent(lead.wait(1.0), Prepare)
+    lead.accepts(lead.others[0])
+    assert not sent(lead.wait(9.9), Prepare)
+    (prepare,) = set(sent(lead.wait(0.2), Prepare).values())
+    assert prepare.attempt == Attempt(1, lead.me), "only a higher attempt may find out whether it was accepted"
+    one, other = lead.others[1:]
+    assert f"round 1: {one}, {other} did not accept in time" in lead.said
 
 
 # Giving up -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_nack_of_a_live_leader_ends_the_attempt_and_one_of_a_lost_leader_makes_it_go_above(lead) -> None:
+def test_nacks_for_a_live_leader_end_the_attempt_and_those_for_a_lost_leader_make_it_go_above(lead) -> None:
     lead.offers(lead.others)
-    other, lost = lead.others[:2]
+    one, other, lost = lead.others
     lead.do(lead.machine.peer_down(lost, lead.now))
-    attempt = Attempt(1, lead.me)
-    high = Attempt(5, lost)
-    prepared = sent(lead.hears(other, Nack(lead.commit.lineage, 1, attempt, high)), Prepare)
+    low = Nack(lead.commit.lineage, 1, Attempt(1, lead.me), Attempt(5, lost))
+    assert not sent(lead.hears(one, low), Prepare), "without one of four there may still be a majority"
+    prepared = sent(lead.hears(other, low), Prepare)
     assert {prepare.attempt for prepare in prepared.values()} == {Attempt(6, lead.me)}
-    effects = lead.hears(other, Nack(lead.commit.lineage, 1, Attempt(6, lead.me), Attempt(9, other)))
+    high = Nack(lead.commit.lineage, 1, Attempt(6, lead.me), Attempt(9, other))
+    effects = lead.hears(one, high) + lead.hears(other, high)
     assert not sent(effects, Prepare)
     assert not sent(lead.wait(2 * RETRY), Prepare), "it does not lead any more"
+
+
+def test_a_nack_of_one_member_of_the_group_ends_the_exchange(lead) -> None:
+    lead.offers(lead.others)
+    one, other = lead.others[:2]
+    key = lead.proposal().key
+    lead.hears(one, Nack(*key, Attempt(5, other)))
+    assert not sent(lead.wait(2 * RETRY), Propose), "it does not lead any more"
+
+
+def test_one_peer_that_tells_of_a_high_attempt_does_not_end_what_a_majority_may_accept(accepting) -> None:
+    lead = accepting
+    liar = lead.others[0]
+    lead.hears(liar, Nack(*lead.proposal().key, Attempt(900, liar)))
+    lead.accepts(lead.others[1])
+    assert lead.machine.round == 1
+    lead.accepts(lead.others[2])
+    assert lead.machine.round == 2
 
 
 def test_a_nack_of_another_attempt_is_ignored(lead) -> None:

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from swarm.certification.statements import record_hash
 from swarm.consensus.effects import Apply, Effect, Heal, Notice, Send, Skip, StartExchange
 from swarm.consensus.machine import RoundMachine
-from swarm.messages import Decide, Entry, Failed, Message, Offer, Proposal, Propose
-from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
+from swarm.consensus.strikes import FACTOR, FIRST
+from swarm.messages import Decide, Failed, Message, Offer, Propose
+from swarm.records import Attempt, Commit, ContributionStats, Origin, RecordKind
+from tests import signing
 
 
 def heals(effects: list[Effect]) -> list[Heal]:
@@ -24,11 +27,14 @@ class Behind:
     """The machine of ``a``, in a session with ``b`` and ``c``, and a commit that it lacks."""
 
     def __init__(self, founded) -> None:
-        peers = founded("a", "b", "c")
+        peers = self.peers = founded("a", "b", "c")
         self.now = peers.now
         self.machine: RoundMachine = peers.machines["a"]
         assert self.machine.commit is not None
-        self.ahead: Commit = replace(self.machine.commit, round=4, digest="ahead")
+        self.ahead: Commit = replace(self.machine.commit, round=4, digest="ahead", previous="unknown")
+        fork = Origin("other", 1, majority=False)
+        self.fork: Commit = replace(self.ahead, lineage="other", origins=(*self.ahead.origins, fork))
+        """Of a minority: the lineage of ``a`` stands against it."""
 
     def offer(self) -> list[Effect]:
         return self.machine.offer(ContributionStats(peer="a", round=self.machine.round, weight=1), self.now)
@@ -58,20 +64,49 @@ def test_a_source_that_failed_is_not_asked_again(behind) -> None:
     assert heals(behind.told("b", behind.ahead)) == [Heal(behind.ahead, ("b",))]
 
 
+@pytest.mark.parametrize("certified", [True, False])
+def test_a_record_that_follows_the_own_one_is_fetched_only_if_it_is_certified(behind, certified: bool) -> None:
+    ours = behind.machine.commit
+    next_one = replace(ours, round=1, digest="next", kind=RecordKind.ROUND, previous=record_hash(ours), credentials=())
+    told = behind.peers.certified(next_one) if certified else behind.peers.certified(next_one, by="b")
+    effects = behind.told("b", told) + behind.offer()
+    assert bool(heals(effects)) is certified
+    warned = any(
+        isinstance(effect, Notice) and "b told of a round that is not certified" in effect.text for effect in effects
+    )
+    assert warned is not certified
+
+
+def test_another_record_of_the_last_round_is_fetched_only_if_it_is_certified(behind) -> None:
+    first = behind.machine.commit
+    ours = behind.peers.certified(
+        replace(first, round=1, digest="d", kind=RecordKind.ROUND, previous=record_hash(first), credentials=())
+    )
+    behind.machine.healed(ours, behind.now)
+    behind.offer()
+    others = [replace(ours, digest=f"d{number}") for number in range(8)]
+    assert not any(heals(behind.told("b", other)) for other in others)
+    lower = [other for other in others if record_hash(other) < record_hash(ours)]
+    assert heals(behind.told("b", behind.peers.certified(lower[0])))
+
+
+def test_who_gave_no_true_records_is_not_asked_again_for_longer_each_time(behind) -> None:
+    behind.offer()
+    for seconds in (FIRST, FIRST * FACTOR):
+        assert heals(behind.told("b", behind.ahead))
+        effects = behind.machine.heal_failed(behind.ahead, ("b",), behind.now, ("b",))
+        assert any(isinstance(effect, Notice) and effect.text.startswith("b told of a round") for effect in effects)
+        assert not heals(behind.told("b", behind.ahead))
+        behind.now += seconds - 0.1
+        assert not heals(behind.told("b", behind.ahead))
+        behind.now += 0.1
+    assert heals(behind.told("b", behind.ahead))
+
+
 def test_while_a_model_is_fetched_no_attempt_is_joined(behind) -> None:
     commit = behind.machine.commit
-    proposal = Proposal(
-        lineage=commit.lineage,
-        round=1,
-        attempt=Attempt(5, "b"),
-        parent=commit.digest,
-        voters=commit.members,
-        members=commit.members,
-        entries=tuple(Entry(peer, 1, PeerStatus.TRAINING) for peer in "abc"),
-        sync=commit.sync,
-        closing=False,
-        weight=3,
-    )
+    offers = [behind.peers.offer_of(peer, commit) for peer in "abc"]
+    proposal = behind.peers.proposal(Attempt(5, "b"), commit, *offers, promised="bc")
     behind.told("b", behind.ahead)
     behind.offer()
     refusal = Failed(*proposal.key, "a", "a has nothing on offer")
@@ -126,17 +161,16 @@ def test_a_peer_votes_on_in_its_lineage_and_not_at_once_in_another(behind) -> No
     assert behind.machine.votes
     behind.machine.healed(behind.ahead, behind.now)
     assert behind.machine.votes
-    effects = behind.machine.healed(replace(behind.ahead, lineage="other", weight=99), behind.now)
+    effects = behind.machine.healed(replace(behind.ahead, lineage="other"), behind.now)
     assert not behind.machine.votes
     (notice,) = [effect for effect in effects if isinstance(effect, Notice)]
     assert notice.text == f"lineage {behind.ahead.lineage} up to round 4 is given up for lineage other"
     assert notice.loud
 
 
-def test_a_peer_of_a_lighter_lineage_is_told_the_heavier_one(behind) -> None:
+def test_a_peer_of_a_lineage_that_does_not_stand_is_told_the_one_that_does(behind) -> None:
     ours = behind.machine.commit
-    lighter = replace(behind.ahead, lineage="other", weight=ours.weight - 1)
-    assert sent(behind.told("b", lighter)) == [("b", Decide(ours))]
+    assert sent(behind.told("b", behind.fork)) == [("b", Decide(ours))]
     assert sent(behind.told("b", replace(ours, round=ours.round - 1))) == [], "its next offer is answered"
     assert not heals(behind.offer())
 
@@ -145,7 +179,7 @@ def test_after_the_closing_round_nothing_is_fetched_and_no_other_lineage_is_answ
     behind.machine.healed(replace(behind.ahead, closing=True), behind.now)
     assert behind.machine.closed
     assert not behind.told("b", replace(behind.ahead, round=9))
-    assert not behind.told("b", replace(behind.ahead, lineage="other", weight=-1))
+    assert not behind.told("b", replace(behind.fork, round=9))
     assert not heals(behind.offer())
 
 
@@ -153,7 +187,9 @@ def test_an_offer_from_another_lineage_or_an_earlier_round_is_answered_with_the_
     behind.machine.healed(behind.ahead, behind.now)
     stats = ContributionStats(peer="b", round=5, weight=1)
     offers = {
-        (lineage, round_): Offer(lineage, "ahead", votes=True, stats=replace(stats, round=round_))
+        (lineage, round_): signing.signed_offer(
+            "s", behind.peers.signers["b"], Offer(lineage, "ahead", votes=True, stats=replace(stats, round=round_))
+        )
         for lineage in (behind.ahead.lineage, "other")
         for round_ in (4, 5, 6)
     }
@@ -194,7 +230,7 @@ def test_a_commit_that_comes_while_another_is_fetched_waits(founded) -> None:
     peers.offer("a", "b", "c")
     commit = peers.commits("a")[-1]
     machine = peers.machines["b"]
-    ahead = replace(commit, round=commit.round + 3, digest="far")
+    ahead = replace(commit, round=commit.round + 3, digest="far", previous="unknown")
     effects = machine.peer_up("a", ahead, peers.now, weight=1)
     stats = peers.stats["b"]
     effects += machine.offer(replace(stats, round=machine.round), peers.now)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
-from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, worth_merging
+from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, screened, worth_merging
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Offer
-from swarm.records import Commit, ContributionStats, PeerStatus, SyncState
+from swarm.records import Commit, ContributionStats, PeerStatus, Refusal, SyncState
 from swarm.sync import FixedInterval
+from swarm.text import MAX_SHOWN, printable
 
 TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 
@@ -28,13 +29,17 @@ def rules(
 
 
 def table(
-    *stats: ContributionStats, members: tuple[str, ...] = ("ann", "bob", "cid"), live: tuple[str, ...] = ()
+    *stats: ContributionStats,
+    members: tuple[str, ...] = ("ann", "bob", "cid"),
+    live: tuple[str, ...] = (),
+    gone: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Table:
     commit = Commit(
         lineage="line", round=4, digest="d", members=members, group=members, contributors=members, sync=SyncState(8)
     )
     offers = {
-        each.peer: Offer("line", "d", votes=True, stats=each) for each in sorted(stats, key=lambda each: each.peer)
+        each.peer: Offer("line", "d", votes=True, stats=each, gone=(gone or {}).get(each.peer, ()))
+        for each in sorted(stats, key=lambda each: each.peer)
     }
     return Table(commit=commit, offers=offers, live=frozenset({*offers, *live}))
 
@@ -75,9 +80,10 @@ def test_a_table_is_complete_when_every_live_peer_has_offered() -> None:
 
 def test_finished_peers_alone_are_worth_a_round_only_when_it_is_time_to_close() -> None:
     finished = stats("ann", SNAPSHOT), stats("bob", INACTIVE)
-    assert not worth_merging(table(*finished, live=("cid",)))
-    assert worth_merging(table(*finished))
-    assert worth_merging(table(*finished, stats("cid"), live=("dee",)))
+    two = ("ann", "bob")
+    assert not worth_merging(table(*finished, members=two, live=("cid",)))
+    assert worth_merging(table(*finished, members=two))
+    assert worth_merging(table(*finished, stats("cid"), members=two, live=("dee",)))
 
 
 @pytest.mark.parametrize(
@@ -99,14 +105,25 @@ def test_the_weight_of_a_contribution_follows_its_status(status: PeerStatus, ave
 def test_weights_that_are_not_finite_are_left_out_by_name() -> None:
     group = form(table(stats("ann"), stats("bob", finite=False)), rules())
     assert [(entry.peer, entry.weight) for entry in group.entries] == [("ann", 1), ("bob", 0)]
-    assert group.refused == (("bob", "its tensors hold NaN or infinity"),)
+    assert group.refused == (Refusal("bob", "its tensors hold NaN or infinity"),)
 
 
 def test_a_screened_contribution_is_left_out_with_the_reason() -> None:
-    screened = rules(screen=lambda each: "too far away" if each.peer == "bob" else None)
-    group = form(table(stats("ann"), stats("bob")), screened)
+    strict = rules(screen=lambda each: "too far away" if each.peer == "bob" else None)
+    group = form(screened(table(stats("ann"), stats("bob")), strict), strict)
     assert [entry.weight for entry in group.entries] == [1, 0]
-    assert group.refused == (("bob", "too far away"),)
+    assert group.refused == (Refusal("bob", "too far away"),)
+
+
+def test_the_reason_of_a_plugin_is_in_the_record_as_it_travels() -> None:
+    strict = rules(screen=lambda each: "x" * 2000 if each.peer == "bob" else "two\nlines")
+    group = form(screened(table(stats("ann"), stats("bob"), stats("cid")), strict), strict)
+    assert [(refusal.peer, refusal.reason) for refusal in group.refused] == [
+        ("ann", "two\\nlines"),
+        ("bob", "x" * MAX_SHOWN + "…"),
+        ("cid", "two\\nlines"),
+    ]
+    assert all(printable(refusal.reason, MAX_SHOWN) == refusal.reason for refusal in group.refused)
 
 
 def test_without_contributions_one_member_sends_the_committed_model() -> None:
@@ -117,15 +134,43 @@ def test_without_contributions_one_member_sends_the_committed_model() -> None:
     ]
 
 
-def test_a_live_straggler_stays_a_member_and_a_lost_one_does_not() -> None:
-    assert form(table(stats("ann"), stats("new"), live=("bob",)), rules()).members == ("ann", "bob", "new")
+@pytest.mark.parametrize(
+    ("gone", "members"),
+    [
+        ({}, ("ann", "bob", "cid", "new")),
+        ({"ann": ("cid",), "bob": ("cid",)}, ("ann", "bob", "new")),
+        ({"ann": ("cid",)}, ("ann", "bob", "cid", "new")),
+        ({"new": ("ann", "cid"), "bob": ("ann", "cid")}, ("ann", "bob", "new")),
+    ],
+    ids=["a straggler", "lost to most of the group", "lost to one", "in the group"],
+)
+def test_a_member_stays_unless_most_of_the_group_cannot_reach_it(
+    gone: dict[str, tuple[str, ...]], members: tuple[str, ...]
+) -> None:
+    assert form(table(stats("ann"), stats("bob"), stats("new"), gone=gone), rules()).members == members
+
+
+def test_of_a_group_of_two_both_must_have_lost_a_member() -> None:
+    two = stats("ann"), stats("bob")
+    assert form(table(*two, gone={"ann": ("cid",)}), rules()).members == ("ann", "bob", "cid")
+    assert form(table(*two, gone={"ann": ("cid",), "bob": ("cid",)}), rules()).members == ("ann", "bob")
+
+
+def test_a_member_that_is_removed_neither_votes_nor_stays() -> None:
+    seen = replace(table(stats("ann"), stats("bob")), removed=frozenset({"cid"}))
+    assert form(seen, rules()).members == ("ann", "bob")
+    assert quorum(seen, rules())
+    assert not quorum(replace(table(stats("ann"), stats("cid")), removed=frozenset({"cid"})), rules())
 
 
 def test_the_group_closes_the_session_only_when_all_have_finished() -> None:
     finished = stats("ann", SNAPSHOT), stats("bob", ACTIVE)
-    assert form(table(*finished), rules()).closing
-    assert not form(table(*finished, live=("cid",)), rules()).closing
-    assert not form(table(*finished, stats("cid")), rules()).closing
+    two = ("ann", "bob")
+    assert table(*finished, members=two).all_finished
+    assert not table(*finished, members=two, live=("cid",)).all_finished
+    assert not table(*finished, stats("cid"), members=two).all_finished
+    assert not table(*finished).all_finished, "one member is not there, and most of the group can reach it"
+    assert table(*finished, gone=dict.fromkeys(two, ("cid",))).all_finished
 
 
 def test_a_loss_counts_with_no_more_weight_than_its_peer_joined_with() -> None:

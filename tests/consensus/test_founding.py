@@ -6,10 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.machine import RoundMachine
+from swarm.consensus.effects import StartExchange
 from swarm.consensus.paxos import leader_order
-from swarm.messages import Abort, Accepted, Decide, Offer, Prepare, Propose
-from swarm.records import Attempt
+from swarm.messages import Abort, Accepted, Decide, Offer, Prepare, Proposal, Propose
+from swarm.records import Attempt, Origin
+
+
+def another(first: Proposal, number: int) -> Proposal:
+    """Another attempt of the same leader, with the same group."""
+    lineage = f"lineage {number}"
+    attempt = replace(first.attempt, counter=number)
+    return replace(first, lineage=lineage, attempt=attempt, origins=(Origin(lineage, 0, majority=True),))
 
 
 def test_the_expected_peers_start_at_once_from_the_weights_of_one(swarm) -> None:
@@ -86,8 +93,9 @@ def test_what_was_accepted_for_one_founding_attempt_is_kept_through_another_unti
     member = "b" if leader == "a" else "a"
     (digest,) = peers.machines[member].needed
     peers.exchanging = False
-    second = replace(first, lineage="another", attempt=Attempt(9, leader))
+    second = another(first, 9)
     peers.tell(leader, member, Propose(second))
+    assert peers.all(member, StartExchange)[-1].proposal == second
     assert digest in peers.machines[member].needed
     peers.tell(leader, member, Abort(*first.key, "a test"))
     assert digest not in peers.machines[member].needed
@@ -112,8 +120,7 @@ def test_a_peer_without_addresses_to_look_at_starts_alone_at_once(swarm, rules: 
 def test_a_peer_that_finds_a_running_session_in_that_time_joins_it(swarm) -> None:
     peers = swarm("ab", min_peers=1, seeks=True, straggler_timeout=30.0)
     peers.offer("a", "b")
-    peers.machines["n"] = RoundMachine("n", "n1", peers.rules, peers.now)
-    peers.bytes["n"] = set()
+    peers.add("n", alone=True)
     peers.offer("n")
     peers.wait(3)
     peers.meet("n", "a")
@@ -193,7 +200,7 @@ def test_the_weights_of_the_first_leader_in_order_are_taken_and_its_attempts_are
     leader = leader_order("s", 0, "abc")[0]
     (proposal,) = peers.running()
     assert proposal.senders == (leader,)
-    assert (proposal.attempt, proposal.weight, proposal.voters) == (Attempt(0, leader), 0, ("a", "b", "c"))
+    assert (proposal.attempt, proposal.voters) == (Attempt(0, leader), ("a", "b", "c"))
     member = next(name for name in "abc" if name != leader)
     peers.do(leader, peers.machines[leader].exchange_failed(proposal.key, member, "silence", peers.now))
     peers.deliver()
@@ -226,7 +233,7 @@ def test_a_result_that_an_aborted_attempt_gave_too_is_forgotten_with_its_own_att
     (digest,) = peers.machines[member].needed
     peers.tell(leader, member, Abort(*first.key, "a test"))
     peers.exchanging = False
-    second, third = (replace(first, lineage=f"lineage {number}", attempt=Attempt(number, leader)) for number in (8, 9))
+    second, third = (another(first, number) for number in (8, 9))
     peers.tell(leader, member, Propose(second))
     peers.do(member, peers.machines[member].exchanged(second.key, digest, (), peers.now))
     assert peers.machines[member].needed == {digest}

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from swarm.consensus import strikes
 from swarm.consensus.effects import Effect, Heal, Send, StartExchange
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import leader_order
-from swarm.messages import Abort, Decide, Nack, Offer, Prepare, Proposal, Propose
+from swarm.messages import Abort, Decide, Nack, Prepare, Proposal, Propose
 from swarm.records import Attempt, ContributionStats
 
 STRAGGLER, FAILURE = 3.0, 10.0
@@ -34,6 +35,12 @@ class OneFollower:
     def hears(self, sender: str, message: object) -> list[Effect]:
         return self.machine.receive(sender, message, self.now)  # type: ignore[arg-type]
 
+    def nacks(self, counter: int, promised: Attempt) -> None:
+        """So many have promised a higher attempt that the rest is no majority."""
+        nack = Nack(self.commit.lineage, 1, Attempt(counter, self.me), promised)
+        for peer in self.later:
+            self.hears(peer, nack)
+
     def wait(self, seconds: float) -> list[Effect]:
         self.now += seconds
         return self.machine.tick(self.now)
@@ -44,12 +51,11 @@ class OneFollower:
     def offers(self, names: Iterable[str], **fields: object) -> list[Effect]:
         effects = []
         for name in names:
-            stats = ContributionStats(peer=name, round=1, weight=1)
+            offer = self.peers.offer_of(name, self.commit, **fields)
             if name == self.me:
-                effects += self.machine.offer(stats, self.now)
+                effects += self.machine.offer(offer.stats, self.now)
             else:
-                offer = Offer(self.commit.lineage, self.commit.digest, votes=True, stats=stats)
-                effects += self.hears(name, replace(offer, **fields))
+                effects += self.hears(name, offer)
         return effects
 
     def proposal(self) -> Proposal:
@@ -97,11 +103,24 @@ def test_that_time_begins_anew_with_each_offer(follower) -> None:
     assert led(follower.wait(0.2))
 
 
-def test_an_offer_that_is_repeated_does_not_begin_it_anew(follower) -> None:
-    follower.offers([follower.me, *follower.later[:2]])
+@pytest.mark.parametrize("loss", ["0.5", "nan"])
+def test_an_offer_that_is_repeated_does_not_begin_it_anew(follower, loss: str) -> None:
+    follower.offers([follower.me, *follower.later[:2]], loss=float(loss))
     follower.wait(10)
-    follower.offers(follower.later[:2])
+    follower.offers(follower.later[:2], loss=float(loss))
     assert led(follower.wait(STRAGGLER + FAILURE - 9.9))
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_peer_that_offers_anew_again_and_again_does_not_begin_it_anew(follower, away) -> None:
+    follower.offers([follower.me, *follower.later[:2]])
+    for steps in range(1, 6):
+        follower.wait((STRAGGLER + FAILURE - 0.1) / 5)
+        if away:
+            follower.gone(follower.later[0])
+            follower.peers.meet(follower.me, follower.later[0])
+        follower.offers(follower.later[:1], steps=steps)
+    assert led(follower.wait(0.2)) == {Attempt(1, follower.me)}
 
 
 def test_a_leader_is_not_silent_while_too_few_have_offered(follower) -> None:
@@ -118,6 +137,46 @@ def test_the_leader_of_an_exchange_is_silent_after_the_failure_timeout(follower)
     follower.hears(follower.first, Propose(proposal))
     assert not led(follower.wait(FAILURE - 0.1)), "it was heard again"
     assert led(follower.wait(0.2)) == {Attempt(1, follower.me)}
+
+
+def test_a_leader_that_only_repeats_itself_has_limited_time_for_a_result(follower) -> None:
+    proposal = follower.proposal()
+    follower.offers([follower.me])
+    follower.hears(follower.first, Propose(proposal))
+    follower.machine.exchanged(proposal.key, "merged", follower.peers.norms(proposal), follower.now)
+    effects = []
+    for _ in range(23):
+        effects += follower.wait(1.0)
+        effects += follower.hears(follower.first, Propose(proposal))
+    assert led(effects) == {Attempt(1, follower.me)}
+    assert follower.machine.left_out == {follower.first}
+
+
+def test_weights_on_their_way_do_not_count_as_time_of_the_leader(follower) -> None:
+    proposal = follower.proposal()
+    follower.offers([follower.me])
+    follower.hears(follower.first, Propose(proposal))
+    for _ in range(100):
+        assert not led(follower.wait(1.0))
+        follower.hears(follower.first, Propose(proposal))
+
+
+def test_all_attempts_of_one_leader_at_a_round_are_one_term(follower) -> None:
+    follower.offers([follower.me, *follower.later])
+    effects = []
+    for counter in (3, 4, 5):
+        effects += follower.wait(7.0)
+        effects += follower.hears(follower.first, Prepare(follower.commit.lineage, 1, Attempt(counter, follower.first)))
+    assert not led(effects)
+    assert led(follower.wait(2.1)) == {Attempt(6, follower.me)}
+
+
+def test_who_is_left_out_does_not_lead_where_another_one_can(follower) -> None:
+    first, peers = follower.first, follower.peers
+    follower.offers([follower.me, *follower.later])
+    offers = [peers.offer_of(peer, follower.commit) for peer in "abcde"]
+    lie = peers.proposal(Attempt(0, first), follower.commit, *offers, closing=True)
+    assert led(follower.hears(first, Propose(lie))) == {Attempt(1, follower.me)}
 
 
 def test_other_peers_do_not_extend_the_time_of_the_leader(follower) -> None:
@@ -165,7 +224,7 @@ def test_a_leader_that_was_silent_is_passed_over_until_it_comes_back(follower) -
     order = [follower.first, follower.me, *follower.later]
     follower.offers([follower.me, *follower.later])
     assert led(follower.wait(STRAGGLER + FAILURE)) == {Attempt(1, follower.me)}
-    follower.hears(order[2], Nack(follower.commit.lineage, 1, Attempt(1, follower.me), Attempt(4, order[4])))
+    follower.nacks(1, Attempt(4, order[4]))
     assert led(follower.gone(order[4])) == {Attempt(6, follower.me)}, "attempt 5 is that of the silent first leader"
 
 
@@ -174,7 +233,8 @@ def test_a_silent_leader_that_came_back_may_lead_again(follower) -> None:
     follower.offers([follower.me, *follower.later])
     assert led(follower.wait(STRAGGLER + FAILURE)) == {Attempt(1, follower.me)}
     follower.machine.peer_up(follower.first, None, follower.now)
-    follower.hears(order[2], Nack(follower.commit.lineage, 1, Attempt(1, follower.me), Attempt(4, order[4])))
+    follower.wait(strikes.FIRST)
+    follower.nacks(1, Attempt(4, order[4]))
     assert not led(follower.gone(order[4])), "it waits for attempt 5"
 
 
@@ -198,12 +258,12 @@ def test_a_leader_that_gave_its_attempt_up_to_catch_up_leads_a_higher_one_when_t
     one, other = sorted({*"abc"} - {leader})
     machine = peers.machines[leader]
     assert machine.commit is not None
-    ahead = replace(machine.commit, round=5, digest="ahead")
+    ahead = replace(machine.commit, round=5, digest="ahead", previous="unknown")
     machine.receive(one, Decide(ahead), peers.now)
     stats = ContributionStats(peer=leader, round=1, weight=1)
     assert Heal(ahead, (one,)) in machine.offer(stats, peers.now)
     for name in (one, other):
-        offer = Offer(machine.commit.lineage, machine.commit.digest, votes=True, stats=replace(stats, peer=name))
+        offer = peers.offer_of(name, machine.commit)
         assert not [each for each in machine.receive(name, offer, peers.now) if isinstance(each, StartExchange)]
     effects = machine.heal_failed(ahead, (one,), peers.now)
     assert {attempt.leader for attempt in led(effects)} <= {leader}
@@ -225,7 +285,7 @@ def test_a_leader_that_could_fork_and_is_silent_is_replaced_too(founded) -> None
     stats = ContributionStats(peer=first, round=1, weight=1)
     commit = machine.commit
     assert commit is not None
-    machine.receive(first, Offer(commit.lineage, commit.digest, votes=True, stats=stats), now)
+    machine.receive(first, peers.offer_of(first, commit), now)
     machine.offer(replace(stats, peer=second), now)
     assert not led(machine.tick(now + STRAGGLER + FAILURE - 0.1))
     assert led(machine.tick(now + STRAGGLER + FAILURE)) == {Attempt(1, second)}

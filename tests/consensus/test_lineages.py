@@ -8,15 +8,17 @@ from swarm.consensus.effects import Heal
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Accept, Accepted
-from swarm.records import Commit, ContributionStats, SyncState
+from swarm.records import Commit, ContributionStats, Origin, SyncState
 from swarm.sync import FixedInterval
 
+FOUNDED = Origin("line", 0, majority=True)
 
-def commit(lineage: str, round_: int, weight: int) -> Commit:
-    peers = ("ann", "bob")
+
+def commit(round_: int, *origins: Origin, members: tuple[str, ...] = ("ann", "bob")) -> Commit:
+    """A record of the lineage of the last one of ``origins``."""
     return Commit(
-        lineage=lineage, round=round_, digest="d", members=peers, group=peers, contributors=(), sync=SyncState(8),
-        weight=weight,
+        lineage=origins[-1].lineage, round=round_, digest="d", members=members, group=members, contributors=(),
+        sync=SyncState(8), origins=origins, previous="unknown",
     )  # fmt: skip
 
 
@@ -30,15 +32,24 @@ def heals(ours: Commit, theirs: Commit) -> bool:
     return any(isinstance(effect, Heal) for effect in machine.offer(stats, 0.0))
 
 
-def test_the_lineage_with_more_contributed_weight_stays() -> None:
-    assert heals(commit("one", 9, 3), commit("two", 4, 5))
-    assert not heals(commit("two", 4, 5), commit("one", 9, 3))
+def test_the_lineage_that_kept_the_majority_stays_however_far_the_other_one_is() -> None:
+    stayed, fork = commit(4, FOUNDED), commit(90, FOUNDED, Origin("fork", 3, majority=False))
+    assert heals(fork, stayed)
+    assert not heals(stayed, fork)
 
 
-@pytest.mark.parametrize(("parent", "child"), [("a", "b"), ("b", "a")])
-def test_a_lineage_to_which_nobody_contributed_yet_does_not_go_back_to_its_parent(parent: str, child: str) -> None:
-    assert not heals(commit(child, 5, 7), commit(parent, 4, 7))
-    assert heals(commit(parent, 4, 7), commit(child, 5, 7))
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_a_majority_that_began_a_lineage_does_not_go_back_to_its_parent(name: str) -> None:
+    parent, restarted = commit(4, FOUNDED), commit(4, FOUNDED, Origin(name, 4, majority=True))
+    assert not heals(restarted, parent)
+    assert heals(parent, restarted)
+
+
+def test_of_two_lineages_of_minorities_the_one_with_more_members_stays() -> None:
+    small = commit(90, FOUNDED, Origin("a", 3, majority=False))
+    large = commit(4, FOUNDED, Origin("b", 3, majority=False), members=("ann", "bob", "cid"))
+    assert heals(small, large)
+    assert not heals(large, small)
 
 
 def test_a_minority_never_goes_on_where_min_peers_forbids_it(founded) -> None:
@@ -90,31 +101,31 @@ def test_a_majority_keeps_its_lineage_though_min_peers_would_allow_a_fork(founde
     assert peers.commits("d")[-1].lineage != old
 
 
-def test_when_two_lineages_meet_the_heavier_stays(founded) -> None:
-    peers = founded(*"abcd", min_peers=2)
-    peers.part("ab", "cd")
-    peers.offer("a", "b")
-    peers.offer("c", "d")
+def test_when_two_lineages_meet_the_majority_stays(founded) -> None:
+    peers = founded(*"abcde", min_peers=2)
+    peers.part("abc", "de")
+    peers.offer(*"abcde")
     peers.wait(30)
-    peers.offer("a", "b")
-    peers.wait(1)
-    heavy, light = peers.machines["a"].commit, peers.machines["c"].commit
-    assert isinstance(heavy, Commit)
-    assert isinstance(light, Commit)
-    assert heavy.lineage != light.lineage
-    assert heavy.weight > light.weight
-    for one in "ab":
-        for two in "cd":
+    for _ in range(3):
+        peers.offer("d", "e")
+        peers.wait(1)
+    kept, given_up = peers.machines["a"].commit, peers.machines["d"].commit
+    assert isinstance(kept, Commit)
+    assert isinstance(given_up, Commit)
+    assert kept.lineage != given_up.lineage
+    assert (kept.round, given_up.round) == (1, 4)
+    for one in "abc":
+        for two in "de":
             peers.meet(one, two)
-    peers.offer(*"cd")
-    peers.offer(*"ab")
+    peers.offer(*"de")
+    peers.offer(*"abc")
     peers.wait(30)
-    assert {peers.machines[name].commit.lineage for name in "abcd"} == {heavy.lineage}
-    assert not [heal for name in "ab" for heal in peers.all(name, Heal)]
-    assert f"lineage {light.lineage} up to round 1 is given up for lineage {heavy.lineage}" in peers.said("c")
+    assert {peers.machines[name].commit.lineage for name in "abcde"} == {kept.lineage}
+    assert not [heal for name in "abc" for heal in peers.all(name, Heal)]
+    assert f"lineage {given_up.lineage} up to round 4 is given up for lineage {kept.lineage}" in peers.said("d")
 
 
-def test_of_two_lineages_of_one_weight_the_same_one_stays_for_both(swarm) -> None:
+def test_of_two_lineages_of_one_size_the_same_one_stays_for_both(swarm) -> None:
     peers = swarm("ab", min_peers=1, straggler_timeout=0.0)
     peers.part("a", "b")
     peers.offer("a", "b")

@@ -6,82 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Effect, Fetch, Send, StartExchange, StopExchange
-from swarm.consensus.machine import RoundMachine
+from swarm.consensus.effects import Fetch, Send, StartExchange, StopExchange
+from swarm.consensus.promises import signed_promise
 from swarm.messages import (
     Abort,
-    Accept,
-    Accepted,
     Decide,
     Entry,
     Failed,
-    Message,
     Nack,
     Prepare,
-    Promise,
-    Proposal,
     Propose,
-    Ready,
 )
-from swarm.records import Attempt, ContributionStats, PeerStatus
+from swarm.records import Attempt, PeerStatus
 
 TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
-
-
-class OneMember:
-    """The machine of ``a``, which has offered to round 1; ``b`` and ``c`` are the other members."""
-
-    def __init__(self, founded) -> None:
-        self.peers = founded("a", "b", "c")
-        self.machine: RoundMachine = self.peers.machines["a"]
-        self.now = self.peers.now
-        commit = self.machine.commit
-        assert commit is not None
-        self.commit = commit
-        self.offer()
-        self.proposal = Proposal(
-            lineage=commit.lineage,
-            round=1,
-            attempt=Attempt(5, "b"),
-            parent=commit.digest,
-            voters=commit.members,
-            members=commit.members,
-            entries=tuple(Entry(peer, 1, TRAINING) for peer in "abc"),
-            sync=commit.sync,
-            closing=False,
-            weight=3,
-        )
-
-    def offer(self) -> list[Effect]:
-        return self.machine.offer(ContributionStats(peer="a", round=self.machine.round, weight=1), self.now)
-
-    def hears(self, sender: str, message: Message) -> list[Effect]:
-        return self.machine.receive(sender, message, self.now)
-
-    def joins(self, proposal: Proposal) -> list[Effect]:
-        return self.hears(proposal.attempt.leader, Propose(proposal))
-
-    def assembles(self, proposal: Proposal, digest: str) -> list[Effect]:
-        return self.machine.exchanged(proposal.key, digest, (), self.now)
-
-    @property
-    def exposed(self) -> bool:
-        """Whether a commit of round 1 may contain what ``a`` offered."""
-        return self.machine.may_contain(replace(self.commit, round=1, contributors=("a", "b")))
-
-    def answers(self, sender: str, message: Message) -> list[Message]:
-        """What ``a`` sends back."""
-        sent = [effect for effect in self.hears(sender, message) if isinstance(effect, Send)]
-        return [effect.message for effect in sent if effect.to == sender]
-
-
-@pytest.fixture
-def member(founded) -> OneMember:
-    return OneMember(founded)
-
-
-def later(proposal: Proposal, counter: int = 7, leader: str = "c") -> Proposal:
-    return replace(proposal, attempt=Attempt(counter, leader))
 
 
 # Joining -------------------------------------------------------------------------------------------------------------
@@ -92,21 +30,22 @@ def test_a_proposal_is_joined_and_its_repetition_answered_with_what_was_said_bef
     assert member.machine.pending
     assert member.joins(member.proposal) == []
     member.assembles(member.proposal, "merged")
-    assert member.answers("b", Propose(member.proposal)) == [Ready(*member.proposal.key, "merged", ())]
+    assert member.answers("b", Propose(member.proposal)) == [member.peers.ready("a", member.proposal, "merged")]
 
 
 def test_a_failure_is_repeated_too_and_forgotten_in_the_next_attempt(member) -> None:
     member.joins(member.proposal)
     member.machine.exchange_failed(member.proposal.key, "c", "silence", member.now)
     assert member.answers("b", Propose(member.proposal)) == [Failed(*member.proposal.key, "c", "silence")]
-    member.joins(later(member.proposal))
-    assert member.answers("c", Propose(later(member.proposal))) == []
+    later = member.proposed(7, "c")
+    member.joins(later)
+    assert member.answers("c", Propose(later)) == []
 
 
 def test_a_higher_attempt_replaces_the_one_that_was_joined(member) -> None:
     member.joins(member.proposal)
-    effects = member.joins(later(member.proposal))
-    assert effects == [StopExchange(member.proposal.key), StartExchange(later(member.proposal))]
+    later = member.proposed(7, "c")
+    assert member.joins(later) == [StopExchange(member.proposal.key), StartExchange(later)]
 
 
 def test_a_proposal_below_a_promise_gets_a_nack(member) -> None:
@@ -117,7 +56,7 @@ def test_a_proposal_below_a_promise_gets_a_nack(member) -> None:
 
 def test_results_of_attempts_that_are_not_running_are_ignored(member) -> None:
     member.joins(member.proposal)
-    stale = later(member.proposal, 4)
+    stale = member.proposed(4, "c")
     assert member.assembles(stale, "stale") == []
     assert member.machine.exchange_failed(stale.key, "c", "stale", member.now) == []
     assert not member.machine.needed
@@ -130,7 +69,6 @@ def test_results_of_attempts_that_are_not_running_are_ignored(member) -> None:
         ({"parent": "elsewhere"}, "a is at round 1 of lineage"),
         ({"lineage": "other"}, "a still reaches a majority"),
         ({"entries": tuple(Entry(peer, 0, TRAINING) for peer in "abc")}, "nobody is to send a model"),
-        ({"entries": (Entry("a", 1, TRAINING, 3.0), Entry("b", 1, TRAINING))}, "a has offered other weights since"),
     ],
 )
 def test_a_proposal_that_cannot_be_joined_is_refused_with_the_reason(member, change: dict, reason: str) -> None:
@@ -142,14 +80,29 @@ def test_a_proposal_that_cannot_be_joined_is_refused_with_the_reason(member, cha
     assert not member.machine.pending
 
 
-@pytest.mark.parametrize("entry", [Entry("a", 0, TRAINING, 3.0), Entry("a", 1, ACTIVE, 3.0)])
-def test_the_norm_of_a_peer_that_does_not_send_its_offer_is_not_compared(member, entry: Entry) -> None:
-    proposal = replace(member.proposal, entries=(entry, Entry("b", 1, TRAINING)))
+def test_a_proposal_with_an_offer_that_was_replaced_since_is_refused(member) -> None:
+    (failed,) = member.answers("b", Propose(member.proposed(5, "b", member.of("a", delta_norm=3.0))))
+    assert failed == Failed(*member.proposal.key, "a", "a has offered other weights since")
+    assert not member.machine.pending
+
+
+@pytest.mark.parametrize(
+    ("weight", "others", "entry"),
+    [(0, 1, Entry("a", 0, TRAINING)), (0, 0, Entry("a", 1, ACTIVE))],
+    ids=["receives only", "sends the last model"],
+)
+def test_the_offer_of_a_peer_that_does_not_send_it_is_not_compared(
+    member, weight: int, others: int, entry: Entry
+) -> None:
+    member.offer(weight=weight, delta_norm=3.0)
+    offers = member.of("a", weight=weight), member.of("b", weight=others), member.of("c", weight=others)
+    proposal = member.proposed(5, "b", *offers)
+    assert proposal.entries[0] == entry
     assert StartExchange(proposal) in member.joins(proposal)
 
 
 def test_a_proposal_to_others_is_ignored(member) -> None:
-    assert member.joins(replace(member.proposal, entries=(Entry("b", 1, TRAINING), Entry("c", 1, TRAINING)))) == []
+    assert member.joins(member.proposed(group="bc")) == []
 
 
 def test_an_attempt_that_was_left_is_refused_until_the_next_round(member) -> None:
@@ -168,26 +121,25 @@ def test_a_promise_leaves_the_attempt_below_it_and_keeps_its_result(member) -> N
     high = Attempt(9, "c")
     effects = member.hears("c", Prepare(member.commit.lineage, 1, high))
     assert StopExchange(member.proposal.key) in effects
-    assert Send("c", Promise(member.commit.lineage, 1, high, None, "")) in effects
+    assert Send("c", member.promise(high)) in effects
     assert member.machine.needed == {"merged"}
-    assert member.joins(replace(member.proposal, attempt=high)) == [
-        StartExchange(replace(member.proposal, attempt=high))
-    ]
+    again = member.proposed(9, "c")
+    assert member.joins(again) == [StartExchange(again)]
 
 
 def test_a_promise_to_the_leader_of_the_attempt_itself_does_not_leave_it(member) -> None:
     member.joins(member.proposal)
     effects = member.hears("b", Prepare(*member.proposal.key))
-    assert effects == [Send("b", Promise(*member.proposal.key, None, ""))]
+    assert effects == [Send("b", member.promise(member.proposal.attempt))]
 
 
 def test_a_promise_tells_what_was_accepted(member) -> None:
     member.joins(member.proposal)
     member.assembles(member.proposal, "merged")
-    member.hears("b", Accept(member.proposal, "merged"))
+    accept = member.asks(member.proposal, "merged")
+    member.hears("b", accept)
     high = Attempt(9, "c")
-    promise = Promise(member.commit.lineage, 1, high, member.proposal, "merged")
-    assert member.answers("c", Prepare(member.commit.lineage, 1, high)) == [promise]
+    assert member.answers("c", Prepare(member.commit.lineage, 1, high)) == [member.promise(high, accept)]
 
 
 def test_a_leader_of_an_earlier_round_is_told_the_commit_and_others_nothing(member) -> None:
@@ -204,22 +156,26 @@ def test_a_leader_of_an_earlier_round_is_told_the_commit_and_others_nothing(memb
 def test_what_is_held_is_accepted_again_under_a_higher_attempt(member) -> None:
     member.joins(member.proposal)
     member.assembles(member.proposal, "merged")
-    for proposal in (member.proposal, later(member.proposal)):
-        leader = proposal.attempt.leader
-        assert member.answers(leader, Accept(proposal, "merged")) == [Accepted(*proposal.key)]
-    nack = Nack(*member.proposal.key, later(member.proposal).attempt)
-    assert member.answers("b", Accept(member.proposal, "merged")) == [nack]
+    first = member.asks(member.proposal, "merged")
+    assert member.answers("b", first) == [member.accepted(member.proposal, "merged")]
+    high = Attempt(7, "c")
+    told = {peer: member.peers.promise(peer, member.commit, high, first) for peer in "ab"}
+    promises = tuple(signed_promise(peer, each) for peer, each in told.items())
+    later = replace(member.proposal, attempt=high, promises=promises)
+    assert member.answers("c", replace(first, proposal=later)) == [member.accepted(later, "merged")]
+    assert member.answers("b", first) == [Nack(*member.proposal.key, high)]
 
 
 def test_an_accepted_model_stays_needed_when_its_attempt_is_replaced_and_another_one_does_not(member) -> None:
     member.joins(member.proposal)
     member.assembles(member.proposal, "first")
-    member.hears("b", Accept(member.proposal, "first"))
-    member.joins(later(member.proposal))
+    member.hears("b", member.asks(member.proposal, "first"))
+    later = member.proposed(7, "c")
+    member.joins(later)
     assert member.machine.needed == {"first"}
-    member.assembles(later(member.proposal), "second")
+    member.assembles(later, "second")
     assert member.machine.needed == {"first", "second"}
-    member.joins(later(member.proposal, 9))
+    member.joins(member.proposed(9, "c"))
     assert member.machine.needed == {"first"}
 
 
@@ -257,7 +213,8 @@ def test_an_abort_of_another_attempt_changes_nothing(member) -> None:
 
 
 def test_a_peer_that_contributed_nothing_is_not_exposed(member) -> None:
-    proposal = replace(member.proposal, entries=(Entry("a", 0, INACTIVE), Entry("b", 1, TRAINING)))
+    member.offer(INACTIVE)
+    proposal = member.proposed(5, "b", member.of("a", status=INACTIVE))
     member.joins(proposal)
     member.assembles(proposal, "merged")
     assert not member.exposed
@@ -267,7 +224,7 @@ def test_a_higher_attempt_does_not_end_the_exposure_to_lower_ones(member) -> Non
     """A still later leader may find that the lower one was accepted."""
     member.joins(member.proposal)
     member.assembles(member.proposal, "merged")
-    member.joins(later(member.proposal))
+    member.joins(member.proposed(7, "c"))
     assert not member.machine.needed
     assert member.exposed
 
@@ -276,7 +233,7 @@ def test_a_higher_attempt_does_not_end_the_exposure_to_lower_ones(member) -> Non
 
 
 def test_a_model_that_a_leader_asks_twice_to_accept_is_fetched_from_its_live_group_once(member) -> None:
-    ask = Accept(member.proposal, "unknown")
+    ask = member.asks(member.proposal, "unknown")
     assert member.hears("b", ask) == []
     assert member.hears("b", ask) == [Fetch("unknown", ("b", "c"))]
     assert member.hears("b", ask) == []
@@ -286,11 +243,11 @@ def test_a_model_that_a_leader_asks_twice_to_accept_is_fetched_from_its_live_gro
     assert Fetch("unknown", ("b",)) in member.hears("b", ask)
     member.machine.fetched("unknown", member.now, success=True)
     assert member.machine.needed == {"unknown"}
-    assert member.answers("b", ask) == [Accepted(*member.proposal.key)]
+    assert member.answers("b", ask) == [member.accepted(member.proposal, "unknown")]
 
 
 def test_a_model_that_was_fetched_for_an_earlier_round_is_not_needed(member) -> None:
-    ask = Accept(member.proposal, "stale")
+    ask = member.asks(member.proposal, "stale")
     member.hears("b", ask)
     member.hears("b", ask)
     member.machine.healed(replace(member.commit, round=1, digest="new"), member.now)
@@ -318,13 +275,13 @@ def test_a_process_that_may_not_vote_fetches_and_accepts_nothing(founded) -> Non
     assert proposal.attempt.leader == leader
     assert not machine.votes
     for _ in range(3):
-        assert machine.receive(leader, Accept(proposal, "unknown"), peers.now) == []
+        assert machine.receive(leader, peers.asks(proposal, "unknown"), peers.now) == []
     machine.exchanged(proposal.key, "merged", peers.norms(proposal), peers.now)
-    assert machine.receive(leader, Accept(proposal, "merged"), peers.now) == []
+    assert machine.receive(leader, peers.asks(proposal, "merged"), peers.now) == []
 
 
 def test_a_model_is_not_fetched_where_no_member_of_its_group_is_live(member) -> None:
-    ask = Accept(replace(member.proposal, entries=(Entry("c", 1, TRAINING),)), "unknown")
+    ask = member.asks(member.proposed(group="ac"), "unknown")
     member.machine.peer_down("c", member.now)
     for _ in range(3):
         assert not [effect for effect in member.hears("b", ask) if isinstance(effect, Fetch)]

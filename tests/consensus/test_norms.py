@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.base import Codec
-from swarm.consensus.norms import ABSURD, absurd, contradicted, unmeasured
+from swarm.consensus.norms import ABSURD, FROZEN, FrozenNorms, absurd, contradicted, unmeasured
+from swarm.merge import BUILTIN_RULES
+from swarm.merge.distance import squared_distance
 from swarm.messages import Entry, PartialNorm, Proposal, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
+from swarm.tensors.state import Array
 
 TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 EXACT = BUILTIN_CODECS["exact"]
@@ -102,7 +106,6 @@ def attempt(
         entries=tuple(Entry(peer, 1, status, norm, residual) for peer, norm in norms.items()),
         sync=SyncState(8),
         closing=False,
-        weight=2,
         codec=codec,
     )
 
@@ -183,25 +186,42 @@ def test_a_peer_that_sends_other_weights_is_named_with_both_figures_and_left_out
 
 def test_a_peer_that_sends_other_weights_and_is_needed_for_a_quorum_receives_without_contributing(founded) -> None:
     """Also in the closing round, which needs all peers: the others do not wait for ever."""
-    peers = founded("a", "b")
+    peers = founded("a", "b", "c", "d")
+    peers.crash("d")
     peers.moved["b"] = 700.0
-    peers.offer("a", "b", status=SNAPSHOT, steps=3, delta_norm=2.0)
-    for name in "ab":
+    peers.offer("a", "b", "c", status=SNAPSHOT, steps=3, delta_norm=2.0)
+    peers.wait(3.0)
+    for name in "abc":
         assert peers.commits(name)[-1].closing
-        assert peers.commits(name)[-1].group == ("a", "b")
-        assert peers.commits(name)[-1].contributors == ("a",)
-    said = peers.said("a") + peers.said("b")
+        assert peers.commits(name)[-1].group == ("a", "b", "c")
+        assert peers.commits(name)[-1].contributors == ("a", "c")
+    said = "".join(peers.said(name) for name in "abc")
     assert said.count("contribution of b left out: b offered weights that have moved by 2 and sent") == 1
 
 
-def test_a_peer_that_sent_other_weights_contributes_again_in_the_next_round(founded) -> None:
+@pytest.mark.parametrize("leads", [True, False])
+def test_of_two_peers_a_leader_leaves_itself_out_and_not_the_other_one(founded, leads: bool) -> None:
+    """The other one cannot know which of the two is right: half of what is contributed would be left out."""
     peers = founded("a", "b")
+    leader = peers.leader()
+    (other,) = {*"ab"} - {leader}
+    odd, right = (leader, other) if leads else (other, leader)
+    peers.moved[odd] = 700.0
+    peers.offer("a", "b", delta_norm=2.0)
+    peers.wait(30.0)
+    assert {name: peers.commits(name)[-1].contributors for name in "ab"} == dict.fromkeys("ab", (right,))
+    rejected = f"it leaves out {odd}, which is half of the contributions or more" in peers.said(leader)
+    assert rejected is not leads, "then the other one led"
+
+
+def test_a_peer_that_sent_other_weights_contributes_again_in_the_next_round(founded) -> None:
+    peers = founded("a", "b", "c")
     peers.moved["b"] = 700.0
-    peers.offer("a", "b", delta_norm=2.0)
-    assert peers.commits("a")[-1].contributors == ("a",)
+    peers.offer("a", "b", "c", delta_norm=2.0)
+    assert peers.commits("a")[-1].contributors == ("a", "c")
     peers.moved.clear()
-    peers.offer("a", "b", delta_norm=2.0)
-    assert peers.commits("a")[-1].contributors == ("a", "b")
+    peers.offer("a", "b", "c", delta_norm=2.0)
+    assert peers.commits("a")[-1].contributors == ("a", "b", "c")
 
 
 def test_a_member_that_measures_nothing_is_left_out(founded) -> None:
@@ -250,3 +270,171 @@ def test_a_peer_with_a_newer_offer_does_not_join_under_its_old_one(founded) -> N
     assert f"aborted: {other} has offered other weights since" in peers.said(leader)
     peers.wait(3.0)
     assert "sent some" not in "".join(peers.said(name) for name in "abc")
+
+
+# Finished peers -------------------------------------------------------------------------------------------------------
+
+
+class Session:
+    """Peers that train small vectors, some of which have finished, and what one of them knows of their distances."""
+
+    def __init__(
+        self, rule: str, *, seed: int = 0, dtype: str = "float32", weights: tuple[int, ...] = (1, 1, 1)
+    ) -> None:
+        self._rule = BUILTIN_RULES[rule]
+        self._rng = np.random.default_rng(seed)
+        self._dtype = dtype
+        self.weights = {f"p{number}": weight for number, weight in enumerate(weights)}
+        self.model = self._rng.normal(size=400).astype(dtype)
+        self.frozen: dict[str, Array] = {}
+        self.known = FrozenNorms(averaging=rule == "mean")
+        self.known.founded()
+
+    def distance(self, values: Array) -> float:
+        return math.sqrt(squared_distance(values, self.model))
+
+    def stats(self, peer: str, values: Array, status: PeerStatus = SNAPSHOT) -> ContributionStats:
+        return ContributionStats(
+            peer=peer, round=1, weight=self.weights[peer], status=status, delta_norm=self.distance(values)
+        )
+
+    def refusal(self, peer: str, values: Array | None = None) -> str | None:
+        return self.known.refusal(self.stats(peer, self.frozen[peer] if values is None else values))
+
+    def round(self, amount: float = 0.01, *, away: tuple[str, ...] = (), ends: tuple[str, ...] = ()) -> None:
+        """Everybody who is not away contributes; those that train have moved by about ``amount`` in each coordinate."""
+        values, entries = {}, []
+        for peer in (peer for peer in self.weights if peer not in away):
+            frozen = self.frozen.get(peer)
+            moved = self.model + amount * (1 + self._rng.normal(size=400))
+            values[peer] = moved.astype(self._dtype) if frozen is None else frozen
+            status = TRAINING if frozen is None else SNAPSHOT
+            entries.append(Entry(peer, self.weights[peer], status, self.distance(values[peer])))
+        self.frozen |= {peer: values[peer] for peer in ends}
+        self.model = self._rule.merge(list(values.values()), [self.weights[peer] for peer in values])
+        assert self.known.merged(entries)
+
+
+@pytest.mark.parametrize("rule", BUILTIN_RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("weights", [(1, 1), (1, 1, 1), (1, 100, 1, 1), (99, 1, 1), (1, 1, 1, 1, 50, 3)])
+@pytest.mark.parametrize("seed", range(3))
+def test_honest_frozen_weights_are_never_left_out(rule: str, dtype: str, weights: tuple[int, ...], seed: int) -> None:
+    """Steps that get far smaller, below the rounding of the weights too, and a peer that is away for some rounds."""
+    session = Session(rule, seed=seed, dtype=dtype, weights=weights)
+    session.round(ends=("p0",))
+    for number in range(60):
+        away = ("p0",) if number % 20 in range(10, 15) else ()
+        if number == 20 and len(weights) > 2:
+            session.round(1e-2, ends=("p1",))
+        session.round((1e-2, 1e-3, 1e-5, 1e-8)[number // 15], away=away)
+        for peer in session.frozen:
+            assert session.refusal(peer) is None, number
+
+
+@pytest.mark.parametrize("rule", BUILTIN_RULES)
+@pytest.mark.parametrize("weights", [(1, 1), (1, 1, 1), (5, 1, 1, 1)])
+def test_frozen_weights_that_are_far_larger_are_left_out(rule: str, weights: tuple[int, ...]) -> None:
+    session = Session(rule, weights=weights)
+    for _ in range(3):
+        session.round()
+    session.round(ends=("p0",))
+    for number in range(10):
+        reason = session.refusal("p0", 1000 * session.frozen["p0"])
+        assert reason is not None
+        assert reason.startswith("its weights have moved by")
+        if number > 0:  # it is known since its first contribution
+            assert session.refusal("p0", 100 * session.frozen["p0"]) is not None
+        session.round()
+
+
+def test_frozen_weights_that_are_replaced_later_are_left_out() -> None:
+    session = Session("mean")
+    session.round(ends=("p0",))
+    for _ in range(5):
+        session.round()
+    assert session.refusal("p0") is None
+    assert session.refusal("p0", session.frozen["p0"] + 1) is not None
+
+
+def test_frozen_peers_that_exceed_their_bounds_do_not_raise_those_of_one_another() -> None:
+    session = Session("mean", weights=(1, 1, 1, 1))
+    session.round(ends=("p0", "p1"))
+    session.round()
+    first, rounds = session.distance(session.frozen["p0"]), 40
+    for _ in range(rounds):
+        for peer, sign in (("p0", 1), ("p1", -1)):  # as far as they may go
+            reach = session.distance(session.frozen[peer]) / 20
+            while session.refusal(peer, session.model + np.float32(1.2 * sign * reach)) is None:
+                reach *= 1.2
+            session.frozen[peer] = session.model + np.float32(sign * reach)
+        session.round(0.01)
+    drift = rounds * 0.01 * 20 * math.sqrt(2)  # of 400 values; each of those that train moves so far
+    assert session.distance(session.frozen["p0"]) < FROZEN * (first + drift)
+
+
+def test_a_newcomer_that_says_at_once_that_it_has_finished_is_compared_with_those_that_train() -> None:
+    session = Session("mean", weights=(1, 1, 1, 1))
+    session.round(away=("p3",))
+    assert session.refusal("p3", session.model) is None
+    assert session.refusal("p3", session.model + np.float32(0.5)) is None
+    assert session.refusal("p3", session.model + np.float32(5)) is not None
+
+
+def test_of_two_that_train_a_newcomer_is_not_judged() -> None:
+    session = Session("mean", weights=(1, 1, 1))
+    session.round(away=("p2",))
+    assert session.refusal("p2", 1000 * session.model) is None
+
+
+def test_a_peer_that_has_not_seen_the_session_from_the_start_takes_what_it_sees_first() -> None:
+    session = Session("mean")
+    session.known = FrozenNorms(averaging=True)
+    far = session.model + np.float32(1000)
+    assert session.refusal("p0", far) is None
+    session.frozen["p0"] = far
+    session.round()
+    session.round()
+    assert session.refusal("p0") is None
+    assert session.refusal("p0", 1000 * far) is not None
+    assert session.refusal("p1", 1000 * far) is not None  # it has seen that one train
+
+
+def test_what_a_peer_missed_counts_by_how_far_the_model_has_moved() -> None:
+    session = Session("mean")
+    session.round(ends=("p0",))
+    session.round()
+    before, known = session.model, session.known
+    session.known = FrozenNorms(averaging=True)
+    for _ in range(30):
+        session.round(0.1, away=("p0",))
+    session.known = known
+    assert session.refusal("p0") is not None
+    known.jumped(session.distance(before))
+    assert session.refusal("p0") is None
+    assert session.refusal("p0", 1000 * session.frozen["p0"]) is not None
+
+
+@pytest.mark.parametrize("norm", [math.nan, math.inf, -1.0])
+def test_a_round_whose_norms_are_impossible_tells_nothing(norm: float) -> None:
+    known = FrozenNorms(averaging=True)
+    assert not known.merged([Entry("a", 1, TRAINING, norm), Entry("b", 1, TRAINING, 1.0)])
+    assert not known.merged([])
+
+
+def test_a_round_in_which_the_last_model_stands_moves_nobody() -> None:
+    session = Session("mean")
+    session.round(ends=("p0",))
+    session.round()
+    before = session.refusal("p0", 1000 * session.frozen["p0"])
+    assert session.known.merged([Entry("p0", 1, ACTIVE), Entry("p1", 0, TRAINING), Entry("p2", 0, TRAINING)])
+    assert session.refusal("p0", 1000 * session.frozen["p0"]) == before
+
+
+def test_only_frozen_weights_are_bounded() -> None:
+    session = Session("mean")
+    session.round(ends=("p0",))
+    far = 1000 * session.frozen["p0"]
+    for status in (TRAINING, EXTENDED, INACTIVE, ACTIVE):
+        assert session.known.refusal(session.stats("p0", far, status)) is None
+    assert session.known.refusal(session.stats("p0", far)) is not None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.consensus.paxos import Acceptor, first_attempt, leader_order, majority, new_lineage, next_attempt
+from swarm.certification.quorums import majority
+from swarm.consensus.paxos import MOST_ATTEMPTS, Acceptor, first_attempt, leader_order, new_lineage, next_attempt
 from swarm.messages import Proposal
-from swarm.records import Attempt, SyncState
+from swarm.records import Attempt, QuorumCertificate, Signature, SyncState
 
 PEERS = ("ann", "bob", "cid", "dee")
+READY = QuorumCertificate(Attempt(1, "ann"), (Signature("ann", "signed"),))
 
 
 def test_the_order_depends_on_the_set_of_peers_alone() -> None:
@@ -77,7 +79,6 @@ def proposal(counter: int) -> Proposal:
         entries=(),
         sync=SyncState(8),
         closing=False,
-        weight=2,
     )
 
 
@@ -93,18 +94,28 @@ def test_a_promise_binds_against_lower_attempts_only() -> None:
 def test_nothing_below_a_promise_is_accepted() -> None:
     acceptor = Acceptor(Attempt(0, "ann"))
     acceptor.promise(Attempt(3, "bob"))
-    assert not acceptor.accept(proposal(2), "digest")
+    assert not acceptor.accept(proposal(2), "digest", READY)
     assert acceptor.accepted is None
 
 
 def test_accepting_binds_as_a_promise_does() -> None:
     acceptor = Acceptor(Attempt(0, "ann"))
-    assert acceptor.accept(proposal(4), "digest")
+    assert acceptor.accept(proposal(4), "digest", READY)
     assert not acceptor.promise(Attempt(3, "zoe"))
 
 
 def test_a_higher_proposal_replaces_an_accepted_one() -> None:
     acceptor = Acceptor(Attempt(0, "ann"))
-    assert acceptor.accept(proposal(1), "first")
-    assert acceptor.accept(proposal(2), "second")
-    assert (acceptor.accepted, acceptor.digest) == (proposal(2), "second")
+    assert acceptor.accept(proposal(1), "first", None)
+    assert acceptor.accept(proposal(2), "second", READY)
+    assert (acceptor.accepted, acceptor.digest, acceptor.ready) == (proposal(2), "second", READY)
+
+
+def test_a_promise_does_not_follow_a_counter_that_jumps() -> None:
+    """The largest counter would leave none for the leaders that come later."""
+    acceptor = Acceptor(Attempt(3, "ann"))
+    assert not acceptor.promise(Attempt(2**31 - 1, "bob"))
+    assert not acceptor.promise(Attempt(3 + MOST_ATTEMPTS + 1, "bob"))
+    assert not acceptor.accept(proposal(3 + MOST_ATTEMPTS + 1), "digest", READY)
+    assert acceptor.promised == Attempt(3, "ann")
+    assert acceptor.promise(Attempt(3 + MOST_ATTEMPTS, "bob"))

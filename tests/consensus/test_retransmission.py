@@ -52,10 +52,23 @@ def test_an_offer_is_retransmitted_soon_after_the_leader_has_changed(founded) ->
     one, other = sorted({*"abcd"} - {leader})[:2]
     peers.offer(one)
     peers.wait(24)
-    before = offers_of(peers, one, other)
     peers.crash(leader)
+    before = offers_of(peers, one, other)
     peers.wait(RETRY)
     assert offers_of(peers, one, other) == before + 1
+
+
+def test_an_offer_is_sent_again_at_once_where_it_names_other_members_as_gone(founded) -> None:
+    peers = founded("a", "b", "c", "d", min_peers=4, wait_below_quorum=True)
+    peers.offer("a")
+    before = offers_of(peers, "a", "b")
+    peers.part("d", "abc")
+    assert offers_of(peers, "a", "b") == before + 1
+    last = [said for sender, to, said in peers.sent if (sender, to) == ("a", "b") and isinstance(said, Offer)][-1]
+    assert last.gone == ("d",)
+    peers.meet("a", "d")
+    last = [said for sender, to, said in peers.sent if (sender, to) == ("a", "b") and isinstance(said, Offer)][-1]
+    assert last.gone == ()
 
 
 def test_a_peer_that_does_not_vote_offers_to_the_next_leader_too(founded) -> None:

@@ -2,66 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
 from swarm.consensus.machine import RoundMachine
-from swarm.messages import Accept, Decide, Entry, Proposal, Propose
-from swarm.records import Attempt, Commit, ContributionStats, PeerStatus
-
-TRAINING, ACTIVE = PeerStatus.TRAINING, PeerStatus.ACTIVE
+from swarm.messages import Decide, Offer, Proposal, Propose
+from swarm.records import Attempt, Commit, Origin, RecordKind
 
 
 class Wanderer:
     """The machine of ``a``: it is ready in round 1 of a lineage, ``left``, and does not learn what became of that."""
 
     def __init__(self, founded: Callable, *, steps: int) -> None:
-        peers = founded(*"abcd", min_peers=1)
-        self.machine: RoundMachine = peers.machines["a"]
-        self.now = peers.now
+        self.peers = founded(*"abcd", min_peers=1)
+        self.machine: RoundMachine = self.peers.machines["a"]
+        self.now = self.peers.now
         self.left = self.contribute(steps)
 
     def contribute(self, steps: int) -> Proposal:
         """It is ready in the next round, and does not learn what becomes of that."""
-        self.machine.offer(ContributionStats(peer="a", round=self.machine.round, weight=1, steps=steps), self.now)
-        assert self.machine.commit is not None
-        proposal = self.proposal(self.machine.commit, "abc")
+        self.offer(steps=steps)
+        proposal = self.proposal(5, [self.of(peer) for peer in "bc"], self.of("a", steps=steps))
         self.machine.receive("b", Propose(proposal), self.now)
         self.machine.exchanged(proposal.key, "merged", (), self.now)
         return proposal
 
-    def proposal(self, parent: Commit, group: str) -> Proposal:
-        return Proposal(
-            lineage=parent.lineage,
-            round=parent.round + 1,
-            attempt=Attempt(5, "b"),
-            parent=parent.digest,
-            voters=tuple(group),
-            members=tuple(group),
-            entries=tuple(Entry(peer, 1, TRAINING) for peer in group),
-            sync=parent.sync,
-            closing=False,
-            weight=9,
-        )
+    @property
+    def commit(self) -> Commit:
+        """The last one that it has."""
+        assert self.machine.commit is not None
+        return self.machine.commit
 
-    def fork(self, *entries: Entry) -> None:
-        """A round of ``entries`` begins another lineage."""
-        commit = self.machine.commit
-        assert commit is not None
+    def of(self, peer: str, **stats: int) -> Offer:
+        """An offer of a peer to the next round."""
+        return self.peers.offer_of(peer, self.commit, **stats)
+
+    def offer(self, **stats: int) -> None:
+        self.machine.offer(self.of("a", **stats).stats, self.now)
+
+    def proposal(self, counter: int, others: Sequence[Offer], mine: Offer, **changes: object) -> Proposal:
+        attempt = Attempt(counter, "b")
+        return self.peers.proposal(attempt, self.commit, mine, *others, promised="bcd", **changes)
+
+    def fork(self, weight: int, other: int) -> None:
+        """A round of ``a`` and ``b`` with these weights begins another lineage."""
         for peer in "cd":
             self.machine.peer_down(peer, self.now)
-        beginning = replace(self.proposal(commit, "ab"), lineage="fork", attempt=Attempt(6, "b"), entries=entries)
+        self.offer(weight=weight, steps=4)
+        fork = Origin("fork", self.commit.round + 1, majority=False)
+        beginning = self.proposal(
+            6,
+            [self.of("b", weight=other)],
+            self.of("a", weight=weight, steps=4),
+            lineage="fork",
+            kind=RecordKind.FORK,
+            voters=("a", "b"),
+            members=("a", "b"),
+            origins=(*self.commit.origins, fork),
+            promises=(),
+        )
         self.machine.receive("b", Propose(beginning), self.now)
         self.machine.exchanged(beginning.key, "forked", (), self.now)
-        self.machine.receive("b", Accept(beginning, "forked"), self.now)
-        self.machine.receive("b", Decide(beginning.commit("forked")), self.now)
-        assert self.machine.commit == beginning.commit("forked")
+        self.machine.receive("b", self.peers.asks(beginning, "forked"), self.now)
+        commit = self.peers.certified(beginning.commit("forked"), attempt=beginning.attempt)
+        self.machine.receive("b", Decide(commit), self.now)
+        assert self.machine.commit == commit
 
     def heal(self, lineage: str, round_: int, contributors: str = "bc") -> None:
         """It goes over to another lineage, which it downloads."""
-        assert self.machine.commit is not None
         names = tuple(contributors)
         commit = replace(self.left.commit("healed"), lineage=lineage, round=round_, contributors=names)
         self.machine.healed(commit, self.now)
@@ -93,12 +103,12 @@ def test_steps_after_a_round_of_another_lineage_are_not_in_the_lineage_that_was_
     wanderer: Wanderer, weight: int
 ) -> None:
     """That round has merged the earlier ones, or has left them out: they are gone then."""
-    wanderer.fork(Entry("a", weight, TRAINING), Entry("b", 1, TRAINING))
+    wanderer.fork(weight, 1)
     assert not wanderer.gives_up_steps
 
 
 def test_a_round_without_contributors_leaves_the_steps_unmerged(wanderer: Wanderer) -> None:
-    wanderer.fork(Entry("a", 0, TRAINING), Entry("b", 1, ACTIVE))
+    wanderer.fork(0, 0)
     assert wanderer.gives_up_steps
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from swarm.consensus.effects import Apply, Heal, Skip, StartExchange, StopExchange
-from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Offer, Propose, Ready
-from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
+from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Offer, Propose
+from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.sync import SyncPolicy
 
 
@@ -20,7 +20,7 @@ def test_all_offer_and_all_apply_one_result(founded) -> None:
     peers.offer("c")
     commits = [peers.commits(name)[-1] for name in "abc"]
     assert commits == [commits[0]] * 3
-    assert (commits[0].round, commits[0].contributors, commits[0].weight) == (1, ("a", "b", "c"), 3)
+    assert (commits[0].round, commits[0].contributors, commits[0].weights) == (1, ("a", "b", "c"), (1, 1, 1))
     assert not any(peers.machines[name].offered for name in "abc")
 
 
@@ -209,7 +209,7 @@ def test_a_stray_ready_of_an_earlier_attempt_does_not_count(founded) -> None:
     stale = replace(proposal, attempt=Attempt(-1, leader))
     peers.sent.clear()
     for name in sorted({*"abc"} - {leader}):
-        peers.tell(name, leader, Ready(*stale.key, "bytes", peers.norms(proposal)))
+        peers.tell(name, leader, peers.ready(name, stale, "bytes", peers.norms(proposal)))
     peers.do(leader, peers.machines[leader].exchanged(proposal.key, "bytes", peers.norms(proposal), peers.now))
     peers.deliver()
     assert not any(isinstance(message, Accept) for _, _, message in peers.sent)
@@ -251,9 +251,7 @@ def test_a_finished_peer_takes_part_in_the_rounds_of_those_who_train(founded, st
 def test_an_offer_of_the_past_is_answered_with_the_present(founded) -> None:
     peers = founded("a", "b", "c")
     peers.offer("a", "b", "c")
-    stats = ContributionStats(peer="b", round=1, weight=1)
-    lineage = peers.commits("a")[0].lineage
-    peers.tell("b", "a", Offer(lineage, peers.commits("a")[0].digest, votes=True, stats=stats))
+    peers.tell("b", "a", peers.offer_of("b", peers.commits("a")[0]))
     assert peers.sent[-1] == ("a", "b", Decide(peers.commits("a")[-1]))
 
 

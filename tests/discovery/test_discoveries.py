@@ -128,6 +128,28 @@ class TestDirectoryDiscovery(DiscoveryContract):
         (self.path / "one.json").write_text(json.dumps({"name": "one", "address": address}))
         assert self.make().discover() == ()
 
+    def test_a_file_is_read_again_only_when_it_has_changed(self, monkeypatch):
+        reads = []
+        announcement = directory._announcement
+
+        def counted(file):
+            reads.append(file.stem)
+            return announcement(file)
+
+        first, second = self.make(), self.make()
+        first.announce("one", GIVEN[0], "abc")
+        second.announce("two", GIVEN[1], "abc")
+        monkeypatch.setattr(directory, "_announcement", counted)
+        looker = self.make()
+        for _ in range(3):
+            assert looker.discover() == GIVEN[:2]
+        assert sorted(reads) == ["heart@one", "heart@two"]
+        second.announce("two", GIVEN[2], "abc")
+        assert looker.discover() == (GIVEN[0], GIVEN[2])
+        first.withdraw()
+        assert looker.discover() == (GIVEN[2],)
+        assert sorted(reads) == ["heart@one", "heart@two", "heart@two"]
+
     def test_a_long_name_gets_the_longest_file_name_that_is_allowed(self):
         self.make().announce("n" * 500, GIVEN[0], "abc")
         (file,) = self.path.iterdir()

@@ -53,7 +53,6 @@ def proposal(weights: dict[str, int], leader: str = "ann") -> Proposal:
         entries=tuple(Entry(peer, weights[peer], PeerStatus.TRAINING) for peer in members),
         sync=SyncState(8),
         closing=False,
-        weight=sum(weights.values()),
     )
 
 

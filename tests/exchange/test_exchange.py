@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import blake3
 import numpy as np
 import pytest
 
 from swarm.errors import ExchangeError
 from swarm.exchange.exchange import Exchange
-from swarm.exchange.layout import FrameKind
+from swarm.exchange.layout import HEADER, FrameKind, byte_ranges, open_head, slice_chunks
+from swarm.exchange.owed import Owed
 from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
 from swarm.merge.side import merge_statistics
+from swarm.tensors import digest
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, frames, joined, proposal, states
 
@@ -66,6 +69,61 @@ def test_every_member_assembles_the_merge_of_the_whole_models(
             np.testing.assert_allclose(ours.astype(np.float64), theirs.astype(np.float64), rtol=tolerance)
     else:
         assert results[0].digest() == expected.digest()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("schema", [SCHEMA, TINY, ONLY_SIDE], ids=["model", "tiny", "side"])
+def test_the_digest_of_each_slice_is_that_of_its_bytes_in_the_result(rule: MergeRule, schema: Schema) -> None:
+    weights = {"ann": 2, "bob": 0, "cid": 1}
+    group = ExchangeGroup(states(schema, 3), weights, rule)
+    group.run()
+    (told,) = {exchange.slice_digests() for exchange in group.members.values()}
+    result = group.members["ann"].result()
+    sizes = [segment.itemsize for segment in result.segments.values()]
+    slices = [byte_ranges(sizes, slice_chunks(schema, place, 3)) for place in range(3)]
+    assert told == tuple(result.block_digest().of_ranges(each) for each in slices)
+    assert sum(stop - start for each in slices for _, start, stop in each) == schema.nbytes - schema.side_nbytes
+
+
+def test_the_digests_of_slices_tell_whose_results_differ() -> None:
+    held = states(SCHEMA, 4)
+    group = ExchangeGroup(held, dict.fromkeys(held, 1), MEAN)
+    told = False
+
+    def received(sender: str, data: memoryview, taken=group.members["ann"].receive) -> None:
+        nonlocal told
+        if sender == "cid" and open_head(data).kind is FrameKind.RESULT and not told:
+            data[HEADER.size], told = data[HEADER.size] ^ 1, True
+        taken(sender, data)
+
+    group.members["ann"].receive = received  # type: ignore[method-assign]
+    group.run()
+    ann, bob = (group.members[peer] for peer in ("ann", "bob"))
+    assert ann.digest() != bob.digest()
+    one, other = ann.slice_digests(), bob.slice_digests()
+    assert [peer for peer, mine, theirs in zip(held, one, other, strict=True) if mine != theirs] == ["cid"]
+
+
+def test_no_part_of_a_result_is_hashed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the blocks in which two slices meet."""
+    held, hashed = states(SCHEMA, 4), 0
+    group = ExchangeGroup(held, dict.fromkeys(held, 1), MEAN)
+    made = blake3.blake3
+
+    def counted(data: memoryview | None = None) -> blake3.blake3:
+        nonlocal hashed
+        hashed += len(data or b"")
+        return made(data) if data is not None else made()
+
+    monkeypatch.setattr(digest, "blake3", counted)
+    group.run()
+    for exchange in group.members.values():
+        exchange.digest()
+    assert hashed == len(held) * SCHEMA.nbytes
+    for exchange in group.members.values():
+        exchange.slice_digests()
+    edges = 2 * len(held) * len(SCHEMA.segments) * digest.BLOCK_BYTES
+    assert hashed <= len(held) * (SCHEMA.nbytes + edges)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -145,7 +203,28 @@ def test_there_is_no_result_before_all_is_there() -> None:
 def test_it_is_known_who_owes_what() -> None:
     held, under = states(SCHEMA, 3), proposal({"ann": 1, "bob": 1, "cid": 0})
     ann, bob = (Exchange(peer, under, MEAN, held[peer]) for peer in ("ann", "bob"))
-    assert ann.owing() == ({"bob"}, {"bob", "cid"})
+    names = ("ann", "bob", "cid")
+    slices = {
+        peer: sum(chunk.nbytes(SCHEMA) for chunk in slice_chunks(SCHEMA, place, 3)) for place, peer in enumerate(names)
+    }
+    missing = {"bob": slices["ann"] + SCHEMA.statistics.side_nbytes}  # module state comes from ann
+    assert ann.owed() == Owed("its contribution", 1, missing)
     for out in frames(bob, "ann"):
         ann.receive("bob", joined(out))
-    assert ann.owing() == (frozenset(), {"bob", "cid"})
+    results = {peer: slices[peer] for peer in ("bob", "cid")}
+    assert ann.owed() == Owed("its merged chunks", 2, results)
+    assert str(ann.owed()) == "bob (0.1 kB of its merged chunks), cid (0.1 kB of its merged chunks)"
+
+
+def test_what_a_rule_waits_for_before_it_merges_is_owed_first() -> None:
+    held, under = states(TINY, 2), proposal({"ann": 1, "bob": 1}, leader="ann")
+    ann, bob = (Exchange(peer, under, BUILTIN_RULES["geomedian"], held[peer]) for peer in ("ann", "bob"))
+    for sender, to, name in ((ann, bob, "ann"), (bob, ann, "bob")):
+        contribution = sender.next_frame("bob" if name == "ann" else "ann")
+        assert contribution is not None
+        to.receive(name, joined(contribution))
+    assert ann.owed() == Owed("its part of the Gram matrix", 2, {"bob": 32})
+    assert bob.owed() == Owed("the coefficients", 3, {"ann": 16})
+    for out in frames(bob, "ann"):
+        ann.receive("bob", joined(out))
+    assert ann.owed() == Owed("its merged chunks", 4, {"bob": 4})

@@ -27,7 +27,6 @@ PROPOSAL = Proposal(
     entries=(),
     sync=SyncState(1),
     closing=False,
-    weight=1,
     codec="int8",
 )
 

@@ -113,6 +113,19 @@ def test_singular_vectors_are_computed_without_a_change_to_frames_that_are_not_s
     assert ann.digest() == bob.digest() == bob.result().digest()
 
 
+def test_the_digests_of_slices_are_of_what_their_owners_sent() -> None:
+    """Not of weights that each member has divided by what it has computed of all slices."""
+    tensors = TensorSpec("w", (4, 3), "float32"), TensorSpec("u", (4,), "float32", TensorKind.STATE)
+    held = states(Schema(tensors, (SpectralNorm(0, 0, 1, in_place=True),)), 2)
+    plain = {peer: ModelState(Schema(tensors), state.segments, state.side) for peer, state in held.items()}
+    groups = [ExchangeGroup(each, dict.fromkeys(each, 1), MEAN) for each in (held, plain)]
+    for group in groups:
+        group.run()
+    divided, merged = (group.members["ann"] for group in groups)
+    assert divided.digest() != merged.digest()
+    assert divided.slice_digests() == merged.slice_digests()
+
+
 @pytest.mark.parametrize("start", ["a vector of another singular value", "nan"])
 def test_a_singular_value_is_found_whatever_the_vector_was_before(start: str) -> None:
     """All singular values but the first are equal, as after an orthogonal initialisation."""

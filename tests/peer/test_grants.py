@@ -44,10 +44,10 @@ def test_the_own_weights_count_no_more_than_is_granted_now(identity, monkeypatch
     peer = MemorySwarm(sync_interval=1, min_peers=1, node_weightage=50).peer("berlin", {"w": np.zeros(2)})
     peer.session.begin()
     peer.advance()
-    before = peer.session.commit.weight
+    before = peer.session.commit.weights
     granted["berlin"] = 7
     peer.advance()
-    assert (before, peer.session.commit.weight) == (50, 57)
+    assert (before, peer.session.commit.weights) == ((50,), (7,))
     peer.session.end()
 
 

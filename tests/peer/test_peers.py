@@ -1,4 +1,4 @@
-"""Which addresses a peer may give where its name is verified."""
+"""Which addresses a peer may give where its name is verified, and how often it may greet."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from swarm.clock import ManualClock
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
-from swarm.messages import Envelope, Leave
+from swarm.messages import Envelope, Hello, Leave
 from swarm.peer.given import KEPT, MOST
 from swarm.peer.limited_log import LimitedLog
-from swarm.peer.peers import Peers
+from swarm.peer.peers import EVERY, IN_A_ROW, Peers
 from swarm.records import PeerInfo
 
 
@@ -22,7 +22,11 @@ class Greeted:
 
     def __init__(self) -> None:
         self.addresses: list[str] = []
+        self.greetings = 0
         self.roster = SimpleNamespace(is_live=lambda *_: False)
+
+    def greeted(self, *_: object) -> None:
+        self.greetings += 1
 
     def greet(self, address: str, *_: object, **__: object) -> None:
         self.addresses.append(address)
@@ -77,3 +81,29 @@ def test_a_peer_gives_few_addresses(peers, greeter, clock, caplog):
     clock.advance(KEPT)
     peers.receive(said(given[-1]))
     assert greeter.addresses[-1] == given[-1]
+
+
+def greeting() -> Envelope:
+    peer = PeerInfo(name="paris", incarnation="i", address="paris@10.0.0.2:7700", session="s")
+    return Envelope("s", "paris", "i", peer.address, Hello(peer, (), (), None, wants_reply=True))
+
+
+def test_a_peer_that_joins_and_leaves_all_the_time_is_met_now_and_then(peers, greeter, clock, caplog):
+    for _ in range(1000):
+        peers.receive(greeting())
+    assert greeter.greetings == IN_A_ROW
+    for _ in range(1000):
+        clock.advance(EVERY / 10)
+        peers.receive(greeting())
+    assert greeter.greetings - IN_A_ROW in {99, 100}  # 200 seconds, one every two
+    assert len(caplog.messages) < 6
+    assert "paris greets too often; some are ignored" in caplog.messages[0]
+
+
+def test_messages_of_a_peer_that_has_not_joined_are_answered_now_and_then(peers, greeter, clock):
+    for _ in range(1000):
+        peers.receive(said("paris@10.0.0.2:7700"))
+    assert len(greeter.addresses) == IN_A_ROW
+    clock.advance(EVERY)
+    peers.receive(said("paris@10.0.0.2:7700"))
+    assert len(greeter.addresses) == IN_A_ROW + 1

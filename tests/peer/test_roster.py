@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.messages import Hello
+from swarm.messages import MAX_PEERS, Hello
 from swarm.peer.roster import Roster
 from swarm.records import PeerInfo
 from swarm.tensors.state import Schema
@@ -22,3 +22,15 @@ def test_whoever_gives_the_place_of_another_keeps_it_out_only_without_verified_n
     assert (clash is not None) == clashes
     if clash:
         assert "eve is at 10.0.0.2:1, the address that paris gives" in clash.reason
+
+
+def test_of_the_peers_that_are_gone_those_that_have_left_make_room_first() -> None:
+    roster = Roster(info("berlin", "memory:0"), SCHEMA)
+    roster.meet(info("paris", "memory:1"))
+    roster.lose("memory:1")
+    for number in range(MAX_PEERS + 100):
+        roster.meet(info(f"p{number}", "memory:2"))
+        roster.leave(f"p{number}")
+    assert len(roster.known()) == MAX_PEERS
+    assert roster.info("paris") is not None
+    assert roster.away() == {"memory:1"}

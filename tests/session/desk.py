@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Collection
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from swarm.messages import Envelope, Hello, Message, Refuse
 from swarm.peer.greeter import Greeter
 from swarm.peer.limited_log import LimitedLog
 from swarm.plugins import PluginRegistry
-from swarm.records import PeerInfo
+from swarm.records import Credential, PeerInfo
 from swarm.tensors.state import Schema
 
 SCHEMA = Schema(())
@@ -21,17 +22,21 @@ def info(name: str, address: str, *, session: str = "s") -> PeerInfo:
     return PeerInfo(name=name, incarnation=f"{name}1", address=address, session=session, fingerprint=SCHEMA.fingerprint)
 
 
+def credential(name: str) -> Credential:
+    return Credential(name, hashlib.sha256(name.encode()).hexdigest())
+
+
 class Places(Discovery):
     """Addresses that the user gave."""
 
     def __init__(self, *addresses: str) -> None:
-        self._addresses = addresses
+        self.addresses = addresses
 
     def announce(self, name: str, address: str, incarnation: str) -> None:
         """Nobody is told."""
 
     def discover(self) -> tuple[str, ...]:
-        return self._addresses
+        return self.addresses
 
     def withdraw(self) -> None:
         """Nothing was announced."""
@@ -45,20 +50,25 @@ class Desk:
         self.now = 0.0
         self.unreachable = True
         """Whether the network says that nobody is at an address that is dialled."""
+        self.places = Places(*given)
+        self.doubt = ""
+        """Why the key of whoever greets is not its own."""
         self.greeter = Greeter(
             me=info("me", address),
             schema=SCHEMA,
-            discoveries=[Places(*given)],
+            discoveries=[self.places],
             plugins=PluginRegistry(),
             logger=logging.getLogger("swarm.test"),
             limited=LimitedLog(logging.getLogger("swarm.test"), SimpleNamespace(now=lambda: self.now)),
             send=lambda to, message: self.sent.append((self.now, to, message)),
+            credential=credential("me"),
+            vouch=lambda given, current: self.doubt,
             members=members,
         )
 
-    def hear(self, peer: PeerInfo, *told: PeerInfo) -> None:
+    def hear(self, peer: PeerInfo, *told: PeerInfo, given: Credential | None = None) -> None:
         envelope = Envelope(peer.session, peer.name, peer.incarnation, peer.address, None)
-        hello = Hello(peer, (), told, None, wants_reply=True)
+        hello = Hello(peer, (), told, None, wants_reply=True, credential=given or credential(peer.name))
         self.greeter.greeted(envelope, hello, None, self.now)
 
     def refuse(self, peer: PeerInfo) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from swarm.consensus.paxos import leader_order
-from swarm.session.arithmetic import difference, distance
+from swarm.session.arithmetic import difference, measure
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
 
@@ -166,7 +166,7 @@ def test_the_distance_leaves_the_side_block_out_and_does_not_overflow() -> None:
     for state, values in ((one, ([3e4, 3e4], [0.0], [1.0])), (other, ([-3e4, -3e4], [8e4], [9.0]))):
         for (_, array), value in zip(state.arrays(), values, strict=True):
             array[...] = value
-    assert distance(one, other) == pytest.approx(np.sqrt(2 * 6e4**2 + 8e4**2), rel=1e-3)
+    assert measure(one, other).norm == pytest.approx(np.sqrt(2 * 6e4**2 + 8e4**2), rel=1e-3)
 
 
 def test_a_difference_in_half_precision_is_not_rounded_before_the_sum_is() -> None:

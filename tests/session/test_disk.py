@@ -75,7 +75,8 @@ def test_files_that_a_hanging_disk_did_not_write_are_logged(
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}, model_dir=tmp_path), swarm.peer("bob", {"w": np.zeros(1)})
     together(partial(ada.train, 3, count), partial(bob.train, 3, count))
     assert ada.digest() == bob.digest()
-    unwritten = [line for line in ada.lines if line.startswith("ERROR")]
+    # Without any patience the ledger, whose disk works, may be behind as well.
+    unwritten = [line for line in ada.lines if line.startswith("ERROR") and "written to ledger" not in line]
     assert [line.partition(" was not written to ")[0] for line in unwritten] == [
         "ERROR round 3", f"ERROR {LOCAL}", f"ERROR {FINAL}",
     ]  # fmt: skip

@@ -143,7 +143,9 @@ def test_messages_that_come_too_fast_are_dropped_and_others_wait_no_longer() -> 
 
     def again(name: str) -> Envelope:
         changes = {"name": name, "incarnation": f"{name}1", "address": f"memory:{name}"}
-        greeting = replace(hello.message, peer=replace(hello.message.peer, **changes), wants_reply=False)
+        key = replace(hello.message.credential, peer=name)
+        peer = replace(hello.message.peer, **changes)
+        greeting = replace(hello.message, peer=peer, wants_reply=False, credential=key)
         return Envelope(SESSION, name, f"{name}1", f"memory:{name}", greeting)
 
     wire.deliver("ada", again("slow"))

@@ -9,7 +9,7 @@ import pytest
 
 from swarm.messages import MAX_PEERS, MAX_ROSTER
 from swarm.peer.gossip import FORGOTTEN_AFTER, MOST, MOST_REPORTED
-from swarm.peer.greeter import LONGEST_GOSSIP_RETRY, LONGEST_RETRY
+from swarm.peer.greeter import LONGEST_GOSSIP_RETRY, LONGEST_RETRY, MOST_AT_ONCE
 from swarm.records import PeerInfo
 from tests.session.desk import Desk, info
 
@@ -223,3 +223,24 @@ def test_a_session_has_a_bounded_number_of_peers_and_those_that_are_gone_make_ro
     desk.greeter.roster.lose("memory:p5")
     desk.hear(info("newcomer", "memory:new"))
     assert "newcomer" in {peer.name for peer in desk.greeter.roster.live()}
+
+
+def test_many_addresses_are_greeted_one_after_the_other_in_the_order_in_which_they_are_due() -> None:
+    addresses = [f"memory:{number:04}" for number in range(10, 10 + 4 * MOST_AT_ONCE)]
+    desk = Desk(*addresses)
+    desk.wait(0.5)
+    assert len(desk.sent) == MOST_AT_ONCE
+    desk.wait(60)
+    counts = [len(desk.dialled(address)) for address in addresses]
+    assert len(desk.sent) <= 121 * MOST_AT_ONCE
+    assert max(counts) - min(counts) <= 2
+    assert min(counts) > 60 / LONGEST_RETRY / 2
+
+
+def test_an_address_that_is_found_no_more_is_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk()
+    for number in range(100, 120):
+        desk.places.addresses = (f"memory:{number}",)
+        desk.wait(10)
+    assert len(desk.greeter._reported) == 1
+    assert len(caplog.messages) == 20

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from swarm import hookimpl
+from swarm.peer.futures import Answer
 from swarm.records import ContributionStats
 from swarm.session import merging, pending
-from swarm.tensors.state import Array, TensorKind
+from swarm.session.merging import Merging
+from swarm.tensors.state import Array, ModelState, TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob", "cyd")
@@ -124,6 +126,51 @@ def model() -> dict[str, Array]:
 
 
 KINDS = {"mean": TensorKind.MEAN, "variance": TensorKind.VARIANCE}
+
+
+@pytest.mark.parametrize("merge_method", ["mean", "coordmedian", "geomedian"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_peer_that_ends_early_and_serves_huge_weights_is_named_and_left_out(
+    count: int, merge_method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve = Merging.serve
+
+    def served(self: Merging, own: ModelState) -> Answer:
+        if self._settings.name == "cyd":
+            own.segments["float32"] *= 1000
+        return serve(self, own)
+
+    monkeypatch.setattr(Merging, "serve", served)
+    peers = ended_early(count, merge_method)
+    assert np.abs(peers[0].arrays["w"]).max() < 10
+    told = said(peers, "contribution of cyd left out: its weights have moved by")
+    assert {line.split(":")[0] for line in told} >= {f"WARNING round {number}" for number in (4, 5, 6)}
+    assert all("that frozen ones can be away" in line for line in told)
+    assert not [line for line in said(peers, "left out") if line not in told]
+
+
+@pytest.mark.parametrize("merge_method", ["mean", "coordmedian", "geomedian"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_peer_that_ends_early_contributes_until_the_end(count: int, merge_method: str) -> None:
+    peers = ended_early(count, merge_method)
+    assert not said(peers, "left out")
+    assert all("cyd" in report.contributors for report in peers[1].reports)
+
+
+def ended_early(count: int, merge_method: str) -> list[SwarmPeer]:
+    """Peers that train 20 batches each, but for cyd, which trains 4."""
+    names = ("cyd", "ada", "bob", "dee")[:count]
+    swarm = MemorySwarm(sync_interval=2, world_size=count, merge_method=merge_method)
+    start = np.random.default_rng(0).normal(size=3000).astype(np.float32)
+    rngs = {name: np.random.default_rng(number + 1) for number, name in enumerate(names)}
+    peers = [swarm.peer(name, {"w": start}) for name in names]
+
+    def step(peer: SwarmPeer) -> None:
+        peer.arrays["w"] += (0.01 * (1 + rngs[peer.name].normal(size=3000))).astype(np.float32)
+
+    together(*(partial(peer.train, 4 if peer.name == "cyd" else 20, step) for peer in peers))
+    assert len({peer.digest() for peer in peers}) == 1
+    return peers
 
 
 @pytest.mark.parametrize("overlap", [False, True])

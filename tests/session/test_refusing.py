@@ -12,7 +12,7 @@ from swarm.peer.greeter import NameTaken, TurnedAway
 from swarm.peer.refusals import PROBATION
 from swarm.records import PeerInfo
 from swarm.text import MAX_LINE
-from tests.session.desk import Desk, info
+from tests.session.desk import Desk, credential, info
 
 
 def test_a_refusal_counts_until_that_peer_is_met() -> None:
@@ -25,7 +25,8 @@ def test_a_refusal_counts_until_that_peer_is_met() -> None:
     desk.hear(info("bob", "memory:3"))
     assert "bob" in desk.greeter.refusal, "it only asks; whether it has changed its mind is not known yet"
     envelope = Envelope("s", "bob", "bob1", "memory:3", None)
-    desk.greeter.greeted(envelope, Hello(info("bob", "memory:3"), (), (), None, wants_reply=False), None, 1.0)
+    hello = Hello(info("bob", "memory:3"), (), (), None, wants_reply=False, credential=credential("bob"))
+    desk.greeter.greeted(envelope, hello, None, 1.0)
     assert desk.greeter.refusal == "cyd at memory:4 refused this peer: no"
 
 
@@ -93,6 +94,34 @@ def test_a_peer_that_gives_another_address_than_the_one_that_was_greeted_may_ref
     desk.wait(PROBATION)
     assert refusal_of(desk, "bob", "memory:2") == TurnedAway("bob")
     assert "bob at memory:2 refused this peer" in desk.greeter.refusal
+
+
+def test_a_peer_without_a_key_of_its_own_is_refused() -> None:
+    desk = Desk()
+    for given in (None, credential("cyd")):
+        hello = Hello(info("bob", "memory:3"), (), (), None, wants_reply=True, credential=given)
+        desk.greeter.greeted(Envelope("s", "bob", "bob1", "memory:3", hello), hello, None, desk.now)
+        assert desk.sent[-1][2] == Refuse("bob gave no key of its own to sign with", final=True)
+    assert not desk.greeter.roster.live()
+
+
+def test_a_peer_whose_key_is_not_its_own_is_refused() -> None:
+    desk = Desk()
+    desk.doubt = "the certificate is that of cyd"
+    desk.hear(info("bob", "memory:3"))
+    reason = "the key of bob is not its own: the certificate is that of cyd"
+    assert desk.sent[-1][2] == Refuse(reason, final=True)
+    assert not desk.greeter.roster.live()
+    desk.doubt = ""
+    desk.hear(info("bob", "memory:3"))
+    assert [peer.name for peer in desk.greeter.roster.live()] == ["bob"]
+
+
+def test_a_greeting_has_the_key_of_its_peer() -> None:
+    desk = Desk("memory:3")
+    desk.wait(0.5)
+    (hello,) = [message for _, _, message in desk.sent if isinstance(message, Hello)]
+    assert hello.credential == credential("me")
 
 
 def test_an_address_has_one_vote() -> None:

@@ -263,7 +263,7 @@ def test_a_forked_child_does_not_keep_the_directory_of_a_process_that_died(tmp_p
         os._exit(0)
     try:
         os.read(ready, 1)
-        killed.forget()  # as the system does when a process dies
+        killed._lock.forget()  # as the system does when a process dies
         again.open("ada")
         assert again.directory == tmp_path
     finally:

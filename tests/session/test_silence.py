@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -13,14 +14,15 @@ from swarm.clock import ManualClock
 from swarm.errors import ContributionError, ExchangeError
 from swarm.exchange import layout
 from swarm.exchange.coding import ChunkCoder
-from swarm.exchange.exchange import Exchange
+from swarm.exchange.exchange import Exchange, OutFrame
 from swarm.executor import ThreadExecutor
 from swarm.merge.mean import WeightedMean
 from swarm.messages import Entry, Proposal, StreamHeader
+from swarm.peer.deadlines import USEFUL
 from swarm.peer.streams import ExchangeStreams
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.tensors.state import ModelState, Schema, TensorSpec
-from swarm.transport.base import Frame, NoUpload, Sink, Upload
+from swarm.transport.base import Frame, Sink, Upload
 from swarm.transport.memory import MemoryTransport
 
 TIMEOUT = 10.0
@@ -42,10 +44,11 @@ class Ann:
             entries=tuple(Entry(name, 1, PeerStatus.TRAINING) for name in NAMES),
             sync=SyncState(1),
             closing=False,
-            weight=3,
         )
         self.clock = ManualClock()
         self.failed: list[str] = []
+        self.reasons: list[str] = []
+        self.done = 0
         coder = ChunkCoder(None, reference)
         made = {name: Exchange(name, proposal, WeightedMean(), self.model(), coder) for name in NAMES}
         self.streams = ExchangeStreams(
@@ -53,8 +56,8 @@ class Ann:
             proposal,
             made["ann"],
             ThreadExecutor(self.clock),
-            lambda _: None,
-            lambda peer, _: self.failed.append(peer),
+            self._finished,
+            self._fail,
         )
         self.others = made
         self.sinks: dict[str, Sink] = {}
@@ -67,15 +70,42 @@ class Ann:
 
     def place(self, sender: str, spoil: float | None = None) -> None:
         """One frame of ``sender``, received where it belongs; ``spoil`` takes the place of its first value."""
-        head, payload = self.others[sender].next_frame("ann") or (b"", memoryview(b""))
+        out = self.others[sender].next_frame("ann")
+        assert out is not None
+        self._take(sender, out, spoil)
+
+    def place_all(self, sender: str) -> None:
+        """All that ``sender`` can send so far."""
+        while out := self.others[sender].next_frame("ann"):
+            self._take(sender, out)
+
+    def _take(self, sender: str, out: OutFrame, spoil: float | None = None) -> None:
+        head, payload = out
         place = self.sinks[sender].begin(memoryview(head), len(payload))
         place[:] = payload
         if spoil is not None:
             place[:4] = np.float32(spoil).tobytes()
         self.sinks[sender].end()
 
-    def check(self) -> None:
-        self.streams.check(self.clock.now(), TIMEOUT)
+    def exchange_all(self) -> None:
+        """Everything from everybody; what ann sends arrives by itself, beside her streams."""
+        for _ in range(2):  # contributions, then results
+            for sender, to in permutations(NAMES, 2):
+                if to == "ann":
+                    self.place_all(sender)
+                else:
+                    while out := self.others[sender].next_frame(to):
+                        self.others[to].receive(sender, memoryview(bytearray(b"".join(out))))
+
+    def _finished(self, _: ModelState) -> None:
+        self.done += 1
+
+    def _fail(self, peer: str, reason: str) -> None:
+        self.failed.append(peer)
+        self.reasons.append(reason)
+
+    def check(self, timeout: float = TIMEOUT) -> None:
+        self.streams.check(self.clock.now(), timeout)
 
 
 @pytest.fixture(autouse=True)
@@ -169,9 +199,8 @@ def test_a_member_that_merged_nothing_for_the_group_is_given_up_later_than_one_t
 ) -> None:
     """It may be waiting for a third one's contribution itself."""
     for name in NAMES[1:]:
-        while (out := ann.others[name].next_frame("ann")) is not None:
-            ann.sinks[name].begin(memoryview(out[0]), len(out[1]))[:] = out[1]
-            ann.sinks[name].end()
+        ann.place_all(name)
+    ann.check()
     ann.clock.advance(2 * TIMEOUT)
     ann.streams.heard("cyd")
     ann.check()
@@ -188,15 +217,105 @@ def test_a_frame_that_nobody_waits_for_ends_its_stream_before_there_is_memory_fo
     assert ann.failed == ["bob"]
 
 
+def test_a_peer_that_sends_a_byte_now_and_then_is_blamed(ann: Ann) -> None:
+    """It is never silent, and the others are done."""
+    head, payload = ann.others["bob"].next_frame("ann") or (b"", memoryview(b""))
+    ann.sinks["bob"].begin(memoryview(head), len(payload))
+    ann.place_all("cyd")
+    ann.check()
+    for seconds in range(1, 11):
+        ann.clock.advance(1)
+        ann.sinks["bob"].progress(seconds)
+        ann.check()
+        assert ann.failed == []
+    ann.clock.advance(1)
+    ann.check()
+    assert ann.reasons == ["bob is too slow: 2.7 MB of its contribution are missing 11 s after the others were done"]
+
+
+def test_a_slow_link_that_moves_is_waited_for(ann: Ann) -> None:
+    ann.place_all("cyd")
+    ann.check()
+    while "of its contribution" in ann.streams.waits_for:
+        ann.clock.advance(1.5 * layout.CHUNK_BYTES / USEFUL)  # each of the two others has half of the rate
+        ann.place("bob")
+        ann.check(TIMEOUT / 4)
+    assert ann.clock.now() > TIMEOUT
+    assert ann.failed == []
+
+
+def test_results_are_not_missed_while_a_contribution_is_missing(ann: Ann) -> None:
+    """Whose result is missing may be waiting for the same contribution."""
+    ann.place_all("bob")
+    ann.check()
+    while "of its contribution" in ann.streams.waits_for:
+        ann.clock.advance(1.5 * layout.CHUNK_BYTES / USEFUL)
+        ann.place("cyd")
+        ann.check(TIMEOUT / 4)
+    assert ann.clock.now() > TIMEOUT
+    assert ann.failed == []
+
+
+def test_a_line_says_who_owes_how_much(ann: Ann) -> None:
+    assert ann.streams.waits_for == "bob (2.7 MB of its contribution), cyd (2.7 MB of its contribution)"
+    ann.place_all("bob")
+    assert ann.streams.waits_for == "cyd (2.7 MB of its contribution)"
+    ann.place_all("cyd")
+    assert ann.streams.waits_for == "bob (2.7 MB of its merged chunks), cyd (2.7 MB of its merged chunks)"
+
+
 class Uploads(MemoryTransport):
     """Keeps the frames of an upload for the test to read."""
 
     def __init__(self) -> None:
         self.frames: Iterator[Frame] = iter(())
+        self.done: dict[str, Callable[[str | None], None]] = {}
+        self.cancelled: list[str] = []
 
-    def upload(self, address: str, header: StreamHeader, frames: Iterator[Frame], done: object) -> Upload:
-        self.frames = frames
-        return NoUpload()
+    def upload(
+        self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
+    ) -> Upload:
+        self.frames, self.done[address] = frames, done
+        return Kept(self, address)
+
+
+class Kept(Upload):
+    def __init__(self, uploads: Uploads, address: str) -> None:
+        self._uploads, self._address = uploads, address
+
+    def cancel(self) -> None:
+        self._uploads.cancelled.append(self._address)
+
+
+def test_a_member_that_takes_nothing_is_blamed_though_this_one_has_all_that_it_needs(ann: Ann) -> None:
+    transport = Uploads()
+    for name in NAMES[1:]:
+        ann.streams.send(transport, name, name, StreamHeader("s", "ann", "i", "l", 1, Attempt(1, "ann")))
+    ann.exchange_all()
+    assert ann.done == 1
+    transport.done["cyd"](None)
+    ann.check()
+    ann.clock.advance(2 * TIMEOUT)
+    ann.check()
+    assert ann.failed == []
+    ann.clock.advance(1)
+    ann.check()
+    ann.check()
+    assert ann.failed == ["bob"]
+    assert ann.reasons == ["bob does not take what it is sent, of which 0.0 kB went out"]
+    assert set(transport.cancelled) == {"bob"}
+
+
+def test_a_member_whose_stream_breaks_after_the_end_is_not_blamed(ann: Ann) -> None:
+    """Its own attempt may be over already."""
+    transport = Uploads()
+    ann.streams.send(transport, "bob", "bob", StreamHeader("s", "ann", "i", "l", 1, Attempt(1, "ann")))
+    ann.exchange_all()
+    transport.done["bob"]("the attempt is over")
+    ann.check()
+    ann.clock.advance(9 * TIMEOUT)
+    ann.check()
+    assert ann.failed == []
 
 
 def test_a_stream_that_waits_for_something_to_send_ends_with_the_attempt(ann: Ann) -> None:

@@ -8,20 +8,17 @@ from functools import partial
 import numpy as np
 import pytest
 
-from swarm.session.platform import Platform
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
-from swarm.versions import Versions
 
 
 def step(peer: SwarmPeer) -> None:
     peer.arrays["w"] += 1
 
 
-def trained(*batches: int, newest: int = 2) -> list[SwarmPeer]:
+def trained(*batches: int) -> list[SwarmPeer]:
     """Peers that make so many batches, and merge at every twelfth."""
     swarm = MemorySwarm(sync_interval=12, world_size=len(batches))
-    speaks = Platform(versions=Versions(newest, 0, "1.0"))
-    peers = [swarm.peer(f"peer-{number}", {"w": np.zeros(3)}, platform=speaks) for number in range(len(batches))]
+    peers = [swarm.peer(f"peer-{number}", {"w": np.zeros(3)}) for number in range(len(batches))]
     together(*(partial(peer.train, each, step) for peer, each in zip(peers, batches, strict=True)))
     return peers
 
@@ -49,8 +46,3 @@ def test_the_line_of_a_round_says_where_one_peer_made_more_than_twice_the_steps_
     batches: tuple[int, int], phrase: str
 ) -> None:
     assert all(phrase in line(peer, 1) for peer in trained(*batches))
-
-
-def test_in_a_session_of_an_earlier_protocol_no_steps_are_known() -> None:
-    one, other = trained(12, 12, newest=1)
-    assert [report.steps for report in (*one.reports, *other.reports)] == [{}, {}]

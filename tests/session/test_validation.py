@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from swarm.records import Outcome
 from swarm.tensors.model import Evaluation
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
@@ -108,3 +109,13 @@ def test_a_newcomer_gets_the_interval_of_the_swarm() -> None:
     assert cyd.session.batches_left == 10
     for peer in (ada, bob, cyd):
         peer.session.abort("the test is over")
+
+
+@pytest.mark.parametrize("kind", [int, np.float32, np.float64])
+def test_a_loss_may_be_any_number(kind: type) -> None:
+    """It is signed, and must be the same number at whoever checks that."""
+    swarm = MemorySwarm(sync_interval=1, world_size=2)
+    peers = [swarm.peer(name, ZEROS, evaluate=lambda: Evaluation(loss=kind(1))) for name in ("ada", "bob")]
+    together(*(partial(peer.train, 3, lambda each: None) for peer in peers))
+    assert [report.loss for report in peers[0].reports] == [1.0] * 3
+    assert {report.outcome for report in peers[0].reports} == {Outcome.MERGED}

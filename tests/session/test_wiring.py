@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from swarm import hookimpl
+from swarm.certification.keys import ProcessKey
 from swarm.config import Settings
 from swarm.discovery.directory import DirectoryDiscovery
 from swarm.discovery.seeds import SeedDiscovery
@@ -15,6 +16,7 @@ from swarm.executor import ThreadExecutor
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
 from swarm.session.wiring import Network, build_engine, network_of, transport_of
+from swarm.storage.ledger import MemoryLedger
 from swarm.tensors.state import Schema
 from swarm.testing.nodes import RecordingHandler
 from swarm.transport.base import Transport
@@ -119,6 +121,8 @@ def test_a_start_that_fails_closes_what_it_opened():
             versions=here(),
             training=TrainingStatus(),
             checkpoints=None,
+            ledger=MemoryLedger(),
+            signer=ProcessKey(),
             name_patience=None,
         )
     watch = MemoryTransport(network)

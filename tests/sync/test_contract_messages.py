@@ -45,6 +45,12 @@ class FirstOnly(FixedInterval):
         return SyncState(state.interval, losses[0][1] if losses and math.isfinite(losses[0][1]) else None)
 
 
+class Averaging(FixedInterval):
+    def next(self, state, losses):
+        mean = sum(loss for _, loss in losses) / max(len(losses), 1)
+        return SyncState(1 if mean > 1e6 else state.interval)
+
+
 class Remembering(FixedInterval):
     rounds = 0
 
@@ -68,6 +74,7 @@ class Forgetful(FixedInterval):
         (Sorting, "same_inputs_give_the_same_states", (), "changes none of its arguments"),
         (FirstOnly, "order_of_the_peers_does_not_matter", (), "The order in which the losses"),
         (Remembering, "a_late_joiner_needs_only_the_state", (), "remembers nothing"),
+        (Averaging, "one_peer_cannot_set_the_interval", (1e308, 1), "no further than those of the others could"),
         (Forgetful, "same_inputs_give_the_same_states", (), "give a swarm.records.SyncState"),
     ],
 )

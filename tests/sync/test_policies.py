@@ -8,7 +8,7 @@ import math
 import pytest
 
 from swarm.records import SyncState
-from swarm.sync import BUILTIN_POLICIES, FixedInterval, SyncPolicy, ValidationInterval
+from swarm.sync import BUILTIN_POLICIES, FixedInterval, SyncPolicy, ValidationInterval, typical_loss
 from swarm.sync.guarded import GuardedPolicy
 from swarm.testing.policies import SyncPolicyContract
 
@@ -79,6 +79,42 @@ def test_losses_count_by_weight() -> None:
 def test_without_losses_nothing_changes() -> None:
     assert after(128, 1.0) == SyncState(128, 1.0)
     assert after(128, 1.0, (0, 5.0)) == SyncState(128, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "typical"),
+    [
+        ([(1, 0.4)], 0.4),
+        ([(1, 2.0), (3, 4.0)], 3.5),
+        ([(1, 1.0), (1, 2.0), (1, 4.0)], 2.0),
+        ([(1, 4.0), (1, 1.0), (1, 3.0), (1, 2.0)], 2.5),
+        ([(1, 1.0), (1, 2.0), (5, 3.0), (4, 4.0)], 3.0),
+        ([(1, 1.0), (1, 2.0), (10**9, 1e308)], 2.0),
+        ([(1, 1.0), (1, 2.0), (10**9, -1e308)], 1.0),
+        ([(10**9, 1.5), (1, 1.0), (1, 2.0)], 1.5),
+        ([(1, 1.0), (1, 2.0), (1, math.nan)], 2.0),
+        ([(1, 1.0), (1, 2.0), (1, -math.inf)], 2.0),
+        ([(1, 1e308)] * 4, 1e308),
+        ([(1, 1.0), (1, 2.0), (1, math.nan), (1, math.inf)], math.inf),
+        ([(1, 1.0), (1, math.nan), (1, math.nan)], math.inf),
+        ([(1, 1.0), (0, math.nan), (0, 9.0)], 1.0),
+    ],
+)
+def test_the_typical_loss(losses: list[tuple[int, float]], typical: float) -> None:
+    assert typical_loss(losses) == typical
+    assert typical_loss(losses[::-1]) == typical
+
+
+@pytest.mark.parametrize("lie", [1e308, 0.0, -5.0, -1e308, math.nan, math.inf])
+def test_one_of_three_peers_does_not_set_the_interval(lie: float) -> None:
+    assert after(128, 1.0, (1, 0.5), (1, 0.6), (100, lie)).interval == 160
+    assert after(128, 1.0, (1, 1.5), (1, 1.6), (100, lie)).interval == 64
+
+
+def test_one_of_three_peers_leaves_no_mark_that_the_next_loss_cannot_be_compared_with() -> None:
+    state = after(128, 1.0, (1, 0.5), (1, 0.6), (1, 1e308))
+    assert state.loss == 0.6
+    assert after(state.interval, state.loss, (1, 0.6), (1, 0.6), (1, -1e308)).interval == 80
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])

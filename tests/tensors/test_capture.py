@@ -75,12 +75,11 @@ def test_only_what_is_held_stays_when_the_model_changes(
 
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("poisoned", [0, 1, 4])
-def test_nan_is_found_in_weights_and_statistics(tensors: list[np.ndarray], poisoned: int, held: bool) -> None:
+def test_tensors_with_nan_are_named(tensors: list[np.ndarray], poisoned: int, held: bool) -> None:
     tensors[poisoned].reshape(-1)[-1] = np.nan
     borrowed = BorrowedCapture(SCHEMA, tensors)
     if held:
         borrowed.hold()
-    assert not borrowed.finite()
     assert faulty(borrowed) == (SCHEMA.tensors[poisoned].name,)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from swarm.errors import ModelError
-from swarm.session.arithmetic import difference, distance
-from swarm.tensors.capture import BorrowedCapture, faulty, has_moments
+from swarm.session.arithmetic import difference, measure
+from swarm.tensors.capture import BorrowedCapture, faulty, has_stepped
 from swarm.tensors.optimizer import nadam_product
 from swarm.tensors.state import MOMENTS, ModelState, Schema, TensorKind, TensorSpec, segment_dtype
 
@@ -81,9 +81,9 @@ def test_they_are_no_part_of_distances_and_replace_those_of_the_model(state: Mod
     other = state.copy()
     other.segments[MOMENTS][...] = 100
     other.side[1][...] = 7
-    assert distance(other, state) == 0
+    assert measure(other, state).norm == 0
     other.segments["float32"] += 2
-    assert distance(other, state) == pytest.approx(2 * np.sqrt(6))
+    assert measure(other, state).norm == pytest.approx(2 * np.sqrt(6))
     step = difference(other, state)
     assert step.segments["float32"].tolist() == [2.0] * 6
     assert step.segments[MOMENTS].tolist() == [100] * 12
@@ -97,15 +97,17 @@ def test_state_counts_if_it_is_finite_and_says_nothing_about_the_weights(
 ) -> None:
     state.segments[MOMENTS][3] = ml_dtypes.bfloat16(value)
     capture = BorrowedCapture(SCHEMA, [array for _, array in state.arrays()]) if borrowed else state
-    assert has_moments(capture) is bool(np.isfinite(value))
-    assert capture.finite()
+    found = measure(capture)
+    assert found.moments_finite is bool(np.isfinite(value))
+    assert found.finite
     assert faulty(capture) == ()
 
 
 def test_an_optimizer_that_has_not_stepped_has_none(state: ModelState) -> None:
+    assert has_stepped(state)
     state.side[1][...] = 0
-    assert not has_moments(state)
-    assert not has_moments(state.of_model())
+    assert not has_stepped(state)
+    assert not has_stepped(state.of_model())
 
 
 def test_the_product_of_nadam() -> None:

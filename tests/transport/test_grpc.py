@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from swarm.addresses import Address
+from swarm.clock import ManualClock
 from swarm.errors import AddressError, SwarmError, TransportError, UnreachablePeerError
 from swarm.messages import Envelope, Hello, TensorLine
 from swarm.records import PeerInfo
@@ -293,3 +294,15 @@ def has_ipv6():
             return True
     except OSError:
         return False
+
+
+def test_links_to_a_peer_that_never_ends_its_calls_are_closed(node):
+    clock, released = ManualClock(), threading.Event()
+    here, there = node(clock=clock, failure_timeout=10.0), node()
+    there.handler.on_envelope = lambda _: released.wait(DEADLINE)  # so that it does not notice the end of the stream
+    for _ in range(8):
+        here.say(there.address, "hello")
+        here.transport.forget(there.address)
+        clock.advance(6.0)
+    assert len(here.transport._retired) <= 2
+    released.set()

@@ -7,16 +7,31 @@ from dataclasses import replace
 
 import pytest
 
-from swarm import messages
+from swarm import limits, messages
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, ExchangeError
 from swarm.messages import Envelope, FetchRequest, Hello, Leave, StreamHeader, TensorLine
 from swarm.peer.roster import schema_lines
-from swarm.records import MAX_SAMPLES, Attempt, Commit, ContributionStats, PeerInfo, PeerStatus, SyncState
+from swarm.records import (
+    MAX_SAMPLES,
+    Attempt,
+    Commit,
+    ContributionStats,
+    Credential,
+    Origin,
+    PeerInfo,
+    PeerStatus,
+    Proof,
+    QuorumCertificate,
+    Signature,
+    SignedPromise,
+    SyncState,
+)
 from swarm.tensors.state import Schema, TensorSpec
 from swarm.text import MAX_SHOWN
 from swarm.transport.base import MAX_MESSAGE_BYTES
-from swarm.transport.grpc import limits, swarm_pb2, wire
+from swarm.transport.grpc import swarm_pb2, wire
+from swarm.versions import here
 
 HOSTILE = {
     "escape codes": "\x1b[31mred\x1b]0;title\x07",
@@ -38,9 +53,13 @@ INFO = PeerInfo(name="p", incarnation="i", address="x:1", session="s")
 HELLO = Hello(INFO, (), (), None, wants_reply=True)
 COMMIT = Commit(lineage="l", round=1, digest="d", members=("a",), group=("a",), contributors=("a",), sync=SyncState(1))
 PROPOSAL = messages.Proposal(
-    "l", 1, ATTEMPT, "d", ("a",), ("a",), (messages.Entry("a", 1, PeerStatus.TRAINING),), SyncState(1), False, 1
+    "l", 1, ATTEMPT, "d", ("a",), ("a",), (messages.Entry("a", 1, PeerStatus.TRAINING),), SyncState(1), False
 )
 STATS = ContributionStats(peer="p", round=1, weight=1)
+KEY, SIGNATURE = "0a" * 32, "0b" * 64
+OFFER = messages.Offer("l", "d", True, STATS, key=KEY, signature=SIGNATURE)
+PROOF = Proof("p", KEY, "l", 1, ATTEMPT, "r", SIGNATURE, ATTEMPT, "o", None, SIGNATURE)
+CERTIFICATE = QuorumCertificate(ATTEMPT, (Signature("a", SIGNATURE),), (SignedPromise("a", None, "", SIGNATURE),))
 FAR = 2**63 - 1
 
 
@@ -113,7 +132,14 @@ DIGESTS = {
     "digest": lambda text: FetchRequest("s", "p", text),
     "fingerprint": lambda text: greeting(fingerprint=text),
     "lineage": lambda text: StreamHeader("s", "p", "i", text, 1, ATTEMPT),
-    "parent": lambda text: envelope(messages.Offer("l", text, True, STATS)),
+    "parent": lambda text: envelope(replace(OFFER, parent=text)),
+    "root": lambda text: envelope(replace(OFFER, stats=replace(STATS, root=text))),
+    "previous": lambda text: envelope(replace(OFFER, previous=text)),
+    "a slice": lambda text: envelope(messages.Ready("l", 1, ATTEMPT, "d", (), (text,))),
+    "a record": lambda text: envelope(messages.Evidence(replace(PROOF, record=text))),
+    "another record": lambda text: envelope(messages.Evidence(replace(PROOF, other_record=text))),
+    "settings": lambda text: envelope(messages.Decide(replace(COMMIT, settings=text))),
+    "records after": lambda text: FetchRequest("s", "p", "d", records=True, after=text),
 }
 
 
@@ -184,11 +210,21 @@ NUMBERS = {
     "round": lambda number: StreamHeader("s", "p", "i", "l", number, ATTEMPT),
     "counter": lambda number: StreamHeader("s", "p", "i", "l", 1, Attempt(number, "a")),
     "joined weight": lambda number: greeting(weight=number),
-    "offered weight": lambda number: envelope(messages.Offer("l", "d", True, replace(STATS, weight=number))),
-    "weight of a lineage": lambda number: envelope(messages.Decide(replace(COMMIT, weight=number))),
-    "weight of a proposal": lambda number: envelope(messages.Propose(replace(PROPOSAL, weight=number))),
+    "offered weight": lambda number: envelope(replace(OFFER, stats=replace(STATS, weight=number))),
+    "weight in a record": lambda number: envelope(messages.Decide(replace(COMMIT, weights=(number,)))),
+    "weight in a group": lambda number: envelope(
+        messages.Propose(replace(PROPOSAL, entries=(messages.Entry("a", number, PeerStatus.TRAINING),)))
+    ),
+    "round of an origin": lambda number: envelope(
+        messages.Decide(replace(COMMIT, origins=(Origin("l", number, majority=True),)))
+    ),
+    "round that is asked for": lambda number: envelope(messages.Ask("l", number)),
+    "round of a proof": lambda number: envelope(messages.Evidence(replace(PROOF, round=number))),
+    "counter of a certificate": lambda number: envelope(
+        messages.Decide(replace(COMMIT, certificate=QuorumCertificate(Attempt(number, "a"), ())))
+    ),
     "interval": lambda number: envelope(messages.Decide(replace(COMMIT, sync=SyncState(number)))),
-    "steps": lambda number: envelope(messages.Offer("l", "d", True, replace(STATS, steps=number))),
+    "steps": lambda number: envelope(replace(OFFER, stats=replace(STATS, steps=number))),
     "expects": lambda number: greeting(expects=number),
     "shape": lambda number: envelope(replace(HELLO, schema=(TensorLine("w", (number,), "float32", "weight"),))),
     "part": lambda number: FetchRequest("s", "p", "d", number, 2),
@@ -215,15 +251,72 @@ def test_every_weight_that_a_user_may_give_arrives(weight):
 @pytest.mark.parametrize("field", ["delta_norm", "residual"])
 def test_a_norm_is_not_negative(field):
     for allowed in (0.0, 1e300, float("inf")):
-        offer = envelope(messages.Offer("l", "d", True, replace(STATS, **{field: allowed})))
+        offer = envelope(replace(OFFER, stats=replace(STATS, **{field: allowed})))
         assert arrives(offer) == offer
     with pytest.raises(ExchangeError, match=f"{field} is -1"):
-        arrives(envelope(messages.Offer("l", "d", True, replace(STATS, **{field: -1.0}))))
+        arrives(envelope(replace(OFFER, stats=replace(STATS, **{field: -1.0}))))
 
 
 def test_a_member_stands_in_a_list_once():
     with pytest.raises(ExchangeError, match="members names a peer twice"):
         arrives(envelope(messages.Decide(replace(COMMIT, members=("a", "a")))))
+    with pytest.raises(ExchangeError, match="gone names a peer twice"):
+        arrives(envelope(replace(OFFER, gone=("a", "a"))))
+
+
+SIGNED = {
+    "offer": lambda text: envelope(replace(OFFER, signature=text)),
+    "ready": lambda text: envelope(messages.Ready("l", 1, ATTEMPT, "d", (), (), text)),
+    "accepted": lambda text: envelope(messages.Accepted("l", 1, ATTEMPT, text)),
+    "promise": lambda text: envelope(messages.Promise("l", 1, ATTEMPT, None, "", None, text)),
+    "certificate": lambda text: envelope(
+        messages.Decide(replace(COMMIT, certificate=replace(CERTIFICATE, signatures=(Signature("a", text),))))
+    ),
+    "promise of a certificate": lambda text: envelope(
+        messages.Decide(
+            replace(COMMIT, certificate=replace(CERTIFICATE, promises=(SignedPromise("a", None, "", text),)))
+        )
+    ),
+    "proof": lambda text: envelope(messages.Evidence(replace(PROOF, signature=text, other_signature=text))),
+}
+KEYED = {
+    "offer": lambda text: envelope(replace(OFFER, key=text)),
+    "record": lambda text: envelope(messages.Decide(replace(COMMIT, keys=(text,)))),
+    "proposal": lambda text: envelope(messages.Propose(replace(PROPOSAL, keys=(text,)))),
+    "credential": lambda text: envelope(replace(HELLO, credential=Credential("p", text))),
+    "proof": lambda text: envelope(messages.Evidence(replace(PROOF, key=text))),
+}
+
+
+@pytest.mark.parametrize("place", SIGNED.values(), ids=SIGNED)
+def test_a_signature_has_128_hexadecimal_digits_or_none(place):
+    for text in ("", SIGNATURE):
+        assert arrives(place(text)) == place(text)
+    for text in (SIGNATURE[1:], SIGNATURE + "0", SIGNATURE.upper(), "x" * 128, "a" * 10**6):
+        with pytest.raises(ExchangeError, match="which is not a signature|exceeds the limit"):
+            arrives(place(text))
+
+
+@pytest.mark.parametrize("place", KEYED.values(), ids=KEYED)
+def test_a_key_has_64_hexadecimal_digits(place):
+    assert arrives(place(KEY)) == place(KEY)
+    for text in ("", KEY[1:], KEY + "0", KEY.upper(), "x" * 64, "a" * 10**6):
+        with pytest.raises(ExchangeError, match="which is not a key|exceeds the limit"):
+            arrives(place(text))
+
+
+def test_a_credential_has_a_certificate_and_a_proof_in_base64():
+    def place(certificate, proof):
+        return envelope(replace(HELLO, credential=Credential("p", KEY, certificate, proof)))
+
+    for certificate, proof in (("", ""), ("A" * 16384, "b" * 512), ("a+/=", "a+/=")):
+        assert arrives(place(certificate, proof)) == place(certificate, proof)
+    for certificate in ("A" * 16385, "a b", "a\n", "<a>"):
+        with pytest.raises(ExchangeError, match="which is not a certificate"):
+            arrives(place(certificate, ""))
+    for proof in ("A" * 513, "a b"):
+        with pytest.raises(ExchangeError, match="which is not a signature"):
+            arrives(place("", proof))
 
 
 # Size ----------------------------------------------------------------------------------------------------------------
@@ -238,7 +331,7 @@ def test_the_greeting_of_a_large_model_arrives():
     roster = tuple(
         replace(INFO, name=f"hospital-{number}", address=f"10.0.0.{number}:7000") for number in range(limits.MAX_ROSTER)
     )
-    hello = envelope(Hello(INFO, schema, roster, COMMIT, wants_reply=True))
+    hello = envelope(Hello(replace(INFO, versions=here()), schema, roster, COMMIT, wants_reply=True))
     assert arrives(hello) == hello
 
 
@@ -266,8 +359,35 @@ def test_the_greeting_of_any_model_can_be_sent(tensors, name):
 def test_a_proposal_to_a_thousand_peers_arrives():
     peers = tuple(f"{number:04}".ljust(60, "x") for number in range(limits.MAX_PEERS))
     entries = tuple(messages.Entry(peer, 100, PeerStatus.SNAPSHOT, 0.5, 0.25) for peer in peers)
-    proposal = envelope(messages.Propose(replace(PROPOSAL, voters=peers, members=peers, entries=entries)))
-    assert arrives(proposal) == proposal
+    digest = "0a" * 32
+    proposal = replace(
+        PROPOSAL,
+        voters=peers,
+        members=peers,
+        entries=entries,
+        keys=tuple(f"{number:064}" for number in range(limits.MAX_PEERS)),
+        offers=tuple(
+            replace(
+                OFFER,
+                parent=digest,
+                previous=digest,
+                stats=replace(STATS, peer=peer, delta_norm=0.5, residual=0.25, loss=0.5, steps=10**6, root=digest),
+            )
+            for peer in peers
+        ),
+        promises=tuple(SignedPromise(peer, ATTEMPT, digest, SIGNATURE) for peer in peers),
+    )
+    ready = QuorumCertificate(ATTEMPT, tuple(Signature(peer, SIGNATURE) for peer in peers))
+    for message in (
+        messages.Propose(proposal),
+        messages.Accept(proposal, digest, ready),
+        messages.Promise("l", 1, ATTEMPT, proposal, digest, ready, SIGNATURE),
+        messages.Decide(replace(COMMIT, members=peers, keys=proposal.keys, certificate=ready)),
+        messages.Ready(
+            "l", 1, ATTEMPT, digest, tuple(messages.PartialNorm(peer, 0.5) for peer in peers), (digest,) * 1024
+        ),
+    ):
+        assert arrives(envelope(message)) == envelope(message)
 
 
 @pytest.mark.parametrize("kind", [FetchRequest, StreamHeader])
@@ -299,6 +419,11 @@ def varint(value: int) -> bytes:
     return data + bytes([value])
 
 
+def repeated(record: str, field: str) -> int:
+    """The number of a field."""
+    return swarm_pb2.DESCRIPTOR.message_types_by_name[record].fields_by_name[field].number
+
+
 def forged(message: str, content: bytes) -> bytes:
     number = swarm_pb2.Envelope.DESCRIPTOR.fields_by_name[message].number
     outer = swarm_pb2.Envelope(session="s", sender="p", incarnation="i", address="x:1").SerializeToString()
@@ -317,6 +442,10 @@ BOMBS = {
     "members": forged("decide", framed(1, framed(4, b"") * 2_000_000)),
     "entries": forged("propose", framed(1, framed(7, b"") * 2_000_000)),
     "norms": forged("ready", framed(5, b"") * 2_000_000),
+    "offers": forged("propose", framed(1, framed(repeated("Proposal", "offers"), b"") * 900_000)),
+    "promises": forged("propose", framed(1, framed(repeated("Proposal", "promises"), b"") * 900_000)),
+    "signatures": forged("decide", framed(1, framed(repeated("Commit", "certificate"), framed(2, b"") * 900_000))),
+    "gone": forged("offer", framed(repeated("Offer", "gone"), b"") * 7_000),
     "a reason": forged("leave", framed(1, b"x" * 4_000_000)),
     "messages": b"".join(framed(10, framed(1, PEER)) for _ in range(100_000)),
     "unknown fields": forged("hello", framed(1, PEER) + framed(20, b"") * 1_000_000),

@@ -34,7 +34,7 @@ def test_a_sink_hears_of_every_message_of_a_frame():
     joining = Joining(sink)
     for message in parts([bytes(HEAD_BYTES), bytes(3 * PART_BYTES)]):
         joining.take(message)
-    assert sink.progresses == 3
+    assert sink.filled == [number * PART_BYTES - HEAD_BYTES for number in (1, 2, 3)]
 
 
 def test_a_frame_beyond_the_limit_is_neither_cut_nor_awaited():

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from swarm import messages
 from swarm.errors import ExchangeError
 from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Message, StreamHeader
-from swarm.records import Attempt, Commit, PeerInfo, PeerStatus, SyncState
+from swarm.records import Attempt, Commit, PeerInfo, PeerStatus, RecordKind, SyncState
 from swarm.text import is_name
 from swarm.transport.grpc import swarm_pb2, wire
+from swarm.versions import NEWEST, Versions
 
 PRINTABLE = st.characters(codec="utf-8", exclude_categories=("C", "Z"))
 ASCII = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
@@ -21,10 +22,22 @@ NAME = st.from_regex(r"[a-zA-Z0-9_\u00e9\u4e2d][\w. -]{0,40}\w", fullmatch=True)
 DIGEST = st.text("0123456789abcdef", max_size=64)
 COUNT = st.integers(0, 2**31 - 1)
 SIZE = st.floats(0, allow_nan=False)
+KEY = st.text("0123456789abcdef", min_size=64, max_size=64)
+SIGNATURE = st.just("") | st.text("0123456789abcdef", min_size=128, max_size=128)
+BASE64 = st.text("abcXYZ0189+/=", max_size=512)
+NAMES = st.lists(NAME, max_size=8, unique=True).map(tuple)
 FIELDS = {
     **dict.fromkeys(("session", "sender", "peer", "leader", "blamed", "PeerInfo.name", "codec"), NAME),
-    **dict.fromkeys(("members", "voters", "group", "contributors"), st.lists(NAME, max_size=8, unique=True).map(tuple)),
-    **dict.fromkeys(("lineage", "parent", "digest", "fingerprint"), DIGEST),
+    **dict.fromkeys(("members", "voters", "group", "contributors", "gone"), NAMES),
+    "rule": st.just("") | NAME,
+    **dict.fromkeys(("lineage", "parent", "digest", "root", "fingerprint"), DIGEST),
+    **dict.fromkeys(("previous", "record", "other_record", "after", "Commit.settings", "Proposal.settings"), DIGEST),
+    "slices": st.lists(DIGEST, max_size=8).map(tuple),
+    "key": KEY,
+    "keys": st.lists(KEY, max_size=8, unique=True).map(tuple),
+    **dict.fromkeys(("signature", "other_signature", "value"), SIGNATURE),
+    **dict.fromkeys(("Credential.certificate", "Credential.proof"), BASE64),
+    **dict.fromkeys(("Commit.kind", "Proposal.kind"), st.sampled_from(RecordKind)),
     "incarnation": st.text("0123456789abcdef", min_size=1, max_size=24),
     "address": st.text(ASCII, min_size=1, max_size=300),
     "TensorLine.name": st.text(PRINTABLE, max_size=512),
@@ -35,12 +48,15 @@ FIELDS = {
     "reason": st.text(PRINTABLE, max_size=1000),
     "release": st.text(PRINTABLE, max_size=40),
     **dict.fromkeys(("round", "counter", "expects", "part", "newest", "oldest", "protocol"), COUNT),
+    "versions": st.builds(
+        Versions, st.integers(NEWEST, 2**31 - 1), st.integers(0, NEWEST), st.text(PRINTABLE, max_size=40)
+    ),
     "parts": st.integers(1, 2**31 - 1),
     "port": st.integers(1, 65535),
     "steps": st.integers(0, 2**53),
     "interval": st.integers(1, 2**31 - 1),
     "weight": st.integers(0, 10**9),
-    **dict.fromkeys(("Commit.weight", "Proposal.weight"), st.integers(0, 2**47)),
+    "weights": st.lists(st.integers(0, 10**9), max_size=8).map(tuple),
     "shape": st.lists(st.integers(0, 2**48), max_size=4).map(tuple),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), SIZE),
     "loss": st.none() | st.floats(allow_nan=False),

@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 
+from swarm.certification.encoding import encode_record
 from swarm.discovery.directory import DirectoryDiscovery, announcements
 from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
 from swarm.messages import Decide, Envelope
@@ -85,7 +86,7 @@ def _checkpoints() -> Mapping[str, bytes]:
     commit = replace(examples.commit(), digest=_model().digest())
     without = replace(commit, sync=replace(commit.sync, loss=None), closing=True)
     return {
-        name: joined(json.dumps(asdict(each), indent=1).encode(), _written(_model()))
+        name: joined(encode_record(each), _written(_model()))
         for name, each in (("whole", commit), ("closing", without))
     }
 

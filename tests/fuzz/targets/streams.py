@@ -49,14 +49,14 @@ class Recording:
         self.receive_into(memoryview(memory))
         return bytes(memory)
 
-    def receive_into(self, memory: memoryview, progress: Callable[[], None] | None = None) -> None:
+    def receive_into(self, memory: memoryview, progress: Callable[[int], None] | None = None) -> None:
         """Fill ``memory``, or end as a closed connection does."""
         if len(self._data) < len(memory):
             raise DataChannelError("the input has ended")
         memory[:] = self._data[: len(memory)]
         self._data = self._data[len(memory) :]
         if progress:
-            progress()
+            progress(0)
 
 
 class Frames:

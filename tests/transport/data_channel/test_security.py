@@ -139,10 +139,16 @@ def test_what_was_received_with_something_else_is_readable(pair):
 
 def test_a_slow_frame_shows_progress(streams, background):
     near, far = (connection_of(stream, 0.4) for stream in streams)
-    whole, shown = bytearray(MIB), threading.Event()
-    received = background(far.receive_into, memoryview(whole), shown.set)
+    whole, shown, filled = bytearray(MIB), threading.Event(), []
+
+    def progress(count):
+        filled.append(count)
+        shown.set()
+
+    received = background(far.receive_into, memoryview(whole), progress)
     near.send([b"x" * (MIB // 2)])
     assert shown.wait(DEADLINE)
+    assert 0 < filled[0] <= MIB // 2
     assert not received.done()
     near.send([b"x" * (MIB // 2)])
     received.result(DEADLINE)

@@ -27,20 +27,30 @@ LEAVES = {
 }
 
 
-def sample(kind: Any, numbers: typing.Iterator[int]) -> Any:
+FORMS = {
+    **dict.fromkeys(("key", "keys"), "{:064x}"),
+    **dict.fromkeys(("signature", "other_signature", "value"), "{:0128x}"),
+    **dict.fromkeys(("certificate", "proof"), "text{}"),
+}
+"""Of texts that have a form of their own, by field."""
+
+
+def sample(kind: Any, numbers: typing.Iterator[int], name: str = "") -> Any:
     """A value of this type in which no field has its default, and no two fields have the same value."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is str and name in FORMS:
+        return FORMS[name].format(next(numbers))
     if kind in LEAVES:
         return LEAVES[kind](next(numbers))
     if origin in (types.UnionType, typing.Union):
-        return sample(arguments[0], numbers)
+        return sample(arguments[0], numbers, name)
     if origin is tuple:
         each = (arguments[0],) * 2 if arguments[1:] == (...,) else arguments
-        return tuple(sample(item, numbers) for item in each)
+        return tuple(sample(item, numbers, name) for item in each)
     if issubclass(kind, enum.Enum):
         return list(kind)[-1]
     hints = typing.get_type_hints(kind)
-    return kind(**{field.name: sample(hints[field.name], numbers) for field in dataclasses.fields(kind)})
+    return kind(**{field.name: sample(hints[field.name], numbers, field.name) for field in dataclasses.fields(kind)})
 
 
 def samples() -> dict[str, Any]:
