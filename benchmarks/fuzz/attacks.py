@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from swarm.certification.keys import ProcessKey
 from swarm.errors import ExchangeError, SwarmError
-from swarm.messages import DataChannelOffer, Envelope, FetchRequest, Hello, Message, StreamHeader
-from swarm.records import Attempt
+from swarm.messages import DataChannelOffer, Decide, Envelope, FetchRequest, Hello, Message, StreamHeader
+from swarm.records import Attempt, Credential
 from swarm.transport.base import Frame, Handler, Sink
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 from swarm.transport.frames import JoiningSink
@@ -135,21 +136,18 @@ class Attacks:
 
     def _messages(self, greeting: Hello) -> list[Message]:
         """Messages of a member, as far as that can be told from a greeting."""
-        mine: dict[type, Mapping[str, Any]] = {
-            Hello: {"peer": self._me, "schema": greeting.schema, "commit": greeting.commit},
-        }
+        keys = {name: ProcessKey() for name in examples.SIGNERS}
         found = []
-        for message in examples.messages().values():
-            changes = dict(mine.get(type(message), {}))
-            if hasattr(message, "lineage"):
-                changes["lineage"] = self._lineage
-            if hasattr(message, "attempt"):
-                changes["attempt"] = self._attempt
-            if hasattr(message, "proposal"):
-                changes["proposal"] = replace(message.proposal, lineage=self._lineage, attempt=self._attempt)
-            if hasattr(message, "commit") and not isinstance(message, Hello):
-                changes["commit"] = greeting.commit or message.commit
-            found.append(replace(message, **changes))
+        for message in examples.messages(keys, self._lineage, self._attempt).values():
+            match message:
+                case Hello():
+                    mine = Credential(NAME, keys[NAME].key)
+                    hello = replace(message, peer=self._me, schema=greeting.schema, commit=greeting.commit)
+                    found.append(replace(hello, credential=mine))
+                case Decide() if greeting.commit:
+                    found.append(Decide(greeting.commit))
+                case _:
+                    found.append(message)
         return found
 
     def _changed(self, data: bytes, others: Sequence[bytes] = (), form: Any = PROTOBUF) -> bytes:

@@ -1,7 +1,7 @@
-"""One peer as a user's script, which runs under the earlier and the present release: ``python peer.py STOP [OLDEST]``.
+"""One peer as a user's script, which runs under the earlier and the present release: ``python peer.py STOP [ONLY]``.
 
-It trains until the file STOP exists. OLDEST is the oldest version of the protocol that it claims to understand, which
-only the present release can do.
+It trains until the file STOP exists. ONLY is the one version of the protocol that it claims to speak, which only the
+present release can do.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LONGEST = 300.0
 """Seconds of training, should whoever started it be gone."""
 
 
-def main(stop: Path, *oldest: int) -> None:
+def main(stop: Path, *only: int) -> None:
     """Train a small model, and say so at the start and at the end."""
-    if oldest:
-        _give_up_versions_before(*oldest)
+    if only:
+        _speak(*only)
     print("USES", swarm.__file__, flush=True)
     torch.set_num_threads(1)
     model = torch.nn.Linear(200, 50)
@@ -43,10 +43,10 @@ def main(stop: Path, *oldest: int) -> None:
     print("DONE", flush=True)
 
 
-def _give_up_versions_before(oldest: int) -> None:
-    from swarm.versions import NEWEST, PROTOCOLS, Protocol
+def _speak(only: int) -> None:
+    from swarm import versions
 
-    PROTOCOLS[NEWEST] = Protocol(oldest, PROTOCOLS[NEWEST].releases, PROTOCOLS[NEWEST].adds)
+    versions.NEWEST, versions.PROTOCOLS[only] = only, versions.Protocol(only, "a later release", "")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from benchmarks.harness.workers import ROOT, user_environment
 from swarm.cli.environment import ONE_THREAD
+from swarm.versions import Versions
 
 PEER = Path(__file__).with_name("peer.py")
 DEADLINE = 60.0
@@ -44,6 +45,17 @@ def build(commit: str, directory: Path) -> Path:
     if done.returncode:
         raise RuntimeError(f"{commit} cannot be installed: {done.stderr.strip()[-1000:]}")
     return target
+
+
+def versions(release: Path) -> Versions:
+    """The versions of the protocol that the release in a directory speaks."""
+    script = "from swarm.versions import here; print(here().newest, here().oldest)"
+    environment = {**user_environment(), "PYTHONPATH": str(release)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=release, env=environment, capture_output=True, text=True, check=False)
+    # The first builds do not know versions.
+    newest, oldest = map(int, done.stdout.split()) if done.returncode == 0 else (0, 0)
+    return Versions(newest, oldest, "")
 
 
 class Peers:
@@ -105,6 +117,10 @@ class Peers:
         """
         self.wait(lambda: all(process.poll() is not None for process in self._processes.values()), "all peers ended")
         return {name: process.wait() for name, process in self._processes.items()}
+
+    def ended(self, name: str) -> bool:
+        """Whether the process of a peer has ended."""
+        return self._processes[name].poll() is not None
 
     def text(self, name: str) -> str:
         """What the processes of a peer have printed."""
