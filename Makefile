@@ -45,7 +45,7 @@ test: .venv/.dev ## all tests; those of Keras on each of its backends
 chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (some need root, for networks and disks)
 	$(BIN)/pytest tests/faults
 
-upgrade: .venv/.dev ## a running swarm of an earlier commit, updated one peer after the other: FROM=826a173
+upgrade: .venv/.dev ## a running swarm of an earlier commit, updated one peer after the other: FROM=HEAD
 	$(BIN)/python -m benchmarks.upgrade $(if $(FROM),--from $(FROM)) | tee /dev/stderr | grep --quiet ': passed$$'
 
 mutants: .venv/.dev ## how many random changes of the product the tests notice: ROOMS="merge codec" SAMPLE=40 SEED=1 JOBS=2
