@@ -338,8 +338,9 @@ class RoundMachine:
             return
         self._catch_up.learn(sender, message.lineage, message.parent)
         behind = message.lineage == position.lineage and message.stats.round < position.round
-        if position.commit and (behind or message.lineage != position.lineage):
-            # It is behind, or of another lineage: the record tells it what to catch up with.
+        apart = message.stats.round == position.round and message.previous != position.previous
+        if position.commit and (behind or apart or message.lineage != position.lineage):
+            # It is behind, of another lineage, or has another record of the same round: this one tells it.
             self._state.effects.send(sender, Decide(position.commit))
         self._state.offers.keep(sender, message)
 

@@ -186,10 +186,14 @@ def test_after_the_closing_round_nothing_is_fetched_and_no_other_lineage_is_answ
 def test_an_offer_from_another_lineage_or_an_earlier_round_is_answered_with_the_last_commit(behind) -> None:
     behind.machine.healed(behind.ahead, behind.now)
     stats = ContributionStats(peer="b", round=5, weight=1)
+    previous = record_hash(behind.ahead)
+
+    def offer(lineage: str, round_: int, previous: str) -> Offer:
+        made = Offer(lineage, "ahead", votes=True, stats=replace(stats, round=round_), previous=previous)
+        return signing.signed_offer("s", behind.peers.signers["b"], made)
+
     offers = {
-        (lineage, round_): signing.signed_offer(
-            "s", behind.peers.signers["b"], Offer(lineage, "ahead", votes=True, stats=replace(stats, round=round_))
-        )
+        (lineage, round_): offer(lineage, round_, previous)
         for lineage in (behind.ahead.lineage, "other")
         for round_ in (4, 5, 6)
     }
@@ -199,6 +203,9 @@ def test_an_offer_from_another_lineage_or_an_earlier_round_is_answered_with_the_
         if sent(behind.machine.receive("b", offer, behind.now)) == [("b", Decide(behind.ahead))]
     }
     assert answered == {(behind.ahead.lineage, 4), ("other", 4), ("other", 5), ("other", 6)}
+    apart = offer(behind.ahead.lineage, 5, "0" * 64)
+    told = sent(behind.machine.receive("b", apart, behind.now))
+    assert told == [("b", Decide(behind.ahead))], "of two records of one round, each has to learn of the other"
 
 
 def test_a_proposal_on_a_model_that_is_not_here_is_refused_with_the_own_round(behind, founded) -> None:
