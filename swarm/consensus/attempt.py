@@ -135,7 +135,7 @@ class LedAttempt:
     def _try_to_form(self, commit: Commit) -> None:
         """Close the group if those who have offered are enough and nobody else is waited for."""
         state, rules = self._state, self._state.rules
-        table = state.offers.table(commit)
+        table = state.table(commit)
         if self.stage is Stage.FORMING and quorum(table, rules) and worth_merging(table):
             if self._quorum_since is None:
                 self._quorum_since = state.timer.now

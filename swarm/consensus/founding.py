@@ -124,9 +124,9 @@ class Founding:
 
     def _offers(self) -> dict[PeerId, ContributionStats]:
         """What live peers offer to the founding round, in the order of their names."""
-        offers, presence = self._state.offers, self._state.presence
-        there = offers.current & (presence.counted - presence.strikes.excluded())
-        return {peer: offer.stats for peer in sorted(there) if (offer := offers.of(peer))}
+        state = self._state
+        there = state.presence.here - state.presence.proven.keys() - state.excluded()
+        return {peer: offer.stats for peer, offer in state.offers.among(there).items()}
 
     def _all_that_offered(self) -> Mapping[PeerId, ContributionStats]:
         """The offers of live peers and of those that have left, if no other is waited for; else nothing.

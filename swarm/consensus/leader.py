@@ -131,7 +131,7 @@ class Leadership:
         """The attempt to follow when the awaited leader is gone, or should have acted, or had the time for a result."""
         state = self._state
         # Between sync points nobody has offered, and this is asked at each input.
-        table = state.offers.table(commit) if state.offers.offered else None
+        table = state.table(commit) if state.offers.offered else None
         if table is None or not table.offers:
             self._heard_at = state.timer.now
             self._looked_at = None
@@ -141,7 +141,7 @@ class Leadership:
         able = able & state.leading or able
         if self.awaited == state.first_attempt:
             # Later attempts go on even so: two peers that leave out one another would take turns for ever.
-            able = able - state.presence.strikes.excluded() or able
+            able = able - state.excluded() or able
         # A peer that missed the last round does not have its model, and cannot lead before it has fetched it.
         able = able - state.presence.absent or able
         # If this peer itself is awaited, it has given its attempt up to fetch a commit, and the fetch failed.

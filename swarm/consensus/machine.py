@@ -307,7 +307,8 @@ class RoundMachine:
                 if self._member.on_prepare(sender, message):
                     self._leadership.resign_below(message.attempt)
             case Abort():
-                self._member.on_abort(sender, message)
+                if self._member.on_abort(sender, message):
+                    self._waiting.aborted(message.reason)
             case Accept():
                 self._member.on_accept(sender, message)
             case Decide():

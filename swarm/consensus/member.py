@@ -261,19 +261,21 @@ class Member:
         effects.send(sender, replace(promise, signature=rules.signer.sign(statement)))
         return True
 
-    def on_abort(self, sender: PeerId, message: Abort) -> None:
-        """The leader has aborted the attempt; the capture is kept for the next one."""
+    def on_abort(self, sender: PeerId, message: Abort) -> bool:
+        """The leader has aborted an attempt; the capture is kept for the next one. Returns: whether it was this one."""
         key = message.lineage, message.round, message.attempt
         if sender != message.attempt.leader:
-            return
+            return False
         self._exposed.pop(key, None)
         self._held = {digest: held for digest, held in self._held.items() if held.key != key}
-        if self.attempt and self.attempt.key == key:
-            self.drop()
-            self._leadership.heard_from(sender)
-            if sender != self._state.me:
-                text = f"round {message.round}: attempt aborted: {message.reason}"
-                self._state.effects.notice(text, failed=True, sender=sender)
+        if self.attempt is None or self.attempt.key != key:
+            return False
+        self.drop()
+        self._leadership.heard_from(sender)
+        if sender != self._state.me:
+            text = f"round {message.round}: attempt aborted: {message.reason}"
+            self._state.effects.notice(text, failed=True, sender=sender)
+        return True
 
     def on_accept(self, sender: PeerId, message: Accept) -> None:
         """Accept a model that is here, unless a higher attempt was promised."""
@@ -350,7 +352,7 @@ class Member:
             return
         state, key = self._state, self.attempt.key
         self.attempt = None
-        self._left = {left for left in self._left if left[1] == state.position.round} | {key}
+        self._left.add(key)
         state.effects.add(StopExchange(key))
         if forget:
             kept = self._kept | {state.acceptor.digest}
@@ -366,6 +368,7 @@ class Member:
         exposed = {key for key, steps in self._exposed.items() if steps}
         left = set() if settled else self._elsewhere | exposed
         self._elsewhere = {key for key in left if key[0] != commit.lineage}
+        self._left = {key for key in self._left if key[1] > commit.round}
         self._exposed.clear()
         self._held.clear()
         self._checked = None

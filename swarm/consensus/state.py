@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import replace
 
 from swarm.certification.quorums import is_quorum
@@ -176,6 +176,10 @@ class Offers:
         without = {peer for peer, offer in self._current.items() if not offer.votes}
         return frozenset(self._presence.here - without - self._presence.proven.keys())
 
+    def among(self, peers: Container[PeerId]) -> dict[PeerId, Offer]:
+        """The offers to the next round of some peers, by name."""
+        return {peer: offer for peer, offer in self._current.items() if peer in peers}
+
     def of(self, peer: PeerId) -> Offer | None:
         """The last offer of a peer, also one for another round."""
         return self._offers.get(peer)
@@ -226,22 +230,6 @@ class Offers:
         fitting = ((peer, offer) for peer, offer in self._offers.items() if self._position.fits(offer))
         self._current = dict(sorted(fitting))
 
-    def table(self, commit: Commit) -> Table:
-        """What a leader of the round after ``commit`` goes by when it forms a group."""
-        presence = self._presence
-        excluded = presence.strikes.excluded()
-        live = frozenset(presence.counted - excluded)
-        return Table(
-            commit=commit,
-            offers={peer: offer for peer, offer in self._current.items() if peer in live},
-            live=live,
-            excluded=excluded & presence.counted,
-            absent=frozenset(presence.absent),
-            joined=presence.joined,
-            left_out=presence.distrusted,
-            removed=frozenset(presence.proven),
-        )
-
 
 class RoundState:
     """The shared facts of one peer. The attributes themselves never change."""
@@ -277,6 +265,34 @@ class RoundState:
         """
         commit = self.position.commit
         return commit is not None and not self.suspended and commit.key_of(self.me) == self.rules.signer.key
+
+    def excluded(self) -> frozenset[PeerId]:
+        """Peers that are left out of the next attempt. Where the rest decides nothing, that is only a short pause."""
+        presence = self.presence
+        excluded = presence.strikes.excluded()
+        if not excluded:
+            return excluded
+        rest = presence.here - presence.proven.keys() - excluded
+        members = self.position.members
+        enough = len(rest) >= self.rules.min_peers and (not members or self.quorum(members, rest))
+        return excluded if enough else presence.strikes.paused()
+
+    def table(self, commit: Commit) -> Table:
+        """What a leader of the round after ``commit`` goes by when it forms a group."""
+        presence, excluded = self.presence, self.excluded()
+        here = presence.here - presence.proven.keys()
+        live = frozenset(here - excluded)
+        # Nobody waits for who is barred; a peer that is only paused is no longer barred.
+        return Table(
+            commit=commit,
+            offers=self.offers.among(live),
+            live=live,
+            excluded=excluded & (presence.counted | presence.strikes.paused() & here),
+            absent=frozenset(presence.absent),
+            joined=presence.joined,
+            left_out=presence.distrusted,
+            removed=frozenset(presence.proven),
+        )
 
     @property
     def leading(self) -> set[PeerId]:

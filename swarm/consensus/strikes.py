@@ -41,6 +41,7 @@ class Strikes:
         self._timer = timer
         self._strikes: Counter[PeerId] = Counter()
         self._until: dict[PeerId, float] = {}
+        self._paused_until: dict[PeerId, float] = {}
         self._disputes: defaultdict[PeerId, set[PeerId]] = defaultdict(set)
         """With whom each peer has been in dispute."""
         self._pairs: Counter[frozenset[PeerId]] = Counter()
@@ -82,6 +83,7 @@ class Strikes:
         self._rounds[peer] = 0
         seconds = FIRST * FACTOR ** min(max(self._strikes[peer] - 2, 0), MOST_FACTORS)
         self._until[peer] = self._timer.now + min(seconds, LONGEST)
+        self._paused_until[peer] = self._timer.now + FIRST
 
     def late(self, leader: PeerId) -> None:
         """A leader came to no result in time; this counts once for each round."""
@@ -98,13 +100,18 @@ class Strikes:
         if self._pauses[peer] % PAUSES == 0:
             self.strike(attempt, peer)
         else:
-            self._until[peer] = max(self._until.get(peer, 0.0), self._timer.now + FIRST)
+            self._paused_until[peer] = self._timer.now + FIRST
+            self._until[peer] = max(self._until.get(peer, 0.0), self._paused_until[peer])
 
     def excluded(self) -> frozenset[PeerId]:
         """Peers that are left out for now."""
         if not self._until:
             return NOBODY
         return frozenset(peer for peer, until in self._until.items() if not self._timer.past(until))
+
+    def paused(self) -> frozenset[PeerId]:
+        """Those of them that have made an attempt fail in the last ``FIRST`` seconds."""
+        return frozenset(peer for peer, until in self._paused_until.items() if not self._timer.past(until))
 
     def barred(self) -> frozenset[PeerId]:
         """Those of them for which nobody waits."""
@@ -122,6 +129,7 @@ class Strikes:
         self._struck.clear()
         self._led.clear()
         self._until = {peer: until for peer, until in self._until.items() if until > self._timer.now}
+        self._paused_until = {peer: until for peer, until in self._paused_until.items() if until > self._timer.now}
         for peer in took_part:
             self._rounds[peer] += 1
             if self._strikes[peer] and self._rounds[peer] >= FORGIVEN_AFTER:

@@ -27,6 +27,8 @@ class Waiting:
         self._state = state
         self._faults: list[str] = []
         """Why exchanges failed because of this peer itself, since it offered."""
+        self._aborted = ""
+        """Why the last attempt since then was aborted."""
         self._below_quorum_since: float | None = None
         self._gave_up_quorum = False
         """Whether a sync point has waited for a quorum without success, and no peer has come since."""
@@ -39,6 +41,11 @@ class Waiting:
         self.since = self._line_at = self._state.timer.now
         self._below_quorum_since = None
         self._faults.clear()
+        self._aborted = ""
+
+    def aborted(self, reason: str) -> None:
+        """The attempt that this peer took part in was aborted."""
+        self._aborted = reason
 
     def failed_here(self, reason: str) -> None:
         """An exchange has failed because of this peer itself."""
@@ -61,6 +68,8 @@ class Waiting:
         )
         if mine is None or reason is None:
             return
+        if self._aborted and len(self._faults) < MOST_FAULTS:
+            reason = f"{reason}; the last attempt was aborted: {self._aborted}"
         state.pace.training_from(state.timer.now)
         state.effects.tell(state.presence.live, Withdraw(mine.lineage, mine.stats.round))
         state.offers.withdraw()
@@ -106,8 +115,8 @@ class Waiting:
             return None
         self._gave_up_quorum = True
         needed = max(rules.min_peers, quorum_size(len(commit.members), rules.tolerated_liars))
-        gone = ", ".join(f"{peer} (gone)" for peer in sorted({*commit.members} - here))
-        missing = f"; missing: {gone}" if gone else ""
+        absent = ", ".join(map(self._absent, sorted({*commit.members} - here)))
+        missing = f"; missing: {absent}" if absent else ""
         return f"below quorum: {len(here)} of the {needed} peers needed are here{missing}"
 
     def _longest(self) -> float:
@@ -127,10 +136,17 @@ class Waiting:
         state, commit = self._state, self._state.position.commit
         members, live = commit.members if commit else (), state.presence.live
         absent = sorted(({*members} | live) - {state.me} - state.offers.current)
-        names = [peer if peer in live else f"{peer} (gone)" for peer in absent]
+        names = [peer if peer in live else self._absent(peer) for peer in absent]
         if unknown > 0:
             names.append(f"{unknown} that never came")
         return ", ".join(names) or "the leader"
+
+    def _absent(self, peer: PeerId) -> str:
+        """The name of a peer that does not count as here, and why."""
+        presence = self._state.presence
+        if peer in presence.proven:
+            return f"{peer} (has signed two results of one round)"
+        return f"{peer} ({'left out after failed attempts' if peer in presence.here else 'gone'})"
 
     def line(self, text: Callable[[], str]) -> None:
         """Log what ``text`` returns if nothing was logged for ``LINE_EVERY`` seconds."""

@@ -307,6 +307,22 @@ def test_the_end_of_a_session_does_not_wait_for_a_live_peer_that_failed_too_ofte
     assert (last.closing, last.members) == ((True, tuple(honest)) if closes else (False, ("a", "b", "c", "d")))
 
 
+@pytest.mark.parametrize("status", [PeerStatus.TRAINING, PeerStatus.SNAPSHOT])
+def test_a_peer_without_which_nothing_can_be_decided_is_left_out_for_a_short_pause_only(
+    founded, status: PeerStatus
+) -> None:
+    peers = founded("a", "b", failure_timeout=60.0, wait_below_quorum=True)
+    for _ in range(REMOVED + 1):
+        peers.exchanging = False
+        peers.offer("a", "b", status=status)
+        peers.wait(FIRST + 0.1)
+        fail(peers, "a", "b")
+        assert peers.commits("a")[-1].round == 0
+    peers.wait(FIRST + 0.1)
+    assert [peers.commits(name)[-1].group for name in "ab"] == [("a", "b")] * 2
+    assert peers.commits("a")[-1].round == 1
+
+
 def test_an_abort_alone_leaves_nobody_out(founded) -> None:
     peers = founded("a", "b", "c")
     leader = peers.leader()

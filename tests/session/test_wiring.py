@@ -15,8 +15,9 @@ from swarm.errors import AddressError, ConfigurationError, UnreachablePeerError
 from swarm.executor import ThreadExecutor
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
+from swarm.records import Credential
 from swarm.session.wiring import Network, build_engine, network_of, transport_of
-from swarm.storage.ledger import MemoryLedger
+from swarm.storage.ledger import MemoryLedger, Owner
 from swarm.tensors.state import Schema
 from swarm.testing.nodes import RecordingHandler
 from swarm.transport.base import Transport
@@ -108,6 +109,7 @@ def test_a_start_that_fails_closes_what_it_opened():
 
     network = MemoryNetwork()
     first = Network(MemoryTransport(network), [Full(PEERS)])
+    key = ProcessKey()
     with pytest.raises(ConfigurationError, match="no room"):
         build_engine(
             Settings(),
@@ -122,7 +124,7 @@ def test_a_start_that_fails_closes_what_it_opened():
             training=TrainingStatus(),
             checkpoints=None,
             ledger=MemoryLedger(),
-            signer=ProcessKey(),
+            owner=Owner(session="", signer=key, credential=Credential("ada", key.key)),
             name_patience=None,
         )
     watch = MemoryTransport(network)
