@@ -262,7 +262,7 @@ class Promise:
     """In the attempt in which it was accepted."""
     digest: str
     ready: QuorumCertificate | None = None
-    """The signatures of the whole group of ``accepted`` that it held this result."""
+    """The signatures of a quorum of the group of ``accepted`` that they held this result."""
     signature: str = ""
 
 
@@ -321,7 +321,7 @@ class Accept:
     proposal: Proposal
     digest: str
     ready: QuorumCertificate | None = None
-    """The signatures of the whole group, in the attempt in which it was ready."""
+    """The signatures of a quorum of the group, in the attempt in which it was ready."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import enum
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from swarm.certification.quorums import majority
+from swarm.certification.quorums import is_quorum, majority
 from swarm.certification.statements import accept_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, screened, worth_merging
 from swarm.consensus.norms import contradicted, unmeasured
 from swarm.consensus.paxos import new_lineage
-from swarm.consensus.promises import Promises
+from swarm.consensus.promises import Promises, enough_ready
 from swarm.consensus.state import RoundState
 from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready
 from swarm.records import Attempt, Commit, Origin, PeerId, QuorumCertificate, RecordKind, Signature
@@ -53,6 +53,8 @@ class LedAttempt:
         """Hash of the record that is to be accepted."""
         self._promises = Promises(state, attempt)
         self._ready: dict[PeerId, Ready] = {}
+        self._signed_ready: set[PeerId] = set()
+        """Those whose signature was checked: enough of them are."""
         self._readiness: QuorumCertificate | None = None
         self._nacked: set[PeerId] = set()
         """Peers that have promised a higher attempt."""
@@ -96,6 +98,8 @@ class LedAttempt:
     def step(self) -> None:
         """Do what time or a new offer allows."""
         state, commit = self._state, self._state.position.commit
+        if self.stage is Stage.PREPARING and commit:
+            self._use_promises(commit)  # fewer are needed once a member is removed
         if self.stage is Stage.ACCEPTING and self.proposal and self.proposal.lineage != state.position.lineage:
             # Only this peer can decide the start of a lineage, so it may abort it even now.
             if state.timer.past(self._asked_at + state.rules.failure_timeout):
@@ -238,8 +242,10 @@ class LedAttempt:
     def on_promise(self, sender: PeerId, message: Promise) -> None:
         """Collect promises; with a quorum, finish what was accepted, or form a group."""
         commit = self._state.position.commit
-        if self.stage is not Stage.PREPARING or commit is None or not self._promises.add(sender, message):
-            return
+        if self.stage is Stage.PREPARING and commit and self._promises.add(sender, message):
+            self._use_promises(commit)
+
+    def _use_promises(self, commit: Commit) -> None:
         if not self._state.quorum(commit.members, self._promises.given):
             return
         highest = self._promises.highest
@@ -256,12 +262,15 @@ class LedAttempt:
         proposal = self.proposal
         if self.stage is not Stage.EXCHANGING or proposal is None or sender not in proposal.group:
             return
-        state, record = self._state, record_hash(proposal.commit(message.digest))
-        statement = ready_statement(state.rules.session, *proposal.key, record)
-        offered = proposal.offers[proposal.group.index(sender)]
-        if not state.rules.signer.verify(offered.key, statement, message.signature):
-            state.effects.notice(f"{sender} did not sign that it is ready; it is ignored", loud=True, sender=sender)
-            return
+        state = self._state
+        if sender not in self._ready and not enough_ready(state, proposal, self._signed_ready):
+            record = record_hash(proposal.commit(message.digest))
+            statement = ready_statement(state.rules.session, *proposal.key, record)
+            offered = proposal.offers[proposal.group.index(sender)]
+            if not state.rules.signer.verify(offered.key, statement, message.signature):
+                state.effects.notice(f"{sender} did not sign that it is ready; it is ignored", loud=True, sender=sender)
+                return
+            self._signed_ready.add(sender)
         if self._first_ready_at is None:
             self._first_ready_at = state.timer.now
         self._ready[sender] = message
@@ -293,7 +302,8 @@ class LedAttempt:
             state.presence.distrust(wrong)
             self._abort(proposal, again, "; ".join(wrong.values()))
         else:
-            signatures = tuple(Signature(peer, each.signature) for peer, each in ready.items())
+            signed = ((peer, ready[peer].signature) for peer in sorted(self._signed_ready))
+            signatures = tuple(Signature(peer, value) for peer, value in signed)
             self._ask_accepts(proposal, common, QuorumCertificate(self.attempt, signatures))
 
     def _judge_slices(self, proposal: Proposal, odd: Collection[PeerId], common: str) -> None:
@@ -338,17 +348,22 @@ class LedAttempt:
 
     def _decided(self, proposal: Proposal) -> bool:
         if proposal.kind is RecordKind.ROUND:
-            return self._state.quorum(proposal.voters, self._accepted)
+            # Who was removed since is still a voter of this record.
+            return is_quorum(proposal.voters, self._accepted, self._state.rules.tolerated_liars)
         return majority(proposal.voters, self._accepted)
 
     def on_nack(self, sender: PeerId) -> bool:
-        """A peer answers this attempt no more; whether the attempt cannot succeed without it."""
+        """A peer answers this attempt no more; whether another leader should be followed: too few answer this one.
+
+        A member of the group that answers no more is left out of the next attempt: one alone ends no leader's term.
+        """
         self._nacked.add(sender)
         state, proposal = self._state, self.proposal
         if self.stage in {Stage.DECIDED, Stage.ABORTED}:
             return False
-        if proposal and self.stage is Stage.EXCHANGING:
-            return sender in proposal.group
+        if proposal and self.stage is Stage.EXCHANGING and sender in proposal.group:
+            self._abort(proposal, {sender}, f"{sender} follows a higher attempt")
+            return False
         commit = state.position.commit
         if commit is None or (proposal and proposal.kind is not RecordKind.ROUND):
             return True

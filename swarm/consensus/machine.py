@@ -65,6 +65,8 @@ class RoundMachine:
         """The attempt awaited when the offer was last due."""
         self._before: Commit | None = None
         """The record that this peer had before its last one."""
+        self._removed: frozenset[PeerId] = frozenset()
+        """Members that counted as gone here when that was looked at last."""
         self._farewells: dict[PeerId, tuple[str, int]] = {}
         """Lineage and number of the closing round that a peer has; a farewell may come before that round is known."""
 
@@ -371,7 +373,7 @@ class RoundMachine:
         self._offer_again()
 
     def _offer_again(self) -> None:
-        """Tell the others if this peer can reach other members than its offer says."""
+        """Tell the others if other members are gone, or removed, than the offer of this peer says."""
         state, mine = self._state, self._state.offers.mine
         if mine is None:
             return
@@ -431,6 +433,10 @@ class RoundMachine:
             self._catch_up.begin()
         if self._catch_up.healing or self.closed:
             return
+        removed = self._state.presence.strikes.removed()
+        if removed != self._removed:
+            self._removed = removed
+            self._offer_again()
         decision = self._leadership.step()
         if decision:
             self._decided(decision)

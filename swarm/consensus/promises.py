@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import promise_statement, ready_statement, record_hash
 from swarm.consensus.checking import objection
 from swarm.consensus.state import RoundState
 from swarm.messages import Promise, Proposal
-from swarm.records import Attempt, PeerId, QuorumCertificate, SignedPromise
+from swarm.records import Attempt, PeerId, QuorumCertificate, RecordKind, SignedPromise
 
 
 class Promises:
@@ -63,18 +66,28 @@ def signed_promise(peer: PeerId, message: Promise) -> SignedPromise:
     return SignedPromise(peer, accepted.attempt if accepted else None, record, message.signature)
 
 
+def enough_ready(state: RoundState, proposal: Proposal, ready: Iterable[PeerId]) -> bool:
+    """Whether enough of the group of a proposal are ``ready`` for others to accept it: a quorum of the group."""
+    liars = state.rules.tolerated_liars if proposal.kind is RecordKind.ROUND else 0
+    return is_quorum(proposal.group, ready, liars)
+
+
 def is_ready(state: RoundState, proposal: Proposal, record: str, ready: QuorumCertificate | None) -> bool:
-    """Whether the whole group of a proposal has signed that it holds the model of this record."""
+    """Whether enough of the group of a proposal have signed that they hold the model of this record.
+
+    The leader waits for all of the group. What a false one could gain with fewer is that the others fetch the model.
+    """
     if ready is None or ready.attempt > proposal.attempt:
         return False
     keys = {offer.stats.peer: offer.key for offer in proposal.offers}
-    signatures = {each.peer: each.value for each in ready.signatures}
     statement = ready_statement(state.rules.session, proposal.lineage, proposal.round, ready.attempt, record)
-    verify = state.rules.signer.verify
-    return all(
-        peer in signatures and peer in keys and verify(keys[peer], statement, signatures[peer])
-        for peer in proposal.group
-    )
+    signed: set[PeerId] = set()
+    for each in ready.signatures:
+        if each.peer in keys and state.rules.signer.verify(keys[each.peer], statement, each.value):
+            signed.add(each.peer)
+        if enough_ready(state, proposal, signed):
+            return True
+    return False
 
 
 def promised_before(state: RoundState, proposal: Proposal) -> tuple[bool, Attempt | None, str]:

@@ -81,6 +81,8 @@ class Presence:
         self.strikes = Strikes(timer)
         self._returns: Counter[PeerId] = Counter()
         """How often each peer has come since it has taken part in a round."""
+        self._came_at: dict[PeerId, float] = {}
+        """When each live peer has reached a sync point last, or has joined since."""
 
     @property
     def here(self) -> set[PeerId]:
@@ -99,6 +101,7 @@ class Presence:
                 self.absent.add(peer)
             else:
                 self.absent.discard(peer)
+                self._came_at[peer] = self._timer.now
         if weight is not None:
             self.joined[peer] = weight
         return new
@@ -110,6 +113,12 @@ class Presence:
     def came(self, peer: PeerId) -> None:
         """A peer has reached a sync point."""
         self.absent.discard(peer)
+        self._came_at[peer] = self._timer.now
+
+    def silent(self, seconds: float) -> set[PeerId]:
+        """Live peers that have reached no sync point for so long, the barred and the removed left out."""
+        waited_for = self.counted - {self._me}
+        return {peer for peer in waited_for if self._timer.past(self._came_at.get(peer, 0.0) + seconds)}
 
     def missed(self, peers: Iterable[PeerId]) -> None:
         """The wait for ``peers`` has ended without them."""

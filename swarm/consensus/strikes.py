@@ -89,6 +89,12 @@ class Strikes:
         """A leader came to no result in time; this counts once for each round."""
         self.strike(Attempt(-1, leader), leader)
 
+    def give_up(self, peer: PeerId) -> None:
+        """A peer has been silent for too long: it counts as gone for ``LONGEST`` seconds."""
+        self._strikes[peer] = max(self._strikes[peer], REMOVED)
+        self._rounds[peer] = 0
+        self._until[peer] = self._timer.now + LONGEST
+
     def leads(self, attempt: Attempt) -> None:
         """A leader asks for promises to a new attempt of this round: one that does so again and again is at fault."""
         self._led[attempt.leader] += 1
@@ -121,6 +127,8 @@ class Strikes:
 
     def removed(self) -> frozenset[PeerId]:
         """Those of them that count as gone."""
+        if not self._until:
+            return NOBODY
         return frozenset(peer for peer in self.excluded() if self._strikes[peer] >= REMOVED)
 
     def new_round(self, took_part: Collection[PeerId]) -> None:

@@ -18,6 +18,11 @@ MOST_INTERVALS = 3.0
 PATIENCE = 10.0
 """A live peer that a quorum needs is waited for this many times as long as this peer trains between sync points."""
 
+LONGEST_SILENCE = 600.0
+"""Seconds for which those who have trained wait at least for a live peer that reaches no sync point."""
+SILENCE = 30.0
+"""They wait as many times as long as they have trained between sync points, if that is longer."""
+
 
 class Timer:
     """The time of the current input, and when the machine has to look again."""
@@ -122,6 +127,11 @@ class Pace:
         )
         # A peer that is always just in time would make it grow without end.
         return min(learned, max(FLOOR, MOST_INTERVALS * median(self._intervals))) if self._intervals else learned
+
+    @property
+    def longest_silence(self) -> float:
+        """Seconds after which a session does not wait for a live peer that reaches no sync point."""
+        return max(LONGEST_SILENCE, SILENCE * median(self._intervals) if self._intervals else 0.0)
 
     @property
     def patience(self) -> float:

@@ -9,7 +9,7 @@ from swarm.certification.quorums import quorum_size
 from swarm.consensus.effects import End, Skip
 from swarm.consensus.state import RoundState
 from swarm.messages import Withdraw
-from swarm.records import Commit, PeerId
+from swarm.records import Commit, PeerId, PeerStatus
 
 LEAST_BACKSTOP = 30.0
 """Seconds added to the time-outs of a round before a peer stops waiting for it."""
@@ -63,6 +63,8 @@ class Waiting:
             busy: an attempt is running, which has time-outs of its own.
         """
         state, mine = self._state, self._state.offers.mine
+        if mine and mine.stats.status is not PeerStatus.TRAINING:
+            self._give_up_on_silent(commit)
         alone, reason = (
             self._hopeless(commit, busy=busy, finished=mine.stats.status.finished) if mine else (False, None)
         )
@@ -74,6 +76,20 @@ class Waiting:
         state.effects.tell(state.presence.live, Withdraw(mine.lineage, mine.stats.round))
         state.offers.withdraw()
         state.effects.add(End(reason) if mine.stats.status.finished else Skip(state.position.round, reason, alone))
+
+    def _give_up_on_silent(self, commit: Commit) -> None:
+        """Where all who have offered have trained, wait for a live peer without an offer for a limited time only."""
+        state = self._state
+        offers = state.table(commit).offers
+        if any(offer.stats.status is PeerStatus.TRAINING for offer in offers.values()):
+            return
+        seconds = state.pace.longest_silence
+        for peer in sorted(state.presence.silent(seconds) - offers.keys() - state.excluded()):
+            text = (
+                f"{peer} has reached no sync point for {seconds:.3g} s and all others have trained: it counts as gone"
+            )
+            state.effects.notice(f"round {state.position.round}: {text}", loud=True)
+            state.presence.strikes.give_up(peer)
 
     def _hopeless(self, commit: Commit, *, busy: bool, finished: bool) -> tuple[bool, str | None]:
         """Whether this peer can take part in no round, and why the wait should end without a merge, if it should."""

@@ -84,7 +84,7 @@ def test_another_record_of_the_last_round_is_fetched_only_if_it_is_certified(beh
     )
     behind.machine.healed(ours, behind.now)
     behind.offer()
-    others = [replace(ours, digest=f"d{number}") for number in range(8)]
+    others = [replace(ours, digest=f"d{number}") for number in range(64)]
     assert not any(heals(behind.told("b", other)) for other in others)
     lower = [other for other in others if record_hash(other) < record_hash(ours)]
     assert heals(behind.told("b", behind.peers.certified(lower[0])))

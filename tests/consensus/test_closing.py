@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.consensus.effects import Heal
+from swarm.consensus.timing import LONGEST_SILENCE
 from swarm.records import PeerStatus
 
 FINISHED = [PeerStatus.INACTIVE, PeerStatus.SNAPSHOT, PeerStatus.ACTIVE]
@@ -19,6 +20,29 @@ def test_when_all_have_finished_one_closing_round_runs(founded, status: PeerStat
     assert commits == [commits[0]] * 3
     assert (commits[0].round, commits[0].closing, commits[0].group) == (2, True, ("a", "b", "c"))
     assert all(peers.machines[name].closed for name in "abc")
+
+
+def test_the_end_waits_for_a_live_peer_that_reaches_no_sync_point_for_a_limited_time(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    peers.offer("a", "b", status=PeerStatus.SNAPSHOT)
+    peers.wait(LONGEST_SILENCE - 20.0)
+    assert not peers.machines["a"].closed, "c may be slow"
+    peers.wait(30.0)
+    closing = peers.commits("a")[-1]
+    assert (closing.closing, closing.group, closing.members) == (True, ("a", "b"), ("a", "b"))
+    assert "c has reached no sync point for 600 s and all others have trained: it counts as gone" in peers.said("a")
+
+
+@pytest.mark.parametrize("others", [PeerStatus.TRAINING, PeerStatus.SNAPSHOT])
+def test_a_peer_that_still_reaches_sync_points_is_waited_for_however_slow_it_is(founded, others: PeerStatus) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    for _ in range(3):
+        peers.offer("a", "b", status=others)
+        peers.wait(LONGEST_SILENCE - 30.0)
+        peers.offer("c")
+        peers.wait(5.0)
+        assert not peers.machines["a"].closed
+        assert not peers.machines["a"].left_out
 
 
 def test_peers_may_finish_in_different_ways_and_at_different_times(founded) -> None:

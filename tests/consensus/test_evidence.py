@@ -9,7 +9,7 @@ import pytest
 from swarm.certification.chain import conflict
 from swarm.certification.statements import record_hash
 from swarm.consensus.effects import Proven
-from swarm.messages import Decide, Evidence, Propose
+from swarm.messages import Decide, Evidence, Offer, Prepare, Propose
 from swarm.records import Attempt, Commit, Proof
 from tests import signing
 
@@ -67,6 +67,25 @@ def test_the_next_round_goes_on_without_it(peers: Peers) -> None:
     peers.offer(*"abcde")
     assert (peers.commits("a")[-1].round, peers.commits("a")[-1].proofs) == (3, ()), "it is no member any more"
     assert peers.machines["a"].left_out == {"e"}
+
+
+def test_a_leader_that_waits_for_the_promise_of_a_removed_member_goes_on_without_it(founded) -> None:
+    pair = founded("a", "b", min_peers=1, failure_timeout=5.0, wait_below_quorum=True)
+    pair.offer("a", "b")
+    proof = proof_of(pair, "b")
+    pair.drop = lambda sender, to, message: sender == "b" and not isinstance(message, Offer)
+    pair.offer("a", "b")
+    pair.wait(30.0)
+    asked = [
+        message for sender, to, message in pair.sent if (sender, to) == ("a", "b") and isinstance(message, Prepare)
+    ]
+    assert asked, "a leads an attempt that b does not answer"
+    assert pair.machines["a"].round == 2
+    pair.do("a", pair.machines["a"].prove(proof, pair.now))
+    pair.deliver()
+    pair.wait(5.0)
+    assert pair.commits("a")[-1].round == 2
+    assert pair.commits("a")[-1].group == ("a",)
 
 
 def test_a_proof_is_told_once(peers: Peers) -> None:

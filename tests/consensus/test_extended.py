@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.consensus.effects import Heal, Skip
+from swarm.consensus.timing import LONGEST_SILENCE
 from swarm.messages import Propose
 from swarm.records import PeerStatus
 from swarm.sync import ValidationInterval
@@ -63,6 +64,16 @@ def test_a_live_peer_that_is_late_may_still_have_epochs_to_train(founded) -> Non
     peers.wait(5)
     commit = peers.commits("a")[-1]
     assert (commit.round, commit.group, commit.done) == (1, ("a", "b"), False)
+
+
+def test_nobody_trains_on_for_ever_for_a_live_peer_that_reaches_no_sync_point(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    rounds = 0
+    while not peers.commits("a")[-1].done and rounds < 100:
+        peers.offer("a", "b", status=PeerStatus.EXTENDED)
+        peers.wait(10.0)
+        rounds += 1
+    assert LONGEST_SILENCE / 10 < rounds < 100
 
 
 def test_a_peer_that_is_gone_is_not_waited_for(founded) -> None:

@@ -112,7 +112,8 @@ def _without_readiness(asks: Preparing) -> Promise:
 def _with_the_readiness_of_some(asks: Preparing) -> Promise:
     before = asks.before()
     assert before.ready is not None
-    few = replace(before.ready, signatures=before.ready.signatures[:-1])
+    half = len(before.ready.signatures) // 2
+    few = replace(before.ready, signatures=before.ready.signatures[:half])
     return asks.promise(asks.one, replace(before, ready=few))
 
 
@@ -281,14 +282,14 @@ def _no_readiness(voter: Voter) -> Accept:
 
 def _readiness_of_some(voter: Voter) -> Accept:
     assert voter.first.ready is not None
-    return replace(voter.first, ready=replace(voter.first.ready, signatures=voter.first.ready.signatures[1:]))
+    return replace(voter.first, ready=replace(voter.first.ready, signatures=voter.first.ready.signatures[2:]))
 
 
-def _readiness_with_one_forged(voter: Voter) -> Accept:
+def _readiness_with_two_forged(voter: Voter) -> Accept:
     assert voter.first.ready is not None
-    one, other, *rest = voter.first.ready.signatures
-    forged = replace(one, value=other.value)
-    return replace(voter.first, ready=QuorumCertificate(voter.first.ready.attempt, (forged, other, *rest)))
+    one, other, another = voter.first.ready.signatures
+    forged = replace(one, value=other.value), replace(other, value=another.value)
+    return replace(voter.first, ready=QuorumCertificate(voter.first.ready.attempt, (*forged, another)))
 
 
 def _readiness_for_another_model(voter: Voter) -> Accept:
@@ -304,16 +305,28 @@ def _readiness_of_another_attempt(voter: Voter) -> Accept:
     [
         _no_readiness,
         _readiness_of_some,
-        _readiness_with_one_forged,
+        _readiness_with_two_forged,
         _readiness_for_another_model,
         _readiness_of_another_attempt,
     ],
 )
-def test_what_not_all_of_the_group_are_ready_with_is_not_accepted(
+def test_what_too_few_of_the_group_are_ready_with_is_not_accepted(
     voter: Voter, make: Callable[[Voter], Accept]
 ) -> None:
     assert not voter.accepts(make(voter))
     assert voter.accepts(voter.first)
+
+
+def test_what_a_quorum_of_the_group_is_ready_with_may_be_accepted(voter: Voter) -> None:
+    assert voter.first.ready is not None
+    two = replace(voter.first.ready, signatures=voter.first.ready.signatures[1:])
+    assert voter.accepts(replace(voter.first, ready=two))
+
+
+def test_one_signature_counts_once(voter: Voter) -> None:
+    assert voter.first.ready is not None
+    one = voter.first.ready.signatures[0]
+    assert not voter.accepts(replace(voter.first, ready=replace(voter.first.ready, signatures=(one, one, one))))
 
 
 def test_a_voter_accepts_one_result_in_one_attempt(voter: Voter) -> None:

@@ -323,6 +323,27 @@ def test_a_peer_without_which_nothing_can_be_decided_is_left_out_for_a_short_pau
     assert peers.commits("a")[-1].round == 1
 
 
+def test_a_session_closes_without_a_member_that_all_count_as_gone_but_not_before_its_offer_was_made(founded) -> None:
+    """They have offered before they gave it up, so what they say of it has to be told anew."""
+    peers = founded("a", "b", "c", "d", straggler_timeout=0.1, failure_timeout=60.0)
+    odd, *honest = sorted("abcd", key=lambda name: name == peers.leader())
+    for failure in range(REMOVED):
+        peers.exchanging = False
+        peers.offer(odd)
+        if failure == 0:
+            peers.offer(*honest, status=PeerStatus.SNAPSHOT)
+        peers.wait(1.0)
+        (proposal,) = peers.running()
+        assert odd in proposal.group
+        peers.exchanging = failure == REMOVED - 1
+        for name in honest:
+            peers.do(name, peers.machines[name].exchange_failed(proposal.key, odd, "silence", peers.now))
+        peers.deliver()
+        peers.wait(9.0)
+    last = peers.commits(honest[0])[-1]
+    assert (last.closing, last.members) == (True, tuple(sorted(honest)))
+
+
 def test_an_abort_alone_leaves_nobody_out(founded) -> None:
     peers = founded("a", "b", "c")
     leader = peers.leader()

@@ -67,6 +67,10 @@ class Habits:
     """Frames of weights that it changes."""
     stalls: float
     """Streams that it stops."""
+    leads_astray: float
+    """Proposals of its own that are not what the offers give, but the same to all."""
+    refuses: float
+    """Messages of leaders that it answers as if it had promised more."""
 
 
 def draw_habits(rng: random.Random) -> Habits:
@@ -80,6 +84,8 @@ def draw_habits(rng: random.Random) -> Habits:
         forges=rng.choice((0.0, 0.02, 0.1)) if busy else 0.0,
         spoils=rng.choice((0.0, 0.0, 0.02, 0.2)) if busy else 0.0,
         stalls=rng.choice((0.0, 0.0, 0.01, 0.1)) if busy else 0.0,
+        leads_astray=rng.choice((0.0, 0.3, 1.0)),
+        refuses=rng.choice((0.0, 0.0, 0.5)),
     )
 
 
@@ -110,6 +116,9 @@ class Liar:
             said.append(rng.choice(self._said))
         if rng.random() < habits.blames:
             said.append(self._blame(message, others))
+        if isinstance(message, Promise | Ready | Accepted) and rng.random() < habits.refuses:
+            higher = Attempt(message.attempt.counter + 1, self._name)
+            said.append(Nack(message.lineage, message.round, message.attempt, higher))
         if commit and rng.random() < habits.forges:
             said.append(self._decide(Decide(commit), others))
         self._said.append(message)
@@ -192,7 +201,7 @@ class Liar:
     def proposes(self, proposal: Proposal) -> Proposal:
         """What this copy proposes as a leader, to all alike, in place of what the offers give."""
         rng, commit = random.Random(f"{self._name}/{proposal.key}"), proposal.commit(DIGEST)
-        if rng.random() >= self._habits.changes or commit.kind is RecordKind.FOUNDING:
+        if rng.random() >= self._habits.leads_astray or commit.kind is RecordKind.FOUNDING:
             return proposal
         others = [member for member in proposal.members if member not in proposal.group]
         entries = tuple(
@@ -218,8 +227,19 @@ class Liar:
         return replace(message, attempt=Attempt(counter, leader))
 
     def _promise(self, message: Promise, others: Sequence[PeerId]) -> Message:
-        statement = promise_statement(self._session, message.lineage, message.round, message.attempt, None, "")
-        return replace(message, accepted=None, digest="", ready=None, signature=self._signer.sign(statement))
+        """It hides what it has accepted, or tells of what was never accepted."""
+        key, proposal = (message.lineage, message.round, message.attempt), self._proposal
+        false = proposal is not None and proposal.key[:2] == key[:2] and self._rng.random() < 0.5
+        if proposal is None or not false:
+            statement = promise_statement(self._session, *key, None, "")
+            return replace(message, accepted=None, digest="", ready=None, signature=self._signer.sign(statement))
+        accepted = self._proposal_of(proposal, others)
+        record = record_hash(accepted.commit(DIGEST))
+        mine = self._signer.sign(ready_statement(self._session, *key, record))
+        ready = QuorumCertificate(accepted.attempt, tuple(Signature(peer, mine) for peer in accepted.group))
+        statement = promise_statement(self._session, *key, accepted.attempt, record)
+        signature = self._signer.sign(statement)
+        return replace(message, accepted=accepted, digest=DIGEST, ready=ready, signature=signature)
 
     def _ready(self, message: Ready, others: Sequence[PeerId]) -> Message:
         digest = self._rng.choice((DIGEST, message.digest))

@@ -114,7 +114,7 @@ class Network:
 
     def _side(self, name: PeerId) -> int:
         if name not in self._sides:
-            self._sides[name] = self._rng.randrange(2)
+            self._sides[name] = self._rng.randrange(2) if self._schedule.twins else 0
         return self._sides[name]
 
     def turn(self, name: PeerId) -> None:

@@ -69,6 +69,8 @@ class Schedule:
     """Whether models have an optimizer, whose moments are merged."""
     liars: tuple[PeerId, ...] = ()
     """Members that lie from the beginning."""
+    twins: bool = True
+    """Whether each of them runs twice."""
     tolerated: int = 0
     """How many of them the settings tolerate."""
 
@@ -173,4 +175,5 @@ def draw_liars(seed: int) -> Schedule:
         codec=rng.choice(("exact", "exact", "bf16", "int8")),
         liars=tuple(rng.sample(names, lying)),
         tolerated=tolerated,
+        twins=rng.random() < 0.6,
     )

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swarm.certification.quorums import is_quorum
-from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT
+from swarm.consensus.strikes import FACTOR, FIRST
+from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT, LONGEST_SILENCE
 from swarm.peer.greeter import LONGEST_RETRY
 from swarm.records import Commit
 from tests.simulator.violation import Violation
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LIES = 12
 """Time-outs that a lying member may cost in one round, before it is left out of it."""
+REMOVAL = FIRST * (1 + 1 + FACTOR + FACTOR**2)
+"""Seconds for which a member is left out before it counts as gone for all: until then the session cannot close."""
 GREETINGS_LOST = 3
 """Greetings in a row that a lossy network may lose between two peers: the next comes after the longest pause."""
 
@@ -49,7 +52,8 @@ class Watch:
         straggler_timeout = FIRST_STRAGGLER_TIMEOUT if plan.straggler_timeout is None else plan.straggler_timeout
         greetings = GREETINGS_LOST * LONGEST_RETRY if plan.loss else 0.0
         bound = straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + greetings + 3.0
-        bound += LIES * plan.failure_timeout * len(plan.liars)
+        bound += (LIES * plan.failure_timeout + REMOVAL) * len(plan.liars)
+        bound += LONGEST_SILENCE if plan.liars else 0.0
         bound /= plan.slowest_clock
         for (lineage, round_), since in self._since.items():
             if self._loop.now - since > bound:

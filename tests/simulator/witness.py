@@ -491,8 +491,9 @@ class Witness:
         if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
             return own
         steps = 0
-        if before and before.commit.lineage != commit.lineage:
-            steps |= before.steps  # with the rounds of its lineage
+        other = before is not None and before.commit != commit and before.commit.round >= commit.round
+        if before and (before.commit.lineage != commit.lineage or (other and self._schedule.excess)):
+            steps |= before.steps  # with the rounds of its lineage, or with one of two results of a round
             if replaced and own & ~steps & self._sent_to(process, commit):
                 return own  # it returns to a lineage that may have a part of them
         offered = process.offer.stats.round if process.offer else 0

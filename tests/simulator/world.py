@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from swarm.config import Settings
+from swarm.consensus.timing import LONGEST_SILENCE
 from swarm.messages import Accept, Decide, Hello, Message, StreamHeader
 from swarm.records import Commit, PeerId
 from swarm.transport.base import Frame
@@ -89,9 +90,10 @@ class World:
             Violation: an invariant does not hold.
         """
         for plan in self.schedule.peers:
-            for copy in (0, 1) if plan.name in self.schedule.liars else (None,):
+            lying = (0, 1) if self.schedule.twins else (0,)
+            for copy in lying if plan.name in self.schedule.liars else (None,):
                 self.loop.at(plan.starts, lambda plan=plan, copy=copy: self.start(plan, copy=copy))  # type: ignore[misc]
-        if self.schedule.liars:
+        if self.schedule.liars and self.schedule.twins:
             self.loop.after(TURNS, self._turn)
         for fault in self.schedule.faults:
             self.loop.at(fault.at, lambda fault=fault: self.hazards.strike(fault))  # type: ignore[misc]
@@ -99,6 +101,7 @@ class World:
         self.loop.at(self.schedule.calm_from, watch.look)
         waits = self.schedule.wait_below_quorum
         end = self.schedule.calm_from + self.schedule.start_timeout + WAIT_ENOUGH if waits else GIVE_UP
+        end += 2 * LONGEST_SILENCE if self.schedule.liars else 0.0
         loop = self.loop
         try:
             while (self._running or self._starting) and loop.now < end and loop.step():
