@@ -97,6 +97,9 @@ def verify(
         Path | None, typer.Option(metavar="FILE", help="Certificate of the authority that all peers have theirs from.")
     ] = None,
     identity: IdentityOption = None,
+    tolerated_liars: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The setting of the session: more signatures are then needed.")
+    ] = 0,
 ) -> None:
     """Find what was changed, removed or cut off in a ledger. Exit code 1: something was found.
 
@@ -106,9 +109,9 @@ def verify(
     Without --authority it takes that of the identity, if there is one.
     """
     issuer = _authority(authority, identity)
-    audits, findings = _checked(_places(place), issuer)
+    audits, findings = _checked(_places(place), issuer, tolerated_liars)
     if other is not None:
-        others, more = _checked(_places(other), issuer)
+        others, more = _checked(_places(other), issuer, tolerated_liars)
         findings += more + _compared(audits, others)
     if issuer is None:
         note("whose the keys are was not checked: give the authority with --authority or --identity")
@@ -208,13 +211,13 @@ def _authority(file: Path | None, identity: Path | None) -> bytes | None:
     return data
 
 
-def _checked(places: Iterable[Path], authority: bytes | None) -> tuple[list[Audit], int]:
+def _checked(places: Iterable[Path], authority: bytes | None, liars: int) -> tuple[list[Audit], int]:
     """Check ledgers, and tell what is found; with the number of findings."""
     audits, count = [], 0
     for path in places:
         try:
             source = open_source(path)
-            audit = Audit(source, *_means(source.session, authority))
+            audit = Audit(source, *_means(source.session, authority, liars))
         except LedgerError as error:
             _tell(f"{path}: it cannot be read: {error}")
             count += 1
@@ -230,15 +233,15 @@ def _checked(places: Iterable[Path], authority: bytes | None) -> tuple[list[Audi
     return audits, count
 
 
-def _means(session: str, authority: bytes | None) -> tuple[Verifier, Vouch | None]:
+def _means(session: str, authority: bytes | None, liars: int) -> tuple[Verifier, Vouch | None]:
     """What tells true records of a session."""
 
     def vouch(given: Credential) -> str:
         return doubt_of_authority(authority or b"", given, credential_statement(session, given.peer, given.key))
 
     if authority is None:
-        return Verifier(session=session, signer=ProcessKey()), None
-    return Verifier(session=session, signer=ProcessKey(), vouch=vouch), vouch
+        return Verifier(session=session, signer=ProcessKey(), liars=liars), None
+    return Verifier(session=session, signer=ProcessKey(), liars=liars, vouch=vouch), vouch
 
 
 def _compared(audits: list[Audit], others: list[Audit]) -> int:

@@ -191,6 +191,12 @@ def test_verify_names_what_was_changed(command: Command, out: Path, statement: s
     assert "unchanged" not in shown.stdout
 
 
+def test_verify_asks_for_as_many_signatures_as_the_session_did(command: Command, out: Path) -> None:
+    shown = command("verify", "out", "--tolerated-liars", "1")
+    assert shown.exit_code == 1
+    assert "is signed by ada, bob, which is no quorum of ada, bob, cyd" in shown.stdout
+
+
 def test_verify_compares_the_ledgers_of_two_peers(
     command: Command, out: Path, heart: Signatories, records: list[Commit]
 ) -> None:
