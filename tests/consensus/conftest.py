@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +33,7 @@ from swarm.records import Attempt, Commit, ContributionStats, Credential, PeerSt
 from swarm.sync import FixedInterval
 from swarm.versions import UNNAMED, Versions
 from tests import signing
+from tests.simulator.liar_mutants import LIAR_MUTANTS
 
 from .players import OneLeader, OneMember
 
@@ -296,6 +299,14 @@ class Peers:
         machine = self.machines[name]
         stats = replace(self.stats[name], round=machine.round)
         self.do(name, machine.offer(stats, self.now))
+
+
+@pytest.fixture(autouse=True)
+def mistake() -> Iterator[None]:
+    """With ``LIAR_MUTANT``: one check of what others say is left out, and a test must notice."""
+    name = os.environ.get("LIAR_MUTANT")
+    with LIAR_MUTANTS.mutated(name) if name else nullcontext():
+        yield
 
 
 @pytest.fixture

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.simulator.command import catch, simulate
@@ -9,20 +14,31 @@ from tests.simulator.liar_mutants import LIAR_MUTANTS
 from tests.simulator.plan import draw_liars
 from tests.simulator.runs import run
 
-SCHEDULES = 90
+SCHEDULES = 60
 NOTICED_AT = {
     "any_signature_is_right": 6,
     "certificates_are_not_checked": 8,
     "evidence_is_believed": 0,
-    "half_is_enough": 2,
+    "half_is_enough": 14,
     "liars_are_not_counted": 1,
     "nobody_is_left_out": 7,
+    "proposals_are_not_checked": 5,
     "signatures_of_records_are_not_checked": 21,
 }
-"""A schedule that shows each mistake, to spare the search (`--liars --mutants`). The others were not noticed yet."""
+"""A schedule that shows each mistake, to spare the search (`--liars --mutants`)."""
+CONSENSUS = Path("tests/consensus")
+TESTED_BY = {
+    "a_leader_believes_promises": ("test_promises.py", "a_promise_that_is_not_signed_or_cannot_be"),
+    "evidence_is_ignored": ("test_evidence.py", "a_proof_is_told_to_all"),
+    "one_nack_ends_an_attempt": ("test_attempt.py", "one_peer_that_tells_of_a_high_attempt"),
+    "promises_of_proposals_are_not_checked": ("test_checking.py", "nobody_accepts_what_a_leader_that_lies_proposes"),
+    "readiness_is_not_checked": ("test_promises.py", "what_too_few_of_the_group_are_ready_with"),
+    "whatever_is_held_is_accepted": ("test_member.py", "a_process_that_may_not_vote"),
+}
+"""Mistakes that no schedule has shown: drawn liars rarely do at the right moment what they would need. Tests do."""
 NEARBY = 20
 """Schedules from there on that are tried."""
-DISAGREES_AT = 23
+DISAGREES_AT = 545
 """A schedule in which more members lie than are tolerated, and honest ones disagree."""
 
 
@@ -56,6 +72,17 @@ def test_a_check_that_is_left_out_is_noticed(mutant: str) -> None:
     assert run(caught.schedule).violation is None
 
 
-def test_there_are_mutants_enough() -> None:
-    assert len(NOTICED_AT) >= 7
+@pytest.mark.parametrize("mutant", sorted(TESTED_BY))
+def test_a_check_that_is_left_out_is_noticed_by_a_test(mutant: str) -> None:
+    root = Path(__file__).parents[2]
+    file, name = TESTED_BY[mutant]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", CONSENSUS / file, "-k", name]
+    result = subprocess.run(
+        command, cwd=root, env={**os.environ, "LIAR_MUTANT": mutant}, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout
+
+
+def test_each_check_is_needed() -> None:
+    assert NOTICED_AT.keys() | TESTED_BY.keys() == LIAR_MUTANTS.keys()
     assert set(NOTICED_AT) <= set(LIAR_MUTANTS)

@@ -17,7 +17,7 @@ from tests.simulator.mutants import MUTANTS, mutated
 from tests.simulator.plan import draw
 from tests.simulator.runs import run, shrink
 
-SCHEDULES = 300
+SCHEDULES = 200
 NOTICED_AT = {
     "a_capture_is_overwritten": 28,
     "a_claimed_norm_is_trusted": 146,
