@@ -41,10 +41,11 @@ NAMES: Mapping[str, str] = MappingProxyType(
 ATTRIBUTES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "Codec": {"carry": "update_residual"},
-        "ContributionStats": {"carried": "residual", "weightage": "weight"},
+        "ContributionStats": {"carried": "residual", "loss": "signal", "weightage": "weight"},
         "ModelPort": {"lend": "borrow"},
         "PeerInfo": {"weightage": "weight"},
         "Register": {"membership": "discovery"},
+        "SyncState": {"loss": "reference"},
     }
 )
 """By class, the present names of attributes and methods, and of arguments with which an instance is made."""
@@ -101,12 +102,12 @@ def _accept_arguments(cls: Any, names: Mapping[str, str]) -> None:
     make = cls.__init__
 
     @wraps(make)
-    def init(self: object, **arguments: Any) -> None:
+    def init(self: object, *values: Any, **arguments: Any) -> None:
         for old, new in names.items():
             if old in arguments:
                 warn(f"{cls.__name__}({old}=)", f"{new}=")
                 arguments[new] = arguments.pop(old)
-        make(self, **arguments)
+        make(self, *values, **arguments)
 
     cls.__init__ = init
 

@@ -136,7 +136,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "shape": (0, 2**48),
     "port": (1, 65535),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), _NOT_NEGATIVE),
-    "loss": (float("-inf"), float("inf")),
+    **dict.fromkeys(("signal", "reference"), (float("-inf"), float("inf"))),
 }
 """Lowest and highest value, by field or by record and field. NaN passes: the rules of a round handle it."""
 

@@ -93,8 +93,8 @@ class ContributionStats:
     """Euclidean distance of its weights from the last committed model, without the side block."""
     residual: float = 0.0
     """Euclidean norm of the error of earlier rounds, which a codec with error feedback also sends."""
-    loss: float | None = None
-    """Validation loss of the last merged model on its data."""
+    signal: float | None = None
+    """What the sync policy follows, as this peer has it: see ``swarm.sync.Signal``."""
     nan_state: bool = False
     """At the start: whether its module state contains NaN. A swarm prefers to start from another peer's."""
     moments: bool = False
@@ -111,12 +111,14 @@ class Attempt:
     leader: PeerId
 
 
+@accepts_former_names
 @dataclass(frozen=True, slots=True)
 class SyncState:
     """The state of a sync policy between rounds. It is part of the committed record, so all peers have the same."""
 
     interval: int
-    loss: float | None = None
+    reference: float | None = None
+    """What the policy compares the next signals with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ import keras
 
 from swarm.callback import BaseCallback, foreign
 from swarm.errors import ConfigurationError
-from swarm.tensors import with_optimizer
+from swarm.tensors import LearningRate, with_optimizer
 from swarm_keras._plugin import serves
 from swarm_keras.callback_order import calling_list, refuse_later_restorers
 from swarm_keras.evaluation import KerasEvaluator
 from swarm_keras.optimizer_state import KerasOptimizerState
-from swarm_keras.port import KerasPort
+from swarm_keras.port import KerasPort, attach_state
 from swarm_keras.validation_data import evaluate_arguments
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
         # Keras calls no hook if fit() raises: the run ends with fit() itself, or when its callback list is deleted
         port, setting = KerasPort(model, self.selection), self.arguments.settings.optimizer_state
         merged = with_optimizer(port, KerasOptimizerState(setting, model, port.variables), setting)
-        self.open_run(merged, self._evaluator(model), fit=fit, owner=callbacks)
+        self.open_run(merged, self._evaluator(model), fit=fit, owner=callbacks, learning_rate=_learning_rate(model))
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
         self._epoch = self._last_batch = -1
@@ -225,6 +225,20 @@ def _optimizer(model: Any) -> Any:
     """The model's optimizer, without the wrapper for loss scaling; None if there is none."""
     optimizer = getattr(model, "optimizer", None)
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _learning_rate(model: Any) -> LearningRate | None:
+    """That of the model's optimizer; None if there is none."""
+    if _optimizer(model) is None:
+        return None
+
+    def now() -> float:
+        attach_state(model)  # a schedule is computed from the steps of the optimizer
+        return float(keras.ops.convert_to_numpy(_optimizer(model).learning_rate))
+
+    # the public attribute is the present rate; a schedule is kept in another one
+    schedule = getattr(_optimizer(model), "_learning_rate", None)
+    return LearningRate(now, isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule))
 
 
 def _batches_to_step(model: Any) -> int:

@@ -43,8 +43,9 @@ class RecordingSession:
 
     interval = 3
 
-    def __init__(self, settings, port, *, evaluate, logger):
+    def __init__(self, settings, port, *, evaluate, learning_rate, logger):
         self.settings, self.port, self.evaluate, self.logger = settings, port, evaluate, logger
+        self.learning_rate = learning_rate
         self.calls: list[tuple] = []
         self.counted = self.rounds = 0
         self.over = self.all_done = False
@@ -135,7 +136,7 @@ def lone_peer(tmp_path) -> LonePeer:
 def separate_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each callback has an address of its own, as if it were the only one of its process."""
 
-    def session(settings, port, *, evaluate, logger):
+    def session(settings, port, **options):
         from swarm.session import Session
         from swarm.session.wiring import network_of
         from swarm.transport.shared import SharedAddress
@@ -143,6 +144,6 @@ def separate_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
         def network(settings, plugins):
             return network_of(settings, plugins, SharedAddress())
 
-        return Session(settings, port, evaluate=evaluate, logger=logger, network=network)
+        return Session(settings, port, **options, network=network)
 
     monkeypatch.setattr("swarm.callback.base.BaseCallback.session_factory", staticmethod(session))

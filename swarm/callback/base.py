@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from swarm.config import Settings
     from swarm.session import Session
-    from swarm.tensors.model import Evaluator, ModelPort
+    from swarm.tensors.model import Evaluator, LearningRate, ModelPort
 
 NEVER = sys.maxsize
 """For ``due``: the session is not called again."""
@@ -30,17 +30,30 @@ class SessionFactory(Protocol):
     """Makes the session of a run; tests put their own in its place."""
 
     def __call__(
-        self, settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger
+        self,
+        settings: Settings,
+        port: ModelPort,
+        *,
+        evaluate: Evaluator | None,
+        learning_rate: LearningRate | None,
+        logger: logging.Logger,
     ) -> Session:
         """A session that has not begun; it may not ask ``port`` for anything yet."""
         ...
 
 
-def _session(settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger) -> Session:
+def _session(
+    settings: Settings,
+    port: ModelPort,
+    *,
+    evaluate: Evaluator | None,
+    learning_rate: LearningRate | None,
+    logger: logging.Logger,
+) -> Session:
     """A session over the transport that ``settings`` name."""
     from swarm.session import Session  # which loads the network: only a run needs it
 
-    return Session(settings, port, evaluate=evaluate, logger=logger)
+    return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, logger=logger)
 
 
 class BaseCallback:
@@ -207,6 +220,7 @@ class BaseCallback:
         fit: Loop | None = None,
         owner: object | None = None,
         samples: int | None = None,
+        learning_rate: LearningRate | None = None,
     ) -> None:
         """Begin a new run, without joining the swarm; an earlier run of this callback leaves first.
 
@@ -217,6 +231,7 @@ class BaseCallback:
                 leaves as soon as that loop has ended.
             owner: the run leaves when this object is collected; by default the callback.
             samples: the number of training samples, where the framework knows it and the user gave none.
+            learning_rate: of the training, where the framework knows it.
 
         Raises:
             ConfigurationError: another callback of this process is training as the same peer, or the weight is the
@@ -229,7 +244,7 @@ class BaseCallback:
         if not settings.loopback:
             settings.require_weight()
         run = Run(
-            self.session_factory(settings, port, evaluate=evaluate, logger=self.logger),
+            self.session_factory(settings, port, evaluate=evaluate, learning_rate=learning_rate, logger=self.logger),
             settings,
             logger=self.logger,
             loop=fit or Loop.here(),

@@ -362,7 +362,7 @@ def _document(source: Source, rows: Shown) -> dict[str, Any]:
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """A record whose loss every reader of JSON can read."""
-    loss = record["sync"]["loss"]
-    sync = record["sync"] | {"loss": loss if loss is None or abs(loss) < float("inf") else None}
+    """A record of which every reader of JSON can read all numbers."""
+    reference = record["sync"]["reference"]
+    sync = record["sync"] | {"reference": reference if reference is None or abs(reference) < float("inf") else None}
     return record | {"sync": sync}

@@ -26,6 +26,7 @@ class Arguments(TypedDict, total=False):
     min_peers: int | None
     use_adaptive_sync: bool | None
     sync_policy: str | None
+    sync_seconds: float | None
     val_data: Any
     val_batch_size: int | None
     val_steps: int | None
@@ -171,7 +172,7 @@ def _in_full(setting: Setting) -> str:
 
 def _refuse_contradictions(arguments: CallbackArguments) -> None:
     settings = arguments.settings
-    if settings.policy == "validation" and arguments.val_data is None:
+    if settings.sync_policy == "validation" and arguments.val_data is None:
         raise ConfigurationError(
             f"{settings.policy_setting} follows the merged model's validation loss: give val_data, or leave it off"
         )

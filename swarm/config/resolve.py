@@ -156,6 +156,11 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
             f"{given['use_adaptive_sync']} contradicts {given['sync_policy']}, whose interval never changes: leave one "
             "of them off"
         )
+    if settings.sync_seconds != SETTINGS["sync_seconds"].default and settings.policy != "seconds":
+        raise ConfigurationError(
+            f'{given["sync_seconds"]} is for sync_policy="seconds", and the policy is {settings.policy!r}: '
+            "leave it out, or choose that policy"
+        )
     if settings.loopback:
         return
     expected = settings.expected_peers

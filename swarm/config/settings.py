@@ -119,17 +119,24 @@ class Settings:
     )
     use_adaptive_sync: bool = _setting(
         False,
-        'short for `sync_policy="validation"`: let the interval follow the merged model\'s validation loss; needs '
-        "`val_data`, and `loss_function` with PyTorch",
+        'let the interval follow the training: `sync_policy="validation"` with `val_data` (and `loss_function` with '
+        'PyTorch), else `"qsr"` under a schedule of the learning rate, else `"adacomm"`',
         agree="as `sync_policy`",
     )
     sync_policy: str | None = _setting(
         None,
-        'what sets the interval: `"fixed"`, `"validation"` or a plugin\'s; without it `"validation"` with '
-        '`use_adaptive_sync`, else `"fixed"`. `"fixed"` contradicts `use_adaptive_sync=True`. A policy that follows '
-        "the validation loss needs what `use_adaptive_sync` needs",
+        '[what sets the interval](rounds.md#the-interval): `"fixed"`, `"validation"`, `"adacomm"`, `"qsr"`, `"drift"`, '
+        '`"seconds"` or a plugin\'s; without it `use_adaptive_sync` chooses, else it is `"fixed"`, which contradicts '
+        "`use_adaptive_sync=True`",
         label(str.lower),
         agree=_ALL,
+    )
+    sync_seconds: float = _setting(
+        600.0,
+        'seconds from merge to merge under `sync_policy="seconds"`; `sync_interval` is then the first interval',
+        seconds(),
+        agree=_ALL,
+        before="600.0",
     )
     val_batch_size: int = _setting(32, "samples per batch of `val_data` given as arrays or a `Dataset`", integer(1))
     val_steps: int = _setting(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from swarm.certification.quorums import is_quorum, majority
 from swarm.certification.statements import accept_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
-from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, screened, worth_merging
+from swarm.consensus.forming import Table, complete, form, may_fork, quorum, screened, signals, worth_merging
 from swarm.consensus.norms import contradicted, unmeasured
 from swarm.consensus.paxos import new_lineage
 from swarm.consensus.promises import Promises, enough_ready
@@ -206,7 +206,7 @@ class LedAttempt:
                 voters=voters,
                 members=members,
                 entries=group.entries,
-                sync=rules.policy.next(commit.sync, losses(table, rules)),
+                sync=rules.policy.next(commit.sync, signals(table, rules)),
                 closing=table.all_finished,
                 # Under a lossy codec even a model that no peer changes could come out changed.
                 codec=rules.codec() if group.weight else ExactCodec.name,

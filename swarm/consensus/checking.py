@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from swarm.certification.quorums import majority
 from swarm.certification.statements import same
-from swarm.consensus.forming import Table, form, losses, may_fork, quorum, screened
+from swarm.consensus.forming import Table, form, may_fork, quorum, screened, signals
 from swarm.consensus.state import RoundState
 from swarm.messages import Offer, Proposal
 from swarm.records import Commit, Origin, PeerId, PeerStatus, RecordKind
@@ -108,7 +108,7 @@ def _round_differs(state: RoundState, proposal: Proposal, commit: Commit) -> str
         "parent": state.position.parent,
         "entries": group.entries,
         "refused": group.refused,
-        "sync": rules.policy.next(commit.sync, losses(table, rules)),
+        "sync": rules.policy.next(commit.sync, signals(table, rules)),
         "rule": rules.merge_rule,
         "settings": rules.settings,
     }

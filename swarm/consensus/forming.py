@@ -12,6 +12,7 @@ from swarm.consensus.rules import RoundRules
 from swarm.consensus.shares import capped
 from swarm.messages import Entry, Offer
 from swarm.records import Commit, ContributionStats, PeerId, PeerStatus, Refusal
+from swarm.sync.base import Signal
 from swarm.text import MAX_SHOWN, printable
 
 
@@ -154,15 +155,25 @@ def _has_news(stats: ContributionStats) -> bool:
     return not stats.status.finished or (stats.steps > 0 and stats.status is not PeerStatus.ACTIVE)
 
 
-def losses(table: Table, rules: RoundRules) -> list[tuple[int, float]]:
-    """The input of the sync policy: each peer's validation loss.
+def signals(table: Table, rules: RoundRules) -> list[tuple[int, float]]:
+    """The input of the sync policy: what each peer tells of what it follows.
 
-    A loss has at most the weight that the peer joined with, and the share that it may have.
+    A signal has at most the weight that the peer joined with, and the share that it may have.
     """
-    told = {peer: offer.stats for peer, offer in table.offers.items() if offer.stats.loss is not None}
-    joined = {peer: min(stats.weight, table.joined.get(peer, stats.weight)) for peer, stats in told.items()}
-    weights = capped(joined, rules.share)
-    return [(weights[peer], stats.loss) for peer, stats in told.items() if stats.loss is not None]
+    told = {
+        peer: signal
+        for peer, offer in table.offers.items()
+        if (signal := _signal(offer.stats, rules.policy.signal)) is not None
+    }
+    given = {peer: table.offers[peer].stats.weight for peer in told}
+    weights = capped({peer: min(weight, table.joined.get(peer, weight)) for peer, weight in given.items()}, rules.share)
+    return [(weights[peer], signal) for peer, signal in told.items()]
+
+
+def _signal(stats: ContributionStats, signal: Signal) -> float | None:
+    if signal.of_training and stats.status.finished:
+        return None
+    return stats.delta_norm if signal is Signal.DISTANCE else stats.signal
 
 
 def _entry(stats: ContributionStats, weight: int, status: PeerStatus) -> Entry:

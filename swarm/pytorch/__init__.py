@@ -2,8 +2,17 @@
 
 from swarm.pytorch.callback import TorchCallback
 from swarm.pytorch.evaluation import TorchEvaluator, evaluator_for
+from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.loading import load_weights
 from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.port import TorchPort
 
-__all__ = ["TorchCallback", "TorchEvaluator", "TorchPort", "evaluator_for", "load_weights", "with_optimizers"]
+__all__ = [
+    "TorchCallback",
+    "TorchEvaluator",
+    "TorchPort",
+    "evaluator_for",
+    "learning_rate_of",
+    "load_weights",
+    "with_optimizers",
+]

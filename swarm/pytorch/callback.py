@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from swarm.callback import BaseCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError, ForeignHookError, SwarmError
 from swarm.pytorch.evaluation import evaluator_for
+from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.port import TorchPort
 
@@ -108,7 +109,7 @@ class TorchCallback(BaseCallback):
         port = with_optimizers(
             TorchPort(self.model, self.selection), self.arguments.settings.optimizer_state, optimizers
         )
-        self.open_run(port, self._evaluate)
+        self.open_run(port, self._evaluate, learning_rate=learning_rate_of(optimizers))
         self.join()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:

@@ -147,7 +147,7 @@ def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator |
     settings = arguments.settings
     if arguments.val_data is None or arguments.loss_function is None:
         missing = "val_data" if arguments.val_data is None else "loss_function"
-        if settings.policy == "validation":
+        if settings.policy == "validation" and (settings.sync_policy or arguments.val_data is not None):
             raise ConfigurationError(
                 f"{settings.policy_setting} follows the merged model's validation loss, which for a torch model "
                 f"needs val_data and loss_function: {missing} is missing"

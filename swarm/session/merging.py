@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.executor import Executor
     from swarm.peer.engine import Engine
+    from swarm.session.following import Signals
     from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.model import ModelPort
 
@@ -40,6 +41,7 @@ class Merging:
         executor: Executor,
         checkpoints: Checkpoints | None,
         logger: logging.Logger,
+        signals: Signals,
     ) -> None:
         """Nothing is offered before ``start``.
 
@@ -52,6 +54,7 @@ class Merging:
             executor: tells the time, and runs what happens while the training goes on.
             checkpoints: store what this site keeps for itself.
             logger: where the start is reported.
+            signals: what the peer tells of what the sync policy follows.
         """
         self.over = False
         """Whether the session is over for this peer."""
@@ -68,6 +71,7 @@ class Merging:
         self._executor = executor
         self._checkpoints = checkpoints
         self._log = logger
+        self._signals = signals
         self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap)
         self._timing = Timing(engine.traffic, executor)
         self._status = PeerStatus.TRAINING
@@ -128,6 +132,7 @@ class Merging:
             self._reporter.began(answer.kind, answer.commit, replaced_state(capture, answer.model))
             self._say_samples(answer.commit)
             self.batches.interval, self.over = answer.commit.sync.interval, answer.closing
+            self._signals.goes_on(self.batches.done)
         elif answer.kind is AnswerKind.SKIPPED and engine.commit:
             self.batches.interval = engine.commit.sync.interval
             self._log.warning("resumed round %d alone: %s", engine.commit.round, answer.reason)
@@ -240,6 +245,7 @@ class Merging:
         if self._checkpoints and (own := kept(capture)):
             self._checkpoints.keep(own)
         self.batches.offered_at = self.batches.done
+        self._signals.stops(self.batches.done)
         stats = self._stats(self._status)
         try:
             self._pending = PendingAnswer(self._engine, capture, stats, self._executor, self._background)
@@ -280,15 +286,14 @@ class Merging:
 
     def _stats(self, status: PeerStatus) -> ContributionStats:
         """What this peer declares about its weights, without what must be computed from them."""
-        batches, evaluation = self.batches, self._reporter.evaluation
+        batches = self.batches
         return ContributionStats(
             peer=self._settings.name,
             round=0,
             weight=self._weight,
             status=status,
             steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
-            # Signed as it travels, so exactly a float.
-            loss=float(evaluation.loss) if evaluation else None,
+            signal=self._signals.value(),
         )
 
     def _say_samples(self, commit: Commit) -> None:
@@ -309,4 +314,5 @@ class Merging:
             self.batches.interval = self._engine.commit.sync.interval
             self._say_samples(self._engine.commit)
         self.over = self.over or answer.closing or answer.kind is AnswerKind.ENDED
+        self._signals.goes_on(self.batches.done)
         return self._reporter.settled(self._engine, answer, self._timing)

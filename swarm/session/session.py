@@ -20,6 +20,7 @@ from swarm.plugins import PluginRegistry
 from swarm.records import Commit, RoundReport
 from swarm.session.batches import NEVER
 from swarm.session.ending import PATIENCE, Ending
+from swarm.session.following import Signals
 from swarm.session.merging import Merging
 from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
     from swarm.peer.engine import Engine
     from swarm.storage.ledger import Ledger
-    from swarm.tensors.model import Evaluator, ModelPort
+    from swarm.sync import SyncPolicy
+    from swarm.tensors.model import Evaluator, LearningRate, ModelPort
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
 
@@ -49,6 +51,7 @@ class Session:
         port: ModelPort,
         *,
         evaluate: Evaluator | None = None,
+        learning_rate: LearningRate | None = None,
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
@@ -60,6 +63,7 @@ class Session:
             settings: resolved settings of this peer.
             port: the model.
             evaluate: validates the merged model after every merge.
+            learning_rate: of the training, for a sync policy that follows it.
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the discoveries.
@@ -82,6 +86,7 @@ class Session:
             logger=self._log,
             keeps_statistics=settings.normalization != "pooled",
         )
+        self._signals = Signals(self._reporter, self._training, self._executor, learning_rate)
         self._ending = Ending(settings, port, self._reporter, self._log)
         self._engine: Engine | None = None
         self._merging: Merging | None = None
@@ -183,6 +188,7 @@ class Session:
         if not at_boundary or self.over or not merging.due:
             return None
         self._training.loss = loss
+        self._signals.require_loss()
         return merging.advance(None if averaged else loss)
 
     def epoch_end(self, epoch: int) -> None:
@@ -283,12 +289,13 @@ class Session:
             return
         self._note.began()
         schema = self._port.schema()
-        self._settings = replace(settings, name=resumed_name(settings))
-        while not self._meet(schema):
+        self._settings = self._signals.chosen(replace(settings, name=resumed_name(settings)))
+        policy = self._signals.policy(self._settings, self._plugins, self._log)
+        while not self._meet(schema, policy):
             pass  # another peer has the default name: try again with a number
         self._ending.open(self._settings.name)
 
-    def _meet(self, schema: Schema) -> bool:
+    def _meet(self, schema: Schema, policy: SyncPolicy) -> bool:
         """Join under the name in the settings; False if another peer has it and this one has chosen another."""
         settings, network = self._settings, self._network(self._settings, self._plugins)
         owner = owner_of(settings, network.transport.identity, self._platform.signer())
@@ -313,7 +320,7 @@ class Session:
             schema,
             self._log,
             network,
-            validates=self._reporter.validates,
+            policy=policy,
             executor=self._executor,
             incarnation=self._platform.incarnation(),
             versions=self._platform.versions,
@@ -335,6 +342,7 @@ class Session:
             executor=self._executor,
             checkpoints=self._checkpoints,
             logger=self._log,
+            signals=self._signals,
         )
         if not merging.start(keep=resumed.keeps):
             self._rename(engine)

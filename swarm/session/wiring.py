@@ -16,14 +16,12 @@ from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings
 from swarm.config.granted import share_of
 from swarm.consensus.rules import RoundRules
-from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.identity import vouching
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
 from swarm.records import Credential, PeerInfo
 from swarm.storage.ledger import Owner
-from swarm.sync.guarded import GuardedPolicy
 from swarm.tensors import kernels
 from swarm.transport.data_channel import DataChannelControl, DataChannelTransport
 from swarm.transport.shared import PROCESS, SharedAddress
@@ -112,7 +110,7 @@ def build_engine(
     logger: logging.Logger,
     network: Network,
     *,
-    validates: bool,
+    policy: SyncPolicy,
     executor: Executor,
     incarnation: str,
     versions: Versions,
@@ -130,7 +128,7 @@ def build_engine(
         schema: of the model.
         logger: where the worker reports.
         network: what it reaches others through.
-        validates: whether this peer has a validation loss of the merged model.
+        policy: sets the sync interval.
         incarnation: identifies this process.
         versions: that this process speaks.
         executor: as for ``Engine``.
@@ -151,7 +149,6 @@ def build_engine(
         )
     rule = plugins.merge_rule(settings.merge_method)
     choice = _codec_choice(settings, plugins, schema, logger)
-    policy = _policy(settings, plugins, logger, validates=validates)
     me = PeerInfo(
         name=settings.name,
         incarnation=incarnation,
@@ -241,13 +238,3 @@ def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, l
     if settings.codec == AUTO:
         return QuickestCodec(BUILTIN_CODECS, schema, say=lambda text: logger.info("%s", text))
     return FixedCodec(settings.codec)
-
-
-def _policy(settings: Settings, plugins: PluginRegistry, logger: logging.Logger, *, validates: bool) -> SyncPolicy:
-    policy = plugins.sync_policy(settings.policy)(settings.sync_interval)
-    if policy.needs_loss and not validates:
-        raise ConfigurationError(
-            f"{settings.policy_setting} follows the merged model's validation loss, which this peer has not: "
-            "give val_data (and with PyTorch loss_function, with Keras a compiled model), or choose another policy"
-        )
-    return GuardedPolicy(policy, logger)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class FixedInterval(SyncPolicy):
-    """Merge every ``sync_interval`` batches, independently of the losses."""
+    """Merge every ``sync_interval`` batches, whatever the peers tell."""
 
     name: ClassVar[str] = "fixed"
 
-    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
+    def next(self, state: SyncState, signals: Sequence[tuple[int, float]]) -> SyncState:
         """The same state."""
         return state

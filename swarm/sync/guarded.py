@@ -25,6 +25,7 @@ class GuardedPolicy(SyncPolicy):
     def __init__(self, policy: SyncPolicy, logger: logging.Logger) -> None:
         """Wrap ``policy``."""
         super().__init__(policy.interval)
+        self.signal = policy.signal
         self._policy = policy
         self._log = logger
         self._reported = False
@@ -33,18 +34,18 @@ class GuardedPolicy(SyncPolicy):
         """The state of the wrapped policy before the first round."""
         return self._policy.start()
 
-    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
+    def next(self, state: SyncState, signals: Sequence[tuple[int, float]]) -> SyncState:
         """The next state of the wrapped policy, or ``state`` if that is invalid."""
         error: Exception | None = None
         try:
-            following = self._policy.next(state, losses)
+            following = self._policy.next(state, signals)
             usable = _usable(following)
         except Exception as raised:  # noqa: BLE001 - a plugin's code may raise anything
             error, fault = raised, f"raised {type(raised).__name__}: {raised}"
         else:
             if usable:
                 return following
-            fault = f"gave {following!r}: allowed are an interval of at least 1 and a finite loss or none"
+            fault = f"gave {following!r}: allowed are an interval of at least 1 and a finite reference or none"
         if not self._reported:
             self._reported = True
             text = "the sync policy %s %s; the interval stays %d, and this is not reported again"
@@ -56,5 +57,5 @@ def _usable(state: object) -> bool:
     if not isinstance(state, SyncState):
         return False
     interval: object = state.interval
-    finite = state.loss is None or math.isfinite(state.loss)
+    finite = state.reference is None or math.isfinite(state.reference)
     return isinstance(interval, int) and 1 <= interval <= LONGEST_INTERVAL and finite

@@ -5,7 +5,7 @@ An integration gives its model as a ``ModelPort``.
 
 from __future__ import annotations
 
-from swarm.tensors.model import Evaluation, Evaluator, ModelPort, changed, without_samples
+from swarm.tensors.model import Evaluation, Evaluator, LearningRate, ModelPort, changed, without_samples
 from swarm.tensors.optimizer import OptimizerState, StateArrays, moment, nadam_product, steps, with_optimizer
 from swarm.tensors.selection import Candidate, Normalization, Selection
 from swarm.tensors.state import Array, ModelState, Schema, SpectralNorm, TensorKind, TensorSpec, numpy_dtype
@@ -15,6 +15,7 @@ __all__ = [
     "Candidate",
     "Evaluation",
     "Evaluator",
+    "LearningRate",
     "ModelPort",
     "ModelState",
     "Normalization",

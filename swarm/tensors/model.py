@@ -135,5 +135,15 @@ class Evaluation:
     samples: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class LearningRate:
+    """The learning rate of a training, as its framework knows it."""
+
+    now: Callable[[], float]
+    """The present one; the highest where there are several."""
+    decays: bool = False
+    """Whether a schedule changes it."""
+
+
 Evaluator = Callable[[], Evaluation]
 """Evaluates the current model in evaluation mode, and restores mode and random state."""

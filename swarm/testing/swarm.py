@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from swarm.records import RoundReport
-    from swarm.tensors.model import Evaluator
+    from swarm.tensors.model import Evaluator, LearningRate
     from swarm.tensors.state import Array
 
 _EVERYTHING = Selection()
@@ -156,6 +156,7 @@ class MemorySwarm:
         *,
         kinds: Mapping[str, TensorKind] | None = None,
         evaluate: Evaluator | None = None,
+        learning_rate: LearningRate | None = None,
         plugins: Mapping[str, object] | None = None,
         named: bool = True,
         platform: Platform | None = None,
@@ -168,6 +169,7 @@ class MemorySwarm:
             arrays: its initial weights, copied.
             kinds: of the tensors that are not weights.
             evaluate: validates the merged model.
+            learning_rate: of the training.
             plugins: more plugins, by name.
             named: whether the name was given; otherwise it is treated as the host's name.
             platform: threads, disk and signals of the peer; those of this process by default.
@@ -183,6 +185,7 @@ class MemorySwarm:
             resolved,
             model,
             evaluate=evaluate,
+            learning_rate=learning_rate,
             logger=_logger(name, lines),
             plugins=PluginRegistry(resolved.disabled_plugins, extra=plugins),
             network=lambda _settings, _plugins: Network(MemoryTransport(self.network), [board]),

@@ -155,7 +155,7 @@ STATS_CHANGES: dict[str, Any] = {
     "finite": False,
     "delta_norm": 0.5,
     "residual": 0.5,
-    "loss": 0.5,
+    "signal": 0.5,
     "nan_state": True,
     "moments": True,
 }

@@ -75,7 +75,6 @@ def test_the_directory_of_the_data_is_refused_and_where_to_give_it_is_said() -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"use_adaptive_sync": True}, "use_adaptive_sync=True .* give val_data"),
         ({"sync_policy": "validation"}, "sync_policy='validation' .* give val_data"),
         ({"loss_function_args": {}}, "loss_function given as a class or its name"),
         ({"metric_function": "Accuracy", "metric_function_args": 3}, "metric_function_args=3 is not allowed"),

@@ -15,6 +15,7 @@ LATER = {
     "train_until": "all",
     "node_weightage": "samples",
     "largest_share": 0.5,
+    "sync_seconds": 60.0,
     "optimizer_state": "merge",
     "tolerated_liars": 1,
 }
@@ -60,6 +61,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("use_adaptive_sync", 1),
         ("use_adaptive_sync", "true"),
         ("sync_policy", ""),
+        ("sync_seconds", 0),
         ("val_batch_size", 0),
         ("val_steps", -1),
         ("checkin_model_on_train_end", "late"),
@@ -171,6 +173,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("min_peers", 1, 1),
         ("use_adaptive_sync", True, True),
         ("sync_policy", "Mine", "mine"),
+        ("sync_seconds", 60, 60.0),
         ("val_batch_size", 1, 1),
         ("val_steps", 1, 1),
         ("checkin_model_on_train_end", "INACTIVE", "inactive"),
@@ -228,7 +231,8 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
     ],
 )
 def test_a_value_in_range_is_taken_in_its_normal_form(name: str, value: object, expected: object) -> None:
-    found = getattr(settings_of({name: value}), name)
+    needed = {"sync_policy": "seconds"} if name == "sync_seconds" else {}
+    found = getattr(settings_of({**needed, name: value}), name)
     assert found == expected
     assert type(found) is type(expected)
 
@@ -303,7 +307,8 @@ def test_what_must_agree_between_peers_is_named(name: str) -> None:
 def test_what_must_agree_and_is_new_is_not_named_while_it_is_as_before(name: str, other: object) -> None:
     """Releases that do not know the setting refuse every peer that names it."""
     assert name not in dict(settings_of({name: SETTINGS[name].default}).agreed())
-    assert dict(settings_of({name: other, "world_size": 4}).agreed())[name] == str(other)
+    needed = {"world_size": 4} | ({"sync_policy": "seconds"} if name == "sync_seconds" else {})
+    assert dict(settings_of({name: other, **needed}).agreed())[name] == str(other)
 
 
 def test_all_settings_that_are_not_named_while_they_are_as_before_are_tested() -> None:

@@ -23,7 +23,7 @@ from swarm.consensus.effects import (
     StartExchange,
     StopExchange,
 )
-from swarm.consensus.forming import Table, form, losses
+from swarm.consensus.forming import Table, form, signals
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import leader_order
 from swarm.consensus.promises import signed_promise
@@ -194,7 +194,7 @@ class Peers:
             "voters": parent.members,
             "members": group.members,
             "entries": group.entries,
-            "sync": self.rules.policy.next(parent.sync, losses(table, self.rules)),
+            "sync": self.rules.policy.next(parent.sync, signals(table, self.rules)),
             "closing": table.all_finished,
             "done": table.done,
             "kind": RecordKind.ROUND,

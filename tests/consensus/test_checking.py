@@ -157,7 +157,7 @@ LIES: dict[str, dict[str, Lie]] = {
         "one twice": lambda member, proposal: replace(proposal, entries=(*proposal.entries, proposal.entries[-1])),
         "one without an offer": without_offer,
     },
-    "sync": {"longer": fixed(sync=SyncState(2**31 - 1)), "a loss": fixed(sync=SyncState(8, 0.5))},
+    "sync": {"longer": fixed(sync=SyncState(2**31 - 1)), "a signal": fixed(sync=SyncState(8, 0.5))},
     "closing": {"true": fixed(closing=True)},
     "done": {"true": fixed(done=True)},
     "rule": {"another": fixed(rule="coordmedian")},
@@ -185,7 +185,7 @@ LIES: dict[str, dict[str, Lie]] = {
         "of another round": of_another_round,
         "a larger weight": last_stats(weight=100),
         "a smaller weight": last_stats(weight=0),
-        "a loss": last_stats(loss=0.5),
+        "a signal": last_stats(signal=0.5),
         "not finite": last_stats(finite=False),
         "finished": last_stats(status=SNAPSHOT, steps=4),
     },
@@ -304,10 +304,10 @@ def travelled(proposal: Proposal) -> Proposal:
     return arrived.proposal
 
 
-@pytest.mark.parametrize("loss", [None, 0.5, -0.0, math.inf, math.nan])
-def test_whatever_loss_a_member_has_its_offer_comes_back_as_it_was(member: OneMember, loss: float | None) -> None:
-    member.offer(loss=loss)
-    proposal = travelled(member.proposed(5, "b", member.of("a", loss=loss)))
+@pytest.mark.parametrize("signal", [None, 0.5, -0.0, math.inf, math.nan])
+def test_whatever_signal_a_member_has_its_offer_comes_back_as_it_was(member: OneMember, signal: float | None) -> None:
+    member.offer(signal=signal)
+    proposal = travelled(member.proposed(5, "b", member.of("a", signal=signal)))
     member.joins(proposal)
     assert member.machine.pending
 
@@ -318,8 +318,8 @@ def test_an_interval_may_follow_from_a_loss_that_is_no_number(founded) -> None:
             return SyncState(state.interval, sum(loss for _, loss in losses))
 
     member = OneMember(lambda *names: founded(*names, policy=Follows(8)))
-    member.offer(loss=math.nan)
-    member.joins(travelled(member.proposed(5, "b", member.of("a", loss=math.nan))))
+    member.offer(signal=math.nan)
+    member.joins(travelled(member.proposed(5, "b", member.of("a", signal=math.nan))))
     assert member.machine.pending
 
 

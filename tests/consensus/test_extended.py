@@ -26,11 +26,11 @@ def test_it_is_not_finished_and_contributes_like_a_training_peer(founded) -> Non
 
 def test_without_new_steps_it_contributes_nothing_and_its_loss_counts(founded) -> None:
     peers = founded("a", "b", policy=ValidationInterval(8))
-    peers.offer("a", status=EXTENDED, steps=0, loss=1.0)
-    peers.offer("b", steps=4, loss=2.0)
+    peers.offer("a", status=EXTENDED, steps=0, signal=1.0)
+    peers.offer("b", steps=4, signal=2.0)
     commit = peers.commits("a")[-1]
     assert commit.contributors == ("b",)
-    assert commit.sync.loss == 1.5
+    assert commit.sync.reference == 1.5
 
 
 def test_all_are_done_in_the_round_in_which_the_last_one_has_trained_its_own(founded) -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from swarm.consensus.forming import Table, complete, form, losses, may_fork, quorum, screened, worth_merging
+from swarm.consensus.forming import Table, complete, form, may_fork, quorum, screened, signals, worth_merging
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Offer
 from swarm.records import Commit, ContributionStats, PeerStatus, Refusal, SyncState
@@ -173,10 +173,10 @@ def test_the_group_closes_the_session_only_when_all_have_finished() -> None:
     assert table(*finished, gone=dict.fromkeys(two, ("cid",))).all_finished
 
 
-def test_a_loss_counts_with_no_more_weight_than_its_peer_joined_with() -> None:
-    ann, bob = replace(stats("ann", weight=100), loss=0.5), replace(stats("bob", weight=2), loss=0.25)
+def test_a_signal_counts_with_no_more_weight_than_its_peer_joined_with() -> None:
+    ann, bob = replace(stats("ann", weight=100), signal=0.5), replace(stats("bob", weight=2), signal=0.25)
     seen = replace(table(ann, bob, stats("cid")), joined={"ann": 1, "bob": 3})
-    assert losses(seen, rules()) == [(1, 0.5), (2, 0.25)]
+    assert signals(seen, rules()) == [(1, 0.5), (2, 0.25)]
 
 
 def test_no_contribution_has_more_than_the_largest_share() -> None:
@@ -186,9 +186,10 @@ def test_no_contribution_has_more_than_the_largest_share() -> None:
     assert [entry.weight for entry in group.entries] == [1500, 1000, 500]
     assert group.weight == 3000
     lost = replace(
-        seen, offers={peer: replace(offer, stats=replace(offer.stats, loss=1.0)) for peer, offer in seen.offers.items()}
+        seen,
+        offers={peer: replace(offer, stats=replace(offer.stats, signal=1.0)) for peer, offer in seen.offers.items()},
     )
-    assert losses(lost, half) == [(1500, 1.0), (1000, 1.0), (500, 1.0)]
+    assert signals(lost, half) == [(1500, 1.0), (1000, 1.0), (500, 1.0)]
 
 
 def test_a_peer_that_is_granted_nothing_contributes_nothing() -> None:

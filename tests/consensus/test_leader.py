@@ -103,11 +103,11 @@ def test_that_time_begins_anew_with_each_offer(follower) -> None:
     assert led(follower.wait(0.2))
 
 
-@pytest.mark.parametrize("loss", ["0.5", "nan"])
-def test_an_offer_that_is_repeated_does_not_begin_it_anew(follower, loss: str) -> None:
-    follower.offers([follower.me, *follower.later[:2]], loss=float(loss))
+@pytest.mark.parametrize("signal", ["0.5", "nan"])
+def test_an_offer_that_is_repeated_does_not_begin_it_anew(follower, signal: str) -> None:
+    follower.offers([follower.me, *follower.later[:2]], signal=float(signal))
     follower.wait(10)
-    follower.offers(follower.later[:2], loss=float(loss))
+    follower.offers(follower.later[:2], signal=float(signal))
     assert led(follower.wait(STRAGGLER + FAILURE - 9.9))
 
 

@@ -217,21 +217,21 @@ def test_a_stray_ready_of_an_earlier_attempt_does_not_count(founded) -> None:
 
 
 class Following(SyncPolicy):
-    """Adds the number of losses to the interval, and keeps their sum."""
+    """Adds the number of signals to the interval, and keeps their sum."""
 
     name = "following"
 
-    def next(self, state: SyncState, losses: Sequence[tuple[int, float]]) -> SyncState:
-        return SyncState(state.interval + len(losses), sum(weight * loss for weight, loss in losses))
+    def next(self, state: SyncState, signals: Sequence[tuple[int, float]]) -> SyncState:
+        return SyncState(state.interval + len(signals), sum(weight * signal for weight, signal in signals))
 
 
 def test_the_interval_of_the_policy_is_in_the_record(founded) -> None:
     peers = founded("a", "b", policy=Following(8))
     assert peers.commits("a")[-1].sync == SyncState(8)
-    peers.offer("a", loss=0.5)
-    peers.offer("b", loss=0.25, weight=1)
+    peers.offer("a", signal=0.5)
+    peers.offer("b", signal=0.25, weight=1)
     assert peers.commits("a")[-1].sync == peers.commits("b")[-1].sync == SyncState(10, 0.75)
-    peers.offer("a", "b", loss=1.0)
+    peers.offer("a", "b", signal=1.0)
     assert peers.commits("a")[-1].sync == SyncState(12, 2.0)
 
 

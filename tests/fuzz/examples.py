@@ -154,7 +154,7 @@ def proposal(signers: Signers = SIGNERS, lineage: str = LINEAGE, attempt: Attemp
 def offer(name: str, before: Commit, signers: Signers = SIGNERS, **changes: Any) -> Offer:
     """What a peer offers to the round after ``before``."""
     stats = ContributionStats(
-        peer=name, round=5, weight=3, steps=8, delta_norm=0.5, residual=0.01, loss=0.25, root=DIGEST
+        peer=name, round=5, weight=3, steps=8, delta_norm=0.5, residual=0.01, signal=0.25, root=DIGEST
     )
     told = Offer(before.lineage, DIGEST, True, replace(stats, **changes), record_hash(before), ("rome",))
     return signed_offer(SESSION, signers[name], told)

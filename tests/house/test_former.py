@@ -13,7 +13,7 @@ import pytest
 from swarm import former
 from swarm.codec import ExactCodec
 from swarm.plugins import Register
-from swarm.records import ContributionStats, PeerInfo
+from swarm.records import ContributionStats, PeerInfo, SyncState
 from swarm.tensors import ModelPort
 
 
@@ -23,6 +23,8 @@ def instance(name):
             return PeerInfo(name="a", incarnation="1", address="", session="s", weight=7)
         case "ContributionStats":
             return ContributionStats(peer="a", round=1, weight=7, residual=0.5)
+        case "SyncState":
+            return SyncState(8, 0.5)
         case "Register":
             return Register()
         case "Codec":

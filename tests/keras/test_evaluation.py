@@ -268,3 +268,23 @@ def test_data_that_gives_nothing_later_says_so(model, xy) -> None:
     evaluator = KerasEvaluator(model, evaluate_arguments(Vanishing(*xy), batch_size=4, steps=3))
     with pytest.raises(ConfigurationError, match="gave no samples this time"):
         evaluator()
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_the_session_knows_the_learning_rate_and_whether_a_schedule_changes_it(
+    scheduled: bool, make_model, xy, swarm
+) -> None:
+    schedule = keras.optimizers.schedules.CosineDecay(0.25, decay_steps=5)
+    model = make_model()
+    model.compile(keras.optimizers.SGD(schedule if scheduled else 0.25), "mse")
+    callback = swarm.callback()
+    rates = []
+
+    def note(batch: int, logs: object) -> None:
+        rates.append(swarm.session.learning_rate.now())
+
+    probe = keras.callbacks.LambdaCallback(on_train_batch_end=note)
+    model.fit(*xy, batch_size=4, verbose=0, callbacks=[callback, probe])
+    assert swarm.session.learning_rate.decays is scheduled
+    assert (rates[-1] < rates[0]) is scheduled
+    assert rates[0] == pytest.approx(0.25, rel=0.2)

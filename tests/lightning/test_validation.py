@@ -55,3 +55,17 @@ def test_validation_data_without_a_sample_is_refused_at_start(
     with pytest.raises(ConfigurationError, match="val_data, a DataLoader, holds no samples"):
         make_trainer([callback]).fit(module)
     assert not recording_session.opened
+
+
+def test_the_session_knows_the_learning_rate_and_whether_a_schedule_changes_it(
+    make_callback, make_trainer, module, recording_session, monkeypatch
+):
+    def optimizers():
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.25)
+        return [optimizer], [torch.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5)]
+
+    monkeypatch.setattr(module, "configure_optimizers", optimizers)
+    make_trainer([make_callback()]).fit(module)
+    (session,) = recording_session.opened
+    assert session.learning_rate.now() == 0.125
+    assert session.learning_rate.decays

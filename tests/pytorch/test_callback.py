@@ -281,7 +281,7 @@ def test_what_hpe_scripts_name_is_made_with_the_arguments_they_give():
         ({"model": None}, "model is missing"),
         ({"model": "net"}, "model is a str"),
         ({"optimizer": 0.1}, "optimizer is a float"),
-        ({"settings": Settings(use_adaptive_sync=True)}, "use_adaptive_sync.*val_data is missing"),
+        ({"settings": Settings(sync_policy="validation")}, "sync_policy='validation'.*val_data is missing"),
         (
             {"settings": Settings(use_adaptive_sync=True), "val_data": (torch.zeros(2, 2), torch.zeros(2, 1))},
             "use_adaptive_sync.*loss_function is missing",
@@ -403,3 +403,29 @@ def test_a_number_of_samples_that_is_not_known_ends_the_start(make):
     callback = make(Settings(node_weightage="samples"))
     with pytest.raises(ConfigurationError, match=r"give samples=N.*samples=loader"):
         callback.on_train_begin()
+
+
+def test_the_session_knows_the_learning_rate_of_the_optimizer(make):
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD([{"params": [model.weight], "lr": 0.5}, {"params": [model.bias]}], lr=0.1)
+    callback = make(model=model, optimizer=optimizer)
+    callback.on_train_begin()
+    rate = callback.session.learning_rate
+    assert (rate.now(), rate.decays) == (0.5, False)
+    optimizer.param_groups[0]["lr"] = 0.05
+    assert rate.now() == 0.1
+
+
+def test_a_scheduler_is_noticed(make):
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    callback = make(model=model, optimizer=optimizer)
+    callback.on_train_begin()
+    assert callback.session.learning_rate.decays
+
+
+def test_without_an_optimizer_no_learning_rate_is_known(make):
+    callback = make()
+    callback.on_train_begin()
+    assert callback.session.learning_rate is None

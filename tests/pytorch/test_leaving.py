@@ -70,10 +70,10 @@ def test_a_with_block_without_on_train_end_warns_and_leaves(make_peer, caplog):
 def test_the_others_hear_of_it_at_once(caplog):
     network, addresses, met, told = MemoryNetwork(), {}, threading.Barrier(2), threading.Event()
 
-    def session(settings, port, *, evaluate, logger):
+    def session(settings, port, **options):
         board = Board(addresses, settings.model_name)
         wiring = Network(MemoryTransport(network), [board])
-        return Session(settings, port, evaluate=evaluate, logger=logger, network=lambda *_: wiring)
+        return Session(settings, port, **options, network=lambda *_: wiring)
 
     in_memory = type("InMemory", (TorchCallback,), {"session_factory": staticmethod(session)})
     caplog.set_level(logging.INFO, "swarm")

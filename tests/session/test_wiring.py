@@ -18,6 +18,7 @@ from swarm.plugins import PluginRegistry
 from swarm.records import Credential
 from swarm.session.wiring import Network, build_engine, network_of, transport_of
 from swarm.storage.ledger import MemoryLedger, Owner
+from swarm.sync import FixedInterval
 from swarm.tensors.state import Schema
 from swarm.testing.nodes import RecordingHandler
 from swarm.transport.base import Transport
@@ -117,7 +118,7 @@ def test_a_start_that_fails_closes_what_it_opened():
             Schema(()),
             logging.getLogger("swarm"),
             first,
-            validates=False,
+            policy=FixedInterval(8),
             executor=ThreadExecutor(),
             incarnation="1",
             versions=here(),

@@ -166,7 +166,7 @@ def the_forgetful_vote(self: CheapSigner, process: str) -> None:
 
 # Groups --------------------------------------------------------------------------------------------------------------
 
-_form, _weight_of, _losses = forming.form, forming._weight, forming.losses
+_form, _weight_of, _signals = forming.form, forming._weight, forming.signals
 _exchanged = Member.exchanged
 
 
@@ -189,11 +189,11 @@ def a_share_has_no_limit(weights: Mapping[PeerId, int], share: object) -> Mappin
     return weights
 
 
-@_mutant(attempt, "losses")
-@_mutant(checking, "losses", of="a_claimed_weight_steers_the_interval")
+@_mutant(attempt, "signals")
+@_mutant(checking, "signals", of="a_claimed_weight_steers_the_interval")
 def a_claimed_weight_steers_the_interval(table: Table, rules: RoundRules) -> list[tuple[int, float]]:
-    """A loss counts with whatever weight a peer claims."""
-    return _losses(replace(table, joined={}), rules)
+    """A signal counts with whatever weight a peer claims."""
+    return _signals(replace(table, joined={}), rules)
 
 
 @_mutant(forming, "_weight")

@@ -54,6 +54,9 @@ class Watch:
         bound = straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + greetings + 3.0
         bound += (LIES * plan.failure_timeout + REMOVAL) * len(plan.liars)
         bound += LONGEST_SILENCE if plan.liars else 0.0
+        if any(process.claims is not None for process in self._processes.values()):
+            # Who leaves its contribution out may be rejected by a member that cannot tell, until that one is left out.
+            bound += LIES * plan.failure_timeout
         bound /= plan.slowest_clock
         for (lineage, round_), since in self._since.items():
             if self._loop.now - since > bound:

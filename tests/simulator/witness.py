@@ -164,11 +164,15 @@ class Witness:
         """However many lie, the honest take part in no record that the offers do not give."""
         if process.name not in commit.group:
             return  # a lineage of liars only, which it joins, may hold anything
+        before = self._records.get(commit.previous)
+        if before and self._lying.issuperset(before.members):
+            return  # so may one that they alone have decided, though it names this one
         text = f"{process.name} has {commit}"
         weights = {name: self._plans[name].weight for name in commit.group}
         if any(weight not in {0, 1, weights[name]} for name, weight in zip(commit.group, commit.weights, strict=True)):
             raise Violation("Honest count", f"{text}, with other weights than were declared")
-        if commit.sync.interval > 8 * process.settings.sync_interval:
+        longest = max(8 * process.settings.sync_interval, before.sync.interval if before else 0)
+        if commit.sync.interval > longest:
             raise Violation("Honest count", f"{text}, with a longer interval than any policy gives")
         if commit.closing and not process.trained and not process.hurried:
             raise Violation("Progress", f"{text}, which closes the session while it still trains")
@@ -321,7 +325,7 @@ class Witness:
                     raise Violation("Progress", f"{process.name} trains on though all have trained")
                 self._voting[process] = message.votes
                 self._residuals[process.name] = stats.residual
-                self._losses.setdefault((process.name, lineage, stats.round), set()).add((stats.weight, stats.loss))
+                self._losses.setdefault((process.name, lineage, stats.round), set()).add((stats.weight, stats.signal))
             case Withdraw():
                 process.offer = None
             case Propose(proposal=proposal):

@@ -359,7 +359,7 @@ def test_without_checkpoints_nothing_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        *({"round": None}, {"more": 1}, {"members": 3}, {"sync": 4}, {"sync": {"loss": 1}}),
+        *({"round": None}, {"more": 1}, {"members": 3}, {"sync": 4}, {"sync": {"reference": 1}}),
         *(
             {"round": "1"},
             {"round": -1},
@@ -370,7 +370,7 @@ def test_without_checkpoints_nothing_is_said(tmp_path: Path) -> None:
             {"digest": 4},
         ),
         *({"members": "ab"}, {"group": [1]}, {"contributors": ["\x1b[31m"]}, {"lineage": "\ud800"}),
-        *({"sync": {"interval": 1.5}}, {"sync": {"interval": 1, "loss": "low"}}),
+        *({"sync": {"interval": 1.5}}, {"sync": {"interval": 1, "reference": "low"}}),
     ],
 )
 def test_a_record_that_is_no_commit_is_passed_over(tmp_path: Path, change: dict[str, object]) -> None:

@@ -18,49 +18,49 @@ class Late(FixedInterval):
 
 
 class Fractional(FixedInterval):
-    def next(self, state, losses):
+    def next(self, state, signals):
         return SyncState(state.interval * 1.5)
 
 
 class Naive(FixedInterval):
-    def next(self, state, losses):
+    def next(self, state, signals):
         return SyncState(state.interval, math.nan)
 
 
 class Shared(FixedInterval):
     count = itertools.count(1)
 
-    def next(self, state, losses):
+    def next(self, state, signals):
         return SyncState(next(self.count))
 
 
 class Sorting(FixedInterval):
-    def next(self, state, losses):
-        losses.sort(key=repr)
+    def next(self, state, signals):
+        signals.sort(key=repr)
         return state
 
 
 class FirstOnly(FixedInterval):
-    def next(self, state, losses):
-        return SyncState(state.interval, losses[0][1] if losses and math.isfinite(losses[0][1]) else None)
+    def next(self, state, signals):
+        return SyncState(state.interval, signals[0][1] if signals and math.isfinite(signals[0][1]) else None)
 
 
 class Averaging(FixedInterval):
-    def next(self, state, losses):
-        mean = sum(loss for _, loss in losses) / max(len(losses), 1)
+    def next(self, state, signals):
+        mean = sum(signal for _, signal in signals) / max(len(signals), 1)
         return SyncState(1 if mean > 1e6 else state.interval)
 
 
 class Remembering(FixedInterval):
     rounds = 0
 
-    def next(self, state, losses):
+    def next(self, state, signals):
         self.rounds += 1
         return SyncState(self.interval + self.rounds)
 
 
 class Forgetful(FixedInterval):
-    def next(self, state, losses):
+    def next(self, state, signals):
         return None
 
 
@@ -69,10 +69,10 @@ class Forgetful(FixedInterval):
     [
         (Late, "starts_with_the_interval_of_the_session", (128,), "The first interval"),
         (Fractional, "interval_is_a_bounded_positive_integer", (128,), "is an int from 1"),
-        (Naive, "state_never_holds_a_loss_that_is_not_finite", (), "a finite loss or None"),
+        (Naive, "state_never_holds_a_reference_that_is_not_finite", (), "a finite reference or None"),
         (Shared, "same_inputs_give_the_same_states", (), "agree on the interval"),
         (Sorting, "same_inputs_give_the_same_states", (), "changes none of its arguments"),
-        (FirstOnly, "order_of_the_peers_does_not_matter", (), "The order in which the losses"),
+        (FirstOnly, "order_of_the_peers_does_not_matter", (), "The order in which the signals"),
         (Remembering, "a_late_joiner_needs_only_the_state", (), "remembers nothing"),
         (Averaging, "one_peer_cannot_set_the_interval", (1e308, 1), "no further than those of the others could"),
         (Forgetful, "same_inputs_give_the_same_states", (), "give a swarm.records.SyncState"),

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
+from collections.abc import Callable
 
 import pytest
 
 from swarm.records import SyncState
-from swarm.sync import BUILTIN_POLICIES, FixedInterval, SyncPolicy, ValidationInterval, typical_loss
+from swarm.sync import (
+    BUILTIN_POLICIES,
+    AdaComm,
+    DriftInterval,
+    FixedInterval,
+    QuadraticSynchronization,
+    SecondsInterval,
+    Signal,
+    SyncPolicy,
+    ValidationInterval,
+    typical,
+)
 from swarm.sync.guarded import GuardedPolicy
 from swarm.testing.policies import SyncPolicyContract
 
@@ -21,6 +34,22 @@ class TestValidationIntervalContract(SyncPolicyContract):
     policy = ValidationInterval
 
 
+class TestAdaCommContract(SyncPolicyContract):
+    policy = AdaComm
+
+
+class TestQuadraticSynchronizationContract(SyncPolicyContract):
+    policy = QuadraticSynchronization
+
+
+class TestDriftIntervalContract(SyncPolicyContract):
+    policy = DriftInterval
+
+
+class TestSecondsIntervalContract(SyncPolicyContract):
+    policy = SecondsInterval
+
+
 class TestGuardedPolicyContract(SyncPolicyContract):
     @staticmethod
     def policy(interval: int) -> GuardedPolicy:
@@ -28,10 +57,8 @@ class TestGuardedPolicyContract(SyncPolicyContract):
 
 
 def test_built_in_policies_go_by_their_names() -> None:
-    assert {name: make(5).name for name, make in BUILTIN_POLICIES.items()} == {
-        "fixed": "fixed",
-        "validation": "validation",
-    }
+    names = {"fixed", "validation", "adacomm", "qsr", "drift", "seconds"}
+    assert {name: make(5).name for name, make in BUILTIN_POLICIES.items()} == {name: name for name in names}
 
 
 def test_fixed_interval_ignores_losses() -> None:
@@ -82,7 +109,7 @@ def test_without_losses_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "typical"),
+    ("signals", "expected"),
     [
         ([(1, 0.4)], 0.4),
         ([(1, 2.0), (3, 4.0)], 3.5),
@@ -100,9 +127,9 @@ def test_without_losses_nothing_changes() -> None:
         ([(1, 1.0), (0, math.nan), (0, 9.0)], 1.0),
     ],
 )
-def test_the_typical_loss(losses: list[tuple[int, float]], typical: float) -> None:
-    assert typical_loss(losses) == typical
-    assert typical_loss(losses[::-1]) == typical
+def test_the_typical_signal(signals: list[tuple[int, float]], expected: float) -> None:
+    assert typical(signals) == expected
+    assert typical(signals[::-1]) == expected
 
 
 @pytest.mark.parametrize("lie", [1e308, 0.0, -5.0, -1e308, math.nan, math.inf])
@@ -113,8 +140,8 @@ def test_one_of_three_peers_does_not_set_the_interval(lie: float) -> None:
 
 def test_one_of_three_peers_leaves_no_mark_that_the_next_loss_cannot_be_compared_with() -> None:
     state = after(128, 1.0, (1, 0.5), (1, 0.6), (1, 1e308))
-    assert state.loss == 0.6
-    assert after(state.interval, state.loss, (1, 0.6), (1, 0.6), (1, -1e308)).interval == 80
+    assert state.reference == 0.6
+    assert after(state.interval, state.reference, (1, 0.6), (1, 0.6), (1, -1e308)).interval == 80
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
@@ -196,7 +223,7 @@ def test_what_is_wrong_with_a_guarded_policy_is_reported_once(caplog: pytest.Log
     assert policy.interval == 4
     assert intervals == [8, 8, 8, 16]
     (message,) = caplog.messages
-    assert "gave SyncState(interval=0, loss=None): allowed are an interval of at least 1" in message
+    assert "gave SyncState(interval=0, reference=None): allowed are an interval of at least 1" in message
 
 
 def test_the_error_of_a_guarded_policy_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
@@ -212,5 +239,62 @@ def test_a_policy_without_a_next_state_cannot_be_made() -> None:
         type("Incomplete", (SyncPolicy,), {"name": "incomplete"})(4)
 
 
-def test_only_the_validation_policy_needs_losses() -> None:
-    assert {name: make.needs_loss for name, make in BUILTIN_POLICIES.items()} == {"fixed": False, "validation": True}
+def test_a_policy_that_says_in_the_former_way_what_it_follows_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Old.needs_loss is no longer read: write signal = Signal.VALIDATION_LOSS"):
+        type("Old", (FixedInterval,), {"needs_loss": True})
+
+
+def test_what_each_policy_follows() -> None:
+    assert {name: make(4).signal for name, make in BUILTIN_POLICIES.items()} == {
+        "fixed": Signal.NONE,
+        "validation": Signal.VALIDATION_LOSS,
+        "adacomm": Signal.TRAINING_LOSS,
+        "qsr": Signal.LEARNING_RATE,
+        "drift": Signal.DISTANCE,
+        "seconds": Signal.BATCH_SECONDS,
+    }
+    assert GuardedPolicy(AdaComm(4), logging.getLogger("swarm")).signal is Signal.TRAINING_LOSS
+
+
+def states(policy: SyncPolicy, *signals: float) -> list[SyncState]:
+    """The states of a session of two peers that tell the same."""
+    told = [[(1, signal), (5, signal)] for signal in signals]
+    return list(itertools.accumulate(told, policy.next, initial=policy.start()))[1:]
+
+
+def intervals(policy: SyncPolicy, *signals: float) -> list[int]:
+    return [state.interval for state in states(policy, *signals)]
+
+
+def test_adacomm_merges_more_often_by_the_root_of_the_loss() -> None:
+    """The first loss is the reference: ceil(128 * sqrt(loss / 4)), at least 16 and at most 128."""
+    assert intervals(AdaComm(128), 4.0, 4.0, 1.0, 0.5, 0.01, 16.0) == [128, 128, 64, 46, 16, 128]
+
+
+def test_adacomm_goes_on_after_losses_that_mean_nothing() -> None:
+    found = states(AdaComm(128), math.nan, -1.0, 4.0, math.inf, 0.0, 1.0)
+    assert found == [SyncState(128)] * 2 + [SyncState(128, 4.0)] * 3 + [SyncState(64, 4.0)]
+
+
+def test_qsr_merges_less_often_by_the_square_of_the_learning_rate() -> None:
+    """The highest one gives the interval of the session; a warm-up changes nothing."""
+    rates = 0.1, 0.4, 0.2, 0.15, 0.4, 0.01
+    assert intervals(QuadraticSynchronization(32), *rates) == [32, 32, 128, 227, 32, 256]
+
+
+def test_under_a_constant_learning_rate_qsr_changes_nothing() -> None:
+    assert set(intervals(QuadraticSynchronization(32), *[0.05] * 5)) == {32}
+
+
+def test_drift_keeps_the_distance_of_the_first_round() -> None:
+    assert intervals(DriftInterval(64), 2.0, 2.0, 1.6, 4.0, 100.0, 0.1) == [64, 64, 80, 40, 20, 40]
+
+
+def test_seconds_are_as_many_batches_as_fit() -> None:
+    assert intervals(SecondsInterval(8, 60.0), 0.5, 0.1, 90.0, 0.0, 1e-9) == [120, 600, 1, 1, 8000]
+
+
+@pytest.mark.parametrize("policy", [AdaComm, QuadraticSynchronization, DriftInterval, SecondsInterval])
+def test_without_signals_the_state_stays(policy: Callable[[int], SyncPolicy]) -> None:
+    state = SyncState(40, 3.0)
+    assert policy(32).next(state, []) == policy(32).next(state, [(0, 1.0)]) == state

@@ -371,7 +371,7 @@ def test_a_proposal_to_a_thousand_peers_arrives():
                 OFFER,
                 parent=digest,
                 previous=digest,
-                stats=replace(STATS, peer=peer, delta_norm=0.5, residual=0.25, loss=0.5, steps=10**6, root=digest),
+                stats=replace(STATS, peer=peer, delta_norm=0.5, residual=0.25, signal=0.5, steps=10**6, root=digest),
             )
             for peer in peers
         ),

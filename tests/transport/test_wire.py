@@ -59,7 +59,7 @@ FIELDS = {
     "weights": st.lists(st.integers(0, 10**9), max_size=8).map(tuple),
     "shape": st.lists(st.integers(0, 2**48), max_size=4).map(tuple),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), SIZE),
-    "loss": st.none() | st.floats(allow_nan=False),
+    **dict.fromkeys(("signal", "reference"), st.none() | st.floats(allow_nan=False)),
 }
 """Whatever an honest peer may send, by field."""
 
@@ -121,11 +121,11 @@ def test_every_message_class_can_travel():
 @pytest.mark.parametrize("loss", [None, 0.0, float("inf")])
 def test_absent_and_zero_are_told_apart(loss):
     envelope = decide(SyncState(3, loss))
-    assert wire.decode(Envelope, wire.encode(envelope)).message.commit.sync.loss == loss
+    assert wire.decode(Envelope, wire.encode(envelope)).message.commit.sync.reference == loss
 
 
 def test_nan_travels():
-    loss = wire.decode(Envelope, wire.encode(decide(SyncState(3, float("nan"))))).message.commit.sync.loss
+    loss = wire.decode(Envelope, wire.encode(decide(SyncState(3, float("nan"))))).message.commit.sync.reference
     assert loss != loss  # noqa: PLR0124 - what makes it NaN
 
 

@@ -49,7 +49,7 @@ class PeerInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
-    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "loss", "residual", "nan_state", "moments", "root")
+    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "signal", "residual", "nan_state", "moments", "root")
     PEER_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -57,7 +57,7 @@ class ContributionStats(_message.Message):
     STEPS_FIELD_NUMBER: _ClassVar[int]
     FINITE_FIELD_NUMBER: _ClassVar[int]
     DELTA_NORM_FIELD_NUMBER: _ClassVar[int]
-    LOSS_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
     RESIDUAL_FIELD_NUMBER: _ClassVar[int]
     NAN_STATE_FIELD_NUMBER: _ClassVar[int]
     MOMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -69,12 +69,12 @@ class ContributionStats(_message.Message):
     steps: int
     finite: bool
     delta_norm: float
-    loss: float
+    signal: float
     residual: float
     nan_state: bool
     moments: bool
     root: str
-    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., loss: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ..., moments: bool = ..., root: _Optional[str] = ...) -> None: ...
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., signal: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ..., moments: bool = ..., root: _Optional[str] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("counter", "leader")
@@ -85,12 +85,12 @@ class Attempt(_message.Message):
     def __init__(self, counter: _Optional[int] = ..., leader: _Optional[str] = ...) -> None: ...
 
 class SyncState(_message.Message):
-    __slots__ = ("interval", "loss")
+    __slots__ = ("interval", "reference")
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
-    LOSS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
     interval: int
-    loss: float
-    def __init__(self, interval: _Optional[int] = ..., loss: _Optional[float] = ...) -> None: ...
+    reference: float
+    def __init__(self, interval: _Optional[int] = ..., reference: _Optional[float] = ...) -> None: ...
 
 class Credential(_message.Message):
     __slots__ = ("peer", "key", "certificate", "proof")

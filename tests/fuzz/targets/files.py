@@ -84,7 +84,7 @@ def _announced(data: bytes) -> bool:
 
 def _checkpoints() -> Mapping[str, bytes]:
     commit = replace(examples.commit(), digest=_model().digest())
-    without = replace(commit, sync=replace(commit.sync, loss=None), closing=True)
+    without = replace(commit, sync=replace(commit.sync, reference=None), closing=True)
     return {
         name: joined(encode_record(each), _written(_model()))
         for name, each in (("whole", commit), ("closing", without))

@@ -76,7 +76,7 @@ def _place() -> DatabaseSource:
 
 def _records() -> Mapping[str, bytes]:
     first, last = _chain()
-    without = replace(last, certificate=None, sync=replace(last.sync, loss=None), closing=True)
+    without = replace(last, certificate=None, sync=replace(last.sync, reference=None), closing=True)
     return {name: encode_record(each) for name, each in (("founding", first), ("round", last), ("closing", without))}
 
 
