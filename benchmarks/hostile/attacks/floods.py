@@ -1,0 +1,97 @@
+"""Many messages, messages in another's name, and a peer that comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count, islice
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.hostile.attack import Attacks, repeats
+from benchmarks.hostile.liar import SESSION, Habit, Liar
+from swarm.messages import MAX_ROSTER, Ask, Hello, Leave, Offer
+from swarm.records import PeerInfo
+
+if TYPE_CHECKING:
+    from swarm.messages import Message
+    from swarm.records import PeerId
+
+ATTACKS = Attacks("floods")
+MANY = 20
+"""Messages to each peer, twenty times a second."""
+
+
+@ATTACKS.add("flood: questions", "asks again and again for the last record", "inbox", breaks=False)
+@repeats
+def _asks(liar: Liar) -> None:
+    liar.tell(liar.others, *[Ask(liar.commit.lineage, 0)] * MANY)
+
+
+@ATTACKS.add("flood: offers", "offers again and again, something else each time", "inbox", breaks=False)
+@repeats
+def _offers(liar: Liar) -> None:
+    offers = liar.offered.get(liar.commit.round + 1)
+    if offers:
+        last = offers[0]
+        liar.tell(liar.others, *(liar.offer(last, root=f"{number:032x}") for number in range(MANY)))
+
+
+class Greeter(Habit):
+    """Greets again and again."""
+
+    def acts(self) -> None:
+        hello = self.liar.hello
+        if hello is not None:
+            self.liar.tell(self.liar.others, *[self.greeting(hello)] * MANY)
+
+    def greeting(self, hello: Hello) -> Hello:
+        """What it says."""
+        return replace(hello, wants_reply=True)
+
+
+@ATTACKS.add("flood: greetings", "greets again and again and wants an answer", "greetings")
+class Greetings(Greeter):
+    """The same each time."""
+
+
+@ATTACKS.add("flood: invented peers", "tells of many peers that do not exist", "greetings", "gossip")
+class Inventor(Greeter):
+    """A roster of other ones in each greeting."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._number = count()
+
+    def greeting(self, hello: Hello) -> Hello:
+        roster = tuple(
+            PeerInfo(name=f"nobody-{number}", incarnation="1", address=f"nobody-{number}@127.0.0.1:9", session=SESSION)
+            for number in islice(self._number, MAX_ROSTER)
+        )
+        return replace(hello, roster=roster)
+
+
+@ATTACKS.add("name: leave", "says in the name of an honest peer that it leaves", "names", sizes=(3, 4, 5))
+@repeats
+def _leaves(liar: Liar) -> None:
+    _as_victim(liar, Leave("training is over"))
+
+
+def _as_victim(liar: Liar, message: Message) -> None:
+    """Send others a message in the name of an honest peer, as it would send it."""
+    heard = liar.heard.get(liar.victim)
+    if heard is not None:
+        others = [peer for peer in liar.others if peer != liar.victim]
+        fields = {"sender": heard.sender, "incarnation": heard.incarnation, "address": heard.address}
+        liar.tell(others, message, **fields)
+
+
+@ATTACKS.add("comes and goes", "leaves and returns again and again, and does not offer", "returns", breaks=False)
+class Restless(Habit):
+    """Its worker goes on, so the others greet it anew."""
+
+    def says(self, to: PeerId, message: Any) -> Iterator[Message]:
+        if not isinstance(message, Offer):
+            yield message
+
+    def acts(self) -> None:
+        self.liar.tell(self.liar.others, Leave("it comes back"))
