@@ -164,6 +164,10 @@ class Member:
         known = proposal and proposal.key == (message.lineage, message.round, message.attempt)
         if proposal and known and sender in proposal.group:
             strikes = self._state.presence.strikes
+            if sender not in (self._state.me, message.blamed):
+                # Nobody can tell who of the two is at fault: the log names both.
+                blame = f"{sender} gives up an attempt and blames {message.blamed}: {message.reason}"
+                self._state.effects.notice(f"round {proposal.round}: {blame}", loud=True, sender=sender)
             if message.rejects:
                 strikes.strike(message.attempt, message.attempt.leader if self._rejected else sender)
             else:
@@ -249,6 +253,9 @@ class Member:
         if message.attempt > acceptor.promised:
             presence.strikes.leads(message.attempt)
         if not acceptor.promise(message.attempt):
+            if message.attempt > acceptor.promised:
+                text = f"{sender} asks for promises to attempt {message.attempt.counter}, far too high; it is ignored"
+                effects.notice(text, loud=True, sender=sender)
             effects.send(sender, Nack(*key, acceptor.promised))
             return False
         self._leadership.follow(message.attempt)

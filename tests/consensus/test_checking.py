@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -160,6 +161,7 @@ LIES: dict[str, dict[str, Lie]] = {
     "sync": {"longer": fixed(sync=SyncState(2**31 - 1)), "a loss": fixed(sync=SyncState(8, 0.5))},
     "closing": {"true": fixed(closing=True)},
     "done": {"true": fixed(done=True)},
+    "codec": {"another": fixed(codec="int8"), "none": fixed(codec="")},
     "rule": {"another": fixed(rule="coordmedian")},
     "settings": {"others": fixed(settings="others")},
     "refused": {
@@ -201,7 +203,6 @@ LIES: dict[str, dict[str, Lie]] = {
 }
 ELSEWHERE = {
     "attempt": "its leader sends it, and has promises for it",
-    "codec": "the leader chooses it; the bytes of a round show which one it is",
     "protocol": "a member refuses one that it does not speak",
 }
 CASES = [pytest.param(lie, id=f"{field}: {name}") for field, lies in LIES.items() for name, lie in lies.items()]
@@ -238,6 +239,12 @@ def test_who_rejects_a_proposal_tells_the_whole_group_why(member: OneMember) -> 
     failed = Failed(*lie.key, "b", reason, rejects=True)
     sent = [effect for effect in member.joins(lie) if isinstance(effect, Send)]
     assert [effect for effect in sent if isinstance(effect.message, Failed)] == [Send("b", failed), Send("c", failed)]
+
+
+def test_a_leader_chooses_among_the_codecs_that_were_agreed_on(founded) -> None:
+    member = OneMember(partial(founded, codecs=frozenset({"exact", "int8"})))
+    proposal = replace(member.proposal, codec="int8")
+    assert StartExchange(proposal) in member.joins(proposal)
 
 
 # What a leader may decide --------------------------------------------------------------------------------------------
