@@ -59,9 +59,10 @@ def _measure(options: argparse.Namespace) -> Record:
 
 def _cases(attack: Attack, options: argparse.Namespace) -> Sequence[Case]:
     sizes = [size for size in attack.sizes if size in options.sizes]
-    cases = [Case(attack.name, size, off=False, rounds=options.rounds) for size in sizes]
+    rounds = attack.rounds * options.rounds
+    cases = [Case(attack.name, size, off=False, rounds=rounds) for size in sizes]
     if attack.bites_at in sizes and attack.checks and not options.no_bites:
-        cases.append(Case(attack.name, attack.bites_at, off=True, rounds=options.rounds))
+        cases.append(Case(attack.name, attack.bites_at, off=True, rounds=rounds))
     return cases
 
 

@@ -32,6 +32,8 @@ class Attack:
     """Numbers of peers with which it is possible."""
     bites_at: int = 3
     """Number of peers with which it is tried without its checks."""
+    rounds: int = 1
+    """How many times as many rounds as other attacks it lasts."""
     known: str = ""
     """What it may do, as the documentation says; empty if nothing."""
 

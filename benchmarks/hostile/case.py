@@ -46,7 +46,7 @@ class Case:
     off: bool
     """Whether the checks against it are switched off."""
     rounds: int
-    """Sync points of each honest peer during the attack."""
+    """Merges of each honest peer during the attack; of two peers, sync points."""
 
 
 def run(case: Case, identities: Path, sender: Connection) -> None:
@@ -112,11 +112,15 @@ def _watch(case: Case, honest: Sequence[Peer], liar: Liar, began: float) -> tupl
         now, most = time.monotonic(), max(most, _resident())
         if any(peer.errors or peer.over for peer in honest):
             return [], most
-        during = [[sync for sync in tuple(peer.syncs) if sync.ended > began] for peer in honest]
-        last = [
-            max((s.ended for s in syncs if s.report.outcome is Outcome.MERGED or not quorum), default=began)
-            for syncs in during
+        during = [
+            [
+                sync
+                for sync in tuple(peer.syncs)
+                if sync.ended > began and (sync.report.outcome is Outcome.MERGED or not quorum)
+            ]
+            for peer in honest
         ]
+        last = [max((sync.ended for sync in syncs), default=began) for syncs in during]
         hung = [peer.name for peer, at in zip(honest, last, strict=True) if now - at > patience]
         if hung:
             what = "merge" if quorum else "sync point"

@@ -25,7 +25,6 @@ from swarm.messages import Entry
 from swarm.peer import peers
 from swarm.peer.allowance import Allowance
 from swarm.peer.gossip import Gossip
-from swarm.peer.inbox import Inbox
 from swarm.peer.streams import ExchangeStreams
 from swarm.records import Attempt, ContributionStats
 from swarm.transport.grpc import wire
@@ -168,7 +167,8 @@ CHECKS: dict[str, Check] = {
         [(LedAttempt, "_signed", lambda _, table: table)],
     ),
     "grants": Check(
-        "no peer weighs more than the consortium grants", [(peers, "within_grant", lambda message, *_, **__: message)]
+        "no peer weighs more than the consortium grants",
+        [(peers, "within_grant", lambda message, *_, **__: message)],
     ),
     "declared weight": Check(
         "no peer weighs more than it declared on joining", [(forming, "_weight", _whatever_it_weighs)]
@@ -196,7 +196,7 @@ CHECKS: dict[str, Check] = {
         "who rejects a proposal is judged by those who have computed it", [(Member, "on_failed", _rejected)]
     ),
     "pauses": Check("who leaves attempts by itself again and again is left out", [(Strikes, "_pause", _pauses)]),
-    "attempts": Check("no peer follows an attempt far above the highest one", [(paxos, "MOST_ATTEMPTS", 2**62)]),
+    "attempts": Check("no peer follows an attempt far above the highest one", [(paxos, "MOST_ATTEMPTS", 2**64)]),
     "duels": Check("a peer that asks for promises again and again is at fault", [(Strikes, "leads", _never)]),
     "leaders of prepares": Check(
         "only the leader of an attempt asks for promises to it", [_as_leader(Member, "on_prepare")]
@@ -217,10 +217,6 @@ CHECKS: dict[str, Check] = {
     "beliefs": Check(
         "who could not prove a record is not believed for a while",
         [(CatchUp, "disbelieve", _never)],
-    ),
-    "inbox": Check(
-        "a peer keeps a limited number of messages of each sender",
-        [(Inbox, "enter", _always), (Inbox, "leave", lambda *_: 0)],
     ),
     "gossip": Check("a peer remembers few peers that others report", [(Gossip, "_make_room", _never)]),
     "greetings": Check("a peer takes a limited number of greetings", [(Allowance, "take", _always)]),

@@ -188,7 +188,10 @@ def _look_at_groups(during: Sequence[Sync], peers: Sequence[Peer], verdict: Verd
     for peer in peers:
         missing = [number for number, sync in merged.items() if peer.name not in sync.report.group]
         if len(missing) >= SOME and 2 * len(missing) > len(merged):
-            verdict.harms.setdefault("left out", f"{peer.name} in {len(missing)} of {len(merged)} rounds")
+            text = f"{peer.name} in {len(missing)} of {len(merged)} rounds"
+            verdict.harms.setdefault("left out", text)
+            if all(LIAR in sync.report.group for sync in merged.values()):
+                verdict.harms.setdefault("left out alone", text)
     if len(peers) > 1 and verdict.rounds and 2 * verdict.merged < verdict.rounds:
         verdict.harms["skipped"] = f"{verdict.rounds - verdict.merged} of {verdict.rounds} sync points"
 

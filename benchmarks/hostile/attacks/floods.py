@@ -9,31 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.hostile.attack import Attacks, repeats
 from benchmarks.hostile.liar import SESSION, Habit, Liar
-from swarm.messages import MAX_ROSTER, Ask, Hello, Leave, Offer
+from swarm.messages import MAX_ROSTER, Decide, Hello, Leave, Offer
 from swarm.records import PeerInfo
 
 if TYPE_CHECKING:
-    from swarm.messages import Message
+    from swarm.messages import Envelope, Message
     from swarm.records import PeerId
 
 ATTACKS = Attacks("floods")
 MANY = 20
 """Messages to each peer, twenty times a second."""
-
-
-@ATTACKS.add("flood: questions", "asks again and again for the last record", "inbox", breaks=False)
-@repeats
-def _asks(liar: Liar) -> None:
-    liar.tell(liar.others, *[Ask(liar.commit.lineage, 0)] * MANY)
-
-
-@ATTACKS.add("flood: offers", "offers again and again, something else each time", "inbox", breaks=False)
-@repeats
-def _offers(liar: Liar) -> None:
-    offers = liar.offered.get(liar.commit.round + 1)
-    if offers:
-        last = offers[0]
-        liar.tell(liar.others, *(liar.offer(last, root=f"{number:032x}") for number in range(MANY)))
 
 
 class Greeter(Habit):
@@ -85,13 +70,21 @@ def _as_victim(liar: Liar, message: Message) -> None:
         liar.tell(others, message, **fields)
 
 
-@ATTACKS.add("comes and goes", "leaves and returns again and again, and does not offer", "returns", breaks=False)
+@ATTACKS.add(
+    "comes and goes",
+    "leaves and returns after each round, and does not offer",
+    "returns",
+    "greetings",
+    breaks=False,
+    rounds=4,
+)
 class Restless(Habit):
-    """Its worker goes on, so the others greet it anew."""
+    """So each round has to find out that it does not offer."""
 
     def says(self, to: PeerId, message: Any) -> Iterator[Message]:
         if not isinstance(message, Offer):
             yield message
 
-    def acts(self) -> None:
-        self.liar.tell(self.liar.others, Leave("it comes back"))
+    def hears(self, envelope: Envelope) -> None:
+        if isinstance(envelope.message, Decide) and self.liar.hello is not None:
+            self.liar.tell(self.liar.others, Leave("it comes back"), self.liar.hello)
