@@ -19,7 +19,7 @@ from benchmarks.hostile.attack import SIZES, Attack
 from benchmarks.hostile.case import Case, run
 from benchmarks.hostile.liar import LIAR
 from benchmarks.hostile.peers import honest_names
-from benchmarks.hostile.plan import ATTACKS
+from benchmarks.hostile.plan import ATTACKS, described
 from benchmarks.hostile.report import FOUND, figures, table
 from swarm.identity.throwaway import make_identities
 
@@ -43,8 +43,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 def _measure(options: argparse.Namespace) -> Record:
     attacks = [attack for name, attack in ATTACKS.items() if name in (options.only or ATTACKS)]
     if options.list:
-        for attack in attacks:
-            print(f"{attack.name}: {attack.does}")
+        print("\n".join(described(attacks)))
         sys.exit(0)
     started = time.monotonic()
     usual = [Case("", size, off=False, rounds=options.rounds) for size in options.sizes]

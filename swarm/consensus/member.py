@@ -246,7 +246,10 @@ class Member:
                 effects.send(sender, Decide(position.commit))
             return False
         presence = self._state.presence
-        if not self._state.votes or sender != message.attempt.leader or sender not in position.members:
+        if sender != message.attempt.leader:
+            self._tell_impostor(sender, message.attempt, "asks for promises to")
+            return False
+        if not self._state.votes or sender not in position.members:
             return False
         if sender not in self._state.leading:
             return False  # a duel of leaders would never end
@@ -272,6 +275,7 @@ class Member:
         """The leader has aborted an attempt; the capture is kept for the next one. Returns: whether it was this one."""
         key = message.lineage, message.round, message.attempt
         if sender != message.attempt.leader:
+            self._tell_impostor(sender, message.attempt, "aborts")
             return False
         self._exposed.pop(key, None)
         self._held = {digest: held for digest, held in self._held.items() if held.key != key}
@@ -283,6 +287,10 @@ class Member:
             text = f"round {message.round}: attempt aborted: {message.reason}"
             self._state.effects.notice(text, failed=True, sender=sender)
         return True
+
+    def _tell_impostor(self, sender: PeerId, attempt: Attempt, does: str) -> None:
+        text = f"{sender} {does} an attempt that {attempt.leader} leads; it is ignored"
+        self._state.effects.notice(text, loud=True, sender=sender)
 
     def on_accept(self, sender: PeerId, message: Accept) -> None:
         """Accept a model that is here, unless a higher attempt was promised."""

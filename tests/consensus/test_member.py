@@ -146,6 +146,16 @@ def test_the_log_names_who_asks_for_promises_to_an_attempt_that_is_far_too_high(
     assert not any(isinstance(effect, Notice) for effect in member.hears("c", Prepare(*member.proposed(0, "c").key)))
 
 
+@pytest.mark.parametrize(
+    ("message", "does"), [(Prepare("line", 1, Attempt(7, "b")), "asks for promises to"), (None, "aborts")]
+)
+def test_the_log_names_who_speaks_for_another_leader(member, message: Prepare | None, does: str) -> None:
+    member.joins(member.proposal)
+    spoken = replace(message, lineage=member.commit.lineage) if message else Abort(*member.proposal.key, "no")
+    effects = member.hears("c", spoken)
+    assert effects == [Notice(f"c {does} an attempt that b leads; it is ignored", loud=True, sender="c")]
+
+
 def test_a_promise_tells_what_was_accepted(member) -> None:
     member.joins(member.proposal)
     member.assembles(member.proposal, "merged")
@@ -197,7 +207,8 @@ def test_an_abort_counts_from_the_leader_only_and_forgets_the_result(member) -> 
     member.assembles(member.proposal, "merged")
     assert member.exposed
     assert not member.machine.may_contain(member.commit), "a commit of an earlier round cannot contain it"
-    assert member.hears("c", Abort(*member.proposal.key, "a lie")) == []
+    (notice,) = member.hears("c", Abort(*member.proposal.key, "a lie"))
+    assert isinstance(notice, Notice)
     assert member.exposed
     assert member.machine.needed == {"merged"}
     member.hears("b", Abort(*member.proposal.key, "a test"))

@@ -126,7 +126,7 @@ def _never(_: Liar, __: PeerId, ___: Offer) -> list[Message]:
     return []
 
 
-@ATTACKS.add("offer: another round", "offers to a round that is far ahead", "straggler timeout", breaks=False)
+@ATTACKS.add("offer: another round", "offers to a round that is far ahead", "straggler timeout")
 @lambda change: changes(Offer, change)
 def _round(liar: Liar, _: PeerId, message: Offer) -> Message:
     return liar.offer(message, round=message.stats.round + 1000)

@@ -179,7 +179,6 @@ class HighNacker(Answerer):
     "abort: another's",
     "aborts the attempts of honest leaders",
     "leaders of aborts",
-    breaks=False,
     sizes=(3, 4, 5),
 )
 class Aborter(Answerer):
@@ -207,9 +206,7 @@ class Dueller(Habit):
         _prepare(self.liar, next(self._number), LIAR)
 
 
-@ATTACKS.add(
-    "prepare: another's", "asks for promises in the name of an honest peer", "leaders of prepares", breaks=False
-)
+@ATTACKS.add("prepare: another's", "asks for promises in the name of an honest peer", "leaders of prepares")
 class FalseDueller(Dueller):
     """In the name of another leader."""
 
