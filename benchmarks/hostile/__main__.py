@@ -32,7 +32,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sizes", nargs="+", type=int, choices=SIZES, default=SIZES, help="numbers of peers (default 2 3 4 5)"
     )
-    parser.add_argument("--rounds", type=integer(1), default=12, help="of each attack (default 12)")
+    parser.add_argument("--rounds", type=integer(1), default=10, help="of each attack (default 10)")
     parser.add_argument("--jobs", type=integer(1), default=2, help="swarms at the same time (default 2)")
     parser.add_argument(
         "--no-bites", action="store_true", help="do not try the attacks without the checks against them"

@@ -34,6 +34,8 @@ class Attack:
     """Number of peers with which it is tried without its checks."""
     rounds: int = 1
     """How many times as many rounds as other attacks it lasts."""
+    unnamed: str = ""
+    """Why nobody names the bad member, though it breaks a rule; empty if somebody does."""
     known: str = ""
     """What it may do, as the documentation says; empty if nothing."""
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 WARM_UP = 6
 """Rounds before the attack."""
 START_SECONDS = 30.0
-ENOUGH_SECONDS = 5.0
+ENOUGH_SECONDS = 4.0
 """After so long an attack ends, also before its rounds are over, if the honest peers go on."""
 GOES_ON = 1.5
 """A peer goes on if its last sync point ended less than so many seconds ago."""
-HANG_SECONDS = {2: 45.0}
-HANG_OF_MORE = 15.0
-"""Seconds without a sync point (with a quorum of honest peers: without a merge) after which a peer hangs. Of two peers,
-the honest one is no quorum alone, and waits for up to 33 s."""
+HANG_SECONDS = 15.0
+"""Seconds without a merge after which honest peers that are a quorum hang."""
+HANG_OF_TWO = 45.0
+"""Seconds without a sync point after which the honest one of two peers hangs: it may wait for up to 37 s."""
 POLL = 0.01
 MB = 1e6
 
@@ -107,7 +107,7 @@ def _warm_up(honest: Sequence[Peer]) -> None:
 def _watch(case: Case, honest: Sequence[Peer], liar: Liar, began: float) -> tuple[list[str], float]:
     """Wait until the attack has lasted long enough; who hangs, and the most resident bytes."""
     most, quorum = _resident(), len(honest) > 1
-    patience = HANG_SECONDS.get(case.size, HANG_OF_MORE)
+    patience = HANG_SECONDS if quorum else HANG_OF_TWO
     while True:
         now, most = time.monotonic(), max(most, _resident())
         if any(peer.errors or peer.over for peer in honest):

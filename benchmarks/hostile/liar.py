@@ -212,7 +212,14 @@ class LyingTransport(Transport):
         """Send a message that its own worker has not sent."""
         address = self.addresses.get(to)
         if self._last is not None and address is not None:
+            self._note_offers(message)
             self._inner.send(address, replace(self._last, message=message, **changes))
+
+    def _note_offers(self, message: Message) -> None:
+        """Keep what goes out in its name, by itself or in a proposal."""
+        for offer in message.proposal.offers if isinstance(message, Propose) else (message,):
+            if isinstance(offer, Offer) and offer.key == self._liar.signer.key:
+                self._liar.offered.setdefault(offer.stats.round, []).append(offer)
 
     @property
     def identity(self) -> Identity | None:
@@ -234,10 +241,7 @@ class LyingTransport(Transport):
             said = tuple(liar.habit.says(to, message))
             liar.lies += said != (message,)
         for each in said:
-            offers = each.proposal.offers if isinstance(each, Propose) else (each,)
-            for offer in offers:
-                if isinstance(offer, Offer) and offer.key == liar.signer.key:
-                    liar.offered.setdefault(offer.stats.round, []).append(offer)
+            self._note_offers(each)
             self._inner.send(address, replace(envelope, message=each))
 
     def upload(

@@ -19,5 +19,5 @@ def described(attacks: Iterable[Attack]) -> Iterator[str]:
     yield "| --- | --- | --- | --- |"
     for attack in attacks:
         stops = "; ".join(CHECKS[name].what for name in attack.checks) or f"nothing: {attack.known}"
-        named = "it breaks no rule" if not attack.breaks else "yes" if attack.checks else "no"
+        named = f"no: {attack.unnamed}" if attack.unnamed else "yes" if attack.breaks else "it breaks no rule"
         yield f"| {attack.name} | {attack.does} | {stops} | {named} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count, islice
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 ATTACKS = Attacks("floods")
 MANY = 20
 """Messages to each peer, twenty times a second."""
+REMEMBERED = 64
+"""Messages that are repeated, and others that are not old enough."""
 
 
 class Greeter(Habit):
@@ -53,6 +56,38 @@ class Inventor(Greeter):
             for number in islice(self._number, MAX_ROSTER)
         )
         return replace(hello, roster=roster)
+
+
+@ATTACKS.add("greeting: another key", "greets and offers with a key that its certificate does not vouch for", "joining")
+class OtherKey(Greeter):
+    """The certificate is its own, and its proof is for another key."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._other = Liar()
+
+    def greeting(self, hello: Hello) -> Hello:
+        return replace(hello, credential=hello.credential and replace(hello.credential, key=self._other.signer.key))
+
+    def says(self, to: PeerId, message: Any) -> Iterator[Message]:
+        yield self._other.signed(message) if isinstance(message, Offer) else message
+
+
+@ATTACKS.add("replay", "repeats what it has said in earlier rounds", "rounds", breaks=False)
+class Replayer(Habit):
+    """All of it, again and again."""
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._said: deque[tuple[PeerId, Message]] = deque(maxlen=REMEMBERED)
+
+    def says(self, to: PeerId, message: Any) -> Iterator[Message]:
+        yield message
+        self._said.append((to, message))
+
+    def acts(self) -> None:
+        for to, message in [*self._said][: REMEMBERED // 2]:
+            self.liar.tell((to,), message)
 
 
 @ATTACKS.add("name: leave", "says in the name of an honest peer that it leaves", "names", sizes=(3, 4, 5))

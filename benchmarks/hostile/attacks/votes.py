@@ -52,6 +52,7 @@ ATTACKS.add("ready: norms are NaN", "tells that others have moved by NaN", "meas
 ATTACKS.add(
     "ready: norms of others",
     "tells that the others have moved much further than they have",
+    unnamed="nobody can tell it from a false offer",
     known="an owner that overstates a norm causes that contribution to be left out",
 )(changes(Ready, lambda _, __, message: replace(message, norms=_norms(message, 1e6))))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +16,9 @@ from swarm.exchange.layout import FrameKind, open_head
 
 if TYPE_CHECKING:
     from benchmarks.hostile.liar import Values
+    from swarm.messages import FetchRequest, Proposal
     from swarm.records import PeerId
-    from swarm.transport.base import Frame
+    from swarm.transport.base import Frame, Handler
 
 ATTACKS = Attacks("weights")
 FAR = 1e5
@@ -90,6 +93,7 @@ class OtherResults(Habit):
 @ATTACKS.add(
     "weights: wrong slice",
     "merges its slice wrongly, in the same way for all",
+    unnamed="nobody finds it",
     known="nobody recomputes what the owner of a slice has merged",
 )
 class WrongSlice(Habit):
@@ -124,3 +128,27 @@ class Garbage(Habit):
     def sends(self, to: PeerId, frames: Iterator[Frame]) -> Iterator[Frame]:
         for _ in frames:
             yield b"\xff" * 16, b"garbage"
+
+
+@ATTACKS.add(
+    "weights: false download",
+    "leads rounds without an honest peer, and gives it another model when it catches up",
+    "digests",
+    sizes=(4, 5),
+    bites_at=4,
+    unnamed="several peers give a model, which is checked as a whole",
+)
+class FalseDownload(Habit):
+    """Such a round is allowed: the peer could have been late."""
+
+    def proposes(self, proposal: Proposal) -> Proposal:
+        kept = [entry.peer != self.liar.victim for entry in proposal.entries]
+        return replace(
+            proposal, entries=tuple(compress(proposal.entries, kept)), offers=tuple(compress(proposal.offers, kept))
+        )
+
+    def serves(self, request: FetchRequest, engine: Handler) -> Iterator[Frame]:
+        frames = iter(engine.serve(request))
+        if request.records:
+            return frames
+        return _changed(frames, FrameKind.RESULT, lambda values: values + np.float32(100))
