@@ -43,10 +43,6 @@ class Attack:
 class Attacks(dict[str, Attack]):
     """All attacks of one kind, by name."""
 
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self.kind = kind
-
     def add(
         self, name: str, does: str, *checks: str, **more: Any
     ) -> Callable[[Callable[[Liar], Kind]], Callable[[Liar], Kind]]:

@@ -69,7 +69,7 @@ def verdict_of(case: Case, identities: Path) -> dict[str, Any]:
         liar.habit = attack.make(liar)
     checks = attack.checks if attack and case.off else ()
     with inside(liar):
-        peers = make_peers(case.size, identities, liar.habit.settings, liar)
+        peers = make_peers(case.size, identities, liar)
         honest = [peer for peer in peers if peer.name != LIAR]
         for peer in peers:
             threading.Thread(target=peer.train, args=(stop,), name=peer.name, daemon=True).start()

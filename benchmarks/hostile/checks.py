@@ -123,6 +123,12 @@ def _comes_anew(up: Callable[..., bool]) -> Callable[..., bool]:
     return comes
 
 
+def _on_any_nack(self: Leadership, sender: str, message: Any) -> None:
+    led = self._led
+    if led and led.attempt == message.attempt and led.on_nack(sender):
+        self._take_over(Attempt(led.attempt.counter + 1, self._state.me))
+
+
 def _joins_lineages(self: Member, proposal: Any, **more: Any) -> str | None:
     reason = _refusal(self, proposal, **more)
     return None if reason and "still reaches a majority" in reason else reason
@@ -225,6 +231,7 @@ CHECKS: dict[str, Check] = {
     ),
     "pauses": Check("who leaves attempts by itself again and again is left out", [(Strikes, "_pause", _pauses)]),
     "attempts": Check("no peer follows an attempt far above the highest one", [(paxos, "MOST_ATTEMPTS", 2**64)]),
+    "nacks": Check("a nack names an attempt that can have been promised", [(Leadership, "on_nack", _on_any_nack)]),
     "duels": Check("a peer that asks for promises again and again is at fault", [(Strikes, "leads", _never)]),
     "leaders of prepares": Check(
         "only the leader of an attempt asks for promises to it", [_as_leader(Member, "on_prepare")]

@@ -152,8 +152,6 @@ class Liar:
 class Habit:
     """What a bad member does; an attack overrides some of it. By default it does what an honest peer does."""
 
-    settings: dict[str, Any] = {}  # noqa: RUF012 - read only
-    """Of all peers, in place of those of other attacks."""
     finishes = False
     """Whether its own training is over once the attack begins."""
 

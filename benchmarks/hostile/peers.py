@@ -90,11 +90,10 @@ class Peer:
         size: int,
         identity: Path,
         board: dict[str, str],
-        settings: Mapping[str, Any],
         liar: Liar | None,
     ) -> None:
         """``liar`` is what makes it the bad member."""
-        given = {**SETTINGS, "name": name, "world_size": size, "identity": str(identity), **settings}
+        given = {**SETTINGS, "name": name, "world_size": size, "identity": str(identity)}
         resolved = resolve(given, environment={}, directory=Path("no swarm.toml here")).settings
         self.name = name
         self.syncs: list[Sync] = []
@@ -175,8 +174,8 @@ class _Lines(logging.Handler):
         self._lines.append(f"{text}\n{self.format(record)}" if record.exc_info else text)
 
 
-def make_peers(size: int, identities: Path, settings: Mapping[str, Any], liar: Liar) -> Sequence[Peer]:
+def make_peers(size: int, identities: Path, liar: Liar) -> Sequence[Peer]:
     """The peers of a swarm of ``size``, the bad member last; ``identities`` has a directory for each name."""
     board: dict[str, str] = {}
     names = (*honest_names(size), LIAR)
-    return [Peer(name, size, identities / name, board, settings, liar if name == LIAR else None) for name in names]
+    return [Peer(name, size, identities / name, board, liar if name == LIAR else None) for name in names]

@@ -38,7 +38,7 @@ def test_there_are_many_attacks_and_each_names_what_stops_it():
 
 
 def test_an_attack_has_a_name_of_its_own():
-    attacks = Attacks("votes")
+    attacks = Attacks()
     attacks.add("silence", "says nothing")(Habit)
     with pytest.raises(ValueError, match="two attacks 'silence'"):
         attacks.add("silence", "says little")(Habit)

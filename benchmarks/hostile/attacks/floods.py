@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from swarm.messages import Envelope, Message
     from swarm.records import PeerId
 
-ATTACKS = Attacks("floods")
+ATTACKS = Attacks()
 MANY = 20
 """Messages to each peer, twenty times a second."""
 REMEMBERED = 64

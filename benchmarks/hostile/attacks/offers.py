@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from swarm.messages import Message
     from swarm.records import PeerId
 
-ATTACKS = Attacks("offers")
+ATTACKS = Attacks()
 FAR = 50.0
 """Times as far as usual that it moves its weights."""
 LATE = 2.0

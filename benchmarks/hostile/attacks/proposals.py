@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from swarm.messages import Envelope, Message, Proposal
     from swarm.records import PeerId
 
-ATTACKS = Attacks("proposals")
+ATTACKS = Attacks()
 INTERVAL = 2**20
 LINEAGE = "f" * 16
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swarm.records import Commit
     from swarm.transport.base import Frame, Handler
 
-ATTACKS = Attacks("records")
+ATTACKS = Attacks()
 INTERVAL = 2**20
 LINEAGE = "f" * 16
 UNKNOWN = "e" * 64

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swarm.messages import Envelope, Message, Proposal
     from swarm.records import PeerId
 
-ATTACKS = Attacks("votes")
+ATTACKS = Attacks()
 OTHER = "f" * 32
 """A digest of nothing."""
 LARGEST = 2**31 - 1
@@ -168,12 +168,29 @@ class Nacker(Answerer):
         self.liar.tell((proposal.attempt.leader,), Nack(*proposal.key, promised))
 
 
-@ATTACKS.add("nack: highest number", "says of each attempt that it has promised the highest one", "attempts", "strikes")
+@ATTACKS.add("nack: highest number", "says of each attempt that it has promised the highest one", "nacks")
 class HighNacker(Answerer):
     """The largest number."""
 
     def answer(self, proposal: Proposal) -> None:
         self.liar.tell((proposal.attempt.leader,), Nack(*proposal.key, Attempt(LARGEST, LIAR)))
+
+
+@ATTACKS.add("nack: a lower number", "says of each attempt that it has promised a lower one", "nacks")
+class LowNacker(Answerer):
+    """Which is no reason."""
+
+    def answer(self, proposal: Proposal) -> None:
+        self.liar.tell((proposal.attempt.leader,), Nack(*proposal.key, Attempt(0, LIAR)))
+
+
+@ATTACKS.add("nack: another's", "says of each attempt that it has promised one of an honest peer", "strikes")
+class FalseNacker(Answerer):
+    """Who leads none."""
+
+    def answer(self, proposal: Proposal) -> None:
+        promised = Attempt(proposal.attempt.counter + 1, self.liar.victim)
+        self.liar.tell((proposal.attempt.leader,), Nack(*proposal.key, promised))
 
 
 @ATTACKS.add(

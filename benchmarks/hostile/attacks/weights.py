@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from swarm.records import PeerId
     from swarm.transport.base import Frame, Handler
 
-ATTACKS = Attacks("weights")
+ATTACKS = Attacks()
 FAR = 1e5
 SLOW = 4.0
 """Seconds before each frame."""
