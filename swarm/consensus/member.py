@@ -126,6 +126,7 @@ class Member:
         objection = self._objection(proposal) or self._unpromised(proposal)
         if objection:
             reason = f"{state.me} does not accept the proposal of {sender}: {objection}"
+            state.effects.notice(f"round {proposal.round}: {reason}", loud=True, sender=sender)
             state.effects.tell(proposal.group, Failed(*proposal.key, sender, reason, rejects=True))
             self.judged, self._rejected = proposal, True
             self._leadership.give_up(proposal.attempt)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from swarm.certification.keys import ProcessKey
-from swarm.consensus.effects import Send, StartExchange
+from swarm.consensus.effects import Notice, Send, StartExchange
 from swarm.messages import Accepted, Entry, Envelope, Failed, Proposal, Propose
 from swarm.records import (
     Attempt,
@@ -233,12 +233,14 @@ def test_nobody_accepts_what_a_leader_that_lies_proposes(member: OneMember, lie:
     assert not [answer for answer in member.answers("b", asked) if isinstance(answer, Accepted)]
 
 
-def test_who_rejects_a_proposal_tells_the_whole_group_why(member: OneMember) -> None:
+def test_who_rejects_a_proposal_tells_the_whole_group_and_the_log_why(member: OneMember) -> None:
     lie = replace(member.proposal, sync=SyncState(9))
     reason = "a does not accept the proposal of b: its sync is not what the offers give"
     failed = Failed(*lie.key, "b", reason, rejects=True)
-    sent = [effect for effect in member.joins(lie) if isinstance(effect, Send)]
+    effects = member.joins(lie)
+    sent = [effect for effect in effects if isinstance(effect, Send)]
     assert [effect for effect in sent if isinstance(effect.message, Failed)] == [Send("b", failed), Send("c", failed)]
+    assert Notice(f"round 1: {reason}", loud=True, sender="b") in effects
 
 
 def test_a_leader_chooses_among_the_codecs_that_were_agreed_on(founded) -> None:

@@ -27,10 +27,12 @@ REMEMBERED = 64
 class Greeter(Habit):
     """Greets again and again."""
 
+    many = MANY
+
     def acts(self) -> None:
         hello = self.liar.hello
         if hello is not None:
-            self.liar.tell(self.liar.others, *[self.greeting(hello)] * MANY)
+            self.liar.tell(self.liar.others, *(self.greeting(hello) for _ in range(self.many)))
 
     def greeting(self, hello: Hello) -> Hello:
         """What it says."""
@@ -45,6 +47,8 @@ class Greetings(Greeter):
 @ATTACKS.add("flood: invented peers", "tells of many peers that do not exist", "greetings", "gossip")
 class Inventor(Greeter):
     """A roster of other ones in each greeting."""
+
+    many = 2
 
     def __init__(self, liar: Liar) -> None:
         super().__init__(liar)

@@ -67,6 +67,7 @@ def _norms(message: Ready, squared: float) -> tuple[PartialNorm, ...]:
     "both count",
     sizes=(3, 4, 5),
     bites_at=4,
+    rounds=8,
 )
 @lambda change: changes(Ready, change)
 def _slice(liar: Liar, _: PeerId, message: Ready) -> Message:
@@ -104,6 +105,7 @@ class Accuser(Habit):
     "says of each attempt with an honest peer that it fails because of it",
     "both count",
     bites_at=4,
+    rounds=8,
 )
 class OneBlamed(Accuser):
     """Always the same."""
@@ -121,7 +123,7 @@ class AllBlamed(Accuser):
         return self.liar.others[next(self._number) % len(self.liar.others)]
 
 
-@ATTACKS.add("blame: itself", "says of each attempt that it fails because of itself", "pauses")
+@ATTACKS.add("blame: itself", "says of each attempt that it fails because of itself", "pauses", breaks=False)
 class SelfBlamed(Accuser):
     """Its own name."""
 

@@ -63,6 +63,7 @@ class FarAway(Habit):
     """As after an exploding gradient."""
 
     def trains(self, weights: Values, merged: Values) -> None:
+        self.liar.lies += 1
         weights -= merged
         weights *= FAR
         weights += merged
