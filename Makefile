@@ -22,7 +22,7 @@ EXTRAS ?=
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos upgrade mutants fuzz lint bench proto dist sbom audit
+.PHONY: help demo test chaos upgrade mutants fuzz hostile lint bench proto dist sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ mutants: .venv/.dev ## how many random changes of the product the tests notice: 
 
 fuzz: .venv/.dev ## changed inputs for every decoder and for a whole peer, ten minutes: DURATION=600 SEED=1 JOBS=2
 	$(BIN)/python -m benchmarks.fuzz --seconds $(or $(DURATION),600) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+
+hostile: .venv/.dev ## what one bad member can do to real peers over TLS, a quarter of an hour: ONLY="blame: in turns"
+	$(BIN)/python -m benchmarks.hostile $(if $(ONLY),--only "$(ONLY)")
 
 lint: .venv/.dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

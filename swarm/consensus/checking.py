@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from swarm.certification.quorums import majority
 from swarm.certification.statements import same
+from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import Table, form, may_fork, quorum, screened, signals
 from swarm.consensus.state import RoundState
 from swarm.messages import Offer, Proposal
@@ -73,6 +74,7 @@ def _founding_differs(state: RoundState, proposal: Proposal) -> str:
         "sync": rules.first_sync,
         "closing": False,
         "done": False,
+        "codec": ExactCodec.name,
         "rule": rules.merge_rule,
         "settings": rules.settings,
         "refused": (),
@@ -132,6 +134,10 @@ def _round_differs(state: RoundState, proposal: Proposal, commit: Commit) -> str
         return "it closes the session, which has peers that are not there or still train"
     if proposal.done and not table.done:
         return "it ends the training of peers that have not trained their own epochs"
+    # Under a lossy codec even a model that no peer changes could come out changed.
+    codecs = rules.codecs if group.weight else {ExactCodec.name}
+    if codecs is not None and proposal.codec not in codecs:
+        return f"its codec is {proposal.codec or 'none'}, which the peers have not agreed on"
     return _differing(proposal, expected)
 
 

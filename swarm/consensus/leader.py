@@ -6,7 +6,7 @@ import itertools
 
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.forming import Table, may_fork, quorum, worth_merging
-from swarm.consensus.paxos import next_attempt
+from swarm.consensus.paxos import MOST_ATTEMPTS, next_attempt
 from swarm.consensus.state import RoundState
 from swarm.messages import Accepted, Failed, Nack, Promise, Proposal, Ready
 from swarm.records import Attempt, Commit, PeerId
@@ -193,7 +193,14 @@ class Leadership:
     def on_nack(self, sender: PeerId, message: Nack) -> None:
         """A peer has promised a higher attempt. Where that leaves too few, follow its leader, or lead a higher one."""
         state, led, promised = self._state, self._led, message.promised
-        if led is None or led.attempt != message.attempt or not led.on_nack(sender):
+        if led is None or led.attempt != message.attempt:
+            return
+        if promised <= led.attempt or promised.counter > state.acceptor.promised.counter + MOST_ATTEMPTS:
+            # Else one peer could end attempt after attempt at once.
+            text = f"{sender} answers an attempt with a promise to attempt {promised.counter}, which cannot be"
+            state.effects.notice(f"{text}; it is ignored", loud=True, sender=sender)
+            return
+        if not led.on_nack(sender):
             return
         self._led = None
         if state.position.commit and message.lineage == state.position.lineage:

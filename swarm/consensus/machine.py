@@ -320,7 +320,7 @@ class RoundMachine:
             case Ask():
                 self._on_ask(sender, message)
             case Evidence():
-                self._on_evidence(message.proof)
+                self._on_evidence(message.proof, sender)
             case Farewell():
                 self._farewells[sender] = message.lineage, message.round
             case Failed():
@@ -358,11 +358,14 @@ class RoundMachine:
         if commit and message.lineage == commit.lineage and message.round <= commit.round:
             self._state.effects.send(sender, Decide(commit))
 
-    def _on_evidence(self, proof: Proof) -> None:
-        """A member has signed two results of one round: it votes and takes part no more."""
+    def _on_evidence(self, proof: Proof, sender: PeerId = "") -> None:
+        """A member has signed two results of one round, as ``sender`` says: it votes and takes part no more."""
         state, commit = self._state, self.commit
-        known = proof.peer in state.presence.proven
-        if known or commit is None or commit.key_of(proof.peer) != proof.key or not state.verifier.proven(proof):
+        if proof.peer in state.presence.proven or commit is None or commit.key_of(proof.peer) != proof.key:
+            return
+        if not state.verifier.proven(proof):
+            text = f"{sender or state.me} accuses {proof.peer} of two results, which proves nothing; it is ignored"
+            state.effects.notice(text, loud=True, sender=sender or state.me)
             return
         state.presence.proven[proof.peer] = proof
         state.offers.discard(proof.peer)

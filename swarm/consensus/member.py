@@ -126,6 +126,7 @@ class Member:
         objection = self._objection(proposal) or self._unpromised(proposal)
         if objection:
             reason = f"{state.me} does not accept the proposal of {sender}: {objection}"
+            state.effects.notice(f"round {proposal.round}: {reason}", loud=True, sender=sender)
             state.effects.tell(proposal.group, Failed(*proposal.key, sender, reason, rejects=True))
             self.judged, self._rejected = proposal, True
             self._leadership.give_up(proposal.attempt)
@@ -164,6 +165,10 @@ class Member:
         known = proposal and proposal.key == (message.lineage, message.round, message.attempt)
         if proposal and known and sender in proposal.group:
             strikes = self._state.presence.strikes
+            if sender not in (self._state.me, message.blamed):
+                # Nobody can tell who of the two is at fault: the log names both.
+                blame = f"{sender} gives up an attempt and blames {message.blamed}: {message.reason}"
+                self._state.effects.notice(f"round {proposal.round}: {blame}", loud=True, sender=sender)
             if message.rejects:
                 strikes.strike(message.attempt, message.attempt.leader if self._rejected else sender)
             else:
@@ -242,13 +247,19 @@ class Member:
                 effects.send(sender, Decide(position.commit))
             return False
         presence = self._state.presence
-        if not self._state.votes or sender != message.attempt.leader or sender not in position.members:
+        if sender != message.attempt.leader:
+            self._tell_impostor(sender, message.attempt, "asks for promises to")
+            return False
+        if not self._state.votes or sender not in position.members:
             return False
         if sender not in self._state.leading:
             return False  # a duel of leaders would never end
         if message.attempt > acceptor.promised:
             presence.strikes.leads(message.attempt)
         if not acceptor.promise(message.attempt):
+            if message.attempt > acceptor.promised:
+                text = f"{sender} asks for promises to attempt {message.attempt.counter}, far too high; it is ignored"
+                effects.notice(text, loud=True, sender=sender)
             effects.send(sender, Nack(*key, acceptor.promised))
             return False
         self._leadership.follow(message.attempt)
@@ -265,6 +276,7 @@ class Member:
         """The leader has aborted an attempt; the capture is kept for the next one. Returns: whether it was this one."""
         key = message.lineage, message.round, message.attempt
         if sender != message.attempt.leader:
+            self._tell_impostor(sender, message.attempt, "aborts")
             return False
         self._exposed.pop(key, None)
         self._held = {digest: held for digest, held in self._held.items() if held.key != key}
@@ -276,6 +288,10 @@ class Member:
             text = f"round {message.round}: attempt aborted: {message.reason}"
             self._state.effects.notice(text, failed=True, sender=sender)
         return True
+
+    def _tell_impostor(self, sender: PeerId, attempt: Attempt, does: str) -> None:
+        text = f"{sender} {does} an attempt that {attempt.leader} leads; it is ignored"
+        self._state.effects.notice(text, loud=True, sender=sender)
 
     def on_accept(self, sender: PeerId, message: Accept) -> None:
         """Accept a model that is here, unless a higher attempt was promised."""

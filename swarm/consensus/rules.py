@@ -46,6 +46,8 @@ class RoundRules:
     """Whether weights are numbers of samples."""
     codec: Callable[[], str] = lambda: ExactCodec.name
     """Name of the codec of the next round that this peer leads."""
+    codecs: frozenset[str] | None = None
+    """Names of those that a leader may choose; None: any."""
     find_codec: Callable[[str], Codec] = lambda _: ExactCodec()
     """The codec of a name."""
     merge_rule: str = "mean"

@@ -185,6 +185,7 @@ def build_engine(
         by_samples=settings.by_samples,
         screen=plugins.accept_contribution,
         codec=choice.choose,
+        codecs=frozenset(BUILTIN_CODECS if settings.codec == AUTO else (settings.codec,)),
         find_codec=plugins.codec,
     )
     try:

@@ -320,7 +320,7 @@ def founded() -> Callable[..., Peers]:
     """Makes a swarm whose founding round is committed."""
 
     def make(*names: str, **rules: Any) -> Peers:
-        peers = Peers(names, **{"expected": len(names), **rules})
+        peers = Peers(names, **{"expected": len(names), "codecs": frozenset({"exact"}), **rules})
         peers.found()
         return peers
 

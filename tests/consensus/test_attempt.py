@@ -74,6 +74,15 @@ def test_a_member_that_is_ready_may_leave_and_one_that_is_not_aborts_the_attempt
     assert {abort.reason for abort in aborts.values()} == {f"{slow} is gone"}
 
 
+@pytest.mark.parametrize("counter", [0, 2**31 - 1], ids=["no higher one", "one far too high"])
+def test_a_nack_that_cannot_be_ends_no_attempt_and_names_its_sender(lead, counter: int) -> None:
+    lead.offers(lead.others)
+    liar = lead.others[0]
+    effects = lead.hears(liar, Nack(*lead.proposal().key, Attempt(counter, "" if counter == 0 else liar)))
+    text = f"{liar} answers an attempt with a promise to attempt {counter}, which cannot be; it is ignored"
+    assert effects == [Notice(text, loud=True, sender=liar)]
+
+
 def test_a_peer_outside_the_group_may_leave(lead) -> None:
     lead.offers(lead.others[:2])
     lead.wait(3.1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from swarm.certification.keys import ProcessKey
-from swarm.consensus.effects import Send, StartExchange
+from swarm.consensus.effects import Notice, Send, StartExchange
 from swarm.messages import Accepted, Entry, Envelope, Failed, Proposal, Propose
 from swarm.records import (
     Attempt,
@@ -160,6 +161,7 @@ LIES: dict[str, dict[str, Lie]] = {
     "sync": {"longer": fixed(sync=SyncState(2**31 - 1)), "a signal": fixed(sync=SyncState(8, 0.5))},
     "closing": {"true": fixed(closing=True)},
     "done": {"true": fixed(done=True)},
+    "codec": {"another": fixed(codec="int8"), "none": fixed(codec="")},
     "rule": {"another": fixed(rule="coordmedian")},
     "settings": {"others": fixed(settings="others")},
     "refused": {
@@ -201,7 +203,6 @@ LIES: dict[str, dict[str, Lie]] = {
 }
 ELSEWHERE = {
     "attempt": "its leader sends it, and has promises for it",
-    "codec": "the leader chooses it; the bytes of a round show which one it is",
     "protocol": "a member refuses one that it does not speak",
 }
 CASES = [pytest.param(lie, id=f"{field}: {name}") for field, lies in LIES.items() for name, lie in lies.items()]
@@ -232,12 +233,20 @@ def test_nobody_accepts_what_a_leader_that_lies_proposes(member: OneMember, lie:
     assert not [answer for answer in member.answers("b", asked) if isinstance(answer, Accepted)]
 
 
-def test_who_rejects_a_proposal_tells_the_whole_group_why(member: OneMember) -> None:
+def test_who_rejects_a_proposal_tells_the_whole_group_and_the_log_why(member: OneMember) -> None:
     lie = replace(member.proposal, sync=SyncState(9))
     reason = "a does not accept the proposal of b: its sync is not what the offers give"
     failed = Failed(*lie.key, "b", reason, rejects=True)
-    sent = [effect for effect in member.joins(lie) if isinstance(effect, Send)]
+    effects = member.joins(lie)
+    sent = [effect for effect in effects if isinstance(effect, Send)]
     assert [effect for effect in sent if isinstance(effect.message, Failed)] == [Send("b", failed), Send("c", failed)]
+    assert Notice(f"round 1: {reason}", loud=True, sender="b") in effects
+
+
+def test_a_leader_chooses_among_the_codecs_that_were_agreed_on(founded) -> None:
+    member = OneMember(partial(founded, codecs=frozenset({"exact", "int8"})))
+    proposal = replace(member.proposal, codec="int8")
+    assert StartExchange(proposal) in member.joins(proposal)
 
 
 # What a leader may decide --------------------------------------------------------------------------------------------

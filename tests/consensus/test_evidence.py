@@ -103,6 +103,11 @@ def test_what_proves_nothing_leaves_nobody_out(peers: Peers, change: dict) -> No
     assert not peers.machines["a"].left_out
 
 
+def test_who_accuses_without_proof_is_named(peers: Peers) -> None:
+    peers.tell("b", "a", Evidence(replace(proof_of(peers, "e"), other_record="made up")))
+    assert "b accuses e of two results, which proves nothing" in peers.said("a")
+
+
 def test_two_records_of_one_round_prove_who_has_signed_both(peers: Peers) -> None:
     certificate = peers.commits("a")[-1].certificate
     assert certificate is not None

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Fetch, Send, StartExchange, StopExchange
+from swarm.consensus.effects import Fetch, Notice, Send, StartExchange, StopExchange
 from swarm.consensus.promises import signed_promise
 from swarm.messages import (
     Abort,
@@ -112,6 +112,12 @@ def test_an_attempt_that_was_left_is_refused_until_the_next_round(member) -> Non
     assert failed.reason == "a has left this attempt"
 
 
+def test_the_log_names_who_gives_up_an_attempt_and_whom_it_blames(member) -> None:
+    member.joins(member.proposal)
+    effects = member.hears("c", Failed(*member.proposal.key, "b", "it is at fault"))
+    assert Notice("round 1: c gives up an attempt and blames b: it is at fault", loud=True, sender="c") in effects
+
+
 # Promising -----------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +137,23 @@ def test_a_promise_to_the_leader_of_the_attempt_itself_does_not_leave_it(member)
     member.joins(member.proposal)
     effects = member.hears("b", Prepare(*member.proposal.key))
     assert effects == [Send("b", member.promise(member.proposal.attempt))]
+
+
+def test_the_log_names_who_asks_for_promises_to_an_attempt_that_is_far_too_high(member) -> None:
+    effects = member.hears("c", Prepare(member.commit.lineage, 1, Attempt(2**31 - 1, "c")))
+    text = "c asks for promises to attempt 2147483647, far too high; it is ignored"
+    assert Notice(text, loud=True, sender="c") in effects
+    assert not any(isinstance(effect, Notice) for effect in member.hears("c", Prepare(*member.proposed(0, "c").key)))
+
+
+@pytest.mark.parametrize(
+    ("message", "does"), [(Prepare("line", 1, Attempt(7, "b")), "asks for promises to"), (None, "aborts")]
+)
+def test_the_log_names_who_speaks_for_another_leader(member, message: Prepare | None, does: str) -> None:
+    member.joins(member.proposal)
+    spoken = replace(message, lineage=member.commit.lineage) if message else Abort(*member.proposal.key, "no")
+    effects = member.hears("c", spoken)
+    assert effects == [Notice(f"c {does} an attempt that b leads; it is ignored", loud=True, sender="c")]
 
 
 def test_a_promise_tells_what_was_accepted(member) -> None:
@@ -184,7 +207,8 @@ def test_an_abort_counts_from_the_leader_only_and_forgets_the_result(member) -> 
     member.assembles(member.proposal, "merged")
     assert member.exposed
     assert not member.machine.may_contain(member.commit), "a commit of an earlier round cannot contain it"
-    assert member.hears("c", Abort(*member.proposal.key, "a lie")) == []
+    (notice,) = member.hears("c", Abort(*member.proposal.key, "a lie"))
+    assert isinstance(notice, Notice)
     assert member.exposed
     assert member.machine.needed == {"merged"}
     member.hears("b", Abort(*member.proposal.key, "a test"))

@@ -1,0 +1,1 @@
+"""What one bad member can do to a swarm."""

@@ -1,0 +1,1 @@
+"""What a bad member does, by kind."""

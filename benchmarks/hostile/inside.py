@@ -1,0 +1,61 @@
+"""Lets the bad member lie where it does not only send something else: as a leader, and as the owner of a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import numpy as np
+
+from benchmarks.hostile.liar import LIAR, Habit, Liar
+from swarm.consensus import member
+from swarm.consensus.attempt import LedAttempt
+from swarm.consensus.checking import as_offered, objection
+from swarm.exchange.exchange import Exchange
+
+if TYPE_CHECKING:
+    from swarm.consensus.state import RoundState
+    from swarm.exchange.layout import Chunk
+    from swarm.messages import Offer, Proposal
+    from swarm.records import PeerId
+
+
+@contextmanager
+def inside(liar: Liar) -> Iterator[None]:
+    """Within it, the bad member, which runs in this process too, proposes and merges what its habit says.
+
+    It takes part in what it proposes, and in what others propose, whatever it has offered.
+    """
+    propose, merged = LedAttempt._propose, Exchange.merge  # noqa: SLF001 - what the bad member changes
+
+    def proposes(self: LedAttempt, proposal: Proposal) -> None:
+        if self._state.me == LIAR and liar.lying.is_set() and proposal.parent:
+            changed = liar.habit.proposes(proposal)
+            liar.lies += changed != proposal
+            proposal = changed
+        propose(self, proposal)
+
+    def objects(state: RoundState, proposal: Proposal) -> str:
+        return "" if state.me == LIAR else objection(state, proposal)
+
+    def offered(proposal: Proposal, peer: PeerId, mine: Offer) -> bool:
+        return peer == LIAR or as_offered(proposal, peer, mine)
+
+    def merge(self: Exchange, chunk: Chunk) -> memoryview:
+        if self._me != LIAR or not liar.lying.is_set() or type(liar.habit).merges is Habit.merges:
+            return merged(self, chunk)
+        payload = self._merger.merge(chunk)
+        liar.habit.merges(np.frombuffer(payload, np.float32))
+        liar.lies += 1
+        self._merged.stands(chunk)
+        return payload
+
+    with (
+        patch.object(Exchange, "merge", merge),
+        patch.object(LedAttempt, "_propose", proposes),
+        patch.object(member, "objection", objects),
+        patch.object(member, "as_offered", offered),
+    ):
+        yield
