@@ -186,7 +186,11 @@ class Settings:
         "swarm_model", "names the session: peers with another name never meet in a round", label()
     )
     merge_method: str = _setting(
-        "mean", '`"mean"`, `"coordmedian"`, `"geomedian"` or a plugin\'s', label(str.lower), agree=_ALL
+        "mean",
+        '[how weights are merged](merge-rules.md): `"mean"`, `"coordmedian"`, `"geomedian"`, `"trimmed_mean"`, '
+        '`"norm_clip"`, `"centered_clip"`, `"nnm"` or a plugin\'s',
+        label(str.lower),
+        agree=_ALL,
     )
     codec: str = _setting(
         "exact",

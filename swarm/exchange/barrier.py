@@ -34,9 +34,20 @@ class GramBarrier:
         self._rule = rule
         self._members = members
         self._weights = weights
+        self._rows = len(weights) + rule.needs_reference
         self._parts: dict[PeerId, Matrix] = {}
         self.coefficients: Matrix | None = None
         """The factors of the contributions, once they are known here."""
+
+    @property
+    def part_nbytes(self) -> int:
+        """Bytes of one member's part of the matrix."""
+        return 8 * self._rows**2
+
+    @property
+    def coefficients_nbytes(self) -> int:
+        """Bytes of the coefficients."""
+        return 8 * self._rows
 
     def put(self, member: PeerId, part: Matrix) -> None:
         """A member's part of the matrix, computed or checked."""
@@ -52,7 +63,7 @@ class GramBarrier:
         Raises:
             ExchangeError: no vectors have such inner products, or it comes twice.
         """
-        count = len(self._weights)
+        count = self._rows
         if self.has(sender):
             raise ExchangeError(f"{sender} sent a Gram matrix that nobody waits for")
         part = values_of(payload, "float64", count * count).reshape(count, count).astype(np.float64)
@@ -68,7 +79,7 @@ class GramBarrier:
         """The coefficients, once every member's part is here."""
         if len(self._parts) < len(self._members):
             return None
-        total = np.zeros((len(self._weights),) * 2)
+        total = np.zeros((self._rows,) * 2)
         for member in self._members:
             total += self._parts[member]
         self.coefficients = self._rule.coefficients(total, self._weights)
@@ -82,7 +93,7 @@ class GramBarrier:
         """
         if self.coefficients is not None:
             raise ExchangeError(f"{sender} sent coefficients that nobody waits for")
-        coefficients = values_of(payload, "float64", len(self._weights)).astype(np.float64)
+        coefficients = values_of(payload, "float64", self._rows).astype(np.float64)
         if not np.isfinite(coefficients).all():
             raise ExchangeError(f"{sender} sent coefficients with NaN or infinity")
         if abs(coefficients.sum() - 1) > ROUNDING:

@@ -177,9 +177,9 @@ class Exchange:
         barrier = self._barrier
         if barrier and barrier.coefficients is None and self._me == self._leader:
             parts = {peer for peer in self._members if not barrier.has(peer)}
-            return Owed("its part of the Gram matrix", 2, dict.fromkeys(parts, 8 * len(self._weights) ** 2))
+            return Owed("its part of the Gram matrix", 2, dict.fromkeys(parts, barrier.part_nbytes))
         if barrier and barrier.coefficients is None:
-            return Owed("the coefficients", 3, {self._leader: 8 * len(self._weights)})
+            return Owed("the coefficients", 3, {self._leader: barrier.coefficients_nbytes})
         results = {peer: left for peer, left in self._results_left.items() if left}
         return Owed("its merged chunks", self.last_turn, results) if results else None
 
@@ -253,7 +253,7 @@ class Exchange:
         if sender not in self._expected:
             raise ExchangeError(f"{sender} is no member of this group")
         if kind not in (FrameKind.CONTRIBUTION, FrameKind.RESULT):
-            if nbytes > max(CHUNK_BYTES, 8 * len(self._weights) ** 2):
+            if nbytes > max(CHUNK_BYTES, self._barrier.part_nbytes if self._barrier else 0):
                 raise ExchangeError(f"{sender} sent a frame of kind {kind.name} with {nbytes} bytes")
             return Arrival(sender, head, memoryview(bytearray(nbytes)))
         chunk = self._expected[sender].pop((kind, segment, start), None)

@@ -75,6 +75,7 @@ class Exchanger:
         self._closed = False
         self._coded: dict[str, _Coded] = {}
         self._told_absurd: frozenset[PeerId] = frozenset()
+        self._told_few = False
         self._line_at = executor.now()
 
     @property
@@ -122,6 +123,7 @@ class Exchanger:
 
             def report() -> None:
                 self._tell_absurd(absurd)
+                self._tell_few(proposal)
                 if proposal.contributors:
                     self._coded[digest] = _Coded(coder, proposal.codec, proposal.group, seconds)
                 done(digest, model, norms, slices)
@@ -185,6 +187,16 @@ class Exchanger:
         if now >= self._line_at + LINE_EVERY and (missing := streams.waits_for):
             self._line_at = now
             self._log.info("round %d: the exchange waits for %s", streams.proposal.round, printable(missing, MAX_SHOWN))
+
+    def _tell_few(self, proposal: Proposal) -> None:
+        """Warn of the first of the rounds in a row in which the rule does not limit a bad contribution."""
+        if not (proposal.parent and proposal.contributors):
+            return
+        count, few = len(proposal.senders), len(proposal.senders) < self._rule.fewest
+        if few and not self._told_few:
+            text = "round %d: with %d contributions merge_method=%r does not limit a bad one: it needs %d or more"
+            self._log.warning(text, proposal.round, count, self._rule.name, self._rule.fewest)
+        self._told_few = few
 
     def _tell_absurd(self, absurd: frozenset[PeerId]) -> None:
         """Warn of peers whose moments were left out here, once in a row of rounds."""

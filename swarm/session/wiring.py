@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
     from swarm.executor import Executor
     from swarm.identity import Identity
+    from swarm.merge.base import MergeRule
     from swarm.peer.status import TrainingStatus
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -141,15 +142,15 @@ def build_engine(
         name_patience: as for ``Engine``.
 
     Raises:
-        ConfigurationError: the merge rule, the codec or the sync policy is unknown, the policy needs a validation
-            loss, or the weight is the number of samples, which is not known.
+        ConfigurationError: the merge rule, the codec or the sync policy is unknown, the rule needs more peers, the
+            policy needs a validation loss, or the weight is the number of samples, which is not known.
         AddressError: the address cannot be listened on.
     """
     if kernels.native is None:
         logger.info(
             "no compiled kernels: there was no C compiler at installation, so merging takes more processor time"
         )
-    rule = plugins.merge_rule(settings.merge_method)
+    rule = _merge_rule(settings, plugins)
     choice = _codec_choice(settings, plugins, schema, logger)
     policy = _policy(settings, plugins, logger, validates=validates)
     me = PeerInfo(
@@ -241,6 +242,23 @@ def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, l
     if settings.codec == AUTO:
         return QuickestCodec(BUILTIN_CODECS, schema, say=lambda text: logger.info("%s", text))
     return FixedCodec(settings.codec)
+
+
+def _merge_rule(settings: Settings, plugins: PluginRegistry) -> MergeRule:
+    """The merge rule of the session.
+
+    Raises:
+        ConfigurationError: it is unknown, or so few peers are expected that it would not limit a single bad one.
+    """
+    rule = plugins.merge_rule(settings.merge_method)
+    setting = "world_size" if settings.world_size else "members" if settings.members else "min_peers"
+    expected = settings.expected_peers or settings.min_peers
+    if expected < rule.fewest and not settings.loopback:
+        raise ConfigurationError(
+            f"merge_method={settings.merge_method!r} does not limit a bad contribution of fewer than {rule.fewest} "
+            f"peers, and {setting} stands for {expected}: it needs {rule.fewest} or more"
+        )
+    return rule
 
 
 def _policy(settings: Settings, plugins: PluginRegistry, logger: logging.Logger, *, validates: bool) -> SyncPolicy:
