@@ -23,6 +23,7 @@ from benchmarks.learning.data import problem
 from benchmarks.learning.plan import Plan
 from swarm.errors import ConfigurationError
 from swarm.merge import WeightedMean
+from swarm.merge.screen import screened
 from swarm.plugins import PluginRegistry
 
 FIRST_SEED = 1000
@@ -41,6 +42,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--peers", type=integer(2, 64), default=11, help="sites, bad ones included (default 11)")
     add("--bad", type=integer(1, 31), default=2, help="sites that attack (default 2)")
     add("--rule", default="mean", help="merge rule (default mean)")
+    text = "which contributions are left out: by their norms, or also by their distances (default norms)"
+    add("--screen", choices=("norms", "distances"), default="norms", help=text)
     add("--attack", choices=tuple(ATTACKS), action="append", help="only this attack; may be repeated (default all)")
     add("--interval", type=integer(1), default=20, help="batches between two merges (default 20)")
     add("--steps", type=integer(1), default=480, help="batches of each site (default 480)")
@@ -52,7 +55,8 @@ def _measure(options: argparse.Namespace) -> Record:
     torch.set_num_threads(1)
     try:
         rule = PluginRegistry().merge_rule(options.rule)
-    except ConfigurationError as error:
+        rule = screened(rule) if options.screen == "distances" else rule
+    except (ConfigurationError, ValueError) as error:
         raise RuntimeError(str(error)) from error
     if options.peers < max(rule.fewest, 2 * options.bad + 1):
         raise RuntimeError(
@@ -71,32 +75,38 @@ def _measure(options: argparse.Namespace) -> Record:
     bad = range(options.peers - options.bad, options.peers)
     names = options.attack or list(ATTACKS)
     oracle: list[float] = []
-    clean: list[float] = []
+    clean: list[Attacked] = []
     attacked: dict[str, list[Attacked]] = {name: [] for name in names}
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     for seed in seeds:
         sites = problem(plan, seed)
         oracle.append(train(plan, sites, seed, WeightedMean(), bad=bad).accuracy)
-        clean.append(train(plan, sites, seed, rule).accuracy)
+        clean.append(train(plan, sites, seed, rule))
         for name in names:
             attacked[name].append(train(plan, sites, seed, rule, bad=bad, attack=name))
-        print(f"seed {seed}: oracle {oracle[-1]:.4f}, clean {clean[-1]:.4f}", file=sys.stderr, flush=True)
+        print(f"seed {seed}: oracle {oracle[-1]:.4f}, clean {clean[-1].accuracy:.4f}", file=sys.stderr, flush=True)
     return {
-        **summary(options.rule, oracle, clean, attacked),
+        **summary(options.rule, oracle, [each.accuracy for each in clean], attacked, options.screen),
         "seeds": list(seeds),
         "plan": plan.record(),
         "bad": [*bad],
+        "screen": options.screen,
+        "clean_left_out": fmean(each.honest_left_out for each in clean),
     }
 
 
 def summary(
-    rule: str, oracle: Sequence[float], clean: Sequence[float], attacked: Mapping[str, Sequence[Attacked]]
+    rule: str,
+    oracle: Sequence[float],
+    clean: Sequence[float],
+    attacked: Mapping[str, Sequence[Attacked]],
+    screen: str = "norms",
 ) -> dict[str, Any]:
     """Means over the seeds, and the verdict."""
     best = fmean(oracle)
     accuracy = {name: fmean(each.accuracy for each in runs) for name, runs in attacked.items()}
     worst = min(accuracy, key=lambda name: accuracy[name])
-    if rule == WeightedMean.name:
+    if rule == WeightedMean.name and screen == "norms":
         missed = [name for name in ("x10",) if accuracy.get(name, 0.0) >= COLLAPSED]
         goal = f"x10 below {COLLAPSED:g}"
     else:
@@ -133,7 +143,9 @@ def table(record: Record) -> str:
     for name, value in accuracy.items():
         rows.append((name, f"{value:.3f}", f"{record['ratio'][name]:.3f}", f"{record['left_out'][name]:.2f}"))
     sites = f"{len(record['bad'])} of {plan['peers']} sites bad"
-    head = f"{record['rule']}, {plan['task']}, {plan['partition']}, {sites}, means of {len(record['seeds'])} seeds"
+    checked = ", screen by distances" if record["screen"] == "distances" else ""
+    means = f"means of {len(record['seeds'])} seeds"
+    head = f"{record['rule']}{checked}, {plan['task']}, {plan['partition']}, {sites}, {means}"
     best = f"oracle {record['oracle']:.3f}, clean {record['clean']:.3f}, worst {worst} {accuracy[worst]:.3f}"
     missed = f" ({', '.join(goal['missed'])})" if goal["missed"] else ""
     return "\n".join([*aligned(rows), head, best, f"goal: {goal['what']}: {verdict(goal['met'])}{missed}"])

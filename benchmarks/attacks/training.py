@@ -18,6 +18,8 @@ from swarm.consensus.norms import absurd
 from swarm.demo.sites import Samples
 from swarm.merge import MergeRule
 from swarm.merge.distance import squared_distance
+from swarm.merge.gram import partial_gram
+from swarm.merge.screen import DistanceScreen
 from swarm.records import ContributionStats
 from swarm.tensors.state import is_finite
 from swarm.testing.rules import apply_rule
@@ -71,11 +73,14 @@ def train(
             known = np.stack([updates[site] for site in honest])
             updates |= {site: ATTACKS[attack](Known(updates[site], known, noise)) for site in bad}
         contributions = {site: reference + updates[site] for site in senders}
-        kept = screened(contributions, reference, number)
+        kept = passed(contributions, reference, number)
         for site in set(senders) - set(kept):
             left_out[site] += 1
         if kept:
             columns = [contributions[site] for site in kept]
+            if isinstance(rule, DistanceScreen):
+                for place in rule.far(partial_gram(columns), range(len(kept))):
+                    left_out[kept[place]] += 1
             columns += [reference] * rule.needs_reference
             reference = apply_rule(rule, columns, [1] * len(kept)).astype(np.float32, copy=False)
     _write(model, reference)
@@ -87,7 +92,7 @@ def train(
     )
 
 
-def screened(contributions: dict[int, Vector], reference: Vector, number: int) -> list[int]:
+def passed(contributions: dict[int, Vector], reference: Vector, number: int) -> list[int]:
     """The sites whose contributions pass the checks of a round: finite values, and no absurd distance."""
     finite = [site for site, values in contributions.items() if is_finite(values)]
     stats = [

@@ -192,6 +192,14 @@ class Settings:
         label(str.lower),
         agree=_ALL,
     )
+    screen: Literal["norms", "distances"] = _setting(
+        "norms",
+        'which contributions are left out: `"norms"`, what has moved more than 100 times as far as the median; or '
+        '`"distances"`, also what is [more than twice as far from the others](merge-rules.md#a-stricter-check) as '
+        "usual",
+        agree=_ALL,
+        before="norms",
+    )
     codec: str = _setting(
         "exact",
         'how weights travel: `"exact"`, `"bf16"` (half the bytes), `"int8"` (a quarter; what coding loses is sent with '

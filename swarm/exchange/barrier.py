@@ -6,7 +6,7 @@ coefficients.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from swarm.errors import ExchangeError
 from swarm.exchange.layout import values_of
 from swarm.merge.base import MergeRule
+from swarm.merge.screen import Distance, DistanceScreen
 from swarm.records import PeerId
 
 ROUNDING = 1e-9
@@ -30,8 +31,14 @@ def too_large(part: Matrix) -> bool:
 class GramBarrier:
     """The parts of the Gram matrix, at the leader, and the coefficients, at everybody."""
 
-    def __init__(self, rule: MergeRule, members: Sequence[PeerId], weights: Sequence[int]) -> None:
+    def __init__(
+        self, rule: MergeRule, members: Sequence[PeerId], weights: Sequence[int], training: Collection[int]
+    ) -> None:
+        """``training``: the places of the contributors that still train, which a check of distances compares."""
         self._rule = rule
+        self._training = training
+        self.far: dict[int, Distance] = {}
+        """At the leader: the places of the contributors that such a check has left out."""
         self._members = members
         self._weights = weights
         self._rows = len(weights) + rule.needs_reference
@@ -82,7 +89,11 @@ class GramBarrier:
         total = np.zeros((self._rows,) * 2)
         for member in self._members:
             total += self._parts[member]
-        self.coefficients = self._rule.coefficients(total, self._weights)
+        if isinstance(self._rule, DistanceScreen):
+            self.far = self._rule.far(total, self._training)
+            self.coefficients = self._rule.without(total, self._weights, self.far)
+        else:
+            self.coefficients = self._rule.coefficients(total, self._weights)
         return self.coefficients
 
     def accept(self, sender: PeerId, payload: memoryview) -> Matrix:

@@ -24,6 +24,7 @@ from swarm.exchange.reduce_buffer import ReduceBuffer, bytes_ahead
 from swarm.exchange.sideblock import SideBlocks
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.mean import WeightedMean
+from swarm.merge.screen import Distance
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
@@ -115,7 +116,9 @@ class Exchange:
         )
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
-        self._barrier = GramBarrier(self._rule, self._members, self._weights) if gram else None
+        entries = [entry for entry in proposal.entries if entry.weight > 0]
+        training = [place for place, entry in enumerate(entries) if not entry.status.finished]
+        self._barrier = GramBarrier(self._rule, self._members, self._weights, training) if gram else None
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}
         self._sent_results = dict.fromkeys(others, 0)
         self._contributions_out = {peer: self._contribution(chunks[peer]) for peer in others}
@@ -167,6 +170,11 @@ class Exchange:
     def absurd_moments(self) -> frozenset[PeerId]:
         """Whose moments of optimizers this member left out as far larger than those of the others; when ``done``."""
         return frozenset(self._merger.absurd)
+
+    def far(self) -> dict[PeerId, Distance]:
+        """At the leader: whose contributions a check of distances has left out; when ``done``."""
+        found = self._barrier.far if self._barrier else {}
+        return {self._contributors[place]: distance for place, distance in found.items()}
 
     def owed(self) -> Owed | None:
         """What is missing here: of what depends on one another, the first. None once nothing is."""

@@ -82,6 +82,8 @@ class MergeRule:
     def _reject_unused_overrides(cls) -> None:
         """Rounds call only ``coefficients`` of a GRAM rule, and only ``merge`` of other rules."""
         if cls.scope is Scope.GRAM:
+            if cls.merge is MergeRule.merge:
+                return
             if definer(cls, "merge") <= definer(cls, "coefficients"):
                 raise TypeError(
                     f"merge rule {cls.__name__} overrides merge(), which no round calls for the scope {cls.scope}:"

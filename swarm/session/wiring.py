@@ -19,6 +19,7 @@ from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.identity import vouching
+from swarm.merge.screen import screened
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
 from swarm.records import Credential, PeerInfo
@@ -172,7 +173,7 @@ def build_engine(
         first_sync=policy.start(),
         expected=settings.expected_peers,
         seeks=bool(network.discoveries),
-        averaging=settings.merge_method == "mean",
+        averaging=settings.merge_method == "mean" and settings.screen == "norms",
         wait_below_quorum=settings.below_quorum == "wait",
         failure_timeout=settings.failure_timeout,
         straggler_timeout=settings.straggler_timeout,
@@ -248,9 +249,18 @@ def _merge_rule(settings: Settings, plugins: PluginRegistry) -> MergeRule:
     """The merge rule of the session.
 
     Raises:
-        ConfigurationError: it is unknown, or so few peers are expected that it would not limit a single bad one.
+        ConfigurationError: it is unknown, or so few peers are expected that it would not limit a single bad one, or
+            no distances between contributions are known under it, which ``screen`` asks for.
     """
     rule = plugins.merge_rule(settings.merge_method)
+    if settings.screen == "distances":
+        try:
+            rule = screened(rule)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"screen='distances' contradicts merge_method={settings.merge_method!r}, which needs the values of each"
+                " coordinate: allowed are 'mean' and the rules that combine whole contributions"
+            ) from error
     setting = "world_size" if settings.world_size else "members" if settings.members else "min_peers"
     expected = settings.expected_peers or settings.min_peers
     if expected < rule.fewest and not settings.loopback:

@@ -10,12 +10,13 @@ import pytest
 
 from benchmarks.attacks.__main__ import ATTACKED, summary
 from benchmarks.attacks.kinds import ATTACKS, FLIPPED, UNTRAINED, Known
-from benchmarks.attacks.training import Attacked, screened, train
+from benchmarks.attacks.training import Attacked, passed, train
 from benchmarks.learning import arms
 from benchmarks.learning.data import problem
 from benchmarks.learning.plan import Plan
 from benchmarks.learning.training import accuracy
 from swarm.merge import NormClipping, WeightedMean
+from swarm.merge.screen import screened
 
 HONEST = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.float32)
 OWN = np.array([1, -1, 2], np.float32)
@@ -59,7 +60,7 @@ def test_what_is_not_finite_or_absurdly_far_is_left_out_and_the_rest_is_not() ->
     reference = np.zeros(5, np.float32)
     lengths = {0: 1.0, 1: 1.1, 2: 0.0, 3: 10.0, 4: 1000.0, 5: np.nan, 6: np.inf}
     contributions = {site: np.full(5, length, np.float32) for site, length in lengths.items()}
-    assert screened(contributions, reference, 0) == [0, 1, 2, 3]
+    assert passed(contributions, reference, 0) == [0, 1, 2, 3]
 
 
 def test_without_bad_sites_the_mean_is_the_reference_fedavg() -> None:
@@ -78,6 +79,14 @@ def test_nan_changes_nothing_and_x10_breaks_the_mean_but_not_a_rule_that_clips()
     assert (nan.accuracy, nan.bad_left_out) == (alone, 1)
     assert train(SMALL, sites, 0, WeightedMean(), bad=[3], attack="x10").accuracy < 0.3
     assert train(SMALL, sites, 0, NormClipping(), bad=[3], attack="x10").accuracy > alone - 0.15
+
+
+def test_the_screen_by_distances_leaves_x10_out_and_no_honest_site() -> None:
+    sites, rule = problem(SMALL, 0), screened(WeightedMean())
+    ours = train(SMALL, sites, 0, rule, bad=[3], attack="x10")
+    assert (ours.bad_left_out, ours.honest_left_out) == (1, 0)
+    assert ours.accuracy == train(SMALL, sites, 0, WeightedMean(), bad=[3]).accuracy
+    assert summary("mean", [1.0], [1.0], {"x10": [ours]}, "distances")["goal"]["what"].startswith("at least 0.95")
 
 
 def test_sites_that_flip_labels_train_on_others() -> None:
@@ -117,6 +126,7 @@ def test_the_record_has_the_oracle_every_attack_and_the_worst(capsys: pytest.Cap
         ("--rule no_such_rule", "no_such_rule"),
         ("--rule nnm --peers 3 --bad 1", "too few for the rule"),
         ("--peers 4 --bad 2", "too few honest sites"),
+        ("--rule trimmed_mean --screen distances", "distances are known only for others"),
         ("--partition natural", "--partition natural is no partition"),
     ],
 )

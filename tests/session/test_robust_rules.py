@@ -79,3 +79,26 @@ def test_a_round_with_too_few_contributions_is_merged_with_a_warning_once() -> N
             line
             == "WARNING round 3: with 3 contributions merge_method='nnm' does not limit a bad one: it needs 4 or more"
         )
+
+
+def test_a_contribution_far_from_the_others_is_left_out_and_named() -> None:
+    peers = trained(NAMES, {}, bad="cyd", world_size=5, screen="distances")
+    assert peers[0].arrays["w"].mean() == pytest.approx(4, abs=0.1)
+    told = [line for peer in peers for line in peer.lines if "contribution of cyd left out" in line]
+    assert len(told) == 4
+    assert {line.split(":")[0] for line in told} == {f"WARNING round {number}" for number in (1, 2, 3, 4)}
+    assert all("its median distance from the others is 3" in line for line in told)
+    assert all(line.endswith("(screen=distances)") for line in told)
+
+
+def test_honest_peers_and_those_that_have_finished_are_not_left_out() -> None:
+    early = dict.fromkeys(("ada", "bob"), 2)
+    peers = trained(NAMES, {**early, "cyd": 8, "dee": 8, "eve": 8}, world_size=5, screen="distances")
+    assert not [line for peer in peers for line in peer.lines if "left out" in line]
+
+
+@pytest.mark.parametrize("rule", ["coordmedian", "trimmed_mean"])
+def test_a_rule_without_distances_contradicts_the_screen(rule: str) -> None:
+    peer = MemorySwarm(merge_method=rule, screen="distances", world_size=5).peer("ada", {"w": np.zeros(1)})
+    with pytest.raises(ConfigurationError, match=f"screen='distances' contradicts merge_method='{rule}'"):
+        peer.session.begin()
