@@ -32,15 +32,15 @@ Floats = NDArray[np.float32]
 
 
 def contributions(peers: int, mib: int) -> list[Floats]:
-    """The same model for each peer, plus a deviation of its own."""
+    """The same model for each peer, plus a deviation of its own: for the peers, and last for the reference model."""
     rng = np.random.default_rng(0)
     model = rng.standard_normal(mib * 2**20 // 4, np.float32)
-    return [model + np.float32(0.01) * rng.standard_normal(model.size, np.float32) for _ in range(peers)]
+    return [model + np.float32(0.01) * rng.standard_normal(model.size, np.float32) for _ in range(peers + 1)]
 
 
 def merge(rule: MergeRule, arrays: Sequence[Floats], weights: Sequence[int], result: Floats) -> None:
-    """Merge whole contributions as an exchange does."""
-    step = CHUNK_BYTES // 4
+    """Merge whole contributions as an exchange does; ``arrays`` are these, and last the reference model."""
+    arrays, step = arrays[: len(weights) + rule.needs_reference], CHUNK_BYTES // 4
     parts = [slice(start, start + step) for start in range(0, result.size, step)]
     if rule.scope is not Scope.GRAM:
         for part in parts:

@@ -41,6 +41,7 @@ class Arguments(TypedDict, total=False):
     model_name: str | None
     model: Any
     merge_method: str | None
+    screen: Literal["norms", "distances"] | None
     codec: str | None
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None

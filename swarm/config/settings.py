@@ -193,7 +193,19 @@ class Settings:
         "swarm_model", "names the session: peers with another name never meet in a round", label()
     )
     merge_method: str = _setting(
-        "mean", '`"mean"`, `"coordmedian"`, `"geomedian"` or a plugin\'s', label(str.lower), agree=_ALL
+        "mean",
+        '[how weights are merged](merge-rules.md): `"mean"`, `"coordmedian"`, `"geomedian"`, `"trimmed_mean"`, '
+        '`"norm_clip"`, `"centered_clip"`, `"nnm"` or a plugin\'s',
+        label(str.lower),
+        agree=_ALL,
+    )
+    screen: Literal["norms", "distances"] = _setting(
+        "norms",
+        'which contributions are left out: `"norms"`, what has moved more than 100 times as far as the median; or '
+        '`"distances"`, also what is [more than twice as far from the others](merge-rules.md#a-stricter-check) as '
+        "usual",
+        agree=_ALL,
+        before="norms",
     )
     codec: str = _setting(
         "exact",

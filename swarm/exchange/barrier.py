@@ -6,7 +6,7 @@ coefficients.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from swarm.errors import ExchangeError
 from swarm.exchange.layout import values_of
 from swarm.merge.base import MergeRule
+from swarm.merge.screen import Distance, DistanceScreen
 from swarm.records import PeerId
 
 ROUNDING = 1e-9
@@ -30,13 +31,30 @@ def too_large(part: Matrix) -> bool:
 class GramBarrier:
     """The parts of the Gram matrix, at the leader, and the coefficients, at everybody."""
 
-    def __init__(self, rule: MergeRule, members: Sequence[PeerId], weights: Sequence[int]) -> None:
+    def __init__(
+        self, rule: MergeRule, members: Sequence[PeerId], weights: Sequence[int], training: Collection[int]
+    ) -> None:
+        """``training``: the places of the contributors that still train, which a check of distances compares."""
         self._rule = rule
+        self._training = training
+        self.far: dict[int, Distance] = {}
+        """At the leader: the places of the contributors that such a check has left out."""
         self._members = members
         self._weights = weights
+        self._rows = len(weights) + rule.needs_reference
         self._parts: dict[PeerId, Matrix] = {}
         self.coefficients: Matrix | None = None
         """The factors of the contributions, once they are known here."""
+
+    @property
+    def part_nbytes(self) -> int:
+        """Bytes of one member's part of the matrix."""
+        return 8 * self._rows**2
+
+    @property
+    def coefficients_nbytes(self) -> int:
+        """Bytes of the coefficients."""
+        return 8 * self._rows
 
     def put(self, member: PeerId, part: Matrix) -> None:
         """A member's part of the matrix, computed or checked."""
@@ -52,7 +70,7 @@ class GramBarrier:
         Raises:
             ExchangeError: no vectors have such inner products, or it comes twice.
         """
-        count = len(self._weights)
+        count = self._rows
         if self.has(sender):
             raise ExchangeError(f"{sender} sent a Gram matrix that nobody waits for")
         part = values_of(payload, "float64", count * count).reshape(count, count).astype(np.float64)
@@ -68,10 +86,14 @@ class GramBarrier:
         """The coefficients, once every member's part is here."""
         if len(self._parts) < len(self._members):
             return None
-        total = np.zeros((len(self._weights),) * 2)
+        total = np.zeros((self._rows,) * 2)
         for member in self._members:
             total += self._parts[member]
-        self.coefficients = self._rule.coefficients(total, self._weights)
+        if isinstance(self._rule, DistanceScreen):
+            self.far = self._rule.far(total, self._training)
+            self.coefficients = self._rule.without(total, self._weights, self.far)
+        else:
+            self.coefficients = self._rule.coefficients(total, self._weights)
         return self.coefficients
 
     def accept(self, sender: PeerId, payload: memoryview) -> Matrix:
@@ -82,7 +104,7 @@ class GramBarrier:
         """
         if self.coefficients is not None:
             raise ExchangeError(f"{sender} sent coefficients that nobody waits for")
-        coefficients = values_of(payload, "float64", len(self._weights)).astype(np.float64)
+        coefficients = values_of(payload, "float64", self._rows).astype(np.float64)
         if not np.isfinite(coefficients).all():
             raise ExchangeError(f"{sender} sent coefficients with NaN or infinity")
         if abs(coefficients.sum() - 1) > ROUNDING:

@@ -24,6 +24,7 @@ from swarm.exchange.reduce_buffer import ReduceBuffer, bytes_ahead
 from swarm.exchange.sideblock import SideBlocks
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.mean import WeightedMean
+from swarm.merge.screen import Distance
 from swarm.messages import PartialNorm, Proposal
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
@@ -115,7 +116,9 @@ class Exchange:
         )
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
-        self._barrier = GramBarrier(self._rule, self._members, self._weights) if gram else None
+        entries = [entry for entry in proposal.entries if entry.weight > 0]
+        training = [place for place, entry in enumerate(entries) if not entry.status.finished]
+        self._barrier = GramBarrier(self._rule, self._members, self._weights, training) if gram else None
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}
         self._sent_results = dict.fromkeys(others, 0)
         self._contributions_out = {peer: self._contribution(chunks[peer]) for peer in others}
@@ -168,6 +171,11 @@ class Exchange:
         """Whose moments of optimizers this member left out as far larger than those of the others; when ``done``."""
         return frozenset(self._merger.absurd)
 
+    def far(self) -> dict[PeerId, Distance]:
+        """At the leader: whose contributions a check of distances has left out; when ``done``."""
+        found = self._barrier.far if self._barrier else {}
+        return {self._contributors[place]: distance for place, distance in found.items()}
+
     def owed(self) -> Owed | None:
         """What is missing here: of what depends on one another, the first. None once nothing is."""
         contributions = self._side.missing()
@@ -177,9 +185,9 @@ class Exchange:
         barrier = self._barrier
         if barrier and barrier.coefficients is None and self._me == self._leader:
             parts = {peer for peer in self._members if not barrier.has(peer)}
-            return Owed("its part of the Gram matrix", 2, dict.fromkeys(parts, 8 * len(self._weights) ** 2))
+            return Owed("its part of the Gram matrix", 2, dict.fromkeys(parts, barrier.part_nbytes))
         if barrier and barrier.coefficients is None:
-            return Owed("the coefficients", 3, {self._leader: 8 * len(self._weights)})
+            return Owed("the coefficients", 3, {self._leader: barrier.coefficients_nbytes})
         results = {peer: left for peer, left in self._results_left.items() if left}
         return Owed("its merged chunks", self.last_turn, results) if results else None
 
@@ -253,7 +261,7 @@ class Exchange:
         if sender not in self._expected:
             raise ExchangeError(f"{sender} is no member of this group")
         if kind not in (FrameKind.CONTRIBUTION, FrameKind.RESULT):
-            if nbytes > max(CHUNK_BYTES, 8 * len(self._weights) ** 2):
+            if nbytes > max(CHUNK_BYTES, self._barrier.part_nbytes if self._barrier else 0):
                 raise ExchangeError(f"{sender} sent a frame of kind {kind.name} with {nbytes} bytes")
             return Arrival(sender, head, memoryview(bytearray(nbytes)))
         chunk = self._expected[sender].pop((kind, segment, start), None)

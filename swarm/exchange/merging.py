@@ -72,20 +72,26 @@ class ChunkMerger:
             ContributionError: one holds values that are too large.
             ValueError: the coefficients make NaN or infinity of contributions that have none.
         """
-        return self._coded(chunk, partial(combine, self._buffer.of(chunk), coefficients))
+        return self._coded(chunk, partial(combine, self._rows(chunk), coefficients))
 
     def gram(self, chunks: Iterable[Chunk]) -> Matrix:
-        """The inner products of the contributions, added up over ``chunks``, of which every contribution is here.
+        """The inner products of the rows, added up over ``chunks``, of which every contribution is here.
 
         Raises:
             ContributionError: one holds values that are too large.
         """
-        total: Matrix = np.zeros((len(self._weights),) * 2)
+        total: Matrix = np.zeros((len(self._weights) + self._rule.needs_reference,) * 2)
         for chunk in chunks:
-            total += partial_gram(self._buffer.of(chunk))
+            total += partial_gram(self._rows(chunk))
             if too_large(total):
                 raise self._too_far(*max(self._reaches(chunk), key=itemgetter(1)))
         return total
+
+    def _rows(self, chunk: Chunk) -> list[Array]:
+        """What a rule with the scope GRAM combines: the contributions, and the reference model if it needs that."""
+        reference = self._coder.origin(chunk) if self._rule.needs_reference else None
+        contributions = self._buffer.of(chunk)
+        return contributions if reference is None else [*contributions, reference]
 
     def _merge_into(self, chunk: Chunk, out: Array) -> None:
         parts, origin = self._buffer.of(chunk), self._coder.origin(chunk)

@@ -11,16 +11,41 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from swarm.merge.base import MergeRule, Scope
+from swarm.merge.clipping import CenteredClipping, NormClipping
 from swarm.merge.coordmedian import CoordinateMedian
 from swarm.merge.geomedian import GeometricMedian
 from swarm.merge.mean import WeightedMean
+from swarm.merge.nnm import NearestNeighbourMixing
+from swarm.merge.trimmed import TrimmedMean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BUILTIN_RULES", "CoordinateMedian", "GeometricMedian", "MergeRule", "Scope", "WeightedMean"]
+__all__ = [
+    "BUILTIN_RULES",
+    "CenteredClipping",
+    "CoordinateMedian",
+    "GeometricMedian",
+    "MergeRule",
+    "NearestNeighbourMixing",
+    "NormClipping",
+    "Scope",
+    "TrimmedMean",
+    "WeightedMean",
+]
 
 BUILTIN_RULES: Mapping[str, MergeRule] = MappingProxyType(
-    {rule.name: rule for rule in (WeightedMean(), CoordinateMedian(), GeometricMedian())}
+    {
+        rule.name: rule
+        for rule in (
+            WeightedMean(),
+            CoordinateMedian(),
+            GeometricMedian(),
+            TrimmedMean(),
+            NormClipping(),
+            CenteredClipping(),
+            NearestNeighbourMixing(),
+        )
+    }
 )
 """The rules that need no plugin, by the name that ``merge_method`` takes."""

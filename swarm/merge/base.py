@@ -43,7 +43,7 @@ class MergeRule:
     ``merge`` does not inherit them, so that its ``merge`` is always used.
 
     Contributions are weights, not updates, so a rule must be translation-equivariant: adding a constant vector to every
-    contribution adds it to the result.
+    contribution adds it to the result. (With ``needs_reference``, to the reference model too.)
     """
 
     name: ClassVar[str]
@@ -51,14 +51,24 @@ class MergeRule:
     scope: ClassVar[Scope]
     robust: ClassVar[bool] = False
     """Whether it limits the effect of arbitrary contributions. BatchNorm statistics are then merged by median."""
+    needs_reference: ClassVar[bool] = False
+    """Whether it measures contributions from the reference model, the one that training started from. Only for the
+    scope GRAM: the reference model is then one more column, after those of the contributions, and has no weight."""
+    fewest: int = 1
+    """Contributors without which it does not limit a single bad one. A swarm of fewer peers does not start."""
 
     def __init_subclass__(cls) -> None:
         """Reject a rule whose method no round would call, and disable inherited faster methods that do not match it.
 
         Raises:
-            TypeError: the method that the scope needs is missing, or the one of the other scope is overridden.
+            TypeError: the method that the scope needs is missing, or the one of the other scope is overridden, or
+                ``needs_reference`` is set for another scope than GRAM.
         """
         super().__init_subclass__()
+        if cls.needs_reference and cls.scope is not Scope.GRAM:
+            raise TypeError(
+                f"merge rule {cls.__name__} has the scope {cls.scope}, which no reference model is given to"
+            )
         needed = "coefficients" if cls.scope is Scope.GRAM else "merge"
         if getattr(cls, needed) is getattr(MergeRule, needed):
             raise TypeError(f"merge rule {cls.__name__} has the scope {cls.scope}, so it must define {needed}()")
@@ -72,6 +82,8 @@ class MergeRule:
     def _reject_unused_overrides(cls) -> None:
         """Rounds call only ``coefficients`` of a GRAM rule, and only ``merge`` of other rules."""
         if cls.scope is Scope.GRAM:
+            if cls.merge is MergeRule.merge:
+                return
             if definer(cls, "merge") <= definer(cls, "coefficients"):
                 raise TypeError(
                     f"merge rule {cls.__name__} overrides merge(), which no round calls for the scope {cls.scope}:"
@@ -92,7 +104,8 @@ class MergeRule:
         The rule merges only weights. Statistics, counters and other buffers are merged by ``swarm.merge.side``.
 
         Args:
-            columns: one chunk of each contribution, 1-D, of one dtype and length (which may be 0).
+            columns: one chunk of each contribution, 1-D, of one dtype and length (which may be 0); with
+                ``needs_reference`` then that of the reference model.
             weights: one per contribution.
 
         Returns:
@@ -138,11 +151,12 @@ class MergeRule:
 
         Args:
             gram: inner products of the contributions as float64[n, n], relative to an unspecified common origin: use
-                only differences, such as ``gram[i, i] + gram[j, j] - 2 * gram[i, j]``.
+                only differences, such as ``gram[i, i] + gram[j, j] - 2 * gram[i, j]``. With ``needs_reference`` it is
+                float64[n + 1, n + 1], and its last row is that of the reference model.
             weights: one per contribution.
 
         Returns:
-            float64[n] with the sum 1.
+            One factor for each row of ``gram``, with the sum 1.
         """
         raise NotImplementedError(f"merge rule {self.name!r} has the scope {self.scope} and therefore no coefficients")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from swarm.merge.base import MergeRule, Scope
+from swarm.merge.gram import distances_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +20,6 @@ TOLERANCE = 1e-9
 """The iteration ends with a step of this size, relative to the scale of the contributions."""
 SMOOTHING = 1e-6
 """Lower bound for distances, relative to the same scale."""
-NOISE = 64 * np.finfo(np.float64).eps
-"""Squared distances below this fraction of the squared norms are rounding errors and count as zero."""
 
 
 class GeometricMedian(MergeRule):
@@ -41,7 +40,7 @@ class GeometricMedian(MergeRule):
     def coefficients(self, gram: NDArray[np.float64], weights: Sequence[int]) -> NDArray[np.float64]:
         """The factor of each contribution in the geometric median: float64[n], none negative, with the sum 1."""
         counts = np.array(weights, np.int64)
-        centre, ball, radius = _majority_ball(_distances(gram), counts)
+        centre, ball, radius = _majority_ball(distances_between(gram), counts)
         current: NDArray[np.float64] = np.where(ball, counts, 0) / counts[ball].sum()
         if radius == 0:
             return current  # more than half of the weight is in one point, which is the median
@@ -57,14 +56,6 @@ class GeometricMedian(MergeRule):
             if step @ products @ step <= (TOLERANCE * radius) ** 2:
                 break
         return current
-
-
-def _distances(gram: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms = gram.diagonal()
-    sums = norms + norms[:, None]
-    squares = sums - 2 * gram
-    distances: NDArray[np.float64] = np.sqrt(np.where(squares <= NOISE * sums, 0, squares))
-    return distances
 
 
 def _majority_ball(distances: NDArray[np.float64], weights: NDArray[np.int64]) -> tuple[int, NDArray[np.bool_], float]:

@@ -30,6 +30,8 @@ NEAR = 2.0**-8
 """A squared distance below this fraction of the squared norms has too few significant digits in float32."""
 UNDERFLOW = 1e-24
 """Squared norms below this have too few significant digits, because float32 underflows."""
+NOISE = 64 * np.finfo(np.float64).eps
+"""Squared distances below this fraction of the squared norms are rounding errors and count as zero."""
 
 
 def partial_gram(columns: Sequence[Array]) -> NDArray[np.float64]:
@@ -106,26 +108,37 @@ def _careful_gram(chunks: list[Array]) -> NDArray[np.float64]:
     return products
 
 
+def distances_between(gram: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Euclidean distances of the vectors with these inner products, as float64[n, n]."""
+    norms = gram.diagonal()
+    sums = norms + norms[:, None]
+    squares = sums - 2 * gram
+    distances: NDArray[np.float64] = np.sqrt(np.where(squares <= NOISE * sums, 0, squares))
+    return distances
+
+
 def combine(columns: Sequence[Array], coefficients: NDArray[np.float64], out: Array | None = None) -> Array:
     """The combination of aligned chunks by coefficients that sum to 1, in ``out`` if given: same dtype, rounded once.
 
     It is computed as the chunk with the largest coefficient minus the weighted differences of the others from it, added
     in their order. So equal contributions give exactly their value, signed zeros included, for any rounding of the
-    coefficients. Peers are close to each other, so float32 is sufficient for the differences of all dtypes but float64:
-    the error is n roundings of a difference, not of a weight. If float32 overflows, float64 is used.
+    coefficients. Chunks with the coefficient 0 are not read. Peers are close to each other, so float32 is sufficient
+    for the differences of all dtypes but float64: the error is n roundings of a difference, not of a weight. If float32
+    overflows, float64 is used.
     """
     merged = np.empty_like(columns[0]) if out is None else out
-    order = _order(coefficients)
+    order = [index for index in _order(coefficients) if coefficients[index]]
     factors = coefficients[order[1:]]
-    if kernels.native and len(columns) > 1 and (readable := kernels.readable(*columns, merged)):
+    used = [columns[index] for index in order]
+    if kernels.native and len(used) > 1 and (readable := kernels.readable(*used, merged)):
         *chunks, into = readable
-        kernels.native.combine([chunks[index] for index in order], factors, None, None, into)
+        kernels.native.combine(chunks, factors, None, None, into)
         return merged
     wide = np.float64 if merged.dtype == np.float64 else np.float32
     scratch = np.empty((2, min(merged.size, CACHED_ELEMENTS)), wide)
     with np.errstate(over="raise", invalid="raise"):
         for part in blocks(merged.size):
-            origin, *others = (columns[index][part] for index in order)
+            origin, *others = (column[part] for column in used)
             try:
                 _combine(origin, others, factors, scratch, merged[part])
             except FloatingPointError:

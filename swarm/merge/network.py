@@ -1,4 +1,4 @@
-"""Sorting networks: the median of n rows by minima and maxima of whole rows, without branches."""
+"""Sorting networks: the median of n rows, and other ranks, by minima and maxima of whole rows, without branches."""
 
 from __future__ import annotations
 
@@ -23,18 +23,45 @@ class Comparator(NamedTuple):
 
 
 @lru_cache
-def median_network(count: int) -> tuple[Comparator, ...]:
-    """The comparators that move the middle row of ``count``, or the middle two, to their places.
+def network(count: int, first: int, last: int) -> tuple[Comparator, ...]:
+    """The comparators that move the rows of the ranks ``first`` to ``last``, of ``count`` from 0, to their places.
 
     Batcher's odd-even merge sort (Batcher 1968; Knuth, TAOCP 3, 5.2.2 M), without comparators that do not affect them.
     """
-    wanted = {(count - 1) // 2, count // 2}
+    wanted = {*range(first, last + 1)}
     kept = []
-    for first, second in reversed(list(_merge_sort(count))):
-        if first in wanted or second in wanted:
-            kept.append(Comparator(first, second, first in wanted, second in wanted))
-            wanted |= {first, second}
+    for low, high in reversed(list(_merge_sort(count))):
+        if low in wanted or high in wanted:
+            kept.append(Comparator(low, high, low in wanted, high in wanted))
+            wanted |= {low, high}
     return tuple(reversed(kept))
+
+
+def median_network(count: int) -> tuple[Comparator, ...]:
+    """The comparators that move the middle row of ``count``, or the middle two, to their places."""
+    return network(count, (count - 1) // 2, count // 2)
+
+
+def ranked(rows: NDArray[np.signedinteger], first: int, last: int) -> list[NDArray[np.signedinteger]]:
+    """For each column of integers, the values of the ranks ``first`` to ``last``, from 0.
+
+    Args:
+        rows: one row per value to compare; overwritten.
+        first: the lowest rank that is needed.
+        last: the highest.
+    """
+    places, spare = list(rows), np.empty_like(rows[0])
+    for lower, higher, wants_minimum, wants_maximum in network(len(rows), first, last):
+        low, high = places[lower], places[higher]
+        if not wants_maximum:
+            np.minimum(low, high, out=low)
+        elif not wants_minimum:
+            np.maximum(low, high, out=high)
+        else:
+            np.minimum(low, high, out=spare)
+            np.maximum(low, high, out=high)
+            places[lower], spare = spare, low
+    return places[first : last + 1]
 
 
 def middle(rows: NDArray[np.signedinteger]) -> tuple[NDArray[np.signedinteger], NDArray[np.signedinteger]]:
@@ -43,19 +70,8 @@ def middle(rows: NDArray[np.signedinteger]) -> tuple[NDArray[np.signedinteger], 
     Args:
         rows: one row per value to compare; overwritten.
     """
-    count = len(rows)
-    places, spare = list(rows), np.empty_like(rows[0])
-    for first, second, wants_minimum, wants_maximum in median_network(count):
-        low, high = places[first], places[second]
-        if not wants_maximum:
-            np.minimum(low, high, out=low)
-        elif not wants_minimum:
-            np.maximum(low, high, out=high)
-        else:
-            np.minimum(low, high, out=spare)
-            np.maximum(low, high, out=high)
-            places[first], spare = spare, low
-    return places[(count - 1) // 2], places[count // 2]
+    found = ranked(rows, (len(rows) - 1) // 2, len(rows) // 2)
+    return found[0], found[-1]
 
 
 def flip(bits: NDArray[np.signedinteger]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from swarm.consensus.member import Key
@@ -25,6 +25,7 @@ from swarm.text import MAX_SHOWN, printable
 
 if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
+    from swarm.merge.screen import Distance
     from swarm.tensors.capture import Capture
     from swarm.transport.base import Sink, Transport
 
@@ -75,6 +76,7 @@ class Exchanger:
         self._closed = False
         self._coded: dict[str, _Coded] = {}
         self._told_absurd: frozenset[PeerId] = frozenset()
+        self._told_few = False
         self._line_at = executor.now()
 
     @property
@@ -118,10 +120,12 @@ class Exchanger:
         def assembled(model: ModelState) -> None:
             digest, norms, seconds = exchange.digest(), exchange.partial_norms(), self._executor.now() - started
             slices = exchange.slice_digests()
-            absurd = exchange.absurd_moments()
+            absurd, far = exchange.absurd_moments(), exchange.far()
 
             def report() -> None:
                 self._tell_absurd(absurd)
+                self._tell_few(proposal)
+                self._tell_far(proposal, far)
                 if proposal.contributors:
                     self._coded[digest] = _Coded(coder, proposal.codec, proposal.group, seconds)
                 done(digest, model, norms, slices)
@@ -185,6 +189,25 @@ class Exchanger:
         if now >= self._line_at + LINE_EVERY and (missing := streams.waits_for):
             self._line_at = now
             self._log.info("round %d: the exchange waits for %s", streams.proposal.round, printable(missing, MAX_SHOWN))
+
+    def _tell_far(self, proposal: Proposal, far: Mapping[PeerId, Distance]) -> None:
+        """Warn of each contribution that is left out because it is far from the others."""
+        for peer, distance in sorted(far.items()):
+            text = (
+                "round %d: contribution of %s left out: its median distance from the others is %g, that of all who"
+                " train is %g (screen=distances)"
+            )
+            self._log.warning(text, proposal.round, peer, distance.own, distance.usual)
+
+    def _tell_few(self, proposal: Proposal) -> None:
+        """Warn of the first of the rounds in a row in which the rule does not limit a bad contribution."""
+        if not (proposal.parent and proposal.contributors):
+            return
+        count, few = len(proposal.senders), len(proposal.senders) < self._rule.fewest
+        if few and not self._told_few:
+            text = "round %d: with %d contributions merge_method=%r does not limit a bad one: it needs %d or more"
+            self._log.warning(text, proposal.round, count, self._rule.name, self._rule.fewest)
+        self._told_few = few
 
     def _tell_absurd(self, absurd: frozenset[PeerId]) -> None:
         """Warn of peers whose moments were left out here, once in a row of rounds."""

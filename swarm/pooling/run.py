@@ -146,6 +146,7 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
         sync_policy="fixed",
         use_adaptive_sync=False,
         merge_method="mean",
+        screen="norms",
         codec="exact",
         share=(),
         local=(),

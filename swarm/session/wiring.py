@@ -16,8 +16,10 @@ from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings
 from swarm.config.granted import share_of
 from swarm.consensus.rules import RoundRules
+from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.identity import vouching
+from swarm.merge.screen import screened
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
 from swarm.records import Credential, PeerInfo
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
     from swarm.executor import Executor
     from swarm.identity import Identity
+    from swarm.merge.base import MergeRule
     from swarm.peer.status import TrainingStatus
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -139,15 +142,15 @@ def build_engine(
         name_patience: as for ``Engine``.
 
     Raises:
-        ConfigurationError: the merge rule, the codec or the sync policy is unknown, the policy needs a validation
-            loss, or the weight is the number of samples, which is not known.
+        ConfigurationError: the merge rule, the codec or the sync policy is unknown, the rule needs more peers, the
+            policy needs a validation loss, or the weight is the number of samples, which is not known.
         AddressError: the address cannot be listened on.
     """
     if kernels.native is None:
         logger.info(
             "no compiled kernels: there was no C compiler at installation, so merging takes more processor time"
         )
-    rule = plugins.merge_rule(settings.merge_method)
+    rule = _merge_rule(settings, plugins)
     choice = _codec_choice(settings, plugins, schema, logger)
     me = PeerInfo(
         name=settings.name,
@@ -168,7 +171,7 @@ def build_engine(
         first_sync=policy.start(),
         expected=settings.expected_peers,
         seeks=bool(network.discoveries),
-        averaging=settings.merge_method == "mean",
+        averaging=settings.merge_method == "mean" and settings.screen == "norms",
         wait_below_quorum=settings.below_quorum == "wait",
         failure_timeout=settings.failure_timeout,
         straggler_timeout=settings.straggler_timeout,
@@ -239,3 +242,29 @@ def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, l
     if settings.codec == AUTO:
         return QuickestCodec(BUILTIN_CODECS, schema, say=lambda text: logger.info("%s", text))
     return FixedCodec(settings.codec)
+
+
+def _merge_rule(settings: Settings, plugins: PluginRegistry) -> MergeRule:
+    """The merge rule of the session.
+
+    Raises:
+        ConfigurationError: it is unknown, or so few peers are expected that it would not limit a single bad one, or
+            no distances between contributions are known under it, which ``screen`` asks for.
+    """
+    rule = plugins.merge_rule(settings.merge_method)
+    if settings.screen == "distances":
+        try:
+            rule = screened(rule)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"screen='distances' contradicts merge_method={settings.merge_method!r}, which needs the values of each"
+                " coordinate: allowed are 'mean' and the rules that combine whole contributions"
+            ) from error
+    setting = "world_size" if settings.world_size else "members" if settings.members else "min_peers"
+    expected = settings.expected_peers or settings.min_peers
+    if expected < rule.fewest and not settings.loopback:
+        raise ConfigurationError(
+            f"merge_method={settings.merge_method!r} does not limit a bad contribution of fewer than {rule.fewest} "
+            f"peers, and {setting} stands for {expected}: it needs {rule.fewest} or more"
+        )
+    return rule

@@ -12,7 +12,7 @@ What a rule must keep, and what its test says where it does not:
 - **Signed zeros.** Where all contributions hold the same bits, the result does: -0.0 stays -0.0, and 0.0 stays 0.0.
 - **Slices.** Merging slices one by one gives the bytes of merging the whole, however it is cut.
 - **Scaling.** Scaling all weights by one factor changes nothing. Scaling all contributions scales the result.
-- **Translation.** Adding one vector to all contributions adds it to the result.
+- **Translation.** Adding one vector to all contributions, and to the reference model, adds it to the result.
 
 Three properties are mathematically wrong for some good rules. Such a rule opts out by an attribute, see there.
 """
@@ -51,7 +51,8 @@ def apply_rule(
 
     Args:
         rule: the rule.
-        contributions: one 1-D array per contributor, of one dtype and length.
+        contributions: one 1-D array per contributor, of one dtype and length; for a rule with ``needs_reference``, then
+            the reference model.
         weights: one per contributor.
         slices: what each owner merges, covering the vectors in order; None for one owner of everything.
     """
@@ -101,6 +102,13 @@ class MergeRuleContract:
                 do=f"set {attribute} in the class, to a {kind.__name__}",
             )
 
+    def _columns(
+        self, weights: Sequence[int], *, dtype: str = "float32", size: int = SIZE, seed: int = 0, more: int = 0
+    ) -> list[Array]:
+        """Random contributions, one for each weight, then the reference model if the rule needs it, then ``more``."""
+        count = len(weights) + self.rule.needs_reference + more
+        return contributions(count, dtype=dtype, size=size, seed=seed)
+
     def _broken(self, required: str, given: str, got: str, do: str) -> str:
         return broken(f"{type(self.rule).__name__}: {required}", given=given, got=got, do=do)
 
@@ -108,7 +116,7 @@ class MergeRuleContract:
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
     def test_keeps_dtype_and_length_and_leaves_its_inputs_alone(self, weights: tuple[int, ...], dtype: str) -> None:
         """The result is a new array of the contributions' dtype; the contributions may be read-only."""
-        vectors = contributions(len(weights), dtype=dtype)
+        vectors = self._columns(weights, dtype=dtype)
         before = [vector.tobytes() for vector in vectors]
         given = f"{SIZE} values of {dtype} with the weights {weights}"
         merged = self.rule.merge(vectors, weights)
@@ -142,7 +150,8 @@ class MergeRuleContract:
         """Peers that agree keep their weights to the bit, signed zeros included."""
         vector = contributions(1, dtype=dtype)[0]
         vector[:2] = -0.0, 0.0
-        merged = apply_rule(self.rule, [vector] * len(weights), weights)
+        reference = self._columns((), dtype=dtype, seed=1)
+        merged = apply_rule(self.rule, [*[vector] * len(weights), *reference], weights)
         assert merged.tobytes() == vector.tobytes(), self._broken(
             "Where all contributions are equal the result is the same to the bit, signed zeros included: "
             "-0.0 stays -0.0.",
@@ -156,7 +165,7 @@ class MergeRuleContract:
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
     def test_merging_in_place_and_measuring_change_no_result(self, weights: tuple[int, ...], dtype: str) -> None:
         """``merge_into`` and ``merge_measured`` give the bytes of ``merge``, and how far each contribution is off."""
-        *vectors, origin = contributions(len(weights) + 1, dtype=dtype)
+        *vectors, origin = self._columns(weights, dtype=dtype, more=1)
         given = f"contributions of {dtype} with the weights {weights}"
         merged = self.rule.merge(vectors, weights)
         into, measured = np.empty_like(origin), np.empty_like(origin)
@@ -180,10 +189,11 @@ class MergeRuleContract:
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_measuring_tells_who_is_not_finite(self, bad: float) -> None:
         """Whatever comes of the merge then: nobody will use it."""
-        *vectors, origin = contributions(4)
+        *vectors, origin = self._columns((1, 1, 1), more=1)
         vectors[1][SIZE // 2] = bad
         squared = self.rule.merge_measured(vectors, (1, 1, 1), origin, np.empty_like(origin))
-        assert [bool(np.isfinite(far)) for far in squared] == [True, False, True], self._broken(
+        finite = [index != 1 for index in range(len(vectors))]
+        assert [bool(np.isfinite(far)) for far in squared] == finite, self._broken(
             "merge_measured() returns NaN or infinity for a contribution that holds one, and for no other.",
             f"three contributions, the second of which holds {bad}",
             f"the squared distances {list(squared)}",
@@ -193,9 +203,9 @@ class MergeRuleContract:
     @pytest.mark.parametrize("weights", CASES)
     def test_is_deterministic(self, weights: tuple[int, ...]) -> None:
         """The same inputs give the same bytes, and no state is carried from one call to the next."""
-        vectors = contributions(len(weights))
+        vectors = self._columns(weights)
         first = apply_rule(self.rule, vectors, weights)
-        apply_rule(self.rule, contributions(len(weights), seed=1), weights)
+        apply_rule(self.rule, self._columns(weights, seed=1), weights)
         again = apply_rule(self.rule, vectors, weights)
         assert again.tobytes() == first.tobytes(), self._broken(
             "The same contributions give the same bytes, whatever was merged in between.",
@@ -213,7 +223,7 @@ class MergeRuleContract:
         The bytes are equal, zeros of both signs included, but for GRAM rules: their inner products add up in another
         order, which shifts the coefficients by a rounding error.
         """
-        vectors = contributions(len(weights), dtype=dtype)
+        vectors = self._columns(weights, dtype=dtype)
         for index, vector in enumerate(vectors):
             vector[5:8] = 0.0 if index % 2 else -0.0
         slices = [slice(*ends) for ends in zip((0, *cuts), (*cuts, SIZE), strict=True)]
@@ -235,7 +245,7 @@ class MergeRuleContract:
     @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
     def test_accepts_an_empty_model(self, dtype: str) -> None:
         """A segment may have no elements."""
-        empty = contributions(3, dtype=dtype, size=0)
+        empty = self._columns((1, 2, 3), dtype=dtype, size=0)
         merged = apply_rule(self.rule, empty, (1, 2, 3))
         assert merged.tobytes() == b"", self._broken(
             "A chunk may have no values; then the result has none.",
@@ -247,9 +257,10 @@ class MergeRuleContract:
     @pytest.mark.parametrize("weights", CASES)
     def test_order_of_the_contributors_does_not_matter(self, weights: tuple[int, ...]) -> None:
         """A permutation of contributors with their weights changes the result by rounding at most."""
-        vectors = contributions(len(weights))
+        vectors = self._columns(weights)
         order = np.random.default_rng(2).permutation(len(weights))
-        merged = apply_rule(self.rule, [vectors[i] for i in order], [weights[i] for i in order])
+        reordered = [*(vectors[place] for place in order), *vectors[len(weights) :]]
+        merged = apply_rule(self.rule, reordered, [weights[place] for place in order])
         expected = apply_rule(self.rule, vectors, weights).astype(np.float64)
         message = self._broken(
             "The order of the contributors changes the result by a rounding at most.",
@@ -262,7 +273,7 @@ class MergeRuleContract:
     @pytest.mark.parametrize("weights", CASES)
     def test_is_translation_equivariant(self, weights: tuple[int, ...]) -> None:
         """Merging weights is the same as merging updates to any common model."""
-        vectors = [vector.astype(np.float64) for vector in contributions(len(weights))]
+        vectors = [vector.astype(np.float64) for vector in self._columns(weights)]
         shift = 10 * np.random.default_rng(3).standard_normal(SIZE)
         merged = apply_rule(self.rule, [vector + shift for vector in vectors], weights)
         expected = apply_rule(self.rule, vectors, weights).astype(np.float64) + shift
@@ -280,7 +291,7 @@ class MergeRuleContract:
         """Another unit of the weights changes nothing else."""
         if not self.scale_equivariant:
             pytest.skip("opted out by scale_equivariant")
-        vectors = [vector.astype(np.float64) for vector in contributions(len(weights))]
+        vectors = [vector.astype(np.float64) for vector in self._columns(weights)]
         merged = apply_rule(self.rule, [factor * vector for vector in vectors], weights)
         expected = factor * apply_rule(self.rule, vectors, weights).astype(np.float64)
         message = self._broken(
@@ -294,7 +305,7 @@ class MergeRuleContract:
     @pytest.mark.parametrize("weights", CASES)
     def test_only_relative_weights_matter(self, weights: tuple[int, ...]) -> None:
         """Scaling every weight by one factor changes nothing, up to the largest weight that a peer may have."""
-        vectors = contributions(len(weights))
+        vectors = self._columns(weights)
         expected = apply_rule(self.rule, vectors, weights).astype(np.float64)
         for factor in (2, 3, MOST_WEIGHT // max(weights)):
             merged = apply_rule(self.rule, vectors, [factor * weight for weight in weights])
@@ -311,9 +322,9 @@ class MergeRuleContract:
         """A contributor of weight k is worth k equal ones of weight 1."""
         if not self.weight_counts_as_copies:
             pytest.skip("opted out by weight_counts_as_copies")
-        vectors = contributions(len(weights))
-        copies = [vector for vector, weight in zip(vectors, weights, strict=True) for _ in range(weight)]
-        merged = apply_rule(self.rule, copies, [1] * len(copies))
+        vectors = self._columns(weights)
+        copies = [vector for vector, weight in zip(vectors, weights, strict=False) for _ in range(weight)]
+        merged = apply_rule(self.rule, [*copies, *vectors[len(weights) :]], [1] * len(copies))
         expected = apply_rule(self.rule, vectors, weights).astype(np.float64)
         message = self._broken(
             "A contributor of weight k counts as k equal contributors of weight 1.",
@@ -330,14 +341,15 @@ class MergeRuleContract:
         """No coordinate leaves the range of the contributions by more than a rounding."""
         if not self.stays_in_range:
             pytest.skip("opted out by stays_in_range")
-        vectors = np.stack([vector.astype(np.float64) for vector in contributions(len(weights), dtype=dtype)])
+        vectors = np.stack([vector.astype(np.float64) for vector in self._columns(weights, dtype=dtype)])
         merged = apply_rule(self.rule, [vector.astype(numpy_dtype(dtype)) for vector in vectors], weights)
         slack = EPSILON[dtype] * np.abs(vectors).max(axis=0)
         lowest, highest, values = vectors.min(axis=0), vectors.max(axis=0), merged.astype(np.float64)
         outside = np.flatnonzero(~((lowest - slack <= values) & (values <= highest + slack)))
         place = int(outside[0]) if outside.size else 0
         assert not outside.size, self._broken(
-            "Each merged value lies between the smallest and the largest contributed one.",
+            "Each merged value lies between the smallest and the largest contributed one (or that of the reference "
+            "model).",
             f"contributions of {dtype} with the weights {weights}",
             f"value {place} is {values[place]:.9g}, contributed were {lowest[place]:.9g} to {highest[place]:.9g}",
             "check that the factors sum to 1; where values may leave the range, set stays_in_range = False in the test",
@@ -345,10 +357,10 @@ class MergeRuleContract:
 
     def test_what_a_subclass_overrides_counts(self) -> None:
         """``merge_into`` and ``merge_measured`` follow a subclass's ``merge``, or with GRAM its ``coefficients``."""
-        *vectors, origin = contributions(4)
+        *vectors, origin = self._columns((1, 1, 1), more=1)
         last, method = vectors[-1], "coefficients" if self.rule.scope is Scope.GRAM else "merge"
         overrides = {
-            "coefficients": lambda _self, _gram, weights: np.eye(len(weights))[-1],
+            "coefficients": lambda _self, gram, _weights: np.eye(len(gram))[-1],
             "merge": lambda _self, columns, _weights: columns[-1].copy(),
         }
         base = type(self.rule)

@@ -17,6 +17,7 @@ LATER = {
     "largest_share": 0.5,
     "sync_seconds": 60.0,
     "optimizer_state": "merge",
+    "screen": "distances",
     "tolerated_liars": 1,
 }
 """Settings that must agree and that earlier releases do not know, each with another value than that of before."""
@@ -78,6 +79,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("model_name", "../other"),
         ("model_name", "line\nbreak"),
         ("merge_method", ""),
+        ("screen", "none"),
         ("codec", ""),
         ("share", ["head.*", "head.*"]),
         ("local", [""]),
@@ -190,6 +192,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("model_name", "heart study 2.a_b-c", "heart study 2.a_b-c"),
         ("model_name", "x" * 128, "x" * 128),
         ("merge_method", "CoordMedian", "coordmedian"),
+        ("screen", "Distances", "distances"),
         ("codec", "INT8", "int8"),
         ("share", ["head.*", "Tail[ab]"], ("head.*", "Tail[ab]")),
         ("share", [], ()),

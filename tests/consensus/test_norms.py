@@ -311,7 +311,8 @@ class Session:
             status = TRAINING if frozen is None else SNAPSHOT
             entries.append(Entry(peer, self.weights[peer], status, self.distance(values[peer])))
         self.frozen |= {peer: values[peer] for peer in ends}
-        self.model = self._rule.merge(list(values.values()), [self.weights[peer] for peer in values])
+        reference = [self.model] if self._rule.needs_reference else []
+        self.model = self._rule.merge([*values.values(), *reference], [self.weights[peer] for peer in values])
         assert self.known.merged(entries)
 
 

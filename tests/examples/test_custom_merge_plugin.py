@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 Run = Callable[..., list[dict[str, Any]]]
@@ -36,12 +40,31 @@ def install(directory: Path) -> Path:
 def test_hospitals_merge_by_the_installed_rule(
     run: Run, patients: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    installed = install(tmp_path_factory.mktemp("installed"))
-    first, second = run(
-        "heart.py", patients, "--merge-method", "trimmed_mean", peers=2, variables={"PYTHONPATH": str(installed)}
+    """Five, as the rule needs, each with the patients of the first one."""
+    path = os.pathsep.join(
+        [str(install(tmp_path_factory.mktemp("installed"))), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
-    assert first["digest"] == second["digest"]
-    assert first["metrics"]["swarm_rounds"] >= 2
+    options = ("heart.py", patients / "peer-0", "--merge-method", "multikrum")
+    results = run(*options, peers=5, variables={"PYTHONPATH": path})
+    assert len({result["digest"] for result in results}) == 1
+    assert results[0]["metrics"]["swarm_rounds"] >= 2
+
+
+def test_it_gives_the_values_of_byzfl() -> None:
+    spec = importlib.util.spec_from_file_location("multikrum", PLUGIN / "swarm_multikrum.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    cases = json.loads((PLUGIN.parents[1] / "tests" / "merge" / "byzfl_values.json").read_text())
+    compared = 0
+    for case in cases:
+        vectors = np.array(case["vectors"])
+        if case["bad"] == (len(vectors) - 3) // 2 > 0:
+            merged = module.MultiKrum().merge(list(vectors), [1] * len(vectors))
+            np.testing.assert_allclose(merged, case["values"]["multikrum"], rtol=1e-9)
+            compared += 1
+    assert compared == 2
 
 
 @pytest.mark.timeout(120)

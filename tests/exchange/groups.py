@@ -56,6 +56,11 @@ def proposal(weights: dict[str, int], leader: str = "ann") -> Proposal:
     )
 
 
+def before(rule: MergeRule, schema: Schema) -> ModelState | None:
+    """The model of the round before, for a rule that needs it; else None."""
+    return states(schema, 1, seed=9)["ann"] if rule.needs_reference else None
+
+
 class ExchangeGroup:
     """All members of one group, with frames carried between them in a given order."""
 
@@ -70,6 +75,7 @@ class ExchangeGroup:
         parent: ModelState | None = None,
     ) -> None:
         under = under or proposal(weights, leader=max(weights))
+        parent = parent or before(rule, next(iter(held.values())).schema)
         coder = ChunkCoder(reference=parent)
         self.members = {peer: Exchange(peer, under, rule, held[peer], coder, parent=parent) for peer in weights}
         self.sent = dict.fromkeys(weights, 0)

@@ -11,10 +11,11 @@ from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import HEADER, FrameKind, byte_ranges, open_head, slice_chunks
 from swarm.exchange.owed import Owed
 from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
+from swarm.merge.gram import combine, partial_gram
 from swarm.merge.side import merge_statistics
 from swarm.tensors import digest
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
-from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, frames, joined, proposal, states
+from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, before, frames, joined, proposal, states
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 
@@ -28,9 +29,13 @@ def whole(held: dict[str, ModelState], weights: dict[str, int], rule: MergeRule)
     contributors = [held[peer] for peer in sorted(weights) if weights[peer]]
     factors = [weights[peer] for peer in sorted(weights) if weights[peer]]
     schema = contributors[0].schema
-    segments = {
-        dtype: rule.merge([state.segments[dtype] for state in contributors], factors) for dtype in schema.segments
-    }
+    parent = before(rule, schema)
+    rows = contributors if parent is None else [*contributors, parent]
+    gram = rule.scope is Scope.GRAM  # over all segments
+    parts = [[state.segments[dtype] for state in rows] for dtype in schema.segments]
+    factors_of = rule.coefficients(sum(map(partial_gram, parts), np.zeros((len(rows),) * 2)), factors) if gram else None
+    merged_parts = [rule.merge(part, factors) if factors_of is None else combine(part, factors_of) for part in parts]
+    segments = dict(zip(schema.segments, merged_parts, strict=True))
     statistics = [spec for spec in schema.side if spec.kind is not TensorKind.STATE]
     places = [schema.side.index(spec) for spec in statistics]
     parts = [[state.side[place] for place in places] for state in contributors]

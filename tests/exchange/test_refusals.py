@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from swarm.errors import ContributionError, ExchangeError
+from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import FrameKind
 from swarm.merge import BUILTIN_RULES, MergeRule, WeightedMean
 from swarm.session.arithmetic import measure
 from swarm.tensors.state import ModelState, Schema, TensorSpec
-from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, frames, joined, made, proposal, states
+from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, before, frames, joined, made, proposal, states
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
 
@@ -37,7 +38,7 @@ def test_contributions_as_far_apart_as_their_dtype_allows_are_merged(rule: Merge
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-@pytest.mark.parametrize("rule", [MEAN, GRAM], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [MEAN, GRAM, BUILTIN_RULES["norm_clip"]], ids=lambda rule: rule.name)
 @pytest.mark.parametrize("largest", [1.7e308, 1e154], ids=str)
 @pytest.mark.parametrize("seed", range(4))
 def test_values_whose_merge_overflows_are_the_fault_of_who_contributed_them(
@@ -112,7 +113,8 @@ def test_one_without_weight_contributes_nothing() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_every_frame_counts_once(rule: MergeRule) -> None:
     held, under = states(SCHEMA, 2), proposal({"ann": 1, "bob": 1})
-    ann, bob = (Exchange(peer, under, rule, held[peer]) for peer in held)
+    parent = before(rule, SCHEMA)
+    ann, bob = (Exchange(peer, under, rule, held[peer], ChunkCoder(reference=parent), parent=parent) for peer in held)
     count = 0
     for _ in range(3):
         for source, to, sender in ((ann, bob, "ann"), (bob, ann, "bob")):

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from swarm.merge import BUILTIN_RULES, CoordinateMedian, GeometricMedian, MergeRule, Scope, WeightedMean
+from swarm.merge import (
+    BUILTIN_RULES,
+    CenteredClipping,
+    CoordinateMedian,
+    GeometricMedian,
+    MergeRule,
+    NearestNeighbourMixing,
+    NormClipping,
+    Scope,
+    TrimmedMean,
+    WeightedMean,
+)
 from swarm.testing.rules import MergeRuleContract
 
 
@@ -21,11 +32,31 @@ class TestGeometricMedianContract(MergeRuleContract):
     rule = GeometricMedian()
 
 
+class TestTrimmedMeanContract(MergeRuleContract):
+    rule = TrimmedMean()
+
+
+class TestNormClippingContract(MergeRuleContract):
+    rule = NormClipping()
+
+
+class TestCenteredClippingContract(MergeRuleContract):
+    rule = CenteredClipping()
+
+
+class TestNearestNeighbourMixingContract(MergeRuleContract):
+    rule = NearestNeighbourMixing()
+
+
 def test_built_in_rules_go_by_their_names() -> None:
-    assert {name: (rule.name, rule.scope, rule.robust) for name, rule in BUILTIN_RULES.items()} == {
-        "mean": ("mean", Scope.STREAM, False),
-        "coordmedian": ("coordmedian", Scope.COLUMN, True),
-        "geomedian": ("geomedian", Scope.GRAM, True),
+    assert {name: (rule.name, rule.scope, rule.robust, rule.fewest) for name, rule in BUILTIN_RULES.items()} == {
+        "mean": ("mean", Scope.STREAM, False, 1),
+        "coordmedian": ("coordmedian", Scope.COLUMN, True, 1),
+        "geomedian": ("geomedian", Scope.GRAM, True, 1),
+        "trimmed_mean": ("trimmed_mean", Scope.COLUMN, True, 4),
+        "norm_clip": ("norm_clip", Scope.GRAM, True, 3),
+        "centered_clip": ("centered_clip", Scope.GRAM, True, 3),
+        "nnm": ("nnm", Scope.GRAM, True, 4),
     }
 
 

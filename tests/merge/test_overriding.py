@@ -136,3 +136,14 @@ def test_coefficients_may_be_a_part_of_a_merge_by_chunks() -> None:
             return np.array([0.0, 1.0])
 
     assert outcomes(Other()) == [[3, 4, 8]] * 3
+
+
+def test_only_a_rule_that_knows_distances_is_given_the_reference_model() -> None:
+    attributes = {"name": "near", "scope": Scope.COLUMN, "needs_reference": True, "merge": WeightedMean.merge}
+    with pytest.raises(TypeError, match="Near has the scope column, which no reference model is given to"):
+        type("Near", (MergeRule,), attributes)
+
+
+def test_a_rule_derived_from_one_that_combines_may_change_nothing_but_its_name() -> None:
+    derived = type("Renamed", (GeometricMedian,), {"name": "renamed"})()
+    assert outcomes(derived) == outcomes(GeometricMedian())

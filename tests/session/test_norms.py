@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from swarm import hookimpl
+from swarm.merge import BUILTIN_RULES
 from swarm.peer.futures import Answer
 from swarm.records import ContributionStats
 from swarm.session import merging, pending
@@ -128,8 +129,10 @@ def model() -> dict[str, Array]:
 KINDS = {"mean": TensorKind.MEAN, "variance": TensorKind.VARIANCE}
 
 
-@pytest.mark.parametrize("merge_method", ["mean", "coordmedian", "geomedian"])
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize(
+    ("count", "merge_method"),
+    [(count, name) for count in (2, 4) for name, rule in BUILTIN_RULES.items() if rule.fewest <= count],
+)
 def test_a_peer_that_ends_early_and_serves_huge_weights_is_named_and_left_out(
     count: int, merge_method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,8 +152,10 @@ def test_a_peer_that_ends_early_and_serves_huge_weights_is_named_and_left_out(
     assert not [line for line in said(peers, "left out") if line not in told]
 
 
-@pytest.mark.parametrize("merge_method", ["mean", "coordmedian", "geomedian"])
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize(
+    ("count", "merge_method"),
+    [(count, name) for count in (2, 4) for name, rule in BUILTIN_RULES.items() if rule.fewest <= count],
+)
 def test_a_peer_that_ends_early_contributes_until_the_end(count: int, merge_method: str) -> None:
     peers = ended_early(count, merge_method)
     assert not said(peers, "left out")

@@ -258,7 +258,9 @@ def test_a_tensor_that_cannot_be_merged_is_named() -> None:
 
 def test_an_unknown_merge_method_names_the_known_ones() -> None:
     swarm = MemorySwarm(world_size=1, merge_method="medain")
-    with pytest.raises(ConfigurationError, match="merge_method='medain' is not allowed: allowed is 'coordmedian'"):
+    with pytest.raises(
+        ConfigurationError, match="merge_method='medain' is not allowed: allowed is 'centered_clip' or 'coordmedian'"
+    ):
         swarm.peer("ada", WEIGHTS).session.begin()
 
 

@@ -74,6 +74,6 @@ def test_a_rule_derived_from_a_shipped_one_merges_as_it_says(rule: str, codec: s
     assert ends(merge_method=rule, codec=codec) == [[12.0] * 5] * 3
 
 
-@pytest.mark.parametrize("rule", BUILTIN_RULES)
+@pytest.mark.parametrize("rule", [name for name, rule in BUILTIN_RULES.items() if rule.fewest <= len(NAMES)])
 def test_a_codec_derived_from_a_shipped_one_codes_as_it_says(rule: str) -> None:
     assert ends(merge_method=rule, codec="halved") == ends(merge_method=rule)
