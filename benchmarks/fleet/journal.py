@@ -17,7 +17,7 @@ from swarm.config import Settings
 from swarm.plugins import PluginRegistry
 from swarm.records import RoundFailed, RoundFinished, RoundStarted, SessionClosed
 from swarm.session import Session
-from swarm.tensors.model import Evaluator, ModelPort
+from swarm.tensors.model import Evaluator, LearningRate, ModelPort
 from swarm.tensors.state import ModelState
 
 
@@ -93,12 +93,18 @@ class Observer:
         self._port: ModelPort | None = None
 
     def session(
-        self, settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger
+        self,
+        settings: Settings,
+        port: ModelPort,
+        *,
+        evaluate: Evaluator | None,
+        learning_rate: LearningRate | None,
+        logger: logging.Logger,
     ) -> Session:
         """A session with the installed plugins and this one."""
         plugins = PluginRegistry(settings.disabled_plugins, {"benchmark": self})
         self._port = port
-        return Session(settings, port, evaluate=evaluate, logger=logger, plugins=plugins)
+        return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, logger=logger, plugins=plugins)
 
     @hookimpl
     def swarm_round_started(self, event: RoundStarted) -> None:

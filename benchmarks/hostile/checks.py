@@ -125,7 +125,7 @@ def _comes_anew(up: Callable[..., bool]) -> Callable[..., bool]:
 
 def _on_any_nack(self: Leadership, sender: str, message: Any) -> None:
     led = self._led
-    if led and led.attempt == message.attempt and led.on_nack(sender):
+    if led and led.attempt == message.attempt and led.on_nack(sender, message.promised):
         self._take_over(Attempt(led.attempt.counter + 1, self._state.me))
 
 
@@ -190,7 +190,7 @@ CHECKS: dict[str, Check] = {
         [(member, "promised_before", lambda *_: (True, None, ""))],
     ),
     "readiness": Check(
-        "a voter accepts only what the whole group has signed to hold", [(Member, "_may_accept", _may_accept)]
+        "a voter accepts only what a quorum of the group has signed to hold", [(Member, "_may_accept", _may_accept)]
     ),
     "offers": Check(
         "an offer is of its sender, and signed with the key that it joined with",

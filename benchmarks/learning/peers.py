@@ -23,7 +23,7 @@ from swarm.pytorch.callback import TorchCallback
 from swarm.session import Session
 from swarm.session.wiring import Network
 from swarm.storage.files import FINAL
-from swarm.tensors.model import Evaluator, ModelPort
+from swarm.tensors.model import Evaluator, LearningRate, ModelPort
 from swarm.testing.swarm import Board, together
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -39,11 +39,19 @@ def callback_class() -> type[TorchCallback]:
     """The callback for raw PyTorch, whose sessions meet in a network in memory of their own."""
     network, addresses = MemoryNetwork(), dict[str, str]()
 
-    def session(settings: Settings, port: ModelPort, *, evaluate: Evaluator | None, logger: logging.Logger) -> Session:
+    def session(
+        settings: Settings,
+        port: ModelPort,
+        *,
+        evaluate: Evaluator | None,
+        learning_rate: LearningRate | None,
+        logger: logging.Logger,
+    ) -> Session:
         return Session(
             settings,
             port,
             evaluate=evaluate,
+            learning_rate=learning_rate,
             logger=logger,
             plugins=PluginRegistry(settings.disabled_plugins),
             network=lambda _settings, _plugins: Network(

@@ -56,6 +56,8 @@ class LedAttempt:
         self._signed_ready: set[PeerId] = set()
         """Those whose signature was checked: enough of them are."""
         self._readiness: QuorumCertificate | None = None
+        self.above = attempt
+        """The highest attempt that others say they have promised: the next one of this leader is above it."""
         self._nacked: set[PeerId] = set()
         """Peers that have promised a higher attempt."""
         self._accepted: dict[PeerId, str] = {}
@@ -352,21 +354,24 @@ class LedAttempt:
             return is_quorum(proposal.voters, self._accepted, self._state.rules.tolerated_liars)
         return majority(proposal.voters, self._accepted)
 
-    def on_nack(self, sender: PeerId) -> bool:
+    def on_nack(self, sender: PeerId, promised: Attempt) -> bool:
         """A peer answers this attempt no more; whether another leader should be followed: too few answer this one.
 
-        A member of the group that answers no more is left out of the next attempt: one alone ends no leader's term.
+        One peer alone ends no leader's term. If it is a member of the group, this leader goes on above what it has
+        promised, and without it where that has happened in this round before.
         """
         self._nacked.add(sender)
+        self.above = max(self.above, promised)
         state, proposal = self._state, self.proposal
         if self.stage in {Stage.DECIDED, Stage.ABORTED}:
-            return False
-        if proposal and self.stage is Stage.EXCHANGING and sender in proposal.group:
-            self._abort(proposal, {sender}, f"{sender} follows a higher attempt")
             return False
         commit = state.position.commit
         if commit is None or (proposal and proposal.kind is not RecordKind.ROUND):
             return True
+        if proposal and self.stage is Stage.EXCHANGING and sender in proposal.group:
+            blamed = {sender} if state.presence.strikes.nacks(sender) else ()
+            self._abort(proposal, blamed, f"{sender} follows a higher attempt")
+            return False
         return not state.quorum(commit.members, {*commit.members} - self._nacked)
 
     def on_failed(self, sender: PeerId, message: Failed) -> None:

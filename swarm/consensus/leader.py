@@ -200,7 +200,7 @@ class Leadership:
             text = f"{sender} answers an attempt with a promise to attempt {promised.counter}, which cannot be"
             state.effects.notice(f"{text}; it is ignored", loud=True, sender=sender)
             return
-        if not led.on_nack(sender):
+        if not led.on_nack(sender, promised):
             return
         self._led = None
         if state.position.commit and message.lineage == state.position.lineage:
@@ -243,7 +243,7 @@ class Leadership:
         elif led.stage is Stage.ABORTED:
             self._led = None
             if state.position.commit:
-                above = max(led.attempt, state.acceptor.promised)
+                above = max(led.above, state.acceptor.promised)
                 self._take_over(Attempt(above.counter + 1, state.me))
         return led.decision
 

@@ -48,6 +48,8 @@ class Strikes:
         self._pauses: Counter[PeerId] = Counter()
         self._led: Counter[PeerId] = Counter()
         """Attempts at this round that each peer has led."""
+        self._nacks: Counter[PeerId] = Counter()
+        """Exchanges of this round that each peer has ended because it follows another leader."""
         self._rounds: Counter[PeerId] = Counter()
         """Rounds with each peer since its last strike was given or forgotten."""
         self._accused: set[tuple[Attempt, PeerId]] = set()
@@ -88,6 +90,11 @@ class Strikes:
     def late(self, leader: PeerId) -> None:
         """A leader came to no result in time; this counts once for each round."""
         self.strike(Attempt(-1, leader), leader)
+
+    def nacks(self, peer: PeerId) -> bool:
+        """A peer ends an exchange of this round because it follows another leader; whether it has done so before."""
+        self._nacks[peer] += 1
+        return self._nacks[peer] > 1
 
     def give_up(self, peer: PeerId) -> None:
         """A peer has been silent for too long: it counts as gone for ``LONGEST`` seconds."""
@@ -136,6 +143,7 @@ class Strikes:
         self._accused.clear()
         self._struck.clear()
         self._led.clear()
+        self._nacks.clear()
         self._until = {peer: until for peer, until in self._until.items() if until > self._timer.now}
         self._paused_until = {peer: until for peer, until in self._paused_until.items() if until > self._timer.now}
         for peer in took_part:

@@ -84,7 +84,7 @@ class Signals:
         self._since = self._clock.now(), batches
 
     def stops(self, batches: int) -> None:
-        """The training has come to a sync point."""
+        """The training has reached a sync point."""
         if self._since and batches > self._since[1]:
             self._batch_seconds = (self._clock.now() - self._since[0]) / (batches - self._since[1])
 

@@ -224,16 +224,17 @@ def test_nacks_for_a_live_leader_end_the_attempt_and_those_for_a_lost_leader_mak
     assert not sent(lead.wait(2 * RETRY), Prepare), "it does not lead any more"
 
 
-def test_a_nack_of_one_member_of_the_group_ends_the_exchange_and_leaves_that_member_out(lead) -> None:
+def test_a_nack_of_one_member_of_the_group_ends_the_exchange_and_a_second_one_leaves_that_member_out(lead) -> None:
     lead.offers(lead.others)
     one, *others = lead.others
-    told = sent(lead.hears(one, Nack(*lead.proposal().key, Attempt(5, one))), Abort)
-    assert {abort.reason for abort in told.values()} == {f"{one} follows a higher attempt"}
-    lead.wait(RETRY)
-    for other in others:
-        lead.promises(other, counter=1)
-    assert lead.proposal().attempt == Attempt(1, lead.me), "it still leads"
-    assert set(lead.proposal().group) == {lead.me, *others}
+    for counter, group in ((6, {lead.me, one, *others}), (10, {lead.me, *others})):
+        told = sent(lead.hears(one, Nack(*lead.proposal().key, Attempt(counter - 1, one))), Abort)
+        assert {abort.reason for abort in told.values()} == {f"{one} follows a higher attempt"}
+        lead.wait(RETRY)
+        for other in others:
+            lead.promises(other, counter=counter)
+        assert lead.proposal().attempt == Attempt(counter, lead.me), "it still leads"
+        assert set(lead.proposal().group) == group
 
 
 def test_one_peer_that_tells_of_a_high_attempt_does_not_end_what_a_majority_may_accept(accepting) -> None:

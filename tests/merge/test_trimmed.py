@@ -42,7 +42,7 @@ def test_known_means(points: object, weights: tuple[int, ...] | None, share: flo
     ),
     data=st.data(),
 )
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True, deadline=None, max_examples=40)
 def test_a_share_of_f_of_n_drops_the_f_smallest_and_the_f_largest(rows: np.ndarray, data: st.DataObject) -> None:
     count = len(rows)
     bad = data.draw(st.integers(0, (count - 1) // 2))

@@ -84,7 +84,7 @@ def nobody_is_left_out(self: Strikes, attempt: Attempt, peer: PeerId) -> None:
 
 
 @_mutant(LedAttempt, "on_nack")
-def one_nack_ends_an_attempt(self: LedAttempt, sender: PeerId) -> bool:
+def one_nack_ends_an_attempt(self: LedAttempt, sender: PeerId, promised: Attempt) -> bool:
     """A leader resigns as soon as one peer says that it has promised more."""
     return True
 
