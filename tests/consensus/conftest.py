@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +32,6 @@ from swarm.records import Attempt, Commit, ContributionStats, Credential, PeerSt
 from swarm.sync import FixedInterval
 from swarm.versions import UNNAMED, Versions
 from tests import signing
-from tests.simulator.liar_mutants import LIAR_MUTANTS
 
 from .players import OneLeader, OneMember
 
@@ -303,9 +301,15 @@ class Peers:
 
 @pytest.fixture(autouse=True)
 def mistake() -> Iterator[None]:
-    """With ``LIAR_MUTANT``: one check of what others say is left out, and a test must notice."""
-    name = os.environ.get("LIAR_MUTANT")
-    with LIAR_MUTANTS.mutated(name) if name else nullcontext():
+    """With ``MISTAKE``: the protocol has the mistake of that mutant of the simulation, and a test must notice."""
+    name = os.environ.get("MISTAKE")
+    if name is None:
+        yield
+        return
+    from tests.simulator.liar_mutants import LIAR_MUTANTS
+    from tests.simulator.mutants import MUTANTS
+
+    with (LIAR_MUTANTS if name in LIAR_MUTANTS else MUTANTS).mutated(name):
         yield
 
 

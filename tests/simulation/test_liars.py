@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from tests.simulator.command import catch, simulate
 from tests.simulator.liar_mutants import LIAR_MUTANTS
 from tests.simulator.plan import draw_liars
 from tests.simulator.runs import run
+
+from .tested import require_noticed
 
 SCHEDULES = 60
 NOTICED_AT = {
@@ -26,7 +23,6 @@ NOTICED_AT = {
     "signatures_of_records_are_not_checked": 21,
 }
 """A schedule that shows each mistake, to spare the search (`--liars --mutants`)."""
-CONSENSUS = Path("tests/consensus")
 TESTED_BY = {
     "a_leader_believes_promises": ("test_promises.py", "a_promise_that_is_not_signed_or_cannot_be"),
     "evidence_is_ignored": ("test_evidence.py", "a_proof_is_told_to_all"),
@@ -74,13 +70,7 @@ def test_a_check_that_is_left_out_is_noticed(mutant: str) -> None:
 
 @pytest.mark.parametrize("mutant", sorted(TESTED_BY))
 def test_a_check_that_is_left_out_is_noticed_by_a_test(mutant: str) -> None:
-    root = Path(__file__).parents[2]
-    file, name = TESTED_BY[mutant]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", CONSENSUS / file, "-k", name]
-    result = subprocess.run(
-        command, cwd=root, env={**os.environ, "LIAR_MUTANT": mutant}, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == pytest.ExitCode.TESTS_FAILED, result.stdout
+    require_noticed(mutant, *TESTED_BY[mutant])
 
 
 def test_each_check_is_needed() -> None:
