@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import enum
 import json
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from swarm import hookimpl
 from swarm.config import Settings
 from swarm.plugins import PluginRegistry
 from swarm.records import RoundFailed, RoundFinished, RoundStarted, SessionClosed
 from swarm.session import Session
-from swarm.tensors.model import Evaluator, LearningRate, ModelPort
+from swarm.tensors.model import ModelPort
 from swarm.tensors.state import ModelState
 
 
@@ -92,19 +92,11 @@ class Observer:
         self._journal = journal
         self._port: ModelPort | None = None
 
-    def session(
-        self,
-        settings: Settings,
-        port: ModelPort,
-        *,
-        evaluate: Evaluator | None,
-        learning_rate: LearningRate | None,
-        logger: logging.Logger,
-    ) -> Session:
+    def session(self, settings: Settings, port: ModelPort, **options: Any) -> Session:
         """A session with the installed plugins and this one."""
         plugins = PluginRegistry(settings.disabled_plugins, {"benchmark": self})
         self._port = port
-        return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, logger=logger, plugins=plugins)
+        return Session(settings, port, **options, plugins=plugins)
 
     @hookimpl
     def swarm_round_started(self, event: RoundStarted) -> None:

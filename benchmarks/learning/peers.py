@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
@@ -23,7 +22,7 @@ from swarm.pytorch.callback import TorchCallback
 from swarm.session import Session
 from swarm.session.wiring import Network
 from swarm.storage.files import FINAL
-from swarm.tensors.model import Evaluator, LearningRate, ModelPort
+from swarm.tensors.model import ModelPort
 from swarm.testing.swarm import Board, together
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -39,20 +38,11 @@ def callback_class() -> type[TorchCallback]:
     """The callback for raw PyTorch, whose sessions meet in a network in memory of their own."""
     network, addresses = MemoryNetwork(), dict[str, str]()
 
-    def session(
-        settings: Settings,
-        port: ModelPort,
-        *,
-        evaluate: Evaluator | None,
-        learning_rate: LearningRate | None,
-        logger: logging.Logger,
-    ) -> Session:
+    def session(settings: Settings, port: ModelPort, **options: Any) -> Session:
         return Session(
             settings,
             port,
-            evaluate=evaluate,
-            learning_rate=learning_rate,
-            logger=logger,
+            **options,
             plugins=PluginRegistry(settings.disabled_plugins),
             network=lambda _settings, _plugins: Network(
                 MemoryTransport(network), [Board(addresses, settings.model_name)]

@@ -195,8 +195,9 @@ class Leadership:
         state, led, promised = self._state, self._led, message.promised
         if led is None or led.attempt != message.attempt:
             return
-        if promised <= led.attempt or promised.counter > state.acceptor.promised.counter + MOST_ATTEMPTS:
-            # Else one peer could end attempt after attempt at once.
+        # What leads above it must not be too high for the others, which may not have answered this attempt yet.
+        highest = state.acceptor.promised.counter + MOST_ATTEMPTS // 2
+        if promised <= led.attempt or promised.counter > highest:
             text = f"{sender} answers an attempt with a promise to attempt {promised.counter}, which cannot be"
             state.effects.notice(f"{text}; it is ignored", loud=True, sender=sender)
             return

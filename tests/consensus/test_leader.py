@@ -10,7 +10,7 @@ import pytest
 from swarm.consensus import strikes
 from swarm.consensus.effects import Effect, Heal, Send, StartExchange
 from swarm.consensus.machine import RoundMachine
-from swarm.consensus.paxos import leader_order
+from swarm.consensus.paxos import MOST_ATTEMPTS, leader_order
 from swarm.messages import Abort, Decide, Nack, Prepare, Proposal, Propose
 from swarm.records import Attempt, ContributionStats
 
@@ -289,3 +289,20 @@ def test_a_leader_that_could_fork_and_is_silent_is_replaced_too(founded) -> None
     machine.offer(replace(stats, peer=second), now)
     assert not led(machine.tick(now + STRAGGLER + FAILURE - 0.1))
     assert led(machine.tick(now + STRAGGLER + FAILURE)) == {Attempt(1, second)}
+
+
+@pytest.mark.parametrize("counter", [MOST_ATTEMPTS // 2, MOST_ATTEMPTS // 2 + 1, MOST_ATTEMPTS])
+def test_a_nack_with_a_high_attempt_does_not_lead_a_leader_to_one_that_others_refuse(founded, counter: int) -> None:
+    peers = founded(*"abcd", straggler_timeout=1.0, failure_timeout=5.0)
+    leader = peers.leader()
+    liar = min({*"abcd"} - {leader})
+    peers.exchanging = False
+    peers.offer(*"abcd")
+    (proposal,) = peers.running()
+    peers.exchanging = True
+    peers.tell(liar, leader, Nack(*proposal.key, Attempt(counter, liar)))
+    for running in peers.running():  # where the nack was ignored
+        peers.exchange(running)
+    peers.deliver()
+    peers.wait(2.0)
+    assert {peers.commits(name)[-1].round for name in "abcd"} == {1}
