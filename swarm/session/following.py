@@ -42,6 +42,8 @@ class Signals:
         """When the training went on last, and how many batches were done by then."""
         self._batch_seconds: float | None = None
         self._had_loss = False
+        self._setting = ""
+        """What chose the policy, for messages."""
         self.wanted = Signal.NONE
         """What the policy of the session follows."""
 
@@ -70,6 +72,8 @@ class Signals:
                 "another policy"
             )
         self.wanted = policy.signal
+        by = " (chosen by use_adaptive_sync=True)" if settings.use_adaptive_sync else ""
+        self._setting = f"{settings.policy_setting}{by}"
         return GuardedPolicy(policy, logger)
 
     def _missing(self, signal: Signal) -> str:
@@ -97,8 +101,8 @@ class Signals:
         self._had_loss = self._had_loss or self._training.loss is not None
         if self.wanted is Signal.TRAINING_LOSS and not self._had_loss:
             raise ConfigurationError(
-                f"the sync policy follows {self.wanted}, which is not known here: give it with on_batch_end(loss=...), "
-                "or choose another policy"
+                f"{self._setting} follows {self.wanted}, which is not known here: give it with "
+                "on_batch_end(loss=...), or choose another policy"
             )
 
     def value(self) -> float | None:
