@@ -8,6 +8,7 @@ import pytest
 
 from swarm.consensus.effects import Apply, Notice, StartExchange
 from swarm.consensus.machine import RETRY
+from swarm.consensus.paxos import MOST_ATTEMPTS
 from swarm.messages import (
     Abort,
     Accept,
@@ -240,7 +241,7 @@ def test_a_nack_of_one_member_of_the_group_ends_the_exchange_and_a_second_one_le
 def test_one_peer_that_tells_of_a_high_attempt_does_not_end_what_a_majority_may_accept(accepting) -> None:
     lead = accepting
     liar = lead.others[0]
-    lead.hears(liar, Nack(*lead.proposal().key, Attempt(900, liar)))
+    lead.hears(liar, Nack(*lead.proposal().key, Attempt(MOST_ATTEMPTS // 2, liar)))
     lead.accepts(lead.others[1])
     assert lead.machine.round == 1
     lead.accepts(lead.others[2])
