@@ -111,7 +111,7 @@ class LedAttempt:
             self._step_exchange(self.proposal)
         elif self.stage is Stage.ACCEPTING and commit:
             # Without a majority in reach the attempt cannot be decided: a higher one finishes it, or forks.
-            if self._minority_timed_out(minority=not state.quorum(commit.members, state.offers.reachable)):
+            if self._minority_timed_out(minority=not state.quorum(commit.members, state.reachable)):
                 self.stage = Stage.ABORTED
             elif self.proposal and state.timer.past(self._asked_at + state.rules.failure_timeout):
                 # Only a higher attempt may find out whether this one was accepted.
@@ -148,7 +148,7 @@ class LedAttempt:
             if complete(table) or state.timer.past(self._quorum_since + state.pace.straggler_timeout):
                 self._close_group(table, lineage=commit.lineage)
             return
-        minority = not state.quorum(commit.members, state.offers.reachable) and may_fork(table, rules)
+        minority = not state.quorum(commit.members, state.reachable) and may_fork(table, rules)
         if self._minority_timed_out(minority=minority):
             position = state.position
             number = next(self._lineage_numbers)
@@ -248,7 +248,7 @@ class LedAttempt:
             self._use_promises(commit)
 
     def _use_promises(self, commit: Commit) -> None:
-        if not self._state.quorum(commit.members, self._promises.given):
+        if not self._state.quorum(commit.members, self._promises.given - self._state.given_up):
             return
         highest = self._promises.highest
         if highest is None or highest.accepted is None:

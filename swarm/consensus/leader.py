@@ -137,7 +137,7 @@ class Leadership:
             self._looked_at = None
             return None
         members = set(commit.members)
-        able = state.offers.reachable & members or state.presence.here & members
+        able = state.reachable & members or state.presence.here & members
         able = able & state.leading or able
         if self.awaited == state.first_attempt:
             # Later attempts go on even so: two peers that leave out one another would take turns for ever.
@@ -171,7 +171,7 @@ class Leadership:
 
     def _possible(self, table: Table) -> bool:
         """Whether the awaited leader could form a group of those who have offered."""
-        if self._state.quorum(table.commit.members, self._state.offers.reachable):
+        if self._state.quorum(table.commit.members, self._state.reachable):
             return quorum(table, self._state.rules)
         return may_fork(table, self._state.rules)
 
@@ -208,7 +208,7 @@ class Leadership:
             if not state.acceptor.promise(promised):
                 self._take_over(Attempt(led.attempt.counter + 1, state.me))
                 return
-            if promised.leader not in state.offers.reachable - {state.me}:
+            if promised.leader not in state.reachable - {state.me}:
                 self._take_over(Attempt(promised.counter + 1, state.me))
                 return
         self.follow(promised)

@@ -207,7 +207,7 @@ class Member:
         if not as_offered(proposal, me, offers.mine):
             return f"{me} has offered other weights since"
         if position.commit and self.begins_lineage(proposal):
-            reaches = self._state.quorum(position.commit.members, offers.reachable)
+            reaches = self._state.quorum(position.commit.members, self._state.reachable)
             return f"{me} still reaches a majority" if reaches else None
         return None
 

@@ -12,7 +12,7 @@ from swarm.consensus.effects import EffectQueue
 from swarm.consensus.forming import Table
 from swarm.consensus.paxos import Acceptor, first_attempt
 from swarm.consensus.rules import RoundRules
-from swarm.consensus.strikes import Strikes
+from swarm.consensus.strikes import NOBODY, Strikes
 from swarm.consensus.timing import Pace, Timer
 from swarm.messages import Offer, Proposal
 from swarm.records import Attempt, Commit, Credential, PeerId, Proof, RecordKind
@@ -180,10 +180,10 @@ class Offers:
         return frozenset(self._current)
 
     @property
-    def reachable(self) -> frozenset[PeerId]:
-        """Peers whose votes can be had, this one's included: live, and no offer says that they do not vote."""
+    def voting(self) -> frozenset[PeerId]:
+        """The live peers and this one, except those whose offer says that they do not vote."""
         without = {peer for peer, offer in self._current.items() if not offer.votes}
-        return frozenset(self._presence.here - without - self._presence.proven.keys())
+        return frozenset(self._presence.here - without)
 
     def among(self, peers: Container[PeerId]) -> dict[PeerId, Offer]:
         """The offers to the next round of some peers, by name."""
@@ -284,7 +284,22 @@ class RoundState:
         rest = presence.here - presence.proven.keys() - excluded
         members = self.position.members
         enough = len(rest) >= self.rules.min_peers and (not members or self.quorum(members, rest))
-        return excluded if enough else presence.strikes.paused()
+        return excluded if enough else presence.strikes.paused() | self.given_up
+
+    @property
+    def given_up(self) -> frozenset[PeerId]:
+        """Peers that count as gone though nothing is decided without them: the rest may begin a lineage of its own."""
+        presence, members, least = self.presence, self.position.members, self.rules.min_peers
+        removed = presence.strikes.removed()
+        if not removed or 2 * least > len(members):
+            return NOBODY
+        rest = presence.here - presence.proven.keys() - removed
+        return NOBODY if len(rest) < least or self.quorum(members, rest) else removed
+
+    @property
+    def reachable(self) -> frozenset[PeerId]:
+        """Peers whose votes can be had, this one's included: live, and no offer says that they do not vote."""
+        return self.offers.voting - self.presence.proven.keys() - self.given_up
 
     def table(self, commit: Commit) -> Table:
         """What a leader of the round after ``commit`` goes by when it forms a group."""

@@ -6,6 +6,7 @@ import pytest
 
 from swarm.consensus.effects import Heal
 from swarm.consensus.timing import LONGEST_SILENCE
+from swarm.messages import Accept, Accepted, Decide, Prepare, Propose
 from swarm.records import PeerStatus
 
 FINISHED = [PeerStatus.INACTIVE, PeerStatus.SNAPSHOT, PeerStatus.ACTIVE]
@@ -31,6 +32,21 @@ def test_the_end_waits_for_a_live_peer_that_reaches_no_sync_point_for_a_limited_
     closing = peers.commits("a")[-1]
     assert (closing.closing, closing.group, closing.members) == (True, ("a", "b"), ("a", "b"))
     assert "c has reached no sync point for 600 s and all others have trained: it counts as gone" in peers.said("a")
+
+
+@pytest.mark.parametrize(("names", "min_peers"), [("ab", 1), ("abcd", 2)])
+def test_it_closes_without_members_that_promise_and_never_accept(founded, names: str, min_peers: int) -> None:
+    peers = founded(*names, min_peers=min_peers, failure_timeout=1.0)
+    honest, silent = names[:min_peers], names[min_peers:]
+    leading = Prepare | Propose | Accept | Decide
+    peers.drop = lambda sender, _, message: sender in silent and isinstance(message, Accepted | leading)
+    peers.offer(*silent, status=PeerStatus.INACTIVE)
+    for _ in range(4):
+        waiting = (name for name in honest if not peers.machines[name].offered and not peers.machines[name].closed)
+        peers.offer(*waiting, status=PeerStatus.SNAPSHOT)
+        peers.wait(15.0)
+    assert all(peers.machines[name].closed for name in honest)
+    assert f"FORK: {min_peers} of {len(names)} members are left" in "".join(map(peers.said, honest))
 
 
 @pytest.mark.parametrize("others", [PeerStatus.TRAINING, PeerStatus.SNAPSHOT])

@@ -19,7 +19,7 @@ from swarm.consensus.machine import RoundMachine
 from swarm.consensus.member import Member
 from swarm.consensus.paxos import Acceptor
 from swarm.consensus.rules import RoundRules
-from swarm.consensus.state import Offers, RoundState
+from swarm.consensus.state import RoundState
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.messages import (
@@ -245,10 +245,10 @@ def trains_on_though_all_have_trained(self: Merging, answer: Answer) -> None:
     """A peer that trains on for others does not look whether they need it."""
 
 
-@_mutant(Offers, "reachable", as_property=True)
-def forks_with_a_majority_present(self: Offers) -> frozenset[PeerId]:
+@_mutant(RoundState, "reachable", as_property=True)
+def forks_with_a_majority_present(self: RoundState) -> frozenset[PeerId]:
     """A leader counts nobody but itself."""
-    return frozenset({self._me})
+    return frozenset({self.me})
 
 
 # Catching up ---------------------------------------------------------------------------------------------------------
