@@ -215,7 +215,10 @@ class Witness:
             self._passed_over[process] += 1
         # With overlap a slow peer offers again only at a later batch, which may be too late each time.
         if self._passed_over[process] > PASSED_OVER and not self._schedule.overlap and not self._lying:
-            raise Violation("Progress", f"{name} catches up with {PASSED_OVER} rounds in a row and is taken into none")
+            if not any(name in _left_out(other) for other in self._reached(process)):
+                text = f"{name} catches up with {PASSED_OVER} rounds in a row and is taken into none"
+                raise Violation("Progress", text)
+            self._passed_over[process] = 0  # short rounds pass while an attempt that failed with it counts
 
     def _record(
         self,
@@ -451,7 +454,7 @@ class Witness:
         return process.session.commit == commit and self._voting.get(process, True)
 
     def _closes(self, leader: Process) -> None:
-        left_out = {peer["name"] for peer in leader.session.status()["peers"] if peer["left_out"]}
+        left_out = _left_out(leader)
         for other in self._reached(leader):
             if other is leader or other.lies or other.name in left_out:
                 continue
@@ -532,6 +535,11 @@ class Witness:
             closing = self._merged[commit.lineage, commit.round, commit.digest].values
             if not np.array_equal(process.model.values, closing):
                 raise Violation("Identity at the end", f"{process.name} does not end with {commit.digest}")
+
+
+def _left_out(process: Process) -> set[PeerId]:
+    """The peers that a process leaves out of rounds, because attempts have failed with them."""
+    return {peer["name"] for peer in process.session.status()["peers"] if peer["left_out"]}
 
 
 def bits(steps: Steps) -> list[int]:
