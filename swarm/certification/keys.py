@@ -6,8 +6,8 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from nacl.exceptions import CryptoError
+from nacl.signing import SigningKey, VerifyKey
 
 REMEMBERED = 4096
 """Signatures that were found to be right: a vote that was checked is not checked again in a certificate."""
@@ -31,8 +31,8 @@ class ProcessKey(Signer):
     """A key that is made now, kept in memory and never written: with the process ends what it can sign."""
 
     def __init__(self) -> None:
-        self._private = Ed25519PrivateKey.generate()
-        self._key = self._private.public_key().public_bytes_raw().hex()
+        self._private = SigningKey.generate()
+        self._key = bytes(self._private.verify_key).hex()
         self._right: OrderedDict[tuple[str, bytes, str], None] = OrderedDict()
 
     @property
@@ -40,7 +40,7 @@ class ProcessKey(Signer):
         return self._key
 
     def sign(self, statement: bytes) -> str:
-        signature = self._private.sign(statement).hex()
+        signature = self._private.sign(statement).signature.hex()
         self._remember((self._key, statement, signature))
         return signature
 
@@ -62,12 +62,12 @@ class ProcessKey(Signer):
 def verify(key: str, statement: bytes, signature: str) -> bool:
     """Whether the owner of ``key`` (64 hexadecimal digits) has signed ``statement``; False if either is none at all."""
     try:
-        _public(key).verify(bytes.fromhex(signature), statement)
-    except (InvalidSignature, ValueError):
+        _public(key).verify(statement, bytes.fromhex(signature))
+    except (CryptoError, ValueError):
         return False
     return True
 
 
 @lru_cache(maxsize=1024)
-def _public(key: str) -> Ed25519PublicKey:
-    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+def _public(key: str) -> VerifyKey:
+    return VerifyKey(bytes.fromhex(key))

@@ -157,8 +157,8 @@ def test_times_and_numbers_are_those_of_the_code(review) -> None:
     assert KEEP == 2
     assert "two checkpoints" in review.text
     direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert len(direct) == 10
-    assert said["What is installed"].startswith("ten direct dependencies")
+    assert len(direct) == 11
+    assert said["What is installed"].startswith("eleven direct dependencies")
 
 
 def test_the_limits_of_the_guarantees_are_those_of_the_code() -> None:
