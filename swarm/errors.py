@@ -10,6 +10,7 @@ SwarmError
 ├── ModelError                a tensor that cannot be merged, or a model that is not there yet
 ├── IncompatiblePeerError     a peer of this session has another model or other settings
 ├── StartTimeoutError         too few peers came before ``start_timeout`` (also a TimeoutError)
+├── IncompleteSwarmError      the session ended without an expected site, under ``require_members``
 ├── TransportError            the network
 │   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
 │   ├── UnreachablePeerError  a peer that does not answer
@@ -89,6 +90,13 @@ class IncompatiblePeerError(SwarmError):
 
 class StartTimeoutError(SwarmError, TimeoutError):
     """Fewer than ``min_peers`` peers were there before ``start_timeout``. Raised by ``on_train_begin``."""
+
+
+class IncompleteSwarmError(SwarmError):
+    """The session ended without an expected site, or without a closing round, under ``require_members``.
+
+    Raised by ``on_train_end``, once the model is loaded and all files are written.
+    """
 
 
 class TransportError(SwarmError):

@@ -288,6 +288,8 @@ class RoundReport:
     contributors: tuple[PeerId, ...] = ()
     missing: tuple[PeerId, ...] = ()
     """Peers of the last round that did not take part."""
+    away: dict[PeerId, int] = field(default_factory=dict)
+    """Peers that took part in an earlier round and not in this one, with the first round that went without each."""
     steps: dict[PeerId, int] = field(default_factory=dict)
     """Local batches of each contributor since its last merge. Empty if this peer did not take part in the round."""
     seconds: float = 0.0
@@ -355,6 +357,16 @@ class RoundFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Participation:
+    """The part of one site in a session."""
+
+    rounds: int
+    """In whose groups it was, the founding one left out."""
+    steps: int
+    """Its local batches that were merged, in the rounds that the reporting peer was in."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed:
     """The session is over for this peer."""
@@ -366,3 +378,7 @@ class SessionClosed:
     closing: bool
     """Whether the final model is the swarm's closing model."""
     reason: str = ""
+    all_rounds: int = 0
+    """Rounds of the session, those without this peer included."""
+    sites: dict[PeerId, Participation] = field(default_factory=dict)
+    """The part of each site; empty where training was aborted, or where this peer trained alone."""

@@ -70,6 +70,7 @@ class Arguments(TypedDict, total=False):
     world_size: int | None
     rank: int | None
     members: tuple[str, ...] | list[str] | str | None
+    require_members: bool | None
     failure_timeout: float | None
     straggler_timeout: float | None
     loopback: bool | None

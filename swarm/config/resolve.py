@@ -164,6 +164,11 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
     if settings.loopback:
         return
     expected = settings.expected_peers
+    if settings.require_members and not expected:
+        raise ConfigurationError(
+            f"{given['require_members']} needs members or world_size: name the sites that must take part, such as "
+            'members="berlin,paris" (or SWARM_MEMBERS)'
+        )
     if expected and settings.min_peers > expected:
         raise ConfigurationError(
             f"{given['min_peers']} contradicts {given['world_size' if world_size else 'members']}: "

@@ -311,6 +311,11 @@ class Settings:
         "`min_peers` and the start",
         several(label()),
     )
+    require_members: bool = _setting(
+        False,
+        "no start and no successful end [without a site that is expected](rounds.md#nobody-is-missed-silently): all of "
+        "`members`, or `world_size` peers. Rounds in between may go without one",
+    )
     failure_timeout: float = _setting(10.0, "seconds without an answer after which a peer counts as lost", seconds())
     straggler_timeout: float | None = _setting(
         None,

@@ -34,7 +34,14 @@ class Founding:
     @property
     def expected(self) -> int:
         """Peers to wait for; 0 where unknown."""
-        return max(self._state.rules.expected - len(self._refused), 0)
+        rules = self._state.rules
+        return rules.expected if rules.require_all else max(rules.expected - len(self._refused), 0)
+
+    @property
+    def unmet(self) -> list[PeerId]:
+        """Names of expected peers that cannot be reached, as far as names are known."""
+        state = self._state
+        return sorted(state.rules.members - state.presence.here - self._refused - self._departed.keys())
 
     def refuse(self, peer: PeerId) -> None:
         """A peer has another model or other settings: it is not waited for."""
@@ -74,8 +81,16 @@ class Founding:
             hopeless = self.expected < rules.min_peers if known else timer.past(self._refused_at + OTHERS_MAY_COME)
             if hopeless:
                 return Fail(f"incompatible peers: {', '.join(sorted(self._refused))}; compatible: {there}")
+        if rules.require_all and self._refused_at is not None and timer.past(self._refused_at + OTHERS_MAY_COME):
+            return Fail(f"incompatible peers: {', '.join(sorted(self._refused))}, and require_members is set")
         if not timer.past(since + rules.start_timeout):
             return None
+        if rules.require_all and not offers:
+            unmet = ", ".join(self.unmet) or f"{rules.expected - len(live) - 1} of the {rules.expected} expected"
+            return Fail(
+                f"{unmet} did not come within start_timeout={rules.start_timeout:g} s, and require_members is set; "
+                f"there: {there}"
+            )
         if offers:
             return Fail(f"the first round did not commit within start_timeout={rules.start_timeout:g} s")
         return Fail(
@@ -147,6 +162,8 @@ class Founding:
             self._quorum_since = state.timer.now
         self._present = len(offers)
         everyone = state.presence.here <= offers.keys() and len(offers) >= self.expected
+        if rules.require_all:
+            return offers if everyone and rules.members <= offers.keys() else {}
         wait = state.pace.first_straggler_timeout
         if rules.seeks and rules.expected == 0 and offers.keys() == {state.me}:
             # No peer has answered yet: a session may be running already.

@@ -473,7 +473,7 @@ class RoundMachine:
             elif self._leadership.overdue():
                 self._member.drop()
         unknown = max(founding.expected, state.rules.min_peers) - len(state.presence.live) - 1
-        self._waiting.line(lambda: f"waiting to start with {self._waiting.missing(unknown)}")
+        self._waiting.line(lambda: f"waiting to start with {self._waiting.missing(unknown, founding.unmet)}")
 
     def _resend(self) -> None:
         """Retransmit what may have been lost."""

@@ -28,6 +28,10 @@ class RoundRules:
     first_sync: SyncState
     expected: int = 0
     """Peers to expect at the start; 0 where unknown."""
+    require_all: bool = False
+    """Whether the session does not start without all that are expected."""
+    members: frozenset[PeerId] = frozenset()
+    """Names of those that are expected, as far as they are known."""
     seeks: bool = False
     """Whether addresses of other peers were given: then it does not start alone before it has looked there."""
     averaging: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from swarm.certification.quorums import quorum_size
@@ -147,14 +147,15 @@ class Waiting:
         forks = 2 * least <= len(members) and not present.isdisjoint(members)
         return len(present) >= least and (self._state.quorum(members, present) or forks)
 
-    def missing(self, unknown: int = 0) -> str:
-        """Names of the peers that have not offered; ``unknown`` more are expected and were never met."""
+    def missing(self, unknown: int = 0, unmet: Sequence[PeerId] = ()) -> str:
+        """Names of the peers that have not offered; ``unknown`` more are expected, of which those of ``unmet``."""
         state, commit = self._state, self._state.position.commit
         members, live = commit.members if commit else (), state.presence.live
         absent = sorted(({*members} | live) - {state.me} - state.offers.current)
         names = [peer if peer in live else self._absent(peer) for peer in absent]
-        if unknown > 0:
-            names.append(f"{unknown} that never came")
+        names += [f"{peer} (never came)" for peer in unmet]
+        if unknown > len(unmet):
+            names.append(f"{unknown - len(unmet)} that never came")
         return ", ".join(names) or "the leader"
 
     def _absent(self, peer: PeerId) -> str:

@@ -6,11 +6,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from swarm.certification.statements import record_hash
+from swarm.errors import IncompleteSwarmError
+from swarm.session.participation import UNKNOWN, Attended, absentees, sentence
 from swarm.storage.files import FINAL, LOCAL, OWN, SITE
 from swarm.storage.results import Results
 from swarm.storage.writer import Writer
 from swarm.tensors.state import ModelState, Schema
-from swarm.text import listed
+from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 """Seconds to wait for a disk, whatever the size of the model."""
+LONGEST = 2000
+"""Characters of the line about sites."""
 LEAST_SPEED = 10e6
 """The lowest speed of a disk that does not hang, in bytes per second."""
 
@@ -57,7 +61,14 @@ class Ending:
         return own
 
     def conclude(
-        self, commit: Commit | None, own: ModelState, shared: ModelState | None, *, reason: str, unmerged: int = 0
+        self,
+        commit: Commit | None,
+        own: ModelState,
+        shared: ModelState | None,
+        *,
+        reason: str,
+        unmerged: int = 0,
+        attended: Attended = UNKNOWN,
     ) -> None:
         """Write the model that this peer ends with, and log which one it is.
 
@@ -67,6 +78,7 @@ class Ending:
             shared: the swarm's closing model; None if there was no closing round.
             reason: why there is none, if so.
             unmerged: batches of this peer that are in no merge.
+            attended: which sites took part in which rounds.
         """
         held = ModelState.empty(own.schema) if self._writer and self._writer.busy else own
         self._port.read(held)
@@ -105,7 +117,29 @@ class Ending:
                 self._log.info(text, self.result, listed([spec.name for spec in held.schema.kept.tensors]))
         elif self._writer is None:
             self._log.info("no file of the model was written: --model-dir (model_dir) makes one")
-        self._reporter.closed(digest=about["digest"], closing=closing, reason=reason)
+        if attended.sites:
+            self._log.info("%s", printable(sentence(attended), LONGEST))
+        self._reporter.closed(digest=about["digest"], closing=closing, reason=reason, attended=attended)
+
+    def require_members(self, commit: Commit | None, unclosed: str) -> None:
+        """With ``require_members``: refuse the end as a success where an expected site is not part of it.
+
+        Args:
+            commit: the last one.
+            unclosed: why there was no closing round; empty if there was one.
+
+        Raises:
+            IncompleteSwarmError: a site is missing.
+        """
+        settings = self._settings
+        missing = absentees(commit.group if commit else (), settings.expected_peers, settings.members)
+        if not settings.require_members or not (missing or unclosed):
+            return
+        what = f"without {missing}" if missing else f"without a closing round ({printable(unclosed, MAX_SHOWN)})"
+        kept = f"; the model that this peer ended with is {self.result}" if self.result else ""
+        raise IncompleteSwarmError(
+            f"session {settings.model_name} ended {what}, which require_members does not allow{kept}"
+        )
 
     def release(self, *, patience: float) -> set[str]:
         """Wait for the disk, for at most ``patience`` seconds, and unlock the directory; returns what was written."""

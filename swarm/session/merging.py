@@ -11,12 +11,14 @@ from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, ContributionStats, Outcome, PeerId, PeerStatus, RoundReport
 from swarm.session.batches import NEVER, Batches
 from swarm.session.loss_change import LossChange
+from swarm.session.participation import absentees
 from swarm.session.pending import Background, PendingAnswer, measured
 from swarm.session.reporting import Reporter, Timing
 from swarm.session.starting import by_samples, failure
 from swarm.session.weights import Weights
 from swarm.tensors.capture import faulty, kept, replaced_state
 from swarm.tensors.state import ModelState, Schema
+from swarm.text import MAX_SHOWN, printable
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -130,6 +132,7 @@ class Merging:
             if odd:
                 self._log.warning("NaN or infinity here in %s; the weights of the swarm replace them", ", ".join(odd))
             self._reporter.began(answer.kind, answer.commit, replaced_state(capture, answer.model))
+            self._say_missing(answer)
             self._say_samples(answer.commit)
             self.batches.interval, self.over = answer.commit.sync.interval, answer.closing
             self._signals.goes_on(self.batches.done)
@@ -295,6 +298,15 @@ class Merging:
             steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
             signal=self._signals.value(),
         )
+
+    def _say_missing(self, answer: Answer) -> None:
+        """Warn where a session starts without some of those that are expected."""
+        commit, settings = answer.commit, self._settings
+        if commit is None or commit.round or answer.kind is not AnswerKind.MERGED:
+            return
+        if missing := absentees(commit.group, settings.expected_peers, settings.members):
+            text = "started without %s; who comes later joins, and require_members=True waits for all"
+            self._log.warning(text, printable(missing, MAX_SHOWN))
 
     def _say_samples(self, commit: Commit) -> None:
         """Log the weights of all peers where they are numbers of samples, and have changed."""

@@ -10,6 +10,7 @@ from swarm.merge.side import StatisticsDistance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
 from swarm.session.frozen import FrozenWeights
+from swarm.session.participation import UNKNOWN, Attendance, Attended, without
 from swarm.tensors.state import TensorSpec, is_float
 from swarm.text import MAX_SHOWN, listed, printable
 
@@ -109,10 +110,12 @@ class Reporter:
         """Why the last sync point was skipped; empty after one that was not."""
         self._validation_failed = False
         self._frozen = FrozenWeights(logger)
+        self._attendance = Attendance()
 
     def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
         """This peer has joined and loaded the model of ``commit``; the tensors ``replaced`` differed here before."""
         self.group = commit.group
+        self._attendance.add(commit, ())
         self._log.info("%s", _beginning(kind, commit))
         if replaced:
             # Floats often start at random. An integer that differs may be the number of the site, except after
@@ -170,6 +173,8 @@ class Reporter:
         """A sync point is over."""
         merged = answer.commit if answer.model else None
         coming = engine.commit.round + 1 if engine.commit else 0
+        if merged:
+            self._attendance.add(merged, answer.entries)
         news = merged is not None and not answer.idle
         trained = merged is not None and merged.done
         report = RoundReport(
@@ -180,6 +185,7 @@ class Reporter:
             group=merged.group if merged else (),
             contributors=merged.contributors if merged else (),
             missing=tuple(sorted({*self.group} - {*merged.group})) if merged else (),
+            away=dict(self._attendance.away),
             steps=_steps(merged, answer.entries) if merged else {},
             seconds=timing.seconds,
             stall=timing.stall,
@@ -219,10 +225,11 @@ class Reporter:
             text = "round %d went ahead with fewer peers; missing: %s"
             self._log.warning(text, report.round, printable(missing, MAX_SHOWN))
         self._log.info(
-            "round %d%s: %d peers, %s%s, %.2f s%s%s",
+            "round %d%s: %d peers%s, %s%s, %.2f s%s%s",
             report.round,
             " (closing)" if report.outcome is Outcome.CLOSED else "",
             len(report.group),
+            without(report.away, report.missing),
             f"{len(report.contributors)} contributed" if report.contributors else NOTHING_NEW,
             _unequal(report.steps),
             report.seconds,
@@ -231,10 +238,23 @@ class Reporter:
         )
         self._plugins.round_finished(RoundFinished(session=self._session, report=report))
 
-    def closed(self, *, digest: str = "", closing: bool = False, reason: str) -> None:
+    @property
+    def steps(self) -> Mapping[PeerId, int]:
+        """Merged batches of each site, in the rounds that this peer was in."""
+        return self._attendance.steps
+
+    def closed(self, *, digest: str = "", closing: bool = False, reason: str, attended: Attended = UNKNOWN) -> None:
         """The session is over for this peer."""
         self._plugins.session_closed(
-            SessionClosed(session=self._session, rounds=self.rounds, digest=digest, closing=closing, reason=reason)
+            SessionClosed(
+                session=self._session,
+                rounds=self.rounds,
+                digest=digest,
+                closing=closing,
+                reason=reason,
+                all_rounds=attended.rounds,
+                sites=dict(attended.sites),
+            )
         )
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:

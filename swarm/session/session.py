@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.clock import duration
 from swarm.config import Settings
-from swarm.errors import SwarmError
+from swarm.errors import LedgerError, SwarmError
 from swarm.logs import configure_from_environment
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
@@ -24,6 +24,7 @@ from swarm.session.following import Signals
 from swarm.session.merging import Merging
 from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
+from swarm.session.participation import UNKNOWN, Attended, attendance
 from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
 from swarm.session.starting import Resumed, doubt_from, resumed_from, say_where
@@ -208,7 +209,11 @@ class Session:
         return merging is not None and self._settings.train_until == "all" and not self.over and merging.extend()
 
     def end(self) -> None:
-        """Merge the last batches, serve the others until all are done, and load the closing model."""
+        """Merge the last batches, serve the others until all are done, and load the closing model.
+
+        Raises:
+            IncompleteSwarmError: ``require_members`` is set and a site is missing. All is written and loaded by then.
+        """
         engine, merging = self._engine, self._merging
         if engine is None or merging is None:
             self._left = True
@@ -233,11 +238,25 @@ class Session:
         shared = engine.reference if closing else None
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
+            attended = self._attended(engine.commit)
             self._release(patience=PATIENCE)
-            self._ending.conclude(engine.commit, own, shared, reason=reason, unmerged=merging.batches.unmerged)
+            self._ending.conclude(
+                engine.commit, own, shared, reason=reason, unmerged=merging.batches.unmerged, attended=attended
+            )
         finally:
             self._ending.unlock()
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
+        self._ending.require_members(engine.commit, "" if closing else reason)
+
+    def _attended(self, commit: Commit | None) -> Attended:
+        """Which sites took part in which rounds up to ``commit``; nothing if the ledger cannot be read."""
+        if commit is None or self._ledger is None:
+            return UNKNOWN
+        try:
+            return attendance(self._ledger, commit, self._reporter.steps, PATIENCE)
+        except (LedgerError, ValueError) as error:
+            self._log.warning("the rounds of each site are not known, as the ledger cannot be read: %s", error)
+            return UNKNOWN
 
     def abort(self, reason: str, *, unintended: bool = False) -> None:
         """Leave at once, and tell the others; idempotent, never raises. The others warn if this is ``unintended``."""

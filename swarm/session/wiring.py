@@ -170,6 +170,8 @@ def build_engine(
         policy=policy,
         first_sync=policy.start(),
         expected=settings.expected_peers,
+        require_all=settings.require_members,
+        members=frozenset(settings.members),
         seeks=bool(network.discoveries),
         averaging=settings.merge_method == "mean" and settings.screen == "norms",
         wait_below_quorum=settings.below_quorum == "wait",

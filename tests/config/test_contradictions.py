@@ -65,6 +65,7 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
             "peers=.'site-b:7000'. lets weights travel between machines.*no identity",
         ),
         ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
+        ({"require_members": True}, "require_members=True needs members or world_size"),
         ({"sync_seconds": 60}, 'sync_seconds=60.0 is for sync_policy="seconds", and the policy is .fixed.'),
         (
             {"use_adaptive_sync": True, "sync_policy": "FIXED", "loopback": True},

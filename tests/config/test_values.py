@@ -108,6 +108,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("world_size", 0),
         ("rank", -1),
         ("members", ["a", "a"]),
+        ("require_members", 1),
         ("failure_timeout", -1.0),
         ("straggler_timeout", float("inf")),
         ("checkpoint_seconds", -1.0),
@@ -221,6 +222,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("world_size", 1, 1),
         ("rank", 0, 0),
         ("members", ["a"], ("a",)),
+        ("require_members", True, True),
         ("failure_timeout", 0.1, 0.1),
         ("straggler_timeout", 0, 0.0),
         ("checkpoint_seconds", 0, 0.0),
@@ -234,7 +236,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
     ],
 )
 def test_a_value_in_range_is_taken_in_its_normal_form(name: str, value: object, expected: object) -> None:
-    needed = {"sync_policy": "seconds"} if name == "sync_seconds" else {}
+    needed = {"sync_seconds": {"sync_policy": "seconds"}, "require_members": {"world_size": 2}}.get(name, {})
     found = getattr(settings_of({**needed, name: value}), name)
     assert found == expected
     assert type(found) is type(expected)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import StartExchange
+from swarm.consensus.effects import Fail, StartExchange
 from swarm.consensus.paxos import leader_order
 from swarm.messages import Abort, Accepted, Decide, Offer, Prepare, Proposal, Propose
 from swarm.records import Attempt, Origin
@@ -49,6 +49,40 @@ def test_each_arrival_starts_the_straggler_timeout_anew(swarm) -> None:
     assert not peers.commits("a")
     peers.wait(0.2)
     assert peers.commits("a")[0].members == ("a", "b", "c")
+
+
+def test_a_waiting_start_logs_the_names_of_members_that_never_came(swarm) -> None:
+    peers = swarm("ab", expected=4, members=frozenset({"a", "b", "paris"}))
+    peers.offer("a")
+    peers.wait(31)
+    assert "waiting to start with b, paris (never came), 1 that never came" in peers.said("a")
+
+
+@pytest.mark.parametrize(("expected", "members"), [(3, frozenset()), (3, frozenset({"a", "b", "c"}))])
+def test_a_start_that_requires_all_waits_for_the_last_one(swarm, expected: int, members: frozenset[str]) -> None:
+    peers = swarm("ab", expected=expected, members=members, require_all=True, straggler_timeout=1.0)
+    peers.offer("a", "b")
+    peers.wait(50.0)
+    assert not peers.commits("a")
+    peers.add("c")
+    peers.offer("c")
+    assert peers.commits("a")[0].members == ("a", "b", "c")
+
+
+def test_a_required_member_is_no_other_peer(swarm) -> None:
+    peers = swarm("abc", expected=3, members=frozenset({"a", "b", "paris"}), require_all=True)
+    peers.offer("a", "b", "c")
+    peers.wait(61.0)
+    assert not peers.commits("a")
+    assert "paris did not come within start_timeout=60 s, and require_members is set" in peers.all("a", Fail)[0].reason
+
+
+def test_an_incompatible_peer_ends_a_start_that_requires_all(swarm) -> None:
+    peers = swarm("ab", expected=3, require_all=True)
+    peers.offer("a", "b")
+    peers.do("a", peers.machines["a"].peer_refused("c", peers.now))
+    peers.wait(6.0)
+    assert "incompatible peers: c, and require_members is set" in peers.all("a", Fail)[0].reason
 
 
 def test_a_waiting_start_logs_the_names_of_the_missing(swarm) -> None:
