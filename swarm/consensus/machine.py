@@ -231,7 +231,9 @@ class RoundMachine:
     def receive(self, sender: PeerId, message: Message, now: float) -> list[Effect]:
         """A message of a peer of this session has arrived."""
         self._state.timer.advance(now)
-        if sender in self._state.presence.live:
+        # Else a peer that counts as gone could end each attempt of the rest before it has begun a lineage of its own.
+        ended = isinstance(message, Prepare | Propose | Nack) and sender in self._state.given_up
+        if sender in self._state.presence.live and not ended:
             self._dispatch(sender, message)
         return self._drive()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from swarm.consensus.effects import Heal
 from swarm.consensus.timing import LONGEST_SILENCE
-from swarm.messages import Accept, Accepted, Decide, Prepare, Propose
-from swarm.records import PeerStatus
+from swarm.messages import Accept, Accepted, Decide, Message, Offer, Prepare, Propose
+from swarm.records import Attempt, PeerStatus
 
 FINISHED = [PeerStatus.INACTIVE, PeerStatus.SNAPSHOT, PeerStatus.ACTIVE]
 
@@ -47,6 +49,28 @@ def test_it_closes_without_members_that_promise_and_never_accept(founded, names:
         peers.wait(15.0)
     assert all(peers.machines[name].closed for name in honest)
     assert f"FORK: {min_peers} of {len(names)} members are left" in "".join(map(peers.said, honest))
+
+
+def test_a_member_that_counts_as_gone_does_not_end_the_attempts_of_the_rest(founded) -> None:
+    """It answers each attempt with a request for promises to a higher one."""
+    peers = founded("a", "b", min_peers=1, failure_timeout=1.0)
+    prepared = []
+
+    def passes(sender: str, to: str, message: Message) -> bool:
+        if sender == "a" and isinstance(message, Prepare):
+            prepared.append(message)
+            assert len(prepared) < 50
+            peers.tell("b", "a", replace(message, attempt=Attempt(message.attempt.counter + 1, "b")))
+        return sender == "b" and isinstance(message, Offer)
+
+    peers.drop = lambda sender, to, message: not passes(sender, to, message)
+    peers.offer("b", status=PeerStatus.INACTIVE)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.wait(120.0)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)  # to the round after the fork
+    peers.wait(2 * LONGEST_SILENCE)
+    assert peers.machines["a"].closed
+    assert "FORK: 1 of 2 members are left" in peers.said("a")
 
 
 @pytest.mark.parametrize("others", [PeerStatus.TRAINING, PeerStatus.SNAPSHOT])

@@ -16,7 +16,7 @@ from swarm.certification.quorums import is_quorum, majority, quorum_size
 from swarm.certification.statements import record_hash
 from swarm.consensus.norms import ABSURD, FEWEST
 from swarm.errors import ExchangeError
-from swarm.messages import Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
+from swarm.messages import Accept, Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
 from swarm.records import PeerStatus, RecordKind
 from swarm.tensors.state import MOMENTS
 from tests.simulator.faults import FaultKind
@@ -342,6 +342,9 @@ class Witness:
             case Ready():
                 key = message.lineage, message.round, message.attempt
                 self._assembled[message.lineage, message.round, message.digest] = key
+            case Accept(proposal=proposal, digest=digest):
+                # A leader tells nobody else that it is ready itself.
+                self._assembled.setdefault((proposal.lineage, proposal.round, digest), proposal.key)
             case Accepted():
                 self._accepts.setdefault(process.name, set()).add(message.signature)
                 self._holds(process, message)
