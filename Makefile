@@ -22,7 +22,7 @@ EXTRAS ?=
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos upgrade mutants fuzz hostile lint bench proto dist sbom audit
+.PHONY: help demo test chaos slurm upgrade mutants fuzz hostile lint bench proto dist sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ test: .venv/.dev ## all tests; those of Keras on each of its backends
 
 chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (some need root, for networks and disks)
 	$(BIN)/pytest tests/faults
+
+# Debian's Slurm on this machine; its daemons end with the tests.
+slurm: .venv/.dev ## the example for Slurm, on a cluster of one node that the tests start (needs root)
+	command -v slurmctld > /dev/null || apt-get install --yes --quiet slurm-wlm munge
+	$(BIN)/pytest tests/slurm
 
 upgrade: .venv/.dev ## a running swarm of an earlier commit, updated one peer after the other: FROM=HEAD
 	$(BIN)/python -m benchmarks.upgrade $(if $(FROM),--from $(FROM)) | tee /dev/stderr | grep --quiet ': passed$$'

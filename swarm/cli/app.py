@@ -25,6 +25,7 @@ _LAZY = {
     "renew": "swarm.cli.renew",
     "revoke": "swarm.cli.revoke",
     "sign": "swarm.cli.sign",
+    "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
     "demo": "swarm.demo.command",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 
 import typer
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from swarm.cli import options
+from swarm.cli.cluster import cluster_of
 from swarm.cli.table import console
 from swarm.config import resolve
 from swarm.config.sources import Value
@@ -19,9 +21,11 @@ def config(json_output: options.Json = False) -> None:
     """Print every setting, its value, and where the value comes from.
 
     The setting x_y is the argument x_y of the callback, else the variable
-    SWARM_X_Y, else x_y in the table "swarm" of swarm.toml.
+    SWARM_X_Y, else x_y in the table "swarm" of swarm.toml. In a job of several
+    tasks on a cluster, `swarm run` takes some from the scheduler; these are
+    shown as well.
     """
-    values = resolve().values()
+    values = resolve(otherwise=cluster_of(os.environ).settings(os.environ, {})).values()
     if json_output:
         typer.echo(json.dumps({name: value._asdict() for name, value in values.items()}, default=str))
     else:

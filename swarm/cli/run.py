@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from swarm.cli import options
+from swarm.cli.cluster import Cluster, cluster_of
 from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
-from swarm.cli.environment import machine_authority, of_peer
+from swarm.cli.environment import machine_authority, of_peer, peer_name
 from swarm.cli.program import locate, search_path
 from swarm.config import SETTINGS, Settings, former, resolve
-from swarm.errors import IdentityError
+from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity.throwaway import own_identity
 
 
@@ -33,13 +34,19 @@ def run(
     resume: Annotated[bool | None, options.of_setting("resume", "--resume")] = None,
     identity: Annotated[Path | None, options.of_setting("identity")] = None,
     insecure: Annotated[bool | None, options.of_setting("insecure", "--insecure")] = None,
+    identities: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="On a cluster: directory of `swarm identities`, with one for each rank."),
+    ] = None,
 ) -> None:
     """Run the peer of one site.
 
     [bold]swarm run --peer other.example:7000 -- python train.py[/]
 
     Settings come from these options, SWARM_* variables or swarm.toml, in
-    this order. A peer without an identity that listens on a loopback address
+    this order. In a job of several tasks on Slurm, of a JobSet or of torchrun,
+    each task is a peer, and rank, number of peers and addresses come from the
+    scheduler unless they are given. A peer without an identity that listens on a loopback address
     is given one for this machine. The command replaces this process: its exit code is the exit
     code, and it receives signals directly.
     """
@@ -56,7 +63,8 @@ def run(
         "identity": identity,
         "insecure": insecure,
     }
-    program, environment = plan(command, given, os.environ, own=machine_authority(os.environ))
+    own = machine_authority(os.environ)
+    program, environment = plan(command, given, os.environ, own=own, identities=identities)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program[0], program, environment)  # noqa: S606 - running the user's command is the purpose
@@ -68,6 +76,7 @@ def plan(
     user: Mapping[str, str],
     container_layout: Path = CONTAINER_LAYOUT,
     own: Path | None = None,
+    identities: Path | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """The command with its executable found, and its environment.
 
@@ -77,26 +86,51 @@ def plan(
         user: the environment.
         container_layout: where scripts for containers expect their directories.
         own: of the authority that gives an identity to a peer that listens on this machine only; None: it gets none.
+        identities: with one for each rank of a cluster.
 
     Raises:
         ConfigurationError: no swarm is configured, a setting is not allowed, a directory is not there, or the command
             does not exist.
     """
     user = former.variables(user)
-    resolved = resolve(given, environment=user, otherwise=fallbacks(user, container_layout))
+    cluster = cluster_of(user)
+    given = {**given, "identity": given.get("identity") or _of_rank(identities, cluster)}
+    otherwise = {**fallbacks(user, container_layout), **cluster.settings(user, given)}
+    resolved = resolve(given, environment=user, otherwise=otherwise)
     resolved.settings.require_swarm()
     directories = of_settings(resolved.settings, user)
+    if cluster.scheduler:
+        directories = directories.of_ranks(cluster.size)[cluster.rank]
     program = locate(command, search_path(user), [directories.model] if directories.model else [])
     directories = with_scratch(directories)
     directories.prepare()
     arguments = {
         SETTINGS[name].variable: _as_text(value)
         for name, (value, origin) in resolved.values().items()
-        if origin == "argument"
+        if origin == "argument" or (name in otherwise and origin == otherwise[name].origin)
     }
     if own is not None:
         arguments |= _own_identity(resolved.settings, own)
-    return program, of_peer(user, arguments, directories)
+    seen = {name: value for name, value in user.items() if not cluster.hidden(name)}
+    return program, of_peer(seen, arguments, directories)
+
+
+def _of_rank(identities: Path | None, cluster: Cluster) -> Path | None:
+    """The identity of this task of a cluster."""
+    if identities is None:
+        return None
+    if not cluster.scheduler:
+        raise ConfigurationError(
+            f"--identities {identities} is for a job of several tasks (Slurm, JobSet, torchrun), and this is none: "
+            "name one identity with --identity"
+        )
+    found = identities / peer_name(cluster.rank)
+    if not found.is_dir():
+        raise ConfigurationError(
+            f"{found} is not there: make the identities of {cluster.size} peers with "
+            f"`swarm identities -n {cluster.size} {identities}`"
+        )
+    return found
 
 
 def _own_identity(settings: Settings, authority: Path) -> dict[str, str]:

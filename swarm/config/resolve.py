@@ -214,8 +214,9 @@ def _refuse_open_network(settings: Settings, given: Mapping[str, str], host: str
         exposed = "listen" if not private else "peers" if remote else "advertise"
         raise ConfigurationError(
             f"{given[exposed]} lets weights travel between machines, and this peer has no identity to encrypt them "
-            "with: get one (`swarm init`, or `swarm join` with an invitation), or set insecure=true on a network that "
-            "you trust; without either, allowed is a loopback address such as 127.0.0.1:7000"
+            "with: get one (`swarm init`, or `swarm join` with an invitation; `swarm identities` for peers of one "
+            "owner), or set insecure=true on a network that you trust; without either, allowed is a loopback address "
+            "such as 127.0.0.1:7000"
         )
     if not is_loopback(advertised):
         return

@@ -14,7 +14,7 @@ Swarm = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def user_environment() -> dict[str, str]:
     """The environment of a user who has set nothing for Swarm."""
-    hidden = ("SWARM_", "DATA_DIR", "MODEL_DIR", "SCRATCH_DIR")
+    hidden = ("SWARM_", "DATA_DIR", "MODEL_DIR", "SCRATCH_DIR", "SLURM_", "JOB_COMPLETION_INDEX", "RANK")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 

@@ -27,7 +27,7 @@ LANGUAGES = {"python", "diff", "console", "toml", "json", "text", "mermaid"}
 ASSIGNMENT = re.compile(r"(\w+)=(.*)")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-ELSEWHERE = {"cd", "curl", "export", "git", "ls", "openssl", "source"}
+ELSEWHERE = {"sbatch", "torchrun", "cd", "curl", "export", "git", "ls", "openssl", "source"}
 """Programs that are not ours to check."""
 
 
