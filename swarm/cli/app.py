@@ -18,6 +18,7 @@ from swarm.errors import CommandNotFoundError, ConfigurationError, SwarmError
 from swarm.text import printable
 
 _LAZY = {
+    "check": "swarm.cli.check",
     "init": "swarm.cli.init",
     "invite": "swarm.cli.invite",
     "join": "swarm.cli.join",

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,7 +71,7 @@ def status(
     """
     own = resolve(environment=os.environ).settings.identity
     places = dict.fromkeys(peer, own) if peer else find(os.environ, Path(tempfile.gettempdir()))
-    answers = ask(places, context.obj or partial(_fetch, places))
+    answers = ask(places, context.obj or (lambda address, timeout: fetch(address, timeout, places[address])))
     for silent in answers.silent:
         typer.echo(f"swarm: {silent}", err=True)
     if not answers.peers:
@@ -84,13 +83,12 @@ def status(
         console().print(_shown(answers.views))
 
 
-def _fetch(places: Mapping[str, Path | None], address: str, timeout: float) -> Mapping[str, Any]:
-    """Ask the peer at ``address`` with the identity for it; without one, as what is not encrypted, then as `swarm run`.
+def fetch(address: str, timeout: float, identity: Path | None) -> Mapping[str, Any]:
+    """Ask the peer at ``address`` with an identity; without one, as what is not encrypted, then as `swarm run`.
 
     Raises:
         SwarmError: as of ``fetch_status``.
     """
-    identity = places[address]
     try:
         return fetch_over_grpc(address, timeout, identity)
     except UnreachablePeerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,8 @@ class Standing:
             "address": me.address,
             "session": me.session,
             **_versions(me),
+            "settings": dict(me.settings),
+            "time": time.time(),
             "session_protocol": self._machine.protocol,
             "round": commit.round if commit else None,
             "lineage": commit.lineage if commit else None,

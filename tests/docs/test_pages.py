@@ -95,6 +95,13 @@ def test_what_a_plugin_can_register_is_described(doc) -> None:
     assert described == methods
 
 
+def test_the_tests_that_a_page_names_are_there(doc) -> None:
+    table = doc("operating.md").table("failure", "what happens", "tests")
+    named = [name.strip("`") for _, _, cell in table for name in cell.split(", ")]
+    assert len(table) == 10
+    assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
+
+
 def test_the_dependencies_are_those_declared(doc) -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     described = [name for name, _ in doc("decisions/0003-grpc.md").table("distribution", "for")]

@@ -1,0 +1,136 @@
+"""What is looked at for each known peer: whether it can be reached, its clock, versions and settings."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from swarm import versions
+from swarm.addresses import Address
+from swarm.cli.answers import parse, plain, sessions
+from swarm.cli.check.finding import Finding, failure, ok, warning
+from swarm.errors import SwarmError, TransportError
+from swarm.text import MAX_SHOWN, printable
+from swarm.versions import Versions
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+
+CONNECT_SECONDS = 5.0
+ASKED = 5
+"""Questions of which the median is the round-trip time."""
+CLOCK_SECONDS = 5.0
+"""Difference of two clocks that is told: certificates, invitations and logs are compared by them."""
+Ask = Callable[[str], Mapping[str, Any]]
+"""Gives the status of the peer at an address; raises ``SwarmError``."""
+
+
+def of_peer(address: str, settings: Settings, ask: Ask, *, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+    """Everything about one peer. What needs it is left out where it does not answer.
+
+    Args:
+        address: as ``name@host:port`` or ``host:port``.
+        settings: of the peer here.
+        ask: gives its status.
+        now: the time, in seconds since 1970.
+    """
+    where = Address.parse(address)
+    closed = _closed(where)
+    if closed is not None:
+        yield failure(address, "reached", *closed)
+        return
+    answers: list[tuple[float, float, Mapping[str, Any]]] = []
+    try:
+        for _ in range(ASKED):
+            begun, told = time.perf_counter(), now()
+            answer = ask(address)
+            answers.append((time.perf_counter() - begun, told, answer))
+    except SwarmError as error:
+        text = printable(str(error), MAX_SHOWN)
+        yield failure(address, "reached", text, "read the reason; the log of that peer may say more")
+        return
+    trip = median(seconds for seconds, _, _ in answers)
+    yield ok(address, "reached", f"answers within {1000 * trip:.1f} ms, with a new connection each time")
+    _, told, answer = answers[-1]
+    try:
+        yield from _of_answer(address, settings, answer, told + answers[-1][0] / 2)
+    except TransportError as error:
+        yield failure(address, "status", printable(str(error), MAX_SHOWN), "update Swarm there")
+
+
+def _closed(where: Address) -> tuple[str, str] | None:
+    """Why no connection can be opened, and what to do; None if one can."""
+    try:
+        socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return f"the name {where.host} is not known: {error.strerror}", "correct the name, or the DNS of this network"
+    try:
+        with socket.create_connection((where.host, where.port), timeout=CONNECT_SECONDS):
+            return None
+    except TimeoutError:
+        return "no answer: packets are dropped on the way", "open the port in the firewalls of both sites"
+    except ConnectionRefusedError:
+        return "nobody listens there", "start the peer, or correct its address (`listen`, `advertise`)"
+    except OSError as error:
+        return f"no way there: {error.strerror}", "check the network, the VPN and the address"
+
+
+def _of_answer(address: str, settings: Settings, answer: Mapping[str, Any], now: float) -> Iterator[Finding]:
+    views = [(parse(each), each) for each in sessions(answer)]
+    mine = [(view, each) for view, each in views if view.session == settings.model_name]
+    view, status = (mine or views)[0]
+    yield from _versions(address, view.name, settings.name, status)
+    yield from _clock(address, status, now)
+    if not mine:
+        names = ", ".join(sorted(view.session for view, _ in views))
+        action = "give both the same model_name, or start a peer of this session there"
+        yield failure(address, "session", f"{view.name} trains {names}, not {settings.model_name}", action)
+        return
+    yield ok(address, "session", f"{view.name}: {view.status}, round {view.round}")
+    yield from _settings(address, settings, view.name, status)
+
+
+def _versions(address: str, theirs: str, ours: str, status: Mapping[str, Any]) -> Iterator[Finding]:
+    named = parse(status)
+    oldest = status.get("oldest_protocol")
+    known = Versions(named.protocol or 0, oldest if isinstance(oldest, int) else 0, named.release)
+    reason = versions.obstacle({f"{ours} (here)": versions.here(), theirs: known})
+    yield (
+        failure(address, "version", reason, f"update the older one with `{versions.UPDATE}`")
+        if reason
+        else ok(address, "version", f"protocol {known.newest}, {versions.known_release(known.release)}")
+    )
+
+
+def _clock(address: str, status: Mapping[str, Any], now: float) -> Iterator[Finding]:
+    told = status.get("time")
+    if isinstance(told, bool) or not isinstance(told, int | float):
+        return
+    ahead = told - now
+    if abs(ahead) < CLOCK_SECONDS:
+        yield ok(address, "clock", f"within {CLOCK_SECONDS:.0f} s of this machine's")
+    else:
+        text = f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
+        yield warning(address, "clock", text, "set the clock of the one that is wrong (NTP): certificates depend on it")
+
+
+def _settings(address: str, settings: Settings, theirs: str, status: Mapping[str, Any]) -> Iterator[Finding]:
+    given = status.get("settings")
+    if not isinstance(given, Mapping):
+        return
+    ours, others = dict(settings.agreed()), {str(name): str(value) for name, value in plain(given).items()}
+    different = [name for name in sorted({*ours, *others}) if ours.get(name) != others.get(name)]
+    if not different:
+        yield ok(address, "settings", "those that must agree do, as far as this machine knows them")
+        return
+    parts = [
+        f"{name} is {json.dumps(others.get(name, 'the default'))} at {theirs} and "
+        f"{json.dumps(ours.get(name, 'the default'))} here"
+        for name in different
+    ]
+    action = "give both the same value; arguments in the script are not known here, and count more"
+    yield warning(address, "settings", printable("; ".join(parts), MAX_SHOWN), action)

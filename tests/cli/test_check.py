@@ -1,0 +1,195 @@
+"""What would go wrong in a run, found before it begins."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swarm import versions
+from swarm.cli.check import here, there
+from swarm.cli.check.finding import Finding, Level
+from swarm.config import Settings
+from swarm.errors import TransportError
+from swarm.identity import Identity
+from swarm.identity.throwaway import make_identities
+
+SETTINGS = Settings(name="berlin", model_name="heart")
+NOW = 1_800_000_000.0
+
+
+def answer(**changes: Any) -> dict[str, Any]:
+    """What a peer of the same session says of itself."""
+    return {
+        "name": "paris",
+        "session": "heart",
+        "status": "starting",
+        "round": None,
+        "release": "0.1.0",
+        "protocol": versions.NEWEST,
+        "oldest_protocol": versions.here().oldest,
+        "settings": dict(SETTINGS.agreed()),
+        "time": NOW,
+        **changes,
+    }
+
+
+@pytest.fixture
+def listening() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def look(address: str, status: Mapping[str, Any], settings: Settings = SETTINGS) -> dict[str, Finding]:
+    found = there.of_peer(address, settings, lambda _: status, now=lambda: NOW)
+    return {each.what: each for each in found}
+
+
+def test_a_peer_with_which_all_is_well(listening: str) -> None:
+    found = look(listening, answer())
+    assert {what: each.level for what, each in found.items()} == dict.fromkeys(
+        ("reached", "version", "session", "settings", "clock"), Level.OK
+    )
+    assert {each.where for each in found.values()} == {listening}
+    assert found["session"].found == "paris: starting, round 0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "level", "text"),
+    [
+        ({"session": "lungs"}, "session", Level.FAILURE, "paris trains lungs, not heart"),
+        ({"protocol": 2, "oldest_protocol": 0}, "version", Level.FAILURE, "no version of the protocol in common"),
+        ({"time": NOW + 61}, "clock", Level.WARNING, "61 s ahead of this machine's"),
+        ({"time": NOW - 3600}, "clock", Level.WARNING, "3600 s behind this machine's"),
+        (
+            {"settings": {**dict(SETTINGS.agreed()), "sync_interval": "64"}},
+            "settings",
+            Level.WARNING,
+            'sync_interval is "64" at paris and "128" here',
+        ),
+        ({"round": "many"}, "status", Level.FAILURE, "round"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_what_to_do(
+    listening: str, changes: dict[str, Any], what: str, level: Level, text: str
+) -> None:
+    found = look(listening, answer(**changes))[what]
+    assert found.level is level
+    assert text in found.found
+    assert found.action
+
+
+def test_a_peer_of_an_earlier_build_tells_no_clock_and_no_settings(listening: str) -> None:
+    status = answer()
+    del status["time"], status["settings"]
+    assert look(listening, status).keys() == {"reached", "version", "session"}
+
+
+def test_a_peer_that_does_not_answer_as_one_is_told_with_the_reason(listening: str) -> None:
+    def ask(_: str) -> Mapping[str, Any]:
+        raise TransportError("its certificate is not of this consortium")
+
+    (found,) = there.of_peer(listening, SETTINGS, ask)
+    assert (found.level, found.found) == (Level.FAILURE, "its certificate is not of this consortium")
+
+
+@pytest.mark.parametrize(
+    ("address", "text"), [("127.0.0.1:1", "nobody listens there"), ("no-such.invalid:7000", "is not known")]
+)
+def test_a_peer_that_cannot_be_reached_is_not_asked(address: str, text: str) -> None:
+    (found,) = there.of_peer(address, SETTINGS, lambda _: pytest.fail("it was asked"))
+    assert (found.what, found.level) == ("reached", Level.FAILURE)
+    assert text in found.found
+
+
+def of_machine(settings: Settings, identity: Identity | None = None) -> dict[str, Finding]:
+    return {each.what: each for each in here.of_machine(settings, identity)}
+
+
+@pytest.fixture(autouse=True)
+def without_asking_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here, "SEES", "pass")
+
+
+def test_a_machine_on_which_all_is_well(tmp_path: Path) -> None:
+    found = of_machine(replace(SETTINGS, model_dir=tmp_path, data_dir=tmp_path))
+    assert {each.level for each in found.values()} == {Level.OK}
+    assert {"certificate", "listen", "data_port", "model_dir", "data_dir", "open files", "GPU"} <= found.keys()
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_directory_that_cannot_be_written_or_read_is_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = of_machine(replace(SETTINGS, model_dir=tmp_path / "file" / "out", data_dir=tmp_path / "data"))
+    assert found["model_dir"].level is found["data_dir"].level is Level.FAILURE
+    assert of_machine(SETTINGS)["model_dir"].level is Level.WARNING
+
+
+def test_a_disk_that_is_nearly_full_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(here, "LEAST_DISK", 1 << 62)
+    monkeypatch.setattr(here, "LEAST_SHARED", 1 << 62)
+    found = of_machine(replace(SETTINGS, model_dir=tmp_path))
+    assert found["model_dir"].level is found["/dev/shm"].level is Level.WARNING
+
+
+def test_a_port_that_is_taken_is_a_failure(listening: str) -> None:
+    found = of_machine(replace(SETTINGS, listen=listening))["listen"]
+    assert found.level is Level.FAILURE
+    assert "cannot be listened on" in found.found
+
+
+def test_a_random_port_between_machines_is_a_warning() -> None:
+    found = of_machine(replace(SETTINGS, listen="0.0.0.0:0", insecure=True))
+    assert found["listen"].level is found["data_port"].level is found["certificate"].level is Level.WARNING
+
+
+def test_a_certificate_that_expires_soon_is_a_warning(tmp_path: Path) -> None:
+    make_identities({"berlin": tmp_path / "berlin"})
+    identity = Identity(tmp_path / "berlin")
+    assert of_machine(SETTINGS, identity)["certificate"].level is Level.OK
+    late = Identity(tmp_path / "berlin", now=lambda: datetime.now(UTC) + timedelta(days=360))
+    found = of_machine(SETTINGS, late)["certificate"]
+    assert (found.level, found.action) == (Level.WARNING, "it expires soon: renew it with `swarm renew`")
+
+
+def test_few_open_files_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
+    found = of_machine(SETTINGS)["open files"]
+    assert (found.level, found.action) == (Level.WARNING, "raise the limit: `ulimit -n 4096`")
+
+
+@pytest.mark.parametrize(
+    ("sees", "driver", "level", "text"),
+    [
+        ("print('H200'); print('H200')", True, Level.OK, "H200, H200"),
+        ("pass", True, Level.FAILURE, "there is a driver, and torch sees no GPU"),
+        ("pass", False, Level.OK, "none"),
+        ("raise RuntimeError('no CUDA')", True, Level.FAILURE, "no CUDA"),
+    ],
+)
+def test_gpus_are_those_that_torch_sees(
+    sees: str, driver: bool, level: Level, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(here, "SEES", sees)
+    monkeypatch.setattr(here, "DRIVER", tmp_path if driver else tmp_path / "none")
+    found = of_machine(SETTINGS)["GPU"]
+    assert found.level is level
+    assert text in found.found
+
+
+def test_the_command_ends_with_an_error_where_something_fails(swarm, tmp_path: Path) -> None:
+    failed = swarm("check", "--json", "--peer", "127.0.0.1:1", "--model-dir", str(tmp_path / "out"))
+    assert failed.returncode == 1, failed.stderr
+    found = {(each["where"], each["what"]): each["level"] for each in json.loads(failed.stdout)}
+    assert found["127.0.0.1:1", "reached"] == "failure"
+    assert found["here", "model_dir"] == "ok"
+    fine = swarm("check", "--model-dir", str(tmp_path / "out"))
+    assert fine.returncode == 0
+    assert fine.stdout.splitlines()[-1] == "looked at this machine and 0 other peers: 0 failures, 0 warnings"
