@@ -262,6 +262,8 @@ class RoundState:
         self.credential = rules.credential or Credential(me, rules.signer.key)
         self.suspended = False
         """Whether this process does not know what it has voted in the current round, as it comes from elsewhere."""
+        self._entered_at = now
+        """When the round before this one was committed here."""
         self._verified: dict[PeerId, Offer] = {}
         """The last offer of each peer whose signature was checked."""
 
@@ -288,10 +290,13 @@ class RoundState:
 
     @property
     def given_up(self) -> frozenset[PeerId]:
-        """Peers that count as gone though nothing is decided without them: the rest may begin a lineage of its own."""
+        """Peers that count as gone though nothing is decided without them: the rest may begin a lineage of its own.
+
+        Only where the round has lasted as long as a silent peer is waited for: strikes alone may be those of a network.
+        """
         presence, members, least = self.presence, self.position.members, self.rules.min_peers
         removed = presence.strikes.removed()
-        if not removed or 2 * least > len(members):
+        if not removed or 2 * least > len(members) or not self.timer.past(self._entered_at + self.pace.longest_silence):
             return NOBODY
         rest = presence.here - presence.proven.keys() - removed
         return NOBODY if len(rest) < least or self.quorum(members, rest) else removed
@@ -386,6 +391,7 @@ class RoundState:
         self.pace.training_from(self.timer.now)
         self.presence.new_round(commit.group, self.offers.peers)
         self.position.enter(commit)
+        self._entered_at = self.timer.now
         self.first_attempt = first_attempt(self.rules.session, self.position.round, commit.members)
         self.acceptor.new_round(self.first_attempt)
         self.offers.new_round()

@@ -36,19 +36,19 @@ def test_the_end_waits_for_a_live_peer_that_reaches_no_sync_point_for_a_limited_
     assert "c has reached no sync point for 600 s and all others have trained: it counts as gone" in peers.said("a")
 
 
-@pytest.mark.parametrize(("names", "min_peers"), [("ab", 1), ("abcd", 2)])
-def test_it_closes_without_members_that_promise_and_never_accept(founded, names: str, min_peers: int) -> None:
-    peers = founded(*names, min_peers=min_peers, failure_timeout=1.0)
-    honest, silent = names[:min_peers], names[min_peers:]
+def test_it_closes_without_a_member_that_promises_and_never_accepts(founded) -> None:
+    peers = founded("a", "b", min_peers=1, failure_timeout=1.0)
     leading = Prepare | Propose | Accept | Decide
-    peers.drop = lambda sender, _, message: sender in silent and isinstance(message, Accepted | leading)
-    peers.offer(*silent, status=PeerStatus.INACTIVE)
-    for _ in range(4):
-        waiting = (name for name in honest if not peers.machines[name].offered and not peers.machines[name].closed)
-        peers.offer(*waiting, status=PeerStatus.SNAPSHOT)
-        peers.wait(15.0)
-    assert all(peers.machines[name].closed for name in honest)
-    assert f"FORK: {min_peers} of {len(names)} members are left" in "".join(map(peers.said, honest))
+    peers.drop = lambda sender, _, message: sender == "b" and isinstance(message, Accepted | leading)
+    peers.offer("b", status=PeerStatus.INACTIVE)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.wait(LONGEST_SILENCE - 10.0)
+    assert "FORK" not in peers.said("a"), "strikes alone may be those of a network"
+    peers.wait(60.0)
+    assert "FORK: 1 of 2 members are left" in peers.said("a")
+    peers.offer("a", status=PeerStatus.SNAPSHOT)  # to the round after the fork
+    peers.wait(60.0)
+    assert peers.machines["a"].closed
 
 
 def test_a_member_that_counts_as_gone_does_not_end_the_attempts_of_the_rest(founded) -> None:
@@ -59,14 +59,14 @@ def test_a_member_that_counts_as_gone_does_not_end_the_attempts_of_the_rest(foun
     def passes(sender: str, to: str, message: Message) -> bool:
         if sender == "a" and isinstance(message, Prepare):
             prepared.append(message)
-            assert len(prepared) < 50
+            assert len(prepared) < 500
             peers.tell("b", "a", replace(message, attempt=Attempt(message.attempt.counter + 1, "b")))
         return sender == "b" and isinstance(message, Offer)
 
     peers.drop = lambda sender, to, message: not passes(sender, to, message)
     peers.offer("b", status=PeerStatus.INACTIVE)
     peers.offer("a", status=PeerStatus.SNAPSHOT)
-    peers.wait(120.0)
+    peers.wait(LONGEST_SILENCE + 120.0)
     peers.offer("a", status=PeerStatus.SNAPSHOT)  # to the round after the fork
     peers.wait(2 * LONGEST_SILENCE)
     assert peers.machines["a"].closed
