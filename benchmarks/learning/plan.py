@@ -45,6 +45,8 @@ class Plan:
     normalization: str | None = None
     rule: str = "mean"
     outer: str | None = None
+    outer_rate: float | None = None
+    outer_momentum: float | None = None
     policy: str | None = None
     codec: str = "exact"
     overlap: bool = False
@@ -84,6 +86,8 @@ class Plan:
             "checkin_model_on_train_end": self.finished,
             "node_weightage": "samples" if self.weights == "samples" else None,
             "outer": self.outer,
+            "outer_learning_rate": self.outer_rate,
+            "outer_momentum": self.outer_momentum,
             "sync_policy": self.policy,
             "local": self.local,
         }

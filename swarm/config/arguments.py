@@ -42,6 +42,11 @@ class Arguments(TypedDict, total=False):
     model: Any
     merge_method: str | None
     screen: Literal["norms", "distances"] | None
+    outer: Literal["none", "nesterov", "fedavgm", "fedadam", "fedyogi"] | None
+    outer_learning_rate: float | None
+    outer_momentum: float | None
+    outer_beta2: float | None
+    outer_epsilon: float | None
     codec: str | None
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None

@@ -14,6 +14,7 @@ from swarm.clock import duration
 from swarm.config import Settings
 from swarm.errors import SwarmError
 from swarm.logs import configure_from_environment
+from swarm.outer import OuterStep, outer_optimizer
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
@@ -137,7 +138,7 @@ class Session:
 
     @property
     def reference(self) -> ModelState | None:
-        """The merged model of that round, which is never changed; None before the first and after the end."""
+        """The model of that round, which is never changed; None before the first and after the end."""
         return self._engine.reference if self._engine else None
 
     # The hook sequence -----------------------------------------------------------------------------------------------
@@ -301,11 +302,14 @@ class Session:
         owner = owner_of(settings, network.transport.identity, self._platform.signer())
         ledger = self._ledger = self._platform.ledger(settings, owner, self._executor, self._log)
         store = self._platform.checkpoint_store(settings)
+        optimizer = outer_optimizer(settings)
+        outer = OuterStep(optimizer, schema) if optimizer else None
         resumed = Resumed()
         if store and settings.resume:
             try:
                 doubt = doubt_from(ledger, verifier_of(owner, network.transport.identity))
-                resumed = resumed_from(store, schema, self._port, self._log, doubt)
+                committed = outer.schema if outer else schema
+                resumed = resumed_from(store, committed, self._port, self._log, doubt)
             except BaseException:
                 network.close()
                 raise
@@ -320,6 +324,7 @@ class Session:
             schema,
             self._log,
             network,
+            outer=outer,
             policy=policy,
             executor=self._executor,
             incarnation=self._platform.incarnation(),

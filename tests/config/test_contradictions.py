@@ -65,6 +65,11 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
             "peers=.'site-b:7000'. lets weights travel between machines.*no identity",
         ),
         ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
+        (
+            {"outer": "nesterov", "outer_beta2": 0.9},
+            "outer_beta2=0.9 is for outer='fedadam' or 'fedyogi', and outer is 'nesterov'",
+        ),
+        ({"outer_momentum": 0.5}, "outer_momentum=0.5 is for outer='nesterov' or .*, and outer is 'none'"),
         ({"sync_seconds": 60}, 'sync_seconds=60.0 is for sync_policy="seconds", and the policy is .fixed.'),
         (
             {"use_adaptive_sync": True, "sync_policy": "FIXED", "loopback": True},

@@ -439,3 +439,16 @@ def test_only_frozen_weights_are_bounded() -> None:
     for status in (TRAINING, EXTENDED, INACTIVE, ACTIVE):
         assert session.known.refusal(session.stats("p0", far, status)) is None
     assert session.known.refusal(session.stats("p0", far)) is not None
+
+
+def test_with_an_outer_optimizer_the_way_of_the_model_counts() -> None:
+    """It may go much further than the contributions to a round."""
+    known = FrozenNorms(averaging=True, steps=True)
+    known.founded()
+    assert known.needs_way
+    assert not FrozenNorms(averaging=True).needs_way
+    frozen, training = Entry("a", 1, SNAPSHOT, 1.0), [Entry(peer, 1, TRAINING, 1.0) for peer in "bcd"]
+    assert known.merged([frozen, *training], 500.0)
+    for away, reason in ((501.0, False), (6000.0, True)):
+        stats = ContributionStats(peer="a", round=2, weight=1, status=SNAPSHOT, delta_norm=away)
+        assert (known.refusal(stats) is not None) is reason

@@ -48,6 +48,7 @@ def exchanger(clock: ManualClock) -> Exchanger:
         me=ME,
         schema=SCHEMA,
         rule=WeightedMean(),
+        outer=None,
         feedback=ErrorFeedback(SCHEMA, PluginRegistry().codec, FixedCodec("exact")),
         transport=MemoryTransport(MemoryNetwork()),
         roster=Roster(ME, SCHEMA),

@@ -118,6 +118,7 @@ def test_a_start_that_fails_closes_what_it_opened():
             Schema(()),
             logging.getLogger("swarm"),
             first,
+            outer=None,
             policy=FixedInterval(8),
             executor=ThreadExecutor(),
             incarnation="1",
