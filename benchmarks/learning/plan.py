@@ -47,6 +47,7 @@ class Plan:
     outer: str | None = None
     outer_rate: float | None = None
     outer_momentum: float | None = None
+    normalize_steps: bool = False
     policy: str | None = None
     codec: str = "exact"
     overlap: bool = False
@@ -88,6 +89,7 @@ class Plan:
             "outer": self.outer,
             "outer_learning_rate": self.outer_rate,
             "outer_momentum": self.outer_momentum,
+            "normalize_steps": self.normalize_steps or None,
             "sync_policy": self.policy,
             "local": self.local,
         }

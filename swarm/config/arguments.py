@@ -47,6 +47,7 @@ class Arguments(TypedDict, total=False):
     outer_momentum: float | None
     outer_beta2: float | None
     outer_epsilon: float | None
+    normalize_steps: bool | None
     codec: str | None
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None

@@ -252,6 +252,13 @@ class Settings:
         before="None",
         computed=defaults("epsilon"),
     )
+    normalize_steps: bool = _setting(
+        False,
+        "merge what peers contribute [as if all had made as many steps](merge-rules.md#unequal-steps) since their last "
+        "merge",
+        agree=_ALL,
+        before="False",
+    )
     codec: str = _setting(
         "exact",
         'how weights travel: `"exact"`, `"bf16"` (half the bytes), `"int8"` (a quarter; what coding loses is sent with '

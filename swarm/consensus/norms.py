@@ -36,13 +36,20 @@ SLACK = 1e-12
 """Absolute tolerance of a norm: the smallest numbers of float32 and of codecs round to zero."""
 
 
-def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
+def absurd(
+    contributions: Collection[ContributionStats], factors: Mapping[PeerId, float] | None = None
+) -> dict[PeerId, str]:
     """Peers whose contribution is left out because of the distance that they claim, with the reason.
+
+    What counts is the distance by which a contribution is merged: the claimed one times its factor, if it has one.
 
     Finished peers are neither in the median nor checked here, as their weights fall behind those of the others: see
     :class:`FrozenNorms`. Peers that have not moved at all are not in the median either, as they have not trained.
     """
-    sizes = {stats.peer: stats.delta_norm + stats.residual for stats in contributions}
+    sizes = {
+        stats.peer: (stats.delta_norm + stats.residual) * (factors or {}).get(stats.peer, 1.0)
+        for stats in contributions
+    }
     impossible = {
         stats.peer: f"it says that its weights have moved by {stats.delta_norm:g}, and codecs left {stats.residual:g}"
         for stats in contributions
@@ -56,8 +63,9 @@ def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
     if len(training) < FEWEST:
         return impossible
     middle = median(sizes[peer] for peer in training)
+    moved = "count as moved" if factors else "have moved"
     far = {
-        peer: f"its weights have moved by {sizes[peer]:g}, the median of those who train is {middle:g}"
+        peer: f"its weights {moved} by {sizes[peer]:g}, the median of those who train is {middle:g}"
         for peer in sorted(training)
         if sizes[peer] > ABSURD * middle
     }
@@ -80,18 +88,18 @@ class FrozenNorms:
     A contribution counts here for no more than its own bound, so that peers which exceed theirs, within ``FROZEN``,
     do not raise those of one another.
 
-    An outer optimizer makes steps that leave the range of the contributions. Then the way of the model itself counts,
-    which this peer measures: the distance is at most d(p) plus that way.
+    An outer optimizer, and contributions that are scaled by their steps, can leave the range of the contributions. Then
+    the way of the model itself counts, which this peer measures: the distance is at most d(p) plus that way.
     """
 
-    def __init__(self, *, averaging: bool, steps: bool = False) -> None:
+    def __init__(self, *, averaging: bool, leaves_range: bool = False) -> None:
         """Nothing is known yet.
 
         Args:
             averaging: whether the merge rule is the mean.
-            steps: whether an outer optimizer makes steps.
+            leaves_range: whether a model may be beyond what the rule makes of the contributions.
         """
-        self.needs_way = steps
+        self.needs_way = leaves_range
         """Whether ``merged`` needs how far the model has moved."""
         self._averaging = averaging
         self._bounds: dict[PeerId, float] = {}

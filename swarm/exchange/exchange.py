@@ -26,6 +26,7 @@ from swarm.merge import spectral
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.mean import WeightedMean
 from swarm.merge.screen import Distance
+from swarm.merge.steps import step_factors
 from swarm.messages import PartialNorm, Proposal
 from swarm.outer.step import OuterStep
 from swarm.records import PeerId
@@ -57,6 +58,7 @@ class Exchange:
         memory: BufferPool | None = None,
         parent: ModelState | None = None,
         outer: OuterStep | None = None,
+        normalize_steps: bool = False,
     ) -> None:
         """Nothing has come in yet but what this peer has itself.
 
@@ -69,6 +71,7 @@ class Exchange:
             memory: for the result and for what comes in.
             parent: the model of the round before, if there is one; the coder's is the same.
             outer: makes the model that is committed of what is merged; None where that is the same.
+            normalize_steps: whether contributions are merged as if all had made as many steps.
         """
         self._me = me
         self._members = proposal.group
@@ -123,14 +126,18 @@ class Exchange:
             self._mine, self._contributors, me, own, self._coder, ahead, proposal.moments
         )
         weights, before = dict(zip(self._contributors, self._weights, strict=True)), parent.side if parent else None
-        self._merger = ChunkMerger(self._rule, weights, self._reduce_buffer, self._coder, result, self._memory)
+        entries = [entry for entry in proposal.entries if entry.weight > 0]
+        factors: dict[PeerId, float] = {}
+        if normalize_steps and merges:
+            steps_made = [entry.steps for entry in entries]
+            factors = dict(zip(self._contributors, step_factors(self._weights, steps_made), strict=True))
+        self._merger = ChunkMerger(self._rule, weights, self._reduce_buffer, self._coder, result, self._memory, factors)
         self._unmerged = len(self._mine)
         self._side = SideBlocks(
             self._schema, me, own.side, weights, proposal.source, before, result.side, proposal.moments
         )
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
-        entries = [entry for entry in proposal.entries if entry.weight > 0]
         training = [place for place, entry in enumerate(entries) if not entry.status.finished]
         self._barrier = GramBarrier(self._rule, self._members, self._weights, training) if gram else None
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}

@@ -108,7 +108,8 @@ class Engine(Handler):
         self._inbox = Inbox(identified=self._identity is not None)
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, log=limited)
         self._me = replace(me, address=transport.start(self))
-        frozen = FrozenNorms(averaging=rules.averaging, steps=outer is not None)
+        leaves_range = outer is not None or rules.normalize_steps
+        frozen = FrozenNorms(averaging=rules.averaging, leaves_range=leaves_range)
         committed = outer.schema if outer else schema
         screened = replace(rules, screen=lambda stats: frozen.refusal(stats) or rules.screen(stats))
         self._machine = RoundMachine(me.name, me.incarnation, screened, self._executor.now())
@@ -131,6 +132,7 @@ class Engine(Handler):
             schema=committed,
             rule=rule,
             outer=outer,
+            normalize_steps=rules.normalize_steps,
             feedback=feedback,
             transport=transport,
             roster=self._roster,

@@ -54,6 +54,7 @@ class Exchanger:
         schema: Schema,
         rule: MergeRule,
         outer: OuterStep | None,
+        normalize_steps: bool,
         feedback: ErrorFeedback,
         transport: Transport,
         roster: Roster,
@@ -66,6 +67,7 @@ class Exchanger:
         self._me = me
         self._rule = rule
         self._outer = outer
+        self._normalize_steps = normalize_steps
         self._feedback = feedback
         self._transport = transport
         self._roster = roster
@@ -111,7 +113,15 @@ class Exchanger:
         try:
             coder = self._feedback.coder(proposal, reference, self._memory)
             exchange = Exchange(
-                self._me.name, proposal, self._rule, own, coder, self._memory, reference, outer=self._outer
+                self._me.name,
+                proposal,
+                self._rule,
+                own,
+                coder,
+                self._memory,
+                reference,
+                outer=self._outer,
+                normalize_steps=self._normalize_steps,
             )
         except ContributionError as error:
             broke(error.peer, str(error))

@@ -147,6 +147,7 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
         use_adaptive_sync=False,
         merge_method="mean",
         screen="norms",
+        normalize_steps=False,
         outer="none",
         outer_learning_rate=None,
         outer_momentum=None,

@@ -175,6 +175,7 @@ def build_engine(
         expected=settings.expected_peers,
         seeks=bool(network.discoveries),
         averaging=settings.merge_method == "mean" and settings.screen == "norms",
+        normalize_steps=settings.normalize_steps,
         wait_below_quorum=settings.below_quorum == "wait",
         failure_timeout=settings.failure_timeout,
         straggler_timeout=settings.straggler_timeout,

@@ -49,6 +49,7 @@ def exchanger(clock: ManualClock) -> Exchanger:
         schema=SCHEMA,
         rule=WeightedMean(),
         outer=None,
+        normalize_steps=False,
         feedback=ErrorFeedback(SCHEMA, PluginRegistry().codec, FixedCodec("exact")),
         transport=MemoryTransport(MemoryNetwork()),
         roster=Roster(ME, SCHEMA),
