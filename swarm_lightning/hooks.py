@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
-from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, with_optimizers
+from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, proximal_term, with_optimizers
 from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ class SwarmHooks(BaseCallback):
         port = TorchPort(pl_module, self.selection)
         merged = with_optimizers(port, self.arguments.settings.optimizer_state, trainer.optimizers)
         rate = learning_rate_of(trainer.optimizers)
-        self.open_run(merged, self._evaluate, samples=samples, learning_rate=rate)
+        correction = proximal_term(self.arguments.settings.proximal, trainer.optimizers, port)
+        self.open_run(merged, self._evaluate, samples=samples, learning_rate=rate, correction=correction)
         self.join()
 
     def on_train_batch_end(

@@ -48,6 +48,7 @@ class Plan:
     outer_rate: float | None = None
     outer_momentum: float | None = None
     normalize_steps: bool = False
+    proximal: float | None = None
     policy: str | None = None
     codec: str = "exact"
     overlap: bool = False
@@ -76,7 +77,7 @@ class Plan:
         fixed = self.effective("sync_policy") in (None, "fixed") and self.outer in (None, "none")
         kept = self.optimizer == "plain_sgd" or self.effective("optimizer_state") == "keep"
         pooled = self.model != "cnn_bn" or self.effective("normalization") == "pooled"
-        return plain and fixed and kept and pooled and self.equal_steps is not None
+        return plain and fixed and kept and pooled and not self.proximal and self.equal_steps is not None
 
     @property
     def _given(self) -> dict[str, object]:
@@ -90,6 +91,7 @@ class Plan:
             "outer_learning_rate": self.outer_rate,
             "outer_momentum": self.outer_momentum,
             "normalize_steps": self.normalize_steps or None,
+            "proximal": self.proximal,
             "sync_policy": self.policy,
             "local": self.local,
         }

@@ -56,6 +56,7 @@ class Arguments(TypedDict, total=False):
     normalization: Literal["pooled", "silobn", "fedbn"] | None
     below_quorum: Literal["train", "wait"] | None
     optimizer_state: Literal["keep", "reset", "merge"] | None
+    proximal: float | None
     overlap: bool | None
     start_timeout: float | None
     total_epochs: int | None
@@ -103,7 +104,7 @@ class CallbackArguments:
     )
     optimizer: Any = _object(
         "raw PyTorch: the optimizer. The metrics then show its learning rate, as `swarm_learning_rate`. Required for "
-        '`optimizer_state="merge"` and `"reset"`'
+        '`optimizer_state="merge"` and `"reset"`, and for `proximal`'
     )
     loss_function: Any = _object(
         "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "

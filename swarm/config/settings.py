@@ -27,6 +27,7 @@ from swarm.config.checks import (
     fraction,
     integer,
     label,
+    number,
     pattern,
     place,
     seconds,
@@ -295,6 +296,14 @@ class Settings:
         'bytes with exact weights, `"reset"` they start anew. For both raw PyTorch needs `optimizer`',
         agree=_ALL,
         before="keep",
+    )
+    proximal: float = _setting(
+        0.0,
+        "[FedProx](choosing.md#outer-optimizers): how strongly each step draws the weights to the last merged model, "
+        "µ. With raw PyTorch if `optimizer` is given, and with Lightning",
+        number("a finite number of at least 0", lambda value: value >= 0),
+        agree=_ALL,
+        before="0.0",
     )
     overlap: bool = _setting(
         False,

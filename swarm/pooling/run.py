@@ -148,6 +148,7 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
         merge_method="mean",
         screen="norms",
         normalize_steps=False,
+        proximal=0.0,
         outer="none",
         outer_learning_rate=None,
         outer_momentum=None,

@@ -6,6 +6,7 @@ from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.loading import load_weights
 from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.port import TorchPort
+from swarm.pytorch.proximal import proximal_term
 
 __all__ = [
     "TorchCallback",
@@ -14,5 +15,6 @@ __all__ = [
     "evaluator_for",
     "learning_rate_of",
     "load_weights",
+    "proximal_term",
     "with_optimizers",
 ]

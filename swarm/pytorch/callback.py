@@ -14,6 +14,7 @@ from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.port import TorchPort
+from swarm.pytorch.proximal import proximal_term
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,11 @@ class TorchCallback(BaseCallback):
                 f"optimizer_state={arguments.settings.optimizer_state!r} needs the optimizer: give optimizer=, or set"
                 ' optimizer_state="keep" at every peer'
             )
+        if arguments.optimizer is None and arguments.settings.proximal:
+            raise ConfigurationError(
+                f"proximal={arguments.settings.proximal} needs the optimizer: give optimizer=, or leave it out at every"
+                " peer"
+            )
         self.model = arguments.model
         self._evaluate = evaluator_for(arguments, self.model)
         self._epoch, self._first_epoch = -1, 0
@@ -106,10 +112,13 @@ class TorchCallback(BaseCallback):
         self._epoch, self._first_epoch = -1, 0
         self._epoch_told = self._uses_epochs = False
         optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
-        port = with_optimizers(
-            TorchPort(self.model, self.selection), self.arguments.settings.optimizer_state, optimizers
+        settings, port = self.arguments.settings, TorchPort(self.model, self.selection)
+        self.open_run(
+            with_optimizers(port, settings.optimizer_state, optimizers),
+            self._evaluate,
+            learning_rate=learning_rate_of(optimizers),
+            correction=proximal_term(settings.proximal, optimizers, port),
         )
-        self.open_run(port, self._evaluate, learning_rate=learning_rate_of(optimizers))
         self.join()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.clock import duration
 from swarm.config import Settings
-from swarm.errors import SwarmError
+from swarm.errors import ConfigurationError, SwarmError
 from swarm.logs import configure_from_environment
 from swarm.outer import OuterStep, outer_optimizer
 from swarm.peer.progress import Progress
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.storage.ledger import Ledger
     from swarm.sync import SyncPolicy
-    from swarm.tensors.model import Evaluator, LearningRate, ModelPort
+    from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
 
@@ -53,6 +53,7 @@ class Session:
         *,
         evaluate: Evaluator | None = None,
         learning_rate: LearningRate | None = None,
+        correction: Correction | None = None,
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
@@ -65,6 +66,7 @@ class Session:
             port: the model.
             evaluate: validates the merged model after every merge.
             learning_rate: of the training, for a sync policy that follows it.
+            correction: changes the gradients of the training, where a setting asks for that and the framework can.
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the discoveries.
@@ -88,6 +90,7 @@ class Session:
             keeps_statistics=settings.normalization != "pooled",
         )
         self._signals = Signals(self._reporter, self._training, self._executor, learning_rate)
+        self._correction = correction
         self._ending = Ending(settings, port, self._reporter, self._log)
         self._engine: Engine | None = None
         self._merging: Merging | None = None
@@ -265,6 +268,8 @@ class Session:
         """Release what the worker does not own, and wait for the disk for at most ``patience`` seconds."""
         self._restore_signals()
         self._merging = None
+        if self._correction:
+            self._correction.stop()
         deadline = self._executor.now() + patience
         if self._checkpoints:
             self._checkpoints.close(timeout=patience)
@@ -284,6 +289,11 @@ class Session:
     def _join(self) -> None:
         settings = self._settings
         settings.require_swarm()
+        if settings.proximal and self._correction is None:
+            raise ConfigurationError(
+                f"proximal={settings.proximal} changes the gradients of the training, which the callback of this "
+                "framework cannot: leave it out at every peer"
+            )
         if settings.loopback:
             self._ending.open(settings.name)
             self._log.info("loopback: %s trains alone", settings.name)
@@ -348,6 +358,7 @@ class Session:
             checkpoints=self._checkpoints,
             logger=self._log,
             signals=self._signals,
+            correction=self._correction,
         )
         if not merging.start(keep=resumed.keeps):
             self._rename(engine)

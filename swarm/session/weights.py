@@ -13,15 +13,32 @@ if TYPE_CHECKING:
 
     from swarm.session.batches import Batches
     from swarm.session.pending import PendingAnswer
-    from swarm.tensors.model import ModelPort
+    from swarm.tensors.model import Correction, ModelPort
 
 
 class Weights:
     """Reads and writes the model, and notes in ``batches`` which are in the capture and which in a committed merge."""
 
-    def __init__(self, port: ModelPort, schema: Schema, batches: Batches, *, borrow: bool = False) -> None:
-        """``borrow`` tells whether training stands still while a round reads the capture."""
+    def __init__(
+        self,
+        port: ModelPort,
+        schema: Schema,
+        batches: Batches,
+        *,
+        borrow: bool = False,
+        correction: Correction | None = None,
+    ) -> None:
+        """Nothing is captured or loaded yet.
+
+        Args:
+            port: the model.
+            schema: of the model.
+            batches: of the peer.
+            borrow: whether training stands still while a round reads the capture.
+            correction: changes the gradients of the training; is told of each model that it goes on from.
+        """
         self.schema = schema
+        self._correction = correction
         self.resumed = False
         """Whether the model holds the values that this site kept for itself in an earlier run."""
         self._batches = batches
@@ -78,6 +95,11 @@ class Weights:
         else:
             self._port.write(committed)
         self._ahead = False
+        self._follow(committed)
+
+    def _follow(self, committed: ModelState) -> None:
+        if self._correction:
+            self._correction.follow(committed)
 
     def served(self, *, late: bool) -> None:
         """A round has merged what this peer contributed after the end of its training.
@@ -101,6 +123,7 @@ class Weights:
         else:
             self._port.add(pending.step)
             self._ahead = True
+            self._follow(committed)
         self._spent = self._spent or pending.spent
         if pending.merged:
             batches.merged_up_to = batches.captured_at
