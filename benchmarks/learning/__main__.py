@@ -54,6 +54,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--outer-momentum", type=positive, help="which part of its momentum it keeps (default .9)")
     add("--normalize-steps", action="store_true", help="merge as if all sites had made as many steps")
     add("--proximal", type=positive, help="strength of FedProx")
+    add("--scaffold", action="store_true", help="control variates at the sites")
     add("--policy", help="sync policy")
     add("--codec", default=default.codec, help=f"(default {default.codec})")
     add("--overlap", action="store_true", help="train on while a round runs")

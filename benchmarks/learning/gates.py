@@ -136,6 +136,7 @@ SKEWED = replace(DIGITS, partition="dir0.1")
 QUANTITY = Plan(task="digits", partition="quantity", sizes=(9, 2, 1), peers=3, epochs=20)
 SCANNERS = Plan(task="mnist", model="cnn_bn", partition="feature", skew="dir0.5", peers=4, interval=8, steps=400)
 FAR = replace(SHARDS, interval=40)
+RARE = replace(SKEWED, interval=128)
 OUTERS = {
     "nesterov .7/.5": replace(FAR, outer="nesterov", outer_rate=0.7, outer_momentum=0.5),
     "nesterov .7/.9": replace(FAR, outer="nesterov", outer_rate=0.7, outer_momentum=0.9),
@@ -167,6 +168,18 @@ GATES: Mapping[str, Gate] = {
         variants={"none": FAR, **OUTERS},
         judge=_best(0.93, *OUTERS),
         beside=("none",),
+    ),
+    "digits-dir0.1-h128": Gate(
+        goal="ratio >= .97",
+        variants={"FedAvg": RARE, "SCAFFOLD": replace(RARE, scaffold=True)},
+        judge=_ratio(0.97, "FedAvg"),
+        beside=("SCAFFOLD",),
+    ),
+    "digits-dir0.1-scaffold": Gate(
+        goal="ratio >= .99 with control variates, H = 128",
+        variants={"SCAFFOLD": replace(RARE, scaffold=True), "FedAvg": RARE},
+        judge=_ratio(0.99, "SCAFFOLD"),
+        beside=("FedAvg",),
     ),
     "mnist-dir0.5-h8": Gate(goal="ratio >= .985", variants={"H = 8": MNIST}, judge=_ratio(0.985)),
     "mnist-dir0.5-h32": Gate(goal="ratio >= .98", variants={"H = 32": COARSE["mnist"]}, judge=_ratio(0.98)),

@@ -57,6 +57,7 @@ class Arguments(TypedDict, total=False):
     below_quorum: Literal["train", "wait"] | None
     optimizer_state: Literal["keep", "reset", "merge"] | None
     proximal: float | None
+    scaffold: bool | None
     overlap: bool | None
     start_timeout: float | None
     total_epochs: int | None
@@ -104,7 +105,7 @@ class CallbackArguments:
     )
     optimizer: Any = _object(
         "raw PyTorch: the optimizer. The metrics then show its learning rate, as `swarm_learning_rate`. Required for "
-        '`optimizer_state="merge"` and `"reset"`, and for `proximal`'
+        '`optimizer_state="merge"` and `"reset"`, and for `proximal` and `scaffold`'
     )
     loss_function: Any = _object(
         "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "

@@ -169,6 +169,15 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
                 f"{given[PREFIX + name]} is for outer={having}, and outer is {settings.outer!r}: leave it out, or "
                 "choose that optimizer"
             )
+    if settings.scaffold:
+        others = {
+            "overlap": settings.overlap,
+            "proximal": settings.proximal > 0,
+            "optimizer_state": settings.optimizer_state != "keep",
+            "merge_method": settings.merge_method != "mean",
+        }
+        if name := next((name for name, given_otherwise in others.items() if given_otherwise), ""):
+            raise ConfigurationError(f"{given['scaffold']} contradicts {given[name]}: leave one of them out")
     if settings.loopback:
         return
     expected = settings.expected_peers

@@ -299,11 +299,19 @@ class Settings:
     )
     proximal: float = _setting(
         0.0,
-        "[FedProx](choosing.md#outer-optimizers): how strongly each step draws the weights to the last merged model, "
-        "µ. With raw PyTorch if `optimizer` is given, and with Lightning",
+        "[FedProx](choosing.md#corrections-at-the-sites): how strongly each step draws the weights to the last merged "
+        "model, µ. With raw PyTorch if `optimizer` is given, and with Lightning",
         number("a finite number of at least 0", lambda value: value >= 0),
         agree=_ALL,
         before="0.0",
+    )
+    scaffold: bool = _setting(
+        False,
+        "[SCAFFOLD](choosing.md#corrections-at-the-sites): take out of the gradients of each site what is its own, by "
+        "control variates that are merged with the weights, which adds half to the bytes. With SGD in raw PyTorch, if "
+        '`optimizer` is given, and in Lightning; not with `overlap` or another `merge_method` than `"mean"`',
+        agree=_ALL,
+        before="False",
     )
     overlap: bool = _setting(
         False,
@@ -442,6 +450,11 @@ class Settings:
         """The parameters of the outer optimizer, by name."""
         given = {name: getattr(self, OUTER_PREFIX + name) for name in PARAMETERS[self.outer]}
         return {name: PARAMETERS[self.outer][name] if value is None else value for name, value in given.items()}
+
+    @property
+    def corrects(self) -> str:
+        """The setting that changes the gradients of the training, as a message names it; empty if none does."""
+        return f"proximal={self.proximal}" if self.proximal else "scaffold=True" if self.scaffold else ""
 
     @property
     def by_samples(self) -> bool:

@@ -149,6 +149,7 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
         screen="norms",
         normalize_steps=False,
         proximal=0.0,
+        scaffold=False,
         outer="none",
         outer_learning_rate=None,
         outer_momentum=None,

@@ -12,9 +12,8 @@ from swarm.callback import BaseCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError, ForeignHookError, SwarmError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
-from swarm.pytorch.optimizer_state import with_optimizers
+from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
-from swarm.pytorch.proximal import proximal_term
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,11 +65,8 @@ class TorchCallback(BaseCallback):
                 f"optimizer_state={arguments.settings.optimizer_state!r} needs the optimizer: give optimizer=, or set"
                 ' optimizer_state="keep" at every peer'
             )
-        if arguments.optimizer is None and arguments.settings.proximal:
-            raise ConfigurationError(
-                f"proximal={arguments.settings.proximal} needs the optimizer: give optimizer=, or leave it out at every"
-                " peer"
-            )
+        if arguments.optimizer is None and (asked := arguments.settings.corrects):
+            raise ConfigurationError(f"{asked} needs the optimizer: give optimizer=, or leave it out at every peer")
         self.model = arguments.model
         self._evaluate = evaluator_for(arguments, self.model)
         self._epoch, self._first_epoch = -1, 0
@@ -112,13 +108,8 @@ class TorchCallback(BaseCallback):
         self._epoch, self._first_epoch = -1, 0
         self._epoch_told = self._uses_epochs = False
         optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
-        settings, port = self.arguments.settings, TorchPort(self.model, self.selection)
-        self.open_run(
-            with_optimizers(port, settings.optimizer_state, optimizers),
-            self._evaluate,
-            learning_rate=learning_rate_of(optimizers),
-            correction=proximal_term(settings.proximal, optimizers, port),
-        )
+        port, correction = trained_by(optimizers, TorchPort(self.model, self.selection), self.arguments.settings)
+        self.open_run(port, self._evaluate, learning_rate=learning_rate_of(optimizers), correction=correction)
         self.join()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:

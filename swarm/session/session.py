@@ -289,10 +289,10 @@ class Session:
     def _join(self) -> None:
         settings = self._settings
         settings.require_swarm()
-        if settings.proximal and self._correction is None:
+        if settings.corrects and self._correction is None:
             raise ConfigurationError(
-                f"proximal={settings.proximal} changes the gradients of the training, which the callback of this "
-                "framework cannot: leave it out at every peer"
+                f"{settings.corrects} changes the gradients of the training, which the callback of this framework "
+                "cannot: leave it out at every peer"
             )
         if settings.loopback:
             self._ending.open(settings.name)

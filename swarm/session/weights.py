@@ -89,17 +89,17 @@ class Weights:
         That is loaded as well if the site has not trained, so that it has nothing of its own, or if it is among the
         tensors with NaN or infinity, which ``odd`` names.
         """
+        self._load(committed, odd)
+        if self._correction:
+            self._correction.follow(committed, unmerged=0)
+
+    def _load(self, committed: ModelState, odd: Collection[str]) -> None:
         own = self._batches.done or self.resumed
         if own and not any(spec.name in odd for spec in self.schema.kept.tensors):
             self._port.update(committed)
         else:
             self._port.write(committed)
         self._ahead = False
-        self._follow(committed)
-
-    def _follow(self, committed: ModelState) -> None:
-        if self._correction:
-            self._correction.follow(committed)
 
     def served(self, *, late: bool) -> None:
         """A round has merged what this peer contributed after the end of its training.
@@ -118,15 +118,16 @@ class Weights:
         stepped = self._kept or batches.done != batches.captured_at
         # Steps of a model with NaN or infinity are lost: a sum with such values stays NaN or infinite.
         if pending.replaces or not pending.finite or (answer.kind is AnswerKind.MERGED and not stepped):
-            self.load(committed, pending.odd)
+            self._load(committed, pending.odd)
             batches.merged_up_to = batches.done
         else:
             self._port.add(pending.step)
             self._ahead = True
-            self._follow(committed)
         self._spent = self._spent or pending.spent
         if pending.merged:
             batches.merged_up_to = batches.captured_at
+        if self._correction:
+            self._correction.follow(committed, unmerged=batches.unmerged)
 
     def show(self, committed: ModelState, look: Callable[[], None]) -> None:
         """Call ``look`` while the model holds the committed weights, without local steps."""

@@ -107,8 +107,8 @@ class Correction(ABC):
     """Changes the gradients of a local training by what the swarm has committed. Used on the training thread only."""
 
     @abstractmethod
-    def follow(self, committed: ModelState) -> None:
-        """Training goes on from this committed model, or from it and local steps; it never changes."""
+    def follow(self, committed: ModelState, *, unmerged: int) -> None:
+        """Training goes on from this committed model, which never changes, and ``unmerged`` local batches after it."""
 
     @abstractmethod
     def stop(self) -> None:

@@ -13,6 +13,7 @@ def test_training_until_all_have_trained_is_refused_with_the_remedy() -> None:
         SwarmCallback(train_until="all", loopback=True)
 
 
-def test_a_term_in_the_gradients_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"proximal=0.1 is not possible under Keras.*leave it out"):
-        SwarmCallback(proximal=0.1, loopback=True)
+@pytest.mark.parametrize(("name", "value"), [("proximal", 0.1), ("scaffold", True)])
+def test_a_term_in_the_gradients_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{name}={value} is not possible under Keras.*leave it out"):
+        SwarmCallback(**{name: value}, loopback=True)

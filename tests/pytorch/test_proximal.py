@@ -8,7 +8,7 @@ from torch import nn
 
 from swarm import SwarmCallback
 from swarm.errors import ConfigurationError
-from swarm.pytorch import TorchPort, proximal_term
+from swarm.pytorch import TorchPort
 from swarm.pytorch.proximal import ProximalTerm
 from swarm.tensors.state import ModelState
 from swarm.testing.swarm import together
@@ -34,9 +34,8 @@ def linear(dtype: torch.dtype = torch.float32) -> nn.Linear:
 
 def followed(model: nn.Module, optimizer: torch.optim.Optimizer, value: float = 1) -> ProximalTerm:
     port = TorchPort(model)
-    term = proximal_term(STRENGTH, [optimizer], port)
-    assert term is not None
-    term.follow(committed(port, value))
+    term = ProximalTerm(STRENGTH, [optimizer], port.parameters)
+    term.follow(committed(port, value), unmerged=0)
     return term
 
 
@@ -63,7 +62,7 @@ def test_it_follows_the_model_that_is_committed_next() -> None:
     model = linear()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     term = followed(model, optimizer)
-    term.follow(committed(TorchPort(model), 5))
+    term.follow(committed(TorchPort(model), 5), unmerged=0)
     gradients(model, 0)
     optimizer.step()
     assert model.bias.tolist() == [2 - STRENGTH * (2 - 5)] * 2
@@ -124,7 +123,7 @@ def test_an_optimizer_that_removes_the_scale_itself_gets_the_term_at_that_scale(
     term = followed(model, optimizer)
     gradients(model)
     optimizer.grad_scale = torch.tensor(8.0)
-    term._add(optimizer)
+    term.hooks.add(optimizer)
     assert model.bias.grad.tolist() == [3 + 8 * STRENGTH] * 2
 
 
@@ -146,10 +145,6 @@ def test_sparse_gradients_are_refused() -> None:
     model(torch.tensor([1])).sum().backward()
     with pytest.raises(ConfigurationError, match="sparse gradients"):
         optimizer.step()
-
-
-def test_without_strength_there_is_no_term() -> None:
-    assert proximal_term(0.0, [], TorchPort(linear())) is None
 
 
 def test_it_needs_the_optimizer() -> None:
