@@ -94,7 +94,8 @@ class Exchange:
         count, merged = len(place), bool(proposal.moments)
         chunks = {peer: slice_chunks(self._schema, place[peer], count, moments=merged) for peer in self._members}
         self._mine = chunks[me]
-        steps = outer is not None and merges and not proposal.closing  # what all end with is not beyond what they had
+        # The closing model is what peers have trained, not a step beyond it.
+        steps = outer is not None and merges and not proposal.closing
         # One contribution stays as it is, and so do the vectors that belong to its weights.
         refreshes = bool(self._schema.spectral) and (steps or len(self._contributors) > 1)
 

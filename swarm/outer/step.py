@@ -52,7 +52,7 @@ class OuterStep:
 
     def __init__(self, optimizer: OuterOptimizer, schema: Schema) -> None:
         self._optimizer = optimizer
-        self._weights = tuple(name for name in schema.of_model.segments)
+        self._weights = tuple(schema.of_model.segments)
         specs = [
             TensorSpec(f"outer.{role} of {spec.name}", spec.shape, _wide(name).name, TensorKind.OUTER)
             for role in optimizer.roles
