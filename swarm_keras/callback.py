@@ -73,6 +73,11 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
                 "leave it at 'own' at every peer, and have each make the same number of steps, by fit() with the same "
                 "steps_per_epoch and a dataset that repeats (dataset.repeat())"
             )
+        if asked := self.arguments.settings.corrects:
+            raise ConfigurationError(
+                f"{asked} is not possible under Keras, whose optimizers show their gradients to no callback: leave it "
+                "out at every peer"
+            )
         self._validation: Mapping[str, Any] | None = None
         self._epoch = self._last_batch = -1
         self._top_batch = sys.maxsize

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
-from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, with_optimizers
+from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, trained_by
 from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ class SwarmHooks(BaseCallback):
 
     def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
         samples = samples_of(trainer.train_dataloader) if self.arguments.settings.by_samples else None
-        port = TorchPort(pl_module, self.selection)
-        merged = with_optimizers(port, self.arguments.settings.optimizer_state, trainer.optimizers)
+        settings = self.arguments.settings
+        port, correction = trained_by(trainer.optimizers, TorchPort(pl_module, self.selection), settings)
         rate = learning_rate_of(trainer.optimizers)
-        self.open_run(merged, self._evaluate, samples=samples, learning_rate=rate)
+        self.open_run(port, self._evaluate, samples=samples, learning_rate=rate, correction=correction)
         self.join()
 
     def on_train_batch_end(

@@ -43,9 +43,10 @@ class RecordingSession:
 
     interval = 3
 
-    def __init__(self, settings, port, *, evaluate, learning_rate, logger):
+    def __init__(self, settings, port, *, evaluate, learning_rate, correction, logger):
         self.settings, self.port, self.evaluate, self.logger = settings, port, evaluate, logger
         self.learning_rate = learning_rate
+        self.correction = correction
         self.calls: list[tuple] = []
         self.counted = self.rounds = 0
         self.over = self.all_done = False

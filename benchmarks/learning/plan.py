@@ -45,6 +45,11 @@ class Plan:
     normalization: str | None = None
     rule: str = "mean"
     outer: str | None = None
+    outer_rate: float | None = None
+    outer_momentum: float | None = None
+    normalize_steps: bool = False
+    proximal: float | None = None
+    scaffold: bool = False
     policy: str | None = None
     codec: str = "exact"
     overlap: bool = False
@@ -73,7 +78,8 @@ class Plan:
         fixed = self.effective("sync_policy") in (None, "fixed") and self.outer in (None, "none")
         kept = self.optimizer == "plain_sgd" or self.effective("optimizer_state") == "keep"
         pooled = self.model != "cnn_bn" or self.effective("normalization") == "pooled"
-        return plain and fixed and kept and pooled and self.equal_steps is not None
+        unchanged = plain and fixed and kept and pooled and not (self.proximal or self.scaffold)
+        return unchanged and self.equal_steps is not None
 
     @property
     def _given(self) -> dict[str, object]:
@@ -84,6 +90,11 @@ class Plan:
             "checkin_model_on_train_end": self.finished,
             "node_weightage": "samples" if self.weights == "samples" else None,
             "outer": self.outer,
+            "outer_learning_rate": self.outer_rate,
+            "outer_momentum": self.outer_momentum,
+            "normalize_steps": self.normalize_steps or None,
+            "proximal": self.proximal,
+            "scaffold": self.scaffold or None,
             "sync_policy": self.policy,
             "local": self.local,
         }

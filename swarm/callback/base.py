@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from swarm.config import Settings
     from swarm.session import Session
-    from swarm.tensors.model import Evaluator, LearningRate, ModelPort
+    from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
 
 NEVER = sys.maxsize
 """For ``due``: the session is not called again."""
@@ -36,6 +36,7 @@ class SessionFactory(Protocol):
         *,
         evaluate: Evaluator | None,
         learning_rate: LearningRate | None,
+        correction: Correction | None,
         logger: logging.Logger,
     ) -> Session:
         """A session that has not begun; it may not ask ``port`` for anything yet."""
@@ -48,12 +49,13 @@ def _session(
     *,
     evaluate: Evaluator | None,
     learning_rate: LearningRate | None,
+    correction: Correction | None,
     logger: logging.Logger,
 ) -> Session:
     """A session over the transport that ``settings`` name."""
     from swarm.session import Session  # which loads the network: only a run needs it
 
-    return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, logger=logger)
+    return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, correction=correction, logger=logger)
 
 
 class BaseCallback:
@@ -221,6 +223,7 @@ class BaseCallback:
         owner: object | None = None,
         samples: int | None = None,
         learning_rate: LearningRate | None = None,
+        correction: Correction | None = None,
     ) -> None:
         """Begin a new run, without joining the swarm; an earlier run of this callback leaves first.
 
@@ -232,6 +235,7 @@ class BaseCallback:
             owner: the run leaves when this object is collected; by default the callback.
             samples: the number of training samples, where the framework knows it and the user gave none.
             learning_rate: of the training, where the framework knows it.
+            correction: changes the gradients of the training, where a setting asks for that and the framework can.
 
         Raises:
             ConfigurationError: another callback of this process is training as the same peer, or the weight is the
@@ -244,7 +248,14 @@ class BaseCallback:
         if not settings.loopback:
             settings.require_weight()
         run = Run(
-            self.session_factory(settings, port, evaluate=evaluate, learning_rate=learning_rate, logger=self.logger),
+            self.session_factory(
+                settings,
+                port,
+                evaluate=evaluate,
+                learning_rate=learning_rate,
+                correction=correction,
+                logger=self.logger,
+            ),
             settings,
             logger=self.logger,
             loop=fit or Loop.here(),

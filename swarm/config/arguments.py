@@ -42,6 +42,12 @@ class Arguments(TypedDict, total=False):
     model: Any
     merge_method: str | None
     screen: Literal["norms", "distances"] | None
+    outer: Literal["none", "nesterov", "fedavgm", "fedadam", "fedyogi"] | None
+    outer_learning_rate: float | None
+    outer_momentum: float | None
+    outer_beta2: float | None
+    outer_epsilon: float | None
+    normalize_steps: bool | None
     codec: str | None
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None
@@ -50,6 +56,8 @@ class Arguments(TypedDict, total=False):
     normalization: Literal["pooled", "silobn", "fedbn"] | None
     below_quorum: Literal["train", "wait"] | None
     optimizer_state: Literal["keep", "reset", "merge"] | None
+    proximal: float | None
+    scaffold: bool | None
     overlap: bool | None
     start_timeout: float | None
     total_epochs: int | None
@@ -98,7 +106,7 @@ class CallbackArguments:
     )
     optimizer: Any = _object(
         "raw PyTorch: the optimizer. The metrics then show its learning rate, as `swarm_learning_rate`. Required for "
-        '`optimizer_state="merge"` and `"reset"`'
+        '`optimizer_state="merge"` and `"reset"`, and for `proximal` and `scaffold`'
     )
     loss_function: Any = _object(
         "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "

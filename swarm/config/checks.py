@@ -81,32 +81,37 @@ def weight() -> Check:
 
 def fraction() -> Check:
     """Numbers above 0 and at most 1."""
+    return number("a number above 0 and at most 1", lambda value: 0 < value <= 1)
+
+
+def number(allowed: str, fits: Callable[[float], bool]) -> Check:
+    """Finite numbers that fit; ``allowed`` says which do."""
 
     def accept(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError
-        number = float(value)
-        if not 0 < number <= 1:
+        given = float(value)
+        if not math.isfinite(given) or not fits(given):
             raise ValueError
-        return number
+        return given
 
-    return Check("a number above 0 and at most 1", accept, lambda text: accept(float(text)))
+    return Check(allowed, accept, lambda text: accept(float(text)))
+
+
+def above_zero() -> Check:
+    """Finite numbers above 0."""
+    return number("a finite number above 0", lambda value: value > 0)
+
+
+def below_one() -> Check:
+    """Numbers from 0 on, below 1."""
+    return number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
 
 
 def seconds(*, zero: bool = False) -> Check:
     """Finite durations; 0 only where ``zero``."""
-
-    def accept(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            raise TypeError
-        number = float(value)
-        if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-            raise ValueError
-        return number
-
-    return Check(
-        f"a finite number of seconds, {'0 or more' if zero else 'above 0'}", accept, lambda text: accept(float(text))
-    )
+    allowed = f"a finite number of seconds, {'0 or more' if zero else 'above 0'}"
+    return number(allowed, lambda value: value > 0 or (zero and value == 0))
 
 
 def switch() -> Check:

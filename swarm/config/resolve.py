@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.addresses import Address, is_loopback, is_wildcard, parse_advertised
 from swarm.config.granted import under
+from swarm.config.outer import PARAMETERS, PREFIX
 from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
 from swarm.errors import ConfigurationError
@@ -161,6 +162,22 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
             f'{given["sync_seconds"]} is for sync_policy="seconds", and the policy is {settings.policy!r}: '
             "leave it out, or choose that policy"
         )
+    for name in (each.removeprefix(PREFIX) for each in SETTINGS if each.startswith(PREFIX)):
+        if getattr(settings, PREFIX + name) is not None and name not in settings.outer_parameters:
+            having = " or ".join(repr(outer) for outer, values in PARAMETERS.items() if name in values)
+            raise ConfigurationError(
+                f"{given[PREFIX + name]} is for outer={having}, and outer is {settings.outer!r}: leave it out, or "
+                "choose that optimizer"
+            )
+    if settings.scaffold:
+        others = {
+            "overlap": settings.overlap,
+            "proximal": settings.proximal > 0,
+            "optimizer_state": settings.optimizer_state != "keep",
+            "merge_method": settings.merge_method != "mean",
+        }
+        if name := next((name for name, given_otherwise in others.items() if given_otherwise), ""):
+            raise ConfigurationError(f"{given['scaffold']} contradicts {given[name]}: leave one of them out")
     if settings.loopback:
         return
     expected = settings.expected_peers

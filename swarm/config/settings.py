@@ -19,12 +19,15 @@ from swarm.config.checks import (
     SAMPLES,
     WEIGHTS,
     Check,
+    above_zero,
     address,
+    below_one,
     choice,
     directory,
     fraction,
     integer,
     label,
+    number,
     pattern,
     place,
     seconds,
@@ -32,6 +35,8 @@ from swarm.config.checks import (
     switch,
     weight,
 )
+from swarm.config.outer import PARAMETERS, Outer, defaults
+from swarm.config.outer import PREFIX as OUTER_PREFIX
 from swarm.errors import ConfigurationError
 from swarm.records import LONGEST_INTERVAL, MAX_LIARS, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
 
@@ -207,6 +212,54 @@ class Settings:
         agree=_ALL,
         before="norms",
     )
+    outer: Outer = _setting(
+        "none",
+        "[outer optimizer](merge-rules.md#outer-optimizers): what makes the next model of the last one and of what a "
+        'round has merged: `"none"` (the merged one is the next), `"nesterov"`, `"fedavgm"`, `"fedadam"` or '
+        '`"fedyogi"`',
+        agree=_ALL,
+        before="none",
+    )
+    outer_learning_rate: float | None = _setting(
+        None,
+        "learning rate of the outer optimizer",
+        above_zero(),
+        agree=_ALL,
+        before="None",
+        computed=defaults("learning_rate"),
+    )
+    outer_momentum: float | None = _setting(
+        None,
+        "which part of its momentum the outer optimizer keeps from round to round; β1 of `fedadam` and `fedyogi`",
+        below_one(),
+        agree=_ALL,
+        before="None",
+        computed=defaults("momentum"),
+    )
+    outer_beta2: float | None = _setting(
+        None,
+        "which part of the second moment `fedadam` and `fedyogi` keep from round to round",
+        below_one(),
+        agree=_ALL,
+        before="None",
+        computed=defaults("beta2"),
+    )
+    outer_epsilon: float | None = _setting(
+        None,
+        "what `fedadam` and `fedyogi` add to the root of the second moment: the larger, the less they adapt (τ of the "
+        "paper)",
+        above_zero(),
+        agree=_ALL,
+        before="None",
+        computed=defaults("epsilon"),
+    )
+    normalize_steps: bool = _setting(
+        False,
+        "merge what peers contribute [as if all had made as many steps](merge-rules.md#unequal-steps) since their last "
+        "merge",
+        agree=_ALL,
+        before="False",
+    )
     codec: str = _setting(
         "exact",
         'how weights travel: `"exact"`, `"bf16"` (half the bytes), `"int8"` (a quarter; what coding loses is sent with '
@@ -243,6 +296,22 @@ class Settings:
         'bytes with exact weights, `"reset"` they start anew. For both raw PyTorch needs `optimizer`',
         agree=_ALL,
         before="keep",
+    )
+    proximal: float = _setting(
+        0.0,
+        "[FedProx](choosing.md#corrections-at-the-sites): how strongly each step draws the weights to the last merged "
+        "model, µ. With raw PyTorch if `optimizer` is given, and with Lightning",
+        number("a finite number of at least 0", lambda value: value >= 0),
+        agree=_ALL,
+        before="0.0",
+    )
+    scaffold: bool = _setting(
+        False,
+        "[SCAFFOLD](choosing.md#corrections-at-the-sites): take out of the gradients of each site what is its own, by "
+        "control variates that are merged with the weights, which adds half to the bytes. With SGD in raw PyTorch, if "
+        '`optimizer` is given, and in Lightning; not with `overlap` or another `merge_method` than `"mean"`',
+        agree=_ALL,
+        before="False",
     )
     overlap: bool = _setting(
         False,
@@ -382,6 +451,17 @@ class Settings:
         return "use_adaptive_sync=True" if chosen else f"sync_policy={self.policy!r}"
 
     @property
+    def outer_parameters(self) -> dict[str, float]:
+        """The parameters of the outer optimizer, by name."""
+        given = {name: getattr(self, OUTER_PREFIX + name) for name in PARAMETERS[self.outer]}
+        return {name: PARAMETERS[self.outer][name] if value is None else value for name, value in given.items()}
+
+    @property
+    def corrects(self) -> str:
+        """The setting that changes the gradients of the training, as a message names it; empty if none does."""
+        return f"proximal={self.proximal}" if self.proximal else "scaffold=True" if self.scaffold else ""
+
+    @property
     def by_samples(self) -> bool:
         """Whether the weight of a peer is the number of its samples."""
         return self.node_weightage == SAMPLES
@@ -410,6 +490,7 @@ class Settings:
         """
         values: dict[str, object] = {name: getattr(self, name) for name, row in SETTINGS.items() if row.agree == _ALL}
         values["sync_policy"] = self.policy
+        values |= {OUTER_PREFIX + name: value for name, value in self.outer_parameters.items()}
         values[_WEIGHT] = SAMPLES if self.by_samples else WEIGHTS
         told = {name: str(sorted(v) if isinstance(v, tuple) else v) for name, v in values.items()}
         facts = tuple((told_name(name), told_value(value)) for name, value in self.agree)

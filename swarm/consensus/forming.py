@@ -10,6 +10,7 @@ from swarm.certification.quorums import is_quorum, majority
 from swarm.consensus.norms import absurd
 from swarm.consensus.rules import RoundRules
 from swarm.consensus.shares import capped
+from swarm.merge.steps import step_factors
 from swarm.messages import Entry, Offer
 from swarm.records import Commit, ContributionStats, PeerId, PeerStatus, Refusal
 from swarm.sync.base import Signal
@@ -127,7 +128,12 @@ def form(table: Table, rules: RoundRules) -> Group:
         weights[peer], reason = _weight(offer, table, rules)
         if reason:
             refused.append(Refusal(peer, reason))
-    for peer, reason in absurd([offer.stats for peer, offer in table.offers.items() if weights[peer]]).items():
+    given = [offer.stats for peer, offer in table.offers.items() if weights[peer]]
+    factors: dict[PeerId, float] = {}
+    if rules.normalize_steps:
+        made = step_factors([weights[stats.peer] for stats in given], [stats.steps for stats in given])
+        factors = dict(zip((stats.peer for stats in given), made, strict=True))
+    for peer, reason in absurd(given, factors).items():
         weights[peer] = 0
         refused.append(Refusal(peer, reason))
     statuses = {peer: offer.stats.status for peer, offer in table.offers.items()}

@@ -36,13 +36,20 @@ SLACK = 1e-12
 """Absolute tolerance of a norm: the smallest numbers of float32 and of codecs round to zero."""
 
 
-def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
+def absurd(
+    contributions: Collection[ContributionStats], factors: Mapping[PeerId, float] | None = None
+) -> dict[PeerId, str]:
     """Peers whose contribution is left out because of the distance that they claim, with the reason.
+
+    What counts is the distance by which a contribution is merged: the claimed one times its factor, if it has one.
 
     Finished peers are neither in the median nor checked here, as their weights fall behind those of the others: see
     :class:`FrozenNorms`. Peers that have not moved at all are not in the median either, as they have not trained.
     """
-    sizes = {stats.peer: stats.delta_norm + stats.residual for stats in contributions}
+    sizes = {
+        stats.peer: (stats.delta_norm + stats.residual) * (factors or {}).get(stats.peer, 1.0)
+        for stats in contributions
+    }
     impossible = {
         stats.peer: f"it says that its weights have moved by {stats.delta_norm:g}, and codecs left {stats.residual:g}"
         for stats in contributions
@@ -56,8 +63,9 @@ def absurd(contributions: Collection[ContributionStats]) -> dict[PeerId, str]:
     if len(training) < FEWEST:
         return impossible
     middle = median(sizes[peer] for peer in training)
+    moved = "count as moved" if factors else "have moved"
     far = {
-        peer: f"its weights have moved by {sizes[peer]:g}, the median of those who train is {middle:g}"
+        peer: f"its weights {moved} by {sizes[peer]:g}, the median of those who train is {middle:g}"
         for peer in sorted(training)
         if sizes[peer] > ABSURD * middle
     }
@@ -79,10 +87,20 @@ class FrozenNorms:
 
     A contribution counts here for no more than its own bound, so that peers which exceed theirs, within ``FROZEN``,
     do not raise those of one another.
+
+    An outer optimizer, and contributions that are scaled by their steps, can leave the range of the contributions. Then
+    the way of the model itself counts, which this peer measures: the distance is at most d(p) plus that way.
     """
 
-    def __init__(self, *, averaging: bool) -> None:
-        """Nothing is known yet; ``averaging`` tells whether the merge rule is the mean."""
+    def __init__(self, *, averaging: bool, leaves_range: bool = False) -> None:
+        """Nothing is known yet.
+
+        Args:
+            averaging: whether the merge rule is the mean.
+            leaves_range: whether a model may be beyond what the rule makes of the contributions.
+        """
+        self.needs_way = leaves_range
+        """Whether ``merged`` needs how far the model has moved."""
         self._averaging = averaging
         self._bounds: dict[PeerId, float] = {}
         """Of everybody who has contributed, whose last contribution is longest ago first."""
@@ -99,8 +117,13 @@ class FrozenNorms:
         self._frozen.clear()
         self._unseen = self._usual = 0.0
 
-    def merged(self, entries: Sequence[Entry]) -> bool:
-        """A round of ``entries`` is committed; False if these do not tell how far it can have moved the model."""
+    def merged(self, entries: Sequence[Entry], way: float | None = None) -> bool:
+        """A round of ``entries`` is committed; False if these do not tell how far it can have moved the model.
+
+        Args:
+            entries: of the group.
+            way: how far it has moved the model; None where the entries tell the bound.
+        """
         given = {entry.peer: entry for entry in entries if entry.weight}
         sizes = {peer: entry.norm + entry.residual for peer, entry in given.items()}
         if not given or not all(0 <= size < math.inf for size in sizes.values()):
@@ -115,7 +138,7 @@ class FrozenNorms:
         own = {peer: size for peer, size in sizes.items() if given[peer].status is not PeerStatus.ACTIVE}
         total = sum(entry.weight for entry in given.values())
         shares = {peer: given[peer].weight / total for peer in sizes}
-        step = self._step(sizes, shares)
+        step = self._step(sizes, shares, way)
         bounds = {peer: bound for peer, bound in self._bounds.items() if peer not in own} | own
         self._bounds = {
             peer: step(bounds[peer], own.get(peer, 0.0), shares[peer] if peer in own else 0.0)
@@ -127,12 +150,14 @@ class FrozenNorms:
             self._unseen = step(self._unseen, 0.0, 0.0)
         return True
 
-    def _step(self, sizes: Mapping[PeerId, float], shares: Mapping[PeerId, float]) -> Step:
+    def _step(self, sizes: Mapping[PeerId, float], shares: Mapping[PeerId, float], way: float | None) -> Step:
         """What a round of contributions with these distances and parts of the weight does to bounds.
 
         What codecs and rounding add is below the bound of before, which therefore never falls but to the distance that
         its peer tells.
         """
+        if way is not None:
+            return lambda bound, *_: bound + way
         if self._averaging:
             moved = math.fsum(shares[peer] * size for peer, size in sizes.items())
             return lambda bound, size, share: max(bound, (1 - share) * bound + moved - share * size)

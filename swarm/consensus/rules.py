@@ -36,6 +36,8 @@ class RoundRules:
     """Whether addresses of other peers were given: then it does not start alone before it has looked there."""
     averaging: bool = True
     """Whether the merge rule is the mean; under any other one an ``active`` peer contributes nothing."""
+    normalize_steps: bool = False
+    """Whether contributions are merged as if all had made as many steps."""
     wait_below_quorum: bool = False
     failure_timeout: float = 10.0
     straggler_timeout: float | None = None

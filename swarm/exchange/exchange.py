@@ -22,10 +22,13 @@ from swarm.exchange.merging import ChunkMerger
 from swarm.exchange.owed import Owed
 from swarm.exchange.reduce_buffer import ReduceBuffer, bytes_ahead
 from swarm.exchange.sideblock import SideBlocks
+from swarm.merge import spectral
 from swarm.merge.base import MergeRule, Scope
 from swarm.merge.mean import WeightedMean
 from swarm.merge.screen import Distance
+from swarm.merge.steps import step_factors
 from swarm.messages import PartialNorm, Proposal
+from swarm.outer.step import OuterStep
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.capture import Capture
@@ -54,6 +57,8 @@ class Exchange:
         coder: ChunkCoder | None = None,
         memory: BufferPool | None = None,
         parent: ModelState | None = None,
+        outer: OuterStep | None = None,
+        normalize_steps: bool = False,
     ) -> None:
         """Nothing has come in yet but what this peer has itself.
 
@@ -65,12 +70,15 @@ class Exchange:
             coder: how chunks travel; as they are by default.
             memory: for the result and for what comes in.
             parent: the model of the round before, if there is one; the coder's is the same.
+            outer: makes the model that is committed of what is merged; None where that is the same.
+            normalize_steps: whether contributions are merged as if all had made as many steps.
         """
         self._me = me
         self._members = proposal.group
         self._leader = proposal.attempt.leader
         # What one peer hands to all is not merged: no rule may change it.
-        self._rule = rule if proposal.parent and proposal.contributors else HANDED_ON
+        merges = bool(proposal.parent and proposal.contributors)
+        self._rule = rule if merges else HANDED_ON
         self._own = own
         self._coder = coder or ChunkCoder()
         self._memory = memory or BufferPool(0)
@@ -86,9 +94,19 @@ class Exchange:
         count, merged = len(place), bool(proposal.moments)
         chunks = {peer: slice_chunks(self._schema, place[peer], count, moments=merged) for peer in self._members}
         self._mine = chunks[me]
+        # The closing model is what peers have trained, not a step beyond it.
+        steps = outer is not None and merges and not proposal.closing
         # One contribution stays as it is, and so do the vectors that belong to its weights.
-        refreshes = bool(self._schema.spectral) and len(self._contributors) > 1
-        self._merged = MergedModel(result, chunks.values(), refreshes=refreshes)
+        refreshes = bool(self._schema.spectral) and (steps or len(self._contributors) > 1)
+
+        def finish(merged: ModelState) -> ModelState:
+            model = outer.committed(merged, parent, self._memory, steps=steps) if outer else merged
+            if refreshes:
+                model = model.copy()
+                spectral.refresh(model)
+            return model
+
+        self._merged = MergedModel(result, chunks.values(), finish if outer or refreshes else None)
         others = [peer for peer in self._members if peer != me]
         self._expected: dict[PeerId, dict[tuple[FrameKind, int, int], Chunk]] = {
             peer: {(FrameKind.RESULT, p.segment, p.start): p for p in chunks[peer]} for peer in others
@@ -109,14 +127,18 @@ class Exchange:
             self._mine, self._contributors, me, own, self._coder, ahead, proposal.moments
         )
         weights, before = dict(zip(self._contributors, self._weights, strict=True)), parent.side if parent else None
-        self._merger = ChunkMerger(self._rule, weights, self._reduce_buffer, self._coder, result, self._memory)
+        entries = [entry for entry in proposal.entries if entry.weight > 0]
+        factors: dict[PeerId, float] = {}
+        if normalize_steps and merges:
+            steps_made = [entry.steps for entry in entries]
+            factors = dict(zip(self._contributors, step_factors(self._weights, steps_made), strict=True))
+        self._merger = ChunkMerger(self._rule, weights, self._reduce_buffer, self._coder, result, self._memory, factors)
         self._unmerged = len(self._mine)
         self._side = SideBlocks(
             self._schema, me, own.side, weights, proposal.source, before, result.side, proposal.moments
         )
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
-        entries = [entry for entry in proposal.entries if entry.weight > 0]
         training = [place for place, entry in enumerate(entries) if not entry.status.finished]
         self._barrier = GramBarrier(self._rule, self._members, self._weights, training) if gram else None
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from swarm.exchange.layout import Chunk, byte_ranges
-from swarm.merge import spectral
 from swarm.tensors.state import ModelState
 
 
@@ -15,16 +14,22 @@ class MergedModel:
     Args:
         memory: of the model, which others fill.
         slices: the chunks of each member's slice, in the order of the members.
-        refreshes: whether vectors that belong to merged weights must be computed: see ``swarm.merge.spectral``.
+        finish: what every member makes of the assembled model, whose memory it must not change, as frames that were not
+            sent yet lie there; None where that is the merged model.
     """
 
-    def __init__(self, memory: ModelState, slices: Iterable[Sequence[Chunk]], *, refreshes: bool) -> None:
+    def __init__(
+        self,
+        memory: ModelState,
+        slices: Iterable[Sequence[Chunk]],
+        finish: Callable[[ModelState], ModelState] | None = None,
+    ) -> None:
         self._model = memory
         self._itemsizes = [segment.itemsize for segment in memory.segments.values()]
         self._digest = memory.block_digest()
         self._slices = [byte_ranges(self._itemsizes, chunks) for chunks in slices]
         self._slice_digests: tuple[str, ...] = ()
-        self._refreshes = refreshes
+        self._finish = finish
 
     def stands(self, chunk: Chunk) -> None:
         """A chunk is what it will be, and still in the cache: hash it."""
@@ -33,12 +38,12 @@ class MergedModel:
 
     def model(self) -> ModelState:
         """The whole model."""
-        self._refresh()
+        self._finished()
         return self._model
 
     def digest(self) -> str:
         """That of the whole model."""
-        self._refresh()
+        self._finished()
         return self._digest.hexdigest()
 
     def slice_digests(self) -> tuple[str, ...]:
@@ -48,10 +53,8 @@ class MergedModel:
         """
         return self._slice_digests or tuple(map(self._digest.of_ranges, self._slices))
 
-    def _refresh(self) -> None:
-        if self._refreshes:
+    def _finished(self) -> None:
+        if self._finish:
             self._slice_digests = self.slice_digests()  # the weights may change
-            # Frames that were not sent yet lie in the memory of the model.
-            model = self._model.copy()
-            spectral.refresh(model)
-            self._model, self._digest, self._refreshes = model, model.block_digest(), False
+            model = self._finish(self._model)
+            self._model, self._digest, self._finish = model, model.block_digest(), None

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from operator import itemgetter
+from types import MappingProxyType
 
 import numpy as np
 
@@ -15,14 +16,18 @@ from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.layout import Chunk
 from swarm.exchange.reduce_buffer import ReduceBuffer
 from swarm.merge.base import MergeRule
+from swarm.merge.distance import squared_distance
 from swarm.merge.gram import combine, partial_gram
 from swarm.merge.moments import moments_rule, plausible
+from swarm.merge.steps import scaled
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.state import Array, ModelState, dtype_name, is_finite
 
 LARGEST = {dtype: float(np.finfo(dtype).max) / 4 for dtype in (np.float32, np.float64)}
 """A sum of two larger differences may be more than the dtype holds. Half precision is merged in float32."""
+
+NO_FACTORS: Mapping[PeerId, float] = MappingProxyType({})
 
 
 class ChunkMerger:
@@ -35,6 +40,8 @@ class ChunkMerger:
         coder: of the attempt.
         result: where merged chunks go.
         memory: for what is merged and not sent as it is.
+        factors: how many times as far from the model of the round before each contributor is taken, by name; 1 where
+            it is not named.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class ChunkMerger:
         coder: ChunkCoder,
         result: ModelState,
         memory: BufferPool,
+        factors: Mapping[PeerId, float] = NO_FACTORS,
     ) -> None:
         self._rule = rule
         self._weights = weights
@@ -53,6 +61,7 @@ class ChunkMerger:
         self._segments = tuple(result.segments.values())
         self._moments = result.schema.moments
         self._memory = memory
+        self._factors = factors
         self.absurd: set[PeerId] = set()
         """Contributors whose moments were left out of a chunk, because they are far larger than those of the others."""
 
@@ -90,8 +99,16 @@ class ChunkMerger:
     def _rows(self, chunk: Chunk) -> list[Array]:
         """What a rule with the scope GRAM combines: the contributions, and the reference model if it needs that."""
         reference = self._coder.origin(chunk) if self._rule.needs_reference else None
-        contributions = self._buffer.of(chunk)
+        contributions = self._contributions(chunk)
         return contributions if reference is None else [*contributions, reference]
+
+    def _contributions(self, chunk: Chunk) -> list[Array]:
+        """A chunk of each contribution as it is merged."""
+        parts, origin = self._buffer.of(chunk), self._coder.origin(chunk)
+        if origin is None or not self._factors or chunk.segment == self._moments:
+            return parts
+        factors = (self._factors.get(peer, 1.0) for peer in self._buffer.contributors(chunk))
+        return [scaled(values, origin, factor) for values, factor in zip(parts, factors, strict=True)]
 
     def _merge_into(self, chunk: Chunk, out: Array) -> None:
         parts, origin = self._buffer.of(chunk), self._coder.origin(chunk)
@@ -106,7 +123,12 @@ class ChunkMerger:
         if origin is None:
             self._rule.merge_into(parts, weights, out)
             return
-        squared = self._rule.merge_measured(parts, weights, origin, out)
+        taken = self._contributions(chunk)
+        if all(one is other for one, other in zip(taken, parts, strict=True)):
+            squared = self._rule.merge_measured(parts, weights, origin, out)
+        else:
+            self._rule.merge_into(taken, weights, out)
+            squared = [squared_distance(values, origin) for values in parts]
         for peer, values, distance in zip(contributors, parts, squared, strict=True):
             if not math.isfinite(distance) and not is_finite(values):
                 raise ContributionError(peer, f"{peer} sent a contribution that cannot be: NaN or infinity")
@@ -138,7 +160,7 @@ class ChunkMerger:
 
     def _reaches(self, chunk: Chunk) -> list[tuple[PeerId, float]]:
         """Each contributor with the largest absolute value that it has in ``chunk``."""
-        parts = zip(self._buffer.contributors(chunk), self._buffer.of(chunk), strict=True)
+        parts = zip(self._buffer.contributors(chunk), self._contributions(chunk), strict=True)
         return [(peer, float(np.abs(values.astype(np.float64)).max(initial=0.0))) for peer, values in parts]
 
     @staticmethod

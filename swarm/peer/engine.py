@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from swarm.discovery.base import Discovery
     from swarm.exchange.feedback import ErrorFeedback
     from swarm.merge.base import MergeRule
+    from swarm.outer import OuterStep
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -57,6 +58,7 @@ class Engine(Handler):
         me: PeerInfo,
         rules: RoundRules,
         rule: MergeRule,
+        outer: OuterStep | None,
         feedback: ErrorFeedback,
         transport: Transport,
         discoveries: Sequence[Discovery],
@@ -76,6 +78,7 @@ class Engine(Handler):
             me: what this peer declares; its address is that of ``transport``.
             rules: how rounds are agreed on.
             rule: how weights are merged.
+            outer: makes the committed model of the merged one; None where that is the same.
             feedback: how weights travel.
             transport: reaches the other peers.
             discoveries: where addresses of peers come from.
@@ -105,7 +108,9 @@ class Engine(Handler):
         self._inbox = Inbox(identified=self._identity is not None)
         self._worker = Worker(f"swarm-{me.name}", executor=self._executor, log=limited)
         self._me = replace(me, address=transport.start(self))
-        frozen = FrozenNorms(averaging=rules.averaging)
+        leaves_range = outer is not None or rules.normalize_steps
+        frozen = FrozenNorms(averaging=rules.averaging, leaves_range=leaves_range)
+        committed = outer.schema if outer else schema
         screened = replace(rules, screen=lambda stats: frozen.refusal(stats) or rules.screen(stats))
         self._machine = RoundMachine(me.name, me.incarnation, screened, self._executor.now())
         sender = Sender(self._me, transport)
@@ -124,8 +129,10 @@ class Engine(Handler):
         self._roster = self._greeter.roster
         self._exchanger = Exchanger(
             me=self._me,
-            schema=schema,
+            schema=committed,
             rule=rule,
+            outer=outer,
+            normalize_steps=rules.normalize_steps,
             feedback=feedback,
             transport=transport,
             roster=self._roster,
@@ -151,7 +158,7 @@ class Engine(Handler):
         )
         fetcher = Fetcher(
             me=self._me,
-            schema=schema,
+            schema=committed,
             transport=transport,
             roster=self._roster,
             ledger=ledger,
@@ -204,7 +211,7 @@ class Engine(Handler):
 
     @property
     def reference(self) -> ModelState | None:
-        """The model of that round; replaced, never changed."""
+        """The model of that round, without outer state; replaced, never changed."""
         return self._rounds.models.reference
 
     @property

@@ -26,6 +26,7 @@ from swarm.text import MAX_SHOWN, printable
 if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
     from swarm.merge.screen import Distance
+    from swarm.outer import OuterStep
     from swarm.tensors.capture import Capture
     from swarm.transport.base import Sink, Transport
 
@@ -52,6 +53,8 @@ class Exchanger:
         me: PeerInfo,
         schema: Schema,
         rule: MergeRule,
+        outer: OuterStep | None,
+        normalize_steps: bool,
         feedback: ErrorFeedback,
         transport: Transport,
         roster: Roster,
@@ -63,6 +66,8 @@ class Exchanger:
         """Bytes of weights sent and received in finished exchanges."""
         self._me = me
         self._rule = rule
+        self._outer = outer
+        self._normalize_steps = normalize_steps
         self._feedback = feedback
         self._transport = transport
         self._roster = roster
@@ -107,7 +112,17 @@ class Exchanger:
 
         try:
             coder = self._feedback.coder(proposal, reference, self._memory)
-            exchange = Exchange(self._me.name, proposal, self._rule, own, coder, self._memory, reference)
+            exchange = Exchange(
+                self._me.name,
+                proposal,
+                self._rule,
+                own,
+                coder,
+                self._memory,
+                reference,
+                outer=self._outer,
+                normalize_steps=self._normalize_steps,
+            )
         except ContributionError as error:
             broke(error.peer, str(error))
             return

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from swarm.errors import ExchangeError
 from swarm.merge.distance import squared_distance
-from swarm.tensors.state import MOMENTS
 from swarm.text import short_digest
 
 if TYPE_CHECKING:
@@ -23,12 +22,13 @@ class Models:
         self.capture: Capture | None = None
         """The last offer, as long as it may be merged; the training thread owns it."""
         self._committed: tuple[str, ModelState] | None = None
+        self._reference: ModelState | None = None
         self._undecided: dict[str, ModelState] = {}
 
     @property
     def reference(self) -> ModelState | None:
-        """The model of the last committed round applied here; replaced, never changed."""
-        return self._committed[1] if self._committed else None
+        """The model of the last committed round applied here, without outer state; replaced, never changed."""
+        return self._reference
 
     def get(self, digest: str) -> ModelState:
         """The model with this digest, committed or undecided.
@@ -44,7 +44,7 @@ class Models:
         return committed[1]
 
     def committed(self, digest: str) -> ModelState | None:
-        """The committed model if it has this digest; None for an attempt that builds on none."""
+        """The committed model with its outer state if it has this digest; None for an attempt that builds on none."""
         return self._committed[1] if self._committed and self._committed[0] == digest else None
 
     def add(self, digest: str, model: ModelState) -> None:
@@ -53,7 +53,7 @@ class Models:
 
     def commit(self, digest: str, model: ModelState) -> None:
         """This model is now the committed one."""
-        self._committed = digest, model
+        self._committed, self._reference = (digest, model), model.contributed()
 
     def keep(self, digests: Collection[str]) -> None:
         """Drop the undecided models that are not in ``digests``."""
@@ -62,11 +62,11 @@ class Models:
 
     def clear(self) -> None:
         """Drop all models: a callback may live longer than its session."""
-        self.capture = self._committed = None
+        self.capture = self._committed = self._reference = None
         self._undecided = {}
 
 
 def way(before: ModelState, after: ModelState) -> float:
-    """Euclidean distance between the weights of two committed models; the side block and moments do not count."""
-    pairs = ((values, before.segments[name]) for name, values in after.segments.items() if name != MOMENTS)
+    """Euclidean distance between the weights of two committed models; nothing else of them counts."""
+    pairs = ((after.segments[name], before.segments[name]) for name in before.schema.of_model.segments)
     return math.sqrt(sum(squared_distance(values, origin) for values, origin in pairs))

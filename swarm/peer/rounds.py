@@ -235,12 +235,15 @@ class Rounds:
         # The training continues with the answer, and the capture may be a view of the model. Without a waiting future,
         # it has already continued.
         self._exchanger.update_residual(commit.digest, stands=self._futures.awaited)
-        before, model = self.models.reference, self.models.get(commit.digest)
+        before, committed = self.models.reference, self.models.get(commit.digest)
+        model = committed.contributed()
         if commit.round == 0:
             self._frozen.founded()
-        elif before and not self._frozen.merged(apply.entries):
-            self._frozen.jumped(way(before, model))
-        self._replace(commit, model)
+        elif before:
+            moved = way(before, model) if self._frozen.needs_way else None
+            if not self._frozen.merged(apply.entries, moved):
+                self._frozen.jumped(way(before, model) if moved is None else moved)
+        self._replace(commit, committed)
         if self._me.name in commit.group:
             kind, attempts = AnswerKind.MERGED, self._attempts
             self._answer(Answer(kind=kind, commit=commit, model=model, attempts=attempts, entries=apply.entries))
@@ -255,7 +258,8 @@ class Rounds:
             if found is None:
                 self.do(self._machine.heal_failed(wanted, heal.sources, self._executor.now(), untrue))
                 return
-            records, model = found
+            records, committed = found
+            model = committed.contributed()
             commit = records[-1]  # whoever told of it may have changed its certificate
             for proof in self._conflicts(records):
                 self.do(self._machine.prove(proof, self._executor.now()))
@@ -270,7 +274,7 @@ class Rounds:
             if reference:
                 self._frozen.jumped(way(reference, model))
             self._log.info("caught up with round %d from %s", commit.round, ", ".join(heal.sources))
-            self._replace(commit, model)
+            self._replace(commit, committed)
             self.do(self._machine.healed(commit, self._executor.now()))
             self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))
 

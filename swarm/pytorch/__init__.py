@@ -5,6 +5,7 @@ from swarm.pytorch.evaluation import TorchEvaluator, evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.loading import load_weights
 from swarm.pytorch.optimizer_state import with_optimizers
+from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "evaluator_for",
     "learning_rate_of",
     "load_weights",
+    "trained_by",
     "with_optimizers",
 ]

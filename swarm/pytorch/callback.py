@@ -12,7 +12,7 @@ from swarm.callback import BaseCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError, ForeignHookError, SwarmError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
-from swarm.pytorch.optimizer_state import with_optimizers
+from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class TorchCallback(BaseCallback):
                 f"optimizer_state={arguments.settings.optimizer_state!r} needs the optimizer: give optimizer=, or set"
                 ' optimizer_state="keep" at every peer'
             )
+        if arguments.optimizer is None and (asked := arguments.settings.corrects):
+            raise ConfigurationError(f"{asked} needs the optimizer: give optimizer=, or leave it out at every peer")
         self.model = arguments.model
         self._evaluate = evaluator_for(arguments, self.model)
         self._epoch, self._first_epoch = -1, 0
@@ -106,10 +108,8 @@ class TorchCallback(BaseCallback):
         self._epoch, self._first_epoch = -1, 0
         self._epoch_told = self._uses_epochs = False
         optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
-        port = with_optimizers(
-            TorchPort(self.model, self.selection), self.arguments.settings.optimizer_state, optimizers
-        )
-        self.open_run(port, self._evaluate, learning_rate=learning_rate_of(optimizers))
+        port, correction = trained_by(optimizers, TorchPort(self.model, self.selection), self.arguments.settings)
+        self.open_run(port, self._evaluate, learning_rate=learning_rate_of(optimizers), correction=correction)
         self.join()
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:

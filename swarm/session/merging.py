@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.session.following import Signals
     from swarm.storage.checkpoints import Checkpoints
-    from swarm.tensors.model import ModelPort
+    from swarm.tensors.model import Correction, ModelPort
 
 
 class Merging:
@@ -44,6 +44,7 @@ class Merging:
         checkpoints: Checkpoints | None,
         logger: logging.Logger,
         signals: Signals,
+        correction: Correction | None = None,
     ) -> None:
         """Nothing is offered before ``start``.
 
@@ -57,6 +58,7 @@ class Merging:
             checkpoints: store what this site keeps for itself.
             logger: where the start is reported.
             signals: what the peer tells of what the sync policy follows.
+            correction: changes the gradients of the training by what is committed.
         """
         self.over = False
         """Whether the session is over for this peer."""
@@ -74,7 +76,7 @@ class Merging:
         self._checkpoints = checkpoints
         self._log = logger
         self._signals = signals
-        self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap)
+        self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap, correction=correction)
         self._timing = Timing(engine.traffic, executor)
         self._status = PeerStatus.TRAINING
         self._extended_at = 0

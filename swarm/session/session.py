@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.clock import duration
 from swarm.config import Settings
-from swarm.errors import LedgerError, SwarmError
+from swarm.errors import ConfigurationError, LedgerError, SwarmError
 from swarm.logs import configure_from_environment
+from swarm.outer import OuterStep, outer_optimizer
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.storage.ledger import Ledger
     from swarm.sync import SyncPolicy
-    from swarm.tensors.model import Evaluator, LearningRate, ModelPort
+    from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
 
@@ -53,6 +54,7 @@ class Session:
         *,
         evaluate: Evaluator | None = None,
         learning_rate: LearningRate | None = None,
+        correction: Correction | None = None,
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
@@ -65,6 +67,7 @@ class Session:
             port: the model.
             evaluate: validates the merged model after every merge.
             learning_rate: of the training, for a sync policy that follows it.
+            correction: changes the gradients of the training, where a setting asks for that and the framework can.
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the discoveries.
@@ -88,6 +91,7 @@ class Session:
             keeps_statistics=settings.normalization != "pooled",
         )
         self._signals = Signals(self._reporter, self._training, self._executor, learning_rate)
+        self._correction = correction
         self._ending = Ending(settings, port, self._reporter, self._log)
         self._engine: Engine | None = None
         self._merging: Merging | None = None
@@ -138,7 +142,7 @@ class Session:
 
     @property
     def reference(self) -> ModelState | None:
-        """The merged model of that round, which is never changed; None before the first and after the end."""
+        """The model of that round, which is never changed; None before the first and after the end."""
         return self._engine.reference if self._engine else None
 
     # The hook sequence -----------------------------------------------------------------------------------------------
@@ -283,6 +287,8 @@ class Session:
         """Release what the worker does not own, and wait for the disk for at most ``patience`` seconds."""
         self._restore_signals()
         self._merging = None
+        if self._correction:
+            self._correction.stop()
         deadline = self._executor.now() + patience
         if self._checkpoints:
             self._checkpoints.close(timeout=patience)
@@ -302,6 +308,11 @@ class Session:
     def _join(self) -> None:
         settings = self._settings
         settings.require_swarm()
+        if settings.corrects and self._correction is None:
+            raise ConfigurationError(
+                f"{settings.corrects} changes the gradients of the training, which the callback of this framework "
+                "cannot: leave it out at every peer"
+            )
         if settings.loopback:
             self._ending.open(settings.name)
             self._log.info("loopback: %s trains alone", settings.name)
@@ -320,11 +331,14 @@ class Session:
         owner = owner_of(settings, network.transport.identity, self._platform.signer())
         ledger = self._ledger = self._platform.ledger(settings, owner, self._executor, self._log)
         store = self._platform.checkpoint_store(settings)
+        optimizer = outer_optimizer(settings)
+        outer = OuterStep(optimizer, schema) if optimizer else None
         resumed = Resumed()
         if store and settings.resume:
             try:
                 doubt = doubt_from(ledger, verifier_of(owner, network.transport.identity))
-                resumed = resumed_from(store, schema, self._port, self._log, doubt)
+                committed = outer.schema if outer else schema
+                resumed = resumed_from(store, committed, self._port, self._log, doubt)
             except BaseException:
                 network.close()
                 raise
@@ -339,6 +353,7 @@ class Session:
             schema,
             self._log,
             network,
+            outer=outer,
             policy=policy,
             executor=self._executor,
             incarnation=self._platform.incarnation(),
@@ -362,6 +377,7 @@ class Session:
             checkpoints=self._checkpoints,
             logger=self._log,
             signals=self._signals,
+            correction=self._correction,
         )
         if not merging.start(keep=resumed.keeps):
             self._rename(engine)

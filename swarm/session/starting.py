@@ -46,7 +46,8 @@ def resumed_from(
         return Resumed()
     commit, model = found
     kept = store.kept(schema.kept, logger) if schema.kept.tensors else None
-    port.write(_with(model, kept) if kept else model)
+    ours = model.contributed()
+    port.write(_with(ours, kept) if kept else ours)
     logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
     return Resumed(None if commit.closing else found, keeps=kept is not None)
 

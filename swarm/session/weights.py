@@ -13,15 +13,32 @@ if TYPE_CHECKING:
 
     from swarm.session.batches import Batches
     from swarm.session.pending import PendingAnswer
-    from swarm.tensors.model import ModelPort
+    from swarm.tensors.model import Correction, ModelPort
 
 
 class Weights:
     """Reads and writes the model, and notes in ``batches`` which are in the capture and which in a committed merge."""
 
-    def __init__(self, port: ModelPort, schema: Schema, batches: Batches, *, borrow: bool = False) -> None:
-        """``borrow`` tells whether training stands still while a round reads the capture."""
+    def __init__(
+        self,
+        port: ModelPort,
+        schema: Schema,
+        batches: Batches,
+        *,
+        borrow: bool = False,
+        correction: Correction | None = None,
+    ) -> None:
+        """Nothing is captured or loaded yet.
+
+        Args:
+            port: the model.
+            schema: of the model.
+            batches: of the peer.
+            borrow: whether training stands still while a round reads the capture.
+            correction: changes the gradients of the training; is told of each model that it goes on from.
+        """
         self.schema = schema
+        self._correction = correction
         self.resumed = False
         """Whether the model holds the values that this site kept for itself in an earlier run."""
         self._batches = batches
@@ -72,6 +89,11 @@ class Weights:
         That is loaded as well if the site has not trained, so that it has nothing of its own, or if it is among the
         tensors with NaN or infinity, which ``odd`` names.
         """
+        self._load(committed, odd)
+        if self._correction:
+            self._correction.follow(committed, unmerged=0)
+
+    def _load(self, committed: ModelState, odd: Collection[str]) -> None:
         own = self._batches.done or self.resumed
         if own and not any(spec.name in odd for spec in self.schema.kept.tensors):
             self._port.update(committed)
@@ -96,7 +118,7 @@ class Weights:
         stepped = self._kept or batches.done != batches.captured_at
         # Steps of a model with NaN or infinity are lost: a sum with such values stays NaN or infinite.
         if pending.replaces or not pending.finite or (answer.kind is AnswerKind.MERGED and not stepped):
-            self.load(committed, pending.odd)
+            self._load(committed, pending.odd)
             batches.merged_up_to = batches.done
         else:
             self._port.add(pending.step)
@@ -104,6 +126,8 @@ class Weights:
         self._spent = self._spent or pending.spent
         if pending.merged:
             batches.merged_up_to = batches.captured_at
+        if self._correction:
+            self._correction.follow(committed, unmerged=batches.unmerged)
 
     def show(self, committed: ModelState, look: Callable[[], None]) -> None:
         """Call ``look`` while the model holds the committed weights, without local steps."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from swarm.executor import Executor
     from swarm.identity import Identity
     from swarm.merge.base import MergeRule
+    from swarm.outer import OuterStep
     from swarm.peer.status import TrainingStatus
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -113,6 +114,7 @@ def build_engine(
     logger: logging.Logger,
     network: Network,
     *,
+    outer: OuterStep | None,
     policy: SyncPolicy,
     executor: Executor,
     incarnation: str,
@@ -131,6 +133,7 @@ def build_engine(
         schema: of the model.
         logger: where the worker reports.
         network: what it reaches others through.
+        outer: makes the committed model of the merged one; None where that is the same.
         policy: sets the sync interval.
         incarnation: identifies this process.
         versions: that this process speaks.
@@ -174,6 +177,7 @@ def build_engine(
         members=frozenset(settings.members),
         seeks=bool(network.discoveries),
         averaging=settings.merge_method == "mean" and settings.screen == "norms",
+        normalize_steps=settings.normalize_steps,
         wait_below_quorum=settings.below_quorum == "wait",
         failure_timeout=settings.failure_timeout,
         straggler_timeout=settings.straggler_timeout,
@@ -198,6 +202,7 @@ def build_engine(
             me=me,
             rules=rules,
             rule=rule,
+            outer=outer,
             feedback=ErrorFeedback(schema, plugins.codec, choice),
             transport=network.transport,
             discoveries=network.discoveries,

@@ -5,7 +5,7 @@ An integration gives its model as a ``ModelPort``.
 
 from __future__ import annotations
 
-from swarm.tensors.model import Evaluation, Evaluator, LearningRate, ModelPort, changed, without_samples
+from swarm.tensors.model import Correction, Evaluation, Evaluator, LearningRate, ModelPort, changed, without_samples
 from swarm.tensors.optimizer import OptimizerState, StateArrays, moment, nadam_product, steps, with_optimizer
 from swarm.tensors.selection import Candidate, Normalization, Selection
 from swarm.tensors.state import Array, ModelState, Schema, SpectralNorm, TensorKind, TensorSpec, numpy_dtype
@@ -13,6 +13,7 @@ from swarm.tensors.state import Array, ModelState, Schema, SpectralNorm, TensorK
 __all__ = [
     "Array",
     "Candidate",
+    "Correction",
     "Evaluation",
     "Evaluator",
     "LearningRate",

@@ -103,6 +103,18 @@ class ModelPort(ABC):
         self.write(model)
 
 
+class Correction(ABC):
+    """Changes the gradients of a local training by what the swarm has committed. Used on the training thread only."""
+
+    @abstractmethod
+    def follow(self, committed: ModelState, *, unmerged: int) -> None:
+        """Training goes on from this committed model, which never changes, and ``unmerged`` local batches after it."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """The session is over: gradients stay as they are from now on. May be called more than once."""
+
+
 def changed(difference: str) -> ModelError:
     """The error for a model whose tensors have changed since training began."""
     return ModelError(

@@ -56,6 +56,9 @@ class TensorKind(enum.StrEnum):
     """The same for a mean of squares, of which it is the square root: never negative, and small ones do not vanish."""
     STEPS = "steps"
     """An optimizer's integer step counters: the maximum of the peers whose moments are merged; 0 without state."""
+    OUTER = "outer"
+    """State of the outer optimizer: of a weight, in float32, or float64 for float64 weights. Committed models have it,
+    contributions do not."""
 
     @property
     def is_moment(self) -> bool:
@@ -70,12 +73,14 @@ class TensorKind(enum.StrEnum):
 
 _AVERAGED = (TensorKind.WEIGHT, TensorKind.MEAN, TensorKind.VARIANCE)
 MOMENTS = "moments"
-"""The segment of all moments, the last one of a schema. The other segments have the name of their dtype."""
+"""The segment of all moments, the last one of a contribution. Segments of weights have the name of their dtype."""
+OUTER = "outer."
+"""The names of the segments of outer state, the last ones of a committed model, begin with this; a dtype follows."""
 
 
 def segment_dtype(segment: str) -> str:
     """The dtype of the values of a segment, by its name."""
-    return "bfloat16" if segment == MOMENTS else segment
+    return "bfloat16" if segment == MOMENTS else segment.removeprefix(OUTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +163,13 @@ class TensorSpec:
     @property
     def in_side_block(self) -> bool:
         """Whether it is in the side block, not in a segment."""
-        return self.kind is not TensorKind.WEIGHT and not self.kind.is_moment
+        return self.kind not in (TensorKind.WEIGHT, TensorKind.OUTER) and not self.kind.is_moment
 
     @property
     def segment(self) -> str:
         """The name of its segment, if it is not in the side block."""
+        if self.kind is TensorKind.OUTER:
+            return OUTER + self.dtype
         return MOMENTS if self.kind.is_moment else self.dtype
 
     @property
@@ -181,7 +188,7 @@ class TensorSpec:
 class Schema:
     """The ordered tensors of a model. Two peers can merge if their fingerprints are equal.
 
-    Tensors of the optimizer, if it is merged too, come after all tensors of the model.
+    Tensors of the optimizer, if it is merged too, come after all tensors of the model, and outer state after these.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -197,9 +204,9 @@ class Schema:
                 raise ModelError(f"{spec.kind} {spec.name!r} has dtype {spec.dtype}, allowed: {segment_dtype(MOMENTS)}")
             if spec.kind in (TensorKind.COUNTER, TensorKind.STEPS) and numpy_dtype(spec.dtype).kind not in "iu":
                 raise ModelError(f"counter {spec.name!r} has dtype {spec.dtype}, allowed: integers")
-        ends = [spec.kind.of_optimizer for spec in self.tensors]
+        ends = [(spec.kind is TensorKind.OUTER, spec.kind.of_optimizer) for spec in self.tensors]
         if ends != sorted(ends):
-            raise ModelError("the tensors of the optimizer must come after those of the model")
+            raise ModelError("the tensors of the optimizer must come after those of the model, and outer state last")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -224,8 +231,16 @@ class Schema:
 
     @cached_property
     def of_model(self) -> Schema:
-        """The tensors of the model alone, without those of the optimizer."""
-        return Schema(tuple(spec for spec in self.tensors if not spec.kind.of_optimizer), self.spectral)
+        """The tensors of the model alone, without those of the optimizer and outer state."""
+        model = (spec for spec in self.tensors if not spec.kind.of_optimizer and spec.kind is not TensorKind.OUTER)
+        return Schema(tuple(model), self.spectral)
+
+    @cached_property
+    def contributed(self) -> Schema:
+        """The tensors that peers contribute: all but outer state."""
+        if not any(segment.startswith(OUTER) for segment in self.segments):
+            return self
+        return Schema(tuple(spec for spec in self.tensors if spec.kind is not TensorKind.OUTER), self.spectral)
 
     @cached_property
     def bounds(self) -> dict[str, tuple[int, ...]]:
@@ -311,8 +326,16 @@ class ModelState:
     def of_model(self) -> ModelState:
         """The tensors of the model alone, in the same memory."""
         schema = self.schema.of_model
-        segments = {name: segment for name, segment in self.segments.items() if name != MOMENTS}
-        return ModelState(schema, segments, self.side[: len(schema.side)])
+        return ModelState(
+            schema, {name: self.segments[name] for name in schema.segments}, self.side[: len(schema.side)]
+        )
+
+    def contributed(self) -> ModelState:
+        """The tensors that peers contribute, in the same memory: all but outer state."""
+        schema = self.schema.contributed
+        if schema is self.schema:
+            return self
+        return ModelState(schema, {name: self.segments[name] for name in schema.segments}, self.side)
 
     def arrays(self) -> Iterator[tuple[TensorSpec, Array]]:
         """Each tensor's spec with a view of its values in its shape, in schema order. Writes to it change the state."""

@@ -66,6 +66,20 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
         ),
         ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
         ({"require_members": True}, "require_members=True needs members or world_size"),
+        (
+            {"outer": "nesterov", "outer_beta2": 0.9},
+            "outer_beta2=0.9 is for outer='fedadam' or 'fedyogi', and outer is 'nesterov'",
+        ),
+        *(
+            ({"scaffold": True, **other}, f"scaffold=True contradicts {next(iter(other))}=.*leave one of them out")
+            for other in (
+                {"overlap": True},
+                {"proximal": 0.1},
+                {"optimizer_state": "merge"},
+                {"merge_method": "geomedian"},
+            )
+        ),
+        ({"outer_momentum": 0.5}, "outer_momentum=0.5 is for outer='nesterov' or .*, and outer is 'none'"),
         ({"sync_seconds": 60}, 'sync_seconds=60.0 is for sync_policy="seconds", and the policy is .fixed.'),
         (
             {"use_adaptive_sync": True, "sync_policy": "FIXED", "loopback": True},

@@ -18,9 +18,26 @@ LATER = {
     "sync_seconds": 60.0,
     "optimizer_state": "merge",
     "screen": "distances",
+    "normalize_steps": True,
+    "proximal": 0.1,
+    "scaffold": True,
+    "outer": "fedadam",
+    "outer_learning_rate": 0.5,
+    "outer_momentum": 0.5,
+    "outer_beta2": 0.5,
+    "outer_epsilon": 0.5,
     "tolerated_liars": 1,
 }
 """Settings that must agree and that earlier releases do not know, each with another value than that of before."""
+
+
+def needed(name: str) -> dict[str, object]:
+    """Settings without which a value of another one is refused."""
+    if name == "sync_seconds":
+        return {"sync_policy": "seconds"}
+    if name == "require_members":
+        return {"world_size": 2}
+    return {"outer": "fedadam"} if name.startswith("outer_") else {}
 
 
 def settings_of(arguments=None, environment=None, directory=Path("/nonexistent")) -> Settings:
@@ -80,6 +97,18 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("model_name", "line\nbreak"),
         ("merge_method", ""),
         ("screen", "none"),
+        ("normalize_steps", "yes"),
+        ("scaffold", "yes"),
+        ("proximal", -0.1),
+        ("proximal", float("nan")),
+        ("outer", "adam"),
+        ("outer_learning_rate", 0),
+        ("outer_learning_rate", float("inf")),
+        ("outer_momentum", 1),
+        ("outer_momentum", -0.1),
+        ("outer_beta2", 1.0),
+        ("outer_beta2", True),
+        ("outer_epsilon", 0.0),
         ("codec", ""),
         ("share", ["head.*", "head.*"]),
         ("local", [""]),
@@ -194,6 +223,14 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("model_name", "x" * 128, "x" * 128),
         ("merge_method", "CoordMedian", "coordmedian"),
         ("screen", "Distances", "distances"),
+        ("normalize_steps", True, True),
+        ("proximal", 0.1, 0.1),
+        ("scaffold", True, True),
+        ("outer", "FedAdam", "fedadam"),
+        ("outer_learning_rate", 2, 2.0),
+        ("outer_momentum", 0, 0.0),
+        ("outer_beta2", 0.5, 0.5),
+        ("outer_epsilon", 1e-9, 1e-9),
         ("codec", "INT8", "int8"),
         ("share", ["head.*", "Tail[ab]"], ("head.*", "Tail[ab]")),
         ("share", [], ()),
@@ -236,8 +273,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
     ],
 )
 def test_a_value_in_range_is_taken_in_its_normal_form(name: str, value: object, expected: object) -> None:
-    needed = {"sync_seconds": {"sync_policy": "seconds"}, "require_members": {"world_size": 2}}.get(name, {})
-    found = getattr(settings_of({**needed, name: value}), name)
+    found = getattr(settings_of({**needed(name), name: value}), name)
     assert found == expected
     assert type(found) is type(expected)
 
@@ -312,8 +348,17 @@ def test_what_must_agree_between_peers_is_named(name: str) -> None:
 def test_what_must_agree_and_is_new_is_not_named_while_it_is_as_before(name: str, other: object) -> None:
     """Releases that do not know the setting refuse every peer that names it."""
     assert name not in dict(settings_of({name: SETTINGS[name].default}).agreed())
-    needed = {"world_size": 4} | ({"sync_policy": "seconds"} if name == "sync_seconds" else {})
-    assert dict(settings_of({name: other, **needed}).agreed())[name] == str(other)
+    assert dict(settings_of({name: other, "world_size": 4, **needed(name)}).agreed())[name] == str(other)
+
+
+def test_parameters_of_the_outer_optimizer_agree_whether_they_are_given_or_are_its_defaults() -> None:
+    given = settings_of({"outer": "nesterov", "outer_learning_rate": 0.7, "outer_momentum": 0.9})
+    assert given.agreed() == settings_of({"outer": "nesterov"}).agreed()
+    assert settings_of({"outer": "fedavgm", "outer_momentum": 0.5}).outer_parameters == {
+        "learning_rate": 1.0,
+        "momentum": 0.5,
+    }
+    assert settings_of({}).outer_parameters == {}
 
 
 def test_all_settings_that_are_not_named_while_they_are_as_before_are_tested() -> None:

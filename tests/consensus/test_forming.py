@@ -215,3 +215,10 @@ def test_a_peer_that_sends_the_committed_model_gives_no_optimizer_state() -> Non
     told = [ContributionStats(peer=peer, round=5, weight=0, moments=True) for peer in ("ann", "bob")]
     group = form(table(*told), rules())
     assert [entry.moments for entry in group.entries] == [False, False]
+
+
+def test_one_step_that_goes_as_far_as_many_is_left_out_where_steps_are_normalised() -> None:
+    each = [replace(stats(peer), delta_norm=1.0, steps=500) for peer in ("ann", "bob", "cid")]
+    seen = table(*each, replace(stats("dee"), delta_norm=1.0, steps=1))
+    assert weights(seen)["dee"] == 1
+    assert weights(seen, replace(rules(), normalize_steps=True)) == {"ann": 1, "bob": 1, "cid": 1, "dee": 0}

@@ -439,3 +439,24 @@ def test_only_frozen_weights_are_bounded() -> None:
     for status in (TRAINING, EXTENDED, INACTIVE, ACTIVE):
         assert session.known.refusal(session.stats("p0", far, status)) is None
     assert session.known.refusal(session.stats("p0", far)) is not None
+
+
+def test_with_an_outer_optimizer_the_way_of_the_model_counts() -> None:
+    """It may go much further than the contributions to a round."""
+    known = FrozenNorms(averaging=True, leaves_range=True)
+    known.founded()
+    assert known.needs_way
+    assert not FrozenNorms(averaging=True).needs_way
+    frozen, training = Entry("a", 1, SNAPSHOT, 1.0), [Entry(peer, 1, TRAINING, 1.0) for peer in "bcd"]
+    assert known.merged([frozen, *training], 500.0)
+    for away, reason in ((501.0, False), (6000.0, True)):
+        stats = ContributionStats(peer="a", round=2, weight=1, status=SNAPSHOT, delta_norm=away)
+        assert (known.refusal(stats) is not None) is reason
+
+
+def test_with_normalised_steps_the_distance_counts_by_which_a_contribution_is_merged() -> None:
+    """A single step that goes as far as a hundred and one of the others is merged as if it had made as many."""
+    few = claims(*[1.0] * 5)
+    factors = dict.fromkeys(("p0", "p1", "p2", "p3"), 0.5) | {"p4": 51.0}
+    assert not absurd(few)
+    assert absurd(few, factors) == {"p4": "its weights count as moved by 51, the median of those who train is 0.5"}

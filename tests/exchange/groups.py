@@ -11,6 +11,7 @@ from swarm.exchange.exchange import Exchange, OutFrame
 from swarm.exchange.layout import HEADER
 from swarm.merge import MergeRule
 from swarm.messages import Entry, Proposal
+from swarm.outer import OuterStep
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 
@@ -73,11 +74,14 @@ class ExchangeGroup:
         *,
         under: Proposal | None = None,
         parent: ModelState | None = None,
+        outer: OuterStep | None = None,
     ) -> None:
         under = under or proposal(weights, leader=max(weights))
         parent = parent or before(rule, next(iter(held.values())).schema)
         coder = ChunkCoder(reference=parent)
-        self.members = {peer: Exchange(peer, under, rule, held[peer], coder, parent=parent) for peer in weights}
+        self.members = {
+            peer: Exchange(peer, under, rule, held[peer], coder, parent=parent, outer=outer) for peer in weights
+        }
         self.sent = dict.fromkeys(weights, 0)
         self._random = np.random.default_rng(seed)
 

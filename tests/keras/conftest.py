@@ -108,7 +108,9 @@ class Swarm:
     sessions: list[RecordingSession] = field(default_factory=list)
 
     def callback(self, *, interval: int = 4, merge: Any = None, begin: Any = None, **arguments: Any) -> SwarmCallback:
-        def factory(settings: Any, port: Any, *, evaluate: Any, learning_rate: Any, logger: Any) -> RecordingSession:
+        def factory(
+            settings: Any, port: Any, *, evaluate: Any, learning_rate: Any, correction: Any, logger: Any
+        ) -> RecordingSession:
             session = RecordingSession(settings, port, evaluate, logger, interval, merge, begin)
             session.learning_rate = learning_rate
             self.sessions.append(session)

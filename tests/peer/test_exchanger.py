@@ -48,6 +48,8 @@ def exchanger(clock: ManualClock) -> Exchanger:
         me=ME,
         schema=SCHEMA,
         rule=WeightedMean(),
+        outer=None,
+        normalize_steps=False,
         feedback=ErrorFeedback(SCHEMA, PluginRegistry().codec, FixedCodec("exact")),
         transport=MemoryTransport(MemoryNetwork()),
         roster=Roster(ME, SCHEMA),

@@ -4,6 +4,7 @@ import logging
 import socket
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from swarm import hookimpl
@@ -21,6 +22,7 @@ from swarm.storage.ledger import MemoryLedger, Owner
 from swarm.sync import FixedInterval
 from swarm.tensors.state import Schema
 from swarm.testing.nodes import RecordingHandler
+from swarm.testing.swarm import MemorySwarm
 from swarm.transport.base import Transport
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
@@ -118,6 +120,7 @@ def test_a_start_that_fails_closes_what_it_opened():
             Schema(()),
             logging.getLogger("swarm"),
             first,
+            outer=None,
             policy=FixedInterval(8),
             executor=ThreadExecutor(),
             incarnation="1",
@@ -188,3 +191,9 @@ def test_two_peers_of_one_session_are_refused(join):
     join("generator")
     with pytest.raises(ConfigurationError, match="already trains in session 'generator'.*model_name of its own"):
         join("generator")
+
+
+def test_a_framework_that_cannot_change_gradients_is_refused_where_a_setting_asks_for_that():
+    peer = MemorySwarm(proximal=0.1, world_size=2).peer("ada", {"w": np.zeros(1)})
+    with pytest.raises(ConfigurationError, match="proximal=0.1 changes the gradients of the training"):
+        peer.session.begin()

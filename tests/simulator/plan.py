@@ -67,6 +67,8 @@ class Schedule:
     """The largest share of the weight of a round that a peer may have: 1 or a half."""
     optimizer: bool = False
     """Whether models have an optimizer, whose moments are merged."""
+    outer: bool = False
+    """Whether committed models have the state of an outer optimizer. Its steps give the merged weights."""
     liars: tuple[PeerId, ...] = ()
     """Members that lie from the beginning."""
     twins: bool = True
@@ -131,6 +133,7 @@ def draw(seed: int) -> Schedule:
         extends=rng.random() < 0.3,
         largest_share=0.5 if rng.random() < 0.2 else 1.0,
         optimizer=seed % 16 == 6,
+        outer=seed % 16 == 11,
     )
 
 

@@ -139,7 +139,7 @@ class Witness:
         if self._lying:
             self._as_offers_give(process, commit)
         reference = process.session.reference
-        if reference is None or reference.digest() != commit.digest:
+        if reference is None or not _holds(process, commit):
             raise Violation("Durability", f"{process.name} applies {commit.digest} and does not hold it")
         key = self._assembled.get((commit.lineage, commit.round, commit.digest))
         proposal = self._proposals.get(key) if key else None
@@ -548,3 +548,10 @@ def _left_out(process: Process) -> set[PeerId]:
 def bits(steps: Steps) -> list[int]:
     """The numbers of the steps in a set."""
     return [number for number in range(steps.bit_length()) if steps >> number & 1]
+
+
+def _holds(process: Process, commit: Commit) -> bool:
+    """Whether a process has the model of a commit, with its outer state."""
+    engine = process.session._engine
+    held = engine._rounds.models.committed(commit.digest) if engine else None
+    return held is not None and held.digest() == commit.digest
