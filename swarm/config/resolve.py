@@ -13,6 +13,7 @@ from swarm.addresses import Address, is_loopback, is_wildcard, parse_advertised
 from swarm.config.granted import under
 from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
+from swarm.config.trial import tried
 from swarm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def resolve(
         **from_file(environment, directory or Path()),
         **from_environment(environment),
         **from_arguments(arguments or {}),
+        **from_arguments(tried()),
     }
     identity = _identity(given, directory or Path())
     if identity is not None:
