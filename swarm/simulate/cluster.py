@@ -6,6 +6,7 @@ not depend on how the cluster places actors.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +60,11 @@ def run_all(plans: Sequence[Plan], *, timeout: float, metric: str | None) -> Ite
         raise MissingExtraError("--ray needs ray: pip install 'swarm-learning[simulation]'")
     ray = import_module("ray")
     ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-    try:
+    with contextlib.ExitStack() as stack:
+        for plan in plans:
+            stack.callback(local.clear, plan)  # Ray may kill an actor with all processes that would do it
+        stack.callback(ray.shutdown)
+        stack.enter_context(local.ended_by_signals())  # in place of Ray's own handlers, which abort the process
         actor = ray.remote(num_cpus=1)(Host)
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_RAY)}
         hosts = [actor.remote(timeout, metric, environment) for _ in plans]
@@ -76,8 +81,6 @@ def run_all(plans: Sequence[Plan], *, timeout: float, metric: str | None) -> Ite
                 run = Run(ends=(), qualities={}, seconds=0.0, mebibytes=None, problem=f"its actor failed: {text[-1]}")
             hosts[number] = None  # which ends the actor and frees its processor
             yield number, run
-    finally:
-        ray.shutdown()
 
 
 def _read(found: Mapping[str, Any]) -> Run:

@@ -126,7 +126,7 @@ def _train_on_ray(
 ) -> None:
     from swarm.simulate.cluster import run_all
 
-    with local.ended_by_signals(), _progress() as progress:
+    with _progress() as progress:
         bar = progress.add_task("on the cluster", total=len(plans))
         for number, run in run_all(plans, timeout=timeout, metric=metric):
             outcomes[number // repeats].runs.append(run)

@@ -9,7 +9,6 @@ import selectors
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,8 @@ from swarm.simulate.plan import PeerEnd, Plan
 KILL_AFTER = 5.0
 """Seconds in which peers that have to end may do so by themselves."""
 _TICK = 0.1
-_PREFIX = "swarm-simulate-"
+_RENDEZVOUS = "rendezvous"
+"""Directory in that of a run, where its peers meet; it ends with them."""
 _SHOWN_LINES = 5
 
 
@@ -45,9 +45,11 @@ def run(
         finished: called with the number of each round that the first peer has loaded.
         environment: of the processes; that of this one by default.
     """
-    rendezvous = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    clear(plan)
+    rendezvous = Path(plan.directory, _RENDEZVOUS)
+    rendezvous.mkdir(parents=True)
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, rendezvous, ignore_errors=True)
+        stack.callback(clear, plan)
         for rank in range(plan.peers):
             plan.peer_directory(rank).mkdir(parents=True, exist_ok=True)
             plan.log(rank).unlink(missing_ok=True)
@@ -63,6 +65,11 @@ def run(
         )
         stack.callback(host.abandon)
         return _followed(plan, host, timeout, metric, finished)
+
+
+def clear(plan: Plan) -> None:
+    """Remove where the peers of a run meet, also what one that was killed has left."""
+    shutil.rmtree(Path(plan.directory, _RENDEZVOUS), ignore_errors=True)
 
 
 def _followed(

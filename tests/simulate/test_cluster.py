@@ -96,13 +96,17 @@ def test_each_swarm_is_one_actor_and_its_run_comes_back_as_it_was(ray, tmp_path,
 
 
 def test_the_cluster_is_left_when_the_command_is_interrupted(ray, tmp_path, monkeypatch):
+    left = tmp_path / "8" / "rendezvous"
+
     def run(*_: object, **__: object) -> Run:
+        left.mkdir(parents=True)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(local, "run", run)
     with pytest.raises(KeyboardInterrupt):
         list(cluster.run_all([plan(tmp_path, 8)], timeout=5.0, metric=None))
     assert not ray.open
+    assert not left.exists()
 
 
 @pytest.mark.timeout(300)

@@ -147,16 +147,22 @@ def test_peers_that_do_not_end_are_ended(tmp_path):
 def test_nothing_is_left_when_the_command_is_ended(tmp_path, number):
     ready = tmp_path / "ready"
     command = [sys.executable, "-m", "swarm.cli", "simulate", str(script(tmp_path, STUCK)), "-n", "2", "--", str(ready)]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 60
     wait_for(ready.exists, until)
     process.send_signal(number)
     process.wait(60)
     wait_for(lambda: not mentioning(str(tmp_path)), until)
-    wait_for(lambda: not list(tmp_path.glob("swarm-simulate-*")), until)
+    wait_for(lambda: not list(tmp_path.rglob("rendezvous")), until)
+
+
+def test_what_a_killed_run_has_left_does_not_disturb_the_next_one(tmp_path):
+    given = plan(script(tmp_path, "print('accuracy 1')"), tmp_path, 2)
+    left = Path(given.directory, "rendezvous", "sessions")
+    left.mkdir(parents=True)
+    (left / "0.json").write_text("{", encoding="utf-8")
+    assert local.run(given, timeout=60).qualities == {0: ("accuracy", 1.0), 1: ("accuracy", 1.0)}
+    assert not left.exists()
 
 
 def wait_for(condition, until: float) -> None:
