@@ -22,10 +22,10 @@ EXTRAS ?=
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos slurm upgrade mutants fuzz hostile lint bench proto dist sbom audit
+.PHONY: help demo test chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning proto dist sbom audit
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.demo ## four hospitals, then MNIST: each trained alone, in a swarm, and on all data pooled
 	$(BIN)/swarm demo heart
@@ -70,6 +70,12 @@ lint: .venv/.dev ## ruff, mypy and the import contracts
 
 bench: .venv/.dev ## a short set of benchmarks, in one table: batches, merges beside gloo, growth with the peers
 	$(BIN)/python -m benchmarks
+
+report: .venv/.dev ## docs/learning.md and its pictures, from the results in docs/learning
+	$(BIN)/python -m benchmarks.report
+
+measure-learning: .venv/.dev ## those results, half an hour of one core, and the report: RESULTS="policies attacks"
+	$(BIN)/python -m benchmarks.report --measure $(RESULTS)
 
 proto: .venv-proto/.made ## the generated messages of the gRPC transport
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. $(PROTO)

@@ -18,13 +18,13 @@ from benchmarks.attacks.kinds import ATTACKS
 from benchmarks.attacks.training import Attacked, train
 from benchmarks.harness.command import Benchmark, Record, integer
 from benchmarks.harness.figures import aligned, verdict
-from benchmarks.learning import partitions
 from benchmarks.learning.data import problem
 from benchmarks.learning.plan import Plan
 from swarm.errors import ConfigurationError
 from swarm.merge import WeightedMean
 from swarm.merge.screen import screened
 from swarm.plugins import PluginRegistry
+from swarm.simulate import partitions
 
 FIRST_SEED = 1000
 """Other benchmarks use lower ones."""
@@ -79,7 +79,10 @@ def _measure(options: argparse.Namespace) -> Record:
     attacked: dict[str, list[Attacked]] = {name: [] for name in names}
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     for seed in seeds:
-        sites = problem(plan, seed)
+        try:
+            sites = problem(plan, seed)
+        except ConfigurationError as error:
+            raise RuntimeError(str(error)) from error
         oracle.append(train(plan, sites, seed, WeightedMean(), bad=bad).accuracy)
         clean.append(train(plan, sites, seed, rule))
         for name in names:

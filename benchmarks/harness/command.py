@@ -31,10 +31,7 @@ class Benchmark:
 
     def main(self, words: Sequence[str] | None = None) -> None:
         """Measure and print; ``words`` are the command's arguments, by default those of this process."""
-        parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.description)
-        parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
-        self.add_options(parser)
-        options = parser.parse_args(words)
+        options = self._options(words)
         try:
             record = {"benchmark": self.name, **self.measure(options)}
         except RuntimeError as error:
@@ -42,6 +39,20 @@ class Benchmark:
         print(json.dumps(record) if options.json else self.table(record))
         if self.failed(record):
             sys.exit(1)
+
+    def record(self, words: Sequence[str]) -> Record:
+        """The record of the command with these arguments, measured in this process.
+
+        Raises:
+            RuntimeError: there is no valid measurement.
+        """
+        return self.measure(self._options(words))
+
+    def _options(self, words: Sequence[str] | None) -> argparse.Namespace:
+        parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=self.description)
+        parser.add_argument("--json", action="store_true", help="print one line of JSON instead of a table")
+        self.add_options(parser)
+        return parser.parse_args(words)
 
 
 def add_repetitions(

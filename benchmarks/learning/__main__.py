@@ -9,19 +9,20 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from benchmarks.harness.command import Benchmark, Record, integer, positive
 from benchmarks.harness.figures import aligned, listed, verdict
-from benchmarks.learning import partitions
-from benchmarks.learning.figures import summary
+from benchmarks.learning.figures import against_fixed, summary
 from benchmarks.learning.gates import GATES, Gate, Result
 from benchmarks.learning.models import MODELS, OPTIMIZERS
 from benchmarks.learning.outcome import Outcome, measure
 from benchmarks.learning.plan import TASKS, Plan
 from swarm.errors import SwarmError
+from swarm.simulate import partitions
 
 FIRST_SEED = 100
 """Learning rates were chosen with seeds below."""
@@ -67,6 +68,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=integer(1), default=5, help="how many (default 5)")
     add("--first-seed", type=integer(0), default=FIRST_SEED, help=f"(default {FIRST_SEED})")
     add("--processes", action="store_true", help="also train with real processes, and compare the weights")
+    text = "also train with the fixed interval that gives as many rounds, and compare"
+    add("--against-fixed", action="store_true", help=text)
     add("--gate", choices=(*GATES, "all"), help="a goal, with its own settings; most other options are ignored")
 
 
@@ -97,7 +100,9 @@ def _measure(options: argparse.Namespace) -> Record:
     try:
         if options.gate is None:
             plan = Plan.of(options)
-            return summary(plan, _outcomes(plan, _seeds(options, options.seeds), with_processes=options.processes))
+            outcomes = _outcomes(plan, _seeds(options, options.seeds), with_processes=options.processes)
+            compared = against_fixed(outcomes, _as_often(plan, outcomes)) if options.against_fixed else {}
+            return {**summary(plan, outcomes), **compared}
         names = tuple(GATES) if options.gate == "all" else (options.gate,)
         return {"gates": {name: _judged(name, GATES[name], options) for name in names}}
     except SwarmError as error:
@@ -116,6 +121,19 @@ def _outcomes(plan: Plan, seeds: Sequence[int], **arms: bool) -> list[Outcome]:
         print(f"{text}, {outcome.seconds:.1f} s", file=sys.stderr, flush=True)
         outcomes.append(outcome)
     return outcomes
+
+
+def _as_often(plan: Plan, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The same seeds under the fixed interval whose number of rounds is nearest to that of each outcome."""
+    if plan.policy in (None, "fixed") or plan.equal_steps is None:
+        raise RuntimeError("--against-fixed compares a policy (--policy) by numbers of steps (--steps), not by epochs")
+    print("the same with fixed intervals", file=sys.stderr, flush=True)
+    steps, fixed = plan.equal_steps, []
+    for outcome in outcomes:
+        # the founding round is no merge
+        interval = max(round(steps / max(outcome.rounds - 1, 1)), 1)
+        fixed += _outcomes(replace(plan, policy=None, interval=interval), [outcome.seed], with_reference=False)
+    return fixed
 
 
 def _judged(name: str, gate: Gate, options: argparse.Namespace) -> dict[str, Any]:

@@ -39,6 +39,19 @@ def paired(before: Sequence[Outcome], after: Sequence[Outcome]) -> Interval:
     return interval([one.ratio - other.ratio for one, other in zip(before, after, strict=True)])
 
 
+def against_fixed(adaptive: Sequence[Outcome], fixed: Sequence[Outcome]) -> dict[str, Any]:
+    """By how much the accuracy is higher than with the fixed interval that has as many rounds, seed by seed."""
+    gains = [one.swarm - other.swarm for one, other in zip(adaptive, fixed, strict=True)]
+    gain = interval(gains)
+    return {
+        "gain_over_fixed": _rounded(gain.mean),
+        "gain_over_fixed_low": _rounded(gain.low),
+        "gain_over_fixed_high": _rounded(gain.high),
+        "fixed_rounds": [outcome.rounds for outcome in fixed],
+        "fixed_swarm": [outcome.swarm for outcome in fixed],
+    }
+
+
 def summary(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The record of a plan: means over seeds; ``runs`` has each seed."""
     ratio = interval([outcome.ratio for outcome in outcomes])

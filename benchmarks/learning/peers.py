@@ -18,17 +18,18 @@ from benchmarks.learning.site import Report, arguments, train
 from benchmarks.learning.training import Trainee
 from swarm.config import Settings
 from swarm.plugins import PluginRegistry
-from swarm.pytorch.callback import TorchCallback
 from swarm.session import Session
-from swarm.session.wiring import Network
+from swarm.simulate.threads import callback_class as with_sessions
+from swarm.simulate.threads import in_memory
 from swarm.storage.files import FINAL
 from swarm.tensors.model import ModelPort
-from swarm.testing.swarm import Board, together
-from swarm.transport.memory import MemoryNetwork, MemoryTransport
+from swarm.testing.swarm import together
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from swarm.pytorch.callback import TorchCallback
 
 DEADLINE = 900.0
 """Seconds for one training."""
@@ -36,20 +37,12 @@ DEADLINE = 900.0
 
 def callback_class() -> type[TorchCallback]:
     """The callback for raw PyTorch, whose sessions meet in a network in memory of their own."""
-    network, addresses = MemoryNetwork(), dict[str, str]()
+    network = in_memory()
 
     def session(settings: Settings, port: ModelPort, **options: Any) -> Session:
-        return Session(
-            settings,
-            port,
-            **options,
-            plugins=PluginRegistry(settings.disabled_plugins),
-            network=lambda _settings, _plugins: Network(
-                MemoryTransport(network), [Board(addresses, settings.model_name)]
-            ),
-        )
+        return Session(settings, port, **options, plugins=PluginRegistry(settings.disabled_plugins), network=network)
 
-    return type("InMemory", (TorchCallback,), {"session_factory": staticmethod(session)})
+    return with_sessions(session)
 
 
 def swarm(plan: Plan, problem: Problem, seed: int) -> tuple[Trained, list[Report]]:

@@ -29,6 +29,7 @@ _LAZY = {
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
     "demo": "swarm.demo.command",
+    "simulate": "swarm.simulate.command",
 }
 """Commands whose module is imported on first use; it has a function, or an app, with the name of the command."""
 

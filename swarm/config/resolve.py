@@ -14,6 +14,7 @@ from swarm.config.granted import under
 from swarm.config.outer import PARAMETERS, PREFIX
 from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
+from swarm.config.trial import tried
 from swarm.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def resolve(
         **from_file(environment, directory or Path()),
         **from_environment(environment),
         **from_arguments(arguments or {}),
+        **from_arguments(tried()),
     }
     identity = _identity(given, directory or Path())
     if identity is not None:

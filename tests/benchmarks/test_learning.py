@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks.harness.workers import ROOT
-from benchmarks.learning import arms, partitions, peers, transforms
+from benchmarks.learning import arms, peers, transforms
 from benchmarks.learning.__main__ import LEARNING
 from benchmarks.learning.data import problem
 from benchmarks.learning.figures import interval, paired, summary
@@ -23,6 +23,7 @@ from benchmarks.learning.site import Hooks
 from benchmarks.learning.training import Batches, Trainee, accuracy, auc, copied, distance
 from swarm.demo.sites import Samples
 from swarm.errors import ConfigurationError
+from swarm.simulate import partitions
 
 LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(4), 50))
 SMALL = ("--task", "breast_cancer", "--partition", "iid", "--peers", "2")
@@ -66,8 +67,40 @@ def test_sizes_are_those_asked_for():
 )
 def test_an_impossible_division_is_an_error(partition, more, monkeypatch):
     monkeypatch.setattr(partitions, "TRIES", 20)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ConfigurationError):
         divide(partition, **more)
+
+
+def test_a_policy_is_compared_with_the_fixed_interval_of_as_many_rounds(monkeypatch):
+    measured = []
+
+    def measure_like(plan: Plan, seed: int, **_: object) -> Outcome:
+        measured.append((plan.policy, plan.interval, seed))
+        rounds = 6 if plan.policy else 1 + 400 // plan.interval
+        return replace(outcome(seed, 0.9 if plan.policy else 0.8 + seed / 1000), rounds=rounds)
+
+    monkeypatch.setattr("benchmarks.learning.__main__.measure", measure_like)
+    words = (
+        "--peers",
+        "2",
+        "--policy",
+        "drift",
+        "--interval",
+        "16",
+        "--steps",
+        "400",
+        "--seeds",
+        "2",
+        "--first-seed",
+        "1",
+    )
+    record = LEARNING.record([*words, "--against-fixed"])
+    assert measured == [("drift", 16, 1), ("drift", 16, 2), (None, 80, 1), (None, 80, 2)]
+    assert record["fixed_rounds"] == [6, 6]
+    assert record["gain_over_fixed"] == pytest.approx(0.0985)
+    assert record["gain_over_fixed_low"] < 0.0985 < record["gain_over_fixed_high"]
+    with pytest.raises(RuntimeError, match="--policy"):
+        LEARNING.record(["--against-fixed", "--seeds", "1"])
 
 
 def test_each_site_sees_images_in_its_own_way():

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from swarm.errors import ConfigurationError
+
 LEAST = 10
 """Samples of the smallest site. A division with a smaller one is drawn again."""
 TRIES = 20_000
 QUANTITY = (9.0, 2.0, 1.0)
 """Relative sizes of sites that differ in size alone; repeated for more than three sites."""
+KNOWN = "known are iid, dirA (Dirichlet with parameter A, as dir0.5), shardK (K shards for each site) and quantity"
 Rows = NDArray[np.int64]
 
 _LABEL_SKEW = re.compile(r"iid|dir(?P<alpha>\d*\.?\d+)|shard(?P<shards>[1-9]\d*)|quantity")
@@ -41,11 +44,11 @@ def divide(
         sizes: for ``quantity``; by default those of ``QUANTITY``.
 
     Raises:
-        RuntimeError: there is no such partition, or the samples do not suffice for it.
+        ConfigurationError: there is no such partition, or the samples do not suffice for it.
     """
     found = _LABEL_SKEW.fullmatch(partition)
     if found is None:
-        raise RuntimeError(f"--partition {partition}: there is no such label skew")
+        raise ConfigurationError(f"there is no partition {partition!r}: {KNOWN}")
     if found["alpha"]:
         return _dirichlet(labels, float(found["alpha"]), peers, random)
     if found["shards"]:
@@ -54,10 +57,11 @@ def divide(
     if partition == "quantity":
         shares = np.array(sizes or np.resize(QUANTITY, peers), np.float64)
         if len(shares) != peers:
-            raise RuntimeError(f"--sizes has {len(shares)} numbers for {peers} peers: give one for each peer")
+            raise ConfigurationError(f"sizes has {len(shares)} numbers for {peers} peers: give one for each peer")
     parts = _cut(random.permutation(len(labels)), shares / shares.sum())
     if min(map(len, parts)) < LEAST:
-        raise RuntimeError(f"a site would have {min(map(len, parts))} samples, fewer than {LEAST}: choose other sizes")
+        fewest = min(map(len, parts))
+        raise ConfigurationError(f"a site would have {fewest} samples, fewer than {LEAST}: choose other sizes")
     return parts
 
 
@@ -70,7 +74,10 @@ def _dirichlet(labels: Rows, alpha: float, peers: int, random: np.random.Generat
                 part.append(chunk)
         if min(sum(map(len, part)) for part in parts) >= LEAST:
             return [np.concatenate(part) for part in parts]
-    raise RuntimeError(f"no division of {len(labels)} samples with alpha {alpha:g} gives {peers} sites {LEAST} each")
+    raise ConfigurationError(
+        f"no division of {len(labels)} samples with dir{alpha:g} gives {peers} sites {LEAST} each: choose a larger "
+        "number after dir, iid, or fewer peers"
+    )
 
 
 def _shards(labels: Rows, shards: int, peers: int, random: np.random.Generator) -> list[Rows]:
