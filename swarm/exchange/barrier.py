@@ -47,6 +47,14 @@ class GramBarrier:
         """The factors of the contributions, once they are known here."""
 
     @property
+    def unused(self) -> frozenset[int]:
+        """Under a check of distances: the places of the contributors that it leaves out, as the coefficients say."""
+        if self.coefficients is None or not isinstance(self._rule, DistanceScreen):
+            return frozenset()
+        unused = frozenset(place for place in range(len(self._weights)) if self.coefficients[place] == 0)
+        return unused if len(unused) < len(self._weights) else frozenset()
+
+    @property
     def part_nbytes(self) -> int:
         """Bytes of one member's part of the matrix."""
         return 8 * self._rows**2

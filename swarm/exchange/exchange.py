@@ -408,8 +408,9 @@ class Exchange:
             queue.append(frame(FrameKind.RESULT, chunk.segment, chunk.start, payload))
 
     def _merge_side_if_complete(self) -> None:
-        if not self._side_merged and self._side.complete:
-            self._side.merge(robust=self._rule.robust)
+        known = self._barrier is None or self._barrier.coefficients is not None
+        if not self._side_merged and self._side.complete and known:
+            self._side.merge(robust=self._rule.robust, without=self._barrier.unused if self._barrier else ())
             self._side_merged = True
 
     def _gram_if_complete(self) -> None:
@@ -431,6 +432,7 @@ class Exchange:
             self._combine(coefficients)
 
     def _combine(self, coefficients: Matrix) -> None:
+        self._merge_side_if_complete()
         for chunk in (chunk for chunk in self._mine if chunk.segment != self._moments):
             self._reduce_buffer.measure_own(chunk)
             payload = self._merger.combine(chunk, coefficients)

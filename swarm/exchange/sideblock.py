@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -126,8 +126,12 @@ class SideBlocks:
         if not left and not self._is_sound(sender, kind):
             raise ExchangeError(f"{sender} offered finite weights and sent NaN or infinity")
 
-    def merge(self, *, robust: bool) -> None:
+    def merge(self, *, robust: bool, without: Collection[int] = ()) -> None:
         """Write what the statistics come to where the result belongs; only when complete.
+
+        Args:
+            robust: whether the rule limits bad contributions.
+            without: places of contributors whose statistics are left out, as their weights are; not all.
 
         Raises:
             ContributionError: they come to NaN or infinity, though those of each contributor are finite.
@@ -136,7 +140,10 @@ class SideBlocks:
         specs = schema.side
         statistics = [unpack(specs, block) for block in self._statistics.values()]
         with np.errstate(over="ignore", invalid="ignore"):  # checked below
-            merged = merge_statistics(specs, statistics, [*self._weights.values()], robust=robust)
+            used = [place for place in range(len(statistics)) if place not in without]
+            weights = [*self._weights.values()]
+            given = [statistics[place] for place in used], [weights[place] for place in used]
+            merged = merge_statistics(specs, *given, robust=robust)
         for place, spec in enumerate(specs):
             if spec.kind is TensorKind.STEPS:
                 merged[place] = self._merged_steps(spec, place, statistics)

@@ -271,7 +271,7 @@ def _merge_rule(settings: Settings, plugins: PluginRegistry) -> MergeRule:
     expected = settings.expected_peers or settings.min_peers
     if expected < rule.fewest and not settings.loopback:
         raise ConfigurationError(
-            f"merge_method={settings.merge_method!r} does not limit a bad contribution of fewer than {rule.fewest} "
-            f"peers, and {setting} stands for {expected}: it needs {rule.fewest} or more"
+            f"merge_method={settings.merge_method!r} needs {rule.fewest} or more peers to limit a bad contribution, "
+            f"and {setting} gives {expected}: raise it, or choose another rule"
         )
     return rule

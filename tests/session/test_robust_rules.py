@@ -9,6 +9,7 @@ import pytest
 
 from swarm.errors import ConfigurationError
 from swarm.merge import BUILTIN_RULES
+from swarm.tensors.state import TensorKind
 from swarm.testing.swarm import MemorySwarm, SwarmPeer, together
 
 NAMES = ("ada", "bob", "cyd", "dee", "eve")
@@ -56,12 +57,12 @@ def test_most_peers_finish_early_and_the_others_train_on(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", ["trimmed_mean", "norm_clip", "centered_clip", "nnm"])
 @pytest.mark.parametrize(
-    ("given", "said"), [({"world_size": 2}, "world_size stands for 2"), ({"min_peers": 2}, "min_peers stands for 2")]
+    ("given", "said"), [({"world_size": 2}, "world_size gives 2"), ({"min_peers": 2}, "min_peers gives 2")]
 )
 def test_a_rule_that_needs_more_peers_is_refused_at_the_start(rule: str, given: dict[str, int], said: str) -> None:
     needed = BUILTIN_RULES[rule].fewest
     peer = MemorySwarm(merge_method=rule, **given).peer("ada", {"w": np.zeros(1)})
-    with pytest.raises(ConfigurationError, match=f"'{rule}' does not limit .*{said}: it needs {needed} or more"):
+    with pytest.raises(ConfigurationError, match=f"'{rule}' needs {needed} or more peers to limit .*{said}"):
         peer.session.begin()
 
 
@@ -89,6 +90,23 @@ def test_a_contribution_far_from_the_others_is_left_out_and_named() -> None:
     assert {line.split(":")[0] for line in told} == {f"WARNING round {number}" for number in (1, 2, 3, 4)}
     assert all("its median distance from the others is 3" in line for line in told)
     assert all(line.endswith("(screen=distances)") for line in told)
+
+
+@pytest.mark.parametrize(("screen", "merged"), [("distances", 1.0), ("norms", 201.0)])
+def test_statistics_of_a_contribution_that_is_left_out_are_not_merged(screen: str, merged: float) -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=5, screen=screen, normalization="pooled")
+    kinds = {"m": TensorKind.MEAN}
+    peers = [swarm.peer(name, {"w": np.zeros(900), "m": np.zeros(2)}, kinds=kinds) for name in NAMES]
+    rngs = {name: np.random.default_rng(number) for number, name in enumerate(NAMES)}
+
+    def step(peer: SwarmPeer) -> None:
+        bad = peer.name == "cyd"
+        peer.arrays["w"] += rngs[peer.name].normal(-10 if bad else 1, 0.1, size=900)
+        peer.arrays["m"][:] = 1001.0 if bad else 1.0
+
+    together(*(partial(peer.train, 1, step) for peer in peers))
+    assert {peer.digest() for peer in peers} == {peers[0].digest()}
+    assert peers[0].arrays["m"].tolist() == pytest.approx([merged, merged])
 
 
 def test_honest_peers_and_those_that_have_finished_are_not_left_out() -> None:
