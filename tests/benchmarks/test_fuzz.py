@@ -30,7 +30,7 @@ PEER = {
 
 
 def test_decoders_and_a_whole_peer_survive_a_short_run():
-    command = [sys.executable, "-m", "benchmarks.fuzz", "--json", "--seconds", "10", "--jobs", "1"]
+    command = [sys.executable, "-m", "benchmarks.fuzz", "--json", "--seconds", "10", "--jobs", "1", "--seed", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     measured = json.loads(done.stdout.splitlines()[-1])
