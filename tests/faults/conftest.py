@@ -106,6 +106,16 @@ class Networks:
         """Let them reach each other again."""
         self._run_in("middle", "ip link set link0 up")
 
+    def shut(self, name: str) -> None:
+        """Let nobody connect to this peer any more: what asks for that is lost, and nobody is told."""
+        require_root("a packet filter", "nft")
+        for rule in (
+            "add table inet firewall",
+            "add chain inet firewall incoming { type filter hook input priority 0 ; }",
+            'add rule inet firewall incoming iifname "uplink" tcp flags & (syn|ack) == syn drop',
+        ):
+            self._run_in(name, f"nft {rule}")
+
     def make(self) -> None:
         """Make all of it."""
         self._namespace("middle")
