@@ -30,6 +30,7 @@ from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
 from swarm.identity import identity_at
 from swarm.identity.throwaway import own_identity
+from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
 
 
@@ -70,9 +71,9 @@ def status(
     Without --peer it queries the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
     swarm.toml name, else those that [bold]swarm up[/] started on this machine.
     """
-    own = resolve(environment=os.environ).settings.identity
-    places = dict.fromkeys(peer, own) if peer else find(os.environ, Path(tempfile.gettempdir()))
-    answers = ask(places, context.obj or partial(_fetch, places))
+    own = resolve(environment=os.environ).settings
+    places = dict.fromkeys(peer, own.identity) if peer else find(os.environ, Path(tempfile.gettempdir()))
+    answers = ask(places, context.obj or partial(_fetch, places, Proxies(own.proxy)))
     for silent in answers.silent:
         typer.echo(f"swarm: {silent}", err=True)
     if not answers.peers:
@@ -84,7 +85,7 @@ def status(
         console().print(_shown(answers.views))
 
 
-def _fetch(places: Mapping[str, Path | None], address: str, timeout: float) -> Mapping[str, Any]:
+def _fetch(places: Mapping[str, Path | None], proxies: Proxies, address: str, timeout: float) -> Mapping[str, Any]:
     """Ask the peer at ``address`` with the identity for it; without one, as what is not encrypted, then as `swarm run`.
 
     Raises:
@@ -92,7 +93,7 @@ def _fetch(places: Mapping[str, Path | None], address: str, timeout: float) -> M
     """
     identity = places[address]
     try:
-        return fetch_over_grpc(address, timeout, identity)
+        return fetch_over_grpc(address, timeout, identity, proxies)
     except UnreachablePeerError:
         authority = machine_authority(os.environ)
         if identity is not None or not authority.is_dir() or not Address.parse(address).is_loopback:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 TOLD = r"10\.84\.0\.3:\d+ cannot be reached from .*: peers reach this one over the connections that it opens"
 ROUNDS = 5
+PROXY = Path(__file__).parents[1] / "transport" / "connect_proxy.py"
 
 
 @pytest.mark.parametrize("networks", [(("ada", "bob", "cyd"),)], indirect=True)
@@ -70,3 +73,47 @@ def test_of_two_sites_that_let_nobody_in_one_takes_part_and_both_say_why(trainin
     training.finish()
     assert peers["ada"].digest == peers[taking].digest
     assert [peer.wait() for peer in peers.values()] == [0, 0, 0]
+
+
+PASSWORD = "s:e@cr/t"
+
+
+@pytest.mark.parametrize("networks", [(("ada", "bob", "cyd", "dan"),)], indirect=True)
+def test_a_site_behind_a_proxy_with_a_password_takes_part_in_every_round(training, networks, start) -> None:
+    networks.isolate("cyd", ("ada", "bob"))
+    settings = networks.settings("dan")
+    proxy = start("dan", settings["listen"].partition(":")[0], 3128, f"ada:{PASSWORD}", program=PROXY, **settings)
+    proxy.said("^LISTENING 3128$")
+    through = f"http://ada:{quote(PASSWORD, safe='')}@{networks.address('dan')}:3128"
+    peers = {
+        name: training.peer(
+            name, world_size=3, min_peers=3, proxy=through if name == "cyd" else None, **networks.settings(name)
+        )
+        for name in ("ada", "bob", "cyd")
+    }
+    for peer in peers.values():
+        peer.said(f"^ROUND {ROUNDS} merged")
+    peers["cyd"].said(f"WARNING .*{TOLD}")
+    training.finish()
+    training.one_model(*peers.values())
+    for peer in peers.values():
+        assert set(re.findall(r"^ROUND \d+ merged (.*)$", peer.text, re.MULTILINE)) == {"ada bob cyd"}
+        assert PASSWORD not in peer.text
+        assert quote(PASSWORD, safe="") not in peer.text
+    assert len(set(re.findall(r"^CONNECTED (.*)$", proxy.text, re.MULTILINE))) == 4, "two ports of two sites"
+
+
+@pytest.mark.parametrize("networks", [(("ada", "cyd", "dan"),)], indirect=True)
+def test_a_proxy_that_refuses_is_named(training, networks, start) -> None:
+    networks.isolate("cyd", ("ada",))
+    settings = networks.settings("dan")
+    proxy = start("dan", settings["listen"].partition(":")[0], 3128, f"ada:{PASSWORD}", program=PROXY, **settings)
+    proxy.said("^LISTENING 3128$")
+    training.peer("ada", world_size=2, **networks.settings("ada"))
+    through = f"http://ada:wrong@{networks.address('dan')}:3128"
+    cyd = training.peer("cyd", world_size=2, proxy=through, **networks.settings("cyd"))
+    cyd.said(
+        r"WARNING .*the proxy 10\.84\.0\.3:3128 refuses to connect to 10\.84\.0\.1:\d+ "
+        r"\(407 Proxy Authentication Required\): give it the user and password"
+    )
+    assert "wrong" not in cyd.text

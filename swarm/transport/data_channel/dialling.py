@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swarm.messages import DataChannelOffer
+    from swarm.proxy import Proxies
     from swarm.transport.data_channel.connection import Connection
     from swarm.transport.data_channel.control import DataChannelControl
     from swarm.transport.data_channel.security import SecureStream
@@ -62,6 +63,7 @@ class Dialler:
         control: over which they are asked.
         failure_timeout: as of ``control``.
         expect: the port of this peer, and a token for a connection that comes to it.
+        proxies: for connections to others.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class Dialler:
         control: DataChannelControl,
         failure_timeout: float,
         expect: Callable[[DataChannelRequest], DataChannelOffer],
+        proxies: Proxies,
     ) -> None:
         self._control = control
+        self._proxies = proxies
         self._expect = expect
         self._failure_timeout = failure_timeout
         self._patience = min(PATIENCE, failure_timeout / 2)
@@ -125,7 +129,7 @@ class Dialler:
 
     def _connect(self, where: Address, offer: DataChannelOffer, deadline: float) -> Connection:
         try:
-            sock = socket.create_connection((where.host, offer.port), _left(deadline))
+            sock = self._proxies.connect(where.host, offer.port, _left(deadline))
         except (OSError, OverflowError) as error:
             raise NoDataChannelError(_unopened(offer.port, error)) from error
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from swarm.clock import MonotonicClock
 from swarm.errors import ExchangeError, NoDataChannelError, TransportError
 from swarm.messages import DataChannelOffer, DataChannelRequest
+from swarm.proxy import Proxies
 from swarm.transport.base import Transport
 from swarm.transport.data_channel.channel import DataChannel
 from swarm.transport.data_channel.control import DataChannels
@@ -49,6 +50,7 @@ class DataChannelTransport(Transport):
         port: of data channels here; 0 takes a free one.
         failure_timeout: as of ``control``.
         clock: for what is remembered.
+        proxies: for connections to others; without them those of the environment.
     """
 
     def __init__(
@@ -59,13 +61,14 @@ class DataChannelTransport(Transport):
         port: int = 0,
         failure_timeout: float = 10.0,
         clock: Clock | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         clock = clock or MonotonicClock()
         self._control = control
         self._host = host
         self._port = port
         self._failure_timeout = failure_timeout
-        self._dialler = Dialler(control, failure_timeout, self._issue)
+        self._dialler = Dialler(control, failure_timeout, self._issue, proxies or Proxies())
         self._tokens = Tokens(clock)
         self._clock = clock
         self._ways = Ways(clock)

@@ -10,6 +10,7 @@ import grpc
 
 from swarm.addresses import Address
 from swarm.errors import BrokenStreamError, ExchangeError, TransportError, UnreachablePeerError
+from swarm.proxy import Proxies
 from swarm.transport.frames import JoiningSink
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.parts import Joining
@@ -69,10 +70,13 @@ def call_once(
             raise to_error(error, address) from None
 
 
-def fetch_status(address: str, timeout: float = 5.0, identity: Identity | None = None) -> dict[str, Any]:
+def fetch_status(
+    address: str, timeout: float = 5.0, identity: Identity | None = None, proxies: Proxies | None = None
+) -> dict[str, Any]:
     """What the peer at ``address`` tells of itself, within ``timeout`` seconds; JSON types only.
 
-    With an ``identity`` over TLS; a peer that has one answers no other call.
+    With an ``identity`` over TLS; a peer that has one answers no other call. Without ``proxies`` those of the
+    environment hold.
 
     Raises:
         AddressError: ``address`` is not ``host:port``.
@@ -80,12 +84,13 @@ def fetch_status(address: str, timeout: float = 5.0, identity: Identity | None =
         TransportError: whoever answers is no Swarm peer, or fails to.
     """
     where = Address.parse(address)
-    with open_channel(where, timeout, identity) as channel:
+    proxies = proxies or Proxies()
+    with open_channel(where, timeout, identity, proxies=proxies) as channel:
         try:
             answer = json.loads(channel.unary_unary(STATUS, None, None)(b"", timeout=timeout))
         except grpc.RpcError as error:
             told = to_error(error, address)
-            found = explain(where, identity) if may_explain(str(told)) else ""
+            found = explain(where, identity, proxies) if may_explain(str(told)) else ""
             raise UnreachablePeerError(found) if found else told from None
         except (ValueError, RecursionError) as error:
             raise TransportError(f"{address} did not answer with a status: {error}") from error

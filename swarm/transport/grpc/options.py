@@ -9,6 +9,7 @@ from swarm.transport.descriptors import share
 
 if TYPE_CHECKING:
     from swarm.addresses import Address
+    from swarm.proxy import Proxies
 
 Options = list[tuple[str, int | str]]
 
@@ -56,7 +57,7 @@ HANDSHAKE_SECONDS = 5
 """In which whoever connects must have shown a certificate of the consortium."""
 
 
-def channel_options(address: Address, failure_timeout: float, *, weights: bool) -> Options:
+def channel_options(address: Address, failure_timeout: float, proxies: Proxies, *, weights: bool) -> Options:
     """For a connection to ``address``, of its own and without retries: who sends decides what to do about a loss.
 
     One for ``weights`` does not tell that the peer is silent: that is told where they are waited for, and by the
@@ -73,8 +74,8 @@ def channel_options(address: Address, failure_timeout: float, *, weights: bool) 
         # The time that one attempt to connect may take.
         ("grpc.min_reconnect_backoff_ms", round(failure_timeout * 1000)),
     ]
-    if address.is_loopback:
-        options.append(("grpc.enable_http_proxy", 0))
+    proxy = proxies.find(address.host)
+    options.append(("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy.url))
     return options
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from swarm.identity import Identity
+    from swarm.proxy import Proxies
     from swarm.transport.grpc.admission import Admission
     from swarm.transport.grpc.connection_limit import Place
     from swarm.transport.grpc.reverse import ReverseCall
@@ -44,6 +45,7 @@ class Routes:
     Args:
         failure_timeout: seconds of silence after which such a peer counts as lost.
         identity: of this peer.
+        proxies: for connections to others.
         connected: whether this peer has a connection to an address, which so can be reached.
         opened: called with an address to which there is a route from now on.
     """
@@ -52,11 +54,13 @@ class Routes:
         self,
         failure_timeout: float,
         identity: Identity | None,
+        proxies: Proxies,
         connected: Callable[[str], bool],
         opened: Callable[[str], None],
     ) -> None:
         self._failure_timeout = failure_timeout
         self._identity = identity
+        self._proxies = proxies
         self._connected = connected
         self._opened = opened
         self._lock = threading.Lock()
@@ -130,7 +134,7 @@ class Routes:
         if self._connected(asked.address):
             return ""
         address = Address.parse(asked.address)
-        with open_channel(address, DIAL_SECONDS, self._identity) as channel:
+        with open_channel(address, DIAL_SECONDS, self._identity, proxies=self._proxies) as channel:
             try:
                 known = channel.unary_unary(PROBE, None, None)(asked.nonce, timeout=DIAL_SECONDS)
             except grpc.RpcError as error:

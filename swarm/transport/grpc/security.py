@@ -14,6 +14,7 @@ import grpc
 from swarm.errors import AddressError, UntrustedPeerError
 from swarm.identity.certificates import ANY_PEER
 from swarm.identity.consortium import Role
+from swarm.proxy import Proxies
 from swarm.transport.grpc.options import channel_options
 from swarm.transport.grpc.status import CallError
 
@@ -29,14 +30,19 @@ VERSION = b"TLSv1.3"
 
 
 def open_channel(
-    address: Address, failure_timeout: float, identity: Identity | None, *, weights: bool = False
+    address: Address,
+    failure_timeout: float,
+    identity: Identity | None,
+    *,
+    weights: bool = False,
+    proxies: Proxies | None = None,
 ) -> grpc.Channel:
     """A connection of its own to ``address``, made when first used.
 
     With an ``identity``, only the peer that the address names can be at its end, or any peer of the consortium where it
-    names none.
+    names none. Without ``proxies`` those of the environment hold.
     """
-    options = channel_options(address, failure_timeout, weights=weights)
+    options = channel_options(address, failure_timeout, proxies or Proxies(), weights=weights)
     if identity is None:
         return grpc.insecure_channel(target(address), options=options)
     options.append(("grpc.ssl_target_name_override", address.name or ANY_PEER))

@@ -14,6 +14,7 @@ from swarm.addresses import Address, is_wildcard, parse_advertised
 from swarm.clock import MonotonicClock
 from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
 from swarm.messages import DataChannelOffer, ReachRequest, StreamHeader
+from swarm.proxy import Proxies
 from swarm.transport.base import NoUpload
 from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
@@ -63,6 +64,7 @@ class GrpcTransport(DataChannelControl):
         identity: of this peer. With it all connections are TLS 1.3 with certificates on both sides, and the address
             that others are told begins with the peer's name. Without it nothing is encrypted.
         clock: for the limits of callers.
+        proxies: for connections to others; without them those of the environment.
     """
 
     def __init__(
@@ -74,8 +76,10 @@ class GrpcTransport(DataChannelControl):
         failure_timeout: float = 10.0,
         identity: Identity | None = None,
         clock: Clock | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._identity = identity
+        self._proxies = proxies or Proxies()
         self._clock = clock or MonotonicClock()
         self._listen = Address.parse(listen)
         self._advertise = advertise
@@ -87,7 +91,7 @@ class GrpcTransport(DataChannelControl):
         """Links that only send what was queued, and since when: until the other side, which may not, ends its call."""
         self._closed = False
         self._data_channels: DataChannels | None = None
-        self._routes = Routes(failure_timeout, identity, self._reaches, self._use_route)
+        self._routes = Routes(failure_timeout, identity, self._proxies, self._reaches, self._use_route)
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
@@ -266,8 +270,9 @@ class GrpcTransport(DataChannelControl):
 
     def _connect(self, where: Address, weights: bool) -> grpc.Channel:
         """A connection of its own."""
-        self._here.guard.connect(where)
-        return open_channel(where, self._failure_timeout, self._identity, weights=weights)
+        proxy = self._proxies.find(where.host)
+        self._here.guard.connect(Address(proxy.host, proxy.port) if proxy else where)
+        return open_channel(where, self._failure_timeout, self._identity, weights=weights, proxies=self._proxies)
 
     def _reaches(self, address: str) -> bool:
         """Whether there is a connection that this peer has opened to ``address``."""
@@ -302,7 +307,7 @@ class GrpcTransport(DataChannelControl):
             self._tell_loss(address, reason)
 
     def _explain_loss(self, address: str, reason: str) -> None:
-        found = explain(Address.parse(address), self._identity)
+        found = explain(Address.parse(address), self._identity, self._proxies)
         self._report(partial(self._tell_loss, address, found or reason))
 
     def _open_links(self) -> list[Link]:
