@@ -16,16 +16,17 @@ import grpc
 import pytest
 
 from swarm.addresses import Address
+from swarm.clock import ManualClock
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
-from swarm.messages import DataChannelOffer, ReachRequest
+from swarm.messages import DataChannelOffer, ReachAnswer, ReachRequest
 from swarm.testing.nodes import DEADLINE, Node, eventually
 from swarm.transport.data_channel import DataChannelTransport
-from swarm.transport.grpc import GrpcTransport, answers
+from swarm.transport.grpc import GrpcTransport, answers, routes
 from swarm.transport.grpc.security import open_channel
 from swarm.transport.grpc.service import ANSWER, CALL_KEY, DELIVER, PROBE, REACH, REVERSE
-from swarm.transport.grpc.silence import seconds_of_silence
-from swarm.transport.grpc.wire import encode
+from swarm.transport.grpc.silence import Silence
+from swarm.transport.grpc.wire import decode, encode
 
 SCRIPT = Path(__file__).with_name("one_way_process.py")
 
@@ -56,7 +57,8 @@ def start():
 
     def start(*, data_channel=False, **options):
         transport = GrpcTransport(**options)
-        nodes.append(Node(DataChannelTransport(transport, "127.0.0.1") if data_channel else transport))
+        host = Address.parse(options.get("listen", "127.0.0.1:0")).host
+        nodes.append(Node(DataChannelTransport(transport, host) if data_channel else transport))
         return nodes[-1]
 
     yield start
@@ -230,14 +232,66 @@ def test_a_peer_of_an_earlier_release_is_talked_to_as_before(start):
 
 
 def test_silence_is_measured_by_the_system():
+    clock = ManualClock()
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as there:
         here, place = server.accept()
-        port = server.getsockname()[1]
+        silence = Silence(server.getsockname()[1], clock)
+
+        def seconds(*places):
+            clock.advance(1.0)
+            return silence.seconds(places)
+
         with here:
-            eventually(lambda: seconds_of_silence(port, [place]) > 0.05, "it has been silent")
+            eventually(lambda: seconds(place) > 0.05, "it has been silent")
             there.sendall(b"x")
-            eventually(lambda: seconds_of_silence(port, [place]) < 0.05, "it has sent something")
-            assert seconds_of_silence(port, []) == 0.0
+            eventually(lambda: seconds(place) < 0.05, "it has sent something")
+            eventually(lambda: seconds(place) > 0.05, "it is silent again")
+            assert seconds() == seconds(("10.0.0.1", 9)) == 0.0
+
+
+def test_a_peer_cannot_ask_where_another_can_connect_to(start, identities):
+    clock = ManualClock()
+    a = start(identity=identities["sender"], clock=clock)
+    with open_channel(Address.parse(a.address), 5.0, identities["paris"]) as channel:
+
+        def reach(port):
+            asked = encode(ReachRequest(f"paris@127.0.0.1:{port}", b""))
+            return decode(ReachAnswer, channel.unary_unary(REACH, None, None)(asked, timeout=DEADLINE))
+
+        for port in range(1, routes.MOST_OF_A_PEER + 1):
+            assert reach(port).reason
+        code, details = refusal(lambda: reach(99))
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert f"at {routes.MOST_OF_A_PEER} other addresses" in details
+        assert reach(1).reason, "its own address can be tested again"
+        clock.advance(routes.MEMORY_SECONDS)
+        assert reach(99).reason
+
+
+@pytest.mark.parametrize("address", ["no-address", "sender@", "sender@127.1:7"])
+def test_what_is_no_address_is_refused_by_name(start, address, caplog):
+    a = start()
+    with grpc.insecure_channel(a.address) as channel:
+        asked = encode(ReachRequest(address, b""))
+        for call in (
+            lambda: channel.unary_unary(REACH, None, None)(asked, timeout=DEADLINE),
+            lambda: next(channel.unary_stream(REVERSE, None, None)(asked)),
+        ):
+            code, details = refusal(call)
+            assert code is grpc.StatusCode.FAILED_PRECONDITION
+            assert f"{address!r} is no address" in details
+    assert not caplog.messages
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_an_address_of_ipv6_can_be_told(start):
+    with socket.socket(socket.AF_INET6) as bound:
+        bound.bind(("::1", 0))
+        shut = start(data_channel=True, listen="[::1]:0", advertise=f"[::1]:{bound.getsockname()[1]}")
+        opened = start(data_channel=True, listen="[::1]:0")
+        heard(shut, opened)
+        heard(opened, shut)
+        assert opened.upload(shut.address, [[b"x"]]).wait() is None
 
 
 def test_a_frozen_peer_that_opened_the_connections_is_lost(start, bound):

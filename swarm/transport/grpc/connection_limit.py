@@ -48,13 +48,14 @@ def usual_form(host: str) -> str:
 
 def end(port: int, places: Collection[Place]) -> None:
     """Shut down the connections of this process that came to ``port`` from ``places``; gRPC then closes them."""
-    for connection in connections(port, places):
-        with suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+    for connection, place in connections(port):
+        if place in places:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
-def connections(port: int, places: Collection[Place]) -> Iterator[socket.socket]:
-    """The connections of this process that came to ``port`` from ``places``, each only until the next one is asked for.
+def connections(port: int) -> Iterator[tuple[socket.socket, Place]]:
+    """The connections of this process that came to ``port``, and from where; each only until the next is asked for.
 
     They are copies: gRPC may close its own at any time, and another thread get the number.
     """
@@ -64,12 +65,7 @@ def connections(port: int, places: Collection[Place]) -> Iterator[socket.socket]
                 if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                     continue
                 with socket.socket(fileno=os.dup(int(name))) as copy:
-                    if _came(copy, port, places):
-                        yield copy
-
-
-def _came(connection: socket.socket, port: int, places: Collection[Place]) -> bool:
-    if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.getsockname()[1] != port:
-        return False
-    host, other = connection.getpeername()[:2]
-    return (usual_form(host), other) in places
+                    if copy.family not in (socket.AF_INET, socket.AF_INET6) or copy.getsockname()[1] != port:
+                        continue
+                    host, other = copy.getpeername()[:2]
+                    yield copy, (usual_form(host), other)

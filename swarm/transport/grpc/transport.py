@@ -91,7 +91,7 @@ class GrpcTransport(DataChannelControl):
         """Links that only send what was queued, and since when: until the other side, which may not, ends its call."""
         self._closed = False
         self._data_channels: DataChannels | None = None
-        self._routes = Routes(failure_timeout, identity, self._proxies, self._reaches, self._use_route)
+        self._routes = Routes(failure_timeout, identity, self._proxies, self._clock, self._reaches, self._use_route)
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
@@ -115,7 +115,7 @@ class GrpcTransport(DataChannelControl):
             admission.strangers = Strangers(self._listen.host, port, notices, self._clock)
             watch = TrustWatch(self._identity, self._open_links, admission.strangers, notices)
         own = str(Address(host, told_port or port, self._identity.name if self._identity else ""))
-        self._routes.port = port
+        self._routes.listen(port)
         one_way = OneWay(ReachRequest(own, self._routes.nonce))
         dispatcher = Dispatcher("swarm-transport")
         self._running = _Running(handler, methods, one_way, server, threads, dispatcher, guard, watch)
