@@ -14,7 +14,7 @@ import grpc
 from swarm.addresses import place_of
 from swarm.errors import ExchangeError
 from swarm.messages import ReachAnswer, ReachRequest
-from swarm.transport.grpc.reverse import CALL_BYTES, END, MESSAGE
+from swarm.transport.grpc.reverse import CALL_BYTES, END, MESSAGE, ReverseChannel
 from swarm.transport.grpc.routes import DIAL_SECONDS
 from swarm.transport.grpc.security import HEADER_KEY, AnswerContext
 from swarm.transport.grpc.service import ANSWER, CALL_KEY, METHOD_KEY, REACH, REVERSE, SERVICE
@@ -129,7 +129,9 @@ class Answers:
         """Calls, which gRPC would cancel if nobody knew them."""
         self._closed = False
 
-    def begin(self, control: grpc.Channel, ready: Callable[[], None], ended: Callable[[Any], None]) -> None:
+    def begin(
+        self, control: grpc.Channel | ReverseChannel, ready: Callable[[], None], ended: Callable[[Any], None]
+    ) -> None:
         """Find out whether the other side can connect to this peer, and see to it that it can call here.
 
         Args:
@@ -172,7 +174,9 @@ class Answers:
     def _start(self, *begun: Any) -> None:
         threading.Thread(target=self._run, args=begun, name="swarm-reverse", daemon=True).start()
 
-    def _run(self, control: grpc.Channel, ready: Callable[[], None], ended: Callable[[Any], None]) -> None:
+    def _run(
+        self, control: grpc.Channel | ReverseChannel, ready: Callable[[], None], ended: Callable[[Any], None]
+    ) -> None:
         """Answer what is called here until that ends."""
         address = str(self._address)
         there = replace(self._address, name=self._address.name or self._one_way.name(address) or "")

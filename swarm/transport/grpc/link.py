@@ -76,10 +76,10 @@ class Link:
         self._reason: str | None = None
         """Why it ends after its uploads; None as long as messages are sent."""
         self._over = threading.Event()
-        if isinstance(self._control, grpc.Channel) and answers is not None:
-            answers.begin(self._control, self._deliver, self._call_ended)
-        else:
+        if answers is None:
             self._deliver()
+        else:
+            answers.begin(self._control, self._deliver, self._call_ended)
 
     def _deliver(self) -> None:
         """Begin to send messages."""

@@ -296,15 +296,13 @@ class GrpcTransport(DataChannelControl):
                 del self._links[address]
             self._retired.pop(link, None)
         link.close()
-        if lost and not link.connected:
-            reason = self._here.one_way.told(address, reason)
         if lost and may_explain(reason):
             # It connects, which may take longer than other reports can wait.
             threading.Thread(
                 target=self._explain_loss, args=(address, reason), name="swarm-diagnosis", daemon=True
             ).start()
         elif lost:
-            self._tell_loss(address, reason)
+            self._tell_loss(address, reason if link.connected else self._here.one_way.told(address, reason))
 
     def _explain_loss(self, address: str, reason: str) -> None:
         found = explain(Address.parse(address), self._identity, self._proxies)
