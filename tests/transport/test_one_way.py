@@ -21,10 +21,12 @@ from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
 from swarm.messages import DataChannelOffer, ReachAnswer, ReachRequest
 from swarm.testing.nodes import DEADLINE, Node, eventually
+from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport, answers, routes
+from swarm.transport.grpc.reverse import ReverseChannel
 from swarm.transport.grpc.security import open_channel
-from swarm.transport.grpc.service import ANSWER, CALL_KEY, DELIVER, PROBE, REACH, REVERSE
+from swarm.transport.grpc.service import ANSWER, CALL_KEY, DELIVER, PROBE, REACH, REVERSE, STATUS
 from swarm.transport.grpc.silence import Silence
 from swarm.transport.grpc.wire import decode, encode
 
@@ -229,6 +231,31 @@ def test_a_peer_of_an_earlier_release_is_talked_to_as_before(start):
     a.transport.close(DEADLINE)
     eventually(lambda: arrived, "the message arrived")
     server.stop(0).wait(DEADLINE)
+
+
+def test_the_largest_message_passes(start, bound):
+    shut, opened = start(advertise=bound()), start()
+    heard(shut, opened)
+    with ReverseChannel(opened.transport._routes.find(shut.address), weights=False) as channel:
+        status = channel.unary_unary(STATUS)
+        assert b"recorder" in status(bytes(MAX_MESSAGE_BYTES), timeout=DEADLINE)
+        code, details = refusal(lambda: status(bytes(MAX_MESSAGE_BYTES + 1), timeout=DEADLINE))
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert "ended" in details
+
+
+def test_a_call_that_is_not_answered_in_time_ends(start):
+    a, there = start(), "127.0.0.1:9"
+    with grpc.insecure_channel(a.address) as channel:
+        told = channel.unary_stream(REVERSE, None, None)(encode(ReachRequest(there, b"")))
+        assert next(told) == b""
+        with ReverseChannel(a.transport._routes.find(there), weights=False) as reverse:
+            code, _ = refusal(lambda: reverse.unary_unary(STATUS)(b"", timeout=0.05))
+            assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+            pending = reverse.unary_stream(STATUS)(b"")
+        assert pending.code() is grpc.StatusCode.CANCELLED
+        with pytest.raises(ValueError, match="closed"):
+            reverse.unary_stream(STATUS)(b"")
 
 
 def test_silence_is_measured_by_the_system():

@@ -15,6 +15,8 @@ Options = list[tuple[str, int | str]]
 
 MAX_STREAMS_PER_CONNECTION = 64
 MAX_METADATA_BYTES = 16 * 2**10
+KIND_BYTES = 1
+"""Before each message of a call that travels inside a call of ``Answer``."""
 MAX_CONNECTIONS = 1024
 """Of the listening side, in all, or fewer where the process has few descriptors; others are closed at once."""
 LOOKAHEAD_BYTES = 4 * 2**20
@@ -47,8 +49,8 @@ def _common(lookahead: int = LOOKAHEAD_BYTES) -> Options:
         # Else the core raises that by itself, to 32 MiB and more for each stream.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.write_buffer_size", 8 * 2**20),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + KIND_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES + KIND_BYTES),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ]
 
