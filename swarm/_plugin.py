@@ -47,6 +47,7 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
 
 def _grpc(settings: Settings) -> Transport:
     from swarm.identity import identity_at
+    from swarm.proxy import Proxies
     from swarm.transport.grpc import GrpcTransport
 
     identity = identity_at(settings.identity) if settings.identity else None
@@ -56,6 +57,7 @@ def _grpc(settings: Settings) -> Transport:
         peers=(*settings.peers, *(identity.others if identity else ())),
         failure_timeout=settings.failure_timeout,
         identity=identity,
+        proxies=Proxies(settings.proxy),
     )
 
 

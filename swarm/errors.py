@@ -15,6 +15,7 @@ SwarmError
 │   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
 │   ├── UnreachablePeerError  a peer that does not answer
 │   ├── UntrustedPeerError    a peer whose certificate does not allow what it asks for (internal)
+│   ├── ProxyError            a proxy that cannot be reached or refuses (internal)
 │   ├── LimitError            a caller that has as many calls open as it may (internal)
 │   ├── NoDataChannelError    no data channel to a peer can be opened (internal)
 │   ├── DataChannelError      the connection of a data channel ended (internal)
@@ -118,6 +119,13 @@ class UntrustedPeerError(TransportError):
     """The certificate of a peer is revoked or expired, or is for another name than the peer speaks for.
 
     Never reaches the training script; both sides log it.
+    """
+
+
+class ProxyError(TransportError, OSError):
+    """The proxy for a connection cannot be reached, or refuses. Never holds its password.
+
+    Never reaches the training script, as ``LimitError``.
     """
 
 

@@ -101,6 +101,7 @@ TEXTS: dict[str, tuple[Convert, str]] = {
     "codec": (_leader, "a name"),
     "rule": (_leader, "a name"),
     "leader": (_leader, "a name"),
+    "ReachAnswer.name": (_leader, "a name"),
     "address": (_address, "an address"),
     "incarnation": (_matching(r"[0-9A-Za-z._-]{1,64}"), "an incarnation"),
     **dict.fromkeys(("lineage", "parent", "digest", "root", "fingerprint"), (_identifier, "a digest")),

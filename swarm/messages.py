@@ -447,3 +447,32 @@ class DataChannelOffer:
     """On the host that received the request."""
     token: bytes
     """Valid for one connection within a short time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DialBackRequest:
+    """Asks a peer that cannot be reached to open a data channel to the sender, which then sends on it."""
+
+    request: DataChannelRequest
+    """Of whoever will send on it."""
+    offer: DataChannelOffer
+
+
+@dataclass(frozen=True, slots=True)
+class ReachRequest:
+    """Asks whether the receiver can connect to the sender."""
+
+    address: str
+    """Under which the sender tells others that it listens."""
+    nonce: bytes
+    """By which the receiver recognises the sender at that address."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReachAnswer:
+    """Answer to :class:`ReachRequest`."""
+
+    name: str
+    """Of the peer that answers; empty where it has no identity."""
+    reason: str
+    """Why it cannot connect to the one that asked; empty where it can."""

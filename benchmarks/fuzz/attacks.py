@@ -20,7 +20,21 @@ from swarm.transport.base import Frame, Handler, Sink
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 from swarm.transport.frames import JoiningSink
 from swarm.transport.grpc import fetch_status
-from swarm.transport.grpc.service import DATA_CHANNEL, DELIVER, FETCH, HEADER_KEY, SERVICE, STATUS, UPLOAD
+from swarm.transport.grpc.security import HEADER_KEY
+from swarm.transport.grpc.service import (
+    ANSWER,
+    CALL_KEY,
+    DATA_CHANNEL,
+    DELIVER,
+    DIAL_BACK,
+    FETCH,
+    PROBE,
+    REACH,
+    REVERSE,
+    SERVICE,
+    STATUS,
+    UPLOAD,
+)
 from swarm.transport.grpc.wire import decode, encode
 from tests.fuzz import examples, inputs
 from tests.fuzz.mutation import BINARY, PROTOBUF, mutated, split
@@ -94,12 +108,15 @@ class Attacks:
         ]
         self._header = encode(replace(examples.HEADER, lineage=self._lineage, attempt=self._attempt))
         self._request = encode(examples.CHANNEL_REQUEST)
+        self._reach = encode(replace(examples.REACH_REQUEST, address=own))
+        self._dial_back = encode(examples.DIAL_BACK)
         self._fetch = encode(replace(examples.FETCH, parts=1, part=0))
         self._streams = [*inputs.entries("reception").values()]
         self._frames = [part[1:] for data in inputs.entries("exchange").values() for part in split(data)[1:]]
         self._data_port = self._offer().port
         self._kinds: Sequence[Callable[[], Attack]] = (
             *(self._deliver, self._deliver, self._deliver, self._upload, self._upload, self._get, self._ask),
+            *(self._reached, self._reversed, self._answered),
             *(self._data_stream, self._data_stream, self._preamble, self._unknown, self._http),
         )
         self._pool = ThreadPoolExecutor(AT_ONCE)
@@ -180,6 +197,21 @@ class Attacks:
 
     def _ask(self) -> Attack:
         return self._called(DATA_CHANNEL, self._changed(self._request))
+
+    def _reached(self) -> Attack:
+        calls = ((REACH, self._reach), (PROBE, bytes(16)), (DIAL_BACK, self._dial_back))
+        method, data = self._random.choice(calls)
+        return self._called(method, self._changed(data))
+
+    def _reversed(self) -> Attack:
+        data = self._changed(self._reach)
+        return Attack(1, lambda: [*self._channel.unary_stream(REVERSE, None, None)(data, timeout=SHORT)])
+
+    def _answered(self) -> Attack:
+        """Answer a call that nobody has made."""
+        sent = [self._random.randbytes(self._random.randint(0, 40)) for _ in range(self._random.randint(0, 4))]
+        call, name = self._channel.stream_stream(ANSWER, None, None), self._random.randbytes(16)
+        return Attack(len(sent) + 1, lambda: [*call(iter(sent), timeout=SHORT, metadata=((CALL_KEY, name),))])
 
     def _unknown(self) -> Attack:
         method = self._random.choice((STATUS, f"/{SERVICE}/Nothing", "/x/y", DELIVER, DATA_CHANNEL))

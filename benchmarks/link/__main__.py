@@ -5,25 +5,31 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from benchmarks.harness.command import Benchmark, Record, add_repetitions, positive
 from benchmarks.harness.figures import aligned, spread
 from benchmarks.harness.workers import Workers
-from benchmarks.link.network import LINK, address, limited_network, prefix, require_root
+from benchmarks.link.network import LINK, address, limited_network, prefix, proxy_in, require_root, shut
 from benchmarks.merge.counters import Count, count
 from benchmarks.merge.phases import medians, rows_of
 from benchmarks.merge.plan import MIB, Plan, add_options, plan_of
 from benchmarks.merge.rounds import Samples, merged, peers_of
 
 GOALS = {"exact": 1.15, "int8": 1.25}
-"""The largest ratio of a round to its limit, by codec."""
+"""The largest ratio of a round to its limit, by codec; where peers connect to each other directly."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     add_options(parser, mib=20.0)
     parser.add_argument("--mbit", type=positive, default=100.0, help="of each link, each way (default 100)")
+    parser.add_argument("--one-way", action="store_true", help="nobody can connect to the last peer")
+    parser.add_argument(
+        "--via", choices=("direct", "proxy"), default="direct", help="how peers connect to each other (default direct)"
+    )
     add_repetitions(parser, rounds=5, warmup=1)
 
 
@@ -31,22 +37,36 @@ def _measure(options: argparse.Namespace) -> Record:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the namespaces are removed, as on Ctrl-C
     require_root()
     plan = plan_of(options)
-    return figures(plan, options.mbit, _samples(plan, options.mbit, options.rounds, options.warmup))
+    way = Way(options.via, options.one_way)
+    return figures(plan, options.mbit, _samples(plan, options.mbit, options.rounds, options.warmup, way), way)
 
 
-def _samples(plan: Plan, mbit: float, rounds: int, warmup: int) -> Samples:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the peers connect to each other."""
+
+    via: str = "direct"
+    """``direct`` or ``proxy``."""
+    one_way: bool = False
+    """Whether nobody can connect to the last peer."""
+
+
+def _samples(plan: Plan, mbit: float, rounds: int, warmup: int, way: Way) -> Samples:
     """Let peers merge over links of ``mbit`` Mbit/s in each direction.
 
     Raises:
         RuntimeError: the links could not be made, or a result or a round is wrong.
     """
     samples = Samples()
-    with limited_network(plan.peers, mbit) as namespaces:
+    with limited_network(plan.peers, mbit) as namespaces, ExitStack() as used:
+        if way.one_way:
+            shut(namespaces.peers[-1])
+        proxy = used.enter_context(proxy_in(namespaces)) if way.via == "proxy" else "none"
 
         def place(rank: int) -> dict[str, object]:
-            return {"listen": f"{address(rank)}:0", "insecure": True}
+            return {"listen": f"{address(rank)}:0", "insecure": True, "proxy": proxy}
 
-        with peers_of(plan, gloo=False, place=place, prefix=lambda rank: prefix(namespaces[rank])) as peers:
+        with peers_of(plan, gloo=False, place=place, prefix=lambda rank: prefix(namespaces.peers[rank])) as peers:
             peers.all("begin")
             for number in range(warmup + rounds):
                 taken = samples if number >= warmup else Samples()
@@ -67,18 +87,20 @@ def busiest(before: Sequence[Count], after: Sequence[Count]) -> int:
     return max(max(now.sent - then.sent, now.received - then.received) for then, now in pairs)
 
 
-def figures(plan: Plan, mbit: float, samples: Samples) -> dict[str, Any]:
+def figures(plan: Plan, mbit: float, samples: Samples, way: Way) -> dict[str, Any]:
     """The record."""
     limits = [8 * each / (mbit * 1e6) for each in samples.busiest]
     ratios = [took / limit for took, limit in zip(samples.seconds, limits, strict=True)]
     ratio = spread(ratios, 3)
-    goal, each_sent = GOALS.get(plan.codec), median(samples.bytes_sent)
+    goal, each_sent = GOALS.get(plan.codec) if way.via == "direct" else None, median(samples.bytes_sent)
     return {
         "peers": plan.peers,
         "mib": plan.mib,
         "codec": plan.codec,
         "settings": dict(plan.settings),
         "mbit": mbit,
+        "via": way.via,
+        "one_way": way.one_way,
         "rounds": len(samples.seconds),
         "seconds": round(median(samples.seconds), 4),
         "limit_seconds": round(median(limits), 4),
@@ -105,6 +127,7 @@ def table(record: Record) -> str:
         *rows_of(record),
     ]
     size = f"{record['peers']} peers, {record['mib']:g} MiB, {record['codec']}, {record['mbit']:g} Mbit/s each way"
+    size += f", via {record['via']}{', one to which nobody can connect' if record['one_way'] else ''}"
     return "\n".join([f"{size}: median (quartiles) of {record['rounds']} rounds", *aligned(rows, right=False)])
 
 

@@ -6,14 +6,20 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 QUEUE = "50ms"
 """The longest time that a packet waits for its link. Packets that would wait longer are dropped, as by a router."""
 LEAST_BURST = 16 * 1024
 BURST_SECONDS = 0.002
 """How much a link may send at once after a pause, in seconds at its rate."""
+PROXY = Path(__file__).parents[2] / "tests" / "transport" / "connect_proxy.py"
+PROXY_PORT = 3128
 LINK = "uplink"
 """A peer's interface, in its namespace."""
 
@@ -22,11 +28,23 @@ class NetworkError(RuntimeError):
     """Namespaces or links could not be made or removed."""
 
 
-@contextmanager
-def limited_network(peers: int, mbit: float) -> Iterator[Sequence[str]]:
-    """Make a bridge and the peers' links to it, each limited to ``mbit`` Mbit/s each way; remove all at the end.
+HUB = "10.83.255.254"
+"""The IP address of the bridge, whose own link to the peers is not limited."""
 
-    Yields the names of the peers' namespaces, by rank.
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """The names of the network namespaces of a run."""
+
+    peers: Sequence[str]
+    """By rank."""
+    hub: str
+    """With the bridge."""
+
+
+@contextmanager
+def limited_network(peers: int, mbit: float) -> Iterator[Namespaces]:
+    """Make a bridge and the peers' links to it, each limited to ``mbit`` Mbit/s each way; remove all at the end.
 
     Raises:
         NetworkError: a namespace or a link could not be made, or not be removed; all others are removed.
@@ -39,6 +57,7 @@ def limited_network(peers: int, mbit: float) -> Iterator[Sequence[str]]:
             made.callback(_run, f"ip netns delete {namespace}")  # removes its links too
             _in(namespace, "ip link set lo up")
         _in(hub, "ip link add hub type bridge")
+        _in(hub, f"ip address add {HUB}/16 dev hub")
         _in(hub, "ip link set hub up")
         for rank, name in enumerate(names):
             _run(f"ip -n {hub} link add to-{rank} type veth peer name {LINK} netns {name}")
@@ -47,7 +66,40 @@ def limited_network(peers: int, mbit: float) -> Iterator[Sequence[str]]:
             for namespace, interface in ((hub, f"to-{rank}"), (name, LINK)):
                 _limit(namespace, interface, mbit)
                 _in(namespace, f"ip link set {interface} up")
-        yield names
+        yield Namespaces(names, hub)
+
+
+def shut(namespace: str) -> None:
+    """Let nobody connect to this peer: what asks for that is dropped without an answer.
+
+    Raises:
+        NetworkError: the kernel has no packet filter, or the command is not there.
+    """
+    require_root("nft")
+    for rule in (
+        "add table inet firewall",
+        "add chain inet firewall incoming { type filter hook input priority 0 ; }",
+        f"add rule inet firewall incoming iifname {LINK} tcp flags & (syn|ack) == syn drop",
+    ):
+        _in(namespace, f"nft {rule}")
+
+
+@contextmanager
+def proxy_in(namespaces: Namespaces) -> Iterator[str]:
+    """Run an HTTP proxy in the hub while the context lasts; its URL.
+
+    Raises:
+        NetworkError: it does not start.
+    """
+    command = [*prefix(namespaces.hub), sys.executable, str(PROXY), HUB, str(PROXY_PORT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as proxy:
+        try:
+            if proxy.stdout is None or not proxy.stdout.readline().startswith("LISTENING"):
+                raise NetworkError("the proxy does not start")
+            threading.Thread(target=proxy.stdout.read, daemon=True).start()  # it says where it connects to
+            yield f"http://{HUB}:{PROXY_PORT}"
+        finally:
+            proxy.kill()
 
 
 def prefix(namespace: str) -> Sequence[str]:
@@ -71,15 +123,17 @@ def _in(namespace: str, command: str) -> None:
     _run(f"ip netns exec {namespace} {command}")
 
 
-def require_root() -> None:
-    """Check that namespaces and links can be made.
+def require_root(*commands: str) -> None:
+    """Check that namespaces and links can be made, and that ``commands`` are there.
 
     Raises:
         NetworkError: this process may not make namespaces, or the commands are not there.
     """
-    missing = [command for command in ("ip", "tc") if shutil.which(command) is None]
+    packages = {"ip": "iproute2", "tc": "iproute2", "nft": "nftables"}
+    missing = [command for command in ("ip", "tc", *commands) if shutil.which(command) is None]
     if missing:
-        raise NetworkError(f"{' and '.join(missing)} not found: install iproute2")
+        needed = dict.fromkeys(packages[command] for command in missing)
+        raise NetworkError(f"{' and '.join(missing)} not found: install {' and '.join(needed)}")
     if os.geteuid() != 0:
         raise NetworkError("network namespaces and links of limited rate need root: use sudo, or a container")
 

@@ -16,7 +16,8 @@ from swarm.identity import Identity, files
 from swarm.identity.certificates import ANY_PEER
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
 from swarm.transport.grpc import swarm_pb2
-from swarm.transport.grpc.service import DELIVER, HEADER_KEY, STATUS, UPLOAD
+from swarm.transport.grpc.security import HEADER_KEY
+from swarm.transport.grpc.service import DELIVER, STATUS, UPLOAD
 
 Attack = Callable[[Sequence[Target], threading.Event], None]
 MIB = 2**20

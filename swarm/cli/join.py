@@ -20,6 +20,7 @@ from swarm.cli.site import (
     identity_directory,
     note,
     place,
+    proxies,
     write_request,
 )
 from swarm.errors import ConfigurationError
@@ -117,7 +118,7 @@ def _use(site: Site, invited: Invitation, listen: str | None, advertise: str | N
             chosen = Place(str(Address(own_host, PORT)), here.advertise)
         return site.enrolment(invited, chosen.address(own_host))
 
-    reply = ask(invited.addresses, invited.pin, made)
+    reply = ask(invited.addresses, invited.pin, made, proxies=proxies())
     own = site.accept(reply)
     chosen.store()
     accepted(own)

@@ -20,6 +20,7 @@ from swarm.cli.site import (
     is_founder,
     note,
     place,
+    proxies,
     write_request,
 )
 from swarm.errors import ConfigurationError
@@ -69,7 +70,7 @@ def renew(
             raise ConfigurationError(
                 "it is not known where the enrolment is: give --at HOST:PORT, or use --request FILE"
             )
-        answered = ask(addresses, site.pin, lambda _: asked)
+        answered = ask(addresses, site.pin, lambda _: asked, proxies=proxies())
     _installed(site, answered)
     if moved:
         moved.store()

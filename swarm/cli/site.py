@@ -19,6 +19,7 @@ from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity import files
 from swarm.identity.authority import Authority
 from swarm.identity.identity import Identity
+from swarm.proxy import Proxies
 
 IDENTITY = Path("swarm-identity")
 CONSORTIUM = Path("swarm-consortium")
@@ -160,3 +161,9 @@ def place(listen: str | None, advertise: str | None, otherwise: str | None = Non
 def configured() -> Mapping[str, Value]:
     """What ``swarm.toml`` and the environment give."""
     return {**from_file(os.environ, Path()), **from_environment(os.environ)}
+
+
+def proxies() -> Proxies:
+    """For connections of a command: those of the settings, else of the environment."""
+    found = configured().get("proxy")
+    return Proxies(found.value if found else None)

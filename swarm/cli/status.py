@@ -29,6 +29,7 @@ from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
 from swarm.identity import identity_at
 from swarm.identity.throwaway import own_identity
+from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
 
 
@@ -69,9 +70,10 @@ def status(
     Without --peer it queries the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
     swarm.toml name, else those that [bold]swarm up[/] started on this machine.
     """
-    own = resolve(environment=os.environ).settings.identity
-    places = dict.fromkeys(peer, own) if peer else find(os.environ, Path(tempfile.gettempdir()))
-    answers = ask(places, context.obj or (lambda address, timeout: fetch(address, timeout, places[address])))
+    own = resolve(environment=os.environ).settings
+    places = dict.fromkeys(peer, own.identity) if peer else find(os.environ, Path(tempfile.gettempdir()))
+    proxies = Proxies(own.proxy)
+    answers = ask(places, context.obj or (lambda address, timeout: fetch(address, timeout, places[address], proxies)))
     for silent in answers.silent:
         typer.echo(f"swarm: {silent}", err=True)
     if not answers.peers:
@@ -83,14 +85,14 @@ def status(
         console().print(_shown(answers.views))
 
 
-def fetch(address: str, timeout: float, identity: Path | None) -> Mapping[str, Any]:
+def fetch(address: str, timeout: float, identity: Path | None, proxies: Proxies) -> Mapping[str, Any]:
     """Ask the peer at ``address`` with an identity; without one, as what is not encrypted, then as `swarm run`.
 
     Raises:
         SwarmError: as of ``fetch_status``.
     """
     try:
-        return fetch_over_grpc(address, timeout, identity)
+        return fetch_over_grpc(address, timeout, identity, proxies)
     except UnreachablePeerError:
         authority = machine_authority(os.environ)
         if identity is not None or not authority.is_dir() or not Address.parse(address).is_loopback:

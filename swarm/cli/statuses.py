@@ -14,6 +14,7 @@ from swarm.cli.answers import PeerView, parse, sessions
 from swarm.clock import Clock, MonotonicClock
 from swarm.discovery.directory import announcements
 from swarm.errors import SwarmError
+from swarm.proxy import Proxies
 
 FetchStatus = Callable[[str, float], Mapping[str, Any]]
 """Queries the peer at an address, with a timeout in seconds; raises ``UnreachablePeerError``."""
@@ -31,12 +32,14 @@ def published(rendezvous: Path) -> dict[str, str]:
     return {found.name: found.address for found in announcements(rendezvous)}
 
 
-def fetch_over_grpc(address: str, timeout: float, identity: Path | None = None) -> Mapping[str, Any]:
+def fetch_over_grpc(
+    address: str, timeout: float, identity: Path | None = None, proxies: Proxies | None = None
+) -> Mapping[str, Any]:
     """Query over gRPC, which is imported here, on first use; with the ``identity`` in a directory, over TLS."""
     from swarm.identity import identity_at
     from swarm.transport.grpc import fetch_status
 
-    return fetch_status(address, timeout, identity_at(identity) if identity else None)
+    return fetch_status(address, timeout, identity_at(identity) if identity else None, proxies)
 
 
 class StatusBoard:

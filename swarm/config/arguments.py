@@ -15,6 +15,7 @@ from swarm.config.samples import given_samples
 from swarm.config.settings import SETTINGS, Setting, Settings
 from swarm.config.sources import nearest
 from swarm.errors import ConfigurationError, UnknownArgumentError
+from swarm.proxy import Proxy
 
 Path = str | os.PathLike[str]
 
@@ -75,6 +76,7 @@ class Arguments(TypedDict, total=False):
     transport: str | None
     data_channel: bool | None
     data_port: int | None
+    proxy: str | Proxy | None
     world_size: int | None
     rank: int | None
     members: tuple[str, ...] | list[str] | str | None

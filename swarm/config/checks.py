@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.addresses import Address, join, parse_advertised
+from swarm.proxy import ALLOWED, Proxy
 from swarm.records import MAX_WEIGHT
 from swarm.text import NAME_RULE, is_name
 
@@ -37,6 +38,8 @@ class Check:
     takes_empty: bool = False
     """Whether an empty variable is a value, which beats the file; else it counts as absent."""
     is_path: bool = False
+    is_secret: bool = False
+    """Whether a value may hold a password, so that no message shows one that is not allowed."""
     explains: bool = False
     """Whether it may raise a ``ConfigurationError``, which says what is wrong."""
 
@@ -189,6 +192,15 @@ def place() -> Check:
 
     allowed = "a host or host:port that others can reach (an IPv6 host in brackets), no wildcard and no port 0"
     return Check(allowed, accept, lambda text: accept(text) if text.strip() else None, takes_empty=True)
+
+
+def http_proxy() -> Check:
+    """The URL of an HTTP proxy, or the word for none."""
+
+    def accept(value: Any) -> Proxy:
+        return value if isinstance(value, Proxy) else Proxy.parse(_text(value))
+
+    return Check(ALLOWED, accept, is_secret=True)
 
 
 def directory() -> Check:

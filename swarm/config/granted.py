@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 _WEIGHT = "node_weightage"
 OF_A_SITE = frozenset(
     {
-        *("name", "listen", "advertise", "peers", "rendezvous", "discovery", "transport", "data_port", "members"),
-        *("world_size", "rank", "loopback", "identity", "insecure", "data_dir", "model_dir", "resume"),
+        *(
+            "name",
+            "listen",
+            "advertise",
+            "peers",
+            "rendezvous",
+            "discovery",
+            "transport",
+            "data_port",
+            "members",
+            "proxy",
+        ),
+        *("members", "world_size", "rank", "loopback", "identity", "insecure", "data_dir", "model_dir", "resume"),
         *("disabled_plugins", "samples", "share_statistics", "agree"),
     }
 )

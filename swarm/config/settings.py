@@ -25,6 +25,7 @@ from swarm.config.checks import (
     choice,
     directory,
     fraction,
+    http_proxy,
     integer,
     label,
     number,
@@ -38,6 +39,7 @@ from swarm.config.checks import (
 from swarm.config.outer import PARAMETERS, Outer, defaults
 from swarm.config.outer import PREFIX as OUTER_PREFIX
 from swarm.errors import ConfigurationError
+from swarm.proxy import Proxy
 from swarm.records import LONGEST_INTERVAL, MAX_LIARS, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
 
 PREFIX = "SWARM_"
@@ -371,6 +373,13 @@ class Settings:
         "port for those connections, on the host of `listen`, other than its port; 0 takes a free one. Behind a "
         "firewall: set it, and open it beside the port of `listen`",
         integer(0, 65535),
+    )
+    proxy: Proxy | None = _setting(
+        None,
+        "[HTTP proxy for connections to other machines](firewall.md#a-proxy), `http://host:port` or "
+        "`http://user:password@host:port`; `none` for no proxy. Without it that of the variable `https_proxy`, else "
+        "`http_proxy`; hosts in `no_proxy` are always reached without one. The password is never shown",
+        http_proxy(),
     )
     world_size: int | None = _setting(None, "number of peers that a launcher started", integer(1))
     rank: int | None = _setting(None, "this peer's number under a launcher, from 0", integer(0))

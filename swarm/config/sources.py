@@ -140,9 +140,8 @@ def _checked(name: str, value: object, origin: str, check: Callable[[Any], Any])
         reason = f"; {error}" if isinstance(error, AddressError) else ""
         source = "" if origin == name else f" (from {origin})"
         allowed = SETTINGS[name].check.allowed
-        raise ConfigurationError(
-            f"{name}={_shown(value)}{source} is not allowed: allowed is {allowed}{reason}"
-        ) from None
+        shown = "***" if SETTINGS[name].check.is_secret else _shown(value)
+        raise ConfigurationError(f"{name}={shown}{source} is not allowed: allowed is {allowed}{reason}") from None
 
 
 def _shown(value: object) -> str:

@@ -12,12 +12,19 @@ from swarm.addresses import Address
 from swarm.errors import IdentityError
 from swarm.identity.enrolment import MAX_REPLY, Reply, read_reply
 from swarm.identity.frames import Deadline, receive, send
+from swarm.proxy import Proxies
 
 SECONDS = 20.0
 """For one address in all."""
 
 
-def ask(addresses: Sequence[str], pin: bytes, request: Callable[[str], bytes], seconds: float = SECONDS) -> Reply:
+def ask(
+    addresses: Sequence[str],
+    pin: bytes,
+    request: Callable[[str], bytes],
+    seconds: float = SECONDS,
+    proxies: Proxies | None = None,
+) -> Reply:
     """Send a request to the first address that answers; the reply is not verified.
 
     Args:
@@ -25,6 +32,7 @@ def ask(addresses: Sequence[str], pin: bytes, request: Callable[[str], bytes], s
         pin: SHA-256 of the authority's certificate, without which nothing is sent.
         request: makes the request; is told the address of this machine from which it is sent.
         seconds: for one address in all.
+        proxies: for the connection; without them those of the environment.
 
     Raises:
         IdentityError: nobody answers, somebody else does, or the request is refused.
@@ -33,7 +41,7 @@ def ask(addresses: Sequence[str], pin: bytes, request: Callable[[str], bytes], s
     for address in addresses:
         deadline = Deadline(seconds)
         try:
-            plain = _connect(address, seconds)
+            plain = _connect(address, seconds, proxies or Proxies())
         except OSError as error:
             silent.append(f"{address} ({error.strerror or error})")
             continue
@@ -49,7 +57,7 @@ def is_enrolment(address: str, pin: bytes, seconds: float = SECONDS) -> bool:
     """Whether the enrolment of the authority with this SHA-256 is open at ``host:port``."""
     deadline = Deadline(seconds)
     try:
-        with _connect(address, seconds) as plain:
+        with _connect(address, seconds, Proxies()) as plain:
             deadline.apply(plain)
             with _context().wrap_socket(plain) as connection:
                 return hmac.compare_digest(_shown(connection), pin)
@@ -57,9 +65,9 @@ def is_enrolment(address: str, pin: bytes, seconds: float = SECONDS) -> bool:
         return False
 
 
-def _connect(address: str, seconds: float) -> socket.socket:
+def _connect(address: str, seconds: float, proxies: Proxies) -> socket.socket:
     found = Address.reachable(address)
-    return socket.create_connection((found.host, found.port), timeout=seconds)
+    return proxies.connect(found.host, found.port, seconds)
 
 
 def _asked(

@@ -22,6 +22,7 @@ from swarm.identity import vouching
 from swarm.merge.screen import screened
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
+from swarm.proxy import Proxies
 from swarm.records import Credential, PeerInfo
 from swarm.storage.ledger import Owner
 from swarm.tensors import kernels
@@ -53,6 +54,7 @@ SHARED = (
     "transport",
     "data_channel",
     "data_port",
+    "proxy",
     "failure_timeout",
 )
 """Settings that are the same for all sessions of a process."""
@@ -97,7 +99,13 @@ def transport_of(settings: Settings, plugins: PluginRegistry) -> Transport:
     if not settings.data_channel or not isinstance(transport, DataChannelControl):
         return transport
     host = Address.parse(settings.listen).host
-    return DataChannelTransport(transport, host, port=settings.data_port, failure_timeout=settings.failure_timeout)
+    return DataChannelTransport(
+        transport,
+        host,
+        port=settings.data_port,
+        failure_timeout=settings.failure_timeout,
+        proxies=Proxies(settings.proxy),
+    )
 
 
 def _discoveries(settings: Settings) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from swarm.testing.codecs import CodecContract
     from swarm.testing.discoveries import DiscoveryContract
+    from swarm.testing.one_way import OneWayContract
     from swarm.testing.policies import SyncPolicyContract
     from swarm.testing.rules import MergeRuleContract
     from swarm.testing.swarm import ArrayModel, MemorySwarm, SwarmPeer, together
@@ -25,6 +26,7 @@ __all__ = [
     "DiscoveryContract",
     "MemorySwarm",
     "MergeRuleContract",
+    "OneWayContract",
     "SwarmPeer",
     "SyncPolicyContract",
     "TransportContract",
@@ -36,6 +38,7 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         "CodecContract": "codecs",
         "DiscoveryContract": "discoveries",
         "MergeRuleContract": "rules",
+        "OneWayContract": "one_way",
         "SyncPolicyContract": "policies",
         "TransportContract": "transports",
     }

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from benchmarks.link import network
-from benchmarks.link.__main__ import busiest, figures, table
+from benchmarks.link.__main__ import Way, busiest, figures, table
 from benchmarks.link.network import NetworkError, address, limited_network, prefix, require_root
 from benchmarks.merge.counters import Count
 from benchmarks.merge.plan import Plan
@@ -36,8 +36,8 @@ def test_without_root_a_sentence_says_so(monkeypatch):
 
 def test_without_iproute2_a_sentence_says_so(monkeypatch):
     monkeypatch.setattr(network.shutil, "which", lambda _: None)
-    with pytest.raises(NetworkError, match="ip and tc not found"):
-        require_root()
+    with pytest.raises(NetworkError, match="ip and tc and nft not found: install iproute2 and nftables"):
+        require_root("nft")
 
 
 @pytest.mark.parametrize("breaking", ["tc qdisc", "link add to-1", "netns delete"])
@@ -68,7 +68,7 @@ def test_peers_reach_each_other_and_an_interrupt_leaves_no_namespace_behind():
 
     def interrupted() -> None:
         with limited_network(2, 10) as names:
-            made.extend(names)
+            made.extend(names.peers)
             assert "refused" in reach(1)  # by the other's kernel: no process listens on this port, but the link is up
             raise KeyboardInterrupt
 
@@ -86,7 +86,7 @@ def test_the_busiest_link_counts_in_its_busier_direction():
 def test_the_limit_is_that_of_the_busiest_link():
     plan = Plan(peers=2, mib=1, tensors=1, codec="exact", seed=0)
     samples = Samples(seconds=[2.0, 3.0], bytes_sent=[plan.bound * 1.1] * 2, busiest=[2_000_000, 2_000_000], error=1e-8)
-    result = json.loads(json.dumps(figures(plan, 8.0, samples)))
+    result = json.loads(json.dumps(figures(plan, 8.0, samples, Way())))
     assert (result["seconds"], result["limit_seconds"]) == (2.5, 2.0)
     assert result["ratio"] == 1.25
     assert result["goal"] == {"at_most": 1.15, "met": False}
@@ -102,12 +102,14 @@ def test_the_record_has_all_figures_rounded():
         busiest=[1_234_567, 1_234_567, 1_300_001],
         error=0.01,
     )
-    assert figures(plan, 12.5, samples) == {
+    assert figures(plan, 12.5, samples, Way(one_way=True)) == {
         "peers": 4,
         "mib": 1.5,
         "codec": "int8",
         "settings": {"straggler_timeout": 1.5},
         "mbit": 12.5,
+        "via": "direct",
+        "one_way": True,
         "rounds": 3,
         "seconds": 1.2346,
         "limit_seconds": 0.7901,
@@ -121,9 +123,10 @@ def test_the_record_has_all_figures_rounded():
         "goal": {"at_most": 1.25, "met": False},
     }
     just_over = Samples(seconds=[1.1504] * 2, bytes_sent=[1.0] * 2, busiest=[10**6] * 2)
-    missed = figures(Plan(peers=2, mib=1, tensors=1, codec="exact", seed=0), 8.0, just_over)
+    missed = figures(Plan(peers=2, mib=1, tensors=1, codec="exact", seed=0), 8.0, just_over, Way())
     assert (missed["ratio"], missed["goal"]["met"]) == (1.15, False)
-    assert figures(Plan(peers=2, mib=1, tensors=1, codec="bf16", seed=0), 8.0, samples)["goal"] == {
+    assert figures(Plan(peers=2, mib=1, tensors=1, codec="bf16", seed=0), 8.0, samples, Way())["goal"] == {
         "at_most": None,
         "met": None,
     }
+    assert figures(plan, 12.5, samples, Way("proxy"))["goal"] == {"at_most": None, "met": None}

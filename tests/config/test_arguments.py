@@ -14,6 +14,7 @@ import swarm
 from swarm.config import SETTINGS, Settings
 from swarm.config.arguments import OBJECTS, Arguments, CallbackArguments, parse_arguments
 from swarm.errors import ConfigurationError, UnknownArgumentError
+from swarm.proxy import Proxy
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,7 @@ def test_every_argument_is_declared_for_type_checkers_with_the_type_of_its_setti
     given = {
         tuple[str, ...]: tuple[str, ...] | list[str] | str | None,
         Path | None: str | os.PathLike[str] | None,
+        Proxy | None: str | Proxy | None,
     }
     settings, objects = get_type_hints(Settings), get_type_hints(CallbackArguments)
     settings |= {"agree": Mapping[str, Any]}

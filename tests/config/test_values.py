@@ -8,6 +8,7 @@ import pytest
 from swarm.config import SETTINGS, Settings, resolve
 from swarm.errors import ConfigurationError
 from swarm.identity.throwaway import make_identities
+from swarm.proxy import Proxy
 from swarm.records import MAX_SETTING
 
 AGREED = ("sync_interval", "min_peers", "merge_method", "codec")
@@ -134,6 +135,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("transport", 7),
         ("data_channel", 1),
         ("data_port", 65536),
+        ("proxy", "proxy.example"),
         ("world_size", 0),
         ("rank", -1),
         ("members", ["a", "a"]),
@@ -153,7 +155,8 @@ def own_identity(tmp_path_factory, monkeypatch):
 def test_a_value_out_of_range_is_refused_by_name_value_and_what_is_allowed(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
         settings_of({name: value})
-    assert str(caught.value).startswith(f"{name}={value!r} is not allowed: allowed is ")
+    shown = "***" if SETTINGS[name].check.is_secret else repr(value)
+    assert str(caught.value).startswith(f"{name}={shown} is not allowed: allowed is ")
 
 
 def test_the_refusals_above_cover_every_setting() -> None:
@@ -256,6 +259,8 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("transport", "Mine", "mine"),
         ("data_channel", False, False),
         ("data_port", 65535, 65535),
+        ("proxy", "http://ada:p%40ss@proxy.example:3128", Proxy("proxy.example", 3128, "ada", "p@ss")),
+        ("proxy", "none", Proxy("")),
         ("world_size", 1, 1),
         ("rank", 0, 0),
         ("members", ["a"], ("a",)),
@@ -393,3 +398,15 @@ def test_peers_agree_on_the_policy_whichever_setting_chose_it(arguments, policy:
     settings = settings_of(arguments)
     assert dict(settings.agreed())["sync_policy"] == policy
     assert settings.policy_setting == chosen_by
+
+
+@pytest.mark.parametrize("source", ["argument", "variable"])
+def test_the_password_of_a_proxy_is_in_no_message(source: str) -> None:
+    wrong = "https://ada:secret@proxy.example:1"
+    given = ({"proxy": wrong}, {}) if source == "argument" else ({}, {"SWARM_PROXY": wrong})
+    with pytest.raises(ConfigurationError, match=r"proxy=\*\*\*") as caught:
+        resolve(given[0], environment=given[1])
+    assert "secret" not in str(caught.value)
+    found = resolve({"proxy": "http://ada:secret@proxy.example:3128"}, environment={}).values()["proxy"].value
+    assert str(found) == "http://ada:***@proxy.example:3128"
+    assert "secret" not in repr(found)

@@ -34,6 +34,7 @@ from swarm.storage.files import write_model
 from swarm.tensors.state import ModelState, Schema, TensorSpec
 from swarm.transport.base import MAX_FRAME_BYTES, MAX_MESSAGE_BYTES
 from swarm.transport.data_channel.tokens import LIFETIME, TOKEN_BYTES
+from swarm.transport.grpc import wire
 from swarm.transport.grpc.options import HANDSHAKE_SECONDS
 from swarm.transport.grpc.quotas import OF_A_PEER, OF_AN_ADDRESS
 
@@ -75,9 +76,8 @@ def records_in(kind: Any) -> set[type]:
 
 
 def test_what_travels_is_listed_field_for_field(review) -> None:
-    streams = (messages.StreamHeader, messages.FetchRequest)
-    channels = (messages.DataChannelRequest, messages.DataChannelOffer)
-    travel = {record for root in (messages.Envelope, *streams, *channels) for record in records_in(root)}
+    beside = (*get_args(wire.Alone), messages.Envelope)
+    travel = {record for root in beside for record in records_in(root)}
     assert {messages.Hello, PeerInfo, SyncState} < travel
     listed = {record: cell.split(", ") for record, cell, _ in review.table("record", "fields", "what for")}
     assert listed == {record.__name__: [field.name for field in fields(record)] for record in travel}

@@ -94,9 +94,8 @@ class Networks:
 
     def settings(self, name: str) -> dict[str, object]:
         """What the fixture ``start`` needs to start this peer there."""
-        number = [peer for side in self._sides for peer in side].index(name) + 1
         prefix = ("ip", "netns", "exec", f"{self._run}-{name}")
-        return {"prefix": prefix, "listen": f"10.84.0.{number}:0", "insecure": True}
+        return {"prefix": prefix, "listen": f"{self.address(name)}:0", "insecure": True}
 
     def cut(self) -> None:
         """Cut the two sides off from each other: what is sent is lost, and nobody is told."""
@@ -105,6 +104,30 @@ class Networks:
     def restore(self) -> None:
         """Let them reach each other again."""
         self._run_in("middle", "ip link set link0 up")
+
+    def shut(self, name: str) -> None:
+        """Let nobody connect to this peer any more: what asks for that is lost, and nobody is told."""
+        require_root("a packet filter", "nft")
+        for rule in (
+            "add table inet firewall",
+            "add chain inet firewall incoming { type filter hook input priority 0 ; }",
+            'add rule inet firewall incoming iifname "uplink" tcp flags & (syn|ack) == syn drop',
+        ):
+            self._run_in(name, f"nft {rule}")
+
+    def isolate(self, name: str, others: Sequence[str]) -> None:
+        """Let nothing pass between this peer and the others, in either direction."""
+        require_root("a packet filter", "nft")
+        rules = ["add table inet isolation"]
+        for hook, side in (("input", "saddr"), ("output", "daddr")):
+            rules.append(f"add chain inet isolation {hook} {{ type filter hook {hook} priority 0 ; }}")
+            rules += [f"add rule inet isolation {hook} ip {side} {self.address(other)} drop" for other in others]
+        for rule in rules:
+            self._run_in(name, f"nft {rule}")
+
+    def address(self, name: str) -> str:
+        """Of this peer."""
+        return f"10.84.0.{[peer for side in self._sides for peer in side].index(name) + 1}"
 
     def make(self) -> None:
         """Make all of it."""

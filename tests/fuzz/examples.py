@@ -16,6 +16,7 @@ from swarm.messages import (
     DataChannelOffer,
     DataChannelRequest,
     Decide,
+    DialBackRequest,
     Entry,
     Envelope,
     Evidence,
@@ -31,6 +32,8 @@ from swarm.messages import (
     Prepare,
     Proposal,
     Propose,
+    ReachAnswer,
+    ReachRequest,
     Refuse,
     StreamHeader,
     Withdraw,
@@ -214,3 +217,6 @@ HEADER = StreamHeader(SESSION, "berlin", INCARNATION, LINEAGE, 5, ATTEMPT)
 FETCH = FetchRequest(SESSION, "berlin", DIGEST, 1, 3)
 CHANNEL_REQUEST = DataChannelRequest(SESSION, "berlin", INCARNATION)
 CHANNEL_OFFER = DataChannelOffer(7001, bytes(range(32)))
+DIAL_BACK = DialBackRequest(CHANNEL_REQUEST, CHANNEL_OFFER)
+REACH_REQUEST = ReachRequest("berlin@10.0.0.3:7700", bytes(range(16)))
+REACH_ANSWER = ReachAnswer("paris", "10.0.0.3:7700 cannot be reached")

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
+
 import pytest
 
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
 from swarm.testing.nodes import Node
+from swarm.testing.one_way import OneWayContract
 from swarm.testing.transports import TransportContract
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
@@ -36,7 +40,7 @@ class TestDataChannelTransport(TransportContract):
 class WithoutDataChannels(GrpcTransport):
     """Offers none to others."""
 
-    def offer_data_channels(self, issue, lost):
+    def offer_data_channels(self, data_channels):
         pass
 
 
@@ -60,3 +64,55 @@ class TestGrpcTransportWithTls(TransportContract):
 class TestDataChannelTransportWithTls(TestGrpcTransportWithTls):
     def make(self):
         return DataChannelTransport(super().make(), "127.0.0.1")
+
+
+class Shut:
+    """Has addresses of this machine to which nobody can connect."""
+
+    @pytest.fixture(autouse=True)
+    def shut(self):
+        with ExitStack() as self.bound:
+            yield
+
+    @property
+    def place(self):
+        bound = self.bound.enter_context(socket.socket())
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        return f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+class TestGrpcTransportOneWay(Shut, OneWayContract):
+    def make(self):
+        return GrpcTransport()
+
+    def make_one_way(self):
+        return GrpcTransport(advertise=self.place)
+
+
+class TestDataChannelTransportOneWay(Shut, OneWayContract):
+    def make(self):
+        return DataChannelTransport(GrpcTransport(), "127.0.0.1")
+
+    def make_one_way(self):
+        return DataChannelTransport(GrpcTransport(advertise=self.place), "127.0.0.1")
+
+
+class TestGrpcTransportOneWayWithTls(Shut, OneWayContract):
+    @pytest.fixture(autouse=True)
+    def identity(self, tmp_path):
+        make_identities({"sender": tmp_path / "identity"})
+        self.directory = tmp_path / "identity"
+
+    def make(self):
+        return GrpcTransport(identity=Identity(self.directory))
+
+    def make_one_way(self):
+        return GrpcTransport(advertise=self.place, identity=Identity(self.directory))
+
+
+class TestDataChannelTransportOneWayWithTls(TestGrpcTransportOneWayWithTls):
+    def make(self):
+        return DataChannelTransport(super().make(), "127.0.0.1")
+
+    def make_one_way(self):
+        return DataChannelTransport(super().make_one_way(), "127.0.0.1")

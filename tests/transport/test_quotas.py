@@ -18,7 +18,8 @@ from swarm.testing.nodes import DEADLINE, Node, RecordingSink, eventually, settl
 from swarm.transport import descriptors
 from swarm.transport.grpc import GrpcTransport, admission, fetch_status, options
 from swarm.transport.grpc.quotas import OF_A_PEER, OF_AN_ADDRESS, QUIET_SECONDS, CallLimits
-from swarm.transport.grpc.service import HEADER_KEY, MAX_CALLS, UPLOAD
+from swarm.transport.grpc.security import HEADER_KEY
+from swarm.transport.grpc.service import MAX_CALLS, UPLOAD
 from swarm.transport.grpc.wire import encode
 from swarm.transport.notices import MAX_CALLERS, PAUSE_SECONDS, Notices
 

@@ -24,7 +24,7 @@ from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
 from swarm.transport.grpc import GrpcTransport, fetch_status
 from swarm.transport.grpc.link import Link
-from swarm.transport.grpc.security import Caller
+from swarm.transport.grpc.security import Caller, open_channel
 
 pytestmark = [
     # A socket that is left to the garbage collector.
@@ -64,9 +64,17 @@ class Heart:
         files.write(self.directory / name / files.CONSORTIUM, self.document.signed(self.key))
         return Identity(self.directory / name)
 
-    def node(self, name):
-        self.nodes.append(Node(DataChannelTransport(GrpcTransport(identity=self.identity(name)), "127.0.0.1")))
+    def node(self, name, **options):
+        control = GrpcTransport(identity=self.identity(name), **options)
+        self.nodes.append(Node(DataChannelTransport(control, "127.0.0.1")))
         return self.nodes[-1]
+
+    def shut(self, name):
+        """A node to which nobody can connect; ``sender`` is a member too."""
+        self.document = replace(self.document, members=(*self.document.members, Member("sender")))
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            return self.node(name, advertise=f"127.0.0.1:{bound.getsockname()[1]}")
 
 
 @pytest.fixture
@@ -242,6 +250,46 @@ def test_nor_do_weights_come_in_from_one_over_a_data_channel_that_is_open(heart)
     assert 2 not in paris.handler.streams
 
 
+def routed(shut, sender):
+    """``sender`` reaches ``shut`` over the connections of the latter."""
+    shut.transport.send(sender.address, said_by("paris"))
+    eventually(lambda: sender.handler.texts, "the one to which nobody can connect was heard")
+    sender.say(shut.address, "hello")
+    eventually(lambda: shut.handler.texts, "the message arrives")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_peer_to_which_nobody_can_connect_answers_calls_of_the_one_that_it_trusts(heart, named):
+    shut, sender = heart.shut("paris"), heart.node("sender")
+    shut.transport.send(sender.address if named else sender.address.partition("@")[2], said_by("paris"))
+    eventually(lambda: sender.handler.texts, "the one to which nobody can connect was heard")
+    assert sender.upload(shut.address, [[b"weights"]]).wait() is None
+    sender.transport.send(shut.address, said_by("rome"))
+    assert "the certificate of sender does not allow to speak for rome" in lost(sender)
+    assert not shut.handler.texts
+
+
+def test_a_revoked_certificate_ends_its_way_in(heart):
+    shut, sender = heart.shut("paris"), heart.node("sender")
+    routed(shut, sender)
+    revoked = Revoked("paris", shut.transport.identity.certificate.serial, NOW.isoformat())
+    sender.transport.identity.adopt(heart.publish(revoked=(revoked,)))
+    assert lost(sender)
+    outcome = sender.upload(shut.address, [[b"weights"]], number=2)
+    assert outcome.wait() is not None
+    assert 2 not in shut.handler.streams
+
+
+def test_a_peer_that_is_no_member_any_more_is_answered_no_more(heart):
+    shut, sender = heart.shut("paris"), heart.node("sender")
+    routed(shut, sender)
+    shut.transport.identity.adopt(heart.publish(members=(Member("paris"),)))
+    assert "sender is not a member" in lost(shut)
+    outcome = sender.upload(shut.address, [[b"weights"]], number=2)
+    assert outcome.wait() is not None
+    assert 2 not in shut.handler.streams
+
+
 def test_a_download_ends_when_its_peer_is_revoked(heart):
     berlin, paris = heart.node("berlin"), heart.node("paris")
     document = heart.publish(members=(Member("paris"),))
@@ -323,7 +371,8 @@ def test_documents_that_are_not_used_are_told_of_once_a_minute(heart, monkeypatc
 
 def test_a_link_that_is_closed_asks_for_nothing(heart):
     berlin, paris = heart.node("berlin"), heart.node("paris")
-    link = Link(Address.parse(paris.address), 5.0, berlin.transport.identity, lambda job: job(), lambda *_: None)
+    there, identity = Address.parse(paris.address), berlin.transport.identity
+    link = Link(there, 5.0, identity, lambda _: open_channel(there, 5.0, identity), None, lambda job: job(), print)
     link.close()
     link.ask_consortium(0, pytest.fail)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swarm import messages
 from swarm.errors import ExchangeError
-from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Message, StreamHeader
+from swarm.messages import Envelope, FetchRequest, Message, StreamHeader
 from swarm.records import Attempt, Commit, PeerInfo, PeerStatus, RecordKind, SyncState
 from swarm.text import is_name
 from swarm.transport.grpc import swarm_pb2, wire
@@ -27,9 +27,11 @@ SIGNATURE = st.just("") | st.text("0123456789abcdef", min_size=128, max_size=128
 BASE64 = st.text("abcXYZ0189+/=", max_size=512)
 NAMES = st.lists(NAME, max_size=8, unique=True).map(tuple)
 FIELDS = {
-    **dict.fromkeys(("session", "sender", "peer", "leader", "blamed", "PeerInfo.name", "codec"), NAME),
+    **dict.fromkeys(
+        ("session", "sender", "peer", "leader", "blamed", "PeerInfo.name", "ReachAnswer.name", "codec"), NAME
+    ),
     **dict.fromkeys(("members", "voters", "group", "contributors", "gone"), NAMES),
-    "rule": st.just("") | NAME,
+    **dict.fromkeys(("rule", "ReachAnswer.name"), st.just("") | NAME),
     **dict.fromkeys(("lineage", "parent", "digest", "root", "fingerprint"), DIGEST),
     **dict.fromkeys(("previous", "record", "other_record", "after", "Commit.settings", "Proposal.settings"), DIGEST),
     "slices": st.lists(DIGEST, max_size=8).map(tuple),
@@ -85,7 +87,7 @@ def records(kind):
 
 
 ENVELOPE = {"session": "s", "sender": "p", "incarnation": "i", "address": "a"}
-CARRIED_BESIDE = (StreamHeader, FetchRequest, DataChannelRequest, DataChannelOffer)
+CARRIED_BESIDE = typing.get_args(wire.Alone)
 
 
 @pytest.mark.parametrize("kind", [*typing.get_args(Message), *CARRIED_BESIDE], ids=lambda kind: kind.__name__)

@@ -27,6 +27,7 @@ from swarm.cli.table import console
 from swarm.config import Settings, former, resolve
 from swarm.discovery.directory import announcements
 from swarm.identity import identity_at
+from swarm.proxy import Proxies
 
 AT_ONCE = 16
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.FAILURE: "red"}
@@ -81,7 +82,7 @@ def find(settings: Settings) -> Iterable[Finding]:
     if settings.rendezvous:
         known += [each.address for each in announcements(settings.rendezvous)]
     addresses = [*dict.fromkeys(known)]
-    ask = partial(fetch, identity=settings.identity, timeout=ANSWER_SECONDS)
+    ask = partial(fetch, identity=settings.identity, timeout=ANSWER_SECONDS, proxies=Proxies(settings.proxy))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for found in pool.map(lambda address: [*of_peer(address, settings, ask)], addresses):
             yield from found

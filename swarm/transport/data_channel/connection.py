@@ -45,6 +45,8 @@ class Connection:
         self._socket = sock
         self._lock = threading.Lock()
         self._broken = False
+        self.ended = threading.Event()
+        """Set once nobody uses it any more."""
         self._away = False
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
@@ -148,6 +150,7 @@ class Connection:
         with self._lock:
             self._broken = True
             self._abort()
+        self.ended.set()
 
     def leave(self, *, away: bool) -> None:
         """The thread that uses the connection goes away, or comes back.

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarm.errors import UnreachablePeerError
 from swarm.transport.base import Transport
 
 if TYPE_CHECKING:
-    from swarm.messages import DataChannelOffer, DataChannelRequest, StreamHeader
+    from collections.abc import Callable
 
-Issue = Callable[["DataChannelRequest"], "DataChannelOffer"]
-"""Answers a request for a data channel; raises ``ExchangeError`` to refuse."""
+    from swarm.addresses import Address
+    from swarm.messages import DataChannelOffer, DataChannelRequest, DialBackRequest, StreamHeader
+
+
+@dataclass(frozen=True, slots=True)
+class DataChannels:
+    """What others may ask of the data channels of this peer; each raises ``ExchangeError`` to refuse."""
+
+    issue: Callable[[DataChannelRequest], DataChannelOffer]
+    """Answers a request for a data channel."""
+    dial_back: Callable[[Address, DialBackRequest], None]
+    """Opens one to the peer at an address, which cannot connect to this one and will send on it."""
+    lost: Callable[[str], None]
+    """Called with an address before ``Handler.on_lost``."""
 
 
 class DataChannelControl(Transport):
     """A transport over which peers can agree on data channels. It authenticates them: a channel knows tokens only."""
 
     @abstractmethod
-    def offer_data_channels(self, issue: Issue, lost: Callable[[str], None]) -> None:
-        """Answer the requests of others with ``issue``, and call ``lost`` with an address before ``Handler.on_lost``.
+    def offer_data_channels(self, data_channels: DataChannels) -> None:
+        """Answer the requests of others with ``data_channels``.
 
         Called before ``start``; without it requests are refused.
         """
+
+    def is_reversed(self, address: str) -> bool:
+        """Whether nobody can connect to ``address``, and the peer there is called over connections of its own."""
+        return False
+
+    def ask_to_dial_back(self, address: str, request: DialBackRequest, timeout: float) -> None:
+        """Let the peer at ``address`` open a data channel to this one within ``timeout`` seconds; see ``is_reversed``.
+
+        Raises:
+            UnreachablePeerError: nobody answers there.
+            ExchangeError: the peer refuses, or could not open it.
+            TransportError: it knows no data channels, or fails.
+        """
+        raise UnreachablePeerError(f"{address} is not asked to open a data channel for {request.request.sender}")
 
     @abstractmethod
     def ask_data_channel(self, address: str, request: DataChannelRequest, timeout: float) -> DataChannelOffer:

@@ -159,9 +159,7 @@ class Listener:
                 raise UntrustedPeerError("it showed no token of this peer")
             if name not in (None, holder.sender):
                 raise UntrustedPeerError(f"the certificate of {name} came with the token of {holder.sender}")
-            with self._lock:
-                if list(self._connections.values()).count(holder.sender) >= MAX_CHANNELS_OF_A_PEER:
-                    raise LimitError(f"{holder.sender} has {MAX_CHANNELS_OF_A_PEER} data channels already")
+            self._require_room(holder)
             connection = connection_of(stream, self._failure_timeout)
         except (OSError, UntrustedPeerError, LimitError) as error:
             self._tell(host, error)
@@ -171,14 +169,35 @@ class Listener:
         if connection is None or holder is None:
             sock.close()
             return
-        self._admit(connection, holder)
+        self._use(connection, holder, welcome=True)
 
-    def _admit(self, connection: Connection, holder: DataChannelRequest) -> None:
+    def adopt(self, connection: Connection, holder: DataChannelRequest) -> None:
+        """Take the streams of ``holder`` from a connection that this peer has opened; returns at once.
+
+        Raises:
+            LimitError: the holder has as many connections as it may.
+        """
+        try:
+            self._require_room(holder)
+            threading.Thread(
+                target=self._use, args=(connection, holder), name="swarm-data-channel-receive", daemon=True
+            ).start()
+        except (LimitError, RuntimeError):  # or there are too many threads on this machine
+            connection.close()
+            raise
+
+    def _require_room(self, holder: DataChannelRequest) -> None:
+        with self._lock:
+            if list(self._connections.values()).count(holder.sender) >= MAX_CHANNELS_OF_A_PEER:
+                raise LimitError(f"{holder.sender} has {MAX_CHANNELS_OF_A_PEER} data channels already")
+
+    def _use(self, connection: Connection, holder: DataChannelRequest, *, welcome: bool = False) -> None:
         with self._lock:
             self._connections[connection] = holder.sender
         try:
             if not self._closed.is_set():
-                connection.send([WELCOME])
+                if welcome:
+                    connection.send([WELCOME])
                 self._serve(connection, holder)
         except (DataChannelError, UntrustedPeerError) as broken:
             _log.debug("a data channel of %s ended: %s", holder.sender, broken)

@@ -8,11 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from swarm.clock import MonotonicClock
-from swarm.errors import NoDataChannelError
+from swarm.errors import ExchangeError, NoDataChannelError, TransportError
 from swarm.messages import DataChannelOffer, DataChannelRequest
+from swarm.proxy import Proxies
 from swarm.transport.base import Transport
 from swarm.transport.data_channel.channel import DataChannel
-from swarm.transport.data_channel.dialling import Dialler
+from swarm.transport.data_channel.control import DataChannels
+from swarm.transport.data_channel.dialling import Awaited, Dialler
 from swarm.transport.data_channel.listener import Listener
 from swarm.transport.data_channel.reception import Reception
 from swarm.transport.data_channel.tokens import Tokens
@@ -22,9 +24,10 @@ from swarm.transport.data_channel.ways import Ways
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from swarm.addresses import Address
     from swarm.clock import Clock
     from swarm.identity import Identity
-    from swarm.messages import Envelope, FetchRequest, StreamHeader
+    from swarm.messages import DialBackRequest, Envelope, FetchRequest, StreamHeader
     from swarm.transport.base import Frame, Handler, Upload
     from swarm.transport.data_channel.connection import Connection
     from swarm.transport.data_channel.control import DataChannelControl
@@ -47,6 +50,7 @@ class DataChannelTransport(Transport):
         port: of data channels here; 0 takes a free one.
         failure_timeout: as of ``control``.
         clock: for what is remembered.
+        proxies: for connections to others; without them those of the environment.
     """
 
     def __init__(
@@ -57,13 +61,14 @@ class DataChannelTransport(Transport):
         port: int = 0,
         failure_timeout: float = 10.0,
         clock: Clock | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         clock = clock or MonotonicClock()
         self._control = control
         self._host = host
         self._port = port
         self._failure_timeout = failure_timeout
-        self._dialler = Dialler(control, failure_timeout)
+        self._dialler = Dialler(control, failure_timeout, self._issue, proxies or Proxies())
         self._tokens = Tokens(clock)
         self._clock = clock
         self._ways = Ways(clock)
@@ -79,10 +84,16 @@ class DataChannelTransport(Transport):
 
     def start(self, handler: Handler) -> str:
         def serve(connection: Connection, holder: DataChannelRequest) -> None:
-            Reception(connection, holder, self._control.decode_header, handler.open_sink).run()
+            if isinstance(holder, Awaited):
+                holder.hand_over(connection)
+            else:
+                Reception(connection, holder, self._control.decode_header, handler.open_sink).run()
 
-        def issue(request: DataChannelRequest) -> DataChannelOffer:
-            return DataChannelOffer(listener.port, self._tokens.issue(request))
+        def dial_back(address: Address, asked: DialBackRequest) -> None:
+            try:
+                listener.adopt(self._dialler.dial_back(address, asked.offer), asked.request)
+            except (TransportError, RuntimeError) as error:
+                raise ExchangeError(str(error)) from error
 
         listener = Listener(
             self._host,
@@ -94,7 +105,7 @@ class DataChannelTransport(Transport):
             self._clock,
         )
         self._listener = listener
-        self._control.offer_data_channels(issue, self._drop)
+        self._control.offer_data_channels(DataChannels(self._issue, dial_back, self._drop))
         try:
             return self._control.start(handler)
         except BaseException:
@@ -135,6 +146,12 @@ class DataChannelTransport(Transport):
         deadline = time.monotonic() + CLOSING_SECONDS
         for channel in channels:
             channel.join(max(0.0, deadline - time.monotonic()))
+
+    def _issue(self, holder: DataChannelRequest) -> DataChannelOffer:
+        """A token for a connection of ``holder`` to this peer."""
+        if self._listener is None:
+            raise ExchangeError("it is not listening yet")
+        return DataChannelOffer(self._listener.port, self._tokens.issue(holder))
 
     def _channel(self, address: str, me: DataChannelRequest) -> DataChannel:
         """One that rests, or a new one."""

@@ -10,7 +10,7 @@ import grpc
 
 from swarm.errors import ExchangeError, LimitError, UntrustedPeerError
 from swarm.transport.grpc.quotas import OF_A_PEER, OF_AN_ADDRESS, CallLimits
-from swarm.transport.grpc.security import Caller, place_of
+from swarm.transport.grpc.security import AnswerContext, Caller, ConnectedCaller, place_of
 from swarm.transport.grpc.status import MAX_DETAILS
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.transport.grpc.quotas import OpenCall
+    from swarm.transport.grpc.security import Context
     from swarm.transport.grpc.strangers import Strangers
     from swarm.transport.notices import Notices
 
@@ -42,14 +43,11 @@ class Admission:
         """Is told who calls."""
 
     @contextmanager
-    def to(self, method: str, context: grpc.ServicerContext) -> Iterator[tuple[Caller, OpenCall]]:
+    def to(self, method: str, context: Context) -> Iterator[tuple[Caller, OpenCall]]:
         """Serve a call of ``method`` inside."""
-        host, port = place_of(context)
-        who = host
-        if self.strangers is not None:
-            self.strangers.called(host, port)
+        host = who = self._host(context)
         try:
-            caller = Caller(context, self._identity)
+            caller = self._caller(context)
             who = caller.name
             with self._limits.admitted(who, method, context.cancel) as call:
                 yield caller, call
@@ -63,8 +61,19 @@ class Admission:
             _log.exception("a call of another peer could not be served")
             context.abort(grpc.StatusCode.INTERNAL, "an unexpected error")
 
-    def _refuse(
-        self, context: grpc.ServicerContext, code: grpc.StatusCode, who: str, host: str, error: Exception
-    ) -> None:
+    def _host(self, context: Context) -> str:
+        if isinstance(context, AnswerContext):
+            return context.address.host
+        host, port = place_of(context)
+        if self.strangers is not None:
+            self.strangers.called(host, port)
+        return host
+
+    def _caller(self, context: Context) -> Caller:
+        if isinstance(context, AnswerContext):
+            return ConnectedCaller(context.address, self._identity)
+        return Caller(context, self._identity)
+
+    def _refuse(self, context: Context, code: grpc.StatusCode, who: str, host: str, error: Exception) -> None:
         self._notices.warn(who, f"a call from {who if who == host else f'{who} ({host})'} is refused: {error}")
         context.abort(code, str(error)[:MAX_DETAILS])

@@ -1,4 +1,4 @@
-"""Single calls to a peer: fetch a committed model, ask for a data channel, ask for its status."""
+"""Single calls to a peer: fetch a committed model, ask for something, ask for its status."""
 
 from __future__ import annotations
 
@@ -10,37 +10,40 @@ import grpc
 
 from swarm.addresses import Address
 from swarm.errors import BrokenStreamError, ExchangeError, TransportError, UnreachablePeerError
-from swarm.messages import DataChannelOffer, DataChannelRequest
+from swarm.proxy import Proxies
 from swarm.transport.frames import JoiningSink
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.parts import Joining
 from swarm.transport.grpc.security import open_channel
-from swarm.transport.grpc.service import DATA_CHANNEL, FETCH, STATUS
+from swarm.transport.grpc.service import FETCH, STATUS
 from swarm.transport.grpc.status import to_error
-from swarm.transport.grpc.wire import decode, encode
 from swarm.transport.pipe import Pipe, received
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from swarm.identity import Identity
+    from swarm.transport.grpc.reverse import ReverseChannel
 
 FETCHED = 16
 """Messages that may wait for whoever fetches."""
 
 
 def fetch_frames(
-    address: Address, request: bytes, timeout: float, failure_timeout: float, identity: Identity | None
+    address: str, request: bytes, timeout: float, channel: grpc.Channel | ReverseChannel
 ) -> Iterator[memoryview]:
-    """The frames that the peer at ``address`` serves for an encoded fetch request; see ``Transport.fetch``."""
+    """The frames that the peer at ``address`` serves for an encoded fetch request; see ``Transport.fetch``.
+
+    ``channel`` leads there, and is closed at the end.
+    """
     pipe: Pipe[bytes] = Pipe(FETCHED)
-    with open_channel(address, failure_timeout, identity, weights=True) as channel:
+    with channel:
         call: Any = channel.unary_stream(FETCH, None, None)(request)
-        threading.Thread(target=_pump, args=(call, pipe, str(address)), name="swarm-fetch", daemon=True).start()
+        threading.Thread(target=_pump, args=(call, pipe, address), name="swarm-fetch", daemon=True).start()
         try:
             frames: list[memoryview] = []
             joining = Joining(JoiningSink(frames.append))
-            for message in received(pipe, str(address), timeout):
+            for message in received(pipe, address, timeout):
                 joining.take(message)
                 yield from frames
                 frames.clear()
@@ -50,22 +53,30 @@ def fetch_frames(
             call.cancel()
 
 
-def ask_data_channel(
-    address: Address, request: DataChannelRequest, timeout: float, identity: Identity | None
-) -> DataChannelOffer:
-    """What the peer at ``address`` offers; see ``DataChannelControl.ask_data_channel``."""
-    with open_channel(address, timeout, identity) as channel:
+def call_once(
+    channel: grpc.Channel | ReverseChannel, method: str, request: bytes, timeout: float, address: str
+) -> bytes:
+    """The answer of the peer at ``address``, to which ``channel`` leads; that is closed at the end.
+
+    Raises:
+        UnreachablePeerError: nobody answers there within ``timeout`` seconds.
+        ExchangeError: the peer refuses.
+        TransportError: it knows no such method, or fails.
+    """
+    with channel:
         try:
-            answer = channel.unary_unary(DATA_CHANNEL, None, None)(encode(request), timeout=timeout)
+            return channel.unary_unary(method, None, None)(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise to_error(error, str(address)) from None
-    return decode(DataChannelOffer, answer)
+            raise to_error(error, address) from None
 
 
-def fetch_status(address: str, timeout: float = 5.0, identity: Identity | None = None) -> dict[str, Any]:
+def fetch_status(
+    address: str, timeout: float = 5.0, identity: Identity | None = None, proxies: Proxies | None = None
+) -> dict[str, Any]:
     """What the peer at ``address`` tells of itself, within ``timeout`` seconds; JSON types only.
 
-    With an ``identity`` over TLS; a peer that has one answers no other call.
+    With an ``identity`` over TLS; a peer that has one answers no other call. Without ``proxies`` those of the
+    environment hold.
 
     Raises:
         AddressError: ``address`` is not ``host:port``.
@@ -73,12 +84,13 @@ def fetch_status(address: str, timeout: float = 5.0, identity: Identity | None =
         TransportError: whoever answers is no Swarm peer, or fails to.
     """
     where = Address.parse(address)
-    with open_channel(where, timeout, identity) as channel:
+    proxies = proxies or Proxies()
+    with open_channel(where, timeout, identity, proxies=proxies) as channel:
         try:
             answer = json.loads(channel.unary_unary(STATUS, None, None)(b"", timeout=timeout))
         except grpc.RpcError as error:
             told = to_error(error, address)
-            found = explain(where, identity) if may_explain(str(told)) else ""
+            found = explain(where, identity, proxies) if may_explain(str(told)) else ""
             raise UnreachablePeerError(found) if found else told from None
         except (ValueError, RecursionError) as error:
             raise TransportError(f"{address} did not answer with a status: {error}") from error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from swarm.addresses import ip_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
 Place = tuple[str, int]
 """The IP address and the port at the other end of a connection."""
@@ -48,19 +48,24 @@ def usual_form(host: str) -> str:
 
 def end(port: int, places: Collection[Place]) -> None:
     """Shut down the connections of this process that came to ``port`` from ``places``; gRPC then closes them."""
+    for connection, place in connections(port):
+        if place in places:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def connections(port: int) -> Iterator[tuple[socket.socket, Place]]:
+    """The connections of this process that came to ``port``, and from where; each only until the next is asked for.
+
+    They are copies: gRPC may close its own at any time, and another thread get the number.
+    """
     with suppress(OSError):
         for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208 - numbers, not paths
             with suppress(OSError):  # closed meanwhile
-                _end(int(name), port, places)
-
-
-def _end(descriptor: int, port: int, places: Collection[Place]) -> None:
-    if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-        return
-    # A copy: gRPC may close its own at any time, and another thread get the number.
-    with socket.socket(fileno=os.dup(descriptor)) as copy:
-        if copy.family not in (socket.AF_INET, socket.AF_INET6) or copy.getsockname()[1] != port:
-            return
-        host, other = copy.getpeername()[:2]
-        if (usual_form(host), other) in places:
-            copy.shutdown(socket.SHUT_RDWR)
+                if not stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                    continue
+                with socket.socket(fileno=os.dup(int(name))) as copy:
+                    if copy.family not in (socket.AF_INET, socket.AF_INET6) or copy.getsockname()[1] != port:
+                        continue
+                    host, other = copy.getpeername()[:2]
+                    yield copy, (usual_form(host), other)

@@ -1,4 +1,4 @@
-"""Why a peer and this one cannot talk over TLS, in a sentence: gRPC only says that the connection was closed."""
+"""Why a peer and this one cannot talk, in a sentence: of TLS and of proxies gRPC says little."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from swarm.errors import UntrustedPeerError
+from swarm.errors import ProxyError, UntrustedPeerError
 from swarm.versions import UPDATE
 
 if TYPE_CHECKING:
     from swarm.addresses import Address
     from swarm.identity import Identity
+    from swarm.proxy import Proxies
 
 PATIENCE = 1.0
 """Seconds for connecting, for the handshake, and for what follows it."""
-_HINTS = ("Socket closed", "onnection reset", "andshake", "erification", "SSL", "ertificate")
+_HINTS = ("Socket closed", "onnection reset", "andshake", "erification", "SSL", "ertificate", "proxy")
 """Parts of gRPC's own words for a connection that ended without an answer."""
 _REFUSALS = {
     "CERTIFICATE_REQUIRED": "it asks for a certificate, and this peer has shown none",
@@ -29,21 +30,24 @@ _REFUSALS = {
 
 
 def may_explain(reason: str) -> bool:
-    """Whether the end of a connection with gRPC's ``reason`` may be about certificates."""
+    """Whether the end of a connection with gRPC's ``reason`` may be about certificates or a proxy."""
     return any(hint in reason for hint in _HINTS)
 
 
-def explain(address: Address, identity: Identity | None) -> str:
+def explain(address: Address, identity: Identity | None, proxies: Proxies) -> str:
     """Connect to ``address`` once more, and say what stands between the two; empty where nothing is found.
 
     Args:
         address: of the peer, with the name that it should have.
         identity: of this peer; None: it speaks no TLS.
+        proxies: for connections to others.
     """
     try:
-        with socket.create_connection((address.host, address.port), PATIENCE) as sock:
+        with proxies.connect(address.host, address.port, PATIENCE) as sock:
             sock.settimeout(PATIENCE)
             return _over_tls(sock, address, identity) if identity else _without_tls(sock, address)
+    except ProxyError as error:
+        return str(error)
     except OSError:
         return ""
 

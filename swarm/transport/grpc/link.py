@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from swarm.transport.base import Upload
-from swarm.transport.grpc.security import open_channel
+from swarm.transport.grpc.security import HEADER_KEY
 from swarm.transport.grpc.send_queue import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, SendQueue
-from swarm.transport.grpc.service import CONSORTIUM, DELIVER, HEADER_KEY, UPLOAD
+from swarm.transport.grpc.service import CONSORTIUM, DELIVER, UPLOAD
 from swarm.transport.grpc.status import to_error
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from swarm.addresses import Address
     from swarm.identity import Identity
     from swarm.transport.frames import FrameReader
+    from swarm.transport.grpc.answers import Answers
+    from swarm.transport.grpc.reverse import ReverseChannel
 
     Report = Callable[[Callable[[], None]], None]
+    Channel = grpc.Channel | ReverseChannel
 
 
 class Link:
@@ -32,6 +35,8 @@ class Link:
         address: the peer's.
         failure_timeout: of the transport.
         identity: of this peer; None: nothing is encrypted.
+        open_channel: opens a connection to it, for weights or not.
+        answers: sees to it that the peer can call here; None where it can, as it has opened the way to itself.
         report: runs a job outside every lock; all calls of ``on_end`` and of uploads' ``done`` go through it.
         on_end: takes the link and why it ended.
     """
@@ -41,6 +46,8 @@ class Link:
         address: Address,
         failure_timeout: float,
         identity: Identity | None,
+        open_channel: Callable[[bool], Channel],
+        answers: Answers | None,
         report: Report,
         on_end: Callable[[Link, str], None],
     ) -> None:
@@ -53,8 +60,11 @@ class Link:
         self.credentials = identity.credentials if identity else None
         """With which it was opened."""
         self._timeout = failure_timeout
-        self._control = open_channel(address, failure_timeout, identity)
-        self._bulk = open_channel(address, failure_timeout, identity, weights=True)
+        self.connected = answers is None
+        """Whether the peer was reached."""
+        self._control = open_channel(False)
+        self._bulk = open_channel(True)
+        self._answers = answers
         self._asking = threading.Lock()
         """Held while the other side is asked for its document."""
         self._lock = threading.Lock()
@@ -66,8 +76,17 @@ class Link:
         self._reason: str | None = None
         """Why it ends after its uploads; None as long as messages are sent."""
         self._over = threading.Event()
-        self._call: Any = self._control.stream_unary(DELIVER, None, None).future(self._send_queue)
-        self._call.add_done_callback(self._call_ended)
+        if answers is None:
+            self._deliver()
+        else:
+            answers.begin(self._control, self._deliver, self._call_ended)
+
+    def _deliver(self) -> None:
+        """Begin to send messages."""
+        self.connected = True
+        with suppress(ValueError):  # the link was closed meanwhile
+            call: Any = self._control.stream_unary(DELIVER, None, None).future(self._send_queue)
+            call.add_done_callback(self._call_ended)
 
     def send(self, data: bytes) -> None:
         """Queue one encoded envelope."""
@@ -122,6 +141,8 @@ class Link:
     def close(self) -> None:
         """Drop what is queued and close both connections."""
         self._send_queue.drop()
+        if self._answers is not None:
+            self._answers.close()
         self._control.close()
         self._bulk.close()
 

@@ -9,11 +9,14 @@ from swarm.transport.descriptors import share
 
 if TYPE_CHECKING:
     from swarm.addresses import Address
+    from swarm.proxy import Proxies
 
 Options = list[tuple[str, int | str]]
 
 MAX_STREAMS_PER_CONNECTION = 64
 MAX_METADATA_BYTES = 16 * 2**10
+KIND_BYTES = 1
+"""Before each message of a call that travels inside a call of ``Answer``."""
 MAX_CONNECTIONS = 1024
 """Of the listening side, in all, or fewer where the process has few descriptors; others are closed at once."""
 LOOKAHEAD_BYTES = 4 * 2**20
@@ -46,8 +49,8 @@ def _common(lookahead: int = LOOKAHEAD_BYTES) -> Options:
         # Else the core raises that by itself, to 32 MiB and more for each stream.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.write_buffer_size", 8 * 2**20),
-        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES + KIND_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES + KIND_BYTES),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ]
 
@@ -56,7 +59,7 @@ HANDSHAKE_SECONDS = 5
 """In which whoever connects must have shown a certificate of the consortium."""
 
 
-def channel_options(address: Address, failure_timeout: float, *, weights: bool) -> Options:
+def channel_options(address: Address, failure_timeout: float, proxies: Proxies, *, weights: bool) -> Options:
     """For a connection to ``address``, of its own and without retries: who sends decides what to do about a loss.
 
     One for ``weights`` does not tell that the peer is silent: that is told where they are waited for, and by the
@@ -73,8 +76,8 @@ def channel_options(address: Address, failure_timeout: float, *, weights: bool) 
         # The time that one attempt to connect may take.
         ("grpc.min_reconnect_backoff_ms", round(failure_timeout * 1000)),
     ]
-    if address.is_loopback:
-        options.append(("grpc.enable_http_proxy", 0))
+    proxy = proxies.find(address.host)
+    options.append(("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy.url))
     return options
 
 

@@ -16,9 +16,36 @@ from swarm.errors import LimitError
 if TYPE_CHECKING:
     from swarm.clock import Clock
 
-OF_A_PEER = {"Deliver": 8, "Upload": 32, "Fetch": 16, "DataChannel": 16, "Status": 8, "Consortium": 8}
-"""A peer needs one stream of messages, and in each session two uploads and one fetch to every other peer."""
-OF_AN_ADDRESS = {"Deliver": 256, "Upload": 256, "Fetch": 128, "DataChannel": 256, "Status": 32, "Consortium": 32}
+OF_A_PEER = {
+    "Deliver": 8,
+    "Upload": 32,
+    "Fetch": 16,
+    "DataChannel": 16,
+    "DialBack": 16,
+    "Status": 8,
+    "Consortium": 8,
+    "Reach": 8,
+    "Probe": 8,
+    "Reverse": 8,
+    "Answer": 64,
+}
+"""A peer needs one stream of messages, and in each session two uploads and one fetch to every other peer.
+
+One that cannot be reached needs a call of ``Answer`` for each call that it is to answer.
+"""
+OF_AN_ADDRESS = {
+    "Deliver": 256,
+    "Upload": 256,
+    "Fetch": 128,
+    "DataChannel": 256,
+    "DialBack": 32,
+    "Status": 32,
+    "Consortium": 32,
+    "Reach": 64,
+    "Probe": 64,
+    "Reverse": 64,
+    "Answer": 256,
+}
 """64 peers with one address fit in; together less than all calls that are served at once."""
 QUIET_SECONDS = 60.0
 """A stream that has sent nothing for so long gives way to a new one where its caller has reached a limit."""

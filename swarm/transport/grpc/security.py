@@ -6,7 +6,7 @@ Without an identity nothing is encrypted, and a caller may speak for any name.
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
 
 import grpc
@@ -14,24 +14,35 @@ import grpc
 from swarm.errors import AddressError, UntrustedPeerError
 from swarm.identity.certificates import ANY_PEER
 from swarm.identity.consortium import Role
+from swarm.proxy import Proxies
 from swarm.transport.grpc.options import channel_options
+from swarm.transport.grpc.status import CallError
 
 if TYPE_CHECKING:
-    from swarm.addresses import Address
-    from swarm.identity import Certificate, Identity
+    from collections.abc import Callable
 
+    from swarm.addresses import Address
+    from swarm.identity import Identity
+
+HEADER_KEY = "swarm-header-bin"
+"""Of the metadata of a stream of weights: its header."""
 VERSION = b"TLSv1.3"
 
 
 def open_channel(
-    address: Address, failure_timeout: float, identity: Identity | None, *, weights: bool = False
+    address: Address,
+    failure_timeout: float,
+    identity: Identity | None,
+    *,
+    weights: bool = False,
+    proxies: Proxies | None = None,
 ) -> grpc.Channel:
     """A connection of its own to ``address``, made when first used.
 
     With an ``identity``, only the peer that the address names can be at its end, or any peer of the consortium where it
-    names none.
+    names none. Without ``proxies`` those of the environment hold.
     """
-    options = channel_options(address, failure_timeout, weights=weights)
+    options = channel_options(address, failure_timeout, proxies or Proxies(), weights=weights)
     if identity is None:
         return grpc.insecure_channel(target(address), options=options)
     options.append(("grpc.ssl_target_name_override", address.name or ANY_PEER))
@@ -90,6 +101,9 @@ def _server_credentials(identity: Identity) -> grpc.ServerCredentials:
 class Caller:
     """The peer at the other end of a call."""
 
+    address: Address | None = None
+    """At which this peer has connected to it, where the call is answered over that connection."""
+
     def __init__(self, context: grpc.ServicerContext, identity: Identity | None) -> None:
         """Who it is.
 
@@ -98,17 +112,16 @@ class Caller:
         """
         self._identity = identity
         self._pem = _shown(context) if identity else b""
-        certificate = self.require_trust()
-        self.name = certificate.name if certificate else place_of(context)[0]
+        self.name = self.require_trust() or place_of(context)[0]
         """Of the peer, or the host that it calls from where there are no certificates."""
 
-    def require_trust(self) -> Certificate | None:
-        """Its certificate, which may have been revoked meanwhile; None without TLS.
+    def require_trust(self) -> str:
+        """The name in its certificate, which may have been revoked meanwhile; empty without TLS.
 
         Raises:
             UntrustedPeerError: the certificate counts no more.
         """
-        return self._identity.trust(self._pem) if self._identity else None
+        return self._identity.trust(self._pem).name if self._identity else ""
 
     def require(self, name: str) -> None:
         """Refuse what ``name`` says, unless the caller is that peer and may take part.
@@ -116,13 +129,51 @@ class Caller:
         Raises:
             UntrustedPeerError: it is another one, its certificate counts no more, or it is only an observer.
         """
-        certificate = self.require_trust()
-        if self._identity is None or certificate is None:
+        own = self.require_trust()
+        if self._identity is None:
             return
-        if certificate.name != name:
-            raise UntrustedPeerError(f"the certificate of {certificate.name} does not allow to speak for {name}")
+        if own != name:
+            raise UntrustedPeerError(f"the certificate of {own} does not allow to speak for {name}")
         if self._identity.member(name).role is not Role.TRAINER:
             raise UntrustedPeerError(f"{name} is an observer, and observers take part in no round")
+
+
+class ConnectedCaller(Caller):
+    """The peer to which this one has connected, and whose call it answers.
+
+    TLS has checked that it is the one which ``address`` names.
+    """
+
+    def __init__(self, address: Address, identity: Identity | None) -> None:
+        self._identity = identity
+        self.address = address
+        self.name = self.require_trust() or address.host
+
+    def require_trust(self) -> str:
+        if self._identity is None or self.address is None:
+            return ""
+        self._identity.require_member(self.address.name)
+        return self.address.name
+
+
+class AnswerContext:
+    """What the methods of a peer ask of a call: for one that is answered over a connection of this peer."""
+
+    def __init__(self, address: Address, header: bytes, cancel: Callable[[], object]) -> None:
+        self.address = address
+        self.cancel = cancel
+        self._metadata = ((HEADER_KEY, header),)
+
+    def invocation_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        """The header of a stream of weights."""
+        return self._metadata
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """End the call with a status, by an error that only whoever answers it takes."""
+        raise CallError(code, details)
+
+
+Context = grpc.ServicerContext | AnswerContext
 
 
 def place_of(context: grpc.ServicerContext) -> tuple[str, int]:

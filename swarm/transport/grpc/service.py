@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import grpc
 
 from swarm.errors import ExchangeError
-from swarm.messages import DataChannelRequest, Envelope, FetchRequest, StreamHeader
+from swarm.messages import DataChannelRequest, DialBackRequest, Envelope, FetchRequest, StreamHeader
 from swarm.transport.grpc.parts import Joining, parts
+from swarm.transport.grpc.security import HEADER_KEY
 from swarm.transport.grpc.wire import decode, encode
 
 if TYPE_CHECKING:
@@ -17,28 +18,34 @@ if TYPE_CHECKING:
 
     from swarm.identity import Identity
     from swarm.transport.base import Handler
-    from swarm.transport.data_channel.control import Issue
+    from swarm.transport.data_channel.control import DataChannels
     from swarm.transport.grpc.admission import Admission
+    from swarm.transport.grpc.security import Context
+
+    Method = grpc.RpcMethodHandler[bytes, bytes]
 
 SERVICE = "swarm.v1.Peer"
-DELIVER, UPLOAD, FETCH, DATA_CHANNEL, STATUS, CONSORTIUM = (
-    f"/{SERVICE}/{method}" for method in ("Deliver", "Upload", "Fetch", "DataChannel", "Status", "Consortium")
+DELIVER, UPLOAD, FETCH, DATA_CHANNEL, DIAL_BACK, STATUS, CONSORTIUM = (
+    f"/{SERVICE}/{method}"
+    for method in ("Deliver", "Upload", "Fetch", "DataChannel", "DialBack", "Status", "Consortium")
 )
-HEADER_KEY = "swarm-header-bin"
-MAX_CALLS = 1024
+REACH, PROBE, REVERSE, ANSWER = (f"/{SERVICE}/{method}" for method in ("Reach", "Probe", "Reverse", "Answer"))
+METHOD_KEY = "swarm-method"
+CALL_KEY = "swarm-call-bin"
+MAX_CALLS = 1536
 """Streams served at once; others are refused until one ends."""
 
 
-def method_handlers(
-    handler: Handler, issue: Issue | None, identity: Identity | None, admission: Admission
-) -> grpc.GenericRpcHandler[bytes, bytes]:
-    """The methods of a peer, serving ``handler``, and data channels where there is an ``issue``.
+def methods_of_a_peer(
+    handler: Handler, data_channels: DataChannels | None, identity: Identity | None, admission: Admission
+) -> dict[str, Method]:
+    """The methods of a peer by name, serving ``handler``, and ``data_channels`` where there are any.
 
     With an ``identity`` a caller speaks only for the peer that its certificate names. Nothing that it sends is decoded
     before that is checked, nor where it has too many calls open, which is what ``admission`` decides.
     """
 
-    def deliver(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    def deliver(messages: Iterator[bytes], context: Context) -> bytes:
         with admission.to("Deliver", context) as (caller, call):
             for data in _until_broken(messages):
                 call.sends()
@@ -47,9 +54,9 @@ def method_handlers(
                 handler.on_envelope(envelope)
         return b""
 
-    def upload(messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    def upload(messages: Iterator[bytes], context: Context) -> bytes:
         with admission.to("Upload", context) as (caller, call):
-            header = decode(StreamHeader, _metadata(context, HEADER_KEY))
+            header = decode(StreamHeader, metadata(context, HEADER_KEY))
             caller.require(header.sender)
             joining = Joining(handler.open_sink(header))
             for message in _until_broken(messages):
@@ -59,7 +66,7 @@ def method_handlers(
             joining.end()
         return b""
 
-    def fetch(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+    def fetch(request: bytes, context: Context) -> Iterator[bytes]:
         with admission.to("Fetch", context) as (caller, call):
             fetch = decode(FetchRequest, request)
             caller.require(fetch.sender)
@@ -69,35 +76,42 @@ def method_handlers(
                     call.sends()
                     yield part
 
-    def channel(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def channel(request: bytes, context: Context) -> bytes:
         with admission.to("DataChannel", context) as (caller, _):
             asked = decode(DataChannelRequest, request)
             caller.require(asked.sender)
-            if issue is None:
+            if data_channels is None:
                 raise ExchangeError("it takes no data channel")
-            return encode(issue(asked))
+            return encode(data_channels.issue(asked))
 
-    def status(_request: bytes, context: grpc.ServicerContext) -> bytes:
+    def dial_back(request: bytes, context: Context) -> bytes:
+        with admission.to("DialBack", context) as (caller, _):
+            asked = decode(DialBackRequest, request)
+            caller.require(asked.request.sender)
+            if data_channels is None or caller.address is None:
+                raise ExchangeError("it opens no data channel to this caller")
+            data_channels.dial_back(caller.address, asked)
+        return b""
+
+    def status(_request: bytes, context: Context) -> bytes:
         with admission.to("Status", context):
             return json.dumps(handler.status()).encode()
 
-    def consortium(request: bytes, context: grpc.ServicerContext) -> bytes:
+    def consortium(request: bytes, context: Context) -> bytes:
         with admission.to("Consortium", context):
             document = identity.document if identity else None
             known = int.from_bytes(request[:8], "little")
             return identity.document_bytes if identity and document and document.version > known else b""
 
-    return grpc.method_handlers_generic_handler(
-        SERVICE,
-        {
-            "Deliver": grpc.stream_unary_rpc_method_handler(deliver),
-            "Upload": grpc.stream_unary_rpc_method_handler(upload),
-            "Fetch": grpc.unary_stream_rpc_method_handler(fetch),
-            "DataChannel": grpc.unary_unary_rpc_method_handler(channel),
-            "Status": grpc.unary_unary_rpc_method_handler(status),
-            "Consortium": grpc.unary_unary_rpc_method_handler(consortium),
-        },
-    )
+    return {
+        "Deliver": grpc.stream_unary_rpc_method_handler(deliver),
+        "Upload": grpc.stream_unary_rpc_method_handler(upload),
+        "Fetch": grpc.unary_stream_rpc_method_handler(fetch),
+        "DataChannel": grpc.unary_unary_rpc_method_handler(channel),
+        "DialBack": grpc.unary_unary_rpc_method_handler(dial_back),
+        "Status": grpc.unary_unary_rpc_method_handler(status),
+        "Consortium": grpc.unary_unary_rpc_method_handler(consortium),
+    }
 
 
 def _until_broken(requests: Iterator[bytes]) -> Iterator[bytes]:
@@ -109,8 +123,13 @@ def _until_broken(requests: Iterator[bytes]) -> Iterator[bytes]:
             return
 
 
-def _metadata(context: grpc.ServicerContext, key: str) -> bytes:
+def metadata(context: Context, key: str) -> bytes:
+    """What the metadata of a call hold under ``key``.
+
+    Raises:
+        ExchangeError: nothing.
+    """
     for name, value in context.invocation_metadata():
         if name == key and isinstance(value, bytes):
             return value
-    raise ExchangeError(f"a stream came without its {key}")
+    raise ExchangeError(f"a call came without its {key}")

@@ -38,3 +38,17 @@ def to_error(call: Any, address: str) -> SwarmError:
     kind, sentence = ERRORS[call.code()]
     details = printable(call.details() or "no reason given", MAX_DETAILS)
     return kind(sentence.format(address=address, details=details))
+
+
+class CallError(grpc.RpcError):
+    """How a call ended that travels inside another one, of which gRPC does not know."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self._code, self._details = code, details
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return self._details

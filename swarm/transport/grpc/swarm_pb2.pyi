@@ -615,3 +615,27 @@ class DataChannelOffer(_message.Message):
     port: int
     token: bytes
     def __init__(self, port: _Optional[int] = ..., token: _Optional[bytes] = ...) -> None: ...
+
+class ReachRequest(_message.Message):
+    __slots__ = ("address", "nonce")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    nonce: bytes
+    def __init__(self, address: _Optional[str] = ..., nonce: _Optional[bytes] = ...) -> None: ...
+
+class ReachAnswer(_message.Message):
+    __slots__ = ("name", "reason")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class DialBackRequest(_message.Message):
+    __slots__ = ("request", "offer")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    request: DataChannelRequest
+    offer: DataChannelOffer
+    def __init__(self, request: _Optional[_Union[DataChannelRequest, _Mapping]] = ..., offer: _Optional[_Union[DataChannelOffer, _Mapping]] = ...) -> None: ...

@@ -13,35 +13,40 @@ import grpc
 from swarm.addresses import Address, is_wildcard, parse_advertised
 from swarm.clock import MonotonicClock
 from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
-from swarm.messages import StreamHeader
+from swarm.messages import DataChannelOffer, ReachRequest, StreamHeader
+from swarm.proxy import Proxies
 from swarm.transport.base import NoUpload
 from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
 from swarm.transport.grpc.admission import Admission
+from swarm.transport.grpc.answers import Answers, OneWay
 from swarm.transport.grpc.call_threads import ThreadPerCall
-from swarm.transport.grpc.calls import ask_data_channel, fetch_frames
+from swarm.transport.grpc.calls import call_once, fetch_frames
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.options import server_options
 from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.reach import reachable_host
-from swarm.transport.grpc.security import listen
-from swarm.transport.grpc.service import MAX_CALLS, method_handlers
+from swarm.transport.grpc.reverse import ReverseChannel
+from swarm.transport.grpc.routes import Routes
+from swarm.transport.grpc.security import listen, open_channel
+from swarm.transport.grpc.service import DATA_CHANNEL, DIAL_BACK, MAX_CALLS, SERVICE, methods_of_a_peer
 from swarm.transport.grpc.strangers import Strangers
 from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
 from swarm.transport.notices import Notices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from swarm.clock import Clock
     from swarm.identity import Identity
-    from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest
+    from swarm.messages import DataChannelRequest, DialBackRequest, Envelope, FetchRequest
     from swarm.transport.base import Frame, Handler, Upload
-    from swarm.transport.data_channel.control import Issue
+    from swarm.transport.data_channel.control import DataChannels
+    from swarm.transport.grpc.service import Method
 
 
 class GrpcTransport(DataChannelControl):
@@ -59,6 +64,7 @@ class GrpcTransport(DataChannelControl):
         identity: of this peer. With it all connections are TLS 1.3 with certificates on both sides, and the address
             that others are told begins with the peer's name. Without it nothing is encrypted.
         clock: for the limits of callers.
+        proxies: for connections to others; without them those of the environment.
     """
 
     def __init__(
@@ -70,8 +76,10 @@ class GrpcTransport(DataChannelControl):
         failure_timeout: float = 10.0,
         identity: Identity | None = None,
         clock: Clock | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         self._identity = identity
+        self._proxies = proxies or Proxies()
         self._clock = clock or MonotonicClock()
         self._listen = Address.parse(listen)
         self._advertise = advertise
@@ -82,8 +90,8 @@ class GrpcTransport(DataChannelControl):
         self._retired: dict[Link, float] = {}
         """Links that only send what was queued, and since when: until the other side, which may not, ends its call."""
         self._closed = False
-        self._issue: Issue | None = None
-        self._lost: Callable[[str], None] = lambda _address: None
+        self._data_channels: DataChannels | None = None
+        self._routes = Routes(failure_timeout, identity, self._proxies, self._clock, self._reaches, self._use_route)
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
@@ -91,9 +99,11 @@ class GrpcTransport(DataChannelControl):
         notices = Notices(self._clock)
         admission = Admission(self._identity, self._clock, notices)
         threads = ThreadPerCall()
+        methods = methods_of_a_peer(handler, self._data_channels, self._identity, admission)
+        handlers = grpc.method_handlers_generic_handler(SERVICE, {**methods, **self._routes.methods(admission)})
         server = grpc.server(
             threads,
-            handlers=[threads.serving(method_handlers(handler, self._issue, self._identity, admission))],
+            handlers=[threads.serving(handlers)],
             options=server_options(self._failure_timeout, identified=self._identity is not None),
             maximum_concurrent_rpcs=MAX_CALLS,
         )
@@ -104,9 +114,13 @@ class GrpcTransport(DataChannelControl):
         if self._identity:
             admission.strangers = Strangers(self._listen.host, port, notices, self._clock)
             watch = TrustWatch(self._identity, self._open_links, admission.strangers, notices)
-        self._running = _Running(handler, server, threads, Dispatcher("swarm-transport"), guard, watch)
+        own = str(Address(host, told_port or port, self._identity.name if self._identity else ""))
+        self._routes.listen(port)
+        one_way = OneWay(ReachRequest(own, self._routes.nonce))
+        dispatcher = Dispatcher("swarm-transport")
+        self._running = _Running(handler, methods, one_way, server, threads, dispatcher, guard, watch)
         server.start()
-        return str(Address(host, told_port or port, self._identity.name if self._identity else ""))
+        return own
 
     @property
     def identity(self) -> Identity | None:
@@ -139,8 +153,7 @@ class GrpcTransport(DataChannelControl):
             where = Address.parse(address)
         except AddressError as error:
             raise UnreachablePeerError(str(error)) from error
-        self._here.guard.connect(where)
-        return fetch_frames(where, encode(request), timeout, self._failure_timeout, self._identity)
+        return fetch_frames(str(where), encode(request), timeout, self._channel(address, where, weights=True))
 
     def forget(self, address: str) -> None:
         with self._lock:
@@ -152,13 +165,18 @@ class GrpcTransport(DataChannelControl):
         for each in lingering:
             each.close()
 
-    def offer_data_channels(self, issue: Issue, lost: Callable[[str], None]) -> None:
-        self._issue, self._lost = issue, lost
+    def offer_data_channels(self, data_channels: DataChannels) -> None:
+        self._data_channels = data_channels
+
+    def is_reversed(self, address: str) -> bool:
+        return self._routes.find(address) is not None
 
     def ask_data_channel(self, address: str, request: DataChannelRequest, timeout: float) -> DataChannelOffer:
-        where = Address.parse(address)
-        self._here.guard.connect(where)
-        return ask_data_channel(where, request, timeout, self._identity)
+        channel = self._channel(address, Address.parse(address))
+        return decode(DataChannelOffer, call_once(channel, DATA_CHANNEL, encode(request), timeout, address))
+
+    def ask_to_dial_back(self, address: str, request: DialBackRequest, timeout: float) -> None:
+        call_once(self._channel(address, Address.parse(address)), DIAL_BACK, encode(request), timeout, address)
 
     def encode_header(self, header: StreamHeader) -> bytes:
         return encode(header)
@@ -180,6 +198,7 @@ class GrpcTransport(DataChannelControl):
         for link in links:
             link.close()
         if self._running is not None:
+            self._routes.end()
             self._running.server.stop(0).wait(1.0)
             self._running.threads.close()
             self._running.dispatcher.stop()
@@ -227,10 +246,46 @@ class GrpcTransport(DataChannelControl):
             where = Address.parse(address)
             if own is not None and where.name:
                 own.require_member(where.name)
-            self._here.guard.connect(where)
-            link = Link(where, self._failure_timeout, own, self._report, partial(self._ended, address))
+            link = self._open_link(address, where)
             self._links[address] = link
         return link
+
+    def _open_link(self, address: str, where: Address) -> Link:
+        here, route = self._here, self._routes.find(address)
+        answers = Answers(where, here.one_way, here.methods, self._connect) if route is None else None
+        return Link(
+            where,
+            self._failure_timeout,
+            self._identity,
+            lambda weights: ReverseChannel(route, weights=weights) if route else self._connect(where, weights),
+            answers,
+            self._report,
+            partial(self._ended, address),
+        )
+
+    def _channel(self, address: str, where: Address, *, weights: bool = False) -> grpc.Channel | ReverseChannel:
+        """Makes calls to ``address``, over a route where there is one."""
+        route = self._routes.find(address)
+        return ReverseChannel(route, weights=weights) if route else self._connect(where, weights)
+
+    def _connect(self, where: Address, weights: bool) -> grpc.Channel:
+        """A connection of its own."""
+        proxy = self._proxies.find(where.host)
+        self._here.guard.connect(Address(proxy.host, proxy.port) if proxy else where)
+        return open_channel(where, self._failure_timeout, self._identity, weights=weights, proxies=self._proxies)
+
+    def _reaches(self, address: str) -> bool:
+        """Whether there is a connection that this peer has opened to ``address``."""
+        link = self._links.get(address)
+        return link is not None and link.connected and self._routes.find(address) is None
+
+    def _use_route(self, address: str) -> None:
+        """Send over the route to ``address`` from now on, and over the link that there was what it had to send."""
+        with self._lock:
+            link = self._links.pop(address, None)
+            if link is not None:
+                self._retired[link] = self._clock.now()
+                link.retire(finish_uploads=True)
 
     def _ended(self, address: str, link: Link, reason: str) -> None:
         with self._lock:
@@ -247,10 +302,10 @@ class GrpcTransport(DataChannelControl):
                 target=self._explain_loss, args=(address, reason), name="swarm-diagnosis", daemon=True
             ).start()
         elif lost:
-            self._tell_loss(address, reason)
+            self._tell_loss(address, reason if link.connected else self._here.one_way.told(address, reason))
 
     def _explain_loss(self, address: str, reason: str) -> None:
-        found = explain(Address.parse(address), self._identity)
+        found = explain(Address.parse(address), self._identity, self._proxies)
         self._report(partial(self._tell_loss, address, found or reason))
 
     def _open_links(self) -> list[Link]:
@@ -258,7 +313,8 @@ class GrpcTransport(DataChannelControl):
             return list(self._links.values())
 
     def _tell_loss(self, address: str, reason: str) -> None:
-        self._lost(address)
+        if self._data_channels is not None:
+            self._data_channels.lost(address)
         self._here.handler.on_lost(address, reason)
 
 
@@ -267,6 +323,8 @@ class _Running:
     """What exists between ``start`` and ``close``."""
 
     handler: Handler
+    methods: Mapping[str, Method]
+    one_way: OneWay
     server: grpc.Server
     threads: ThreadPerCall
     dispatcher: Dispatcher

@@ -21,7 +21,18 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from swarm import limits
 from swarm.errors import ExchangeError
-from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Hello, StreamHeader, TensorLine
+from swarm.messages import (
+    DataChannelOffer,
+    DataChannelRequest,
+    DialBackRequest,
+    Envelope,
+    FetchRequest,
+    Hello,
+    ReachAnswer,
+    ReachRequest,
+    StreamHeader,
+    TensorLine,
+)
 from swarm.records import PeerInfo
 from swarm.transport.grpc import scan, sizes, swarm_pb2
 from swarm.versions import NEWEST, PROTOCOLS
@@ -118,7 +129,13 @@ class _PeerRecord(_Record):
         return super().decode(message)
 
 
-def encode(value: Envelope | StreamHeader | FetchRequest | DataChannelRequest | DataChannelOffer) -> bytes:
+Alone = (
+    StreamHeader | FetchRequest | DataChannelRequest | DataChannelOffer | DialBackRequest | ReachRequest | ReachAnswer
+)
+"""What calls carry beside envelopes."""
+
+
+def encode(value: Envelope | Alone) -> bytes:
     """The bytes of ``value``.
 
     Raises:
@@ -277,7 +294,7 @@ def _snake(kind: type) -> str:
 
 
 _RECORDS: dict[type, _Record] = {}
-for _kind in (Envelope, StreamHeader, FetchRequest, DataChannelRequest, DataChannelOffer):
+for _kind in (Envelope, *typing.get_args(Alone)):
     _record(_kind)
 _NUMBERS = swarm_pb2.Envelope.DESCRIPTOR.fields_by_name
 _VARIANTS = {_NUMBERS[name].number: of.kind for name, of in _RECORDS[Envelope].variants["message"].items()}

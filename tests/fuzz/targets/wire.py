@@ -7,16 +7,16 @@ from functools import partial
 
 from swarm.addresses import Address
 from swarm.errors import AddressError, ExchangeError
-from swarm.messages import DataChannelOffer, DataChannelRequest, Envelope, FetchRequest, Hello, StreamHeader
+from swarm.messages import Envelope, Hello
 from swarm.peer.roster import Roster, schema_lines
 from swarm.tensors.state import Schema, TensorSpec
 from swarm.transport.grpc.security import target
-from swarm.transport.grpc.wire import decode, encode
+from swarm.transport.grpc.wire import Alone, decode, encode
 from tests.fuzz import examples
 from tests.fuzz.mutation import PROTOBUF, TEXT
 from tests.fuzz.target import Target
 
-Sent = Envelope | StreamHeader | FetchRequest | DataChannelRequest | DataChannelOffer
+Sent = Envelope | Alone
 _OTHER = Schema((TensorSpec("w", (2,), "float32"),))
 
 
@@ -85,6 +85,9 @@ GROUP = [
             ("fetch-request", examples.FETCH),
             ("data-channel-request", examples.CHANNEL_REQUEST),
             ("data-channel-offer", examples.CHANNEL_OFFER),
+            ("dial-back-request", examples.DIAL_BACK),
+            ("reach-request", examples.REACH_REQUEST),
+            ("reach-answer", examples.REACH_ANSWER),
         )
     ),
     Target(name="greeting", run=_greeting, refusals=(ExchangeError,), values=_greetings, form=PROTOBUF),

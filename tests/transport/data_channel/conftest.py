@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -24,8 +25,12 @@ class SpiedControl(GrpcTransport):
         self.uploads = 0
         self.offer = None
 
-    def offer_data_channels(self, issue, lost):
-        super().offer_data_channels(lambda request: self.offer(issue(request)) if self.offer else issue(request), lost)
+    def offer_data_channels(self, data_channels):
+        def issue(request):
+            offer = data_channels.issue(request)
+            return self.offer(offer) if self.offer else offer
+
+        super().offer_data_channels(replace(data_channels, issue=issue))
 
     def ask_data_channel(self, address, request, timeout):
         self.asked += 1

@@ -1,0 +1,195 @@
+"""Outgoing connections through an HTTP proxy: which one to use for a host, and connecting through it.
+
+It is asked by CONNECT (RFC 9110, section 9.3.6), with a user and a password as RFC 7617 has them.
+
+What is encrypted passes through it as it is: the proxy sees to whom this peer connects, when, and how many bytes pass.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote, urlsplit
+
+from swarm.addresses import ip_of, is_loopback, join
+from swarm.errors import ConfigurationError, ProxyError
+from swarm.text import MAX_SHOWN, printable
+
+ALLOWED = "http://host:port or http://user:password@host:port (with %40 for @ in a password), or 'none'"
+VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy")
+"""Of the environment, where no setting is given; the first that is not empty."""
+EXCEPT = ("no_proxy", "NO_PROXY")
+MAX_ANSWER_BYTES = 8192
+"""Of the answer to a request: its first line and its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy; as text, without its password."""
+
+    host: str
+    """Empty: no proxy is used, whatever the environment says."""
+    port: int = 0
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Proxy:
+        """Read ``http://user:password@host:port``, or ``none``.
+
+        Raises:
+            ValueError: it is neither. The message does not repeat the text.
+        """
+        if text.strip().lower() == "none":
+            return cls("")
+        if not text.isprintable():
+            raise ValueError
+        found = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = found.hostname or "", found.port
+        if (
+            found.scheme != "http"
+            or not host
+            or not port
+            or found.path not in ("", "/")
+            or found.query
+            or found.fragment
+        ):
+            raise ValueError
+        user, password = unquote(found.username or ""), unquote(found.password or "")
+        if ":" in user or not (user + password).isprintable():
+            raise ValueError
+        return cls(host, port, user, password)
+
+    @property
+    def place(self) -> str:
+        """``host:port``."""
+        return join(self.host, self.port)
+
+    @property
+    def url(self) -> str:
+        """With its password, for whoever connects to it."""
+        credentials = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user else ""
+        return f"http://{credentials}{self.place}"
+
+    def __str__(self) -> str:
+        if not self.host:
+            return "none"
+        return f"http://{f'{self.user}:***@' if self.user else ''}{self.place}"
+
+
+class Proxies:
+    """Which connections of this process go through a proxy.
+
+    Args:
+        proxy: of the settings; None: that of the environment.
+        environment: instead of the process's own.
+
+    Raises:
+        ConfigurationError: what the environment says is no proxy.
+    """
+
+    def __init__(self, proxy: Proxy | None = None, environment: Mapping[str, str] | None = None) -> None:
+        environment = os.environ if environment is None else environment
+        if proxy is None:
+            proxy = _of(environment)
+        self._proxy = proxy if proxy.host else None
+        self._except = next((environment[name] for name in EXCEPT if environment.get(name)), "")
+
+    def find(self, host: str) -> Proxy | None:
+        """The proxy for connections to ``host``; None where they go there directly, as to this machine always."""
+        if self._proxy is None or is_loopback(host) or self._is_excepted(host):
+            return None
+        return self._proxy
+
+    def connect(self, host: str, port: int, seconds: float) -> socket.socket:
+        """A connection to ``host``, through the proxy where there is one, within ``seconds``.
+
+        Raises:
+            ProxyError: the proxy refuses.
+            OSError: it cannot be had.
+        """
+        proxy = self.find(host)
+        if proxy is None:
+            return socket.create_connection((host, port), seconds)
+        deadline = time.monotonic() + seconds
+        try:
+            sock = socket.create_connection((proxy.host, proxy.port), seconds)
+        except OSError as error:
+            raise ProxyError(f"the proxy {proxy.place} cannot be reached: {error.strerror or error}") from error
+        try:
+            sock.sendall(_request(proxy, join(host, port)))
+            first = _answer(sock, deadline).partition(b"\r\n")[0]
+            _check(proxy, join(host, port), printable(first.decode("latin-1"), MAX_SHOWN))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _is_excepted(self, host: str) -> bool:
+        names = [name.strip().lower().lstrip(".") for name in self._except.split(",") if name.strip()]
+        ip, host = ip_of(host), host.lower()
+        if ip is not None:
+            return "*" in names or any(_contains(name, ip) for name in names)
+        return any(name in ("*", host) or host.endswith(f".{name}") for name in names)
+
+
+def _of(environment: Mapping[str, str]) -> Proxy:
+    for name in VARIABLES:
+        if environment.get(name):
+            try:
+                return Proxy.parse(environment[name])
+            except ValueError:
+                raise ConfigurationError(
+                    f"{name} (its value is not shown, it may hold a password) names no proxy that is known here: "
+                    f"allowed is {ALLOWED}; correct it, or set proxy"
+                ) from None
+    return Proxy("")
+
+
+def _contains(network: str, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    try:
+        return ip in ipaddress.ip_network(network.strip("[]"), strict=False)
+    except ValueError:
+        return False
+
+
+def _request(proxy: Proxy, place: str) -> bytes:
+    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+    if proxy.user:
+        credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+        lines.append(f"Proxy-Authorization: Basic {credentials}")
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _answer(sock: socket.socket, deadline: float) -> bytes:
+    """The head of the answer, read byte by byte: what follows it is for whoever uses the connection."""
+    head = bytearray()
+    while not head.endswith(b"\r\n\r\n") and len(head) < MAX_ANSWER_BYTES:
+        sock.settimeout(max(0.01, deadline - time.monotonic()))
+        more = sock.recv(1)
+        if not more:
+            break
+        head += more
+    return bytes(head)
+
+
+def _check(proxy: Proxy, place: str, first: str) -> None:
+    """Take the first line of the answer to a request.
+
+    Raises:
+        ProxyError: it is no success.
+    """
+    version, _, status = first.partition(" ")
+    if version.startswith("HTTP/1.") and status.startswith("2"):
+        return
+    what = (
+        "give it the user and password that it asks for (proxy, or https_proxy)"
+        if status.startswith("407")
+        else "have it allow connections to that host and port, or leave the host out of the proxy (no_proxy)"
+    )
+    raise ProxyError(f"the proxy {proxy.place} refuses to connect to {place} ({status or 'no answer'}): {what}")
