@@ -16,10 +16,13 @@ import pytest
 from swarm import versions
 from swarm.cli.check import here, there
 from swarm.cli.check.finding import Finding, Level
+from swarm.cli.check.listening import Nobody
+from swarm.cli.check.listening import listening as listens
 from swarm.config import Settings
 from swarm.errors import TransportError
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
+from swarm.transport.grpc import GrpcTransport
 
 SETTINGS = Settings(name="berlin", model_name="heart")
 NOW = 1_800_000_000.0
@@ -107,6 +110,33 @@ def test_a_peer_that_cannot_be_reached_is_not_asked(address: str, text: str) -> 
     (found,) = there.of_peer(address, SETTINGS, lambda _: pytest.fail("it was asked"))
     assert (found.what, found.level) == ("reached", Level.FAILURE)
     assert text in found.found
+
+
+@pytest.mark.parametrize(
+    ("reason", "level", "text"),
+    [("", Level.OK, "yes"), ("packets are dropped", Level.WARNING, "no: packets are dropped")],
+)
+def test_a_peer_says_whether_it_can_connect_to_this_machine(
+    listening: str, reason: str, level: Level, text: str
+) -> None:
+    found = {each.what: each for each in there.of_peer(listening, SETTINGS, lambda _: answer(), lambda _: reason)}
+    assert (found["connects here"].level, found["connects here"].found) == (level, text)
+
+
+def test_two_peers_ask_one_another_over_tls_whether_they_can_connect(tmp_path: Path) -> None:
+    make_identities({name: tmp_path / name for name in ("berlin", "paris")})
+    other = GrpcTransport("127.0.0.1:0", identity=Identity(tmp_path / "paris"))
+    address = other.start(Nobody())
+    settings = replace(SETTINGS, listen="0.0.0.0:0", advertise="127.0.0.1", identity=tmp_path / "berlin")
+    try:
+        with listens(settings) as reached_from:
+            assert reached_from is not None
+            assert reached_from(address) == ""
+        with listens(replace(settings, advertise="127.0.0.1:1")) as reached_from:
+            assert reached_from is not None
+            assert "127.0.0.1:1" in reached_from(address)
+    finally:
+        other.close(0.0)
 
 
 def of_machine(settings: Settings, identity: Identity | None = None) -> dict[str, Finding]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from swarm.cli import options
 from swarm.cli.check.finding import Finding, Level
 from swarm.cli.check.here import of_machine
+from swarm.cli.check.listening import listening
 from swarm.cli.check.there import of_peer
 from swarm.cli.cluster import cluster_of
 from swarm.cli.directories import fallbacks
@@ -83,8 +84,8 @@ def find(settings: Settings) -> Iterable[Finding]:
         known += [each.address for each in announcements(settings.rendezvous)]
     addresses = [*dict.fromkeys(known)]
     ask = partial(fetch, identity=settings.identity, timeout=ANSWER_SECONDS, proxies=Proxies(settings.proxy))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for found in pool.map(lambda address: [*of_peer(address, settings, ask)], addresses):
+    with listening(settings) as reached_from, ThreadPoolExecutor(AT_ONCE) as pool:
+        for found in pool.map(lambda address: [*of_peer(address, settings, ask, reached_from)], addresses):
             yield from found
 
 

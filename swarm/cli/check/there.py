@@ -14,6 +14,7 @@ from swarm.addresses import Address
 from swarm.cli.answers import parse, plain, sessions
 from swarm.cli.check.finding import Finding, failure, ok, warning
 from swarm.errors import SwarmError, TransportError
+from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
 from swarm.versions import Versions
 
@@ -29,17 +30,25 @@ Ask = Callable[[str], Mapping[str, Any]]
 """Gives the status of the peer at an address; raises ``SwarmError``."""
 
 
-def of_peer(address: str, settings: Settings, ask: Ask, *, now: Callable[[], float] = time.time) -> Iterator[Finding]:
+def of_peer(
+    address: str,
+    settings: Settings,
+    ask: Ask,
+    reached_from: Callable[[str], str] | None = None,
+    *,
+    now: Callable[[], float] = time.time,
+) -> Iterator[Finding]:
     """Everything about one peer. What needs it is left out where it does not answer.
 
     Args:
         address: as ``name@host:port`` or ``host:port``.
         settings: of the peer here.
         ask: gives its status.
+        reached_from: asks it why it cannot connect to this machine; None where that is not asked.
         now: the time, in seconds since 1970.
     """
     where = Address.parse(address)
-    closed = _closed(where)
+    closed = None if Proxies(settings.proxy).find(where.host) else _closed(where)
     if closed is not None:
         yield failure(address, "reached", *closed)
         return
@@ -53,6 +62,8 @@ def of_peer(address: str, settings: Settings, ask: Ask, *, now: Callable[[], flo
         text = printable(str(error), MAX_SHOWN)
         yield failure(address, "reached", text, "read the reason; the log of that peer may say more")
         return
+    if reached_from is not None:
+        yield _back(address, reached_from)
     trip = median(seconds for seconds, _, _ in answers)
     yield ok(address, "reached", f"answers within {1000 * trip:.1f} ms, with a new connection each time")
     _, told, answer = answers[-1]
@@ -60,6 +71,20 @@ def of_peer(address: str, settings: Settings, ask: Ask, *, now: Callable[[], flo
         yield from _of_answer(address, settings, answer, told + answers[-1][0] / 2)
     except TransportError as error:
         yield failure(address, "status", printable(str(error), MAX_SHOWN), "update Swarm there")
+
+
+def _back(address: str, reached_from: Callable[[str], str]) -> Finding:
+    try:
+        reason = printable(reached_from(address), MAX_SHOWN)
+    except SwarmError as error:
+        text = f"it was not told whether it can connect to this machine: {printable(str(error), MAX_SHOWN)}"
+        return warning(address, "connects here", text, "update Swarm there, or see the log of that peer")
+    if not reason:
+        return ok(address, "connects here", "yes")
+    action = (
+        "this peer will be reached over the connections that it opens; to avoid that, open its port (listen, data_port)"
+    )
+    return warning(address, "connects here", f"no: {reason}", action)
 
 
 def _closed(where: Address) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ import grpc
 from swarm.addresses import Address, is_wildcard, parse_advertised
 from swarm.clock import MonotonicClock
 from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
-from swarm.messages import DataChannelOffer, ReachRequest, StreamHeader
+from swarm.messages import DataChannelOffer, ReachAnswer, ReachRequest, StreamHeader
 from swarm.proxy import Proxies
 from swarm.transport.base import NoUpload
 from swarm.transport.data_channel.control import DataChannelControl
@@ -32,7 +32,7 @@ from swarm.transport.grpc.reach import reachable_host
 from swarm.transport.grpc.reverse import ReverseChannel
 from swarm.transport.grpc.routes import Routes
 from swarm.transport.grpc.security import listen, open_channel
-from swarm.transport.grpc.service import DATA_CHANNEL, DIAL_BACK, MAX_CALLS, SERVICE, methods_of_a_peer
+from swarm.transport.grpc.service import DATA_CHANNEL, DIAL_BACK, MAX_CALLS, REACH, SERVICE, methods_of_a_peer
 from swarm.transport.grpc.strangers import Strangers
 from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
@@ -177,6 +177,15 @@ class GrpcTransport(DataChannelControl):
 
     def ask_to_dial_back(self, address: str, request: DialBackRequest, timeout: float) -> None:
         call_once(self._channel(address, Address.parse(address)), DIAL_BACK, encode(request), timeout, address)
+
+    def reached_from(self, address: str, timeout: float) -> str:
+        """Why the peer at ``address`` cannot connect to this one, which has started; empty if it can.
+
+        Raises:
+            SwarmError: it does not answer within ``timeout`` seconds, or does not know the question.
+        """
+        channel = self._connect(Address.parse(address), weights=False)
+        return decode(ReachAnswer, call_once(channel, REACH, encode(self._here.one_way.own), timeout, address)).reason
 
     def encode_header(self, header: StreamHeader) -> bytes:
         return encode(header)
