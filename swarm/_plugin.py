@@ -46,9 +46,11 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
 
 
 def _grpc(settings: Settings) -> Transport:
+    from swarm.config.rates import Rate
     from swarm.identity import identity_at
     from swarm.proxy import Proxies
     from swarm.transport.grpc import GrpcTransport
+    from swarm.transport.pacing import Pacing
 
     identity = identity_at(settings.identity) if settings.identity else None
     return GrpcTransport(
@@ -58,6 +60,7 @@ def _grpc(settings: Settings) -> Transport:
         failure_timeout=settings.failure_timeout,
         identity=identity,
         proxies=Proxies(settings.proxy),
+        pacing=Pacing([Rate.parse(text) for text in settings.max_mbit]),
     )
 
 

@@ -77,6 +77,7 @@ class Arguments(TypedDict, total=False):
     data_channel: bool | None
     data_port: int | None
     proxy: str | Proxy | None
+    max_mbit: tuple[str, ...] | list[str] | str | None
     world_size: int | None
     rank: int | None
     members: tuple[str, ...] | list[str] | str | None

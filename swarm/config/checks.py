@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from swarm.addresses import Address, join, parse_advertised
+from swarm.config.rates import Rate
 from swarm.proxy import ALLOWED, Proxy
 from swarm.records import MAX_WEIGHT
 from swarm.text import NAME_RULE, is_name
@@ -236,6 +237,22 @@ def several(check: Check) -> Check:
 
     allowed = f"a list without duplicates (as text: separated by commas), each {check.allowed}"
     return Check(allowed, accept, read, takes_empty=True)
+
+
+def rates() -> Check:
+    """Limits of what is sent, as of ``Rate``; one may be given as a number."""
+
+    def one(value: Any) -> str:
+        text = f"{value:g}" if isinstance(value, Real) and not isinstance(value, bool) else _text(value)
+        Rate.parse(text)
+        return text
+
+    listed = several(Check("a number of Mbit/s from 2 to 1000000, alone or with times as in 20@07:00-19:00", one))
+
+    def accept(value: Any) -> tuple[str, ...]:
+        return (one(value),) if isinstance(value, Real) else tuple(listed.accept(value))
+
+    return Check(listed.allowed, accept, listed.read, takes_empty=True)
 
 
 def _text(value: Any) -> str:

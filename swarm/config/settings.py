@@ -31,6 +31,7 @@ from swarm.config.checks import (
     number,
     pattern,
     place,
+    rates,
     seconds,
     several,
     switch,
@@ -380,6 +381,13 @@ class Settings:
         "`http://user:password@host:port`; `none` for no proxy. Without it that of the variable `https_proxy`, else "
         "`http_proxy`; hosts in `no_proxy` are always reached without one. The password is never shown",
         http_proxy(),
+    )
+    max_mbit: tuple[str, ...] = _setting(
+        (),
+        "[how fast this peer sends weights](operating.md#a-line-that-others-need-too), in Mbit/s, 2 or more: a number, "
+        "or several with times of the day, such as `20@07:00-19:00`, of which the first that holds counts. Without one "
+        "there is no limit",
+        rates(),
     )
     world_size: int | None = _setting(None, "number of peers that a launcher started", integer(1))
     rank: int | None = _setting(None, "this peer's number under a launcher, from 0", integer(0))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from swarm.addresses import Address
     from swarm.messages import DataChannelOffer, DataChannelRequest, DialBackRequest, StreamHeader
+    from swarm.transport.pacing import Pacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class DataChannels:
 
 class DataChannelControl(Transport):
     """A transport over which peers can agree on data channels. It authenticates them: a channel knows tokens only."""
+
+    pacing: Pacing
+    """How fast this peer may send weights, also over data channels."""
 
     @abstractmethod
     def offer_data_channels(self, data_channels: DataChannels) -> None:

@@ -111,5 +111,12 @@ class DataChannelUpload(Upload):
                 frame = next(self._frames, None)
             if frame is None:
                 return False
-            connection.send([frame_header(Part.FRAME, size_of(frame)), *frame])
+            pacing = self._control.pacing
+            header = frame_header(Part.FRAME, size_of(frame))
+            if not pacing.limited:
+                connection.send([header, *frame])
+                return True
+            connection.send([header])
+            for part in pacing.parts(frame):
+                connection.send([part])
             return True

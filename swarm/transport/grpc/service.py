@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from swarm.transport.data_channel.control import DataChannels
     from swarm.transport.grpc.admission import Admission
     from swarm.transport.grpc.security import Context
+    from swarm.transport.pacing import Pacing
 
     Method = grpc.RpcMethodHandler[bytes, bytes]
 
@@ -37,12 +38,17 @@ MAX_CALLS = 1536
 
 
 def methods_of_a_peer(
-    handler: Handler, data_channels: DataChannels | None, identity: Identity | None, admission: Admission
+    handler: Handler,
+    data_channels: DataChannels | None,
+    identity: Identity | None,
+    admission: Admission,
+    pacing: Pacing,
 ) -> dict[str, Method]:
     """The methods of a peer by name, serving ``handler``, and ``data_channels`` where there are any.
 
     With an ``identity`` a caller speaks only for the peer that its certificate names. Nothing that it sends is decoded
-    before that is checked, nor where it has too many calls open, which is what ``admission`` decides.
+    before that is checked, nor where it has too many calls open, which is what ``admission`` decides. Weights are sent
+    as fast as ``pacing`` lets them go.
     """
 
     def deliver(messages: Iterator[bytes], context: Context) -> bytes:
@@ -71,7 +77,7 @@ def methods_of_a_peer(
             fetch = decode(FetchRequest, request)
             caller.require(fetch.sender)
             for frame in handler.serve(fetch):
-                for part in parts(frame):
+                for part in pacing.messages(parts(frame)):
                     caller.require_trust()  # a download takes long enough for a revocation
                     call.sends()
                     yield part

@@ -37,6 +37,7 @@ from swarm.transport.grpc.strangers import Strangers
 from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
 from swarm.transport.notices import Notices
+from swarm.transport.pacing import Pacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,6 +66,7 @@ class GrpcTransport(DataChannelControl):
             that others are told begins with the peer's name. Without it nothing is encrypted.
         clock: for the limits of callers.
         proxies: for connections to others; without them those of the environment.
+        pacing: how fast weights may be sent.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class GrpcTransport(DataChannelControl):
         identity: Identity | None = None,
         clock: Clock | None = None,
         proxies: Proxies | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
         self._identity = identity
+        self.pacing = pacing or Pacing()
         self._proxies = proxies or Proxies()
         self._clock = clock or MonotonicClock()
         self._listen = Address.parse(listen)
@@ -99,7 +103,7 @@ class GrpcTransport(DataChannelControl):
         notices = Notices(self._clock)
         admission = Admission(self._identity, self._clock, notices)
         threads = ThreadPerCall()
-        methods = methods_of_a_peer(handler, self._data_channels, self._identity, admission)
+        methods = methods_of_a_peer(handler, self._data_channels, self._identity, admission, self.pacing)
         handlers = grpc.method_handlers_generic_handler(SERVICE, {**methods, **self._routes.methods(admission)})
         server = grpc.server(
             threads,
@@ -138,7 +142,7 @@ class GrpcTransport(DataChannelControl):
     def upload(
         self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
     ) -> Upload:
-        reader = FrameReader(frames, parts)
+        reader = FrameReader(frames, lambda frame: self.pacing.messages(parts(frame)))
         try:
             data = encode(header)
             with self._lock:
