@@ -11,16 +11,20 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness.command import Benchmark, Record, add_repetitions, positive
-from benchmarks.harness.figures import aligned, spread
+from benchmarks.harness.figures import aligned, in_turn, spread
 from benchmarks.harness.workers import Workers
 from benchmarks.link.network import LINK, address, limited_network, prefix, proxy_in, require_root, shut
 from benchmarks.merge.counters import Count, count
 from benchmarks.merge.phases import medians, rows_of
 from benchmarks.merge.plan import MIB, Plan, add_options, plan_of
-from benchmarks.merge.rounds import Samples, merged, peers_of
+from benchmarks.merge.rounds import Samples, begin, merged, peers_of, reduced
 
 GOALS = {"exact": 1.15, "int8": 1.25}
 """The largest ratio of a round to its limit, by codec; where peers connect to each other directly."""
+GLOO_GOALS = {"exact": 1.0, "bf16": 0.52, "int8": 0.28}
+"""The same to gloo's sum of the exact values, over links of ``FAST`` and more."""
+FAST = 1000.0
+"""Mbit/s."""
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -66,12 +70,21 @@ def _samples(plan: Plan, mbit: float, rounds: int, warmup: int, way: Way) -> Sam
         def place(rank: int) -> dict[str, object]:
             return {"listen": f"{address(rank)}:0", "insecure": True, "proxy": proxy}
 
-        with peers_of(plan, gloo=False, place=place, prefix=lambda rank: prefix(namespaces.peers[rank])) as peers:
-            peers.all("begin")
-            for number in range(warmup + rounds):
-                taken = samples if number >= warmup else Samples()
+        # gloo's processes cannot go through a proxy, nor to one that accepts no connection.
+        gloo = way == Way()
+        starts = {"place": place, "prefix": lambda rank: prefix(namespaces.peers[rank]), "interface": LINK}
+        with peers_of(plan, gloo=gloo, **starts) as peers:
+            if gloo:
+                begin(peers, plan)
+            else:
+                peers.all("begin")
+            for turn, (arm, counts) in enumerate(in_turn(("swarm", "gloo") if gloo else ("swarm",), rounds, warmup), 2):
+                taken = samples if counts else Samples()
+                if arm == "gloo":
+                    taken.gloo_seconds.append(reduced(peers, turn))
+                    continue
                 before = _counts(peers, plan)
-                merged(peers, plan, number, taken, lambda: sum(each.sent for each in _counts(peers, plan)))
+                merged(peers, plan, turn, taken, lambda: sum(each.sent for each in _counts(peers, plan)))
                 taken.busiest.append(busiest(before, _counts(peers, plan)))
             peers.all("end")
     return samples
@@ -92,6 +105,9 @@ def figures(plan: Plan, mbit: float, samples: Samples, way: Way) -> dict[str, An
     limits = [8 * each / (mbit * 1e6) for each in samples.busiest]
     ratios = [took / limit for took, limit in zip(samples.seconds, limits, strict=True)]
     ratio = spread(ratios, 3)
+    beside = [
+        ours / theirs for ours, theirs in zip(samples.seconds, samples.gloo_seconds, strict=bool(samples.gloo_seconds))
+    ]
     goal, each_sent = GOALS.get(plan.codec) if way.via == "direct" else None, median(samples.bytes_sent)
     return {
         "peers": plan.peers,
@@ -112,7 +128,18 @@ def figures(plan: Plan, mbit: float, samples: Samples, way: Way) -> dict[str, An
         "bytes_over_bound": round(each_sent / plan.bound, 4),
         "max_error": samples.error,
         "goal": {"at_most": goal, "met": None if goal is None else median(ratios) <= goal},
+        **(_beside_gloo(plan, mbit, samples, beside) if beside else {}),
         **({"phases": medians(samples.phases)} if samples.phases else {}),
+    }
+
+
+def _beside_gloo(plan: Plan, mbit: float, samples: Samples, ratios: Sequence[float]) -> dict[str, Any]:
+    goal = GLOO_GOALS.get(plan.codec) if mbit >= FAST else None
+    met = None if goal is None else median(ratios) <= goal
+    return {
+        "gloo_seconds": round(median(samples.gloo_seconds), 4),
+        "gloo_ratio": round(median(ratios), 3),
+        "gloo_goal": {"at_most": goal, "met": met},
     }
 
 
@@ -123,6 +150,11 @@ def table(record: Record) -> str:
         ("a round", f"{record['seconds']:.3f} s"),
         ("limit", f"{record['limit_seconds']:.3f} s for {record['bytes'] / MIB:.1f} MiB on the busiest link"),
         ("ratio", f"{record['ratio']:.3f} ({record['ratio_q1']:.3f} to {record['ratio_q3']:.3f})"),
+        *(
+            [("gloo", f"{record['gloo_seconds']:.3f} s, ratio {record['gloo_ratio']:.3f}")]
+            if "gloo_ratio" in record
+            else []
+        ),
         ("sent by a peer", f"{record['bytes_sent_per_peer'] / MIB:.1f} MiB, {over} of the bound"),
         *rows_of(record),
     ]

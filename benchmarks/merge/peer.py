@@ -34,12 +34,12 @@ class Gloo:
     It loads torch, which peers that are not compared with gloo do not need.
     """
 
-    def __init__(self, store: str, rank: int, size: int) -> None:
-        """Join the group on the loopback interface; its processes find each other through the file ``store``."""
+    def __init__(self, store: str, rank: int, size: int, interface: str) -> None:
+        """Join the group on a network interface; its processes find each other through the file ``store``."""
         import torch
 
         torch.set_num_threads(1)
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+        os.environ["GLOO_SOCKET_IFNAME"] = interface
         self._torch, self._group = torch, torch.distributed
         self._group.init_process_group(
             "gloo", init_method=f"file://{store}", rank=rank, world_size=size, timeout=timedelta(seconds=120)
@@ -62,12 +62,22 @@ class Gloo:
 class Peer:
     """Its model, its session, and its membership of gloo's group."""
 
-    def __init__(self, plan: Plan, rank: int, place: Mapping[str, object], store: str | None) -> None:
-        """``place`` has the settings of where the swarm is; ``store`` is the file of gloo's group, if there is one."""
+    def __init__(
+        self, plan: Plan, rank: int, place: Mapping[str, object], store: str | None, interface: str = "lo"
+    ) -> None:
+        """Join nothing but gloo's group yet.
+
+        Args:
+            plan: what is merged.
+            rank: of this peer.
+            place: the settings of where the swarm is.
+            store: the file of gloo's group, if there is one.
+            interface: over which gloo's processes reach each other.
+        """
         self._plan = plan
         self._milestones = Milestones()
         self._model = RecordedModel(plan, rank, self._milestones) if plan.profile else RandomModel(plan, rank)
-        self._gloo = Gloo(store, rank, plan.peers) if store else None
+        self._gloo = Gloo(store, rank, plan.peers, interface) if store else None
         settings = resolve({**plan.settings_of(rank), **place}, environment={}).settings
         extra = {"milestones": self._milestones} if plan.profile else {}
         self._session = Session(

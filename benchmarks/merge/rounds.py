@@ -45,6 +45,7 @@ def peers_of(
     gloo: bool,
     place: Callable[[int], Mapping[str, object]] = lambda _: {"listen": "127.0.0.1:0"},
     prefix: Callable[[int], Sequence[str]] = lambda _: (),
+    interface: str = "lo",
 ) -> Iterator[Workers]:
     """The processes of one run.
 
@@ -53,6 +54,7 @@ def peers_of(
         gloo: whether they form a group of gloo too.
         place: by rank, settings that say where a peer listens.
         prefix: by rank, the words of the command before Python.
+        interface: over which gloo's processes reach each other.
 
     Raises:
         RuntimeError: a peer could not start.
@@ -65,7 +67,10 @@ def peers_of(
             for each, identity in zip(places, _identities(plan, peers.directory), strict=True):
                 each["identity"] = identity
         peers.each(
-            [{"plan": asdict(plan), "rank": rank, "place": each, "store": store} for rank, each in enumerate(places)]
+            [
+                {"plan": asdict(plan), "rank": rank, "place": each, "store": store, "interface": interface}
+                for rank, each in enumerate(places)
+            ]
         )
         yield peers
 

@@ -94,6 +94,19 @@ def test_the_limit_is_that_of_the_busiest_link():
     assert "1.250 (1.125 to 1.375)" in table(result)
 
 
+@pytest.mark.parametrize(
+    ("mbit", "codec", "goal", "met"),
+    [(1000.0, "exact", 1.0, False), (1000.0, "bf16", 0.52, False), (100.0, "exact", None, None)],
+)
+def test_the_ratio_to_gloo_is_that_of_the_same_turn(mbit: float, codec: str, goal: float | None, met: bool | None):
+    plan = Plan(peers=2, mib=1, tensors=1, codec=codec, seed=0)
+    samples = Samples(seconds=[2.0, 3.3], gloo_seconds=[1.0, 3.0], bytes_sent=[1.0] * 2, busiest=[10**6] * 2)
+    result = figures(plan, mbit, samples, Way())
+    assert (result["gloo_seconds"], result["gloo_ratio"]) == (2.0, 1.55)
+    assert result["gloo_goal"] == {"at_most": goal, "met": met}
+    assert "2.000 s, ratio 1.550" in table(result)
+
+
 def test_the_record_has_all_figures_rounded():
     plan = Plan(peers=4, mib=1.5, tensors=1, codec="int8", seed=0, settings={"straggler_timeout": 1.5})
     samples = Samples(
