@@ -202,6 +202,6 @@ def _weight(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, str]:
     if not stats.finite:
         return 0, "its tensors hold NaN or infinity"
     joined = table.joined.get(stats.peer, stats.weight)
-    if stats.weight > joined:
+    if not 0 <= stats.weight <= joined:
         return 0, f"it claims weight {stats.weight} and joined with {joined}"
     return stats.weight, ""

@@ -199,8 +199,12 @@ class Offers:
         self.keep(self._me, offer)
 
     def keep(self, peer: PeerId, offer: Offer) -> None:
-        """Store an offer; one for a later round is kept until this peer gets there."""
-        self._presence.came(peer)
+        """Store an offer; one for a later round is kept until this peer gets there.
+
+        Only one for the next round says that its peer has come: offers of other rounds can be repeated for ever.
+        """
+        if self._position.fits(offer):
+            self._presence.came(peer)
         before = self._offers.get(peer)
         if before == offer:
             return
@@ -232,6 +236,8 @@ class Offers:
         self._select()
         self._offers = dict(self._current)
         self._came = set(self._current)
+        for peer in self._current:
+            self._presence.came(peer)
         self._first_at = self._timer.now if self._offers else None
         self.last_at = self._timer.now
 

@@ -36,6 +36,18 @@ def test_the_end_waits_for_a_live_peer_that_reaches_no_sync_point_for_a_limited_
     assert "c has reached no sync point for 600 s and all others have trained: it counts as gone" in peers.said("a")
 
 
+def test_offers_of_earlier_rounds_do_not_hold_the_end_up(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    old = peers.offer_of("c", peers.machines["c"].commit)
+    peers.offer("a", "b", "c")
+    peers.offer("a", "b", status=PeerStatus.SNAPSHOT)
+    for _ in range(int(LONGEST_SILENCE / 5) + 4):
+        peers.wait(5.0)
+        for name in "ab":
+            peers.tell("c", name, old)
+    assert peers.machines["a"].closed
+
+
 def test_it_closes_without_a_member_that_promises_and_never_accepts(founded) -> None:
     peers = founded("a", "b", min_peers=1, failure_timeout=1.0)
     leading = Prepare | Propose | Accept | Decide

@@ -43,7 +43,7 @@ LAST_ROUNDS = 3
 """Rounds at most until a peer stops training on: the first one, and those that merge what it has trained meanwhile."""
 REMOVED = re.compile(r"(\w+) has signed two results")
 """Who is said to have voted twice."""
-PASSED_OVER = 6
+PASSED_OVER = 12
 """Rounds in a row that may pass a peer over."""
 CODING = {"exact": 1e-5, "bf16": 0.01, "int8": 0.01}
 """How far a merged model may be from the mean of what was contributed, as a part of the largest change; codecs that
@@ -359,14 +359,23 @@ class Witness:
 
     def _holds(self, process: Process, message: Accepted) -> None:
         key = message.lineage, message.round, message.attempt
-        for (lineage, round_, digest), assembled in self._assembled.items():
-            if assembled == key and (lineage, round_) == key[:2]:
-                request = FetchRequest(process.plan.session, message.attempt.leader, digest)
-                try:
-                    process.transport.handler.serve(request)
-                except ExchangeError as error:
-                    text = f"{process.name} accepts {digest} and does not hold it: {error}"
-                    raise Violation("Durability", text) from error
+        digests = [
+            digest
+            for (lineage, round_, digest), assembled in self._assembled.items()
+            if assembled == key and (lineage, round_) == key[:2]
+        ]
+        missing = [error for digest in digests if (error := self._unserved(process, message, digest))]
+        # A member that lies can give each of the others another model, of which each has one.
+        if missing and (not self._lying or len(missing) == len(digests)):
+            raise Violation("Durability", f"{process.name} accepts what it does not hold: {missing[0]}")
+
+    def _unserved(self, process: Process, message: Accepted, digest: str) -> str:
+        """Why a process does not serve a model; empty if it does."""
+        try:
+            process.transport.handler.serve(FetchRequest(process.plan.session, message.attempt.leader, digest))
+        except ExchangeError as error:
+            return str(error)
+        return ""
 
     def warned(self, process: Process, text: str, error: BaseException | None) -> None:
         """A session warns its user."""
@@ -381,7 +390,8 @@ class Witness:
         if self._lying:
             return
         accused = {*ACCUSED.findall(text), *UNMEASURED.findall(text)}
-        if len(self._liars) < 2:  # with more, the median of three may be a lie
+        # With more, the median of three may be a lie; who lost its steps to NaN has moved by next to nothing.
+        if len(self._liars) < 2 and not self._schedule.poisoned:
             accused.update(SCREENED.findall(text))
         for name in sorted(accused):
             if name not in self._liars:
