@@ -43,7 +43,8 @@ class Scaffold(OptimizerState, Correction):
     interval is the weighted mean of these over the peers that train. They travel like the moments of an optimizer, in
     bfloat16, and a site goes on with the rounded value, which is the one in the mean.
 
-    An interval that begins with local steps which are in no committed model leaves the own one as it was.
+    An interval that begins with local steps which are in no committed model leaves the own one as it was. Weights of
+    which the site keeps its own values begin the interval at those, and nothing is added to their gradients.
     """
 
     def __init__(self, optimizers: Sequence[optim.Optimizer], parameters: Parameters) -> None:
@@ -63,14 +64,14 @@ class Scaffold(OptimizerState, Correction):
         self._parameters = parameters
         self._controlled: tuple[_Controlled, ...] = ()
         self._start: list[torch.Tensor] = []
-        """Weights at the begin of the interval; empty where it does not count."""
+        """This site's weights at the begin of the interval; empty where it does not count."""
         self._common: list[torch.Tensor] = []
         """c, in the order of the parameters."""
         self._own: list[torch.Tensor] = []
         self._next: list[torch.Tensor] = []
         """What the own ones are after this interval, if it ended with the last capture."""
         self._terms: dict[int, torch.Tensor] = {}
-        """c - own, by the identity of the parameter."""
+        """c - own, or 0 for weights that the site keeps, by the identity of the parameter."""
         self._rates: dict[int, float] = {}
         """r so far, by the identity of the parameter."""
         self._steps = 0
@@ -123,9 +124,14 @@ class Scaffold(OptimizerState, Correction):
         self._own = self._next or self._common  # of a peer that has just joined: nothing is taken out at first
         self._next = []
         self._start = [] if unmerged else of([each.spec.name for each in self._controlled])
+        for place, each in enumerate(self._controlled if self._start else ()):
+            if each.spec.kept:
+                self._start[place] = real(each.parameter.data).clone()
         self._rates = dict.fromkeys(map(_identity, self._controlled), 0.0)
         self._terms = {
             id(each.parameter): (common.float() - own.float()).to(_dtype(each.parameter))
+            if not each.spec.kept
+            else torch.zeros_like(own, dtype=_dtype(each.parameter))
             for each, common, own in zip(self._controlled, self._common, self._own, strict=True)
         }
         self.hooks.begin()
@@ -154,7 +160,7 @@ class Scaffold(OptimizerState, Correction):
             own, rate = self._own[place], self._rates[id(each.parameter)]
             if rate > 0:
                 moved = self._start[place].float() - real(each.parameter.data).float()
-                own = (own.float() - self._common[place].float() + moved / rate).bfloat16()
+                own = (moved / rate - self._terms[id(each.parameter)].float()).bfloat16()
             found.append(own)
         return found
 

@@ -13,6 +13,7 @@ from swarm.errors import ConfigurationError
 from swarm.pytorch import TorchPort
 from swarm.pytorch.scaffold import Scaffold
 from swarm.tensors.optimizer import with_optimizer
+from swarm.tensors.selection import Normalization, Selection
 from swarm.tensors.state import ModelState
 from swarm.testing.swarm import together
 
@@ -125,6 +126,26 @@ def test_an_interval_that_begins_with_other_steps_leaves_the_control_variate() -
     scaffold.follow(committed, unmerged=1)
     step(model, optimizer, 8.0)
     assert offered(scaffold, capture) == (2.0, 1)
+
+
+def test_weights_that_a_site_keeps_get_no_term_and_tell_its_own_gradient() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    port = TorchPort(model, Selection(normalization=Normalization.FEDBN))
+    scaffold = Scaffold([optimizer], port.parameters)
+    merged = with_optimizer(port, scaffold, "merge")
+    capture = ModelState.empty(merged.schema())
+    merged.read(capture)
+    committed = capture.copy()
+    for spec, array in committed.arrays():
+        array[...] = 2 if spec.kind.is_moment else 9  # what the others have made of it
+    scaffold.follow(committed, unmerged=0)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert [float(each) for each in model.parameters()] == [0.5, -0.5]
+    merged.read(capture)
+    assert capture.segments["moments"].astype(float).tolist() == [1.0, 1.0]
 
 
 def test_a_peer_that_joins_takes_nothing_out_of_its_gradients_at_first() -> None:
