@@ -98,8 +98,9 @@ class Scaffold(OptimizerState, Correction):
 
     @torch.no_grad()
     def read(self, into: StateArrays) -> None:
-        self._next = self._after_interval()
-        values = iter(self._next)
+        found = self._after_interval()
+        self._next = found if self._own else []  # a peer offers its model before it follows one
+        values = iter(found)
         for spec, array in into:
             if spec.kind is TensorKind.STEPS:
                 array[...] = self._steps
@@ -121,7 +122,8 @@ class Scaffold(OptimizerState, Correction):
             return [shared_tensor(arrays[name]).to(device) for name, device in zip(names, devices, strict=True)]
 
         self._common = of([f"{ROLE} of {each.spec.name}" for each in self._controlled])
-        self._own = self._next or self._common  # of a peer that has just joined: nothing is taken out at first
+        # A peer that has just joined has none, and takes nothing out at first.
+        self._own = self._next or self._own or self._common
         self._next = []
         self._start = [] if unmerged else of([each.spec.name for each in self._controlled])
         for place, each in enumerate(self._controlled if self._start else ()):

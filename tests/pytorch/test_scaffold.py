@@ -85,16 +85,18 @@ def test_three_intervals_follow_the_formula(tmp_path) -> None:
     assert trained(tmp_path, 3, scaffold=True) == pytest.approx([at] * 2, rel=5e-3)  # they are rounded to bfloat16
 
 
-def one(momentum: float = 0.0) -> tuple[Scalar, torch.optim.Optimizer, Scaffold, ModelState]:
-    """A model with its control variates, and what it offers, which follow the founding model."""
+def one(common: float = 0.0) -> tuple[Scalar, torch.optim.Optimizer, Scaffold, ModelState]:
+    """A model with its control variates, and what it offers, which follow a model with those of all."""
     model = Scalar()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=momentum)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     port = TorchPort(model)
     scaffold = Scaffold([optimizer], port.parameters)
     merged = with_optimizer(port, scaffold, "merge")
     capture = ModelState.empty(merged.schema())
     merged.read(capture)
-    scaffold.follow(capture.copy(), unmerged=0)
+    committed = capture.copy()
+    committed.segments["moments"][...] = common
+    scaffold.follow(committed, unmerged=0)
     return model, optimizer, scaffold, capture
 
 
@@ -149,13 +151,21 @@ def test_weights_that_a_site_keeps_get_no_term_and_tell_its_own_gradient() -> No
 
 
 def test_a_peer_that_joins_takes_nothing_out_of_its_gradients_at_first() -> None:
-    model, optimizer, scaffold, capture = one()
-    committed = capture.copy()
-    committed.segments["moments"][...] = 3.0
-    scaffold._next = []  # it has offered nothing
-    scaffold.follow(committed, unmerged=0)
+    model, optimizer, scaffold, capture = one(common=3.0)
     step(model, optimizer, 2.0)
     assert float(model.w) == -1.0
+    assert offered(scaffold, capture) == (2.0, 1)
+
+
+def test_a_control_variate_outlives_models_that_follow_one_another() -> None:
+    model, optimizer, scaffold, capture = one()
+    step(model, optimizer, 2.0)
+    assert offered(scaffold, capture) == (2.0, 1)
+    committed = capture.copy()
+    committed.segments["moments"][...] = 3.0
+    scaffold.follow(committed, unmerged=1)
+    scaffold.follow(committed, unmerged=1)
+    assert offered(scaffold, capture) == (2.0, 1)
 
 
 @pytest.mark.parametrize(
