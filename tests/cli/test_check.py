@@ -79,8 +79,8 @@ def test_a_peer_with_which_all_is_well(listening: str) -> None:
         ({"round": "many"}, "status", Level.FAILURE, "round"),
         ({"time": 10**400}, "status", Level.FAILURE, "time is a number that is too large"),
         ({"time": "now"}, "status", Level.FAILURE, "time is 'now'"),
-        ({"time": float("nan")}, "clock", Level.WARNING, "it tells no time that can be"),
-        ({"time": float("inf")}, "clock", Level.WARNING, "it tells no time that can be"),
+        ({"time": float("nan")}, "clock", Level.WARNING, "it gives a time that no clock can show"),
+        ({"time": float("inf")}, "clock", Level.WARNING, "it gives a time that no clock can show"),
         ({"oldest_protocol": 10**400}, "status", Level.FAILURE, "oldest_protocol is a number that is too large"),
     ],
 )

@@ -113,7 +113,7 @@ def _clock(address: str, status: Mapping[str, Any], now: float) -> Iterator[Find
     if told is None:
         return
     if not 0 <= told < MOST:
-        yield warning(address, "clock", "it tells no time that can be", "look at the log of that peer")
+        yield warning(address, "clock", "it gives a time that no clock can show", "look at the log of that peer")
         return
     ahead = told - now
     if abs(ahead) < CLOCK_SECONDS:
