@@ -335,6 +335,7 @@ class BaseCallback:
 
         Raises:
             SwarmError: no run is open.
+            IncompleteSwarmError: ``require_members`` is set and a site is missing.
         """
         run = self.require_run("on_train_end")
         self._tell(run)

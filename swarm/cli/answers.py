@@ -77,23 +77,23 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
         session=_text(answer, "session"),
         status=_text(answer, "status"),
         security=_text(answer, "security"),
-        round=_count(answer, "round") or 0,
-        interval=_count(answer, "interval") or 0,
-        loss=_number(answer, "loss"),
-        bytes_sent=_count(answer, "bytes_sent") or 0,
-        bytes_received=_count(answer, "bytes_received") or 0,
-        epoch=_count(answer, "epoch") or 0,
-        total_epochs=_count(answer, "total_epochs"),
+        round=count(answer, "round") or 0,
+        interval=count(answer, "interval") or 0,
+        loss=number(answer, "loss"),
+        bytes_sent=count(answer, "bytes_sent") or 0,
+        bytes_received=count(answer, "bytes_received") or 0,
+        epoch=count(answer, "epoch") or 0,
+        total_epochs=count(answer, "total_epochs"),
         seconds_left=_seconds(answer, "seconds_left"),
-        protocol=_count(answer, "protocol"),
-        session_protocol=_count(answer, "session_protocol"),
+        protocol=count(answer, "protocol"),
+        session_protocol=count(answer, "session_protocol"),
         release=_text(answer, "release"),
         peers=tuple(
             PeerView(
                 name=_text(peer, "name") or "?",
                 address=_text(peer, "address"),
                 status=_text(peer, "state"),
-                protocol=_count(peer, "protocol"),
+                protocol=count(peer, "protocol"),
                 release=_text(peer, "release"),
             )
             for peer in _records(answer, "peers")
@@ -129,7 +129,12 @@ def _text(answer: Mapping[str, Any], key: str) -> str:
     return printable(value, _MAX_NAME)
 
 
-def _count(answer: Mapping[str, Any], key: str) -> int | None:
+def count(answer: Mapping[str, Any], key: str) -> int | None:
+    """A number from 0 on; None if there is none.
+
+    Raises:
+        TransportError: it is something else, or too large.
+    """
     value = answer.get(key)
     if value is None:
         return None
@@ -138,7 +143,12 @@ def _count(answer: Mapping[str, Any], key: str) -> int | None:
     return value
 
 
-def _number(answer: Mapping[str, Any], key: str) -> float | None:
+def number(answer: Mapping[str, Any], key: str) -> float | None:
+    """A number, which may be NaN or infinite; None if there is none.
+
+    Raises:
+        TransportError: it is something else, or too large.
+    """
     value = answer.get(key)
     if value is None:
         return None
@@ -148,7 +158,7 @@ def _number(answer: Mapping[str, Any], key: str) -> float | None:
 
 
 def _seconds(answer: Mapping[str, Any], key: str) -> float | None:
-    value = _number(answer, key)
+    value = number(answer, key)
     if value is not None and not 0 <= value < MOST:
         raise _odd(key, value, "a number of seconds")
     return value

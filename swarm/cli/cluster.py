@@ -22,6 +22,7 @@ PORTS = 10000
 POD_PORT = 7700
 """Each pod has an address of its own, so all use the same."""
 HIGHEST_PORT = 65535
+SIZE = "SWARM_WORLD_SIZE"
 PLACES = frozenset({"listen", "peers", "rendezvous", "discovery", "loopback"})
 """Settings that say where the swarm is."""
 SLURM = re.compile(r"SLURM_(NTASKS|NPROCS|PROCID|LOCALID|NODEID|STEP_NUM_TASKS|TASKS_PER_NODE)$")
@@ -70,8 +71,16 @@ def cluster_of(environment: Mapping[str, str], host: Callable[[], str] = socket.
         ConfigurationError: what the scheduler says is not enough, or contradicts itself.
     """
     for found in (_slurm(environment), _torchrun(environment), _jobset(environment, host)):
-        if found is not None:
-            return found
+        if found is None:
+            continue
+        if found.rank >= found.size:
+            rank, size = (
+                found.values[name].origin if name in found.values else SIZE for name in ("rank", "world_size")
+            )
+            raise ConfigurationError(
+                f"{rank}={found.rank} contradicts {size}={found.size}: allowed is 0 to {found.size - 1}"
+            )
+        return found
     return NO_CLUSTER
 
 
@@ -80,7 +89,7 @@ def _slurm(environment: Mapping[str, str]) -> Cluster | None:
     size = _number(environment, "SLURM_NTASKS")
     if size < 2 or "SLURM_STEP_ID" not in environment:
         return None
-    rank = _number(environment, "SLURM_PROCID")
+    rank = _rank(environment, "SLURM_PROCID")
     nodes = "SLURM_STEP_NODELIST" if "SLURM_STEP_NODELIST" in environment else "SLURM_JOB_NODELIST"
     alone = _number(environment, "SLURM_STEP_NUM_NODES", _number(environment, "SLURM_JOB_NUM_NODES", 1)) == 1
     number = _number(environment, "SLURM_JOB_ID") + _number(environment, "SLURM_STEP_ID")
@@ -94,7 +103,7 @@ def _torchrun(environment: Mapping[str, str]) -> Cluster | None:
     size = _number(environment, "WORLD_SIZE")
     if size < 2 or not {"RANK", "MASTER_ADDR", "MASTER_PORT"} <= environment.keys():
         return None
-    rank, port = _number(environment, "RANK"), _number(environment, "MASTER_PORT")
+    rank, port = _rank(environment, "RANK"), _number(environment, "MASTER_PORT")
     if not 0 < port < HIGHEST_PORT:
         raise ConfigurationError(f"MASTER_PORT={port} (from torchrun) leaves no port above it: allowed is 1 to 65534")
     alone = _number(environment, "LOCAL_WORLD_SIZE") == size
@@ -107,11 +116,11 @@ def _torchrun(environment: Mapping[str, str]) -> Cluster | None:
 def _jobset(environment: Mapping[str, str], host: Callable[[], str]) -> Cluster | None:
     """A pod of an indexed Job behind a headless service, as a JobSet makes it: its host is named after its index.
 
-    The manifest has to give the number of pods (``SWARM_WORLD_SIZE``).
+    The manifest has to give the number of pods (``SIZE``).
     """
     if not environment.get("JOB_COMPLETION_INDEX", "").strip():
         return None
-    rank, size = _number(environment, "JOB_COMPLETION_INDEX"), _number(environment, "SWARM_WORLD_SIZE")
+    rank, size = _number(environment, "JOB_COMPLETION_INDEX"), _number(environment, SIZE)
     if size < 2:
         return None
     name, dot, domain = host().partition(".")
@@ -151,6 +160,16 @@ def first_host(nodes: str) -> str:
             f"the list of nodes {nodes!r} (from Slurm) has no host: set SWARM_PEERS and SWARM_LISTEN"
         )
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first[0])
+
+
+def _rank(environment: Mapping[str, str], name: str) -> int:
+    """A rank that must be there: several tasks would else all be the first one."""
+    if not environment.get(name, "").strip():
+        raise ConfigurationError(
+            f"{name} is not set, so the rank of this task is not known: set it, or SWARM_RANK, SWARM_WORLD_SIZE and "
+            "SWARM_PEERS without the variables of the scheduler"
+        )
+    return _number(environment, name)
 
 
 def _number(environment: Mapping[str, str], name: str, otherwise: int = 0) -> int:

@@ -28,6 +28,8 @@ def identities(
     are in DIR: whoever can read it can be each of them. Sites that do not share
     their keys use `swarm init`, `invite` and `join` instead.
     """
+    if directory.exists() and not directory.is_dir():
+        raise IdentityError(f"{directory} is a file: name a new directory")
     if directory.exists() and any(directory.iterdir()):
         raise IdentityError(f"{directory} is not empty: name a new directory, or use the identities that are there")
     make_directory(directory)

@@ -393,14 +393,14 @@ class Settings:
     rank: int | None = _setting(None, "this peer's number under a launcher, from 0", integer(0))
     members: tuple[str, ...] = _setting(
         (),
-        "names of the peers that belong to the swarm. Names are not checked: only their number counts, for "
-        "`min_peers` and the start",
+        "names of the peers that belong to the swarm. Their number counts, for `min_peers` and the start, and with "
+        "`require_members` the names too",
         several(label()),
     )
     require_members: bool = _setting(
         False,
         "no start and no successful end [without a site that is expected](rounds.md#nobody-is-missed-silently): all of "
-        "`members`, or `world_size` peers. Rounds in between may go without one",
+        "`members`, or `world_size` peers. Rounds in between, and a resumed run, may go on without one",
     )
     failure_timeout: float = _setting(10.0, "seconds without an answer after which a peer counts as lost", seconds())
     straggler_timeout: float | None = _setting(

@@ -86,9 +86,8 @@ class Founding:
         if not timer.past(since + rules.start_timeout):
             return None
         if rules.require_all and not offers:
-            unmet = ", ".join(self.unmet) or f"{rules.expected - len(live) - 1} of the {rules.expected} expected"
             return Fail(
-                f"{unmet} did not come within start_timeout={rules.start_timeout:g} s, and require_members is set; "
+                f"{self._absence()} within start_timeout={rules.start_timeout:g} s, and require_members is set; "
                 f"there: {there}"
             )
         if offers:
@@ -97,6 +96,14 @@ class Founding:
             f"{len(live) + 1} of the {rules.min_peers} peers needed (min_peers) were here after "
             f"start_timeout={rules.start_timeout:g} s; there: {there}"
         )
+
+    def _absence(self) -> str:
+        """Who of all that are required keeps the session from starting, and by what."""
+        state, expected = self._state, self._state.rules.expected
+        missing = expected - len(state.presence.here)
+        if self.unmet or missing > 0:
+            return f"{', '.join(self.unmet) or f'{missing} of the {expected} expected'} did not come"
+        return f"{', '.join(sorted(state.presence.here - self._offers().keys()))} came, and did not offer its weights"
 
     def _proposal(self, offers: Mapping[PeerId, ContributionStats]) -> Proposal | None:
         state = self._state

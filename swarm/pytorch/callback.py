@@ -168,7 +168,11 @@ class TorchCallback(BaseCallback):
             epoch += 1
 
     def on_train_end(self) -> None:
-        """Wait until every peer has finished; then load the swarm's closing model."""
+        """Wait until every peer has finished; then load the swarm's closing model.
+
+        Raises:
+            IncompleteSwarmError: ``require_members`` is set and a site is missing. The closing model is loaded by then.
+        """
         settings = self.arguments.settings
         if settings.train_until == "all" and not (self._uses_epochs or settings.loopback):
             self.logger.warning(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from swarm.pytorch.gradients import GradientHooks, Parameters, by_parameter, real
+from swarm.errors import ConfigurationError
+from swarm.pytorch.arrays import memory
+from swarm.pytorch.gradients import GradientHooks, Parameters, by_parameter, real, trained
 from swarm.tensors.model import Correction
 from swarm.tensors.state import TensorKind
 
@@ -31,7 +33,15 @@ class ProximalTerm(Correction):
             strength: µ of the paper, above 0.
             optimizers: those of the model.
             parameters: gives the parameters of the model that take part, by name.
+
+        Raises:
+            ConfigurationError: the optimizers train none of them.
         """
+        known = {*map(memory, parameters().values())}
+        if known.isdisjoint(memory(real(each.data)) for each in trained(optimizers)):
+            raise ConfigurationError(
+                f"proximal={strength} needs the optimizer of the model: the one given trains nothing that is merged"
+            )
         self._strength = strength
         self._optimizers = tuple(optimizers)
         self._parameters = parameters

@@ -43,7 +43,8 @@ class Scaffold(OptimizerState, Correction):
     interval is the weighted mean of these over the peers that train. They travel like the moments of an optimizer, in
     bfloat16, and a site goes on with the rounded value, which is the one in the mean.
 
-    An interval that begins with local steps which are in no committed model leaves the own one as it was.
+    An interval that begins with local steps which are in no committed model leaves the own one as it was. Weights of
+    which the site keeps its own values begin the interval at those, and nothing is added to their gradients.
     """
 
     def __init__(self, optimizers: Sequence[optim.Optimizer], parameters: Parameters) -> None:
@@ -63,14 +64,14 @@ class Scaffold(OptimizerState, Correction):
         self._parameters = parameters
         self._controlled: tuple[_Controlled, ...] = ()
         self._start: list[torch.Tensor] = []
-        """Weights at the begin of the interval; empty where it does not count."""
+        """This site's weights at the begin of the interval; empty where it does not count."""
         self._common: list[torch.Tensor] = []
         """c, in the order of the parameters."""
         self._own: list[torch.Tensor] = []
         self._next: list[torch.Tensor] = []
         """What the own ones are after this interval, if it ended with the last capture."""
         self._terms: dict[int, torch.Tensor] = {}
-        """c - own, by the identity of the parameter."""
+        """c - own, or 0 for weights that the site keeps, by the identity of the parameter."""
         self._rates: dict[int, float] = {}
         """r so far, by the identity of the parameter."""
         self._steps = 0
@@ -97,8 +98,9 @@ class Scaffold(OptimizerState, Correction):
 
     @torch.no_grad()
     def read(self, into: StateArrays) -> None:
-        self._next = self._after_interval()
-        values = iter(self._next)
+        found = self._after_interval()
+        self._next = found if self._own else []  # a peer offers its model before it follows one
+        values = iter(found)
         for spec, array in into:
             if spec.kind is TensorKind.STEPS:
                 array[...] = self._steps
@@ -120,12 +122,18 @@ class Scaffold(OptimizerState, Correction):
             return [shared_tensor(arrays[name]).to(device) for name, device in zip(names, devices, strict=True)]
 
         self._common = of([f"{ROLE} of {each.spec.name}" for each in self._controlled])
-        self._own = self._next or self._common  # of a peer that has just joined: nothing is taken out at first
+        # A peer that has just joined has none, and takes nothing out at first.
+        self._own = self._next or self._own or self._common
         self._next = []
         self._start = [] if unmerged else of([each.spec.name for each in self._controlled])
+        for place, each in enumerate(self._controlled if self._start else ()):
+            if each.spec.kept:
+                self._start[place] = real(each.parameter.data).clone()
         self._rates = dict.fromkeys(map(_identity, self._controlled), 0.0)
         self._terms = {
             id(each.parameter): (common.float() - own.float()).to(_dtype(each.parameter))
+            if not each.spec.kept
+            else torch.zeros_like(own, dtype=_dtype(each.parameter))
             for each, common, own in zip(self._controlled, self._common, self._own, strict=True)
         }
         self.hooks.begin()
@@ -154,7 +162,7 @@ class Scaffold(OptimizerState, Correction):
             own, rate = self._own[place], self._rates[id(each.parameter)]
             if rate > 0:
                 moved = self._start[place].float() - real(each.parameter.data).float()
-                own = (own.float() - self._common[place].float() + moved / rate).bfloat16()
+                own = (moved / rate - self._terms[id(each.parameter)].float()).bfloat16()
             found.append(own)
         return found
 

@@ -121,18 +121,20 @@ class Ending:
             self._log.info("%s", printable(sentence(attended), LONGEST))
         self._reporter.closed(digest=about["digest"], closing=closing, reason=reason, attended=attended)
 
-    def require_members(self, commit: Commit | None, unclosed: str) -> None:
+    def require_members(self, commit: Commit | None, unclosed: str, attended: Attended) -> None:
         """With ``require_members``: refuse the end as a success where an expected site is not part of it.
 
         Args:
             commit: the last one.
             unclosed: why there was no closing round; empty if there was one.
+            attended: which sites took part in which rounds.
 
         Raises:
             IncompleteSwarmError: a site is missing.
         """
         settings = self._settings
-        missing = absentees(commit.group if commit else (), settings.expected_peers, settings.members)
+        group = commit.group if commit else ()
+        missing = absentees(group, settings.expected_peers, settings.members, attended.sites)
         if not settings.require_members or not (missing or unclosed):
             return
         what = f"without {missing}" if missing else f"without a closing round ({printable(unclosed, MAX_SHOWN)})"

@@ -302,12 +302,14 @@ class Merging:
         )
 
     def _say_missing(self, answer: Answer) -> None:
-        """Warn where a session starts without some of those that are expected."""
+        """Warn where a session starts, or goes on, without some of those that are expected."""
         commit, settings = answer.commit, self._settings
-        if commit is None or commit.round or answer.kind is not AnswerKind.MERGED:
+        if commit is None or answer.kind is not AnswerKind.MERGED:
             return
         if missing := absentees(commit.group, settings.expected_peers, settings.members):
             text = "started without %s; who comes later joins, and require_members=True waits for all"
+            if commit.round:
+                text = "goes on without %s; who comes later joins"
             self._log.warning(text, printable(missing, MAX_SHOWN))
 
     def _say_samples(self, commit: Commit) -> None:

@@ -98,15 +98,21 @@ def without(away: Mapping[PeerId, int], told: Collection[PeerId]) -> str:
     return f", without {shown}" if parts else ""
 
 
-def absentees(group: Collection[PeerId], expected: int, members: Collection[PeerId]) -> str:
+def absentees(
+    group: Collection[PeerId], expected: int, members: Collection[PeerId], seen: Collection[PeerId] = ()
+) -> str:
     """Who of the expected peers is not in a group; empty if all are.
 
     Args:
         group: those who are there.
         expected: how many peers were expected; 0 where that is unknown.
         members: their names, as far as the settings give them.
+        seen: names of peers that have taken part, for where the settings give only a number.
     """
-    names = sorted({*members} - {*group})
     if members:
-        return ", ".join(names)
-    return f"{expected - len(group)} of the {expected} expected" if expected > len(group) else ""
+        return ", ".join(sorted({*members} - {*group}))
+    if expected <= len(group):
+        return ""
+    text = f"{expected - len(group)} of the {expected} expected"
+    away = sorted({*seen} - {*group})
+    return f"{text} (no longer there: {', '.join(away[:NAMED])})" if away else text

@@ -250,7 +250,7 @@ class Session:
         finally:
             self._ending.unlock()
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
-        self._ending.require_members(engine.commit, "" if closing else reason)
+        self._ending.require_members(engine.commit, "" if closing else reason, attended)
 
     def _attended(self, commit: Commit | None) -> Attended:
         """Which sites took part in which rounds up to ``commit``; nothing if the ledger cannot be read."""

@@ -35,6 +35,7 @@ _OF_A_SITE = frozenset(
         "world_size",
         "rank",
         "members",
+        "require_members",
         "failure_timeout",
         "straggler_timeout",
         "loopback",

@@ -67,7 +67,7 @@ def simulate(
     Arguments of the script come last, after --.
     """
     task = TASKS.get(program)
-    _check(program, arguments or [], toml, is_task=task is not None, data_dir=data_dir)
+    _check(program, arguments or [], toml, directory, is_task=task is not None, data_dir=data_dir)
     choices = combinations({name: texts for name, texts in tried.items() if texts})
     plans = [
         Plan(
@@ -91,7 +91,15 @@ def simulate(
     _show(outcomes, within, directory, f"{Path(program).name}: {peers} peers", toml, json_output=json_output)
 
 
-def _check(program: str, arguments: Sequence[str], toml: Path | None, *, is_task: bool, data_dir: Path | None) -> None:
+def _check(
+    program: str,
+    arguments: Sequence[str],
+    toml: Path | None,
+    directory: Path,
+    *,
+    is_task: bool,
+    data_dir: Path | None,
+) -> None:
     if is_task and (arguments or data_dir):
         raise ConfigurationError(f"{program} is a built-in task: it takes no arguments and no --data-dir")
     if not is_task and not Path(program).is_file():
@@ -102,6 +110,10 @@ def _check(program: str, arguments: Sequence[str], toml: Path | None, *, is_task
         raise ConfigurationError(f"--data-dir {data_dir} is not a directory: name the one with the data")
     if toml and toml.exists():
         raise ConfigurationError(f"-o {toml} is there already: name a new file, or remove it")
+    if toml and not toml.parent.is_dir():
+        raise ConfigurationError(f"-o {toml} is in no directory that is there: make {toml.parent} first")
+    if directory.exists() and not directory.is_dir():
+        raise ConfigurationError(f"--directory {directory} is a file: name a directory, or a new one")
 
 
 def _train_here(
@@ -165,7 +177,9 @@ def _show(
 
 def _advise(screen: Console, text: str, picture: Path | None, toml: Path | None) -> None:
     if not text:
-        screen.print("nothing is recommended: no choice has a figure to compare (--metric names one)", soft_wrap=True)
+        screen.print(
+            "nothing is recommended: no choice ended well with a figure to compare (--metric names one)", soft_wrap=True
+        )
         return
     where = f" (in {toml})" if toml else ""
     screen.print(f"\nRecommended{where}:\n\n{text}", markup=False, soft_wrap=True)

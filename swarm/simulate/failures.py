@@ -16,10 +16,16 @@ def of_error(error: BaseException, script: Path | None = None) -> str:
     """What was raised, with the last line of the script that led to it, else the last line of all."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if script is not None and Path(frame.filename) == script]
-    where = (own or frames)[-1] if frames else None
-    what = f"exit code {error.code}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+    known = own or [frame for frame in frames if not frame.filename.startswith("<")]
+    # A SyntaxError names the place itself: it is not where Python was called.
+    where = known[-1] if known and not isinstance(error, SyntaxError) else None
+    what = _exit(error.code) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
     place = f" ({Path(where.filename).name}, line {where.lineno})" if where else ""
     return printable(what, LONGEST) + place
+
+
+def _exit(code: object) -> str:
+    return f"it ended with the message {code!r}" if isinstance(code, str) else f"exit code {code}"
 
 
 def of_status(status: int) -> str:

@@ -121,7 +121,9 @@ def _wait(left: dict[int, int], ended: Callable[[PeerEnd], None]) -> float | Non
         if pid == 0:
             time.sleep(_TICK)
             continue
-        rank, code = left.pop(pid), os.waitstatus_to_exitcode(status)
+        rank, code = left.pop(pid, None), os.waitstatus_to_exitcode(status)
+        if rank is None:
+            continue  # a process that a library started
         if code not in (0, TOLD):
             ended(PeerEnd(rank=rank, metrics={}, failure=of_status(code)))
         if code:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ VALIDATION = "swarm_val_"
 """What the names of validation figures in a callback's metrics begin with."""
 PRINTED = ("accuracy", "loss")
 """Figures that are looked for in what a script prints, if its callback validates nothing."""
+UNMERGED = "nothing was merged: use a callback of Swarm in the script, and train for at least one sync_interval"
 _LAST_LINES = 50
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)\b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +75,11 @@ class Outcome:
 
     @property
     def quality(self) -> float | None:
-        """The mean over runs; None if there is none, or if a peer failed."""
-        return None if self.failures or not self.qualities else fmean(self.qualities)
+        """The mean over runs; None if there is none, if a peer failed, or if it is NaN or infinite."""
+        if self.failures or not self.qualities:
+            return None
+        mean = fmean(self.qualities)
+        return mean if math.isfinite(mean) else None
 
     @property
     def rounds(self) -> float:
@@ -101,7 +106,7 @@ class Outcome:
         return {
             "choice": dict(self.choice),
             "figure": self.figure,
-            "qualities": self.qualities,
+            "qualities": [value if math.isfinite(value) else None for value in self.qualities],
             "rounds": self.rounds,
             "bytes_per_peer": self.bytes_per_peer,
             "seconds": self.seconds,
@@ -118,11 +123,13 @@ def lower_is_better(figure: str) -> bool:
 def recommended(outcomes: Sequence[Outcome], within: float) -> Outcome | None:
     """Of the choices that are as good as the best one, up to ``within``, the one that sends least; None if none ended.
 
+    A choice under which nothing was merged says nothing about a swarm, and is not recommended.
+
     Args:
         outcomes: in the order in which the choices were given; the first of equal ones wins.
         within: the difference of the figure that does not count.
     """
-    good = [(outcome.quality, outcome) for outcome in outcomes if outcome.quality is not None]
+    good = [(outcome.quality, outcome) for outcome in outcomes if outcome.quality is not None and outcome.rounds]
     if not good:
         return None
     sign = -1.0 if lower_is_better(good[0][1].figure) else 1.0
@@ -162,5 +169,6 @@ def quality(metrics: Mapping[str, float], log: Path, metric: str | None) -> tupl
 
 
 def named(outcome: Outcome) -> list[str]:
-    """The failures of an outcome, each with its choice."""
-    return [f"{label(outcome.choice)}: {failure}" for failure in outcome.failures]
+    """The failures of an outcome, each with its choice; that nothing was merged is one."""
+    failures = outcome.failures if outcome.failures or outcome.rounds else [UNMERGED]
+    return [f"{label(outcome.choice)}: {failure}" for failure in failures]

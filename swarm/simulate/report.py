@@ -39,9 +39,9 @@ def _figures(outcome: Outcome) -> list[str]:
 
 
 def _quality(outcome: Outcome) -> str:
-    if outcome.quality is None:
-        return "-"
     values = outcome.qualities
+    if outcome.quality is None:
+        return "NaN or infinite" if values else "-"
     spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
     return f"{outcome.quality:.4g}{spread}"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,8 @@ Found = tuple[Commit, ModelState]
 Doubt = Callable[[Commit], str]
 """Why a record is not true; empty if it is."""
 LOAD_IT = "to train on from its model, load that file in your script instead"
+_BY_A_SETTING = re.compile(r"'(outer|optimizer|scaffold)\.\w+ of ")
+"""A tensor that is in the model because of a setting."""
 
 
 def trusted(_: Commit) -> str:
@@ -131,6 +134,8 @@ class CheckpointFiles(CheckpointStore):
                 continue
             except ModelError as error:
                 text = f"resume: {path} contains another model than this script trains: {error}"
+                if _BY_A_SETTING.search(str(error)):
+                    text += "; give outer, optimizer_state and scaffold the values that they had in that run"
                 raise ConfigurationError(text) from error
             if model.digest() == commit.digest:
                 return commit, model

@@ -15,6 +15,7 @@ import pytest
 
 from swarm import versions
 from swarm.cli.check import here, there
+from swarm.cli.check.command import find
 from swarm.cli.check.finding import Finding, Level
 from swarm.cli.check.listening import Nobody
 from swarm.cli.check.listening import listening as listens
@@ -77,7 +78,13 @@ def test_a_peer_with_which_all_is_well(listening: str) -> None:
             Level.WARNING,
             'sync_interval is "64" at paris and "128" here',
         ),
+        ({"name": "berlin"}, "name", Level.FAILURE, "that peer is called berlin, as this one is"),
         ({"round": "many"}, "status", Level.FAILURE, "round"),
+        ({"time": 10**400}, "status", Level.FAILURE, "time is a number that is too large"),
+        ({"time": "now"}, "status", Level.FAILURE, "time is 'now'"),
+        ({"time": float("nan")}, "clock", Level.WARNING, "it gives a time that no clock can show"),
+        ({"time": float("inf")}, "clock", Level.WARNING, "it gives a time that no clock can show"),
+        ({"oldest_protocol": 10**400}, "status", Level.FAILURE, "oldest_protocol is a number that is too large"),
     ],
 )
 def test_what_does_not_fit_is_told_with_what_to_do(
@@ -173,6 +180,13 @@ def test_a_port_that_is_taken_is_a_failure(listening: str) -> None:
     found = of_machine(replace(SETTINGS, listen=listening))["listen"]
     assert found.level is Level.FAILURE
     assert "cannot be listened on" in found.found
+    assert "end the process that has the port" in found.action
+
+
+@pytest.mark.parametrize("host", ["no-such.invalid", "192.0.2.1"])
+def test_an_address_of_another_machine_is_a_failure(host: str) -> None:
+    found = of_machine(replace(SETTINGS, listen=f"{host}:7000"))["listen"]
+    assert (found.level, found.action) == (Level.FAILURE, "name this machine, or an address of it")
 
 
 def test_a_random_port_between_machines_is_a_warning() -> None:
@@ -212,6 +226,12 @@ def test_gpus_are_those_that_torch_sees(
     found = of_machine(SETTINGS)["GPU"]
     assert found.level is level
     assert text in found.found
+
+
+def test_a_list_of_all_sites_may_name_this_one() -> None:
+    settings = replace(SETTINGS, listen="0.0.0.0:7000", advertise="berlin.invalid", insecure=True)
+    named = replace(settings, peers=("berlin.invalid:7000", "berlin@berlin.invalid:7000", "paris.invalid:7000"))
+    assert {each.where for each in find(named)} == {"here", "paris.invalid:7000"}
 
 
 def test_the_command_ends_with_an_error_where_something_fails(swarm, tmp_path: Path) -> None:

@@ -109,8 +109,11 @@ def test_the_first_host_of_a_list_of_slurm(nodes: str, first: str) -> None:
     [
         (SLURM | {"SLURM_JOB_NODELIST": ""}, "list of nodes '' .*has no host"),
         (SLURM | {"SLURM_PROCID": "two"}, "SLURM_PROCID='two' is no number"),
+        (SLURM | {"SLURM_PROCID": ""}, "SLURM_PROCID is not set"),
+        (SLURM | {"SLURM_PROCID": "4", "SWARM_RANK": "1"}, "SLURM_PROCID=4 contradicts SLURM_NTASKS=4: .* 0 to 3"),
         (TORCHRUN | {"MASTER_PORT": "65535"}, "MASTER_PORT=65535 .* leaves no port above it"),
         (JOBSET | {"JOB_COMPLETION_INDEX": "1"}, "from which the address of the first one does not follow"),
+        (JOBSET | {"SWARM_WORLD_SIZE": "3"}, "JOB_COMPLETION_INDEX=3 contradicts SWARM_WORLD_SIZE=3"),
     ],
 )
 def test_what_is_not_enough_is_refused_by_name(environment: dict[str, str], reason: str) -> None:
@@ -161,6 +164,9 @@ def test_the_peers_of_one_owner_get_identities_by_one_command(swarm, python: str
         2,
         "swarm: identities is not empty: name a new directory, or use the identities that are there\n",
     )
+    (tmp_path / "file").touch()
+    file = swarm("identities", "--peers", "3", "file")
+    assert (file.returncode, file.stderr) == (2, "swarm: file is a file: name a new directory\n")
 
 
 def test_identities_of_a_cluster_need_a_cluster_and_one_for_each_rank(python: str, tmp_path: Path) -> None:

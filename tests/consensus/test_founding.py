@@ -77,6 +77,13 @@ def test_a_required_member_is_no_other_peer(swarm) -> None:
     assert "paris did not come within start_timeout=60 s, and require_members is set" in peers.all("a", Fail)[0].reason
 
 
+def test_a_required_peer_that_is_there_and_offers_nothing_is_named(swarm) -> None:
+    peers = swarm("abc", expected=3, require_all=True)
+    peers.offer("a", "b")
+    peers.wait(61.0)
+    assert "c came, and did not offer its weights within start_timeout=60 s" in peers.all("a", Fail)[0].reason
+
+
 def test_an_incompatible_peer_ends_a_start_that_requires_all(swarm) -> None:
     peers = swarm("ab", expected=3, require_all=True)
     peers.offer("a", "b")

@@ -152,6 +152,13 @@ def test_it_needs_the_optimizer() -> None:
         SwarmCallback(model=linear(), proximal=STRENGTH, loopback=True)
 
 
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    optimizer = torch.optim.SGD(linear().parameters(), lr=1.0)
+    callback = SwarmCallback(model=linear(), optimizer=optimizer, proximal=STRENGTH, loopback=True)
+    with pytest.raises(ConfigurationError, match="proximal=0.5 needs the optimizer of the model"):
+        callback.on_train_begin()
+
+
 @pytest.mark.parametrize("overlap", [False, True], ids=["blocking", "overlap"])
 def test_whole_trainings_are_drawn_to_what_each_round_has_merged(tmp_path, *, overlap: bool) -> None:
     """Gradients are 1 and 3, the rate is .1, and every second batch ends an interval."""

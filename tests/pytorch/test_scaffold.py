@@ -13,6 +13,7 @@ from swarm.errors import ConfigurationError
 from swarm.pytorch import TorchPort
 from swarm.pytorch.scaffold import Scaffold
 from swarm.tensors.optimizer import with_optimizer
+from swarm.tensors.selection import Normalization, Selection
 from swarm.tensors.state import ModelState
 from swarm.testing.swarm import together
 
@@ -84,16 +85,18 @@ def test_three_intervals_follow_the_formula(tmp_path) -> None:
     assert trained(tmp_path, 3, scaffold=True) == pytest.approx([at] * 2, rel=5e-3)  # they are rounded to bfloat16
 
 
-def one(momentum: float = 0.0) -> tuple[Scalar, torch.optim.Optimizer, Scaffold, ModelState]:
-    """A model with its control variates, and what it offers, which follow the founding model."""
+def one(common: float = 0.0) -> tuple[Scalar, torch.optim.Optimizer, Scaffold, ModelState]:
+    """A model with its control variates, and what it offers, which follow a model with those of all."""
     model = Scalar()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=momentum)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     port = TorchPort(model)
     scaffold = Scaffold([optimizer], port.parameters)
     merged = with_optimizer(port, scaffold, "merge")
     capture = ModelState.empty(merged.schema())
     merged.read(capture)
-    scaffold.follow(capture.copy(), unmerged=0)
+    committed = capture.copy()
+    committed.segments["moments"][...] = common
+    scaffold.follow(committed, unmerged=0)
     return model, optimizer, scaffold, capture
 
 
@@ -127,14 +130,42 @@ def test_an_interval_that_begins_with_other_steps_leaves_the_control_variate() -
     assert offered(scaffold, capture) == (2.0, 1)
 
 
-def test_a_peer_that_joins_takes_nothing_out_of_its_gradients_at_first() -> None:
-    model, optimizer, scaffold, capture = one()
+def test_weights_that_a_site_keeps_get_no_term_and_tell_its_own_gradient() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    port = TorchPort(model, Selection(normalization=Normalization.FEDBN))
+    scaffold = Scaffold([optimizer], port.parameters)
+    merged = with_optimizer(port, scaffold, "merge")
+    capture = ModelState.empty(merged.schema())
+    merged.read(capture)
     committed = capture.copy()
-    committed.segments["moments"][...] = 3.0
-    scaffold._next = []  # it has offered nothing
+    for spec, array in committed.arrays():
+        array[...] = 2 if spec.kind.is_moment else 9  # what the others have made of it
     scaffold.follow(committed, unmerged=0)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    assert [float(each) for each in model.parameters()] == [0.5, -0.5]
+    merged.read(capture)
+    assert capture.segments["moments"].astype(float).tolist() == [1.0, 1.0]
+
+
+def test_a_peer_that_joins_takes_nothing_out_of_its_gradients_at_first() -> None:
+    model, optimizer, scaffold, capture = one(common=3.0)
     step(model, optimizer, 2.0)
     assert float(model.w) == -1.0
+    assert offered(scaffold, capture) == (2.0, 1)
+
+
+def test_a_control_variate_outlives_models_that_follow_one_another() -> None:
+    model, optimizer, scaffold, capture = one()
+    step(model, optimizer, 2.0)
+    assert offered(scaffold, capture) == (2.0, 1)
+    committed = capture.copy()
+    committed.segments["moments"][...] = 3.0
+    scaffold.follow(committed, unmerged=1)
+    scaffold.follow(committed, unmerged=1)
+    assert offered(scaffold, capture) == (2.0, 1)
 
 
 @pytest.mark.parametrize(

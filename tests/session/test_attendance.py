@@ -91,6 +91,25 @@ def test_who_was_away_at_the_start_is_named() -> None:
     assert "started without cyd; who comes later joins" in line(ada, "started without")
 
 
+def test_who_is_away_when_a_run_is_resumed_is_named(tmp_path: Path) -> None:
+    def swarm(*names: str, **more: object) -> list[SwarmPeer]:
+        settings = {"sync_interval": 1, "members": "ada,bob,cyd", "checkpoint_seconds": 0, "failure_timeout": 0.3}
+        found = MemorySwarm(**settings, **more)
+        return [found.peer(name, WEIGHTS, model_dir=tmp_path / name) for name in names]
+
+    def begin(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        peer.go_on(2, step)
+
+    peers = swarm("ada", "bob", "cyd")
+    together(*(partial(begin, peer) for peer in peers))
+    for peer in peers:
+        peer.session.abort("power cut")
+    ada, bob = swarm("ada", "bob", resume=True, straggler_timeout=0.1)
+    together(partial(ada.train, 2, step), partial(bob.train, 2, step))
+    assert line(ada, "goes on without") == "WARNING goes on without cyd; who comes later joins"
+
+
 def test_a_session_does_not_start_without_a_required_member() -> None:
     swarm = MemorySwarm(
         sync_interval=4, members="ada,bob,cyd", straggler_timeout=0.1, start_timeout=0.6, require_members=True
@@ -130,7 +149,8 @@ def test_a_session_that_ends_without_a_required_member_is_no_success(required: b
     assert (tmp_path / "ada" / "swarm-final.safetensors").is_file()
     assert len(errors) == 2 * required
     for error in errors:
-        assert "ended without 1 of the 3 expected, which require_members does not allow" in str(error)
+        text = "ended without 1 of the 3 expected (no longer there: cyd), which require_members does not allow"
+        assert text in str(error)
         assert "swarm-final.safetensors" in str(error)
 
 

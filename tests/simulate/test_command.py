@@ -90,6 +90,8 @@ def test_json_is_one_document(simulate):
         (("digits", "--data-dir", "."), "digits is a built-in task"),
         (("train.py", "--data-dir", "none"), "--data-dir none is not a directory"),
         (("digits", "-o", "train.py"), "-o train.py is there already"),
+        (("digits", "-o", "none/swarm.toml"), "make none first"),
+        (("digits", "--directory", "train.py"), "--directory train.py is a file"),
         (("digits", "--sync-interval", "0"), "--sync-interval '0' is not allowed"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import tomllib
 
 import pytest
@@ -10,9 +11,14 @@ from swarm.simulate.plan import PeerEnd, Plan, end_line
 
 
 def run(
-    value: float | None, sent: float = 100.0, figure: str = "accuracy", failure: str = "", problem: str = ""
+    value: float | None,
+    sent: float = 100.0,
+    figure: str = "accuracy",
+    failure: str = "",
+    problem: str = "",
+    rounds: float = 3.0,
 ) -> Run:
-    ends = [PeerEnd(rank=rank, metrics={"swarm_bytes_sent": sent, "swarm_rounds": 3.0}) for rank in range(2)]
+    ends = [PeerEnd(rank=rank, metrics={"swarm_bytes_sent": sent, "swarm_rounds": rounds}) for rank in range(2)]
     if failure:
         ends[1] = PeerEnd(rank=1, metrics={}, failure=failure)
     qualities = {} if value is None else dict.fromkeys(range(2), (figure, value))
@@ -45,6 +51,28 @@ def test_a_choice_with_a_failed_peer_or_without_a_figure_is_not_recommended():
     assert recommended([failed, outcome(16, run(None))], 0.01) is None
     good = outcome(32, run(0.5))
     assert recommended([failed, good], 0.01) is good
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_choice_whose_figure_is_no_number_is_not_recommended(value):
+    diverged, good = outcome(8, run(value, figure="loss")), outcome(32, run(0.5, figure="loss"))
+    assert recommended([diverged, good], 0.01) is good
+    assert recommended([diverged], 0.01) is None
+    assert diverged.record()["qualities"] == [None]
+
+
+def test_a_choice_under_which_nothing_was_merged_is_not_recommended():
+    alone, good = outcome(8, run(0.99, rounds=0.0)), outcome(32, run(0.5))
+    assert recommended([alone, good], 0.01) is good
+    assert [*map(len, map(named, [alone, good]))] == [1, 0]
+    assert named(alone)[0].startswith("sync_interval=8: nothing was merged")
+
+
+def test_a_printed_figure_that_is_no_number_is_the_last_one(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text("loss 0.5\nloss: nan\nloss information\n", encoding="utf-8")
+    name, value = quality({}, log, None)
+    assert (name, math.isnan(value)) == ("loss", True)
 
 
 def test_peers_that_fail_alike_are_named_together():

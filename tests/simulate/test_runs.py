@@ -106,6 +106,10 @@ print(sys.argv[0] == __file__, __name__, os.path.basename(os.environ["MODEL_DIR"
     [
         ("import os\nif os.environ['SWARM_RANK'] == '1':\n    raise ValueError('no data')", "ValueError: no data .*3"),
         ("import os, sys\nif os.environ['SWARM_RANK'] == '1':\n    sys.exit(3)", "exit code 3 .*3"),
+        (
+            "import os, sys\nif os.environ['SWARM_RANK'] == '1':\n    sys.exit('no data')",
+            "ended with the message 'no data' .*3",
+        ),
         ("import os, signal\nif os.environ['SWARM_RANK'] == '1':\n    os.kill(os.getpid(), 9)", "ended by SIGKILL"),
         ("import os\nif os.environ['SWARM_RANK'] == '1':\n    os._exit(4)", "exit code 4 and told no result"),
     ],
@@ -120,7 +124,7 @@ def test_a_peer_that_fails_is_named_with_its_line_and_the_others_are_ended(tmp_p
 def test_a_script_that_cannot_be_parsed_is_told(tmp_path):
     run = local.run(plan(script(tmp_path, "import os\nif"), tmp_path, 2), timeout=60)
     (failure,) = run.failures
-    assert failure.startswith("peer-0, peer-1: SyntaxError")
+    assert failure == "peer-0, peer-1: SyntaxError: invalid syntax (train.py, line 2)"
 
 
 def test_data_that_do_not_suffice_for_a_task_are_told(tmp_path):

@@ -15,6 +15,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from swarm.addresses import Address, join, parse_advertised, place_of
 from swarm.cli import options
 from swarm.cli.check.finding import Finding, Level
 from swarm.cli.check.here import of_machine
@@ -82,11 +83,21 @@ def find(settings: Settings) -> Iterable[Finding]:
     known = [*settings.peers, *(identity.others if identity else ())]
     if settings.rendezvous:
         known += [each.address for each in announcements(settings.rendezvous)]
-    addresses = [*dict.fromkeys(known)]
+    own = {*_own(settings)}
+    addresses = [each for each in dict.fromkeys(known) if place_of(each) not in own]
     ask = partial(fetch, identity=settings.identity, timeout=ANSWER_SECONDS, proxies=Proxies(settings.proxy))
     with listening(settings) as reached_from, ThreadPoolExecutor(AT_ONCE) as pool:
         for found in pool.map(lambda address: [*of_peer(address, settings, ask, reached_from)], addresses):
             yield from found
+
+
+def _own(settings: Settings) -> Iterable[str]:
+    """Where this peer itself will be: a list of all sites may name it too."""
+    listen = Address.parse(settings.listen)
+    yield join(listen.host, listen.port)
+    if settings.advertise:
+        host, port = parse_advertised(settings.advertise)
+        yield join(host, listen.port if port is None else port)
 
 
 def _table(findings: Sequence[Finding]) -> Table:
@@ -104,5 +115,13 @@ def _table(findings: Sequence[Finding]) -> Table:
 def _verdict(findings: Sequence[Finding]) -> str:
     count = {level: sum(each.level is level for each in findings) for level in Level}
     peers = len({each.where for each in findings}) - 1
-    looked = f"looked at this machine and {peers} other peer{'s' if peers != 1 else ''}"
-    return f"{looked}: {count[Level.FAILURE]} failures, {count[Level.WARNING]} warnings"
+    found = (
+        _counted(peers, "other peer"),
+        _counted(count[Level.FAILURE], "failure"),
+        _counted(count[Level.WARNING], "warning"),
+    )
+    return "looked at this machine and {}: {}, {}".format(*found)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import resource
@@ -32,6 +33,13 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - it is only measured
 DRIVER = Path("/dev/nvidiactl")
 TORCH_SECONDS = 120.0
 SEES = "import torch; print(*(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())), sep=chr(10))"
+
+
+_TO_LISTEN = {
+    errno.EADDRINUSE: "end the process that has the port (a peer that already runs?), or choose another port",
+    errno.EACCES: "choose a port of at least 1024, or give this user the right to use it",
+}
+"""What to do where a port cannot be listened on; else the host is wrong."""
 
 
 def of_machine(settings: Settings, identity: Identity | None) -> Iterator[Finding]:
@@ -77,7 +85,7 @@ def _port(what: str, host: str, port: int) -> Finding:
             listener.bind(found[4])
             listener.listen()
     except OSError as error:
-        action = "end the process that has the port (a peer that already runs?), or choose another address"
+        action = _TO_LISTEN.get(error.errno or 0, "name this machine, or an address of it")
         return failure(HERE, what, f"{host}:{port} cannot be listened on: {error.strerror or error}", action)
     if port == 0 and not Address.parse(f"{host}:0").is_loopback:
         return warning(HERE, what, f"{host}, any free port", "behind a firewall: set a fixed port, and open it")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm import versions
 from swarm.addresses import Address
-from swarm.cli.answers import parse, plain, sessions
+from swarm.cli.answers import MOST, count, number, parse, plain, sessions
 from swarm.cli.check.finding import Finding, failure, ok, warning
 from swarm.errors import SwarmError, TransportError
 from swarm.proxy import Proxies
@@ -116,13 +116,15 @@ def _of_answer(address: str, settings: Settings, answer: Mapping[str, Any], now:
         yield failure(address, "session", f"{view.name} trains {names}, not {settings.model_name}", action)
         return
     yield ok(address, "session", f"{view.name}: {view.status}, round {view.round}")
+    if view.name == settings.name and settings.named:
+        action = "give each peer a name of its own (`name`, or the certificate of its site)"
+        yield failure(address, "name", f"that peer is called {view.name}, as this one is", action)
     yield from _settings(address, settings, view.name, status)
 
 
 def _versions(address: str, theirs: str, ours: str, status: Mapping[str, Any]) -> Iterator[Finding]:
     named = parse(status)
-    oldest = status.get("oldest_protocol")
-    known = Versions(named.protocol or 0, oldest if isinstance(oldest, int) else 0, named.release)
+    known = Versions(named.protocol or 0, count(status, "oldest_protocol") or 0, named.release)
     reason = versions.obstacle({f"{ours} (here)": versions.here(), theirs: known})
     yield (
         failure(address, "version", reason, f"update the older one with `{versions.UPDATE}`")
@@ -132,8 +134,11 @@ def _versions(address: str, theirs: str, ours: str, status: Mapping[str, Any]) -
 
 
 def _clock(address: str, status: Mapping[str, Any], now: float) -> Iterator[Finding]:
-    told = status.get("time")
-    if isinstance(told, bool) or not isinstance(told, int | float):
+    told = number(status, "time")
+    if told is None:
+        return
+    if not 0 <= told < MOST:
+        yield warning(address, "clock", "it gives a time that no clock can show", "look at the log of that peer")
         return
     ahead = told - now
     if abs(ahead) < CLOCK_SECONDS:
