@@ -16,7 +16,15 @@ import typer
 
 from swarm.cli import display, options
 from swarm.cli.directories import fallbacks, of_settings, remove_empty, temporary_scratch, with_scratch
-from swarm.cli.environment import ONE_THREAD, launcher_identity, local_place, of_peer, peer_identity, peer_name
+from swarm.cli.environment import (
+    ONE_THREAD,
+    launcher_identity,
+    local_place,
+    machine_authority,
+    of_peer,
+    peer_identity,
+    peer_name,
+)
 from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
 from swarm.cli.program import locate, search_path
@@ -24,6 +32,7 @@ from swarm.cli.statuses import StatusBoard, fetch_over_grpc
 from swarm.cli.summary import record, summary
 from swarm.config import former, resolve
 from swarm.config.sources import from_environment, from_file
+from swarm.errors import IdentityError
 from swarm.identity.throwaway import make_identities
 
 RENDEZVOUS_PREFIX = "swarm-up-"
@@ -97,6 +106,15 @@ def up(
     raise typer.Exit(code)
 
 
+def _make_identities(places: Mapping[str, Path], authority: Path) -> None:
+    """From the authority of this machine's user, so that ``--resume`` can check the records of an earlier run."""
+    try:
+        make_identities(places, authority=authority)
+    except (IdentityError, OSError) as error:
+        typer.echo(f"swarm: a later `swarm up --resume` cannot check the records of this run: {error}", err=True)
+        make_identities(places)
+
+
 def plan(
     command: Sequence[str],
     peers: int,
@@ -123,7 +141,7 @@ def plan(
     insecure = {**from_file(user, Path()), **from_environment(user)}.get("insecure")
     if not insecure or not insecure.value:
         ranks = {peer_name(rank): peer_identity(rank, rendezvous) for rank in range(peers)}
-        make_identities({**ranks, "launcher": launcher_identity(rendezvous)})
+        _make_identities({**ranks, "launcher": launcher_identity(rendezvous)}, machine_authority(user))
         environment["SWARM_IDENTITY"] = str(peer_identity(0, rendezvous))  # not that of this site, which is of one name
     settings = resolve(given, environment=environment, otherwise=fallbacks(user)).settings
     directories = of_settings(settings, user)

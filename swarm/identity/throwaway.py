@@ -1,7 +1,8 @@
 """Identities that commands make by themselves, for peers on one machine.
 
-``swarm up`` makes those of its peers, with an authority whose key is never stored. ``swarm run`` on a loopback address
-has one from an authority that belongs to the user of the machine.
+Those of ``swarm up``, and that of ``swarm run`` on a loopback address, are from an authority that belongs to the user
+of the machine, so that a later run can check the records of an earlier one. ``swarm identities`` makes some of an
+authority whose key is never stored.
 """
 
 from __future__ import annotations
@@ -23,22 +24,28 @@ VALID = timedelta(days=365)
 _ODD = re.compile("[^a-z0-9.-]+")
 
 
-def make_identities(directories: Mapping[str, Path], now: datetime | None = None) -> None:
-    """Make identities that trust one another and nobody else.
+def make_identities(
+    directories: Mapping[str, Path], now: datetime | None = None, authority: Path | None = None
+) -> None:
+    """Make identities that trust one another.
 
     Args:
         directories: by name of peer; made where they are not there.
         now: from when on; the present.
+        authority: directory of the one that they are from, made where it is not there. None: one of their own, so that
+            they trust nobody else.
 
     Raises:
         IdentityError: a name is not allowed, or a file cannot be written.
     """
     now = now or datetime.now(UTC)
-    authority = _Authority.new(now)
+    if authority is not None:
+        files.make_directory(authority)
+    issuer = _Authority.new(now) if authority is None else _Authority.of_user(authority)
     members = tuple(Member(name) for name in sorted(directories))
-    document = Consortium("this-machine", 1, now.isoformat(timespec="seconds"), members).signed(authority.key)
+    document = Consortium("this-machine", 1, now.isoformat(timespec="seconds"), members).signed(issuer.key)
     for name, directory in directories.items():
-        authority.give(name, directory, now)
+        issuer.give(name, directory, now)
         files.write(directory / files.CONSORTIUM, document)
 
 

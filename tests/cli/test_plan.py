@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from swarm.cli.up import plan
@@ -11,7 +14,7 @@ from swarm.identity.throwaway import make_identities
 @pytest.fixture
 def planned(tmp_path, user_environment, python):
     def run(peers=2, given=None, **variables):
-        user = user_environment | variables
+        user = user_environment | {"XDG_DATA_HOME": str(tmp_path / "data")} | variables
         specs = plan([python, "-c", ""], peers, given or {}, user, tmp_path / "rendezvous", tmp_path / "scratch")
         return [spec.environment for spec in specs]
 
@@ -43,6 +46,22 @@ def test_the_identity_of_this_site_is_left_aside(planned, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     identities = [each["SWARM_IDENTITY"] for each in planned()]
     assert identities == [str(tmp_path / "rendezvous" / "identities" / f"peer-{rank}") for rank in (0, 1)]
+
+
+def test_a_later_run_can_check_what_an_earlier_one_has_signed(planned, tmp_path):
+    def authorities():
+        return {(Path(each["SWARM_IDENTITY"]) / "authority.pem").read_bytes() for each in planned()}
+
+    before = authorities()
+    shutil.rmtree(tmp_path / "rendezvous")
+    assert authorities() == before
+    assert len(before) == 1
+
+
+def test_where_the_home_of_the_user_cannot_be_written_identities_are_made_all_the_same(planned, tmp_path, capsys):
+    (tmp_path / "home").touch()
+    assert planned(XDG_DATA_HOME=str(tmp_path / "home"))[0]["SWARM_IDENTITY"]
+    assert "a later `swarm up --resume` cannot check the records of this run" in capsys.readouterr().err
 
 
 def test_the_launcher_decides_also_where_the_user_has_set_a_former_variable(planned, tmp_path):

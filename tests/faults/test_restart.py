@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 NAMES = ("ada", "bob", "cyd")
-RESUME = (sys.executable, "-m", "swarm.cli", "run", "--resume", "--")
+RUN = (sys.executable, "-m", "swarm.cli", "run", "--")
+RESUME = (*RUN[:-1], "--resume", "--")
+"""Both with an identity from the authority of this machine's user: records of a peer without one are not taken."""
 AN_HOUR = 3600 * 10**9
 """Nanoseconds."""
 
 
 def test_all_are_killed_and_go_on_from_their_last_checkpoint(training, tmp_path) -> None:
-    _train_until_round(8, training, tmp_path)
+    _train_until_round(8, training, tmp_path, prefix=RUN)
     kept = {name: _kept(tmp_path / name) for name in NAMES}
     peers = _started(training, tmp_path, prefix=RESUME)
     for name, peer in peers.items():
@@ -31,7 +33,7 @@ def test_all_are_killed_and_go_on_from_their_last_checkpoint(training, tmp_path)
 
 
 def test_a_clock_that_was_set_back_does_not_hide_the_newest_checkpoint(training, tmp_path) -> None:
-    _train_until_round(4, training, tmp_path)
+    _train_until_round(4, training, tmp_path, prefix=RUN)
     for record in tmp_path.rglob("swarm-state/**/*.json"):
         later = record.stat().st_mtime_ns + AN_HOUR
         os.utime(record, ns=(later, later))
