@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.base import clone, is_classifier
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import SGDClassifier, SGDRegressor
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import GaussianNB, MultinomialNB
+from sklearn.neural_network import MLPClassifier
 
 from swarm import SwarmCallback
 from swarm.errors import ModelError, SwarmError
 from swarm_sklearn import SklearnCallback, SwarmTrainer, initialise, load_weights
+from swarm_sklearn.estimators import family_of
 
 
 def test_a_loop_of_ones_own_makes_the_four_calls(patients):
@@ -48,6 +51,26 @@ def test_every_sample_is_used_once_an_epoch_in_an_order_that_the_seed_gives(pati
     del seen[:]
     trainer.fit(x, target, epochs=2, batch_size=50, seed=3)
     assert np.concatenate(seen[1:]).tolist() == np.concatenate(batches).tolist()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        SGDClassifier(random_state=0),
+        MLPClassifier((5,), random_state=0),
+        GaussianNB(),
+        MultinomialNB(),
+        MiniBatchKMeans(2, init=np.repeat([[40.0], [44.0]], 4, axis=1), n_init=1, reassignment_ratio=0, random_state=0),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_samples_of_single_precision(hospitals, two_parts, estimator):
+    parts = [(x.astype(np.float32), y) for x, y in two_parts]
+    classes = [0, 1, 2] if is_classifier(estimator) else None
+    first, second = hospitals.fit([clone(estimator) for _ in parts], parts, classes=classes)
+    assert family_of(first).tensors()[0].values.any()
+    for one, other in zip(family_of(first).tensors(), family_of(second).tensors(), strict=True):
+        assert one.values.tobytes() == other.values.tobytes(), one.name
 
 
 def test_fit_begins_anew(patients):
