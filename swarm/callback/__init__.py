@@ -6,6 +6,7 @@ from swarm.callback.base import NEVER, BaseCallback
 from swarm.callback.factory import SwarmCallback
 from swarm.callback.foreign import KERAS_2, foreign, hook_of_another, is_keras_2
 from swarm.callback.loop import Loop
+from swarm.callback.own_loop import OwnLoopCallback
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.config.samples import samples_of
 
@@ -16,6 +17,7 @@ __all__ = [
     "BaseCallback",
     "CallbackArguments",
     "Loop",
+    "OwnLoopCallback",
     "SwarmCallback",
     "foreign",
     "hook_of_another",

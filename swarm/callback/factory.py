@@ -137,8 +137,7 @@ def _platform(arguments: CallbackArguments, integrations: Mapping[str, Integrati
     """The platform that the arguments name or mean."""
     model, wanted = arguments.model, arguments.settings.ml_platform
     known = ", ".join(
-        f"{platform!r} (pip install 'swarm-learning[{integration.extra}]')"
-        for platform, integration in integrations.items()
+        f"{platform!r} (pip install '{integration.requirement}')" for platform, integration in integrations.items()
     )
     supported = ", ".join(map(repr, integrations))
     # the last registered is the most special: a Keras model on the torch backend is a torch module as well
@@ -175,7 +174,7 @@ def _create(integration: Integration, platform: str, arguments: CallbackArgument
             raise
         raise MissingExtraError(
             f"ml_platform={platform!r} needs {error.name!r}, which is not installed: "
-            f"pip install 'swarm-learning[{integration.extra}]'"
+            f"pip install '{integration.requirement}'"
         ) from error
 
 

@@ -14,6 +14,9 @@ KERAS_2 = (
     "TF_USE_LEGACY_KERAS, and build the model with `import keras`, or with tf.keras of TensorFlow 2.16 or later"
 )
 _OTHER_MODEL = "train a torch.nn.Module or a Keras 3 model instead, ml_platform makes no difference"
+_SKLEARN = (
+    "pip install swarm-sklearn, for estimators that have partial_fit; or train a torch.nn.Module or a Keras 3 model"
+)
 _HUGGING_FACE = (
     "a Hugging Face model for PyTorch is a torch.nn.Module: give it as model=, leave ml_platform out, and call the "
     "hooks in a training loop of your own; transformers.Trainer and its callbacks are not supported yet"
@@ -74,7 +77,7 @@ _KINDS = (
     _Kind(_of("xgboost"), Foreign("an XGBoost model, which is not supported", _OTHER_MODEL)),
     _Kind(_of("lightgbm"), Foreign("a LightGBM model, which is not supported", _OTHER_MODEL)),
     _Kind(_of("catboost"), Foreign("a CatBoost model, which is not supported", _OTHER_MODEL)),
-    _Kind(_of("sklearn"), Foreign("a scikit-learn estimator, which is not supported yet", _OTHER_MODEL)),
+    _Kind(_of("sklearn"), Foreign("a scikit-learn estimator, which the plugin swarm-sklearn trains", _SKLEARN)),
     _Kind(_of("flax", "haiku", "equinox"), Foreign("a model of a JAX library, which is not supported", _JAX)),
     _Kind(_of("jax", "jaxlib"), Foreign("JAX arrays or functions, which are not supported", _JAX)),
     _Kind(_of("transformers"), Foreign("a Hugging Face object, but no torch.nn.Module", _HUGGING_FACE)),
@@ -100,7 +103,7 @@ _KINDS = (
 )
 _PLATFORMS = (
     (("HF", "HUGGING", "TRANSFORMER"), _HUGGING_FACE),
-    (("SKLEARN", "SCIKIT"), "scikit-learn is not supported yet: train a torch.nn.Module or a Keras 3 model"),
+    (("SKLEARN", "SCIKIT"), f"scikit-learn is 'SKLEARN': {_SKLEARN}"),
     (("XGB", "LIGHTGBM", "LGBM", "CATBOOST"), "trees are not supported: train a torch.nn.Module or a Keras 3 model"),
     (("JAX", "FLAX"), _JAX),
     (("TENSORFLOW", "TF"), "write 'TF' or 'KERAS' for a Keras 3 model, whichever backend it has"),

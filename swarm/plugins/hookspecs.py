@@ -73,6 +73,13 @@ class Integration:
     """Whether it can train this model; asks for the names of its classes, so that no framework is imported."""
     create: Callable[[CallbackArguments], Any]
     """Makes the callback. Imports the framework; opens no socket and starts no thread."""
+    distribution: str = "swarm-learning"
+    """The distribution that contains the integration. ``extra`` is empty where it installs the framework itself."""
+
+    @property
+    def requirement(self) -> str:
+        """What to give to ``pip install``."""
+        return f"{self.distribution}[{self.extra}]" if self.extra else self.distribution
 
 
 @accepts_former_names

@@ -14,7 +14,7 @@ What a rule must keep, and what its test says where it does not:
 - **Scaling.** Scaling all weights by one factor changes nothing. Scaling all contributions scales the result.
 - **Translation.** Adding one vector to all contributions, and to the reference model, adds it to the result.
 
-Three properties are mathematically wrong for some good rules. Such a rule opts out by an attribute, see there.
+Four properties are mathematically wrong for some good rules. Such a rule opts out by an attribute, see there.
 """
 
 from __future__ import annotations
@@ -89,6 +89,9 @@ class MergeRuleContract:
     stays_in_range: ClassVar[bool] = True
     """Whether each merged value lies between the smallest and the largest contributed one."""
 
+    unanimous: ClassVar[bool] = True
+    """Whether equal contributions are the result. Not so for a sum of updates: only if the reference model is equal."""
+
     @pytest.fixture(autouse=True)
     def _usable(self) -> None:
         """Say what is missing before the tests of a property fail for another reason."""
@@ -151,6 +154,8 @@ class MergeRuleContract:
         vector = contributions(1, dtype=dtype)[0]
         vector[:2] = -0.0, 0.0
         reference = self._columns((), dtype=dtype, seed=1)
+        if not self.unanimous:
+            reference = [vector] * len(reference)
         merged = apply_rule(self.rule, [*[vector] * len(weights), *reference], weights)
         assert merged.tobytes() == vector.tobytes(), self._broken(
             "Where all contributions are equal the result is the same to the bit, signed zeros included: "

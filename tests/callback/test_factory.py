@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
 from types import ModuleType
@@ -127,6 +128,15 @@ def test_a_framework_that_is_not_installed_names_its_extra() -> None:
         MissingExtraError, match=r"'ABSENT' needs 'absent.core'.*pip install 'swarm-learning\[absent\]'"
     ):
         swarm.SwarmCallback(ml_platform="ABSENT")
+
+
+def test_an_integration_of_a_plugin_names_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = dataclasses.replace(ABSENT, extra="", distribution="swarm-absent")
+    monkeypatch.setitem(factory.PluginRegistry.integrations, "ABSENT", plugin)
+    with pytest.raises(MissingExtraError, match="'ABSENT' needs 'absent.core'.*pip install 'swarm-absent'"):
+        swarm.SwarmCallback(ml_platform="ABSENT")
+    with pytest.raises(ConfigurationError, match="'ABSENT' \\(pip install 'swarm-absent'\\)"):
+        swarm.SwarmCallback(ml_platform="UNKNOWN")
 
 
 def test_positional_arguments_are_refused() -> None:

@@ -67,7 +67,7 @@ GIVEN = {
 def test_a_model_that_is_not_supported_is_named_with_what_to_do(given: str, platform: str | None) -> None:
     model, expected = GIVEN[given]
     with pytest.raises(ConfigurationError, match=f"(?s){expected}") as caught:
-        swarm.SwarmCallback(model=model, ml_platform=platform)
+        swarm.SwarmCallback(model=model, ml_platform=platform, disabled_plugins=["sklearn"])
     message = str(caught.value)
     assert re.search("supported are 'PYTORCH'.*'KERAS'", message)
     assert not re.search("give ml_platform|leave ml_platform out", message) or "Hugging Face" in message
@@ -94,8 +94,8 @@ def test_a_model_that_another_platform_serves_is_sent_there() -> None:
     [
         ("HF_TRANSFORMER", "Hugging Face model for PyTorch is a torch.nn.Module"),
         ("hf_trainer", "transformers.Trainer and its callbacks are not supported yet"),
-        ("SKLEARN", "scikit-learn is not supported yet"),
-        ("scikit-learn", "scikit-learn is not supported yet"),
+        ("SKLEARN", "pip install swarm-sklearn"),
+        ("scikit-learn", "scikit-learn is 'SKLEARN': pip install swarm-sklearn"),
         ("XGBoost", "trees are not supported"),
         ("TensorFlow", "write 'TF' or 'KERAS'"),
         ("TF_KERAS", "write 'TF' or 'KERAS'"),
@@ -106,7 +106,7 @@ def test_a_model_that_another_platform_serves_is_sent_there() -> None:
 )
 def test_a_platform_that_nobody_serves_comes_with_what_to_write(platform: str, advice: str) -> None:
     with pytest.raises(ConfigurationError, match=f"is served by no plugin: known are 'PYTORCH'.*; .*{advice}"):
-        swarm.SwarmCallback(ml_platform=platform)
+        swarm.SwarmCallback(ml_platform=platform, disabled_plugins=["sklearn"])
 
 
 def test_without_a_model_an_imported_keras_2_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,14 @@ def test_hospitals_pool_their_statistics_before_they_train(run: Run, patients: P
     assert first["metrics"]["swarm_rounds"] >= 2
 
 
+@pytest.mark.timeout(180)
+def test_two_hospitals_count_each_patient_once(run: Run, patients: Path) -> None:
+    pytest.importorskip("swarm_sklearn")
+    first, second = run("sklearn_heart.py", patients, "--model", "bayes", peers=2)
+    assert first["digest"] == second["digest"]
+    assert first["metrics"]["swarm_rounds"] >= 1
+
+
 def test_a_site_keeps_its_data_without_a_rank_too(run: Run, patients: Path) -> None:
     """As at a real site: DATA_DIR itself holds train.npz and test.npz."""
     (result,) = run("heart.py", patients / "peer-1")

@@ -13,8 +13,9 @@ from swarm import errors
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
-    for folder in ("swarm", "swarm_keras", "swarm_lightning", "plugins/swarm-prometheus/src")
-    for path in sorted((ROOT / folder).rglob("*.py"))
+    for pattern in ("swarm", "swarm_keras", "swarm_lightning", "plugins/*/src")
+    for folder in sorted(ROOT.glob(pattern))
+    for path in sorted(folder.rglob("*.py"))
 ]
 INTERNAL = "Never reaches the training script"
 PENDING = {"BrokenPipe", "ContributionError", "DataChannelBroken", "NoDataChannelError"}

@@ -20,8 +20,9 @@ PACKAGES += [f"swarm.{module.name}" for module in pkgutil.iter_modules(swarm.__p
 OPEN_MODULES = {"swarm.errors", "swarm.messages", "swarm.records"}
 OUTSIDE = [
     path
-    for folder in ("swarm_keras", "swarm_lightning", "examples", "plugins/swarm-prometheus/src")
-    for path in sorted((ROOT / folder).rglob("*.py"))
+    for pattern in ("swarm_keras", "swarm_lightning", "examples", "plugins/*/src")
+    for folder in sorted(ROOT.glob(pattern))
+    for path in sorted(folder.rglob("*.py"))
 ]
 PAGES = [ROOT / "docs/hooks.md", ROOT / "docs/parameters.md", ROOT / "docs/coming-from-hpe.md"]
 
