@@ -13,7 +13,7 @@ from swarm import errors
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     path
-    for folder in ("swarm", "swarm_keras", "swarm_lightning", "plugins/swarm-prometheus/src")
+    for folder in ("swarm", "swarm_keras", "swarm_lightning", *sorted((ROOT / "plugins").glob("*/src")))
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 INTERNAL = "Never reaches the training script"

@@ -17,10 +17,16 @@ import swarm
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["swarm", "swarm_keras", "swarm_lightning"]
 PACKAGES += [f"swarm.{module.name}" for module in pkgutil.iter_modules(swarm.__path__) if module.ispkg]
-OPEN_MODULES = {"swarm.errors", "swarm.messages", "swarm.records"}
+OPEN_MODULES = {"swarm.addresses", "swarm.clock", "swarm.errors", "swarm.messages", "swarm.records", "swarm.text"}
 OUTSIDE = [
     path
-    for folder in ("swarm_keras", "swarm_lightning", "examples", "plugins/swarm-prometheus/src")
+    for folder in (
+        "swarm_keras",
+        "swarm_lightning",
+        "examples",
+        "plugins/swarm-nats/src",
+        "plugins/swarm-prometheus/src",
+    )
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 PAGES = [ROOT / "docs/hooks.md", ROOT / "docs/parameters.md", ROOT / "docs/coming-from-hpe.md"]
