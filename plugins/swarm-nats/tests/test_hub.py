@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -188,3 +189,28 @@ def test_announcements_that_anybody_wrote_are_hints_at_most(shared_server):
         assert discovery.discover() == ("bob@nats:1",)
     finally:
         discovery.withdraw()
+
+
+def test_a_hub_that_stores_nothing_for_now_holds_nobody_up(server):
+    """The servers of a cluster may need seconds to agree on a leader, and rounds wait for who looks."""
+    discovery, other = (NatsDiscovery(server.settings, "of this test") for _ in range(2))
+    try:
+        discovery.announce("ada", "nats:" + "a" * 32, "1")
+        other.announce("bob", "nats:" + "b" * 32, "1")
+        assert discovery.discover() == ("nats:" + "b" * 32,)
+        asked = threading.Event()
+
+        async def never() -> tuple[str, ...]:
+            asked.set()
+            await asyncio.Event().wait()
+            return ()
+
+        discovery._announced = never
+        began = time.monotonic()
+        for _ in range(5):
+            assert discovery.discover() == ("nats:" + "b" * 32,), "what was found before is given"
+        assert asked.is_set()
+        assert time.monotonic() - began < 1.0
+    finally:
+        discovery.withdraw()
+        other.withdraw()

@@ -20,7 +20,7 @@ from swarm_nats.discovery import NatsDiscovery
 from swarm_nats.settings import HubSettings
 from swarm_nats.transport import NatsTransport
 
-FAILURE_TIMEOUT = 2.0
+FAILURE_TIMEOUT = 4.0
 OUTAGE = 5.0
 NAMES = ("ada", "bob", "cyd")
 VALUES = 4 * 2**20
@@ -145,4 +145,4 @@ def test_a_cluster_loses_a_server_in_a_round(cluster):
     models = trained_while(peers, disturb)
     told("the death of one of three servers", took)
     assert len(set(models)) == 1
-    assert max(took) < 3 * FAILURE_TIMEOUT
+    assert max(took) < FAILURE_TIMEOUT

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import threading
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from swarm.text import is_address, printable
 from swarm_nats.hub import Hub
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from nats.js.client import JetStreamContext
     from nats.js.kv import KeyValue
 
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
 EXPIRY_SECONDS = 60.0
 """After which the announcement of a peer that was killed is gone."""
 REFRESH_SECONDS = EXPIRY_SECONDS / 4
-LOOK_SECONDS = 1.0
-"""That one look may take; what was found before is given where it takes longer."""
+LOOK_SECONDS = 2.0
+"""That one look may take."""
+WAIT_SECONDS = 0.1
+"""For which the caller waits for a look; then it is given what was found before, as rounds wait for the caller."""
 RETRY_SECONDS = 0.25
 """Between two attempts to announce."""
 MAX_ENTRIES = 4096
@@ -60,6 +65,7 @@ class NatsDiscovery(Discovery):
         self._own: tuple[str, bytes] | None = None
         self._address: str | None = None
         self._found: tuple[str, ...] = ()
+        self._looking: Future[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._troubled = False
 
@@ -78,15 +84,14 @@ class NatsDiscovery(Discovery):
         self._address = address
 
     def discover(self) -> tuple[str, ...]:
-        try:
-            hub = self._connected()
-            if hub.connected:
-                self._found = hub.call(self._look(), LOOK_SECONDS)
-                self._troubled = False
-        except (*_TROUBLE, AddressError) as error:
-            if not self._troubled:
-                self._troubled = True
-                _log.warning("no announcements can be read from the hub at %s: %s", self._settings.shown, error)
+        if self._looking is None or self._looking.done():
+            try:
+                hub = self._connected()
+                self._looking = asyncio.run_coroutine_threadsafe(self._look(), hub.loop)
+                with suppress(TimeoutError, CancelledError):
+                    self._looking.result(WAIT_SECONDS)
+            except AddressError as error:
+                self._tell(error)
         return tuple(address for address in self._found if address != self._address)
 
     def withdraw(self) -> None:
@@ -146,7 +151,20 @@ class NatsDiscovery(Discovery):
         if own is not None:
             await (await self._bucket()).delete(own[0])
 
-    async def _look(self) -> tuple[str, ...]:
+    async def _look(self) -> None:
+        try:
+            self._found = await asyncio.wait_for(self._announced(), LOOK_SECONDS)
+            self._troubled = False
+        except _TROUBLE as error:
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        if not self._troubled:
+            self._troubled = True
+            text = printable(str(error) or "it does not answer", 200)
+            _log.warning("no announcements can be read from the hub at %s: %s", self._settings.shown, text)
+
+    async def _announced(self) -> tuple[str, ...]:
         found: dict[str, str] = {}
         try:
             watcher = await (await self._bucket()).watch(f"{_digest(self._session)}.*", ignore_deletes=True)

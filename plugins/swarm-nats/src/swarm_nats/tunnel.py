@@ -71,7 +71,8 @@ class Tunnel:
         self._ready: deque[_End] = deque()
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._sending: asyncio.Task[None]
+        self._ticking: asyncio.Task[None]
         self._background: set[asyncio.Task[None]] = set()
 
     def start(self, port: int) -> None:
@@ -114,7 +115,7 @@ class Tunnel:
         if largest < FEWEST_BYTES:
             raise AddressError(f"the hub takes {largest} bytes in a message, and {FEWEST_BYTES} are needed")
         self._segment = min(SEGMENT_BYTES, largest - HEADER.size)
-        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._tick())]
+        self._sending, self._ticking = asyncio.create_task(self._send()), asyncio.create_task(self._tick())
 
     async def _finish(self, linger: float) -> None:
         deadline = self._clock.now() + linger
@@ -125,8 +126,8 @@ class Tunnel:
         for end in tuple(self._ends.values()):
             await self._hub.publish(end.subject, reset(""), "")
             end.abandon()
-        for task in self._tasks:
-            task.cancel()
+        self._sending.cancel()
+        self._ticking.cancel()
 
     # -- what _End calls
 
@@ -224,6 +225,10 @@ class Tunnel:
         task.add_done_callback(self._background.discard)
 
     def _on_back(self) -> None:
+        # nats-py may wait for the connection that was lost to take what was published; what it holds is sent again.
+        self._sending.cancel()
+        self._sending = asyncio.create_task(self._send())
+        self._wake.set()
         now = self._clock.now()
         for end in self._ends.values():
             end.stream.resend(now)
