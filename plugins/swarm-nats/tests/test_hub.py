@@ -108,6 +108,16 @@ def test_another_peer_cannot_take_the_place_of_one(nodes, tmp_path):
     assert bob.handler.texts == []
 
 
+def test_no_peer_tries_a_loopback_address_of_another_machine(nodes, monkeypatch):
+    asked = []
+    monkeypatch.setattr("swarm.transport.grpc.answers.Answers.begin", lambda *_: asked.append(1))
+    ada, bob = nodes(), nodes()
+    ada.say(bob.address, "hello")
+    bob.say(ada.address, "hello")
+    eventually(lambda: ada.handler.texts and bob.handler.texts, "both were heard")
+    assert not asked
+
+
 def test_one_caller_cannot_use_up_all_connections(shared_server, nodes):
     ada, bob = nodes(), nodes()
     with outsider(shared_server, f"swarm.{'b' * 32}.*") as client:

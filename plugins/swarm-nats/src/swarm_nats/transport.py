@@ -47,7 +47,8 @@ class NatsTransport(Transport):
     """
 
     def __init__(self, hub: HubSettings, *, failure_timeout: float = 10.0, identity: Identity | None = None) -> None:
-        self._inner = GrpcTransport(failure_timeout=failure_timeout, identity=identity)
+        # Its address is of this machine: others reach it through the tunnel, and must not try it on theirs.
+        self._inner = GrpcTransport(failure_timeout=failure_timeout, identity=identity, reachable=True)
         self._tunnel = Tunnel(Hub(hub, "transport", failure_timeout), hub.subject, failure_timeout, MonotonicClock())
         self._handler: Handler | None = None
         self._lock = threading.Lock()
