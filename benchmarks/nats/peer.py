@@ -130,7 +130,7 @@ class Peer(Handler):
 
 
 class _Dropping(Sink):
-    """Receives frames into one piece of memory."""
+    """Receives frames into the same memory."""
 
     def __init__(self) -> None:
         self._memory = memoryview(bytearray(MAX_FRAME_BYTES))
