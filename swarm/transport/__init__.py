@@ -19,6 +19,7 @@ from swarm.transport.base import (
     Transport,
     Upload,
 )
+from swarm.transport.pacing import Pacing
 
 if TYPE_CHECKING:
     from swarm.transport.grpc import GrpcTransport
@@ -31,6 +32,7 @@ __all__ = [
     "GrpcTransport",
     "Handler",
     "NoUpload",
+    "Pacing",
     "Sink",
     "Transport",
     "Upload",

@@ -79,6 +79,17 @@ def server(tmp_path):
 
 
 @pytest.fixture
+def websocket_url(tmp_path):
+    """Of a server that takes connections over WebSocket."""
+    port, config = free_port(), tmp_path / "websocket.conf"
+    config.write_text(f'websocket {{ listen: "127.0.0.1:{port}", no_tls: true }}')
+    server = Server(tmp_path / "nats", "-c", str(config))
+    server.start()
+    yield f"ws://127.0.0.1:{port}"
+    server.kill()
+
+
+@pytest.fixture
 def cluster(tmp_path):
     """Three servers, of which the test may kill one."""
     ports, routes = [free_port() for _ in range(3)], [f"nats://127.0.0.1:{free_port()}" for _ in range(3)]

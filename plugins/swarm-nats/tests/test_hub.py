@@ -224,3 +224,17 @@ def test_a_hub_that_stores_nothing_for_now_holds_nobody_up(server):
     finally:
         discovery.withdraw()
         other.withdraw()
+
+
+def test_a_hub_is_reached_over_websocket(websocket_url):
+    pytest.importorskip("aiohttp")
+    hub = HubSettings.from_environment({"SWARM_NATS_SERVERS": websocket_url})
+    ada, bob = Node(NatsTransport(hub)), Node(NatsTransport(hub))
+    try:
+        ada.say(bob.address, "hello")
+        assert ada.upload(bob.address, [[bytes(2**20)], [b"end"]]).wait() is None
+        eventually(lambda: bob.handler.texts, "the message arrives")
+        assert bob.handler.streams[1] == [bytes(2**20), b"end"]
+    finally:
+        ada.transport.close(0.0)
+        bob.transport.close(0.0)

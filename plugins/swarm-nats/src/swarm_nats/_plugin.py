@@ -25,7 +25,9 @@ def swarm_register(register: Register) -> None:
 
 def _transport(settings: Settings) -> Transport:
     from swarm.addresses import is_loopback
+    from swarm.config import Rate
     from swarm.identity import identity_at
+    from swarm.transport import Pacing
     from swarm_nats.transport import NatsTransport
 
     hub = HubSettings.from_environment(os.environ)
@@ -35,7 +37,8 @@ def _transport(settings: Settings) -> Transport:
             "one (`swarm init`, or `swarm join` with an invitation), or set insecure=true on a network that you trust"
         )
     identity = identity_at(settings.identity) if settings.identity else None
-    return NatsTransport(hub, failure_timeout=settings.failure_timeout, identity=identity)
+    pacing = Pacing([Rate.parse(text) for text in settings.max_mbit])
+    return NatsTransport(hub, failure_timeout=settings.failure_timeout, identity=identity, pacing=pacing)
 
 
 def _discovery(settings: Settings) -> Discovery:

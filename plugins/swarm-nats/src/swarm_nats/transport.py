@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from swarm.identity import Identity
     from swarm.messages import Envelope, FetchRequest, StreamHeader
-    from swarm.transport import Frame, Sink, Upload
+    from swarm.transport import Frame, Pacing, Sink, Upload
     from swarm_nats.settings import HubSettings
     from swarm_nats.tunnel import Listener
 
@@ -44,11 +44,19 @@ class NatsTransport(Transport):
         hub: where the hub is.
         failure_timeout: seconds of silence after which a peer counts as lost.
         identity: of this peer; as for gRPC.
+        pacing: how fast weights may be sent.
     """
 
-    def __init__(self, hub: HubSettings, *, failure_timeout: float = 10.0, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        hub: HubSettings,
+        *,
+        failure_timeout: float = 10.0,
+        identity: Identity | None = None,
+        pacing: Pacing | None = None,
+    ) -> None:
         # Its address is of this machine: others reach it through the tunnel, and must not try it on theirs.
-        self._inner = GrpcTransport(failure_timeout=failure_timeout, identity=identity, reachable=True)
+        self._inner = GrpcTransport(failure_timeout=failure_timeout, identity=identity, pacing=pacing, reachable=True)
         self._tunnel = Tunnel(Hub(hub, "transport", failure_timeout), hub.subject, failure_timeout, MonotonicClock())
         self._handler: Handler | None = None
         self._lock = threading.Lock()
