@@ -7,11 +7,14 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.nats.server import nats_server
 
 QUEUE = "50ms"
 """The longest time that a packet waits for its link. Packets that would wait longer are dropped, as by a router."""
@@ -102,6 +105,20 @@ def proxy_in(namespaces: Namespaces) -> Iterator[str]:
             yield f"http://{HUB}:{PROXY_PORT}"
         finally:
             proxy.kill()
+
+
+@contextmanager
+def nats_in(namespaces: Namespaces) -> Iterator[str]:
+    """Run a NATS server in the hub while the context lasts; its URL.
+
+    Raises:
+        RuntimeError: there is none, or it does not start.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="swarm-benchmark-") as directory,
+        nats_server(Path(directory) / "hub", HUB, prefix(namespaces.hub)) as url,
+    ):
+        yield url
 
 
 def prefix(namespace: str) -> Sequence[str]:

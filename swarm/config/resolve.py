@@ -207,7 +207,12 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
             "another port, or 0 for any free one"
         )
     _refuse_open_network(settings, given, listen.host)
-    if settings.advertise is None and listen.is_loopback and not all(Address.parse(each).is_loopback for each in known):
+    if (
+        settings.transport == "grpc"  # that of a plugin may need no address of this machine
+        and settings.advertise is None
+        and listen.is_loopback
+        and not all(Address.parse(each).is_loopback for each in known)
+    ):
         raise ConfigurationError(
             f"{given['listen']} cannot be reached by the other members of the consortium, of which one is at "
             f"{next(iter(known))}: set listen to an address of this machine in their network"

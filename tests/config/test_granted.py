@@ -117,3 +117,10 @@ def test_other_members_are_where_the_swarm_is(resolved):
     resolved(document, listen="10.0.0.1:7700").settings.require_swarm()
     with pytest.raises(ConfigurationError, match=r"listen='127\.0\.0\.1:0' .*paris@10\.0\.0\.2:7700: set listen"):
         resolved(document)
+
+
+def test_a_loopback_address_is_refused_where_members_are_elsewhere_unless_a_plugin_carries_everything(resolved):
+    document = replace(ALONE, members=(Member("berlin"), Member("paris", address="10.0.0.5:7700")))
+    with pytest.raises(ConfigurationError, match=r"listen='127.0.0.1:7700' cannot be reached by the other members"):
+        resolved(document, listen="127.0.0.1:7700")
+    assert resolved(document, listen="127.0.0.1:7700", transport="nats").settings.listen == "127.0.0.1:7700"

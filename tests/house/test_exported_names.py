@@ -17,7 +17,7 @@ import swarm
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["swarm", "swarm_keras", "swarm_lightning"]
 PACKAGES += [f"swarm.{module.name}" for module in pkgutil.iter_modules(swarm.__path__) if module.ispkg]
-OPEN_MODULES = {"swarm.errors", "swarm.messages", "swarm.records"}
+OPEN_MODULES = {"swarm.addresses", "swarm.clock", "swarm.errors", "swarm.messages", "swarm.records", "swarm.text"}
 OUTSIDE = [
     path
     for pattern in ("swarm_keras", "swarm_lightning", "examples", "plugins/*/src")

@@ -36,7 +36,7 @@ class Link:
         failure_timeout: of the transport.
         identity: of this peer; None: nothing is encrypted.
         open_channel: opens a connection to it, for weights or not.
-        answers: sees to it that the peer can call here; None where it can, as it has opened the way to itself.
+        answers: sees to it that the peer can call here; None where it can.
         report: runs a job outside every lock; all calls of ``on_end`` and of uploads' ``done`` go through it.
         on_end: takes the link and why it ended.
     """

@@ -67,6 +67,7 @@ class GrpcTransport(DataChannelControl):
         clock: for the limits of callers.
         proxies: for connections to others; without them those of the environment.
         pacing: how fast weights may be sent.
+        reachable: whether all others can connect to this peer for sure; then none is asked to try.
     """
 
     def __init__(
@@ -80,9 +81,11 @@ class GrpcTransport(DataChannelControl):
         clock: Clock | None = None,
         proxies: Proxies | None = None,
         pacing: Pacing | None = None,
+        reachable: bool = False,
     ) -> None:
         self._identity = identity
         self.pacing = pacing or Pacing()
+        self._reachable = reachable
         self._proxies = proxies or Proxies()
         self._clock = clock or MonotonicClock()
         self._listen = Address.parse(listen)
@@ -265,7 +268,8 @@ class GrpcTransport(DataChannelControl):
 
     def _open_link(self, address: str, where: Address) -> Link:
         here, route = self._here, self._routes.find(address)
-        answers = Answers(where, here.one_way, here.methods, self._connect) if route is None else None
+        asks = route is None and not self._reachable
+        answers = Answers(where, here.one_way, here.methods, self._connect) if asks else None
         return Link(
             where,
             self._failure_timeout,

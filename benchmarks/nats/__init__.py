@@ -1,0 +1,1 @@
+"""What the way over a NATS server costs, compared with nats-py alone."""

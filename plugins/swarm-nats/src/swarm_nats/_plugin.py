@@ -1,0 +1,49 @@
+"""The hooks. nats-py is imported when a session chooses the transport or the discovery."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from swarm import hookimpl
+from swarm.errors import ConfigurationError
+from swarm_nats.settings import HubSettings
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+    from swarm.discovery import Discovery
+    from swarm.plugins import Register
+    from swarm.transport import Transport
+
+
+@hookimpl
+def swarm_register(register: Register) -> None:
+    """Add the transport and the discovery."""
+    register.transport("nats", _transport)
+    register.discovery("nats", _discovery)
+
+
+def _transport(settings: Settings) -> Transport:
+    from swarm.addresses import is_loopback
+    from swarm.config import Rate
+    from swarm.identity import identity_at
+    from swarm.transport import Pacing
+    from swarm_nats.transport import NatsTransport
+
+    hub = HubSettings.from_environment(os.environ)
+    if settings.identity is None and not settings.insecure and not all(map(is_loopback, hub.hosts)):
+        raise ConfigurationError(
+            f"the hub at {hub.shown} would see all weights, and this peer has no identity to encrypt them with: get "
+            "one (`swarm init`, or `swarm join` with an invitation), or set insecure=true on a network that you trust"
+        )
+    identity = identity_at(settings.identity) if settings.identity else None
+    pacing = Pacing([Rate.parse(text) for text in settings.max_mbit])
+    return NatsTransport(hub, failure_timeout=settings.failure_timeout, identity=identity, pacing=pacing)
+
+
+def _discovery(settings: Settings) -> Discovery:
+    from swarm_nats.discovery import NatsDiscovery
+
+    return NatsDiscovery(
+        HubSettings.from_environment(os.environ), settings.model_name, patience=settings.failure_timeout
+    )
