@@ -214,7 +214,7 @@ def test_neither_weights_nor_secrets_are_in_the_files(
     tmp_path: Path, heart: Signatories, records: list[Commit]
 ) -> None:
     written(tmp_path, heart, records)
-    private = heart.keys["ada"]._private.private_bytes_raw()
+    private = heart.keys["ada"]._private.encode()
     data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert private not in data
     assert private.hex().encode() not in data
