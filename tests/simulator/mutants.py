@@ -203,7 +203,7 @@ def nan_is_merged(offer: Offer, table: Table, rules: RoundRules) -> tuple[int, s
 
 
 @_mutant(forming, "absurd")
-def an_absurd_norm_is_merged(contributions: Any) -> dict[PeerId, str]:
+def an_absurd_norm_is_merged(contributions: Any, factors: Any = None) -> dict[PeerId, str]:
     """Nobody minds how large a contribution says that it is."""
     return {}
 
@@ -366,10 +366,12 @@ _exchange = Exchange.__init__
 
 
 @_mutant(Exchange, "__init__")
-def contributions_count_equally(self: Exchange, me: PeerId, proposal: Proposal, *arguments: Any) -> None:
+def contributions_count_equally(
+    self: Exchange, me: PeerId, proposal: Proposal, *arguments: Any, **options: Any
+) -> None:
     """Each contribution has the weight 1."""
     entries = tuple(replace(entry, weight=min(entry.weight, 1)) for entry in proposal.entries)
-    _exchange(self, me, replace(proposal, entries=entries), *arguments)
+    _exchange(self, me, replace(proposal, entries=entries), *arguments, **options)
 
 
 @_mutant(Proposal, "moments", as_property=True)
