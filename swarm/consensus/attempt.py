@@ -118,8 +118,22 @@ class LedAttempt:
                 silent = ({*self.proposal.group} & {*self.proposal.voters}) - self._accepted.keys()
                 self._strike(silent, "did not accept")
                 self.stage = Stage.ABORTED
-        elif self.stage in {Stage.PREPARING, Stage.FORMING} and commit:
+        elif self.stage in {Stage.PREPARING, Stage.FORMING} and commit and not self._unanswered(commit):
             self._try_to_form(commit)
+
+    def _unanswered(self, commit: Commit) -> bool:
+        """Abort where members that have offered to this round, and so know of it, have not promised in time."""
+        state = self._state
+        late = state.timer.past(self._asked_at + state.rules.failure_timeout)
+        if self.stage is not Stage.PREPARING or not late:
+            return False
+        asked = {*commit.members} & state.reachable & state.offers.current
+        silent = asked - self._promises.given - self._nacked - {state.me}
+        if not silent:
+            return False
+        self._strike(silent, "did not promise")
+        self.stage = Stage.ABORTED
+        return True
 
     def _step_exchange(self, proposal: Proposal) -> None:
         """Abort where members do not become ready long after the first one was."""

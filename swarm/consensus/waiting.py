@@ -101,6 +101,10 @@ class Waiting:
         if not self._enough(commit, here):
             return True, self._below_quorum(commit, here, finished=finished)
         self._below_quorum_since = None
+        if finished and state.presence.proven and state.timer.past(self.since + state.pace.longest_silence):
+            # What was accepted in this round may need a vote that nobody takes any more.
+            liars = ", ".join(map(self._absent, sorted(state.presence.proven)))
+            return True, f"no result within {state.pace.longest_silence:.3g} s without {liars}"
         if busy or finished or rules.wait_below_quorum:
             return False, None
         return False, self._stragglers(commit, here)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarm.consensus.effects import Heal
+from swarm.consensus.effects import End, Heal
 from swarm.consensus.timing import LONGEST_SILENCE
 from swarm.messages import Accept, Accepted, Decide, Message, Offer, Prepare, Propose
 from swarm.records import Attempt, PeerStatus
@@ -59,8 +59,19 @@ def test_it_closes_without_a_member_that_promises_and_never_accepts(founded) -> 
     peers.wait(60.0)
     assert "FORK: 1 of 2 members are left" in peers.said("a")
     peers.offer("a", status=PeerStatus.SNAPSHOT)  # to the round after the fork
-    peers.wait(60.0)
+    peers.wait(2 * LONGEST_SILENCE)
     assert peers.machines["a"].closed
+
+
+def test_a_member_that_promises_nothing_does_not_hold_the_other_one_for_ever(founded) -> None:
+    """Two members with which ``min_peers`` allows no fork: the session ends without a closing round."""
+    peers = founded("a", "b", failure_timeout=1.0)
+    peers.drop = lambda sender, _, message: sender == "b" and not isinstance(message, Offer)
+    peers.offer("b", status=PeerStatus.INACTIVE)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.wait(60.0)
+    assert "round 1: b did not promise in time" in peers.said("a")
+    assert "below quorum" in peers.all("a", End)[0].reason
 
 
 def test_a_member_that_counts_as_gone_does_not_end_the_attempts_of_the_rest(founded) -> None:

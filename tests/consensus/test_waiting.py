@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.consensus.effects import End, Skip, StartExchange
-from swarm.messages import Offer, Withdraw
+from swarm.messages import Offer, Prepare, Promise, Withdraw
 from swarm.records import PeerStatus
 
 
@@ -202,7 +202,7 @@ def test_a_wait_with_a_quorum_of_offers_ends_when_every_time_out_of_a_round_has_
     """Longest of 30 s and the patience, the straggler timeout, and three times the failure timeout."""
     peers = founded("a", "b", "c", straggler_timeout=1.0, failure_timeout=10.0)
     member = next(name for name in "abc" if name != peers.leader())
-    peers.drop = lambda sender, to, message: not isinstance(message, Offer)
+    peers.drop = lambda sender, to, message: not isinstance(message, Offer | Prepare | Promise)
     peers.exchanging = False
     peers.offer("a", "b", "c")
     peers.wait(60.9)

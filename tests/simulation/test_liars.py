@@ -61,6 +61,14 @@ def test_where_more_lie_than_is_tolerated_a_disagreement_is_found_and_proven() -
     assert outcome.proven > 0
 
 
+@pytest.mark.parametrize("seed", [4004, 10211, 40961, 41030])
+def test_the_only_honest_one_of_two_peers_comes_to_an_end(seed: int) -> None:
+    """The other one promises and never accepts, answers with higher attempts, or was proven to have voted twice."""
+    schedule = draw_liars(seed)
+    assert (len(schedule.peers), schedule.excess, schedule.min_peers) == (2, True, 1)
+    assert run(schedule).violation is None
+
+
 @pytest.mark.parametrize("mutant", sorted(NOTICED_AT))
 def test_a_check_that_is_left_out_is_noticed(mutant: str) -> None:
     caught = catch(mutant, seed=NOTICED_AT[mutant], schedules=NEARBY)
