@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
+from swarm.config.granted import OF_A_SITE
 from swarm.config.settings import SETTINGS, Setting
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.plugins import PluginRegistry
@@ -12,45 +13,22 @@ from swarm.plugins import PluginRegistry
 Choice = Mapping[str, object]
 """A value for each setting that is tried out, by name."""
 
-_OF_A_SITE = frozenset(
-    {
-        "val_batch_size",
-        "val_steps",
-        "samples",
-        "agree",
-        "ml_platform",
-        "model_name",
-        "share_statistics",
-        "start_timeout",
-        "total_epochs",
-        "name",
-        "listen",
-        "advertise",
-        "peers",
-        "rendezvous",
-        "discovery",
-        "transport",
-        "data_channel",
-        "data_port",
-        "world_size",
-        "rank",
-        "members",
-        "require_members",
-        "failure_timeout",
-        "straggler_timeout",
-        "loopback",
-        "identity",
-        "insecure",
-        "data_dir",
-        "model_dir",
-        "checkpoint_seconds",
-        "resume",
-        "disabled_plugins",
-    }
-)
+_NOT_TRIED = OF_A_SITE | {
+    "val_batch_size",
+    "val_steps",
+    "ml_platform",
+    "model_name",
+    "start_timeout",
+    "total_epochs",
+    "data_channel",
+    "require_members",
+    "failure_timeout",
+    "straggler_timeout",
+    "checkpoint_seconds",
+}
 """What describes a site, its data or its network. All other settings, also those added later, can be tried out."""
 
-TRIED: Mapping[str, Setting] = {name: row for name, row in SETTINGS.items() if name not in _OF_A_SITE}
+TRIED: Mapping[str, Setting] = {name: row for name, row in SETTINGS.items() if name not in _NOT_TRIED}
 """The settings that can be tried out."""
 
 

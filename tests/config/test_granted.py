@@ -90,6 +90,7 @@ def test_a_consortium_does_not_decide_what_each_site_has_for_itself(resolved, se
 
 def test_no_consortium_gives_a_path():
     assert {row.name for row in SETTINGS.values() if row.check.is_path} <= OF_A_SITE <= SETTINGS.keys()
+    assert {"proxy", "max_mbit"} <= OF_A_SITE
 
 
 @pytest.mark.parametrize(("declared", "granted", "used"), [(5, 3, 3), (2, 3, 2), (None, 0, 0), (None, 100, 1)])

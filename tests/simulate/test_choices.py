@@ -18,7 +18,7 @@ def test_every_combination_of_the_values_is_tried_in_the_order_given():
 
 
 def test_what_describes_a_site_is_not_tried():
-    assert TRIED.keys().isdisjoint({"members", "require_members", "listen", "identity"})
+    assert TRIED.keys().isdisjoint({"members", "require_members", "listen", "identity", "proxy", "max_mbit"})
 
 
 def test_nothing_given_is_one_choice():
