@@ -16,17 +16,21 @@ if TYPE_CHECKING:
     from swarm.outer.base import Numbers
 
 
-class Nesterov(OuterOptimizer):
-    """Nesterov momentum: b' = momentum b + g, x' = x - rate (g + momentum b').
-
-    Source: DiLoCo (Douillard et al. 2023, arXiv 2311.08105), with a rate of .7 and a momentum of .9.
-    """
+class _Momentum(OuterOptimizer):
+    """Keeps a momentum."""
 
     roles: ClassVar[tuple[str, ...]] = ("momentum",)
 
     def __init__(self, *, learning_rate: float, momentum: float) -> None:
         self._rate = learning_rate
         self._momentum = momentum
+
+
+class Nesterov(_Momentum):
+    """Nesterov momentum: b' = momentum b + g, x' = x - rate (g + momentum b').
+
+    Source: DiLoCo (Douillard et al. 2023, arXiv 2311.08105), with a rate of .7 and a momentum of .9.
+    """
 
     def change(self, gradient: Numbers, state: Sequence[Numbers]) -> Numbers:
         (momentum,) = state
@@ -36,17 +40,11 @@ class Nesterov(OuterOptimizer):
         return change
 
 
-class FedAvgM(OuterOptimizer):
+class FedAvgM(_Momentum):
     """Heavy-ball momentum: b' = momentum b + g, x' = x - rate b'.
 
     Source: server momentum (Hsu et al. 2019, arXiv 1909.06335), with a rate of 1 and a momentum of .9.
     """
-
-    roles: ClassVar[tuple[str, ...]] = ("momentum",)
-
-    def __init__(self, *, learning_rate: float, momentum: float) -> None:
-        self._rate = learning_rate
-        self._momentum = momentum
 
     def change(self, gradient: Numbers, state: Sequence[Numbers]) -> Numbers:
         (momentum,) = state
