@@ -153,9 +153,12 @@ def of_machine(settings: Settings, identity: Identity | None = None) -> dict[str
 @pytest.fixture(autouse=True)
 def without_asking_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(here, "SEES", "pass")
+    monkeypatch.setattr(here, "DRIVER", Path("no driver here"))
 
 
-def test_a_machine_on_which_all_is_well(tmp_path: Path) -> None:
+def test_a_machine_on_which_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("LEAST_DISK", "LEAST_SHARED", "LEAST_FILES"):
+        monkeypatch.setattr(here, limit, 0)
     found = of_machine(replace(SETTINGS, model_dir=tmp_path, data_dir=tmp_path))
     assert {each.level for each in found.values()} == {Level.OK}
     assert {"certificate", "listen", "data_port", "model_dir", "data_dir", "open files", "GPU"} <= found.keys()
@@ -242,4 +245,5 @@ def test_the_command_ends_with_an_error_where_something_fails(swarm, tmp_path: P
     assert found["here", "model_dir"] == "ok"
     fine = swarm("check", "--model-dir", str(tmp_path / "out"))
     assert fine.returncode == 0
-    assert fine.stdout.splitlines()[-1] == "looked at this machine and 0 other peers: 0 failures, 0 warnings"
+    # How many warnings there are depends on the limits of the machine.
+    assert fine.stdout.splitlines()[-1].startswith("looked at this machine and 0 other peers: 0 failures, ")
