@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from swarm.errors import StartTimeoutError, SwarmError
 from swarm.executor import Future
 from swarm.messages import Entry
-from swarm.records import Commit
+from swarm.records import Commit, ContributionStats
 from swarm.tensors.capture import Capture
 from swarm.tensors.state import ModelState
 
@@ -50,6 +50,8 @@ class Answer:
     attempts: int = 1
     entries: tuple[Entry, ...] = ()
     """MERGED or LATE: the group of the round, as it was proposed."""
+    offered: tuple[ContributionStats, ...] = ()
+    """MERGED or LATE: what the group has offered."""
 
     @property
     def closing(self) -> bool:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
+    from swarm.session.across import Across
+    from swarm.session.validation import Validation
     from swarm.storage.ledger import Head
-    from swarm.tensors.model import Evaluation, Evaluator
 
 
 FAR = 0.5
@@ -79,40 +80,36 @@ class Timing:
 
 
 class Reporter:
-    """Counts the rounds of a run, validates merged models, and reports both."""
+    """Counts the rounds of a run, and reports them with what the validation gave."""
 
     def __init__(
         self,
         session: str,
         *,
-        evaluate: Evaluator | None,
+        validation: Validation,
         training: TrainingStatus,
         plugins: PluginRegistry,
         logger: logging.Logger,
         keeps_statistics: bool,
+        across: Across,
     ) -> None:
         """Nothing is reported yet.
 
         Args:
             session: its name.
-            evaluate: validates the merged model; None if there is nothing to validate it with.
+            validation: of the merged model, and of this peer's own one.
             training: what ``swarm status`` shows.
             plugins: those of the session.
             logger: where it reports.
             keeps_statistics: whether this site keeps its own statistics of normalization layers.
+            across: collects what other sites tell of the models.
         """
         self.group: tuple[PeerId, ...] = ()
         """The members of the last round."""
         self.rounds = 0
         """Rounds that this peer has merged."""
-        self.evaluation: Evaluation | None = None
-        """Of the last merged model."""
-        self._own: Evaluation | None = None
-        """Of this peer's own model just before the sync point; None where it was not validated."""
         self._session = session
-        self.validates = evaluate is not None
-        """Whether the merged model is validated here."""
-        self._evaluate = evaluate
+        self._validation = validation
         self._training = training
         self._plugins = plugins
         self._log = logger
@@ -123,9 +120,9 @@ class Reporter:
         self._told_distance = False
         self._skipped = ""
         """Why the last sync point was skipped; empty after one that was not."""
-        self._validation_failed = False
         self._frozen = FrozenWeights(logger)
         self._attendance = Attendance()
+        self._across = across
 
     def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
         """This peer has joined and loaded the model of ``commit``; the tensors ``replaced`` differed here before."""
@@ -143,26 +140,6 @@ class Reporter:
                 " name in `local` those that each site should keep for itself",
                 listed([spec.name for spec in replaced]),
             )
-
-    def validate(self) -> None:
-        """Evaluate the merged model. An error of the user's code is logged and does not stop the training."""
-        self.evaluation = self._evaluated("the merged model")
-
-    def validate_own(self) -> None:
-        """Evaluate this peer's own model, before it is merged. An error is treated in the same way."""
-        self._own = self._evaluated("this site's own model")
-
-    def _evaluated(self, what: str) -> Evaluation | None:
-        if self._evaluate is None:
-            return None
-        try:
-            return self._evaluate()
-        except Exception as error:  # noqa: BLE001  (the user's code)
-            level = logging.DEBUG if self._validation_failed else logging.WARNING
-            self._validation_failed = True
-            text = "validation of %s failed, training goes on: %s: %s"
-            self._log.log(level, text, what, type(error).__name__, error, exc_info=error)
-            return None
 
     def left_out(self, odd: tuple[str, ...]) -> None:
         """These tensors hold NaN or infinity, so that this peer cannot contribute; empty if it can."""
@@ -197,8 +174,10 @@ class Reporter:
         coming = engine.commit.round + 1 if engine.commit else 0
         if merged:
             self._attendance.add(merged, answer.entries)
+            self._across.add(merged, answer.offered)
         news = merged is not None and not answer.idle
         trained = merged is not None and merged.done
+        evaluation = self._validation.merged
         report = RoundReport(
             outcome=Outcome.CLOSED if answer.closing else Outcome.MERGED if news else Outcome.SKIPPED,
             round=merged.round if merged else coming,
@@ -218,8 +197,8 @@ class Reporter:
             interval=engine.commit.sync.interval if engine.commit else 0,
             attempts=answer.attempts,
             reason=(ALL_TRAINED if trained else NOBODY) if answer.idle else answer.reason,
-            loss=self.evaluation.loss if self.evaluation else None,
-            metrics=dict(self.evaluation.metrics) if self.evaluation else {},
+            loss=evaluation.loss if evaluation else None,
+            metrics=dict(evaluation.metrics) if evaluation else {},
             statistics_distance=self._distance.value if self._distance and merged else None,
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
@@ -240,7 +219,7 @@ class Reporter:
             self._frozen.look(merged.round, answer.entries, merged.contributors)
             self.group = merged.group
         self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
-        self._own = None
+        self._validation.merged_own()
         return report
 
     def _finished(self, report: RoundReport, live: Collection[PeerId]) -> None:
@@ -261,7 +240,7 @@ class Reporter:
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
         )
-        own, session = self._own, self._session
+        own, session = self._validation.own, self._session
         finished = (
             RoundFinished(session=session, report=report, own_loss=own.loss, own_metrics=dict(own.metrics))
             if own
@@ -276,7 +255,7 @@ class Reporter:
 
     def started(self, peer: PeerId, commit: Commit | None) -> None:
         """The training of this peer, of this name in the session, begins from the model of ``commit``."""
-        found = self.evaluation
+        found = self._validation.merged
         self._plugins.session_started(
             SessionStarted(
                 session=self._session,
@@ -298,6 +277,7 @@ class Reporter:
         head: Head | None = None,
         directory: Path | None = None,
         result: Path | None = None,
+        best_file: Path | None = None,
     ) -> None:
         """The session is over for this peer.
 
@@ -310,6 +290,7 @@ class Reporter:
             head: how far the ledger on disk goes.
             directory: where the files of this run are.
             result: the file of the model that it ends with.
+            best_file: that of the best model.
         """
         self._plugins.session_closed(
             SessionClosed(
@@ -327,6 +308,9 @@ class Reporter:
                 link=head.link if head else "",
                 directory=directory,
                 result=result,
+                best=commit.best if commit else None,
+                best_file=best_file,
+                across=dict(sorted(self._across.sites.items())),
             )
         )
 
@@ -342,9 +326,9 @@ class Reporter:
             metrics["swarm_stall_seconds"] = self._stall
         if self._distance:
             metrics["swarm_statistics_distance"] = self._distance.value
-        if self.evaluation:
-            metrics["swarm_val_loss"] = self.evaluation.loss
-            metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
+        if evaluation := self._validation.merged:
+            metrics["swarm_val_loss"] = evaluation.loss
+            metrics.update({f"swarm_val_{name}": value for name, value in evaluation.metrics.items()})
         return metrics
 
 
