@@ -141,7 +141,10 @@ class CheckpointFiles(CheckpointStore):
         except (UnreadableFileError, ModelError) as error:
             logger.info("resume: the best model is not in %s, and other peers are asked for it: %s", path, error)
             return None
-        return model if model.digest() == digest else None
+        if model.digest() == digest:
+            return model
+        logger.warning("resume: the best model in %s is damaged, and other peers are asked for it", path)
+        return None
 
     def _best(self, digest: str) -> Path:
         return self._directory / f"{BEST}{digest}.safetensors"
