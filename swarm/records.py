@@ -324,6 +324,11 @@ class RoundReport:
     """Local batches of each contributor since its last merge. Empty if this peer did not take part in the round."""
     seconds: float = 0.0
     """From the sync point to the merged weights in the model."""
+    waited: float = 0.0
+    """The part of ``seconds`` in which this peer waited for others, until its last exchange of weights began."""
+    waited_for: tuple[PeerId, ...] = ()
+    """Whom: the peer that came last, or those that the others did not wait for any longer. Empty where none came later
+    than this one."""
     stall: float = 0.0
     """The part of ``seconds`` in which training was blocked: all of it without ``overlap``."""
     bytes_sent: int = 0

@@ -68,6 +68,8 @@ class Skip:
     reason: str
     alone: bool = False
     """Whether this peer can take part in no round: too few peers are here, or its own exchanges fail."""
+    waited_for: tuple[PeerId, ...] = ()
+    """Those without whose offer the wait has ended."""
 
 
 @dataclass(frozen=True, slots=True)

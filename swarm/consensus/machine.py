@@ -109,6 +109,10 @@ class RoundMachine:
         """Whether an offer of this peer is waiting for a round."""
         return self._state.offers.mine is not None
 
+    def waited_for(self, group: Collection[PeerId]) -> tuple[PeerId, ...]:
+        """Whom this peer has been waiting for since it offered, where a round now begins with ``group``."""
+        return self._waiting.kept_by(frozenset(group))
+
     @property
     def votes(self) -> bool:
         """Whether this process may vote in the next round."""

@@ -24,7 +24,7 @@ from swarm.consensus.effects import (
     StopExchange,
 )
 from swarm.errors import StartTimeoutError
-from swarm.peer.futures import Answer, AnswerKind, Futures
+from swarm.peer.futures import NO_WAIT, Answer, AnswerKind, Futures, Wait
 from swarm.peer.models import Models, way
 from swarm.records import (
     Commit,
@@ -124,10 +124,14 @@ class Rounds:
         self._limited = limited
         self._futures = Futures()
         self._attempts = 0
+        self._offered_at = executor.now()
+        self._wait = NO_WAIT
+        """From the offer to the start of the last exchange."""
 
     def offer(self, capture: Capture, stats: ContributionStats, future: Future[Answer]) -> None:
         """Offer a capture to the next round; ``future`` gets its answer, or that of an earlier offer."""
         self.models.capture, self._attempts = capture, 0
+        self._offered_at, self._wait = self._executor.now(), NO_WAIT
         late = self._futures.place(future)
         if late:
             self._answer(late)
@@ -167,11 +171,7 @@ class Rounds:
                 case Fetch():
                     self._fetch(effect)
                 case Skip():
-                    self._answer(
-                        Answer(
-                            kind=AnswerKind.SKIPPED, reason=effect.reason, alone=effect.alone, attempts=self._attempts
-                        )
-                    )
+                    self._skip(effect)
                 case End():
                     self._answer(Answer(kind=AnswerKind.ENDED, reason=effect.reason))
                 case Fail():
@@ -194,6 +194,11 @@ class Rounds:
             if not self.pending:
                 self.models.capture = None
         self._futures.answer(answer)
+
+    def _skip(self, skip: Skip) -> None:
+        wait = Wait(self._executor.now() - self._offered_at, skip.waited_for)
+        kind, attempts = AnswerKind.SKIPPED, self._attempts
+        self._answer(Answer(kind=kind, reason=skip.reason, alone=skip.alone, attempts=attempts, wait=wait))
 
     def _may_commit(self) -> bool:
         machine = self._machine
@@ -230,6 +235,7 @@ class Rounds:
             self._post(lambda: failed(self._me.name, why))  # after the effects that are carried out now
             return
         self._attempts += 1
+        self._wait = Wait(self._executor.now() - self._offered_at, self._machine.waited_for(proposal.group))
         self._plugins.round_started(
             RoundStarted(session=self._me.session, round=proposal.round, attempt=proposal.attempt, group=proposal.group)
         )
@@ -251,10 +257,18 @@ class Rounds:
                 self._frozen.jumped(way(before, model) if moved is None else moved)
         self._replace(commit, committed)
         if self._me.name in commit.group:
-            kind, attempts = AnswerKind.MERGED, self._attempts
+            kind, attempts, wait = AnswerKind.MERGED, self._attempts, self._wait
             entries, offered = apply.entries, apply.offered
             self._answer(
-                Answer(kind=kind, commit=commit, model=model, attempts=attempts, entries=entries, offered=offered)
+                Answer(
+                    kind=kind,
+                    commit=commit,
+                    model=model,
+                    attempts=attempts,
+                    wait=wait,
+                    entries=entries,
+                    offered=offered,
+                )
             )
         else:
             # It only voted, and fetched the model for that: its capture is in no commit.

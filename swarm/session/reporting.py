@@ -46,6 +46,8 @@ NOBODY = (
 """Why a committed round changes no weights."""
 UNEQUAL = 2
 """Times as many steps as another peer, at which the line of a round says so."""
+LEAST_WAIT = 0.005
+"""Seconds from which on the line of a round says how long, and for whom, this peer waited: less would be shown as 0."""
 ALL_TRAINED = "no new steps: all peers have trained their own epochs"
 """The same, where those that have trained on for others stop."""
 NOTHING_NEW = "no new contributions: the last merged model is the closing one"
@@ -191,6 +193,8 @@ class Reporter:
             away=dict(self._attendance.away),
             steps=_steps(merged, answer.entries) if merged else {},
             seconds=timing.seconds,
+            waited=answer.wait.seconds,
+            waited_for=answer.wait.peers,
             stall=timing.stall,
             bytes_sent=engine.traffic[0] - timing.traffic[0],
             bytes_received=engine.traffic[1] - timing.traffic[1],
@@ -229,7 +233,7 @@ class Reporter:
             text = "round %d went ahead with fewer peers; missing: %s"
             self._log.warning(text, report.round, printable(missing, MAX_SHOWN))
         self._log.info(
-            "round %d%s: %d peers%s, %s%s, %.2f s%s%s",
+            "round %d%s: %d peers%s, %s%s, %.2f s%s%s%s",
             report.round,
             " (closing)" if report.outcome is Outcome.CLOSED else "",
             len(report.group),
@@ -237,6 +241,7 @@ class Reporter:
             f"{len(report.contributors)} contributed" if report.contributors else NOTHING_NEW,
             _unequal(report.steps),
             report.seconds,
+            _split(report),
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
         )
@@ -343,6 +348,15 @@ def _steps(commit: Commit, entries: Sequence[Entry]) -> dict[PeerId, int]:
     contributors = {*commit.contributors}
     steps = {entry.peer: entry.steps for entry in entries if entry.peer in contributors}
     return steps if any(steps.values()) else {}
+
+
+def _split(report: RoundReport) -> str:
+    """The phrase that splits the seconds of a round, where this peer waited for others; empty if it did not."""
+    if not report.waited_for or report.waited < LEAST_WAIT:
+        return ""
+    merging = max(report.seconds - report.waited, 0.0)
+    whom = printable(listed(report.waited_for), MAX_SHOWN)
+    return f" ({report.waited:.2f} s waiting for {whom}, {merging:.2f} s merging)"
 
 
 def _unequal(steps: Mapping[PeerId, int]) -> str:
