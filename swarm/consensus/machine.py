@@ -109,6 +109,10 @@ class RoundMachine:
         """Whether an offer of this peer is waiting for a round."""
         return self._state.offers.mine is not None
 
+    def waited_for(self, group: Collection[PeerId]) -> tuple[PeerId, ...]:
+        """Whom this peer has been waiting for since it offered, where a round now begins with ``group``."""
+        return self._waiting.kept_by(frozenset(group))
+
     @property
     def votes(self) -> bool:
         """Whether this process may vote in the next round."""
@@ -404,7 +408,8 @@ class RoundMachine:
         self._member.drop(forget=False)
         if state.me in commit.group:
             state.suspended = False
-        state.effects.add(Apply(commit, held.entries if held else ()))
+        entries, offers = (held.entries, held.offers) if held else ((), ())
+        state.effects.add(Apply(commit, entries, tuple(offer.stats for offer in offers)))
         # A member of the group takes the model for what it offered, unless nobody contributed.
         self._enter(commit, settled=state.me in commit.group and bool(commit.contributors))
         if commit.closing:
