@@ -89,9 +89,19 @@ def resolve(
         # As many as a quorum has: swarm.certification.quorums.
         quorum = (settings.expected_peers + settings.tolerated_liars) // 2 + 1
         settings = replace(settings, min_peers=quorum)
+    settings = replace(settings, origins={name: _source(origin) for name, (_, origin) in values.items()})
     known = identity.others if identity else ()
     _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()}, known)
     return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
+
+
+def _source(origin: str) -> str:
+    """The kind of place that a value comes from, as other peers may know it."""
+    if origin in {DEFAULT, ARGUMENT}:
+        return origin
+    if origin.startswith("consortium "):
+        return "consortium"
+    return "file" if "." in origin or "/" in origin else "variable"
 
 
 def _identity(given: dict[str, Value], directory: Path) -> Identity | None:

@@ -450,6 +450,8 @@ class Settings:
     """Whether any source gives the name, or a rank for it; set by ``resolve``, not a setting."""
     placed: bool = True
     """Whether any source says where the swarm is; set by ``resolve``, not a setting."""
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Where each value comes from, in a word that names no file; set by ``resolve``, not a setting."""
 
     @property
     def expected_peers(self) -> int:

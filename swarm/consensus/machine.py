@@ -114,6 +114,17 @@ class RoundMachine:
         return self._waiting.kept_by(frozenset(group))
 
     @property
+    def unoffered(self) -> frozenset[PeerId]:
+        """Members, and peers that can be reached, that have not offered to the next round."""
+        members = self.commit.members if self.commit else ()
+        return self.live.union(members) - self._state.offers.current - {self._state.me}
+
+    @property
+    def healing(self) -> bool:
+        """Whether a committed model that this peer lacks is being fetched."""
+        return self._catch_up.healing
+
+    @property
     def votes(self) -> bool:
         """Whether this process may vote in the next round."""
         return self._state.votes

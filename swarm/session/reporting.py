@@ -192,6 +192,7 @@ class Reporter:
             seconds=timing.seconds,
             waited=answer.wait.seconds,
             waited_for=answer.wait.peers,
+            exchanged=answer.exchanged,
             stall=timing.stall,
             bytes_sent=engine.traffic[0] - timing.traffic[0],
             bytes_received=engine.traffic[1] - timing.traffic[1],
@@ -204,7 +205,7 @@ class Reporter:
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
-        self._training.last_report = report
+        self._training.settled(report)
         if report.reason == ALL_TRAINED:
             self._log.info("round %d: %s", report.round, report.reason)
         elif report.outcome is Outcome.SKIPPED:

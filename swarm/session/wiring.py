@@ -223,6 +223,7 @@ def build_engine(
             ledger=ledger,
             members=settings.members,
             name_patience=name_patience,
+            origins=settings.origins,
         )
     except BaseException:
         network.close()
