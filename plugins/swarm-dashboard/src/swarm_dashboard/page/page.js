@@ -1,0 +1,135 @@
+// The page: follows the stream, or shows a saved file, and draws what is known.
+
+import { Curves } from "./curves.js";
+import { get, keyed, make, setText } from "./elements.js";
+import { duration, names } from "./format.js";
+import { showEvents, showFigures, showLedger, showRefused, showSettings } from "./panels.js";
+import { Run } from "./run.js";
+import { Sites } from "./sites.js";
+import { headline } from "./states.js";
+import { TookPart } from "./took_part.js";
+
+const OUTDATED = 10;
+const run = new Run();
+let [chosen, wanted, heard, live, asked] = [null, null, 0, "connecting", false];
+
+useTheme(localStorage.getItem("swarm-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+const curves = new Curves();
+const sites = new Sites(get("sites"), (name) => {
+  chosen = name;
+  draw();
+});
+const tookPart = new TookPart();
+
+function draw() {
+  asked = false;
+  const session = run.sessions.get(wanted) ?? run.sessions.values().next().value;
+  showSessions(session);
+  if (!session) return;
+  if (chosen && !session.peers.has(chosen)) chosen = null;
+  setText(get("now"), headline(session, run));
+  showFigures(session);
+  sites.show(session, run.time, chosen);
+  setText(get("sites-note"), chosen ? `${chosen} is highlighted in the charts` : "choose a site to highlight it in the charts");
+  curves.show(session, chosen);
+  tookPart.show(session);
+  showRefused(session);
+  showEvents(session);
+  showLedger(session);
+  showSettings(session);
+}
+
+function drawSoon() {
+  if (!asked) requestAnimationFrame(draw);
+  asked = true;
+}
+
+function showSessions(session) {
+  const known = [...run.sessions.keys()].sort();
+  get("session-choice").hidden = known.length < 2;
+  get("session-name").hidden = known.length > 1;
+  setText(get("session-name"), session?.name ?? "");
+  keyed(get("session"), known, (name) => name, (name) => make("option", { value: name }, name), () => {});
+  if (session) get("session").value = session.name;
+  document.title = session ? `${session.name} – Swarm` : "Swarm";
+}
+
+function showLink() {
+  const age = (Date.now() - heard) / 1000;
+  const [text, tone, sign] = {
+    connecting: ["connecting", "quiet", "○"],
+    live: age > OUTDATED ? [`no news for ${duration(age)}`, "warn", "▲"] : ["live", "good", "●"],
+    lost: ["the page's program does not answer", "bad", "✕"],
+    ended: ["the run has ended", "quiet", "✓"],
+    saved: ["a saved run", "quiet", "■"],
+  }[live];
+  const link = get("link");
+  setText(link, text);
+  link.dataset.tone = tone;
+  link.dataset.sign = sign;
+}
+
+// Says aloud who has gone and who is back, and nothing of every round.
+function say(news) {
+  const told = news.sessions.flatMap((session) => session.events).filter((event) => / (is gone|is back|does not answer|failed)/.test(event.text));
+  if (told.length && !news.complete) setText(get("said"), names(told.map((event) => event.text), 3));
+}
+
+function follow() {
+  const stream = new EventSource("events");
+  stream.addEventListener("message", (message) => {
+    const news = JSON.parse(message.data);
+    run.apply(news);
+    [heard, live] = [Date.now(), news.end ? "ended" : "live"];
+    if (news.end) stream.close();
+    say(news);
+    showLink();
+    drawSoon();
+  });
+  stream.addEventListener("error", () => {
+    if (live !== "ended") live = "lost";
+    showLink();
+  });
+  return stream;
+}
+
+function useTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  get("theme").setAttribute("aria-pressed", String(theme === "dark"));
+}
+
+get("theme").addEventListener("click", () => {
+  const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+  localStorage.setItem("swarm-theme", theme);
+  useTheme(theme);
+  draw();
+});
+get("session").addEventListener("change", (event) => {
+  wanted = event.target.value;
+  draw();
+});
+get("save").addEventListener("click", () => {
+  const file = new Blob([JSON.stringify(run.document())], { type: "application/json" });
+  const link = make("a", { href: URL.createObjectURL(file), download: "swarm-run.json" });
+  link.click();
+  URL.revokeObjectURL(link.href);
+});
+get("open").addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  if (!file) return;
+  try {
+    const document = JSON.parse(await file.text());
+    run.apply({ ...document, complete: true });
+    stream?.close();
+    live = "saved";
+    setText(get("said"), `${file.name} is shown`);
+    draw();
+  } catch (error) {
+    setText(get("now"), `${file.name} cannot be shown: ${error.message}`);
+  }
+  event.target.value = "";
+  showLink();
+});
+new ResizeObserver(drawSoon).observe(get("took-part"));
+setInterval(showLink, 1000);
+const stream = follow();
