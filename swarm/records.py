@@ -6,6 +6,7 @@ import enum
 import secrets
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from swarm.former import accepts_former_names
 from swarm.versions import Versions
@@ -286,6 +287,10 @@ class RoundReport:
     """Of the merged model; empty if nothing was committed."""
     group: tuple[PeerId, ...] = ()
     contributors: tuple[PeerId, ...] = ()
+    weights: dict[PeerId, int] = field(default_factory=dict)
+    """The weight of each contributor in the merge."""
+    refused: dict[PeerId, str] = field(default_factory=dict)
+    """Peers whose contribution was left out, with the reason."""
     missing: tuple[PeerId, ...] = ()
     """Peers of the last round that did not take part."""
     away: dict[PeerId, int] = field(default_factory=dict)
@@ -338,6 +343,20 @@ class PeerLeft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStarted:
+    """This peer has joined its session, and its training begins."""
+
+    session: str
+    peer: PeerId
+    """Its name in the session."""
+    round: int = 0
+    """Of the committed model that it starts from: 0 in a new session, and where it trains alone."""
+    loss: float | None = None
+    """Validation loss of that model on this peer's data."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStarted:
     """This peer joined the exchange of a round."""
 
@@ -353,6 +372,9 @@ class RoundFinished:
 
     session: str
     report: RoundReport
+    own_loss: float | None = None
+    """Validation loss of this peer's own model just before the merge; None where that was not measured."""
+    own_metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,6 +384,8 @@ class RoundFailed:
     session: str
     round: int
     reason: str
+    report: RoundReport | None = None
+    """Of the sync point that passed without a merge; None for an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,3 +413,17 @@ class SessionClosed:
     """Rounds of the session, those without this peer included."""
     sites: dict[PeerId, Participation] = field(default_factory=dict)
     """The part of each site; empty where training was aborted, or where this peer trained alone."""
+    lineage: str = ""
+    """Of the last committed round applied here; empty if there was none."""
+    round: int = 0
+    """Its number."""
+    record: str = ""
+    """Hash of its record."""
+    records: int | None = None
+    """Records in the ledger of this peer on disk; None where it has none."""
+    link: str = ""
+    """The link of the last of them."""
+    directory: Path | None = None
+    """Where this run has written its files; None without a model directory."""
+    result: Path | None = None
+    """The file of the model that this peer ended with; None where none was written."""

@@ -31,6 +31,7 @@ class Arguments(TypedDict, total=False):
     val_data: Any
     val_batch_size: int | None
     val_steps: int | None
+    validate_own: bool | None
     checkin_model_on_train_end: Literal["inactive", "snapshot", "active"] | None
     train_until: Literal["own", "all"] | None
     node_weightage: int | Literal["samples"] | None

@@ -33,8 +33,11 @@ class Resolved:
     """Settings and where each value came from."""
 
     settings: Settings
-    origins: Mapping[str, str]
-    """By name of setting: "argument", the variable, the file, or "default"."""
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """By name of setting: "argument", the variable, the file, or "default"."""
+        return self.settings.origins
 
     def values(self) -> dict[str, Value]:
         """Value and origin of every setting, in their documented order."""
@@ -84,19 +87,19 @@ def resolve(
         placed="listen" in given
         or any(given[place].value for place in _PLACES if place in given)
         or bool(identity and identity.others),
+        origins={name: origin for name, (_, origin) in values.items()},
     )
     if settings.expected_peers and values["min_peers"].origin == DEFAULT:
         # As many as a quorum has: swarm.certification.quorums.
         quorum = (settings.expected_peers + settings.tolerated_liars) // 2 + 1
         settings = replace(settings, min_peers=quorum)
-    settings = replace(settings, origins={name: _source(origin) for name, (_, origin) in values.items()})
     known = identity.others if identity else ()
     _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()}, known)
-    return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
+    return Resolved(settings)
 
 
-def _source(origin: str) -> str:
-    """The kind of place that a value comes from, as other peers may know it."""
+def kind_of_origin(origin: str) -> str:
+    """Where a value comes from, in a word that names no file and no variable: for other peers."""
     if origin in {DEFAULT, ARGUMENT}:
         return origin
     if origin.startswith("consortium "):

@@ -150,6 +150,11 @@ class Settings:
     val_steps: int = _setting(
         100, "batches read at most from `val_data` given as a generator, or of unknown or endless length", integer(1)
     )
+    validate_own: bool = _setting(
+        True,
+        "with `val_data` and `model_dir`: also validate this site's own model just before each merge, so that "
+        "[the report](report.md) says what the merge changed. It doubles the time of the validation",
+    )
     checkin_model_on_train_end: Literal["inactive", "snapshot", "active"] = _setting(
         "snapshot",
         'what a finished peer contributes until all are done: `"inactive"` nothing, `"snapshot"` the weights it '
@@ -451,7 +456,8 @@ class Settings:
     placed: bool = True
     """Whether any source says where the swarm is; set by ``resolve``, not a setting."""
     origins: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Where each value comes from, in a word that names no file; set by ``resolve``, not a setting."""
+    """By name of setting, where its value came from: "argument", the variable, the file, or "default"; set by
+    ``resolve``, not a setting."""
 
     @property
     def expected_peers(self) -> int:

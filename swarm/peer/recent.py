@@ -10,6 +10,7 @@ from swarm.certification.statements import record_hash
 
 if TYPE_CHECKING:
     from swarm.records import Commit, PeerId, RoundReport
+    from swarm.tensors.model import Evaluation
 
 MOST_ROUNDS = 64
 """Sync points that are kept: whoever asks every few seconds misses none, unless rounds take less than 0.1 s."""
@@ -47,23 +48,23 @@ class RecentRounds:
     """The last sync points of one peer, as its training thread reports them."""
 
     def __init__(self) -> None:
-        self._rounds: tuple[tuple[float, RoundReport, float | None], ...] = ()
+        self._rounds: tuple[tuple[float, RoundReport, float | None, Evaluation | None], ...] = ()
 
     @property
     def last(self) -> RoundReport | None:
         """The report of the last one."""
         return self._rounds[-1][1] if self._rounds else None
 
-    def add(self, report: RoundReport, loss: float | None) -> None:
-        """A sync point is over; ``loss`` is that of the last batch before it."""
-        self._rounds = (*self._rounds, (time.time(), report, loss))[-MOST_ROUNDS:]
+    def add(self, report: RoundReport, loss: float | None, own: Evaluation | None) -> None:
+        """A sync point is over; ``loss`` is that of the last batch before it, ``own`` what the own model gave."""
+        self._rounds = (*self._rounds, (time.time(), report, loss, own))[-MOST_ROUNDS:]
 
     def describe(self, me: PeerId) -> list[dict[str, Any]]:
         """Each in JSON types, the oldest first; who took part is in the records."""
         return [_round(me, *each) for each in self._rounds]
 
 
-def _round(me: PeerId, at: float, report: RoundReport, loss: float | None) -> dict[str, Any]:
+def _round(me: PeerId, at: float, report: RoundReport, loss: float | None, own: Evaluation | None) -> dict[str, Any]:
     return {
         "time": at,
         "round": report.round,
@@ -81,6 +82,8 @@ def _round(me: PeerId, at: float, report: RoundReport, loss: float | None) -> di
         "bytes_received": report.bytes_received,
         "loss": report.loss,
         "metrics": report.metrics,
+        "own_loss": own.loss if own else None,
+        "own_metrics": dict(own.metrics) if own else {},
         "batch_loss": loss,
     }
 

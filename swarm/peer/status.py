@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from swarm.peer.recent import Recent
     from swarm.peer.roster import Known, Roster
     from swarm.records import PeerId, PeerInfo, RoundReport, SyncState
+    from swarm.tensors.model import Evaluation
 
 
 EXTENDED = "training on for others"
@@ -47,9 +48,9 @@ class TrainingStatus:
     progress: Progress | None = None
     """Epochs of the local training."""
 
-    def settled(self, report: RoundReport) -> None:
-        """A sync point is over."""
-        self.rounds.add(report, self.loss)
+    def settled(self, report: RoundReport, own: Evaluation | None) -> None:
+        """A sync point is over; ``own`` is what this peer's own model gave before it, if that was validated."""
+        self.rounds.add(report, self.loss, own)
 
 
 def protection(identity: Identity | None) -> str:

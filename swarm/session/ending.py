@@ -99,7 +99,7 @@ class Ending:
                 self._writer.write(SITE, site, about | {"digest": site.digest()})
         if self._results.directory:
             self.result = self._results.directory / (SITE if keeps else name)
-        written = self.release(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)
+        written = self.wait(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)
         if closing and commit:
             group = len(commit.group)
             self._log.info("closing model of %d peers loaded, digest %s", group, about["digest"])
@@ -119,7 +119,16 @@ class Ending:
             self._log.info("no file of the model was written: --model-dir (model_dir) makes one")
         if attended.sites:
             self._log.info("%s", printable(sentence(attended), LONGEST))
-        self._reporter.closed(digest=about["digest"], closing=closing, reason=reason, attended=attended)
+        self._reporter.closed(
+            digest=about["digest"],
+            closing=closing,
+            reason=reason,
+            attended=attended,
+            commit=commit,
+            head=attended.head,
+            directory=self.directory,
+            result=self.result if name in written else None,
+        )
 
     def require_members(self, commit: Commit | None, unclosed: str, attended: Attended) -> None:
         """With ``require_members``: refuse the end as a success where an expected site is not part of it.
@@ -143,12 +152,14 @@ class Ending:
             f"session {settings.model_name} ended {what}, which require_members does not allow{kept}"
         )
 
-    def release(self, *, patience: float) -> set[str]:
-        """Wait for the disk, for at most ``patience`` seconds, and unlock the directory; returns what was written."""
-        try:
-            return self._writer.wait(patience) if self._writer else set()
-        finally:
-            self.unlock()
+    @property
+    def directory(self) -> Path | None:
+        """Where the files of this run are; None without a model directory."""
+        return self._results.directory
+
+    def wait(self, *, patience: float) -> set[str]:
+        """Wait for the disk, for at most ``patience`` seconds; returns what was written."""
+        return self._writer.wait(patience) if self._writer else set()
 
     def unlock(self) -> None:
         """Release the directory for the next run; idempotent."""

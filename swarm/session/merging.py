@@ -78,6 +78,8 @@ class Merging:
         self._signals = signals
         self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap, correction=correction)
         self._timing = Timing(engine.traffic, executor)
+        self._validates_own = settings.validate_own and settings.model_dir is not None
+        """Whether this site's own model is validated before each merge."""
         self._status = PeerStatus.TRAINING
         self._extended_at = 0
         """Batches at the last call of ``extend``."""
@@ -242,6 +244,8 @@ class Merging:
 
     def _begin_sync(self) -> None:
         """A sync point begins: offer the model, or the previous capture if it may still be merged."""
+        if self._validates_own and self.batches.unmerged:
+            self._reporter.validate_own()
         self._timing = Timing(self._engine.traffic, self._executor)
         self._offer(keep=self._engine.pending)
 

@@ -14,7 +14,7 @@ from swarm.records import Commit, Participation, PeerId, RecordKind
 
 if TYPE_CHECKING:
     from swarm.messages import Entry
-    from swarm.storage.ledger import Ledger
+    from swarm.storage.ledger import Head, Ledger
 
 
 class Attended(NamedTuple):
@@ -24,6 +24,8 @@ class Attended(NamedTuple):
     """Rounds that merged something, or closed the session."""
     sites: Mapping[PeerId, Participation] = MappingProxyType({})
     """The part of each site, by name."""
+    head: Head | None = None
+    """How far the ledger on disk goes; None without one."""
 
 
 UNKNOWN = Attended()
@@ -70,7 +72,7 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
         LedgerError: it cannot be read.
     """
     record = record_hash(commit)
-    ledger.stored(record, patience)
+    head = ledger.stored(record, patience)
     rounds = 0
     seen: Counter[PeerId] = Counter()
     for content in ledger.chain(record):
@@ -79,7 +81,7 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
         if each.kind is not RecordKind.FOUNDING:
             rounds += 1
             seen.update(each.group)
-    return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)})
+    return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)}, head)
 
 
 def sentence(attended: Attended) -> str:

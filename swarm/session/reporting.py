@@ -6,20 +6,33 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from swarm.certification.statements import record_hash
 from swarm.merge.side import StatisticsDistance
 from swarm.peer.futures import Answer, AnswerKind
-from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
+from swarm.records import (
+    Commit,
+    Outcome,
+    PeerId,
+    RoundFailed,
+    RoundFinished,
+    RoundReport,
+    SessionClosed,
+    SessionStarted,
+)
 from swarm.session.frozen import FrozenWeights
 from swarm.session.participation import UNKNOWN, Attendance, Attended, without
 from swarm.tensors.state import TensorSpec, is_float
 from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swarm.clock import Clock
     from swarm.messages import Entry
     from swarm.peer.engine import Engine
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
+    from swarm.storage.ledger import Head
     from swarm.tensors.model import Evaluation, Evaluator
 
 
@@ -96,6 +109,8 @@ class Reporter:
         """Rounds that this peer has merged."""
         self.evaluation: Evaluation | None = None
         """Of the last merged model."""
+        self._own: Evaluation | None = None
+        """Of this peer's own model just before the sync point; None where it was not validated."""
         self._session = session
         self.validates = evaluate is not None
         """Whether the merged model is validated here."""
@@ -133,16 +148,23 @@ class Reporter:
 
     def validate(self) -> None:
         """Evaluate the merged model. An error of the user's code is logged and does not stop the training."""
+        self.evaluation = self._evaluated("the merged model")
+
+    def validate_own(self) -> None:
+        """Evaluate this peer's own model, before it is merged. An error is treated in the same way."""
+        self._own = self._evaluated("this site's own model")
+
+    def _evaluated(self, what: str) -> Evaluation | None:
         if self._evaluate is None:
-            return
+            return None
         try:
-            self.evaluation = self._evaluate()
+            return self._evaluate()
         except Exception as error:  # noqa: BLE001  (the user's code)
-            self.evaluation = None
             level = logging.DEBUG if self._validation_failed else logging.WARNING
             self._validation_failed = True
-            text = "validation of the merged model failed, training goes on: %s: %s"
-            self._log.log(level, text, type(error).__name__, error, exc_info=error)
+            text = "validation of %s failed, training goes on: %s: %s"
+            self._log.log(level, text, what, type(error).__name__, error, exc_info=error)
+            return None
 
     def left_out(self, odd: tuple[str, ...]) -> None:
         """These tensors hold NaN or infinity, so that this peer cannot contribute; empty if it can."""
@@ -186,6 +208,8 @@ class Reporter:
             digest=merged.digest if merged else "",
             group=merged.group if merged else (),
             contributors=merged.contributors if merged else (),
+            weights=_weights(merged) if merged else {},
+            refused={each.peer: each.reason for each in merged.refused} if merged else {},
             missing=tuple(sorted({*self.group} - {*merged.group})) if merged else (),
             away=dict(self._attendance.away),
             steps=_steps(merged, answer.entries) if merged else {},
@@ -205,7 +229,7 @@ class Reporter:
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
-        self._training.settled(report)
+        self._training.settled(report, self._own)
         if report.reason == ALL_TRAINED:
             self._log.info("round %d: %s", report.round, report.reason)
         elif report.outcome is Outcome.SKIPPED:
@@ -213,7 +237,7 @@ class Reporter:
                 self._log.info("round %d skipped, as before", report.round)
             else:
                 self._log.warning("round %d skipped: %s", report.round, printable(report.reason, MAX_SHOWN))
-            failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
+            failed = RoundFailed(session=self._session, round=report.round, reason=report.reason, report=report)
             self._plugins.round_failed(failed)
         else:
             self._finished(report, engine.met)
@@ -221,6 +245,7 @@ class Reporter:
             self._frozen.look(merged.round, answer.entries, merged.contributors)
             self.group = merged.group
         self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
+        self._own = None
         return report
 
     def _finished(self, report: RoundReport, live: Collection[PeerId]) -> None:
@@ -242,15 +267,56 @@ class Reporter:
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
         )
-        self._plugins.round_finished(RoundFinished(session=self._session, report=report))
+        own, session = self._own, self._session
+        finished = (
+            RoundFinished(session=session, report=report, own_loss=own.loss, own_metrics=dict(own.metrics))
+            if own
+            else RoundFinished(session=session, report=report)
+        )
+        self._plugins.round_finished(finished)
 
     @property
     def steps(self) -> Mapping[PeerId, int]:
         """Merged batches of each site, in the rounds that this peer was in."""
         return self._attendance.steps
 
-    def closed(self, *, digest: str = "", closing: bool = False, reason: str, attended: Attended = UNKNOWN) -> None:
-        """The session is over for this peer."""
+    def started(self, peer: PeerId, commit: Commit | None) -> None:
+        """The training of this peer, of this name in the session, begins from the model of ``commit``."""
+        found = self.evaluation
+        self._plugins.session_started(
+            SessionStarted(
+                session=self._session,
+                peer=peer,
+                round=commit.round if commit else 0,
+                loss=found.loss if found else None,
+                metrics=dict(found.metrics) if found else {},
+            )
+        )
+
+    def closed(
+        self,
+        *,
+        digest: str = "",
+        closing: bool = False,
+        reason: str,
+        attended: Attended = UNKNOWN,
+        commit: Commit | None = None,
+        head: Head | None = None,
+        directory: Path | None = None,
+        result: Path | None = None,
+    ) -> None:
+        """The session is over for this peer.
+
+        Args:
+            digest: of the model that it ends with.
+            closing: whether that is the closing model.
+            reason: why not, if so.
+            attended: which sites took part in which rounds.
+            commit: the last one applied here.
+            head: how far the ledger on disk goes.
+            directory: where the files of this run are.
+            result: the file of the model that it ends with.
+        """
         self._plugins.session_closed(
             SessionClosed(
                 session=self._session,
@@ -260,6 +326,13 @@ class Reporter:
                 reason=reason,
                 all_rounds=attended.rounds,
                 sites=dict(attended.sites),
+                lineage=commit.lineage if commit else "",
+                round=commit.round if commit else 0,
+                record=record_hash(commit) if commit else "",
+                records=head.count if head else None,
+                link=head.link if head else "",
+                directory=directory,
+                result=result,
             )
         )
 
@@ -279,6 +352,12 @@ class Reporter:
             metrics["swarm_val_loss"] = self.evaluation.loss
             metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
         return metrics
+
+
+def _weights(commit: Commit) -> dict[PeerId, int]:
+    """The weight of each contributor."""
+    given = dict(zip(commit.group, commit.weights, strict=False))
+    return {peer: given[peer] for peer in commit.contributors if peer in given}
 
 
 def _steps(commit: Commit, entries: Sequence[Entry]) -> dict[PeerId, int]:

@@ -19,6 +19,7 @@ from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
 from swarm.records import Commit, RoundReport
+from swarm.report import RECORDER, Recorder
 from swarm.session.batches import NEVER
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.following import Signals
@@ -167,6 +168,7 @@ class Session:
             raise
         if self._engine:
             self._reporter.validate()
+            self._reporter.started(self._settings.name, self._engine.commit)
         self._progress.begin()
 
     def advance(
@@ -222,7 +224,10 @@ class Session:
         if engine is None or merging is None:
             self._left = True
             own = self._ending.trained(self._port.schema())
-            self._ending.conclude(None, own, None, reason="it trained alone")
+            try:
+                self._ending.conclude(None, own, None, reason="it trained alone")
+            finally:
+                self._ending.unlock()
             return
         try:
             merging.finish_pending()
@@ -276,8 +281,8 @@ class Session:
             engine.close(reason, linger=0.0, unintended=unintended)
             self._note.ended(engine, result=None, closing=False, reason=reason)
             self._release(patience=3.0)
-            self._ending.release(patience=3.0)
-            self._reporter.closed(reason=reason)
+            self._ending.wait(patience=3.0)
+            self._reporter.closed(reason=reason, commit=engine.commit, directory=self._ending.directory)
         except Exception:  # noqa: BLE001  (the caller is on its way out, often because of another error)
             self._log.exception("leaving failed")
         finally:
@@ -319,7 +324,10 @@ class Session:
             return
         self._note.began()
         schema = self._port.schema()
-        self._settings = self._signals.chosen(replace(settings, name=resumed_name(settings)))
+        settings = self._settings = self._signals.chosen(replace(settings, name=resumed_name(settings)))
+        if settings.model_dir and RECORDER not in settings.disabled_plugins:
+            recorder = Recorder(settings, self._log, validates=self._reporter.validates)
+            self._plugins.add(RECORDER, recorder)
         policy = self._signals.policy(self._settings, self._plugins, self._log)
         while not self._meet(schema, policy):
             pass  # another peer has the default name: try again with a number

@@ -15,6 +15,7 @@ from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings
 from swarm.config.granted import share_of
+from swarm.config.resolve import kind_of_origin
 from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
@@ -223,7 +224,7 @@ def build_engine(
             ledger=ledger,
             members=settings.members,
             name_patience=name_patience,
-            origins=settings.origins,
+            origins={name: kind_of_origin(origin) for name, origin in settings.origins.items()},
         )
     except BaseException:
         network.close()

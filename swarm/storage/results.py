@@ -14,6 +14,8 @@ from swarm.storage.places import STATE
 if TYPE_CHECKING:
     from swarm.config import Settings
 
+REPORTS = ("swarm-report.json", "swarm-report.html")
+"""The report of a run."""
 PREVIOUS = "previous-"
 """Before the name of a result of an earlier run."""
 
@@ -85,7 +87,7 @@ class Results:
         if self.directory is None:
             return
         finals = (FINAL, SITE, OWN)
-        written = [*finals, LOCAL, *(str(Path(name).with_suffix(".ckpt")) for name in finals)]
+        written = [*finals, LOCAL, *REPORTS, *(str(Path(name).with_suffix(".ckpt")) for name in finals)]
         old = [name for name in written if (self.directory / name).is_file()]
         for name in old:
             (self.directory / name).replace(self.directory / f"{PREVIOUS}{name}")

@@ -111,7 +111,7 @@ def test_where_settings_come_from_is_told_in_a_word() -> None:
 def test_what_is_kept_is_bounded() -> None:
     rounds, recent = RecentRounds(), Recent()
     for number in range(2 * MOST_ROUNDS):
-        rounds.add(RoundReport(outcome=Outcome.MERGED, round=number), None)
+        rounds.add(RoundReport(outcome=Outcome.MERGED, round=number), None, None)
         recent.commit(
             Commit(
                 lineage="a", round=number, digest="", members=("a",), group=("a",), contributors=(), sync=SyncState(1)

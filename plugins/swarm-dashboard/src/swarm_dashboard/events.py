@@ -44,7 +44,9 @@ class Events:
         """These peers were seen for the first time."""
         shown = ", ".join(names[:MOST_NAMES]) + (f" and {len(names) - MOST_NAMES} more" if names[MOST_NAMES:] else "")
         if names:
-            self.add(now, f"{shown} {'is' if len(names) == 1 else 'are'} there", peer=names[0] if len(names) == 1 else "")
+            self.add(
+                now, f"{shown} {'is' if len(names) == 1 else 'are'} there", peer=names[0] if len(names) == 1 else ""
+            )
 
     def changed(self, peer: Peer, state: str, now: float) -> None:
         """A peer gets another state: say so, unless it is one of those of every round."""
