@@ -31,6 +31,15 @@ def dashboard(
     certificates: Annotated[
         bool, typer.Option("--certificates", help="Browsers show a certificate of a member, instead of a token.")
     ] = False,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Show this swarm-report.json, or a run that the page has saved; may be given several times.",
+        ),
+    ] = None,
     beside: Annotated[int | None, typer.Option(hidden=True)] = None,
     descriptor: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -50,7 +59,7 @@ def dashboard(
     serve = plugin()
     own = resolve(environment=os.environ).settings
     proxies = Proxies(own.proxy)
-    finder = _finder(peer or [], own.identity, os.environ, required=beside is None)
+    finder = _finder(peer or [], own.identity, os.environ, required=beside is None and not report)
     watch = Watch(finder, lambda address, timeout, identity: fetch(address, timeout, identity, proxies))
     ended: Callable[[], Mapping[str, Any] | None] = lambda: None  # noqa: E731 - replaced below
     if beside is not None and descriptor is not None:
@@ -59,7 +68,14 @@ def dashboard(
     else:
         at = place(listen, own.identity, certificates=certificates)
         typer.echo(f"swarm: the page is at {at.url}", err=True)
-    serve(watch.turn, listening=at.listening, token=at.token, identity=at.identity, ended=ended)
+    serve(
+        watch.turn,
+        listening=at.listening,
+        token=at.token,
+        identity=at.identity,
+        ended=ended,
+        saved=[each.absolute() for each in report or ()],
+    )
 
 
 def _finder(

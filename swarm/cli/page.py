@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -42,6 +42,7 @@ class Serve(Protocol):
         token: str,
         identity: Path | None,
         ended: Callable[[], Mapping[str, Any] | None],
+        saved: Sequence[Path] = (),
     ) -> None:
         """Serve.
 
@@ -51,6 +52,7 @@ class Serve(Protocol):
             token: what opens the page; empty: a certificate of a member.
             identity: directory of the identity to encrypt the page with; None: it is not encrypted.
             ended: None while the page goes on; then what is known of the end, as ``swarm up --json`` has it.
+            saved: files of saved runs to show instead of asking anybody.
         """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,8 @@ ALIVE = 15.0
 """Seconds after which a stream says that it is alive, so that nobody in between ends it."""
 
 
-def application(feed: Feed) -> Starlette:
-    """The page of what ``feed`` follows."""
+def application(feed: Feed, saved: Sequence[Path] = ()) -> Starlette:
+    """The page of what ``feed`` follows, or of ``saved`` files instead."""
     streams: set[object] = set()
 
     async def page(_request: Request) -> Response:
@@ -34,6 +34,11 @@ def application(feed: Feed) -> Starlette:
     async def run(_request: Request) -> Response:
         headers = {"Content-Disposition": 'attachment; filename="swarm-run.json"'}
         return JSONResponse(feed.history.since(0), headers=headers)
+
+    def stored(_request: Request) -> Response:
+        if not saved:
+            return PlainTextResponse("This page follows a run.", 404)
+        return Response(b"[%s]" % b",".join(file.read_bytes() for file in saved), media_type="application/json")
 
     async def events(request: Request) -> Response:
         if len(streams) >= MOST_STREAMS:
@@ -60,6 +65,7 @@ def application(feed: Feed) -> Starlette:
         routes=[
             Route("/", page),
             Route("/run.json", run),
+            Route("/saved.json", stored),
             Route("/events", events),
             Mount("/page", StaticFiles(directory=PAGE)),
         ]

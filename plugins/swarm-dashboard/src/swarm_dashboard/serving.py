@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -32,6 +32,7 @@ def serve(
     token: str,
     identity: Path | None,
     ended: Callable[[], Mapping[str, Any] | None],
+    saved: Sequence[Path] = (),
 ) -> None:
     """Serve the page until the run has ended, or Ctrl-C.
 
@@ -41,15 +42,17 @@ def serve(
         token: what opens the page; empty: a certificate of a member does, which TLS asks for.
         identity: directory of the identity that encrypts the page; None: it is not encrypted.
         ended: None while the run goes on; then what is known of its end, as ``swarm up --json`` has it.
+        saved: files of saved runs to show instead of asking anybody.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(Feed(History(), turn, ended), listening, token, identity_at(identity) if identity else None))
+        feed = Feed(History(), turn, ended)
+        asyncio.run(_serve(feed, saved, listening, token, identity_at(identity) if identity else None))
 
 
-async def _serve(feed: Feed, listening: socket, token: str, identity: Identity | None) -> None:
+async def _serve(feed: Feed, saved: Sequence[Path], listening: socket, token: str, identity: Identity | None) -> None:
     host, port = listening.getsockname()[:2]
     guarded = Access(
-        application(feed),
+        application(feed, saved),
         token=token,
         hosts=LOOPBACK if is_loopback(host) else None,
         port=port,
@@ -67,7 +70,7 @@ async def _serve(feed: Feed, listening: socket, token: str, identity: Identity |
         ssl_context_factory=(lambda *_: _context(identity, token)) if identity else None,
     )
     server = uvicorn.Server(config)
-    following = asyncio.create_task(feed.follow())
+    following = asyncio.create_task(asyncio.Event().wait() if saved else feed.follow())
     following.add_done_callback(lambda _: setattr(server, "should_exit", True))
     try:
         await server.serve(sockets=[listening])

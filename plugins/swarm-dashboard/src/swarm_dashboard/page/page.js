@@ -4,6 +4,7 @@ import { Curves } from "./curves.js";
 import { get, keyed, make, setText } from "./elements.js";
 import { duration, names } from "./format.js";
 import { showEvents, showFigures, showLedger, showRefused, showSettings } from "./panels.js";
+import { isReport, newsOf } from "./report.js";
 import { Run } from "./run.js";
 import { Sites } from "./sites.js";
 import { headline } from "./states.js";
@@ -11,7 +12,7 @@ import { TookPart } from "./took_part.js";
 
 const OUTDATED = 10;
 const run = new Run();
-let [chosen, wanted, heard, live, asked] = [null, null, 0, "connecting", false];
+let [chosen, wanted, heard, live, asked, stream] = [null, null, 0, "connecting", false, null];
 
 useTheme(localStorage.getItem("swarm-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 const curves = new Curves();
@@ -93,6 +94,24 @@ function follow() {
   return stream;
 }
 
+// Shows saved runs: one that this page has saved, or the reports of one or more sites.
+function showSaved(all, from) {
+  if (!all.length) return;
+  run.clear();
+  all.forEach((saved) => run.apply(isReport(saved) ? newsOf(saved) : { ...saved, complete: true }));
+  stream?.close();
+  live = "saved";
+  setText(get("said"), `${from} is shown`);
+  showLink();
+  draw();
+}
+
+async function start() {
+  const saved = await fetch("saved.json");
+  if (saved.ok) showSaved(await saved.json(), "the saved run");
+  else stream = follow();
+}
+
 function useTheme(theme) {
   document.documentElement.dataset.theme = theme;
   get("theme").setAttribute("aria-pressed", String(theme === "dark"));
@@ -115,21 +134,15 @@ get("save").addEventListener("click", () => {
   URL.revokeObjectURL(link.href);
 });
 get("open").addEventListener("change", async (event) => {
-  const [file] = event.target.files;
-  if (!file) return;
+  const files = [...event.target.files];
+  const shown = names(files.map((file) => file.name), 5);
   try {
-    const document = JSON.parse(await file.text());
-    run.apply({ ...document, complete: true });
-    stream?.close();
-    live = "saved";
-    setText(get("said"), `${file.name} is shown`);
-    draw();
+    showSaved(await Promise.all(files.map(async (file) => JSON.parse(await file.text()))), shown);
   } catch (error) {
-    setText(get("now"), `${file.name} cannot be shown: ${error.message}`);
+    setText(get("now"), `${shown} cannot be shown: ${error.message}`);
   }
   event.target.value = "";
-  showLink();
 });
 new ResizeObserver(drawSoon).observe(get("took-part"));
 setInterval(showLink, 1000);
-const stream = follow();
+start();

@@ -14,15 +14,21 @@ export class Session {
   }
 
   apply(news) {
-    for (const peer of news.peers) this.peers.set(peer.name, peer);
+    for (const peer of news.peers) this.#take(peer);
     for (const round of news.rounds) {
       const all = this.rounds.get(round.peer) ?? [];
       all.push(round);
       if (all.length > MOST_ROUNDS) all.splice(0, all.length - MOST_ROUNDS);
       this.rounds.set(round.peer, all);
     }
-    this.records = [...this.records, ...news.records].slice(-2000);
+    const known = new Set(this.records.map((each) => each.record));
+    this.records = [...this.records, ...news.records.filter((each) => !known.has(each.record))].slice(-2000);
     this.events = [...this.events, ...news.events].sort((a, b) => a.time - b.time).slice(-500);
+  }
+
+  // What a site tells itself is better than what the report of another one says.
+  #take(peer) {
+    if (peer.state !== "in the report" || !this.peers.has(peer.name)) this.peers.set(peer.name, peer);
   }
 
   get sites() {

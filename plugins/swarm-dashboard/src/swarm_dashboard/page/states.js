@@ -34,6 +34,8 @@ export function headline(session, run) {
   const { present, away, last } = session;
   const closing = session.records.find((record) => record.closing);
   const failed = session.sites.filter((peer) => /^failed/.test(peer.state));
+  const said = session.sites.filter((peer) => peer.result.sentence);
+  if (said.length === 1) return said[0].result.sentence;
   if (run.end || (session.sites.length && session.sites.every((peer) => peer.state === "ended"))) {
     if (failed.length) return `The run has ended; ${names(failed.map((peer) => peer.name))} failed.`;
     return closing || session.sites.some((peer) => peer.result.closing) ? `The run has ended: all sites share the closing model${last ? ` of round ${lastRound(session)}` : ""}.` : "The run has ended.";
