@@ -6,9 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-PATIENCE = 60_000
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+PATIENCE = 180_000
 """Milliseconds until something that must appear counts as missing."""
 
 
@@ -50,3 +55,11 @@ def free_ports(count: int) -> list[int]:
     for each in sockets:
         each.close()
     return ports
+
+
+def until(page: Page, script: str, given: object = None, patience: float = PATIENCE / 1000) -> None:
+    """Wait until ``script`` is true on the page. The page's own policy forbids Playwright's way, which needs `eval`."""
+    deadline = time.monotonic() + patience
+    while not page.evaluate(script, given):
+        assert time.monotonic() < deadline, f"not within {patience:.0f} s: {script}; {page.inner_text('main')}"
+        page.wait_for_timeout(100)

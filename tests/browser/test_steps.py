@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from tests.browser.sites import PATIENCE, Site, free_ports
+from tests.browser.sites import PATIENCE, Site, free_ports, until
 
 
 def url_in(log: Path) -> str:
@@ -21,15 +21,16 @@ def url_in(log: Path) -> str:
 
 def says(page, what: str) -> None:
     """Wait until the headline says it."""
-    page.wait_for_function("text => document.getElementById('now').textContent.includes(text)", arg=what)
+    until(page, "text => document.getElementById('now').textContent.includes(text)", what)
 
 
 def state(page, site: str, *states: str) -> None:
     """Wait until a site is in one of these states."""
-    page.wait_for_function(
+    until(
+        page,
         """([site, states]) => [...document.querySelectorAll('#sites tbody tr')].some((row) =>
             row.cells[0].textContent === site && states.includes(row.querySelector('.pill').textContent))""",
-        arg=[site, states],
+        [site, states],
     )
 
 
@@ -57,9 +58,9 @@ def test_from_opening_to_the_end(page, sites, tmp_path):
     # open, and watch rounds arrive
     for site in ports:
         state(page, site, *BUSY)
-    page.wait_for_function("Number(document.querySelector('#figures dd').textContent) >= 3")
+    until(page, "Number(document.querySelector('#figures dd').textContent) >= 3")
     before = rounds(page)
-    page.wait_for_function(f"Number(document.querySelector('#figures dd').textContent) > {before}")
+    until(page, f"Number(document.querySelector('#figures dd').textContent) > {before}")
     assert re.search(r"\d", page.inner_text("#quality .legend b >> nth=1"))
 
     # kill a site, and see it named
@@ -67,26 +68,28 @@ def test_from_opening_to_the_end(page, sites, tmp_path):
     state(page, "oslo", "gone", "not answering")
     says(page, "oslo is away")
     assert re.search("oslo (is gone|does not answer)", page.inner_text("#events"))
-    page.wait_for_function("document.getElementById('said').textContent.includes('oslo')")
-    page.wait_for_function("document.getElementById('events').textContent.includes('went ahead without oslo')")
+    until(page, "document.getElementById('said').textContent.includes('oslo')")
+    until(page, "document.getElementById('events').textContent.includes('went ahead without oslo')")
 
     # see it come back
     start("oslo", "--resume")
     state(page, "oslo", *BUSY)
-    page.wait_for_function("document.getElementById('events').textContent.includes('oslo is back')")
-    page.wait_for_function(
-        "[...document.querySelectorAll('#ledger tbody tr')][0].textContent.includes('all 3')", timeout=2 * PATIENCE
+    until(page, "document.getElementById('events').textContent.includes('oslo is back')")
+    until(
+        page,
+        "[...document.querySelectorAll('#ledger tbody tr')][0].textContent.includes('all 3')",
+        patience=2 * PATIENCE / 1000,
     )
 
     # reload, and lose nothing
     before = rounds(page)
     page.reload()
-    page.wait_for_function(f"Number(document.querySelector('#figures dd')?.textContent) >= {before}")
+    until(page, f"Number(document.querySelector('#figures dd')?.textContent) >= {before}")
     assert "oslo is back" in page.inner_text("#events")
 
     # the end
     (tmp_path / "finish").touch()
-    page.wait_for_function("document.getElementById('link').textContent === 'the run has ended'", timeout=2 * PATIENCE)
+    until(page, "document.getElementById('link').textContent === 'the run has ended'", patience=2 * PATIENCE / 1000)
     says(page, "The run has ended")
     for site in sites:
         site.process.wait(60)
@@ -94,6 +97,6 @@ def test_from_opening_to_the_end(page, sites, tmp_path):
     # after the end, the same page opens from the report
     report = tmp_path / "berlin" / "swarm-report.json"
     page.set_input_files("#open", report)
-    page.wait_for_function("document.getElementById('link').textContent === 'a saved run'")
+    until(page, "document.getElementById('link').textContent === 'a saved run'")
     assert len(page.query_selector_all("#sites tbody tr")) == 3
     assert rounds(page) >= before

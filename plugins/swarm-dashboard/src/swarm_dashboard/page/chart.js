@@ -13,7 +13,7 @@ export class Chart {
     this.legend = make("div", { class: "legend" });
     this.plot = make("div", { class: "plot", role: "img" });
     this.table = make("table");
-    const region = make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The last rounds as a table" }, this.table);
+    const region = make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "The last rounds as a table" }, this.table);
     this.details = make("details", {}, make("summary", {}, "As a table"), region);
     this.details.addEventListener("toggle", () => this.#fillTable());
     place.append(this.legend, this.plot, this.details);

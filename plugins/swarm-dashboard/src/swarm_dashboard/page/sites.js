@@ -1,7 +1,7 @@
 // The table of sites.
 
 import { keyed, make, setText } from "./elements.js";
-import { bytes, duration, figure, whole } from "./format.js";
+import { DASH, bytes, duration, figure, whole } from "./format.js";
 import { detail, look } from "./states.js";
 
 const COLUMNS = [
@@ -70,10 +70,10 @@ export class Sites {
     const values = [
       figure(last?.loss),
       figure(this.own === "Loss own" ? last?.own_loss : last?.batch_loss),
-      whole(totals.rounds),
-      whole(totals.steps),
+      peer.status || totals.rounds ? whole(totals.rounds) : DASH,
+      peer.status || totals.rounds ? whole(totals.steps) : DASH,
       share(totals.waited, totals.seconds),
-      waitedFor ? duration(waitedFor) : "–",
+      waitedFor ? duration(waitedFor) : DASH,
       `${bytes(peer.bytes_sent)} / ${bytes(peer.bytes_received)}`,
     ];
     cells.forEach((cell, at) => setText(cell, values[at]));
@@ -86,10 +86,10 @@ export class Sites {
     bar.hidden = !known;
     if (known) bar.value = Math.min(peer.epoch / peer.total_epochs, 1);
     cell.title = peer.seconds_left ? `about ${duration(peer.seconds_left)} left` : "";
-    setText(text, known ? `${whole(peer.epoch)}/${whole(peer.total_epochs)}` : peer.epoch ? whole(peer.epoch) : "–");
+    setText(text, known ? `${whole(peer.epoch)}/${whole(peer.total_epochs)}` : peer.epoch ? whole(peer.epoch) : DASH);
   }
 }
 
 function share(part, all) {
-  return all > 0 ? `${duration(part)} of ${duration(all)}` : "–";
+  return all > 0 ? `${duration(part)} of ${duration(all)}` : DASH;
 }
