@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "page"
 MOST_STREAMS = 32
 """Browsers that follow at a time."""
-ALIVE = 15.0
-"""Seconds after which a stream says that it is alive, so that nobody in between ends it."""
+ALIVE = 5.0
+"""Seconds without news after which a stream says when peers were asked last."""
 
 
 def application(feed: Feed, saved: Sequence[Path] = ()) -> Starlette:
@@ -36,8 +36,6 @@ def application(feed: Feed, saved: Sequence[Path] = ()) -> Starlette:
         return JSONResponse(feed.history.since(0), headers=headers)
 
     def stored(_request: Request) -> Response:
-        if not saved:
-            return PlainTextResponse("This page follows a run.", 404)
         return Response(b"[%s]" % b",".join(file.read_bytes() for file in saved), media_type="application/json")
 
     async def events(request: Request) -> Response:
@@ -57,7 +55,7 @@ def application(feed: Feed, saved: Sequence[Path] = ()) -> Starlette:
                 if feed.over:
                     return
                 while not await feed.changed(known, ALIVE):
-                    yield ": alive\n\n"
+                    yield f"event: alive\ndata: {feed.history.time}\n\n"
         finally:
             streams.discard(me)
 

@@ -94,7 +94,8 @@ class History:
         """Tells the versions of this history from those of another one, as of an earlier page at the same address."""
         self._versions = Versions()
         self._sessions: dict[str, Session] = {}
-        self._time = 0.0
+        self.time = 0.0
+        """When peers were asked last."""
         self._end: Mapping[str, Any] | None = None
 
     @property
@@ -104,7 +105,7 @@ class History:
 
     def take(self, told: Fields) -> None:
         """What peers have told, as ``Watch.turn`` returns it."""
-        self._time = now = float(told["time"])
+        self.time = now = float(told["time"])
         unreachable = {text(each, "address"): text(each, "reason") for each in mappings(told, "unreachable")}
         by_session: dict[str, list[Fields]] = {}
         for status in mappings(told, "peers"):
@@ -117,7 +118,7 @@ class History:
 
     def end(self, end: Mapping[str, Any], now: float) -> None:
         """The run has ended, as ``swarm up --json`` tells it; empty if nothing more is known."""
-        self._time, self._end = now, {"time": now, "exit_code": count(end, "exit_code") if end else None}
+        self.time, self._end = now, {"time": now, "exit_code": count(end, "exit_code") if end else None}
         self._versions.next()
         for session in self._sessions.values():
             session.ended(mappings(end, "peers"), now)
@@ -129,7 +130,7 @@ class History:
             "id": self.id,
             "complete": version == 0,
             "version": self.version,
-            "time": self._time,
+            "time": self.time,
             "end": self._end,
             "sessions": [session.since(version) for session in self._sessions.values()],
         }

@@ -10,9 +10,10 @@ import { Sites } from "./sites.js";
 import { headline } from "./states.js";
 import { TookPart } from "./took_part.js";
 
-const OUTDATED = 10;
+const OUTDATED = 20;
 const run = new Run();
-let [chosen, wanted, heard, live, asked, stream] = [null, null, 0, "connecting", false, null];
+let [chosen, wanted, asked, stream] = [null, null, false, null];
+let [heard, lastAsked, live] = [0, 0, "connecting"];
 
 useTheme(localStorage.getItem("swarm-theme") ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
 const curves = new Curves();
@@ -24,13 +25,13 @@ const tookPart = new TookPart();
 
 function draw() {
   asked = false;
-  const session = run.sessions.get(wanted) ?? run.sessions.values().next().value;
+  const session = shown();
   showSessions(session);
   if (!session) return;
   if (chosen && !session.peers.has(chosen)) chosen = null;
   setText(get("now"), headline(session, run));
   showFigures(session);
-  sites.show(session, run.time, chosen);
+  sites.show(session, now(), chosen);
   setText(get("sites-note"), chosen ? `${chosen} is highlighted in the charts` : "choose a site to highlight it in the charts");
   curves.show(session, chosen);
   tookPart.show(session);
@@ -38,6 +39,10 @@ function draw() {
   showEvents(session);
   showLedger(session);
   showSettings(session);
+}
+
+function shown() {
+  return run.sessions.get(wanted) ?? run.sessions.values().next().value;
 }
 
 function drawSoon() {
@@ -76,17 +81,30 @@ function say(news) {
   if (told.length && !news.complete) setText(get("said"), names(told.map((event) => event.text), 3));
 }
 
+// Peers were asked at `time`, on the clock of the page's program.
+function hear(time) {
+  if (time > lastAsked) heard = Date.now();
+  lastAsked = time;
+}
+
+// That clock now; of a run that is over, when that was.
+function now() {
+  return live === "live" ? lastAsked + (Date.now() - heard) / 1000 : run.time;
+}
+
 function follow() {
   const stream = new EventSource("events");
   stream.addEventListener("message", (message) => {
     const news = JSON.parse(message.data);
     run.apply(news);
-    [heard, live] = [Date.now(), news.end ? "ended" : "live"];
+    hear(news.time);
+    live = news.end ? "ended" : "live";
     if (news.end) stream.close();
     say(news);
     showLink();
     drawSoon();
   });
+  stream.addEventListener("alive", (message) => hear(Number(message.data)));
   stream.addEventListener("error", () => {
     if (live !== "ended") live = "lost";
     showLink();
@@ -96,7 +114,6 @@ function follow() {
 
 // Shows saved runs: one that this page has saved, or the reports of one or more sites.
 function showSaved(all, from) {
-  if (!all.length) return;
   run.clear();
   all.forEach((saved) => run.apply(isReport(saved) ? newsOf(saved) : { ...saved, complete: true }));
   stream?.close();
@@ -107,8 +124,8 @@ function showSaved(all, from) {
 }
 
 async function start() {
-  const saved = await fetch("saved.json");
-  if (saved.ok) showSaved(await saved.json(), "the saved run");
+  const saved = await (await fetch("saved.json")).json();
+  if (saved.length) showSaved(saved, "the saved run");
   else stream = follow();
 }
 
@@ -135,14 +152,18 @@ get("save").addEventListener("click", () => {
 });
 get("open").addEventListener("change", async (event) => {
   const files = [...event.target.files];
-  const shown = names(files.map((file) => file.name), 5);
+  const from = names(files.map((file) => file.name), 5);
   try {
-    showSaved(await Promise.all(files.map(async (file) => JSON.parse(await file.text()))), shown);
+    showSaved(await Promise.all(files.map(async (file) => JSON.parse(await file.text()))), from);
   } catch (error) {
-    setText(get("now"), `${shown} cannot be shown: ${error.message}`);
+    setText(get("now"), `${from} cannot be shown: ${error.message}`);
   }
   event.target.value = "";
 });
 new ResizeObserver(drawSoon).observe(get("took-part"));
-setInterval(showLink, 1000);
+setInterval(() => {
+  showLink();
+  const session = shown();
+  if (session && live === "live") sites.show(session, now(), chosen);
+}, 1000);
 start();
