@@ -13,7 +13,7 @@ import typer
 from swarm.cli import options
 from swarm.cli.cluster import Cluster, cluster_of
 from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
-from swarm.cli.environment import machine_authority, of_peer, peer_name
+from swarm.cli.environment import machine_authority, of_peer, peer_name, with_tracebacks
 from swarm.cli.program import locate, search_path
 from swarm.config import SETTINGS, Settings, former, resolve
 from swarm.errors import ConfigurationError, IdentityError
@@ -38,6 +38,7 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="On a cluster: directory of `swarm identities`, with one for each rank."),
     ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks of Swarm's errors.")] = False,
 ) -> None:
     """Run the peer of one site.
 
@@ -64,7 +65,8 @@ def run(
         "insecure": insecure,
     }
     own = machine_authority(os.environ)
-    program, environment = plan(command, given, os.environ, own=own, identities=identities)
+    user = with_tracebacks(os.environ, full=verbose)
+    program, environment = plan(command, given, user, own=own, identities=identities)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program[0], program, environment)  # noqa: S606 - running the user's command is the purpose

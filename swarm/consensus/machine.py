@@ -232,6 +232,12 @@ class RoundMachine:
         self._founding.refuse(peer)
         return self._drive()
 
+    def peer_ended(self, peer: PeerId, now: float) -> list[Effect]:
+        """A peer has ended, and will not come: the start does not wait for it."""
+        self._state.timer.advance(now)
+        self._founding.forgo(peer)
+        return self._drive()
+
     def receive(self, sender: PeerId, message: Message, now: float) -> list[Effect]:
         """A message of a peer of this session has arrived."""
         self._state.timer.advance(now)

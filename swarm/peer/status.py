@@ -10,6 +10,8 @@ from swarm.records import PeerStatus
 from swarm.versions import UNNAMED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swarm.consensus.machine import RoundMachine
     from swarm.identity import Identity
     from swarm.peer.exchanger import Exchanger
@@ -32,6 +34,8 @@ class TrainingStatus:
     """Of the last sync point."""
     progress: Progress | None = None
     """Epochs of the local training."""
+    batches_left: Callable[[], int | None] = lambda: None
+    """Local batches to the next sync point; None where there is none to come."""
 
 
 def protection(identity: Identity | None) -> str:
@@ -96,6 +100,7 @@ class Standing:
             "peers": [_peer(known, self._machine.left_out) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
+            "batches_left": self._training.batches_left(),
             "loss": self._training.loss if loss is None else loss,
             "bytes_sent": sent,
             "bytes_received": received,

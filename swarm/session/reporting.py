@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from swarm.logs import event
 from swarm.merge.side import StatisticsDistance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
@@ -208,11 +209,8 @@ class Reporter:
         if report.reason == ALL_TRAINED:
             self._log.info("round %d: %s", report.round, report.reason)
         elif report.outcome is Outcome.SKIPPED:
-            if report.reason == self._skipped:
-                self._log.info("round %d skipped, as before", report.round)
-            else:
-                self._log.warning("round %d skipped: %s", report.round, printable(report.reason, MAX_SHOWN))
             failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
+            self._say_skipped(report, failed)
             self._plugins.round_failed(failed)
         else:
             self._finished(report, engine.met)
@@ -222,8 +220,16 @@ class Reporter:
         self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
         return report
 
+    def _say_skipped(self, report: RoundReport, failed: RoundFailed) -> None:
+        if report.reason == self._skipped:
+            self._log.info("round %d skipped, as before", report.round, extra=event(failed))
+        else:
+            reason = printable(report.reason, MAX_SHOWN)
+            self._log.warning("round %d skipped: %s", report.round, reason, extra=event(failed))
+
     def _finished(self, report: RoundReport, live: Collection[PeerId]) -> None:
         self._seconds, self._stall = report.seconds, report.stall
+        finished = RoundFinished(session=self._session, report=report)
         if report.missing:
             missing = ", ".join(f"{peer} (late)" if peer in live else peer for peer in report.missing)
             text = "round %d went ahead with fewer peers; missing: %s"
@@ -240,8 +246,9 @@ class Reporter:
             _split(report),
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
+            extra=event(finished),
         )
-        self._plugins.round_finished(RoundFinished(session=self._session, report=report))
+        self._plugins.round_finished(finished)
 
     @property
     def steps(self) -> Mapping[PeerId, int]:
@@ -250,17 +257,20 @@ class Reporter:
 
     def closed(self, *, digest: str = "", closing: bool = False, reason: str, attended: Attended = UNKNOWN) -> None:
         """The session is over for this peer."""
-        self._plugins.session_closed(
-            SessionClosed(
-                session=self._session,
-                rounds=self.rounds,
-                digest=digest,
-                closing=closing,
-                reason=reason,
-                all_rounds=attended.rounds,
-                sites=dict(attended.sites),
-            )
+        closed = SessionClosed(
+            session=self._session,
+            rounds=self.rounds,
+            digest=digest,
+            closing=closing,
+            reason=reason,
+            all_rounds=attended.rounds,
+            sites=dict(attended.sites),
         )
+        why = f" ({printable(reason, MAX_SHOWN)})" if reason and not closing else ""
+        self._log.info(
+            "session %s is over here after %d rounds%s", self._session, self.rounds, why, extra=event(closed)
+        )
+        self._plugins.session_closed(closed)
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:
         """Metrics so far; their names start with ``swarm_``."""
