@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
+from swarm.cli.asking import Places, Watch
 from swarm.cli.page import LISTEN, Parent, Place, place, plugin
 from swarm.cli.status import fetch, find
-from swarm.cli.watching import Places, Watch
 from swarm.config import resolve
 from swarm.errors import ConfigurationError
 from swarm.proxy import Proxies

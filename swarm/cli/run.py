@@ -14,7 +14,7 @@ from swarm.addresses import Address, is_wildcard, join
 from swarm.cli import options, page
 from swarm.cli.cluster import Cluster, cluster_of
 from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
-from swarm.cli.environment import machine_authority, of_peer, peer_name
+from swarm.cli.environment import machine_authority, of_peer, peer_name, with_tracebacks
 from swarm.cli.program import locate, search_path
 from swarm.config import SETTINGS, Settings, former, resolve
 from swarm.errors import ConfigurationError, IdentityError
@@ -40,6 +40,7 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="On a cluster: directory of `swarm identities`, with one for each rank."),
     ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks of Swarm's errors.")] = False,
 ) -> None:
     """Run the peer of one site.
 
@@ -66,7 +67,8 @@ def run(
         "insecure": insecure,
     }
     own = machine_authority(os.environ)
-    program, environment = plan(command, given, os.environ, own=own, identities=identities)
+    user = with_tracebacks(os.environ, full=verbose)
+    program, environment = plan(command, given, user, own=own, identities=identities)
     if dashboard:
         live = page.start(environment, *_own_address(environment))
         typer.echo(f"swarm: the page is at {live.url}", err=True)

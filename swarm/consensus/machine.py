@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from swarm.certification.chain import conflict
 from swarm.certification.statements import record_hash
-from swarm.consensus.catchup import CatchUp
+from swarm.consensus.catchup import CatchUp, lineage_began
 from swarm.consensus.effects import Apply, Effect, Fail, Proven
 from swarm.consensus.founding import Founding
 from swarm.consensus.leader import Leadership
@@ -243,6 +243,12 @@ class RoundMachine:
         self._founding.refuse(peer)
         return self._drive()
 
+    def peer_ended(self, peer: PeerId, now: float) -> list[Effect]:
+        """A peer has ended, and will not come: the start does not wait for it."""
+        self._state.timer.advance(now)
+        self._founding.forgo(peer)
+        return self._drive()
+
     def receive(self, sender: PeerId, message: Message, now: float) -> list[Effect]:
         """A message of a peer of this session has arrived."""
         self._state.timer.advance(now)
@@ -417,6 +423,8 @@ class RoundMachine:
         state = self._state
         held = self._member.held(commit.digest)
         self._member.drop(forget=False)
+        if self.commit and commit.lineage != self.commit.lineage:
+            state.effects.notice(lineage_began(commit, self.commit, state.rules.min_peers), loud=True)
         if state.me in commit.group:
             state.suspended = False
         state.effects.add(Apply(commit, held.entries if held else ()))

@@ -332,6 +332,9 @@ class Engine(Handler):
     def _housekeeping(self) -> None:
         now = self._executor.now()
         self._greeter.dial(now, self._machine.commit)
+        if self._machine.commit is None:
+            for peer in self._greeter.ended():
+                self._rounds.do(self._machine.peer_ended(peer, now))
         self._exchanger.check(now)
         self._downloads.check(now, self._timeout)
 

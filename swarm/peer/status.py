@@ -11,7 +11,7 @@ from swarm.records import PeerStatus
 from swarm.versions import UNNAMED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from swarm.consensus.machine import RoundMachine
     from swarm.identity import Identity
@@ -47,6 +47,8 @@ class TrainingStatus:
     """The last sync points."""
     progress: Progress | None = None
     """Epochs of the local training."""
+    batches_left: Callable[[], int | None] = lambda: None
+    """Local batches to the next sync point; None where there is none to come."""
 
     def settled(self, report: RoundReport, own: Evaluation | None) -> None:
         """A sync point is over; ``own`` is what this peer's own model gave before it, if that was validated."""
@@ -124,6 +126,7 @@ class Standing:
             "peers": [_peer(known, self._machine.left_out) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
+            "batches_left": self._training.batches_left(),
             "loss": self._training.loss if loss is None else loss,
             "bytes_sent": sent,
             "bytes_received": received,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.cli.watching import AGAIN, AT_ONCE, MOST_PEERS, Watch
+from swarm.cli.asking import AGAIN, AT_ONCE, MOST_PEERS, Watch
 from swarm.clock import ManualClock
 from swarm.errors import ConfigurationError, UnreachablePeerError, UntrustedPeerError
 
@@ -93,7 +93,7 @@ class Member:
 
 
 def test_with_certificates_only_members_are_asked_at_addresses_with_their_names(monkeypatch, tmp_path):
-    monkeypatch.setattr("swarm.cli.watching.identity_at", lambda directory: Member())
+    monkeypatch.setattr("swarm.cli.asking.identity_at", lambda directory: Member())
     told = [("b", "b@10.0.0.2:1"), ("c", "c@10.0.0.3:1"), ("b", "x@10.0.0.4:1"), ("a", "a@10.0.0.5:1")]
     peers = Peers(a_10_0_0_1_1=peer("a", *told), b_10_0_0_2_1=peer("b"))
     watch = Watch(lambda: {"a@10.0.0.1:1": tmp_path}, peers.fetch)
