@@ -25,6 +25,8 @@ MAX_ORIGINS = 64
 """Lineages that one comes from, at most: a fork of a fork, and so on."""
 MAX_SETTING = 4096
 """Characters of the value of a setting, as peers tell it one another."""
+LEFT_OUT = "left out"
+"""Marks, in the metadata of a field, that None is not written: what has no value there keeps the text that it had."""
 
 
 class PeerStatus(enum.StrEnum):
@@ -102,6 +104,12 @@ class ContributionStats:
     """With ``optimizer_state="merge"``: whether it trains, and its optimizer has state to merge."""
     root: str = ""
     """Digest of all that it offers, side block and optimizer state included: tells two captures apart."""
+    score: float | None = field(default=None, metadata={LEFT_OUT: True})
+    """What this peer's validation gives of the last committed model, if it tells that: see ``Best``."""
+    own_score: float | None = field(default=None, metadata={LEFT_OUT: True})
+    """With ``share_metrics``: of its own model, just before its last merge."""
+    best_score: float | None = field(default=None, metadata={LEFT_OUT: True})
+    """With ``share_metrics``: of the best model so far."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -165,6 +173,20 @@ class QuorumCertificate:
     signatures: tuple[Signature, ...]
     promises: tuple[SignedPromise, ...] = ()
     """What voters promised to this attempt; empty in the first attempt of a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best committed model of a lineage so far, by the scores that the peers gave."""
+
+    round: int
+    digest: str
+    score: float
+    """What its scores came to: of the metric that the setting ``monitor`` names."""
+    since: int = 0
+    """Committed models with scores after it, of which none was better."""
+    stop: bool = False
+    """Whether there were ``patience`` of them once: then training ends at all peers."""
 
 
 class RecordKind(enum.StrEnum):
@@ -258,6 +280,9 @@ class Commit:
     """Of members that were removed because they signed two results."""
     origins: tuple[Origin, ...] = ()
     """Of the lineage and of those that it comes from, the first one first."""
+    best: Best | None = field(default=None, metadata={LEFT_OUT: True})
+    """Of the models before this one, by the scores that were told with the offers to this round; None where peers do
+    not keep the best one."""
     certificate: QuorumCertificate | None = field(default=None, compare=False)
     """What makes this record true. Two peers may hold different signatures of the same record."""
 
@@ -399,6 +424,16 @@ class Participation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """How good three models are on the data of one site, by the metric that ``monitor`` names; None where unknown."""
+
+    own: float | None = None
+    """Its own model just before its last merge."""
+    closing: float | None = None
+    best: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed:
     """The session is over for this peer."""
 
@@ -427,3 +462,9 @@ class SessionClosed:
     """Where this run has written its files; None without a model directory."""
     result: Path | None = None
     """The file of the model that this peer ended with; None where none was written."""
+    best: Best | None = None
+    """The best committed model, if the swarm looked for it."""
+    best_file: Path | None = None
+    """The file of that model; None where none was written."""
+    across: dict[PeerId, Scores] = field(default_factory=dict)
+    """With ``share_metrics``: the scores of the sites that share theirs, this one included."""

@@ -172,6 +172,11 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
             f"{given['use_adaptive_sync']} contradicts {given['sync_policy']}, whose interval never changes: leave one "
             "of them off"
         )
+    if settings.monitor != SETTINGS["monitor"].default and not (settings.judges or settings.share_metrics):
+        raise ConfigurationError(
+            f"{given['monitor']} is for keep_best, patience and share_metrics, and none of them is set: leave it out, "
+            "or set one"
+        )
     if settings.sync_seconds != SETTINGS["sync_seconds"].default and settings.policy != "seconds":
         raise ConfigurationError(
             f'{given["sync_seconds"]} is for sync_policy="seconds", and the policy is {settings.policy!r}: '

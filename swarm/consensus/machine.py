@@ -427,7 +427,8 @@ class RoundMachine:
             state.effects.notice(lineage_began(commit, self.commit, state.rules.min_peers), loud=True)
         if state.me in commit.group:
             state.suspended = False
-        state.effects.add(Apply(commit, held.entries if held else ()))
+        entries, offers = (held.entries, held.offers) if held else ((), ())
+        state.effects.add(Apply(commit, entries, tuple(offer.stats for offer in offers)))
         # A member of the group takes the model for what it offered, unless nobody contributed.
         self._enter(commit, settled=state.me in commit.group and bool(commit.contributors))
         if commit.closing:

@@ -73,6 +73,7 @@ class Engine(Handler):
         members: Collection[PeerId],
         name_patience: float | None,
         origins: Mapping[str, str],
+        keeps_best: bool = False,
     ) -> None:
         """Listen; nothing is answered before ``start``.
 
@@ -95,6 +96,7 @@ class Engine(Handler):
             name_patience: seconds for which it asks for its name while others know a live peer of that name; None:
                 long enough for an earlier process to count as lost.
             origins: where the settings come from that must agree, in a word, by name.
+            keeps_best: whether the best model is kept.
 
         Raises:
             AddressError: the address cannot be listened on.
@@ -196,17 +198,21 @@ class Engine(Handler):
             logger=logger,
             limited=limited,
             recent=recent,
+            keeps_best=keeps_best,
         )
         self._ready = True
 
     # For the training thread -----------------------------------------------------------------------------------------
 
-    def start(self, resumed: tuple[Commit, ModelState] | None = None) -> None:
-        """Start to look for peers and to answer them; ``resumed`` is the commit to continue from, with its model."""
+    def start(self, resumed: tuple[Commit, ModelState] | None = None, best: ModelState | None = None) -> None:
+        """Start to look for peers and to answer them.
+
+        Args:
+            resumed: the commit to continue from, with its model.
+            best: the best model before that commit, if it is known.
+        """
         if resumed:
-            commit, model = resumed
-            self._rounds.models.commit(commit.digest, model)
-            self._rounds.do(self._machine.resume(commit, self._executor.now()))
+            self._rounds.resume(*resumed, best)
         self._worker.start(
             due=self._machine.deadline, tick=self._tick, housekeeping=self._housekeeping, failed=self._rounds.contain
         )
@@ -280,6 +286,15 @@ class Engine(Handler):
             # Interrupted, as by Ctrl-C in a notebook: the next sync point gets the answer.
             self._worker.post(lambda: self._rounds.abandon(future))
             raise
+
+    def best(self) -> ModelState | None:
+        """The best model before the last commit, without outer state; None where none is kept, or it is not here.
+
+        One that is being fetched is waited for, for at most ``failure_timeout``.
+        """
+        future: Future[ModelState | None] = Future(self._executor)
+        self._worker.post(lambda: self._rounds.tell_best(future))
+        return future.wait(timeout=self._timeout)
 
     def close(self, reason: str, *, linger: float, unintended: bool = False) -> None:
         """Tell the others and stop; idempotent. After the closing round, first answer those that still need it.

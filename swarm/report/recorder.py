@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from swarm.config import SETTINGS
 from swarm.plugins import hookimpl
 from swarm.records import Outcome
-from swarm.report.content import REPORT, Figures, Happening, Report, Round, Setting, Site, figures, to_json
+from swarm.report.content import REPORT, Best, Figures, Happening, Report, Round, Row, Setting, Site, figures, to_json
 from swarm.report.gain import sentence
 from swarm.report.totals import Sums
 from swarm.storage.files import replace_file
@@ -189,16 +189,32 @@ class Recorder:
             start=start,
             own=self._own,
             final=self._final,
+            best=self._best(event),
             totals=totals,
             every=self._every,
             rounds=tuple(rounds),
             happenings=tuple(self._happenings),
             sites=dict(sorted(sites.items())),
+            across={
+                peer: Row(own=each.own, closing=each.closing, best=each.best) for peer, each in event.across.items()
+            },
             settings=self._shown_settings(started.peer),
             versions=_versions(),
             record=event.record,
             records=event.records,
             link=event.link,
+        )
+
+    def _best(self, event: SessionClosed) -> Best | None:
+        found = event.best
+        if found is None:
+            return None
+        return Best(
+            round=found.round,
+            digest=found.digest,
+            score=found.score,
+            monitor=self._settings.monitor,
+            file=event.best_file.name if event.best_file else "",
         )
 
     def _shown_settings(self, name: str) -> dict[str, Setting]:

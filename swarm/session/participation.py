@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from swarm.certification.encoding import decode_record
 from swarm.certification.statements import record_hash
+from swarm.errors import LedgerError
 from swarm.records import Commit, Participation, PeerId, RecordKind
 
 if TYPE_CHECKING:
+    import logging
+
     from swarm.messages import Entry
     from swarm.storage.ledger import Head, Ledger
 
@@ -82,6 +85,19 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
             rounds += 1
             seen.update(each.group)
     return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)}, head)
+
+
+def attended_by(
+    ledger: Ledger | None, commit: Commit | None, steps: Mapping[PeerId, int], patience: float, logger: logging.Logger
+) -> Attended:
+    """The same; nothing, with a warning, if the ledger cannot be read, and nothing where there is none."""
+    if commit is None or ledger is None:
+        return UNKNOWN
+    try:
+        return attendance(ledger, commit, steps, patience)
+    except (LedgerError, ValueError) as error:
+        logger.warning("the rounds of each site are not known, as the ledger cannot be read: %s", error)
+        return UNKNOWN
 
 
 def sentence(attended: Attended) -> str:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
+    from swarm.session.across import Across
+    from swarm.session.validation import Validation
     from swarm.storage.ledger import Head
-    from swarm.tensors.model import Evaluation, Evaluator
 
 
 FAR = 0.5
@@ -82,40 +83,36 @@ class Timing:
 
 
 class Reporter:
-    """Counts the rounds of a run, validates merged models, and reports both."""
+    """Counts the rounds of a run, and reports them with what the validation gave."""
 
     def __init__(
         self,
         session: str,
         *,
-        evaluate: Evaluator | None,
+        validation: Validation,
         training: TrainingStatus,
         plugins: PluginRegistry,
         logger: logging.Logger,
         keeps_statistics: bool,
+        across: Across,
     ) -> None:
         """Nothing is reported yet.
 
         Args:
             session: its name.
-            evaluate: validates the merged model; None if there is nothing to validate it with.
+            validation: of the merged model, and of this peer's own one.
             training: what ``swarm status`` shows.
             plugins: those of the session.
             logger: where it reports.
             keeps_statistics: whether this site keeps its own statistics of normalization layers.
+            across: collects what other sites tell of the models.
         """
         self.group: tuple[PeerId, ...] = ()
         """The members of the last round."""
         self.rounds = 0
         """Rounds that this peer has merged."""
-        self.evaluation: Evaluation | None = None
-        """Of the last merged model."""
-        self._own: Evaluation | None = None
-        """Of this peer's own model just before the sync point; None where it was not validated."""
         self._session = session
-        self.validates = evaluate is not None
-        """Whether the merged model is validated here."""
-        self._evaluate = evaluate
+        self._validation = validation
         self._training = training
         self._plugins = plugins
         self._log = logger
@@ -126,9 +123,9 @@ class Reporter:
         self._told_distance = False
         self._skipped = ""
         """Why the last sync point was skipped; empty after one that was not."""
-        self._validation_failed = False
         self._frozen = FrozenWeights(logger)
         self._attendance = Attendance()
+        self._across = across
 
     def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
         """This peer has joined and loaded the model of ``commit``; the tensors ``replaced`` differed here before."""
@@ -146,26 +143,6 @@ class Reporter:
                 " name in `local` those that each site should keep for itself",
                 listed([spec.name for spec in replaced]),
             )
-
-    def validate(self) -> None:
-        """Evaluate the merged model. An error of the user's code is logged and does not stop the training."""
-        self.evaluation = self._evaluated("the merged model")
-
-    def validate_own(self) -> None:
-        """Evaluate this peer's own model, before it is merged. An error is treated in the same way."""
-        self._own = self._evaluated("this site's own model")
-
-    def _evaluated(self, what: str) -> Evaluation | None:
-        if self._evaluate is None:
-            return None
-        try:
-            return self._evaluate()
-        except Exception as error:  # noqa: BLE001  (the user's code)
-            level = logging.DEBUG if self._validation_failed else logging.WARNING
-            self._validation_failed = True
-            text = "validation of %s failed, training goes on: %s: %s"
-            self._log.log(level, text, what, type(error).__name__, error, exc_info=error)
-            return None
 
     def left_out(self, odd: tuple[str, ...]) -> None:
         """These tensors hold NaN or infinity, so that this peer cannot contribute; empty if it can."""
@@ -200,8 +177,10 @@ class Reporter:
         coming = engine.commit.round + 1 if engine.commit else 0
         if merged:
             self._attendance.add(merged, answer.entries)
+            self._across.add(merged, answer.offered)
         news = merged is not None and not answer.idle
         trained = merged is not None and merged.done
+        evaluation = self._validation.merged
         report = RoundReport(
             outcome=Outcome.CLOSED if answer.closing else Outcome.MERGED if news else Outcome.SKIPPED,
             round=merged.round if merged else coming,
@@ -224,13 +203,13 @@ class Reporter:
             interval=engine.commit.sync.interval if engine.commit else 0,
             attempts=answer.attempts,
             reason=(ALL_TRAINED if trained else NOBODY) if answer.idle else answer.reason,
-            loss=self.evaluation.loss if self.evaluation else None,
-            metrics=dict(self.evaluation.metrics) if self.evaluation else {},
+            loss=evaluation.loss if evaluation else None,
+            metrics=dict(evaluation.metrics) if evaluation else {},
             statistics_distance=self._distance.value if self._distance and merged else None,
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
-        self._training.settled(report, self._own)
+        self._training.settled(report, self._validation.own)
         if report.reason == ALL_TRAINED:
             self._log.info("round %d: %s", report.round, report.reason)
         elif report.outcome is Outcome.SKIPPED:
@@ -243,7 +222,7 @@ class Reporter:
             self._frozen.look(merged.round, answer.entries, merged.contributors)
             self.group = merged.group
         self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
-        self._own = None
+        self._validation.merged_own()
         return report
 
     def _say_skipped(self, report: RoundReport, failed: RoundFailed) -> None:
@@ -255,7 +234,7 @@ class Reporter:
 
     def _finished(self, report: RoundReport, live: Collection[PeerId]) -> None:
         self._seconds, self._stall = report.seconds, report.stall
-        own = self._own
+        own = self._validation.own
         finished = RoundFinished(
             session=self._session,
             report=report,
@@ -289,7 +268,7 @@ class Reporter:
 
     def started(self, peer: PeerId, commit: Commit | None) -> None:
         """The training of this peer, of this name in the session, begins from the model of ``commit``."""
-        found = self.evaluation
+        found = self._validation.merged
         self._plugins.session_started(
             SessionStarted(
                 session=self._session,
@@ -311,6 +290,7 @@ class Reporter:
         head: Head | None = None,
         directory: Path | None = None,
         result: Path | None = None,
+        best_file: Path | None = None,
     ) -> None:
         """The session is over for this peer.
 
@@ -323,6 +303,7 @@ class Reporter:
             head: how far the ledger on disk goes.
             directory: where the files of this run are.
             result: the file of the model that it ends with.
+            best_file: that of the best model.
         """
         closed = SessionClosed(
             session=self._session,
@@ -339,6 +320,9 @@ class Reporter:
             link=head.link if head else "",
             directory=directory,
             result=result,
+            best=commit.best if commit else None,
+            best_file=best_file,
+            across=dict(sorted(self._across.sites.items())),
         )
         why = f" ({printable(reason, MAX_SHOWN)})" if reason and not closing else ""
         self._log.info(
@@ -358,9 +342,9 @@ class Reporter:
             metrics["swarm_stall_seconds"] = self._stall
         if self._distance:
             metrics["swarm_statistics_distance"] = self._distance.value
-        if self.evaluation:
-            metrics["swarm_val_loss"] = self.evaluation.loss
-            metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
+        if evaluation := self._validation.merged:
+            metrics["swarm_val_loss"] = evaluation.loss
+            metrics.update({f"swarm_val_{name}": value for name, value in evaluation.metrics.items()})
         return metrics
 
 
