@@ -23,7 +23,8 @@ EXTRAS ?=
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning proto dist sbom audit
+.PHONY: help demo test test-browser docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning \
+	proto dist sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,11 @@ chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (som
 slurm: .venv/.dev ## the example for Slurm, on a cluster of one node that the tests start (needs root)
 	command -v slurmctld > /dev/null || apt-get install --yes --quiet slurm-wlm munge
 	$(BIN)/pytest tests/slurm
+
+# Debian's Chromium; axe-core, which only tests need, is fetched from npm.
+test-browser: .venv/.browser ## the live page in a real browser, by a user's steps, with real peers (installs Chromium as root)
+	command -v chromium > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }
+	$(BIN)/pytest tests/browser $(if $(IMAGES),--images $(IMAGES))
 
 upgrade: .venv/.dev ## a running swarm of an earlier commit, updated one peer after the other: FROM=HEAD
 	$(BIN)/python -m benchmarks.upgrade $(if $(FROM),--from $(FROM)) | tee /dev/stderr | grep --quiet ': passed$$'
@@ -117,6 +123,11 @@ audit: .venv-supply/.made ## known vulnerabilities of the tested versions: SERVI
 
 .venv/.dev: .venv/.made pyproject.toml constraints.txt $(NATIVE) $(PLUGINS)
 	$(INSTALL) --editable '.[dev]' $(foreach plugin,$(PLUGINS),--editable ./$(dir $(plugin)))
+	@touch $@
+
+.venv/.browser: .venv/.dev
+	$(INSTALL) playwright
+	npm install --silent --no-save --prefix .venv/browser axe-core@4.14.1
 	@touch $@
 
 # The oldest generator whose output runs on every protobuf that we allow.

@@ -102,6 +102,7 @@ class Run:
         Raises:
             SwarmError: as ``Session.begin``; the run has then left the swarm.
         """
+        self.session.uncounted = self._uncounted
         try:
             self.session.begin()
         except BaseException:
@@ -154,6 +155,10 @@ class Run:
             text = "session %s: the last run of %s is still leaving; waiting for it for up to %d s"
             self._logger.info(text, self.model_name, self.name, AT_MOST)
             self._gone.wait(AT_MOST)
+
+    def _uncounted(self) -> int:
+        counter = self._counter()
+        return counter.counted if counter is not None else 0
 
     def _dropped(self) -> None:
         """Leave the swarm with a warning; not in a forked child, which has only a copy of the run.
