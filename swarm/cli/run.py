@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import options
+from swarm.addresses import Address, is_wildcard, join
+from swarm.cli import options, page
 from swarm.cli.cluster import Cluster, cluster_of
 from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
 from swarm.cli.environment import machine_authority, of_peer, peer_name, with_tracebacks
@@ -34,6 +35,7 @@ def run(
     resume: Annotated[bool | None, options.of_setting("resume", "--resume")] = None,
     identity: Annotated[Path | None, options.of_setting("identity")] = None,
     insecure: Annotated[bool | None, options.of_setting("insecure", "--insecure")] = None,
+    dashboard: options.Dashboard = False,
     identities: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="On a cluster: directory of `swarm identities`, with one for each rank."),
@@ -67,6 +69,9 @@ def run(
     own = machine_authority(os.environ)
     user = with_tracebacks(os.environ, full=verbose)
     program, environment = plan(command, given, user, own=own, identities=identities)
+    if dashboard:
+        live = page.start(environment, *_own_address(environment))
+        typer.echo(f"swarm: the page is at {live.url}", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program[0], program, environment)  # noqa: S606 - running the user's command is the purpose
@@ -115,6 +120,16 @@ def plan(
         arguments |= _own_identity(resolved.settings, own)
     seen = {name: value for name, value in user.items() if not cluster.hidden(name)}
     return program, of_peer(seen, arguments, directories)
+
+
+def _own_address(environment: Mapping[str, str]) -> list[str]:
+    """The option that names the peer which starts with this environment; none where its port is not known yet."""
+    settings = resolve(environment=environment).settings
+    listen = Address.parse(settings.listen)
+    if not listen.port:
+        return []
+    place = join("127.0.0.1" if is_wildcard(listen.host) else listen.host, listen.port)
+    return ["--peer", f"{settings.name}@{place}" if settings.identity else place]
 
 
 def _of_rank(identities: Path | None, cluster: Cluster) -> Path | None:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import display, options
+from swarm.cli import display, options, page
 from swarm.cli.directories import fallbacks, of_settings, remove_empty, temporary_scratch, with_scratch
 from swarm.cli.display.logfile import NAME as LOG_NAME
 from swarm.cli.environment import (
@@ -69,6 +69,7 @@ def up(
         typer.Option("-v", "--verbose", help="Show the whole log on a terminal, and all tracebacks."),
     ] = False,
     table: Annotated[bool, typer.Option(help="Show a live table of the peers, on a terminal.")] = True,
+    dashboard: options.Dashboard = False,
     json_output: options.Json = False,
 ) -> None:
     """Train with several peers on this machine.
@@ -95,6 +96,8 @@ def up(
     leaves files in the temporary directory, it is kept, and a line names it.
     """
     given = {"data_dir": data_dir, "model_dir": model_dir, "model_name": model_name, "resume": resume}
+    if dashboard:
+        page.plugin()
     rendezvous = Path(tempfile.mkdtemp(prefix=RENDEZVOUS_PREFIX))
     with temporary_scratch() as scratch:
         try:
@@ -104,18 +107,26 @@ def up(
             raise
         own = launcher_identity(rendezvous)
         board = StatusBoard(rendezvous, partial(fetch_over_grpc, identity=own if own.is_dir() else None))
-        with display.choose(
-            [spec.name for spec in specs],
-            table=table,
-            verbose=verbose,
-            json_lines=log_format(os.environ) == "json",
-            json_output=json_output,
-            log=_log_place(specs),
-            append=bool(resume),
-        ) as shown:
+        with contextlib.ExitStack() as stack:
+            live = stack.enter_context(page.beside_local_peers(os.environ, rendezvous)) if dashboard else None
+            shown = stack.enter_context(
+                display.choose(
+                    [spec.name for spec in specs],
+                    table=table,
+                    verbose=verbose,
+                    json_lines=log_format(os.environ) == "json",
+                    json_output=json_output,
+                    log=_log_place(specs),
+                    append=bool(resume),
+                )
+            )
+            if live:
+                shown.note(f"the page is at {live.url}")
             least = resolve(environment=specs[0].environment).settings.min_peers
             launcher = Launcher(specs, board, shown, min_peers=least)
             code = launcher.run(rendezvous)
+            if live:
+                live.tell(record(launcher, code))
         if not os.environ.get("SCRATCH_DIR"):
             remove_empty(spec.environment.get("SCRATCH_DIR") for spec in specs)
     with contextlib.suppress(OSError):

@@ -114,6 +114,17 @@ class RoundMachine:
         return self._waiting.kept_by(frozenset(group))
 
     @property
+    def unoffered(self) -> frozenset[PeerId]:
+        """Members, and peers that can be reached, that have not offered to the next round."""
+        members = self.commit.members if self.commit else ()
+        return self.live.union(members) - self._state.offers.current - {self._state.me}
+
+    @property
+    def healing(self) -> bool:
+        """Whether a committed model that this peer lacks is being fetched."""
+        return self._catch_up.healing
+
+    @property
     def votes(self) -> bool:
         """Whether this process may vote in the next round."""
         return self._state.votes
@@ -416,7 +427,8 @@ class RoundMachine:
             state.effects.notice(lineage_began(commit, self.commit, state.rules.min_peers), loud=True)
         if state.me in commit.group:
             state.suspended = False
-        state.effects.add(Apply(commit, held.entries if held else ()))
+        entries, offers = (held.entries, held.offers) if held else ((), ())
+        state.effects.add(Apply(commit, entries, tuple(offer.stats for offer in offers)))
         # A member of the group takes the model for what it offered, unless nobody contributed.
         self._enter(commit, settled=state.me in commit.group and bool(commit.contributors))
         if commit.closing:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from swarm.errors import StartTimeoutError, SwarmError
 from swarm.executor import Future
 from swarm.messages import Entry
-from swarm.records import Commit, PeerId
+from swarm.records import Commit, ContributionStats, PeerId
 from swarm.tensors.capture import Capture
 from swarm.tensors.state import ModelState
 
@@ -62,8 +62,12 @@ class Answer:
     attempts: int = 1
     wait: Wait = NO_WAIT
     """MERGED, LATE or SKIPPED: the part of the time since the offer in which no weights were exchanged."""
+    exchanged: float = 0.0
+    """MERGED or LATE: seconds from there to the commit."""
     entries: tuple[Entry, ...] = ()
     """MERGED or LATE: the group of the round, as it was proposed."""
+    offered: tuple[ContributionStats, ...] = ()
+    """MERGED or LATE: what the group has offered."""
 
     @property
     def closing(self) -> bool:
