@@ -28,6 +28,7 @@ _LAZY = {
     "sign": "swarm.cli.sign",
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
+    "report": "swarm.cli.report",
     "demo": "swarm.demo.command",
     "simulate": "swarm.simulate.command",
 }
