@@ -329,6 +329,8 @@ class RoundReport:
     waited_for: tuple[PeerId, ...] = ()
     """Whom: the peer that came last, or those that the others did not wait for any longer. Empty where none came later
     than this one."""
+    exchanged: float = 0.0
+    """The part of ``seconds`` from there to the commit. What is left went into copying, loading and validating."""
     stall: float = 0.0
     """The part of ``seconds`` in which training was blocked: all of it without ``overlap``."""
     bytes_sent: int = 0

@@ -29,6 +29,7 @@ _LAZY = {
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
     "report": "swarm.cli.report",
+    "dashboard": "swarm.cli.dashboard",
     "demo": "swarm.demo.command",
     "simulate": "swarm.simulate.command",
 }

@@ -98,6 +98,15 @@ def resolve(
     return Resolved(settings)
 
 
+def kind_of_origin(origin: str) -> str:
+    """Where a value comes from, in a word that names no file and no variable: for other peers."""
+    if origin in {DEFAULT, ARGUMENT}:
+        return origin
+    if origin.startswith("consortium "):
+        return "consortium"
+    return "file" if "." in origin or "/" in origin else "variable"
+
+
 def _identity(given: dict[str, Value], directory: Path) -> Identity | None:
     """The identity that is named, or that is there; it is added to what is ``given``.
 

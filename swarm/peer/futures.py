@@ -62,6 +62,8 @@ class Answer:
     attempts: int = 1
     wait: Wait = NO_WAIT
     """MERGED, LATE or SKIPPED: the part of the time since the offer in which no weights were exchanged."""
+    exchanged: float = 0.0
+    """MERGED or LATE: seconds from there to the commit."""
     entries: tuple[Entry, ...] = ()
     """MERGED or LATE: the group of the round, as it was proposed."""
     offered: tuple[ContributionStats, ...] = ()

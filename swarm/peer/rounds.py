@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from swarm.peer.greeter import Greeter
     from swarm.peer.limited_log import LimitedLog
     from swarm.peer.peers import Peers
+    from swarm.peer.recent import Recent
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -80,6 +81,7 @@ class Rounds:
         post: Callable[[Work], None],
         logger: logging.Logger,
         limited: LimitedLog,
+        recent: Recent,
         keeps_best: bool,
     ) -> None:
         """No round is running yet.
@@ -99,6 +101,7 @@ class Rounds:
             post: hands work to the worker's thread.
             logger: where it reports.
             limited: for lines about what other peers send.
+            recent: keeps the last records and warnings for whoever asks for the status.
             keeps_best: whether the best model is kept.
         """
         self._keeps_best = keeps_best
@@ -122,6 +125,7 @@ class Rounds:
         self._post = post
         self._log = logger
         self._limited = limited
+        self._recent = recent
         self._futures = Futures()
         self._attempts = 0
         self._offered_at = executor.now()
@@ -213,6 +217,8 @@ class Rounds:
             self._limited.log(level, notice.sender, kind, text, most=most)
         else:
             self._log.log(level, "%s", printable(text, MAX_LINE))
+            if level == logging.WARNING:
+                self._recent.warn(printable(text, MAX_LINE))
         if notice.failed:
             event = RoundFailed(session=self._me.session, round=self._machine.round, reason=notice.text)
             self._plugins.round_failed(event)
@@ -257,17 +263,16 @@ class Rounds:
                 self._frozen.jumped(way(before, model) if moved is None else moved)
         self._replace(commit, committed)
         if self._me.name in commit.group:
-            kind, attempts, wait = AnswerKind.MERGED, self._attempts, self._wait
-            entries, offered = apply.entries, apply.offered
             self._answer(
                 Answer(
-                    kind=kind,
+                    kind=AnswerKind.MERGED,
                     commit=commit,
                     model=model,
-                    attempts=attempts,
-                    wait=wait,
-                    entries=entries,
-                    offered=offered,
+                    attempts=self._attempts,
+                    wait=self._wait,
+                    exchanged=self._executor.now() - self._offered_at - self._wait.seconds,
+                    entries=apply.entries,
+                    offered=apply.offered,
                 )
             )
         else:
@@ -370,6 +375,7 @@ class Rounds:
 
     def _replace(self, commit: Commit, model: ModelState) -> None:
         self.models.commit(commit.digest, model, self._best_of(commit))
+        self._recent.commit(commit)
         self._seek_best(commit)
         if self._checkpoints:
             self._checkpoints.offer(commit, model, self.best())

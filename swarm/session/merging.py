@@ -98,6 +98,13 @@ class Merging:
         """Local batches to the next call that does something."""
         return 1 if self._pending or self.loss_change.wanted else NEVER if self.all_done else self.batches.left
 
+    def batches_to_merge(self, uncounted: int) -> int | None:
+        """Local batches to the next sync point, ``uncounted`` of which are made; None where there is none to come."""
+        interval = self.batches.interval
+        if not self._goes_on() or self._status.finished or interval == NEVER:
+            return None
+        return min(max(self.batches.left - uncounted, 0), interval)
+
     @property
     def round_running(self) -> bool:
         """Whether a round overlaps with the training at the moment."""
@@ -221,7 +228,7 @@ class Merging:
         Args:
             own: the model that the local training ended with.
         """
-        status = PeerStatus(self._settings.checkin_model_on_train_end)
+        status = self._status = PeerStatus(self._settings.checkin_model_on_train_end)
         self._log.info("%s has finished, serving as %s until all are done", self._settings.name, status)
         engine = self._engine
         while True:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from swarm.certification.statements import record_hash
+from swarm.logs import event
 from swarm.merge.side import StatisticsDistance
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.records import (
@@ -195,6 +196,7 @@ class Reporter:
             seconds=timing.seconds,
             waited=answer.wait.seconds,
             waited_for=answer.wait.peers,
+            exchanged=answer.exchanged,
             stall=timing.stall,
             bytes_sent=engine.traffic[0] - timing.traffic[0],
             bytes_received=engine.traffic[1] - timing.traffic[1],
@@ -207,15 +209,12 @@ class Reporter:
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
-        self._training.last_report = report
+        self._training.settled(report, self._validation.own)
         if report.reason == ALL_TRAINED:
             self._log.info("round %d: %s", report.round, report.reason)
         elif report.outcome is Outcome.SKIPPED:
-            if report.reason == self._skipped:
-                self._log.info("round %d skipped, as before", report.round)
-            else:
-                self._log.warning("round %d skipped: %s", report.round, printable(report.reason, MAX_SHOWN))
             failed = RoundFailed(session=self._session, round=report.round, reason=report.reason, report=report)
+            self._say_skipped(report, failed)
             self._plugins.round_failed(failed)
         else:
             self._finished(report, engine.met)
@@ -226,8 +225,22 @@ class Reporter:
         self._validation.merged_own()
         return report
 
+    def _say_skipped(self, report: RoundReport, failed: RoundFailed) -> None:
+        if report.reason == self._skipped:
+            self._log.info("round %d skipped, as before", report.round, extra=event(failed))
+        else:
+            reason = printable(report.reason, MAX_SHOWN)
+            self._log.warning("round %d skipped: %s", report.round, reason, extra=event(failed))
+
     def _finished(self, report: RoundReport, live: Collection[PeerId]) -> None:
         self._seconds, self._stall = report.seconds, report.stall
+        own = self._validation.own
+        finished = RoundFinished(
+            session=self._session,
+            report=report,
+            own_loss=own.loss if own else None,
+            own_metrics=dict(own.metrics) if own else {},
+        )
         if report.missing:
             missing = ", ".join(f"{peer} (late)" if peer in live else peer for peer in report.missing)
             text = "round %d went ahead with fewer peers; missing: %s"
@@ -244,12 +257,7 @@ class Reporter:
             _split(report),
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
-        )
-        own, session = self._validation.own, self._session
-        finished = (
-            RoundFinished(session=session, report=report, own_loss=own.loss, own_metrics=dict(own.metrics))
-            if own
-            else RoundFinished(session=session, report=report)
+            extra=event(finished),
         )
         self._plugins.round_finished(finished)
 
@@ -297,27 +305,30 @@ class Reporter:
             result: the file of the model that it ends with.
             best_file: that of the best model.
         """
-        self._plugins.session_closed(
-            SessionClosed(
-                session=self._session,
-                rounds=self.rounds,
-                digest=digest,
-                closing=closing,
-                reason=reason,
-                all_rounds=attended.rounds,
-                sites=dict(attended.sites),
-                lineage=commit.lineage if commit else "",
-                round=commit.round if commit else 0,
-                record=record_hash(commit) if commit else "",
-                records=head.count if head else None,
-                link=head.link if head else "",
-                directory=directory,
-                result=result,
-                best=commit.best if commit else None,
-                best_file=best_file,
-                across=dict(sorted(self._across.sites.items())),
-            )
+        closed = SessionClosed(
+            session=self._session,
+            rounds=self.rounds,
+            digest=digest,
+            closing=closing,
+            reason=reason,
+            all_rounds=attended.rounds,
+            sites=dict(attended.sites),
+            lineage=commit.lineage if commit else "",
+            round=commit.round if commit else 0,
+            record=record_hash(commit) if commit else "",
+            records=head.count if head else None,
+            link=head.link if head else "",
+            directory=directory,
+            result=result,
+            best=commit.best if commit else None,
+            best_file=best_file,
+            across=dict(sorted(self._across.sites.items())),
         )
+        why = f" ({printable(reason, MAX_SHOWN)})" if reason and not closing else ""
+        self._log.info(
+            "session %s is over here after %d rounds%s", self._session, self.rounds, why, extra=event(closed)
+        )
+        self._plugins.session_closed(closed)
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:
         """Metrics so far; their names start with ``swarm_``."""

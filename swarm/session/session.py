@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from swarm.callers import users_place
 from swarm.clock import duration
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, SwarmError
@@ -105,7 +106,10 @@ class Session:
         self._restore_signals: Callable[[], None] = lambda: None
         self._left = False
         self._naming = Naming(settings)
-        self._note = SessionNote(settings)
+        self._note = SessionNote(settings, self._progress)
+        self.uncounted: Callable[[], int] = lambda: 0
+        """Batches that the callback has counted and not told of yet; for the status, on any thread."""
+        self._training.batches_left = self._batches_to_merge
 
     @property
     def over(self) -> bool:
@@ -178,7 +182,8 @@ class Session:
                 self._validation.require_monitored()
         except BaseException as error:
             if isinstance(error, SwarmError):  # before the traceback, a sentence for whoever reads the log
-                self._log.error("%s", error)
+                self._log.error("%s%s", error, users_place())
+                error.told = True
             self.abort("the start failed")
             raise
         if self._engine:
@@ -315,6 +320,9 @@ class Session:
         """What ``swarm status`` shows of this peer, in JSON types; empty if it trains alone."""
         return self._engine.status() if self._engine else {}
 
+    def _batches_to_merge(self) -> int | None:
+        return self._merging.batches_to_merge(self.uncounted()) if self._merging else None
+
     def metrics(self) -> dict[str, float]:
         """Metrics of the swarm so far; their names start with ``swarm_``."""
         return self._reporter.metrics(self._engine)
@@ -343,6 +351,7 @@ class Session:
         while not self._meet(schema, policy):
             pass  # another peer has the default name: try again with a number
         self._ending.open(self._settings.name)
+        self._note.joined()
 
     def _meet(self, schema: Schema, policy: SyncPolicy) -> bool:
         """Join under the name in the settings; False if another peer has it and this one has chosen another."""

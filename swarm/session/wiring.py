@@ -16,6 +16,7 @@ from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings
 from swarm.config.granted import share_of
 from swarm.config.monitor import monitored
+from swarm.config.resolve import kind_of_origin
 from swarm.consensus.best import Judge
 from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
@@ -226,6 +227,7 @@ def build_engine(
             ledger=ledger,
             members=settings.members,
             name_patience=name_patience,
+            origins={name: kind_of_origin(origin) for name, origin in settings.origins.items()},
             keeps_best=settings.keep_best,
         )
     except BaseException:
