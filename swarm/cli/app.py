@@ -29,6 +29,7 @@ _LAZY = {
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
     "dashboard": "swarm.cli.dashboard",
+    "report": "swarm.cli.report",
     "demo": "swarm.demo.command",
     "simulate": "swarm.simulate.command",
 }

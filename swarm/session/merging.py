@@ -151,6 +151,7 @@ class Merging:
             self._say_missing(answer)
             self._say_samples(answer.commit)
             self.batches.interval, self.over = answer.commit.sync.interval, answer.closing
+            self._note_stop(answer.commit)
             self._signals.goes_on(self.batches.done)
         elif answer.kind is AnswerKind.SKIPPED and engine.commit:
             self.batches.interval = engine.commit.sync.interval

@@ -263,7 +263,8 @@ class Session:
             self.abort("it was interrupted before the closing round")
             raise
         self._left = True
-        shared, best = engine.reference if closing else None, engine.best()
+        shared = engine.reference if closing else None
+        best = engine.best() if self._settings.keep_best else None
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
             attended = attended_by(self._ledger, engine.commit, self._reporter.steps, PATIENCE, self._log)
