@@ -19,7 +19,7 @@ from swarm.plugins import PluginRegistry
 from swarm.records import PeerLeft, SessionClosed
 from swarm_alerts import _plugin
 from swarm_alerts.desk import Desk
-from swarm_alerts.sending import SendingError, post, send_mail
+from swarm_alerts.sending import post, send_mail
 from swarm_alerts.settings import Mail
 from swarm_alerts.watcher import Alert, Watcher
 
@@ -66,7 +66,7 @@ def test_a_webhook_gets_the_alert_as_json(hook):
 @pytest.mark.parametrize("code", [302, 404, 500])
 def test_a_webhook_that_does_not_take_it_is_an_error_without_its_secret(hook, code):
     hook.codes = [code]
-    with pytest.raises(SendingError, match=str(code)) as failed:
+    with pytest.raises(ConnectionError, match=str(code)) as failed:
         post(hook.url, ALERT)
     assert "SECRET" not in str(failed.value)
     assert len(hook.got) == 1, "no redirect is followed"
@@ -75,7 +75,7 @@ def test_a_webhook_that_does_not_take_it_is_an_error_without_its_secret(hook, co
 def test_a_webhook_that_is_not_there_is_an_error_without_its_secret(hook):
     with serving(http.server.HTTPServer(("127.0.0.1", 0), Hook)) as gone:
         port = gone.server_address[1]
-    with pytest.raises(SendingError, match="cannot be reached") as failed:
+    with pytest.raises(ConnectionError, match="cannot be reached") as failed:
         post(f"http://127.0.0.1:{port}/SECRET", ALERT)
     assert "SECRET" not in str(failed.value)
 

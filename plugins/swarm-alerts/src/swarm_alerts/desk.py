@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from swarm.clock import Clock, MonotonicClock
-from swarm_alerts.sending import SendingError
 
 if TYPE_CHECKING:
     from swarm_alerts.watcher import Alert, Watcher
@@ -43,7 +42,7 @@ class Desk:
 
         Args:
             watcher: decides what is worth an alert.
-            senders: send one, and raise ``SendingError``.
+            senders: send one, and raise ``ConnectionError``.
             tries: seconds after which a failed one is sent again.
             clock: tells how long a site is gone.
         """
@@ -88,7 +87,7 @@ class Desk:
         for pause in (*self._tries, None):
             try:
                 send(alert)
-            except SendingError as error:
+            except ConnectionError as error:
                 if pause is None or self._stopped.wait(pause):
                     _log.warning("an alert was not sent: %s (%s)", error, alert.text)
                     return

@@ -23,10 +23,6 @@ PATIENCE = 10.0
 """Seconds in which a server must answer."""
 
 
-class SendingError(Exception):
-    """An alert was not taken. The message has no secret: not the path of a webhook, and no password."""
-
-
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A webhook that leads elsewhere is an error: the alert, and the secret in the address, are for one server."""
 
@@ -49,7 +45,7 @@ def post(url: str, alert: Alert) -> None:
     """Give an alert to a webhook, as JSON with the sentence in ``text``. Proxies are those of the environment.
 
     Raises:
-        SendingError: it was not taken.
+        ConnectionError: it was not taken. The text has no secret: not the path of the webhook, and no password.
     """
     body = json.dumps(asdict(alert)).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")  # noqa: S310 - checked
@@ -59,16 +55,16 @@ def post(url: str, alert: Alert) -> None:
             answer.read(1)
     except urllib.error.HTTPError as error:
         error.close()
-        raise SendingError(f"the webhook at {host} answered {error.code}") from None
+        raise ConnectionError(f"the webhook at {host} answered {error.code}") from None
     except (OSError, http.client.HTTPException) as error:
-        raise SendingError(f"the webhook at {host} cannot be reached: {_why(error)}") from None
+        raise ConnectionError(f"the webhook at {host} cannot be reached: {_why(error)}") from None
 
 
 def send_mail(mail: Mail, alert: Alert) -> None:
     """Send an alert as a mail, over TLS; without encryption only to a server on this machine.
 
     Raises:
-        SendingError: it was not taken.
+        ConnectionError: it was not taken. The text has no secret: not the path of the webhook, and no password.
     """
     message = EmailMessage()
     message["Subject"] = alert.text[:200]
@@ -88,7 +84,7 @@ def send_mail(mail: Mail, alert: Alert) -> None:
                 server.login(mail.user, mail.password)
             server.send_message(message)
     except (OSError, smtplib.SMTPException) as error:
-        raise SendingError(f"the mail server {mail.server.place} does not take it: {_why(error)}") from None
+        raise ConnectionError(f"the mail server {mail.server.place} does not take it: {_why(error)}") from None
 
 
 def _why(error: Exception) -> str:
