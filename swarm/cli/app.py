@@ -13,7 +13,6 @@ from swarm.cli.config import config
 from swarm.cli.program import NOT_FOUND
 from swarm.cli.run import run
 from swarm.cli.status import status
-from swarm.cli.stop import stop
 from swarm.cli.up import up
 from swarm.errors import CommandNotFoundError, ConfigurationError, SwarmError
 from swarm.text import printable
@@ -29,8 +28,8 @@ _LAZY = {
     "sign": "swarm.cli.sign",
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
-    "dashboard": "swarm.cli.dashboard",
     "report": "swarm.cli.report",
+    "dashboard": "swarm.cli.dashboard",
     "demo": "swarm.demo.command",
     "simulate": "swarm.simulate.command",
 }
@@ -84,7 +83,6 @@ app = typer.Typer(
 app.command(context_settings=_PASS_ON)(up)
 app.command(context_settings=_PASS_ON)(run)
 app.command()(status)
-app.command()(stop)
 app.command()(config)
 
 

@@ -22,8 +22,6 @@ _NOT_TRIED = OF_A_SITE | {
     "total_epochs",
     "data_channel",
     "require_members",
-    "keep_best",
-    "monitor",
     "failure_timeout",
     "straggler_timeout",
     "checkpoint_seconds",
