@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -9,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from swarm import uncaught
 from swarm.cli.config import config
 from swarm.cli.program import NOT_FOUND
 from swarm.cli.run import run
@@ -59,6 +62,8 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except SwarmError as error:
+            if os.environ.get(uncaught.VARIABLE, "").strip().lower() == uncaught.FULL:
+                traceback.print_exc()
             # Own messages may have several lines; the text of a peer in them is on one.
             lines = "\n".join(printable(line) for line in str(error).split("\n"))
             typer.echo(f"swarm: {lines}", err=True)

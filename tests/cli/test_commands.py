@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.text import Text
 from typer.testing import CliRunner
 
+from swarm.cli.answers import parse
 from swarm.cli.app import app
 from swarm.cli.status import chosen, find
+from swarm.cli.table import peer_table
 from swarm.cli.watching import follow
 from swarm.config import SETTINGS
 from swarm.errors import ConfigurationError, UnreachablePeerError
@@ -59,6 +61,15 @@ def test_status_shows_the_peer_and_whom_it_knows(command):
         "north", "127.0.0.1:7000", "training", "12", "3/10", "1:20", "0.4321", "10", "4.2", "kB", "4.1", "kB",
     ]  # fmt: skip
     assert lines[3:] == ["also in the swarm: south at 127.0.0.1:7001 (live)"]
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_no_name_twice():
+    view = parse(ANSWERS["127.0.0.1:7000"] | {"address": "north@127.0.0.1:57000", "bytes_sent": 10**9})
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(peer_table([("north", 0, "training", view)], 80))
+    header, row = screen.getvalue().splitlines()
+    assert header.split() == ["peer", "address", "status", "round", "epoch", "ETA", "loss", "sent"]
+    assert row.split() == ["north", "127.0.0.1:57000", "training", "12", "3/10", "1:20", "0.4321", "1.0", "GB"]
 
 
 def test_status_names_the_version_of_the_session_and_who_holds_it_back(command, monkeypatch):
