@@ -60,6 +60,8 @@ class Round:
     """Seconds of ``seconds`` in which this peer waited for others, before its last exchange of weights began."""
     waited_for: dict[str, float] = field(default_factory=dict)
     """For whom, with the seconds; of several peers each has all of them."""
+    exchanged: float | None = None
+    """Seconds of ``seconds`` from there to the commit; None where that was not measured."""
     bytes_sent: int = 0
     bytes_received: int = 0
     interval: int = 0

@@ -156,6 +156,7 @@ class Recorder:
             stall=report.stall,
             waited=report.waited,
             waited_for=dict.fromkeys(report.waited_for, report.waited),
+            exchanged=report.exchanged,
             bytes_sent=report.bytes_sent,
             bytes_received=report.bytes_received,
             interval=report.interval,
