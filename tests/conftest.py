@@ -12,6 +12,8 @@ from typing import ClassVar
 import pytest
 from hypothesis import settings
 
+from swarm.records import NOT_RESUMED
+
 # Before any framework is imported: several peers in one process must not each start a thread per core.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(_name, "1")
@@ -43,10 +45,12 @@ class RecordingSession:
 
     interval = 3
 
-    def __init__(self, settings, port, *, evaluate, learning_rate, correction, logger):
+    def __init__(self, settings, port, *, evaluate, learning_rate, correction, training, logger):
         self.settings, self.port, self.evaluate, self.logger = settings, port, evaluate, logger
         self.learning_rate = learning_rate
         self.correction = correction
+        self.training = training
+        self.resumed, self.swarm_batches = NOT_RESUMED, 0
         self.calls: list[tuple] = []
         self.counted = self.rounds = 0
         self.over = self.all_done = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from swarm.certification.encoding import decode_record
 from swarm.certification.statements import record_hash
+from swarm.errors import LedgerError
 from swarm.records import Commit, Participation, PeerId, RecordKind
 
 if TYPE_CHECKING:
@@ -57,28 +59,34 @@ class Attendance:
                 self.steps[entry.peer] = self.steps.get(entry.peer, 0) + entry.steps
 
 
-def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], patience: float) -> Attended:
-    """The rounds up to ``commit``, and those of each site, from the ledger.
+def attendance(
+    ledger: Ledger | None, commit: Commit | None, steps: Mapping[PeerId, int], patience: float, logger: logging.Logger
+) -> Attended:
+    """The rounds up to ``commit``, and those of each site, from the ledger; ``UNKNOWN`` if it cannot be read.
 
     Args:
         ledger: of this peer. It has all records, also of the rounds before this peer came.
         commit: the last one.
         steps: merged steps of each site.
         patience: seconds to wait for the disk.
-
-    Raises:
-        LedgerError: it cannot be read.
+        logger: is told if the ledger cannot be read.
     """
+    if ledger is None or commit is None:
+        return UNKNOWN
     record = record_hash(commit)
-    ledger.stored(record, patience)
     rounds = 0
     seen: Counter[PeerId] = Counter()
-    for content in ledger.chain(record):
-        each = decode_record(content)
-        seen.update(dict.fromkeys(each.group, 0))
-        if each.kind is not RecordKind.FOUNDING:
-            rounds += 1
-            seen.update(each.group)
+    try:
+        ledger.stored(record, patience)
+        for content in ledger.chain(record):
+            each = decode_record(content)
+            seen.update(dict.fromkeys(each.group, 0))
+            if each.kind is not RecordKind.FOUNDING:
+                rounds += 1
+                seen.update(each.group)
+    except (LedgerError, ValueError) as error:
+        logger.warning("the rounds of each site are not known, as the ledger cannot be read: %s", error)
+        return UNKNOWN
     return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)})
 
 
