@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -67,6 +68,10 @@ class RecordingSession:
     def result(self) -> Path | None:
         ended = any(call[0] == "end" for call in self.calls)
         return self.settings.model_dir / "swarm-final.safetensors" if ended and self.settings.model_dir else None
+
+    @property
+    def commit(self) -> SimpleNamespace | None:
+        return SimpleNamespace(round=10 * self.rounds) if self.rounds else None
 
     def begin(self):
         self.calls.append(("begin",))
