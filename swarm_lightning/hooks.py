@@ -138,13 +138,18 @@ class SwarmHooks(BaseCallback):
             self._at_step(trainer)
 
     def _approach(self, trainer: Trainer, pl_module: LightningModule, outputs: Any) -> None:
-        """Near a sync point: merge if one is due and this batch ended with an optimizer step."""
+        """Near a sync point: merge if one is due and this batch ended with an optimizer step.
+
+        If the swarm has agreed that training ends, the Trainer stops.
+        """
         steps = trainer.global_step
         stepped, self._steps = steps != self._steps, steps
         if self.counted >= self.due and stepped:
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
             self.sync(loss)
             self._tell_round(trainer, pl_module)
+            if self.should_stop:
+                trainer.should_stop = True
 
     def _tell_round(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After a merge: the progress bar and every logger get its round, its peers and the validation loss."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,10 @@ from swarm.errors import LedgerError
 from swarm.records import Commit, Participation, PeerId, RecordKind
 
 if TYPE_CHECKING:
+    import logging
+
     from swarm.messages import Entry
-    from swarm.storage.ledger import Ledger
+    from swarm.storage.ledger import Head, Ledger
 
 
 class Attended(NamedTuple):
@@ -26,6 +27,8 @@ class Attended(NamedTuple):
     """Rounds that merged something, or closed the session."""
     sites: Mapping[PeerId, Participation] = MappingProxyType({})
     """The part of each site, by name."""
+    head: Head | None = None
+    """How far the ledger on disk goes; None without one."""
 
 
 UNKNOWN = Attended()
@@ -59,35 +62,42 @@ class Attendance:
                 self.steps[entry.peer] = self.steps.get(entry.peer, 0) + entry.steps
 
 
-def attendance(
-    ledger: Ledger | None, commit: Commit | None, steps: Mapping[PeerId, int], patience: float, logger: logging.Logger
-) -> Attended:
-    """The rounds up to ``commit``, and those of each site, from the ledger; ``UNKNOWN`` if it cannot be read.
+def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], patience: float) -> Attended:
+    """The rounds up to ``commit``, and those of each site, from the ledger.
 
     Args:
         ledger: of this peer. It has all records, also of the rounds before this peer came.
         commit: the last one.
         steps: merged steps of each site.
         patience: seconds to wait for the disk.
-        logger: is told if the ledger cannot be read.
+
+    Raises:
+        LedgerError: it cannot be read.
     """
-    if ledger is None or commit is None:
-        return UNKNOWN
     record = record_hash(commit)
+    head = ledger.stored(record, patience)
     rounds = 0
     seen: Counter[PeerId] = Counter()
+    for content in ledger.chain(record):
+        each = decode_record(content)
+        seen.update(dict.fromkeys(each.group, 0))
+        if each.kind is not RecordKind.FOUNDING:
+            rounds += 1
+            seen.update(each.group)
+    return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)}, head)
+
+
+def attended_by(
+    ledger: Ledger | None, commit: Commit | None, steps: Mapping[PeerId, int], patience: float, logger: logging.Logger
+) -> Attended:
+    """The same; nothing, with a warning, if the ledger cannot be read, and nothing where there is none."""
+    if commit is None or ledger is None:
+        return UNKNOWN
     try:
-        ledger.stored(record, patience)
-        for content in ledger.chain(record):
-            each = decode_record(content)
-            seen.update(dict.fromkeys(each.group, 0))
-            if each.kind is not RecordKind.FOUNDING:
-                rounds += 1
-                seen.update(each.group)
+        return attendance(ledger, commit, steps, patience)
     except (LedgerError, ValueError) as error:
         logger.warning("the rounds of each site are not known, as the ledger cannot be read: %s", error)
         return UNKNOWN
-    return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)})
 
 
 def sentence(attended: Attended) -> str:

@@ -5,6 +5,7 @@ A checkpoint is two files, the model as safetensors and the record of its round 
 metadata of the model say how far the ledger went then.
 The values that this site keeps for itself are in a file of their own, which is replaced with each checkpoint. So is the
 state of its training.
+With ``keep_best`` the best model before that round is in a file of its own, ``best-<digest>.safetensors``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ KEPT = "kept.safetensors"
 """The values that this site keeps for itself, at the time of the newest checkpoint."""
 TRAINING = "training.safetensors"
 """The state of this site's training when the newest checkpoint was written; not there if that closed its run."""
+BEST = "best-"
+"""Before the digest in the name of the file of the best model."""
 PATIENCE = 10.0
 """Seconds to wait until the ledger, which another thread writes, has the record of a checkpoint."""
 KEEP = 2
@@ -78,6 +81,18 @@ class CheckpointStore(ABC):
         Raises:
             ConfigurationError: there are checkpoints, but of another model; the message names the first difference.
         """
+
+    @abstractmethod
+    def write_best(self, digest: str, best: ModelState) -> None:
+        """Store the best model, which records of checkpoints name by ``digest``, if it is not stored yet.
+
+        Raises:
+            OSError: it could not be written.
+        """
+
+    @abstractmethod
+    def best(self, digest: str, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        """The stored best model with this digest; None, with a log line, if it is not there."""
 
     @abstractmethod
     def write_kept(self, kept: ModelState) -> None:
@@ -130,6 +145,34 @@ class CheckpointFiles(CheckpointStore):
         for old in [each for each in self._records() if each not in self._skipped][:-KEEP]:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
+        self._remove_bests()
+
+    def write_best(self, digest: str, best: ModelState) -> None:
+        path = self._best(digest)
+        if not path.is_file():
+            write_model(path, best, {"digest": digest})
+
+    def best(self, digest: str, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        path = self._best(digest)
+        try:
+            model = read_model_file(path, schema)
+        except (UnreadableFileError, ModelError) as error:
+            logger.info("resume: the best model is not in %s, and other peers are asked for it: %s", path, error)
+            return None
+        if model.digest() == digest:
+            return model
+        logger.warning("resume: the best model in %s is damaged, and other peers are asked for it", path)
+        return None
+
+    def _best(self, digest: str) -> Path:
+        return self._directory / f"{BEST}{digest}.safetensors"
+
+    def _remove_bests(self) -> None:
+        """Remove the best models that no record names any more."""
+        found = [_record_in(path)[0] for path in self._records()]
+        named = {self._best(commit.best.digest) for commit in found if commit and commit.best}
+        for path in {*self._directory.glob(f"{BEST}*.safetensors")} - named:
+            path.unlink(missing_ok=True)
 
     def newest(
         self, schema: Schema, logger: logging.Logger, doubt: Doubt = trusted
@@ -214,6 +257,7 @@ class _Checkpoint:
 
     commit: Commit
     model: ModelState
+    best: ModelState | None
     kept: ModelState | None
     training: Training | None
 
@@ -256,13 +300,19 @@ class Checkpoints:
         self._failed = self._unwritable = False
         self._task = executor.start("swarm-checkpoints", self._run)
 
-    def offer(self, commit: Commit, model: ModelState) -> None:
-        """A round is committed; ``model`` is never changed afterwards. Returns at once."""
+    def offer(self, commit: Commit, model: ModelState, best: ModelState | None = None) -> None:
+        """A round is committed. Returns at once.
+
+        Args:
+            commit: its record.
+            model: never changed afterwards.
+            best: the best model, which ``commit`` names, if it is kept and is here; never changed either.
+        """
         if not commit.closing and (not self._wanted or self._clock.now() < self._due):
             return
         self._due = self._clock.now() + self._every
         with self._changed:
-            self._waiting, self._newest = _Checkpoint(commit, model, self._kept, self._training), commit.round
+            self._waiting, self._newest = _Checkpoint(commit, model, best, self._kept, self._training), commit.round
             self._changed.notify_all()
 
     def wants_training(self) -> bool:
@@ -302,6 +352,8 @@ class Checkpoints:
             try:
                 if due.kept:
                     self._store.write_kept(due.kept)
+                if due.best and commit.best:
+                    self._store.write_best(commit.best.digest, due.best)
                 if due.training and not commit.closing:
                     self._write_training(due.training, commit.round)
                 head = self._ledger.stored(record_hash(commit), PATIENCE) if self._ledger else None

@@ -34,6 +34,8 @@ class Disks:
         """What each site keeps for itself."""
         self.training: dict[PeerId, Training | None] = {}
         """How far the training of each site is."""
+        self.best: dict[PeerId, tuple[str, ModelState]] = {}
+        """The best model of each peer, with its digest."""
         self.ledgers: dict[PeerId, MemoryLedger] = {}
         self._loop = loop
         self._rng = rng
@@ -87,3 +89,10 @@ class SimulatedStore(CheckpointStore):
 
     def training(self, logger: logging.Logger) -> Training | None:
         return self.disks.training.get(self.name)
+
+    def write_best(self, digest: str, best: ModelState) -> None:
+        self.disks.best[self.name] = digest, best
+
+    def best(self, digest: str, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        found = self.disks.best.get(self.name)
+        return found[1] if found and found[0] == digest else None
