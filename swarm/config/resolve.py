@@ -47,6 +47,7 @@ def resolve(
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     otherwise: Mapping[str, Value] | None = None,
+    usable: bool = True,
 ) -> Resolved:
     """Read every source, check every value, and complete what was not given.
 
@@ -55,6 +56,7 @@ def resolve(
         environment: instead of the process's own.
         directory: where to look for ``swarm.toml``, instead of the working directory.
         otherwise: by name of setting, values that are used instead of the default where no source gives one.
+        usable: whether to refuse an identity whose certificate nobody would accept now.
 
     Raises:
         UnknownArgumentError: there is no such argument.
@@ -69,7 +71,7 @@ def resolve(
         **from_arguments(arguments or {}),
         **from_arguments(tried()),
     }
-    identity = _identity(given, directory or Path())
+    identity = _identity(given, directory or Path(), usable=usable)
     if identity is not None:
         given = under(identity, given)
     values = {name: Value(row.default, DEFAULT) for name, row in SETTINGS.items()} | given
@@ -94,7 +96,7 @@ def resolve(
     return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
 
 
-def _identity(given: dict[str, Value], directory: Path) -> Identity | None:
+def _identity(given: dict[str, Value], directory: Path, *, usable: bool) -> Identity | None:
     """The identity that is named, or that is there; it is added to what is ``given``.
 
     Raises:
@@ -118,7 +120,7 @@ def _identity(given: dict[str, Value], directory: Path) -> Identity | None:
         return None
     from swarm.identity import identity_at  # loads a library that most processes do not need
 
-    return identity_at(named.value)
+    return identity_at(named.value, usable=usable)
 
 
 def _beats(one: Value, other: Value) -> bool:

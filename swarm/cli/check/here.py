@@ -62,6 +62,9 @@ def _identity(settings: Settings, identity: Identity | None) -> Iterator[Finding
             else warning(HERE, "certificate", text, "get one: `swarm init`, or `swarm join` with an invitation")
         )
         return
+    if identity.unusable is not None:
+        yield failure(HERE, "certificate", *identity.unusable)
+        return
     until = f"{identity.name}, until {identity.certificate.not_after:%Y-%m-%d}"
     yield (
         warning(HERE, "certificate", until, "it expires soon: renew it with `swarm renew`")

@@ -25,6 +25,8 @@ class DataChannels:
     """Answers a request for a data channel."""
     dial_back: Callable[[Address, DialBackRequest], None]
     """Opens one to the peer at an address, which cannot connect to this one and will send on it."""
+    reach: Callable[[Address, DataChannelOffer], None]
+    """Opens one to the peer at an address and closes it; raises ``TransportError`` where it cannot."""
     lost: Callable[[str], None]
     """Called with an address before ``Handler.on_lost``."""
 

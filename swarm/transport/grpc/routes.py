@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from swarm.addresses import Address
-from swarm.errors import AddressError, ExchangeError, LimitError
+from swarm.errors import ExchangeError, LimitError
 from swarm.messages import ReachAnswer, ReachRequest
 from swarm.transport.grpc.connection_limit import usual_form
 from swarm.transport.grpc.reverse import Route
-from swarm.transport.grpc.security import open_channel, place_of
+from swarm.transport.grpc.security import address_of, open_channel, place_of
 from swarm.transport.grpc.service import CALL_KEY, PROBE, metadata
 from swarm.transport.grpc.silence import Silence
 from swarm.transport.grpc.status import to_error
@@ -24,6 +23,7 @@ from swarm.transport.grpc.wire import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from swarm.addresses import Address
     from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.proxy import Proxies
@@ -227,12 +227,7 @@ def _read(request: bytes, caller: Caller) -> tuple[ReachRequest, Address]:
         UntrustedPeerError: it gives that of another peer.
     """
     asked = decode(ReachRequest, request)
-    try:
-        address = Address.parse(asked.address)
-    except AddressError as error:
-        raise ExchangeError(str(error)) from error
-    caller.require(address.name)
-    return asked, address
+    return asked, address_of(caller, asked.address)
 
 
 def _place(context: grpc.ServicerContext) -> Place:

@@ -13,7 +13,7 @@ import grpc
 from swarm.addresses import Address, is_wildcard, parse_advertised
 from swarm.clock import MonotonicClock
 from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
-from swarm.messages import DataChannelOffer, ReachAnswer, ReachRequest, StreamHeader
+from swarm.messages import DataChannelOffer, ReachAnswer, ReachDataRequest, ReachRequest, StreamHeader
 from swarm.proxy import Proxies
 from swarm.transport.base import NoUpload
 from swarm.transport.data_channel.control import DataChannelControl
@@ -26,13 +26,22 @@ from swarm.transport.grpc.calls import call_once, fetch_frames
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
+from swarm.transport.grpc.measuring import Measuring, Speeds, measure
 from swarm.transport.grpc.options import server_options
 from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.reach import reachable_host
 from swarm.transport.grpc.reverse import ReverseChannel
 from swarm.transport.grpc.routes import Routes
 from swarm.transport.grpc.security import listen, open_channel
-from swarm.transport.grpc.service import DATA_CHANNEL, DIAL_BACK, MAX_CALLS, REACH, SERVICE, methods_of_a_peer
+from swarm.transport.grpc.service import (
+    DATA_CHANNEL,
+    DIAL_BACK,
+    MAX_CALLS,
+    REACH,
+    REACH_DATA,
+    SERVICE,
+    methods_of_a_peer,
+)
 from swarm.transport.grpc.strangers import Strangers
 from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
@@ -107,7 +116,9 @@ class GrpcTransport(DataChannelControl):
         admission = Admission(self._identity, self._clock, notices)
         threads = ThreadPerCall()
         methods = methods_of_a_peer(handler, self._data_channels, self._identity, admission, self.pacing)
-        handlers = grpc.method_handlers_generic_handler(SERVICE, {**methods, **self._routes.methods(admission)})
+        measuring = Measuring(self._data_channels, self._identity, self.pacing, self._clock)
+        served = {**methods, **self._routes.methods(admission), **measuring.methods(admission)}
+        handlers = grpc.method_handlers_generic_handler(SERVICE, served)
         server = grpc.server(
             threads,
             handlers=[threads.serving(handlers)],
@@ -193,6 +204,24 @@ class GrpcTransport(DataChannelControl):
         """
         channel = self._connect(Address.parse(address), weights=False)
         return decode(ReachAnswer, call_once(channel, REACH, encode(self._here.one_way.own), timeout, address)).reason
+
+    def data_port_reached_from(self, address: str, offer: DataChannelOffer, timeout: float) -> str:
+        """Why the peer at ``address`` cannot open a data channel to this one, for ``offer``; empty if it can.
+
+        Raises:
+            SwarmError: as of ``reached_from``.
+        """
+        channel = self._connect(Address.parse(address), weights=False)
+        asked = encode(ReachDataRequest(self._here.one_way.own.address, offer))
+        return decode(ReachAnswer, call_once(channel, REACH_DATA, asked, timeout, address)).reason
+
+    def measure(self, address: str) -> Speeds:
+        """How fast bytes travel to and from the peer at ``address``; takes some seconds.
+
+        Raises:
+            SwarmError: it does not answer, is busy, refuses, or does not know the question.
+        """
+        return measure(self._connect(Address.parse(address), weights=True), self.pacing, address)
 
     def encode_header(self, header: StreamHeader) -> bytes:
         return encode(header)
