@@ -141,7 +141,13 @@ class Engine(Handler):
             logger=logger,
         )
         self._standing = Standing(
-            self._machine, self._roster, self._exchanger, training, rules.first_sync, protection(transport.identity)
+            self._machine,
+            self._roster,
+            self._exchanger,
+            training,
+            rules.first_sync,
+            protection(transport.identity),
+            transport.way,
         )
         self._peers = Peers(
             me=self._me,

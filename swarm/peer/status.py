@@ -10,12 +10,14 @@ from swarm.records import PeerStatus
 from swarm.versions import UNNAMED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swarm.consensus.machine import RoundMachine
     from swarm.identity import Identity
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.progress import Progress
     from swarm.peer.roster import Known, Roster
-    from swarm.records import PeerId, PeerInfo, RoundReport, SyncState
+    from swarm.records import PeerInfo, RoundReport, SyncState
 
 
 EXTENDED = "training on for others"
@@ -54,6 +56,7 @@ class Standing:
         training: TrainingStatus,
         first_sync: SyncState,
         security: str,
+        way: Callable[[str], str | None],
     ) -> None:
         """No offer was made yet.
 
@@ -64,7 +67,9 @@ class Standing:
             training: what the training thread reports.
             first_sync: is used until the first commit.
             security: what protects this peer's connections.
+            way: how the peer at an address is reached; None where it is not known.
         """
+        self._way = way
         self._security = security
         self._machine = machine
         self._roster = roster
@@ -93,7 +98,7 @@ class Standing:
             "security": self._security,
             "status": self._state(),
             **self._epochs(),
-            "peers": [_peer(known, self._machine.left_out) for known in self._roster.known()],
+            "peers": [self._peer(known) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
             "loss": self._training.loss if loss is None else loss,
@@ -114,6 +119,17 @@ class Standing:
             return "merging"
         return EXTENDED if self.checked_in is PeerStatus.EXTENDED else "training"
 
+    def _peer(self, known: Known) -> dict[str, Any]:
+        return {
+            "name": known.info.name,
+            "address": known.info.address,
+            "state": "live" if known.live else "left" if known.left else "lost",
+            "way": self._way(known.info.address) if known.live else None,
+            "left_out": known.info.name in self._machine.left_out,
+            "weight": known.info.weight,
+            **_versions(known.info),
+        }
+
     def _epochs(self) -> dict[str, Any]:
         progress = self._training.progress
         if progress is None:
@@ -122,17 +138,6 @@ class Standing:
         over = self._machine.closed or self.checked_in is not PeerStatus.TRAINING
         left = None if over else progress.seconds_left()
         return {"epoch": progress.epochs, "total_epochs": progress.total, "seconds_left": left}
-
-
-def _peer(known: Known, left_out: frozenset[PeerId]) -> dict[str, Any]:
-    return {
-        "name": known.info.name,
-        "address": known.info.address,
-        "state": "live" if known.live else "left" if known.left else "lost",
-        "left_out": known.info.name in left_out,
-        "weight": known.info.weight,
-        **_versions(known.info),
-    }
 
 
 def _versions(info: PeerInfo) -> dict[str, Any]:

@@ -18,11 +18,14 @@ from swarm.transport.base import (
     Sink,
     Transport,
     Upload,
+    Way,
 )
 from swarm.transport.pacing import Pacing
+from swarm.transport.relay import Relay
 
 if TYPE_CHECKING:
     from swarm.transport.grpc import GrpcTransport
+    from swarm.transport.grpc import of_settings as grpc_transport
 
 __all__ = [
     "HEAD_BYTES",
@@ -33,16 +36,19 @@ __all__ = [
     "Handler",
     "NoUpload",
     "Pacing",
+    "Relay",
     "Sink",
     "Transport",
     "Upload",
+    "Way",
+    "grpc_transport",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Load gRPC on first use: most processes that import this package never connect."""
-    if name != "GrpcTransport":
+    if name not in ("GrpcTransport", "grpc_transport"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from swarm.transport.grpc import GrpcTransport
+    from swarm.transport import grpc
 
-    return GrpcTransport
+    return grpc.GrpcTransport if name == "GrpcTransport" else grpc.of_settings

@@ -21,7 +21,7 @@ from swarm.cli.check.links import of_link
 from swarm.cli.check.listening import Nobody, Station
 from swarm.cli.check.listening import listening as listens
 from swarm.config import Settings
-from swarm.errors import NoDataChannelError, TransportError, UnknownCallError
+from swarm.errors import AddressError, NoDataChannelError, TransportError, UnknownCallError
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
 from swarm.transport.data_channel import DataChannelTransport
@@ -133,6 +133,8 @@ class Way:
             "reach_data_port": None,
             "data_port_reached_from": "",
             "measure": Speeds(94.2, 88.4),
+            "over_relay": False,
+            "turn_to_relay": False,
         } | answers
 
     def __getattr__(self, name: str) -> Any:
@@ -196,6 +198,32 @@ def test_where_nobody_can_connect_here_anyway_nobody_is_asked_to() -> None:
     assert link(way).keys() == {"data port", "bandwidth"}
     way.has_data_port = False
     assert link(way).keys() == {"bandwidth"}
+
+
+def test_over_a_relay_only_the_bandwidth_is_looked_at() -> None:
+    assert link(Way(over_relay=True)).keys() == {"bandwidth"}
+
+
+def test_a_peer_that_cannot_be_connected_to_is_asked_over_a_relay() -> None:
+    way = cast("Station", Way(turn_to_relay=True, over_relay=True, status=answer()))
+    found = {each.what: each for each in there.of_peer("127.0.0.1:1", SETTINGS, answer, way, now=lambda: NOW)}
+    assert found["reached"].level is Level.OK
+    assert found["reached"].found.endswith(", over a relay; directly: nobody listens there")
+    assert found["session"].level is found["bandwidth"].level is Level.OK
+    refused = cast("Station", Way(turn_to_relay=True, status=TransportError("nobody listens on the hub")))
+    (found["reached"],) = there.of_peer("127.0.0.1:1", SETTINGS, answer, refused)
+    assert (found["reached"].level, found["reached"].found) == (Level.FAILURE, "nobody listens on the hub")
+
+
+def test_a_transport_that_cannot_start_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(_: object) -> None:
+        raise AddressError("the hub at tls://hub.example.org cannot be used")
+
+    monkeypatch.setattr(command, "listening", cannot)
+    found = {(each.where, each.what): each for each in find(replace(SETTINGS, peers=("127.0.0.1:1",)))}
+    assert found["here", "transport"].level is Level.FAILURE
+    assert "hub.example.org" in found["here", "transport"].found
+    assert ("127.0.0.1:1", "reached") in found
 
 
 def test_an_earlier_release_that_knows_no_such_question_is_told_in_one_line() -> None:

@@ -87,7 +87,7 @@ def test_what_the_status_shows_is_listed(review) -> None:
     me = PeerInfo(name="paris", incarnation="1", address=ADDRESS, session="session")
     roster = Roster(me, Schema(()))
     machine = MagicMock(commit=None, closed=False, offered=False)
-    standing = Standing(machine, roster, MagicMock(traffic=(0, 0)), TrainingStatus(), SyncState(1), "")
+    standing = Standing(machine, roster, MagicMock(traffic=(0, 0)), TrainingStatus(), SyncState(1), "", str)
     listed = [field for cell, _ in review.table("field", "shows") for field in cell.split(", ")]
     assert sorted(listed) == sorted(standing.describe())
 

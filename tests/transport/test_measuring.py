@@ -72,7 +72,7 @@ def test_both_ways_are_measured_and_paced_at_the_end_that_sends(start, identitie
     here, there = Counting(), Counting()
     a = start(identity=identities["sender"], pacing=here)
     b = start(identity=identities["paris"], pacing=there)
-    speeds = a.transport.measure(b.address)
+    speeds = a.transport.asking.measure(b.address)
     assert speeds.sends > 0.0
     assert speeds.receives > 0.0
     sizes = (measuring.FIRST_BYTES, 4 * measuring.FIRST_BYTES)
@@ -82,7 +82,7 @@ def test_both_ways_are_measured_and_paced_at_the_end_that_sends(start, identitie
 def test_a_call_that_takes_long_enough_is_the_last(start, identities):
     pacing = Counting()
     a, b = start(identity=identities["sender"], pacing=pacing), start(identity=identities["paris"])
-    a.transport.measure(b.address)
+    a.transport.asking.measure(b.address)
     assert pacing.bytes == measuring.FIRST_BYTES
 
 
@@ -90,9 +90,9 @@ def test_nothing_is_measured_with_strangers(start, identities, tmp_path):
     make_identities({"sender": tmp_path / "elsewhere"})
     a, b = start(identity=Identity(tmp_path / "elsewhere")), start(identity=identities["paris"])
     with pytest.raises(SwarmError):
-        a.transport.measure(b.address)
+        a.transport.asking.measure(b.address)
     with pytest.raises(ExchangeError, match="it measures with members of a consortium only"):
-        start().transport.measure(start().address)
+        start().transport.asking.measure(start().address)
 
 
 def test_one_is_measured_at_a_time(start, identities, monkeypatch):
@@ -105,10 +105,10 @@ def test_one_is_measured_at_a_time(start, identities, monkeypatch):
         assert taken.wait(DEADLINE)
         monkeypatch.setattr(measuring, "PATIENCE", 0.05)
         with pytest.raises(TransportError, match="it measures with others; ask again later"):
-            a.transport.measure(b.address)
+            a.transport.asking.measure(b.address)
         done.set()
         assert len(list(call)) == 1
-    assert a.transport.measure(b.address).sends > 0.0
+    assert a.transport.asking.measure(b.address).sends > 0.0
 
 
 def messages_until(done):
@@ -125,7 +125,7 @@ def test_one_that_takes_too_long_is_ended(start, identities, monkeypatch):
             list(channel.stream_stream(MEASURE, None, None)(messages_until(done)))
         done.set()
     monkeypatch.setattr(measuring, "PATIENCE", DEADLINE)
-    assert a.transport.measure(b.address).sends > 0.0
+    assert a.transport.asking.measure(b.address).sends > 0.0
 
 
 def test_a_member_has_so_much_measured_in_an_hour(start, identities, monkeypatch):
@@ -133,12 +133,12 @@ def test_a_member_has_so_much_measured_in_an_hour(start, identities, monkeypatch
     clock = ManualClock()
     b = start(identity=identities["paris"], clock=clock)
     a, other = start(identity=identities["sender"]), start(identity=identities["rome"])
-    a.transport.measure(b.address)
+    a.transport.asking.measure(b.address)
     with pytest.raises(TransportError, match="sender has had 0 MiB measured within an hour"):
-        a.transport.measure(b.address)
-    other.transport.measure(b.address)
+        a.transport.asking.measure(b.address)
+    other.transport.asking.measure(b.address)
     clock.advance(routes.MEMORY_SECONDS)
-    a.transport.measure(b.address)
+    a.transport.asking.measure(b.address)
 
 
 @pytest.mark.parametrize(
@@ -219,20 +219,20 @@ def test_a_peer_says_whether_it_can_open_a_data_channel(start, identities):
     a = start(identity=identities["sender"], data_channel=True)
     b = start(identity=identities["paris"], data_channel=True)
     a.transport.reach(b.address, DataChannelRequest("session", "sender", "incarnation"))
-    assert a.transport.control.data_port_reached_from(b.address, a.transport.issue(HOLDER), DEADLINE) == ""
+    assert a.transport.control.asking.data_port_reached_from(b.address, a.transport.issue(HOLDER), DEADLINE) == ""
     with socket.socket() as shut:
         shut.bind(("127.0.0.1", 0))
         offer = DataChannelOffer(shut.getsockname()[1], bytes(32))
-        reason = a.transport.control.data_port_reached_from(b.address, offer, DEADLINE)
+        reason = a.transport.control.asking.data_port_reached_from(b.address, offer, DEADLINE)
     assert reason.startswith("connection refused")
     wrong = DataChannelOffer(a.transport.issue(HOLDER).port, bytes(32))
-    assert a.transport.control.data_port_reached_from(b.address, wrong, DEADLINE)
+    assert a.transport.control.asking.data_port_reached_from(b.address, wrong, DEADLINE)
 
 
 def test_a_peer_without_data_channels_says_so(start, identities):
     a, b = start(identity=identities["sender"], data_channel=True), start(identity=identities["paris"])
     with pytest.raises(ExchangeError, match="it takes no data channel"):
-        a.transport.control.data_port_reached_from(b.address, a.transport.issue(HOLDER), DEADLINE)
+        a.transport.control.asking.data_port_reached_from(b.address, a.transport.issue(HOLDER), DEADLINE)
 
 
 def test_a_peer_cannot_ask_which_ports_another_can_connect_to(start, identities):

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,8 @@ from rich.text import Text
 
 from swarm.addresses import Address, join, parse_advertised, place_of
 from swarm.cli import options
-from swarm.cli.check.finding import Finding, Level
-from swarm.cli.check.here import of_machine
+from swarm.cli.check.finding import Finding, Level, failure
+from swarm.cli.check.here import HERE, of_machine
 from swarm.cli.check.listening import listening
 from swarm.cli.check.there import of_peer
 from swarm.cli.cluster import cluster_of
@@ -29,6 +29,7 @@ from swarm.cli.statuses import ANSWER_SECONDS
 from swarm.cli.table import console
 from swarm.config import Settings, former, resolve
 from swarm.discovery.directory import announcements
+from swarm.errors import ConfigurationError
 from swarm.identity import identity_at
 from swarm.proxy import Proxies
 
@@ -88,7 +89,14 @@ def find(settings: Settings) -> Iterable[Finding]:
     addresses = [each for each in dict.fromkeys(known) if place_of(each) not in own]
     ask = partial(fetch, identity=settings.identity, timeout=ANSWER_SECONDS, proxies=Proxies(settings.proxy))
     counts = identity is None or identity.unusable is None
-    with listening(settings) if counts else nullcontext() as station, ThreadPoolExecutor(AT_ONCE) as pool:
+    with ExitStack() as stack:
+        station = None
+        if counts:
+            try:
+                station = stack.enter_context(listening(settings))
+            except ConfigurationError as error:
+                yield failure(HERE, "transport", str(error), "correct the settings of the transport")
+        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
         for found in pool.map(
             lambda address: [*of_peer(address, settings, ask if counts else None, station)], addresses
         ):

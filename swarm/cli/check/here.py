@@ -76,7 +76,7 @@ def _identity(settings: Settings, identity: Identity | None) -> Iterator[Finding
 def _ports(settings: Settings) -> Iterator[Finding]:
     listen = Address.parse(settings.listen)
     yield _port("listen", listen.host, listen.port)
-    if settings.data_channel and settings.transport == "grpc":
+    if settings.data_channel and settings.transport.startswith("grpc"):
         yield _port("data_port", listen.host, settings.data_port)
 
 

@@ -21,11 +21,12 @@ MODEL_MBIT = 100 * 2**20 * 8 / 1e6
 def of_link(address: str, name: str, station: Station) -> Iterator[Finding]:
     """Everything about the way between this machine and the peer ``name`` at ``address``."""
     try:
-        if station.open:
+        over_relay = station.over_relay(address)
+        if station.open and not over_relay:
             yield _answered(address, "connects here", lambda: station.reached_from(address), _OPEN_PORT)
-        if station.has_data_port:
+        if station.has_data_port and not over_relay:
             yield _data_port(address, station)
-        if station.has_data_port and station.open:
+        if station.has_data_port and station.open and not over_relay:
             yield _answered(
                 address, "data port here", lambda: station.data_port_reached_from(address, name), _OPEN_DATA_PORT
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from swarm.addresses import Address, name_of
 from swarm.errors import AddressError, ExchangeError
 from swarm.messages import DataChannelRequest
-from swarm.transport.base import Handler
+from swarm.transport.base import Handler, Way
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -71,6 +71,22 @@ class Station:
         self._turn = threading.Lock()
         self._until = time.monotonic() + MEASURING_SECONDS
 
+    def turn_to_relay(self, address: str, reason: str) -> bool:
+        """Ask the peer at ``address``, to which ``reason`` keeps from connecting, over a relay; False without one."""
+        return self._control.asking.turn_to_relay(address, reason)
+
+    def over_relay(self, address: str) -> bool:
+        """Whether it is asked so."""
+        return self._control.way(address) is Way.RELAY
+
+    def status(self, address: str) -> Mapping[str, Any]:
+        """What the peer at ``address`` tells of itself.
+
+        Raises:
+            SwarmError: it does not answer.
+        """
+        return self._control.asking.status(address, ANSWER_SECONDS)
+
     @property
     def has_data_port(self) -> bool:
         """Whether weights travel over data channels."""
@@ -82,7 +98,7 @@ class Station:
         Raises:
             SwarmError: it does not say.
         """
-        return self._control.reached_from(address, ANSWER_SECONDS)
+        return self._control.asking.reached_from(address, ANSWER_SECONDS)
 
     def reach_data_port(self, address: str) -> None:
         """Open a data channel to the peer at ``address``, and close it.
@@ -103,7 +119,7 @@ class Station:
             return ""
         # Where addresses have no names, connections to the data port need none either.
         holder = replace(self._own, sender=name_of(address) or name)
-        return self._control.data_port_reached_from(address, self._data_channels.issue(holder), ANSWER_SECONDS)
+        return self._control.asking.data_port_reached_from(address, self._data_channels.issue(holder), ANSWER_SECONDS)
 
     def measure(self, address: str) -> Speeds | None:
         """How fast bytes travel to and from the peer at ``address``; None where the time for that is over.
@@ -112,7 +128,7 @@ class Station:
             SwarmError: it is not measured there.
         """
         with self._turn:  # two at a time would share the line
-            return self._control.measure(address) if time.monotonic() < self._until else None
+            return self._control.asking.measure(address) if time.monotonic() < self._until else None
 
 
 @contextmanager
@@ -121,6 +137,10 @@ def listening(settings: Settings) -> Iterator[Station | None]:
 
     On a loopback address, or where the port is taken (a peer runs here), it listens elsewhere: then others can be
     reached from it, and are not asked to connect to it.
+
+    Raises:
+        ConfigurationError: the transport cannot be had under these settings.
+        AddressError: it cannot start anywhere, as where the hub of a relay does not let it in.
     """
     from swarm.plugins import PluginRegistry
     from swarm.session.wiring import transport_of
@@ -138,8 +158,10 @@ def listening(settings: Settings) -> Iterator[Station | None]:
                 break
             transport.start(Nobody())
             yield Station(control, data_channels, each, open_=each is settings)
-        except AddressError:  # the line about the port says why
-            continue
+        except AddressError:
+            if each is elsewhere:
+                raise
+            continue  # the line about the port says why
         finally:
             transport.close(0.0)
         return

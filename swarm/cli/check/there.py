@@ -51,11 +51,12 @@ def of_peer(
     """
     where = Address.parse(address)
     closed = None if Proxies(settings.proxy).find(where.host) else _closed(where)
-    if closed is not None:
+    relayed = closed is not None and station is not None and station.turn_to_relay(address, closed[0])
+    if closed is not None and not relayed:
         yield failure(address, "reached", *closed)
         return
     if ask is None:
-        if closed is None:
+        if not Proxies(settings.proxy).find(where.host):
             yield ok(address, "reached", "a connection can be opened")
         yield warning(address, "status", "not asked: it answers members only", "see the certificate of this machine")
         return
@@ -63,14 +64,15 @@ def of_peer(
     try:
         for _ in range(ASKED):
             begun, told = time.perf_counter(), now()
-            answer = ask(address)
+            answer = station.status(address) if relayed and station else ask(address)
             answers.append((time.perf_counter() - begun, told, answer))
     except SwarmError as error:
         text = printable(str(error), MAX_SHOWN)
         yield failure(address, "reached", text, "read the reason; the log of that peer may say more")
         return
     trip = median(seconds for seconds, _, _ in answers)
-    yield ok(address, "reached", f"answers within {1000 * trip:.1f} ms, with a new connection each time")
+    answered = f"answers within {1000 * trip:.1f} ms, with a new connection each time"
+    yield ok(address, "reached", f"{answered}, over a relay; directly: {closed[0]}" if relayed and closed else answered)
     _, told, answer = answers[-1]
     try:
         yield from _of_answer(address, settings, answer, told + answers[-1][0] / 2)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.messages import DialBackRequest, Envelope, FetchRequest, StreamHeader
-    from swarm.transport.base import Frame, Handler, Upload
+    from swarm.transport.base import Frame, Handler, Upload, Way
     from swarm.transport.data_channel.connection import Connection
     from swarm.transport.data_channel.control import DataChannelControl
 
@@ -138,6 +138,9 @@ class DataChannelTransport(Transport):
     def forget(self, address: str) -> None:
         self.control.forget(address)
         self._drop(address)
+
+    def way(self, address: str) -> Way | None:
+        return self.control.way(address)
 
     def close(self, linger: float = 1.0) -> None:
         with self._lock:

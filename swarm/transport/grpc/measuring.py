@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -190,7 +190,7 @@ def _sending(channel: grpc.Channel, pacing: Pacing, address: str) -> Callable[[i
             yield from pacing.messages(_parts(size))
 
         begun = time.monotonic()
-        call = channel.stream_stream(MEASURE, None, None)(messages(), timeout=2 * PATIENCE)
+        call: Any = channel.stream_stream(MEASURE, None, None)(messages(), timeout=2 * PATIENCE)
         count, microseconds = _told(next(call, b""), address)
         call.cancel()
         if count != size:

@@ -185,7 +185,8 @@ class Routes:
             try:
                 known = channel.unary_unary(PROBE, None, None)(asked.nonce, timeout=DIAL_SECONDS)
             except grpc.RpcError as error:
-                return str(to_error(error, asked.address))
+                # Meanwhile it may have been reached by another attempt.
+                return "" if self._connected(asked.address) else str(to_error(error, asked.address))
         return "" if known == KNOWN else f"another peer is at {address.place}"
 
     @contextmanager

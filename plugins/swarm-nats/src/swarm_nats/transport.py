@@ -16,7 +16,7 @@ from swarm.addresses import name_of, place_of
 from swarm.clock import MonotonicClock
 from swarm.errors import AddressError, SwarmError, UnreachablePeerError
 from swarm.text import is_member_name, printable
-from swarm.transport import GrpcTransport, Handler, NoUpload, Transport
+from swarm.transport import GrpcTransport, Handler, NoUpload, Transport, Way
 from swarm_nats.hub import Hub
 from swarm_nats.tunnel import TOKEN, Tunnel
 
@@ -116,6 +116,11 @@ class NatsTransport(Transport):
         if way is not None:
             self._inner.forget(way.local)
             way.listener.close()
+
+    def way(self, address: str) -> Way | None:
+        with self._lock:
+            way = self._ways.get(address)
+        return Way.RELAY if way is not None and self._inner.way(way.local) else None
 
     def close(self, linger: float = 1.0) -> None:
         with self._lock:

@@ -1,9 +1,9 @@
 """Carries connections between the loopback addresses of two machines, as streams over subjects of the hub.
 
 What passes is TLS that begins and ends at the two peers, so the hub sees sizes and times. Each peer has a token, drawn
-when it starts; a stream has an identifier, drawn by who opens it. Its packets are published to
-``<subject>.<token of the receiver>.<identifier>``, with the corresponding subject of the sender as reply: where nobody
-listens, the hub answers there.
+when it starts or computed of its address; a stream has an identifier, drawn by who opens it. Its packets are published
+to ``<subject>.<token of the receiver>.<identifier>``, with the corresponding subject of the sender as reply: where
+nobody listens, the hub answers there.
 """
 
 from __future__ import annotations
@@ -52,16 +52,17 @@ class Tunnel:
         subject: that all subjects begin with.
         patience: of a stream, in seconds.
         clock: for the streams.
+        token: under which others reach this peer; a random one where it is not given.
     """
 
-    def __init__(self, hub: Hub, subject: str, patience: float, clock: Clock) -> None:
-        self.token = secrets.token_hex(16)
+    def __init__(self, hub: Hub, subject: str, patience: float, clock: Clock, token: str | None = None) -> None:
+        self.token = token or secrets.token_hex(16)
         """Under which others reach this peer."""
         self._hub = hub
         self._subject = subject
         self._patience = patience
         self._clock = clock
-        self._port = 0
+        self._host, self._port = "", 0
         self._segment = SEGMENT_BYTES
         self._ends: dict[str, _End] = {}
         self._accepting: set[str] = set()
@@ -75,13 +76,13 @@ class Tunnel:
         self._ticking: asyncio.Task[None]
         self._background: set[asyncio.Task[None]] = set()
 
-    def start(self, port: int) -> None:
-        """Connect to the hub, and take streams for the loopback address with ``port``.
+    def start(self, port: int, host: str = "127.0.0.1") -> None:
+        """Connect to the hub, and take streams for ``port`` of ``host``, which is this machine.
 
         Raises:
             AddressError: the hub cannot be used.
         """
-        self._port = port
+        self._host, self._port = host, port
         self._hub.open(f"{self._subject}.{self.token}.*", self._on_message, self._on_back)
         try:
             self._hub.call(self._begin(), self._patience)
@@ -208,7 +209,7 @@ class Tunnel:
     async def _accept(self, token: str, identifier: str) -> None:
         make = partial(_End, self, token, identifier)
         try:
-            await self._hub.loop.create_connection(make, "127.0.0.1", self._port)
+            await self._hub.loop.create_connection(make, self._host, self._port)
         except OSError:
             self._release(token)
             await self._hub.publish(self.subject_of(token, identifier), reset("it has closed"), "")
