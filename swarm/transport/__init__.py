@@ -24,6 +24,8 @@ from swarm.transport.pacing import Pacing
 from swarm.transport.relay import Relay
 
 if TYPE_CHECKING:
+    from swarm.transport.data_channel import DataChannelTransport
+    from swarm.transport.data_channel.control import DataChannels
     from swarm.transport.grpc import GrpcTransport
     from swarm.transport.grpc import of_settings as grpc_transport
 
@@ -31,6 +33,8 @@ __all__ = [
     "HEAD_BYTES",
     "MAX_FRAME_BYTES",
     "MAX_MESSAGE_BYTES",
+    "DataChannelTransport",
+    "DataChannels",
     "Frame",
     "GrpcTransport",
     "Handler",
@@ -46,7 +50,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Load gRPC on first use: most processes that import this package never connect."""
+    """Load what connects on first use: most processes that import this package never connect."""
+    if name in ("DataChannelTransport", "DataChannels"):
+        from swarm.transport import data_channel
+
+        return getattr(data_channel, name)
     if name not in ("GrpcTransport", "grpc_transport"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from swarm.transport import grpc

@@ -17,21 +17,26 @@ class Relay(ABC):
         """What it is, for messages, such as ``the hub at tls://hub.example.org:4222``."""
 
     @abstractmethod
-    def start(self, address: str, host: str, port: int) -> None:
+    def start(self, address: str, host: str, port: int, data_port: int | None) -> None:
         """Let others reach this peer.
 
         Args:
             address: under which others know this peer.
             host: on which it listens on this machine.
             port: the same.
+            data_port: for data channels; None where it has none.
 
         Raises:
             AddressError: the relay cannot be used.
         """
 
     @abstractmethod
-    def port(self, address: str) -> int:
+    def port(self, address: str, *, data: bool = False) -> int:
         """A port of 127.0.0.1 from which each connection goes to the peer at ``address``; the same until ``forget``.
+
+        Args:
+            address: of the peer.
+            data: whether to its data port.
 
         Raises:
             TransportError: the relay is closed.
@@ -39,7 +44,7 @@ class Relay(ABC):
 
     @abstractmethod
     def forget(self, address: str) -> None:
-        """The port for ``address`` is not used any more; connections that are open stay."""
+        """The ports for ``address`` are not used any more; connections that are open stay."""
 
     @abstractmethod
     def reason(self, address: str) -> str:

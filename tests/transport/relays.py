@@ -9,7 +9,8 @@ class Switchboard:
     """Who is on the relay."""
 
     def __init__(self) -> None:
-        self.ports: dict[str, int] = {}
+        self.ports: dict[tuple[str, bool], int] = {}
+        """By address, and whether it is the data port."""
         self.asked: list[str] = []
         """Addresses that were reached over it."""
 
@@ -26,14 +27,15 @@ class LocalRelay(Relay):
     def name(self) -> str:
         return "the switchboard"
 
-    def start(self, address: str, host: str, port: int) -> None:
+    def start(self, address: str, host: str, port: int, data_port: int | None) -> None:
         assert host == "127.0.0.1"
         self._address = address
-        self._board.ports[address] = port
+        self._board.ports[address, False] = port
+        self._board.ports[address, True] = data_port or 9
 
-    def port(self, address: str) -> int:
+    def port(self, address: str, *, data: bool = False) -> int:
         self._board.asked.append(address)
-        return self._board.ports.get(address, 9)
+        return self._board.ports.get((address, data), 9)
 
     def forget(self, address: str) -> None:
         pass
@@ -42,4 +44,5 @@ class LocalRelay(Relay):
         return self.hint
 
     def close(self, linger: float) -> None:
-        self._board.ports.pop(self._address, None)
+        for data in (False, True):
+            self._board.ports.pop((self._address, data), None)

@@ -9,7 +9,6 @@ import pytest
 
 from swarm.clock import ManualClock
 from swarm.errors import AddressError
-from swarm.messages import DataChannelRequest
 from swarm.testing.nodes import Node, eventually
 from swarm.transport.base import Way
 from swarm.transport.data_channel import DataChannelTransport
@@ -87,13 +86,22 @@ def test_a_route_takes_the_place_of_the_relay(start, place):
     assert not opened.handler.lost + shut.handler.lost
 
 
-def test_weights_take_no_data_channel_over_the_relay(start, place, caplog):
+def test_data_channels_go_over_the_relay_too(start, place, caplog):
     caplog.set_level("INFO", "swarm.transport")
     a = start(data_channel=True, advertise=place())
     b = start(data_channel=True, advertise=place())
     heard(a, b)
     assert a.upload(b.address, [[b"x"]]).wait() is None
-    assert f"weights to {b.address} travel over gRPC streams: it is reached over a relay" in caplog.text
+    assert b.handler.streams[1] == [b"x"]
+    assert f"weights to {b.address} travel over the data channel" in caplog.text
+
+
+def test_without_a_data_port_weights_are_messages_over_the_relay(start, place, caplog):
+    caplog.set_level("INFO", "swarm.transport")
+    a, b = start(data_channel=True, advertise=place()), start(advertise=place())
+    heard(a, b)
+    assert a.upload(b.address, [[b"x"]]).wait() is None
+    assert f"weights to {b.address} travel over gRPC streams: " in caplog.text
 
 
 def test_who_is_not_on_the_relay_either_is_told_with_both_reasons_and_tried_directly_again(start, place, board):
@@ -138,16 +146,9 @@ def test_a_forgotten_peer_is_tried_directly(start, place):
 
 def test_a_relay_that_cannot_be_used_refuses_the_start(board):
     class Broken(LocalRelay):
-        def start(self, address, host, port):
+        def start(self, address, host, port, data_port):
             raise AddressError("the hub cannot be used")
 
     transport = GrpcTransport(relay=Broken(board))
     with pytest.raises(AddressError, match="the hub cannot be used"):
         Node(transport)
-
-
-def test_data_channels_are_not_tried_over_the_relay(start, place):
-    a, b = start(data_channel=True, advertise=place()), start(data_channel=True, advertise=place())
-    heard(a, b)
-    with pytest.raises(Exception, match="it is reached over a relay"):
-        a.transport.reach(b.address, DataChannelRequest("session", "sender", "incarnation"))

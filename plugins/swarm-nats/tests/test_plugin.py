@@ -46,7 +46,7 @@ def test_a_hub_elsewhere_needs_an_identity_or_the_word_insecure(registry, monkey
 def test_the_limit_of_a_site_holds_over_the_hub(registry, monkeypatch):
     monkeypatch.setenv("SWARM_NATS_SERVERS", "nats://127.0.0.1:4222")
     for given, limited in (({}, False), ({"max_mbit": "20"}, True)):
-        assert registry.transport("nats")(settings(**given))._inner.pacing.limited is limited
+        assert registry.transport("nats")(settings(**given))._control.pacing.limited is limited
 
 
 def test_a_session_can_choose_the_hub_beside_grpc(registry, monkeypatch):

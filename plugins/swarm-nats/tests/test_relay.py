@@ -16,7 +16,7 @@ from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
 from swarm.testing.messaging import MessageContract
 from swarm.testing.nodes import Node, eventually
-from swarm.transport import GrpcTransport, Way
+from swarm.transport import DataChannelTransport, GrpcTransport, Way
 from swarm_nats.relay import NatsRelay, token_of
 from swarm_nats.settings import HubSettings
 
@@ -40,7 +40,9 @@ class Shut:
         return NatsRelay(self.hub, 5.0, named=named)
 
     def make(self):
-        return GrpcTransport(advertise=self.place, identity=self.identity, relay=self.relay())
+        return DataChannelTransport(
+            GrpcTransport(advertise=self.place, identity=self.identity, relay=self.relay()), "127.0.0.1"
+        )
 
 
 class TestMessagesOverTheHub(Shut, MessageContract):
@@ -55,15 +57,12 @@ class TestTheHubBesideDirectConnections(Shut):
         nodes = []
 
         def start(shut=True, identity=True, hub=True):
-            nodes.append(
-                Node(
-                    GrpcTransport(
-                        advertise=self.place if shut else None,
-                        identity=self.identity if identity else None,
-                        relay=self.relay(named=identity) if hub else None,
-                    )
-                )
+            control = GrpcTransport(
+                advertise=self.place if shut else None,
+                identity=self.identity if identity else None,
+                relay=self.relay(named=identity) if hub else None,
             )
+            nodes.append(Node(DataChannelTransport(control, "127.0.0.1")))
             return nodes[-1]
 
         yield start
@@ -75,7 +74,8 @@ class TestTheHubBesideDirectConnections(Shut):
         source.say(target.address, "hello")
         eventually(lambda: len(target.handler.texts) > count, "the message arrived")
 
-    def test_weights_and_downloads_travel_both_ways(self, start):
+    def test_weights_and_downloads_travel_both_ways(self, start, caplog):
+        caplog.set_level("INFO", "swarm.transport")
         a, b = start(), start()
         for one, other in ((a, b), (b, a)):
             self.heard(one, other)
@@ -85,6 +85,7 @@ class TestTheHubBesideDirectConnections(Shut):
             other.handler.served = lambda: [[b"model"]]
             assert one.fetch(other.address) == [b"model"]
             assert one.transport.way(other.address) is Way.RELAY
+            assert f"weights to {other.address} travel over the data channel" in caplog.text
 
     def test_a_third_site_needs_no_hub_if_it_accepts_connections(self, start):
         opened, a, b = start(shut=False, hub=False), start(), start()

@@ -79,7 +79,7 @@ def test_the_rights_that_the_readme_names_are_enough(serve, tmp_path) -> None:
 def test_credentials_of_another_operator_are_refused_by_name(serve, tmp_path) -> None:
     url = serve("hub", Operator().config()).url
     stranger = Operator().credentials(tmp_path / "stranger.creds")
-    with pytest.raises(AddressError, match=r"the hub at nats://127\.0\.0\.1:\d+ cannot be used: .*SWARM_NATS_CREDENTIALS"):
+    with pytest.raises(AddressError, match=r"the hub at nats://.* cannot be used: .*SWARM_NATS_CREDENTIALS"):
         Node(NatsTransport(hub(url, stranger), failure_timeout=2.0))
 
 

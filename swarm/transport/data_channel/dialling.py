@@ -20,7 +20,6 @@ from swarm.errors import (
     UntrustedPeerError,
 )
 from swarm.messages import DataChannelRequest, DialBackRequest
-from swarm.transport.base import Way
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 from swarm.transport.data_channel.security import connect, connection_of
 
@@ -129,10 +128,8 @@ class Dialler:
             raise
 
     def _connect(self, where: Address, offer: DataChannelOffer, deadline: float) -> Connection:
-        if self._control.way(str(where)) is Way.RELAY:
-            raise NoDataChannelError("it is reached over a relay")
         try:
-            sock = self._proxies.connect(where.host, offer.port, _left(deadline))
+            sock = self._proxies.connect(*self._control.data_place(where, offer.port), _left(deadline))
         except (OSError, OverflowError) as error:
             raise NoDataChannelError(_unopened(offer.port, error)) from error
         try:

@@ -110,7 +110,7 @@ class DataChannelTransport(Transport):
         def reach(address: Address, offer: DataChannelOffer) -> None:
             self._dialler.dial_back(address, offer).close()
 
-        self.control.offer_data_channels(DataChannels(self.issue, dial_back, reach, self._drop))
+        self.control.offer_data_channels(DataChannels(listener.port, self.issue, dial_back, reach, self._drop))
         try:
             return self.control.start(handler)
         except BaseException:

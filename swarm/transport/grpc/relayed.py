@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from swarm.addresses import Address
     from swarm.clock import Clock
+    from swarm.transport.data_channel.control import DataChannels
     from swarm.transport.grpc.reverse import ReverseChannel
     from swarm.transport.relay import Relay
 
@@ -44,14 +45,15 @@ class Relayed:
         self._directly: dict[str, str] = {}
         """By address, why it could not."""
 
-    def start(self, address: str, host: str, port: int) -> None:
+    def start(self, address: str, host: str, port: int, data_channels: DataChannels | None) -> None:
         """Let others reach this peer over the relay too; as of ``Relay``.
 
         Raises:
             AddressError: the relay cannot be used.
         """
         if self._relay is not None:
-            self._relay.start(address, HOST if host in ("0.0.0.0", "::") else host, port)  # noqa: S104 - not bound here
+            here = HOST if host in ("0.0.0.0", "::") else host  # noqa: S104 - nothing is bound
+            self._relay.start(address, here, port, data_channels.port if data_channels else None)
 
     def close(self, linger: float) -> None:
         """End the relay."""
@@ -91,6 +93,16 @@ class Relayed:
         if self._relay is None or not self.over(str(where)):
             return where
         return replace(where, host=HOST, port=self._relay.port(str(where)))
+
+    def data_place(self, where: Address, port: int) -> tuple[str, int]:
+        """Host and port for a data channel to a peer, which has said ``port``.
+
+        Raises:
+            TransportError: the relay is closed.
+        """
+        if self._relay is None or not self.over(str(where)):
+            return where.host, port
+        return HOST, self._relay.port(str(where), data=True)
 
     def told(self, address: str, reason: str) -> str:
         """Why ``address`` is lost, if it was reached over the relay."""

@@ -105,7 +105,14 @@ class GrpcTransport(DataChannelControl):
         self._closed = False
         self._data_channels: DataChannels | None = None
         self._relayed = Relayed(relay, self._clock)
-        self._routes = Routes(failure_timeout, identity, self._proxies, self._clock, self._reaches, self._use_route)
+        self._routes = Routes(
+            failure_timeout,
+            identity,
+            self._proxies,
+            self._clock,
+            lambda to: self.way(to) is Way.DIRECT,
+            self._use_route,
+        )
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
@@ -137,7 +144,7 @@ class GrpcTransport(DataChannelControl):
         self._running = _Running(handler, methods, one_way, server, threads, dispatcher, guard, watch)
         server.start()
         try:
-            self._relayed.start(own, self._listen.host, port)
+            self._relayed.start(own, self._listen.host, port, self._data_channels)
         except AddressError:
             self.close(0.0)
             raise
@@ -198,6 +205,9 @@ class GrpcTransport(DataChannelControl):
         link = self._links.get(address)
         return Way.DIRECT if link is not None and link.connected else None
 
+    def data_place(self, where: Address, port: int) -> tuple[str, int]:
+        return self._relayed.data_place(where, port)
+
     def is_reversed(self, address: str) -> bool:
         return self._routes.find(address) is not None
 
@@ -210,7 +220,7 @@ class GrpcTransport(DataChannelControl):
 
     @property
     def asking(self) -> Asking:
-        """Asks other peers about the way to them; for a transport that has started."""
+        """Asks other peers about the way to them, once it has started."""
         return Asking(self._connect, self._here.one_way.own, self.pacing, self._relayed)
 
     def encode_header(self, header: StreamHeader) -> bytes:
@@ -314,10 +324,6 @@ class GrpcTransport(DataChannelControl):
         proxy = self._proxies.find(where.host)
         self._here.guard.connect(Address(proxy.host, proxy.port) if proxy else where)
         return open_channel(where, self._failure_timeout, self._identity, weights=weights, proxies=self._proxies)
-
-    def _reaches(self, address: str) -> bool:
-        """Whether there is a connection that this peer has opened to ``address``."""
-        return self.way(address) is Way.DIRECT
 
     def _use_route(self, address: str) -> None:
         """Send over the route to ``address`` from now on, and over the link that there was what it had to send."""

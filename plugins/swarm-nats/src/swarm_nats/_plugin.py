@@ -36,6 +36,7 @@ def _transport(settings: Settings) -> Transport:
         failure_timeout=settings.failure_timeout,
         identity=identity,
         pacing=Pacing([Rate.parse(text) for text in settings.max_mbit]),
+        data_channel=settings.data_channel,
     )
 
 

@@ -12,7 +12,7 @@ from swarm.errors import AddressError, TransportError
 from swarm.text import printable
 from swarm.transport import Relay
 from swarm_nats.hub import Hub
-from swarm_nats.tunnel import Tunnel
+from swarm_nats.tunnel import DATA, MESSAGES, Tunnel
 
 if TYPE_CHECKING:
     from swarm_nats.settings import HubSettings
@@ -39,19 +39,20 @@ class NatsRelay(Relay):
         self._named = named
         self._lock = threading.Lock()
         self._tunnel: Tunnel | None = None
-        self._listeners: dict[str, Listener] = {}
+        self._listeners: dict[tuple[str, bytes], Listener] = {}
 
     @property
     def name(self) -> str:
         return f"the hub at {self._hub.shown}"
 
-    def start(self, address: str, host: str, port: int) -> None:
+    def start(self, address: str, host: str, port: int, data_port: int | None) -> None:
         hub = Hub(self._hub, "relay", self._patience)
         tunnel = Tunnel(hub, self._hub.subject, self._patience, MonotonicClock(), token=token_of(address))
-        tunnel.start(port, host)
+        tunnel.start(port, data_port, host)
         self._tunnel = tunnel
 
-    def port(self, address: str) -> int:
+    def port(self, address: str, *, data: bool = False) -> int:
+        way = address, DATA if data else MESSAGES
         if self._named and not name_of(address):
             raise AddressError(
                 f"{address} cannot be reached directly, and on the hub peers are found by their names: give it as "
@@ -60,14 +61,14 @@ class NatsRelay(Relay):
         with self._lock:
             if self._tunnel is None:
                 raise TransportError("the connection to the hub is closed")
-            if address not in self._listeners:
-                self._listeners[address] = self._tunnel.listen(token_of(address))
-            return self._listeners[address].port
+            if way not in self._listeners:
+                self._listeners[way] = self._tunnel.listen(token_of(address), way[1])
+            return self._listeners[way].port
 
     def forget(self, address: str) -> None:
         with self._lock:
-            listener = self._listeners.pop(address, None)
-        if listener is not None:
+            listeners = [self._listeners.pop((address, purpose), None) for purpose in (MESSAGES, DATA)]
+        for listener in filter(None, listeners):
             listener.close()
 
     def reason(self, address: str) -> str:
