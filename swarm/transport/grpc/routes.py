@@ -12,6 +12,7 @@ import grpc
 
 from swarm.errors import ExchangeError, LimitError
 from swarm.messages import ReachAnswer, ReachRequest
+from swarm.transport.base import Way
 from swarm.transport.grpc.connection_limit import usual_form
 from swarm.transport.grpc.reverse import Route
 from swarm.transport.grpc.security import address_of, open_channel, place_of
@@ -89,7 +90,7 @@ class Routes:
         identity: of this peer.
         proxies: for connections to others.
         clock: for how long they say nothing, and for which addresses others have asked lately.
-        connected: whether this peer has a connection to an address, which so can be reached.
+        way: how an address is reached.
         opened: called with an address to which there is a route from now on.
     """
 
@@ -99,7 +100,7 @@ class Routes:
         identity: Identity | None,
         proxies: Proxies,
         clock: Clock,
-        connected: Callable[[str], bool],
+        way: Callable[[str], Way | None],
         opened: Callable[[str], None],
     ) -> None:
         self._failure_timeout = failure_timeout
@@ -107,7 +108,7 @@ class Routes:
         self._proxies = proxies
         self._clock = clock
         self._given = GivenPlaces(MOST_OF_A_PEER if identity else MOST_OF_AN_ADDRESS, clock)
-        self._connected = connected
+        self._way = way
         self._opened = opened
         self._lock = threading.Lock()
         self._routes: dict[str, list[Route]] = {}
@@ -176,6 +177,10 @@ class Routes:
             "Reverse": grpc.unary_stream_rpc_method_handler(reverse),
             "Answer": grpc.stream_stream_rpc_method_handler(answer),
         }
+
+    def _connected(self, address: str) -> bool:
+        """Whether there is a connection that this peer has opened to ``address``."""
+        return self._way(address) is Way.DIRECT
 
     def _obstacle(self, asked: ReachRequest, address: Address) -> str:
         """Why this peer cannot connect to the one that asks; empty where it can."""

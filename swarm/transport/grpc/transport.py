@@ -105,14 +105,7 @@ class GrpcTransport(DataChannelControl):
         self._closed = False
         self._data_channels: DataChannels | None = None
         self._relayed = Relayed(relay, self._clock)
-        self._routes = Routes(
-            failure_timeout,
-            identity,
-            self._proxies,
-            self._clock,
-            lambda to: self.way(to) is Way.DIRECT,
-            self._use_route,
-        )
+        self._routes = Routes(failure_timeout, identity, self._proxies, self._clock, self.way, self._use_route)
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
