@@ -32,6 +32,7 @@ _LAZY = {
     "sign": "swarm.cli.sign",
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
+    "report": "swarm.cli.report",
     "dashboard": "swarm.cli.dashboard",
     "demo": "swarm.demo.command",
     "simulate": "swarm.simulate.command",

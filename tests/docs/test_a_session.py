@@ -117,4 +117,5 @@ def pattern(line: str) -> str:
     line = re.sub(r" \([\d.]+ s waiting for [^)]+ s merging\)", "", line)  # where there was a wait
     line = re.sub(r"digest [0-9a-f]{64}", "digest", line)
     line = re.sub(r"(127\.0\.0\.1|memory):\d+", "address", line)
+    line = re.sub(r" \([\d.]+ s waiting for [^)]*\)", "", line)  # whoever comes last waits for nobody
     return re.sub(r"\d+(\.\d+)?", "#", line)
