@@ -29,7 +29,7 @@ def swarm(tmp_path: Path, user_environment: dict[str, str]) -> Swarm:
             env={**user_environment, **variables},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             check=False,
         )
 
