@@ -12,8 +12,10 @@ import numpy as np
 
 from swarm.config import resolve
 from swarm.session import Session
+from swarm.session.wiring import network_of
 from swarm.tensors.state import ModelState
 from swarm.testing.swarm import ArrayModel, together
+from swarm.transport.shared import SharedAddress
 from swarm_keras import SwarmCallback
 from swarm_keras.port import KerasPort
 
@@ -53,7 +55,11 @@ def main(place: Path) -> None:
     other = ArrayModel(dict(zip(kinds, (array for _, array in state.arrays()), strict=True)), kinds)
 
     def train() -> None:
-        session = Session(resolve({**settings, "name": "other"}).settings, other)
+        session = Session(
+            resolve({**settings, "name": "other"}).settings,
+            other,
+            network=lambda settings, plugins: network_of(settings, plugins, SharedAddress()),
+        )
         session.begin()
         for _ in range(16):
             other.arrays["tensor 0"] += 0.1
