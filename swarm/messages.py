@@ -478,9 +478,19 @@ class ReachRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReachAnswer:
-    """Answer to :class:`ReachRequest`."""
+    """Answer to :class:`ReachRequest`, and to :class:`ReachDataRequest`."""
 
     name: str
     """Of the peer that answers; empty where it has no identity."""
     reason: str
     """Why it cannot connect to the one that asked; empty where it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReachDataRequest:
+    """Asks whether the receiver can open a data channel to the sender."""
+
+    address: str
+    """Under which the sender tells others that it listens; the data port is on the same host."""
+    offer: DataChannelOffer
+    """The port, and the token that the receiver shows there."""

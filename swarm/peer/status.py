@@ -65,6 +65,7 @@ class Standing:
         *,
         recent: Recent,
         origins: Mapping[str, str],
+        way: Callable[[str], str | None],
     ) -> None:
         """No offer was made yet.
 
@@ -77,7 +78,9 @@ class Standing:
             security: what protects this peer's connections.
             recent: the last records and warnings.
             origins: where this peer has the settings from that must agree, in a word, by name.
+            way: how the peer at an address is reached; None where it is not known.
         """
+        self._way = way
         self._security = security
         self._machine = machine
         self._roster = roster
@@ -110,7 +113,7 @@ class Standing:
             "status": self._state(),
             "waits_for": sorted(self._waits_for()),
             **self._epochs(),
-            "peers": [_peer(known, self._machine.left_out) for known in self._roster.known()],
+            "peers": [self._peer(known) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
             "batches_left": self._training.batches_left(),
@@ -137,6 +140,17 @@ class Standing:
             return WAITING if owes is None else MERGING if owes else VOTING
         return EXTENDED if self.checked_in is PeerStatus.EXTENDED else "training"
 
+    def _peer(self, known: Known) -> dict[str, Any]:
+        return {
+            "name": known.info.name,
+            "address": known.info.address,
+            "state": "live" if known.live else "left" if known.left else "lost",
+            "way": self._way(known.info.address) if known.live else None,
+            "left_out": known.info.name in self._machine.left_out,
+            "weight": known.info.weight,
+            **_versions(known.info),
+        }
+
     def _waits_for(self) -> Collection[PeerId]:
         """Whose offer or weights this peer is waiting for."""
         if not self._machine.offered:
@@ -152,17 +166,6 @@ class Standing:
         over = self._machine.closed or self.checked_in is not PeerStatus.TRAINING
         left = None if over else progress.seconds_left()
         return {"epoch": progress.epochs, "total_epochs": progress.total, "seconds_left": left}
-
-
-def _peer(known: Known, left_out: frozenset[PeerId]) -> dict[str, Any]:
-    return {
-        "name": known.info.name,
-        "address": known.info.address,
-        "state": "live" if known.live else "left" if known.left else "lost",
-        "left_out": known.info.name in left_out,
-        "weight": known.info.weight,
-        **_versions(known.info),
-    }
 
 
 def _versions(info: PeerInfo) -> dict[str, Any]:

@@ -99,6 +99,21 @@ def test_a_peer_that_does_not_tell_its_version_is_told_to_update_beside_one_that
     assert "update Swarm at south" not in shown.stdout
 
 
+def test_status_says_which_way_peers_are_reached_that_cannot_be_connected_to(command, monkeypatch):
+    ways = {"east": "direct", "west": "relay", "south": "reverse", "gone": None, "odd": "by pigeon"}
+    others = [
+        {"name": name, "address": f"127.0.0.1:{number}", "state": "live", "way": way}
+        for number, (name, way) in enumerate(ways.items(), 7010)
+    ]
+    monkeypatch.setitem(ANSWERS, "127.0.0.1:7000", ANSWERS["127.0.0.1:7000"] | {"peers": others})
+    shown = command("status", "--peer", "127.0.0.1:7000")
+
+    line = "north reaches west over a relay, south over the connections that south opens"
+    assert shown.stdout.splitlines()[3] == line
+    document = json.loads(command("status", "--peer", "127.0.0.1:7000", "--json").stdout)
+    assert [peer["way"] for peer in document["peers"][0]["peers"]] == list(ways.values())
+
+
 def test_peers_of_one_name_in_two_swarms_are_both_shown(command):
     shown = command("status", "--peer", "127.0.0.1:7000", "--peer", "127.0.0.1:7002")
 

@@ -662,6 +662,14 @@ class ReachAnswer(_message.Message):
     reason: str
     def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class ReachDataRequest(_message.Message):
+    __slots__ = ("address", "offer")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    offer: DataChannelOffer
+    def __init__(self, address: _Optional[str] = ..., offer: _Optional[_Union[DataChannelOffer, _Mapping]] = ...) -> None: ...
+
 class DialBackRequest(_message.Message):
     __slots__ = ("request", "offer")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
