@@ -16,7 +16,7 @@ from swarm.report.content import Happening, Setting, Site
 from swarm.report.page import page
 
 HOSTILE = '<script>alert("1")</script><img src=x onerror=alert(1)>'
-VOID = {"meta", "line", "polyline", "circle", "rect"}
+WITHOUT_END = {"meta", "line", "polyline", "circle", "rect"}
 
 
 class Parsed(HTMLParser):
@@ -34,11 +34,11 @@ class Parsed(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
+        if tag not in WITHOUT_END:
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
+        if tag not in WITHOUT_END:
             assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
