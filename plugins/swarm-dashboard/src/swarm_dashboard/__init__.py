@@ -1,8 +1,8 @@
 """A live page of a Swarm training, for the browser.
 
-``history`` keeps what the peers have told, ``application`` hands it to browsers, ``access`` says who may see it, and
-``serving`` does so on a socket. The page itself is in ``page``: HTML, CSS and JavaScript as they are, without a build
-step. ``saved`` opens a file instead.
+``feed`` asks the peers, ``history`` keeps what they have told, ``application`` hands it to browsers, ``access`` says
+who may see it, and ``serving`` does so on a socket. The page itself is in ``page``: HTML, CSS and JavaScript as they
+are, without a build step. There, ``run.js`` keeps the run, and ``report.js`` reads a saved report as one.
 """
 
 from __future__ import annotations
