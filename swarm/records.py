@@ -53,6 +53,28 @@ def new_incarnation() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """How much of its training a peer had done when its newest checkpoint was written; False if it resumes none."""
+
+    round: int | None = None
+    """The round of the model that the run goes on from; None if it resumes none."""
+    epochs: int = 0
+    """Epochs that were complete."""
+    batches: int = 0
+    """Batches, in all of its runs."""
+    epoch_batches: int = 0
+    """Those of them that are of the epoch after the complete ones."""
+
+    def __bool__(self) -> bool:
+        """Whether an earlier run is resumed."""
+        return self.round is not None
+
+
+NOT_RESUMED = Resumed()
+"""Of a run that begins anew."""
+
+
 @accepts_former_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerInfo:
@@ -110,6 +132,8 @@ class ContributionStats:
     """With ``share_metrics``: of its own model, just before its last merge."""
     best_score: float | None = field(default=None, metadata={LEFT_OUT: True})
     """With ``share_metrics``: of the best model so far."""
+    stop: bool | None = field(default=None, metadata={LEFT_OUT: True})
+    """True where the operator of its site has asked to end the training of all; else None."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -283,6 +307,8 @@ class Commit:
     best: Best | None = field(default=None, metadata={LEFT_OUT: True})
     """Of the models before this one, by the scores that were told with the offers to this round; None where peers do
     not keep the best one."""
+    stop: bool | None = field(default=None, metadata={LEFT_OUT: True})
+    """True once more than half of the members have asked to end the training: it ends at all of them. Else None."""
     certificate: QuorumCertificate | None = field(default=None, compare=False)
     """What makes this record true. Two peers may hold different signatures of the same record."""
 

@@ -232,7 +232,7 @@ def _shown(answers: Answers) -> Group:
         known = {peer.address: peer for view in answered.values() for peer in view.peers}
         rows = [(view.name, rank, view.status, view) for rank, view in enumerate(answered.values())]
         parts.append(Text(session, style="bold"))
-        parts.append(peer_table(rows, addresses=True))
+        parts.append(peer_table(rows, console().width))
         protections = sorted({view.security for view in answered.values() if view.security})
         for protection in protections:
             names = ", ".join(view.name for view in answered.values() if view.security == protection)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swarm.peer.recent import RecentRounds
+from swarm.peer.states import CATCHING_UP, EXTENDED, MERGING, VOTING, WAITING
 from swarm.records import PeerStatus
 from swarm.versions import UNNAMED
 
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
     from swarm.peer.roster import Known, Roster
     from swarm.records import PeerId, PeerInfo, RoundReport, SyncState
     from swarm.tensors.model import Evaluation
-
-
-EXTENDED = "training on for others"
-"""The state of a peer that has trained its own epochs and goes on until all have."""
-
-
-WAITING = "waiting"
-"""It has offered its weights, and others have not."""
-MERGING = "merging"
-"""It exchanges weights."""
-VOTING = "voting"
-"""It has the merged model, which is not committed yet."""
-CATCHING_UP = "catching up"
-"""It downloads a committed model that it lacks."""
 
 
 @dataclass(slots=True)

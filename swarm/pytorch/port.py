@@ -74,8 +74,8 @@ class TorchPort(ModelPort):
     ``selection`` selects the tensors that take part, by the keys of the model's ``state_dict``. The others are neither
     read nor written, and may be tensors that cannot be merged.
 
-    A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``) anywhere in the model changes neither
-    order nor names. A model on a GPU is copied through the CPU.
+    A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``, ``Fabric.setup``) anywhere in the model
+    changes neither order nor names. A model on a GPU is copied through the CPU.
     """
 
     def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING) -> None:

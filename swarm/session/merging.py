@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from swarm.executor import Executor
     from swarm.peer.engine import Engine
     from swarm.session.following import Signals
+    from swarm.session.resuming import SiteTraining
     from swarm.session.validation import Validation
     from swarm.storage.checkpoints import Checkpoints
+    from swarm.storage.stop_request import StopRequest
     from swarm.tensors.model import Correction, ModelPort
 
 
@@ -45,8 +47,10 @@ class Merging:
         validation: Validation,
         executor: Executor,
         checkpoints: Checkpoints | None,
+        training: SiteTraining,
         logger: logging.Logger,
         signals: Signals,
+        stop_request: StopRequest,
         correction: Correction | None = None,
     ) -> None:
         """Nothing is offered before ``start``.
@@ -60,8 +64,10 @@ class Merging:
             validation: of merged models, and of this peer's own one.
             executor: tells the time, and runs what happens while the training goes on.
             checkpoints: store what this site keeps for itself.
+            training: of this site, for the checkpoints.
             logger: where the start is reported.
             signals: what the peer tells of what the sync policy follows.
+            stop_request: what the operator of this site may ask for.
             correction: changes the gradients of the training by what is committed.
         """
         self.over = False
@@ -69,7 +75,7 @@ class Merging:
         self.all_done = False
         """Whether a peer that has trained its own epochs need not train on for the others."""
         self.should_stop = False
-        """Whether the swarm has agreed that training ends, as its models get no better."""
+        """Whether the swarm has agreed that training ends, as its models get no better, or as most sites ask for it."""
         self.batches = Batches()
         self.loss_change = LossChange(logger)
         self.schema = schema
@@ -81,6 +87,7 @@ class Merging:
         self._validation = validation
         self._executor = executor
         self._checkpoints = checkpoints
+        self._training = training
         self._log = logger
         self._signals = signals
         self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap, correction=correction)
@@ -90,6 +97,9 @@ class Merging:
         """Batches at the last call of ``extend``."""
         self._background: Background | None = None
         self._pending: PendingAnswer | None = None
+        self._stop_request = stop_request
+        self._asking: frozenset[PeerId] = frozenset()
+        """Who has asked to end the training, as the log has named them."""
         self._told: dict[PeerId, int] = {}
         """The weights that the log has named."""
 
@@ -140,6 +150,7 @@ class Merging:
             # A resumed peer has nothing new to contribute, and would only delay the others.
             stats = replace(stats, weight=0)
         odd = () if stats.finite else faulty(capture)
+        self._store_training()
         answer = engine.offer(capture, stats)
         weights.release(pending=engine.pending)
         if answer.model is not None and answer.commit is not None:
@@ -151,6 +162,7 @@ class Merging:
             self._say_missing(answer)
             self._say_samples(answer.commit)
             self.batches.interval, self.over = answer.commit.sync.interval, answer.closing
+            self._note_stop(answer.commit)
             self._signals.goes_on(self.batches.done)
         elif answer.kind is AnswerKind.SKIPPED and engine.commit:
             self.batches.interval = engine.commit.sync.interval
@@ -265,6 +277,7 @@ class Merging:
         capture = self._weights.take(keep=keep)
         if self._checkpoints and (own := kept(capture)):
             self._checkpoints.keep(own)
+        self._store_training()
         self.batches.offered_at = self.batches.done
         self._signals.stops(self.batches.done)
         stats = self._stats(self._status)
@@ -274,6 +287,10 @@ class Merging:
             # The offer stands, and the training may go on after an interrupt, as in a notebook.
             self._weights.release(pending=True)
             raise
+
+    def _store_training(self) -> None:
+        if self._checkpoints:
+            self._training.keep(self._checkpoints, self.batches.done)
 
     def _receive(self) -> RoundReport | None:
         """Wait for the answer to an offer, and load its model; None after a new offer, if it was of another round."""
@@ -306,11 +323,14 @@ class Merging:
             self._log.info("%s: %s trains no further", why, self._settings.name)
 
     def _note_stop(self, commit: Commit) -> None:
-        """Whether training ends at all peers, as the swarm's models get no better."""
-        best = commit.best
-        if best is None or not best.stop or self.should_stop:
+        """Whether training ends at all peers: more than half have asked for it, or the models get no better."""
+        best, ended = commit.best, self.should_stop
+        self.should_stop = ended or bool(commit.stop or (best and best.stop))
+        if ended or not self.should_stop:
             return
-        self.should_stop = True
+        if commit.stop or best is None:
+            self._log.info("more than half of the sites have asked for it: the training ends at all peers")
+            return
         self._log.info(
             "no model was better than that of round %d (%s %.4g) for %d rounds: the training ends at all peers",
             best.round,
@@ -318,6 +338,14 @@ class Merging:
             best.score,
             best.since,
         )
+
+    def _note_asking(self, answer: Answer) -> None:
+        """Log who has asked to end the training, while they are not enough."""
+        asking = frozenset(stats.peer for stats in answer.offered if stats.stop)
+        if answer.commit and not answer.commit.stop and asking - self._asking:
+            text = "%s asked to end the training: it ends at all peers once more than half of the %d sites have"
+            self._log.info(text, printable(", ".join(sorted(asking)), MAX_SHOWN), len(answer.commit.members))
+        self._asking |= asking
 
     def _stats(self, status: PeerStatus) -> ContributionStats:
         """What this peer declares about its weights, without what must be computed from them."""
@@ -329,6 +357,7 @@ class Merging:
             status=status,
             steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
             signal=self._signals.value(),
+            stop=(not status.finished and self._stop_request.asked) or None,
         )
         return self._validation.told(stats, self._engine.commit)
 
@@ -361,6 +390,7 @@ class Merging:
         if self._engine.commit:
             self.batches.interval = self._engine.commit.sync.interval
             self._say_samples(self._engine.commit)
+            self._note_asking(answer)
             self._note_stop(self._engine.commit)
         self.over = self.over or answer.closing or answer.kind is AnswerKind.ENDED
         self._signals.goes_on(self.batches.done)

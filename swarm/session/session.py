@@ -19,7 +19,7 @@ from swarm.outer import OuterStep, outer_optimizer
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
-from swarm.records import Commit, RoundReport
+from swarm.records import Commit, Resumed, RoundReport
 from swarm.report import RECORDER, Recorder
 from swarm.session.across import Across
 from swarm.session.batches import NEVER
@@ -31,10 +31,12 @@ from swarm.session.note import SessionNote
 from swarm.session.participation import attended_by
 from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
-from swarm.session.starting import Resumed, doubt_from, resumed_from, say_where
+from swarm.session.resuming import SiteTraining
+from swarm.session.starting import Start, doubt_from, resumed_from, say_where
 from swarm.session.validation import Validation
 from swarm.session.wiring import Network, build_engine, network_of, owner_of, verifier_of
 from swarm.storage.checkpoints import Checkpoints
+from swarm.storage.stop_request import StopRequest
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from swarm.storage.ledger import Ledger
     from swarm.sync import SyncPolicy
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
+    from swarm.tensors.training import TrainingState
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
 
@@ -59,6 +62,7 @@ class Session:
         evaluate: Evaluator | None = None,
         learning_rate: LearningRate | None = None,
         correction: Correction | None = None,
+        training: TrainingState | None = None,
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
@@ -72,6 +76,7 @@ class Session:
             evaluate: validates the merged model after every merge.
             learning_rate: of the training, for a sync policy that follows it.
             correction: changes the gradients of the training, where a setting asks for that and the framework can.
+            training: the state of optimizers and schedules, which its checkpoints have.
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the discoveries.
@@ -86,6 +91,7 @@ class Session:
         self._executor = self._platform.executor
         self._progress = Progress(settings.total_epochs, self._executor)
         self._training = TrainingStatus(progress=self._progress)
+        self._site = SiteTraining(training, self._progress, self._log)
         self._validation = Validation(settings, evaluate, self._log)
         self._reporter = Reporter(
             settings.model_name,
@@ -126,7 +132,7 @@ class Session:
 
     @property
     def should_stop(self) -> bool:
-        """With ``patience``: whether the swarm has agreed that its models get no better, so that training ends.
+        """Whether the swarm has agreed that training ends: most sites ask for it, or its models get no better.
 
         All peers learn it with the same round.
         """
@@ -151,6 +157,16 @@ class Session:
     def result(self) -> Path | None:
         """The file of the model that this peer ended with; None before that, and without a model directory."""
         return self._ending.result
+
+    @property
+    def resumed(self) -> Resumed:
+        """How much of its training this peer had done when the checkpoint was written that it resumes from."""
+        return self._site.resumed
+
+    @property
+    def swarm_batches(self) -> int:
+        """Batches that a peer had trained when this one began, if it was there from the start; 0 at the start."""
+        return self._site.swarm_batches
 
     @property
     def commit(self) -> Commit | None:
@@ -219,10 +235,10 @@ class Session:
 
     def epoch_end(self, epoch: int) -> None:
         """Note the end of epoch ``epoch``, counted from 0, for progress."""
-        progress = self._progress
-        progress.epoch_ended(epoch)
-        left = progress.seconds_left()
-        self._log.debug("epoch %s done%s", str(progress), "" if left is None else f", ETA {duration(left)}")
+        self._progress.epoch_ended(epoch)
+        self._site.epoch_ended(self._merging.batches.done if self._merging else 0)
+        left = self._progress.seconds_left()
+        self._log.debug("epoch %s done%s", str(self._progress), "" if left is None else f", ETA {duration(left)}")
 
     def extend(self) -> bool:
         """The peer's own epochs are over: whether to train another one, because other peers still train theirs.
@@ -263,7 +279,8 @@ class Session:
             self.abort("it was interrupted before the closing round")
             raise
         self._left = True
-        shared, best = engine.reference if closing else None, engine.best()
+        shared = engine.reference if closing else None
+        best = engine.best() if self._settings.keep_best else None
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
             attended = attended_by(self._ledger, engine.commit, self._reporter.steps, PATIENCE, self._log)
@@ -360,12 +377,12 @@ class Session:
         store = self._platform.checkpoint_store(settings)
         optimizer = outer_optimizer(settings)
         outer = OuterStep(optimizer, schema) if optimizer else None
-        resumed = Resumed()
+        start = Start()
         if store and settings.resume:
             try:
                 doubt = doubt_from(ledger, verifier_of(owner, network.transport.identity))
                 committed = outer.schema if outer else schema
-                resumed = resumed_from(store, committed, self._port, self._log, doubt)
+                start = resumed_from(store, committed, self._port, self._log, doubt, self._site)
             except BaseException:
                 network.close()
                 raise
@@ -392,7 +409,7 @@ class Session:
             name_patience=self._naming.patience,
         )
         say_where(settings, engine, schema, self._log)
-        engine.start(resumed.commit, resumed.best)
+        engine.start(start.commit, start.best)
         self._restore_signals = self._platform.on_sigterm(self.abort)
         merging = Merging(
             engine,
@@ -403,14 +420,17 @@ class Session:
             validation=self._validation,
             executor=self._executor,
             checkpoints=self._checkpoints,
+            training=self._site,
             logger=self._log,
             signals=self._signals,
+            stop_request=StopRequest(place for place in (settings.model_dir, settings.rendezvous) if place),
             correction=self._correction,
         )
-        if not merging.start(keep=resumed.keeps):
+        if not merging.start(keep=start.keeps):
             self._rename(engine)
             return False
         self._merging = merging
+        self._site.began(ledger, engine.commit)
         return True
 
     def _rename(self, engine: Engine) -> None:

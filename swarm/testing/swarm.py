@@ -26,6 +26,7 @@ import numpy as np
 
 from swarm.config import resolve
 from swarm.discovery.base import Discovery
+from swarm.peer.states import AT_A_SYNC_POINT
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
 from swarm.session.platform import Platform
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from swarm.records import RoundReport
     from swarm.tensors.model import Evaluator, LearningRate
     from swarm.tensors.state import Array
+    from swarm.tensors.training import TrainingState
 
 _EVERYTHING = Selection()
 _STATISTICS = (TensorKind.MEAN, TensorKind.VARIANCE, TensorKind.COUNTER)
@@ -105,7 +107,7 @@ class SwarmPeer:
     @property
     def merging(self) -> bool:
         """Whether the peer has offered its weights to a round that is not over."""
-        return self.session.status()["status"] in {"waiting", "merging", "voting"}
+        return self.session.status()["status"] in AT_A_SYNC_POINT
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -157,6 +159,7 @@ class MemorySwarm:
         kinds: Mapping[str, TensorKind] | None = None,
         evaluate: Evaluator | None = None,
         learning_rate: LearningRate | None = None,
+        training: TrainingState | None = None,
         plugins: Mapping[str, object] | None = None,
         named: bool = True,
         platform: Platform | None = None,
@@ -170,6 +173,7 @@ class MemorySwarm:
             kinds: of the tensors that are not weights.
             evaluate: validates the merged model.
             learning_rate: of the training.
+            training: its state besides the weights.
             plugins: more plugins, by name.
             named: whether the name was given; otherwise it is treated as the host's name.
             platform: threads, disk and signals of the peer; those of this process by default.
@@ -186,6 +190,7 @@ class MemorySwarm:
             model,
             evaluate=evaluate,
             learning_rate=learning_rate,
+            training=training,
             logger=_logger(name, lines),
             plugins=PluginRegistry(resolved.disabled_plugins, extra=plugins),
             network=lambda _settings, _plugins: Network(MemoryTransport(self.network), [board]),
