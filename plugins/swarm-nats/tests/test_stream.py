@@ -111,6 +111,16 @@ def test_nothing_is_repeated_where_nothing_is_lost():
     assert bytes(network.received[1]) == bytes(50 * SEGMENT)
 
 
+def test_an_answer_that_takes_most_of_a_second_is_waited_for():
+    """Behind a window of weights on a line of 10 Mbit/s, the first one does."""
+    network = Network()
+    network.run(1.0)
+    network.ends[0].write(bytes(SEGMENT))
+    network.cut = True  # what is on its way takes long
+    network.run(0.9)
+    assert network.kinds(0) == [Kind.OPEN, Kind.DATA]
+
+
 def test_an_idle_stream_is_silent_and_lives_on():
     network = Network()
     network.run(1.0)

@@ -24,7 +24,7 @@ WINDOW = 4 * 2**20
 SEGMENT_BYTES = 256 * 2**10
 """Of the stream in one packet at most; a server takes 1 MiB unless it is told otherwise."""
 MAX_REASON_BYTES = 200
-FIRST_RETRY, LAST_RETRY = 0.5, 2.0
+FIRST_RETRY, LAST_RETRY = 1.0, 2.0
 """Seconds without an answer after which packets are sent again: at first, and at most unless answers take longer."""
 QUICK, SLOW = 0.25, 1.0
 """Seconds until an acknowledgement below which more may be on its way, and above which less."""
