@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
-from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, trained_by
+from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, ranks_of, trained_by
 from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class SwarmHooks(BaseCallback):
     optimizer step moved ``trainer.global_step``, so that it never falls between accumulated gradients.
     Every ``fit`` is a run of its own. One that has no batch to train calls neither of the two hooks: it takes the
     initial weights and the closing model in ``on_fit_end``. ``fast_dev_run`` runs without the swarm.
+    Under ``DDPStrategy`` and ``ModelParallelStrategy`` the processes of the Trainer are one peer.
     With ``train_until="all"`` the Trainer's ``max_epochs`` or ``max_steps``, whichever is reached first, moves on by
     one epoch or step at a time, until all peers have trained their own epochs.
     """
@@ -99,9 +100,16 @@ class SwarmHooks(BaseCallback):
     def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
         samples = samples_of(trainer.train_dataloader) if self.arguments.settings.by_samples else None
         settings = self.arguments.settings
-        port, correction = trained_by(trainer.optimizers, TorchPort(pl_module, self.selection), settings)
-        rate = learning_rate_of(trainer.optimizers)
-        self.open_run(port, self._evaluate, samples=samples, learning_rate=rate, correction=correction)
+        own = TorchPort(pl_module, self.selection)
+        port, correction = trained_by(trainer.optimizers, own, settings)
+        self.open_run(
+            port,
+            self._evaluate,
+            samples=samples,
+            learning_rate=learning_rate_of(trainer.optimizers),
+            correction=correction,
+            ranks=ranks_of(pl_module, own, settings),
+        )
         self.join()
 
     def on_train_batch_end(
@@ -128,7 +136,7 @@ class SwarmHooks(BaseCallback):
         self.end_epoch(trainer.current_epoch)
         if self._extends:
             self._at_epoch(trainer)
-        pl_module.log_dict(self.metrics)
+        pl_module.log_dict(self.metrics, sync_dist=trainer.world_size > 1)  # the same in all processes of the site
 
     def _at_step(self, trainer: Trainer) -> None:
         """At the Trainer's last step, move its limit while this peer trains on for others; stop when that is over."""
@@ -181,12 +189,16 @@ class SwarmHooks(BaseCallback):
         self.on_train_end(trainer, pl_module)
 
     def _save(self, trainer: Trainer, path: Path) -> None:
-        """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run."""
+        """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run.
+
+        All processes of the site take part, and one of them writes.
+        """
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             try:
                 trainer.save_checkpoint(temporary, weights_only=False)
-                temporary.replace(path)
+                if trainer.is_global_zero:
+                    temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:

@@ -13,12 +13,14 @@ from swarm.callback.run import Run
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, SwarmError
+from swarm.ranks import ONE_PROCESS, Parts
 from swarm.tensors.selection import Normalization, Selection
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from swarm.config import Settings
+    from swarm.ranks import Ranks, SiteSession
     from swarm.session import Session
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
 
@@ -38,7 +40,7 @@ class SessionFactory(Protocol):
         learning_rate: LearningRate | None,
         correction: Correction | None,
         logger: logging.Logger,
-    ) -> Session:
+    ) -> SiteSession:
         """A session that has not begun; it may not ask ``port`` for anything yet."""
         ...
 
@@ -146,7 +148,7 @@ class BaseCallback:
     # What a user calls ------------------------------------------------------------------------------------------------
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> SiteSession | None:
         """The session of the current or last run."""
         return None if self._run is None else self._run.session
 
@@ -224,6 +226,7 @@ class BaseCallback:
         samples: int | None = None,
         learning_rate: LearningRate | None = None,
         correction: Correction | None = None,
+        ranks: Ranks = ONE_PROCESS,
     ) -> None:
         """Begin a new run, without joining the swarm; an earlier run of this callback leaves first.
 
@@ -236,10 +239,13 @@ class BaseCallback:
             samples: the number of training samples, where the framework knows it and the user gave none.
             learning_rate: of the training, where the framework knows it.
             correction: changes the gradients of the training, where a setting asks for that and the framework can.
+            ranks: the processes of this site, where they are several that train one model. Each of them calls this,
+                and then the same methods after the same batches.
 
         Raises:
             ConfigurationError: another callback of this process is training as the same peer, or the weight is the
                 number of training samples, which is not known.
+            RanksError: the processes of this site cannot reach each other.
         """
         self.abort("a new run began with the same callback")
         settings = self.arguments.settings
@@ -247,15 +253,19 @@ class BaseCallback:
             settings = replace(settings, samples=SETTINGS["samples"].check.accept(samples))
         if not settings.loopback:
             settings.require_weight()
-        run = Run(
-            self.session_factory(
+
+        def make(parts: Parts) -> SiteSession:
+            return self.session_factory(
                 settings,
-                port,
-                evaluate=evaluate,
+                parts.port,
+                evaluate=parts.evaluate,
                 learning_rate=learning_rate,
-                correction=correction,
+                correction=parts.correction,
                 logger=self.logger,
-            ),
+            )
+
+        run = Run(
+            ranks.session(make, Parts(port, evaluate, correction), settings, self.logger),
             settings,
             logger=self.logger,
             loop=fit or Loop.here(),

@@ -13,7 +13,7 @@ from swarm.callback.loop import Loop
 
 if TYPE_CHECKING:
     from swarm.config import Settings
-    from swarm.session import Session
+    from swarm.ranks import SiteSession
 
 FORGOTTEN = "training ended without on_train_end"
 """The reason given where the script never ended the training."""
@@ -43,7 +43,7 @@ class Run:
 
     def __init__(
         self,
-        session: Session,
+        session: SiteSession,
         settings: Settings,
         *,
         logger: logging.Logger,
