@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PART = 64 << 20
 """Bytes in one collective operation, so that each is short beside its time-out."""
+_SOURCE = re.compile(r"^\[[^\]]*\.(cc|cpp|h):\d+\] ?")
+"""A line of gloo's own code, which its messages begin with."""
 USUAL_TIME_OUT = 1800.0
 """Seconds; that of torch where the time-out of a group is not known."""
 
@@ -123,7 +126,7 @@ class TorchProcessGroup(ProcessGroup):
             distributed.destroy_process_group(self._group)
 
     def _lost(self, error: RuntimeError) -> RanksError:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _SOURCE.sub("", str(error)).partition(". ")[0].strip() or type(error).__name__
         return RanksError(
             f"the {self.size} processes of this site no longer act together (rank {self.rank}: {reason}): one has "
             f"ended, or has not come to the same hook of its callback within {self.time_out:.0f} s. Each process makes "

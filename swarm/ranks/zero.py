@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from swarm.records import RoundReport
     from swarm.tensors.state import Array, ModelState, Schema
 
-LONGEST_SILENCE = 5.0
-"""Seconds after which rank 0 says at the latest that it still waits; sooner where the group has a short time-out."""
+LONGEST_SILENCE = 1.0
+"""Seconds after which rank 0 says at the latest that it still waits; sooner where the group has a short time-out. It
+notices so that another process is gone."""
+LEAVES = "a process of this site is gone"
+"""The reason for the logs of other sites; what this one knows about its own machines is not theirs to know."""
 
 Result = TypeVar("Result")
 
@@ -219,9 +222,9 @@ class RankZeroSession(Agreed):
             self._agree(said := said_of(self.session))
             with self._voice.telling(Kind.DONE, {**said, "returned": result if isinstance(result, bool) else None}):
                 return result
-        except RanksError as error:
+        except RanksError:
             self._gone = True
-            self.session.abort(str(error), unintended=True)
+            self.session.abort(LEAVES, unintended=True)
             raise
         except BaseException as error:
             with suppress(RanksError), self._voice.telling(Kind.FAILED, _described(error)):
@@ -233,7 +236,7 @@ class RankZeroSession(Agreed):
     def _lose(self, error: RanksError) -> None:
         """A process is gone while the call waits: leave, so that the call ends."""
         self._lost = error
-        self.session.abort(str(error), unintended=True)
+        self.session.abort(LEAVES, unintended=True)
 
     def _evaluate(self) -> Evaluation:
         with self._voice.telling(Kind.EVALUATE) as group:
