@@ -15,7 +15,7 @@ class Agreed:
     """What rank 0 said of the session at the end of the last call, and the batches since."""
 
     def __init__(self) -> None:
-        self._over = self._all_done = False
+        self._over = self._all_done = self._should_stop = False
         self._left = self._since = 0
         self._result: Path | None = None
         self._metrics: dict[str, float] = {}
@@ -31,6 +31,11 @@ class Agreed:
     def all_done(self) -> bool:
         """With ``train_until="all"``: whether no peer needs more training."""
         return self._all_done
+
+    @property
+    def should_stop(self) -> bool:
+        """With ``patience``: whether the swarm has agreed that training ends."""
+        return self._should_stop
 
     @property
     def batches_left(self) -> int:
@@ -51,7 +56,8 @@ class Agreed:
 
     def _agree(self, said: Mapping[str, Any]) -> None:
         """Take over what ``said_of`` has said of the session."""
-        self._over, self._all_done, self._left = said["over"], said["all_done"], said["left"]
+        self._over, self._all_done, self._should_stop = said["over"], said["all_done"], said["should_stop"]
+        self._left = said["left"]
         self._result = Path(said["result"]) if said["result"] else None
         self._metrics = said["metrics"]
         self._since = 0
@@ -62,6 +68,7 @@ def said_of(session: SiteSession) -> dict[str, Any]:
     return {
         "over": session.over,
         "all_done": session.all_done,
+        "should_stop": session.should_stop,
         "left": session.batches_left,
         "result": str(session.result or ""),
         "metrics": session.metrics(),

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class SiteSession(Protocol):
     """What a callback calls: ``swarm.session.Session``, or the part in it of one of several processes."""
 
+    uncounted: Callable[[], int]
+    """Batches that the session has not been told of, for its status."""
+
     @property
     def over(self) -> bool:
         """Whether the session is closed, or this peer is no longer part of it."""
@@ -24,6 +27,10 @@ class SiteSession(Protocol):
     @property
     def all_done(self) -> bool:
         """With ``train_until="all"``: whether no peer needs more training."""
+
+    @property
+    def should_stop(self) -> bool:
+        """With ``patience``: whether the swarm has agreed that training ends."""
 
     @property
     def batches_left(self) -> int:
@@ -55,6 +62,9 @@ class SiteSession(Protocol):
 
     def metrics(self) -> dict[str, float]:
         """Metrics of the swarm so far."""
+
+    def status(self) -> dict[str, Any]:
+        """What ``swarm status`` shows; empty in a process that takes no part in the swarm itself."""
 
 
 class Parts(NamedTuple):

@@ -37,6 +37,7 @@ class OtherRankSession(Agreed):
         self._parts = parts
         self._settings = settings
         self._give = give
+        self.uncounted: Callable[[], int] = lambda: 0
         self._schema: Schema | None = None
         self._in_call = False
 
@@ -83,6 +84,10 @@ class OtherRankSession(Agreed):
         self._stop()
         if not self._in_call:
             self._group.close()
+
+    def status(self) -> dict[str, Any]:
+        """Nothing: rank 0 has a status."""
+        return {}
 
     def _stop(self) -> None:
         if self._parts.correction:

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarm.errors import RanksError
 from swarm.ranks.agreed import Agreed, said_of
@@ -171,6 +171,19 @@ class RankZeroSession(Agreed):
         evaluate = self._evaluate if parts.evaluate else None
         self.session = make(parts._replace(port=self._port, evaluate=evaluate, correction=correction))
         """The one that takes part in the swarm."""
+
+    @property
+    def uncounted(self) -> Callable[[], int]:
+        """Batches that the session has not been told of."""
+        return self.session.uncounted
+
+    @uncounted.setter
+    def uncounted(self, batches: Callable[[], int]) -> None:
+        self.session.uncounted = batches
+
+    def status(self) -> dict[str, Any]:
+        """As ``Session.status``; nothing is told."""
+        return self.session.status()
 
     def begin(self) -> None:
         """Join the session. All processes then have the weights that its peers start from.

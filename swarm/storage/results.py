@@ -7,13 +7,15 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.storage.files import FINAL, LOCAL, OWN, SITE
+from swarm.storage.files import BEST, FINAL, LOCAL, OWN, SITE
 from swarm.storage.locks import FileLock
 from swarm.storage.places import STATE
 
 if TYPE_CHECKING:
     from swarm.config import Settings
 
+REPORTS = ("swarm-report.json", "swarm-report.html")
+"""The report of a run."""
 PREVIOUS = "previous-"
 """Before the name of a result of an earlier run."""
 
@@ -85,7 +87,7 @@ class Results:
         if self.directory is None:
             return
         finals = (FINAL, SITE, OWN)
-        written = [*finals, LOCAL, *(str(Path(name).with_suffix(".ckpt")) for name in finals)]
+        written = [*finals, BEST, LOCAL, *REPORTS, *(str(Path(name).with_suffix(".ckpt")) for name in finals)]
         old = [name for name in written if (self.directory / name).is_file()]
         for name in old:
             (self.directory / name).replace(self.directory / f"{PREVIOUS}{name}")

@@ -195,7 +195,7 @@ def test_a_process_that_ends_takes_its_site_out_and_the_other_sites_go_on() -> N
     def program(rank: Rank) -> None:
         rank.session.begin()
         if rank.group.rank:
-            eventually(lambda: rank.opened[0].status()["status"] == "merging", "rank 0 waits for the swarm")
+            eventually(lambda: rank.opened[0].status()["status"] == "waiting", "rank 0 waits for the swarm")
             gone.set()
             rank.group.close()  # as the end of a process does
             return
@@ -249,6 +249,23 @@ def test_all_learn_whether_to_train_on_for_other_sites() -> None:
 
     first, second, _ = all_of((sites.site("ada", arrays(1), kinds=KINDS), program), longer)
     assert first == second > 0
+
+
+def test_all_learn_that_training_ends_because_models_get_no_better() -> None:
+    def program(rank: Rank) -> int:
+        rank.session.begin()
+        batches = 0
+        while not rank.session.should_stop:
+            rank.go_on(2, step)
+            batches += 2
+        rank.session.end()
+        return batches
+
+    sites = Sites(min_peers=1, world_size=1, sync_interval=2, patience=2)
+    first, second = all_of(
+        (sites.site("ada", arrays(1), kinds=KINDS, evaluate=lambda rank: lambda: Evaluation(1.0)), program)
+    )
+    assert first == second > 2
 
 
 def evaluations(rank: int):
