@@ -53,6 +53,28 @@ def new_incarnation() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """How much of its training a peer had done when its newest checkpoint was written; False if it resumes none."""
+
+    round: int | None = None
+    """The round of the model that the run goes on from; None if it resumes none."""
+    epochs: int = 0
+    """Epochs that were complete."""
+    batches: int = 0
+    """Batches, in all of its runs."""
+    epoch_batches: int = 0
+    """Those of them that are of the epoch after the complete ones."""
+
+    def __bool__(self) -> bool:
+        """Whether an earlier run is resumed."""
+        return self.round is not None
+
+
+NOT_RESUMED = Resumed()
+"""Of a run that begins anew."""
+
+
 @accepts_former_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerInfo:

@@ -12,13 +12,15 @@ from swarm.callback import BaseCallback, foreign
 from swarm.errors import ConfigurationError
 from swarm.tensors import LearningRate, with_optimizer
 from swarm_keras._plugin import serves
-from swarm_keras.callback_order import calling_list, refuse_later_restorers
+from swarm_keras.callback_order import calling_list, give_metrics_to_all, refuse_later_restorers
 from swarm_keras.evaluation import KerasEvaluator
 from swarm_keras.optimizer_state import KerasOptimizerState
 from swarm_keras.port import KerasPort, attach_state
+from swarm_keras.training_state import KerasTrainingState
 from swarm_keras.validation_data import evaluate_arguments
 
 if TYPE_CHECKING:
+    from swarm.records import Resumed
     from swarm.tensors import Evaluator
 
 
@@ -65,7 +67,8 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
         """Set the model that was given as ``model=``.
 
         Raises:
-            ConfigurationError: it is known to be no model of Keras 3, or training is to go on after the last epoch.
+            ConfigurationError: it is known to be no model of Keras 3, an argument is for PyTorch only, or training is
+                to go on after the last epoch.
         """
         if self.arguments.settings.train_until == "all":
             raise ConfigurationError(
@@ -81,6 +84,13 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
         self._validation: Mapping[str, Any] | None = None
         self._epoch = self._last_batch = -1
         self._top_batch = sys.maxsize
+        self._moved = False
+        """Whether ``fit`` was told with which epoch to begin."""
+        if self.arguments.stateful is not None:
+            raise ConfigurationError(
+                "stateful is for a loop in raw PyTorch: under Keras leave it out, checkpoints have the state of the "
+                "optimizer that the model is compiled with"
+            )
         if self.arguments.model is not None:
             _require_supported(self.arguments.model, "model= was given")
             super().set_model(self.arguments.model)
@@ -116,18 +126,33 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
         # Keras calls no hook if fit() raises: the run ends with fit() itself, or when its callback list is deleted
         port, setting = KerasPort(model, self.selection), self.arguments.settings.optimizer_state
         merged = with_optimizer(port, KerasOptimizerState(setting, model, port.variables), setting)
-        self.open_run(merged, self._evaluator(model), fit=fit, owner=callbacks, learning_rate=_learning_rate(model))
+        self.abort("a new run began with the same callback")
+        before = self.resumed
+        self.open_run(
+            merged,
+            self._evaluator(model),
+            fit=fit,
+            owner=callbacks,
+            learning_rate=_learning_rate(model),
+            training=KerasTrainingState(model),
+        )
         steps = None if callbacks is None else (self.params or {}).get("steps")
         self._top_batch = steps - 1 if steps else sys.maxsize
         self._epoch = self._last_batch = -1
         if _built(model):
             self.join()
+            before = self.resumed
         else:
             self.arguments.settings.require_swarm()
+        self._epoch = before.epochs - 1
+        if callbacks is not None:
+            give_metrics_to_all(callbacks, self)
+            self._go_on_after(before, steps)
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Reset the batch number."""
         self._last_batch = -1
+        self._begin_anew_next_time()
 
     def on_train_batch_end(self, batch: int | None = None, logs: Mapping[str, Any] | None = None) -> None:
         """Count up to ``batch``, or one batch without it, and merge if a sync point is reached.
@@ -163,6 +188,7 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         """Wait until every peer has finished; then load the swarm's closing model."""
+        self._begin_anew_next_time()
         self.require_run("on_train_end")
         if not self.joined:
             if not _built(self.model):
@@ -177,6 +203,20 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
             # fewer batches than one accumulated optimizer step
             self.join()
         self.finish()
+
+    def _go_on_after(self, done: Resumed, steps: int | None) -> None:
+        """Let ``fit`` begin with the first epoch that is not complete, as Keras' own ``BackupAndRestore`` does."""
+        epochs = done.epochs + (1 if steps and done.epoch_batches >= steps else 0)
+        if epochs > (self.model._initial_epoch or 0):  # noqa: SLF001 - there is no public way
+            self.model._initial_epoch = epochs  # noqa: SLF001
+            self._moved = True
+            self.logger.info("fit() goes on with epoch %d", epochs + 1)
+
+    def _begin_anew_next_time(self) -> None:
+        """``fit`` has begun: the next one begins where it is told to."""
+        if self._moved:
+            self._moved = False
+            self.model._initial_epoch = None  # noqa: SLF001
 
     def _merge_point(self, logs: object) -> None:
         self.require_run("on_batch_end")

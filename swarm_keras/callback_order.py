@@ -1,4 +1,4 @@
-"""Finds the ``fit`` and the callback list that call our callback, and checks the other callbacks in the list."""
+"""Finds the ``fit`` and the callback list that call our callback; checks other callbacks, and gives them metrics."""
 
 from __future__ import annotations
 
@@ -53,3 +53,26 @@ def refuse_later_restorers(callbacks: list[Any], ours: Any) -> None:
                 f"{name} comes after the SwarmCallback and would replace the swarm's weights by its own:"
                 f" list it before, callbacks=[{name}(...), swarm_callback]"
             )
+
+
+class _SwarmMetrics(keras.callbacks.Callback):
+    """Adds the metrics of our callback to the logs of an epoch, before any other callback reads them."""
+
+    def __init__(self, ours: Any) -> None:
+        super().__init__()
+        self.ours = ours
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs is not None:
+            logs.update(self.ours.metrics)
+
+
+def give_metrics_to_all(callbacks: Any, ours: Any) -> None:
+    """Let callbacks before ours see ``swarm_*`` at the end of an epoch too, as ``ModelCheckpoint`` and ``CSVLogger``.
+
+    Args:
+        callbacks: the list that is calling ours. It goes on with the callbacks that it had.
+        ours: our callback.
+    """
+    if not any(isinstance(each, _SwarmMetrics) and each.ours is ours for each in callbacks.callbacks):
+        callbacks.callbacks = [_SwarmMetrics(ours), *callbacks.callbacks]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
+from swarm.errors import ConfigurationError
 from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, ranks_of, trained_by
-from swarm_lightning.trainers import require_supported
+from swarm_lightning.trainers import last_checkpoints, require_supported
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from swarm.tensors import Evaluation, Evaluator
+
+
+_SHOWN = {"swarm_peers": "swarm/peers", "swarm_val_loss": "swarm/val_loss"}
+"""Metrics that the progress bar shows, and under which names."""
 
 
 class SwarmHooks(BaseCallback):
@@ -48,8 +53,20 @@ class SwarmHooks(BaseCallback):
     _epoch_steps: int
     """``trainer.global_step`` at the end of the last epoch."""
 
+    _told_rounds: float
+    """Rounds of this run that progress bar and loggers have."""
+
     def prepare(self) -> None:
-        """Begin without validation; the hooks set the other attributes for each ``fit``."""
+        """Begin without validation; the hooks set the other attributes for each ``fit``.
+
+        Raises:
+            ConfigurationError: an argument is for a loop in raw PyTorch only.
+        """
+        if self.arguments.stateful is not None:
+            raise ConfigurationError(
+                "stateful is for a loop in raw PyTorch: under Lightning leave it out, and resume from a checkpoint of "
+                'Lightning\'s, trainer.fit(module, ckpt_path="last")'
+            )
         self._evaluate: Evaluator | None = None
 
     @property
@@ -86,6 +103,11 @@ class SwarmHooks(BaseCallback):
 
             self._evaluate = in_precision
 
+    def stand_aside(self) -> None:
+        """The current ``fit`` runs without this callback."""
+        self._alone = self._started = True
+        self._extends = self._extended = False
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Join the swarm, and load the common initial weights."""
         self._started = True
@@ -94,6 +116,7 @@ class SwarmHooks(BaseCallback):
             return
         self._join(trainer, pl_module)
         self._steps = self._epoch_steps = trainer.global_step
+        self._told_rounds = 0.0
         self._extends = self.arguments.settings.train_until == "all"
         self._limits = trainer.max_epochs, trainer.max_steps
 
@@ -118,11 +141,11 @@ class SwarmHooks(BaseCallback):
         """Count a batch, and merge if a merge is due and no gradient is pending."""
         self.counted += 1
         if self.counted >= self.due - 1:
-            self._approach(trainer, outputs)
+            self._approach(trainer, pl_module, outputs)
         if self._extends:
             self._at_step(trainer)
 
-    def _approach(self, trainer: Trainer, outputs: Any) -> None:
+    def _approach(self, trainer: Trainer, pl_module: LightningModule, outputs: Any) -> None:
         """Near a sync point: merge if one is due and this batch ended with an optimizer step.
 
         If the swarm has agreed that training ends, the Trainer stops.
@@ -132,8 +155,23 @@ class SwarmHooks(BaseCallback):
         if self.counted >= self.due and stepped:
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
             self.sync(loss)
+            self._tell_round(trainer, pl_module)
             if self.should_stop:
                 trainer.should_stop = True
+
+    def _tell_round(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """After a merge: the progress bar and every logger get its round, its peers and the validation loss."""
+        metrics, number = self.metrics, self.session.round if self.session else None
+        rounds = metrics.get("swarm_rounds", 0.0)
+        if rounds == self._told_rounds or number is None:
+            return
+        self._told_rounds = rounds
+        found = {"swarm/round": float(number)}
+        found |= {shown: metrics[name] for name, shown in _SHOWN.items() if name in metrics}
+        # Lightning would log only every `log_every_n_steps` batches, and so miss most rounds.
+        pl_module.log_dict(found, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
+        for logger in trainer.loggers:
+            logger.log_metrics(found, step=trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the swarm's metrics, as ``swarm_*``."""
@@ -182,6 +220,9 @@ class SwarmHooks(BaseCallback):
         if result is not None:
             # Next to the session's file and with its name: own-final.ckpt if there was no closing round.
             self._save(trainer, result.with_suffix(".ckpt"))
+        # rank 0 decides: the others may not see its files, and all take part
+        for path, weights_only in trainer.strategy.broadcast(last_checkpoints(trainer)):
+            self._save(trainer, path, weights_only=weights_only)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take part if there was no batch to train: too little data, or the Trainer's limit was already reached.
@@ -194,15 +235,15 @@ class SwarmHooks(BaseCallback):
         self._join(trainer, pl_module)
         self.on_train_end(trainer, pl_module)
 
-    def _save(self, trainer: Trainer, path: Path) -> None:
+    def _save(self, trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
         """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run.
 
-        All processes of the site take part, and one of them writes.
+        A link is replaced, not the file that it leads to. All processes of the site take part, and one of them writes.
         """
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             try:
-                trainer.save_checkpoint(temporary, weights_only=False)
+                trainer.save_checkpoint(temporary, weights_only=weights_only)
                 if trainer.is_global_zero:
                     temporary.replace(path)
             finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ConfigurationError
 
@@ -55,6 +56,19 @@ def require_supported(
             f"model is a {type(arguments.model).__name__} other than the {type(module).__name__} that the Trainer "
             "fits: omit model=, Lightning passes its module"
         )
+
+
+def last_checkpoints(trainer: Trainer) -> list[tuple[Path, bool]]:
+    """The files that ``ModelCheckpoint(save_last=True)`` has written last, and whether with the weights only.
+
+    When training ends, Lightning itself leaves the file of the last epoch there.
+    """
+    callbacks: list[Any] = [*trainer.checkpoint_callbacks]
+    return [
+        (Path(each.last_model_path), bool(each.save_weights_only))
+        for each in callbacks
+        if _is_a(each, ("ModelCheckpoint",)) and each.save_last and Path(each.last_model_path or ".").is_file()
+    ]
 
 
 def _limits_time(callback: object) -> bool:

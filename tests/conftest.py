@@ -7,10 +7,13 @@ import signal
 import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 from hypothesis import settings
+
+from swarm.records import NOT_RESUMED
 
 # Before any framework is imported: several peers in one process must not each start a thread per core.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
@@ -43,10 +46,12 @@ class RecordingSession:
 
     interval = 3
 
-    def __init__(self, settings, port, *, evaluate, learning_rate, correction, logger):
+    def __init__(self, settings, port, *, evaluate, learning_rate, correction, training, logger):
         self.settings, self.port, self.evaluate, self.logger = settings, port, evaluate, logger
         self.learning_rate = learning_rate
         self.correction = correction
+        self.training = training
+        self.resumed, self.swarm_batches = NOT_RESUMED, 0
         self.calls: list[tuple] = []
         self.counted = self.rounds = 0
         self.over = self.all_done = False
@@ -69,6 +74,14 @@ class RecordingSession:
     def result(self) -> Path | None:
         ended = any(call[0] == "end" for call in self.calls)
         return self.settings.model_dir / "swarm-final.safetensors" if ended and self.settings.model_dir else None
+
+    @property
+    def commit(self) -> SimpleNamespace | None:
+        return SimpleNamespace(round=self.round) if self.rounds else None
+
+    @property
+    def round(self):
+        return 10 * self.rounds or None
 
     def begin(self):
         self.calls.append(("begin",))

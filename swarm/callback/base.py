@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from swarm.callback.live import LIVE
 from swarm.callback.loop import Loop
 from swarm.callback.run import Run
+from swarm.callback.sessions import SessionFactory, session_over_network
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, SwarmError
@@ -19,45 +20,13 @@ from swarm.tensors.selection import Normalization, Selection
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from swarm.config import Settings
     from swarm.ranks import Ranks, SiteSession
-    from swarm.session import Session
+    from swarm.records import Resumed
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
+    from swarm.tensors.training import TrainingState
 
 NEVER = sys.maxsize
 """For ``due``: the session is not called again."""
-
-
-class SessionFactory(Protocol):
-    """Makes the session of a run; tests put their own in its place."""
-
-    def __call__(
-        self,
-        settings: Settings,
-        port: ModelPort,
-        *,
-        evaluate: Evaluator | None,
-        learning_rate: LearningRate | None,
-        correction: Correction | None,
-        logger: logging.Logger,
-    ) -> SiteSession:
-        """A session that has not begun; it may not ask ``port`` for anything yet."""
-        ...
-
-
-def _session(
-    settings: Settings,
-    port: ModelPort,
-    *,
-    evaluate: Evaluator | None,
-    learning_rate: LearningRate | None,
-    correction: Correction | None,
-    logger: logging.Logger,
-) -> Session:
-    """A session over the transport that ``settings`` name."""
-    from swarm.session import Session  # which loads the network: only a run needs it
-
-    return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, correction=correction, logger=logger)
 
 
 class BaseCallback:
@@ -104,7 +73,7 @@ class BaseCallback:
 
     platforms: ClassVar[tuple[str, ...]]
     """The values of ``ml_platform`` that the callback serves, the first by default."""
-    session_factory: ClassVar[SessionFactory] = staticmethod(_session)
+    session_factory: ClassVar[SessionFactory] = staticmethod(session_over_network)
 
     averages_loss: ClassVar[bool] = False
     """Whether the loss that it gives is a mean over several batches."""
@@ -164,6 +133,26 @@ class BaseCallback:
         A loop may then end at once, in the middle of an epoch.
         """
         return self._run is not None and self._run.session.all_done
+
+    @property
+    def resumed(self) -> Resumed:
+        """How much of its training this peer has done, where a run is resumed (``resume``): epochs and batches.
+
+        False, with zeros, where none is. Where no run is open, it is what the next one resumes, as ``model_dir`` says.
+        """
+        if self._run is not None and self._run.live:
+            return self._run.session.resumed
+        from swarm.session import resumed_before
+
+        return resumed_before(self.arguments.settings)
+
+    @property
+    def swarm_batches(self) -> int:
+        """Batches that a peer had trained when this one began, if it was there from the start; 0 for the first ones.
+
+        For the schedule of a peer that comes later, or comes back.
+        """
+        return 0 if self._run is None else self._run.session.swarm_batches
 
     @property
     def should_stop(self) -> bool:
@@ -234,6 +223,7 @@ class BaseCallback:
         samples: int | None = None,
         learning_rate: LearningRate | None = None,
         correction: Correction | None = None,
+        training: TrainingState | None = None,
         ranks: Ranks = ONE_PROCESS,
     ) -> None:
         """Begin a new run, without joining the swarm; an earlier run of this callback leaves first.
@@ -247,6 +237,7 @@ class BaseCallback:
             samples: the number of training samples, where the framework knows it and the user gave none.
             learning_rate: of the training, where the framework knows it.
             correction: changes the gradients of the training, where a setting asks for that and the framework can.
+            training: the state of optimizers and schedules, which a resumed run gets back.
             ranks: the processes of this site, where they are several that train one model. Each of them calls this,
                 and then the same methods after the same batches.
 
@@ -269,11 +260,12 @@ class BaseCallback:
                 evaluate=parts.evaluate,
                 learning_rate=learning_rate,
                 correction=parts.correction,
+                training=parts.training,
                 logger=self.logger,
             )
 
         run = Run(
-            ranks.session(make, Parts(port, evaluate, correction), settings, self.logger),
+            ranks.session(make, Parts(port, evaluate, correction, training), settings, self.logger),
             settings,
             logger=self.logger,
             loop=fit or Loop.here(),

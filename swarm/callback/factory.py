@@ -20,6 +20,8 @@ from swarm.plugins import Integration, PluginRegistry
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from swarm.records import Resumed
+
 
 class SwarmCallback(ABC):
     """Trains the model of this script together with the other peers of its swarm.
@@ -107,7 +109,17 @@ class SwarmCallback(ABC):
         """With ``train_until="all"``: whether this peer has trained its own epochs, and all others have too."""
         raise NotImplementedError
 
-    def epochs(self, count: int, *, start: int = 0) -> Iterator[int]:
+    @property
+    def resumed(self) -> Resumed:
+        """How much of its training this peer has done, where a run is resumed; False, with zeros, where none is."""
+        raise NotImplementedError
+
+    @property
+    def swarm_batches(self) -> int:
+        """Batches that a peer had trained when this one began, if it was there from the start."""
+        raise NotImplementedError
+
+    def epochs(self, count: int, *, start: int | None = None) -> Iterator[int]:
         """The numbers of the epochs to train, and more where ``train_until="all"``; only with raw PyTorch."""
         raise NotImplementedError
 

@@ -26,9 +26,9 @@ class OwnLoopCallback(BaseCallback):
         Raises:
             SwarmError: as ``Session.begin``; the run has then left the swarm.
         """
-        self._epoch, self._first_epoch = -1, 0
         self._epoch_told = self._uses_epochs = False
         super().join()
+        self._epoch, self._first_epoch = self.resumed.epochs - 1, 0
 
     def on_batch_end(self, batch: object = None, loss: object = None) -> None:
         """Count a batch, and merge if a merge is due. Call it after the step that the batch is trained with.
@@ -41,13 +41,14 @@ class OwnLoopCallback(BaseCallback):
 
     def on_epoch_end(self, epoch: int | None = None) -> None:
         """Record the end of an epoch, for progress. ``epoch`` is optional and may count from 0 or 1."""
-        if epoch == 1 and self._epoch < 0:
+        done = self.resumed.epochs
+        if epoch == done + 1 and self._epoch < done:
             self._first_epoch = 1
         self._epoch = self._epoch + 1 if epoch is None else epoch - self._first_epoch
         self._epoch_told = True
         self.end_epoch(self._epoch)
 
-    def epochs(self, count: int, *, start: int = 0) -> Iterator[int]:
+    def epochs(self, count: int, *, start: int | None = None) -> Iterator[int]:
         """The numbers of the epochs to train: ``start`` to ``count - 1``, and more where ``train_until="all"``.
 
         With ``train_until="all"`` further numbers follow until every peer has trained its own epochs. Call it between
@@ -64,7 +65,8 @@ class OwnLoopCallback(BaseCallback):
 
         Args:
             count: epochs of this peer.
-            start: the first one, where training continues from a checkpoint of your own.
+            start: the first one, where training continues from a checkpoint of your own. By default the first that is
+                not complete where a run is resumed, else 0.
 
         Raises:
             SwarmError: no run is open, or it has such a loop already and ``train_until="all"``.
@@ -76,7 +78,7 @@ class OwnLoopCallback(BaseCallback):
                 "training. Use one loop, or on_train_begin() for a new run"
             )
         self._uses_epochs = True
-        return self._numbered(start, count)
+        return self._numbered(self.resumed.epochs if start is None else start, count)
 
     def _numbered(self, epoch: int, count: int) -> Iterator[int]:
         while not self.should_stop and (epoch < count or self.extend()):

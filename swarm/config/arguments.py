@@ -59,6 +59,7 @@ class Arguments(TypedDict, total=False):
     local: tuple[str, ...] | list[str] | str | None
     share_statistics: bool | None
     optimizer: Any
+    stateful: Any
     normalization: Literal["pooled", "silobn", "fedbn"] | None
     below_quorum: Literal["train", "wait"] | None
     optimizer_state: Literal["keep", "reset", "merge"] | None
@@ -115,6 +116,10 @@ class CallbackArguments:
     optimizer: Any = _object(
         "raw PyTorch: the optimizer. The metrics then show its learning rate, as `swarm_learning_rate`. Required for "
         '`optimizer_state="merge"` and `"reset"`, and for `proximal` and `scaffold`'
+    )
+    stateful: Any = _object(
+        "raw PyTorch: what else has a state, an object with `state_dict()` and `load_state_dict()` or a list of them: "
+        "schedulers, a `GradScaler`. A resumed run gets it back with that of `optimizer`"
     )
     loss_function: Any = _object(
         "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "

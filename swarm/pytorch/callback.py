@@ -14,6 +14,7 @@ from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
 from swarm.pytorch.ranks import ranks_of
+from swarm.pytorch.training_state import TorchTrainingState, stateful_objects
 
 
 class TorchCallback(OwnLoopCallback):
@@ -47,8 +48,8 @@ class TorchCallback(OwnLoopCallback):
         """Check the arguments that concern torch.
 
         Raises:
-            ConfigurationError: ``model``, ``optimizer``, ``loss_function``, ``metric_function`` or ``val_data``
-                is invalid.
+            ConfigurationError: ``model``, ``optimizer``, ``stateful``, ``loss_function``, ``metric_function`` or
+                ``val_data`` is invalid.
         """
         arguments = self.arguments
         if not isinstance(arguments.model, nn.Module):
@@ -60,6 +61,7 @@ class TorchCallback(OwnLoopCallback):
             raise ConfigurationError(
                 f"optimizer is a {type(arguments.optimizer).__name__}, allowed: a torch.optim.Optimizer"
             )
+        self._stateful = stateful_objects(arguments.stateful)
         if arguments.optimizer is None and arguments.settings.optimizer_state != "keep":
             raise ConfigurationError(
                 f"optimizer_state={arguments.settings.optimizer_state!r} needs the optimizer: give optimizer=, or set"
@@ -107,6 +109,7 @@ class TorchCallback(OwnLoopCallback):
             self._evaluate,
             learning_rate=learning_rate_of(optimizers),
             correction=correction,
+            training=TorchTrainingState(optimizers, self._stateful, self.logger),
             ranks=ranks_of(self.model, own, settings),
         )
         self.join()

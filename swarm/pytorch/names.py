@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_IN_FABRIC = "_forward_module"
+"""The attribute of the wrapper that ``Fabric.setup`` puts around a module."""
+
+
 class Place(NamedTuple):
     """A module in its model."""
 
@@ -37,12 +41,14 @@ def places(model: nn.Module, path: str = "", name: str = "") -> Iterator[Place]:
     yield Place(path, name, model)
     wrapped = _wrapped(model)
     for leaf, module in model._modules.items():  # noqa: SLF001  (named_children leaves out repeated modules)
-        if module is not None:
+        # Fabric's wrapper has the user's module once more, below no other wrapper.
+        again = wrapped == _IN_FABRIC and leaf != wrapped
+        if module is not None and not again:
             yield from places(module, join(path, leaf), name if leaf == wrapped else join(name, leaf))
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside ``torch.compile`` and ``DistributedDataParallel``."""
+    """The module inside ``torch.compile``, ``DistributedDataParallel`` and ``Fabric.setup``."""
     while (leaf := _wrapped(model)) is not None and not isinstance(model, DataParallel):
         model = model.get_submodule(leaf)
     return model
@@ -52,12 +58,14 @@ def _wrapped(module: nn.Module) -> str | None:
     """The attribute of a wrapper that contains the user's module; None if ``module`` is not a wrapper."""
     if isinstance(module, DataParallel | DistributedDataParallel):
         return "module"
-    # Checked by name: torch._dynamo takes long to import, and is imported before any model is compiled.
-    compiled = any(
-        base.__name__ == "OptimizedModule" and base.__module__.startswith("torch._dynamo")
-        for base in type(module).__mro__
-    )
-    return "_orig_mod" if compiled else None
+    # Checked by name: these modules take long to import, and are imported before any model is wrapped.
+    for base in type(module).__mro__:
+        package = base.__module__.partition(".")[0]
+        if base.__name__ == "OptimizedModule" and base.__module__.startswith("torch._dynamo"):
+            return "_orig_mod"
+        if base.__name__ == "_FabricModule" and package in {"lightning", "lightning_fabric"}:
+            return _IN_FABRIC
+    return None
 
 
 def changed_keys(

@@ -96,8 +96,8 @@ class TorchPort(ModelPort):
     ``selection`` selects the tensors that take part, by the keys of the model's ``state_dict``. The others are neither
     read nor written, and may be tensors that cannot be merged.
 
-    A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``) anywhere in the model changes neither
-    order nor names. A model on a GPU is copied through the CPU.
+    A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``, ``Fabric.setup``) anywhere in the model
+    changes neither order nor names. A model on a GPU is copied through the CPU.
 
     Of a model that is sharded over several processes (DTensor), each sets its own shard from the whole tensors that it
     is given. All of them take part where it is read: one calls ``read``, the others ``give``. The whole of one tensor

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from swarm.config import Settings
-    from swarm.records import RoundReport
+    from swarm.records import Resumed, RoundReport
     from swarm.tensors.model import Correction, Evaluator, ModelPort
+    from swarm.tensors.training import TrainingState
 
 
 class SiteSession(Protocol):
@@ -35,6 +36,18 @@ class SiteSession(Protocol):
     @property
     def batches_left(self) -> int:
         """Local batches until ``advance`` has something to do."""
+
+    @property
+    def round(self) -> int | None:
+        """The number of the last committed round; None before the first."""
+
+    @property
+    def resumed(self) -> Resumed:
+        """How much of its training this peer had done when the checkpoint was written that it resumes from."""
+
+    @property
+    def swarm_batches(self) -> int:
+        """Batches that a peer had trained when this one began, if it was there from the start."""
 
     @property
     def result(self) -> Path | None:
@@ -73,6 +86,7 @@ class Parts(NamedTuple):
     port: ModelPort
     evaluate: Evaluator | None = None
     correction: Correction | None = None
+    training: TrainingState | None = None
 
 
 MakeSession = Callable[[Parts], SiteSession]

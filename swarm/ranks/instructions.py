@@ -34,9 +34,11 @@ class Kind(enum.IntEnum):
     """The committed model, for what changes the gradients."""
     EVALUATE = 7
     """Evaluate the model, and tell the result."""
-    DONE = 8
+    TRAINING = 8
+    """Set the state of optimizers and schedules, whose arrays follow."""
+    DONE = 9
     """The call is over: return. The content has what the processes agree on until the next one."""
-    FAILED = 9
+    FAILED = 10
     """The call is over: raise the error in the content."""
 
 

@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from swarm import errors
-from swarm.errors import RanksError, SwarmError
+from swarm.errors import ModelError, RanksError, SwarmError
 from swarm.ranks.agreed import Agreed
 from swarm.ranks.arriving import receive
 from swarm.ranks.evaluation import evaluate_together
 from swarm.ranks.group import ProcessGroup
 from swarm.ranks.instructions import Instruction, Kind, hear
 from swarm.ranks.same import require_same
+from swarm.storage.training import unpacked
+from swarm.tensors.state import numpy_dtype
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -127,6 +131,8 @@ class OtherRankSession(Agreed):
                 self._receive(lambda model: self._correct(model, content["unmerged"]))
             case Kind.EVALUATE:
                 evaluate_together(self._group, self._parts.evaluate)
+            case Kind.TRAINING:
+                self._resume(content)
             case Kind.FAILED:
                 raise _error(content)
             case Kind.DONE:
@@ -135,6 +141,14 @@ class OtherRankSession(Agreed):
     def _correct(self, model: ModelState, unmerged: int) -> None:
         if self._parts.correction:
             self._parts.correction.follow(model, unmerged=unmerged)
+
+    def _resume(self, content: Mapping[str, Any]) -> None:
+        tensors = {name: np.empty(shape, numpy_dtype(dtype)) for name, (shape, dtype) in content["arrays"].items()}
+        for array in tensors.values():
+            self._group.share(array)
+        if self._parts.training:
+            with suppress(ModelError):  # rank 0 has the same one, and logs it
+                self._parts.training.write(unpacked(content["state"], tensors))
 
     def _receive(self, take: Callable[[ModelState], None], *, wide: bool = False) -> None:
         """Take the model that rank 0 sends; what is not taken is received all the same."""

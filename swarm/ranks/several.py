@@ -20,7 +20,10 @@ GivePart = Callable[[], None]
 
 
 class SeveralProcesses(Ranks):
-    """A site whose processes train one model together, each with a copy or a shard of it."""
+    """A site whose processes train one model together, each with a copy or a shard of it.
+
+    Optimizers of a sharded model are sharded too, and are in no checkpoint.
+    """
 
     def __init__(self, connect: Callable[[], ProcessGroup], give: GivePart | None = None) -> None:
         """Nothing is connected before ``session``.
@@ -36,6 +39,8 @@ class SeveralProcesses(Ranks):
         configure_from_environment()
         logger.info("connecting the processes of this site: each calls on_train_begin")
         group = self._connect()
+        if self._give is not None:
+            parts = parts._replace(training=None)
         if group.rank:
             return OtherRankSession(group, parts, settings, give=self._give)
         return RankZeroSession(group, make, parts, settings, logger, sharded=self._give is not None)

@@ -1,147 +1,32 @@
-"""Rank 0 of a site of several processes: it takes part in the swarm, and tells the others what to do."""
+"""The session of rank 0 of a site of several processes: it takes part in the swarm for all of them."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from swarm.errors import RanksError
 from swarm.ranks.agreed import Agreed, said_of
-from swarm.ranks.arriving import send
+from swarm.ranks.base import Parts
 from swarm.ranks.evaluation import evaluate_together
 from swarm.ranks.group import ProcessGroup
-from swarm.ranks.instructions import Kind, tell
+from swarm.ranks.instructions import Kind
 from swarm.ranks.same import require_same
-from swarm.tensors.model import Correction, Evaluation, ModelPort
+from swarm.ranks.voice import Voice
+from swarm.ranks.zero_parts import RankZeroCorrection, RankZeroPort, RankZeroTraining
+from swarm.tensors.model import Evaluation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from swarm.config import Settings
-    from swarm.ranks.base import MakeSession, Parts
+    from swarm.ranks.base import MakeSession
     from swarm.records import RoundReport
-    from swarm.tensors.state import Array, ModelState, Schema
 
-LONGEST_SILENCE = 1.0
-"""Seconds after which rank 0 says at the latest that it still waits; sooner where the group has a short time-out. It
-notices so that another process is gone."""
 LEAVES = "a process of this site is gone"
 """The reason for the logs of other sites; what this one knows about its own machines is not theirs to know."""
 
 Result = TypeVar("Result")
-
-
-class Voice:
-    """Tells the other processes what to do. While a call waits for the swarm, a thread tells them to wait.
-
-    They wait in a collective operation of theirs, which has a time-out.
-    """
-
-    def __init__(self, group: ProcessGroup) -> None:
-        self.group = group
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def telling(self, kind: Kind, content: dict[str, object] | None = None) -> Iterator[ProcessGroup]:
-        """Send an instruction; what belongs to it is done in the block, and nothing else is sent meanwhile.
-
-        Raises:
-            RanksError: a process is gone.
-        """
-        with self._lock:
-            tell(self.group, kind, content)
-            yield self.group
-
-    @contextmanager
-    def waiting(self, lost: Callable[[RanksError], None]) -> Iterator[None]:
-        """Tell the others to wait, again and again, until the block ends.
-
-        Args:
-            lost: called on another thread if a process is gone.
-        """
-        over = threading.Event()
-        pause = min(LONGEST_SILENCE, self.group.time_out / 4)
-
-        def keep_telling() -> None:
-            try:
-                while not over.wait(pause):
-                    with self._lock:
-                        if not over.is_set():
-                            tell(self.group, Kind.WAIT)
-            except RanksError as error:
-                lost(error)
-
-        thread = threading.Thread(target=keep_telling, name="swarm-ranks", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-
-class RankZeroPort(ModelPort):
-    """The model of all processes of a site, which are told what is done to it."""
-
-    def __init__(self, port: ModelPort, voice: Voice, *, sharded: bool) -> None:
-        """Nothing is read before the schema is set.
-
-        Args:
-            port: the model of this process.
-            voice: tells the others.
-            sharded: whether each process has only a part of the model.
-        """
-        self._port = port
-        self._voice = voice
-        self._sharded = sharded
-        self.agreed: Schema | None = None
-        """The tensors that take part, which are the same in all processes."""
-
-    def schema(self) -> Schema:
-        return self._port.schema() if self.agreed is None else self.agreed
-
-    def read(self, into: ModelState) -> None:
-        with self._voice.telling(Kind.READ) if self._sharded else nullcontext():
-            self._port.read(into)
-
-    def borrow(self, schema: Schema) -> Sequence[Array] | None:
-        return None if self._sharded else self._port.borrow(schema)
-
-    def write(self, state: ModelState) -> None:
-        self._spread(Kind.WRITE, state)
-        self._port.write(state)
-
-    def update(self, state: ModelState) -> None:
-        self._spread(Kind.UPDATE, state)
-        self._port.update(state)
-
-    def add(self, step: ModelState) -> None:
-        self._spread(Kind.ADD, step)
-        self._port.add(step)
-
-    def _spread(self, kind: Kind, state: ModelState) -> None:
-        with self._voice.telling(kind) as group:
-            send(group, state)
-
-
-class RankZeroCorrection(Correction):
-    """Changes the gradients in all processes of a site."""
-
-    def __init__(self, correction: Correction, voice: Voice) -> None:
-        self._correction = correction
-        self._voice = voice
-
-    def follow(self, committed: ModelState, *, unmerged: int) -> None:
-        with self._voice.telling(Kind.FOLLOW, {"unmerged": unmerged}) as group:
-            send(group, committed)
-        self._correction.follow(committed, unmerged=unmerged)
-
-    def stop(self) -> None:
-        """Stop here; the other processes stop theirs at the end of their own session."""
-        self._correction.stop()
 
 
 class RankZeroSession(Agreed):
@@ -169,7 +54,8 @@ class RankZeroSession(Agreed):
         self._lost: RanksError | None = None
         correction = RankZeroCorrection(parts.correction, self._voice) if parts.correction else None
         evaluate = self._evaluate if parts.evaluate else None
-        self.session = make(parts._replace(port=self._port, evaluate=evaluate, correction=correction))
+        training = RankZeroTraining(parts.training, self._voice) if parts.training else None
+        self.session = make(Parts(self._port, evaluate, correction, training))
         """The one that takes part in the swarm."""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swarm.session.resuming import resumed_before
 from swarm.session.session import Session
 
-__all__ = ["Session"]
+__all__ = ["Session", "resumed_before"]

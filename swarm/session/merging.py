@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from swarm.executor import Executor
     from swarm.peer.engine import Engine
     from swarm.session.following import Signals
+    from swarm.session.resuming import SiteTraining
     from swarm.session.validation import Validation
     from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.model import Correction, ModelPort
@@ -45,6 +46,7 @@ class Merging:
         validation: Validation,
         executor: Executor,
         checkpoints: Checkpoints | None,
+        training: SiteTraining,
         logger: logging.Logger,
         signals: Signals,
         correction: Correction | None = None,
@@ -60,6 +62,7 @@ class Merging:
             validation: of merged models, and of this peer's own one.
             executor: tells the time, and runs what happens while the training goes on.
             checkpoints: store what this site keeps for itself.
+            training: of this site, for the checkpoints.
             logger: where the start is reported.
             signals: what the peer tells of what the sync policy follows.
             correction: changes the gradients of the training by what is committed.
@@ -81,6 +84,7 @@ class Merging:
         self._validation = validation
         self._executor = executor
         self._checkpoints = checkpoints
+        self._training = training
         self._log = logger
         self._signals = signals
         self._weights = Weights(port, schema, self.batches, borrow=not settings.overlap, correction=correction)
@@ -140,6 +144,7 @@ class Merging:
             # A resumed peer has nothing new to contribute, and would only delay the others.
             stats = replace(stats, weight=0)
         odd = () if stats.finite else faulty(capture)
+        self._store_training()
         answer = engine.offer(capture, stats)
         weights.release(pending=engine.pending)
         if answer.model is not None and answer.commit is not None:
@@ -265,6 +270,7 @@ class Merging:
         capture = self._weights.take(keep=keep)
         if self._checkpoints and (own := kept(capture)):
             self._checkpoints.keep(own)
+        self._store_training()
         self.batches.offered_at = self.batches.done
         self._signals.stops(self.batches.done)
         stats = self._stats(self._status)
@@ -274,6 +280,10 @@ class Merging:
             # The offer stands, and the training may go on after an interrupt, as in a notebook.
             self._weights.release(pending=True)
             raise
+
+    def _store_training(self) -> None:
+        if self._checkpoints:
+            self._training.keep(self._checkpoints, self.batches.done)
 
     def _receive(self) -> RoundReport | None:
         """Wait for the answer to an offer, and load its model; None after a new offer, if it was of another round."""

@@ -19,7 +19,7 @@ from swarm.outer import OuterStep, outer_optimizer
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
-from swarm.records import Commit, RoundReport
+from swarm.records import Commit, Resumed, RoundReport
 from swarm.report import RECORDER, Recorder
 from swarm.session.across import Across
 from swarm.session.batches import NEVER
@@ -31,7 +31,8 @@ from swarm.session.note import SessionNote
 from swarm.session.participation import attended_by
 from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
-from swarm.session.starting import Resumed, doubt_from, resumed_from, say_where
+from swarm.session.resuming import SiteTraining
+from swarm.session.starting import Start, doubt_from, resumed_from, say_where
 from swarm.session.validation import Validation
 from swarm.session.wiring import Network, build_engine, network_of, owner_of, verifier_of
 from swarm.storage.checkpoints import Checkpoints
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from swarm.storage.ledger import Ledger
     from swarm.sync import SyncPolicy
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
+    from swarm.tensors.training import TrainingState
 
 NetworkFactory = Callable[[Settings, PluginRegistry], Network]
 
@@ -59,6 +61,7 @@ class Session:
         evaluate: Evaluator | None = None,
         learning_rate: LearningRate | None = None,
         correction: Correction | None = None,
+        training: TrainingState | None = None,
         logger: logging.Logger | None = None,
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
@@ -72,6 +75,7 @@ class Session:
             evaluate: validates the merged model after every merge.
             learning_rate: of the training, for a sync policy that follows it.
             correction: changes the gradients of the training, where a setting asks for that and the framework can.
+            training: the state of optimizers and schedules, which its checkpoints have.
             logger: where the session reports; ``swarm`` by default.
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the discoveries.
@@ -86,6 +90,7 @@ class Session:
         self._executor = self._platform.executor
         self._progress = Progress(settings.total_epochs, self._executor)
         self._training = TrainingStatus(progress=self._progress)
+        self._site = SiteTraining(training, self._progress, self._log)
         self._validation = Validation(settings, evaluate, self._log)
         self._reporter = Reporter(
             settings.model_name,
@@ -153,9 +158,24 @@ class Session:
         return self._ending.result
 
     @property
+    def resumed(self) -> Resumed:
+        """How much of its training this peer had done when the checkpoint was written that it resumes from."""
+        return self._site.resumed
+
+    @property
+    def swarm_batches(self) -> int:
+        """Batches that a peer had trained when this one began, if it was there from the start; 0 at the start."""
+        return self._site.swarm_batches
+
+    @property
     def commit(self) -> Commit | None:
         """The last committed round applied here."""
         return self._engine.commit if self._engine else None
+
+    @property
+    def round(self) -> int | None:
+        """The number of that round; None before the first."""
+        return self.commit.round if self.commit else None
 
     @property
     def reference(self) -> ModelState | None:
@@ -219,10 +239,10 @@ class Session:
 
     def epoch_end(self, epoch: int) -> None:
         """Note the end of epoch ``epoch``, counted from 0, for progress."""
-        progress = self._progress
-        progress.epoch_ended(epoch)
-        left = progress.seconds_left()
-        self._log.debug("epoch %s done%s", str(progress), "" if left is None else f", ETA {duration(left)}")
+        self._progress.epoch_ended(epoch)
+        self._site.epoch_ended(self._merging.batches.done if self._merging else 0)
+        left = self._progress.seconds_left()
+        self._log.debug("epoch %s done%s", str(self._progress), "" if left is None else f", ETA {duration(left)}")
 
     def extend(self) -> bool:
         """The peer's own epochs are over: whether to train another one, because other peers still train theirs.
@@ -360,12 +380,12 @@ class Session:
         store = self._platform.checkpoint_store(settings)
         optimizer = outer_optimizer(settings)
         outer = OuterStep(optimizer, schema) if optimizer else None
-        resumed = Resumed()
+        start = Start()
         if store and settings.resume:
             try:
                 doubt = doubt_from(ledger, verifier_of(owner, network.transport.identity))
                 committed = outer.schema if outer else schema
-                resumed = resumed_from(store, committed, self._port, self._log, doubt)
+                start = resumed_from(store, committed, self._port, self._log, doubt, self._site)
             except BaseException:
                 network.close()
                 raise
@@ -392,7 +412,7 @@ class Session:
             name_patience=self._naming.patience,
         )
         say_where(settings, engine, schema, self._log)
-        engine.start(resumed.commit, resumed.best)
+        engine.start(start.commit, start.best)
         self._restore_signals = self._platform.on_sigterm(self.abort)
         merging = Merging(
             engine,
@@ -403,14 +423,16 @@ class Session:
             validation=self._validation,
             executor=self._executor,
             checkpoints=self._checkpoints,
+            training=self._site,
             logger=self._log,
             signals=self._signals,
             correction=self._correction,
         )
-        if not merging.start(keep=resumed.keeps):
+        if not merging.start(keep=start.keeps):
             self._rename(engine)
             return False
         self._merging = merging
+        self._site.began(ledger, engine.commit)
         return True
 
     def _rename(self, engine: Engine) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.peer.futures import Answer
     from swarm.records import Commit, PeerId
+    from swarm.session.resuming import SiteTraining
     from swarm.storage.checkpoints import CheckpointStore, Doubt
     from swarm.storage.ledger import Ledger
     from swarm.tensors.model import ModelPort
@@ -28,7 +29,7 @@ NAMED = 20
 """Peers in one log line at most."""
 
 
-class Resumed(NamedTuple):
+class Start(NamedTuple):
     """What a run is resumed from."""
 
     commit: tuple[Commit, ModelState] | None = None
@@ -40,21 +41,28 @@ class Resumed(NamedTuple):
 
 
 def resumed_from(
-    store: CheckpointStore, schema: Schema, port: ModelPort, logger: logging.Logger, doubt: Doubt
-) -> Resumed:
+    store: CheckpointStore,
+    schema: Schema,
+    port: ModelPort,
+    logger: logging.Logger,
+    doubt: Doubt,
+    training: SiteTraining,
+) -> Start:
     """Load the newest checkpoint whose record is true, if there is one. A closed run is only the start of a new one."""
     found = store.newest(schema, logger, doubt)
     if found is None:
-        return Resumed()
+        return Start()
     commit, model = found
     kept = store.kept(schema.kept, logger) if schema.kept.tensors else None
+    if not commit.closing:
+        training.resume(store)
     ours = model.contributed()
     port.write(_with(ours, kept) if kept else ours)
     logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
     if commit.closing:
-        return Resumed(keeps=kept is not None)
+        return Start(keeps=kept is not None)
     best = store.best(commit.best.digest, schema, logger) if commit.best else None
-    return Resumed(found, keeps=kept is not None, best=best)
+    return Start(found, keeps=kept is not None, best=best)
 
 
 def doubt_from(ledger: Ledger, verifier: Verifier) -> Doubt:

@@ -3,7 +3,8 @@
 A checkpoint is two files, the model as safetensors and the record of its round as JSON, in
 ``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last. A checkpoint without a record is ignored. The
 metadata of the model say how far the ledger went then.
-The values that this site keeps for itself are in a file of their own, which is replaced with each checkpoint.
+The values that this site keeps for itself are in a file of their own, which is replaced with each checkpoint. So is the
+state of its training.
 With ``keep_best`` the best model before that round is in a file of its own, ``best-<digest>.safetensors``.
 """
 
@@ -15,6 +16,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from swarm.certification.encoding import decode_record, encode_record
@@ -22,14 +24,17 @@ from swarm.certification.statements import record_hash
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
 from swarm.executor import Executor
-from swarm.records import Commit
+from swarm.records import NOT_RESUMED, Commit, Resumed
 from swarm.storage.files import read_model_file, replace_file, write_model
 from swarm.storage.ledger import Head, Ledger
 from swarm.storage.places import state_directory
+from swarm.storage.training import Training, read_progress, read_training, write_training
 from swarm.tensors.state import ModelState, Schema
 
 KEPT = "kept.safetensors"
 """The values that this site keeps for itself, at the time of the newest checkpoint."""
+TRAINING = "training.safetensors"
+"""The state of this site's training when the newest checkpoint was written; not there if that closed its run."""
 BEST = "best-"
 """Before the digest in the name of the file of the best model."""
 PATIENCE = 10.0
@@ -100,6 +105,19 @@ class CheckpointStore(ABC):
     @abstractmethod
     def kept(self, schema: Schema, logger: logging.Logger) -> ModelState | None:
         """The stored values of the tensors of ``schema``; None, with a warning, if there are none that fit it."""
+
+    @abstractmethod
+    def write_training(self, training: Training | None) -> None:
+        """Store the state of this site's training; None removes it.
+
+        Raises:
+            OSError: it could not be written.
+            ModelError: it holds something that cannot be written.
+        """
+
+    @abstractmethod
+    def training(self, logger: logging.Logger) -> Training | None:
+        """The stored state of this site's training; None if there is none, with a warning if it cannot be read."""
 
 
 class CheckpointFiles(CheckpointStore):
@@ -203,10 +221,45 @@ class CheckpointFiles(CheckpointStore):
             logger.warning(text, path, error)
             return None
 
+    def write_training(self, training: Training | None) -> None:
+        path = self._directory / TRAINING
+        if training is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_training(path, training)
+
+    def training(self, logger: logging.Logger) -> Training | None:
+        path = self._directory / TRAINING
+        if not path.exists():
+            return None
+        try:
+            return read_training(path)
+        except UnreadableFileError as error:
+            logger.warning("resume: the training begins at its first epoch, as %s cannot be used: %s", path, error)
+            return None
+
+    def progress(self) -> Resumed:
+        """How much of its training the site has done; ``NOT_RESUMED`` where that is not known."""
+        try:
+            return read_progress(self._directory / TRAINING)
+        except UnreadableFileError:
+            return NOT_RESUMED
+
 
 def files_of(settings: Settings) -> CheckpointFiles | None:
     """The checkpoint files of a peer with these settings; None without a model directory."""
     return CheckpointFiles(state_directory(settings)) if settings.model_dir else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """What is to be written."""
+
+    commit: Commit
+    model: ModelState
+    best: ModelState | None
+    kept: ModelState | None
+    training: Training | None
 
 
 class Checkpoints:
@@ -236,12 +289,15 @@ class Checkpoints:
         self._clock = executor
         self._log = logger
         self._due = executor.now()
-        self._waiting: tuple[Commit, ModelState, ModelState | None] | None = None
+        self._wanted = True
+        """Whether the next round is stored if that is due."""
+        self._waiting: _Checkpoint | None = None
         self._kept: ModelState | None = None
+        self._training: Training | None = None
         self._newest = 0
         self._changed = executor.condition()
         self._closed = False
-        self._failed = False
+        self._failed = self._unwritable = False
         self._task = executor.start("swarm-checkpoints", self._run)
 
     def offer(self, commit: Commit, model: ModelState, best: ModelState | None = None) -> None:
@@ -252,16 +308,28 @@ class Checkpoints:
             model: never changed afterwards.
             best: the best model, which ``commit`` names, if it is kept and is here; never changed either.
         """
-        if not commit.closing and self._clock.now() < self._due:
+        if not commit.closing and (not self._wanted or self._clock.now() < self._due):
             return
         self._due = self._clock.now() + self._every
         with self._changed:
-            self._waiting, self._newest = (commit, model, best), commit.round
+            self._waiting, self._newest = _Checkpoint(commit, model, best, self._kept, self._training), commit.round
             self._changed.notify_all()
+
+    def wants_training(self) -> bool:
+        """A sync point begins: whether its round is stored if it is committed, and ``keep_training`` has to be called.
+
+        Otherwise it is not stored, even if that is due by then: model and training are of the same round.
+        """
+        self._wanted = self._clock.now() >= self._due
+        return self._wanted
 
     def keep(self, kept: ModelState) -> None:
         """The values that this site keeps for itself now; never changed afterwards. They go with the next model."""
         self._kept = kept
+
+    def keep_training(self, training: Training) -> None:
+        """The state of this site's training now; never changed afterwards. It goes with the next model."""
+        self._training = training
 
     def close(self, timeout: float) -> None:
         """Write the waiting model, for at most ``timeout`` seconds; log an error if that is too short."""
@@ -279,20 +347,35 @@ class Checkpoints:
                 self._changed.wait_for(lambda: self._waiting is not None or self._closed)
                 if self._waiting is None:
                     return
-                commit, model, best = self._waiting
-                self._waiting = None
+                due, self._waiting = self._waiting, None
+            commit = due.commit
             try:
-                if self._kept:
-                    self._store.write_kept(self._kept)
-                if best and commit.best:
-                    self._store.write_best(commit.best.digest, best)
+                if due.kept:
+                    self._store.write_kept(due.kept)
+                if due.best and commit.best:
+                    self._store.write_best(commit.best.digest, due.best)
+                if due.training and not commit.closing:
+                    self._write_training(due.training, commit.round)
                 head = self._ledger.stored(record_hash(commit), PATIENCE) if self._ledger else None
-                self._store.write(commit, model, head)
+                self._store.write(commit, due.model, head)
+                if commit.closing:
+                    self._store.write_training(None)
                 self._failed = False
             except OSError as error:
                 level = logging.DEBUG if self._failed else logging.ERROR
                 self._failed = True
                 self._log.log(level, "round %d was not written to %s: %s", commit.round, self._store, error)
+
+    def _write_training(self, training: Training, round_: int) -> None:
+        training = replace(training, progress=replace(training.progress, round=round_))
+        try:
+            self._store.write_training(training)
+        except ModelError as error:
+            level = logging.DEBUG if self._unwritable else logging.WARNING
+            self._unwritable = True
+            text = "checkpoints have no state of the optimizer and of other objects of the script, as %s"
+            self._log.log(level, text, error)
+            self._store.write_training(replace(training, state=None))
 
 
 def _written_at(record: Path) -> int:

@@ -72,12 +72,20 @@ def write_model(path: Path, model: ModelState, about: Mapping[str, str]) -> None
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
-    tensors = _named(model)
+    about = dict(about)
+    if pairs := _pairs(model.schema):
+        about[VIEW_AS_REAL] = json.dumps(sorted(pairs))
+    write_tensors(path, _named(model), about)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array], about: Mapping[str, str]) -> None:
+    """Write contiguous arrays under their names, with ``about`` as metadata, replacing ``path`` in one step.
+
+    Raises:
+        OSError: the disk is full, or the directory cannot be written.
+    """
     # Largest item size first, so that every tensor is aligned, as readers with memory mapping need.
     order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    about = dict(about)
-    if pairs := [name for name in order if name in _pairs(model.schema)]:
-        about[VIEW_AS_REAL] = json.dumps(pairs)
     header: dict[str, object] = {"__metadata__": dict(sorted(about.items()))}
     end = 0
     for name in order:

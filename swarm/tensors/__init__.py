@@ -9,6 +9,7 @@ from swarm.tensors.model import Correction, Evaluation, Evaluator, LearningRate,
 from swarm.tensors.optimizer import OptimizerState, StateArrays, moment, nadam_product, steps, with_optimizer
 from swarm.tensors.selection import Candidate, Normalization, Selection
 from swarm.tensors.state import Array, ModelState, Schema, SpectralNorm, TensorKind, TensorSpec, numpy_dtype
+from swarm.tensors.training import TrainingState, Tree
 
 __all__ = [
     "Array",
@@ -27,6 +28,8 @@ __all__ = [
     "StateArrays",
     "TensorKind",
     "TensorSpec",
+    "TrainingState",
+    "Tree",
     "changed",
     "moment",
     "nadam_product",

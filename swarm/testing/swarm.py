@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from swarm.records import RoundReport
     from swarm.tensors.model import Evaluator, LearningRate
     from swarm.tensors.state import Array
+    from swarm.tensors.training import TrainingState
 
 _EVERYTHING = Selection()
 _STATISTICS = (TensorKind.MEAN, TensorKind.VARIANCE, TensorKind.COUNTER)
@@ -157,6 +158,7 @@ class MemorySwarm:
         kinds: Mapping[str, TensorKind] | None = None,
         evaluate: Evaluator | None = None,
         learning_rate: LearningRate | None = None,
+        training: TrainingState | None = None,
         plugins: Mapping[str, object] | None = None,
         named: bool = True,
         platform: Platform | None = None,
@@ -170,6 +172,7 @@ class MemorySwarm:
             kinds: of the tensors that are not weights.
             evaluate: validates the merged model.
             learning_rate: of the training.
+            training: its state besides the weights.
             plugins: more plugins, by name.
             named: whether the name was given; otherwise it is treated as the host's name.
             platform: threads, disk and signals of the peer; those of this process by default.
@@ -186,6 +189,7 @@ class MemorySwarm:
             model,
             evaluate=evaluate,
             learning_rate=learning_rate,
+            training=training,
             logger=_logger(name, lines),
             plugins=PluginRegistry(resolved.disabled_plugins, extra=plugins),
             network=lambda _settings, _plugins: Network(MemoryTransport(self.network), [board]),

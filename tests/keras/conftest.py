@@ -18,6 +18,7 @@ import pytest
 keras = pytest.importorskip("keras")
 
 from swarm.callback import parse_arguments
+from swarm.records import NOT_RESUMED, Resumed
 from swarm.tensors.state import ModelState
 from swarm_keras import SwarmCallback
 
@@ -48,6 +49,9 @@ class RecordingSession:
     over: bool = False
     others_warn: bool = False
     learning_rate: Any = None
+    training: Any = None
+    resumed: Resumed = NOT_RESUMED
+    swarm_batches: int = 0
     stops_after: int | None = None
     """Rounds after which the swarm ends the training; None: it does not."""
 
@@ -90,7 +94,8 @@ class RecordingSession:
         self.calls.append(("abort", reason))
 
     def metrics(self) -> dict[str, float]:
-        return {"swarm_rounds": float(len(self.merged_at))}
+        loss = {"swarm_val_loss": self.evaluations[-1].loss} if self.evaluations else {}
+        return {"swarm_rounds": float(len(self.merged_at)), **loss}
 
     def _merge(self) -> None:
         self.port.read(self.state)
@@ -115,10 +120,11 @@ class Swarm:
 
     def callback(self, *, interval: int = 4, merge: Any = None, begin: Any = None, **arguments: Any) -> SwarmCallback:
         def factory(
-            settings: Any, port: Any, *, evaluate: Any, learning_rate: Any, correction: Any, logger: Any
+            settings: Any, port: Any, *, evaluate: Any, learning_rate: Any, correction: Any, training: Any, logger: Any
         ) -> RecordingSession:
             session = RecordingSession(settings, port, evaluate, logger, interval, merge, begin)
             session.learning_rate = learning_rate
+            session.training = training
             self.sessions.append(session)
             return session
 

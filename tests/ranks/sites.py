@@ -137,6 +137,7 @@ class Sites:
         sharded: bool = False,
         evaluate: Callable[[int], Any] = lambda rank: None,
         correction: Callable[[int], Any] = lambda rank: None,
+        training: Callable[[int], Any] = lambda rank: None,
         port: Callable[[int, ArrayModel], Any] = lambda rank, model: model,
         per_rank: Callable[[int], Mapping[str, Any]] = lambda rank: {},
         kinds: Mapping[str, Any] | None = None,
@@ -162,6 +163,7 @@ class Sites:
                         parts.port,
                         evaluate=parts.evaluate,
                         correction=parts.correction,
+                        training=parts.training,
                         logger=logger,
                         plugins=PluginRegistry(resolved.disabled_plugins),
                         network=lambda _settings, _plugins: Network(MemoryTransport(self._swarm.network), [board]),
@@ -172,7 +174,7 @@ class Sites:
             group = ThreadGroup(meeting, rank, time_out)
             mine = Rank(None, model, group, lines, opened)
             ranks = SeveralProcesses(lambda: group, (lambda: mine.reads.append(1)) if sharded else None)
-            parts = Parts(port(rank, model), evaluate(rank), correction(rank))
+            parts = Parts(port(rank, model), evaluate(rank), correction(rank), training(rank))
             mine.session = ranks.session(make, parts, resolved, logger)
             try:
                 return program(mine)

@@ -10,6 +10,7 @@ import pytest
 from swarm.errors import ConfigurationError, ModelError, RanksError, StartTimeoutError
 from swarm.tensors.model import Correction, Evaluation, ModelPort
 from swarm.tensors.state import ModelState, TensorKind
+from swarm.tensors.training import TrainingState
 from swarm.testing.nodes import eventually
 from tests.ranks.sites import Rank, Sites, all_of
 
@@ -266,6 +267,57 @@ def test_all_learn_that_training_ends_because_models_get_no_better() -> None:
         (sites.site("ada", arrays(1), kinds=KINDS, evaluate=lambda rank: lambda: Evaluation(1.0)), program)
     )
     assert first == second > 2
+
+
+class Optimizer(TrainingState):
+    """A counter and a momentum, as an optimizer has them."""
+
+    def __init__(self, odd: bool = False) -> None:
+        self.state = {"step": 0, "m": np.zeros((2, 2), np.float32), "groups": [(0.1, None)]}
+        self.odd = odd
+
+    def read(self):
+        return {**self.state, "m": self.state["m"].copy()}
+
+    def write(self, state):
+        if self.odd:
+            raise ModelError("it is of another optimizer")
+        self.state = state
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_a_resumed_site_has_its_optimizers_and_its_progress_in_all_processes(tmp_path, odd: bool) -> None:
+    def site(optimizers, **settings):
+        given = {"model_dir": tmp_path, "checkpoint_seconds": 0, **settings}
+        sites = Sites(min_peers=1, world_size=1, sync_interval=2)
+        return sites.site("ada", arrays(1), kinds=KINDS, training=lambda rank: optimizers[rank], **given)
+
+    def interrupted(rank: Rank) -> None:
+        rank.session.begin()
+        optimizer = first[rank.group.rank]
+        for _ in range(3):
+            optimizer.state["step"] += 2
+            optimizer.state["m"] += 0.5
+            rank.go_on(2, step)
+        rank.session.abort("it was ended")
+
+    def resumed(rank: Rank):
+        rank.session.begin()
+        found = rank.session.resumed, rank.session.round, rank.model.arrays["w"].copy()
+        rank.session.end()
+        return found
+
+    first, second = [Optimizer(), Optimizer()], [Optimizer(odd), Optimizer(odd)]
+    all_of((site(first), interrupted))
+    (one, number, weights), (other, same, others) = all_of((site(second, resume=True), resumed))
+    assert one == other
+    assert bool(one)
+    assert number == same
+    assert np.array_equal(weights, others)
+    for optimizer in second:
+        assert optimizer.state["step"] == (0 if odd else one.batches)
+        assert (optimizer.state["m"] == (0 if odd else 0.25 * one.batches)).all()
+        assert optimizer.state["groups"] == [(0.1, None)]
 
 
 def evaluations(rank: int):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarm.storage.checkpoints import CheckpointStore, Doubt, Found, trusted
 from swarm.storage.ledger import Head, MemoryLedger
+from swarm.storage.training import Training
 from tests.simulator.faults import FaultKind
 from tests.simulator.violation import Violation
 
@@ -31,6 +32,8 @@ class Disks:
         self.newest: dict[PeerId, Found] = {}
         self.kept: dict[PeerId, ModelState] = {}
         """What each site keeps for itself."""
+        self.training: dict[PeerId, Training | None] = {}
+        """How far the training of each site is."""
         self.best: dict[PeerId, tuple[str, ModelState]] = {}
         """The best model of each peer, with its digest."""
         self.ledgers: dict[PeerId, MemoryLedger] = {}
@@ -80,6 +83,12 @@ class SimulatedStore(CheckpointStore):
 
     def kept(self, schema: Schema, logger: logging.Logger) -> ModelState | None:
         return self.disks.kept.get(self.name)
+
+    def write_training(self, training: Training | None) -> None:
+        self.disks.training[self.name] = training
+
+    def training(self, logger: logging.Logger) -> Training | None:
+        return self.disks.training.get(self.name)
 
     def write_best(self, digest: str, best: ModelState) -> None:
         self.disks.best[self.name] = digest, best

@@ -30,7 +30,7 @@ class Hospitals:
         trainer.callback.session_factory = self._session
         return trainer
 
-    def _session(self, settings, port, *, evaluate, learning_rate, correction, logger):
+    def _session(self, settings, port, *, evaluate, learning_rate, correction, training, logger):
         board = Board(self.addresses, settings.model_name)
         return Session(
             settings,
@@ -38,6 +38,7 @@ class Hospitals:
             evaluate=evaluate,
             learning_rate=learning_rate,
             correction=correction,
+            training=training,
             logger=logger,
             network=lambda _settings, _plugins: Network(MemoryTransport(self.network), [board]),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import cache
@@ -14,9 +15,11 @@ from swarm.certification.encoding import encode_record
 from swarm.discovery.directory import DirectoryDiscovery, announcements
 from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
 from swarm.messages import Decide, Envelope
+from swarm.records import Resumed
 from swarm.storage.checkpoints import CheckpointFiles
 from swarm.storage.files import load_tensors, read_model_file, write_model
 from swarm.storage.session_records import DIRECTORY, SessionRecord, read_records
+from swarm.storage.training import Training, read_training, write_training
 from swarm.tensors.state import ModelState
 from swarm.transport.grpc.wire import decode, encode
 from tests.exchange.groups import SCHEMA, states
@@ -54,6 +57,13 @@ def _loaded(data: bytes) -> int:
     count = len(load_tensors(path))
     read_model_file(path, SCHEMA)
     return count
+
+
+def _training(data: bytes) -> int:
+    """The state of a site's training."""
+    path = folder("training") / "training.safetensors"
+    path.write_bytes(data)
+    return read_training(path).progress.batches
 
 
 def _recorded(data: bytes) -> bool:
@@ -96,6 +106,16 @@ def _models() -> Mapping[str, bytes]:
     return {"whole": _written(_model()), "zeros": _written(other)}
 
 
+def _trainings() -> Mapping[str, bytes]:
+    path, done = folder("trained") / "training.safetensors", Resumed(round=3, epochs=1, batches=9, epoch_batches=2)
+    adam = {"state": {0: {"step": np.ones(()), "exp_avg": np.ones(3)}}, "param_groups": [{"betas": (0.9, 0.99)}]}
+    values = {}
+    for name, state in (("adam", adam), ("none", None), ("steps", Counter({3: 1}))):
+        write_training(path, Training(done, state))
+        values[name] = path.read_bytes()
+    return values
+
+
 def _written(model: ModelState) -> bytes:
     path = folder("written") / "model.safetensors"
     write_model(path, model, {"digest": model.digest()})
@@ -134,6 +154,7 @@ GROUP = [
         values=_models,
         form=BINARY,
     ),
+    Target(name="training-file", run=_training, refusals=(UnreadableFileError,), values=_trainings, form=BINARY),
     Target(name="session-record", run=_recorded, refusals=(), values=_records, form=TEXT),
     Target(name="announcement", run=_announced, refusals=(), values=_announcements, form=TEXT),
 ]
