@@ -24,7 +24,7 @@ export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help demo test test-browser test-matrix docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning \
-	proto dist sbom audit
+	proto dist release-check sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,10 +96,15 @@ proto: .venv-proto/.made ## the generated messages of the gRPC transport
 docs: .venv-docs/.made ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --quiet
 
-dist: .venv-supply/.made ## the wheel and the source distribution, in dist/
+dist: .venv-supply/.made ## the wheels and the source distributions, with those of the plugins, in dist/
 	rm -f dist/*.whl dist/*.tar.gz
 	SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" PIP_CONSTRAINT=constraints.txt \
 		$(SUPPLY)/python -m build --outdir dist .
+	for plugin in $(dir $(PLUGINS)); do $(SUPPLY)/python -m build --outdir dist $$plugin > /dev/null; done
+	$(SUPPLY)/twine check --strict dist/*
+
+release-check: ## whether all versions are those of a tag: TAG=v0.1.0
+	@$(PYTHON) .ci/versions.py $(TAG)
 
 # Without pip in the environment, which is no part of what a user gets.
 sbom: dist ## what the built wheel brings with it, in dist/sbom.cdx.json (CycloneDX): EXTRAS=torch
@@ -146,5 +151,5 @@ audit: .venv-supply/.made ## known vulnerabilities of the tested versions: SERVI
 
 .venv-supply/.made:
 	$(PYTHON) -m venv .venv-supply
-	.venv-supply/bin/python -m pip install --quiet --disable-pip-version-check build==1.6.1 cyclonedx-bom==7.5.0 pip-audit==2.10.1
+	.venv-supply/bin/python -m pip install --quiet --disable-pip-version-check build==1.6.1 cyclonedx-bom==7.5.0 pip-audit==2.10.1 twine==7.0.0
 	@touch $@

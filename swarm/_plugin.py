@@ -46,22 +46,9 @@ def swarm_accept_peer(peer: PeerInfo) -> str | None:
 
 
 def _grpc(settings: Settings) -> Transport:
-    from swarm.config.rates import Rate
-    from swarm.identity import identity_at
-    from swarm.proxy import Proxies
-    from swarm.transport.grpc import GrpcTransport
-    from swarm.transport.pacing import Pacing
+    from swarm.transport.grpc import of_settings
 
-    identity = identity_at(settings.identity) if settings.identity else None
-    return GrpcTransport(
-        settings.listen,
-        advertise=settings.advertise,
-        peers=(*settings.peers, *(identity.others if identity else ())),
-        failure_timeout=settings.failure_timeout,
-        identity=identity,
-        proxies=Proxies(settings.proxy),
-        pacing=Pacing([Rate.parse(text) for text in settings.max_mbit]),
-    )
+    return of_settings(settings)
 
 
 def _seeds(settings: Settings) -> Discovery:

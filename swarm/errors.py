@@ -15,6 +15,7 @@ SwarmError
 ├── TransportError            the network
 │   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
 │   ├── UnreachablePeerError  a peer that does not answer
+│   ├── UnknownCallError      a peer whose release does not know what it is asked (internal)
 │   ├── UntrustedPeerError    a peer whose certificate does not allow what it asks for (internal)
 │   ├── ProxyError            a proxy that cannot be reached or refuses (internal)
 │   ├── LimitError            a caller that has as many calls open as it may (internal)
@@ -124,6 +125,13 @@ class AddressError(TransportError, ConfigurationError):
 
 class UnreachablePeerError(TransportError):
     """A peer does not answer. Raised by ``swarm status``; in training it is only logged."""
+
+
+class UnknownCallError(TransportError):
+    """A peer does not know what it is asked: its release is older, or it is no Swarm peer.
+
+    Never reaches the training script; ``swarm check`` says it.
+    """
 
 
 class UntrustedPeerError(TransportError):

@@ -173,6 +173,8 @@ class Proposal:
     """Of the lineage, as in the record."""
     best: Best | None = field(default=None, metadata={LEFT_OUT: True})
     """The best model before this round, as in the record."""
+    stop: bool | None = field(default=None, metadata={LEFT_OUT: True})
+    """Whether the training ends at all members, as in the record."""
     offers: tuple[Offer, ...] = ()
     """What the group has offered, in the order of ``entries``: from these every member computes the rest."""
     promises: tuple[SignedPromise, ...] = ()
@@ -237,6 +239,7 @@ class Proposal:
             proofs=self.proofs,
             origins=self.origins,
             best=self.best,
+            stop=self.stop,
         )
 
 
@@ -475,9 +478,19 @@ class ReachRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReachAnswer:
-    """Answer to :class:`ReachRequest`."""
+    """Answer to :class:`ReachRequest`, and to :class:`ReachDataRequest`."""
 
     name: str
     """Of the peer that answers; empty where it has no identity."""
     reason: str
     """Why it cannot connect to the one that asked; empty where it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReachDataRequest:
+    """Asks whether the receiver can open a data channel to the sender."""
+
+    address: str
+    """Under which the sender tells others that it listens; the data port is on the same host."""
+    offer: DataChannelOffer
+    """The port, and the token that the receiver shows there."""

@@ -16,7 +16,7 @@ from swarm.errors import ConfigurationError, SwarmError
 from swarm.logs import configure_from_environment
 
 VARIABLE = "SWARM_TRACEBACK"
-CHOICES = ("short", "full")
+SHORT, FULL = CHOICES = ("short", "full")
 
 
 def choice(environment: Mapping[str, str], otherwise: str) -> str:
@@ -33,7 +33,7 @@ def choice(environment: Mapping[str, str], otherwise: str) -> str:
 
 def install(environment: Mapping[str, str]) -> None:
     """Show errors of Swarm that nothing catches as one sentence from now on, if ``SWARM_TRACEBACK`` is ``short``."""
-    if environment.get(VARIABLE, "").strip().lower() != CHOICES[0]:
+    if environment.get(VARIABLE, "").strip().lower() != SHORT:
         return
     before = sys.excepthook
 

@@ -49,8 +49,10 @@ class PeerView:
     """The version that its session uses."""
     release: str = ""
     """Its release of Swarm."""
+    way: str = ""
+    """How the peer that names it reaches it."""
     peers: tuple[PeerView, ...] = field(default=())
-    """The other peers that it knows: name, address and status."""
+    """The other peers that it knows: name, address, status and way."""
 
     @property
     def has_end(self) -> bool:
@@ -96,6 +98,7 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
                 name=_text(peer, "name") or "?",
                 address=_text(peer, "address"),
                 status=_text(peer, "state"),
+                way=_text(peer, "way"),
                 protocol=count(peer, "protocol"),
                 release=_text(peer, "release"),
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -9,10 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from swarm import uncaught
 from swarm.cli.config import config
 from swarm.cli.program import NOT_FOUND
 from swarm.cli.run import run
 from swarm.cli.status import status
+from swarm.cli.stop import stop
 from swarm.cli.up import up
 from swarm.errors import CommandNotFoundError, ConfigurationError, SwarmError
 from swarm.text import printable
@@ -28,6 +32,7 @@ _LAZY = {
     "sign": "swarm.cli.sign",
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
+    "report": "swarm.cli.report",
     "dashboard": "swarm.cli.dashboard",
     "demo": "swarm.demo.command",
     "simulate": "swarm.simulate.command",
@@ -58,6 +63,8 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except SwarmError as error:
+            if os.environ.get(uncaught.VARIABLE, "").strip().lower() == uncaught.FULL:
+                traceback.print_exc()
             # Own messages may have several lines; the text of a peer in them is on one.
             lines = "\n".join(printable(line) for line in str(error).split("\n"))
             typer.echo(f"swarm: {lines}", err=True)
@@ -82,6 +89,7 @@ app = typer.Typer(
 app.command(context_settings=_PASS_ON)(up)
 app.command(context_settings=_PASS_ON)(run)
 app.command()(status)
+app.command()(stop)
 app.command()(config)
 
 

@@ -35,8 +35,6 @@ def dashboard(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
             help="Show this swarm-report.json, or a run that the page has saved; may be given several times.",
         ),
     ] = None,
@@ -57,6 +55,9 @@ def dashboard(
     identity.
     """
     serve = plugin()
+    missing = [each for each in report or () if not each.is_file()]
+    if missing:
+        raise ConfigurationError(f"--report {missing[0]}: there is no such file")
     own = resolve(environment=os.environ).settings
     proxies = Proxies(own.proxy)
     finder = _finder(peer or [], own.identity, os.environ, required=beside is None and not report)

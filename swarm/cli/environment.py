@@ -15,12 +15,12 @@ ONE_THREAD: Mapping[str, str] = dict.fromkeys(
 )
 """One computing thread, for peers that share the cores of a machine."""
 
-_DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info", uncaught.VARIABLE: "short"}
+_DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info", uncaught.VARIABLE: uncaught.SHORT}
 
 
 def with_tracebacks(user: Mapping[str, str], *, full: bool) -> Mapping[str, str]:
     """The user's environment, in which ``full`` asks for the tracebacks of Swarm's errors."""
-    return {**user, uncaught.VARIABLE: "full"} if full else user
+    return {**user, uncaught.VARIABLE: uncaught.FULL} if full else user
 
 
 def machine_authority(user: Mapping[str, str]) -> Path:
@@ -70,5 +70,5 @@ def of_peer(user: Mapping[str, str], settings: Mapping[str, str], directories: D
         ConfigurationError: the environment has a format of the log, or of errors, that there is not.
     """
     log_format(user)
-    uncaught.choice(user, "short")
+    uncaught.choice(user, uncaught.SHORT)
     return {**_DEFAULTS, **user, "PATH": search_path(user), **settings, **directories.variables()}

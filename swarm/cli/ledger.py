@@ -332,6 +332,7 @@ def _details(row: Row, record: Commit | None) -> Table:
             ("rule", f"{record.rule}, codec {record.codec}"),
             ("settings", record.settings or "-"),
             ("interval", str(record.sync.interval)),
+            *([("best model", f"{record.best.digest}, of round {record.best.round}")] if record.best else []),
             ("signers", ", ".join(_signers(record))),
         ]
     for name, text in lines:

@@ -32,6 +32,7 @@ from swarm.identity import identity_at
 from swarm.identity.throwaway import own_identity
 from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
+from swarm.transport.base import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +216,13 @@ def _ask_one(address: str, fetch: FetchStatus) -> list[tuple[Mapping[str, Any], 
         return error
 
 
+def _ways(view: PeerView) -> str:
+    """How a peer reaches those to which it cannot connect; empty where there are none."""
+    told = {Way.REVERSE: "over the connections that {} opens", Way.RELAY: "over a relay"}
+    ways = [f"{peer.name} {told[Way(peer.way)].format(peer.name)}" for peer in view.peers if peer.way in {*told}]
+    return f"{view.name} reaches {', '.join(ways)}" if ways else ""
+
+
 def _shown(answers: Answers) -> Group:
     """For each session, a table of the peers that answered and of the peers that these know."""
     parts: list[Any] = []
@@ -224,12 +232,13 @@ def _shown(answers: Answers) -> Group:
         known = {peer.address: peer for view in answered.values() for peer in view.peers}
         rows = [(view.name, rank, view.status, view) for rank, view in enumerate(answered.values())]
         parts.append(Text(session, style="bold"))
-        parts.append(peer_table(rows, addresses=True))
+        parts.append(peer_table(rows, console().width))
         protections = sorted({view.security for view in answered.values() if view.security})
         for protection in protections:
             names = ", ".join(view.name for view in answered.values() if view.security == protection)
             parts.append(Text(f"connections of {names}: {protection}"))
         parts += [Text(line) for line in protocol_lines([*answered.values()])]
+        parts += [Text(line) for view in answered.values() if (line := _ways(view))]
         others = [peer for address, peer in sorted(known.items()) if address not in answered]
         parts += [Text(f"also in the swarm: {peer.name} at {peer.address} ({peer.status})") for peer in others]
     return Group(*parts)

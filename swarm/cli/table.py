@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -44,29 +45,36 @@ def epochs(view: PeerView) -> str:
     return str(view.epoch or "")
 
 
-def peer_table(peers: Iterable[tuple[str, int, str, PeerView | None]], *, addresses: bool = False) -> Table:
-    """A table of (name, rank for the colour, state, view), optionally with the peers' addresses."""
+def peer_table(peers: Iterable[tuple[str, int, str, PeerView]], width: int = _WIDE) -> Table:
+    """A table of (name, rank for the colour, state, view), for so many columns of a terminal.
+
+    An address is shown without the name before it where that is the peer's; a narrow terminal gets less.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    columns = ["peer", *(["address"] if addresses else []), "status"]
+    columns = [column for column in _COLUMNS if width >= column.width]
+    for title in ("peer", "address", "status"):
+        table.add_column(title, no_wrap=True)
     for column in columns:
-        table.add_column(column, no_wrap=True)
-    for column in ("round", "epoch", "ETA", "loss", "interval", "sent", "received"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column.title, justify="right", no_wrap=True)
     for name, rank, state, view in peers:
-        where = [Text(view.address if view else "")] if addresses else []
-        table.add_row(Text(name, style=colour(rank)), *where, Text(state), *_numbers(view))
+        address = Text(view.address.removeprefix(f"{view.name}@"))
+        table.add_row(Text(name, style=colour(rank)), address, Text(state), *(column.cell(view) for column in columns))
     return table
 
 
-def _numbers(view: PeerView | None) -> list[str]:
-    if view is None:
-        return ["-"] * 7
-    return [
-        str(view.round),
-        epochs(view) or "-",
-        duration(view.seconds_left or 0.0) if view.has_end else "-",
-        "-" if view.loss is None else f"{view.loss:.4g}",
-        str(view.interval or "-"),
-        size(view.bytes_sent),
-        size(view.bytes_received),
-    ]
+class _Column(NamedTuple):
+    title: str
+    cell: Callable[[PeerView], str]
+    width: int = 0
+    """Columns of the terminal from which on there is room for it."""
+
+
+_COLUMNS = (
+    _Column("round", lambda view: str(view.round)),
+    _Column("epoch", lambda view: epochs(view) or "-"),
+    _Column("ETA", lambda view: duration(view.seconds_left or 0.0) if view.has_end else "-"),
+    _Column("loss", lambda view: "-" if view.loss is None else f"{view.loss:.4g}"),
+    _Column("interval", lambda view: str(view.interval or "-"), 100),
+    _Column("sent", lambda view: size(view.bytes_sent), 76),
+    _Column("received", lambda view: size(view.bytes_received), 100),
+)

@@ -50,6 +50,7 @@ def resolve(
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     otherwise: Mapping[str, Value] | None = None,
+    usable: bool = True,
 ) -> Resolved:
     """Read every source, check every value, and complete what was not given.
 
@@ -58,6 +59,7 @@ def resolve(
         environment: instead of the process's own.
         directory: where to look for ``swarm.toml``, instead of the working directory.
         otherwise: by name of setting, values that are used instead of the default where no source gives one.
+        usable: whether to refuse an identity whose certificate nobody would accept now.
 
     Raises:
         UnknownArgumentError: there is no such argument.
@@ -72,7 +74,7 @@ def resolve(
         **from_arguments(arguments or {}),
         **from_arguments(tried()),
     }
-    identity = _identity(given, directory or Path())
+    identity = _identity(given, directory or Path(), usable=usable)
     if identity is not None:
         given = under(identity, given)
     values = {name: Value(row.default, DEFAULT) for name, row in SETTINGS.items()} | given
@@ -107,7 +109,7 @@ def kind_of_origin(origin: str) -> str:
     return "file" if "." in origin or "/" in origin else "variable"
 
 
-def _identity(given: dict[str, Value], directory: Path) -> Identity | None:
+def _identity(given: dict[str, Value], directory: Path, *, usable: bool) -> Identity | None:
     """The identity that is named, or that is there; it is added to what is ``given``.
 
     Raises:
@@ -131,7 +133,7 @@ def _identity(given: dict[str, Value], directory: Path) -> Identity | None:
         return None
     from swarm.identity import identity_at  # loads a library that most processes do not need
 
-    return identity_at(named.value)
+    return identity_at(named.value, usable=usable)
 
 
 def _beats(one: Value, other: Value) -> bool:

@@ -83,8 +83,8 @@ class Experiment:
         """The trainings, with how long they take: those outside the swarm run at the same time as others."""
         cores = os.cpu_count() or 1
         at_once = min(_AT_ONCE, cores)
-        rounds = self.task.epochs * self.task.steps // self.sync_interval
-        swarm = Part(job=together, work=self.peers / min(cores, self.peers), rounds=max(rounds, 1))
+        rounds = self.task.epochs * self.task.steps // self.sync_interval + 1  # with the closing one
+        swarm = Part(job=together, work=self.peers / min(cores, self.peers), rounds=rounds)
         return [*(Part(job=job, work=1 / at_once) for job in singles), swarm]
 
     def _alone(self) -> list[Job]:

@@ -12,6 +12,8 @@ from swarm.demo.processes import Job
 
 MOST_OF_ONE = 0.95
 """A training that is not over counts as at most this part of itself, however long it takes."""
+MOST_UNSEEN = 0.1
+"""The same for one whose log names no round yet."""
 _TAIL = 4096
 _ROUND = re.compile(rb"\bround (\d+)")
 
@@ -70,10 +72,11 @@ class Forecast:
 
     def _share(self, part: Part, seconds: float, reached: int | None) -> float:
         """The part of one training that is over."""
-        if part.rounds:
-            return min((reached or 0) / part.rounds, MOST_OF_ONE)
+        if reached:
+            return min(reached / part.rounds, MOST_OF_ONE)
         usual = sum(self._done.values()) / sum(self._parts[name].work for name in self._done) if self._done else 0.0
-        return min(seconds / (usual * part.work), MOST_OF_ONE) if usual else 0.0
+        most = MOST_UNSEEN if part.rounds else MOST_OF_ONE
+        return min(seconds / (usual * part.work), most) if usual else 0.0
 
 
 def round_of(job: Job) -> int | None:

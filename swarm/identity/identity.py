@@ -32,10 +32,11 @@ class Identity:
         directory: with the files of :mod:`swarm.identity.files`.
         now: the time, in UTC.
         logger: is told what changes.
+        usable: whether to refuse a certificate that nobody would accept now.
 
     Raises:
-        IdentityError: a file is missing or damaged, others can read the private key, the certificate has expired or
-            is not one of the authority's.
+        IdentityError: a file is missing or damaged, others can read the private key, the certificate has expired, is
+            not valid yet, or is not one of the authority's.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Identity:
         directory: Path,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         logger: logging.Logger | None = None,
+        *,
+        usable: bool = True,
     ) -> None:
         self.directory = directory
         self._now = now
@@ -52,8 +55,9 @@ class Identity:
         self._noticed: datetime | None = None
         self._complaint = ""
         self._state = stored.read(self.directory)
-        self.require_usable()
-        self._tell_expiry()
+        if usable:
+            self.require_usable()
+            self._tell_expiry()
 
     @property
     def name(self) -> str:
@@ -182,18 +186,31 @@ class Identity:
         self.refresh()
         return True
 
+    @property
+    def unusable(self) -> tuple[str, str] | None:
+        """Why nobody would accept its certificate now, and what to do; None where it counts."""
+        own, now = self._state.own, self._now()
+        which = f"the certificate of {own.name} in {self.directory}"
+        if now >= own.not_after:
+            return (
+                f"{which} has expired on {_day(own.not_after)}",
+                f"have another issued (in a consortium: `swarm invite {own.name} --again`, then `swarm join`)",
+            )
+        if now < own.not_before:
+            return (
+                f"{which} is valid from {_day(own.not_before)} on, and the clock of this machine says {_day(now)}",
+                "set the clock (NTP: `timedatectl set-ntp true`)",
+            )
+        return None
+
     def require_usable(self) -> None:
         """Refuse to start with a certificate that nobody would accept.
 
         Raises:
-            IdentityError: it has expired.
+            IdentityError: it has expired, or is not valid yet.
         """
-        own = self._state.own
-        if self._now() >= own.not_after:
-            raise IdentityError(
-                f"the certificate of {own.name} in {self.directory} has expired on {_day(own.not_after)}: "
-                f"have another issued (in a consortium: `swarm invite {own.name} --again`, then `swarm join`)"
-            )
+        if self.unusable is not None:
+            raise IdentityError(": ".join(self.unusable))
 
     @property
     def expires_soon(self) -> bool:
@@ -259,8 +276,12 @@ _in_use: weakref.WeakValueDictionary[Path, Identity] = weakref.WeakValueDictiona
 _taking = threading.Lock()
 
 
-def identity_at(directory: Path) -> Identity:
+def identity_at(directory: Path, *, usable: bool = True) -> Identity:
     """The identity in ``directory``: one object for all that use it at the same time in this process.
+
+    Args:
+        directory: as of ``Identity``.
+        usable: as of ``Identity``.
 
     Raises:
         IdentityError: as of ``Identity``.
@@ -269,9 +290,10 @@ def identity_at(directory: Path) -> Identity:
     with _taking:
         identity = _in_use.get(place)
         if identity is None:
-            identity = _in_use[place] = Identity(directory)
+            identity = _in_use[place] = Identity(directory, usable=usable)
     identity.refresh()
-    identity.require_usable()
+    if usable:
+        identity.require_usable()
     return identity
 
 

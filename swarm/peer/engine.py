@@ -155,6 +155,7 @@ class Engine(Handler):
             protection(transport.identity),
             recent=recent,
             origins=origins,
+            way=transport.way,
         )
         self._peers = Peers(
             me=self._me,

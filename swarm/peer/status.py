@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swarm.peer.recent import RecentRounds
+from swarm.peer.states import CATCHING_UP, EXTENDED, MERGING, VOTING, WAITING
 from swarm.records import PeerStatus
 from swarm.versions import UNNAMED
 
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
     from swarm.peer.roster import Known, Roster
     from swarm.records import PeerId, PeerInfo, RoundReport, SyncState
     from swarm.tensors.model import Evaluation
-
-
-EXTENDED = "training on for others"
-"""The state of a peer that has trained its own epochs and goes on until all have."""
-
-
-WAITING = "waiting"
-"""It has offered its weights, and others have not."""
-MERGING = "merging"
-"""It exchanges weights."""
-VOTING = "voting"
-"""It has the merged model, which is not committed yet."""
-CATCHING_UP = "catching up"
-"""It downloads a committed model that it lacks."""
 
 
 @dataclass(slots=True)
@@ -78,6 +65,7 @@ class Standing:
         *,
         recent: Recent,
         origins: Mapping[str, str],
+        way: Callable[[str], str | None],
     ) -> None:
         """No offer was made yet.
 
@@ -90,7 +78,9 @@ class Standing:
             security: what protects this peer's connections.
             recent: the last records and warnings.
             origins: where this peer has the settings from that must agree, in a word, by name.
+            way: how the peer at an address is reached; None where it is not known.
         """
+        self._way = way
         self._security = security
         self._machine = machine
         self._roster = roster
@@ -123,7 +113,7 @@ class Standing:
             "status": self._state(),
             "waits_for": sorted(self._waits_for()),
             **self._epochs(),
-            "peers": [_peer(known, self._machine.left_out) for known in self._roster.known()],
+            "peers": [self._peer(known) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
             "batches_left": self._training.batches_left(),
@@ -150,6 +140,17 @@ class Standing:
             return WAITING if owes is None else MERGING if owes else VOTING
         return EXTENDED if self.checked_in is PeerStatus.EXTENDED else "training"
 
+    def _peer(self, known: Known) -> dict[str, Any]:
+        return {
+            "name": known.info.name,
+            "address": known.info.address,
+            "state": "live" if known.live else "left" if known.left else "lost",
+            "way": self._way(known.info.address) if known.live else None,
+            "left_out": known.info.name in self._machine.left_out,
+            "weight": known.info.weight,
+            **_versions(known.info),
+        }
+
     def _waits_for(self) -> Collection[PeerId]:
         """Whose offer or weights this peer is waiting for."""
         if not self._machine.offered:
@@ -165,17 +166,6 @@ class Standing:
         over = self._machine.closed or self.checked_in is not PeerStatus.TRAINING
         left = None if over else progress.seconds_left()
         return {"epoch": progress.epochs, "total_epochs": progress.total, "seconds_left": left}
-
-
-def _peer(known: Known, left_out: frozenset[PeerId]) -> dict[str, Any]:
-    return {
-        "name": known.info.name,
-        "address": known.info.address,
-        "state": "live" if known.live else "left" if known.left else "lost",
-        "left_out": known.info.name in left_out,
-        "weight": known.info.weight,
-        **_versions(known.info),
-    }
 
 
 def _versions(info: PeerInfo) -> dict[str, Any]:

@@ -56,10 +56,12 @@ class Round:
     seconds: float = 0.0
     stall: float = 0.0
     """Seconds in which training was blocked."""
-    waited: float | None = None
-    """Seconds of ``seconds`` before weights were exchanged; None where that was not measured."""
+    waited: float = 0.0
+    """Seconds of ``seconds`` in which this peer waited for others, before its last exchange of weights began."""
     waited_for: dict[str, float] = field(default_factory=dict)
-    """For whom, with the seconds."""
+    """For whom, with the seconds; of several peers each has all of them."""
+    exchanged: float | None = None
+    """Seconds of ``seconds`` from there to the commit; None where that was not measured."""
     bytes_sent: int = 0
     bytes_received: int = 0
     interval: int = 0
@@ -132,8 +134,8 @@ class Totals:
     """Seconds of all sync points."""
     stall: float = 0.0
     """Seconds in which a sync point blocked the training."""
-    waited: float | None = None
-    """Seconds of ``rounds`` spent waiting for others; None where that was not measured."""
+    waited: float = 0.0
+    """Seconds of ``rounds`` in which this peer waited for others."""
     waited_for: dict[str, float] = field(default_factory=dict)
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -214,11 +216,15 @@ def figures(loss: float | None, metrics: Mapping[str, float]) -> Figures | None:
     return Figures(loss=_finite(loss), metrics={name: _finite(value) for name, value in metrics.items()})
 
 
+def plain(report: Report) -> dict[str, Any]:
+    """The report in types that JSON has; numbers that are not finite become None."""
+    return typing.cast("dict[str, Any]", _plain(asdict(report)))
+
+
 def to_json(report: Report) -> bytes:
-    """The report as JSON; numbers that are not finite become null."""
-    return json.dumps(_plain(asdict(report)), indent=1, ensure_ascii=False, allow_nan=False).encode(
-        "utf-8", "backslashreplace"
-    )
+    """The report as JSON."""
+    text = json.dumps(plain(report), indent=1, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_report(path: Path) -> Report:

@@ -15,8 +15,22 @@ from typing import TYPE_CHECKING
 from swarm.config import SETTINGS
 from swarm.plugins import hookimpl
 from swarm.records import Outcome
-from swarm.report.content import REPORT, Best, Figures, Happening, Report, Round, Row, Setting, Site, figures, to_json
+from swarm.report.content import (
+    PAGE,
+    REPORT,
+    Best,
+    Figures,
+    Happening,
+    Report,
+    Round,
+    Row,
+    Setting,
+    Site,
+    figures,
+    to_json,
+)
 from swarm.report.gain import sentence
+from swarm.report.page import page
 from swarm.report.totals import Sums
 from swarm.storage.files import replace_file
 from swarm.text import MAX_SHOWN, printable
@@ -116,8 +130,8 @@ class Recorder:
         if report is None or event.directory is None:
             return
         self._log.info("%s", printable(report.sentence, MAX_SHOWN))
-        if self._write(event.directory / REPORT, to_json(report)):
-            self._log.info("the report of this run is %s", event.directory / REPORT)
+        if self._write(event.directory / REPORT, to_json(report)) and self._write(event.directory / PAGE, page(report)):
+            self._log.info("the report of this run is %s", event.directory / PAGE)
 
     def _note(self, what: str, *, peer: str = "", round_: int | None = None, reason: str = "") -> None:
         with self._lock:
@@ -140,6 +154,9 @@ class Recorder:
             reason=report.reason,
             seconds=report.seconds,
             stall=report.stall,
+            waited=report.waited,
+            waited_for=dict.fromkeys(report.waited_for, report.waited),
+            exchanged=report.exchanged,
             bytes_sent=report.bytes_sent,
             bytes_received=report.bytes_received,
             interval=report.interval,

@@ -15,7 +15,7 @@ class Sums:
 
     _rounds: float = 0.0
     _stall: float = 0.0
-    _waited: float | None = None
+    _waited: float = 0.0
     _waited_for: dict[str, float] = field(default_factory=dict)
     _sent: int = 0
     _received: int = 0
@@ -33,10 +33,9 @@ class Sums:
         """One more round."""
         self._rounds += entry.seconds
         self._stall += entry.stall
-        if entry.waited is not None:
-            self._waited = (self._waited or 0.0) + entry.waited
-            for peer, seconds in entry.waited_for.items():
-                self._waited_for[peer] = self._waited_for.get(peer, 0.0) + seconds
+        self._waited += entry.waited
+        for peer, seconds in entry.waited_for.items():
+            self._waited_for[peer] = self._waited_for.get(peer, 0.0) + seconds
         self._sent += entry.bytes_sent
         self._received += entry.bytes_received
         self._skipped += entry.outcome == Outcome.SKIPPED

@@ -325,9 +325,9 @@ class Reporter:
             across=dict(sorted(self._across.sites.items())),
         )
         why = f" ({printable(reason, MAX_SHOWN)})" if reason and not closing else ""
-        self._log.info(
-            "session %s is over here after %d rounds%s", self._session, self.rounds, why, extra=event(closed)
-        )
+        level = logging.INFO if self.group else logging.DEBUG  # where the start failed, its error was logged
+        text = "session %s is over here after %d rounds%s"
+        self._log.log(level, text, self._session, self.rounds, why, extra=event(closed))
         self._plugins.session_closed(closed)
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:

@@ -36,6 +36,7 @@ from swarm.session.starting import Start, doubt_from, resumed_from, say_where
 from swarm.session.validation import Validation
 from swarm.session.wiring import Network, build_engine, network_of, owner_of, verifier_of
 from swarm.storage.checkpoints import Checkpoints
+from swarm.storage.stop_request import StopRequest
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Session:
 
     @property
     def should_stop(self) -> bool:
-        """With ``patience``: whether the swarm has agreed that its models get no better, so that training ends.
+        """Whether the swarm has agreed that training ends: most sites ask for it, or its models get no better.
 
         All peers learn it with the same round.
         """
@@ -283,7 +284,8 @@ class Session:
             self.abort("it was interrupted before the closing round")
             raise
         self._left = True
-        shared, best = engine.reference if closing else None, engine.best()
+        shared = engine.reference if closing else None
+        best = engine.best() if self._settings.keep_best else None
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
             attended = attended_by(self._ledger, engine.commit, self._reporter.steps, PATIENCE, self._log)
@@ -426,6 +428,7 @@ class Session:
             training=self._site,
             logger=self._log,
             signals=self._signals,
+            stop_request=StopRequest(place for place in (settings.model_dir, settings.rendezvous) if place),
             correction=self._correction,
         )
         if not merging.start(keep=start.keeps):

@@ -88,6 +88,15 @@ class DiscoveryContract(ABC):
             do=f"give the tuple {(GIVEN[2],)} to the second one",
         )
 
+    def test_nobody_who_has_announced_has_ended(self, peers: list[Discovery]) -> None:
+        found = peers[0].ended()
+        assert not found & {f"peer-{number}" for number in range(len(GIVEN))}, broken(
+            f"{type(peers[0]).__name__}: ended() gives only names of peers that will not come any more.",
+            given="three peers that have announced themselves, of which none has ended",
+            got=shown(found),
+            do="give an empty frozenset where nobody is known to have ended",
+        )
+
     @pytest.mark.usefixtures("peers")
     def test_one_that_has_announced_nothing_may_look_and_withdraw(self) -> None:
         watcher = self.make()

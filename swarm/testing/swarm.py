@@ -26,6 +26,7 @@ import numpy as np
 
 from swarm.config import resolve
 from swarm.discovery.base import Discovery
+from swarm.peer.states import AT_A_SYNC_POINT
 from swarm.plugins import PluginRegistry
 from swarm.session import Session
 from swarm.session.platform import Platform
@@ -106,7 +107,7 @@ class SwarmPeer:
     @property
     def merging(self) -> bool:
         """Whether the peer has offered its weights to a round that is not over."""
-        return self.session.status()["status"] in {"waiting", "merging", "voting"}
+        return self.session.status()["status"] in AT_A_SYNC_POINT
 
     @property
     def arrays(self) -> dict[str, Array]:

@@ -7,6 +7,7 @@ of frames, each a sequence of buffers that the transport may gather without join
 
 from __future__ import annotations
 
+import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,16 @@ MAX_MESSAGE_BYTES = 4 * 2**20
 """Of an encoded envelope: room for the greeting of a model of 32,768 tensors."""
 HEAD_BYTES = 16
 """Of a frame, by which a :class:`Sink` tells where the rest goes."""
+
+
+class Way(enum.StrEnum):
+    """How a peer is reached."""
+
+    DIRECT = "direct"
+    REVERSE = "reverse"
+    """Over connections that it opens, since nobody can connect to it."""
+    RELAY = "relay"
+    """Over a relay, since neither side can connect to the other."""
 
 
 class Sink(ABC):
@@ -149,6 +160,10 @@ class Transport(ABC):
     @abstractmethod
     def forget(self, address: str) -> None:
         """Close the link to ``address`` without a report of its loss."""
+
+    def way(self, address: str) -> Way | None:
+        """How the peer at ``address`` is reached now; None where there is no connection, or that is not known."""
+        return None
 
     @abstractmethod
     def close(self, linger: float = 1.0) -> None:

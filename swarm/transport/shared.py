@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from swarm.identity import Identity
     from swarm.messages import Envelope, FetchRequest, StreamHeader
-    from swarm.transport.base import Frame, Sink, Upload
+    from swarm.transport.base import Frame, Sink, Upload, Way
 
 
 class SharedAddress:
@@ -210,6 +210,9 @@ class _View(Transport):
     def forget(self, address: str) -> None:
         if self._sessions and self._sessions.disuse(self._session, address):
             self._transport.forget(address)
+
+    def way(self, address: str) -> Way | None:
+        return self._transport.way(address)
 
     def close(self, linger: float = 1.0) -> None:
         if self._sessions:

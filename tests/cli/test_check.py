@@ -9,21 +9,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from swarm import versions
-from swarm.cli.check import here, there
+from swarm.cli.check import command, here, there
 from swarm.cli.check.command import find
 from swarm.cli.check.finding import Finding, Level
-from swarm.cli.check.listening import Nobody
+from swarm.cli.check.links import of_link
+from swarm.cli.check.listening import Nobody, Station
 from swarm.cli.check.listening import listening as listens
 from swarm.config import Settings
-from swarm.errors import TransportError
+from swarm.errors import AddressError, NoDataChannelError, TransportError, UnknownCallError
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
+from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
+from swarm.transport.grpc.measuring import Speeds
 
 SETTINGS = Settings(name="berlin", model_name="heart")
 NOW = 1_800_000_000.0
@@ -119,31 +122,173 @@ def test_a_peer_that_cannot_be_reached_is_not_asked(address: str, text: str) -> 
     assert text in found.found
 
 
+class Way:
+    """Stands for the station of this machine; what each question gives, or raises, can be set."""
+
+    open = has_data_port = identified = True
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = {
+            "reached_from": "",
+            "reach_data_port": None,
+            "data_port_reached_from": "",
+            "measure": Speeds(94.2, 88.4),
+            "over_relay": False,
+            "turn_to_relay": False,
+        } | answers
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(*_: str) -> Any:
+            if isinstance(self._answers[name], Exception):
+                raise self._answers[name]
+            return self._answers[name]
+
+        return ask
+
+
+def link(way: Way) -> dict[str, Finding]:
+    return {each.what: each for each in of_link("paris@10.0.0.1:7000", "paris", cast("Station", way))}
+
+
+def test_a_link_on_which_all_is_well() -> None:
+    found = link(Way())
+    assert {what: (each.level, each.found) for what, each in found.items()} == {
+        "connects here": (Level.OK, "yes"),
+        "data port": (Level.OK, "reached"),
+        "data port here": (Level.OK, "yes"),
+        "bandwidth": (
+            Level.OK,
+            "sends 94 Mbit/s, receives 88 Mbit/s; a merge of 100 MiB with this peer alone takes about 9.5 s",
+        ),
+    }
+
+
 @pytest.mark.parametrize(
-    ("reason", "level", "text"),
-    [("", Level.OK, "yes"), ("packets are dropped", Level.WARNING, "no: packets are dropped")],
+    ("answers", "what", "text"),
+    [
+        ({"reached_from": "packets are dropped"}, "connects here", "no: packets are dropped"),
+        ({"reached_from": TransportError("broken")}, "connects here", "it was not told whether it can connect: broken"),
+        (
+            {"reach_data_port": NoDataChannelError("timed out")},
+            "data port",
+            "weights will travel over the connection for messages: timed out",
+        ),
+        ({"data_port_reached_from": "timed out"}, "data port here", "no: timed out"),
+        ({"measure": TransportError("it measures with others")}, "bandwidth", "not measured: it measures with others"),
+        ({"measure": Speeds(1.5, 50.0)}, "bandwidth", "sends 1.5 Mbit/s, receives 50 Mbit/s"),
+    ],
 )
-def test_a_peer_says_whether_it_can_connect_to_this_machine(
-    listening: str, reason: str, level: Level, text: str
-) -> None:
-    found = {each.what: each for each in there.of_peer(listening, SETTINGS, lambda _: answer(), lambda _: reason)}
-    assert (found["connects here"].level, found["connects here"].found) == (level, text)
+def test_what_is_wrong_with_a_link_is_a_warning_with_what_to_do(answers: dict[str, Any], what: str, text: str) -> None:
+    found = link(Way(**answers))[what]
+    assert found.level is Level.WARNING
+    assert text in found.found
+    assert found.action
 
 
-def test_two_peers_ask_one_another_over_tls_whether_they_can_connect(tmp_path: Path) -> None:
+def test_a_link_is_not_measured_without_an_identity_or_once_the_time_is_over() -> None:
+    assert link(Way(measure=None))["bandwidth"].found == "not measured: the other peers took a minute"
+    way = Way(measure=AssertionError("it was measured"))
+    way.identified = False
+    assert link(way)["bandwidth"].found == "not measured: that needs an identity"
+
+
+def test_where_nobody_can_connect_here_anyway_nobody_is_asked_to() -> None:
+    way = Way()
+    way.open = False
+    assert link(way).keys() == {"data port", "bandwidth"}
+    way.has_data_port = False
+    assert link(way).keys() == {"bandwidth"}
+
+
+def test_over_a_relay_only_the_bandwidth_is_looked_at() -> None:
+    assert link(Way(over_relay=True)).keys() == {"bandwidth"}
+
+
+def test_a_peer_that_cannot_be_connected_to_is_asked_over_a_relay() -> None:
+    way = cast("Station", Way(turn_to_relay=True, over_relay=True, status=answer()))
+    found = {each.what: each for each in there.of_peer("127.0.0.1:1", SETTINGS, answer, way, now=lambda: NOW)}
+    assert found["reached"].level is Level.OK
+    assert found["reached"].found.endswith(", over a relay; directly: nobody listens there")
+    assert found["session"].level is found["bandwidth"].level is Level.OK
+    refused = cast("Station", Way(turn_to_relay=True, status=TransportError("nobody listens on the hub")))
+    (found["reached"],) = there.of_peer("127.0.0.1:1", SETTINGS, answer, refused)
+    assert (found["reached"].level, found["reached"].found) == (Level.FAILURE, "nobody listens on the hub")
+
+
+def test_a_transport_that_cannot_start_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(_: object) -> None:
+        raise AddressError("the hub at tls://hub.example.org cannot be used")
+
+    monkeypatch.setattr(command, "listening", cannot)
+    found = {(each.where, each.what): each for each in find(replace(SETTINGS, peers=("127.0.0.1:1",)))}
+    assert found["here", "transport"].level is Level.FAILURE
+    assert "hub.example.org" in found["here", "transport"].found
+    assert ("127.0.0.1:1", "reached") in found
+
+
+def test_an_earlier_release_that_knows_no_such_question_is_told_in_one_line() -> None:
+    unknown = UnknownCallError("no such method")
+    found = link(Way(data_port_reached_from=unknown, measure=unknown))
+    assert found.keys() == {"connects here", "data port", "link"}
+    assert found["link"].level is Level.WARNING
+    assert "the release of that peer does not know how" in found["link"].found
+
+
+@pytest.fixture
+def paris(tmp_path: Path) -> Iterator[str]:
+    """The address of a peer with a data port."""
     make_identities({name: tmp_path / name for name in ("berlin", "paris")})
-    other = GrpcTransport("127.0.0.1:0", identity=Identity(tmp_path / "paris"))
-    address = other.start(Nobody())
+    control = GrpcTransport("127.0.0.1:0", identity=Identity(tmp_path / "paris"))
+    transport = DataChannelTransport(control, "127.0.0.1")
+    yield transport.start(Nobody())
+    transport.close(0.0)
+
+
+def test_two_peers_ask_one_another_over_tls_about_the_way_between_them(paris: str, tmp_path: Path) -> None:
     settings = replace(SETTINGS, listen="0.0.0.0:0", advertise="127.0.0.1", identity=tmp_path / "berlin")
-    try:
-        with listens(settings) as reached_from:
-            assert reached_from is not None
-            assert reached_from(address) == ""
-        with listens(replace(settings, advertise="127.0.0.1:1")) as reached_from:
-            assert reached_from is not None
-            assert "127.0.0.1:1" in reached_from(address)
-    finally:
-        other.close(0.0)
+    with listens(settings) as station:
+        assert station is not None
+        found = {each.what: each for each in of_link(paris, "paris", station)}
+    assert {each.level for each in found.values()} == {Level.OK}
+    assert found.keys() == {"connects here", "data port", "data port here", "bandwidth"}
+    with listens(replace(settings, advertise="127.0.0.1:1")) as station:
+        assert station is not None
+        assert "127.0.0.1:1" in station.reached_from(paris)
+
+
+def test_where_a_peer_runs_here_already_the_others_are_reached_from_another_port(paris: str, tmp_path: Path) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        listen = f"0.0.0.0:{taken.getsockname()[1]}"
+        settings = replace(SETTINGS, listen=listen, advertise="127.0.0.1", identity=tmp_path / "berlin")
+        with listens(settings) as station:
+            assert station is not None
+            found = {each.what: each.level for each in of_link(paris, "paris", station)}
+    assert found == {"data port": Level.OK, "bandwidth": Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("days", "text", "action"),
+    [
+        (400, "has expired on", "`swarm invite berlin --again`, then `swarm join`"),
+        (-2, "and the clock of this machine says", "set the clock"),
+    ],
+)
+def test_a_certificate_that_does_not_count_is_a_failure_and_the_rest_is_looked_at(
+    listening: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, text: str, action: str
+) -> None:
+    make_identities({"berlin": tmp_path / "berlin"})
+    elsewhen = Identity(tmp_path / "berlin", now=lambda: datetime.now(UTC) + timedelta(days=days), usable=False)
+    monkeypatch.setattr(command, "identity_at", lambda _, usable: elsewhen)
+    settings = replace(SETTINGS, identity=tmp_path / "berlin", peers=(listening, "127.0.0.1:1"))
+    found = {(each.where, each.what): each for each in find(settings)}
+    certificate = found["here", "certificate"]
+    assert certificate.level is Level.FAILURE
+    assert text in certificate.found
+    assert action in certificate.action
+    assert found["here", "listen"].level is Level.OK
+    assert found[listening, "reached"].level is Level.OK
+    assert found[listening, "status"].level is Level.WARNING
+    assert found["127.0.0.1:1", "reached"].level is Level.FAILURE
 
 
 def of_machine(settings: Settings, identity: Identity | None = None) -> dict[str, Finding]:
@@ -235,6 +380,17 @@ def test_a_list_of_all_sites_may_name_this_one() -> None:
     settings = replace(SETTINGS, listen="0.0.0.0:7000", advertise="berlin.invalid", insecure=True)
     named = replace(settings, peers=("berlin.invalid:7000", "berlin@berlin.invalid:7000", "paris.invalid:7000"))
     assert {each.where for each in find(named)} == {"here", "paris.invalid:7000"}
+
+
+def test_the_command_finds_an_expired_certificate_as_data(swarm, tmp_path: Path) -> None:
+    make_identities({"berlin": tmp_path / "berlin"}, now=datetime.now(UTC) - timedelta(days=400))
+    arguments = "--identity", str(tmp_path / "berlin"), "--peer", "127.0.0.1:1"
+    failed = swarm("check", "--json", *arguments)
+    assert failed.returncode == 1, failed.stderr
+    found = {(each["where"], each["what"]): each for each in json.loads(failed.stdout)}
+    assert found["here", "certificate"]["level"] == "failure"
+    assert "swarm invite berlin --again" in found["here", "certificate"]["action"]
+    assert found["127.0.0.1:1", "reached"]["level"] == "failure"
 
 
 def test_the_command_ends_with_an_error_where_something_fails(swarm, tmp_path: Path) -> None:

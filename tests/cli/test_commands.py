@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.text import Text
 from typer.testing import CliRunner
 
+from swarm.cli.answers import parse
 from swarm.cli.app import app
 from swarm.cli.status import chosen, find
+from swarm.cli.table import peer_table
 from swarm.cli.watching import follow
 from swarm.config import SETTINGS
 from swarm.errors import ConfigurationError, UnreachablePeerError
@@ -61,6 +63,15 @@ def test_status_shows_the_peer_and_whom_it_knows(command):
     assert lines[3:] == ["also in the swarm: south at 127.0.0.1:7001 (live)"]
 
 
+def test_a_narrow_terminal_gets_fewer_columns_and_no_name_twice():
+    view = parse(ANSWERS["127.0.0.1:7000"] | {"address": "north@127.0.0.1:57000", "bytes_sent": 10**9})
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(peer_table([("north", 0, "training", view)], 80))
+    header, row = screen.getvalue().splitlines()
+    assert header.split() == ["peer", "address", "status", "round", "epoch", "ETA", "loss", "sent"]
+    assert row.split() == ["north", "127.0.0.1:57000", "training", "12", "3/10", "1:20", "0.4321", "1.0", "GB"]
+
+
 def test_status_names_the_version_of_the_session_and_who_holds_it_back(command, monkeypatch):
     newer = ANSWERS["127.0.0.1:7000"] | {"protocol": 2, "session_protocol": 1, "release": "0.3.0"}
     others = [
@@ -86,6 +97,21 @@ def test_a_peer_that_does_not_tell_its_version_is_told_to_update_beside_one_that
     assert "the session uses protocol 0" in shown.stdout
     assert "update Swarm at north with" in shown.stdout
     assert "update Swarm at south" not in shown.stdout
+
+
+def test_status_says_which_way_peers_are_reached_that_cannot_be_connected_to(command, monkeypatch):
+    ways = {"east": "direct", "west": "relay", "south": "reverse", "gone": None, "odd": "by pigeon"}
+    others = [
+        {"name": name, "address": f"127.0.0.1:{number}", "state": "live", "way": way}
+        for number, (name, way) in enumerate(ways.items(), 7010)
+    ]
+    monkeypatch.setitem(ANSWERS, "127.0.0.1:7000", ANSWERS["127.0.0.1:7000"] | {"peers": others})
+    shown = command("status", "--peer", "127.0.0.1:7000")
+
+    line = "north reaches west over a relay, south over the connections that south opens"
+    assert shown.stdout.splitlines()[3] == line
+    document = json.loads(command("status", "--peer", "127.0.0.1:7000", "--json").stdout)
+    assert [peer["way"] for peer in document["peers"][0]["peers"]] == list(ways.values())
 
 
 def test_peers_of_one_name_in_two_swarms_are_both_shown(command):
@@ -258,3 +284,32 @@ def test_help_lists_every_command(command):
 
     identities = {"init", "invite", "join", "sign", "members", "renew", "revoke"}
     assert {"up", "run", "status", "config", "demo", *identities} <= set(words)
+
+
+def test_stop_writes_the_request_into_the_directories_of_the_peers(tmp_path) -> None:
+    (tmp_path / "peer-0" / "swarm-state").mkdir(parents=True)
+    result = CliRunner().invoke(app, ["stop", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "once more than half of them have asked" in result.output
+    assert (tmp_path / "swarm-stop").is_file()
+    assert (tmp_path / "peer-0" / "swarm-stop").is_file()
+
+
+def test_stop_names_a_directory_that_is_not_there(tmp_path) -> None:
+    result = CliRunner().invoke(app, ["stop", str(tmp_path / "nothing")])
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.output
+
+
+def test_stop_without_a_directory_takes_that_of_the_settings(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SWARM_MODEL_DIR", str(tmp_path))
+    assert CliRunner().invoke(app, ["stop"]).exit_code == 0
+    assert (tmp_path / "swarm-stop").is_file()
+
+
+def test_stop_with_nobody_to_ask_says_what_to_give(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    result = CliRunner().invoke(app, ["stop"])
+    assert result.exit_code == 2
+    assert "swarm stop DIR" in result.output

@@ -205,9 +205,24 @@ def test_a_terminal_gets_the_sentences_of_the_launcher(live):
 def test_only_the_prefix_has_the_colour_of_the_peer(live):
     display, screen = live(color_system="standard", no_color=False)
 
-    display.line(own("text"))
+    with display:
+        display.line(own("text"))
 
-    assert screen.getvalue() == "\x1b[36mpeer-0 | \x1b[0mtext\n"
+    assert "\x1b[36mpeer-0 | \x1b[0mtext\n" in screen.getvalue()
+
+
+def test_many_lines_are_printed_together_and_in_order(live):
+    display, screen = live()
+
+    with display:
+        for number in range(1200):
+            display.line(own(f"line {number}"))
+        drawn = screen.getvalue().count("status")
+        display.note("enough")
+
+    shown = re.findall(r"line (\d+)\n|(enough)\n", screen.getvalue())
+    assert shown == [(str(number), "") for number in range(1200)] + [("", "enough")]
+    assert drawn < 5
 
 
 def test_no_color_is_respected(live):

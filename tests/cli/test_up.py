@@ -149,6 +149,23 @@ def test_an_error_of_swarm_is_one_sentence_with_its_place_and_a_traceback_if_ask
         assert first.endswith(f"ERROR swarm: {sentence} (train.py:4)")
 
 
+@pytest.mark.parametrize(("given", "shown"), [({}, False), ({"SWARM_TRACEBACK": "full"}, True)])
+def test_an_error_of_a_command_has_a_traceback_if_asked_for(swarm, given, shown):
+    ended = swarm("up", "--", "no-such-program", **given)
+
+    assert ended.returncode == 127
+    assert ("Traceback" in ended.stderr) is shown
+    assert ended.stderr.splitlines()[-1].startswith("swarm: there is no command")
+
+
+@pytest.mark.parametrize("variable", ["SWARM_TRACEBACK", "SWARM_LOG_FORMAT"])
+def test_a_format_that_there_is_not_is_refused_by_name(swarm, python, variable):
+    ended = swarm("up", "--", python, "-c", "", **{variable: "odd"})
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"swarm: {variable}='odd' is not ")
+
+
 MISSING = """
 import os, sys
 rank = int(os.environ["SWARM_RANK"])

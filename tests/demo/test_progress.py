@@ -39,7 +39,8 @@ def test_a_swarm_is_as_far_as_the_round_in_its_log(tmp_path: Path) -> None:
     forecast = Forecast([part(tmp_path, "a", 1.0), swarm], clock)
     clock.advance(10.0)
     forecast.finished("a", 10.0)
-    assert forecast.standing({"swarm": 0.0}).doing == "swarm"
+    starting = forecast.standing({"swarm": 1000.0})
+    assert (starting.doing, starting.share) == ("swarm", pytest.approx(1.3 / 4))
     swarm.job.log.write_text("peer-0 | round 9: 2 peers\nswarm  | round 50, 2 of 2 peers\npeer-1 | round 49: x\n")
     assert round_of(swarm.job) == 50
     clock.advance(15.0)

@@ -114,6 +114,8 @@ def test_the_log_reads_as_shown(doc, training) -> None:
 
 def pattern(line: str) -> str:
     """A line without what differs from run to run."""
+    line = re.sub(r" \([\d.]+ s waiting for [^)]+ s merging\)", "", line)  # where there was a wait
     line = re.sub(r"digest [0-9a-f]{64}", "digest", line)
     line = re.sub(r"(127\.0\.0\.1|memory):\d+", "address", line)
+    line = re.sub(r" \([\d.]+ s waiting for [^)]*\)", "", line)  # whoever comes last waits for nobody
     return re.sub(r"\d+(\.\d+)?", "#", line)

@@ -89,7 +89,9 @@ def test_what_the_status_shows_is_listed(review) -> None:
     roster = Roster(me, Schema(()))
     machine = MagicMock(commit=None, closed=False, offered=False)
     exchanger = MagicMock(traffic=(0, 0))
-    standing = Standing(machine, roster, exchanger, TrainingStatus(), SyncState(1), "", recent=Recent(), origins={})
+    standing = Standing(
+        machine, roster, exchanger, TrainingStatus(), SyncState(1), "", recent=Recent(), origins={}, way=str
+    )
     listed = [field for cell, _ in review.table("field", "shows") for field in cell.split(", ")]
     assert sorted(listed) == sorted(standing.describe())
 

@@ -1,7 +1,8 @@
-"""Two sites whose firewalls let nobody in, and a NATS server that both can connect to."""
+"""Sites whose firewalls let nobody in, and a NATS server that they can connect to."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -59,3 +60,38 @@ def test_two_sites_that_let_nobody_in_take_part_in_every_round(training, network
         assert set(re.findall(r"^ROUND \d+ merged (.*)$", peer.text, re.MULTILINE)) == {"ada bob"}
         assert "cannot be reached" not in peer.text
         assert merged[name] == pytest.approx(training.steps(peer) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("networks", [(("ada", "bob", "cyd"),)], indirect=True)
+def test_two_of_three_sites_that_let_nobody_in_meet_over_the_hub_and_the_third_directly(
+    training, networks, hub, tmp_path
+) -> None:
+    names = ("ada", "bob", "cyd")
+    make_identities({name: tmp_path / name for name in names})
+    for name in ("ada", "bob"):
+        networks.shut(name)
+    peers = {
+        name: training.peer(
+            name,
+            world_size=3,
+            min_peers=3,
+            identity=tmp_path / name,
+            **networks.settings(name)
+            | {"insecure": None}
+            | ({"transport": "grpc-nats", "nats_servers": hub} if name != "cyd" else {}),
+        )
+        for name in names
+    }
+    for peer in peers.values():
+        peer.said(f"^ROUND {ROUNDS} merged")
+    (listening,) = re.findall(r"of session \S+ listens at (\S+);", peers["ada"].text)
+    prefix, program = networks.settings("ada")["prefix"], [sys.executable, "-m", "swarm.cli", "status", "--json"]
+    command = [*prefix, "env", f"SWARM_IDENTITY={tmp_path / 'ada'}", *program, "--peer", listening]
+    (status,) = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)["peers"]
+    assert {peer["name"]: peer["way"] for peer in status["peers"]} == {"bob": "relay", "cyd": "direct"}
+    training.finish()
+    merged = training.one_model(*peers.values())
+    for name, peer in peers.items():
+        assert set(re.findall(r"^ROUND \d+ merged (.*)$", peer.text, re.MULTILINE)) == {"ada bob cyd"}
+        assert " is gone" not in peer.text
+        assert merged[name] == pytest.approx(training.steps(peer) / 3, abs=1e-3)

@@ -33,6 +33,7 @@ from swarm.messages import (
     Proposal,
     Propose,
     ReachAnswer,
+    ReachDataRequest,
     ReachRequest,
     Refuse,
     StreamHeader,
@@ -219,4 +220,5 @@ CHANNEL_REQUEST = DataChannelRequest(SESSION, "berlin", INCARNATION)
 CHANNEL_OFFER = DataChannelOffer(7001, bytes(range(32)))
 DIAL_BACK = DialBackRequest(CHANNEL_REQUEST, CHANNEL_OFFER)
 REACH_REQUEST = ReachRequest("berlin@10.0.0.3:7700", bytes(range(16)))
+REACH_DATA_REQUEST = ReachDataRequest("berlin@10.0.0.3:7700", CHANNEL_OFFER)
 REACH_ANSWER = ReachAnswer("paris", "10.0.0.3:7700 cannot be reached")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import distribution, entry_points
 from pathlib import Path
@@ -100,3 +102,11 @@ def test_every_constraint_is_exact():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert lines
     assert [line for line in lines if line.count("==") != 1] == []
+
+
+def test_all_versions_are_the_same_and_another_tag_is_refused():
+    check = [sys.executable, ROOT / ".ci" / "versions.py"]
+    assert subprocess.run(check, check=False).returncode == 0
+    refused = subprocess.run([*check, "v9.9.9"], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert "the tag v9.9.9: 9.9.9" in refused.stdout

@@ -23,7 +23,7 @@ OLD_TABLE = re.compile(r"^\| (old|before) \| (new|now) \|\n(\|.*\n?)*", re.MULTI
 """Tables of old spellings in the documentation."""
 FORMER_VARIABLES = re.compile(r"\bSWARM_(BULK_LANE|LANE|MEMBERSHIP|GRACE)\w*")
 """Former names of settings, which tests set."""
-GENERATED = re.compile(r"_pb2|^LICENSE$|^tests/fuzz/corpus/|\.(png|svg|so|sha256)$")
+GENERATED = re.compile(r"_pb2|^LICENSE$|/page/uplot/|^tests/fuzz/corpus/|\.(png|svg|so|sha256)$")
 EVERYWHERE = ""
 C = r"\.(c|h)$"
 CODECS = r"codec|coding"

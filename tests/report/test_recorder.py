@@ -51,11 +51,13 @@ def test_a_run_is_reported_round_by_round(make_run) -> None:
 def test_the_sums_are_over_all_rounds(make_run) -> None:
     run = make_run()
     run.start()
-    run.round(1, 0.9, 0.7)
+    run.round(1, 0.9, 0.7, waited=0.5, waited_for=("berlin",))
     run.skip(2, "below quorum")
-    run.round(3, 0.6, 0.65)
+    run.round(3, 0.6, 0.65, waited=1.0, waited_for=("berlin", "rome"))
     run.close()
     totals = run.report.totals
+    assert (totals.waited, totals.waited_for) == (1.5, {"berlin": 1.5, "rome": 1.0})
+    assert [each.waited_for for each in run.report.rounds] == [{"berlin": 0.5}, {}, {"berlin": 1.0, "rome": 1.0}]
     assert (totals.merged, totals.skipped, totals.compared, totals.better, totals.worse) == (2, 1, 2, 1, 1)
     assert (totals.seconds, totals.rounds, totals.stall, totals.training) == (40.0, 6.0, 4.5, 35.5)
     assert (totals.bytes_sent, totals.bytes_received) == (300, 600)
@@ -138,7 +140,7 @@ def test_the_log_has_the_sentence_and_the_file(make_run) -> None:
     run.start()
     run.round(1, 0.9, 0.7)
     run.close()
-    assert run.lines == [run.report.sentence, f"the report of this run is {run.directory / 'swarm-report.json'}"]
+    assert run.lines == [run.report.sentence, f"the report of this run is {run.directory / 'swarm-report.html'}"]
 
 
 def test_a_directory_that_cannot_be_written_costs_the_report_only(make_run, tmp_path: Path) -> None:

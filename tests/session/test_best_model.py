@@ -205,6 +205,30 @@ def test_all_peers_stop_together_when_the_models_get_no_better(overlap: bool) ->
         assert "no model was better than that of round 4 (loss 0) for 3 rounds" in line
 
 
+def test_a_peer_that_comes_after_the_agreement_stops_at_once() -> None:
+    swarm = MemorySwarm(sync_interval=1, min_peers=2, patience=2, straggler_timeout=0.1)
+    ada, bob, cyd = (site(swarm, name, 3.0) for name in ("ada", "bob", "cyd"))
+    agreed, left = threading.Barrier(3), threading.Event()
+
+    def early(peer: SwarmPeer) -> None:
+        peer.session.begin()
+        while not peer.session.should_stop:
+            peer.go_on(1, step)
+        agreed.wait(20)
+        assert left.wait(20)
+        peer.session.end()
+
+    def late() -> bool:
+        agreed.wait(20)
+        cyd.session.begin()
+        told = cyd.session.should_stop
+        left.set()
+        cyd.session.end()
+        return told
+
+    assert together(partial(early, ada), partial(early, bob), late)[2]
+
+
 def test_without_patience_nobody_stops() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=2, keep_best=True)
     peers = [site(swarm, name, 2.0) for name in ("ada", "bob")]

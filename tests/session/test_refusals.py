@@ -279,4 +279,6 @@ def test_a_failed_start_is_one_sentence_in_the_log_before_it_is_raised() -> None
     alone = MemorySwarm(min_peers=2, start_timeout=0.2).peer("ada", {"w": np.zeros(2)})
     with pytest.raises(StartTimeoutError) as raised:
         alone.session.begin()
-    assert f"ERROR {raised.value}" in alone.lines
+    (line,) = [line for line in alone.lines if line.startswith("ERROR")]
+    assert re.fullmatch(rf"{re.escape(f'ERROR {raised.value}')} \(tests/session/test_refusals\.py:\d+\)", line)
+    assert raised.value.told

@@ -69,6 +69,8 @@ class Schedule:
     """Whether models have an optimizer, whose moments are merged."""
     outer: bool = False
     """Whether committed models have the state of an outer optimizer. Its steps give the merged weights."""
+    judges: bool = False
+    """Whether the best model is kept; no schedule is drawn with it."""
     liars: tuple[PeerId, ...] = ()
     """Members that lie from the beginning."""
     twins: bool = True

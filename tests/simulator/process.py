@@ -163,7 +163,7 @@ class Process:
         self.session = Session(
             settings,
             self.model,
-            evaluate=self._evaluate if settings.use_adaptive_sync else None,
+            evaluate=self._evaluate if settings.use_adaptive_sync or settings.keep_best else None,
             logger=_logger(lambda text, error: world.warned(self, text, error)),
             plugins=PLUGINS,
             network=lambda _settings, _plugins: Reach(self.transport, [Names(world, self)]),

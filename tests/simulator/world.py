@@ -65,6 +65,7 @@ class World:
             min_peers=len(STRANGERS) if stranger else schedule.min_peers,
             world_size=len(STRANGERS) if stranger else schedule.expected or None,
             use_adaptive_sync=schedule.adaptive,
+            keep_best=schedule.judges,
             checkin_model_on_train_end=plan.checkin.value,  # type: ignore[arg-type]
             train_until="all" if schedule.extends else "own",
             node_weightage=plan.weight,

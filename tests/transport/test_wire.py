@@ -49,7 +49,7 @@ FIELDS = {
     ).map(tuple),
     "reason": st.text(PRINTABLE, max_size=1000),
     "release": st.text(PRINTABLE, max_size=40),
-    **dict.fromkeys(("round", "counter", "expects", "part", "newest", "oldest", "protocol"), COUNT),
+    **dict.fromkeys(("round", "counter", "expects", "part", "newest", "oldest", "protocol", "since"), COUNT),
     "versions": st.builds(
         Versions, st.integers(NEWEST, 2**31 - 1), st.integers(0, NEWEST), st.text(PRINTABLE, max_size=40)
     ),
@@ -61,7 +61,10 @@ FIELDS = {
     "weights": st.lists(st.integers(0, 10**9), max_size=8).map(tuple),
     "shape": st.lists(st.integers(0, 2**48), max_size=4).map(tuple),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), SIZE),
-    **dict.fromkeys(("signal", "reference"), st.none() | st.floats(allow_nan=False)),
+    **dict.fromkeys(
+        ("signal", "reference", "score", "own_score", "best_score"), st.none() | st.floats(allow_nan=False)
+    ),
+    "Best.score": st.floats(allow_nan=False),
 }
 """Whatever an honest peer may send, by field."""
 

@@ -17,12 +17,13 @@ STARTING_SECONDS = 10.0
 
 
 class Server:
-    """A ``nats-server`` with JetStream, which can be killed and started again on its port."""
+    """A ``nats-server``, by default with JetStream, which can be killed and started again on its port."""
 
-    def __init__(self, directory: Path, *extra: str, port: int | None = None) -> None:
+    def __init__(self, directory: Path, *extra: str, port: int | None = None, stores: bool = True) -> None:
         self.port = port or free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
-        self._command = [program(), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(directory), *extra]
+        storage = ("-js", "-sd", str(directory)) if stores else ()
+        self._command = [program(), "-a", "127.0.0.1", "-p", str(self.port), *storage, *extra]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

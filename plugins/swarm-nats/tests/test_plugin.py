@@ -11,7 +11,7 @@ from swarm.config import resolve
 from swarm.discovery import Discovery
 from swarm.errors import ConfigurationError
 from swarm.plugins import PluginRegistry
-from swarm.transport import Transport
+from swarm.transport import GrpcTransport, Transport
 from swarm_nats import _plugin
 
 
@@ -46,12 +46,22 @@ def test_a_hub_elsewhere_needs_an_identity_or_the_word_insecure(registry, monkey
 def test_the_limit_of_a_site_holds_over_the_hub(registry, monkeypatch):
     monkeypatch.setenv("SWARM_NATS_SERVERS", "nats://127.0.0.1:4222")
     for given, limited in (({}, False), ({"max_mbit": "20"}, True)):
-        assert registry.transport("nats")(settings(**given))._inner.pacing.limited is limited
+        assert registry.transport("nats")(settings(**given))._control.pacing.limited is limited
+
+
+def test_a_session_can_choose_the_hub_beside_grpc(registry, monkeypatch):
+    monkeypatch.setenv("SWARM_NATS_SERVERS", "nats://127.0.0.1:4222")
+    made = registry.transport("grpc-nats")(settings(max_mbit="20"))
+    assert isinstance(made, GrpcTransport)
+    assert made.pacing.limited
+    monkeypatch.setenv("SWARM_NATS_SERVERS", "nats://hub.example.org")
+    with pytest.raises(ConfigurationError, match="would see all weights"):
+        registry.transport("grpc-nats")(settings())
 
 
 def test_without_servers_a_session_does_not_start(registry, monkeypatch):
     monkeypatch.delenv("SWARM_NATS_SERVERS", raising=False)
-    for make in (registry.transport("nats"), registry.discovery("nats")):
+    for make in (registry.transport("nats"), registry.transport("grpc-nats"), registry.discovery("nats")):
         with pytest.raises(ConfigurationError, match="need SWARM_NATS_SERVERS"):
             make(settings())
 

@@ -24,6 +24,7 @@ def test_several_servers_are_read():
         ({"SWARM_NATS_SERVERS": "tls://a:1,http://b:2"}, "entry 2 of SWARM_NATS_SERVERS is no URL of a server"),
         ({"SWARM_NATS_SERVERS": "nats://a:port"}, "entry 1 of SWARM_NATS_SERVERS is no URL of a server"),
         ({**SERVERS, "SWARM_NATS_SERVER": "nats://a:1"}, "there is no variable SWARM_NATS_SERVER: allowed are"),
+        ({**SERVERS, "SWARM_NATS_DOMAIN": "hub.>"}, "SWARM_NATS_DOMAIN='hub.>' is no domain of JetStream"),
         ({**SERVERS, "SWARM_NATS_CREDENTIALS": "/no/such/file"}, "SWARM_NATS_CREDENTIALS=/no/such/file cannot be read"),
         ({**SERVERS, "SWARM_NATS_CA": __file__}, "holds no certificates in PEM"),
         ({**SERVERS, "SWARM_NATS_SUBJECT": "swarm.>"}, "SWARM_NATS_SUBJECT='swarm.>' is no prefix of subjects"),

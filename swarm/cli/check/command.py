@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from rich.text import Text
 
 from swarm.addresses import Address, join, parse_advertised, place_of
 from swarm.cli import options
-from swarm.cli.check.finding import Finding, Level
-from swarm.cli.check.here import of_machine
+from swarm.cli.check.finding import Finding, Level, failure
+from swarm.cli.check.here import HERE, of_machine
 from swarm.cli.check.listening import listening
 from swarm.cli.check.there import of_peer
 from swarm.cli.cluster import cluster_of
@@ -28,6 +29,7 @@ from swarm.cli.statuses import ANSWER_SECONDS
 from swarm.cli.table import console
 from swarm.config import Settings, former, resolve
 from swarm.discovery.directory import announcements
+from swarm.errors import ConfigurationError
 from swarm.identity import identity_at
 from swarm.proxy import Proxies
 
@@ -49,8 +51,8 @@ def check(
     [bold]swarm check --peer other.example:7000[/]
 
     Looks at this machine, and at every peer that the settings, the consortium or
-    a rendezvous directory name: whether it can be reached, how far it is, its
-    clock, version and settings. The other peers may be waiting to start, or
+    a rendezvous directory name: whether it can be reached, how far it is, the
+    bandwidth, its clock, version and settings. The other peers may be waiting to start, or
     train already. Settings are those of `swarm run`; arguments in the script
     are not known.
 
@@ -66,7 +68,7 @@ def check(
     }
     user = former.variables(os.environ)
     otherwise = {**fallbacks(user), **cluster_of(user).settings(user, given)}
-    settings = resolve(given, environment=user, otherwise=otherwise).settings
+    settings = resolve(given, environment=user, otherwise=otherwise, usable=False).settings
     findings = [*find(settings)]
     if json_output:
         typer.echo(json.dumps([asdict(finding) for finding in findings]))
@@ -78,7 +80,7 @@ def check(
 
 def find(settings: Settings) -> Iterable[Finding]:
     """Everything, this machine first."""
-    identity = identity_at(settings.identity) if settings.identity else None
+    identity = identity_at(settings.identity, usable=False) if settings.identity else None
     yield from of_machine(settings, identity)
     known = [*settings.peers, *(identity.others if identity else ())]
     if settings.rendezvous:
@@ -86,8 +88,18 @@ def find(settings: Settings) -> Iterable[Finding]:
     own = {*_own(settings)}
     addresses = [each for each in dict.fromkeys(known) if place_of(each) not in own]
     ask = partial(fetch, identity=settings.identity, timeout=ANSWER_SECONDS, proxies=Proxies(settings.proxy))
-    with listening(settings) as reached_from, ThreadPoolExecutor(AT_ONCE) as pool:
-        for found in pool.map(lambda address: [*of_peer(address, settings, ask, reached_from)], addresses):
+    counts = identity is None or identity.unusable is None
+    with ExitStack() as stack:
+        station = None
+        if counts:
+            try:
+                station = stack.enter_context(listening(settings))
+            except ConfigurationError as error:
+                yield failure(HERE, "transport", str(error), "correct the settings of the transport")
+        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        for found in pool.map(
+            lambda address: [*of_peer(address, settings, ask if counts else None, station)], addresses
+        ):
             yield from found
 
 

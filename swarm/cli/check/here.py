@@ -62,6 +62,9 @@ def _identity(settings: Settings, identity: Identity | None) -> Iterator[Finding
             else warning(HERE, "certificate", text, "get one: `swarm init`, or `swarm join` with an invitation")
         )
         return
+    if identity.unusable is not None:
+        yield failure(HERE, "certificate", *identity.unusable)
+        return
     until = f"{identity.name}, until {identity.certificate.not_after:%Y-%m-%d}"
     yield (
         warning(HERE, "certificate", until, "it expires soon: renew it with `swarm renew`")
@@ -73,7 +76,7 @@ def _identity(settings: Settings, identity: Identity | None) -> Iterator[Finding
 def _ports(settings: Settings) -> Iterator[Finding]:
     listen = Address.parse(settings.listen)
     yield _port("listen", listen.host, listen.port)
-    if settings.data_channel and settings.transport == "grpc":
+    if settings.data_channel and settings.transport.startswith("grpc"):
         yield _port("data_port", listen.host, settings.data_port)
 
 

@@ -13,12 +13,14 @@ from swarm import versions
 from swarm.addresses import Address
 from swarm.cli.answers import MOST, count, number, parse, plain, sessions
 from swarm.cli.check.finding import Finding, failure, ok, warning
+from swarm.cli.check.links import of_link
 from swarm.errors import SwarmError, TransportError
 from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
 from swarm.versions import Versions
 
 if TYPE_CHECKING:
+    from swarm.cli.check.listening import Station
     from swarm.config import Settings
 
 CONNECT_SECONDS = 5.0
@@ -33,8 +35,8 @@ Ask = Callable[[str], Mapping[str, Any]]
 def of_peer(
     address: str,
     settings: Settings,
-    ask: Ask,
-    reached_from: Callable[[str], str] | None = None,
+    ask: Ask | None,
+    station: Station | None = None,
     *,
     now: Callable[[], float] = time.time,
 ) -> Iterator[Finding]:
@@ -43,48 +45,41 @@ def of_peer(
     Args:
         address: as ``name@host:port`` or ``host:port``.
         settings: of the peer here.
-        ask: gives its status.
-        reached_from: asks it why it cannot connect to this machine; None where that is not asked.
+        ask: gives its status; None where this machine has no certificate that counts.
+        station: asks about the way between the two; None where that is not asked.
         now: the time, in seconds since 1970.
     """
     where = Address.parse(address)
     closed = None if Proxies(settings.proxy).find(where.host) else _closed(where)
-    if closed is not None:
+    relayed = closed is not None and station is not None and station.turn_to_relay(address, closed[0])
+    if closed is not None and not relayed:
         yield failure(address, "reached", *closed)
+        return
+    if ask is None:
+        if not Proxies(settings.proxy).find(where.host):
+            yield ok(address, "reached", "a connection can be opened")
+        yield warning(address, "status", "not asked: it answers members only", "see the certificate of this machine")
         return
     answers: list[tuple[float, float, Mapping[str, Any]]] = []
     try:
         for _ in range(ASKED):
             begun, told = time.perf_counter(), now()
-            answer = ask(address)
+            answer = station.status(address) if relayed and station else ask(address)
             answers.append((time.perf_counter() - begun, told, answer))
     except SwarmError as error:
         text = printable(str(error), MAX_SHOWN)
         yield failure(address, "reached", text, "read the reason; the log of that peer may say more")
         return
-    if reached_from is not None:
-        yield _back(address, reached_from)
     trip = median(seconds for seconds, _, _ in answers)
-    yield ok(address, "reached", f"answers within {1000 * trip:.1f} ms, with a new connection each time")
+    answered = f"answers within {1000 * trip:.1f} ms, with a new connection each time"
+    yield ok(address, "reached", f"{answered}, over a relay; directly: {closed[0]}" if relayed and closed else answered)
     _, told, answer = answers[-1]
     try:
         yield from _of_answer(address, settings, answer, told + answers[-1][0] / 2)
+        if station is not None:
+            yield from of_link(address, parse(sessions(answer)[0]).name, station)
     except TransportError as error:
         yield failure(address, "status", printable(str(error), MAX_SHOWN), "update Swarm there")
-
-
-def _back(address: str, reached_from: Callable[[str], str]) -> Finding:
-    try:
-        reason = printable(reached_from(address), MAX_SHOWN)
-    except SwarmError as error:
-        text = f"it was not told whether it can connect to this machine: {printable(str(error), MAX_SHOWN)}"
-        return warning(address, "connects here", text, "update Swarm there, or see the log of that peer")
-    if not reason:
-        return ok(address, "connects here", "yes")
-    action = (
-        "this peer will be reached over the connections that it opens; to avoid that, open its port (listen, data_port)"
-    )
-    return warning(address, "connects here", f"no: {reason}", action)
 
 
 def _closed(where: Address) -> tuple[str, str] | None:

@@ -20,6 +20,8 @@ from swarm.cli.table import colour
 _OTHER_ROWS = 6
 """Rows of a terminal that are left for all but the peers."""
 _LEAST_ROWS = 4
+_MOST_UNPRINTED = 500
+"""Lines that are kept until the next update: each time that some are printed, the table is drawn again."""
 
 
 class LiveDisplay(Display):
@@ -47,6 +49,7 @@ class LiveDisplay(Display):
         self._told: set[str] = set()
         """Warnings that the terminal has shown: those of several peers are often the same."""
         self._warned = False
+        self._unprinted: list[Text] = []
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -55,6 +58,7 @@ class LiveDisplay(Display):
     def __exit__(self, *_: object) -> None:
         self._event = ""
         with contextlib.suppress(OSError):
+            self._flush()
             self._draw()
             self._live.stop()
         self._file.close()
@@ -75,14 +79,17 @@ class LiveDisplay(Display):
 
     def note(self, text: str) -> None:
         self._file.write(f"{'swarm':<{self._width}} | {text}")
-        self._console.print(Text(f"{'swarm':<{self._width}} | {text}", style="bold"), soft_wrap=True)
+        self._unprinted.append(Text(f"{'swarm':<{self._width}} | {text}", style="bold"))
+        self._flush()
 
     def trace(self, name: str, rank: int, traceback: Sequence[str]) -> None:
         if not self._verbose:
             for text in traceback:
                 self._say(name, rank, Text(text, style="dim"))
+            self._flush()
 
     def update(self, rows: Sequence[PeerRow]) -> None:
+        self._flush()
         self._rows = rows
         self._history.note(rows)
         if (tuple(rows), self._event) != self._shown:
@@ -103,4 +110,12 @@ class LiveDisplay(Display):
 
     def _say(self, name: str, rank: int, text: Text) -> None:
         prefix = (f"{name:<{self._width}} | ", colour(rank))
-        self._console.print(Text.assemble(prefix, text), soft_wrap=True)
+        self._unprinted.append(Text.assemble(prefix, text))
+        if len(self._unprinted) >= _MOST_UNPRINTED:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Print what was said since the last time: at once, since the table is drawn again below it."""
+        said, self._unprinted = self._unprinted, []
+        if said:
+            self._console.print(Text("\n").join(said), soft_wrap=True)

@@ -16,6 +16,7 @@ from swarm.cli.answers import PeerView
 from swarm.cli.display.base import PeerRow
 from swarm.cli.table import colour, epochs, size
 from swarm.clock import duration
+from swarm.peer.states import AT_A_SYNC_POINT
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
@@ -94,7 +95,7 @@ def _done(row: PeerRow) -> int | None:
     view = row.view
     if view is None or row.ended or view.batches_left is None or view.batches_left > view.interval:
         return None
-    return view.interval if view.status == "merging" else view.interval - view.batches_left
+    return view.interval if view.status in AT_A_SYNC_POINT else view.interval - view.batches_left
 
 
 def _bar(row: PeerRow) -> RenderableType:

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 class DataChannels:
     """What others may ask of the data channels of this peer; each raises ``ExchangeError`` to refuse."""
 
+    port: int
+    """On which this peer listens for them."""
     issue: Callable[[DataChannelRequest], DataChannelOffer]
     """Answers a request for a data channel."""
     dial_back: Callable[[Address, DialBackRequest], None]
     """Opens one to the peer at an address, which cannot connect to this one and will send on it."""
+    reach: Callable[[Address, DataChannelOffer], None]
+    """Opens one to the peer at an address and closes it; raises ``TransportError`` where it cannot."""
     lost: Callable[[str], None]
     """Called with an address before ``Handler.on_lost``."""
 
@@ -41,6 +45,14 @@ class DataChannelControl(Transport):
 
         Called before ``start``; without it requests are refused.
         """
+
+    def data_place(self, where: Address, port: int) -> tuple[str, int]:
+        """Host and port to connect to for a data channel to the peer at ``where``, which has said ``port``.
+
+        Raises:
+            TransportError: there is no way to it.
+        """
+        return where.host, port
 
     def is_reversed(self, address: str) -> bool:
         """Whether nobody can connect to ``address``, and the peer there is called over connections of its own."""

@@ -129,7 +129,7 @@ class Dialler:
 
     def _connect(self, where: Address, offer: DataChannelOffer, deadline: float) -> Connection:
         try:
-            sock = self._proxies.connect(where.host, offer.port, _left(deadline))
+            sock = self._proxies.connect(*self._control.data_place(where, offer.port), _left(deadline))
         except (OSError, OverflowError) as error:
             raise NoDataChannelError(_unopened(offer.port, error)) from error
         try:

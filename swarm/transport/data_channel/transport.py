@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.messages import DialBackRequest, Envelope, FetchRequest, StreamHeader
-    from swarm.transport.base import Frame, Handler, Upload
+    from swarm.transport.base import Frame, Handler, Upload, Way
     from swarm.transport.data_channel.connection import Connection
     from swarm.transport.data_channel.control import DataChannelControl
 
@@ -64,11 +64,12 @@ class DataChannelTransport(Transport):
         proxies: Proxies | None = None,
     ) -> None:
         clock = clock or MonotonicClock()
-        self._control = control
+        self.control = control
+        """Carries all that is no upload."""
         self._host = host
         self._port = port
         self._failure_timeout = failure_timeout
-        self._dialler = Dialler(control, failure_timeout, self._issue, proxies or Proxies())
+        self._dialler = Dialler(control, failure_timeout, self.issue, proxies or Proxies())
         self._tokens = Tokens(clock)
         self._clock = clock
         self._ways = Ways(clock)
@@ -80,14 +81,14 @@ class DataChannelTransport(Transport):
 
     @property
     def identity(self) -> Identity | None:
-        return self._control.identity
+        return self.control.identity
 
     def start(self, handler: Handler) -> str:
         def serve(connection: Connection, holder: DataChannelRequest) -> None:
             if isinstance(holder, Awaited):
                 holder.hand_over(connection)
             else:
-                Reception(connection, holder, self._control.decode_header, handler.open_sink).run()
+                Reception(connection, holder, self.control.decode_header, handler.open_sink).run()
 
         def dial_back(address: Address, asked: DialBackRequest) -> None:
             try:
@@ -101,38 +102,45 @@ class DataChannelTransport(Transport):
             self._failure_timeout,
             self._tokens.redeem,
             serve,
-            self._control.identity,
+            self.control.identity,
             self._clock,
         )
         self._listener = listener
-        self._control.offer_data_channels(DataChannels(self._issue, dial_back, self._drop))
+
+        def reach(address: Address, offer: DataChannelOffer) -> None:
+            self._dialler.dial_back(address, offer).close()
+
+        self.control.offer_data_channels(DataChannels(listener.port, self.issue, dial_back, reach, self._drop))
         try:
-            return self._control.start(handler)
+            return self.control.start(handler)
         except BaseException:
             listener.close()
             raise
 
     def send(self, address: str, envelope: Envelope) -> None:
-        self._control.send(address, envelope)
+        self.control.send(address, envelope)
 
     def upload(
         self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
     ) -> Upload:
         if self._ways.barred(address):
-            return self._control.upload(address, header, frames, done)
-        upload = DataChannelUpload(self._control, address, header, frames, partial(self._tell, done))
+            return self.control.upload(address, header, frames, done)
+        upload = DataChannelUpload(self.control, address, header, frames, partial(self._tell, done))
         with self._lock:
             if self._closed:
-                return self._control.upload(address, header, frames, done)
+                return self.control.upload(address, header, frames, done)
             self._channel(address, DataChannelRequest(header.session, header.sender, header.incarnation)).begin(upload)
         return upload
 
     def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
-        return self._control.fetch(address, request, timeout)
+        return self.control.fetch(address, request, timeout)
 
     def forget(self, address: str) -> None:
-        self._control.forget(address)
+        self.control.forget(address)
         self._drop(address)
+
+    def way(self, address: str) -> Way | None:
+        return self.control.way(address)
 
     def close(self, linger: float = 1.0) -> None:
         with self._lock:
@@ -140,18 +148,31 @@ class DataChannelTransport(Transport):
             channels = [channel for channels in self._channels.values() for channel in channels]
         for channel in channels:
             channel.close()
-        self._control.close(linger)
+        self.control.close(linger)
         if self._listener is not None:
             self._listener.close()
         deadline = time.monotonic() + CLOSING_SECONDS
         for channel in channels:
             channel.join(max(0.0, deadline - time.monotonic()))
 
-    def _issue(self, holder: DataChannelRequest) -> DataChannelOffer:
-        """A token for a connection of ``holder`` to this peer."""
+    def issue(self, holder: DataChannelRequest) -> DataChannelOffer:
+        """A token for a connection of ``holder`` to this peer, which has started.
+
+        Raises:
+            ExchangeError: it has not, or too many are waiting to be used.
+        """
         if self._listener is None:
             raise ExchangeError("it is not listening yet")
         return DataChannelOffer(self._listener.port, self._tokens.issue(holder))
+
+    def reach(self, address: str, me: DataChannelRequest) -> None:
+        """Open a data channel to the peer at ``address``, and close it.
+
+        Raises:
+            NoDataChannelError: it cannot be had.
+            UntrustedPeerError: whoever is there is not to be trusted.
+        """
+        self._dialler.dial(address, me).close()
 
     def _channel(self, address: str, me: DataChannelRequest) -> DataChannel:
         """One that rests, or a new one."""

@@ -13,6 +13,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
 
 from swarm.transport.grpc.calls import fetch_status
+from swarm.transport.grpc.configured import of_settings
 from swarm.transport.grpc.transport import GrpcTransport
 
-__all__ = ["GrpcTransport", "fetch_status"]
+__all__ = ["GrpcTransport", "fetch_status", "of_settings"]

@@ -91,7 +91,7 @@ class OneWay:
             _log.warning(
                 "%s cannot be reached from here, and this peer (%s) cannot be reached from %s: two peers that accept "
                 "no connections cannot meet; open the port of one of them to the other, or use a transport with a "
-                "relay (%s)",
+                "relay, as grpc-nats of the plugin swarm-nats (%s)",
                 address,
                 place_of(self.own.address),
                 self._first,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from swarm.addresses import Address
-from swarm.errors import BrokenStreamError, ExchangeError, TransportError, UnreachablePeerError
+from swarm.errors import BrokenStreamError, ExchangeError, SwarmError, TransportError, UnreachablePeerError
 from swarm.proxy import Proxies
 from swarm.transport.frames import JoiningSink
 from swarm.transport.grpc.diagnosis import explain, may_explain
@@ -85,15 +85,25 @@ def fetch_status(
     """
     where = Address.parse(address)
     proxies = proxies or Proxies()
-    with open_channel(where, timeout, identity, proxies=proxies) as channel:
-        try:
-            answer = json.loads(channel.unary_unary(STATUS, None, None)(b"", timeout=timeout))
-        except grpc.RpcError as error:
-            told = to_error(error, address)
-            found = explain(where, identity, proxies) if may_explain(str(told)) else ""
-            raise UnreachablePeerError(found) if found else told from None
-        except (ValueError, RecursionError) as error:
-            raise TransportError(f"{address} did not answer with a status: {error}") from error
+    try:
+        return ask_status(open_channel(where, timeout, identity, proxies=proxies), timeout, address)
+    except SwarmError as error:
+        found = explain(where, identity, proxies) if may_explain(str(error)) else ""
+        if found:
+            raise UnreachablePeerError(found) from None
+        raise
+
+
+def ask_status(channel: grpc.Channel | ReverseChannel, timeout: float, address: str) -> dict[str, Any]:
+    """What the peer at ``address`` tells of itself, to which ``channel`` leads; that is closed at the end.
+
+    Raises:
+        SwarmError: it does not answer with a status.
+    """
+    try:
+        answer = json.loads(call_once(channel, STATUS, b"", timeout, address))
+    except (ValueError, RecursionError) as error:
+        raise TransportError(f"{address} did not answer with a status: {error}") from error
     if not isinstance(answer, dict):
         raise TransportError(f"{address} did not answer with a status")
     return answer

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from swarm.identity import Identity
     from swarm.transport.frames import FrameReader
     from swarm.transport.grpc.answers import Answers
+    from swarm.transport.grpc.relayed import Probing
     from swarm.transport.grpc.reverse import ReverseChannel
 
     Report = Callable[[Callable[[], None]], None]
@@ -36,7 +37,7 @@ class Link:
         failure_timeout: of the transport.
         identity: of this peer; None: nothing is encrypted.
         open_channel: opens a connection to it, for weights or not.
-        answers: sees to it that the peer can call here; None where it can.
+        answers: sees to it that the peer is there and can call here; None where it can.
         report: runs a job outside every lock; all calls of ``on_end`` and of uploads' ``done`` go through it.
         on_end: takes the link and why it ended.
     """
@@ -47,7 +48,7 @@ class Link:
         failure_timeout: float,
         identity: Identity | None,
         open_channel: Callable[[bool], Channel],
-        answers: Answers | None,
+        answers: Answers | Probing | None,
         report: Report,
         on_end: Callable[[Link, str], None],
     ) -> None:
@@ -121,6 +122,10 @@ class Link:
             call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
             call.add_done_callback(answered)
 
+    def unsent(self) -> tuple[bytes, ...]:
+        """Take out what was to be sent, after the end of a link to a peer that was not reached."""
+        return self._send_queue.drop()
+
     def retire(self, *, finish_uploads: bool = False) -> None:
         """Send the messages that are queued, and no weights unless the uploads in flight are finished; then end."""
         with self._lock:
@@ -169,7 +174,8 @@ class Link:
             if self._told:
                 return
             self._told = True
-        self._send_queue.drop()
+        if self.connected:  # else another way may be found for it
+            self._send_queue.drop()
         self._report(partial(self._on_end, self, reason))
 
 

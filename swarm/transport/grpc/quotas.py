@@ -28,6 +28,8 @@ OF_A_PEER = {
     "Probe": 8,
     "Reverse": 8,
     "Answer": 64,
+    "ReachData": 8,
+    "Measure": 2,
 }
 """A peer needs one stream of messages, and in each session two uploads and one fetch to every other peer.
 
@@ -45,6 +47,8 @@ OF_AN_ADDRESS = {
     "Probe": 64,
     "Reverse": 64,
     "Answer": 256,
+    "ReachData": 64,
+    "Measure": 2,
 }
 """64 peers with one address fit in; together less than all calls that are served at once."""
 QUIET_SECONDS = 60.0

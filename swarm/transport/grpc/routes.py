@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from swarm.addresses import Address
-from swarm.errors import AddressError, ExchangeError, LimitError
+from swarm.errors import ExchangeError, LimitError
 from swarm.messages import ReachAnswer, ReachRequest
+from swarm.transport.base import Way
 from swarm.transport.grpc.connection_limit import usual_form
 from swarm.transport.grpc.reverse import Route
-from swarm.transport.grpc.security import open_channel, place_of
+from swarm.transport.grpc.security import address_of, open_channel, place_of
 from swarm.transport.grpc.service import CALL_KEY, PROBE, metadata
 from swarm.transport.grpc.silence import Silence
 from swarm.transport.grpc.status import to_error
@@ -24,6 +24,7 @@ from swarm.transport.grpc.wire import decode, encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from swarm.addresses import Address
     from swarm.clock import Clock
     from swarm.identity import Identity
     from swarm.proxy import Proxies
@@ -89,7 +90,7 @@ class Routes:
         identity: of this peer.
         proxies: for connections to others.
         clock: for how long they say nothing, and for which addresses others have asked lately.
-        connected: whether this peer has a connection to an address, which so can be reached.
+        way: how an address is reached.
         opened: called with an address to which there is a route from now on.
     """
 
@@ -99,7 +100,7 @@ class Routes:
         identity: Identity | None,
         proxies: Proxies,
         clock: Clock,
-        connected: Callable[[str], bool],
+        way: Callable[[str], Way | None],
         opened: Callable[[str], None],
     ) -> None:
         self._failure_timeout = failure_timeout
@@ -107,7 +108,7 @@ class Routes:
         self._proxies = proxies
         self._clock = clock
         self._given = GivenPlaces(MOST_OF_A_PEER if identity else MOST_OF_AN_ADDRESS, clock)
-        self._connected = connected
+        self._way = way
         self._opened = opened
         self._lock = threading.Lock()
         self._routes: dict[str, list[Route]] = {}
@@ -177,6 +178,10 @@ class Routes:
             "Answer": grpc.stream_stream_rpc_method_handler(answer),
         }
 
+    def _connected(self, address: str) -> bool:
+        """Whether there is a connection that this peer has opened to ``address``."""
+        return self._way(address) is Way.DIRECT
+
     def _obstacle(self, asked: ReachRequest, address: Address) -> str:
         """Why this peer cannot connect to the one that asks; empty where it can."""
         if self._connected(asked.address):
@@ -185,7 +190,8 @@ class Routes:
             try:
                 known = channel.unary_unary(PROBE, None, None)(asked.nonce, timeout=DIAL_SECONDS)
             except grpc.RpcError as error:
-                return str(to_error(error, asked.address))
+                # Meanwhile it may have been reached by another attempt.
+                return "" if self._connected(asked.address) else str(to_error(error, asked.address))
         return "" if known == KNOWN else f"another peer is at {address.place}"
 
     @contextmanager
@@ -227,12 +233,7 @@ def _read(request: bytes, caller: Caller) -> tuple[ReachRequest, Address]:
         UntrustedPeerError: it gives that of another peer.
     """
     asked = decode(ReachRequest, request)
-    try:
-        address = Address.parse(asked.address)
-    except AddressError as error:
-        raise ExchangeError(str(error)) from error
-    caller.require(address.name)
-    return asked, address
+    return asked, address_of(caller, asked.address)
 
 
 def _place(context: grpc.ServicerContext) -> Place:

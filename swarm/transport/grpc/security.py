@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 import grpc
 
-from swarm.errors import AddressError, UntrustedPeerError
+from swarm.addresses import Address
+from swarm.errors import AddressError, ExchangeError, UntrustedPeerError
 from swarm.identity.certificates import ANY_PEER
 from swarm.identity.consortium import Role
 from swarm.proxy import Proxies
@@ -21,7 +22,6 @@ from swarm.transport.grpc.status import CallError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swarm.addresses import Address
     from swarm.identity import Identity
 
 HEADER_KEY = "swarm-header-bin"
@@ -180,6 +180,21 @@ def place_of(context: grpc.ServicerContext) -> tuple[str, int]:
     """The IP address and the port that a call comes from; gRPC writes them as ``ipv6:%5B::1%5D:4711``."""
     host, _, port = unquote(context.peer()).partition(":")[2].rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def address_of(caller: Caller, text: str) -> Address:
+    """The address that ``caller`` gives as its own.
+
+    Raises:
+        ExchangeError: it is none.
+        UntrustedPeerError: it is that of another peer.
+    """
+    try:
+        address = Address.parse(text)
+    except AddressError as error:
+        raise ExchangeError(str(error)) from error
+    caller.require(address.name)
+    return address
 
 
 def _shown(context: grpc.ServicerContext) -> bytes:

@@ -37,12 +37,14 @@ class SendQueue:
             self._ended = True
             self._changed.notify_all()
 
-    def drop(self) -> None:
-        """Let the stream end at once."""
+    def drop(self) -> tuple[bytes, ...]:
+        """Let the stream end at once; what was queued."""
         with self._changed:
+            messages = tuple(self._messages)
             self._messages.clear()
             self._ended = True
             self._changed.notify_all()
+            return messages
 
     def __iter__(self) -> Self:
         return self

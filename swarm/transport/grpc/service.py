@@ -31,6 +31,7 @@ DELIVER, UPLOAD, FETCH, DATA_CHANNEL, DIAL_BACK, STATUS, CONSORTIUM = (
     for method in ("Deliver", "Upload", "Fetch", "DataChannel", "DialBack", "Status", "Consortium")
 )
 REACH, PROBE, REVERSE, ANSWER = (f"/{SERVICE}/{method}" for method in ("Reach", "Probe", "Reverse", "Answer"))
+REACH_DATA, MEASURE = (f"/{SERVICE}/{method}" for method in ("ReachData", "Measure"))
 METHOD_KEY = "swarm-method"
 CALL_KEY = "swarm-call-bin"
 MAX_CALLS = 1536
@@ -53,7 +54,7 @@ def methods_of_a_peer(
 
     def deliver(messages: Iterator[bytes], context: Context) -> bytes:
         with admission.to("Deliver", context) as (caller, call):
-            for data in _until_broken(messages):
+            for data in until_broken(messages):
                 call.sends()
                 envelope = decode(Envelope, data)
                 caller.require(envelope.sender)
@@ -65,7 +66,7 @@ def methods_of_a_peer(
             header = decode(StreamHeader, metadata(context, HEADER_KEY))
             caller.require(header.sender)
             joining = Joining(handler.open_sink(header))
-            for message in _until_broken(messages):
+            for message in until_broken(messages):
                 caller.require_trust()
                 call.sends()
                 joining.take(message)
@@ -120,7 +121,7 @@ def methods_of_a_peer(
     }
 
 
-def _until_broken(requests: Iterator[bytes]) -> Iterator[bytes]:
+def until_broken(requests: Iterator[bytes]) -> Iterator[bytes]:
     """The requests of a stream, until it ends either way: whom it breaks for notices on its own stream."""
     while True:
         try:

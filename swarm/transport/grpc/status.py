@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-from swarm.errors import ExchangeError, SwarmError, TransportError, UnreachablePeerError
+from swarm.errors import ExchangeError, SwarmError, TransportError, UnknownCallError, UnreachablePeerError
 from swarm.text import printable
 
 MAX_DETAILS = 1000
@@ -25,7 +25,10 @@ ERRORS: dict[grpc.StatusCode, tuple[type[SwarmError], str]] = {
     grpc.StatusCode.FAILED_PRECONDITION: (ExchangeError, "{address} refused: {details}"),
     grpc.StatusCode.ABORTED: (TransportError, "{address} broke the call off: {details}"),
     grpc.StatusCode.OUT_OF_RANGE: (ExchangeError, "{address} refused a value: {details}"),
-    grpc.StatusCode.UNIMPLEMENTED: (TransportError, "{address} is no Swarm peer, or one of another version: {details}"),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        UnknownCallError,
+        "{address} is no Swarm peer, or one of another version: {details}",
+    ),
     grpc.StatusCode.INTERNAL: (TransportError, "{address} failed: {details}; its log tells more"),
     grpc.StatusCode.UNAVAILABLE: (UnreachablePeerError, "{address} cannot be reached: {details}"),
     grpc.StatusCode.DATA_LOSS: (ExchangeError, "{address} lost data: {details}"),

@@ -13,26 +13,29 @@ import grpc
 from swarm.addresses import Address, is_wildcard, parse_advertised
 from swarm.clock import MonotonicClock
 from swarm.errors import AddressError, ExchangeError, TransportError, UnreachablePeerError
-from swarm.messages import DataChannelOffer, ReachAnswer, ReachRequest, StreamHeader
+from swarm.messages import DataChannelOffer, ReachRequest, StreamHeader
 from swarm.proxy import Proxies
-from swarm.transport.base import NoUpload
+from swarm.transport.base import NoUpload, Way
 from swarm.transport.data_channel.control import DataChannelControl
 from swarm.transport.dispatcher import Dispatcher
 from swarm.transport.frames import FrameReader
 from swarm.transport.grpc.admission import Admission
 from swarm.transport.grpc.answers import Answers, OneWay
+from swarm.transport.grpc.asking import Asking
 from swarm.transport.grpc.call_threads import ThreadPerCall
 from swarm.transport.grpc.calls import call_once, fetch_frames
 from swarm.transport.grpc.diagnosis import explain, may_explain
 from swarm.transport.grpc.fork import ForkGuard
 from swarm.transport.grpc.link import Link
+from swarm.transport.grpc.measuring import Measuring
 from swarm.transport.grpc.options import server_options
 from swarm.transport.grpc.parts import parts
 from swarm.transport.grpc.reach import reachable_host
+from swarm.transport.grpc.relayed import Probing, Relayed
 from swarm.transport.grpc.reverse import ReverseChannel
 from swarm.transport.grpc.routes import Routes
 from swarm.transport.grpc.security import listen, open_channel
-from swarm.transport.grpc.service import DATA_CHANNEL, DIAL_BACK, MAX_CALLS, REACH, SERVICE, methods_of_a_peer
+from swarm.transport.grpc.service import DATA_CHANNEL, DIAL_BACK, MAX_CALLS, SERVICE, methods_of_a_peer
 from swarm.transport.grpc.strangers import Strangers
 from swarm.transport.grpc.trust import TrustWatch
 from swarm.transport.grpc.wire import decode, encode
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from swarm.transport.base import Frame, Handler, Upload
     from swarm.transport.data_channel.control import DataChannels
     from swarm.transport.grpc.service import Method
+    from swarm.transport.relay import Relay
 
 
 class GrpcTransport(DataChannelControl):
@@ -68,6 +72,7 @@ class GrpcTransport(DataChannelControl):
         proxies: for connections to others; without them those of the environment.
         pacing: how fast weights may be sent.
         reachable: whether all others can connect to this peer for sure; then none is asked to try.
+        relay: the way to and from peers that cannot be connected to, and that have the same relay.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class GrpcTransport(DataChannelControl):
         proxies: Proxies | None = None,
         pacing: Pacing | None = None,
         reachable: bool = False,
+        relay: Relay | None = None,
     ) -> None:
         self._identity = identity
         self.pacing = pacing or Pacing()
@@ -98,7 +104,8 @@ class GrpcTransport(DataChannelControl):
         """Links that only send what was queued, and since when: until the other side, which may not, ends its call."""
         self._closed = False
         self._data_channels: DataChannels | None = None
-        self._routes = Routes(failure_timeout, identity, self._proxies, self._clock, self._reaches, self._use_route)
+        self._relayed = Relayed(relay, self._clock)
+        self._routes = Routes(failure_timeout, identity, self._proxies, self._clock, self.way, self._use_route)
         self._running: _Running | None = None
 
     def start(self, handler: Handler) -> str:
@@ -107,7 +114,9 @@ class GrpcTransport(DataChannelControl):
         admission = Admission(self._identity, self._clock, notices)
         threads = ThreadPerCall()
         methods = methods_of_a_peer(handler, self._data_channels, self._identity, admission, self.pacing)
-        handlers = grpc.method_handlers_generic_handler(SERVICE, {**methods, **self._routes.methods(admission)})
+        measuring = Measuring(self._data_channels, self._identity, self.pacing, self._clock)
+        served = {**methods, **self._routes.methods(admission), **measuring.methods(admission)}
+        handlers = grpc.method_handlers_generic_handler(SERVICE, served)
         server = grpc.server(
             threads,
             handlers=[threads.serving(handlers)],
@@ -127,6 +136,11 @@ class GrpcTransport(DataChannelControl):
         dispatcher = Dispatcher("swarm-transport")
         self._running = _Running(handler, methods, one_way, server, threads, dispatcher, guard, watch)
         server.start()
+        try:
+            self._relayed.start(own, self._listen.host, port, self._data_channels)
+        except AddressError:
+            self.close(0.0)
+            raise
         return own
 
     @property
@@ -169,11 +183,23 @@ class GrpcTransport(DataChannelControl):
                 self._retired[link] = self._clock.now()
                 link.retire()
             lingering = self._lingering()
+            self._relayed.forget(address)
         for each in lingering:
             each.close()
 
     def offer_data_channels(self, data_channels: DataChannels) -> None:
         self._data_channels = data_channels
+
+    def way(self, address: str) -> Way | None:
+        if self._routes.find(address) is not None:
+            return Way.REVERSE
+        if self._relayed.over(address):
+            return Way.RELAY
+        link = self._links.get(address)
+        return Way.DIRECT if link is not None and link.connected else None
+
+    def data_place(self, where: Address, port: int) -> tuple[str, int]:
+        return self._relayed.data_place(where, port)
 
     def is_reversed(self, address: str) -> bool:
         return self._routes.find(address) is not None
@@ -185,14 +211,10 @@ class GrpcTransport(DataChannelControl):
     def ask_to_dial_back(self, address: str, request: DialBackRequest, timeout: float) -> None:
         call_once(self._channel(address, Address.parse(address)), DIAL_BACK, encode(request), timeout, address)
 
-    def reached_from(self, address: str, timeout: float) -> str:
-        """Why the peer at ``address`` cannot connect to this one, which has started; empty if it can.
-
-        Raises:
-            SwarmError: it does not answer within ``timeout`` seconds, or does not know the question.
-        """
-        channel = self._connect(Address.parse(address), weights=False)
-        return decode(ReachAnswer, call_once(channel, REACH, encode(self._here.one_way.own), timeout, address)).reason
+    @property
+    def asking(self) -> Asking:
+        """Asks other peers about the way to them, once it has started."""
+        return Asking(self._connect, self._here.one_way.own, self.pacing, self._relayed)
 
     def encode_header(self, header: StreamHeader) -> bytes:
         return encode(header)
@@ -216,6 +238,7 @@ class GrpcTransport(DataChannelControl):
         if self._running is not None:
             self._routes.end()
             self._running.server.stop(0).wait(1.0)
+            self._relayed.close(min(linger, 1.0))
             self._running.threads.close()
             self._running.dispatcher.stop()
             if self._running.watch is not None:
@@ -268,8 +291,11 @@ class GrpcTransport(DataChannelControl):
 
     def _open_link(self, address: str, where: Address) -> Link:
         here, route = self._here, self._routes.find(address)
-        asks = route is None and not self._reachable
-        answers = Answers(where, here.one_way, here.methods, self._connect) if asks else None
+        answers: Answers | Probing | None = None
+        if route is None and self._relayed.over(address):
+            answers = Probing()
+        elif route is None and not self._reachable:
+            answers = Answers(where, here.one_way, here.methods, self._connect)
         return Link(
             where,
             self._failure_timeout,
@@ -287,14 +313,10 @@ class GrpcTransport(DataChannelControl):
 
     def _connect(self, where: Address, weights: bool) -> grpc.Channel:
         """A connection of its own."""
+        where = self._relayed.place(where)
         proxy = self._proxies.find(where.host)
         self._here.guard.connect(Address(proxy.host, proxy.port) if proxy else where)
         return open_channel(where, self._failure_timeout, self._identity, weights=weights, proxies=self._proxies)
-
-    def _reaches(self, address: str) -> bool:
-        """Whether there is a connection that this peer has opened to ``address``."""
-        link = self._links.get(address)
-        return link is not None and link.connected and self._routes.find(address) is None
 
     def _use_route(self, address: str) -> None:
         """Send over the route to ``address`` from now on, and over the link that there was what it had to send."""
@@ -312,17 +334,43 @@ class GrpcTransport(DataChannelControl):
             if lost:
                 del self._links[address]
             self._retired.pop(link, None)
+            relayed = lost and not link.connected and self._relayed.turn(address, reason)
+            relayed = relayed and self._open_again(address, link)
         link.close()
+        if relayed:
+            return
         if lost and may_explain(reason):
             # It connects, which may take longer than other reports can wait.
             threading.Thread(
-                target=self._explain_loss, args=(address, reason), name="swarm-diagnosis", daemon=True
+                target=self._explain_loss, args=(address, link, reason), name="swarm-diagnosis", daemon=True
             ).start()
         elif lost:
-            self._tell_loss(address, reason if link.connected else self._here.one_way.told(address, reason))
+            self._tell_loss(address, self._why(address, link, reason))
 
-    def _explain_loss(self, address: str, reason: str) -> None:
-        found = explain(Address.parse(address), self._identity, self._proxies)
+    def _open_again(self, address: str, ended: Link) -> bool:
+        """Over the relay, if that is possible; what was to be sent goes there first."""
+        try:
+            link = self._links[address] = self._open_link(address, Address.parse(address))
+        except TransportError:
+            self._relayed.forget(address)
+            return False
+        for message in ended.unsent():
+            link.send(message)
+        return True
+
+    def _why(self, address: str, link: Link, reason: str) -> str:
+        """Why ``link`` was lost, in words for the user."""
+        if self._relayed.over(address):
+            told = self._relayed.told(address, reason)
+            self._relayed.lost(address, reached=link.connected)
+            return told
+        return reason if link.connected else self._here.one_way.told(address, reason)
+
+    def _explain_loss(self, address: str, link: Link, reason: str) -> None:
+        where = self._relayed.place(Address.parse(address))
+        found = explain(where, self._identity, self._proxies)
+        if self._relayed.over(address):
+            found = self._why(address, link, found or reason)
         self._report(partial(self._tell_loss, address, found or reason))
 
     def _open_links(self) -> list[Link]:

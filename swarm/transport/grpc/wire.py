@@ -29,6 +29,7 @@ from swarm.messages import (
     FetchRequest,
     Hello,
     ReachAnswer,
+    ReachDataRequest,
     ReachRequest,
     StreamHeader,
     TensorLine,
@@ -130,7 +131,14 @@ class _PeerRecord(_Record):
 
 
 Alone = (
-    StreamHeader | FetchRequest | DataChannelRequest | DataChannelOffer | DialBackRequest | ReachRequest | ReachAnswer
+    StreamHeader
+    | FetchRequest
+    | DataChannelRequest
+    | DataChannelOffer
+    | DialBackRequest
+    | ReachRequest
+    | ReachDataRequest
+    | ReachAnswer
 )
 """What calls carry beside envelopes."""
 

@@ -29,7 +29,7 @@ def _shown(data: bytes) -> int:
     found = sessions(answer)
     json.dumps([plain(each) for each in found], allow_nan=False)
     views = [parse(each) for each in found]
-    table = peer_table([(view.name, rank, view.status, view) for rank, view in enumerate(views)], addresses=True)
+    table = peer_table([(view.name, rank, view.status, view) for rank, view in enumerate(views)])
     if zlib.crc32(data) % SHOWN == 0:
         Console(file=StringIO(), width=200).print(table)
     return len(views)

@@ -87,6 +87,7 @@ GROUP = [
             ("data-channel-offer", examples.CHANNEL_OFFER),
             ("dial-back-request", examples.DIAL_BACK),
             ("reach-request", examples.REACH_REQUEST),
+            ("reach-data-request", examples.REACH_DATA_REQUEST),
             ("reach-answer", examples.REACH_ANSWER),
         )
     ),

@@ -131,10 +131,10 @@ class NatsDiscovery(Discovery):
 
     async def _put(self, key: str, data: bytes) -> None:
         try:
-            bucket = await self._bucket()
+            await self._bucket()
         except (BucketNotFoundError, NotFoundError):  # a server that was started anew may have kept nothing
-            bucket = await self._create()
-        await bucket.put(key, data)
+            await self._create()
+        await self._publish(key, data)
 
     async def _renew(self) -> None:
         while self._own is not None:
@@ -149,7 +149,7 @@ class NatsDiscovery(Discovery):
             self._renewing.cancel()
         own, self._own = self._own, None
         if own is not None:
-            await (await self._bucket()).delete(own[0])
+            await self._publish(own[0], b"", {"KV-Operation": "DEL"})
 
     async def _look(self) -> None:
         try:
@@ -182,6 +182,11 @@ class NatsDiscovery(Discovery):
             await watcher.stop()  # type: ignore[no-untyped-call]
         return tuple(dict.fromkeys(found.values()))
 
+    async def _publish(self, key: str, data: bytes, headers: dict[str, str] | None = None) -> None:
+        """Write an entry; in a domain it has a subject of its own, of which nats-py does not know."""
+        prefix = f"$JS.{self._settings.domain}.API." if self._settings.domain else ""
+        await self._stream.publish(f"{prefix}$KV.{self._bucket_name}.{key}", data, headers=headers)
+
     async def _bucket(self) -> KeyValue:
         return await self._stream.key_value(self._bucket_name)
 
@@ -201,7 +206,8 @@ class NatsDiscovery(Discovery):
     def _stream(self) -> JetStreamContext:
         if self._hub is None:
             raise TransportError("the announcement was withdrawn")
-        return self._hub.client.jetstream(timeout=LOOK_SECONDS)
+        domain = {"domain": self._settings.domain} if self._settings.domain else {}
+        return self._hub.client.jetstream(timeout=LOOK_SECONDS, **domain)
 
 
 def _digest(*texts: str) -> str:

@@ -15,7 +15,8 @@ from swarm.errors import ConfigurationError, MissingExtraError
 PREFIX = "SWARM_NATS_"
 SCHEMES = ("nats", "tls", "ws", "wss")
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}")
-_KNOWN = ("SERVERS", "CREDENTIALS", "CA", "SUBJECT", "REPLICAS")
+_DOMAIN = re.compile(r"[A-Za-z0-9_-]{0,64}")
+_KNOWN = ("SERVERS", "CREDENTIALS", "CA", "SUBJECT", "REPLICAS", "DOMAIN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class HubSettings:
     """What all subjects of these peers begin with."""
     replicas: int = 1
     """Servers of a cluster that keep the announcements."""
+    domain: str = ""
+    """Of JetStream on the hub, by which clients of a leaf node name it; empty where it has none."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> HubSettings:
@@ -68,7 +71,12 @@ class HubSettings:
         replicas = given.get("SWARM_NATS_REPLICAS", "1")
         if replicas not in ("1", "3", "5"):
             raise ConfigurationError(f"SWARM_NATS_REPLICAS={replicas!r} is not allowed: allowed are 1, 3 and 5")
-        return cls(servers, credentials, authority, subject, int(replicas))
+        domain = given.get("SWARM_NATS_DOMAIN", "")
+        if not _DOMAIN.fullmatch(domain):
+            raise ConfigurationError(
+                f"SWARM_NATS_DOMAIN={domain!r} is no domain of JetStream: allowed are letters, digits, '_' and '-'"
+            )
+        return cls(servers, credentials, authority, subject, int(replicas), domain)
 
     @property
     def shown(self) -> str:

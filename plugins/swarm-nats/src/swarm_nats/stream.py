@@ -5,7 +5,8 @@ repeated from the first one that is missing (go-back-N): the receiver keeps what
 receiver says up to which byte it has room. A sender limits what is on its way, to less where answers take long.
 
 A packet begins with 25 bytes, big-endian: its kind (1), where it stands in its stream (8), how many bytes its sender
-has received (8), and up to which byte that one takes more (8). Bytes of the stream, or the reason of a RESET, follow.
+has received (8), and up to which byte that one takes more (8). Bytes of the stream follow, the reason
+of a RESET, or the purpose that an OPEN tells.
 """
 
 from __future__ import annotations
@@ -66,9 +67,13 @@ class Stream:
         patience: seconds without any packet, while one is waited for, after which the other end counts as lost.
         segment: bytes of the stream in one packet at most.
         now: seconds of a clock, as in all calls.
+        purpose: what the other end is told when the stream opens.
     """
 
-    def __init__(self, *, opens: bool, patience: float, segment: int = SEGMENT_BYTES, now: float) -> None:
+    def __init__(
+        self, *, opens: bool, patience: float, segment: int = SEGMENT_BYTES, now: float, purpose: bytes = b""
+    ) -> None:
+        self._purpose = purpose
         self.failure: str | None = None
         """Why it broke, where it did."""
         self.ended = False
@@ -166,7 +171,7 @@ class Stream:
         if self._ask:
             self._ask = False
             self._retry_at = now + self._retry
-            return self._packed(Kind.OPEN if self._opening else Kind.ASK)
+            return self._packed(Kind.OPEN) + self._purpose if self._opening else self._packed(Kind.ASK)
         if not self._opening and self._may_send():
             segment = self._segments[self._at]
             self._at += 1

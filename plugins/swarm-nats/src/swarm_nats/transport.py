@@ -16,16 +16,17 @@ from swarm.addresses import name_of, place_of
 from swarm.clock import MonotonicClock
 from swarm.errors import AddressError, SwarmError, UnreachablePeerError
 from swarm.text import is_member_name, printable
-from swarm.transport import GrpcTransport, Handler, NoUpload, Transport
+from swarm.transport import DataChannelTransport, GrpcTransport, Handler, NoUpload, Transport, Way
 from swarm_nats.hub import Hub
-from swarm_nats.tunnel import TOKEN, Tunnel
+from swarm_nats.tunnel import DATA, TOKEN, Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from swarm.addresses import Address
     from swarm.identity import Identity
     from swarm.messages import Envelope, FetchRequest, StreamHeader
-    from swarm.transport import Frame, Pacing, Sink, Upload
+    from swarm.transport import DataChannels, Frame, Pacing, Sink, Upload
     from swarm_nats.settings import HubSettings
     from swarm_nats.tunnel import Listener
 
@@ -45,6 +46,7 @@ class NatsTransport(Transport):
         failure_timeout: seconds of silence after which a peer counts as lost.
         identity: of this peer; as for gRPC.
         pacing: how fast weights may be sent.
+        data_channel: whether weights travel in streams of their own through the hub, not in calls of gRPC.
     """
 
     def __init__(
@@ -54,9 +56,19 @@ class NatsTransport(Transport):
         failure_timeout: float = 10.0,
         identity: Identity | None = None,
         pacing: Pacing | None = None,
+        data_channel: bool = True,
     ) -> None:
         # Its address is of this machine: others reach it through the tunnel, and must not try it on theirs.
-        self._inner = GrpcTransport(failure_timeout=failure_timeout, identity=identity, pacing=pacing, reachable=True)
+        self._control = _Local(
+            self._data_port_of,
+            failure_timeout=failure_timeout,
+            identity=identity,
+            pacing=pacing,
+            reachable=True,
+        )
+        self._inner: Transport = self._control
+        if data_channel:
+            self._inner = DataChannelTransport(self._control, "127.0.0.1", failure_timeout=failure_timeout)
         self._tunnel = Tunnel(Hub(hub, "transport", failure_timeout), hub.subject, failure_timeout, MonotonicClock())
         self._handler: Handler | None = None
         self._lock = threading.Lock()
@@ -72,7 +84,7 @@ class NatsTransport(Transport):
         self._handler = handler
         local = self._inner.start(_Translating(handler, self._lost))
         try:
-            self._tunnel.start(int(local.rpartition(":")[2]))
+            self._tunnel.start(int(local.rpartition(":")[2]), self._control.data_port)
         except BaseException:
             self._inner.close(0.0)
             raise
@@ -115,7 +127,12 @@ class NatsTransport(Transport):
             way = self._ways.pop(address, None)
         if way is not None:
             self._inner.forget(way.local)
-            way.listener.close()
+            way.close()
+
+    def way(self, address: str) -> Way | None:
+        with self._lock:
+            way = self._ways.get(address)
+        return Way.RELAY if way is not None and self._inner.way(way.local) else None
 
     def close(self, linger: float = 1.0) -> None:
         with self._lock:
@@ -126,7 +143,7 @@ class NatsTransport(Transport):
             self._ways.clear()
         self._inner.close(linger)
         for way in ways:
-            way.listener.close()
+            way.close()
         if self._handler is not None:
             self._tunnel.close(min(linger, 1.0))
 
@@ -159,15 +176,49 @@ class NatsTransport(Transport):
                 return
             del self._ways[way.address]
         text = way.told(reason)
-        way.listener.close()
+        way.close()
         if self._handler is not None:
             self._handler.on_lost(way.address, text)
+
+    def _data_port_of(self, local: str) -> int:
+        """The port of this machine that leads to the data port of a peer, by its address for gRPC.
+
+        Raises:
+            UnreachablePeerError: it was lost, or forgotten.
+        """
+        with self._lock:
+            way = next((way for way in self._ways.values() if way.local == local), None)
+            if way is None:
+                raise UnreachablePeerError("there is no way to it any more")
+            return way.data_port()
 
     def _report(self, address: str, reason: str) -> None:
         with self._lock:
             if self._closed or self._handler is None:
                 return
             self._tunnel.report(partial(self._handler.on_lost, address, reason))
+
+
+class _Local(GrpcTransport):
+    """The transport on this machine, whose data channels go through the hub too.
+
+    Args:
+        data_port_of: a port of this machine that leads to the data port of the peer at an address.
+        options: as of ``GrpcTransport``.
+    """
+
+    def __init__(self, data_port_of: Callable[[str], int], **options: Any) -> None:
+        super().__init__(**options)
+        self._data_port_of = data_port_of
+        self.data_port: int | None = None
+        """Of this peer; None without data channels."""
+
+    def offer_data_channels(self, data_channels: DataChannels) -> None:
+        self.data_port = data_channels.port
+        super().offer_data_channels(data_channels)
+
+    def data_place(self, where: Address, port: int) -> tuple[str, int]:
+        return "127.0.0.1", self._data_port_of(str(where))
 
 
 class _Way:
@@ -182,6 +233,20 @@ class _Way:
         """The address for gRPC."""
         self._place = place
         self._why = partial(tunnel.reason, token)
+        self._listen_for_data = partial(tunnel.listen, token, DATA)
+        self._data: Listener | None = None
+
+    def data_port(self) -> int:
+        """Of this machine, from which connections go to the data port of the peer."""
+        if self._data is None:
+            self._data = self._listen_for_data()
+        return self._data.port
+
+    def close(self) -> None:
+        """Accept no more connections to it; those that are open stay."""
+        self.listener.close()
+        if self._data is not None:
+            self._data.close()
 
     def told(self, reason: str) -> str:
         """A reason of gRPC with the address that the user knows, and why the tunnel broke where it did."""

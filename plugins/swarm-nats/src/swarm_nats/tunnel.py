@@ -1,9 +1,9 @@
 """Carries connections between the loopback addresses of two machines, as streams over subjects of the hub.
 
 What passes is TLS that begins and ends at the two peers, so the hub sees sizes and times. Each peer has a token, drawn
-when it starts; a stream has an identifier, drawn by who opens it. Its packets are published to
-``<subject>.<token of the receiver>.<identifier>``, with the corresponding subject of the sender as reply: where nobody
-listens, the hub answers there.
+when it starts or computed of its address; a stream has an identifier, drawn by who opens it. Its packets are published
+to ``<subject>.<token of the receiver>.<identifier>``, with the corresponding subject of the sender as reply: where
+nobody listens, the hub answers there.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ MAX_STREAMS = 256
 MAX_STREAMS_OF_ONE = 32
 """The same of one token."""
 TICK_SECONDS = 0.05
+MESSAGES, DATA = b"", b"data"
+"""What a stream is for, as the packet tells that opens it."""
 FEWEST_BYTES = 16 * 2**10
 """Of a packet that the hub must take."""
 BUSY = "it has as many connections as it takes"
@@ -52,16 +54,18 @@ class Tunnel:
         subject: that all subjects begin with.
         patience: of a stream, in seconds.
         clock: for the streams.
+        token: under which others reach this peer; a random one where it is not given.
     """
 
-    def __init__(self, hub: Hub, subject: str, patience: float, clock: Clock) -> None:
-        self.token = secrets.token_hex(16)
+    def __init__(self, hub: Hub, subject: str, patience: float, clock: Clock, token: str | None = None) -> None:
+        self.token = token or secrets.token_hex(16)
         """Under which others reach this peer."""
         self._hub = hub
         self._subject = subject
         self._patience = patience
         self._clock = clock
-        self._port = 0
+        self._host = ""
+        self._ports: dict[bytes, int] = {}
         self._segment = SEGMENT_BYTES
         self._ends: dict[str, _End] = {}
         self._accepting: set[str] = set()
@@ -75,13 +79,14 @@ class Tunnel:
         self._ticking: asyncio.Task[None]
         self._background: set[asyncio.Task[None]] = set()
 
-    def start(self, port: int) -> None:
-        """Connect to the hub, and take streams for the loopback address with ``port``.
+    def start(self, port: int, data_port: int | None = None, host: str = "127.0.0.1") -> None:
+        """Connect to the hub, and take streams for two ports of ``host``, which is this machine.
 
         Raises:
             AddressError: the hub cannot be used.
         """
-        self._port = port
+        self._host = host
+        self._ports = {MESSAGES: port, **({DATA: data_port} if data_port else {})}
         self._hub.open(f"{self._subject}.{self.token}.*", self._on_message, self._on_back)
         try:
             self._hub.call(self._begin(), self._patience)
@@ -89,12 +94,12 @@ class Tunnel:
             self._hub.close()
             raise
 
-    def listen(self, token: str) -> Listener:
+    def listen(self, token: str, purpose: bytes = b"") -> Listener:
         """Listen on a loopback address, from which each connection goes to the peer with ``token``."""
         sock = socket.create_server(("127.0.0.1", 0))
         sock.setblocking(False)
         listener = Listener(self._hub.loop, sock)
-        listener.serve(partial(_End, self, token))
+        listener.serve(partial(_End, self, token, purpose=purpose))
         return listener
 
     def reason(self, token: str) -> str:
@@ -135,7 +140,13 @@ class Tunnel:
         """A connection is there: its stream."""
         self._ends[end.identifier] = end
         self.ready(end)
-        return Stream(opens=end.opens, patience=self._patience, segment=self._segment, now=self._clock.now())
+        return Stream(
+            opens=end.opens,
+            patience=self._patience,
+            segment=self._segment,
+            now=self._clock.now(),
+            purpose=end.purpose,
+        )
 
     def ready(self, end: _End) -> None:
         """There may be something to send."""
@@ -203,12 +214,13 @@ class Tunnel:
         else:
             self._accepted[token] += 1
             self._accepting.add(identifier)
-            self._run(self._accept(token, identifier))
+            self._run(self._accept(token, identifier, data[HEADER.size :]))
 
-    async def _accept(self, token: str, identifier: str) -> None:
+    async def _accept(self, token: str, identifier: str, purpose: bytes) -> None:
         make = partial(_End, self, token, identifier)
         try:
-            await self._hub.loop.create_connection(make, "127.0.0.1", self._port)
+            # A port that is not there is refused as one that has closed.
+            await self._hub.loop.create_connection(make, self._host, self._ports.get(purpose, 0))
         except OSError:
             self._release(token)
             await self._hub.publish(self.subject_of(token, identifier), reset("it has closed"), "")
@@ -291,9 +303,11 @@ class _End(asyncio.Protocol):
         tunnel: that the stream belongs to.
         token: of the peer at the other end.
         identifier: of the stream, where that peer has opened it; this end opens one where it is empty.
+        purpose: of a stream that this end opens.
     """
 
-    def __init__(self, tunnel: Tunnel, token: str, identifier: str = "") -> None:
+    def __init__(self, tunnel: Tunnel, token: str, identifier: str = "", purpose: bytes = b"") -> None:
+        self.purpose = purpose
         self.token = token
         self.opens = not identifier
         self.identifier = identifier or secrets.token_hex(16)

@@ -30,7 +30,7 @@ export class Curves {
     const mean = (pick) => merged.map(([, told]) => average(told, pick, chosen));
     const waited = mean((round) => round.waited);
     const exchanged = mean((round) => round.exchanged);
-    const rest = mean((round) => (round.seconds === null ? null : Math.max(round.seconds - (round.waited ?? 0) - (round.exchanged ?? 0), 0)));
+    const rest = mean((round) => (round.seconds === null || round.exchanged === null ? null : Math.max(round.seconds - (round.waited ?? 0) - (round.exchanged ?? 0), 0)));
     this.seconds.show(rounds, [
       { name: "waiting for others", values: waited, colour: colour("waiting") },
       { name: "exchanging weights", values: exchanged, colour: colour("exchanging") },

@@ -1,7 +1,7 @@
 // Figures, refusals, log, ledger and settings.
 
 import { get, keyed, make, setText } from "./elements.js";
-import { bytes, clock, duration, figure, names, plural, whole } from "./format.js";
+import { DASH, bytes, clock, duration, figure, names, plural, whole } from "./format.js";
 import { lastRound } from "./states.js";
 
 const SHOWN = { events: 200, records: 50, refused: 50 };
@@ -89,7 +89,7 @@ export function showLedger(session) {
         make("td", { class: "left" }, record.closing ? "closing" : record.kind),
         make("td", { class: "left", title: names(who, 64) }, told),
         make("td", { class: "left" }, make("code", { title: record.digest }, record.digest.slice(0, 12))),
-        make("td", { class: "left" }, make("code", { title: record.record }, record.record.slice(0, 12))),
+        make("td", { class: "left" }, record.hash === "" ? DASH : make("code", { title: record.record }, record.record.slice(0, 12))),
       );
     },
     () => {},

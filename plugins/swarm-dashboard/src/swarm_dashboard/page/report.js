@@ -48,7 +48,8 @@ function roundOf(round, site) {
 function recordOf(round, report) {
   return {
     time: round.at,
-    record: round.round === report.round && report.record ? report.record : `${report.lineage} ${round.round}`,
+    record: `${report.lineage} ${round.round} ${round.digest}`,
+    hash: "", // a report has that of the last record only
     round: round.round,
     lineage: report.lineage,
     kind: round.outcome === "closed" ? "closing" : "round",
@@ -82,7 +83,7 @@ function peerOf(name, report) {
     bytes_received: own ? totals.bytes_received : null,
     settings: Object.fromEntries(Object.entries(settings).map(([key, each]) => [key, String(each.value ?? "none")])),
     origins: Object.fromEntries(Object.entries(settings).map(([key, each]) => [key, String(each.origin)])),
-    totals: { rounds: site.rounds ?? null, steps: site.steps ?? null, seconds: own ? totals.rounds : 0, waited: own ? (totals.waited ?? 0) : 0, exchanged: 0 },
+    totals: { rounds: site.rounds ?? null, steps: site.steps ?? null, seconds: own ? totals.rounds : 0, waited: own ? totals.waited : null, exchanged: 0 },
     waited_for: own && !Array.isArray(totals.waited_for) ? totals.waited_for : {},
     result: own ? { closing: report.closing, round: report.round, digest: report.digest, file: report.file, sentence: report.sentence } : {},
   };

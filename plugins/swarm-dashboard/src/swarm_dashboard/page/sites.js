@@ -32,7 +32,7 @@ export class Sites {
     const waitedFor = {};
     for (const peer of session.sites)
       for (const [name, seconds] of Object.entries(peer.waited_for)) waitedFor[name] = Math.max(waitedFor[name] ?? 0, seconds);
-    const ownKnown = session.sites.some((peer) => (session.rounds.get(peer.name)?.at(-1)?.own_loss ?? null) !== null);
+    const ownKnown = [...session.rounds.values()].some((rounds) => last(rounds, "own_loss") !== null);
     this.own = ownKnown ? "Loss own" : "Loss last batch";
     setText(this.body.parentElement.tHead.rows[0].cells[OWN], this.own);
     keyed(
@@ -65,11 +65,10 @@ export class Sites {
     setText(more, detail(peer, now));
     this.#progress(progress, peer);
     const rounds = session.rounds.get(peer.name) ?? [];
-    const last = rounds.at(-1);
     const { totals } = peer;
     const values = [
-      figure(last?.loss),
-      figure(this.own === "Loss own" ? last?.own_loss : last?.batch_loss),
+      figure(last(rounds, "loss")),
+      figure(last(rounds, this.own === "Loss own" ? "own_loss" : "batch_loss")),
       peer.status || totals.rounds ? whole(totals.rounds) : DASH,
       peer.status || totals.rounds ? whole(totals.steps) : DASH,
       share(totals.waited, totals.seconds),
@@ -90,6 +89,11 @@ export class Sites {
   }
 }
 
+// The last value that a site has told.
+function last(rounds, name) {
+  return rounds?.findLast((round) => (round[name] ?? null) !== null)?.[name] ?? null;
+}
+
 function share(part, all) {
-  return all > 0 ? `${duration(part)} of ${duration(all)}` : DASH;
+  return all > 0 && part !== null ? `${duration(part)} of ${duration(all)}` : DASH;
 }

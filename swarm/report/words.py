@@ -1,0 +1,40 @@
+"""Numbers of a report as text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+_KILO = 1000.0
+
+
+def number(value: float | None) -> str:
+    """A figure with four digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def amount(count: int) -> str:
+    """A number of bytes, in powers of 1000."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < _KILO:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= _KILO
+    return f"{value:.1f} TB"
+
+
+def percent(part: float, whole: float) -> str:
+    """A share."""
+    return f"{100 * part / whole:.0f} %" if whole > 0 else "0 %"
+
+
+def day(seconds: float) -> str:
+    """A time since 1970, in UTC."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):  # a clock that was never set
+        return "-"
+
+
+def short(digest: str) -> str:
+    """The beginning of a digest."""
+    return digest[:12]
