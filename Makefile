@@ -23,7 +23,7 @@ EXTRAS ?=
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-browser docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning \
+.PHONY: help demo test test-browser test-matrix docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning \
 	proto dist release-check sbom audit
 
 help: ## list the targets
@@ -43,6 +43,9 @@ test: .venv/.dev ## all tests; those of Keras on each of its backends
 	echo "== everything, Keras on tensorflow"; \
 	KERAS_BACKEND=tensorflow $(BIN)/pytest || status=1; \
 	exit $$status
+
+test-matrix: .venv/.dev ## each framework, and sites of several processes, as two real sites: ONLY="FSDP2"
+	$(BIN)/python -m benchmarks.matrix $(if $(ONLY),--only "$(ONLY)")
 
 chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (some need root, for networks and disks)
 	$(BIN)/pytest tests/faults

@@ -11,6 +11,7 @@ SwarmError
 ├── IncompatiblePeerError     a peer of this session has another model or other settings
 ├── StartTimeoutError         too few peers came before ``start_timeout`` (also a TimeoutError)
 ├── IncompleteSwarmError      the session ended without an expected site, under ``require_members``
+├── RanksError                the processes of one site no longer act together
 ├── TransportError            the network
 │   ├── AddressError          an address that cannot be parsed or listened on (also a ConfigurationError)
 │   ├── UnreachablePeerError  a peer that does not answer
@@ -28,8 +29,8 @@ SwarmError
 └── DemoError                 a training of ``swarm demo`` failed (internal)
 
 A training script can meet the errors that are not marked as internal, when it makes a callback, calls
-``on_train_begin``, or calls a hook outside a run. Once training runs, what goes wrong in a round is recorded in its
-report and logged; it is never raised into the training loop.
+``on_train_begin``, or calls a hook outside a run, or if a process of its own site is gone. Once training runs, what
+goes wrong in a round is recorded in its report and logged; it is never raised into the training loop.
 """
 
 from __future__ import annotations
@@ -101,6 +102,13 @@ class IncompleteSwarmError(SwarmError):
     """The session ended without an expected site, or without a closing round, under ``require_members``.
 
     Raised by ``on_train_end``, once the model is loaded and all files are written.
+    """
+
+
+class RanksError(SwarmError):
+    """Of a site of several processes: one is gone, did not answer in time, or failed.
+
+    Raised by the hooks of a callback in the processes that are left. The site has left the swarm by then.
     """
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
 from swarm.errors import ConfigurationError
-from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, trained_by
+from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, ranks_of, trained_by
 from swarm_lightning.trainers import last_checkpoints, require_supported
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class SwarmHooks(BaseCallback):
     optimizer step moved ``trainer.global_step``, so that it never falls between accumulated gradients.
     Every ``fit`` is a run of its own. One that has no batch to train calls neither of the two hooks: it takes the
     initial weights and the closing model in ``on_fit_end``. ``fast_dev_run`` runs without the swarm.
+    Under ``DDPStrategy`` and ``ModelParallelStrategy`` the processes of the Trainer are one peer.
     With ``train_until="all"`` the Trainer's ``max_epochs`` or ``max_steps``, whichever is reached first, moves on by
     one epoch or step at a time, until all peers have trained their own epochs.
     """
@@ -122,9 +123,16 @@ class SwarmHooks(BaseCallback):
     def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
         samples = samples_of(trainer.train_dataloader) if self.arguments.settings.by_samples else None
         settings = self.arguments.settings
-        port, correction = trained_by(trainer.optimizers, TorchPort(pl_module, self.selection), settings)
-        rate = learning_rate_of(trainer.optimizers)
-        self.open_run(port, self._evaluate, samples=samples, learning_rate=rate, correction=correction)
+        own = TorchPort(pl_module, self.selection)
+        port, correction = trained_by(trainer.optimizers, own, settings)
+        self.open_run(
+            port,
+            self._evaluate,
+            samples=samples,
+            learning_rate=learning_rate_of(trainer.optimizers),
+            correction=correction,
+            ranks=ranks_of(pl_module, own, settings),
+        )
         self.join()
 
     def on_train_batch_end(
@@ -153,12 +161,12 @@ class SwarmHooks(BaseCallback):
 
     def _tell_round(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """After a merge: the progress bar and every logger get its round, its peers and the validation loss."""
-        metrics, commit = self.metrics, self.session.commit if self.session else None
+        metrics, number = self.metrics, self.session.round if self.session else None
         rounds = metrics.get("swarm_rounds", 0.0)
-        if rounds == self._told_rounds or commit is None:
+        if rounds == self._told_rounds or number is None:
             return
         self._told_rounds = rounds
-        found = {"swarm/round": float(commit.round)}
+        found = {"swarm/round": float(number)}
         found |= {shown: metrics[name] for name, shown in _SHOWN.items() if name in metrics}
         # Lightning would log only every `log_every_n_steps` batches, and so miss most rounds.
         pl_module.log_dict(found, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=1)
@@ -172,7 +180,7 @@ class SwarmHooks(BaseCallback):
         self.end_epoch(trainer.current_epoch)
         if self._extends:
             self._at_epoch(trainer)
-        pl_module.log_dict(self.metrics)
+        pl_module.log_dict(self.metrics, sync_dist=trainer.world_size > 1)  # the same in all processes of the site
 
     def _at_step(self, trainer: Trainer) -> None:
         """At the Trainer's last step, move its limit while this peer trains on for others; stop when that is over."""
@@ -212,7 +220,8 @@ class SwarmHooks(BaseCallback):
         if result is not None:
             # Next to the session's file and with its name: own-final.ckpt if there was no closing round.
             self._save(trainer, result.with_suffix(".ckpt"))
-        for path, weights_only in last_checkpoints(trainer):
+        # rank 0 decides: the others may not see its files, and all take part
+        for path, weights_only in trainer.strategy.broadcast(last_checkpoints(trainer)):
             self._save(trainer, path, weights_only=weights_only)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -229,13 +238,14 @@ class SwarmHooks(BaseCallback):
     def _save(self, trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
         """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run.
 
-        A link is replaced, not the file that it leads to.
+        A link is replaced, not the file that it leads to. All processes of the site take part, and one of them writes.
         """
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             try:
                 trainer.save_checkpoint(temporary, weights_only=weights_only)
-                temporary.replace(path)
+                if trainer.is_global_zero:
+                    temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:

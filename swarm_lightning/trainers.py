@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from swarm.callback import CallbackArguments
 
-_SHARDING = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy", "XLAFSDPStrategy")
+_SHARDING = ("FSDPStrategy", "DeepSpeedStrategy", "XLAFSDPStrategy")
+_OF_SEVERAL = ("DDPStrategy", "ModelParallelStrategy")
+"""Strategies that train over processes of ``torch.distributed``."""
 _FLAVOURS = ("lightning", "pytorch_lightning")
 _RESTORING = ("StochasticWeightAveraging", "WeightAveraging")
 
@@ -23,20 +25,19 @@ def require_supported(
     """Reject configurations that a merge would break, or that would replace the merged model.
 
     Raises:
-        ConfigurationError: the strategy shards the model or spreads it over processes, a later callback puts other
-            weights in place when training ends, ``model`` is another module than the Trainer's, or a limit of time
-            contradicts ``train_until="all"``.
+        ConfigurationError: the strategy is not supported, a later callback puts other weights in place when training
+            ends, ``model`` is another module than the Trainer's, or a limit of time contradicts ``train_until="all"``.
     """
     strategy = type(trainer.strategy).__name__
     if _is_a(trainer.strategy, _SHARDING):
         raise ConfigurationError(
-            f"strategy {strategy} shards the model, so that no process holds it whole: "
-            "a swarm needs strategy='auto' with devices=1"
+            f"strategy {strategy} shards the model in a way that a swarm cannot read or write: use strategy='ddp', or "
+            "ModelParallelStrategy with torch.distributed.fsdp.fully_shard (FSDP2)"
         )
-    if trainer.world_size > 1:
+    if trainer.world_size > 1 and not _is_a(trainer.strategy, _OF_SEVERAL):
         raise ConfigurationError(
-            f"strategy {strategy} trains over {trainer.world_size} processes: a peer is one process, "
-            "use devices=1 and num_nodes=1 and start one peer per device"
+            f"strategy {strategy} trains over {trainer.world_size} processes in a way that a swarm does not support: "
+            "use strategy='ddp', or devices=1 and num_nodes=1"
         )
     callbacks: list[object] = list(getattr(trainer, "callbacks", []))
     for later in callbacks[callbacks.index(callback) + 1 :]:

@@ -77,7 +77,11 @@ class RecordingSession:
 
     @property
     def commit(self) -> SimpleNamespace | None:
-        return SimpleNamespace(round=10 * self.rounds) if self.rounds else None
+        return SimpleNamespace(round=self.round) if self.rounds else None
+
+    @property
+    def round(self):
+        return 10 * self.rounds or None
 
     def begin(self):
         self.calls.append(("begin",))

@@ -14,13 +14,14 @@ from swarm.callback.sessions import SessionFactory, session_over_network
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, SwarmError
+from swarm.ranks import ONE_PROCESS, Parts
 from swarm.tensors.selection import Normalization, Selection
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from swarm.ranks import Ranks, SiteSession
     from swarm.records import Resumed
-    from swarm.session import Session
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
     from swarm.tensors.training import TrainingState
 
@@ -116,7 +117,7 @@ class BaseCallback:
     # What a user calls ------------------------------------------------------------------------------------------------
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> SiteSession | None:
         """The session of the current or last run."""
         return None if self._run is None else self._run.session
 
@@ -223,6 +224,7 @@ class BaseCallback:
         learning_rate: LearningRate | None = None,
         correction: Correction | None = None,
         training: TrainingState | None = None,
+        ranks: Ranks = ONE_PROCESS,
     ) -> None:
         """Begin a new run, without joining the swarm; an earlier run of this callback leaves first.
 
@@ -236,10 +238,13 @@ class BaseCallback:
             learning_rate: of the training, where the framework knows it.
             correction: changes the gradients of the training, where a setting asks for that and the framework can.
             training: the state of optimizers and schedules, which a resumed run gets back.
+            ranks: the processes of this site, where they are several that train one model. Each of them calls this,
+                and then the same methods after the same batches.
 
         Raises:
             ConfigurationError: another callback of this process is training as the same peer, or the weight is the
                 number of training samples, which is not known.
+            RanksError: the processes of this site cannot reach each other.
         """
         self.abort("a new run began with the same callback")
         settings = self.arguments.settings
@@ -247,16 +252,20 @@ class BaseCallback:
             settings = replace(settings, samples=SETTINGS["samples"].check.accept(samples))
         if not settings.loopback:
             settings.require_weight()
-        run = Run(
-            self.session_factory(
+
+        def make(parts: Parts) -> SiteSession:
+            return self.session_factory(
                 settings,
-                port,
-                evaluate=evaluate,
+                parts.port,
+                evaluate=parts.evaluate,
                 learning_rate=learning_rate,
-                correction=correction,
-                training=training,
+                correction=parts.correction,
+                training=parts.training,
                 logger=self.logger,
-            ),
+            )
+
+        run = Run(
+            ranks.session(make, Parts(port, evaluate, correction, training), settings, self.logger),
             settings,
             logger=self.logger,
             loop=fit or Loop.here(),

@@ -14,7 +14,7 @@ from swarm.clock import duration
 from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
-    from swarm.session import Session
+    from swarm.ranks import SiteSession
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -33,7 +33,7 @@ class Pause(Protocol):
         ...
 
 
-def show_in_notebook(session: Session, title: str) -> Callable[[], None]:
+def show_in_notebook(session: SiteSession, title: str) -> Callable[[], None]:
     """Show the progress of a run in the current cell; nothing happens outside notebooks, or where a peer trains alone.
 
     Args:

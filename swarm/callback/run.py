@@ -14,7 +14,7 @@ from swarm.callback.notebook import show_in_notebook
 
 if TYPE_CHECKING:
     from swarm.config import Settings
-    from swarm.session import Session
+    from swarm.ranks import SiteSession
 
 FORGOTTEN = "training ended without on_train_end"
 """The reason given where the script never ended the training."""
@@ -44,7 +44,7 @@ class Run:
 
     def __init__(
         self,
-        session: Session,
+        session: SiteSession,
         settings: Settings,
         *,
         logger: logging.Logger,

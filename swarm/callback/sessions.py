@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from swarm.config import Settings
+    from swarm.ranks import SiteSession
     from swarm.session import Session
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
     from swarm.tensors.training import TrainingState
@@ -25,7 +26,7 @@ class SessionFactory(Protocol):
         correction: Correction | None,
         training: TrainingState | None,
         logger: logging.Logger,
-    ) -> Session:
+    ) -> SiteSession:
         """A session that has not begun; it may not ask ``port`` for anything yet."""
         ...
 

@@ -7,6 +7,7 @@ from swarm.pytorch.loading import load_weights
 from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
+from swarm.pytorch.ranks import ranks_of
 
 __all__ = [
     "TorchCallback",
@@ -15,6 +16,7 @@ __all__ = [
     "evaluator_for",
     "learning_rate_of",
     "load_weights",
+    "ranks_of",
     "trained_by",
     "with_optimizers",
 ]

@@ -8,12 +8,17 @@ import ml_dtypes
 import numpy as np
 import torch
 
+from swarm.pytorch.shards import is_sharded, shard_of
+
 if TYPE_CHECKING:
     from swarm.tensors.state import Array
 
 
 def memory(tensor: torch.Tensor) -> object:
     """A key that is equal for tensors with the same elements of the same memory, also if one is transposed."""
+    if is_sharded(tensor):
+        shard = shard_of(tensor)
+        return ("shard", tuple(tensor.shape), memory(shard) if shard.numel() else id(tensor))
     if tensor.numel() == 0:
         return id(tensor)
     span = 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from swarm.callback import OwnLoopCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError, ForeignHookError
@@ -14,6 +13,7 @@ from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
+from swarm.pytorch.ranks import ranks_of
 from swarm.pytorch.training_state import TorchTrainingState, stateful_objects
 
 
@@ -37,6 +37,9 @@ class TorchCallback(OwnLoopCallback):
     ``on_batch_end`` counts batches and merges at every ``sync_interval``-th. After ``on_train_end`` the model has the
     weights of the swarm's closing model. A second ``on_train_begin`` starts a new run. A process that ends without
     ``on_train_end`` informs the other peers that it leaves.
+
+    Where several processes train the model with ``torch.distributed``, each makes the callback and calls its hooks
+    after the same batches.
     """
 
     platforms = ("PYTORCH",)
@@ -92,23 +95,21 @@ class TorchCallback(OwnLoopCallback):
         """Join the swarm and load its initial weights, or those of a swarm that is already training.
 
         Raises:
-            ConfigurationError: no swarm is configured, or the model is distributed over several processes.
+            ConfigurationError: no swarm is configured, or the model is distributed in a way that is not supported.
+            RanksError: the processes of this site cannot reach each other.
             StartTimeoutError: too few peers joined.
             IncompatiblePeerError: a peer trains another model, or has other settings.
             ModelError: the model contains a tensor that cannot be merged.
         """
-        if isinstance(self.model, DistributedDataParallel) and torch.distributed.get_world_size() > 1:
-            raise ConfigurationError(
-                f"model is trained by {torch.distributed.get_world_size()} processes under DistributedDataParallel: "
-                "a peer is one process, give the swarm a model of one process"
-            )
         optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
-        port, correction = trained_by(optimizers, TorchPort(self.model, self.selection), self.arguments.settings)
+        settings, own = self.arguments.settings, TorchPort(self.model, self.selection)
+        port, correction = trained_by(optimizers, own, settings)
         self.open_run(
             port,
             self._evaluate,
             learning_rate=learning_rate_of(optimizers),
             correction=correction,
             training=TorchTrainingState(optimizers, self._stateful, self.logger),
+            ranks=ranks_of(self.model, own, settings),
         )
         self.join()

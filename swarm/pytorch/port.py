@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from swarm.errors import ModelError
 from swarm.pytorch.arrays import array_of, memory, shared_tensor
 from swarm.pytorch.names import changed_keys, join, places
+from swarm.pytorch.shards import is_sharded, keep_shards_only, own_part, shard_of, unsupported, whole
 from swarm.pytorch.spectral import normalised_weights
 from swarm.tensors.model import ModelPort, changed
 from swarm.tensors.selection import Candidate, Selection
@@ -59,6 +60,27 @@ class _Entry(NamedTuple):
     spec: TensorSpec
     tensor: torch.Tensor
 
+    @property
+    def values(self) -> torch.Tensor:
+        """All values; of a sharded tensor they come from all processes, each of which asks for them."""
+        return whole(self.tensor) if is_sharded(self.tensor) else self.tensor
+
+    def set(self, array: Array) -> None:
+        """Set the tensor, or this process's shard of it, from the values of the whole tensor."""
+        self._own.copy_(self._part(array))
+
+    def add(self, array: Array) -> None:
+        """Add to the tensor, or to this process's shard of it."""
+        self._own.add_(self._part(array).to(self._own.device))
+
+    @property
+    def _own(self) -> torch.Tensor:
+        return shard_of(self.tensor) if is_sharded(self.tensor) else self.tensor
+
+    def _part(self, array: Array) -> torch.Tensor:
+        values = shared_tensor(array)
+        return own_part(self.tensor, values) if is_sharded(self.tensor) else values
+
 
 class TorchPort(ModelPort):
     """Parameters and persistent buffers of an ``nn.Module``, in the order of its ``state_dict``.
@@ -76,6 +98,10 @@ class TorchPort(ModelPort):
 
     A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``, ``Fabric.setup``) anywhere in the model
     changes neither order nor names. A model on a GPU is copied through the CPU.
+
+    Of a model that is sharded over several processes (DTensor), each sets its own shard from the whole tensors that it
+    is given. All of them take part where it is read: one calls ``read``, the others ``give``. The whole of one tensor
+    is in memory at a time, besides what ``read`` fills.
     """
 
     def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING) -> None:
@@ -105,12 +131,17 @@ class TorchPort(ModelPort):
     def read(self, into: ModelState) -> None:
         """Copy every tensor's values into ``into``, bit for bit."""
         for entry, array in self._pairs(into):
-            shared_tensor(array).copy_(entry.tensor)
+            shared_tensor(array).copy_(entry.values)
+
+    def give(self) -> None:
+        """Take part while another process reads a sharded model."""
+        for entry in self._entries():
+            _ = entry.values
 
     def borrow(self, schema: Schema) -> list[Array] | None:
-        """Views of the tensors of a model on the CPU; None for a model on another device."""
+        """Views of the tensors of a model on the CPU; None for a model on another device, or for a sharded one."""
         entries = self._unchanged(schema)
-        if any(entry.tensor.device.type != "cpu" for entry in entries):
+        if any(entry.tensor.device.type != "cpu" or is_sharded(entry.tensor) for entry in entries):
             return None
         # torch cannot resize a tensor that NumPy has a view of, as observers do with their buffers: buffers are copied
         return [array_of(tensor.clone() if spec.in_side_block else tensor.contiguous()) for spec, tensor in entries]
@@ -122,23 +153,23 @@ class TorchPort(ModelPort):
         record the write, as with an optimizer step.
         """
         for entry, array in self._pairs(state):
-            entry.tensor.copy_(shared_tensor(array))
+            entry.set(array)
 
     def update(self, state: ModelState) -> None:
         """As ``write``, except tensors of which the site keeps its own values."""
-        for (spec, tensor), array in self._pairs(state):
-            if not spec.kept:
-                tensor.copy_(shared_tensor(array))
+        for entry, array in self._pairs(state):
+            if not entry.spec.kept:
+                entry.set(array)
 
     def add(self, step: ModelState) -> None:
         """Add ``step`` in place. Autograd does not record it."""
-        for (spec, tensor), array in self._pairs(step):
-            if spec.kept:
+        for entry, array in self._pairs(step):
+            if entry.spec.kept:
                 continue
-            if spec.kind is TensorKind.WEIGHT:
-                tensor.add_(shared_tensor(array).to(tensor.device))
+            if entry.spec.kind is TensorKind.WEIGHT:
+                entry.add(array)
             else:
-                tensor.copy_(shared_tensor(array))
+                entry.set(array)
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The weights that take part, by name; a complex one as its real view."""
@@ -158,6 +189,7 @@ class TorchPort(ModelPort):
 
     def _entries(self) -> Iterator[_Entry]:
         """Spec and values of each tensor that takes part, detached from autograd."""
+        keep_shards_only(self._model)
         if not self._names:
             self._names = _names(self._model)
         for found in _found(self._model, self._names):
@@ -203,7 +235,8 @@ def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
     for path, module, leaf, tensor in _tensors(model):
         name = names.get(path, path)
         refusal = _refusal(tensor)
-        key = memory(tensor) if refusal is None else id(tensor)
+        # of two shards without an element, nothing tells whether they are of one tensor
+        key = memory(tensor) if refusal is None and not is_sharded(tensor) else id(tensor)
         is_complex = refusal is None and tensor.is_complex()
         values = torch.view_as_real(tensor.data) if is_complex else tensor
         first = found.get(key)
@@ -219,7 +252,8 @@ def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
 def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
     """Each place of a parameter or persistent buffer: its path, the module it belongs to, and its name there."""
     for path, _, module in places(model):
-        _refuse_sharded(path, module)
+        if reason := unsupported(module):
+            raise ModelError(f"{path or 'the model'} {reason}")
         for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):  # noqa: SLF001
             # there is no public attribute for persistent buffers
             if tensor is not None and leaf not in module._non_persistent_buffers_set:  # noqa: SLF001
@@ -268,19 +302,12 @@ def _is_mask(found: _Found) -> bool:
     return plain and not tensor.requires_grad and bool(tensor.isinf().any())
 
 
-def _refuse_sharded(path: str, module: nn.Module) -> None:
-    if any(base.__module__.startswith("torch.distributed.fsdp") for base in type(module).__mro__):
-        raise ModelError(
-            f"{path or 'the model'} is sharded by FSDP, so that this process holds only a part of it: "
-            "sharded models cannot be merged, train it on one device or under DDP"
-        )
-
-
 def _refusal(tensor: torch.Tensor) -> str | None:
     """Why ``tensor`` cannot be merged, as the end of a sentence; None if it can."""
     if is_lazy(tensor):
         return "has no shape yet: pass one batch through the model before training begins"
-    if any(base.__module__.startswith("torch.distributed") for base in type(tensor).__mro__):
+    foreign = any(base.__module__.startswith("torch.distributed") for base in type(tensor).__mro__)
+    if foreign and not is_sharded(tensor):
         return f"is a {type(tensor).__name__}, of which this process holds only a shard"
     if tensor.is_meta:
         return "is on the meta device and has no values: move the model with to_empty() and load it"

@@ -174,6 +174,11 @@ class Session:
         return self._engine.commit if self._engine else None
 
     @property
+    def round(self) -> int | None:
+        """The number of that round; None before the first."""
+        return self.commit.round if self.commit else None
+
+    @property
     def reference(self) -> ModelState | None:
         """The model of that round, which is never changed; None before the first and after the end."""
         return self._engine.reference if self._engine else None

@@ -45,7 +45,7 @@ def write_training(path: Path, training: Training) -> None:
         ModelError: the state holds something that cannot be written; the message names its place.
     """
     tensors: dict[str, Array] = {}
-    state = _packed(training.state, tensors, "")
+    state = packed(training.state, tensors, "")
     write_tensors(path, tensors, {PROGRESS: json.dumps(asdict(training.progress)), STATE: json.dumps(state)})
 
 
@@ -56,7 +56,7 @@ def read_training(path: Path) -> Training:
         UnreadableFileError: the file cannot be read, or is none of these.
     """
     try:
-        state = _unpacked(json.loads(read_about(path)[STATE]), load_tensors(path))
+        state = unpacked(json.loads(read_about(path)[STATE]), load_tensors(path))
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UnreadableFileError(f"it holds no state of a training ({error!r})") from error
     return Training(read_progress(path), state)
@@ -78,32 +78,41 @@ def read_progress(path: Path) -> Resumed:
     return Resumed(round=counts[0], epochs=counts[1], batches=counts[2], epoch_batches=counts[3])
 
 
-def _packed(value: Tree, tensors: dict[str, Array], place: str) -> Any:
-    """A tree in JSON types; its arrays are added to ``tensors``."""
+def packed(value: Tree, tensors: dict[str, Array], place: str = "") -> Any:
+    """A tree in JSON types; its arrays are added to ``tensors``.
+
+    Raises:
+        ModelError: it holds something that is no tree; the message names its place.
+    """
     if isinstance(value, np.ndarray):
         name, pairs = str(len(tensors)), value.dtype.kind == "c"
         array = np.ascontiguousarray(value).reshape(value.shape)
         tensors[name] = array[..., np.newaxis].view(value.real.dtype) if pairs else array
         return {"array": name, "complex": pairs}
     if isinstance(value, np.generic):
-        return _packed(value.item(), tensors, place)
+        return packed(value.item(), tensors, place)
     if type(value) in _PLAIN:
         return value
     if isinstance(value, (list, tuple)):
-        items = [_packed(item, tensors, f"{place}[{number}]") for number, item in enumerate(value)]
+        items = [packed(item, tensors, f"{place}[{number}]") for number, item in enumerate(value)]
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, Mapping):
         keys = [key for key in value if type(key) not in {str, int}]
         if not keys:
-            items = [[key, _packed(item, tensors, f"{place}[{key!r}]")] for key, item in value.items()]
+            items = [[key, packed(item, tensors, f"{place}[{key!r}]")] for key, item in value.items()]
             return {"counter" if isinstance(value, Counter) else "dict": items}
         value = keys[0]
     raise ModelError(f"{place or 'it'} is a {type(value).__qualname__}, which cannot be written to a file")
 
 
-def _unpacked(value: Any, tensors: Mapping[str, Array]) -> Tree:
+def unpacked(value: Any, tensors: Mapping[str, Array]) -> Tree:
+    """The tree that ``packed`` was given.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
     if isinstance(value, list):
-        return [_unpacked(item, tensors) for item in value]
+        return [unpacked(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
     match value:
@@ -113,9 +122,9 @@ def _unpacked(value: Any, tensors: Mapping[str, Array]) -> Tree:
                 return array
             return array.view(np.result_type(array.dtype, np.complex64)).reshape(array.shape[:-1])
         case {"tuple": list(items)}:
-            return tuple(_unpacked(item, tensors) for item in items)
+            return tuple(unpacked(item, tensors) for item in items)
         case {"dict": list(items)}:
-            return {key: _unpacked(item, tensors) for key, item in items}
+            return {key: unpacked(item, tensors) for key, item in items}
         case {"counter": list(items)}:
-            return Counter({key: _unpacked(item, tensors) for key, item in items})
+            return Counter({key: unpacked(item, tensors) for key, item in items})
     raise ValueError(f"unknown entry {sorted(value)[:3]}")

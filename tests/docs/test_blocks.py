@@ -35,7 +35,7 @@ def test_every_block_has_a_language_that_is_checked(page) -> None:
     assert [f"{page.name}:{block.line}" for block in page.blocks() if block.language not in LANGUAGES] == []
 
 
-@pytest.mark.usefixtures("elsewhere", "hpe_client")
+@pytest.mark.usefixtures("elsewhere", "hpe_client", "torchrun")
 def test_code_runs(page_with_code) -> None:
     """From top to bottom, in one namespace; both sides of a diff."""
     parsers = [PythonCodeBlockParser(), CodeBlockParser("diff", run_both_sides), SkipParser()]
@@ -62,6 +62,14 @@ def run_both_sides(example: Example) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             exec(code, script_of_the_reader())
+
+
+@pytest.fixture
+def torchrun(monkeypatch) -> None:
+    """What torchrun says to the only process that it has started."""
+    variables = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -67,18 +67,19 @@ def test_a_module_that_is_passed_as_the_model_is_trained_by_the_users_own_loop(m
     assert not isinstance(callback, SwarmLightningCallback)
 
 
-def test_a_process_group_is_refused(make_callback, make_trainer, module, monkeypatch):
+def test_a_strategy_of_several_processes_that_is_not_known_is_refused(make_callback, make_trainer, module, monkeypatch):
     trainer = make_trainer([make_callback()])
     monkeypatch.setattr(type(trainer), "world_size", 2)
-    with pytest.raises(ConfigurationError, match="trains over 2 processes"):
+    with pytest.raises(ConfigurationError, match="trains over 2 processes .* use strategy='ddp'"):
         trainer.fit(module)
 
 
-def test_a_sharding_strategy_is_refused(make_callback, make_trainer, module):
+@pytest.mark.parametrize("strategy", ["FSDPStrategy", "DeepSpeedStrategy"])
+def test_a_sharding_strategy_is_refused(make_callback, make_trainer, module, strategy):
     trainer = make_trainer([make_callback()])
-    sharding = type("DeepSpeedStrategy", (type(trainer.strategy),), {})
+    sharding = type(strategy, (type(trainer.strategy),), {})
     trainer.strategy.__class__ = sharding
-    with pytest.raises(ConfigurationError, match="DeepSpeedStrategy shards the model"):
+    with pytest.raises(ConfigurationError, match=f"{strategy} shards the model .* ModelParallelStrategy"):
         trainer.fit(module)
 
 

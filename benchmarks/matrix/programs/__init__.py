@@ -1,0 +1,1 @@
+"""What the sites of the matrix run: a small training of each framework, as a user would write it."""

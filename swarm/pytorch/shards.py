@@ -1,0 +1,67 @@
+"""Tensors of which each process of a site has a shard (DTensor), as FSDP2 and tensor parallelism make them.
+
+They are recognised by name: the modules of torch for them take long to import, and are imported where there are some.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def is_sharded(tensor: torch.Tensor) -> bool:
+    """Whether this process may have only a shard of a tensor."""
+    return any(base.__name__ == "DTensor" and _of_torch(base) for base in type(tensor).__mro__)
+
+
+def shard_of(tensor: Any) -> torch.Tensor:
+    """This process's shard, in its own memory."""
+    with torch.no_grad():
+        shard: torch.Tensor = tensor.to_local()
+    return shard
+
+
+def whole(tensor: Any) -> torch.Tensor:
+    """All values of a tensor. All processes call this for the same tensors in the same order."""
+    with torch.no_grad():
+        values: torch.Tensor = tensor.full_tensor()
+    return values
+
+
+def own_part(tensor: Any, values: torch.Tensor) -> torch.Tensor:
+    """Of the values of a whole tensor, those in the shard of this process; no other process is asked."""
+    from torch.distributed.tensor import distribute_tensor
+
+    part: torch.Tensor = distribute_tensor(values, tensor.device_mesh, tensor.placements, src_data_rank=None).to_local()
+    return part
+
+
+def keep_shards_only(model: nn.Module) -> None:
+    """Free the whole parameters that FSDP2 has kept after a forward pass: the model then has its shards."""
+    for module in model.modules():
+        if any(base.__name__ == "FSDPModule" and _of_torch(base) for base in type(module).__mro__):
+            module.reshard()  # type: ignore[operator]
+
+
+def unsupported(module: nn.Module) -> str | None:
+    """Why a model with this module cannot be merged, as the end of a sentence; None if it can."""
+    names = {base.__name__ for base in type(module).__mro__ if base.__module__.startswith(("torch.", "deepspeed."))}
+    if "FullyShardedDataParallel" in names:
+        return (
+            "is sharded by FullyShardedDataParallel (FSDP1), whose shards are no parts of single tensors: use "
+            "torch.distributed.fsdp.fully_shard (FSDP2) or DistributedDataParallel instead"
+        )
+    if "DeepSpeedEngine" in names:
+        return (
+            "is a DeepSpeedEngine, whose optimizer has a float32 copy of the weights and would replace merged ones by "
+            "it: use DistributedDataParallel or torch.distributed.fsdp.fully_shard (FSDP2) instead"
+        )
+    return None
+
+
+def _of_torch(cls: type) -> bool:
+    return cls.__module__.startswith("torch.distributed")

@@ -1,0 +1,70 @@
+"""Checks that the processes of a site train the same model under the same settings."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from swarm.errors import ConfigurationError, ModelError, RanksError, SwarmError
+from swarm.ranks.group import ProcessGroup
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+    from swarm.ranks.base import Parts
+    from swarm.tensors.state import Schema
+
+SAME = (
+    *("model_name", "rank", "loopback", "overlap", "share", "local", "normalization", "optimizer_state", "proximal"),
+    *("scaffold", "train_until", "sync_interval"),
+)
+"""Settings that each process of a site acts on."""
+
+
+def require_same(group: ProcessGroup, parts: Parts, settings: Settings, *, sharded: bool) -> Schema:
+    """The tensors that take part, where all processes of the site have the same ones. Each process calls this.
+
+    Args:
+        group: of the site.
+        parts: the model of this process.
+        settings: of this process.
+        sharded: whether each process has only a part of the model.
+
+    Raises:
+        ModelError: a model cannot be merged, or two of them differ.
+        ConfigurationError: a setting or an argument differs.
+        RanksError: a process is gone.
+    """
+    own: SwarmError | None = None
+    found: dict[str, Any] = {"settings": {name: str(getattr(settings, name)) for name in SAME}}
+    found["evaluates"] = parts.evaluate is not None
+    schema: Schema | None = None
+    try:
+        schema = parts.port.schema()
+        found["schema"] = schema.fingerprint
+    except SwarmError as error:
+        own, found = error, {"error": str(error)}
+    everywhere = [json.loads(data) for data in group.gather(json.dumps(found).encode())]
+    if own is not None or schema is None:
+        raise own or RanksError("no schema")
+    for rank, each in enumerate(everywhere):
+        if "error" in each:
+            raise ModelError(f"rank {rank} of this site: {each['error']}")
+        _require_alike(rank, each, everywhere[0], sharded=sharded)
+    return schema
+
+
+def _require_alike(rank: int, theirs: dict[str, Any], first: dict[str, Any], *, sharded: bool) -> None:
+    for name, value in theirs["settings"].items():
+        if value != first["settings"][name]:
+            raise ConfigurationError(
+                f"rank {rank} of this site has {name}={value}, and rank 0 has {name}={first['settings'][name]}: the "
+                "processes of one torch.distributed group are one site, give them the same settings; peers of their "
+                "own must not be in one group (docs/ranks.md)"
+            )
+    if theirs["schema"] != first["schema"]:
+        raise ModelError(f"the model of rank {rank} of this site has other tensors than that of rank 0")
+    if sharded and theirs["evaluates"] != first["evaluates"]:
+        raise ConfigurationError(
+            f"val_data is given in some processes of this site only (ranks 0 and {rank} differ): a sharded model can "
+            "only be evaluated by all of them, give it in each or in none"
+        )

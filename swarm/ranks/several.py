@@ -1,0 +1,46 @@
+"""A site of several processes: the session of rank 0, or of another one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from swarm.logs import configure_from_environment
+from swarm.ranks.base import MakeSession, Parts, Ranks, SiteSession
+from swarm.ranks.group import ProcessGroup
+from swarm.ranks.other import OtherRankSession
+from swarm.ranks.zero import RankZeroSession
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+
+GivePart = Callable[[], None]
+"""A process's part in reading a model of which each has a shard: rank 0 gets the whole."""
+
+
+class SeveralProcesses(Ranks):
+    """A site whose processes train one model together, each with a copy or a shard of it.
+
+    Optimizers of a sharded model are sharded too, and are in no checkpoint.
+    """
+
+    def __init__(self, connect: Callable[[], ProcessGroup], give: GivePart | None = None) -> None:
+        """Nothing is connected before ``session``.
+
+        Args:
+            connect: connects the processes; each calls it at the same place.
+            give: what another rank than 0 does while rank 0 reads the model, where each process has only a shard.
+        """
+        self._connect = connect
+        self._give = give
+
+    def session(self, make: MakeSession, parts: Parts, settings: Settings, logger: logging.Logger) -> SiteSession:
+        configure_from_environment()
+        logger.info("connecting the processes of this site: each calls on_train_begin")
+        group = self._connect()
+        if self._give is not None:
+            parts = parts._replace(training=None)
+        if group.rank:
+            return OtherRankSession(group, parts, settings, give=self._give)
+        return RankZeroSession(group, make, parts, settings, logger, sharded=self._give is not None)

@@ -1,0 +1,85 @@
+"""Sites of several processes, started by torchrun, as real processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.matrix.rows import PROGRAMS
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
+SLOW = 100.0
+"""Seconds in which a start of several processes with torch must be over on a busy machine."""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(autouse=True)
+def _few_threads_and_our_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path[1:]]))
+
+
+def models(site) -> list[str]:
+    """The model of each process of a site, once all have told it."""
+    assert site.wait() == 0, site.text
+    return re.findall(r"^MODEL (\w+)", site.text, re.MULTILINE)
+
+
+def pid(site, rank: int) -> int:
+    site.said(f"^RANK {rank} ", within=SLOW)
+    return int(re.findall(rf"^RANK {rank} (\d+)$", site.text, re.MULTILINE)[-1])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("torch_loop", "--wrap", "ddp"), ("torch_loop", "--wrap", "fsdp2", "--epochs", "3")),
+        (("lightning_fit", "--strategy", "ddp", "--processes", "2"), ("torch_loop", "--wrap", "none")),
+    ],
+)
+def test_copies_shards_and_a_single_process_end_with_the_same_model(start, tmp_path, first, second) -> None:
+    def begin(name: str, program: str, *arguments: str):
+        prefix = () if "none" in arguments else TORCHRUN
+        given = {"members": "ada,bob", "sync_interval": 4, "start_timeout": SLOW, "model_dir": tmp_path / name}
+        return start(name, *arguments, program=PROGRAMS / f"{program}.py", prefix=prefix, **given)
+
+    sites = [begin("ada", *first), begin("bob", *second)]
+    for site in sites:
+        site.said("closing model of 2 peers loaded", within=2 * SLOW)
+    found = [models(site) for site in sites]
+    assert [len(each) for each in found] == [2, 1 if "none" in second else 2]
+    assert len({model for each in found for model in each}) == 1
+    assert [site.text.count("listens at") for site in sites] == [1, 1]
+    assert "2 processes train here" in sites[0].text
+
+
+def test_a_process_that_is_killed_takes_its_site_out_until_that_resumes(start, tmp_path: Path) -> None:
+    program = PROGRAMS / "torch_loop.py"
+    given = {"members": "ada,bob", "min_peers": 1, "sync_interval": 4, "start_timeout": SLOW, "straggler_timeout": 5}
+
+    def ada_starts(**more: object):
+        arguments = ("--wrap", "ddp", "--epochs", "8", "--pause", "0.02")
+        return start("ada", *arguments, program=program, prefix=TORCHRUN, model_dir=tmp_path / "ada", **given, **more)
+
+    ada = ada_starts()
+    bob = start("bob", "--epochs", "1000000", "--pause", "0.02", program=program, train_until="own", **given)
+    ada.said("^BATCH 2$", within=SLOW)
+    victim = pid(ada, 1)
+    os.kill(victim, signal.SIGKILL)
+    left = bob.said("ada left|ada is gone", within=SLOW)
+    bob.said(r"round \d+: 1 peers", after=left)
+    ada.said("ChildFailedError", within=SLOW)  # of torchrun
+    assert ada.wait() != 0
+    ada = ada_starts(resume=True)
+    back = ada.said("2 processes train here", after=left, within=SLOW)
+    bob.said(r"round \d+: 2 peers", after=back, within=SLOW)
+    ada.said("ada has finished", after=back, within=SLOW)
+    bob.signal(signal.SIGINT)  # its training has no end of its own
+    ada.said("^MODEL", within=SLOW)
+    assert len(set(models(ada))) == 1

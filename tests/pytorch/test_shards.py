@@ -1,0 +1,164 @@
+"""Models of which each process has a shard: what is read, and which part of a whole tensor each process takes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from swarm.config import Settings
+from swarm.errors import ConfigurationError, ModelError
+from swarm.pytorch import TorchPort, ranks_of
+from swarm.pytorch.arrays import memory
+from swarm.pytorch.shards import is_sharded
+from swarm.ranks import ONE_PROCESS, SeveralProcesses
+from swarm.tensors.state import ModelState
+
+
+@pytest.fixture
+def alone():
+    """A process group of this process."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.fixture
+def as_rank():
+    """Makes this process one of several, of which the others are not there."""
+
+    def begin(rank: int, size: int) -> None:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+        distributed.init_process_group("fake", store=FakeStore(), rank=rank, world_size=size)
+
+    yield begin
+    distributed.destroy_process_group()
+
+
+def net() -> nn.Module:
+    torch.manual_seed(4)
+    return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3), nn.Linear(3, 1))
+
+
+def sharded(size: int = 1) -> nn.Module:
+    # torch keeps what it has computed for a mesh: each rank that this process plays needs one of its own
+    names = (f"rank_{distributed.get_rank()}",)
+    model, mesh = net(), init_device_mesh("cpu", (size,), mesh_dim_names=names)
+    for layer in model:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def state_of(model: nn.Module) -> ModelState:
+    port = TorchPort(model)
+    state = ModelState.empty(port.schema())
+    port.read(state)
+    return state
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_sharded_model_is_the_same_as_the_whole_one():
+    model = sharded()
+    assert any(map(is_sharded, model.parameters()))
+    assert TorchPort(model).schema() == TorchPort(net()).schema()
+    assert state_of(model).digest() == state_of(net()).digest()
+    assert TorchPort(model).borrow(TorchPort(model).schema()) is None
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("operation", ["write", "update", "add"])
+def test_what_is_set_counts_in_the_next_forward_pass(operation: str):
+    torch.manual_seed(9)
+    other, x = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 3), nn.Linear(3, 1)), torch.randn(5, 4)
+    model, whole = sharded().eval(), net().eval()
+    with torch.no_grad():
+        model(x)  # FSDP2 keeps the whole parameters of the root after a pass without gradients
+    parameters = [*model.parameters()]
+    for each in (model, whole):
+        port = TorchPort(each)
+        port.schema()
+        getattr(port, operation)(state_of(other))
+    with torch.no_grad():
+        assert torch.equal(model(x), whole(x))
+    TorchPort(model).give()
+    assert [id(each) for each in parameters] == [id(each) for each in model.parameters()]
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_each_process_takes_its_own_part(as_rank, size: int):
+    whole = net()
+    given = state_of(whole)
+    parts: dict[str, list[torch.Tensor]] = {}
+    for rank in range(size):
+        as_rank(rank, size)
+        model = sharded(size)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.to_local().zero_()
+        port = TorchPort(model)
+        assert port.schema().fingerprint == given.schema.fingerprint
+        port.write(given)
+        for name, parameter in model.named_parameters():
+            parts.setdefault(name, []).append(parameter.to_local().detach().clone())
+    for name, parameter in whole.named_parameters():
+        assert torch.equal(torch.cat(parts[name]), parameter)
+
+
+def test_shards_without_elements_are_told_apart(as_rank):
+    as_rank(3, 4)
+    model = sharded(4)
+    one, other = model[2].bias, model[3].bias
+    assert one.to_local().numel() == other.to_local().numel() == 0
+    assert memory(one) != memory(other)
+    assert len(TorchPort(model).schema().tensors) == len(TorchPort(net()).schema().tensors)
+
+
+def test_the_processes_of_a_site_are_those_of_the_group(as_rank):
+    as_rank(1, 2)
+    for model in (net(), sharded(2)):
+        assert isinstance(ranks_of(model, TorchPort(model), Settings()), SeveralProcesses)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_group_of_one_process_is_a_site_of_one():
+    model = sharded()
+    assert ranks_of(model, TorchPort(model), Settings()) is ONE_PROCESS
+
+
+def test_without_a_group_a_site_has_one_process():
+    model = net()
+    assert ranks_of(model, TorchPort(model), Settings(scaffold=True)) is ONE_PROCESS
+
+
+@pytest.mark.parametrize(
+    ("make", "settings", "message"),
+    [
+        (net, {"scaffold": True}, "scaffold=True cannot be used with a site of several processes"),
+        (lambda: sharded(2), {"proximal": 0.1}, "proximal=0.1 cannot be used with a model that is sharded"),
+        (
+            lambda: sharded(2),
+            {"optimizer_state": "merge"},
+            "optimizer_state='merge' cannot be used with a model that is",
+        ),
+    ],
+)
+def test_what_several_processes_cannot_do_is_refused(as_rank, make, settings, message: str):
+    as_rank(0, 2)
+    model = make()
+    with pytest.raises(ConfigurationError, match=message):
+        ranks_of(model, TorchPort(model), Settings(**settings))
+
+
+def test_other_ways_to_shard_a_model_are_refused_with_what_to_use(as_rank):
+    as_rank(0, 2)
+    model = nn.Sequential(FullyShardedDataParallel(nn.Linear(2, 2), device_id=torch.device("cpu")))
+    with pytest.raises(ModelError, match="^0 is sharded by .*FSDP1.* use torch.distributed.fsdp.fully_shard"):
+        TorchPort(model).schema()
+    engine = type("DeepSpeedEngine", (nn.Module,), {"__module__": "deepspeed.runtime.engine"})()
+    with pytest.raises(ModelError, match="the model is a DeepSpeedEngine.* use DistributedDataParallel"):
+        TorchPort(engine).schema()
