@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
-from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, trained_by
+from swarm.pytorch import evaluator_for, learning_rate_of, shared_part, trained_by
 from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class SwarmHooks(BaseCallback):
     """
 
     platforms = ("LIGHTNING",)
+    knows_trainable = True
 
     _steps: int
     """``trainer.global_step`` when it was last looked at."""
@@ -99,9 +100,10 @@ class SwarmHooks(BaseCallback):
     def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
         samples = samples_of(trainer.train_dataloader) if self.arguments.settings.by_samples else None
         settings = self.arguments.settings
-        port, correction = trained_by(trainer.optimizers, TorchPort(pl_module, self.selection), settings)
-        rate = learning_rate_of(trainer.optimizers)
-        self.open_run(port, self._evaluate, samples=samples, learning_rate=rate, correction=correction)
+        shared = shared_part(pl_module, settings, self.selection, self.logger)
+        port, correction = trained_by(trainer.optimizers, shared.port, settings)
+        rate, facts = learning_rate_of(trainer.optimizers), shared.facts
+        self.open_run(port, self._evaluate, samples=samples, agree=facts, learning_rate=rate, correction=correction)
         self.join()
 
     def on_train_batch_end(

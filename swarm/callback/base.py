@@ -16,6 +16,7 @@ from swarm.errors import ConfigurationError, SwarmError
 from swarm.tensors.selection import Normalization, Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from swarm.config import Settings
@@ -104,6 +105,8 @@ class BaseCallback:
     """The values of ``ml_platform`` that the callback serves, the first by default."""
     session_factory: ClassVar[SessionFactory] = staticmethod(_session)
 
+    knows_trainable: ClassVar[bool] = False
+    """Whether it can merge the trained part of a model alone, as ``trainable_only`` asks."""
     averages_loss: ClassVar[bool] = False
     """Whether the loss that it gives is a mean over several batches."""
 
@@ -141,6 +144,11 @@ class BaseCallback:
         self.logger = arguments.logger or logging.getLogger("swarm")
         self.counted = self.due = 0
         self._run: Run | None = None
+        if arguments.settings.trainable_only and not self.knows_trainable:
+            raise ConfigurationError(
+                f"trainable_only=True is not possible with ml_platform={arguments.settings.ml_platform!r}: name the "
+                "tensors that are merged in share instead"
+            )
         self.prepare()
 
     # What a user calls ------------------------------------------------------------------------------------------------
@@ -222,6 +230,7 @@ class BaseCallback:
         fit: Loop | None = None,
         owner: object | None = None,
         samples: int | None = None,
+        agree: Mapping[str, object] | None = None,
         learning_rate: LearningRate | None = None,
         correction: Correction | None = None,
     ) -> None:
@@ -234,6 +243,8 @@ class BaseCallback:
                 leaves as soon as that loop has ended.
             owner: the run leaves when this object is collected; by default the callback.
             samples: the number of training samples, where the framework knows it and the user gave none.
+            agree: facts about the model that all peers must have in common; where the user's ``agree`` has one of the
+                same name, that one counts.
             learning_rate: of the training, where the framework knows it.
             correction: changes the gradients of the training, where a setting asks for that and the framework can.
 
@@ -245,6 +256,9 @@ class BaseCallback:
         settings = self.arguments.settings
         if settings.by_samples and settings.samples is None and samples is not None:
             settings = replace(settings, samples=SETTINGS["samples"].check.accept(samples))
+        if agree:
+            facts = {**dict(SETTINGS["agree"].check.accept(agree)), **dict(settings.agree)}
+            settings = replace(settings, agree=tuple(sorted(facts.items())))
         if not settings.loopback:
             settings.require_weight()
         run = Run(

@@ -279,6 +279,13 @@ class Settings:
     local: tuple[str, ...] = _setting(
         (), "patterns of tensor names: these stay with each peer, whatever `share` says", several(pattern()), agree=_ALL
     )
+    trainable_only: bool | None = _setting(
+        None,
+        "merge only [the tensors that are trained](#adapters-and-other-trained-parts), such as adapters; the frozen "
+        "ones must be the same at every peer, which is checked. For PyTorch, Lightning and Transformers",
+        switch(),
+        computed="`true` for a PEFT model, else `false`",
+    )
     normalization: Literal["pooled", "silobn", "fedbn"] = _setting(
         "silobn",
         'what sites share of [BatchNorm layers](#batchnorm): `"pooled"` all of it, `"silobn"` all but the statistics, '

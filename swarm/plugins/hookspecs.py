@@ -73,6 +73,8 @@ class Integration:
     """Whether it can train this model; asks for the names of its classes, so that no framework is imported."""
     create: Callable[[CallbackArguments], Any]
     """Makes the callback. Imports the framework; opens no socket and starts no thread."""
+    inferred: bool = True
+    """Whether ``model=`` alone chooses it; otherwise only ``ml_platform`` does, or the class of its callback."""
     distribution: str = "swarm-learning"
     """The distribution that contains the integration. ``extra`` is empty where it installs the framework itself."""
 

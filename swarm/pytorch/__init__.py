@@ -7,14 +7,17 @@ from swarm.pytorch.loading import load_weights
 from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
+from swarm.pytorch.trained_part import Shared, shared_part
 
 __all__ = [
+    "Shared",
     "TorchCallback",
     "TorchEvaluator",
     "TorchPort",
     "evaluator_for",
     "learning_rate_of",
     "load_weights",
+    "shared_part",
     "trained_by",
     "with_optimizers",
 ]

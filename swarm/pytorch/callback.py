@@ -13,7 +13,7 @@ from swarm.errors import ConfigurationError, ForeignHookError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.optimizers import trained_by
-from swarm.pytorch.port import TorchPort
+from swarm.pytorch.trained_part import shared_part
 
 
 class TorchCallback(OwnLoopCallback):
@@ -39,6 +39,7 @@ class TorchCallback(OwnLoopCallback):
     """
 
     platforms = ("PYTORCH",)
+    knows_trainable = True
 
     def prepare(self) -> None:
         """Check the arguments that concern torch.
@@ -101,6 +102,9 @@ class TorchCallback(OwnLoopCallback):
                 "a peer is one process, give the swarm a model of one process"
             )
         optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
-        port, correction = trained_by(optimizers, TorchPort(self.model, self.selection), self.arguments.settings)
-        self.open_run(port, self._evaluate, learning_rate=learning_rate_of(optimizers), correction=correction)
+        settings = self.arguments.settings
+        shared = shared_part(self.model, settings, self.selection, self.logger)
+        port, correction = trained_by(optimizers, shared.port, settings)
+        rate = learning_rate_of(optimizers)
+        self.open_run(port, self._evaluate, agree=shared.facts, learning_rate=rate, correction=correction)
         self.join()
