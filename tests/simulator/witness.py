@@ -507,6 +507,9 @@ class Witness:
     def _given_up(self, process: Process, merged: Merged, *, replaced: bool) -> Steps:
         """Steps that a process may give up for a committed model."""
         own, commit, before = process.model.own, merged.commit, self._basis.get(process)
+        applied = process.session.commit
+        if self._schedule.excess and applied and applied.digest == commit.digest:
+            commit = applied  # one of two results of a round with the same model, of which one may close the session
         left_out = process.name in commit.group and process.name not in commit.contributors and commit.contributors
         if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
             return own
