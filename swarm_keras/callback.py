@@ -177,6 +177,7 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
             # fewer batches than one accumulated optimizer step
             self.join()
         self.finish()
+        self.save_result(".keras", self.model.save)
 
     def _merge_point(self, logs: object) -> None:
         self.require_run("on_batch_end")

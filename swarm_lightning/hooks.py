@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,6 @@ from swarm.pytorch import evaluator_for, learning_rate_of, shared_part, trained_
 from swarm_lightning.trainers import require_supported
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lightning.pytorch import LightningModule, Trainer
 
     from swarm.tensors import Evaluation, Evaluator
@@ -166,10 +163,7 @@ class SwarmHooks(BaseCallback):
         self.finish()
         if self._extended:
             trainer.fit_loop.max_epochs, trainer.fit_loop.epoch_loop.max_steps = self._limits
-        result = self.session.result if self.session else None
-        if result is not None:
-            # Next to the session's file and with its name: own-final.ckpt if there was no closing round.
-            self._save(trainer, result.with_suffix(".ckpt"))
+        self.save_result(".ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take part if there was no batch to train: too little data, or the Trainer's limit was already reached.
@@ -181,18 +175,6 @@ class SwarmHooks(BaseCallback):
         self.logger.info("this fit trains no batch: the module takes the initial weights and the closing model")
         self._join(trainer, pl_module)
         self.on_train_end(trainer, pl_module)
-
-    def _save(self, trainer: Trainer, path: Path) -> None:
-        """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            try:
-                trainer.save_checkpoint(temporary, weights_only=False)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError as error:
-            self.logger.error("the model could not be written to %s: %s", path, error)  # noqa: TRY400
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the swarm: Lightning calls neither ``on_train_end`` nor ``teardown`` after an exception."""

@@ -5,58 +5,28 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, Unpack
 
 from swarm.callback.live import LIVE
 from swarm.callback.loop import Loop
 from swarm.callback.run import Run
+from swarm.callback.sessions import SessionFactory, new_session
 from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, SwarmError
+from swarm.storage.files import write_aside
 from swarm.tensors.selection import Normalization, Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
 
-    from swarm.config import Settings
     from swarm.session import Session
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
 
 NEVER = sys.maxsize
 """For ``due``: the session is not called again."""
-
-
-class SessionFactory(Protocol):
-    """Makes the session of a run; tests put their own in its place."""
-
-    def __call__(
-        self,
-        settings: Settings,
-        port: ModelPort,
-        *,
-        evaluate: Evaluator | None,
-        learning_rate: LearningRate | None,
-        correction: Correction | None,
-        logger: logging.Logger,
-    ) -> Session:
-        """A session that has not begun; it may not ask ``port`` for anything yet."""
-        ...
-
-
-def _session(
-    settings: Settings,
-    port: ModelPort,
-    *,
-    evaluate: Evaluator | None,
-    learning_rate: LearningRate | None,
-    correction: Correction | None,
-    logger: logging.Logger,
-) -> Session:
-    """A session over the transport that ``settings`` name."""
-    from swarm.session import Session  # which loads the network: only a run needs it
-
-    return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, correction=correction, logger=logger)
 
 
 class BaseCallback:
@@ -103,7 +73,7 @@ class BaseCallback:
 
     platforms: ClassVar[tuple[str, ...]]
     """The values of ``ml_platform`` that the callback serves, the first by default."""
-    session_factory: ClassVar[SessionFactory] = staticmethod(_session)
+    session_factory: ClassVar[SessionFactory] = staticmethod(new_session)
 
     knows_trainable: ClassVar[bool] = False
     """Whether it can merge the trained part of a model alone, as ``trainable_only`` asks."""
@@ -355,6 +325,28 @@ class BaseCallback:
         self._tell(run)
         run.finish()
         self.due = 0
+
+    def save_result(self, suffix: str, write: Callable[[Path], object]) -> None:
+        """Write the final model in the framework's format, beside the file of the session and with its name.
+
+        Nothing happens without such a file, or if ``framework_result`` is off. An error is logged and does not fail the
+        run, as the session's file has the weights.
+
+        Args:
+            suffix: of the file, such as ``.keras``; empty for a directory.
+            write: writes the model to the path that it is called with.
+        """
+        result = self.session.result if self.session else None
+        if result is None or not self.arguments.settings.framework_result:
+            return
+        path = result.with_suffix(suffix)
+        try:
+            write_aside(path, write)
+        except Exception as error:  # noqa: BLE001 - a framework may raise anything for a model that it cannot write
+            text = "the model was not written to %s (%s: %s); %s has its weights. framework_result=False leaves it out"
+            self.logger.error(text, path, type(error).__name__, error, result)  # noqa: TRY400 - in one sentence
+        else:
+            self.logger.info("the same model in the format of its framework is %s", path)
 
     def require_run(self, hook: str) -> Run:
         """Check that a run is open, which ``hook`` is called in.

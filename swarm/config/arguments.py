@@ -89,6 +89,7 @@ class Arguments(TypedDict, total=False):
     identity: Path | None
     insecure: bool | None
     model_dir: Path | None
+    framework_result: bool | None
     checkpoint_seconds: float | None
     resume: bool | None
     disabled_plugins: tuple[str, ...] | list[str] | str | None

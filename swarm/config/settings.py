@@ -440,6 +440,11 @@ class Settings:
         "directory for [the result and other files](#the-files-of-a-model-directory); the launchers export it as "
         "`MODEL_DIR`",
     )
+    framework_result: bool = _setting(
+        True,
+        "write the result [in the framework's own format](results.md) too: `swarm-final.ckpt` of Lightning, "
+        "`swarm-final.keras`, or the directory `swarm-final` of Transformers",
+    )
     checkpoint_seconds: float = _setting(
         30.0,
         "least seconds between two checkpoints of the committed model; the closing model is always written",

@@ -12,7 +12,7 @@ from swarm.session import Session
 from swarm.session.wiring import network_of
 
 if TYPE_CHECKING:
-    from swarm.callback.base import SessionFactory
+    from swarm.callback.sessions import SessionFactory
     from swarm.config import Settings
     from swarm.records import RoundFinished
     from swarm.session.session import NetworkFactory

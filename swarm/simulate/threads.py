@@ -27,7 +27,7 @@ from swarm.testing.swarm import Board
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 if TYPE_CHECKING:
-    from swarm.callback.base import SessionFactory
+    from swarm.callback.sessions import SessionFactory
     from swarm.config import Settings
     from swarm.plugins import PluginRegistry
     from swarm.session.session import NetworkFactory

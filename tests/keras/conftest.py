@@ -48,6 +48,7 @@ class RecordingSession:
     over: bool = False
     others_warn: bool = False
     learning_rate: Any = None
+    result: Any = None
 
     @property
     def batches_left(self) -> int:

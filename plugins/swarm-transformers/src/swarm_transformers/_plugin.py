@@ -8,6 +8,7 @@ from swarm.plugins import Integration, Register, hookimpl
 
 if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
+    from swarm.plugins import Export
 
 
 def serves(model: object) -> bool:
@@ -32,7 +33,14 @@ def swarm_register(register: Register) -> None:
             extra="",
             serves=serves,
             create=create,
+            exporters={"": _directory},
             inferred=False,
             distribution="swarm-transformers",
         )
     )
+
+
+def _directory(export: Export) -> None:
+    from swarm_transformers.saving import write_directory
+
+    write_directory(export)

@@ -11,6 +11,7 @@ from swarm.callback import BaseCallback, samples_of
 from swarm.errors import ConfigurationError
 from swarm.pytorch import learning_rate_of, shared_part, trained_by
 from swarm_transformers.evaluation import evaluator_of
+from swarm_transformers.saving import save
 from swarm_transformers.trainers import calling_loop, require_supported
 
 if TYPE_CHECKING:
@@ -151,3 +152,5 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
             IncompleteSwarmError: ``require_members`` is set and a site is missing. The closing model is loaded by then.
         """
         self.finish()
+        if hasattr(model, "save_pretrained"):
+            self.save_result("", lambda path: save(model, path, processing_class))

@@ -1,0 +1,43 @@
+"""Makes the session of a run."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+    from swarm.session import Session
+    from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
+
+
+class SessionFactory(Protocol):
+    """Makes the session of a run; tests put their own in its place."""
+
+    def __call__(
+        self,
+        settings: Settings,
+        port: ModelPort,
+        *,
+        evaluate: Evaluator | None,
+        learning_rate: LearningRate | None,
+        correction: Correction | None,
+        logger: logging.Logger,
+    ) -> Session:
+        """A session that has not begun; it may not ask ``port`` for anything yet."""
+        ...
+
+
+def new_session(
+    settings: Settings,
+    port: ModelPort,
+    *,
+    evaluate: Evaluator | None,
+    learning_rate: LearningRate | None,
+    correction: Correction | None,
+    logger: logging.Logger,
+) -> Session:
+    """A session over the transport that ``settings`` name."""
+    from swarm.session import Session  # which loads the network: only a run needs it
+
+    return Session(settings, port, evaluate=evaluate, learning_rate=learning_rate, correction=correction, logger=logger)
