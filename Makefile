@@ -15,6 +15,7 @@ PLUGINS := $(wildcard plugins/*/pyproject.toml)
 NATIVE := swarm/tensors/kernels/_native.c
 PROTO := swarm/transport/grpc/swarm.proto
 SUPPLY := .venv-supply/bin
+DOCS := .venv-docs/bin
 # of the wheel, for `make sbom EXTRAS=torch`
 EXTRAS ?=
 
@@ -22,7 +23,8 @@ EXTRAS ?=
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning proto dist sbom audit
+.PHONY: help demo test test-browser docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning \
+	proto dist sbom audit
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +51,11 @@ chaos: .venv/.dev ## every fault that the guarantees cover, with real peers (som
 slurm: .venv/.dev ## the example for Slurm, on a cluster of one node that the tests start (needs root)
 	command -v slurmctld > /dev/null || apt-get install --yes --quiet slurm-wlm munge
 	$(BIN)/pytest tests/slurm
+
+# Debian's Chromium; axe-core, which only tests need, is fetched from npm.
+test-browser: .venv/.browser ## the live page in a real browser, by a user's steps, with real peers (installs Chromium as root)
+	command -v chromium > /dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends chromium; }
+	$(BIN)/pytest tests/browser $(if $(IMAGES),--images $(IMAGES))
 
 upgrade: .venv/.dev ## a running swarm of an earlier commit, updated one peer after the other: FROM=HEAD
 	$(BIN)/python -m benchmarks.upgrade $(if $(FROM),--from $(FROM)) | tee /dev/stderr | grep --quiet ': passed$$'
@@ -82,6 +89,10 @@ proto: .venv-proto/.made ## the generated messages of the gRPC transport
 	sha256sum $(PROTO) | cut -d' ' -f1 > $(PROTO).sha256
 
 # Two builds of a commit with one compiler give the same wheel, byte for byte.
+# Strict: a link that leads nowhere is an error.
+docs: .venv-docs/.made ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --quiet
+
 dist: .venv-supply/.made ## the wheel and the source distribution, in dist/
 	rm -f dist/*.whl dist/*.tar.gz
 	SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" PIP_CONSTRAINT=constraints.txt \
@@ -114,10 +125,20 @@ audit: .venv-supply/.made ## known vulnerabilities of the tested versions: SERVI
 	$(INSTALL) --editable '.[dev]' $(foreach plugin,$(PLUGINS),--editable ./$(dir $(plugin)))
 	@touch $@
 
+.venv/.browser: .venv/.dev
+	$(INSTALL) playwright
+	npm install --silent --no-save --prefix .venv/browser axe-core@4.14.1
+	@touch $@
+
 # The oldest generator whose output runs on every protobuf that we allow.
 .venv-proto/.made:
 	$(PYTHON) -m venv .venv-proto
 	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check grpcio-tools==1.74.0
+	@touch $@
+
+.venv-docs/.made:
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check mkdocs-material==9.8.2 mkdocstrings-python==2.0.11 ruff==$$(sed -n 's/^ruff==//p' constraints.txt)
 	@touch $@
 
 .venv-supply/.made:

@@ -7,8 +7,10 @@ Importing this package loads no framework and no gRPC.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from swarm import uncaught
 from swarm.errors import (
     AddressError,
     ConfigurationError,
@@ -54,6 +56,7 @@ __all__ = [
 ]
 
 accept_former_modules()
+uncaught.install(os.environ)
 
 
 def __getattr__(name: str) -> object:

@@ -37,6 +37,9 @@ from __future__ import annotations
 class SwarmError(Exception):
     """Base of all errors raised by Swarm; raised itself where a hook of a callback is called outside a run."""
 
+    told = False
+    """Whether the log has its sentence."""
+
 
 class ConfigurationError(SwarmError, ValueError):
     """A setting is unknown, out of range, or contradicts another one.

@@ -129,7 +129,7 @@ _NOT_NEGATIVE = 0.0, float("inf")
 
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("round", "counter", "expects", "part", "newest", "oldest", "protocol"), _COUNT),
-    **dict.fromkeys(("ledger", "count"), _COUNT),
+    **dict.fromkeys(("ledger", "count", "since"), _COUNT),
     "parts": (1, MAX_COUNT),
     "steps": (0, 2**53),
     "interval": (1, LONGEST_INTERVAL),
@@ -137,7 +137,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "shape": (0, 2**48),
     "port": (1, 65535),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), _NOT_NEGATIVE),
-    **dict.fromkeys(("signal", "reference"), (float("-inf"), float("inf"))),
+    **dict.fromkeys(("signal", "reference", "score", "own_score", "best_score"), (float("-inf"), float("inf"))),
 }
 """Lowest and highest value, by field or by record and field. NaN passes: the rules of a round handle it."""
 

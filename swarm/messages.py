@@ -6,10 +6,12 @@ attempt, so that late and duplicated messages are recognized.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from swarm.records import (
+    LEFT_OUT,
     Attempt,
+    Best,
     Commit,
     ContributionStats,
     Credential,
@@ -169,6 +171,8 @@ class Proposal:
     """Of members that are removed because they signed two results."""
     origins: tuple[Origin, ...] = ()
     """Of the lineage, as in the record."""
+    best: Best | None = field(default=None, metadata={LEFT_OUT: True})
+    """The best model before this round, as in the record."""
     offers: tuple[Offer, ...] = ()
     """What the group has offered, in the order of ``entries``: from these every member computes the rest."""
     promises: tuple[SignedPromise, ...] = ()
@@ -232,6 +236,7 @@ class Proposal:
             credentials=self.credentials,
             proofs=self.proofs,
             origins=self.origins,
+            best=self.best,
         )
 
 

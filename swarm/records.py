@@ -6,6 +6,7 @@ import enum
 import secrets
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from swarm.former import accepts_former_names
 from swarm.versions import Versions
@@ -24,6 +25,8 @@ MAX_ORIGINS = 64
 """Lineages that one comes from, at most: a fork of a fork, and so on."""
 MAX_SETTING = 4096
 """Characters of the value of a setting, as peers tell it one another."""
+LEFT_OUT = "left out"
+"""Marks, in the metadata of a field, that None is not written: what has no value there keeps the text that it had."""
 
 
 class PeerStatus(enum.StrEnum):
@@ -101,6 +104,12 @@ class ContributionStats:
     """With ``optimizer_state="merge"``: whether it trains, and its optimizer has state to merge."""
     root: str = ""
     """Digest of all that it offers, side block and optimizer state included: tells two captures apart."""
+    score: float | None = field(default=None, metadata={LEFT_OUT: True})
+    """What this peer's validation gives of the last committed model, if it tells that: see ``Best``."""
+    own_score: float | None = field(default=None, metadata={LEFT_OUT: True})
+    """With ``share_metrics``: of its own model, just before its last merge."""
+    best_score: float | None = field(default=None, metadata={LEFT_OUT: True})
+    """With ``share_metrics``: of the best model so far."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -164,6 +173,20 @@ class QuorumCertificate:
     signatures: tuple[Signature, ...]
     promises: tuple[SignedPromise, ...] = ()
     """What voters promised to this attempt; empty in the first attempt of a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The best committed model of a lineage so far, by the scores that the peers gave."""
+
+    round: int
+    digest: str
+    score: float
+    """What its scores came to: of the metric that the setting ``monitor`` names."""
+    since: int = 0
+    """Committed models with scores after it, of which none was better."""
+    stop: bool = False
+    """Whether there were ``patience`` of them once: then training ends at all peers."""
 
 
 class RecordKind(enum.StrEnum):
@@ -257,6 +280,9 @@ class Commit:
     """Of members that were removed because they signed two results."""
     origins: tuple[Origin, ...] = ()
     """Of the lineage and of those that it comes from, the first one first."""
+    best: Best | None = field(default=None, metadata={LEFT_OUT: True})
+    """Of the models before this one, by the scores that were told with the offers to this round; None where peers do
+    not keep the best one."""
     certificate: QuorumCertificate | None = field(default=None, compare=False)
     """What makes this record true. Two peers may hold different signatures of the same record."""
 
@@ -286,6 +312,10 @@ class RoundReport:
     """Of the merged model; empty if nothing was committed."""
     group: tuple[PeerId, ...] = ()
     contributors: tuple[PeerId, ...] = ()
+    weights: dict[PeerId, int] = field(default_factory=dict)
+    """The weight of each contributor in the merge."""
+    refused: dict[PeerId, str] = field(default_factory=dict)
+    """Peers whose contribution was left out, with the reason."""
     missing: tuple[PeerId, ...] = ()
     """Peers of the last round that did not take part."""
     away: dict[PeerId, int] = field(default_factory=dict)
@@ -294,6 +324,13 @@ class RoundReport:
     """Local batches of each contributor since its last merge. Empty if this peer did not take part in the round."""
     seconds: float = 0.0
     """From the sync point to the merged weights in the model."""
+    waited: float = 0.0
+    """The part of ``seconds`` in which this peer waited for others, until its last exchange of weights began."""
+    waited_for: tuple[PeerId, ...] = ()
+    """Whom: the peer that came last, or those that the others did not wait for any longer. Empty where none came later
+    than this one."""
+    exchanged: float = 0.0
+    """The part of ``seconds`` from there to the commit. What is left went into copying, loading and validating."""
     stall: float = 0.0
     """The part of ``seconds`` in which training was blocked: all of it without ``overlap``."""
     bytes_sent: int = 0
@@ -331,6 +368,20 @@ class PeerLeft:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStarted:
+    """This peer has joined its session, and its training begins."""
+
+    session: str
+    peer: PeerId
+    """Its name in the session."""
+    round: int = 0
+    """Of the committed model that it starts from: 0 in a new session, and where it trains alone."""
+    loss: float | None = None
+    """Validation loss of that model on this peer's data."""
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStarted:
     """This peer joined the exchange of a round."""
 
@@ -346,6 +397,9 @@ class RoundFinished:
 
     session: str
     report: RoundReport
+    own_loss: float | None = None
+    """Validation loss of this peer's own model just before the merge; None where that was not measured."""
+    own_metrics: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,6 +409,8 @@ class RoundFailed:
     session: str
     round: int
     reason: str
+    report: RoundReport | None = None
+    """Of the sync point that passed without a merge; None for an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +421,16 @@ class Participation:
     """In whose groups it was, the founding one left out."""
     steps: int
     """Its local batches that were merged, in the rounds that the reporting peer was in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """How good three models are on the data of one site, by the metric that ``monitor`` names; None where unknown."""
+
+    own: float | None = None
+    """Its own model just before its last merge."""
+    closing: float | None = None
+    best: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,3 +448,23 @@ class SessionClosed:
     """Rounds of the session, those without this peer included."""
     sites: dict[PeerId, Participation] = field(default_factory=dict)
     """The part of each site; empty where training was aborted, or where this peer trained alone."""
+    lineage: str = ""
+    """Of the last committed round applied here; empty if there was none."""
+    round: int = 0
+    """Its number."""
+    record: str = ""
+    """Hash of its record."""
+    records: int | None = None
+    """Records in the ledger of this peer on disk; None where it has none."""
+    link: str = ""
+    """The link of the last of them."""
+    directory: Path | None = None
+    """Where this run has written its files; None without a model directory."""
+    result: Path | None = None
+    """The file of the model that this peer ended with; None where none was written."""
+    best: Best | None = None
+    """The best committed model, if the swarm looked for it."""
+    best_file: Path | None = None
+    """The file of that model; None where none was written."""
+    across: dict[PeerId, Scores] = field(default_factory=dict)
+    """With ``share_metrics``: the scores of the sites that share theirs, this one included."""

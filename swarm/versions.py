@@ -50,7 +50,8 @@ PROTOCOLS: dict[int, Protocol] = {
         3,
         "0.1.0",
         "records of rounds are certified by the signatures of the voters; every member computes a proposal itself;"
-        " digests are BLAKE3; offers name the digest of the capture",
+        " digests are BLAKE3; offers name the digest of the capture; records name the best model, if all peers agree on"
+        " that",
     ),
 }
 """Every version. ``docs/versions.md`` has the same table, and says what a change of it needs."""

@@ -185,6 +185,8 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
             self.postpone(wait)
         elif self.joined:
             self.sync(logs.get("loss") if isinstance(logs, Mapping) else logs)
+            if self.should_stop:
+                self.model.stop_training = True
         else:
             self.join()
 

@@ -109,16 +109,22 @@ class SwarmHooks(BaseCallback):
         """Count a batch, and merge if a merge is due and no gradient is pending."""
         self.counted += 1
         if self.counted >= self.due - 1:
-            self._approach(trainer.global_step, outputs)
+            self._approach(trainer, outputs)
         if self._extends:
             self._at_step(trainer)
 
-    def _approach(self, steps: int, outputs: Any) -> None:
-        """Near a sync point: merge if one is due and this batch ended with an optimizer step."""
+    def _approach(self, trainer: Trainer, outputs: Any) -> None:
+        """Near a sync point: merge if one is due and this batch ended with an optimizer step.
+
+        If the swarm has agreed that training ends, the Trainer stops.
+        """
+        steps = trainer.global_step
         stepped, self._steps = steps != self._steps, steps
         if self.counted >= self.due and stepped:
             loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
             self.sync(loss)
+            if self.should_stop:
+                trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the swarm's metrics, as ``swarm_*``."""

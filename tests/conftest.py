@@ -50,6 +50,8 @@ class RecordingSession:
         self.calls: list[tuple] = []
         self.counted = self.rounds = 0
         self.over = self.all_done = False
+        self.stops_after: int | None = None
+        """Rounds after which the swarm ends the training; None: it does not."""
         self.extensions = 0
         self.opened.append(self)
 
@@ -58,6 +60,10 @@ class RecordingSession:
     @property
     def batches_left(self) -> int:
         return max(self.interval - self.counted, 0)
+
+    @property
+    def should_stop(self) -> bool:
+        return self.stops_after is not None and self.rounds >= self.stops_after
 
     @property
     def result(self) -> Path | None:

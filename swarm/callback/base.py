@@ -142,6 +142,14 @@ class BaseCallback:
         return self._run is not None and self._run.session.all_done
 
     @property
+    def should_stop(self) -> bool:
+        """With ``patience``: whether the swarm's models get no better, so that training ends at all peers.
+
+        True from the round on in which that was agreed. A loop of your own then ends, and calls ``on_train_end``.
+        """
+        return self._run is not None and self._run.session.should_stop
+
+    @property
     def metrics(self) -> dict[str, float]:
         """What is known of the swarm so far, such as ``swarm_rounds`` and ``swarm_val_loss``."""
         return {} if self._run is None else dict(self._run.session.metrics())

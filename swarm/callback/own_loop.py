@@ -56,13 +56,14 @@ class OwnLoopCallback(BaseCallback):
 
         With ``train_until="all"`` further numbers follow until every peer has trained its own epochs. Call it between
         ``on_train_begin`` and ``on_train_end``. It calls ``on_epoch_end`` after each epoch for which the loop does not.
-        An epoch that is under way when all are done can end early::
+        They end with the epoch in which ``should_stop`` becomes true. An epoch that is under way when all are done, or
+        when ``should_stop`` is true, can end early::
 
             for epoch in callback.epochs(10):
                 for x, y in loader:
                     ...
                     callback.on_batch_end()
-                    if callback.all_done:
+                    if callback.all_done or callback.should_stop:
                         break
 
         Args:
@@ -82,7 +83,7 @@ class OwnLoopCallback(BaseCallback):
         return self._numbered(start, count)
 
     def _numbered(self, epoch: int, count: int) -> Iterator[int]:
-        while epoch < count or self.extend():
+        while not self.should_stop and (epoch < count or self.extend()):
             self._epoch_told = False
             yield epoch
             if not self._epoch_told:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from swarm.callback.loop import Loop
+from swarm.callback.notebook import show_in_notebook
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -83,6 +84,7 @@ class Run:
         self._process = os.getpid()
         self._threads = threading.current_thread(), threading.main_thread()
         self._gone = threading.Event()
+        self._hide: Callable[[], None] = lambda: None
         self._open = weakref.finalize(counter if owner is None else owner, self._dropped)
 
     @property
@@ -102,6 +104,8 @@ class Run:
         Raises:
             SwarmError: as ``Session.begin``; the run has then left the swarm.
         """
+        self.session.uncounted = self._uncounted
+        self._hide = show_in_notebook(self.session, f"{self.model_name}, {self.name}")
         try:
             self.session.begin()
         except BaseException:
@@ -155,6 +159,10 @@ class Run:
             self._logger.info(text, self.model_name, self.name, AT_MOST)
             self._gone.wait(AT_MOST)
 
+    def _uncounted(self) -> int:
+        counter = self._counter()
+        return counter.counted if counter is not None else 0
+
     def _dropped(self) -> None:
         """Leave the swarm with a warning; not in a forked child, which has only a copy of the run.
 
@@ -188,5 +196,6 @@ class Run:
             self._ended()
 
     def _ended(self) -> None:
+        self._hide()
         self._gone.set()
         self._on_gone(self)

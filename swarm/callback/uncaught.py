@@ -96,7 +96,7 @@ def _of_threads(report: Report) -> Callable[[], None]:
 
 def _of_cells(report: Report) -> Callable[[], None]:
     """Errors that end a cell of IPython or Jupyter, which show them without ``sys.excepthook``."""
-    shell = _shell()
+    shell = running_shell()
     events = getattr(shell, "events", None)
     if events is None:
         return lambda: None
@@ -124,7 +124,7 @@ def _last_shown() -> BaseException | None:
     return getattr(sys, "last_value", None)
 
 
-def _shell() -> Any:
+def running_shell() -> Any:
     """The running IPython, without importing it; None where there is none."""
     find = getattr(builtins, "get_ipython", None) or getattr(sys.modules.get("IPython"), "get_ipython", None)
     return None if find is None else find()

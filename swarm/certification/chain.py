@@ -188,12 +188,14 @@ def _misplaced(record: Commit, before: Commit | None, min_peers: int) -> str:
     if len(record.group) < min_peers:
         return f"{where} has a group of {len(record.group)}, fewer than min_peers={min_peers}"
     if record.kind is RecordKind.FOUNDING:
-        founding = record.previous == "" and record.round == 0 and before is None
+        founding = record.previous == "" and record.round == 0 and before is None and record.best is None
         return "" if founding and _begins(record, ()) else f"{where} is not the founding one that it says it is"
     if before is None or record.previous != record_hash(before) or record.round != before.round + 1:
         return f"{where} does not follow the record before it"
     if before.closing:
         return f"{where} follows the closing one"
+    if record.best and record.best.digest not in {before.digest, before.best.digest if before.best else ""}:
+        return f"{where} names a best model that is not of a record before it"
     if record.kind is RecordKind.ROUND:
         same = record.lineage == before.lineage and record.origins == before.origins
         return "" if same else f"{where} is of another lineage than the record before it"

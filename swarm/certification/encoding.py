@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 from swarm import limits
-from swarm.certification.statements import canonical, plain
+from swarm.certification.statements import canonical, left_out, plain
 from swarm.errors import ExchangeError
 from swarm.records import Commit
 
@@ -77,11 +77,12 @@ class _Decoders(dict[type, _Decode]):
         hints = typing.get_type_hints(kind)
         names = [field.name for field in fields(kind)]
         of_fields = {name: _decoder(hints[name], kind.__name__, name) for name in names}
+        absent = left_out(kind)
 
         def decode_fields(value: Any) -> Any:
-            if type(value) is not dict or value.keys() != of_fields.keys():
+            if type(value) is not dict or (value.keys() ^ of_fields.keys()) - (absent - value.keys()):
                 raise ExchangeError(f"the fields of {kind.__name__} are {', '.join(of_fields)}")
-            return kind(**{name: convert(value[name]) for name, convert in of_fields.items()})
+            return kind(**{name: convert(value[name]) for name, convert in of_fields.items() if name in value})
 
         self[kind] = decode_fields
         return decode_fields

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from typing import Any
 
-from swarm.records import Attempt, Commit, ContributionStats, PeerId
+from swarm.records import LEFT_OUT, Attempt, Commit, ContributionStats, PeerId
 
 VERSION = "swarm/3"
 """Begins every statement, with the version of the protocol that defined its form."""
@@ -24,11 +24,18 @@ def canonical(value: Any) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """A value of frozen records and tuples as dictionaries and lists."""
+    """A value of frozen records and tuples as dictionaries and lists, without what is None and ``LEFT_OUT``."""
     if type(value) is tuple:
         return [plain(each) for each in value]
     names = _field_names(type(value))
-    return {name: plain(getattr(value, name)) for name in names} if names else value
+    if not names:
+        return value
+    absent = left_out(type(value))
+    return {
+        name: plain(found)
+        for name in names
+        if (found := getattr(value, name)) is not None or not absent or name not in absent
+    }
 
 
 def same(one: Any, other: Any) -> bool:
@@ -44,6 +51,17 @@ def _field_names(kind: type) -> tuple[str, ...]:
     names = _NAMES.get(kind)
     if names is None:
         names = _NAMES[kind] = tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
+    return names
+
+
+_LEFT_OUT: dict[type, frozenset[str]] = {}
+
+
+def left_out(kind: type) -> frozenset[str]:
+    """The fields of a frozen record that are not written where they are None."""
+    names = _LEFT_OUT.get(kind)
+    if names is None:
+        names = _LEFT_OUT[kind] = frozenset(field.name for field in fields(kind) if field.metadata.get(LEFT_OUT))
     return names
 
 

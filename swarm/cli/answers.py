@@ -33,6 +33,8 @@ class PeerView:
     """Rounds committed."""
     interval: int = 0
     """Batches between merges."""
+    batches_left: int | None = None
+    """Local batches to its next merge; None if that is not known, or none will come."""
     loss: float | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
@@ -79,6 +81,7 @@ def parse(answer: Mapping[str, Any]) -> PeerView:
         security=_text(answer, "security"),
         round=count(answer, "round") or 0,
         interval=count(answer, "interval") or 0,
+        batches_left=count(answer, "batches_left"),
         loss=number(answer, "loss"),
         bytes_sent=count(answer, "bytes_sent") or 0,
         bytes_received=count(answer, "bytes_received") or 0,

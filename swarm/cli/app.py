@@ -29,6 +29,7 @@ _LAZY = {
     "sign": "swarm.cli.sign",
     "identities": "swarm.cli.identities",
     "ledger": "swarm.cli.ledger",
+    "dashboard": "swarm.cli.dashboard",
     "demo": "swarm.demo.command",
     "simulate": "swarm.simulate.command",
 }

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from swarm import uncaught
 from swarm.cli.directories import Directories
 from swarm.cli.program import search_path
+from swarm.logs import log_format
 
 ONE_THREAD: Mapping[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"
 )
 """One computing thread, for peers that share the cores of a machine."""
 
-_DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info"}
+_DEFAULTS: Mapping[str, str] = {"PYTHONUNBUFFERED": "1", "SWARM_LOG": "info", uncaught.VARIABLE: "short"}
+
+
+def with_tracebacks(user: Mapping[str, str], *, full: bool) -> Mapping[str, str]:
+    """The user's environment, in which ``full`` asks for the tracebacks of Swarm's errors."""
+    return {**user, uncaught.VARIABLE: "full"} if full else user
 
 
 def machine_authority(user: Mapping[str, str]) -> Path:
@@ -56,6 +63,12 @@ def local_place(rank: int, world_size: int, rendezvous: Path) -> dict[str, str]:
 def of_peer(user: Mapping[str, str], settings: Mapping[str, str], directories: Directories) -> dict[str, str]:
     """The user's environment, with the settings and directories of a peer.
 
-    Its output is unbuffered and its log shown, unless the user's environment says otherwise.
+    Its output is unbuffered, its log shown, and an error of Swarm that ends it one sentence, unless the user's
+    environment says otherwise.
+
+    Raises:
+        ConfigurationError: the environment has a format of the log, or of errors, that there is not.
     """
+    log_format(user)
+    uncaught.choice(user, "short")
     return {**_DEFAULTS, **user, "PATH": search_path(user), **settings, **directories.variables()}

@@ -14,6 +14,10 @@ Command = Annotated[
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Show the swarm on a page for the browser (plugin swarm-dashboard).")
+]
+
 
 def of_setting(setting: str, *flags: str, metavar: str | None = None) -> Any:
     """An option that gives ``setting``; its help is what the table of settings says."""

@@ -89,12 +89,16 @@ class Stream:
             return self.close()
         return self._buffer.feed(data) if data else []
 
+    def available(self) -> list[str]:
+        """The complete lines that are there by now; closes the stream at the end of the output."""
+        lines: list[str] = []
+        while not self.closed and (data := self._read()) is not None:
+            lines += self._buffer.feed(data) if data else self.close()
+        return lines
+
     def drain(self) -> list[str]:
         """The available lines, even if another process still has the pipe open; closes the stream."""
-        lines = []
-        while not self.closed and (data := self._read()):
-            lines += self._buffer.feed(data)
-        return lines + self.close()
+        return self.available() + self.close()
 
     def close(self) -> list[str]:
         """Close the stream and return the last line if it has no line end."""

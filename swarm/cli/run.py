@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import options
+from swarm.addresses import Address, is_wildcard, join
+from swarm.cli import options, page
 from swarm.cli.cluster import Cluster, cluster_of
 from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with_scratch
-from swarm.cli.environment import machine_authority, of_peer, peer_name
+from swarm.cli.environment import machine_authority, of_peer, peer_name, with_tracebacks
 from swarm.cli.program import locate, search_path
 from swarm.config import SETTINGS, Settings, former, resolve
 from swarm.errors import ConfigurationError, IdentityError
@@ -34,10 +35,12 @@ def run(
     resume: Annotated[bool | None, options.of_setting("resume", "--resume")] = None,
     identity: Annotated[Path | None, options.of_setting("identity")] = None,
     insecure: Annotated[bool | None, options.of_setting("insecure", "--insecure")] = None,
+    dashboard: options.Dashboard = False,
     identities: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="On a cluster: directory of `swarm identities`, with one for each rank."),
     ] = None,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks of Swarm's errors.")] = False,
 ) -> None:
     """Run the peer of one site.
 
@@ -64,7 +67,11 @@ def run(
         "insecure": insecure,
     }
     own = machine_authority(os.environ)
-    program, environment = plan(command, given, os.environ, own=own, identities=identities)
+    user = with_tracebacks(os.environ, full=verbose)
+    program, environment = plan(command, given, user, own=own, identities=identities)
+    if dashboard:
+        live = page.start(environment, *_own_address(environment))
+        typer.echo(f"swarm: the page is at {live.url}", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(program[0], program, environment)  # noqa: S606 - running the user's command is the purpose
@@ -113,6 +120,16 @@ def plan(
         arguments |= _own_identity(resolved.settings, own)
     seen = {name: value for name, value in user.items() if not cluster.hidden(name)}
     return program, of_peer(seen, arguments, directories)
+
+
+def _own_address(environment: Mapping[str, str]) -> list[str]:
+    """The option that names the peer which starts with this environment; none where its port is not known yet."""
+    settings = resolve(environment=environment).settings
+    listen = Address.parse(settings.listen)
+    if not listen.port:
+        return []
+    place = join("127.0.0.1" if is_wildcard(listen.host) else listen.host, listen.port)
+    return ["--peer", f"{settings.name}@{place}" if settings.identity else place]
 
 
 def _of_rank(identities: Path | None, cluster: Cluster) -> Path | None:

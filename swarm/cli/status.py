@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from swarm.addresses import Address
+from swarm.addresses import Address, place_of
 from swarm.cli import options
 from swarm.cli.answers import PeerView, parse, plain, sessions
 from swarm.cli.environment import launcher_identity, machine_authority
@@ -24,6 +24,7 @@ from swarm.cli.protocols import protocol_lines
 from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
+from swarm.cli.watching import follow
 from swarm.config import resolve
 from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
@@ -61,28 +62,74 @@ class Answers:
 def status(
     context: typer.Context,
     peer: Annotated[
-        list[str] | None, typer.Option(metavar="HOST:PORT", help="Address of a peer; may be given several times.")
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Address of a peer, or the name of one started here; may be given several times."
+        ),
     ] = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks with --watch.")] = 2.0,
     json_output: options.Json = False,
 ) -> None:
     """Query running peers about their training: rounds, loss, interval, bytes.
 
     Without --peer it queries the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
     swarm.toml name, else those that [bold]swarm up[/] started on this machine.
+    With --json and --watch each look is one line.
     """
     own = resolve(environment=os.environ).settings
-    places = dict.fromkeys(peer, own.identity) if peer else find(os.environ, Path(tempfile.gettempdir()))
-    proxies = Proxies(own.proxy)
-    answers = ask(places, context.obj or (lambda address, timeout: fetch(address, timeout, places[address], proxies)))
-    for silent in answers.silent:
+    temporary = Path(tempfile.gettempdir())
+
+    def look() -> Answers:
+        places = chosen(peer, own.identity, os.environ, temporary) if peer else find(os.environ, temporary)
+        proxies = Proxies(own.proxy)
+        return ask(places, context.obj or (lambda address, limit: fetch(address, limit, places[address], proxies)))
+
+    first = look()
+    for silent in first.silent:
         typer.echo(f"swarm: {silent}", err=True)
-    if not answers.peers:
+    if not first.peers:
         raise UnreachablePeerError("no peer answered: check that one is running, and give its address with --peer")
-    if json_output:
-        unreachable = [{"address": silent.address, "reason": silent.reason} for silent in answers.silent]
-        typer.echo(json.dumps({"peers": answers.peers, "unreachable": unreachable}))
+    if watch:
+        follow(first, look, every, shown=_document if json_output else _watched, out=console())
     else:
-        console().print(_shown(answers.views))
+        console().print(_document(first) if json_output else _shown(first), soft_wrap=json_output)
+
+
+def _watched(answers: Answers) -> Group:
+    silent = [Text(str(each), style="yellow") for each in answers.silent]
+    return Group(_shown(answers) if answers.peers else Text("no peer answers at the moment"), *silent)
+
+
+def _document(answers: Answers) -> Text:
+    unreachable = [{"address": silent.address, "reason": silent.reason} for silent in answers.silent]
+    return Text(json.dumps({"peers": answers.peers, "unreachable": unreachable}))
+
+
+def chosen(
+    peers: Iterable[str], identity: Path | None, environment: Mapping[str, str], temporary: Path
+) -> dict[str, Path | None]:
+    """Addresses of the peers that a user has named, each with the identity to ask it with.
+
+    Args:
+        peers: addresses, or names of peers that ``swarm up`` has started here.
+        identity: for those that were not started here.
+        environment: of this process.
+        temporary: where ``swarm up`` has its rendezvous directories.
+
+    Raises:
+        ConfigurationError: there is no peer of a name.
+    """
+    here = [found for rendezvous in _rendezvous(environment, temporary) for found in _announced(rendezvous)]
+    places: dict[str, Path | None] = {}
+    for peer in peers:
+        named = {address: own for name, address, own in here if peer in {name, address, place_of(address)}}
+        if not named and ":" not in peer:
+            known = f"those are {', '.join(sorted({name for name, *_ in here}))}" if here else "there is none"
+            raise ConfigurationError(f"no peer {peer!r} was started here ({known}): give HOST:PORT of one elsewhere")
+        places |= named or {peer: identity}
+    return places
 
 
 def fetch(address: str, timeout: float, identity: Path | None, proxies: Proxies) -> Mapping[str, Any]:
@@ -132,13 +179,9 @@ def find(environment: Mapping[str, str], temporary: Path) -> dict[str, Path | No
     settings = resolve(environment=environment).settings
     known = identity_at(settings.identity).addresses if settings.identity else ()
     found: dict[str, Path | None] = dict.fromkeys((*settings.peers, *known), settings.identity)
-    if settings.rendezvous:
-        found |= _published(settings.rendezvous)
-    if not found:
-        for rendezvous in sorted(temporary.glob(f"{RENDEZVOUS_PREFIX}*")):
-            with contextlib.suppress(FileNotFoundError):
-                if rendezvous.stat().st_uid == os.getuid():
-                    found |= _published(rendezvous)
+    if settings.rendezvous or not found:
+        for rendezvous in _rendezvous(environment, temporary):
+            found |= {address: own for _, address, own in _announced(rendezvous)}
     if not found:
         raise ConfigurationError(
             "there is no peer to ask: none was started here by `swarm up`, and neither SWARM_PEERS nor swarm.toml "
@@ -147,9 +190,21 @@ def find(environment: Mapping[str, str], temporary: Path) -> dict[str, Path | No
     return found
 
 
-def _published(rendezvous: Path) -> dict[str, Path | None]:
+def _rendezvous(environment: Mapping[str, str], temporary: Path) -> Iterator[Path]:
+    """The directory of the settings in which peers meet, else those of this user's ``swarm up``."""
+    if given := resolve(environment=environment).settings.rendezvous:
+        yield given
+        return
+    for directory in sorted(temporary.glob(f"{RENDEZVOUS_PREFIX}*")):
+        with contextlib.suppress(FileNotFoundError):
+            if directory.stat().st_uid == os.getuid():
+                yield directory
+
+
+def _announced(rendezvous: Path) -> list[tuple[str, str, Path | None]]:
+    """Name and address of the peers that meet in a directory, and the identity to ask them with."""
     own = launcher_identity(rendezvous)
-    return {found.address: own if own.is_dir() else None for found in announcements(rendezvous)}
+    return [(found.name, found.address, own if own.is_dir() else None) for found in announcements(rendezvous)]
 
 
 def _ask_one(address: str, fetch: FetchStatus) -> list[tuple[Mapping[str, Any], PeerView]] | SwarmError:
@@ -160,9 +215,10 @@ def _ask_one(address: str, fetch: FetchStatus) -> list[tuple[Mapping[str, Any], 
         return error
 
 
-def _shown(views: Sequence[PeerView]) -> Group:
+def _shown(answers: Answers) -> Group:
     """For each session, a table of the peers that answered and of the peers that these know."""
     parts: list[Any] = []
+    views = answers.views
     for session in sorted({view.session for view in views}):
         answered = {view.address: view for view in views if view.session == session}
         known = {peer.address: peer for view in answered.values() for peer in view.peers}

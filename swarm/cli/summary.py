@@ -1,4 +1,4 @@
-"""The final output of ``swarm up``: one line, or one JSON document."""
+"""The final output of ``swarm up``: a few lines, or one JSON document."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ from dataclasses import asdict
 from typing import Any
 
 from swarm.cli.display import PeerRow
-from swarm.cli.launcher import Launcher, signal_name
-from swarm.cli.table import size
+from swarm.cli.ends import PeerEnd, failures, signal_name
+from swarm.cli.launcher import Launcher
+from swarm.cli.result import result_lines, results
+from swarm.cli.table import epochs, size
 from swarm.storage.session_records import SessionRecord
 
 UNKNOWN = "it ended without leaving the session"
 
 
-def summary(launcher: Launcher, code: int) -> str:
-    """The last line."""
+def summary(launcher: Launcher) -> list[str]:
+    """The last lines: which peers failed, and where the result is."""
     rows = launcher.rows()
     if launcher.interrupted_by is not None:
-        return f"interrupted by {signal_name(launcher.interrupted_by)}: all peers have ended"
-    failed = [end for end in launcher.ends if end.failed]
-    bad = {end.name for end in failed}
+        return [f"interrupted by {signal_name(launcher.interrupted_by)}: all peers have ended"]
+    bad = {end.name for end in launcher.ends if end.failed}
     records = [each for each in launcher.records if each.rank in {row.rank for row in rows if row.name not in bad}]
     problems = "; ".join([*_without_closing_model(records), *_different_models(records)])
-    if failed:
-        others = f"; {problems}" if problems else ""
-        return f"{len(failed)} of {len(rows)} peers failed: {'; '.join(map(str, failed))} (exit code {code}){others}"
+    lines = failures(launcher.ends, len(rows))
     if problems:
-        return f"all {len(rows)} peers ended with exit code 0, but {problems}"
-    parts = [f"all {len(rows)} peers ended well", *_closing_models(records)]
-    sent = _bytes_sent(launcher, rows)
-    return ", ".join([": ".join(parts[:2]), *parts[2:], *([f"{size(sent)} sent"] if sent is not None else [])])
+        lines.append(problems if bad else f"all {len(rows)} peers ended with exit code 0, but {problems}")
+    elif not bad:
+        lines.append(", ".join([f"all {len(rows)} peers ended well", *_trained(launcher, rows)]))
+    return lines + result_lines(records)
 
 
 def record(launcher: Launcher, code: int) -> dict[str, Any]:
@@ -38,12 +37,20 @@ def record(launcher: Launcher, code: int) -> dict[str, Any]:
     ends = {end.name: end for end in launcher.ends}
     return {
         "exit_code": code,
-        "peers": [_peer_record(row, ends[row.name].code, _of(launcher, row)) for row in launcher.rows()],
+        "peers": [_peer_record(row, ends[row.name], _of(launcher, row)) for row in launcher.rows()],
+        "results": results(launcher.records),
     }
 
 
 def _of(launcher: Launcher, row: PeerRow) -> list[SessionRecord]:
     return [each for each in launcher.records if each.rank == row.rank]
+
+
+def _trained(launcher: Launcher, rows: Sequence[PeerRow]) -> list[str]:
+    """How far they have come, and how much they have sent."""
+    done = {epochs(row.view) for row in rows if row.view} - {""}
+    sent = _bytes_sent(launcher, rows)
+    return [*([f"epoch {done.pop()}"] if len(done) == 1 else []), *([f"{size(sent)} sent"] if sent is not None else [])]
 
 
 def _by_session(records: Sequence[SessionRecord]) -> list[tuple[str, list[SessionRecord]]]:
@@ -77,15 +84,6 @@ def _different_models(records: Sequence[SessionRecord]) -> list[str]:
     return differing
 
 
-def _closing_models(records: Sequence[SessionRecord]) -> list[str]:
-    """The closing model of each session in which all peers have the same one."""
-    models = []
-    for session, found in _by_session(records):
-        file = next((each.file for each in found if each.file), "")
-        models.append(f"closing model{session} of {_when(found[0])}" + (f" in {file}" if file else ""))
-    return models
-
-
 def _when(record: SessionRecord) -> str:
     run = f" of run {record.run}" if record.run > 1 else ""
     return f"round {record.round or 0}{run}"
@@ -98,17 +96,20 @@ def _bytes_sent(launcher: Launcher, rows: Sequence[PeerRow]) -> int | None:
     return sum(view.bytes_sent for view in views) if views else None
 
 
-def _peer_record(row: PeerRow, code: int, records: Sequence[SessionRecord]) -> dict[str, Any]:
+def _peer_record(row: PeerRow, end: PeerEnd, records: Sequence[SessionRecord]) -> dict[str, Any]:
     view = row.view
     ended = [each for each in records if each.ended]
-    rounds = [each.round for each in ended if each.round is not None]
     return {
         "name": row.name,
         "rank": row.rank,
         "state": row.state,
-        "exit_code": code if code >= 0 else None,
-        "signal": signal_name(-code) if code < 0 else None,
-        "round": max(rounds) if rounds else view.round if view else None,
+        "exit_code": end.code if end.code >= 0 else None,
+        "signal": signal_name(-end.code) if end.code < 0 else None,
+        "error": end.cause or None if end.failed else None,
+        "joined": end.joined,
+        "round": view.round if view else None,
+        "epoch": view.epoch if view else None,
+        "total_epochs": view.total_epochs if view else None,
         "loss": view.loss if view else None,
         "bytes_sent": sum(each.bytes_sent for each in ended) if ended else view.bytes_sent if view else None,
         "bytes_received": (

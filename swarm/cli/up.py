@@ -14,8 +14,9 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli import display, options
+from swarm.cli import display, options, page
 from swarm.cli.directories import fallbacks, of_settings, remove_empty, temporary_scratch, with_scratch
+from swarm.cli.display.logfile import NAME as LOG_NAME
 from swarm.cli.environment import (
     ONE_THREAD,
     launcher_identity,
@@ -24,6 +25,7 @@ from swarm.cli.environment import (
     of_peer,
     peer_identity,
     peer_name,
+    with_tracebacks,
 )
 from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
@@ -34,6 +36,7 @@ from swarm.config import former, resolve
 from swarm.config.sources import from_environment, from_file
 from swarm.errors import IdentityError
 from swarm.identity.throwaway import make_identities
+from swarm.logs import log_format
 
 RENDEZVOUS_PREFIX = "swarm-up-"
 """Prefix of the temporary directories in which local peers publish their addresses."""
@@ -61,7 +64,12 @@ def up(
         bool | None, typer.Option("--resume", help="Each peer continues from the newest checkpoint in its directory.")
     ] = None,
     model_name: Annotated[str | None, options.of_setting("model_name", "--model-name", "--name")] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option("-v", "--verbose", help="Show the whole log on a terminal, and all tracebacks."),
+    ] = False,
     table: Annotated[bool, typer.Option(help="Show a live table of the peers, on a terminal.")] = True,
+    dashboard: options.Dashboard = False,
     json_output: options.Json = False,
 ) -> None:
     """Train with several peers on this machine.
@@ -75,6 +83,11 @@ def up(
     with 0 and without a closing model does not change it; the last line names
     that peer.
 
+    On a terminal a table shows the peers; above it are the lines of the script and
+    warnings. All that the peers write, rounds included, goes to swarm-up.log in
+    the model directory, else to a temporary file. In a pipe there are only lines;
+    with SWARM_LOG_FORMAT=json each is a JSON object.
+
     Connections between the peers are encrypted with throw-away identities
     that end with this command, unless SWARM_INSECURE is true.
 
@@ -83,27 +96,57 @@ def up(
     leaves files in the temporary directory, it is kept, and a line names it.
     """
     given = {"data_dir": data_dir, "model_dir": model_dir, "model_name": model_name, "resume": resume}
+    if dashboard:
+        page.plugin()
     rendezvous = Path(tempfile.mkdtemp(prefix=RENDEZVOUS_PREFIX))
     with temporary_scratch() as scratch:
         try:
-            specs = plan(command, peers, given, os.environ, rendezvous, scratch)
+            specs = plan(command, peers, given, with_tracebacks(os.environ, full=verbose), rendezvous, scratch)
         except BaseException:
             shutil.rmtree(rendezvous, ignore_errors=True)
             raise
         own = launcher_identity(rendezvous)
         board = StatusBoard(rendezvous, partial(fetch_over_grpc, identity=own if own.is_dir() else None))
-        with display.choose([spec.name for spec in specs], table=table, json_output=json_output) as shown:
-            launcher = Launcher(specs, board, shown)
+        with contextlib.ExitStack() as stack:
+            live = stack.enter_context(page.beside_local_peers(os.environ, rendezvous)) if dashboard else None
+            shown = stack.enter_context(
+                display.choose(
+                    [spec.name for spec in specs],
+                    table=table,
+                    verbose=verbose,
+                    json_lines=log_format(os.environ) == "json",
+                    json_output=json_output,
+                    log=_log_place(specs),
+                    append=bool(resume),
+                )
+            )
+            if live:
+                shown.note(f"the page is at {live.url}")
+            least = resolve(environment=specs[0].environment).settings.min_peers
+            launcher = Launcher(specs, board, shown, min_peers=least)
             code = launcher.run(rendezvous)
+            if live:
+                live.tell(record(launcher, code))
         if not os.environ.get("SCRATCH_DIR"):
             remove_empty(spec.environment.get("SCRATCH_DIR") for spec in specs)
     with contextlib.suppress(OSError):
         if scratch.is_dir():
             shown.note(f"peers left files in {scratch} (SCRATCH_DIR)")
-        shown.note(summary(launcher, code))
+        for trace in launcher.traces():
+            shown.trace(*trace)
+        if shown.log:
+            shown.note(f"all that the peers wrote is in {shown.log}")
+        for text in summary(launcher):
+            shown.note(text)
     if json_output:
         typer.echo(json.dumps(record(launcher, code)))
     raise typer.Exit(code)
+
+
+def _log_place(specs: Sequence[PeerSpec]) -> Path | None:
+    """The log file: in the directory that holds those of the peers' models; None without one."""
+    parents = [str(Path(directory).parent) for spec in specs if (directory := spec.environment.get("MODEL_DIR"))]
+    return Path(os.path.commonpath(parents)) / LOG_NAME if parents else None
 
 
 def _make_identities(places: Mapping[str, Path], authority: Path) -> None:

@@ -31,6 +31,11 @@ class Arguments(TypedDict, total=False):
     val_data: Any
     val_batch_size: int | None
     val_steps: int | None
+    validate_own: bool | None
+    keep_best: bool | None
+    patience: int | None
+    monitor: str | None
+    share_metrics: bool | None
     checkin_model_on_train_end: Literal["inactive", "snapshot", "active"] | None
     train_until: Literal["own", "all"] | None
     node_weightage: int | Literal["samples"] | None

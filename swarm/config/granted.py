@@ -20,7 +20,16 @@ OF_A_SITE = frozenset(
     {
         *("name", "listen", "advertise", "peers", "rendezvous", "discovery", "transport", "data_port", "members"),
         *("world_size", "rank", "loopback", "identity", "insecure", "data_dir", "model_dir", "resume"),
-        *("disabled_plugins", "samples", "share_statistics", "agree", "proxy", "max_mbit"),
+        *(
+            "disabled_plugins",
+            "samples",
+            "share_statistics",
+            "validate_own",
+            "share_metrics",
+            "agree",
+            "proxy",
+            "max_mbit",
+        ),
     }
 )
 """Settings that no consortium gives: where a site is, where its files are, whether it is protected, and its data."""

@@ -33,8 +33,11 @@ class Resolved:
     """Settings and where each value came from."""
 
     settings: Settings
-    origins: Mapping[str, str]
-    """By name of setting: "argument", the variable, the file, or "default"."""
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """By name of setting: "argument", the variable, the file, or "default"."""
+        return self.settings.origins
 
     def values(self) -> dict[str, Value]:
         """Value and origin of every setting, in their documented order."""
@@ -84,6 +87,7 @@ def resolve(
         placed="listen" in given
         or any(given[place].value for place in _PLACES if place in given)
         or bool(identity and identity.others),
+        origins={name: origin for name, (_, origin) in values.items()},
     )
     if settings.expected_peers and values["min_peers"].origin == DEFAULT:
         # As many as a quorum has: swarm.certification.quorums.
@@ -91,7 +95,16 @@ def resolve(
         settings = replace(settings, min_peers=quorum)
     known = identity.others if identity else ()
     _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()}, known)
-    return Resolved(settings, {name: origin for name, (_, origin) in values.items()})
+    return Resolved(settings)
+
+
+def kind_of_origin(origin: str) -> str:
+    """Where a value comes from, in a word that names no file and no variable: for other peers."""
+    if origin in {DEFAULT, ARGUMENT}:
+        return origin
+    if origin.startswith("consortium "):
+        return "consortium"
+    return "file" if "." in origin or "/" in origin else "variable"
 
 
 def _identity(given: dict[str, Value], directory: Path) -> Identity | None:
@@ -158,6 +171,11 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
         raise ConfigurationError(
             f"{given['use_adaptive_sync']} contradicts {given['sync_policy']}, whose interval never changes: leave one "
             "of them off"
+        )
+    if settings.monitor != SETTINGS["monitor"].default and not (settings.judges or settings.share_metrics):
+        raise ConfigurationError(
+            f"{given['monitor']} is for keep_best, patience and share_metrics, and none of them is set: leave it out, "
+            "or set one"
         )
     if settings.sync_seconds != SETTINGS["sync_seconds"].default and settings.policy != "seconds":
         raise ConfigurationError(

@@ -37,6 +37,7 @@ from swarm.config.checks import (
     switch,
     weight,
 )
+from swarm.config.monitor import LOSS, monitor
 from swarm.config.outer import PARAMETERS, Outer, defaults
 from swarm.config.outer import PREFIX as OUTER_PREFIX
 from swarm.errors import ConfigurationError
@@ -149,6 +150,40 @@ class Settings:
     val_batch_size: int = _setting(32, "samples per batch of `val_data` given as arrays or a `Dataset`", integer(1))
     val_steps: int = _setting(
         100, "batches read at most from `val_data` given as a generator, or of unknown or endless length", integer(1)
+    )
+    validate_own: bool = _setting(
+        True,
+        "with `val_data` and `model_dir`: also validate this site's own model just before each merge, so that "
+        "[the report](report.md) says what the merge changed. It doubles the time of the validation",
+    )
+    keep_best: bool = _setting(
+        False,
+        "keep [the best merged model](best-model.md), that with the best `monitor` of the swarm, and write it to "
+        "`swarm-best.safetensors`. Takes memory for one more model",
+        agree=_ALL,
+        before="False",
+    )
+    patience: int | None = _setting(
+        None,
+        "[end the training at all peers](best-model.md#early-stopping) when so many merged models in a row were no "
+        "better by the `monitor` of the swarm",
+        integer(1),
+        agree=_ALL,
+        before="None",
+    )
+    monitor: str = _setting(
+        LOSS,
+        'by what `keep_best` and `patience` compare models, and what `share_metrics` tells: `"loss"` of the validation '
+        'or one of its metrics, as `"max:accuracy"` or `"min:mae"`',
+        monitor(),
+        agree=_ALL,
+        before=LOSS,
+    )
+    share_metrics: bool = _setting(
+        False,
+        "tell the other sites how good three models are on this site's validation data, by one number each: its own "
+        "last one, the closing one and the best one. Sites that do see those of each other in "
+        "[the report](report.md#across-sites)",
     )
     checkin_model_on_train_end: Literal["inactive", "snapshot", "active"] = _setting(
         "snapshot",
@@ -462,6 +497,9 @@ class Settings:
     """Whether any source gives the name, or a rank for it; set by ``resolve``, not a setting."""
     placed: bool = True
     """Whether any source says where the swarm is; set by ``resolve``, not a setting."""
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """By name of setting, where its value came from: "argument", the variable, the file, or "default"; set by
+    ``resolve``, not a setting."""
 
     @property
     def expected_peers(self) -> int:
@@ -489,6 +527,11 @@ class Settings:
     def corrects(self) -> str:
         """The setting that changes the gradients of the training, as a message names it; empty if none does."""
         return f"proximal={self.proximal}" if self.proximal else "scaffold=True" if self.scaffold else ""
+
+    @property
+    def judges(self) -> bool:
+        """Whether the swarm compares its models."""
+        return self.keep_best or self.patience is not None
 
     @property
     def by_samples(self) -> bool:

@@ -17,7 +17,7 @@ from swarm.errors import AddressError, ConfigurationError, UnknownArgumentError
 
 FILE = "swarm.toml"
 FILE_VARIABLE = "SWARM_CONFIG"
-_NO_SETTINGS = (FILE_VARIABLE, "SWARM_LOG")
+_NO_SETTINGS = (FILE_VARIABLE, "SWARM_LOG", "SWARM_LOG_FORMAT", "SWARM_TRACEBACK")
 _SPELLINGS = {**{name: name for name in SETTINGS}, **former.SETTINGS}
 _VARIABLES = {PREFIX + spelling.upper(): SETTINGS[name].variable for spelling, name in _SPELLINGS.items()} | {
     name: name for name in _NO_SETTINGS

@@ -9,7 +9,7 @@ from dataclasses import replace
 from swarm.certification.quorums import is_quorum, majority
 from swarm.certification.statements import accept_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
-from swarm.consensus.forming import Table, complete, form, may_fork, quorum, screened, signals, worth_merging
+from swarm.consensus.forming import Table, best, complete, form, may_fork, quorum, screened, signals, worth_merging
 from swarm.consensus.norms import contradicted, unmeasured
 from swarm.consensus.paxos import new_lineage
 from swarm.consensus.promises import Promises, enough_ready
@@ -167,7 +167,6 @@ class LedAttempt:
             position = state.position
             number = next(self._lineage_numbers)
             lineage = new_lineage(position.lineage, position.round, state.me, state.incarnation, number)
-            self._announce_lineage(table, commit.members, lineage)
             self._close_group(table, lineage=lineage)
 
     def _minority_timed_out(self, *, minority: bool) -> bool:
@@ -179,20 +178,6 @@ class LedAttempt:
         if self._minority_since is None:
             self._minority_since = timer.now
         return timer.past(self._minority_since + self._state.rules.failure_timeout)
-
-    def _announce_lineage(self, table: Table, members: tuple[PeerId, ...], lineage: str) -> None:
-        if majority(members, table.offers):
-            without = ", ".join(sorted(set(table.offers) - table.voters))
-            text = (
-                f"{without} restarted and cannot vote; {len(table.offers)} peers go on from round {table.commit.round}"
-                f" as lineage {lineage}"
-            )
-        else:
-            text = (
-                f"FORK: {len(table.offers)} of {len(members)} members are left and no majority can be reached;"
-                f" going on as lineage {lineage} because min_peers={self._state.rules.min_peers} allows it"
-            )
-        self._state.effects.notice(text, loud=True)
 
     def _close_group(self, table: Table, *, lineage: str) -> None:
         state, rules, commit = self._state, self._state.rules, table.commit
@@ -237,6 +222,7 @@ class LedAttempt:
                 credentials=state.credentials_of(new),
                 proofs=tuple(proof for peer, proof in sorted(state.presence.proven.items()) if peer in commit.members),
                 origins=origins,
+                best=best(table, rules),
                 offers=tuple(table.offers[entry.peer] for entry in group.entries),
                 promises=self._promises.signed if kind is RecordKind.ROUND else (),
             )

@@ -12,7 +12,7 @@ from swarm.consensus.member import Member
 from swarm.consensus.state import RoundState
 from swarm.consensus.strikes import FACTOR, FIRST, LONGEST, MOST_FACTORS
 from swarm.messages import Ask, Decide
-from swarm.records import Commit, PeerId
+from swarm.records import Commit, PeerId, RecordKind
 
 
 class CatchUp:
@@ -149,3 +149,17 @@ def _beats(one: Commit, other: Commit) -> bool:
     if one.lineage != other.lineage:
         return stands(one, other)
     return (one.round, record_hash(other)) > (other.round, record_hash(one))
+
+
+def lineage_began(commit: Commit, before: Commit, min_peers: int) -> str:
+    """The log line at each member of a lineage that begins with ``commit``, after ``before`` of another one."""
+    if commit.kind is RecordKind.FORK:
+        return (
+            f"FORK: {len(commit.members)} of {len(before.members)} members are left and no majority can be reached;"
+            f" going on as lineage {commit.lineage} because min_peers={min_peers} allows it"
+        )
+    restarted = (peer for peer in commit.members if commit.key_of(peer) != before.key_of(peer))
+    return (
+        f"{', '.join(restarted)} restarted and cannot vote; {len(commit.members)} peers go on from round"
+        f" {before.round} as lineage {commit.lineage}"
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from swarm.errors import StartTimeoutError, SwarmError
 from swarm.messages import Entry, Message, Proposal
-from swarm.records import Attempt, Commit, PeerId, Proof
+from swarm.records import Attempt, Commit, ContributionStats, PeerId, Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Apply:
     commit: Commit
     entries: tuple[Entry, ...] = ()
     """Its group, as it was proposed."""
+    offered: tuple[ContributionStats, ...] = ()
+    """What the group has offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Skip:
     reason: str
     alone: bool = False
     """Whether this peer can take part in no round: too few peers are here, or its own exchanges fail."""
+    waited_for: tuple[PeerId, ...] = ()
+    """Those without whose offer the wait has ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from swarm.consensus.rules import RoundRules
 from swarm.consensus.shares import capped
 from swarm.merge.steps import step_factors
 from swarm.messages import Entry, Offer
-from swarm.records import Commit, ContributionStats, PeerId, PeerStatus, Refusal
+from swarm.records import Best, Commit, ContributionStats, PeerId, PeerStatus, Refusal
 from swarm.sync.base import Signal
 from swarm.text import MAX_SHOWN, printable
 
@@ -171,9 +171,25 @@ def signals(table: Table, rules: RoundRules) -> list[tuple[int, float]]:
         for peer, offer in table.offers.items()
         if (signal := _signal(offer.stats, rules.policy.signal)) is not None
     }
+    return _weighed(told, table, rules)
+
+
+def best(table: Table, rules: RoundRules) -> Best | None:
+    """The best model before this round, by the scores that come with the offers to it.
+
+    A score has the weight that a signal has.
+    """
+    if rules.judge is None:
+        return None
+    told = {peer: offer.stats.score for peer, offer in table.offers.items() if offer.stats.score is not None}
+    return rules.judge.best(table.commit, _weighed(told, table, rules))
+
+
+def _weighed(told: Mapping[PeerId, float], table: Table, rules: RoundRules) -> list[tuple[int, float]]:
+    """What peers tell, each with at most the weight that it joined with, and the share that it may have."""
     given = {peer: table.offers[peer].stats.weight for peer in told}
     weights = capped({peer: min(weight, table.joined.get(peer, weight)) for peer, weight in given.items()}, rules.share)
-    return [(weights[peer], signal) for peer, signal in told.items()]
+    return [(weights[peer], value) for peer, value in told.items()]
 
 
 def _signal(stats: ContributionStats, signal: Signal) -> float | None:

@@ -30,18 +30,21 @@ class Founding:
         """The last offers of peers that have left."""
         self._refused: set[PeerId] = set()
         """Peers of another model or other settings; they are not waited for."""
+        self._ended: set[PeerId] = set()
+        """Peers that have ended and will not come."""
 
     @property
     def expected(self) -> int:
         """Peers to wait for; 0 where unknown."""
         rules = self._state.rules
-        return rules.expected if rules.require_all else max(rules.expected - len(self._refused), 0)
+        out = self._refused | self._ended
+        return rules.expected if rules.require_all else max(rules.expected - len(out), 0)
 
     @property
     def unmet(self) -> list[PeerId]:
         """Names of expected peers that cannot be reached, as far as names are known."""
         state = self._state
-        return sorted(state.rules.members - state.presence.here - self._refused - self._departed.keys())
+        return sorted(state.rules.members - state.presence.here - self._refused - self._ended - self._departed.keys())
 
     def refuse(self, peer: PeerId) -> None:
         """A peer has another model or other settings: it is not waited for."""
@@ -49,9 +52,16 @@ class Founding:
             self._refused_at = self._state.timer.now
         self._refused.add(peer)
 
+    def forgo(self, peer: PeerId) -> None:
+        """A peer has ended before the start: it is not waited for."""
+        if peer not in self._ended and self._state.position.commit is None:
+            self._ended.add(peer)
+            self._state.effects.notice(f"{peer} has ended before the start: it is not waited for")
+
     def welcome(self, peer: PeerId) -> None:
         """A compatible peer can be reached, which may have been refused or lost before."""
         self._refused.discard(peer)
+        self._ended.discard(peer)
         self._departed.pop(peer, None)
         if not self._refused:
             self._refused_at = None
@@ -81,6 +91,10 @@ class Founding:
             hopeless = self.expected < rules.min_peers if known else timer.past(self._refused_at + OTHERS_MAY_COME)
             if hopeless:
                 return Fail(f"incompatible peers: {', '.join(sorted(self._refused))}; compatible: {there}")
+        too_few = rules.expected > 0 and self.expected < rules.min_peers
+        if self._ended and not offers and (rules.require_all or too_few):
+            why = "require_members is set" if rules.require_all else f"min_peers={rules.min_peers} are needed"
+            return Fail(f"{', '.join(sorted(self._ended))} ended before the start, and {why}; there: {there}")
         if rules.require_all and self._refused_at is not None and timer.past(self._refused_at + OTHERS_MAY_COME):
             return Fail(f"incompatible peers: {', '.join(sorted(self._refused))}, and require_members is set")
         if not timer.past(since + rules.start_timeout):

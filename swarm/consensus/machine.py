@@ -12,7 +12,7 @@ from collections.abc import Collection
 
 from swarm.certification.chain import conflict
 from swarm.certification.statements import record_hash
-from swarm.consensus.catchup import CatchUp
+from swarm.consensus.catchup import CatchUp, lineage_began
 from swarm.consensus.effects import Apply, Effect, Fail, Proven
 from swarm.consensus.founding import Founding
 from swarm.consensus.leader import Leadership
@@ -108,6 +108,21 @@ class RoundMachine:
     def offered(self) -> bool:
         """Whether an offer of this peer is waiting for a round."""
         return self._state.offers.mine is not None
+
+    def waited_for(self, group: Collection[PeerId]) -> tuple[PeerId, ...]:
+        """Whom this peer has been waiting for since it offered, where a round now begins with ``group``."""
+        return self._waiting.kept_by(frozenset(group))
+
+    @property
+    def unoffered(self) -> frozenset[PeerId]:
+        """Members, and peers that can be reached, that have not offered to the next round."""
+        members = self.commit.members if self.commit else ()
+        return self.live.union(members) - self._state.offers.current - {self._state.me}
+
+    @property
+    def healing(self) -> bool:
+        """Whether a committed model that this peer lacks is being fetched."""
+        return self._catch_up.healing
 
     @property
     def votes(self) -> bool:
@@ -226,6 +241,12 @@ class RoundMachine:
         """A peer has another model or other settings: it is not waited for."""
         self._state.timer.advance(now)
         self._founding.refuse(peer)
+        return self._drive()
+
+    def peer_ended(self, peer: PeerId, now: float) -> list[Effect]:
+        """A peer has ended, and will not come: the start does not wait for it."""
+        self._state.timer.advance(now)
+        self._founding.forgo(peer)
         return self._drive()
 
     def receive(self, sender: PeerId, message: Message, now: float) -> list[Effect]:
@@ -402,9 +423,12 @@ class RoundMachine:
         state = self._state
         held = self._member.held(commit.digest)
         self._member.drop(forget=False)
+        if self.commit and commit.lineage != self.commit.lineage:
+            state.effects.notice(lineage_began(commit, self.commit, state.rules.min_peers), loud=True)
         if state.me in commit.group:
             state.suspended = False
-        state.effects.add(Apply(commit, held.entries if held else ()))
+        entries, offers = (held.entries, held.offers) if held else ((), ())
+        state.effects.add(Apply(commit, entries, tuple(offer.stats for offer in offers)))
         # A member of the group takes the model for what it offered, unless nobody contributed.
         self._enter(commit, settled=state.me in commit.group and bool(commit.contributors))
         if commit.closing:

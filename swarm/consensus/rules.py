@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from swarm.certification.chain import Verifier
 from swarm.certification.keys import ProcessKey, Signer
 from swarm.codec.exact import ExactCodec
+from swarm.consensus.best import Judge
 from swarm.records import ContributionStats, Credential, PeerId, SyncState
 from swarm.versions import UNNAMED, Versions
 
@@ -69,6 +70,8 @@ class RoundRules:
     is."""
     weight: int | None = None
     """What this peer declared on joining."""
+    judge: Judge | None = None
+    """How the best model is found; None where nobody wants to know."""
     tolerated_liars: int = 0
     """How many voters may sign two results without harm."""
 

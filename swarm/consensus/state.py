@@ -156,8 +156,8 @@ class Offers:
         self._offers: dict[PeerId, Offer] = {}
         self._current: dict[PeerId, Offer] = {}
         """Those to the next round, by name."""
-        self._came: set[PeerId] = set()
-        """Peers that have offered to this round, also those that have changed their offers, or gone since."""
+        self._came: dict[PeerId, float] = {}
+        """When peers have offered to this round, also those that have changed their offers, or gone since."""
         self._first_at: float | None = None
         self.mine: Offer | None = None
         """The offer of this peer that waits for a round."""
@@ -211,7 +211,7 @@ class Offers:
         self._offers[peer] = offer
         self._select()
         if peer in self._current and peer not in self._came:
-            self._came.add(peer)
+            self._came[peer] = self._timer.now
             self.last_at = self._timer.now
             if self._first_at is None:
                 self._first_at = self._timer.now
@@ -226,6 +226,11 @@ class Offers:
         self.discard(self._me)
         self.mine = None
 
+    def last_to_come(self, peers: Container[PeerId], since: float) -> PeerId | None:
+        """Who of ``peers`` came last with an offer to this round, and after ``since``; None if nobody did."""
+        came = {peer: at for peer, at in self._came.items() if peer in peers and at > since and peer != self._me}
+        return max(came, key=lambda peer: (came[peer], peer), default=None)
+
     def spread(self) -> float | None:
         """Seconds between the first and the last offer to this round; None where there was none."""
         return None if self._first_at is None else self.last_at - self._first_at
@@ -235,7 +240,7 @@ class Offers:
         self.mine = None
         self._select()
         self._offers = dict(self._current)
-        self._came = set(self._current)
+        self._came = dict.fromkeys(self._current, self._timer.now)
         for peer in self._current:
             self._presence.came(peer)
         self._first_at = self._timer.now if self._offers else None

@@ -72,10 +72,12 @@ class Waiting:
             return
         if self._aborted and len(self._faults) < MOST_FAULTS:
             reason = f"{reason}; the last attempt was aborted: {self._aborted}"
+        missing = self._expected(commit) - state.offers.current
         state.pace.training_from(state.timer.now)
         state.effects.tell(state.presence.live, Withdraw(mine.lineage, mine.stats.round))
         state.offers.withdraw()
-        state.effects.add(End(reason) if mine.stats.status.finished else Skip(state.position.round, reason, alone))
+        skip = Skip(state.position.round, reason, alone, tuple(sorted(missing)))
+        state.effects.add(End(reason) if mine.stats.status.finished else skip)
 
     def _give_up_on_silent(self, commit: Commit) -> None:
         """Where all who have offered have trained, wait for a live peer without an offer for a limited time only."""
@@ -168,6 +170,22 @@ class Waiting:
         if peer in presence.proven:
             return f"{peer} (has signed two results of one round)"
         return f"{peer} ({'left out after failed attempts' if peer in presence.here else 'gone'})"
+
+    def _expected(self, commit: Commit | None) -> set[PeerId]:
+        """The other peers of which an offer would be expected, the unreachable members among them."""
+        presence, members = self._state.presence, commit.members if commit else ()
+        return (presence.counted - presence.absent | {*members}) - {self._state.me}
+
+    def kept_by(self, group: AbstractSet[PeerId]) -> tuple[PeerId, ...]:
+        """Whom this peer has been waiting for since it offered, where a round now begins with ``group``.
+
+        The live peers that are not in it, else the one of it that came last. Empty where all had come before.
+        """
+        state = self._state
+        if late := self._expected(None) - group:
+            return tuple(sorted(late))
+        last = state.offers.last_to_come(group, self.since)
+        return (last,) if last else ()
 
     def line(self, text: Callable[[], str]) -> None:
         """Log what ``text`` returns if nothing was logged for ``LINE_EVERY`` seconds."""

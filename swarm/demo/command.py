@@ -8,12 +8,23 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from swarm.cli.options import Json
+from swarm.clock import duration
 from swarm.demo.experiment import Experiment
+from swarm.demo.progress import Standing
 from swarm.demo.report import show
 from swarm.demo.tasks import FRAMEWORKS, TASKS, Task
 from swarm.errors import ConfigurationError
+
+_COLUMNS = (
+    TextColumn("{task.description}", markup=False),
+    BarColumn(20),
+    TaskProgressColumn(),
+    TextColumn("{task.fields[doing]}", markup=False),
+    TextColumn("{task.fields[left]}", style="bold"),
+)
 
 
 def demo(
@@ -58,13 +69,19 @@ def demo(
 def _show(experiment: Experiment, *, json_output: bool) -> None:
     console = Console()
     progress = Console(stderr=True) if json_output else console
-    name = experiment.task.name
+    name, terminal = experiment.task.name, progress.is_terminal and not progress.is_dumb_terminal
 
     def report(line: str) -> None:
         progress.print(f"{name}: {line}", highlight=False, markup=False)
 
-    with progress.status(f"{name}: training"):
-        outcome = experiment.run(report)
+    with Progress(*_COLUMNS, console=progress, transient=True, auto_refresh=False, disable=not terminal) as bar:
+        task = bar.add_task(name, total=1.0, doing="starts", left="")
+
+        def watch(standing: Standing) -> None:
+            left = "" if standing.seconds_left is None else f"about {duration(standing.seconds_left)} left"
+            bar.update(task, completed=standing.share, doing=standing.doing, left=left, refresh=True)
+
+        outcome = experiment.run(report, watch)
     if json_output:
         typer.echo(json.dumps(outcome.record()))
     else:

@@ -12,8 +12,10 @@ from functools import cached_property
 from pathlib import Path
 
 from swarm.cli.environment import ONE_THREAD
+from swarm.clock import MonotonicClock
 from swarm.demo.outcome import Outcome, Training
 from swarm.demo.processes import Job, run_all
+from swarm.demo.progress import Forecast, Part, Standing
 from swarm.demo.report import draw
 from swarm.demo.sites import Sites, pooled_directory, site_directory, write
 from swarm.demo.tasks import Task, keras_backend, script
@@ -36,11 +38,12 @@ class Experiment:
     seed: int
     directory: Path
 
-    def run(self, report: Callable[[str], None]) -> Outcome:
+    def run(self, report: Callable[[str], None], watch: Callable[[Standing], None] = lambda _: None) -> Outcome:
         """Prepare the data, train alone, pooled and in the swarm, and draw the picture.
 
         Args:
             report: gets a line for each step that begins or has ended.
+            watch: called many times per second with how far it is.
 
         Raises:
             DemoError: a training failed.
@@ -49,10 +52,19 @@ class Experiment:
         sites = self.task.load(self.peers, self.seed)
         write(sites, self._data)
         report(f"{sum(map(len, sites.train))} {self.task.samples} to train on, {len(sites.test)} held out to test on")
-        singles = [*self._alone(), *self._pooled()]
-        run_all(singles, at_once=_AT_ONCE, timeout=TIMEOUT, finished=lambda job: report(f"trained {job.name}"))
+        singles, together = [*self._alone(), *self._pooled()], self._swarm()
+        forecast = Forecast(self._parts(singles, together), MonotonicClock())
+
+        def finished(job: Job, seconds: float) -> None:
+            forecast.finished(job.name, seconds)
+            report("the swarm has closed" if job is together else f"trained {job.name}")
+
+        def look(running: Mapping[str, float]) -> None:
+            watch(forecast.standing(running))
+
+        run_all(singles, at_once=_AT_ONCE, timeout=TIMEOUT, finished=finished, watch=look)
         report(f"{self.peers} peers train in the swarm")
-        run_all([self._swarm()], at_once=1, timeout=TIMEOUT, finished=lambda _: report("the swarm has closed"))
+        run_all([together], at_once=1, timeout=TIMEOUT, finished=finished, watch=look)
         return self._outcome(sites, began)
 
     @property
@@ -66,6 +78,14 @@ class Experiment:
         if self.framework == "keras":
             environment["KERAS_BACKEND"] = keras_backend()
         return {**ONE_THREAD, **environment}
+
+    def _parts(self, singles: Sequence[Job], together: Job) -> list[Part]:
+        """The trainings, with how long they take: those outside the swarm run at the same time as others."""
+        cores = os.cpu_count() or 1
+        at_once = min(_AT_ONCE, cores)
+        rounds = self.task.epochs * self.task.steps // self.sync_interval
+        swarm = Part(job=together, work=self.peers / min(cores, self.peers), rounds=max(rounds, 1))
+        return [*(Part(job=job, work=1 / at_once) for job in singles), swarm]
 
     def _alone(self) -> list[Job]:
         return [

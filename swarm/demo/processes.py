@@ -33,33 +33,44 @@ class Job:
         return self.directory / "log.txt"
 
 
-def run_all(jobs: Sequence[Job], *, at_once: int, timeout: float, finished: Callable[[Job], None]) -> None:
+def run_all(
+    jobs: Sequence[Job],
+    *,
+    at_once: int,
+    timeout: float,
+    finished: Callable[[Job, float], None],
+    watch: Callable[[Mapping[str, float]], None] = lambda _: None,
+) -> None:
     """Run all jobs, at most ``at_once`` at a time; after an error, none is left running.
 
     Args:
         jobs: in the order in which they start.
         at_once: how many run at a time.
         timeout: most seconds of each.
-        finished: called with each job that succeeded.
+        finished: called with each job that succeeded, and the seconds that it took.
+        watch: called many times per second with the jobs that run, and the seconds for which each has.
 
     Raises:
         DemoError: a job failed or took too long.
     """
     waiting = list(jobs)
     running: list[tuple[Job, subprocess.Popen[bytes], float]] = []
+    """Each with the time of its start."""
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
                 job = waiting.pop(0)
-                running.append((job, _start(job), time.monotonic() + timeout))
+                running.append((job, _start(job), time.monotonic()))
             for entry in list(running):
-                job, process, deadline = entry
-                if process.poll() is None and time.monotonic() < deadline:
+                job, process, began = entry
+                seconds = time.monotonic() - began
+                if process.poll() is None and seconds < timeout:
                     continue
                 if process.poll() != 0:
                     raise DemoError(_why(job, process.returncode, timeout))
                 running.remove(entry)
-                finished(job)
+                finished(job, seconds)
+            watch({job.name: time.monotonic() - began for job, _, began in running})
             time.sleep(_TICK)
     finally:
         for _, process, _ in running:

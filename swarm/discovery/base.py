@@ -29,6 +29,13 @@ class Discovery(ABC):
         Called about twice per second, so it must be fast. Must not raise once training runs.
         """
 
+    def ended(self) -> frozenset[str]:
+        """Names of peers that have ended and will not come, so that no start waits for them; usually none is known.
+
+        Called about twice per second until training runs. Must not raise.
+        """
+        return frozenset()
+
     @abstractmethod
     def withdraw(self) -> None:
         """Remove the announcement. Idempotent; must not raise."""

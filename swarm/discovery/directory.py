@@ -20,6 +20,8 @@ from swarm.text import is_address
 MAX_FILES = 4096
 """Maximum number of directory entries that are read."""
 MAX_FILE_BYTES = 8192
+ENDED = "ended"
+"""Subdirectory in which whoever has started the peers names those that have ended."""
 MAX_STEM = 200
 """Maximum length of a file name without suffixes; file systems allow 255 bytes."""
 
@@ -97,6 +99,9 @@ class DirectoryDiscovery(Discovery):
         own = self._address if self._own else None
         return tuple(dict.fromkeys(each.address for each in found if each.address != own))
 
+    def ended(self) -> frozenset[str]:
+        return ended(self._path)
+
     def withdraw(self) -> None:
         if self._own is None:
             return
@@ -123,6 +128,27 @@ def _of_somebody(file: Path) -> bool:
     except (OSError, OverflowError):
         return False
     return pid > 0
+
+
+def declare_ended(directory: Path, name: str) -> None:
+    """Tell the peers that meet in ``directory`` that the peer ``name`` has ended, and will not come. Never raises."""
+    target = directory / ENDED / f"{stem(name)}.json"
+    draft = target.with_suffix(f".{os.getpid()}.tmp")
+    with suppress(OSError):
+        target.parent.mkdir(exist_ok=True)
+        draft.write_text(json.dumps({"name": name}), encoding="utf-8")
+        draft.replace(target)
+
+
+def ended(directory: Path) -> frozenset[str]:
+    """Names of the peers that have ended, as whoever has started them says."""
+    try:
+        with os.scandir(directory / ENDED) as entries:
+            found = [Path(entry.path) for entry in islice(entries, MAX_FILES) if entry.name.endswith(".json")]
+    except OSError:
+        return frozenset()
+    names = ((read_record(path) or {}).get("name") for path in found)
+    return frozenset(name for name in names if isinstance(name, str) and name.isprintable())
 
 
 def stem(*names: str) -> str:

@@ -6,7 +6,7 @@ Threads of the transport and the training thread only put work into its queue, s
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from swarm.peer.greeter import Greeter
 from swarm.peer.inbox import Inbox
 from swarm.peer.limited_log import LimitedLog
 from swarm.peer.peers import Peers, Sender
+from swarm.peer.recent import Recent
 from swarm.peer.record_frames import record_frames
 from swarm.peer.rounds import Rounds
 from swarm.peer.serving import Downloads
@@ -71,6 +72,8 @@ class Engine(Handler):
         ledger: Ledger,
         members: Collection[PeerId],
         name_patience: float | None,
+        origins: Mapping[str, str],
+        keeps_best: bool = False,
     ) -> None:
         """Listen; nothing is answered before ``start``.
 
@@ -92,6 +95,8 @@ class Engine(Handler):
             members: names of the peers that are expected, as far as the settings give them.
             name_patience: seconds for which it asks for its name while others know a live peer of that name; None:
                 long enough for an earlier process to count as lost.
+            origins: where the settings come from that must agree, in a word, by name.
+            keeps_best: whether the best model is kept.
 
         Raises:
             AddressError: the address cannot be listened on.
@@ -140,8 +145,16 @@ class Engine(Handler):
             timeout=rules.failure_timeout,
             logger=logger,
         )
+        recent = Recent()
         self._standing = Standing(
-            self._machine, self._roster, self._exchanger, training, rules.first_sync, protection(transport.identity)
+            self._machine,
+            self._roster,
+            self._exchanger,
+            training,
+            rules.first_sync,
+            protection(transport.identity),
+            recent=recent,
+            origins=origins,
         )
         self._peers = Peers(
             me=self._me,
@@ -184,17 +197,22 @@ class Engine(Handler):
             post=self._worker.post,
             logger=logger,
             limited=limited,
+            recent=recent,
+            keeps_best=keeps_best,
         )
         self._ready = True
 
     # For the training thread -----------------------------------------------------------------------------------------
 
-    def start(self, resumed: tuple[Commit, ModelState] | None = None) -> None:
-        """Start to look for peers and to answer them; ``resumed`` is the commit to continue from, with its model."""
+    def start(self, resumed: tuple[Commit, ModelState] | None = None, best: ModelState | None = None) -> None:
+        """Start to look for peers and to answer them.
+
+        Args:
+            resumed: the commit to continue from, with its model.
+            best: the best model before that commit, if it is known.
+        """
         if resumed:
-            commit, model = resumed
-            self._rounds.models.commit(commit.digest, model)
-            self._rounds.do(self._machine.resume(commit, self._executor.now()))
+            self._rounds.resume(*resumed, best)
         self._worker.start(
             due=self._machine.deadline, tick=self._tick, housekeeping=self._housekeeping, failed=self._rounds.contain
         )
@@ -269,6 +287,15 @@ class Engine(Handler):
             self._worker.post(lambda: self._rounds.abandon(future))
             raise
 
+    def best(self) -> ModelState | None:
+        """The best model before the last commit, without outer state; None where none is kept, or it is not here.
+
+        One that is being fetched is waited for, for at most ``failure_timeout``.
+        """
+        future: Future[ModelState | None] = Future(self._executor)
+        self._worker.post(lambda: self._rounds.tell_best(future))
+        return future.wait(timeout=self._timeout)
+
     def close(self, reason: str, *, linger: float, unintended: bool = False) -> None:
         """Tell the others and stop; idempotent. After the closing round, first answer those that still need it.
 
@@ -320,6 +347,9 @@ class Engine(Handler):
     def _housekeeping(self) -> None:
         now = self._executor.now()
         self._greeter.dial(now, self._machine.commit)
+        if self._machine.commit is None:
+            for peer in self._greeter.ended():
+                self._rounds.do(self._machine.peer_ended(peer, now))
         self._exchanger.check(now)
         self._downloads.check(now, self._timeout)
 

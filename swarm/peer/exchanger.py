@@ -185,6 +185,12 @@ class Exchanger:
         """Whether an attempt was joined and not stopped, so that its contribution may still be read or merged."""
         return self._streams is not None
 
+    @property
+    def owes(self) -> frozenset[PeerId] | None:
+        """Whom the running exchange waits for; None where none runs. Any thread may ask."""
+        streams = self._streams
+        return streams.owes if streams else None
+
     def close(self) -> None:
         """End what runs, and refuse further streams."""
         with self._changed:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from swarm.errors import StartTimeoutError, SwarmError
 from swarm.executor import Future
 from swarm.messages import Entry
-from swarm.records import Commit
+from swarm.records import Commit, ContributionStats, PeerId
 from swarm.tensors.capture import Capture
 from swarm.tensors.state import ModelState
 
@@ -31,6 +31,18 @@ class AnswerKind(enum.Enum):
     """The start failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The wait of a sync point for other peers."""
+
+    seconds: float = 0.0
+    peers: tuple[PeerId, ...] = ()
+    """Those that came last, or did not come; empty where the others had come before."""
+
+
+NO_WAIT = Wait()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """The worker's answer to an offer."""
@@ -48,8 +60,14 @@ class Answer:
     alone: bool = False
     """SKIPPED: whether this peer can take part in no round: too few peers are here, or its own exchanges fail."""
     attempts: int = 1
+    wait: Wait = NO_WAIT
+    """MERGED, LATE or SKIPPED: the part of the time since the offer in which no weights were exchanged."""
+    exchanged: float = 0.0
+    """MERGED or LATE: seconds from there to the commit."""
     entries: tuple[Entry, ...] = ()
     """MERGED or LATE: the group of the round, as it was proposed."""
+    offered: tuple[ContributionStats, ...] = ()
+    """MERGED or LATE: what the group has offered."""
 
     @property
     def closing(self) -> bool:

@@ -153,6 +153,11 @@ class Greeter:
             self._refusals.greeted(address, now)
             self.greet(address, commit, wants_reply=True)
 
+    def ended(self) -> list[PeerId]:
+        """Peers that will not come, as the discoveries say, by name."""
+        found = {name for discovery in self._discoveries for name in discovery.ended()}
+        return sorted(found - {info.name for info in (*self.roster.live(), self._me)})
+
     def _may_reach(self, address: str) -> bool:
         """Whether the address is on this machine, or this peer listens to other machines too."""
         return not self._local or _on_this_machine(address)
@@ -270,8 +275,9 @@ class Greeter:
             self.greet(envelope.address, commit, wants_reply=False, told=told)
         if fresh:
             text = f"{peer.name} {'is back' if returned else 'joined'} at {peer.address}"
-            self._limited.log(logging.INFO, peer.name, "joined", text, most=RETURNS_TOLD)
-            self._plugins.peer_joined(PeerJoined(peer=peer, returned=returned))
+            joined = PeerJoined(peer=peer, returned=returned)
+            self._limited.log(logging.INFO, peer.name, "joined", text, most=RETURNS_TOLD, told=joined)
+            self._plugins.peer_joined(joined)
         return Met(peer.name)
 
     def _told_of(self, info: PeerInfo, source: str, now: float) -> None:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swarm.logs import event
 from swarm.text import MAX_LINE, printable
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class LimitedLog:
         again: float = PAUSE,
         most: int = 1,
         exc_info: BaseException | None = None,
+        told: object = None,
     ) -> None:
         """Write ``text`` about ``peer``, on one line of at most ``MAX_LINE`` characters, if a line is due.
 
@@ -59,6 +61,7 @@ class LimitedLog:
             again: seconds after which the same text may be repeated.
             most: lines of this kind in a minute.
             exc_info: an error whose traceback follows.
+            told: the event that the line is about, if it is about one.
         """
         if not self._log.isEnabledFor(level):
             return
@@ -77,7 +80,8 @@ class LimitedLog:
             over = now >= last.at + PAUSE
             last.text, last.at, last.written = line, now if over else last.at, 1 if over else last.written + 1
         more = f" ({dropped} more such lines were left out)" if dropped else ""
-        self._log.log(level, "%s%s", line, more, exc_info=exc_info)
+        extra = event(told) if told is not None else None
+        self._log.log(level, "%s%s", line, more, exc_info=exc_info, extra=extra)
 
     def _room(self, now: float) -> bool:
         """Whether one more pair can be remembered. Those that are over are forgotten first."""

@@ -22,6 +22,7 @@ class Models:
         self.capture: Capture | None = None
         """The last offer, as long as it may be merged; the training thread owns it."""
         self._committed: tuple[str, ModelState] | None = None
+        self._best: tuple[str, ModelState] | None = None
         self._reference: ModelState | None = None
         self._undecided: dict[str, ModelState] = {}
 
@@ -30,8 +31,19 @@ class Models:
         """The model of the last committed round applied here, without outer state; replaced, never changed."""
         return self._reference
 
+    def best(self, digest: str) -> ModelState | None:
+        """The best model so far with its outer state, if it has this digest and is here."""
+        found = self._best
+        return found[1] if found and found[0] == digest else None
+
+    def has(self, digest: str) -> bool:
+        """Whether the model with this digest is here."""
+        return digest in self._undecided or any(
+            each is not None and each[0] == digest for each in (self._committed, self._best)
+        )
+
     def get(self, digest: str) -> ModelState:
-        """The model with this digest, committed or undecided.
+        """The model with this digest, committed, undecided or the best one.
 
         Raises:
             ExchangeError: it is not here.
@@ -39,9 +51,12 @@ class Models:
         committed, undecided = self._committed, self._undecided.get(digest)
         if undecided is not None:
             return undecided
-        if committed is None or committed[0] != digest:
+        if committed is not None and committed[0] == digest:
+            return committed[1]
+        best = self.best(digest)
+        if best is None:
             raise ExchangeError(f"the model {short_digest(digest)} is not here")
-        return committed[1]
+        return best
 
     def committed(self, digest: str) -> ModelState | None:
         """The committed model with its outer state if it has this digest; None for an attempt that builds on none."""
@@ -51,9 +66,15 @@ class Models:
         """Keep a model that may be committed."""
         self._undecided[digest] = model
 
-    def commit(self, digest: str, model: ModelState) -> None:
-        """This model is now the committed one."""
+    def commit(self, digest: str, model: ModelState, best: str = "") -> None:
+        """This model is now the committed one; the one with the digest ``best`` is kept, if it is here."""
+        here = (self._best, self._committed, (digest, model))
+        self._best = next((each for each in here if each and each[0] == best), None)
         self._committed, self._reference = (digest, model), model.contributed()
+
+    def keep_best(self, digest: str, model: ModelState) -> None:
+        """Keep a model that was fetched as the best one."""
+        self._best = digest, model
 
     def keep(self, digests: Collection[str]) -> None:
         """Drop the undecided models that are not in ``digests``."""
@@ -62,7 +83,7 @@ class Models:
 
     def clear(self) -> None:
         """Drop all models: a callback may live longer than its session."""
-        self.capture = self._committed = self._reference = None
+        self.capture = self._committed = self._reference = self._best = None
         self._undecided = {}
 
 

@@ -201,9 +201,10 @@ class Peers:
         return []
 
     def _gone(self, peer: PeerId, reason: str, *, polite: bool, warn: bool = True) -> list[Effect]:
+        left = PeerLeft(session=self._me.session, peer=peer, reason=reason, polite=polite)
         if not self._machine.closed:
             how, remain = "left" if polite else "is gone", len(self._greeter.roster.live()) + 1
             text = f"{peer} {how} ({reason}); peers that remain: {remain}"
-            self._log.log(logging.WARNING if warn else logging.INFO, peer, "gone", text)
-        self._plugins.peer_left(PeerLeft(session=self._me.session, peer=peer, reason=reason, polite=polite))
+            self._log.log(logging.WARNING if warn else logging.INFO, peer, "gone", text, told=left)
+        self._plugins.peer_left(left)
         return self._machine.peer_down(peer, self._clock.now())

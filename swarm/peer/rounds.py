@@ -24,7 +24,7 @@ from swarm.consensus.effects import (
     StopExchange,
 )
 from swarm.errors import StartTimeoutError
-from swarm.peer.futures import Answer, AnswerKind, Futures
+from swarm.peer.futures import NO_WAIT, Answer, AnswerKind, Futures, Wait
 from swarm.peer.models import Models, way
 from swarm.records import (
     Commit,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from swarm.peer.greeter import Greeter
     from swarm.peer.limited_log import LimitedLog
     from swarm.peer.peers import Peers
+    from swarm.peer.recent import Recent
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -80,6 +81,8 @@ class Rounds:
         post: Callable[[Work], None],
         logger: logging.Logger,
         limited: LimitedLog,
+        recent: Recent,
+        keeps_best: bool,
     ) -> None:
         """No round is running yet.
 
@@ -98,7 +101,13 @@ class Rounds:
             post: hands work to the worker's thread.
             logger: where it reports.
             limited: for lines about what other peers send.
+            recent: keeps the last records and warnings for whoever asks for the status.
+            keeps_best: whether the best model is kept.
         """
+        self._keeps_best = keeps_best
+        self._seeks_best = False
+        """Whether the best model is being fetched, as it is not here."""
+        self._best_awaited: Future[ModelState | None] | None = None
         self.models = Models()
         self.pending = False
         """Whether the last capture may still be merged, or was merged after its sync point: it must be kept."""
@@ -116,12 +125,17 @@ class Rounds:
         self._post = post
         self._log = logger
         self._limited = limited
+        self._recent = recent
         self._futures = Futures()
         self._attempts = 0
+        self._offered_at = executor.now()
+        self._wait = NO_WAIT
+        """From the offer to the start of the last exchange."""
 
     def offer(self, capture: Capture, stats: ContributionStats, future: Future[Answer]) -> None:
         """Offer a capture to the next round; ``future`` gets its answer, or that of an earlier offer."""
         self.models.capture, self._attempts = capture, 0
+        self._offered_at, self._wait = self._executor.now(), NO_WAIT
         late = self._futures.place(future)
         if late:
             self._answer(late)
@@ -161,11 +175,7 @@ class Rounds:
                 case Fetch():
                     self._fetch(effect)
                 case Skip():
-                    self._answer(
-                        Answer(
-                            kind=AnswerKind.SKIPPED, reason=effect.reason, alone=effect.alone, attempts=self._attempts
-                        )
-                    )
+                    self._skip(effect)
                 case End():
                     self._answer(Answer(kind=AnswerKind.ENDED, reason=effect.reason))
                 case Fail():
@@ -189,6 +199,11 @@ class Rounds:
                 self.models.capture = None
         self._futures.answer(answer)
 
+    def _skip(self, skip: Skip) -> None:
+        wait = Wait(self._executor.now() - self._offered_at, skip.waited_for)
+        kind, attempts = AnswerKind.SKIPPED, self._attempts
+        self._answer(Answer(kind=kind, reason=skip.reason, alone=skip.alone, attempts=attempts, wait=wait))
+
     def _may_commit(self) -> bool:
         machine = self._machine
         return self._exchanger.running or machine.pending or bool(machine.needed) or self._futures.late
@@ -202,6 +217,8 @@ class Rounds:
             self._limited.log(level, notice.sender, kind, text, most=most)
         else:
             self._log.log(level, "%s", printable(text, MAX_LINE))
+            if level == logging.WARNING:
+                self._recent.warn(printable(text, MAX_LINE))
         if notice.failed:
             event = RoundFailed(session=self._me.session, round=self._machine.round, reason=notice.text)
             self._plugins.round_failed(event)
@@ -224,6 +241,7 @@ class Rounds:
             self._post(lambda: failed(self._me.name, why))  # after the effects that are carried out now
             return
         self._attempts += 1
+        self._wait = Wait(self._executor.now() - self._offered_at, self._machine.waited_for(proposal.group))
         self._plugins.round_started(
             RoundStarted(session=self._me.session, round=proposal.round, attempt=proposal.attempt, group=proposal.group)
         )
@@ -245,8 +263,18 @@ class Rounds:
                 self._frozen.jumped(way(before, model) if moved is None else moved)
         self._replace(commit, committed)
         if self._me.name in commit.group:
-            kind, attempts = AnswerKind.MERGED, self._attempts
-            self._answer(Answer(kind=kind, commit=commit, model=model, attempts=attempts, entries=apply.entries))
+            self._answer(
+                Answer(
+                    kind=AnswerKind.MERGED,
+                    commit=commit,
+                    model=model,
+                    attempts=self._attempts,
+                    wait=self._wait,
+                    exchanged=self._executor.now() - self._offered_at - self._wait.seconds,
+                    entries=apply.entries,
+                    offered=apply.offered,
+                )
+            )
         else:
             # It only voted, and fetched the model for that: its capture is in no commit.
             self._answer(Answer(kind=AnswerKind.HEALED, commit=commit, model=model, before=before))
@@ -304,7 +332,50 @@ class Rounds:
 
         self._fetcher.fetch(fetch.digest, fetch.sources, fetched)
 
+    def resume(self, commit: Commit, model: ModelState, best: ModelState | None) -> None:
+        """Go on from a commit of an earlier process, with its model, and the best one if that is known."""
+        if best and commit.best:
+            self.models.keep_best(commit.best.digest, best)
+        self.models.commit(commit.digest, model, self._best_of(commit))
+        self.do(self._machine.resume(commit, self._executor.now()))
+
+    def best(self) -> ModelState | None:
+        """The best model before the last commit, as it was committed; None where none is kept, or it is not here."""
+        commit = self._machine.commit
+        return self.models.best(self._best_of(commit)) if commit else None
+
+    def tell_best(self, future: Future[ModelState | None]) -> None:
+        """Give ``future`` the best model, once it is known whether it can be had; nothing if it is not here."""
+        self._best_awaited = future
+        found = self.best()
+        if found or not self._seeks_best:
+            self._best_awaited = None
+            future.set(found.contributed() if found else None)
+
+    def _seek_best(self, commit: Commit) -> None:
+        """Fetch the best model before ``commit`` if it is not here, as after catching up; at each round until it is."""
+        wanted = self._best_of(commit)
+        if not wanted or self.models.has(wanted) or self._seeks_best:
+            return
+        self._seeks_best = True
+
+        def fetched(model: ModelState | None) -> None:
+            self._seeks_best = False
+            newest = self._machine.commit
+            if model and newest and self._best_of(newest) == wanted:
+                self.models.keep_best(wanted, model)
+            if self._best_awaited:
+                self.tell_best(self._best_awaited)
+
+        self._fetcher.fetch(wanted, [peer for peer in commit.group if peer in self._machine.live], fetched)
+
+    def _best_of(self, commit: Commit) -> str:
+        """The digest of the model to keep as the best one; empty if there is none."""
+        return commit.best.digest if self._keeps_best and commit.best else ""
+
     def _replace(self, commit: Commit, model: ModelState) -> None:
-        self.models.commit(commit.digest, model)
+        self.models.commit(commit.digest, model, self._best_of(commit))
+        self._recent.commit(commit)
+        self._seek_best(commit)
         if self._checkpoints:
-            self._checkpoints.offer(commit, model)
+            self._checkpoints.offer(commit, model, self.best())

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from swarm.peer.recent import RecentRounds
 from swarm.records import PeerStatus
 from swarm.versions import UNNAMED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
     from swarm.consensus.machine import RoundMachine
     from swarm.identity import Identity
     from swarm.peer.exchanger import Exchanger
     from swarm.peer.progress import Progress
+    from swarm.peer.recent import Recent
     from swarm.peer.roster import Known, Roster
     from swarm.records import PeerId, PeerInfo, RoundReport, SyncState
+    from swarm.tensors.model import Evaluation
 
 
 EXTENDED = "training on for others"
 """The state of a peer that has trained its own epochs and goes on until all have."""
+
+
+WAITING = "waiting"
+"""It has offered its weights, and others have not."""
+MERGING = "merging"
+"""It exchanges weights."""
+VOTING = "voting"
+"""It has the merged model, which is not committed yet."""
+CATCHING_UP = "catching up"
+"""It downloads a committed model that it lacks."""
 
 
 @dataclass(slots=True)
@@ -28,10 +43,16 @@ class TrainingStatus:
 
     loss: float | None = None
     """Of the batch before the last sync point."""
-    last_report: RoundReport | None = None
-    """Of the last sync point."""
+    rounds: RecentRounds = field(default_factory=RecentRounds)
+    """The last sync points."""
     progress: Progress | None = None
     """Epochs of the local training."""
+    batches_left: Callable[[], int | None] = lambda: None
+    """Local batches to the next sync point; None where there is none to come."""
+
+    def settled(self, report: RoundReport, own: Evaluation | None) -> None:
+        """A sync point is over; ``own`` is what this peer's own model gave before it, if that was validated."""
+        self.rounds.add(report, self.loss, own)
 
 
 def protection(identity: Identity | None) -> str:
@@ -54,6 +75,9 @@ class Standing:
         training: TrainingStatus,
         first_sync: SyncState,
         security: str,
+        *,
+        recent: Recent,
+        origins: Mapping[str, str],
     ) -> None:
         """No offer was made yet.
 
@@ -64,6 +88,8 @@ class Standing:
             training: what the training thread reports.
             first_sync: is used until the first commit.
             security: what protects this peer's connections.
+            recent: the last records and warnings.
+            origins: where this peer has the settings from that must agree, in a word, by name.
         """
         self._security = security
         self._machine = machine
@@ -71,13 +97,15 @@ class Standing:
         self._exchanger = exchanger
         self._training = training
         self._first_sync = first_sync
+        self._recent = recent
+        self._origins = origins
         self.checked_in = PeerStatus.TRAINING
         """The status in the last offer of this peer."""
 
     def describe(self) -> dict[str, Any]:
         """The status in JSON types."""
         sent, received = self._exchanger.traffic
-        me, commit, report = self._roster.me, self._machine.commit, self._training.last_report
+        me, commit, report = self._roster.me, self._machine.commit, self._training.rounds.last
         last = {**asdict(report), "outcome": report.outcome.value} if report else {}
         loss = report.loss if report else None
         return {
@@ -86,21 +114,26 @@ class Standing:
             "session": me.session,
             **_versions(me),
             "settings": dict(me.settings),
+            "origins": {name: self._origins[name] for name, _ in me.settings if name in self._origins},
             "time": time.time(),
             "session_protocol": self._machine.protocol,
             "round": commit.round if commit else None,
             "lineage": commit.lineage if commit else None,
             "security": self._security,
             "status": self._state(),
+            "waits_for": sorted(self._waits_for()),
             **self._epochs(),
             "peers": [_peer(known, self._machine.left_out) for known in self._roster.known()],
             "weight": me.weight,
             "interval": (commit.sync if commit else self._first_sync).interval,
+            "batches_left": self._training.batches_left(),
             "loss": self._training.loss if loss is None else loss,
             "bytes_sent": sent,
             "bytes_received": received,
             "swarm_over": self._machine.closed,
             "last": last,
+            "rounds": self._training.rounds.describe(me.name),
+            **self._recent.describe(),
         }
 
     def _state(self) -> str:
@@ -110,9 +143,19 @@ class Standing:
             return "starting"
         if self.checked_in.finished:
             return f"finished ({self.checked_in})"
+        if self._machine.healing:
+            return CATCHING_UP
         if self._machine.offered:
-            return "merging"
+            owes = self._exchanger.owes
+            return WAITING if owes is None else MERGING if owes else VOTING
         return EXTENDED if self.checked_in is PeerStatus.EXTENDED else "training"
+
+    def _waits_for(self) -> Collection[PeerId]:
+        """Whose offer or weights this peer is waiting for."""
+        if not self._machine.offered:
+            return ()
+        owes = self._exchanger.owes
+        return self._machine.unoffered if owes is None else owes
 
     def _epochs(self) -> dict[str, Any]:
         progress = self._training.progress

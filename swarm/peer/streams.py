@@ -202,6 +202,13 @@ class ExchangeStreams:
             owed = self._exchange.owed()
             return str(owed) if owed else ""
 
+    @property
+    def owes(self) -> frozenset[PeerId]:
+        """The members whose weights are missing here."""
+        with self._condition:
+            owed = self._exchange.owed()
+            return frozenset(owed.left) if owed else frozenset()
+
     def _untaken(self) -> Owed:
         """The peers that are sent something and have not taken all of it."""
         left = dict.fromkeys(self._uploads.keys() - self._ended_uploads, 0)

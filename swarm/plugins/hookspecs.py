@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         RoundFinished,
         RoundStarted,
         SessionClosed,
+        SessionStarted,
     )
     from swarm.sync import SyncPolicy
     from swarm.transport.base import Transport
@@ -169,6 +170,15 @@ def swarm_accept_contribution(contribution: ContributionStats) -> str | None:
 
     Returns:
         The reason to leave this contribution out of the round, logged; ``None`` for no objection.
+    """
+
+
+@hookspec
+def swarm_session_started(event: SessionStarted) -> None:
+    """This peer has joined its session, or trains alone, and the model that it starts from is loaded and validated.
+
+    Args:
+        event: the session, the name of this peer, the model that it starts from.
     """
 
 

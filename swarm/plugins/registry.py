@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RoundFinished,
         RoundStarted,
         SessionClosed,
+        SessionStarted,
     )
 
 BUILTIN = EntryPoint("swarm", "swarm._plugin", PROJECT)
@@ -63,6 +64,10 @@ class PluginRegistry:
         for entry_point in _installed():
             if entry_point.name not in disabled:
                 self._load(entry_point)
+
+    def add(self, name: str, plugin: object) -> None:
+        """Register one more plugin, the last one; what it cannot be used for is reported in the same way."""
+        self._register(name, plugin)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,6 +134,10 @@ class PluginRegistry:
     def accept_contribution(self, contribution: ContributionStats) -> str | None:
         """The reason to refuse a contribution, ``None`` if there is none; see ``swarm_accept_contribution``."""
         return self._decide("swarm_accept_contribution", contribution=contribution)
+
+    def session_started(self, event: SessionStarted) -> None:
+        """Tell all plugins; see ``swarm_session_started``."""
+        self._tell("swarm_session_started", event)
 
     def peer_joined(self, event: PeerJoined) -> None:
         """Tell all plugins; see ``swarm_peer_joined``."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from swarm.certification.statements import record_hash
 from swarm.errors import IncompleteSwarmError
 from swarm.session.participation import UNKNOWN, Attended, absentees, sentence
-from swarm.storage.files import FINAL, LOCAL, OWN, SITE
+from swarm.storage.files import BEST, FINAL, LOCAL, OWN, SITE
 from swarm.storage.results import Results
 from swarm.storage.writer import Writer
 from swarm.tensors.state import ModelState, Schema
@@ -66,6 +66,7 @@ class Ending:
         own: ModelState,
         shared: ModelState | None,
         *,
+        best: ModelState | None = None,
         reason: str,
         unmerged: int = 0,
         attended: Attended = UNKNOWN,
@@ -76,6 +77,7 @@ class Ending:
             commit: the last one applied here; None for a peer that trained alone.
             own: the model of ``trained``; its memory is used again if it has been written.
             shared: the swarm's closing model; None if there was no closing round.
+            best: its best model; None if it is not kept, or not here.
             reason: why there is none, if so.
             unmerged: batches of this peer that are in no merge.
             attended: which sites took part in which rounds.
@@ -97,9 +99,11 @@ class Ending:
             if keeps:
                 site = held.of_model()
                 self._writer.write(SITE, site, about | {"digest": site.digest()})
+        if best:
+            self._write_best(commit, best)
         if self._results.directory:
             self.result = self._results.directory / (SITE if keeps else name)
-        written = self.release(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)
+        written = self.wait(patience=PATIENCE + 2 * final.schema.nbytes / LEAST_SPEED)
         if closing and commit:
             group = len(commit.group)
             self._log.info("closing model of %d peers loaded, digest %s", group, about["digest"])
@@ -119,7 +123,51 @@ class Ending:
             self._log.info("no file of the model was written: --model-dir (model_dir) makes one")
         if attended.sites:
             self._log.info("%s", printable(sentence(attended), LONGEST))
-        self._reporter.closed(digest=about["digest"], closing=closing, reason=reason, attended=attended)
+        best_file = self._results.directory / BEST if self._results.directory and BEST in written else None
+        self._say_best(commit, best_file, here=best is not None)
+        self._reporter.closed(
+            digest=about["digest"],
+            closing=closing,
+            reason=reason,
+            attended=attended,
+            commit=commit,
+            head=attended.head,
+            directory=self.directory,
+            result=self.result if name in written else None,
+            best_file=best_file,
+        )
+
+    def _write_best(self, commit: Commit | None, model: ModelState) -> None:
+        """Begin to write the best model; with one closing record, every peer writes the same bytes."""
+        if self._writer is None or commit is None or commit.best is None:
+            return
+        best = commit.best
+        about = {
+            "session": self._settings.model_name,
+            "digest": best.digest,
+            "round": str(best.round),
+            "monitor": self._settings.monitor,
+            "score": repr(best.score),
+            "record": record_hash(commit),
+        }
+        self._writer.write(BEST, model.of_model(), about)
+
+    def _say_best(self, commit: Commit | None, file: Path | None, *, here: bool) -> None:
+        """Log which model is the best one, and where it is."""
+        if commit is None or not self._settings.keep_best:
+            return
+        if commit.best is None:
+            text = "keep_best: no site that has a weight has told a finite %s, so there is no best model: give val_data"
+            self._log.warning(text, self._settings.monitor)
+            return
+        best, monitor = commit.best, self._settings.monitor
+        what = f"the best model is that of round {best.round}, {monitor} {best.score:.4g}, digest {best.digest}"
+        if not here:
+            self._log.warning("%s; this peer missed it, and could not fetch it: other peers have the file", what)
+        elif file:
+            self._log.info("%s: %s", what, file)
+        else:
+            self._log.info("%s", what)
 
     def require_members(self, commit: Commit | None, unclosed: str, attended: Attended) -> None:
         """With ``require_members``: refuse the end as a success where an expected site is not part of it.
@@ -143,12 +191,14 @@ class Ending:
             f"session {settings.model_name} ended {what}, which require_members does not allow{kept}"
         )
 
-    def release(self, *, patience: float) -> set[str]:
-        """Wait for the disk, for at most ``patience`` seconds, and unlock the directory; returns what was written."""
-        try:
-            return self._writer.wait(patience) if self._writer else set()
-        finally:
-            self.unlock()
+    @property
+    def directory(self) -> Path | None:
+        """Where the files of this run are; None without a model directory."""
+        return self._results.directory
+
+    def wait(self, *, patience: float) -> set[str]:
+        """Wait for the disk, for at most ``patience`` seconds; returns what was written."""
+        return self._writer.wait(patience) if self._writer else set()
 
     def unlock(self) -> None:
         """Release the directory for the next run; idempotent."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
-    from swarm.session.reporting import Reporter
+    from swarm.session.validation import Validation
     from swarm.tensors.model import LearningRate
 
 
@@ -24,17 +24,17 @@ class Signals:
     """The signals of one peer."""
 
     def __init__(
-        self, reporter: Reporter, training: TrainingStatus, clock: Clock, learning_rate: LearningRate | None
+        self, validation: Validation, training: TrainingStatus, clock: Clock, learning_rate: LearningRate | None
     ) -> None:
         """Nothing is measured before ``goes_on``.
 
         Args:
-            reporter: has the validation loss.
+            validation: has the validation loss.
             training: has the training loss.
             clock: tells the time.
             learning_rate: None where the framework was not given the optimizer.
         """
-        self._reporter = reporter
+        self._validation = validation
         self._training = training
         self._clock = clock
         self._learning_rate = learning_rate
@@ -49,7 +49,7 @@ class Signals:
 
     def chosen(self, settings: Settings) -> Settings:
         """``settings`` with the policy that ``use_adaptive_sync`` stands for here, if it chose one."""
-        if settings.sync_policy is not None or not settings.use_adaptive_sync or self._reporter.validates:
+        if settings.sync_policy is not None or not settings.use_adaptive_sync or self._validation.possible:
             return settings
         decays = self._learning_rate is not None and self._learning_rate.decays
         return replace(settings, sync_policy="qsr" if decays else "adacomm")
@@ -77,7 +77,7 @@ class Signals:
         return GuardedPolicy(policy, logger)
 
     def _missing(self, signal: Signal) -> str:
-        if signal is Signal.VALIDATION_LOSS and not self._reporter.validates:
+        if signal is Signal.VALIDATION_LOSS and not self._validation.possible:
             return "give val_data (and with PyTorch loss_function, with Keras a compiled model)"
         if signal is Signal.LEARNING_RATE and self._learning_rate is None:
             return "give optimizer=..."
@@ -110,7 +110,7 @@ class Signals:
         found: float | None = None
         match self.wanted:
             case Signal.VALIDATION_LOSS:
-                found = self._reporter.evaluation.loss if self._reporter.evaluation else None
+                found = self._validation.merged.loss if self._validation.merged else None
             case Signal.TRAINING_LOSS:
                 found = self._training.loss
             case Signal.LEARNING_RATE:

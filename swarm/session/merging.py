@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from swarm.merge.side import statistics_distance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from swarm.executor import Executor
     from swarm.peer.engine import Engine
     from swarm.session.following import Signals
+    from swarm.session.validation import Validation
     from swarm.storage.checkpoints import Checkpoints
     from swarm.tensors.model import Correction, ModelPort
 
@@ -40,6 +42,7 @@ class Merging:
         settings: Settings,
         *,
         reporter: Reporter,
+        validation: Validation,
         executor: Executor,
         checkpoints: Checkpoints | None,
         logger: logging.Logger,
@@ -53,7 +56,8 @@ class Merging:
             port: the model.
             schema: of the model.
             settings: of the peer.
-            reporter: validates merged models, and reports rounds.
+            reporter: reports rounds.
+            validation: of merged models, and of this peer's own one.
             executor: tells the time, and runs what happens while the training goes on.
             checkpoints: store what this site keeps for itself.
             logger: where the start is reported.
@@ -64,6 +68,8 @@ class Merging:
         """Whether the session is over for this peer."""
         self.all_done = False
         """Whether a peer that has trained its own epochs need not train on for the others."""
+        self.should_stop = False
+        """Whether the swarm has agreed that training ends, as its models get no better."""
         self.batches = Batches()
         self.loss_change = LossChange(logger)
         self.schema = schema
@@ -72,6 +78,7 @@ class Merging:
         self._settings = settings
         self._weight = settings.require_weight()
         self._reporter = reporter
+        self._validation = validation
         self._executor = executor
         self._checkpoints = checkpoints
         self._log = logger
@@ -90,6 +97,13 @@ class Merging:
     def batches_left(self) -> int:
         """Local batches to the next call that does something."""
         return 1 if self._pending or self.loss_change.wanted else NEVER if self.all_done else self.batches.left
+
+    def batches_to_merge(self, uncounted: int) -> int | None:
+        """Local batches to the next sync point, ``uncounted`` of which are made; None where there is none to come."""
+        interval = self.batches.interval
+        if not self._goes_on() or self._status.finished or interval == NEVER:
+            return None
+        return min(max(self.batches.left - uncounted, 0), interval)
 
     @property
     def round_running(self) -> bool:
@@ -189,7 +203,7 @@ class Merging:
         self._extended_at = self.batches.done
         if first and self._goes_on():
             self._log.info("%s has trained its own epochs, and trains on until all peers have", self._settings.name)
-        return self._goes_on()
+        return self._goes_on() and not self.should_stop
 
     def _goes_on(self) -> bool:
         return not (self.over or self.all_done)
@@ -213,7 +227,7 @@ class Merging:
         Args:
             own: the model that the local training ended with.
         """
-        status = PeerStatus(self._settings.checkin_model_on_train_end)
+        status = self._status = PeerStatus(self._settings.checkin_model_on_train_end)
         self._log.info("%s has finished, serving as %s until all are done", self._settings.name, status)
         engine = self._engine
         while True:
@@ -242,6 +256,8 @@ class Merging:
 
     def _begin_sync(self) -> None:
         """A sync point begins: offer the model, or the previous capture if it may still be merged."""
+        if self._validation.wants_own and self.batches.unmerged:
+            self._validation.validate_own()
         self._timing = Timing(self._engine.traffic, self._executor)
         self._offer(keep=self._engine.pending)
 
@@ -289,10 +305,24 @@ class Merging:
             why = "no round is possible" if answer.alone else "all peers have trained their own epochs"
             self._log.info("%s: %s trains no further", why, self._settings.name)
 
+    def _note_stop(self, commit: Commit) -> None:
+        """Whether training ends at all peers, as the swarm's models get no better."""
+        best = commit.best
+        if best is None or not best.stop or self.should_stop:
+            return
+        self.should_stop = True
+        self._log.info(
+            "no model was better than that of round %d (%s %.4g) for %d rounds: the training ends at all peers",
+            best.round,
+            self._settings.monitor,
+            best.score,
+            best.since,
+        )
+
     def _stats(self, status: PeerStatus) -> ContributionStats:
         """What this peer declares about its weights, without what must be computed from them."""
         batches = self.batches
-        return ContributionStats(
+        stats = ContributionStats(
             peer=self._settings.name,
             round=0,
             weight=self._weight,
@@ -300,6 +330,7 @@ class Merging:
             steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
             signal=self._signals.value(),
         )
+        return self._validation.told(stats, self._engine.commit)
 
     def _say_missing(self, answer: Answer) -> None:
         """Warn where a session starts, or goes on, without some of those that are expected."""
@@ -324,11 +355,13 @@ class Merging:
     def _settle(self, answer: Answer) -> RoundReport:
         """Validate and report; the interval to the next sync point runs from the last offer."""
         self._timing.end()
-        if answer.model is not None and self._reporter.validates and not answer.idle:
-            self._weights.show(answer.model, self._reporter.validate)
+        if answer.model is not None and self._validation.possible and not answer.idle:
+            digest = answer.commit.digest if answer.commit else ""
+            self._weights.show(answer.model, partial(self._validation.validate_merged, digest))
         if self._engine.commit:
             self.batches.interval = self._engine.commit.sync.interval
             self._say_samples(self._engine.commit)
+            self._note_stop(self._engine.commit)
         self.over = self.over or answer.closing or answer.kind is AnswerKind.ENDED
         self._signals.goes_on(self.batches.done)
         return self._reporter.settled(self._engine, answer, self._timing)

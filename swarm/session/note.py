@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from swarm.config import Settings
     from swarm.peer.engine import Engine
+    from swarm.peer.progress import Progress
 
 MAX_REASON = 300
 """Characters; the record is read from one small block."""
@@ -21,7 +22,9 @@ MAX_REASON = 300
 class SessionNote:
     """The record of one run of one peer's session; nothing is written without a launcher that reads it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        """``progress`` is that of the local training."""
+        self._progress = progress
         self._place = settings.rendezvous if settings.rank is not None else None
         self._record = SessionRecord(rank=settings.rank or 0, session=settings.model_name)
         self._running = False
@@ -36,6 +39,12 @@ class SessionNote:
             sent, received = before.bytes_sent, before.bytes_received
             self._record = replace(self._record, run=before.run + 1, bytes_sent=sent, bytes_received=received)
         write_record(self._place, self._record)
+
+    def joined(self) -> None:
+        """This peer has joined the session."""
+        if self._place is not None and self._running:
+            self._record = replace(self._record, joined=True)
+            write_record(self._place, self._record)
 
     def ended(self, engine: Engine | None, *, result: Path | None, closing: bool, reason: str) -> None:
         """This peer has left the session, with the closing model, in the file ``result``, or for another ``reason``.
@@ -54,6 +63,8 @@ class SessionNote:
             reason="" if closing else printable(reason, MAX_REASON),
             round=commit.round if commit else None,
             digest=commit.digest if commit else "",
+            epoch=self._progress.epochs,
+            total_epochs=self._progress.total,
             file=str(final.absolute()) if final and final.is_file() else "",
             bytes_sent=self._record.bytes_sent + traffic[0],
             bytes_received=self._record.bytes_received + traffic[1],

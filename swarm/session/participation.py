@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from swarm.certification.encoding import decode_record
 from swarm.certification.statements import record_hash
+from swarm.errors import LedgerError
 from swarm.records import Commit, Participation, PeerId, RecordKind
 
 if TYPE_CHECKING:
+    import logging
+
     from swarm.messages import Entry
-    from swarm.storage.ledger import Ledger
+    from swarm.storage.ledger import Head, Ledger
 
 
 class Attended(NamedTuple):
@@ -24,6 +27,8 @@ class Attended(NamedTuple):
     """Rounds that merged something, or closed the session."""
     sites: Mapping[PeerId, Participation] = MappingProxyType({})
     """The part of each site, by name."""
+    head: Head | None = None
+    """How far the ledger on disk goes; None without one."""
 
 
 UNKNOWN = Attended()
@@ -70,7 +75,7 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
         LedgerError: it cannot be read.
     """
     record = record_hash(commit)
-    ledger.stored(record, patience)
+    head = ledger.stored(record, patience)
     rounds = 0
     seen: Counter[PeerId] = Counter()
     for content in ledger.chain(record):
@@ -79,7 +84,20 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
         if each.kind is not RecordKind.FOUNDING:
             rounds += 1
             seen.update(each.group)
-    return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)})
+    return Attended(rounds, {peer: Participation(seen[peer], steps.get(peer, 0)) for peer in sorted(seen)}, head)
+
+
+def attended_by(
+    ledger: Ledger | None, commit: Commit | None, steps: Mapping[PeerId, int], patience: float, logger: logging.Logger
+) -> Attended:
+    """The same; nothing, with a warning, if the ledger cannot be read, and nothing where there is none."""
+    if commit is None or ledger is None:
+        return UNKNOWN
+    try:
+        return attendance(ledger, commit, steps, patience)
+    except (LedgerError, ValueError) as error:
+        logger.warning("the rounds of each site are not known, as the ledger cannot be read: %s", error)
+        return UNKNOWN
 
 
 def sentence(attended: Attended) -> str:

@@ -6,21 +6,36 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from swarm.certification.statements import record_hash
+from swarm.logs import event
 from swarm.merge.side import StatisticsDistance
 from swarm.peer.futures import Answer, AnswerKind
-from swarm.records import Commit, Outcome, PeerId, RoundFailed, RoundFinished, RoundReport, SessionClosed
+from swarm.records import (
+    Commit,
+    Outcome,
+    PeerId,
+    RoundFailed,
+    RoundFinished,
+    RoundReport,
+    SessionClosed,
+    SessionStarted,
+)
 from swarm.session.frozen import FrozenWeights
 from swarm.session.participation import UNKNOWN, Attendance, Attended, without
 from swarm.tensors.state import TensorSpec, is_float
 from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from swarm.clock import Clock
     from swarm.messages import Entry
     from swarm.peer.engine import Engine
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
-    from swarm.tensors.model import Evaluation, Evaluator
+    from swarm.session.across import Across
+    from swarm.session.validation import Validation
+    from swarm.storage.ledger import Head
 
 
 FAR = 0.5
@@ -32,6 +47,8 @@ NOBODY = (
 """Why a committed round changes no weights."""
 UNEQUAL = 2
 """Times as many steps as another peer, at which the line of a round says so."""
+LEAST_WAIT = 0.005
+"""Seconds from which on the line of a round says how long, and for whom, this peer waited: less would be shown as 0."""
 ALL_TRAINED = "no new steps: all peers have trained their own epochs"
 """The same, where those that have trained on for others stop."""
 NOTHING_NEW = "no new contributions: the last merged model is the closing one"
@@ -66,38 +83,36 @@ class Timing:
 
 
 class Reporter:
-    """Counts the rounds of a run, validates merged models, and reports both."""
+    """Counts the rounds of a run, and reports them with what the validation gave."""
 
     def __init__(
         self,
         session: str,
         *,
-        evaluate: Evaluator | None,
+        validation: Validation,
         training: TrainingStatus,
         plugins: PluginRegistry,
         logger: logging.Logger,
         keeps_statistics: bool,
+        across: Across,
     ) -> None:
         """Nothing is reported yet.
 
         Args:
             session: its name.
-            evaluate: validates the merged model; None if there is nothing to validate it with.
+            validation: of the merged model, and of this peer's own one.
             training: what ``swarm status`` shows.
             plugins: those of the session.
             logger: where it reports.
             keeps_statistics: whether this site keeps its own statistics of normalization layers.
+            across: collects what other sites tell of the models.
         """
         self.group: tuple[PeerId, ...] = ()
         """The members of the last round."""
         self.rounds = 0
         """Rounds that this peer has merged."""
-        self.evaluation: Evaluation | None = None
-        """Of the last merged model."""
         self._session = session
-        self.validates = evaluate is not None
-        """Whether the merged model is validated here."""
-        self._evaluate = evaluate
+        self._validation = validation
         self._training = training
         self._plugins = plugins
         self._log = logger
@@ -108,9 +123,9 @@ class Reporter:
         self._told_distance = False
         self._skipped = ""
         """Why the last sync point was skipped; empty after one that was not."""
-        self._validation_failed = False
         self._frozen = FrozenWeights(logger)
         self._attendance = Attendance()
+        self._across = across
 
     def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
         """This peer has joined and loaded the model of ``commit``; the tensors ``replaced`` differed here before."""
@@ -128,19 +143,6 @@ class Reporter:
                 " name in `local` those that each site should keep for itself",
                 listed([spec.name for spec in replaced]),
             )
-
-    def validate(self) -> None:
-        """Evaluate the merged model. An error of the user's code is logged and does not stop the training."""
-        if self._evaluate is None:
-            return
-        try:
-            self.evaluation = self._evaluate()
-        except Exception as error:  # noqa: BLE001  (the user's code)
-            self.evaluation = None
-            level = logging.DEBUG if self._validation_failed else logging.WARNING
-            self._validation_failed = True
-            text = "validation of the merged model failed, training goes on: %s: %s"
-            self._log.log(level, text, type(error).__name__, error, exc_info=error)
 
     def left_out(self, odd: tuple[str, ...]) -> None:
         """These tensors hold NaN or infinity, so that this peer cannot contribute; empty if it can."""
@@ -175,8 +177,10 @@ class Reporter:
         coming = engine.commit.round + 1 if engine.commit else 0
         if merged:
             self._attendance.add(merged, answer.entries)
+            self._across.add(merged, answer.offered)
         news = merged is not None and not answer.idle
         trained = merged is not None and merged.done
+        evaluation = self._validation.merged
         report = RoundReport(
             outcome=Outcome.CLOSED if answer.closing else Outcome.MERGED if news else Outcome.SKIPPED,
             round=merged.round if merged else coming,
@@ -184,31 +188,33 @@ class Reporter:
             digest=merged.digest if merged else "",
             group=merged.group if merged else (),
             contributors=merged.contributors if merged else (),
+            weights=_weights(merged) if merged else {},
+            refused={each.peer: each.reason for each in merged.refused} if merged else {},
             missing=tuple(sorted({*self.group} - {*merged.group})) if merged else (),
             away=dict(self._attendance.away),
             steps=_steps(merged, answer.entries) if merged else {},
             seconds=timing.seconds,
+            waited=answer.wait.seconds,
+            waited_for=answer.wait.peers,
+            exchanged=answer.exchanged,
             stall=timing.stall,
             bytes_sent=engine.traffic[0] - timing.traffic[0],
             bytes_received=engine.traffic[1] - timing.traffic[1],
             interval=engine.commit.sync.interval if engine.commit else 0,
             attempts=answer.attempts,
             reason=(ALL_TRAINED if trained else NOBODY) if answer.idle else answer.reason,
-            loss=self.evaluation.loss if self.evaluation else None,
-            metrics=dict(self.evaluation.metrics) if self.evaluation else {},
+            loss=evaluation.loss if evaluation else None,
+            metrics=dict(evaluation.metrics) if evaluation else {},
             statistics_distance=self._distance.value if self._distance and merged else None,
         )
         if answer.kind is AnswerKind.MERGED and not answer.idle:
             self.rounds += 1
-        self._training.last_report = report
+        self._training.settled(report, self._validation.own)
         if report.reason == ALL_TRAINED:
             self._log.info("round %d: %s", report.round, report.reason)
         elif report.outcome is Outcome.SKIPPED:
-            if report.reason == self._skipped:
-                self._log.info("round %d skipped, as before", report.round)
-            else:
-                self._log.warning("round %d skipped: %s", report.round, printable(report.reason, MAX_SHOWN))
-            failed = RoundFailed(session=self._session, round=report.round, reason=report.reason)
+            failed = RoundFailed(session=self._session, round=report.round, reason=report.reason, report=report)
+            self._say_skipped(report, failed)
             self._plugins.round_failed(failed)
         else:
             self._finished(report, engine.met)
@@ -216,16 +222,31 @@ class Reporter:
             self._frozen.look(merged.round, answer.entries, merged.contributors)
             self.group = merged.group
         self._skipped = report.reason if report.outcome is Outcome.SKIPPED else ""
+        self._validation.merged_own()
         return report
+
+    def _say_skipped(self, report: RoundReport, failed: RoundFailed) -> None:
+        if report.reason == self._skipped:
+            self._log.info("round %d skipped, as before", report.round, extra=event(failed))
+        else:
+            reason = printable(report.reason, MAX_SHOWN)
+            self._log.warning("round %d skipped: %s", report.round, reason, extra=event(failed))
 
     def _finished(self, report: RoundReport, live: Collection[PeerId]) -> None:
         self._seconds, self._stall = report.seconds, report.stall
+        own = self._validation.own
+        finished = RoundFinished(
+            session=self._session,
+            report=report,
+            own_loss=own.loss if own else None,
+            own_metrics=dict(own.metrics) if own else {},
+        )
         if report.missing:
             missing = ", ".join(f"{peer} (late)" if peer in live else peer for peer in report.missing)
             text = "round %d went ahead with fewer peers; missing: %s"
             self._log.warning(text, report.round, printable(missing, MAX_SHOWN))
         self._log.info(
-            "round %d%s: %d peers%s, %s%s, %.2f s%s%s",
+            "round %d%s: %d peers%s, %s%s, %.2f s%s%s%s",
             report.round,
             " (closing)" if report.outcome is Outcome.CLOSED else "",
             len(report.group),
@@ -233,29 +254,81 @@ class Reporter:
             f"{len(report.contributors)} contributed" if report.contributors else NOTHING_NEW,
             _unequal(report.steps),
             report.seconds,
+            _split(report),
             f", training stood still for {report.stall:.2f} s" if report.stall < report.seconds else "",
             f", validation loss {report.loss:.4f}" if report.loss is not None else "",
+            extra=event(finished),
         )
-        self._plugins.round_finished(RoundFinished(session=self._session, report=report))
+        self._plugins.round_finished(finished)
 
     @property
     def steps(self) -> Mapping[PeerId, int]:
         """Merged batches of each site, in the rounds that this peer was in."""
         return self._attendance.steps
 
-    def closed(self, *, digest: str = "", closing: bool = False, reason: str, attended: Attended = UNKNOWN) -> None:
-        """The session is over for this peer."""
-        self._plugins.session_closed(
-            SessionClosed(
+    def started(self, peer: PeerId, commit: Commit | None) -> None:
+        """The training of this peer, of this name in the session, begins from the model of ``commit``."""
+        found = self._validation.merged
+        self._plugins.session_started(
+            SessionStarted(
                 session=self._session,
-                rounds=self.rounds,
-                digest=digest,
-                closing=closing,
-                reason=reason,
-                all_rounds=attended.rounds,
-                sites=dict(attended.sites),
+                peer=peer,
+                round=commit.round if commit else 0,
+                loss=found.loss if found else None,
+                metrics=dict(found.metrics) if found else {},
             )
         )
+
+    def closed(
+        self,
+        *,
+        digest: str = "",
+        closing: bool = False,
+        reason: str,
+        attended: Attended = UNKNOWN,
+        commit: Commit | None = None,
+        head: Head | None = None,
+        directory: Path | None = None,
+        result: Path | None = None,
+        best_file: Path | None = None,
+    ) -> None:
+        """The session is over for this peer.
+
+        Args:
+            digest: of the model that it ends with.
+            closing: whether that is the closing model.
+            reason: why not, if so.
+            attended: which sites took part in which rounds.
+            commit: the last one applied here.
+            head: how far the ledger on disk goes.
+            directory: where the files of this run are.
+            result: the file of the model that it ends with.
+            best_file: that of the best model.
+        """
+        closed = SessionClosed(
+            session=self._session,
+            rounds=self.rounds,
+            digest=digest,
+            closing=closing,
+            reason=reason,
+            all_rounds=attended.rounds,
+            sites=dict(attended.sites),
+            lineage=commit.lineage if commit else "",
+            round=commit.round if commit else 0,
+            record=record_hash(commit) if commit else "",
+            records=head.count if head else None,
+            link=head.link if head else "",
+            directory=directory,
+            result=result,
+            best=commit.best if commit else None,
+            best_file=best_file,
+            across=dict(sorted(self._across.sites.items())),
+        )
+        why = f" ({printable(reason, MAX_SHOWN)})" if reason and not closing else ""
+        self._log.info(
+            "session %s is over here after %d rounds%s", self._session, self.rounds, why, extra=event(closed)
+        )
+        self._plugins.session_closed(closed)
 
     def metrics(self, engine: Engine | None) -> dict[str, float]:
         """Metrics so far; their names start with ``swarm_``."""
@@ -269,10 +342,16 @@ class Reporter:
             metrics["swarm_stall_seconds"] = self._stall
         if self._distance:
             metrics["swarm_statistics_distance"] = self._distance.value
-        if self.evaluation:
-            metrics["swarm_val_loss"] = self.evaluation.loss
-            metrics.update({f"swarm_val_{name}": value for name, value in self.evaluation.metrics.items()})
+        if evaluation := self._validation.merged:
+            metrics["swarm_val_loss"] = evaluation.loss
+            metrics.update({f"swarm_val_{name}": value for name, value in evaluation.metrics.items()})
         return metrics
+
+
+def _weights(commit: Commit) -> dict[PeerId, int]:
+    """The weight of each contributor."""
+    given = dict(zip(commit.group, commit.weights, strict=False))
+    return {peer: given[peer] for peer in commit.contributors if peer in given}
 
 
 def _steps(commit: Commit, entries: Sequence[Entry]) -> dict[PeerId, int]:
@@ -280,6 +359,15 @@ def _steps(commit: Commit, entries: Sequence[Entry]) -> dict[PeerId, int]:
     contributors = {*commit.contributors}
     steps = {entry.peer: entry.steps for entry in entries if entry.peer in contributors}
     return steps if any(steps.values()) else {}
+
+
+def _split(report: RoundReport) -> str:
+    """The phrase that splits the seconds of a round, where this peer waited for others; empty if it did not."""
+    if not report.waited_for or report.waited < LEAST_WAIT:
+        return ""
+    merging = max(report.seconds - report.waited, 0.0)
+    whom = printable(listed(report.waited_for), MAX_SHOWN)
+    return f" ({report.waited:.2f} s waiting for {whom}, {merging:.2f} s merging)"
 
 
 def _unequal(steps: Mapping[PeerId, int]) -> str:

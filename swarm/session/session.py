@@ -10,25 +10,29 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from swarm.callers import users_place
 from swarm.clock import duration
 from swarm.config import Settings
-from swarm.errors import ConfigurationError, LedgerError, SwarmError
+from swarm.errors import ConfigurationError, SwarmError
 from swarm.logs import configure_from_environment
 from swarm.outer import OuterStep, outer_optimizer
 from swarm.peer.progress import Progress
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
 from swarm.records import Commit, RoundReport
+from swarm.report import RECORDER, Recorder
+from swarm.session.across import Across
 from swarm.session.batches import NEVER
 from swarm.session.ending import PATIENCE, Ending
 from swarm.session.following import Signals
 from swarm.session.merging import Merging
 from swarm.session.naming import Naming, resumed_name
 from swarm.session.note import SessionNote
-from swarm.session.participation import UNKNOWN, Attended, attendance
+from swarm.session.participation import attended_by
 from swarm.session.platform import Platform
 from swarm.session.reporting import Reporter
 from swarm.session.starting import Resumed, doubt_from, resumed_from, say_where
+from swarm.session.validation import Validation
 from swarm.session.wiring import Network, build_engine, network_of, owner_of, verifier_of
 from swarm.storage.checkpoints import Checkpoints
 from swarm.tensors.state import ModelState, Schema
@@ -82,15 +86,17 @@ class Session:
         self._executor = self._platform.executor
         self._progress = Progress(settings.total_epochs, self._executor)
         self._training = TrainingStatus(progress=self._progress)
+        self._validation = Validation(settings, evaluate, self._log)
         self._reporter = Reporter(
             settings.model_name,
-            evaluate=evaluate,
+            validation=self._validation,
             training=self._training,
             plugins=self._plugins,
             logger=self._log,
             keeps_statistics=settings.normalization != "pooled",
+            across=Across(shares=settings.share_metrics),
         )
-        self._signals = Signals(self._reporter, self._training, self._executor, learning_rate)
+        self._signals = Signals(self._validation, self._training, self._executor, learning_rate)
         self._correction = correction
         self._ending = Ending(settings, port, self._reporter, self._log)
         self._engine: Engine | None = None
@@ -100,7 +106,10 @@ class Session:
         self._restore_signals: Callable[[], None] = lambda: None
         self._left = False
         self._naming = Naming(settings)
-        self._note = SessionNote(settings)
+        self._note = SessionNote(settings, self._progress)
+        self.uncounted: Callable[[], int] = lambda: 0
+        """Batches that the callback has counted and not told of yet; for the status, on any thread."""
+        self._training.batches_left = self._batches_to_merge
 
     @property
     def over(self) -> bool:
@@ -114,6 +123,14 @@ class Session:
         Batches that are trained nevertheless are merged when training ends.
         """
         return self._merging is not None and self._merging.all_done
+
+    @property
+    def should_stop(self) -> bool:
+        """With ``patience``: whether the swarm has agreed that its models get no better, so that training ends.
+
+        All peers learn it with the same round.
+        """
+        return self._merging is not None and self._merging.should_stop
 
     @property
     def batches_left(self) -> int:
@@ -160,13 +177,17 @@ class Session:
         configure_from_environment()
         try:
             self._join()
+            if self._engine:
+                self._validation.validate_merged(self._engine.commit.digest if self._engine.commit else "")
+                self._validation.require_monitored()
         except BaseException as error:
             if isinstance(error, SwarmError):  # before the traceback, a sentence for whoever reads the log
-                self._log.error("%s", error)
+                self._log.error("%s%s", error, users_place())
+                error.told = True
             self.abort("the start failed")
             raise
         if self._engine:
-            self._reporter.validate()
+            self._reporter.started(self._settings.name, self._engine.commit)
         self._progress.begin()
 
     def advance(
@@ -222,7 +243,10 @@ class Session:
         if engine is None or merging is None:
             self._left = True
             own = self._ending.trained(self._port.schema())
-            self._ending.conclude(None, own, None, reason="it trained alone")
+            try:
+                self._ending.conclude(None, own, None, reason="it trained alone")
+            finally:
+                self._ending.unlock()
             return
         try:
             merging.finish_pending()
@@ -239,28 +263,24 @@ class Session:
             self.abort("it was interrupted before the closing round")
             raise
         self._left = True
-        shared = engine.reference if closing else None
+        shared, best = engine.reference if closing else None, engine.best()
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
-            attended = self._attended(engine.commit)
+            attended = attended_by(self._ledger, engine.commit, self._reporter.steps, PATIENCE, self._log)
             self._release(patience=PATIENCE)
             self._ending.conclude(
-                engine.commit, own, shared, reason=reason, unmerged=merging.batches.unmerged, attended=attended
+                engine.commit,
+                own,
+                shared,
+                best=best,
+                reason=reason,
+                unmerged=merging.batches.unmerged,
+                attended=attended,
             )
         finally:
             self._ending.unlock()
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
         self._ending.require_members(engine.commit, "" if closing else reason, attended)
-
-    def _attended(self, commit: Commit | None) -> Attended:
-        """Which sites took part in which rounds up to ``commit``; nothing if the ledger cannot be read."""
-        if commit is None or self._ledger is None:
-            return UNKNOWN
-        try:
-            return attendance(self._ledger, commit, self._reporter.steps, PATIENCE)
-        except (LedgerError, ValueError) as error:
-            self._log.warning("the rounds of each site are not known, as the ledger cannot be read: %s", error)
-            return UNKNOWN
 
     def abort(self, reason: str, *, unintended: bool = False) -> None:
         """Leave at once, and tell the others; idempotent, never raises. The others warn if this is ``unintended``."""
@@ -276,8 +296,8 @@ class Session:
             engine.close(reason, linger=0.0, unintended=unintended)
             self._note.ended(engine, result=None, closing=False, reason=reason)
             self._release(patience=3.0)
-            self._ending.release(patience=3.0)
-            self._reporter.closed(reason=reason)
+            self._ending.wait(patience=3.0)
+            self._reporter.closed(reason=reason, commit=engine.commit, directory=self._ending.directory)
         except Exception:  # noqa: BLE001  (the caller is on its way out, often because of another error)
             self._log.exception("leaving failed")
         finally:
@@ -299,6 +319,9 @@ class Session:
         """What ``swarm status`` shows of this peer, in JSON types; empty if it trains alone."""
         return self._engine.status() if self._engine else {}
 
+    def _batches_to_merge(self) -> int | None:
+        return self._merging.batches_to_merge(self.uncounted()) if self._merging else None
+
     def metrics(self) -> dict[str, float]:
         """Metrics of the swarm so far; their names start with ``swarm_``."""
         return self._reporter.metrics(self._engine)
@@ -319,11 +342,15 @@ class Session:
             return
         self._note.began()
         schema = self._port.schema()
-        self._settings = self._signals.chosen(replace(settings, name=resumed_name(settings)))
+        settings = self._settings = self._signals.chosen(replace(settings, name=resumed_name(settings)))
+        if settings.model_dir and RECORDER not in settings.disabled_plugins:
+            recorder = Recorder(settings, self._log, validates=self._validation.possible)
+            self._plugins.add(RECORDER, recorder)
         policy = self._signals.policy(self._settings, self._plugins, self._log)
         while not self._meet(schema, policy):
             pass  # another peer has the default name: try again with a number
         self._ending.open(self._settings.name)
+        self._note.joined()
 
     def _meet(self, schema: Schema, policy: SyncPolicy) -> bool:
         """Join under the name in the settings; False if another peer has it and this one has chosen another."""
@@ -365,7 +392,7 @@ class Session:
             name_patience=self._naming.patience,
         )
         say_where(settings, engine, schema, self._log)
-        engine.start(resumed.commit)
+        engine.start(resumed.commit, resumed.best)
         self._restore_signals = self._platform.on_sigterm(self.abort)
         merging = Merging(
             engine,
@@ -373,6 +400,7 @@ class Session:
             schema,
             settings,
             reporter=self._reporter,
+            validation=self._validation,
             executor=self._executor,
             checkpoints=self._checkpoints,
             logger=self._log,

@@ -35,6 +35,8 @@ class Resumed(NamedTuple):
     """The commit to go on from, with its model; None if there is none, or if it closed its run."""
     keeps: bool = False
     """Whether the model holds the values that this site kept for itself."""
+    best: ModelState | None = None
+    """The best model before that commit, if it is known."""
 
 
 def resumed_from(
@@ -49,7 +51,10 @@ def resumed_from(
     ours = model.contributed()
     port.write(_with(ours, kept) if kept else ours)
     logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
-    return Resumed(None if commit.closing else found, keeps=kept is not None)
+    if commit.closing:
+        return Resumed(keeps=kept is not None)
+    best = store.best(commit.best.digest, schema, logger) if commit.best else None
+    return Resumed(found, keeps=kept is not None, best=best)
 
 
 def doubt_from(ledger: Ledger, verifier: Verifier) -> Doubt:

@@ -15,6 +15,9 @@ from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
 from swarm.config import Settings
 from swarm.config.granted import share_of
+from swarm.config.monitor import monitored
+from swarm.config.resolve import kind_of_origin
+from swarm.consensus.best import Judge
 from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
@@ -193,6 +196,7 @@ def build_engine(
         versions=versions,
         share=share_of(identity, settings),
         weight=me.weight,
+        judge=_judge(settings),
         tolerated_liars=settings.tolerated_liars,
         merge_rule=settings.merge_method,
         settings=hashlib.sha256(canonical(settings.agreed())).hexdigest(),
@@ -223,10 +227,20 @@ def build_engine(
             ledger=ledger,
             members=settings.members,
             name_patience=name_patience,
+            origins={name: kind_of_origin(origin) for name, origin in settings.origins.items()},
+            keeps_best=settings.keep_best,
         )
     except BaseException:
         network.close()
         raise
+
+
+def _judge(settings: Settings) -> Judge | None:
+    """How the swarm finds its best model; None if it does not. A rule that limits bad sites limits their scores too."""
+    if not settings.judges:
+        return None
+    highest = monitored(settings.monitor).highest
+    return Judge(settings.patience, highest=highest, robust=settings.merge_method != "mean")
 
 
 def owner_of(settings: Settings, identity: Identity | None, signer: Signer) -> Owner:

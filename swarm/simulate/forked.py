@@ -14,22 +14,31 @@ import importlib
 import os
 import runpy
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from swarm.callback.base import BaseCallback
 from swarm.cli.directories import Directories, with_scratch
 from swarm.cli.environment import local_place, of_peer
 from swarm.config.trial import try_out
+from swarm.session.wiring import Network
 from swarm.simulate.failures import of_error, of_status
 from swarm.simulate.memory import with_forked
 from swarm.simulate.plan import AFTER_A_FAILURE, CALM, PeerEnd, Plan
 from swarm.simulate.recorder import Recorder
 from swarm.storage.session_records import DIRECTORY
+from swarm.transport.local import LocalTransport
+from swarm.transport.shared import SharedAddress
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+    from swarm.plugins import PluginRegistry
+    from swarm.session.session import NetworkFactory
 
 _TICK = 0.05
 _BETWEEN_MEASUREMENTS = 1.0
@@ -97,6 +106,14 @@ def run(
         The most memory of all peers together, in MiB; None where the system does not tell.
     """
     (rendezvous / DIRECTORY).mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="swarm-") as sockets:  # a short name, for this user only
+        return _wait(_fork(plan, rendezvous, Path(sockets), finished, ended), ended)
+
+
+def _fork(
+    plan: Plan, rendezvous: Path, sockets: Path, finished: Callable[[int], None], ended: Callable[[PeerEnd], None]
+) -> dict[int, int]:
+    """The rank of each process."""
     data = Path(plan.data_dir) if plan.data_dir else None
     ranks = Directories(data=data, model=Path(plan.directory)).of_ranks(plan.peers)
     ranks_of: dict[int, int] = {}
@@ -105,9 +122,9 @@ def run(
         complete.prepare()
         environment = of_peer(os.environ, local_place(rank, plan.peers, rendezvous), complete)
         if (pid := os.fork()) == 0:
-            _peer(plan, rank, rendezvous, environment, finished if rank == 0 else _nothing, ended)
+            _peer(plan, rank, rendezvous, sockets, environment, finished if rank == 0 else _nothing, ended)
         ranks_of[pid] = rank
-    return _wait(ranks_of, ended)
+    return ranks_of
 
 
 def _wait(left: dict[int, int], ended: Callable[[PeerEnd], None]) -> float | None:
@@ -139,6 +156,7 @@ def _peer(
     plan: Plan,
     rank: int,
     rendezvous: Path,
+    sockets: Path,
     environment: Mapping[str, str],
     finished: Callable[[int], None],
     ended: Callable[[PeerEnd], None],
@@ -155,10 +173,7 @@ def _peer(
             "rank": rank,
             "world_size": plan.peers,
             "rendezvous": rendezvous,
-            "discovery": "directory",
-            "transport": "grpc",
             "listen": "127.0.0.1:0",
-            "data_port": 0,
             "peers": (),
             "members": (),
             "loopback": False,
@@ -168,7 +183,7 @@ def _peer(
         }
     )
     recorder = Recorder(finished)
-    BaseCallback.session_factory = staticmethod(recorder.factory())
+    BaseCallback.session_factory = staticmethod(recorder.factory(_over_sockets(sockets)))
     script = Path(plan.program)
     sys.argv = [str(script), *plan.arguments]
     sys.path[0] = str(script.parent)
@@ -185,6 +200,18 @@ def _peer(
     _finalize()
     ended(PeerEnd(rank=rank, metrics=recorder.metrics(), failure=failure))
     os._exit(TOLD if failure else 0)
+
+
+def _over_sockets(directory: Path) -> NetworkFactory:
+    """Connects the peers by sockets in a directory: 64 of them need 4,032 connections."""
+    network = SharedAddress()
+
+    def meeting(settings: Settings, plugins: PluginRegistry) -> Network:
+        transport = LocalTransport(directory)
+        view = network.view(settings.model_name, transport, {})
+        return Network(view, [plugins.discovery("directory")(settings)])
+
+    return meeting
 
 
 def _finalize() -> None:

@@ -4,6 +4,7 @@ A checkpoint is two files, the model as safetensors and the record of its round 
 ``MODEL_DIR/swarm-state/<session>/<peer>``. The record is written last. A checkpoint without a record is ignored. The
 metadata of the model say how far the ledger went then.
 The values that this site keeps for itself are in a file of their own, which is replaced with each checkpoint.
+With ``keep_best`` the best model before that round is in a file of its own, ``best-<digest>.safetensors``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from swarm.tensors.state import ModelState, Schema
 
 KEPT = "kept.safetensors"
 """The values that this site keeps for itself, at the time of the newest checkpoint."""
+BEST = "best-"
+"""Before the digest in the name of the file of the best model."""
 PATIENCE = 10.0
 """Seconds to wait until the ledger, which another thread writes, has the record of a checkpoint."""
 KEEP = 2
@@ -75,6 +78,18 @@ class CheckpointStore(ABC):
         """
 
     @abstractmethod
+    def write_best(self, digest: str, best: ModelState) -> None:
+        """Store the best model, which records of checkpoints name by ``digest``, if it is not stored yet.
+
+        Raises:
+            OSError: it could not be written.
+        """
+
+    @abstractmethod
+    def best(self, digest: str, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        """The stored best model with this digest; None, with a log line, if it is not there."""
+
+    @abstractmethod
     def write_kept(self, kept: ModelState) -> None:
         """Store the values that this site keeps for itself.
 
@@ -112,6 +127,34 @@ class CheckpointFiles(CheckpointStore):
         for old in [each for each in self._records() if each not in self._skipped][:-KEEP]:
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
+        self._remove_bests()
+
+    def write_best(self, digest: str, best: ModelState) -> None:
+        path = self._best(digest)
+        if not path.is_file():
+            write_model(path, best, {"digest": digest})
+
+    def best(self, digest: str, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        path = self._best(digest)
+        try:
+            model = read_model_file(path, schema)
+        except (UnreadableFileError, ModelError) as error:
+            logger.info("resume: the best model is not in %s, and other peers are asked for it: %s", path, error)
+            return None
+        if model.digest() == digest:
+            return model
+        logger.warning("resume: the best model in %s is damaged, and other peers are asked for it", path)
+        return None
+
+    def _best(self, digest: str) -> Path:
+        return self._directory / f"{BEST}{digest}.safetensors"
+
+    def _remove_bests(self) -> None:
+        """Remove the best models that no record names any more."""
+        found = [_record_in(path)[0] for path in self._records()]
+        named = {self._best(commit.best.digest) for commit in found if commit and commit.best}
+        for path in {*self._directory.glob(f"{BEST}*.safetensors")} - named:
+            path.unlink(missing_ok=True)
 
     def newest(
         self, schema: Schema, logger: logging.Logger, doubt: Doubt = trusted
@@ -193,7 +236,7 @@ class Checkpoints:
         self._clock = executor
         self._log = logger
         self._due = executor.now()
-        self._waiting: Found | None = None
+        self._waiting: tuple[Commit, ModelState, ModelState | None] | None = None
         self._kept: ModelState | None = None
         self._newest = 0
         self._changed = executor.condition()
@@ -201,13 +244,19 @@ class Checkpoints:
         self._failed = False
         self._task = executor.start("swarm-checkpoints", self._run)
 
-    def offer(self, commit: Commit, model: ModelState) -> None:
-        """A round is committed; ``model`` is never changed afterwards. Returns at once."""
+    def offer(self, commit: Commit, model: ModelState, best: ModelState | None = None) -> None:
+        """A round is committed. Returns at once.
+
+        Args:
+            commit: its record.
+            model: never changed afterwards.
+            best: the best model, which ``commit`` names, if it is kept and is here; never changed either.
+        """
         if not commit.closing and self._clock.now() < self._due:
             return
         self._due = self._clock.now() + self._every
         with self._changed:
-            self._waiting, self._newest = (commit, model), commit.round
+            self._waiting, self._newest = (commit, model, best), commit.round
             self._changed.notify_all()
 
     def keep(self, kept: ModelState) -> None:
@@ -230,11 +279,13 @@ class Checkpoints:
                 self._changed.wait_for(lambda: self._waiting is not None or self._closed)
                 if self._waiting is None:
                     return
-                commit, model = self._waiting
+                commit, model, best = self._waiting
                 self._waiting = None
             try:
                 if self._kept:
                     self._store.write_kept(self._kept)
+                if best and commit.best:
+                    self._store.write_best(commit.best.digest, best)
                 head = self._ledger.stored(record_hash(commit), PATIENCE) if self._ledger else None
                 self._store.write(commit, model, head)
                 self._failed = False

@@ -27,6 +27,8 @@ FINAL = "swarm-final.safetensors"
 """The closing model, or the final model of a peer that trained alone by configuration (loopback)."""
 SITE = "site-final.safetensors"
 """The final model as this site holds it, if it keeps values of its own."""
+BEST = "swarm-best.safetensors"
+"""The best merged model, by the metric of the swarm."""
 OWN = "own-final.safetensors"
 """The final model of this peer if there was no closing round."""
 FRAMEWORK_SUFFIXES = (".ckpt", ".keras", "")

@@ -7,13 +7,15 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.storage.files import FINAL, FRAMEWORK_SUFFIXES, LOCAL, OWN, SITE, remove
+from swarm.storage.files import BEST, FINAL, FRAMEWORK_SUFFIXES, LOCAL, OWN, SITE, remove
 from swarm.storage.locks import FileLock
 from swarm.storage.places import STATE
 
 if TYPE_CHECKING:
     from swarm.config import Settings
 
+REPORTS = ("swarm-report.json", "swarm-report.html")
+"""The report of a run."""
 PREVIOUS = "previous-"
 """Before the name of a result of an earlier run."""
 
@@ -86,7 +88,7 @@ class Results:
             return
         finals = (FINAL, SITE, OWN)
         others = (str(Path(name).with_suffix(suffix)) for name in finals for suffix in FRAMEWORK_SUFFIXES)
-        old = [name for name in (*finals, LOCAL, *others) if (self.directory / name).exists()]
+        old = [name for name in (*finals, BEST, LOCAL, *REPORTS, *others) if (self.directory / name).exists()]
         for name in old:
             previous = self.directory / f"{PREVIOUS}{name}"
             if previous.is_dir():

@@ -25,6 +25,8 @@ class SessionRecord:
     session: str
     run: int = 1
     """Number of runs of this session: a script may train several times, or repeat a failed start."""
+    joined: bool = False
+    """Whether the peer has joined the session."""
     ended: bool = False
     """Whether the peer has left the session, for any reason."""
     closing: bool = False
@@ -35,6 +37,9 @@ class SessionRecord:
     """Of the last committed model that was applied."""
     digest: str = ""
     """Of that model."""
+    epoch: int = 0
+    """Completed epochs."""
+    total_epochs: int | None = None
     file: str = ""
     """Path of the closing model, if it was written."""
     bytes_sent: int = 0

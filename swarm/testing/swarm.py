@@ -105,7 +105,7 @@ class SwarmPeer:
     @property
     def merging(self) -> bool:
         """Whether the peer has offered its weights to a round that is not over."""
-        return bool(self.session.status()["status"] == "merging")
+        return self.session.status()["status"] in {"waiting", "merging", "voting"}
 
     @property
     def arrays(self) -> dict[str, Array]:

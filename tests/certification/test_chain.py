@@ -16,6 +16,7 @@ from swarm.certification.keys import ProcessKey
 from swarm.certification.statements import record_hash
 from swarm.records import (
     Attempt,
+    Best,
     Commit,
     Credential,
     Origin,
@@ -100,6 +101,17 @@ def test_a_record_in_the_wrong_place_is_not_true_whoever_signs_it(
     assert book.verifier(min_peers=2).doubt(record, founding) == reason
 
 
+def test_the_best_model_is_that_of_the_record_before_or_the_one_that_this_names(book: Book) -> None:
+    founding = book.founding("ann", "bob")
+    first = book.following(founding, best=Best(0, founding.digest, 0.5))
+    assert book.verifier().doubt(first, founding) == ""
+    for digest in (first.digest, founding.digest):
+        second = book.following(first, digest="third", best=Best(1, digest, 0.25))
+        assert book.verifier().doubt(second, first) == ""
+    reason = "the record of round 2 names a best model that is not of a record before it"
+    assert book.verifier().doubt(book.following(first, best=Best(1, "other", 0.1)), first) == reason
+
+
 def test_nothing_follows_the_closing_record(book: Book) -> None:
     closing = book.following(book.founding("ann", "bob"), closing=True)
     assert book.verifier().doubt(book.following(closing), closing) == "the record of round 2 follows the closing one"
@@ -115,6 +127,7 @@ def test_nothing_follows_the_closing_record(book: Book) -> None:
         {"origins": (Origin("line", 0, majority=False),)},
         {"origins": (Origin("line", 3, majority=True),)},
         {"origins": (Origin("parent", 0, majority=True), Origin("line", 0, majority=True))},
+        {"best": Best(0, "model", 0.5)},
     ],
 )
 def test_a_founding_record_says_that_nothing_was_before(book: Book, changes: dict[str, Any]) -> None:

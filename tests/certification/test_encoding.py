@@ -17,6 +17,7 @@ from swarm.certification.statements import canonical, record_hash
 from swarm.messages import Decide, Envelope
 from swarm.records import (
     Attempt,
+    Best,
     Credential,
     Origin,
     Proof,
@@ -39,6 +40,7 @@ WHOLE = replace(
     proofs=(PROOF,),
     origins=(Origin("line", 0, majority=True), Origin("other", 7, majority=False)),
     sync=SyncState(8, 0.25),
+    best=Best(3, "model", 0.5, since=2, stop=True),
     certificate=QuorumCertificate(
         ATTEMPT, (Signature("ada", SIGNATURE),), (SignedPromise("bob", ATTEMPT, HASH, SIGNATURE),)
     ),
@@ -61,6 +63,12 @@ def test_a_record_comes_back_with_its_certificate() -> None:
 def test_a_record_holds_on_disk_what_it_may_hold_in_a_message() -> None:
     envelope = Envelope("heart", "ada", "i", "x:1", Decide(WHOLE))
     assert wire.decode(Envelope, wire.encode(envelope)).message.commit.certificate == WHOLE.certificate
+
+
+def test_a_record_without_a_best_model_comes_back_without_one() -> None:
+    plain = replace(WHOLE, best=None)
+    assert decode_record(encode_record(plain)) == plain
+    assert record_hash(plain) != record_hash(WHOLE)
 
 
 FOREIGN: list[Any] = [[], {}, "\x1b", -1, True, 1.5, ["\x1b"], [[]], [None], "x" * 200]
@@ -98,6 +106,12 @@ def test_a_field_of_another_kind_is_refused(name: str, value: object) -> None:
         ({"refused": [{"peer": "ada", "reason": "a\nb"}]}, "not written as Swarm writes it"),
         ({"refused": [{"peer": "ada", "reason": "a" * 1001}]}, "not written as Swarm writes it"),
         ({"extra": 1}, "the fields of Commit are"),
+        ({"best": None}, "not written as Swarm writes it"),
+        (
+            {"best": {"round": 1, "digest": "m", "score": 0.5}},
+            "the fields of Best are round, digest, score, since, stop",
+        ),
+        ({"best": {"round": 1, "digest": "m", "score": 1, "since": -1, "stop": False}}, "since is -1"),
         (
             {"certificate": {"attempt": None, "signatures": [], "promises": []}},
             "the fields of Attempt are counter, leader",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from swarm.certification.encoding import encode_record
 from swarm.certification.statements import (
     accept_statement,
     canonical,
@@ -19,6 +20,7 @@ from swarm.certification.statements import (
 )
 from swarm.records import (
     Attempt,
+    Best,
     Commit,
     ContributionStats,
     Credential,
@@ -51,9 +53,11 @@ def record() -> Commit:
         refused=(Refusal("bob", "too far"),),
         credentials=(Credential("ann", "k1", "cert", "proof"),),
         origins=(Origin("line", 0, majority=True),),
+        best=Best(1, "m", 0.5),
     )
 
 
+BEST_AND_STOP = Best(1, "m", 0.5, stop=True)
 PROOF = Proof("bob", "k2", "line", 4, Attempt(1, "ann"), "one", "s1", Attempt(1, "ann"), "two", None, "s2")
 CHANGES: dict[str, tuple[Any, ...]] = {
     "lineage": ("other",),
@@ -76,6 +80,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "credentials": ((), (Credential("ann", "k1"),), (Credential("ann", "k1", "cert", "another"),)),
     "proofs": ((PROOF,),),
     "origins": ((), (Origin("line", 1, majority=True),), (Origin("line", 0, majority=False),)),
+    "best": (None, Best(2, "m", 0.5), Best(1, "n", 0.5), Best(1, "m", 0.25), Best(1, "m", 0.5, 1), BEST_AND_STOP),
 }
 
 
@@ -91,6 +96,11 @@ def test_equal_records_have_one_hash() -> None:
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in CHANGES.items() for value in values])
 def test_a_record_with_one_field_changed_has_another_hash(name: str, value: Any) -> None:
     assert record_hash(replace(record(), **{name: value})) != record_hash(record())
+
+
+def test_a_record_without_a_best_model_has_the_text_of_one_of_a_release_that_knows_none() -> None:
+    assert b"best" not in encode_record(replace(record(), best=None))
+    assert b"score" not in offer_statement("heart", "line", "before", STATS, (), "k1")
 
 
 def test_the_certificate_is_not_covered() -> None:

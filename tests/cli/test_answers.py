@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from swarm.cli.answers import PeerView, parse, plain, sessions
 from swarm.cli.app import app
-from swarm.cli.display import PeerRow, progress
+from swarm.cli.display.base import PeerRow, progress
 from swarm.cli.statuses import StatusBoard
 from swarm.errors import TransportError, UnreachablePeerError
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -7,10 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
 from swarm.cli.app import app
-from swarm.cli.status import find
+from swarm.cli.status import chosen, find
+from swarm.cli.watching import follow
 from swarm.config import SETTINGS
 from swarm.errors import ConfigurationError, UnreachablePeerError
 from swarm.versions import UPDATE
@@ -119,6 +123,72 @@ def test_status_of_nobody_is_an_error(command):
         "swarm: 127.0.0.1:9 does not answer: nobody listens on 127.0.0.1:9",
         "swarm: no peer answered: check that one is running, and give its address with --peer",
     ]
+
+
+def watched(command, monkeypatch, *looks):
+    """Runs with ``--watch``: each look finds one of ``looks``, then comes Ctrl-C."""
+    left = iter(looks)
+
+    def answer(address, timeout):
+        try:
+            return fetch(next(left), timeout)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    return lambda *arguments: CliRunner().invoke(
+        app, ["status", "--peer", "127.0.0.1:7000", "--watch", "--every", "0.1", *arguments], obj=answer
+    )
+
+
+def test_status_can_be_watched_and_outlives_a_look_without_an_answer(command, monkeypatch):
+    shown = watched(command, monkeypatch, "127.0.0.1:7000", "127.0.0.1:9", "127.0.0.1:7002")()
+
+    assert shown.exit_code == 0
+    rows = [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("north")]
+    assert rows == ["127.0.0.1:7000", "127.0.0.1:7002"]
+    assert "no peer answers at the moment" in shown.stdout
+
+
+def test_a_watched_status_for_machines_is_one_line_for_each_look(command, monkeypatch):
+    shown = watched(command, monkeypatch, "127.0.0.1:7000", "127.0.0.1:7002")("--json")
+
+    documents = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [each["peers"][0]["address"] for each in documents] == ["127.0.0.1:7000", "127.0.0.1:7002"]
+
+
+def test_on_a_terminal_a_watched_table_changes_in_place_until_nobody_is_there():
+    screen, looks = io.StringIO(), iter(["two"])
+
+    def look():
+        try:
+            return next(looks)
+        except StopIteration:
+            raise ConfigurationError("there is no peer to ask") from None
+
+    console = Console(file=screen, force_terminal=True, width=100, color_system=None, _environ={})
+    follow("one", look, 2.0, shown=Text, out=console, pause=lambda seconds: None)
+
+    shown = screen.getvalue()
+    assert "\x1b[1A" in shown or "\x1b[2K" in shown
+    assert shown.index("one") < shown.index("two") < shown.index("that was the last answer: there is no peer to ask")
+
+
+def test_status_of_one_peer_that_was_started_here_is_of_that_one(tmp_path, user_environment):
+    started = tmp_path / "swarm-up-x"
+    identity = started / "identities" / "launcher"
+    identity.mkdir(parents=True)
+    for rank in range(2):
+        address = f"peer-{rank}@127.0.0.1:700{rank}"
+        (started / f"peer-{rank}.json").write_text(json.dumps({"name": f"peer-{rank}", "address": address}))
+
+    def of(*peers):
+        return chosen(peers, Path("mine"), user_environment, tmp_path)
+
+    for given in ("peer-1", "127.0.0.1:7001", "peer-1@127.0.0.1:7001"):
+        assert of(given) == {"peer-1@127.0.0.1:7001": identity}
+    assert of("far.example:7000", "peer-0") == {"far.example:7000": Path("mine"), "peer-0@127.0.0.1:7000": identity}
+    with pytest.raises(ConfigurationError, match=r"no peer 'peer-9' was started here \(those are peer-0, peer-1\)"):
+        of("peer-9")
 
 
 def test_status_asks_the_peers_of_the_settings(command):

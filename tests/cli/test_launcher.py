@@ -7,9 +7,11 @@ import subprocess
 import pytest
 
 from swarm.cli.display import Display
+from swarm.cli.ends import failures
 from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
 from swarm.cli.statuses import StatusBoard
+from swarm.discovery.directory import ended
 
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
@@ -24,9 +26,9 @@ class Recorder(Display):
         self.notes = []
         self.at_ready = at_ready
 
-    def line(self, name, rank, text, *, is_error):
-        self.lines.append((name, text))
-        if text == "ready":
+    def line(self, line):
+        self.lines.append((line.name, line.text))
+        if line.text == "ready":
             self.at_ready()
 
     def note(self, text):
@@ -103,7 +105,7 @@ def test_a_peer_that_fails_does_not_stop_the_others_but_is_told_and_its_code_cou
 
     _, code = launch(display, ["/bin/sh", "-c", f"cat {fifo}; exit 4"], ["/bin/sh", "-c", "exit 7"])
 
-    assert display.notes == ["peer-1 ended with exit code 7; 1 of 2 peers go on"]
+    assert display.notes == ["peer-1 ended before joining: exit code 7; starting with 1"]
     assert display.lines == [("peer-0", "go on")]
     assert code == 7
 
@@ -118,8 +120,8 @@ def test_a_last_line_without_an_end_is_shown(launch):
 
 def test_peers_end_politely_when_nobody_reads_their_output_any_more(launch):
     class Closed(Recorder):
-        def line(self, name, rank, text, *, is_error):
-            super().line(name, rank, text, is_error=is_error)
+        def line(self, line):
+            super().line(line)
             raise BrokenPipeError
 
     display = Closed()
@@ -180,3 +182,45 @@ def test_an_error_of_the_display_leaves_no_peer_behind(launch, tmp_path):
         with pytest.raises(RuntimeError, match="broken"):
             launch(Broken(), ["/bin/sh", "-c", f"exec 9>{fifo}; trap '' TERM; sleep 60"])
         assert reader.communicate(timeout=30)[0] == b""
+
+
+def test_peers_that_fail_alike_are_not_named_one_by_one(launch):
+    display = Recorder()
+
+    launcher, code = launch(display, *[["/bin/sh", "-c", "exit 7"]] * 3)
+
+    assert (display.notes, code) == ([], 7)
+    assert failures(launcher.ends, 3) == ["ALL 3 FAILED ALIKE: exit code 7"]
+
+
+def test_the_end_of_a_peer_has_its_error_and_the_traceback_is_at_hand(launch, python, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text("\nraise ValueError('label 7')")
+
+    launcher, _ = launch(Recorder(), [python, str(script)])
+
+    assert [end.why for end in launcher.ends] == ["ValueError: label 7 (train.py:2)"]
+    (name, rank, traceback), *others = launcher.traces()
+    assert (name, rank, traceback[0], traceback[-1]) == (
+        "peer-0",
+        0,
+        "Traceback (most recent call last):",
+        "ValueError: label 7",
+    )
+    assert others == []
+
+
+def test_the_others_are_told_of_each_end(launch, tmp_path):
+    seen = []
+
+    class Looking(Recorder):
+        def note(self, text):
+            seen.append(ended(tmp_path / "rendezvous"))
+            fifo.write_text("go on\n")
+
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    launch(Looking(), ["/bin/sh", "-c", f"cat {fifo}"], ["/bin/sh", "-c", "exit 7"])
+
+    assert seen == [{"peer-1"}]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+from datetime import datetime
 
 import pytest
 
 from swarm.errors import ConfigurationError
-from swarm.logs import configure_from_environment
+from swarm.logs import LogLine, configure_from_environment, event, read_line
+from swarm.records import Outcome, RoundFinished, RoundReport
 
 
 @contextlib.contextmanager
@@ -90,3 +93,45 @@ def test_a_level_of_the_script_stays():
 def test_an_unknown_level_is_an_error():
     with pytest.raises(ConfigurationError, match=r"SWARM_LOG='loud'.* debug, info, warning"):
         configure_from_environment({"SWARM_LOG": "loud"})
+
+
+def test_an_unknown_format_is_refused_by_name(capsys):
+    with unconfigured(), pytest.raises(ConfigurationError, match=r"SWARM_LOG_FORMAT='xml'.* text, json"):
+        configure_from_environment({"SWARM_LOG": "info", "SWARM_LOG_FORMAT": "xml"})
+
+
+def test_in_json_each_event_is_one_line_with_its_fields(capsys):
+    report = RoundReport(outcome=Outcome.MERGED, round=7, group=("ada", "bob"), loss=float("nan"))
+    with unconfigured() as logger:
+        configure_from_environment({"SWARM_LOG": "info", "SWARM_LOG_FORMAT": "json", "SWARM_NAME": "ada"})
+        logger.info("round %d", 7, extra=event(RoundFinished(session="heart", report=report)))
+        try:
+            raise ValueError("why")
+        except ValueError:
+            logger.exception("a\nb\x1b[2J")
+
+    first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert datetime.fromisoformat(first.pop("time")).tzinfo is not None
+    fields = first.pop("fields")
+    assert first == {"level": "info", "logger": "swarm", "peer": "ada", "message": "round 7", "event": "round_finished"}
+    assert (fields["session"], fields["report"]["group"]) == ("heart", ["ada", "bob"])
+    assert (fields["report"]["outcome"], fields["report"]["loss"]) == ("merged", None)
+    assert (second["message"], second["level"]) == ("a\nb\x1b[2J", "error")
+    assert second["traceback"].endswith("ValueError: why")
+
+
+@pytest.mark.parametrize("shape", ["text", "json"])
+def test_a_line_of_the_log_can_be_read_again(capsys, shape):
+    with unconfigured():
+        configure_from_environment({"SWARM_LOG": "info", "SWARM_LOG_FORMAT": shape})
+        logging.getLogger("swarm.transport").warning("no: answer\x1b[2J")
+
+    (line,) = capsys.readouterr().err.splitlines()
+    found = read_line(line)
+    assert found == LogLine("warning", r"no: answer\x1b[2J")
+    assert found.is_problem
+
+
+@pytest.mark.parametrize("line", ["", "hello", "12:00:00 INFO other: text", "{", '{"logger": "root"}', "[" * 99999])
+def test_other_lines_are_none_of_the_log(line):
+    assert read_line(line) is None

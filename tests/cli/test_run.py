@@ -35,6 +35,7 @@ def test_the_command_takes_over_with_its_settings_and_its_exit_code(swarm, pytho
         "SWARM_MIN_PEERS": "3",
         "SWARM_MODEL_NAME": "heart",
         "SWARM_LOG": "info",
+        "SWARM_TRACEBACK": "short",
     }
 
 

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -41,7 +47,7 @@ def test_the_last_line_names_the_peer_that_failed(swarm, python):
     ended = swarm("up", "-n", "2", "--", python, "-c", "import os; exit(5 * int(os.environ['SWARM_RANK']))")
 
     assert ended.returncode == 5
-    assert ended.stderr.splitlines()[-1] == "swarm  | 1 of 2 peers failed: peer-1 ended with exit code 5 (exit code 5)"
+    assert ended.stderr.splitlines()[-1] == "swarm  | FAILED peer-1 before joining: exit code 5; 1 of 2 finished"
 
 
 FORGETFUL = """
@@ -62,14 +68,127 @@ if sys.argv[1] == "ends":
 def test_the_last_line_says_whether_the_peers_have_a_closing_model(swarm, python, ending):
     ended = swarm("up", "-n", "2", "--model-dir", "m", "--", python, "-c", FORGETFUL, ending)
 
-    last = ended.stderr.splitlines()[-1]
+    *_, before, last = ended.stderr.splitlines()
     assert ended.returncode == 0
     if ending == "ends":
-        assert last.startswith("swarm  | all 2 peers ended well: closing model of round ")
-        assert "/m/peer-0/swarm-final.safetensors, " in last
+        assert before.startswith("swarm  | all 2 peers ended well, ")
+        assert re.fullmatch(
+            r"swarm  \| RESULT m/peer-\*/swarm-final\.safetensors, \d rounds, digest [0-9a-f]{12}…", last
+        )
     else:
-        assert "ended well" not in last
+        assert "ended well" not in before + last
         assert "peer-0, peer-1 ended without a closing model (training ended without on_train_end)" in last
+
+
+def on_a_terminal(environment, directory: Path, *command: str) -> tuple[int, str]:
+    """Exit code of ``swarm up`` on a terminal of 40 rows and 120 columns, and all text that it wrote there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    variables = {**environment, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    up = [sys.executable, "-m", "swarm.cli", "up", *command]
+    with subprocess.Popen(up, cwd=directory, env=variables, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        with contextlib.suppress(OSError):  # as Linux says that the other side is closed
+            while data := os.read(ours, 65536):
+                written += data
+    os.close(ours)
+    text = written.decode()
+    assert not re.search(r"\x1b\[[\d;]*3\dm", text), "NO_COLOR is set"
+    return process.returncode, re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
+
+
+def test_on_a_terminal_rounds_are_in_the_log_file_and_the_result_is_the_last_line(user_environment, tmp_path, python):
+    script = FORGETFUL.replace("import sys\n", "import sys\nprint('hello')\n")
+
+    code, screen = on_a_terminal(user_environment, tmp_path, "--model-dir", "m", "--", python, "-c", script, "ends")
+
+    assert code == 0
+    assert "peer-0 | hello\r\n" in screen
+    assert not re.search(r"\| .*INFO swarm: round 1", screen)
+    assert re.search(r"peer-1 +done", screen)
+    last = screen.rstrip().splitlines()[-1]
+    assert last.startswith("swarm  | RESULT m/peer-*/swarm-final.safetensors, ")
+    log = (tmp_path / "m" / "swarm-up.log").read_text()
+    assert f"all that the peers wrote is in {tmp_path / 'm' / 'swarm-up.log'}" in screen
+    assert len(re.findall(r"peer-[01] \| [\d:]+ INFO swarm: round 1: 2 peers", log)) == 2
+
+
+def test_on_a_terminal_a_traceback_that_all_share_is_shown_once(user_environment, tmp_path, python):
+    (tmp_path / "train.py").write_text("print('begins')\nimport nopackage\n")
+
+    code, screen = on_a_terminal(user_environment, tmp_path, "-n", "3", "--", python, "train.py")
+
+    assert code == 1
+    assert screen.count("Traceback (most recent call last)") == 1
+    lines = screen.split("\r\n")
+    assert "swarm  | ALL 3 FAILED ALIKE: No module named 'nopackage' (train.py:2)" in lines
+
+
+MISTAKEN = """
+import torch
+from swarm import SwarmCallback
+SwarmCallback(model=torch.nn.Linear(2, 1), sync_intervall=2)
+"""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_an_error_of_swarm_is_one_sentence_with_its_place_and_a_traceback_if_asked_for(
+    swarm, python, tmp_path, verbose
+):
+    (tmp_path / "train.py").write_text(MISTAKEN)
+
+    ended = swarm("up", "-n", "1", *(["-v"] if verbose else []), "--", python, "train.py")
+
+    sentence = "there is no argument 'sync_intervall': did you mean 'sync_interval'?"
+    assert ended.returncode == 1
+    assert ("Traceback" in ended.stderr) is verbose
+    assert f"FAILED peer-0 before joining: {sentence} (train.py:4); 0 of 1 finished" in ended.stderr
+    if not verbose:
+        first, *_ = ended.stderr.splitlines()
+        assert first.endswith(f"ERROR swarm: {sentence} (train.py:4)")
+
+
+MISSING = """
+import os, sys
+rank = int(os.environ["SWARM_RANK"])
+if rank == 2:
+    open("train.npz")
+import torch
+from swarm import SwarmCallback
+callback = SwarmCallback(model=torch.nn.Linear(2, 1), sync_interval=1)
+callback.on_train_begin()
+callback.on_batch_end()
+callback.on_train_end()
+"""
+
+
+def test_a_peer_that_ends_before_joining_is_said_and_the_others_start_without_waiting(swarm, python, tmp_path):
+    """They would wait for 30 seconds otherwise, and say so."""
+    (tmp_path / "train.py").write_text(MISSING)
+
+    ended = swarm("up", "-n", "3", "--", python, "train.py", SWARM_STRAGGLER_TIMEOUT="600", SWARM_START_TIMEOUT="900")
+
+    assert "swarm  | peer-2 ended before joining: train.npz missing (train.py:5); starting with 2" in ended.stderr
+    assert ended.stderr.splitlines()[-2].endswith(
+        "FAILED peer-2 before joining: train.npz missing (train.py:5); 2 of 3 finished"
+    )
+    assert "RESULT" in ended.stderr.splitlines()[-1]
+
+
+def test_with_json_lines_all_output_is_json(swarm, python):
+    script = "import logging, sys; print('hello'); print('complaint', file=sys.stderr); sys.exit(3)"
+
+    ended = swarm("up", "-n", "1", "--", python, "-c", script, SWARM_LOG_FORMAT="json")
+
+    printed = [json.loads(line) for line in ended.stdout.splitlines()]
+    complaint, failure = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [(line["peer"], line["message"]) for line in printed] == [("peer-0", "hello")]
+    assert (complaint["peer"], complaint["message"]) == ("peer-0", "complaint")
+    assert (failure["logger"], failure["message"]) == (
+        "swarm.up",
+        "FAILED peer-0 before joining: exit code 3; 0 of 1 finished",
+    )
 
 
 SCRATCH = "import os, pathlib, sys; scratch = pathlib.Path(os.environ['SCRATCH_DIR']); exec(sys.argv[1])"

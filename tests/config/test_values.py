@@ -28,6 +28,9 @@ LATER = {
     "outer_beta2": 0.5,
     "outer_epsilon": 0.5,
     "tolerated_liars": 1,
+    "keep_best": True,
+    "patience": 5,
+    "monitor": "max:accuracy",
 }
 """Settings that must agree and that earlier releases do not know, each with another value than that of before."""
 
@@ -38,6 +41,8 @@ def needed(name: str) -> dict[str, object]:
         return {"sync_policy": "seconds"}
     if name == "require_members":
         return {"world_size": 2}
+    if name == "monitor":
+        return {"share_metrics": True}
     return {"outer": "fedadam"} if name.startswith("outer_") else {}
 
 
@@ -144,6 +149,16 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("rank", -1),
         ("members", ["a", "a"]),
         ("require_members", 1),
+        ("validate_own", 0),
+        ("keep_best", 1),
+        ("patience", 0),
+        ("patience", True),
+        ("monitor", "accuracy"),
+        ("monitor", "best:accuracy"),
+        ("monitor", "max:"),
+        ("monitor", "max:a\nb"),
+        ("monitor", 1),
+        ("share_metrics", 1),
         ("failure_timeout", -1.0),
         ("straggler_timeout", float("inf")),
         ("framework_result", "keras"),
@@ -273,6 +288,13 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("rank", 0, 0),
         ("members", ["a"], ("a",)),
         ("require_members", True, True),
+        ("validate_own", False, False),
+        ("keep_best", True, True),
+        ("patience", 5, 5),
+        ("monitor", "loss", "loss"),
+        ("monitor", " max:accuracy ", "max:accuracy"),
+        ("monitor", "min:mean absolute error", "min:mean absolute error"),
+        ("share_metrics", True, True),
         ("failure_timeout", 0.1, 0.1),
         ("straggler_timeout", 0, 0.0),
         ("framework_result", False, False),

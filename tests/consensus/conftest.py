@@ -70,6 +70,8 @@ class Peers:
         self.tell_norms: Callable[[str, tuple[PartialNorm, ...]], tuple[PartialNorm, ...]] = lambda member, norms: norms
         self._wire: deque[tuple[str, str, Message]] = deque()
         self._joined: dict[tuple[Any, ...], dict[str, Proposal]] = {}
+        self.waited: dict[str, tuple[str, ...]] = {}
+        """For whom each peer says that it has waited, at its last exchange."""
         self.stats: dict[str, ContributionStats] = {}
         """What each peer offered last."""
         for name in names:
@@ -256,6 +258,7 @@ class Peers:
                     self.sent.append((name, effect.to, effect.message))
                     self._wire.append((name, effect.to, effect.message))
                 case StartExchange():
+                    self.waited[name] = self.machines[name].waited_for(effect.proposal.group)
                     self._joined.setdefault(effect.proposal.key, {})[name] = effect.proposal
                     if self.exchanging:
                         self.exchange(effect.proposal)

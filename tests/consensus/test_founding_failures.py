@@ -194,3 +194,51 @@ def test_a_founding_attempt_whose_leader_is_silent_is_left_after_the_failure_tim
     assert peers.machines[other].pending
     peers.wait(0.2)
     assert not peers.machines[other].pending
+
+
+def ended(peers, peer: str, *told: str) -> None:
+    for name in told:
+        peers.do(name, peers.machines[name].peer_ended(peer, peers.now))
+    peers.deliver()
+
+
+def test_a_peer_that_has_ended_is_not_waited_for(swarm) -> None:
+    peers = swarm("ab", expected=3)
+    peers.offer("a", "b")
+    assert not peers.commits("a")
+    ended(peers, "c", "a", "b", "a")
+    assert peers.commits("a")[0].members == ("a", "b")
+    assert peers.said("a").count("c has ended before the start: it is not waited for") == 1
+
+
+def test_too_few_peers_that_are_left_fail_at_once_and_name_those_that_have_ended(swarm) -> None:
+    peers = swarm("ab", expected=4, min_peers=3)
+    peers.offer("a", "b")
+    ended(peers, "c", "a", "b")
+    assert not peers.all("a", Fail)
+    ended(peers, "d", "a", "b")
+    assert peers.all("a", Fail)[0].reason == "c, d ended before the start, and min_peers=3 are needed; there: b"
+
+
+def test_where_all_are_required_the_start_fails_as_soon_as_one_has_ended(swarm) -> None:
+    peers = swarm("ab", expected=3, require_all=True)
+    peers.offer("a", "b")
+    ended(peers, "c", "a", "b")
+    assert "c ended before the start, and require_members is set" in peers.all("a", Fail)[0].reason
+
+
+def test_a_peer_that_ended_and_comes_again_is_waited_for(swarm) -> None:
+    peers = swarm("ab", expected=3)
+    ended(peers, "c", "a", "b")
+    peers.add("c")
+    peers.offer("a", "b")
+    assert not peers.commits("a")
+    peers.offer("c")
+    assert peers.commits("a")[0].members == ("a", "b", "c")
+
+
+def test_a_peer_that_ends_after_the_start_changes_nothing(swarm) -> None:
+    peers = swarm("ab", expected=2)
+    peers.offer("a", "b")
+    ended(peers, "b", "a")
+    assert "ended before the start" not in peers.said("a")

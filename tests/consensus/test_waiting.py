@@ -377,3 +377,28 @@ def test_newcomers_do_not_make_half_of_the_membership_a_quorum(founded) -> None:
     peers.offer("a", "b")
     peers.wait(1.1)
     assert peers.all("a", Skip)[0].reason.startswith("below quorum: 3 of the 3 peers needed are here")
+
+
+def test_the_peer_that_came_last_is_who_the_others_have_waited_for(founded) -> None:
+    peers = founded("a", "b", "c")
+    peers.offer("b")
+    peers.wait(1)
+    peers.offer("a")
+    peers.wait(1)
+    peers.offer("c")
+    assert peers.waited == {"a": ("c",), "b": ("c",), "c": ()}
+
+
+def test_a_peer_without_which_the_round_begins_is_who_the_others_have_waited_for(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    peers.offer("a", "b")
+    peers.wait(1.1)
+    assert [peers.waited[name] for name in "ab"] == [("c",), ("c",)]
+
+
+def test_a_skipped_sync_point_has_waited_for_those_that_are_not_here(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=3, straggler_timeout=1.0)
+    peers.crash("c")
+    peers.offer("a", "b")
+    peers.wait(1.2)
+    assert [peers.all(name, Skip)[0].waited_for for name in "ab"] == [("c",), ("c",)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from swarm.cli.app import app
 from swarm.demo.experiment import Experiment
 from swarm.demo.outcome import Outcome
+from swarm.demo.progress import Standing
 from swarm.demo.tasks import HEART, MNIST
 
 Demo = Callable[..., Result]
@@ -27,8 +29,9 @@ def started() -> list[Experiment]:
 def demo(outcome: Outcome, started: list[Experiment], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Demo:
     """Runs the command, with a result in place of the trainings."""
 
-    def run(experiment: Experiment, report: Callable[[str], None]) -> Outcome:
+    def run(experiment: Experiment, report: Callable[[str], None], watch: Callable[[Standing], None]) -> Outcome:
         started.append(experiment)
+        watch(Standing(share=0.25, doing="alone-0", seconds_left=61.0))
         report("trained [bold]alone[/]")
         return outcome
 
@@ -89,3 +92,11 @@ def test_json_is_one_line_for_each_task_and_progress_goes_elsewhere(demo: Demo, 
     assert [json.loads(line) for line in ended.stdout.splitlines()] == [outcome.record()] * 2
     assert "heart: trained [bold]alone[/]" in ended.stderr
     assert "mnist: trained [bold]alone[/]" in ended.stderr
+
+
+def test_a_terminal_shows_how_far_it_is_and_how_long_it_will_take(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "alone-0 about" not in demo("heart").stdout
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", demo("heart").stdout)
+    assert re.search(r"heart ━+╺━+ +25% alone-0 about 1:01 left", shown)

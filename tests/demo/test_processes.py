@@ -21,7 +21,7 @@ def job(directory: Path, name: str, code: str) -> Job:
 
 def run(jobs: list[Job], timeout: float = 60) -> list[str]:
     ended: list[str] = []
-    run_all(jobs, at_once=2, timeout=timeout, finished=lambda finished: ended.append(finished.name))
+    run_all(jobs, at_once=2, timeout=timeout, finished=lambda finished, _: ended.append(finished.name))
     return ended
 
 

@@ -211,3 +211,19 @@ class TestDirectoryDiscovery(DiscoveryContract):
         with pytest.raises(ConfigurationError, match=r"cannot be written to .*choose another"):
             self.make().announce("one", GIVEN[0], "abc")
         assert [file.name for file in self.path.iterdir()] == ["heart@one.json"]
+
+
+def test_who_has_ended_is_what_whoever_started_the_peers_says(tmp_path):
+    peer = DirectoryDiscovery(tmp_path, "heart")
+    assert peer.ended() == frozenset()
+    for name in ("peer-2", "a/b", "peer-2"):
+        directory.declare_ended(tmp_path, name)
+    (tmp_path / directory.ENDED / "odd.json").write_text('{"name": "a\\u001b[31m"}')
+    (tmp_path / directory.ENDED / "broken.json").write_text("{")
+    assert peer.ended() == {"peer-2", "a/b"}
+    assert peer.discover() == (), "it is no announcement"
+
+
+def test_a_directory_that_is_gone_names_nobody(tmp_path):
+    directory.declare_ended(tmp_path / "gone", "peer-2")
+    assert DirectoryDiscovery(tmp_path / "gone", "heart").ended() == frozenset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,3 +30,11 @@ def test_the_index_leads_to_every_page(doc) -> None:
     index = doc("README.md")
     linked = {path for _, path, _ in targets(index)} | {index.path}
     assert sorted({*ROOT.glob("docs/**/*.md")} - linked) == []
+
+
+def test_the_site_has_every_page_but_decisions_in_its_menu() -> None:
+    menu = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    pages = {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+    plugins = {str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/README.md")}
+    assert sorted((pages | plugins) - {*menu}) == []
+    assert len(menu) == len({*menu})

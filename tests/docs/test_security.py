@@ -26,6 +26,7 @@ from swarm.identity.certificates import load
 from swarm.identity.identity import NOTICE
 from swarm.identity.register import KEPT
 from swarm.identity.site import Site
+from swarm.peer.recent import Recent
 from swarm.peer.roster import Roster
 from swarm.peer.status import Standing, TrainingStatus
 from swarm.records import PeerInfo, RoundReport, SyncState
@@ -87,7 +88,8 @@ def test_what_the_status_shows_is_listed(review) -> None:
     me = PeerInfo(name="paris", incarnation="1", address=ADDRESS, session="session")
     roster = Roster(me, Schema(()))
     machine = MagicMock(commit=None, closed=False, offered=False)
-    standing = Standing(machine, roster, MagicMock(traffic=(0, 0)), TrainingStatus(), SyncState(1), "")
+    exchanger = MagicMock(traffic=(0, 0))
+    standing = Standing(machine, roster, exchanger, TrainingStatus(), SyncState(1), "", recent=Recent(), origins={})
     listed = [field for cell, _ in review.table("field", "shows") for field in cell.split(", ")]
     assert sorted(listed) == sorted(standing.describe())
 

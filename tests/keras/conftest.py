@@ -49,6 +49,12 @@ class RecordingSession:
     others_warn: bool = False
     learning_rate: Any = None
     result: Any = None
+    stops_after: int | None = None
+    """Rounds after which the swarm ends the training; None: it does not."""
+
+    @property
+    def should_stop(self) -> bool:
+        return self.stops_after is not None and len(self.merged_at) >= self.stops_after
 
     @property
     def batches_left(self) -> int:

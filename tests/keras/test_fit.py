@@ -54,6 +54,18 @@ def test_the_hooks_reach_the_session_in_order(swarm, make_model, xy) -> None:
     assert callback.session is swarm.session
 
 
+def test_fit_stops_with_the_round_in_which_the_swarm_ends_the_training(swarm, make_model, xy) -> None:
+    def ends_after_two_rounds() -> None:
+        swarm.session.stops_after = 2
+
+    callback = swarm.callback(interval=4, begin=ends_after_two_rounds)
+    make_model().fit(*xy, batch_size=4, epochs=3, callbacks=[callback], verbose=0)
+    assert swarm.session.merged_at == [4, 8]
+    assert swarm.session.batches == 8
+    assert swarm.session.calls == ["begin", ("epoch_end", 0), "end"]
+    assert callback.should_stop
+
+
 def test_the_training_loss_reaches_the_session(swarm, make_model, xy) -> None:
     watch = Watch()
     make_model().fit(*xy, batch_size=4, callbacks=[swarm.callback(interval=5), watch], verbose=0)

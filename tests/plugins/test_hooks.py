@@ -24,6 +24,7 @@ from swarm.records import (
     RoundReport,
     RoundStarted,
     SessionClosed,
+    SessionStarted,
 )
 
 DOCS = Path(__file__).parents[2] / "docs" / "hooks.md"
@@ -36,6 +37,7 @@ PEER = PeerInfo(name="berlin", incarnation="1", address="127.0.0.1:1", session="
 CALLS = {
     "swarm_accept_peer": PEER,
     "swarm_accept_contribution": ContributionStats(peer="berlin", round=1, weight=1),
+    "swarm_session_started": SessionStarted(session="s", peer="berlin"),
     "swarm_peer_joined": PeerJoined(peer=PEER),
     "swarm_peer_left": PeerLeft(session="ward", peer="berlin", reason="done", polite=True),
     "swarm_round_started": RoundStarted(session="s", round=1, attempt=Attempt(1, "berlin"), group=("berlin",)),

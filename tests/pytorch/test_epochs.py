@@ -133,3 +133,19 @@ def test_real_peers_of_unequal_epochs_make_about_the_same_number_of_steps(tmp_pa
     assert other == 24
     assert 24 - 4 <= one <= 24 + 4
     assert torch.equal(first, second)
+
+
+def test_the_epochs_end_when_the_swarm_ends_the_training(make_peer) -> None:
+    callback = make_peer()
+    assert not callback.should_stop
+    callback.on_train_begin()
+    callback.session.stops_after = 2
+    numbers = []
+    for epoch in callback.epochs(9):
+        numbers.append(epoch)
+        for _ in range(callback.session.interval):
+            callback.on_batch_end()
+    callback.on_train_end()
+    assert numbers == [0, 1]
+    assert callback.should_stop
+    assert [call[0] for call in callback.session.calls if call[0] in {"epoch", "end"}] == ["epoch", "epoch", "end"]

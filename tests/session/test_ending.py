@@ -219,7 +219,7 @@ def test_the_files_of_a_run(tmp_path: Path) -> None:
     assert about["digest"] == ada.digest()
     assert about["round"] == "3"
     names = sorted(path.name for path in places["ada"].iterdir())
-    assert names == ["local.safetensors", "swarm-final.safetensors", "swarm-state"]
+    assert names == ["local.safetensors", "swarm-final.safetensors", "swarm-report.json", "swarm-state"]
 
 
 def test_a_run_continues_without_files_if_its_directory_cannot_be_written(tmp_path: Path) -> None:

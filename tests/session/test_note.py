@@ -97,3 +97,21 @@ def test_the_record_of_a_later_run_replaces_the_earlier_one(rendezvous: Path) ->
     assert [(record.rank, record.run, record.closing) for record in records] == [(0, 3, True), (1, 2, True)]
     assert {record.digest for record in records} == {second[0].digest()}
     assert [record.bytes_sent > before for record, before in zip(records, sent, strict=True)] == [True, True]
+
+
+def test_the_record_says_whether_the_peer_has_joined_and_in_which_epoch_its_run_ended(rendezvous: Path) -> None:
+    peers = pair(rendezvous, total_epochs=3)
+    together(*(peer.session.begin for peer in peers))
+    assert [record.joined for record in read_records(rendezvous)] == [True, True]
+    for peer in peers:
+        peer.session.epoch_end(0)
+        peer.session.epoch_end(1)
+        peer.session.abort("seen")
+    assert [(record.epoch, record.total_epochs) for record in read_records(rendezvous)] == [(2, 3)] * 2
+
+
+def test_the_record_of_a_peer_that_never_joined_says_so(rendezvous: Path) -> None:
+    lone = pair(rendezvous, start_timeout=0.2)[0]
+    with pytest.raises(StartTimeoutError):
+        lone.session.begin()
+    assert [(record.joined, record.ended) for record in read_records(rendezvous)] == [(False, True)]

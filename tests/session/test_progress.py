@@ -15,7 +15,7 @@ from swarm.plugins import PluginRegistry
 from swarm.session import Session
 from swarm.session.platform import Platform
 from swarm.session.wiring import Network
-from swarm.testing.swarm import ArrayModel, Board
+from swarm.testing.swarm import ArrayModel, Board, MemorySwarm, together
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 
@@ -124,3 +124,20 @@ def test_the_status_of_a_session_has_its_progress(caplog: pytest.LogCaptureFixtu
 
 def _progress(status: dict[str, object]) -> tuple[object, ...]:
     return status["epoch"], status["total_epochs"], status["seconds_left"]
+
+
+def test_the_status_tells_how_many_batches_the_next_merge_is_away() -> None:
+    swarm = MemorySwarm(sync_interval=4, world_size=2)
+    peers = [swarm.peer(name, {"w": np.zeros(1)}) for name in ("ada", "bob")]
+    assert "batches_left" not in peers[0].session.status()
+    together(*(peer.session.begin for peer in peers))
+    status = peers[0].session.status
+    assert status()["batches_left"] == 4
+    peers[0].session.advance(1)
+    assert status()["batches_left"] == 3
+    peers[0].session.uncounted = lambda: 2
+    assert status()["batches_left"] == 1
+    peers[0].session.uncounted = lambda: 9
+    assert status()["batches_left"] == 0, "the callback tells of them in a moment"
+    together(*(peer.session.end for peer in peers))
+    assert status()["batches_left"] is None

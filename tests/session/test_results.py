@@ -58,7 +58,8 @@ def end_alone(ada: SwarmPeer, bob: SwarmPeer) -> None:
 
 
 def files(place: Path) -> set[str]:
-    return {path.name for path in place.iterdir() if path.is_file()}
+    """Those with models."""
+    return {path.name for path in place.iterdir() if path.is_file() and "swarm-report" not in path.name}
 
 
 def lines(peer: SwarmPeer, word: str) -> list[str]:

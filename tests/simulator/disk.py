@@ -31,6 +31,8 @@ class Disks:
         self.newest: dict[PeerId, Found] = {}
         self.kept: dict[PeerId, ModelState] = {}
         """What each site keeps for itself."""
+        self.best: dict[PeerId, tuple[str, ModelState]] = {}
+        """The best model of each peer, with its digest."""
         self.ledgers: dict[PeerId, MemoryLedger] = {}
         self._loop = loop
         self._rng = rng
@@ -78,3 +80,10 @@ class SimulatedStore(CheckpointStore):
 
     def kept(self, schema: Schema, logger: logging.Logger) -> ModelState | None:
         return self.disks.kept.get(self.name)
+
+    def write_best(self, digest: str, best: ModelState) -> None:
+        self.disks.best[self.name] = digest, best
+
+    def best(self, digest: str, schema: Schema, logger: logging.Logger) -> ModelState | None:
+        found = self.disks.best.get(self.name)
+        return found[1] if found and found[0] == digest else None

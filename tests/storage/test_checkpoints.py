@@ -19,7 +19,7 @@ from swarm.clock import Clock, ManualClock
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, ModelError
 from swarm.executor import ThreadExecutor
-from swarm.records import Commit, SyncState
+from swarm.records import Best, Commit, SyncState
 from swarm.storage.checkpoints import KEEP, CheckpointFiles, Checkpoints
 from swarm.storage.files import read_model_file, write_model
 from swarm.storage.places import state_directory
@@ -393,3 +393,35 @@ def test_checkpoints_are_kept_apart_by_session_and_peer_inside_the_model_directo
     assert state_directory(settings) == tmp_path / "swarm-state" / "heart v1" / "clinic a"
     with pytest.raises(ConfigurationError, match="model_dir is not set"):
         state_directory(replace(settings, model_dir=None))
+
+
+def test_the_best_model_is_stored_once_and_as_long_as_a_checkpoint_names_it(tmp_path: Path) -> None:
+    files = CheckpointFiles(tmp_path)
+    lines: list[str] = []
+    first, second = model(1), model(2)
+
+    def write(round_: int, best: ModelState) -> None:
+        record = replace(commit(round_, model(round_)), best=Best(round_, best.digest(), 0.5))
+        files.write_best(best.digest(), best)
+        files.write(record, model(round_), None)
+
+    for round_ in (1, 2):
+        write(round_, first)
+    written = (tmp_path / f"best-{first.digest()}.safetensors").stat().st_mtime_ns
+    write(3, second)
+    assert (tmp_path / f"best-{first.digest()}.safetensors").stat().st_mtime_ns == written
+    found = files.best(first.digest(), SCHEMA, _logger("disk", lines))
+    assert found is not None
+    assert found.digest() == first.digest()
+    write(4, second)
+    assert [path.name for path in tmp_path.glob("best-*")] == [f"best-{second.digest()}.safetensors"]
+    assert files.best(first.digest(), SCHEMA, _logger("disk", lines)) is None
+    assert "other peers are asked for it" in lines[-1]
+
+
+def test_a_best_model_that_was_changed_on_disk_is_not_used(tmp_path: Path) -> None:
+    files, best = CheckpointFiles(tmp_path), model(1)
+    write_model(tmp_path / f"best-{best.digest()}.safetensors", model(2), {})
+    lines: list[str] = []
+    assert files.best(best.digest(), SCHEMA, _logger("disk", lines)) is None
+    assert "is damaged" in lines[-1]

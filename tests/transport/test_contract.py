@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from swarm.testing.one_way import OneWayContract
 from swarm.testing.transports import TransportContract
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
+from swarm.transport.local import LocalTransport
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
 
@@ -25,6 +28,17 @@ class TestMemoryTransport(TransportContract):
 
     def kill(self, node: Node) -> None:
         self.memory.kill(node.address)
+
+
+class TestLocalTransport(TransportContract):
+    @pytest.fixture(autouse=True)
+    def directory(self):
+        with tempfile.TemporaryDirectory() as directory:  # pytest's own has too long a name for a socket
+            self.directory = Path(directory)
+            yield
+
+    def make(self):
+        return LocalTransport(self.directory)
 
 
 class TestGrpcTransport(TransportContract):

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from swarm.testing.swarm import together
+from swarm_transformers import SwarmTrainerCallback
 
 
 def state(model):
@@ -108,10 +109,8 @@ def test_the_merged_model_is_validated_with_its_own_loss(hospitals, bert, two_pa
     with torch.no_grad():
         outputs = [models[0](input_ids=each["input_ids"][None], labels=torch.tensor([each["labels"]])) for each in data]
     expected = sum(float(each.loss) for each in outputs) / len(data)
-    evaluation = first._run.session._reporter.evaluation
-    assert evaluation.loss == pytest.approx(expected, rel=1e-5)
-    assert evaluation.samples == 10
-    assert first.metrics["swarm_val_loss"] == evaluation.loss
+    assert first.metrics["swarm_val_loss"] == pytest.approx(expected, rel=1e-5)
+    assert first.metrics["swarm_val_metric"] in {number / 10 for number in range(11)}
 
 
 def test_the_log_of_the_trainer_has_the_metrics_of_the_swarm(hospitals, bert, two_parts):
@@ -177,4 +176,14 @@ def test_each_train_is_a_run_of_its_own(hospitals, bert, two_parts):
     first = callback.session
     trainer.train()
     assert callback.session is not first
+    assert callback.swarm_over
+
+
+def test_training_stops_where_the_swarm_has_agreed_on_that(hospitals, bert, two_parts, monkeypatch):
+    agreed = property(lambda callback: callback.metrics["swarm_rounds"] >= 2)
+    monkeypatch.setattr(SwarmTrainerCallback, "should_stop", agreed)
+    callback = hospitals.callback("ada", world_size=1, min_peers=1)
+    trainer = hospitals.trainer(bert(), [callback], two_parts[0], max_steps=40)
+    trainer.train()
+    assert trainer.state.global_step == 4
     assert callback.swarm_over

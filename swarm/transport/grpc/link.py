@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swarm.transport.grpc.reverse import ReverseChannel
 
     Report = Callable[[Callable[[], None]], None]
-    Channel = grpc.Channel | ReverseChannel
+    Channel: TypeAlias = grpc.Channel | ReverseChannel
 
 
 class Link:

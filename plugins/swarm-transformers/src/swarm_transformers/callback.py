@@ -104,10 +104,14 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> TrainerControl:
-        """Count a batch after which the optimizer has made its step, and merge if a merge is due."""
+        """Count a batch after which the optimizer has made its step, and merge if a merge is due.
+
+        Training stops where the swarm has agreed on that (``patience``).
+        """
         self.counted += 1
         if self.counted >= self.due:
             self.sync(self._loss)
+            control.should_training_stop |= self.should_stop
         settings = self.arguments.settings
         if settings.use_adaptive_sync or settings.policy == "adacomm":
             # the policy needs the loss at the next merge, and the Trainer tells it only in its logs

@@ -1,0 +1,39 @@
+"""What a swarm tells, as ``Watch.turn`` returns it."""
+
+from __future__ import annotations
+
+
+def status(name, *, session="heart", state="training", rounds=(), records=(), peers=(), **more):
+    return {
+        "asked": f"{name}:1", "name": name, "address": f"{name}:1", "session": session, "status": state,
+        "round": 3, "epoch": 1, "total_epochs": 4, "peers": [*peers], "rounds": [*rounds], "records": [*records],
+        "warnings": [], "settings": {"sync_interval": "8"}, "origins": {"sync_interval": "argument"}, **more,
+    }  # fmt: skip
+
+
+def round_(number, **more):
+    return {
+        "time": float(number), "round": number, "outcome": "merged", "seconds": 2.0, "waited": 1.5, "exchanged": 0.25,
+        "waited_for": ["oslo"], "steps": 8, "loss": 0.5, "metrics": {"accuracy": 0.75}, "bytes_sent": 10,
+        "bytes_received": 20, **more,
+    }  # fmt: skip
+
+
+def record(number, group, **more):
+    return {
+        "record": f"{number:064x}", "round": number, "lineage": "a", "kind": "round", "closing": False,
+        "digest": "d" * 64, "group": [*group], "contributors": dict.fromkeys(group, 1), "refused": [], "removed": [],
+        **more,
+    }  # fmt: skip
+
+
+def knows(name, state="live", **more):
+    return {"name": name, "address": f"{name}:1", "state": state, "left_out": False, **more}
+
+
+def turn(*statuses, at=100.0, unreachable=()):
+    return {
+        "time": at,
+        "peers": [*statuses],
+        "unreachable": [{"address": f"{name}:1", "reason": "nobody is there"} for name in unreachable],
+    }

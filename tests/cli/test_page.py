@@ -1,0 +1,120 @@
+"""Where the live page listens, what opens it, and that it ends with what it shows."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import socket
+import sys
+import urllib.error
+import urllib.request
+from importlib.metadata import EntryPoint
+
+import pytest
+from typer.testing import CliRunner
+
+from swarm.cli import page
+from swarm.cli.app import app
+from swarm.errors import AddressError, ConfigurationError
+
+
+@pytest.fixture
+def no_plugin(monkeypatch):
+    monkeypatch.setattr(page, "entry_points", lambda group: ())
+
+
+def test_without_the_plugin_the_commands_say_what_to_install(no_plugin, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for command in (["dashboard"], ["up", "--dashboard", "--", "python", "x.py"]):
+        ended = CliRunner().invoke(app, command)
+        assert ended.exit_code == 2
+        assert "pip install swarm-dashboard" in ended.output
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_has_a_token_and_listens_on_this_machine_only():
+    one, other = page.place(None, None), page.place(None, None)
+    with one.listening, other.listening:
+        assert one.listening.getsockname()[0] == "127.0.0.1"
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", one.url)
+        assert one.token != other.token
+        assert one.url not in repr(one)
+        assert one.token not in repr(one)
+
+
+def test_a_taken_default_port_gives_way_and_a_chosen_one_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressError, match=f"127.0.0.1:{port}.*--listen"):
+            page.place(f"127.0.0.1:{port}", None)
+    with page.place(None, None).listening as first, page.place(None, None).listening as second:
+        assert first.getsockname()[1] != second.getsockname()[1]
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "10.0.0.5:8700", "hospital.example:8700"])
+def test_other_machines_reach_no_page_that_is_not_encrypted(listen):
+    with pytest.raises(ConfigurationError, match="identity"):
+        page.place(listen, None)
+
+
+def test_certificates_need_an_identity():
+    with pytest.raises(ConfigurationError, match="--certificates"):
+        page.place(None, None, certificates=True)
+
+
+def test_with_an_identity_the_page_is_encrypted_where_others_reach_it(tmp_path):
+    with (at := page.place("0.0.0.0:0", tmp_path)).listening:
+        assert at.url.startswith("https://")
+        assert at.token
+    with (at := page.place(None, tmp_path)).listening:
+        assert at.url.startswith("http://")
+    with (at := page.place(None, tmp_path, certificates=True)).listening:
+        assert at.url.startswith("https://")
+        assert "token" not in at.url
+
+
+def test_who_serves_the_page_notices_the_end_of_its_parent():
+    pipe = io.BytesIO(b"secret\n")
+    assert page.Parent(os.getppid(), pipe).token == "secret"
+    assert page.Parent(os.getppid(), io.BytesIO(b"t\n")).ended() is None
+    assert page.Parent(1 << 30, io.BytesIO(b"t\n")).ended() == {}
+
+
+def test_who_serves_the_page_is_told_how_the_run_ended():
+    parent = page.Parent(os.getppid(), io.BytesIO(b't\n{"exit_code": 3}\n'))
+    while parent.ended() is None:
+        pass
+    assert parent.ended() == {"exit_code": 3}
+
+
+def test_up_tells_where_the_page_is_and_ends_it(swarm, python):
+    ended = swarm("up", "-n", "2", "--dashboard", "--", python, "-c", "import time; time.sleep(1)")
+    assert ended.returncode == 0, ended.stderr
+    (url,) = re.findall(r"the page is at (\S+)", ended.stderr)
+    assert "token=" in url
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(url, timeout=5)
+
+
+def test_a_page_beside_a_training_answers_and_ends(tmp_path):
+    environment = {**os.environ, "SWARM_RENDEZVOUS": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    beside = page.start(environment, directory=tmp_path)
+    try:
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with opener.open(beside.url, timeout=60) as answer:
+            assert b"<title>Swarm</title>" in answer.read()
+        with opener.open(re.sub(r"\?.*", "run.json", beside.url), timeout=60) as answer:
+            assert json.load(answer)["end"] is None
+    finally:
+        beside.tell({"exit_code": 0, "peers": []})
+        beside.close()
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(beside.url, timeout=5)
+
+
+def test_the_plugin_is_found_by_its_entry_point(monkeypatch):
+    entry = EntryPoint("dashboard", "json:dumps", page.GROUP)
+    monkeypatch.setattr(page, "entry_points", lambda group: (entry,))
+    assert page.plugin() is json.dumps
