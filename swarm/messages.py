@@ -173,6 +173,8 @@ class Proposal:
     """Of the lineage, as in the record."""
     best: Best | None = field(default=None, metadata={LEFT_OUT: True})
     """The best model before this round, as in the record."""
+    stop: bool | None = field(default=None, metadata={LEFT_OUT: True})
+    """Whether the training ends at all members, as in the record."""
     offers: tuple[Offer, ...] = ()
     """What the group has offered, in the order of ``entries``: from these every member computes the rest."""
     promises: tuple[SignedPromise, ...] = ()
@@ -237,6 +239,7 @@ class Proposal:
             proofs=self.proofs,
             origins=self.origins,
             best=self.best,
+            stop=self.stop,
         )
 
 

@@ -110,6 +110,8 @@ class ContributionStats:
     """With ``share_metrics``: of its own model, just before its last merge."""
     best_score: float | None = field(default=None, metadata={LEFT_OUT: True})
     """With ``share_metrics``: of the best model so far."""
+    stop: bool | None = field(default=None, metadata={LEFT_OUT: True})
+    """True where the operator of its site has asked to end the training of all; else None."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -283,6 +285,8 @@ class Commit:
     best: Best | None = field(default=None, metadata={LEFT_OUT: True})
     """Of the models before this one, by the scores that were told with the offers to this round; None where peers do
     not keep the best one."""
+    stop: bool | None = field(default=None, metadata={LEFT_OUT: True})
+    """True once more than half of the members have asked to end the training: it ends at all of them. Else None."""
     certificate: QuorumCertificate | None = field(default=None, compare=False)
     """What makes this record true. Two peers may hold different signatures of the same record."""
 

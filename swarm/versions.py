@@ -51,7 +51,7 @@ PROTOCOLS: dict[int, Protocol] = {
         "0.1.0",
         "records of rounds are certified by the signatures of the voters; every member computes a proposal itself;"
         " digests are BLAKE3; offers name the digest of the capture; records name the best model, if all peers agree on"
-        " that",
+        " that, and the end of the training that most sites ask for",
     ),
 }
 """Every version. ``docs/versions.md`` has the same table, and says what a change of it needs."""

@@ -143,7 +143,7 @@ class BaseCallback:
 
     @property
     def should_stop(self) -> bool:
-        """With ``patience``: whether the swarm's models get no better, so that training ends at all peers.
+        """Whether training ends at all peers: by `swarm stop` at most sites, or by ``patience``.
 
         True from the round on in which that was agreed. A loop of your own then ends, and calls ``on_train_end``.
         """

@@ -13,6 +13,7 @@ from swarm.cli.config import config
 from swarm.cli.program import NOT_FOUND
 from swarm.cli.run import run
 from swarm.cli.status import status
+from swarm.cli.stop import stop
 from swarm.cli.up import up
 from swarm.errors import CommandNotFoundError, ConfigurationError, SwarmError
 from swarm.text import printable
@@ -83,6 +84,7 @@ app = typer.Typer(
 app.command(context_settings=_PASS_ON)(up)
 app.command(context_settings=_PASS_ON)(run)
 app.command()(status)
+app.command()(stop)
 app.command()(config)
 
 

@@ -9,7 +9,18 @@ from dataclasses import replace
 from swarm.certification.quorums import is_quorum, majority
 from swarm.certification.statements import accept_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
-from swarm.consensus.forming import Table, best, complete, form, may_fork, quorum, screened, signals, worth_merging
+from swarm.consensus.forming import (
+    Table,
+    best,
+    complete,
+    form,
+    may_fork,
+    quorum,
+    screened,
+    signals,
+    stops,
+    worth_merging,
+)
 from swarm.consensus.norms import contradicted, unmeasured
 from swarm.consensus.paxos import new_lineage
 from swarm.consensus.promises import Promises, enough_ready
@@ -223,6 +234,7 @@ class LedAttempt:
                 proofs=tuple(proof for peer, proof in sorted(state.presence.proven.items()) if peer in commit.members),
                 origins=origins,
                 best=best(table, rules),
+                stop=stops(table, rules),
                 offers=tuple(table.offers[entry.peer] for entry in group.entries),
                 promises=self._promises.signed if kind is RecordKind.ROUND else (),
             )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from swarm.certification.quorums import majority
 from swarm.certification.statements import same
 from swarm.codec.exact import ExactCodec
-from swarm.consensus.forming import Table, best, form, may_fork, quorum, screened, signals
+from swarm.consensus.forming import Table, best, form, may_fork, quorum, screened, signals, stops
 from swarm.consensus.state import RoundState
 from swarm.messages import Offer, Proposal
 from swarm.records import Commit, Origin, PeerId, PeerStatus, RecordKind
@@ -81,6 +81,7 @@ def _founding_differs(state: RoundState, proposal: Proposal) -> str:
         "proofs": (),
         "origins": (Origin(proposal.lineage, 0, majority=True),),
         "best": None,
+        "stop": None,
     }
     if len(proposal.group) < rules.min_peers:
         return f"its group has fewer than min_peers={rules.min_peers} peers"
@@ -113,6 +114,7 @@ def _round_differs(state: RoundState, proposal: Proposal, commit: Commit) -> str
         "refused": group.refused,
         "sync": rules.policy.next(commit.sync, signals(table, rules)),
         "best": best(table, rules),
+        "stop": stops(table, rules),
         "rule": rules.merge_rule,
         "settings": rules.settings,
     }

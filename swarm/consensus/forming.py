@@ -185,6 +185,18 @@ def best(table: Table, rules: RoundRules) -> Best | None:
     return rules.judge.best(table.commit, _weighed(told, table, rules))
 
 
+def stops(table: Table, rules: RoundRules) -> bool | None:
+    """True if the training is to end at all members: once, more than half of them had asked for it; else None.
+
+    Members that have finished agree to what one of the others asks for. Of those that lie, as many as are tolerated can
+    neither end a training nor keep the others from it.
+    """
+    asking = {peer for peer, offer in table.offers.items() if offer.stats.stop}
+    agreeing = asking | {peer for peer, offer in table.offers.items() if offer.stats.status.finished}
+    ends = table.commit.stop or (asking and is_quorum(table.members, agreeing, rules.tolerated_liars))
+    return True if ends else None
+
+
 def _weighed(told: Mapping[PeerId, float], table: Table, rules: RoundRules) -> list[tuple[int, float]]:
     """What peers tell, each with at most the weight that it joined with, and the share that it may have."""
     given = {peer: table.offers[peer].stats.weight for peer in told}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from swarm.session.following import Signals
     from swarm.session.validation import Validation
     from swarm.storage.checkpoints import Checkpoints
+    from swarm.storage.stop_request import StopRequest
     from swarm.tensors.model import Correction, ModelPort
 
 
@@ -47,6 +48,7 @@ class Merging:
         checkpoints: Checkpoints | None,
         logger: logging.Logger,
         signals: Signals,
+        stop_request: StopRequest,
         correction: Correction | None = None,
     ) -> None:
         """Nothing is offered before ``start``.
@@ -62,6 +64,7 @@ class Merging:
             checkpoints: store what this site keeps for itself.
             logger: where the start is reported.
             signals: what the peer tells of what the sync policy follows.
+            stop_request: what the operator of this site may ask for.
             correction: changes the gradients of the training by what is committed.
         """
         self.over = False
@@ -69,7 +72,7 @@ class Merging:
         self.all_done = False
         """Whether a peer that has trained its own epochs need not train on for the others."""
         self.should_stop = False
-        """Whether the swarm has agreed that training ends, as its models get no better."""
+        """Whether the swarm has agreed that training ends, as its models get no better, or as most sites ask for it."""
         self.batches = Batches()
         self.loss_change = LossChange(logger)
         self.schema = schema
@@ -90,6 +93,9 @@ class Merging:
         """Batches at the last call of ``extend``."""
         self._background: Background | None = None
         self._pending: PendingAnswer | None = None
+        self._stop_request = stop_request
+        self._asking: frozenset[PeerId] = frozenset()
+        """Who has asked to end the training, as the log has named them."""
         self._told: dict[PeerId, int] = {}
         """The weights that the log has named."""
 
@@ -306,11 +312,14 @@ class Merging:
             self._log.info("%s: %s trains no further", why, self._settings.name)
 
     def _note_stop(self, commit: Commit) -> None:
-        """Whether training ends at all peers, as the swarm's models get no better."""
-        best = commit.best
-        if best is None or not best.stop or self.should_stop:
+        """Whether training ends at all peers: more than half have asked for it, or the models get no better."""
+        best, ended = commit.best, self.should_stop
+        self.should_stop = ended or bool(commit.stop or (best and best.stop))
+        if ended or not self.should_stop:
             return
-        self.should_stop = True
+        if commit.stop or best is None:
+            self._log.info("more than half of the sites have asked for it: the training ends at all peers")
+            return
         self._log.info(
             "no model was better than that of round %d (%s %.4g) for %d rounds: the training ends at all peers",
             best.round,
@@ -318,6 +327,14 @@ class Merging:
             best.score,
             best.since,
         )
+
+    def _note_asking(self, answer: Answer) -> None:
+        """Log who has asked to end the training, while they are not enough."""
+        asking = frozenset(stats.peer for stats in answer.offered if stats.stop)
+        if answer.commit and not answer.commit.stop and asking - self._asking:
+            text = "%s asked to end the training: it ends at all peers once more than half of the %d sites have"
+            self._log.info(text, printable(", ".join(sorted(asking)), MAX_SHOWN), len(answer.commit.members))
+        self._asking |= asking
 
     def _stats(self, status: PeerStatus) -> ContributionStats:
         """What this peer declares about its weights, without what must be computed from them."""
@@ -329,6 +346,7 @@ class Merging:
             status=status,
             steps=(batches.done if status.finished else batches.captured_at) - batches.merged_up_to,
             signal=self._signals.value(),
+            stop=(not status.finished and self._stop_request.asked) or None,
         )
         return self._validation.told(stats, self._engine.commit)
 
@@ -361,6 +379,7 @@ class Merging:
         if self._engine.commit:
             self.batches.interval = self._engine.commit.sync.interval
             self._say_samples(self._engine.commit)
+            self._note_asking(answer)
             self._note_stop(self._engine.commit)
         self.over = self.over or answer.closing or answer.kind is AnswerKind.ENDED
         self._signals.goes_on(self.batches.done)

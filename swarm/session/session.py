@@ -35,6 +35,7 @@ from swarm.session.starting import Resumed, doubt_from, resumed_from, say_where
 from swarm.session.validation import Validation
 from swarm.session.wiring import Network, build_engine, network_of, owner_of, verifier_of
 from swarm.storage.checkpoints import Checkpoints
+from swarm.storage.stop_request import StopRequest
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Session:
 
     @property
     def should_stop(self) -> bool:
-        """With ``patience``: whether the swarm has agreed that its models get no better, so that training ends.
+        """Whether the swarm has agreed that training ends: most sites ask for it, or its models get no better.
 
         All peers learn it with the same round.
         """
@@ -405,6 +406,7 @@ class Session:
             checkpoints=self._checkpoints,
             logger=self._log,
             signals=self._signals,
+            stop_request=StopRequest(place for place in (settings.model_dir, settings.rendezvous) if place),
             correction=self._correction,
         )
         if not merging.start(keep=resumed.keeps):

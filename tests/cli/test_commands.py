@@ -258,3 +258,32 @@ def test_help_lists_every_command(command):
 
     identities = {"init", "invite", "join", "sign", "members", "renew", "revoke"}
     assert {"up", "run", "status", "config", "demo", *identities} <= set(words)
+
+
+def test_stop_writes_the_request_into_the_directories_of_the_peers(tmp_path) -> None:
+    (tmp_path / "peer-0" / "swarm-state").mkdir(parents=True)
+    result = CliRunner().invoke(app, ["stop", str(tmp_path)])
+    assert result.exit_code == 0
+    assert "once more than half of them have asked" in result.output
+    assert (tmp_path / "swarm-stop").is_file()
+    assert (tmp_path / "peer-0" / "swarm-stop").is_file()
+
+
+def test_stop_names_a_directory_that_is_not_there(tmp_path) -> None:
+    result = CliRunner().invoke(app, ["stop", str(tmp_path / "nothing")])
+    assert result.exit_code == 1
+    assert "No such file or directory" in result.output
+
+
+def test_stop_without_a_directory_takes_that_of_the_settings(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SWARM_MODEL_DIR", str(tmp_path))
+    assert CliRunner().invoke(app, ["stop"]).exit_code == 0
+    assert (tmp_path / "swarm-stop").is_file()
+
+
+def test_stop_with_nobody_to_ask_says_what_to_give(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    result = CliRunner().invoke(app, ["stop"])
+    assert result.exit_code == 2
+    assert "swarm stop DIR" in result.output

@@ -15,6 +15,7 @@ from swarm.consensus.effects import Notice, Send, StartExchange
 from swarm.messages import Accepted, Entry, Envelope, Failed, Proposal, Propose
 from swarm.records import (
     Attempt,
+    Best,
     Credential,
     Origin,
     PeerStatus,
@@ -161,6 +162,8 @@ LIES: dict[str, dict[str, Lie]] = {
     "sync": {"longer": fixed(sync=SyncState(2**31 - 1)), "a signal": fixed(sync=SyncState(8, 0.5))},
     "closing": {"true": fixed(closing=True)},
     "done": {"true": fixed(done=True)},
+    "best": {"one that nobody found": fixed(best=Best(0, "a", 0.5)), "a stop": fixed(best=Best(0, "a", 0.5, 9, True))},
+    "stop": {"that nobody asked for": fixed(stop=True), "denied": fixed(stop=False)},
     "codec": {"another": fixed(codec="int8"), "none": fixed(codec="")},
     "rule": {"another": fixed(rule="coordmedian")},
     "settings": {"others": fixed(settings="others")},

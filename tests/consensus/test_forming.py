@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from swarm.consensus.forming import Table, complete, form, may_fork, quorum, screened, signals, worth_merging
+from swarm.consensus.forming import Table, complete, form, may_fork, quorum, screened, signals, stops, worth_merging
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Offer
 from swarm.records import Commit, ContributionStats, PeerStatus, Refusal, SyncState
@@ -222,3 +222,40 @@ def test_one_step_that_goes_as_far_as_many_is_left_out_where_steps_are_normalise
     seen = table(*each, replace(stats("dee"), delta_norm=1.0, steps=1))
     assert weights(seen)["dee"] == 1
     assert weights(seen, replace(rules(), normalize_steps=True)) == {"ann": 1, "bob": 1, "cid": 1, "dee": 0}
+
+
+def asking(*names, finished=(), members=("ann", "bob", "cid"), here=None, before=None):
+    """A table of the members that are here, of whom some ask to end the training."""
+    told = [
+        replace(stats(peer, status=SNAPSHOT if peer in finished else TRAINING), stop=True if peer in names else None)
+        for peer in here or members
+    ]
+    seen = table(*told, members=members)
+    return replace(seen, commit=replace(seen.commit, stop=before))
+
+
+def test_the_training_ends_once_more_than_half_of_the_members_ask() -> None:
+    assert stops(asking(), rules()) is None
+    assert stops(asking("ann"), rules()) is None
+    assert stops(asking("ann", "bob"), rules()) is True
+
+
+def test_finished_members_agree_to_what_another_asks_for_and_ask_for_nothing() -> None:
+    assert stops(asking("ann", finished=("bob",)), rules()) is True
+    assert stops(asking(finished=("ann", "bob")), rules()) is None
+
+
+def test_members_that_are_away_have_not_asked() -> None:
+    assert stops(asking("ann", "bob", here=("ann", "bob"), members=("ann", "bob", "cid", "dan")), rules()) is None
+
+
+def test_those_that_may_lie_cannot_end_a_training() -> None:
+    five = ("ann", "bob", "cid", "dan", "eve")
+    assert stops(asking("ann", "bob", "cid", members=five), rules()) is True
+    tolerant = replace(rules(), tolerated_liars=1)
+    assert stops(asking("ann", "bob", "cid", members=five), tolerant) is None
+    assert stops(asking("ann", "bob", "cid", "dan", members=five), tolerant) is True
+
+
+def test_the_end_that_was_agreed_stays() -> None:
+    assert stops(asking(before=True), rules()) is True

@@ -49,7 +49,7 @@ class PeerInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
-    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "signal", "residual", "nan_state", "moments", "root", "score", "own_score", "best_score")
+    __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "signal", "residual", "nan_state", "moments", "root", "score", "own_score", "best_score", "stop")
     PEER_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,7 @@ class ContributionStats(_message.Message):
     SCORE_FIELD_NUMBER: _ClassVar[int]
     OWN_SCORE_FIELD_NUMBER: _ClassVar[int]
     BEST_SCORE_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
     peer: str
     round: int
     weight: int
@@ -80,7 +81,8 @@ class ContributionStats(_message.Message):
     score: float
     own_score: float
     best_score: float
-    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., signal: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ..., moments: bool = ..., root: _Optional[str] = ..., score: _Optional[float] = ..., own_score: _Optional[float] = ..., best_score: _Optional[float] = ...) -> None: ...
+    stop: bool
+    def __init__(self, peer: _Optional[str] = ..., round: _Optional[int] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., steps: _Optional[int] = ..., finite: bool = ..., delta_norm: _Optional[float] = ..., signal: _Optional[float] = ..., residual: _Optional[float] = ..., nan_state: bool = ..., moments: bool = ..., root: _Optional[str] = ..., score: _Optional[float] = ..., own_score: _Optional[float] = ..., best_score: _Optional[float] = ..., stop: bool = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("counter", "leader")
@@ -199,7 +201,7 @@ class Best(_message.Message):
     def __init__(self, round: _Optional[int] = ..., digest: _Optional[str] = ..., score: _Optional[float] = ..., since: _Optional[int] = ..., stop: bool = ...) -> None: ...
 
 class Commit(_message.Message):
-    __slots__ = ("lineage", "round", "digest", "members", "group", "contributors", "sync", "closing", "done", "kind", "previous", "keys", "weights", "rule", "codec", "settings", "refused", "credentials", "proofs", "origins", "certificate", "best")
+    __slots__ = ("lineage", "round", "digest", "members", "group", "contributors", "sync", "closing", "done", "kind", "previous", "keys", "weights", "rule", "codec", "settings", "refused", "credentials", "proofs", "origins", "certificate", "best", "stop")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -222,6 +224,7 @@ class Commit(_message.Message):
     ORIGINS_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     digest: str
@@ -244,7 +247,8 @@ class Commit(_message.Message):
     origins: _containers.RepeatedCompositeFieldContainer[Origin]
     certificate: QuorumCertificate
     best: Best
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., digest: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., group: _Optional[_Iterable[str]] = ..., contributors: _Optional[_Iterable[str]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., done: bool = ..., kind: _Optional[str] = ..., previous: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[int]] = ..., rule: _Optional[str] = ..., codec: _Optional[str] = ..., settings: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., credentials: _Optional[_Iterable[_Union[Credential, _Mapping]]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ..., origins: _Optional[_Iterable[_Union[Origin, _Mapping]]] = ..., certificate: _Optional[_Union[QuorumCertificate, _Mapping]] = ..., best: _Optional[_Union[Best, _Mapping]] = ...) -> None: ...
+    stop: bool
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., digest: _Optional[str] = ..., members: _Optional[_Iterable[str]] = ..., group: _Optional[_Iterable[str]] = ..., contributors: _Optional[_Iterable[str]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., done: bool = ..., kind: _Optional[str] = ..., previous: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., weights: _Optional[_Iterable[int]] = ..., rule: _Optional[str] = ..., codec: _Optional[str] = ..., settings: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., credentials: _Optional[_Iterable[_Union[Credential, _Mapping]]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ..., origins: _Optional[_Iterable[_Union[Origin, _Mapping]]] = ..., certificate: _Optional[_Union[QuorumCertificate, _Mapping]] = ..., best: _Optional[_Union[Best, _Mapping]] = ..., stop: bool = ...) -> None: ...
 
 class TensorLine(_message.Message):
     __slots__ = ("name", "shape", "dtype", "kind")
@@ -347,7 +351,7 @@ class Entry(_message.Message):
     def __init__(self, peer: _Optional[str] = ..., weight: _Optional[int] = ..., status: _Optional[str] = ..., norm: _Optional[float] = ..., residual: _Optional[float] = ..., steps: _Optional[int] = ..., moments: bool = ...) -> None: ...
 
 class Proposal(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "codec", "protocol", "done", "kind", "previous", "keys", "rule", "settings", "refused", "credentials", "proofs", "origins", "offers", "promises", "best")
+    __slots__ = ("lineage", "round", "attempt", "parent", "voters", "members", "entries", "sync", "closing", "codec", "protocol", "done", "kind", "previous", "keys", "rule", "settings", "refused", "credentials", "proofs", "origins", "offers", "promises", "best", "stop")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -372,6 +376,7 @@ class Proposal(_message.Message):
     OFFERS_FIELD_NUMBER: _ClassVar[int]
     PROMISES_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
+    STOP_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
@@ -396,7 +401,8 @@ class Proposal(_message.Message):
     offers: _containers.RepeatedCompositeFieldContainer[Offer]
     promises: _containers.RepeatedCompositeFieldContainer[SignedPromise]
     best: Best
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., codec: _Optional[str] = ..., protocol: _Optional[int] = ..., done: bool = ..., kind: _Optional[str] = ..., previous: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ..., settings: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., credentials: _Optional[_Iterable[_Union[Credential, _Mapping]]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ..., origins: _Optional[_Iterable[_Union[Origin, _Mapping]]] = ..., offers: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., promises: _Optional[_Iterable[_Union[SignedPromise, _Mapping]]] = ..., best: _Optional[_Union[Best, _Mapping]] = ...) -> None: ...
+    stop: bool
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., parent: _Optional[str] = ..., voters: _Optional[_Iterable[str]] = ..., members: _Optional[_Iterable[str]] = ..., entries: _Optional[_Iterable[_Union[Entry, _Mapping]]] = ..., sync: _Optional[_Union[SyncState, _Mapping]] = ..., closing: bool = ..., codec: _Optional[str] = ..., protocol: _Optional[int] = ..., done: bool = ..., kind: _Optional[str] = ..., previous: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., rule: _Optional[str] = ..., settings: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., credentials: _Optional[_Iterable[_Union[Credential, _Mapping]]] = ..., proofs: _Optional[_Iterable[_Union[Proof, _Mapping]]] = ..., origins: _Optional[_Iterable[_Union[Origin, _Mapping]]] = ..., offers: _Optional[_Iterable[_Union[Offer, _Mapping]]] = ..., promises: _Optional[_Iterable[_Union[SignedPromise, _Mapping]]] = ..., best: _Optional[_Union[Best, _Mapping]] = ..., stop: bool = ...) -> None: ...
 
 class Propose(_message.Message):
     __slots__ = ("proposal",)
