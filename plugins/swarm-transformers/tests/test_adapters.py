@@ -106,16 +106,17 @@ def test_another_base_is_another_fact(bert, change):
 
 
 def test_sites_with_other_bases_are_refused_by_name(hospitals, bert, two_parts):
-    def refused(name, model, part):
-        callback = hospitals.callback(name, world_size=2, start_timeout=30.0)
+    def refused(trainer):
         with pytest.raises(
             IncompatiblePeerError, match=r"agree\['frozen_weights'\] is '\w{32}' at \w+ and '\w{32}' at"
         ):
-            hospitals.trainer(model, [callback], part).train()
+            trainer.train()
 
-    models = [adapted(bert(seed=seed)) for seed in (0, 1)]
-    names = ("ada", "bob")
-    together(*(partial(refused, *each) for each in zip(names, models, two_parts, strict=True)), deadline=60.0)
+    trainers = []
+    for name, seed, part in zip(("ada", "bob"), (0, 1), two_parts, strict=True):
+        callback = hospitals.callback(name, world_size=2, start_timeout=30.0)
+        trainers.append(hospitals.trainer(adapted(bert(seed=seed)), [callback], part))
+    together(*(partial(refused, trainer) for trainer in trainers), deadline=60.0)
 
 
 def test_a_name_for_the_base_takes_the_place_of_its_digest(hospitals, bert, two_parts):
