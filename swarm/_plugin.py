@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.config.arguments import CallbackArguments
     from swarm.discovery.base import Discovery
+    from swarm.plugins import Export
     from swarm.records import PeerInfo
     from swarm.transport.base import Transport
 
@@ -33,7 +34,15 @@ def swarm_register(register: Register) -> None:
     register.discovery("seeds", _seeds)
     register.discovery("directory", _directory)
     register.discovery("consortium", _consortium)
-    register.integration(Integration(platforms=("PYTORCH",), extra="torch", serves=_is_module, create=_torch_callback))
+    register.integration(
+        Integration(
+            platforms=("PYTORCH",),
+            extra="torch",
+            serves=_is_module,
+            create=_torch_callback,
+            exporters={".pt": _state_dict, ".onnx": _onnx},
+        )
+    )
 
 
 @hookimpl(trylast=True)
@@ -89,3 +98,15 @@ def _torch_callback(arguments: CallbackArguments) -> Any:
     from swarm.pytorch import TorchCallback
 
     return TorchCallback.from_arguments(arguments)
+
+
+def _state_dict(export: Export) -> None:
+    from swarm.pytorch.exporting import write_state_dict
+
+    write_state_dict(export)
+
+
+def _onnx(export: Export) -> None:
+    from swarm.pytorch.exporting import write_onnx
+
+    write_onnx(export)

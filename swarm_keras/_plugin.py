@@ -9,6 +9,7 @@ from swarm.plugins import Integration, Register, hookimpl
 
 if TYPE_CHECKING:
     from swarm.callback import CallbackArguments
+    from swarm.plugins import Export
 
 
 def serves(model: object) -> bool:
@@ -29,4 +30,24 @@ def create(arguments: CallbackArguments) -> object:
 @hookimpl
 def swarm_register(register: Register) -> None:
     """Offer the Keras callback for the platforms KERAS and TF."""
-    register.integration(Integration(platforms=("KERAS", "TF"), extra="keras", serves=serves, create=create))
+    register.integration(
+        Integration(
+            platforms=("KERAS", "TF"),
+            extra="keras",
+            serves=serves,
+            create=create,
+            exporters={".keras": _keras, ".onnx": _onnx},
+        )
+    )
+
+
+def _keras(export: Export) -> None:
+    from swarm_keras.exporting import write_keras
+
+    write_keras(export)
+
+
+def _onnx(export: Export) -> None:
+    from swarm_keras.exporting import write_onnx
+
+    write_onnx(export)

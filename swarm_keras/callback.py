@@ -203,6 +203,7 @@ class SwarmCallback(BaseCallback, keras.callbacks.Callback):
             # fewer batches than one accumulated optimizer step
             self.join()
         self.finish()
+        self.save_result(".keras", self.model.save)
 
     def _go_on_after(self, done: Resumed, steps: int | None) -> None:
         """Let ``fit`` begin with the first epoch that is not complete, as Keras' own ``BackupAndRestore`` does."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from swarm.callback import NEVER, BaseCallback, samples_of
 from swarm.errors import ConfigurationError
-from swarm.pytorch import TorchPort, evaluator_for, learning_rate_of, ranks_of, trained_by
+from swarm.pytorch import evaluator_for, learning_rate_of, ranks_of, shared_part, trained_by
+from swarm.storage.files import write_aside
 from swarm_lightning.trainers import last_checkpoints, require_supported
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class SwarmHooks(BaseCallback):
     """
 
     platforms = ("LIGHTNING",)
+    knows_trainable = True
 
     _steps: int
     """``trainer.global_step`` when it was last looked at."""
@@ -123,15 +125,16 @@ class SwarmHooks(BaseCallback):
     def _join(self, trainer: Trainer, pl_module: LightningModule) -> None:
         samples = samples_of(trainer.train_dataloader) if self.arguments.settings.by_samples else None
         settings = self.arguments.settings
-        own = TorchPort(pl_module, self.selection)
-        port, correction = trained_by(trainer.optimizers, own, settings)
+        shared = shared_part(pl_module, settings, self.selection, self.logger)
+        port, correction = trained_by(trainer.optimizers, shared.port, settings)
         self.open_run(
             port,
             self._evaluate,
             samples=samples,
+            agree=shared.facts,
             learning_rate=learning_rate_of(trainer.optimizers),
             correction=correction,
-            ranks=ranks_of(pl_module, own, settings),
+            ranks=ranks_of(pl_module, shared.port, settings),
         )
         self.join()
 
@@ -216,11 +219,9 @@ class SwarmHooks(BaseCallback):
         self.finish()
         if self._extended:
             trainer.fit_loop.max_epochs, trainer.fit_loop.epoch_loop.max_steps = self._limits
-        result = self.session.result if self.session else None
-        if result is not None:
-            # Next to the session's file and with its name: own-final.ckpt if there was no closing round.
-            self._save(trainer, result.with_suffix(".ckpt"))
-        # rank 0 decides: the others may not see its files, and all take part
+        # All processes of the site take part in writing a checkpoint.
+        self.save_result(".ckpt", trainer.save_checkpoint, writes=trainer.is_global_zero)
+        # rank 0 decides: the others may not see its files
         for path, weights_only in trainer.strategy.broadcast(last_checkpoints(trainer)):
             self._save(trainer, path, weights_only=weights_only)
 
@@ -235,19 +236,17 @@ class SwarmHooks(BaseCallback):
         self._join(trainer, pl_module)
         self.on_train_end(trainer, pl_module)
 
-    def _save(self, trainer: Trainer, path: Path, *, weights_only: bool = False) -> None:
+    def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
         """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run.
 
         A link is replaced, not the file that it leads to. All processes of the site take part, and one of them writes.
         """
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        write = partial(trainer.save_checkpoint, weights_only=weights_only)
         try:
-            try:
-                trainer.save_checkpoint(temporary, weights_only=weights_only)
-                if trainer.is_global_zero:
-                    temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            if trainer.is_global_zero:
+                write_aside(path, write)
+            else:
+                write(path)
         except OSError as error:
             self.logger.error("the model could not be written to %s: %s", path, error)  # noqa: TRY400
 

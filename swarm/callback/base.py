@@ -15,9 +15,12 @@ from swarm.config.arguments import Arguments, CallbackArguments, parse_arguments
 from swarm.config.settings import SETTINGS
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.ranks import ONE_PROCESS, Parts
+from swarm.storage.files import write_aside
 from swarm.tensors.selection import Normalization, Selection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from swarm.ranks import Ranks, SiteSession
@@ -75,6 +78,8 @@ class BaseCallback:
     """The values of ``ml_platform`` that the callback serves, the first by default."""
     session_factory: ClassVar[SessionFactory] = staticmethod(session_over_network)
 
+    knows_trainable: ClassVar[bool] = False
+    """Whether it can merge the trained part of a model alone, as ``trainable_only`` asks."""
     averages_loss: ClassVar[bool] = False
     """Whether the loss that it gives is a mean over several batches."""
 
@@ -112,6 +117,11 @@ class BaseCallback:
         self.logger = arguments.logger or logging.getLogger("swarm")
         self.counted = self.due = 0
         self._run: Run | None = None
+        if arguments.settings.trainable_only and not self.knows_trainable:
+            raise ConfigurationError(
+                f"trainable_only=True is not possible with ml_platform={arguments.settings.ml_platform!r}: name the "
+                "tensors that are merged in share instead"
+            )
         self.prepare()
 
     # What a user calls ------------------------------------------------------------------------------------------------
@@ -221,6 +231,7 @@ class BaseCallback:
         fit: Loop | None = None,
         owner: object | None = None,
         samples: int | None = None,
+        agree: Mapping[str, object] | None = None,
         learning_rate: LearningRate | None = None,
         correction: Correction | None = None,
         training: TrainingState | None = None,
@@ -235,6 +246,8 @@ class BaseCallback:
                 leaves as soon as that loop has ended.
             owner: the run leaves when this object is collected; by default the callback.
             samples: the number of training samples, where the framework knows it and the user gave none.
+            agree: facts about the model that all peers must have in common; where the user's ``agree`` has one of the
+                same name, that one counts.
             learning_rate: of the training, where the framework knows it.
             correction: changes the gradients of the training, where a setting asks for that and the framework can.
             training: the state of optimizers and schedules, which a resumed run gets back.
@@ -250,6 +263,9 @@ class BaseCallback:
         settings = self.arguments.settings
         if settings.by_samples and settings.samples is None and samples is not None:
             settings = replace(settings, samples=SETTINGS["samples"].check.accept(samples))
+        if agree:
+            facts = {**dict(SETTINGS["agree"].check.accept(agree)), **dict(settings.agree)}
+            settings = replace(settings, agree=tuple(sorted(facts.items())))
         if not settings.loopback:
             settings.require_weight()
 
@@ -351,6 +367,32 @@ class BaseCallback:
         self._tell(run)
         run.finish()
         self.due = 0
+
+    def save_result(self, suffix: str, write: Callable[[Path], object], *, writes: bool = True) -> None:
+        """Write the final model in the framework's format, beside the file of the session and with its name.
+
+        Nothing happens without such a file, or if ``framework_result`` is off. An error is logged and does not fail the
+        run, as the session's file has the weights.
+
+        Args:
+            suffix: of the file, such as ``.keras``; empty for a directory.
+            write: writes the model to the path that it is called with.
+            writes: whether this process writes it; of several processes of a site the others only take part.
+        """
+        result = self.session.result if self.session else None
+        if result is None or not self.arguments.settings.framework_result:
+            return
+        path = result.with_suffix(suffix)
+        try:
+            if not writes:
+                write(path)
+                return
+            write_aside(path, write)
+        except Exception as error:  # noqa: BLE001 - a framework may raise anything for a model that it cannot write
+            text = "the model was not written to %s (%s: %s); %s has its weights. framework_result=False leaves it out"
+            self.logger.error(text, path, type(error).__name__, error, result)  # noqa: TRY400 - in one sentence
+        else:
+            self.logger.info("the same model in the format of its framework is %s", path)
 
     def require_run(self, hook: str) -> Run:
         """Check that a run is open, which ``hook`` is called in.

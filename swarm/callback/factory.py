@@ -132,8 +132,8 @@ class SwarmCallback(ABC):
             IncompatiblePeerError: a peer trains another model, or under other settings.
         """
 
-    def on_batch_end(self, batch: Any = None, loss: Any = None) -> None:  # noqa: B027
-        """Count a batch, and merge when it is due."""
+    def on_batch_end(self, batch: Any = None, loss: Any = None, *, stepped: bool = True) -> None:  # noqa: B027
+        """Count a batch, and merge when it is due; ``stepped``: whether the optimizer has made its step."""
 
     def on_epoch_end(self, epoch: int | None = None) -> None:  # noqa: B027
         """Note the end of an epoch."""
@@ -154,7 +154,7 @@ def _platform(arguments: CallbackArguments, integrations: Mapping[str, Integrati
     supported = ", ".join(map(repr, integrations))
     # the last registered is the most special: a Keras model on the torch backend is a torch module as well
     serve = [each for each in reversed(list(integrations.values())) if model is not None and each.serves(model)]
-    serving = serve[0].platforms[0] if serve else None
+    serving = next((each.platforms[0] for each in serve if each.inferred), None)
     if wanted is not None:
         if wanted not in integrations:
             advice = platform_advice(wanted)

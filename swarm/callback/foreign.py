@@ -18,8 +18,9 @@ _SKLEARN = (
     "pip install swarm-sklearn, for estimators that have partial_fit; or train a torch.nn.Module or a Keras 3 model"
 )
 _HUGGING_FACE = (
-    "a Hugging Face model for PyTorch is a torch.nn.Module: give it as model=, leave ml_platform out, and call the "
-    "hooks in a training loop of your own; transformers.Trainer and its callbacks are not supported yet"
+    "with a transformers.Trainer, pip install swarm-transformers and write Trainer(..., "
+    "callbacks=[swarm_transformers.SwarmTrainerCallback(...)]); in a training loop of your own, give the model for "
+    "PyTorch as model=, leave ml_platform out, and call the hooks"
 )
 _OWN_LOOP = "give the torch.nn.Module inside as model=, and call the hooks in a training loop of your own"
 _LIGHTNING = (
@@ -67,7 +68,7 @@ _KINDS = (
     _Kind(lambda module, _: is_keras_2(module), Foreign("a Keras 2 model, which is not supported", KERAS_2)),
     _Kind(
         _of("transformers", "trl", names=("Trainer", "Seq2SeqTrainer", "TrainerCallback")),
-        Foreign("a Hugging Face Trainer or callback, which is not supported yet", _HUGGING_FACE),
+        Foreign("a Hugging Face Trainer or callback, not a model", _HUGGING_FACE),
     ),
     _Kind(
         _of("lightning", "pytorch_lightning", names=("Trainer", "LightningDataModule", "Callback")),
@@ -102,7 +103,7 @@ _KINDS = (
     _Kind(_of("torch"), Foreign("a torch object, but no torch.nn.Module", "give the torch.nn.Module that is trained")),
 )
 _PLATFORMS = (
-    (("HF", "HUGGING", "TRANSFORMER"), _HUGGING_FACE),
+    (("HF", "HUGGING", "TRANSFORMER"), f"Transformers is 'HF_TRANSFORMER': {_HUGGING_FACE}"),
     (("SKLEARN", "SCIKIT"), f"scikit-learn is 'SKLEARN': {_SKLEARN}"),
     (("XGB", "LIGHTGBM", "LGBM", "CATBOOST"), "trees are not supported: train a torch.nn.Module or a Keras 3 model"),
     (("JAX", "FLAX"), _JAX),
@@ -113,7 +114,10 @@ _PLATFORMS = (
 )
 _HOOKS: Mapping[str, str] = types.MappingProxyType(
     {
-        "on_init_end": f"transformers.Trainer takes no SwarmCallback: {_HUGGING_FACE}",
+        "on_init_end": (
+            "a transformers.Trainer was given the SwarmCallback of a raw PyTorch loop: pip install swarm-transformers, "
+            "and give it swarm_transformers.SwarmTrainerCallback(...), or SwarmCallback(ml_platform='HF_TRANSFORMER')"
+        ),
         "set_params": (
             "fit() of Keras was given the SwarmCallback of a PyTorch model: leave model= out, or give the keras.Model "
             "that fit() trains"

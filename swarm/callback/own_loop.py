@@ -30,13 +30,17 @@ class OwnLoopCallback(BaseCallback):
         super().join()
         self._epoch, self._first_epoch = self.resumed.epochs - 1, 0
 
-    def on_batch_end(self, batch: object = None, loss: object = None) -> None:
+    def on_batch_end(self, batch: object = None, loss: object = None, *, stepped: bool = True) -> None:
         """Count a batch, and merge if a merge is due. Call it after the step that the batch is trained with.
 
         ``loss``, a number or tensor, is the training loss of this batch. It is read only if a merge is due.
+
+        ``stepped`` is for a loop that accumulates gradients: False where the optimizer has made no step yet, so that a
+        merge that is due waits for the batch after which it has. Under Accelerate that is
+        ``stepped=accelerator.sync_gradients``.
         """
         self.counted = counted = self.counted + 1  # each attribute is read once: a class with __getattr__ is slower
-        if counted >= self.due:
+        if stepped and counted >= self.due:
             self.sync(loss)
 
     def on_epoch_end(self, epoch: int | None = None) -> None:

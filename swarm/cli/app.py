@@ -23,6 +23,7 @@ from swarm.text import printable
 
 _LAZY = {
     "check": "swarm.cli.check",
+    "export": "swarm.cli.export",
     "init": "swarm.cli.init",
     "invite": "swarm.cli.invite",
     "join": "swarm.cli.join",

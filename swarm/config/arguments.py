@@ -57,6 +57,7 @@ class Arguments(TypedDict, total=False):
     codec: str | None
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None
+    trainable_only: bool | None
     share_statistics: bool | None
     optimizer: Any
     stateful: Any
@@ -94,6 +95,7 @@ class Arguments(TypedDict, total=False):
     identity: Path | None
     insecure: bool | None
     model_dir: Path | None
+    framework_result: bool | None
     checkpoint_seconds: float | None
     resume: bool | None
     disabled_plugins: tuple[str, ...] | list[str] | str | None
@@ -123,7 +125,8 @@ class CallbackArguments:
     )
     loss_function: Any = _object(
         "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "
-        "its name. Without it the merged model is not validated"
+        'its name, or `"model"` where the model computes it, as those of Transformers do. Without it the merged model '
+        "is not validated"
     )
     loss_function_args: Mapping[str, Any] | None = _object("keyword arguments for a loss given as a class or a name")
     metric_function: Any = _object(

@@ -44,6 +44,7 @@ HPE: Mapping[str, str] = MappingProxyType(
         "nodeWeightage": "node_weightage",
         "mlPlatform": "ml_platform",
         "mergeMethod": "merge_method",
+        "hfMode": "trainable_only",
         "totalEpochs": "total_epochs",
         "lossFunction": "loss_function",
         "lossFunctionArgs": "loss_function_args",
@@ -53,6 +54,9 @@ HPE: Mapping[str, str] = MappingProxyType(
 )
 """Our name of each parameter of HPE's callbacks."""
 
+_HPE_VALUES: Mapping[str, Mapping[object, object]] = MappingProxyType({"hfMode": {"full": False, "peft": True}})
+"""Our values of HPE's, of parameters that have others."""
+
 ARGUMENTS: Mapping[str, str] = MappingProxyType({**HPE, **SETTINGS})
 """The present name of each argument."""
 
@@ -61,8 +65,10 @@ _Given = TypeVar("_Given")
 _log = logging.getLogger("swarm")
 
 
-def arguments(given: Mapping[str, _Given]) -> dict[str, _Given]:
+def arguments(given: Mapping[str, object]) -> dict[str, object]:
     """The arguments under their present names, with a ``DeprecationWarning`` at the user's line for each other name.
+
+    Values of HPE's that we call otherwise are ours then.
 
     Raises:
         UnknownArgumentError: one is given under two names.
@@ -70,10 +76,16 @@ def arguments(given: Mapping[str, _Given]) -> dict[str, _Given]:
 
     def warn(old: str, new: str) -> None:
         reason = "is HPE's spelling" if old in HPE else "was renamed"
-        message = f"the argument {old!r} {reason} and is deprecated: write {new!r}"
+        instead = repr(new) if present[old] is given[old] else f"{new}={present[old]!r}"
+        message = f"the argument {old!r} {reason} and is deprecated: write {instead}"
         warnings.warn(message, DeprecationWarning, stacklevel=users_level())
 
-    return _renamed(given, ARGUMENTS, warn)
+    present = {name: _present_value(name, value) for name, value in given.items()}
+    return _renamed(present, ARGUMENTS, warn)
+
+
+def _present_value(name: str, value: object) -> object:
+    return _HPE_VALUES[name].get(value, value) if name in _HPE_VALUES and isinstance(value, str) else value
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:

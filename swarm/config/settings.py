@@ -314,6 +314,13 @@ class Settings:
     local: tuple[str, ...] = _setting(
         (), "patterns of tensor names: these stay with each peer, whatever `share` says", several(pattern()), agree=_ALL
     )
+    trainable_only: bool | None = _setting(
+        None,
+        "merge only [the tensors that are trained](#adapters-and-other-trained-parts), such as adapters; the frozen "
+        "ones must be the same at every peer, which is checked. For PyTorch, Lightning and Transformers",
+        switch(),
+        computed="`true` for a PEFT model, else `false`",
+    )
     normalization: Literal["pooled", "silobn", "fedbn"] = _setting(
         "silobn",
         'what sites share of [BatchNorm layers](#batchnorm): `"pooled"` all of it, `"silobn"` all but the statistics, '
@@ -467,6 +474,11 @@ class Settings:
         None,
         "directory for [the result and other files](#the-files-of-a-model-directory); the launchers export it as "
         "`MODEL_DIR`",
+    )
+    framework_result: bool = _setting(
+        True,
+        "write the result [in the framework's own format](results.md) too: `swarm-final.ckpt` of Lightning, "
+        "`swarm-final.keras`, or the directory `swarm-final` of Transformers",
     )
     checkpoint_seconds: float = _setting(
         30.0,

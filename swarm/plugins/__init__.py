@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swarm.plugins.exports import ExampleInput, Export, Exporter
 from swarm.plugins.hookspecs import (
     DiscoveryFactory,
     Integration,
@@ -14,6 +15,9 @@ from swarm.plugins.registry import PluginRegistry
 
 __all__ = [
     "DiscoveryFactory",
+    "ExampleInput",
+    "Export",
+    "Exporter",
     "Integration",
     "PluginRegistry",
     "PolicyFactory",

@@ -19,13 +19,14 @@ implements a hook which does not exist, is left out, with a warning.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
 from swarm.former import accepts_former_names
+from swarm.plugins.exports import Exporter
 
 if TYPE_CHECKING:
     from swarm.codec import Codec
@@ -74,6 +75,10 @@ class Integration:
     """Whether it can train this model; asks for the names of its classes, so that no framework is imported."""
     create: Callable[[CallbackArguments], Any]
     """Makes the callback. Imports the framework; opens no socket and starts no thread."""
+    exporters: Mapping[str, Exporter] = field(default_factory=dict, compare=False)
+    """What `swarm export` can write a model as, by the suffix of the file; none for a directory."""
+    inferred: bool = True
+    """Whether ``model=`` alone chooses it; otherwise only ``ml_platform`` does, or the class of its callback."""
     distribution: str = "swarm-learning"
     """The distribution that contains the integration. ``extra`` is empty where it installs the framework itself."""
 

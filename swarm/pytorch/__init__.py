@@ -8,8 +8,10 @@ from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
 from swarm.pytorch.ranks import ranks_of
+from swarm.pytorch.trained_part import Shared, shared_part
 
 __all__ = [
+    "Shared",
     "TorchCallback",
     "TorchEvaluator",
     "TorchPort",
@@ -17,6 +19,7 @@ __all__ = [
     "learning_rate_of",
     "load_weights",
     "ranks_of",
+    "shared_part",
     "trained_by",
     "with_optimizers",
 ]

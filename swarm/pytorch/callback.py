@@ -12,8 +12,8 @@ from swarm.errors import ConfigurationError, ForeignHookError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.optimizers import trained_by
-from swarm.pytorch.port import TorchPort
 from swarm.pytorch.ranks import ranks_of
+from swarm.pytorch.trained_part import shared_part
 from swarm.pytorch.training_state import TorchTrainingState, stateful_objects
 
 
@@ -43,6 +43,7 @@ class TorchCallback(OwnLoopCallback):
     """
 
     platforms = ("PYTORCH",)
+    knows_trainable = True
 
     def prepare(self) -> None:
         """Check the arguments that concern torch.
@@ -102,14 +103,16 @@ class TorchCallback(OwnLoopCallback):
             ModelError: the model contains a tensor that cannot be merged.
         """
         optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
-        settings, own = self.arguments.settings, TorchPort(self.model, self.selection)
-        port, correction = trained_by(optimizers, own, settings)
+        settings = self.arguments.settings
+        shared = shared_part(self.model, settings, self.selection, self.logger)
+        port, correction = trained_by(optimizers, shared.port, settings)
         self.open_run(
             port,
             self._evaluate,
+            agree=shared.facts,
             learning_rate=learning_rate_of(optimizers),
             correction=correction,
             training=TorchTrainingState(optimizers, self._stateful, self.logger),
-            ranks=ranks_of(self.model, own, settings),
+            ranks=ranks_of(self.model, shared.port, settings),
         )
         self.join()

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from torch.nn.modules.batchnorm import _NormBase
 
     from swarm.callback import CallbackArguments
+    from swarm.pytorch.functions import Function
     from swarm.tensors.model import Evaluator
+
+
+OWN_LOSS = "model"
+"""The ``loss_function`` of models that compute their loss themselves."""
 
 
 class TorchEvaluator:
@@ -35,6 +40,9 @@ class TorchEvaluator:
     Float inputs are converted to the dtype and device of the model. The pass runs in evaluation mode without gradients.
     Afterwards the mode of each submodule and the random states of torch, NumPy and Python are restored. The loss is the
     mean over samples, weighted if the data has sample weights.
+
+    With ``loss_function="model"`` the model gets the targets as ``labels``, as models of Transformers do, and its
+    output has the mean loss of the batch as ``loss``. Batches are then mappings, without sample weights.
     """
 
     def __init__(
@@ -65,7 +73,7 @@ class TorchEvaluator:
         self._own_statistics = own_statistics
         self._layers: list[_NormBase] | None = None
         """Those whose statistics are estimated."""
-        self._loss = loss_from(loss_function, loss_function_args)
+        self._loss = None if loss_function == OWN_LOSS else loss_from(loss_function, loss_function_args)
         self._metric = None if metric_function is None else metric_from(metric_function, metric_function_args)
         with _undrawn(torch.device("cpu")):
             self._batches = batches_from(val_data, batch_size=batch_size, steps=steps)
@@ -108,8 +116,12 @@ class TorchEvaluator:
             if not batch.samples:
                 continue
             targets = placed(batch.targets, device, dtype)
-            outputs = _forward(self._model, placed(batch.inputs, device, dtype))
-            batch_loss, batch_weight = self._batch_loss(batch, outputs, targets)
+            inputs = placed(batch.inputs, device, dtype)
+            if self._loss is None:
+                outputs, batch_loss, batch_weight = _with_own_loss(self._model, batch, inputs, targets)
+            else:
+                outputs = _forward(self._model, inputs)
+                batch_loss, batch_weight = _batch_loss(self._loss, batch, outputs, targets)
             loss += batch_loss
             weight += batch_weight
             samples += batch.samples
@@ -128,14 +140,6 @@ class TorchEvaluator:
         name = self._metric[0]
         metrics = _named(name, function.compute()) if accumulates else {name: metric / samples}
         return Evaluation(loss / weight, metrics, samples)
-
-    def _batch_loss(self, batch: Batch, outputs: Any, targets: Any) -> tuple[float, float]:
-        """Sum of the losses and sum of the weights of a batch."""
-        if batch.weights is None:
-            return batch.samples * mean_loss(self._loss, outputs, targets, batch.samples), float(batch.samples)
-        weights = batch.weights.double().cpu()
-        losses = sample_losses(self._loss, outputs, targets, batch.samples).cpu()
-        return float(losses @ weights), float(weights.sum())
 
 
 def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator | None:
@@ -169,6 +173,32 @@ def evaluator_for(arguments: CallbackArguments, model: nn.Module) -> Evaluator |
         steps=settings.val_steps,
         own_statistics=settings.normalization != "pooled",
     )
+
+
+def _batch_loss(loss: Function, batch: Batch, outputs: Any, targets: Any) -> tuple[float, float]:
+    """Sum of the losses and sum of the weights of a batch."""
+    if batch.weights is None:
+        return batch.samples * mean_loss(loss, outputs, targets, batch.samples), float(batch.samples)
+    weights = batch.weights.double().cpu()
+    losses = sample_losses(loss, outputs, targets, batch.samples).cpu()
+    return float(losses @ weights), float(weights.sum())
+
+
+def _with_own_loss(model: nn.Module, batch: Batch, inputs: Any, targets: Any) -> tuple[Any, float, float]:
+    """The outputs of a model that computes its loss, and the sums of losses and weights of the batch."""
+    if not isinstance(inputs, Mapping) or batch.weights is not None:
+        raise ConfigurationError(
+            f"loss_function={OWN_LOSS!r} needs batches of val_data that are mappings, with labels and without sample "
+            "weights: give such data, or another loss_function"
+        )
+    outputs = model(**{**inputs, "labels": targets})
+    loss = getattr(outputs, "loss", None)
+    if loss is None:
+        raise ConfigurationError(
+            f"loss_function={OWN_LOSS!r} needs a model that returns its loss, and {type(model).__name__} returned "
+            "none: give a loss_function (outputs, targets) -> value"
+        )
+    return getattr(outputs, "logits", outputs), batch.samples * float(loss), float(batch.samples)
 
 
 def _forward(model: nn.Module, inputs: Any) -> Any:

@@ -23,11 +23,21 @@ def trained_by(
 ) -> tuple[ModelPort, Correction | None]:
     """The port of a model that ``optimizers`` train, and what changes their gradients.
 
+    The optimizers may be wrapped by Accelerate.
+
     Raises:
         ConfigurationError: one of them cannot be used with a setting.
     """
+    optimizers = [_inner(each) for each in optimizers]
     if settings.scaffold:
         scaffold = Scaffold(optimizers, port.parameters)
         return with_optimizer(port, scaffold, "merge"), scaffold
     term = ProximalTerm(settings.proximal, optimizers, port.parameters) if settings.proximal else None
     return with_optimizers(port, settings.optimizer_state, optimizers), term
+
+
+def _inner(optimizer: Optimizer) -> Optimizer:
+    """The optimizer inside Accelerate's wrapper."""
+    while any(base.__name__ == "AcceleratedOptimizer" for base in type(optimizer).__mro__):
+        optimizer = optimizer.optimizer  # type: ignore[attr-defined]
+    return optimizer

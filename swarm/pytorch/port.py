@@ -54,6 +54,8 @@ class _Found(NamedTuple):
     tied: list[Tied]
     normalizes: bool
     """Whether it belongs to a layer that normalises by statistics of the data."""
+    trained: bool
+    """Whether it is a parameter with ``requires_grad``, or a buffer of a module that has one."""
 
 
 class _Entry(NamedTuple):
@@ -94,7 +96,8 @@ class TorchPort(ModelPort):
     imaginary part.
 
     ``selection`` selects the tensors that take part, by the keys of the model's ``state_dict``. The others are neither
-    read nor written, and may be tensors that cannot be merged.
+    read nor written, and may be tensors that cannot be merged. With ``trainable_only`` only those take part that are
+    trained when the port is created: parameters with ``requires_grad``, and the buffers of their modules.
 
     A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``, ``Fabric.setup``) anywhere in the model
     changes neither order nor names. A model on a GPU is copied through the CPU.
@@ -104,12 +107,27 @@ class TorchPort(ModelPort):
     is in memory at a time, besides what ``read`` fills.
     """
 
-    def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING) -> None:
+    def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING, *, trainable_only: bool = False) -> None:
+        """Read which tensors there are; values are not read.
+
+        Raises:
+            ModelError: with ``trainable_only``, no parameter is trained.
+        """
         self._model = model
         self._selection = selection
         self._masks: frozenset[str] = frozenset()
         """Names of frozen parameters that contained infinities when the schema was created."""
         self._names: Mapping[str, str] = {}
+        self._trained: frozenset[str] | None = None
+        """Names of the tensors that are trained; None where the others take part too."""
+        if trainable_only:
+            found = _found(model, _names(model))
+            self._trained = frozenset(each.names[0] for each in found if each.trained)
+            if not self._trained:
+                raise ModelError(
+                    f"trainable_only=True leaves nothing to merge: no parameter of {type(model).__name__} has "
+                    "requires_grad"
+                )
 
     def schema(self) -> Schema:
         """The tensors that currently take part.
@@ -120,6 +138,8 @@ class TorchPort(ModelPort):
         """
         self._names = _names(self._model)
         found = _found(self._model, self._names)
+        if self._trained is not None:
+            found = [each for each in found if each.names[0] in self._trained]
         self._selection.check([Candidate(tuple(each.names), each.kind) for each in found])
         self._masks = frozenset(each.names[0] for each in found if _is_mask(each))
         entries = list(self._entries())
@@ -193,7 +213,7 @@ class TorchPort(ModelPort):
         if not self._names:
             self._names = _names(self._model)
         for found in _found(self._model, self._names):
-            if self._selection.takes(*found.names):
+            if self._takes(found.names):
                 name, tensor = found.names[0], found.tensor
                 if found.refusal is not None:
                     raise ModelError(f"{name!r} {found.refusal}")
@@ -209,6 +229,9 @@ class TorchPort(ModelPort):
                 # .data, not .detach(): the latter shares the version counter, so a write would break the backward pass
                 # of an existing graph.
                 yield _Entry(spec, tensor.data)
+
+    def _takes(self, names: list[str]) -> bool:
+        return (self._trained is None or names[0] in self._trained) and self._selection.takes(*names)
 
     def _name_of(self, tensor: torch.Tensor) -> str:
         found = _found(self._model, self._names)
@@ -241,8 +264,10 @@ def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
         values = torch.view_as_real(tensor.data) if is_complex else tensor
         first = found.get(key)
         if first is None:
-            kind = _kind(module, leaf, values, is_buffer=leaf in module._buffers)  # noqa: SLF001
-            found[key] = _Found([name], kind, values, refusal, is_complex, [], isinstance(module, _NormBase))
+            is_buffer = leaf in module._buffers  # noqa: SLF001
+            kind = _kind(module, leaf, values, is_buffer=is_buffer)
+            trained = tensor.requires_grad or (is_buffer and _trains(module))
+            found[key] = _Found([name], kind, values, refusal, is_complex, [], isinstance(module, _NormBase), trained)
         else:
             first.names.append(name)
             first.tied.append(_tied(name, first.tensor, values))
@@ -293,6 +318,11 @@ def _kind(module: nn.Module, leaf: str, tensor: torch.Tensor, *, is_buffer: bool
     if is_buffer and isinstance(module, _NormBase) and leaf in _NORM_KINDS:
         return _NORM_KINDS[leaf]
     return TensorKind.STATE if is_buffer or tensor.dtype not in _WEIGHT_DTYPES else TensorKind.WEIGHT
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether a parameter of a module itself is trained."""
+    return any(parameter.requires_grad for parameter in module.parameters(recurse=False))
 
 
 def _is_mask(found: _Found) -> bool:

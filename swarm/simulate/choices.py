@@ -25,6 +25,8 @@ _NOT_TRIED = OF_A_SITE | {
     "failure_timeout",
     "straggler_timeout",
     "checkpoint_seconds",
+    "framework_result",
+    "trainable_only",
 }
 """What describes a site, its data or its network. All other settings, also those added later, can be tried out."""
 

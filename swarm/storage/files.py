@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from pathlib import Path
@@ -30,6 +31,9 @@ BEST = "swarm-best.safetensors"
 """The best merged model, by the metric of the swarm."""
 OWN = "own-final.safetensors"
 """The final model of this peer if there was no closing round."""
+FRAMEWORK_SUFFIXES = (".ckpt", ".keras", "")
+"""Of the final model in the format of its framework, beside one of these: Lightning's, Keras's, and the directory of
+Transformers."""
 VIEW_AS_REAL = "view_as_real"
 """The metadata that lists complex tensors which are in the file as pairs of real numbers."""
 
@@ -251,3 +255,37 @@ def replace_file(path: Path, *parts: bytes | memoryview) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_aside(path: Path, write: Callable[[Path], object]) -> None:
+    """Have a file or a directory written under another name beside ``path``, which it then replaces.
+
+    Args:
+        path: the place of the result.
+        write: called with the other name, which has the same suffix.
+
+    Raises:
+        OSError: the disk is full, or the directory cannot be written.
+        Exception: what ``write`` raises.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(temporary)
+        if path.is_dir() and temporary.is_dir():
+            remove(path)
+        temporary.replace(path)
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole directory, if it is there.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.storage.files import BEST, FINAL, LOCAL, OWN, SITE
+from swarm.storage.files import BEST, FINAL, FRAMEWORK_SUFFIXES, LOCAL, OWN, SITE, remove
 from swarm.storage.locks import FileLock
 from swarm.storage.places import STATE
 
@@ -87,10 +87,13 @@ class Results:
         if self.directory is None:
             return
         finals = (FINAL, SITE, OWN)
-        written = [*finals, BEST, LOCAL, *REPORTS, *(str(Path(name).with_suffix(".ckpt")) for name in finals)]
-        old = [name for name in written if (self.directory / name).is_file()]
+        others = (str(Path(name).with_suffix(suffix)) for name in finals for suffix in FRAMEWORK_SUFFIXES)
+        old = [name for name in (*finals, BEST, LOCAL, *REPORTS, *others) if (self.directory / name).exists()]
         for name in old:
-            (self.directory / name).replace(self.directory / f"{PREVIOUS}{name}")
+            previous = self.directory / f"{PREVIOUS}{name}"
+            if previous.is_dir():
+                remove(previous)
+            (self.directory / name).replace(previous)
         if old:
             renamed = ", ".join(f"{name} to {PREVIOUS}{name}" for name in old)
             self._log.info("results of an earlier run in %s are renamed: %s", self.directory, renamed)

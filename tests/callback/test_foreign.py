@@ -18,6 +18,8 @@ def fake(module: str, name: str, *bases: type) -> type:
     return type(name, bases or (object,), {"__module__": module})
 
 
+PLUGINS = ["sklearn", "transformers"]
+"""Those that serve what is foreign here."""
 KERAS_2_MODEL = fake("tf_keras.src.engine.training", "Model", fake("tensorflow.python.module.module", "Module"))
 SKLEARN = fake("sklearn.base", "BaseEstimator")
 MODULE = fake("torch.nn.modules.module", "Module")
@@ -37,7 +39,7 @@ GIVEN = {
     "LightGBM": (fake("lightgbm.basic", "Booster")(), "LightGBM model"),
     "Trainer": (
         fake("transformers.trainer", "Trainer")(),
-        r"Hugging Face Trainer.*not supported yet.*give it as model=",
+        r"Hugging Face Trainer.*not a model.*pip install swarm-transformers.*SwarmTrainerCallback",
     ),
     "own Trainer": (fake("__main__", "T", fake("transformers.trainer", "Trainer"))(), "Hugging Face Trainer"),
     "Lightning's Trainer": (fake("lightning.pytorch.trainer.trainer", "Trainer")(), "SwarmLightningCallback"),
@@ -67,7 +69,7 @@ GIVEN = {
 def test_a_model_that_is_not_supported_is_named_with_what_to_do(given: str, platform: str | None) -> None:
     model, expected = GIVEN[given]
     with pytest.raises(ConfigurationError, match=f"(?s){expected}") as caught:
-        swarm.SwarmCallback(model=model, ml_platform=platform, disabled_plugins=["sklearn"])
+        swarm.SwarmCallback(model=model, ml_platform=platform, disabled_plugins=PLUGINS)
     message = str(caught.value)
     assert re.search("supported are 'PYTORCH'.*'KERAS'", message)
     assert not re.search("give ml_platform|leave ml_platform out", message) or "Hugging Face" in message
@@ -92,8 +94,8 @@ def test_a_model_that_another_platform_serves_is_sent_there() -> None:
 @pytest.mark.parametrize(
     ("platform", "advice"),
     [
-        ("HF_TRANSFORMER", "Hugging Face model for PyTorch is a torch.nn.Module"),
-        ("hf_trainer", "transformers.Trainer and its callbacks are not supported yet"),
+        ("HF_TRANSFORMER", "Transformers is 'HF_TRANSFORMER': .*pip install swarm-transformers"),
+        ("hf_trainer", "Transformers is 'HF_TRANSFORMER': .*SwarmTrainerCallback"),
         ("SKLEARN", "pip install swarm-sklearn"),
         ("scikit-learn", "scikit-learn is 'SKLEARN': pip install swarm-sklearn"),
         ("XGBoost", "trees are not supported"),
@@ -106,7 +108,7 @@ def test_a_model_that_another_platform_serves_is_sent_there() -> None:
 )
 def test_a_platform_that_nobody_serves_comes_with_what_to_write(platform: str, advice: str) -> None:
     with pytest.raises(ConfigurationError, match=f"is served by no plugin: known are 'PYTORCH'.*; .*{advice}"):
-        swarm.SwarmCallback(ml_platform=platform, disabled_plugins=["sklearn"])
+        swarm.SwarmCallback(ml_platform=platform, disabled_plugins=PLUGINS)
 
 
 def test_without_a_model_an_imported_keras_2_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,16 @@ def test_two_hospitals_count_each_patient_once(run: Run, patients: Path) -> None
     assert first["metrics"]["swarm_rounds"] >= 1
 
 
+@pytest.mark.timeout(300)
+def test_two_hospitals_merge_adapters(run: Run, patients: Path, tmp_path: Path) -> None:
+    pytest.importorskip("swarm_transformers")
+    pytest.importorskip("peft")
+    first, second = run("transformers_notes.py", patients, peers=2)
+    assert first["digest"] == second["digest"]
+    assert first["metrics"]["swarm_rounds"] >= 2
+    assert (tmp_path / "peer-1" / "swarm-final" / "adapter_model.safetensors").is_file()
+
+
 def test_a_site_keeps_its_data_without_a_rank_too(run: Run, patients: Path) -> None:
     """As at a real site: DATA_DIR itself holds train.npz and test.npz."""
     (result,) = run("heart.py", patients / "peer-1")

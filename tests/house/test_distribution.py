@@ -37,6 +37,7 @@ def test_extras_are_those_promised():
         "torch",
         "keras",
         "lightning",
+        "onnx",
         "simulation",
         "demo",
         "dev",

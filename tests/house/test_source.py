@@ -20,6 +20,8 @@ UNSAFE_CALLS = {
     "keras.saving.load_model",
     "yaml.load",
 }
+WRITES = {"swarm/pytorch/exporting.py": "torch.save"}
+"""A state_dict of tensors alone, on the user's request; nothing of ours reads it."""
 UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 LAZY_NAMES = {"utils.py", "helpers.py", "manager.py", "common.py", "misc.py"}
 PROTO = ROOT / "swarm/transport/grpc/swarm.proto"
@@ -47,7 +49,8 @@ def test_what_is_unsafe_is_found(source):
 
 def test_nothing_that_a_peer_sends_can_be_executed():
     assert len(MODULES) > 1
-    assert {name_of(path): found for path in MODULES if (found := list(unsafe(path.read_text())))} == {}
+    found = {name_of(path): [call for _, call in unsafe(path.read_text())] for path in MODULES}
+    assert {name: calls for name, calls in found.items() if calls} == {name: [call] for name, call in WRITES.items()}
 
 
 def test_modules_are_named_for_one_thing():

@@ -52,6 +52,7 @@ class RecordingSession:
     training: Any = None
     resumed: Resumed = NOT_RESUMED
     swarm_batches: int = 0
+    result: Any = None
     stops_after: int | None = None
     """Rounds after which the swarm ends the training; None: it does not."""
 

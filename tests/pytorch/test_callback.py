@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from swarm.callback import CallbackArguments, parse_arguments
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, StartTimeoutError, SwarmError
-from swarm.pytorch import TorchCallback, evaluator_for
+from swarm.pytorch import TorchCallback, TorchPort, evaluator_for
 from swarm.testing.swarm import together
 
 
@@ -371,7 +371,7 @@ def test_two_peers_train_on_while_they_merge(tmp_path):
 @pytest.mark.parametrize(
     ("hook", "message"),
     [
-        ("on_init_end", "transformers.Trainer takes no SwarmCallback.*training loop of your own"),
+        ("on_init_end", "transformers.Trainer was given the SwarmCallback of a raw.*pip install swarm-transformers"),
         ("set_params", r"fit\(\) of Keras was given the SwarmCallback of a PyTorch model"),
         ("setup", "Lightning Trainer.*SwarmLightningCallback"),
     ],
@@ -426,3 +426,17 @@ def test_without_an_optimizer_no_learning_rate_is_known(make):
     callback = make()
     callback.on_train_begin()
     assert callback.session.learning_rate is None
+
+
+def test_a_merge_waits_for_the_step_of_accumulated_gradients(make_peer, recording_session):
+    callback = make_peer()
+    callback.on_train_begin()
+    for batch in range(1, 9):
+        callback.on_batch_end(loss=batch, stepped=batch % 4 == 0)
+    assert [call for call in callback.session.calls if call[0] == "merge"] == [("merge", 4, 4.0), ("merge", 4, 8.0)]
+
+
+def test_facts_about_the_model_must_agree_and_those_of_the_user_count(make_peer):
+    callback = make_peer(agree={"size": "large", "unit": "mm"})
+    callback.open_run(TorchPort(callback.model), agree={"size": 3, "labels": ["a", "b"]})
+    assert callback.session.settings.agree == (("labels", '["a","b"]'), ("size", '"large"'), ("unit", '"mm"'))

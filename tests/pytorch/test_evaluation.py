@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -433,3 +434,41 @@ def test_layers_with_frozen_parameters_keep_their_statistics() -> None:
     evaluate()
     evaluate()
     assert model.norm.running_mean.item() == 0
+
+
+class OwnLoss(nn.Module):
+    """A model that computes its loss, as those of Transformers do."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, values, labels=None):
+        logits = self.inner(values)
+        loss = None if labels is None else functional.cross_entropy(logits, labels)
+        return SimpleNamespace(logits=logits, loss=loss)
+
+
+def test_a_model_may_compute_its_loss_itself(model):
+    data = [{"values": X[:6], "label": Y[:6]}, {"values": X[6:], "label": Y[6:]}]
+    accuracy = lambda logits, labels: (logits.argmax(1) == labels).float().mean()  # noqa: E731
+    evaluation = TorchEvaluator(OwnLoss(model), data, loss_function="model", metric_function=accuracy)()
+    assert evaluation.loss == pytest.approx(expected(model))
+    assert evaluation.metrics["metric"] == pytest.approx((model(X).argmax(1) == Y).float().mean().item())
+
+
+@pytest.mark.parametrize(
+    ("data", "own", "message"),
+    [
+        ((X, Y), True, "needs batches of val_data that are mappings"),
+        ([{"input": X, "labels": Y}], False, "needs a model that returns its loss, and Plain returned none"),
+    ],
+)
+def test_an_own_loss_needs_what_it_is_computed_from(model, data, own, message):
+    class Plain(nn.Module):
+        def forward(self, input, labels):  # noqa: A002
+            return model(input)
+
+    evaluate = TorchEvaluator(OwnLoss(model) if own else Plain(), data, loss_function="model")
+    with pytest.raises(ConfigurationError, match=message):
+        evaluate()

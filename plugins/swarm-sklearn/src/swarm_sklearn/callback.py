@@ -110,13 +110,13 @@ class SklearnCallback(OwnLoopCallback):
         self.open_run(SklearnPort(self.family, self.selection), self._evaluate, samples=self.samples)
         self.join()
 
-    def on_batch_end(self, batch: object = None, loss: object = None) -> None:
+    def on_batch_end(self, batch: object = None, loss: object = None, *, stepped: bool = True) -> None:
         """Count a call of ``partial_fit``, and merge if a merge is due.
 
         ``loss``, a number, is the training loss of this batch. It is read only if a merge is due.
         """
         self.family.batch_trained()
-        super().on_batch_end(batch, loss)
+        super().on_batch_end(batch, loss, stepped=stepped)
 
     def on_train_end(self) -> None:
         """Wait until every peer has finished; then load the swarm's closing model."""

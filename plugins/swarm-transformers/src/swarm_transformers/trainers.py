@@ -1,0 +1,56 @@
+"""Which Trainers are supported, and the call in which one trains."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from transformers.trainer_callback import CallbackHandler
+
+from swarm.callback import Loop
+from swarm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from transformers import TrainingArguments
+
+    from swarm.callback import CallbackArguments
+
+
+def require_supported(args: TrainingArguments, model: Any, arguments: CallbackArguments) -> None:
+    """Refuse a Trainer whose model is in several processes, or is another one.
+
+    Raises:
+        ConfigurationError: the Trainer trains over several processes or shards the model, or ``model`` is not the one
+            that it trains.
+    """
+    if args.deepspeed or args.fsdp:
+        engine = "deepspeed" if args.deepspeed else "fsdp"
+        raise ConfigurationError(
+            f"{engine}={getattr(args, engine)!r} in TrainingArguments shards the model, so that no process holds it "
+            "whole: leave it out, a peer trains its model in one process"
+        )
+    if args.world_size > 1:
+        raise ConfigurationError(
+            f"the Trainer trains over {args.world_size} processes: a peer is one process, start the script without "
+            "torchrun and accelerate launch, and one peer per device"
+        )
+    if arguments.model is not None and arguments.model is not model:
+        raise ConfigurationError(
+            f"model is a {type(arguments.model).__name__} other than the {type(model).__name__} that the Trainer "
+            "trains: omit model=, the Trainer passes its own"
+        )
+
+
+def calling_loop() -> Loop | None:
+    """The call of the Trainer that is calling a hook ``on_train_begin`` right now; None if another code calls it.
+
+    The Trainer calls no hook when its training raises.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public way
+    while frame is not None:
+        if frame.f_code is CallbackHandler.on_train_begin.__code__:
+            return None if frame.f_back is None else Loop.at(frame.f_back)
+        frame = frame.f_back
+    return None

@@ -1,0 +1,109 @@
+"""Writes the tensors of a run as a ``state_dict``, and a torch model as ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from swarm.errors import ConfigurationError, MissingExtraError, ModelError, UnreadableFileError
+from swarm.pytorch.arrays import shared_tensor
+from swarm.pytorch.loading import load_weights
+from swarm.pytorch.names import unwrap
+from swarm.storage.files import VIEW_AS_REAL, load_tensors, read_about
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swarm.plugins.exports import Export
+
+_NEEDED = ("onnx", "onnxscript")
+_MOST = 2**31 - 2**20
+"""Bytes of an ONNX file, which cannot have 2 GiB."""
+
+
+def write_state_dict(export: Export) -> None:
+    """Write a ``state_dict`` that ``torch.load(..., weights_only=True)`` reads.
+
+    It has the tensors of the file. With a model it has all of that one's, those that the file lacks as they are in it.
+
+    Raises:
+        ModelError: the file cannot be read, or is of another model.
+    """
+    if export.model is None:
+        tensors = _tensors(export)
+    else:
+        load_weights(export.model, export.source)
+        tensors = dict(unwrap(export.model).state_dict())
+    torch.save(tensors, export.output)
+
+
+def write_onnx(export: Export) -> None:
+    """Write an ONNX model, in evaluation mode, with a batch of any size.
+
+    Raises:
+        ConfigurationError: model or inputs are missing, or torch cannot export it.
+        MissingExtraError: a package for ONNX is not installed.
+        ModelError: the file cannot be read, or is of another model.
+    """
+    model: torch.nn.Module = unwrap(export.require_model("ONNX"))
+    if not export.inputs:
+        raise ConfigurationError(
+            "ONNX needs the form of the inputs: give --input SHAPE for each, such as --input 1,28,28 or --input "
+            "1,16:int64, where the first size is that of the batch"
+        )
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        raise MissingExtraError(f"ONNX needs {' and '.join(missing)}: pip install 'swarm-learning[onnx]'")
+    load_weights(model, export.source)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    with _quietly():
+        try:
+            torch.onnx.export(
+                model.cpu().eval(),
+                tuple(torch.zeros(example.shape, dtype=_dtype(example.dtype)) for example in export.inputs),
+                export.output,
+                dynamo=True,
+                external_data=size > _MOST,
+                dynamic_shapes=tuple({0: torch.export.Dim.AUTO} for _ in export.inputs),
+                verbose=False,
+            )
+        except Exception as error:
+            raise ConfigurationError(
+                f"{type(model).__name__} cannot be written as ONNX ({type(error).__name__}: {str(error)[:300]}): check "
+                "--input, and that torch.onnx.export takes the model"
+            ) from error
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ConfigurationError(f"--input has the dtype {name!r}, which torch does not have")
+    return dtype
+
+
+def _tensors(export: Export) -> dict[str, torch.Tensor]:
+    try:
+        pairs = set(json.loads(read_about(export.source).get(VIEW_AS_REAL, "[]")))
+        arrays = load_tensors(export.source)
+    except UnreadableFileError as error:
+        raise ModelError(f"{export.source} cannot be read: {error}") from error
+    tensors = {name: shared_tensor(array).clone() for name, array in arrays.items()}
+    return {name: torch.view_as_complex(each) if name in pairs else each for name, each in tensors.items()}
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the progress of the exporter on standard output, and its warnings about packages that nobody needs."""
+    logger: Any = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,96 @@
+"""The part of a model that is trained, as with adapters, and the frozen rest, which all peers must have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from blake3 import blake3
+from torch import nn
+
+from swarm.pytorch.names import join, places
+from swarm.pytorch.port import TorchPort
+
+if TYPE_CHECKING:
+    from swarm.config import Settings
+    from swarm.tensors.selection import Selection
+
+FACT = "frozen_weights"
+"""The name of what the peers compare."""
+
+
+class Shared(NamedTuple):
+    """What a peer shares of its model."""
+
+    port: TorchPort
+    facts: dict[str, object]
+    """Facts about the rest of the model, for ``BaseCallback.open_run``."""
+
+
+def shared_part(model: nn.Module, settings: Settings, selection: Selection, logger: logging.Logger) -> Shared:
+    """The port of a model, of its trained part alone if ``trainable_only`` says so, or if the model has adapters.
+
+    The digest of the frozen parameters is then a fact that all peers must have in common: what is trained on top of
+    other weights means something else. A fact ``frozen_weights`` in ``agree`` takes its place.
+
+    Raises:
+        ModelError: no parameter is trained.
+    """
+    only = has_adapters(model) if settings.trainable_only is None else settings.trainable_only
+    port = TorchPort(model, selection, trainable_only=only)
+    if not only:
+        return Shared(port, {})
+    size = sum(each.numel() * each.element_size() for each in port.parameters().values())
+    whole = sum(each.numel() * each.element_size() for each in model.parameters())  # sparse ones too
+    text = "only what is trained is merged: weights of %.1f MB; the model has %.1f MB"
+    logger.info(text, size / 1e6, whole / 1e6)
+    given = any(name == FACT for name, _ in settings.agree)
+    return Shared(port, {} if given else {FACT: frozen_digest(model, settings.local)})
+
+
+def has_adapters(model: nn.Module) -> bool:
+    """Whether a model is one of PEFT, contains one, or has adapters that Transformers has added."""
+    return any(
+        getattr(module, "_hf_peft_config_loaded", False) or _is_of_peft(module, "PeftModel")
+        for module in model.modules()
+    )
+
+
+@torch.no_grad()
+def frozen_digest(model: nn.Module, local: tuple[str, ...] = ()) -> str:
+    """A digest of the values, shapes and dtypes of all frozen parameters that are used, 32 hexadecimal digits.
+
+    It leaves out those that ``local`` matches, and the layers that PEFT has replaced by trained copies
+    (``modules_to_save``), which often begin with random values.
+    """
+    digest = blake3()
+    for name, parameter in _frozen(model):
+        if not any(fnmatchcase(name, pattern) for pattern in local):
+            digest.update(f"{parameter.dtype}{tuple(parameter.shape)}".encode())
+            if parameter.layout is torch.strided and not parameter.is_meta and not parameter.is_quantized:
+                digest.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest(length=16)
+
+
+def _frozen(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Each frozen parameter that is used, once, with its name."""
+    found = list(places(model))
+    replaced = tuple(
+        f"{join(place.name, 'original_module')}."
+        for place in found
+        if _is_of_peft(place.module, "ModulesToSaveWrapper")
+    )
+    seen = set()
+    for place in found:
+        for leaf, parameter in place.module.named_parameters(recurse=False):
+            name = join(place.name, leaf)
+            if not parameter.requires_grad and id(parameter) not in seen and not name.startswith(replaced):
+                seen.add(id(parameter))
+                yield name, parameter
+
+
+def _is_of_peft(module: nn.Module, name: str) -> bool:
+    return any(base.__name__ == name and base.__module__.partition(".")[0] == "peft" for base in type(module).__mro__)
