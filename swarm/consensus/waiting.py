@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from swarm.certification.quorums import quorum_size
 from swarm.consensus.effects import End, Skip
+from swarm.consensus.forming import complete
 from swarm.consensus.state import RoundState
 from swarm.messages import Withdraw
 from swarm.records import Commit, PeerId, PeerStatus
@@ -32,6 +33,8 @@ class Waiting:
         self._below_quorum_since: float | None = None
         self._gave_up_quorum = False
         """Whether a sync point has waited for a quorum without success, and no peer has come since."""
+        self._idle_since: float | None = None
+        """Since when everybody has offered and no attempt gets as far as a proposal; None: it is not so."""
         self._line_at = state.timer.now
         self.since = state.timer.now
         """When this peer offered."""
@@ -39,7 +42,7 @@ class Waiting:
     def begin(self) -> None:
         """This peer has offered."""
         self.since = self._line_at = self._state.timer.now
-        self._below_quorum_since = None
+        self._below_quorum_since = self._idle_since = None
         self._faults.clear()
         self._aborted = ""
 
@@ -107,9 +110,25 @@ class Waiting:
             # What was accepted in this round may need a vote that nobody takes any more.
             liars = ", ".join(map(self._absent, sorted(state.presence.proven)))
             return True, f"no result within {state.pace.longest_silence:.3g} s without {liars}"
-        if busy or finished or rules.wait_below_quorum:
+        if finished:
+            return self._idle_for_long(commit, busy=busy)
+        if busy or rules.wait_below_quorum:
             return False, None
         return False, self._stragglers(commit, here)
+
+    def _idle_for_long(self, commit: Commit, *, busy: bool) -> tuple[bool, str | None]:
+        """Whether a peer that has trained waits for members that have offered and answer no leader."""
+        state = self._state
+        offered = state.offers.current
+        if busy or not complete(state.table(commit)) or not self._enough(commit, offered):
+            self._idle_since = None
+            return False, None
+        if self._idle_since is None:
+            self._idle_since = state.timer.now
+        seconds = state.pace.longest_silence
+        if not state.timer.past(self._idle_since + seconds):
+            return False, None
+        return True, f"all have offered, and no leader came to a proposal within {seconds:.3g} s"
 
     def _stragglers(self, commit: Commit, here: AbstractSet[PeerId]) -> str | None:
         """Why not to wait any longer though the live peers are a quorum."""

@@ -69,6 +69,13 @@ def test_the_only_honest_one_of_two_peers_comes_to_an_end(seed: int) -> None:
     assert run(schedule).violation is None
 
 
+def test_peers_that_have_finished_do_not_wait_for_ever_for_a_voter_that_answers_no_leader() -> None:
+    """One of two voters lies; the third peer is new and has no vote, and ``min_peers`` allows no fork."""
+    schedule = draw_liars(61433)
+    assert (len(schedule.peers), schedule.excess, schedule.min_peers) == (3, True, 2)
+    assert run(schedule).violation is None
+
+
 @pytest.mark.parametrize("mutant", sorted(NOTICED_AT))
 def test_a_check_that_is_left_out_is_noticed(mutant: str) -> None:
     caught = catch(mutant, seed=NOTICED_AT[mutant], schedules=NEARBY)
