@@ -43,6 +43,11 @@ def lightning(flavour: str, strategy: str = "auto") -> Site:
     return Site("lightning_fit", arguments, processes)
 
 
+def transformers(*arguments: str, processes: int = 1) -> Site:
+    """A ``Trainer`` of Transformers."""
+    return Site("transformers_fit", arguments, processes)
+
+
 def keras(backend: str) -> Site:
     """``fit`` on a backend."""
     return Site("keras_fit", environment={"KERAS_BACKEND": backend})
@@ -53,6 +58,7 @@ def twice(site: Site) -> tuple[Site, ...]:
     return (site, site)
 
 
+TRANSFORMERS = ("transformers", "swarm_transformers")
 LIGHTNING, PYTORCH_LIGHTNING = "lightning.pytorch", "pytorch_lightning"
 ROWS = (
     Row("PyTorch, torchrun 2 (DDP)", twice(torch_loop("ddp"))),
@@ -67,6 +73,9 @@ ROWS = (
     Row("Lightning, FSDP2 on 2 (ModelParallelStrategy)", twice(lightning(LIGHTNING, "fsdp2")), ("lightning",)),
     Row("pytorch_lightning", twice(lightning(PYTORCH_LIGHTNING)), ("pytorch_lightning",)),
     Row("pytorch_lightning, DDP on 2", twice(lightning(PYTORCH_LIGHTNING, "ddp")), ("pytorch_lightning",)),
+    Row("Transformers", twice(transformers()), TRANSFORMERS),
+    Row("Transformers, DDP on 2", twice(transformers(processes=2)), TRANSFORMERS),
+    Row("Transformers, adapters of PEFT", twice(transformers("--adapters")), (*TRANSFORMERS, "peft")),
     Row("Accelerate on 2", twice(torch_loop("accelerate")), ("accelerate",)),
     Row("Keras on TensorFlow", twice(keras("tensorflow")), ("keras", "tensorflow")),
     Row("Keras on JAX", twice(keras("jax")), ("keras", "jax")),

@@ -13,13 +13,12 @@ from swarm_transformers.trainers import require_supported
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"world_size": 2}, "over 2 processes: a peer is one process"),
         ({"deepspeed": "zero.json"}, "deepspeed='zero.json' in TrainingArguments shards the model"),
         ({"fsdp": ["full_shard"]}, "fsdp=.'full_shard'. in TrainingArguments shards"),
     ],
 )
-def test_a_model_in_several_processes_is_refused(bert, options, message):
-    args = SimpleNamespace(**{"world_size": 1, "deepspeed": None, "fsdp": []} | options)
+def test_a_model_that_is_sharded_is_refused(bert, options, message):
+    args = SimpleNamespace(**{"deepspeed": None, "fsdp": []} | options)
     with pytest.raises(ConfigurationError, match=message):
         require_supported(args, bert(), SwarmTrainerCallback().arguments)
 

@@ -9,7 +9,7 @@ from transformers import TrainerCallback
 
 from swarm.callback import BaseCallback, samples_of
 from swarm.errors import ConfigurationError
-from swarm.pytorch import learning_rate_of, shared_part, trained_by
+from swarm.pytorch import learning_rate_of, ranks_of, shared_part, trained_by
 from swarm_transformers.evaluation import evaluator_of
 from swarm_transformers.saving import save
 from swarm_transformers.trainers import calling_loop, require_supported
@@ -26,6 +26,8 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
 
     Of a model with adapters of PEFT these are merged, with the layers in ``modules_to_save``; the base must be the same
     everywhere. ``trainable_only=False`` merges the whole model.
+
+    A Trainer over several processes (``torchrun``, ``accelerate launch``) is one peer: see ``docs/ranks.md``.
 
     Batches are counted, those of accumulated gradients too. A merge comes at the end of an optimizer step. Each
     ``train()`` is a run of its own. After it the model has the swarm's closing weights, whatever checkpoint
@@ -92,6 +94,7 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
             agree=shared.facts,
             learning_rate=learning_rate_of(optimizers),
             correction=correction,
+            ranks=ranks_of(model, shared.port, settings),
         )
         self.join()
 
@@ -156,5 +159,5 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
             IncompleteSwarmError: ``require_members`` is set and a site is missing. The closing model is loaded by then.
         """
         self.finish()
-        if hasattr(model, "save_pretrained"):
+        if hasattr(model, "save_pretrained") and state.is_world_process_zero:
             self.save_result("", lambda path: save(model, path, processing_class))

@@ -19,22 +19,16 @@ if TYPE_CHECKING:
 
 
 def require_supported(args: TrainingArguments, model: Any, arguments: CallbackArguments) -> None:
-    """Refuse a Trainer whose model is in several processes, or is another one.
+    """Refuse a Trainer that shards its model, or trains another one.
 
     Raises:
-        ConfigurationError: the Trainer trains over several processes or shards the model, or ``model`` is not the one
-            that it trains.
+        ConfigurationError: the Trainer shards the model, or ``model`` is not the one that it trains.
     """
     if args.deepspeed or args.fsdp:
         engine = "deepspeed" if args.deepspeed else "fsdp"
         raise ConfigurationError(
             f"{engine}={getattr(args, engine)!r} in TrainingArguments shards the model, so that no process holds it "
-            "whole: leave it out, a peer trains its model in one process"
-        )
-    if args.world_size > 1:
-        raise ConfigurationError(
-            f"the Trainer trains over {args.world_size} processes: a peer is one process, start the script without "
-            "torchrun and accelerate launch, and one peer per device"
+            "whole: leave it out; a site may train over several processes that hold the whole model each (DDP)"
         )
     if arguments.model is not None and arguments.model is not model:
         raise ConfigurationError(
