@@ -81,6 +81,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "proofs": ((PROOF,),),
     "origins": ((), (Origin("line", 1, majority=True),), (Origin("line", 0, majority=False),)),
     "best": (None, Best(2, "m", 0.5), Best(1, "n", 0.5), Best(1, "m", 0.25), Best(1, "m", 0.5, 1), BEST_AND_STOP),
+    "stop": (True,),
 }
 
 

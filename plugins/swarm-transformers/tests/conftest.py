@@ -45,13 +45,14 @@ class Hospitals:
         callback.session_factory = self.session
         return callback
 
-    def session(self, settings, port, *, evaluate, learning_rate, correction, logger):
+    def session(self, settings, port, *, evaluate, learning_rate, correction, training, logger):
         return Session(
             settings,
             port,
             evaluate=evaluate,
             learning_rate=learning_rate,
             correction=correction,
+            training=training,
             logger=logger,
             network=lambda _settings, _plugins: Network(
                 MemoryTransport(self.network), [Board(self.addresses, settings.model_name)]
