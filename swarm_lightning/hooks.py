@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 from swarm.callback import NEVER, BaseCallback, samples_of
 from swarm.errors import ConfigurationError
 from swarm.pytorch import evaluator_for, learning_rate_of, ranks_of, shared_part, trained_by
-from swarm.storage.files import write_aside
 from swarm_lightning.trainers import last_checkpoints, require_supported
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lightning.pytorch import LightningModule, Trainer
 
     from swarm.tensors import Evaluation, Evaluator
@@ -223,7 +220,8 @@ class SwarmHooks(BaseCallback):
         self.save_result(".ckpt", trainer.save_checkpoint, writes=trainer.is_global_zero)
         # rank 0 decides: the others may not see its files
         for path, weights_only in trainer.strategy.broadcast(last_checkpoints(trainer)):
-            self._save(trainer, path, weights_only=weights_only)
+            write = partial(trainer.save_checkpoint, weights_only=weights_only)
+            self.write_model(path, write, writes=trainer.is_global_zero)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take part if there was no batch to train: too little data, or the Trainer's limit was already reached.
@@ -235,20 +233,6 @@ class SwarmHooks(BaseCallback):
         self.logger.info("this fit trains no batch: the module takes the initial weights and the closing model")
         self._join(trainer, pl_module)
         self.on_train_end(trainer, pl_module)
-
-    def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
-        """Write a checkpoint completely or not at all. A full disk is logged and does not fail the run.
-
-        A link is replaced, not the file that it leads to. All processes of the site take part, and one of them writes.
-        """
-        write = partial(trainer.save_checkpoint, weights_only=weights_only)
-        try:
-            if trainer.is_global_zero:
-                write_aside(path, write)
-            else:
-                write(path)
-        except OSError as error:
-            self.logger.error("the model could not be written to %s: %s", path, error)  # noqa: TRY400
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the swarm: Lightning calls neither ``on_train_end`` nor ``teardown`` after an exception."""

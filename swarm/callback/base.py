@@ -383,16 +383,33 @@ class BaseCallback:
         if result is None or not self.arguments.settings.framework_result:
             return
         path = result.with_suffix(suffix)
-        try:
-            if not writes:
-                write(path)
-                return
-            write_aside(path, write)
-        except Exception as error:  # noqa: BLE001 - a framework may raise anything for a model that it cannot write
-            text = "the model was not written to %s (%s: %s); %s has its weights. framework_result=False leaves it out"
-            self.logger.error(text, path, type(error).__name__, error, result)  # noqa: TRY400 - in one sentence
-        else:
+        otherwise = f"; {result} has its weights. framework_result=False leaves it out"
+        if self.write_model(path, write, writes=writes, otherwise=otherwise) and writes:
             self.logger.info("the same model in the format of its framework is %s", path)
+
+    def write_model(
+        self, path: Path, write: Callable[[Path], object], *, writes: bool = True, otherwise: str = ""
+    ) -> bool:
+        """Write a file or a directory completely or not at all; False, and an error in the log, if that fails.
+
+        A link is replaced, not the file that it leads to.
+
+        Args:
+            path: the place of the model.
+            write: writes it to the path that it is called with.
+            writes: whether this process writes it; of several processes of a site the others only take part.
+            otherwise: added to the error.
+        """
+        try:
+            if writes:
+                write_aside(path, write)
+            else:
+                write(path)
+        except Exception as error:  # noqa: BLE001 - a framework may raise anything for a model that it cannot write
+            text = "the model was not written to %s (%s: %s)%s"
+            self.logger.error(text, path, type(error).__name__, error, otherwise)  # noqa: TRY400 - in one sentence
+            return False
+        return True
 
     def require_run(self, hook: str) -> Run:
         """Check that a run is open, which ``hook`` is called in.
