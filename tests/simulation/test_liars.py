@@ -16,7 +16,6 @@ NOTICED_AT = {
     "any_signature_is_right": 6,
     "certificates_are_not_checked": 8,
     "evidence_is_believed": 0,
-    "half_is_enough": 14,
     "liars_are_not_counted": 1,
     "nobody_is_left_out": 7,
     "proposals_are_not_checked": 5,
@@ -26,6 +25,7 @@ NOTICED_AT = {
 TESTED_BY = {
     "a_leader_believes_promises": ("test_promises.py", "a_promise_that_is_not_signed_or_cannot_be"),
     "evidence_is_ignored": ("test_evidence.py", "a_proof_is_told_to_all"),
+    "half_is_enough": ("test_waiting.py", "newcomers_do_not_make_half_of_the_membership_a_quorum"),
     "one_nack_ends_an_attempt": ("test_attempt.py", "one_peer_that_tells_of_a_high_attempt"),
     "promises_of_proposals_are_not_checked": ("test_checking.py", "nobody_accepts_what_a_leader_that_lies_proposes"),
     "readiness_is_not_checked": ("test_promises.py", "what_too_few_of_the_group_are_ready_with"),
