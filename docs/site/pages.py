@@ -45,11 +45,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs passes all
     """Let links lead to where their targets are on the site."""
     here = PurePosixPath(page.file.src_uri)
     source = next((path for path, place in MOVED.items() if place == str(here)), None)
-    source = source or (str(here) if (ROOT / here).is_file() and here.parts[0] != "README.md" else f"docs/{here}")
+    source = source or (f"docs/{here}" if (ROOT / "docs" / here).is_file() else str(here))
 
     def moved(link: re.Match[str]) -> str:
         target = _resolved(source, link["target"])
