@@ -167,7 +167,7 @@ def test_a_format_that_there_is_not_is_refused_by_name(swarm, python, variable):
 
 
 MISSING = """
-import os
+import os, time
 if os.environ["SWARM_RANK"] == "2":
     open("train.npz")
 import numpy
@@ -176,6 +176,7 @@ from swarm.session import Session
 from swarm.testing.swarm import ArrayModel
 session = Session(resolve({"sync_interval": 1}).settings, ArrayModel({"w": numpy.zeros(4)}))
 session.begin()
+time.sleep(4)  # a failure is said after a second, to those that still train
 session.advance()
 session.end()
 """

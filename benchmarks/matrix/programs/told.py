@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,4 +15,10 @@ def tell_model(weights: Iterable[Any], metrics: Mapping[str, float]) -> None:
     digest = hashlib.sha256()
     for array in weights:
         digest.update(np.ascontiguousarray(array).tobytes())
-    print(f"MODEL {digest.hexdigest()} {int(metrics['swarm_rounds'])}", flush=True)
+    tell(f"MODEL {digest.hexdigest()} {int(metrics['swarm_rounds'])}")
+
+
+def tell(line: str) -> None:
+    """Print a line in one write: ``print`` may need two, and the processes of a site share their output."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import distributed, nn
 
-from benchmarks.matrix.programs.told import tell_model
+from benchmarks.matrix.programs.told import tell, tell_model
 from swarm import SwarmCallback
 
 SAMPLES, BATCH = 256, 16
@@ -36,7 +36,7 @@ def main() -> None:
     if options.wrap in ("ddp", "fsdp2"):
         distributed.init_process_group("gloo", timeout=timedelta(seconds=options.time_out))
     model, optimizer, backward, rank, size = _prepared(options.wrap, net)
-    print(f"RANK {rank} {os.getpid()}", flush=True)
+    tell(f"RANK {rank} {os.getpid()}")
     swarm = SwarmCallback(model=model, optimizer=optimizer, val_data=(x, y), loss_function=nn.CrossEntropyLoss())
     with swarm:
         swarm.on_train_begin()
@@ -50,7 +50,7 @@ def main() -> None:
                 backward(loss)
                 optimizer.step()
                 swarm.on_batch_end(loss=loss)
-                print(f"BATCH {int(swarm.metrics['swarm_rounds'])}", flush=True)
+                tell(f"BATCH {int(swarm.metrics['swarm_rounds'])}")
         swarm.on_train_end()
     tell_model(map(_whole, net.state_dict().values()), swarm.metrics)
     if distributed.is_initialized():

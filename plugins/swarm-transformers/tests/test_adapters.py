@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from copy import deepcopy
 from functools import partial
 
 import pytest
@@ -44,7 +45,8 @@ METHODS = {
 
 
 def adapted(model, config=METHODS["LoRA"]):
-    return get_peft_model(model, config)
+    # of its own: saving changes a configuration for a moment, and two trainers save at once
+    return get_peft_model(model, deepcopy(config))
 
 
 def shared_by(model, **settings):
