@@ -7,7 +7,7 @@ from dataclasses import replace
 from swarm.certification.quorums import majority
 from swarm.certification.statements import same
 from swarm.codec.exact import ExactCodec
-from swarm.consensus.forming import Table, best, form, may_fork, quorum, screened, signals, stops
+from swarm.consensus.forming import Table, best, form, leaves_out_too_much, may_fork, quorum, screened, signals, stops
 from swarm.consensus.state import RoundState
 from swarm.messages import Offer, Proposal
 from swarm.records import Commit, Origin, PeerId, PeerStatus, RecordKind
@@ -159,9 +159,9 @@ def _with_refusals(state: RoundState, proposal: Proposal, table: Table) -> tuple
         return table, ""
     agreed = screened(table, state.rules).left_out.keys() | state.presence.distrusted.keys()
     contributors = {peer for peer, weight in weights.items() if weight}
-    # A leader may leave itself out. Where nothing remains, the last model stands, which harms nobody.
-    doubtful = judged.keys() - known - agreed - {proposal.attempt.leader}
-    if contributors - judged.keys() and 2 * len(doubtful) >= len(contributors):
+    # A leader may leave itself out.
+    doubted = judged.keys() - known - agreed - {proposal.attempt.leader}
+    if leaves_out_too_much(judged.keys(), doubted, contributors):
         names = ", ".join(sorted(judged))
         return table, f"it leaves out {names}, which is half of the contributions or more"
     return replace(table, left_out=judged), ""

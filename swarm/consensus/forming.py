@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from swarm.certification.quorums import is_quorum, majority
@@ -118,6 +119,31 @@ def screened(table: Table, rules: RoundRules) -> Table:
         if _weight(offer, table, rules)[0] and (reason := rules.screen(offer.stats))
     }
     return replace(table, left_out={**table.left_out, **reasons}) if reasons else table
+
+
+def leaves_out_too_much(
+    left_out: AbstractSet[PeerId], doubted: AbstractSet[PeerId], contributors: AbstractSet[PeerId]
+) -> bool:
+    """Whether members refuse what a leader leaves out, since it would choose by itself what is merged.
+
+    Args:
+        left_out: peers whose contributions it leaves out. If these are all, the last model stands, which harms nobody.
+        doubted: those of them for which it has only its own judgement.
+        contributors: who contributes otherwise.
+    """
+    return bool(contributors - left_out) and 2 * len(doubted & contributors) >= len(contributors)
+
+
+def undisputed(table: Table, rules: RoundRules, leader: PeerId) -> Table:
+    """The table without those that members do not let the leader leave out, and that it cannot merge either."""
+    left_out = table.left_out.keys() & table.offers.keys()
+    if not left_out:
+        return table
+    entries = form(replace(table, left_out={}), rules).entries
+    if not leaves_out_too_much(left_out, left_out - {leader}, {entry.peer for entry in entries if entry.weight}):
+        return table
+    offers = {peer: offer for peer, offer in table.offers.items() if peer not in left_out}
+    return replace(table, offers=offers, excluded=table.excluded | left_out)
 
 
 def form(table: Table, rules: RoundRules) -> Group:

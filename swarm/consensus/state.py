@@ -78,6 +78,8 @@ class Presence:
         """The newest version of the protocol that each peer has named."""
         self.distrusted: dict[PeerId, str] = {}
         """Peers that sent other weights than they offered to this round, with the reason."""
+        self.disputed: set[PeerId] = set()
+        """Those of them that members do not let this peer leave out, as it has said."""
         self.strikes = Strikes(timer)
         self._returns: Counter[PeerId] = Counter()
         """How often each peer has come since it has taken part in a round."""
@@ -107,8 +109,9 @@ class Presence:
         return new
 
     def down(self, peer: PeerId) -> None:
-        """A peer cannot be reached any more."""
+        """A peer cannot be reached any more; what it offers when it is back is judged anew."""
         self.live.discard(peer)
+        self.distrusted.pop(peer, None)
 
     def came(self, peer: PeerId) -> None:
         """A peer has reached a sync point."""
@@ -143,6 +146,7 @@ class Presence:
         for peer in group:
             self._returns.pop(peer, None)
         self.distrusted.clear()
+        self.disputed.clear()
 
 
 class Offers:

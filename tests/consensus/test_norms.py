@@ -210,8 +210,47 @@ def test_of_two_peers_a_leader_leaves_itself_out_and_not_the_other_one(founded, 
     peers.offer("a", "b", delta_norm=2.0)
     peers.wait(30.0)
     assert {name: peers.commits(name)[-1].contributors for name in "ab"} == dict.fromkeys("ab", (right,))
-    rejected = f"it leaves out {odd}, which is half of the contributions or more" in peers.said(leader)
-    assert rejected is not leads, "then the other one led"
+    disputed = f"round 1: {odd} cannot take part: that is half of the contributions or more" in peers.said(leader)
+    assert disputed is not leads, "then the other one led"
+
+
+def test_who_can_neither_be_merged_nor_left_out_is_not_in_the_group(founded) -> None:
+    """Two contribute, and a third one leads: members would not accept that it chooses between them."""
+    peers = founded("a", "b", "c")
+    leader = peers.leader()
+    odd, right = sorted({*"abc"} - {leader})
+    peers.moved[odd] = 700.0
+    peers.offer(leader, weight=0, delta_norm=2.0)
+    peers.offer(odd, right, delta_norm=2.0)
+    peers.wait(5.0)
+    assert peers.commits(right)[1].group == tuple(sorted((leader, right)))
+    assert peers.commits(right)[1].contributors == (right,)
+    assert peers.said(leader).count(f"{odd} cannot take part: that is half of the contributions or more") == 1
+    assert "does not accept" not in "".join(peers.said(name) for name in "abc")
+
+
+def test_where_it_is_needed_and_does_not_lead_the_others_wait_until_it_comes_again(founded) -> None:
+    """A member that leads leaves itself out; a newcomer does not lead."""
+    peers = founded("a", "b", "c", min_peers=3)
+    leader = peers.leader()
+    gone, right = sorted({*"abc"} - {leader})
+    peers.crash(gone)
+    peers.add("d")
+    peers.moved["d"] = 700.0
+    peers.offer(leader, weight=0, delta_norm=2.0)
+    peers.offer(right, "d", delta_norm=2.0)
+    peers.wait(60.0)
+    assert [len(peers.commits(name)) for name in (leader, right)] == [1, 1]
+    assert [peers.said(name).count("d cannot take part") for name in (leader, right)] == [1, 1]
+    assert "does not accept" not in "".join(peers.said(name) for name in peers.machines)
+    peers.moved.clear()
+    peers.crash("d")
+    peers.add("d", "2")
+    for _ in range(2):  # they have waited for one another in vain: the first time they do not wait
+        peers.offer(leader, weight=0, delta_norm=2.0)
+        peers.offer(right, "d", delta_norm=2.0)
+    peers.wait(10.0)
+    assert peers.commits(right)[1].contributors == tuple(sorted((right, "d")))
 
 
 def test_a_peer_that_sent_other_weights_contributes_again_in_the_next_round(founded) -> None:

@@ -158,8 +158,8 @@ def test_a_site_that_resumes_without_its_copy_fetches_it(tmp_path: Path) -> None
     def stay(peer: SwarmPeer) -> None:
         peer.session.begin()
         peer.go_on(4, step)
-        assert away.wait(20)
-        assert back.wait(20)
+        assert away.wait(100)
+        assert back.wait(100)
         peer.go_on(3, step)
         peer.session.end()
 

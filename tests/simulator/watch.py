@@ -87,11 +87,13 @@ class Watch:
             for process in self._processes.values()
             if process.running and not process.lies and process.plan.session == session
         )
-        enough = len(names) >= processes[0].settings.min_peers
-        enough = enough and is_quorum(commit.members, names, self._schedule.tolerated) and not self._schedule.excess
-        # Of two peers, neither can outvote the other.
-        outvoted = len(commit.members) > 2 or not any(process.dishonest for process in processes)
-        return enough and outvoted and (training or everyone)
+        honest = {process.name for process in processes if not process.dishonest}
+        # Of two contributions, it cannot be told which one is wrong: then the others can commit only by themselves.
+        contributors = [process for process in processes if process.offer and process.offer.stats.weight]
+        present = names if len(contributors) > 2 else honest
+        enough = len(present) >= processes[0].settings.min_peers
+        enough = enough and is_quorum(commit.members, present, self._schedule.tolerated) and not self._schedule.excess
+        return enough and (training or everyone)
 
 
 def _offers(process: Process, commit: Commit) -> bool:
