@@ -34,14 +34,15 @@ demo: .venv/.demo ## four hospitals, then MNIST: each trained alone, in a swarm,
 	$(BIN)/swarm demo mnist
 
 # Every run counts, and the whole suite comes last.
-test: .venv/.dev ## all tests; those of Keras on each of its backends
+test: JOBS ?= 2
+test: .venv/.dev ## all tests, in two processes at a time; those of Keras on each of its backends: JOBS=2
 	@status=0; \
 	for backend in torch jax; do \
 		echo "== Keras on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/pytest tests/keras || status=1; \
+		KERAS_BACKEND=$$backend $(BIN)/pytest -n $(JOBS) tests/keras || status=1; \
 	done; \
 	echo "== everything, Keras on tensorflow"; \
-	KERAS_BACKEND=tensorflow $(BIN)/pytest || status=1; \
+	KERAS_BACKEND=tensorflow $(BIN)/pytest -n $(JOBS) || status=1; \
 	exit $$status
 
 test-matrix: .venv/.dev ## each framework, and sites of several processes, as two real sites: ONLY="FSDP2"
