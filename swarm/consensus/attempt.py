@@ -13,13 +13,13 @@ from swarm.consensus.forming import (
     Table,
     best,
     complete,
+    disputed,
     form,
     may_fork,
     quorum,
     screened,
     signals,
     stops,
-    undisputed,
     worth_merging,
 )
 from swarm.consensus.norms import contradicted, unmeasured
@@ -167,7 +167,8 @@ class LedAttempt:
     def _try_to_form(self, commit: Commit) -> None:
         """Close the group if those who have offered are enough and nobody else is waited for."""
         state, rules = self._state, self._state.rules
-        table = self._undisputed(state.table(commit))
+        self._exclude_disputed(commit)
+        table = state.table(commit)
         if self.stage is Stage.FORMING and quorum(table, rules) and worth_merging(table):
             if self._quorum_since is None:
                 self._quorum_since = state.timer.now
@@ -181,16 +182,18 @@ class LedAttempt:
             lineage = new_lineage(position.lineage, position.round, state.me, state.incarnation, number)
             self._close_group(table, lineage=lineage)
 
-    def _undisputed(self, table: Table) -> Table:
-        """Without those whose contributions can neither be merged nor left out; a line says so."""
+    def _exclude_disputed(self, commit: Commit) -> None:
+        """Exclude peers, for a while, whose contributions can neither be merged nor left out; a line says so."""
         state = self._state
-        rest = undisputed(table, state.rules, state.me)
-        if new := table.offers.keys() - rest.offers.keys() - state.presence.disputed:
+        peers = disputed(state.table(commit), state.rules, state.me) - {state.me}
+        if new := peers - state.presence.disputed:
             names = ", ".join(sorted(new))
             text = f"round {state.position.round}: {names} cannot take part: that is half of the contributions or more"
             state.effects.notice(text, failed=True)
             state.presence.disputed |= new
-        return rest
+        for peer in peers:
+            state.presence.strikes.strike(self.attempt, peer)
+            del state.presence.distrusted[peer]  # judged anew in the next attempt with it
 
     def _minority_timed_out(self, *, minority: bool) -> bool:
         """Whether there has been no majority for ``failure_timeout``."""

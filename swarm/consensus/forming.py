@@ -134,16 +134,14 @@ def leaves_out_too_much(
     return bool(contributors - left_out) and 2 * len(doubted & contributors) >= len(contributors)
 
 
-def undisputed(table: Table, rules: RoundRules, leader: PeerId) -> Table:
-    """The table without those that members do not let the leader leave out, and that it cannot merge either."""
+def disputed(table: Table, rules: RoundRules, leader: PeerId) -> AbstractSet[PeerId]:
+    """Peers whose contributions the leader does not merge, and that members do not let it leave out either."""
     left_out = table.left_out.keys() & table.offers.keys()
     if not left_out:
-        return table
+        return left_out
     entries = form(replace(table, left_out={}), rules).entries
-    if not leaves_out_too_much(left_out, left_out - {leader}, {entry.peer for entry in entries if entry.weight}):
-        return table
-    offers = {peer: offer for peer, offer in table.offers.items() if peer not in left_out}
-    return replace(table, offers=offers, excluded=table.excluded | left_out)
+    contributors = {entry.peer for entry in entries if entry.weight}
+    return left_out if leaves_out_too_much(left_out, left_out - {leader}, contributors) else frozenset()
 
 
 def form(table: Table, rules: RoundRules) -> Group:

