@@ -328,7 +328,9 @@ class Member:
         if not self.begins_lineage(proposal) and not (state.votes and self._is_current(proposal)):
             return False
         record = record_hash(proposal.commit(message.digest))
-        reason = self._objection(proposal)
+        # What a leader may leave out depends on who it is: here, who led the attempt for which the group was ready.
+        first = message.ready.attempt if message.ready else proposal.attempt
+        reason = self._objection(replace(proposal, attempt=first))
         if not reason and self._signed.get(proposal.key, record) != record:
             reason = "this peer has accepted another record in this attempt"
         if not reason and not is_ready(state, proposal, record, message.ready):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from swarm.certification.quorums import is_quorum
@@ -299,9 +300,15 @@ class RoundState:
         if not excluded:
             return excluded
         rest = presence.here - presence.proven.keys() - excluded
-        members = self.position.members
-        enough = len(rest) >= self.rules.min_peers and (not members or self.quorum(members, rest))
+        enough = len(rest) >= self.rules.min_peers and self._decide(rest)
         return excluded if enough else presence.strikes.paused() | self.given_up
+
+    def _decide(self, rest: AbstractSet[PeerId]) -> bool:
+        """Whether these peers can decide a round, or begin a lineage where too many have restarted to vote."""
+        members, voting = self.position.members, self.offers.voting
+        if not members or self.quorum(members, rest & voting):
+            return True
+        return self.quorum(members, rest) and not self.quorum(members, voting)
 
     @property
     def given_up(self) -> frozenset[PeerId]:
@@ -340,10 +347,10 @@ class RoundState:
 
     @property
     def leading(self) -> set[PeerId]:
-        """Peers that may lead: those that are not barred, or all where the rest is no quorum."""
+        """Peers that may lead: those that are not barred, or all where these decide nothing."""
         presence = self.presence
         counted = presence.counted
-        return counted if self.quorum(self.position.members, counted) else presence.here - presence.proven.keys()
+        return counted if self._decide(counted) else presence.here - presence.proven.keys()
 
     def quorum(self, members: Iterable[PeerId], present: Iterable[PeerId]) -> bool:
         """Whether those of ``members`` who are ``present`` decide a round."""

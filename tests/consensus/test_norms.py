@@ -13,7 +13,7 @@ from swarm.codec.base import Codec
 from swarm.consensus.norms import ABSURD, FROZEN, FrozenNorms, absurd, contradicted, unmeasured
 from swarm.merge import BUILTIN_RULES
 from swarm.merge.distance import squared_distance
-from swarm.messages import Entry, PartialNorm, Proposal, Propose, Ready
+from swarm.messages import Accept, Accepted, Entry, PartialNorm, Proposal, Propose, Ready
 from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 from swarm.tensors.state import Array
 
@@ -251,6 +251,27 @@ def test_where_it_is_needed_and_does_not_lead_the_others_wait_until_it_comes_aga
         peers.offer(right, "d", delta_norm=2.0)
     peers.wait(30.0)
     assert peers.commits(right)[1].contributors == tuple(sorted((right, "d")))
+
+
+def test_a_leader_that_has_left_itself_out_is_followed_by_one_that_finishes_its_attempt(founded) -> None:
+    """The next leader proposes what was accepted, and must not be refused because it would leave out another peer."""
+    peers = founded("a", "b", "c")
+    leader = peers.leader()
+    right, idle = sorted({*"abc"} - {leader})
+    peers.moved[leader] = 700.0
+    peers.part(leader, idle)
+    peers.drop = lambda sender, to, message: isinstance(message, Accepted) and to == leader
+    peers.offer(idle, weight=0, delta_norm=2.0)
+    peers.offer(leader, right, delta_norm=2.0)
+    peers.wait(1.0)
+    assert len(peers.commits(right)) == 1
+    *_, asked = (message for _, to, message in peers.sent if isinstance(message, Accept) and to == right)
+    peers.bytes[right].add(asked.digest)  # the model that it has accepted
+    peers.crash(leader)
+    peers.wait(30.0)
+    assert peers.commits(right)[1].group == tuple(sorted((leader, right)))
+    assert peers.commits(right)[1].contributors == (right,)
+    assert "does not accept" not in peers.said(right) + peers.said(idle)
 
 
 def test_a_peer_that_sent_other_weights_contributes_again_in_the_next_round(founded) -> None:

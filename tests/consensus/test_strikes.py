@@ -323,6 +323,22 @@ def test_a_peer_without_which_nothing_can_be_decided_is_left_out_for_a_short_pau
     assert peers.commits("a")[-1].round == 1
 
 
+def test_who_does_not_vote_makes_no_other_peer_dispensable(founded) -> None:
+    """Of three, one has restarted and does not vote in this round: the other two are needed."""
+    peers = founded("a", "b", "c", failure_timeout=60.0, wait_below_quorum=True)
+    peers.crash("c")
+    peers.add("c", "2")
+    for _ in range(REMOVED + 1):
+        peers.exchanging = False
+        peers.offer("a", "b", "c")
+        peers.wait(FIRST + 0.1)
+        fail(peers, "a", "b")
+        assert peers.commits("a")[-1].round == 0
+    peers.wait(FIRST + 0.1)
+    assert peers.commits("a")[-1].round == 1
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+
+
 def test_a_session_closes_without_a_member_that_all_count_as_gone_but_not_before_its_offer_was_made(founded) -> None:
     """They have offered before they gave it up, so what they say of it has to be told anew."""
     peers = founded("a", "b", "c", "d", straggler_timeout=0.1, failure_timeout=60.0)
