@@ -9,11 +9,12 @@ from statistics import fmean
 from typing import Any
 
 from swarm.errors import DemoError
+from swarm.report import REPORT, read_report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """The result of one process, from the file that its script writes."""
+    """The result of one process, from the file that its script writes, and from the report of its site in a swarm."""
 
     accuracy: float
     """Of its final model on the test set, 0..1."""
@@ -26,20 +27,22 @@ class Training:
 
     @classmethod
     def read(cls, directory: Path) -> Training:
-        """Read the file that a script wrote to its model directory.
+        """Read what a script and its session wrote to the model directory. A training without a swarm has no report.
 
         Raises:
-            DemoError: there is no such file.
+            DemoError: there is no result.
+            UnreadableFileError: the report cannot be read.
         """
         path = directory / "result.json"
         if not path.is_file():
             raise DemoError(f"a training ended without a result: {path} is missing")
         result = json.loads(path.read_text(encoding="utf-8"))
+        report = read_report(directory / REPORT) if (directory / REPORT).is_file() else None
         return cls(
             accuracy=result["accuracy"],
             digest=result["digest"],
-            rounds=int(result["metrics"].get("swarm_rounds", 0)),
-            bytes_sent=int(result["metrics"].get("swarm_bytes_sent", 0)),
+            rounds=report.round if report else 0,
+            bytes_sent=report.totals.bytes_sent if report else 0,
             curve=tuple((step, accuracy) for step, accuracy in result["curve"]),
         )
 

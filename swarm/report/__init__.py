@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from swarm.report.content import Report, read_report
+from swarm.report.content import REPORT, Report, read_report
 from swarm.report.recorder import RECORDER, Recorder
 
-__all__ = ["RECORDER", "Recorder", "Report", "read_report"]
+__all__ = ["RECORDER", "REPORT", "Recorder", "Report", "read_report"]

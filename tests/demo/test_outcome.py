@@ -10,6 +10,8 @@ import pytest
 
 from swarm.demo.outcome import Outcome, Training
 from swarm.errors import DemoError
+from swarm.report import REPORT
+from swarm.report.content import Report, Totals, to_json
 
 
 def test_the_record_holds_what_is_documented(outcome: Outcome) -> None:
@@ -34,15 +36,16 @@ def test_the_rounds_are_those_of_the_peer_with_the_most(outcome: Outcome) -> Non
     assert replace(outcome, swarm=(replace(first, rounds=6), second)).rounds == 7
 
 
-def test_a_training_is_read_from_the_file_of_its_script(tmp_path: Path) -> None:
-    metrics = {"swarm_rounds": 3.0, "swarm_bytes_sent": 40.0}
-    left = {"accuracy": 0.5, "digest": "d", "metrics": metrics, "curve": [[8, 0.25]]}
-    (tmp_path / "result.json").write_text(json.dumps(left))
+def test_a_training_is_read_from_the_file_of_its_script_and_the_report_of_its_site(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps({"accuracy": 0.5, "digest": "d", "curve": [[8, 0.25]]}))
+    totals = Totals(bytes_sent=40)
+    report = Report(site="a", session="s", sentence="", began=0.0, ended=1.0, closing=True, round=3, totals=totals)
+    (tmp_path / REPORT).write_bytes(to_json(report))
     assert Training.read(tmp_path) == Training(accuracy=0.5, digest="d", rounds=3, bytes_sent=40, curve=((8, 0.25),))
 
 
 def test_a_training_without_a_swarm_has_no_rounds(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(json.dumps({"accuracy": 0.5, "digest": "d", "metrics": {}, "curve": []}))
+    (tmp_path / "result.json").write_text(json.dumps({"accuracy": 0.5, "digest": "d", "curve": []}))
     assert Training.read(tmp_path) == Training(accuracy=0.5, digest="d", rounds=0, bytes_sent=0, curve=())
 
 

@@ -27,7 +27,6 @@ time.sleep(0.2)
 (directory / "result.json").write_text(json.dumps({
     "accuracy": 1 / int(options["--batch-size"]),
     "digest": os.environ["SWARM_RANK"],
-    "metrics": {"swarm_rounds": 2},
     "curve": [],
 }))
 seen = {"options": options, "environment": dict(os.environ), "time": [began, time.monotonic()]}
@@ -121,7 +120,7 @@ def test_the_outcome_has_the_best_training_on_pooled_data(outcome: Outcome) -> N
         "peers": 2,
         "sync_interval": 5,
         "seed": 7,
-        "rounds": 2,
+        "rounds": 0,  # no session has left a report
         "alone": [1 / 16] * 2,
         "swarm": [1 / 16] * 2,
         "pooled": 1 / 16,
