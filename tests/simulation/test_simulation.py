@@ -68,6 +68,7 @@ NEARBY = 50
 """Schedules from there on that are tried."""
 
 
+@pytest.mark.timeout(600)  # a minute of one core
 def test_every_invariant_holds_through_the_faults_of_many_schedules() -> None:
     result = simulate(SCHEDULES, seed=0, jobs=2)
     assert result["violations"] == 0
