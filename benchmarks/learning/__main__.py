@@ -21,8 +21,8 @@ from benchmarks.learning.gates import GATES, Gate, Result
 from benchmarks.learning.models import MODELS, OPTIMIZERS
 from benchmarks.learning.outcome import Outcome, measure
 from benchmarks.learning.plan import TASKS, Plan
+from swarm.demo import partitions
 from swarm.errors import SwarmError
-from swarm.simulate import partitions
 
 FIRST_SEED = 100
 """Learning rates were chosen with seeds below."""

@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from swarm.demo import digits
+from swarm.demo import digits, partitions
 from swarm.demo.sites import Samples, hold_out
 from swarm.errors import MissingExtraError
-from swarm.simulate import partitions
 from swarm.simulate.names import TASKS
 
 VALIDATION = 0.1
