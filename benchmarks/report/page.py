@@ -47,8 +47,9 @@ _POLICIES = f"""
 
 A policy that changes the interval also changes the number of rounds, which alone changes the accuracy. So each policy
 is compared with the fixed interval whose number of rounds is nearest to its own, for each of ten seeds: Dirichlet .1,
-eight sites, {STEPS} batches. The gain is a difference of accuracies. `qsr` is not here: it needs a decaying learning
-rate, which the benchmark has not. `seconds` depends on the machine.
+eight sites, {STEPS} batches. The gain is a difference of accuracies. For `qsr` the learning rate falls to 0 as a cosine
+does, with the fixed interval too; for the others it is constant. `seconds` is not here: its rounds depend on the
+machine.
 """
 
 _ATTACKS = f"""

@@ -16,8 +16,14 @@ INTERVALS = (8, 32, 128)
 CODECS = ("exact", "bf16", "int8")
 """The first is that of the intervals."""
 RULES = ("mean", "norm_clip", "centered_clip", "geomedian", "nnm")
-POLICIES: Mapping[str, int] = {"adacomm": 32, "drift": 16, "validation": 16}
-"""With the interval that each begins with."""
+COSINE = "--schedule cosine"
+POLICIES: Mapping[str, tuple[int, str]] = {
+    "adacomm": (32, ""),
+    "drift": (16, ""),
+    "qsr": (16, COSINE),
+    "validation": (16, ""),
+}
+"""With the interval that each begins with, and what it needs besides."""
 SKEWS = ("dir0.5", "dir0.1")
 """The partitions under which merge rules are attacked."""
 
@@ -38,8 +44,11 @@ COMMANDS: Mapping[str, Sequence[str]] = {
         for codec in CODECS[1:]
     ],
     "policies": [
-        _learning("--partition", "dir0.1", "--policy", policy, "--interval", interval, "--seeds", 10, "--against-fixed")
-        for policy, interval in POLICIES.items()
+        _learning(
+            *("--partition", "dir0.1", "--policy", policy, "--interval", interval, *([more] if more else [])),
+            *("--seeds", 10, "--against-fixed"),
+        )
+        for policy, (interval, more) in POLICIES.items()
     ],
     "attacks": [
         f"attacks --partition {partition} --peers 11 --bad 2 --rule {rule} --steps 240 --seeds 3"
