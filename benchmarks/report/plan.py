@@ -15,7 +15,7 @@ PARTITIONS: Mapping[str, str] = {
 INTERVALS = (8, 32, 128)
 CODECS = ("exact", "bf16", "int8")
 """The first is that of the intervals."""
-RULES = ("mean", "norm_clip", "centered_clip", "geomedian", "nnm")
+RULES = ("mean", "norm_clip", "centered_clip", "geomedian", "trimmed_mean", "nnm", "coordmedian")
 COSINE = "--schedule cosine"
 POLICIES: Mapping[str, tuple[int, str]] = {
     "adacomm": (32, ""),
@@ -24,8 +24,11 @@ POLICIES: Mapping[str, tuple[int, str]] = {
     "validation": (16, ""),
 }
 """With the interval that each begins with, and what it needs besides."""
-SKEWS = ("dir0.5", "dir0.1")
-"""The partitions under which merge rules are attacked."""
+SKEWS: Mapping[str, str] = {
+    "dir0.5": "--steps 480 --seeds 5 --first-seed 3000",
+    "dir0.1": "--steps 240 --seeds 3",
+}
+"""The partitions under which merge rules are attacked, and for how long. The goal is for the first one."""
 
 
 def _learning(*words: object) -> str:
@@ -51,8 +54,8 @@ COMMANDS: Mapping[str, Sequence[str]] = {
         for policy, (interval, more) in POLICIES.items()
     ],
     "attacks": [
-        f"attacks --partition {partition} --peers 11 --bad 2 --rule {rule} --steps 240 --seeds 3"
-        for partition in SKEWS
+        f"attacks --partition {partition} --peers 11 --bad 2 --rule {rule} {length}"
+        for partition, length in SKEWS.items()
         for rule in RULES
     ],
 }
