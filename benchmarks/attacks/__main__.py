@@ -20,11 +20,11 @@ from benchmarks.harness.command import Benchmark, Record, integer
 from benchmarks.harness.figures import aligned, verdict
 from benchmarks.learning.data import problem
 from benchmarks.learning.plan import Plan
+from swarm.demo import partitions
 from swarm.errors import ConfigurationError
 from swarm.merge import WeightedMean
 from swarm.merge.screen import screened
 from swarm.plugins import PluginRegistry
-from swarm.simulate import partitions
 
 FIRST_SEED = 1000
 """Other benchmarks use lower ones."""

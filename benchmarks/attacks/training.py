@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from benchmarks.attacks.kinds import ATTACKS, FLIPPED, UNTRAINED, Known, Vector
+from benchmarks.attacks.networks import Networks
 from benchmarks.learning.data import Problem
 from benchmarks.learning.plan import Plan
-from benchmarks.learning.training import Trainee, accuracy
+from benchmarks.learning.training import accuracy
 from swarm.consensus.norms import absurd
 from swarm.demo.sites import Samples
 from swarm.merge import MergeRule
@@ -51,24 +50,16 @@ def train(
         attack: a name in ``ATTACKS``; None: the bad sites are left out of the training.
     """
     honest = [site for site in range(len(problem.sites)) if site not in bad]
-    senders = honest if attack is None else range(len(problem.sites))
-    idle = {*bad} if attack in UNTRAINED else set()
-    trainees = {
-        site: _trainee(plan, problem, seed, site, flipped=attack == FLIPPED and site in bad) for site in senders
-    }
-    count = plan.equal_steps or 0
-    streams = {site: trainee.batches.steps(count) for site, trainee in trainees.items()}
-    model, noise = trainees[honest[0]].model, np.random.default_rng((seed, *bad))
-    reference, left_out = _read(model), dict.fromkeys(senders, 0)
-    rounds = count // plan.interval
+    senders = honest if attack is None else [*honest, *bad]
+    training = honest if attack in UNTRAINED else senders
+    flipped = bad if attack == FLIPPED else ()
+    samples = {site: _samples(problem, site, flipped=site in flipped) for site in training}
+    networks, noise = Networks(plan, samples, problem.classes, seed), np.random.default_rng((seed, *bad))
+    reference, left_out = networks.first, dict.fromkeys(senders, 0)
+    rounds = (plan.equal_steps or 0) // plan.interval
     for number in range(rounds):
         updates = dict.fromkeys(senders, np.zeros_like(reference))
-        for site in senders:
-            if site not in idle:
-                _write(trainees[site].model, reference)
-                for _ in range(plan.interval):
-                    trainees[site].step(next(streams[site]))
-                updates[site] = _read(trainees[site].model) - reference
+        updates |= zip(training, networks.train(reference, plan.interval) - reference, strict=True)
         if attack is not None:
             known = np.stack([updates[site] for site in honest])
             updates |= {site: ATTACKS[attack](Known(updates[site], known, noise)) for site in bad}
@@ -83,10 +74,9 @@ def train(
                     left_out[kept[place]] += 1
             columns += [reference] * rule.needs_reference
             reference = apply_rule(rule, columns, [1] * len(kept)).astype(np.float32, copy=False)
-    _write(model, reference)
     attacks = [left_out[site] for site in bad if site in left_out]
     return Attacked(
-        accuracy(model, problem.test),
+        accuracy(networks.model(reference), problem.test),
         sum(attacks) / (rounds * max(len(attacks), 1)),
         sum(left_out[site] for site in honest) / (rounds * len(honest)),
     )
@@ -108,17 +98,6 @@ def passed(contributions: dict[int, Vector], reference: Vector, number: int) -> 
     return [site for site in finite if str(site) not in refused]
 
 
-def _trainee(plan: Plan, problem: Problem, seed: int, site: int, *, flipped: bool) -> Trainee:
+def _samples(problem: Problem, site: int, *, flipped: bool) -> Samples:
     samples = problem.sites[site].train
-    if flipped:
-        samples = Samples(samples.x, problem.classes - 1 - samples.y)
-    return Trainee.of(plan, samples, problem.classes, seed, site)
-
-
-def _read(model: torch.nn.Module) -> Vector:
-    values: Vector = parameters_to_vector(model.parameters()).detach().numpy().copy()
-    return values
-
-
-def _write(model: torch.nn.Module, values: Vector) -> None:
-    vector_to_parameters(torch.from_numpy(values.copy()), model.parameters())
+    return Samples(samples.x, problem.classes - 1 - samples.y) if flipped else samples

@@ -18,11 +18,11 @@ from benchmarks.harness.command import Benchmark, Record, integer, positive
 from benchmarks.harness.figures import aligned, listed, verdict
 from benchmarks.learning.figures import against_fixed, summary
 from benchmarks.learning.gates import GATES, Gate, Result
-from benchmarks.learning.models import MODELS, OPTIMIZERS
+from benchmarks.learning.models import MODELS, OPTIMIZERS, SCHEDULES
 from benchmarks.learning.outcome import Outcome, measure
 from benchmarks.learning.plan import TASKS, Plan
+from swarm.demo import partitions
 from swarm.errors import SwarmError
-from swarm.simulate import partitions
 
 FIRST_SEED = 100
 """Learning rates were chosen with seeds below."""
@@ -45,8 +45,12 @@ def _options(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=integer(1), help="batches of each site (default: by task)")
     length.add_argument("--epochs", type=integer(1), help="passes of each site over its own data")
+    text = "how fast the sites train: with 4,2,1 the last makes a quarter of --steps, and of --interval between merges"
+    add("--paces", type=_whole_numbers, default=default.paces, help=text)
     add("--optimizer", choices=tuple(OPTIMIZERS), default=default.optimizer, help=f"(default {default.optimizer})")
     add("--learning-rate", dest="rate", type=positive, help="(default: by optimizer)")
+    text = f"of the learning rate (default {default.schedule})"
+    add("--schedule", choices=tuple(SCHEDULES), default=default.schedule, help=text)
     add("--optimizer-state", help="keep, reset or merge")
     add("--normalization", help="pooled, silobn or fedbn")
     add("--rule", default=default.rule, help=f"merge rule (default {default.rule})")
@@ -57,6 +61,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add("--proximal", type=positive, help="strength of FedProx")
     add("--scaffold", action="store_true", help="control variates at the sites")
     add("--policy", help="sync policy")
+    add("--policy-seconds", type=positive, help="from merge to merge, with --policy seconds")
     add("--codec", default=default.codec, help=f"(default {default.codec})")
     add("--overlap", action="store_true", help="train on while a round runs")
     text = "with --overlap: the share of the interval after which a round's result is loaded"
@@ -87,6 +92,10 @@ def _label_skew(text: str) -> str:
 
 def _numbers(text: str) -> tuple[float, ...]:
     return tuple(positive(number) for number in text.split(","))
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(integer(1)(number) for number in text.split(","))
 
 
 def _share(text: str) -> float:

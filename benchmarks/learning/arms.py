@@ -30,7 +30,7 @@ class Trained:
 def alone(plan: Plan, problem: Problem, seed: int) -> Trained:
     """Every site trains on its own data, with the same batches as in the swarm."""
     trainees = _trainees(plan, problem, seed)
-    steps = [trainee.train(plan) for trainee in trainees]
+    steps = [trainee.train() for trainee in trainees]
     return Trained(None, [trainee.model for trainee in trainees], steps)
 
 
@@ -39,7 +39,7 @@ def pooled(plan: Plan, problem: Problem, seed: int) -> Trained:
     trained: list[tuple[float, nn.Module, int]] = []
     for batch in (plan.batch, plan.batch * plan.peers):
         trainee = Trainee.of(plan, problem.pooled, problem.classes, seed, plan.peers, batch)
-        steps = trainee.train(plan)
+        steps = trainee.train()
         trained.append((accuracy(trainee.model, problem.validation), trainee.model, steps))
     _, model, steps = max(trained, key=lambda each: each[0])
     return Trained(model, [], [steps])

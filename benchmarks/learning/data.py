@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from benchmarks.learning import transforms
 from benchmarks.learning.plan import Plan
-from swarm.demo import digits, hospitals
+from swarm.demo import digits, hospitals, partitions
 from swarm.demo.sites import Samples, hold_out, join
-from swarm.simulate import partitions
 
 VALIDATION = 0.1
 """The share of a site's training samples on which choices are made; never on those of the test."""

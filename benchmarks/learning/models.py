@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
@@ -66,6 +67,12 @@ RATES: Mapping[str, float] = {
 }  # fmt: skip
 """Default learning rates, chosen on the validation samples of pooled digits and MNIST with ``mlp``."""
 
+SCHEDULES: Mapping[str, Callable[[float], float]] = {
+    "constant": lambda _done: 1.0,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}
+"""By name: which part of the learning rate is used once a part of the training is done, both 0 to 1."""
+
 
 def build(name: str, shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
     """A model with the initial weights of this seed.
@@ -82,3 +89,10 @@ def build(name: str, shape: tuple[int, ...], classes: int, seed: int) -> nn.Modu
 def optimizer(name: str, model: nn.Module, rate: float | None) -> torch.optim.Optimizer:
     """The optimizer for all parameters of the model; without ``rate``, with its default one."""
     return OPTIMIZERS[name](model.parameters(), RATES[name] if rate is None else rate)
+
+
+def scheduler(name: str, optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """What changes the learning rate after each of so many steps; None where it is constant."""
+    if name == "constant":
+        return None
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: SCHEDULES[name](step / steps))

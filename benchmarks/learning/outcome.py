@@ -35,7 +35,7 @@ class Outcome:
     alone: float
     """The mean over sites."""
     reference: float | None
-    """FedAvg without Swarm; None with epochs, which differ in length, and where it is left out."""
+    """FedAvg without Swarm; None where sites make different numbers of steps, and where it is left out."""
     swarm: float
     """Of the closing model, or the mean over the sites' models if they have tensors of their own."""
     own_alone: list[float]
@@ -153,7 +153,8 @@ def _own(sites: Problem, models: Sequence[nn.Module]) -> list[float]:
 
 def _without_swarm(plan: Plan) -> Plan:
     """The plan of the arms without Swarm: its own settings do not change them."""
-    fields = ("task", "model", "partition", "skew", "sizes", "peers", "batch", "steps", "epochs", "optimizer", "rate")
+    data = ("task", "partition", "skew", "sizes", "peers")
+    fields = (*data, "model", "batch", "steps", "epochs", "paces", "optimizer", "rate", "schedule")
     return Plan(**{name: getattr(plan, name) for name in fields})
 
 

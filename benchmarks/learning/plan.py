@@ -39,8 +39,12 @@ class Plan:
     steps: int | None = None
     epochs: int | None = None
     """Instead of steps: so many passes of each site over its own data."""
+    paces: tuple[int, ...] = ()
+    """How fast each site trains, in proportion. The fastest make ``steps``, and ``interval`` between two merges."""
     optimizer: str = "sgd"
     rate: float | None = None
+    schedule: str = "constant"
+    """Of the learning rate, by name in ``models.SCHEDULES``."""
     optimizer_state: str | None = None
     normalization: str | None = None
     rule: str = "mean"
@@ -51,6 +55,8 @@ class Plan:
     proximal: float | None = None
     scaffold: bool = False
     policy: str | None = None
+    policy_seconds: float | None = None
+    """From merge to merge, under the policy ``seconds``."""
     codec: str = "exact"
     overlap: bool = False
     delay: float = 0.25
@@ -62,8 +68,19 @@ class Plan:
 
     @property
     def equal_steps(self) -> int | None:
-        """Batches of each site; None where epochs decide."""
-        return None if self.epochs else self.steps or STEPS[self.task]
+        """Batches of each site; None where epochs decide, or sites differ."""
+        return None if self.epochs or self.paces else self.steps or STEPS[self.task]
+
+    def steps_of(self, rank: int) -> int | None:
+        """Batches of a site, or with a rank after the last site, of pooled data; None where epochs decide."""
+        return None if self.epochs else self._at_pace(rank, self.steps or STEPS[self.task])
+
+    def interval_of(self, rank: int) -> int:
+        """Batches of a site between two merges, where the interval is fixed."""
+        return self._at_pace(rank, self.interval)
+
+    def _at_pace(self, rank: int, fastest: int) -> int:
+        return fastest * self.paces[rank] // max(self.paces) if rank < len(self.paces) else fastest
 
     def effective(self, name: str) -> object:
         """The value of a setting that changes what is trained, by its name in Swarm."""
@@ -96,6 +113,7 @@ class Plan:
             "proximal": self.proximal,
             "scaffold": self.scaffold or None,
             "sync_policy": self.policy,
+            "sync_seconds": self.policy_seconds,
             "local": self.local,
         }
 
@@ -105,7 +123,7 @@ class Plan:
         One that asks for the behaviour of a Swarm without that argument is left out if this Swarm has no such argument.
         """
         given: dict[str, Any] = {
-            "sync_interval": self.interval,
+            "sync_interval": min(self.interval_of(rank) for rank in range(self.peers)),
             "merge_method": self.rule,
             "codec": self.codec,
             "overlap": self.overlap,
@@ -130,9 +148,20 @@ class Plan:
         given = {name: getattr(options, name) for name in names}
         if options.peers is None:
             given["peers"] = 4 if options.partition == "natural" else 8
-        return cls(**given)
+        plan = cls(**given)
+        plan._check_paces()
+        return plan
+
+    def _check_paces(self) -> None:
+        shown = f"--paces {','.join(map(str, self.paces))}"
+        if self.paces and len(self.paces) != self.peers:
+            raise RuntimeError(f"{shown}: give one for each of the {self.peers} peers")
+        if any(self.interval * pace % max(self.paces) for pace in self.paces):
+            raise RuntimeError(f"{shown}: with --interval {self.interval} a site would make a part of a batch")
+        if self.paces and (self.epochs or self.overlap or self.policy not in (None, "fixed")):
+            raise RuntimeError(f"{shown}: only with --steps, a fixed interval and without --overlap")
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Plan:
         """The plan of ``dataclasses.asdict``, after JSON."""
-        return cls(**{**record, "sizes": tuple(record["sizes"])})
+        return cls(**{**record, "sizes": tuple(record["sizes"]), "paces": tuple(record["paces"])})

@@ -49,8 +49,11 @@ class Hooks:
     Otherwise it would be loaded as soon as the round has ended, which depends on the speed of this machine.
     """
 
-    def __init__(self, plan: Plan, callback: Any) -> None:
+    def __init__(self, plan: Plan, callback: Any, every: int = 1) -> None:
+        """Call ``callback``, and let it merge only after a multiple of ``every`` batches."""
         self._callback = callback
+        self._every = every
+        self._made = 0
         self._delay = min(max(round(plan.delay * plan.interval), 1), plan.interval)
         self._whole = self._delay == plan.interval
         self._left = 0
@@ -66,7 +69,8 @@ class Hooks:
         if called and loads:
             while callback.session.round_running:
                 time.sleep(POLL)
-        callback.on_batch_end(loss=loss)
+        self._made += 1
+        callback.on_batch_end(loss=loss, stepped=self._made % self._every == 0)
         if called and callback.session.round_open and (self._whole or not loads):  # a round has begun
             self._left = self._delay
 
@@ -96,13 +100,13 @@ def arguments(plan: Plan, samples: Samples, validation: Samples, trainee: Traine
 
 def train(plan: Plan, trainee: Trainee, callback: Any, report: Report) -> None:
     """Train as planned, and take part until every site has finished; fills the report."""
-    hooks, batches = Hooks(plan, callback), trainee.batches
+    hooks, batches = Hooks(plan, callback, trainee.every), trainee.batches
     callback.on_train_begin()
     epochs: Iterable[int] = itertools.count()
     if plan.epochs:
         longer = plan.effective("train_until") not in (None, "own")
         epochs = callback.epochs(plan.epochs) if longer else range(plan.epochs)
-    most = plan.equal_steps
+    most = None if plan.epochs else trainee.planned
     for epoch in epochs:
         for batch in batches.epoch():
             hooks.batch_end(trainee.step(batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -34,19 +35,23 @@ class Batches:
 
     def epoch(self) -> Iterator[Batch]:
         """One pass over the samples, in a new order."""
-        order = self._random.permutation(len(self._y))
-        for number in range(len(self)):
-            rows = torch.from_numpy(order[number * self._size : (number + 1) * self._size])
-            yield self._x[rows], self._y[rows]
+        return map(self._of, self._pass())
 
     def steps(self, count: int) -> Iterator[Batch]:
         """So many batches, pass after pass."""
-        while count > 0:
-            for batch in self.epoch():
-                yield batch
-                count -= 1
-                if count == 0:
-                    return
+        return map(self._of, self.rows(count))
+
+    def rows(self, count: int) -> Iterator[NDArray[np.int64]]:
+        """Which samples so many batches have, pass after pass."""
+        return itertools.islice(itertools.chain.from_iterable(self._pass() for _ in itertools.count()), count)
+
+    def _pass(self) -> Iterator[NDArray[np.int64]]:
+        order = self._random.permutation(len(self._y))
+        return (order[number * self._size : (number + 1) * self._size] for number in range(len(self)))
+
+    def _of(self, rows: NDArray[np.int64]) -> Batch:
+        taken = torch.from_numpy(rows)
+        return self._x[taken], self._y[taken]
 
 
 @dataclass(slots=True)
@@ -56,13 +61,21 @@ class Trainee:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     batches: Batches
+    planned: int
+    """Batches to train."""
+    every: int = 1
+    """Merges come after a multiple of so many batches: more than 1 where sites differ in their pace."""
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
 
     @classmethod
     def of(cls, plan: Plan, samples: Samples, classes: int, seed: int, rank: int, batch: int = 0) -> Trainee:
         """The trainee of a site, or with a ``rank`` after the last site, the one of pooled data."""
         model = models.build(plan.model, samples.x.shape[1:], classes, seed)
         optimizer = models.optimizer(plan.optimizer, model, plan.rate)
-        return cls(model, optimizer, Batches(samples, batch or plan.batch, (seed, rank)))
+        batches = Batches(samples, batch or plan.batch, (seed, rank))
+        planned = plan.steps_of(rank) or (plan.epochs or 1) * len(batches)
+        every = plan.interval_of(rank) if plan.paces else 1
+        return cls(model, optimizer, batches, planned, every, models.scheduler(plan.schedule, optimizer, planned))
 
     def step(self, batch: Batch) -> torch.Tensor:
         """Train on a batch; returns its loss."""
@@ -71,14 +84,15 @@ class Trainee:
         loss: torch.Tensor = _cross_entropy(self.model(x), y)
         loss.backward()
         self.optimizer.step()
+        if self.scheduler:
+            self.scheduler.step()
         return loss
 
-    def train(self, plan: Plan) -> int:
+    def train(self) -> int:
         """Train without Swarm for as long as planned; returns the steps."""
-        count = plan.equal_steps or (plan.epochs or 1) * len(self.batches)
-        for batch in self.batches.steps(count):
+        for batch in self.batches.steps(self.planned):
             self.step(batch)
-        return count
+        return self.planned
 
 
 def scores(model: nn.Module, samples: Samples) -> NDArray[np.float32]:

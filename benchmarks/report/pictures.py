@@ -97,7 +97,7 @@ def _heat_map(results: Results, partition: str) -> Figure:
     attacked = [each for each in results.attacks if each["partition"] == partition]
     rows = [of_the_oracle(each) for each in attacked]
     kinds = list(rows[0])
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    figure = Figure(figsize=(8, 1.3 + 0.3 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     values = [[row[kind].mean for kind in kinds] for row in rows]
     image = axes.imshow(values, vmin=_LOWEST, vmax=1.0, cmap="viridis", aspect="auto")

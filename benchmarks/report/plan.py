@@ -15,11 +15,20 @@ PARTITIONS: Mapping[str, str] = {
 INTERVALS = (8, 32, 128)
 CODECS = ("exact", "bf16", "int8")
 """The first is that of the intervals."""
-RULES = ("mean", "norm_clip", "centered_clip", "geomedian", "nnm")
-POLICIES: Mapping[str, int] = {"adacomm": 32, "drift": 16, "validation": 16}
-"""With the interval that each begins with."""
-SKEWS = ("dir0.5", "dir0.1")
-"""The partitions under which merge rules are attacked."""
+RULES = ("mean", "norm_clip", "centered_clip", "geomedian", "trimmed_mean", "nnm", "coordmedian")
+COSINE = "--schedule cosine"
+POLICIES: Mapping[str, tuple[int, str]] = {
+    "adacomm": (32, ""),
+    "drift": (16, ""),
+    "qsr": (16, COSINE),
+    "validation": (16, ""),
+}
+"""With the interval that each begins with, and what it needs besides."""
+SKEWS: Mapping[str, str] = {
+    "dir0.5": "--steps 480 --seeds 5 --first-seed 3000",
+    "dir0.1": "--steps 240 --seeds 3",
+}
+"""The partitions under which merge rules are attacked, and for how long. The goal is for the first one."""
 
 
 def _learning(*words: object) -> str:
@@ -38,12 +47,15 @@ COMMANDS: Mapping[str, Sequence[str]] = {
         for codec in CODECS[1:]
     ],
     "policies": [
-        _learning("--partition", "dir0.1", "--policy", policy, "--interval", interval, "--seeds", 10, "--against-fixed")
-        for policy, interval in POLICIES.items()
+        _learning(
+            *("--partition", "dir0.1", "--policy", policy, "--interval", interval, *([more] if more else [])),
+            *("--seeds", 10, "--against-fixed"),
+        )
+        for policy, (interval, more) in POLICIES.items()
     ],
     "attacks": [
-        f"attacks --partition {partition} --peers 11 --bad 2 --rule {rule} --steps 240 --seeds 3"
-        for partition in SKEWS
+        f"attacks --partition {partition} --peers 11 --bad 2 --rule {rule} {length}"
+        for partition, length in SKEWS.items()
         for rule in RULES
     ],
 }

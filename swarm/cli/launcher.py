@@ -74,7 +74,7 @@ class Launcher:
             stack.callback(self._selector.close)
             (rendezvous / DIRECTORY).mkdir(exist_ok=True)
             self._rendezvous = rendezvous
-            guard = Watchdog(rendezvous, self._kill_after)
+            guard = Watchdog(self._kill_after, rendezvous)
             stack.callback(guard.close)
             stack.enter_context(self._signals())
             stack.callback(self._abandon)

@@ -34,10 +34,10 @@ class PeerSpec:
 
 
 class Watchdog:
-    """The process that ends the peers if the launcher ends."""
+    """The process that ends the peers if the launcher ends, and then removes directories."""
 
-    def __init__(self, rendezvous: Path, kill_after: float) -> None:
-        command = [sys.executable, "-I", "-S", watchdog.__file__, str(rendezvous), str(kill_after)]
+    def __init__(self, kill_after: float, *directories: Path) -> None:
+        command = [sys.executable, "-I", "-S", watchdog.__file__, str(kill_after), *map(str, directories)]
         self._process = subprocess.Popen(
             command,
             bufsize=0,
@@ -59,7 +59,7 @@ class Watchdog:
             self.pipe.write(b"-%d\n" % group)
 
     def close(self) -> None:
-        """End the watchdog, which removes the rendezvous directory."""
+        """End the watchdog, which removes the directories."""
         self.pipe.close()
         self._process.wait()
 

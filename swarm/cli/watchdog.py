@@ -49,12 +49,13 @@ def _signal(group: int, number: int) -> bool:
     return True
 
 
-def main(rendezvous: str, kill_after: str) -> None:
-    """Wait until the launcher has ended, then end its peers and remove its directory."""
+def main(kill_after: str, *directories: str) -> None:
+    """Wait until the launcher has ended, then end its peers and remove its directories."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     end(watch(sys.stdin), float(kill_after))
-    shutil.rmtree(rendezvous, ignore_errors=True)
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -9,43 +9,27 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from swarm.demo import partitions
 from swarm.demo.sites import Samples, Sites, hold_out
 
 CLASSES = 10
-
-_CONCENTRATION = 0.5
-_LEAST_IMAGES = 10
+PARTITION = "dir0.5"
 
 
 def load(peers: int, seed: int) -> Sites:
     """The images with pixels in 0..1, a fifth of every digit held out for the test, the rest divided among the peers.
 
-    Each digit is divided in proportions drawn from a symmetric Dirichlet distribution with parameter 0.5, as in Li et
-    al., "Federated Learning on Non-IID Data Silos", ICDE 2022: some peers have almost no images of some digits.
+    Each digit is divided by ``PARTITION``: some peers have almost no images of some digits.
     """
     pixels, digits = images()
     random = np.random.default_rng(seed)
     train_rows, test_rows = hold_out(digits, random)
-    parts = divide(digits[train_rows], peers, random)
+    parts = partitions.divide(digits[train_rows], PARTITION, peers, random)
     return Sites(
         names=tuple(f"peer-{rank}" for rank in range(peers)),
         train=tuple(Samples(pixels[train_rows[part]], digits[train_rows[part]]) for part in parts),
         test=Samples(pixels[test_rows], digits[test_rows]),
     )
-
-
-def divide(labels: NDArray[np.int64], peers: int, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Row numbers for each peer, drawn again until every peer has at least ten."""
-    while True:
-        parts: list[list[NDArray[np.int64]]] = [[] for _ in range(peers)]
-        for label in np.unique(labels):
-            rows = random.permutation(np.flatnonzero(labels == label))
-            shares = random.dirichlet(np.full(peers, _CONCENTRATION))
-            cuts = (np.cumsum(shares)[:-1] * len(rows)).astype(np.int64)
-            for part, chunk in zip(parts, np.split(rows, cuts), strict=True):
-                part.append(chunk)
-        if min(sum(map(len, part)) for part in parts) >= _LEAST_IMAGES:
-            return [np.concatenate(part) for part in parts]
 
 
 @cache

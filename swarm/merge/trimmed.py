@@ -104,4 +104,4 @@ def require_share(share: float) -> float:
 
 def fewest_of(share: float) -> int:
     """The fewest contributions of equal weight of which one has no more than a part of the weight."""
-    return math.ceil(1 / share)
+    return math.ceil(round(1 / share, 9))  # 1 / (1 / 49) is more than 49

@@ -56,6 +56,23 @@ def combinations(given: Mapping[str, Sequence[str]]) -> list[Choice]:
     return [dict(zip(values, combination, strict=True)) for combination in product(*values.values())]
 
 
+def require_peers(choices: Sequence[Choice], peers: int) -> None:
+    """Refuse merge rules that need more peers; the peers would refuse them later, one by one.
+
+    Raises:
+        ConfigurationError: there are too few peers for a rule.
+    """
+    registry = PluginRegistry()
+    for choice in choices:
+        name = choice.get("merge_method")
+        fewest = registry.merge_rule(str(name)).fewest if name else 1
+        if peers < fewest:
+            raise ConfigurationError(
+                f"{option('merge_method')} {name} needs {fewest} or more peers to limit a bad contribution, and -n "
+                f"gives {peers}: raise it, or choose another rule"
+            )
+
+
 def label(choice: Choice) -> str:
     """A choice in one line."""
     return ", ".join(f"{name}={shown(value)}" for name, value in choice.items()) or "as configured"

@@ -40,6 +40,16 @@ class Host:
         return asdict(found)
 
 
+def require() -> None:
+    """Refuse what needs Ray.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    if not find_spec("ray"):
+        raise MissingExtraError("--ray needs ray: pip install 'swarm-learning[simulation]'")
+
+
 def run_all(plans: Sequence[Plan], *, timeout: float, metric: str | None) -> Iterator[tuple[int, Run]]:
     """Train under each plan, as many at once as the cluster has processors, and give each run as it ends.
 
@@ -56,8 +66,7 @@ def run_all(plans: Sequence[Plan], *, timeout: float, metric: str | None) -> Ite
     Raises:
         MissingExtraError: Ray is not installed.
     """
-    if not find_spec("ray"):
-        raise MissingExtraError("--ray needs ray: pip install 'swarm-learning[simulation]'")
+    require()
     ray = import_module("ray")
     ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     with contextlib.ExitStack() as stack:

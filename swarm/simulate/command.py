@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from swarm.cli.options import Json, of_setting
 from swarm.cli.table import console
 from swarm.errors import ConfigurationError
-from swarm.simulate import local, report
-from swarm.simulate.choices import TRIED, combinations, label, option
-from swarm.simulate.names import TASKS
+from swarm.simulate import cluster, local, report
+from swarm.simulate.choices import TRIED, combinations, label, option, require_peers
+from swarm.simulate.directory import PICTURE, RESULTS, of_run, taken
+from swarm.simulate.names import PARTITION, TASKS, Task
 from swarm.simulate.outcome import Outcome, named, recommended
 from swarm.simulate.plan import Plan
 
@@ -47,10 +48,13 @@ def simulate(
         Path | None, typer.Option(help="DATA_DIR of a script: a peer gets peer-<rank> inside it if every peer has one.")
     ] = None,
     partition: Annotated[
-        str, typer.Option(help="How a task divides its data: iid, dirA, shardK or quantity.")
-    ] = "dir0.5",
+        str | None,
+        typer.Option(help=f"How a task divides its data: iid, dirA, shardK or quantity. By default {PARTITION}."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Batches of each peer of a task.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of a task; each repeat has the next one.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of a task; each repeat has the next one. By default 0.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1.0, help="Seconds after which a run counts as failed.")] = 3600.0,
     ray: Annotated[bool, typer.Option("--ray", help="Train the choices on a Ray cluster, several at once.")] = False,
     json_output: Json = False,
@@ -67,47 +71,64 @@ def simulate(
     Arguments of the script come last, after --.
     """
     task = TASKS.get(program)
-    _check(program, arguments or [], toml, directory, is_task=task is not None, data_dir=data_dir)
+    if task:
+        _check_task(program, task, partition, {"arguments": arguments, "--data-dir": data_dir})
+    else:
+        _check_script(program, data_dir, {"--partition": partition, "--steps": steps, "--seed": seed})
+    _check_places(toml, directory)
+    if ray:
+        cluster.require()
     choices = combinations({name: texts for name, texts in tried.items() if texts})
+    require_peers(choices, peers)
     plans = [
         Plan(
             program=program if task else str(Path(program).absolute()),
             is_task=task is not None,
             peers=peers,
             choice=choice,
-            directory=str(directory.absolute() / f"choice-{number}" / f"run-{repeat}"),
+            directory=str(of_run(directory, number, repeat)),
             arguments=tuple(arguments or ()),
             data_dir=str(data_dir.absolute()) if data_dir else None,
-            partition=partition,
+            partition=partition or PARTITION,
             steps=steps or (task.steps if task else 0),
-            seed=seed + repeat,
+            seed=(seed or 0) + repeat,
         )
         for number, choice in enumerate(choices)
         for repeat in range(repeats)
     ]
     outcomes = [Outcome(choice) for choice in choices]
     train = _train_on_ray if ray else _train_here
-    train(plans, outcomes, repeats, timeout, metric)
-    _show(outcomes, within, directory, f"{Path(program).name}: {peers} peers", toml, json_output=json_output)
+    with taken(directory):
+        train(plans, outcomes, repeats, timeout, metric)
+        title = f"{Path(program).name}: {peers} peers"
+        _show(outcomes, within, directory, title, toml, metric, json_output=json_output)
 
 
-def _check(
-    program: str,
-    arguments: Sequence[str],
-    toml: Path | None,
-    directory: Path,
-    *,
-    is_task: bool,
-    data_dir: Path | None,
-) -> None:
-    if is_task and (arguments or data_dir):
-        raise ConfigurationError(f"{program} is a built-in task: it takes no arguments and no --data-dir")
-    if not is_task and not Path(program).is_file():
+def _check_task(name: str, task: Task, partition: str | None, of_scripts: Mapping[str, object]) -> None:
+    if given := [option for option, value in of_scripts.items() if value]:
+        raise ConfigurationError(f"{name} is a built-in task: it takes no {' and no '.join(given)}")
+    task.require(name)
+    if partition is not None:
+        from swarm.demo import partitions  # needs numpy
+
+        partitions.require(partition)
+
+
+def _check_script(program: str, data_dir: Path | None, of_tasks: Mapping[str, object]) -> None:
+    if not Path(program).is_file():
         raise ConfigurationError(
             f"{program} is neither a script nor a built-in task: name a Python file, or {' or '.join(TASKS)}"
         )
+    if given := [option for option, value in of_tasks.items() if value is not None]:
+        raise ConfigurationError(
+            f"{', '.join(given)} is for the built-in tasks, and {program} is a script: give it arguments of its own "
+            "after --"
+        )
     if data_dir and not data_dir.is_dir():
         raise ConfigurationError(f"--data-dir {data_dir} is not a directory: name the one with the data")
+
+
+def _check_places(toml: Path | None, directory: Path) -> None:
     if toml and toml.exists():
         raise ConfigurationError(f"-o {toml} is there already: name a new file, or remove it")
     if toml and not toml.parent.is_dir():
@@ -136,11 +157,9 @@ def _train_here(
 def _train_on_ray(
     plans: Sequence[Plan], outcomes: Sequence[Outcome], repeats: int, timeout: float, metric: str | None
 ) -> None:
-    from swarm.simulate.cluster import run_all
-
     with _progress() as progress:
         bar = progress.add_task("on the cluster", total=len(plans))
-        for number, run in run_all(plans, timeout=timeout, metric=metric):
+        for number, run in cluster.run_all(plans, timeout=timeout, metric=metric):
             outcomes[number // repeats].runs.append(run)
             progress.advance(bar)
 
@@ -151,14 +170,21 @@ def _progress() -> Progress:
 
 
 def _show(
-    outcomes: Sequence[Outcome], within: float, directory: Path, title: str, toml: Path | None, *, json_output: bool
+    outcomes: Sequence[Outcome],
+    within: float,
+    directory: Path,
+    title: str,
+    toml: Path | None,
+    metric: str | None,
+    *,
+    json_output: bool,
 ) -> None:
     failures = [line for outcome in outcomes for line in named(outcome)]
     chosen = recommended(outcomes, within)
     text = report.toml(chosen.choice, report.reason(outcomes, chosen, within)) if chosen else ""
     record = {"choices": [outcome.record() for outcome in outcomes], "recommended": text or None}
-    (directory / "results.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    picture = directory / "choices.png"
+    (directory / RESULTS).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    picture = directory / PICTURE
     if report.can_draw() and chosen:
         report.draw(outcomes, chosen, title, picture)
     if toml and text:
@@ -170,16 +196,15 @@ def _show(
         screen.print(report.table(outcomes, chosen))
         for line in failures:
             screen.print(f"failed: {line}", soft_wrap=True, markup=False)
-        _advise(screen, text, picture if picture.exists() and chosen else None, toml)
+        _advise(screen, text, picture if picture.exists() else None, toml, metric)
     if failures or not chosen:
         raise typer.Exit(1)
 
 
-def _advise(screen: Console, text: str, picture: Path | None, toml: Path | None) -> None:
+def _advise(screen: Console, text: str, picture: Path | None, toml: Path | None, metric: str | None) -> None:
     if not text:
-        screen.print(
-            "nothing is recommended: no choice ended well with a figure to compare (--metric names one)", soft_wrap=True
-        )
+        lacking = f"the figure {metric!r} (--metric)" if metric else "a figure to compare (--metric names one)"
+        screen.print(f"nothing is recommended: no choice ended well with {lacking}", soft_wrap=True, markup=False)
         return
     where = f" (in {toml})" if toml else ""
     screen.print(f"\nRecommended{where}:\n\n{text}", markup=False, soft_wrap=True)

@@ -6,6 +6,7 @@ import signal
 import traceback
 from pathlib import Path
 
+from swarm.errors import SwarmError
 from swarm.text import printable
 
 LONGEST = 500
@@ -13,10 +14,14 @@ LONGEST = 500
 
 
 def of_error(error: BaseException, script: Path | None = None) -> str:
-    """What was raised, with the last line of the script that led to it, else the last line of all."""
+    """What was raised, with the last line of the script that led to it, else the last line of all.
+
+    A line of Swarm says nothing about an error that Swarm raises on purpose, so none is named for it.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if script is not None and Path(frame.filename) == script]
-    known = own or [frame for frame in frames if not frame.filename.startswith("<")]
+    others = [] if isinstance(error, SwarmError) else [each for each in frames if not each.filename.startswith("<")]
+    known = own or others
     # A SyntaxError names the place itself: it is not where Python was called.
     where = known[-1] if known and not isinstance(error, SyntaxError) else None
     what = _exit(error.code) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"

@@ -14,7 +14,6 @@ import importlib
 import os
 import runpy
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -90,7 +89,7 @@ def preload(script: Path, without: tuple[str, ...] = ()) -> str | None:
 
 
 def run(
-    plan: Plan, rendezvous: Path, finished: Callable[[int], None], ended: Callable[[PeerEnd], None]
+    plan: Plan, rendezvous: Path, sockets: Path, finished: Callable[[int], None], ended: Callable[[PeerEnd], None]
 ) -> float | None:
     """Fork all peers, and wait until all have ended or one has failed.
 
@@ -99,6 +98,7 @@ def run(
     Args:
         plan: of a script.
         rendezvous: where the peers meet.
+        sockets: for those of the peers; its path is short, and only this user may enter it.
         finished: called in the first peer with the number of each round that it has loaded.
         ended: called in each peer that ends by itself, and here for each that does not.
 
@@ -106,8 +106,7 @@ def run(
         The most memory of all peers together, in MiB; None where the system does not tell.
     """
     (rendezvous / DIRECTORY).mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="swarm-") as sockets:  # a short name, for this user only
-        return _wait(_fork(plan, rendezvous, Path(sockets), finished, ended), ended)
+    return _wait(_fork(plan, rendezvous, sockets, finished, ended), ended)
 
 
 def _fork(

