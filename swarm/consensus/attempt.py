@@ -79,7 +79,8 @@ class LedAttempt:
         self._first_ready_at: float | None = None
         self._quorum_since: float | None = None
         self._minority_since: float | None = None
-        if not prepared:
+        # One that does not vote asks for no promises: it only waits for the time to begin a lineage of its own.
+        if not prepared and state.votes:
             state.acceptor.promise(attempt)
             self.resend()
 

@@ -9,7 +9,7 @@ from swarm.certification.statements import accept_statement, promise_statement, 
 from swarm.consensus.checking import as_offered, objection
 from swarm.consensus.effects import Fetch, StartExchange, StopExchange
 from swarm.consensus.leader import Leadership
-from swarm.consensus.promises import is_ready, promised_before, signed_promise
+from swarm.consensus.promises import as_made_ready, is_ready, promised_before, signed_promise
 from swarm.consensus.state import RoundState
 from swarm.messages import (
     Abort,
@@ -328,9 +328,7 @@ class Member:
         if not self.begins_lineage(proposal) and not (state.votes and self._is_current(proposal)):
             return False
         record = record_hash(proposal.commit(message.digest))
-        # What a leader may leave out depends on who it is: here, who led the attempt for which the group was ready.
-        first = message.ready.attempt if message.ready else proposal.attempt
-        reason = self._objection(replace(proposal, attempt=first))
+        reason = self._objection(as_made_ready(proposal, message.ready))
         if not reason and self._signed.get(proposal.key, record) != record:
             reason = "this peer has accepted another record in this attempt"
         if not reason and not is_ready(state, proposal, record, message.ready):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import promise_statement, ready_statement, record_hash
@@ -48,7 +49,7 @@ class Promises:
         possible = accepted is None or (
             (accepted.lineage, accepted.round) == (message.lineage, message.round)
             and accepted.attempt < self._attempt
-            and not objection(state, accepted)
+            and not objection(state, as_made_ready(accepted, ready))
             and is_ready(state, accepted, promise.record, ready)
         )
         if not possible or not state.rules.signer.verify(key, statement, promise.value):
@@ -70,6 +71,11 @@ def enough_ready(state: RoundState, proposal: Proposal, ready: Iterable[PeerId])
     """Whether enough of the group of a proposal are ``ready`` for others to accept it: a quorum of the group."""
     liars = state.rules.tolerated_liars if proposal.kind is RecordKind.ROUND else 0
     return is_quorum(proposal.group, ready, liars)
+
+
+def as_made_ready(proposal: Proposal, ready: QuorumCertificate | None) -> Proposal:
+    """The proposal in the attempt for which its group was ready: what may be left out depends on who led that one."""
+    return replace(proposal, attempt=ready.attempt) if ready else proposal
 
 
 def is_ready(state: RoundState, proposal: Proposal, record: str, ready: QuorumCertificate | None) -> bool:

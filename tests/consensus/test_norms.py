@@ -274,6 +274,30 @@ def test_a_leader_that_has_left_itself_out_is_followed_by_one_that_finishes_its_
     assert "does not accept" not in peers.said(right) + peers.said(idle)
 
 
+def test_what_a_second_leader_has_taken_over_is_finished_by_a_third_one(founded) -> None:
+    peers = founded("a", "b", "c", "d", "e")
+    leader = peers.leader()
+    right, *idle = sorted({*"abcde"} - {leader})
+    peers.moved[leader] = 700.0
+    peers.drop = lambda sender, to, message: isinstance(message, Accepted)
+    peers.offer(*idle, weight=0, delta_norm=2.0)
+    peers.offer(leader, right, delta_norm=2.0)
+    peers.wait(1.0)
+    *_, asked = (message for _, to, message in peers.sent if isinstance(message, Accept) and to == right)
+    for name in peers.machines:
+        peers.bytes[name].add(asked.digest)
+    peers.crash(leader)
+    peers.wait(12.0)
+    asking = {sender for sender, _, message in peers.sent if isinstance(message, Accept)} - {leader}
+    second = next(name for name in asking if peers.commits(name)[-1].round == 0)
+    peers.crash(second)
+    peers.drop = lambda sender, to, message: False
+    peers.wait(30.0)
+    last = next(iter(peers.machines))
+    assert peers.commits(last)[1].contributors == (right,)
+    assert "cannot be; it is ignored" not in "".join(peers.said(name) for name in peers.machines)
+
+
 def test_a_peer_that_sent_other_weights_contributes_again_in_the_next_round(founded) -> None:
     peers = founded("a", "b", "c")
     peers.moved["b"] = 700.0
