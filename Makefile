@@ -23,7 +23,7 @@ EXTRAS ?=
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-browser test-matrix docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning \
+.PHONY: help demo test test-browser test-matrix docs chaos slurm upgrade mutants fuzz hostile lint bench report measure-learning gallery \
 	proto dist release-check sbom audit
 
 help: ## list the targets
@@ -87,6 +87,9 @@ report: .venv/.dev ## docs/learning.md and its pictures, from the results in doc
 
 measure-learning: .venv/.dev ## those results, half an hour of one core, and the report: RESULTS="policies attacks"
 	$(BIN)/python -m benchmarks.report --measure $(RESULTS)
+
+gallery: .venv/.dev ## examples/tables: each example alone, in a swarm and on all data, half an hour: ONLY="heart torch_cnn"
+	$(BIN)/python -m benchmarks.gallery $(if $(ONLY),--only $(ONLY))
 
 proto: .venv-proto/.made ## the generated messages of the gRPC transport
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. $(PROTO)

@@ -30,6 +30,8 @@ def main() -> None:
     )
 
     def accuracy() -> float:
+        if keras.backend.backend() == "jax":
+            model.jax_state_sync()  # during fit() the weights are not in the model
         return float((model.predict_on_batch(test_images).argmax(axis=1) == test_digits).mean())
 
     order = in_turn(len(digits), options.steps * options.batch_size, seed)

@@ -51,7 +51,7 @@ def in_turn(samples: int, needed: int, seed: int) -> np.ndarray[Any, Any]:
 
 
 class Curve:
-    """Accuracy on the test set after every ``every`` batches."""
+    """The score on the test set, as a rule the accuracy, after every ``every`` batches."""
 
     def __init__(self, every: int, measure: Callable[[], float]) -> None:
         self.every = every
@@ -66,12 +66,14 @@ class Curve:
             self.points.append((self.steps, self.measure()))
 
 
-def report(curve: Curve, weights: Iterable[np.ndarray[Any, Any]], metrics: Mapping[str, float]) -> None:
-    """Print the accuracy of the final model and write it to MODEL_DIR/result.json, with a digest of its weights."""
+def report(
+    curve: Curve, weights: Iterable[np.ndarray[Any, Any]], metrics: Mapping[str, float], score: str = "accuracy"
+) -> None:
+    """Print the score of the final model and write it to MODEL_DIR/result.json, with a digest of its weights."""
     digest = hashlib.sha256()
     for tensor in weights:
         digest.update(tensor.tobytes())
-    accuracy = curve.measure()
-    result = {"accuracy": accuracy, "digest": digest.hexdigest(), "metrics": dict(metrics), "curve": curve.points}
+    reached = curve.measure()
+    result = {score: reached, "digest": digest.hexdigest(), "metrics": dict(metrics), "curve": curve.points}
     (model_dir() / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    print(f"test accuracy {accuracy:.3f} after {curve.steps} batches and {metrics['swarm_rounds']:.0f} rounds")
+    print(f"test {score} {reached:.3f} after {curve.steps} batches and {metrics['swarm_rounds']:.0f} rounds")

@@ -72,11 +72,12 @@ def pooled_directory(directory: Path) -> Path:
 def write(sites: Sites, directory: Path) -> None:
     """Write ``train.npz`` and ``test.npz``, each with ``x`` and ``y``, for every site and for the pooled data."""
     for rank, train in enumerate(sites.train):
-        _write(site_directory(directory, rank), train, sites.test)
-    _write(pooled_directory(directory), join(sites.train), sites.test)
+        write_site(site_directory(directory, rank), train, sites.test)
+    write_site(pooled_directory(directory), join(sites.train), sites.test)
 
 
-def _write(directory: Path, train: Samples, test: Samples) -> None:
+def write_site(directory: Path, train: Samples, test: Samples) -> None:
+    """Write ``train.npz`` and ``test.npz`` of one site, each with ``x`` and ``y``."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, samples in (("train", train), ("test", test)):
         np.savez_compressed(directory / f"{name}.npz", x=samples.x, y=samples.y)

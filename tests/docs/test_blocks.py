@@ -25,7 +25,11 @@ ROOT = Path(__file__).parents[2]
 LANGUAGES = {"python", "diff", "console", "toml", "json", "text", "mermaid"}
 """Those that are checked here, and the two that only show."""
 ASSIGNMENT = re.compile(r"(\w+)=(.*)")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECTS = [
+    tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    for path in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml"))
+]
+EXTRAS = {project["name"]: project.get("optional-dependencies", {}).keys() for project in PROJECTS}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 ELSEWHERE = {"sbatch", "torchrun", "cd", "curl", "export", "git", "ls", "openssl", "source"}
 """Programs that are not ours to check."""
@@ -111,6 +115,8 @@ def test_settings_in_files_are_allowed(page, tmp_path) -> None:
         ("swarm up -- python examples/nothing.py", "is not there"),
         ("make coffee", "no target"),
         ("pip install 'swarm-learning[tea]'", "no extra"),
+        ("pip install 'swarm-opentelemetry[otlp]'", None),
+        ("pip install 'swarm-opentelemetry[torch]'", "no extra"),
         ("brew install swarm", "not checked"),
     ],
 )
@@ -144,8 +150,9 @@ def _problem_of_program(program: str, *words: str) -> str | None:
             unknown = [word for word in words if "=" not in word and word not in TARGETS]
             return f"no target {unknown[0]}" if unknown else None
         case "pip":
-            extras = {extra for word in words for group in re.findall(r"\[(.*)\]", word) for extra in group.split(",")}
-            unknown = sorted(extras - PROJECT["optional-dependencies"].keys())
+            asked = [found.groups() for word in words if (found := re.search(r"([\w-]+)\[(.*)\]", word))]
+            extras = {(name, extra) for name, group in asked for extra in group.split(",")}
+            unknown = sorted(extra for name, extra in extras if extra not in EXTRAS.get(name, ()))
             return f"no extra {unknown[0]}" if unknown else None
         case "python" | "pytest" | ".venv/bin/pytest":
             return None

@@ -114,17 +114,25 @@ def test_the_merged_model_is_validated_with_its_own_loss(hospitals, bert, two_pa
 
 
 def test_the_log_of_the_trainer_has_the_metrics_of_the_swarm(hospitals, bert, two_parts):
-    model, later = bert(seed=0), []
+    """Callbacks before ours have them too, as those of ``report_to`` are."""
+    model = bert(seed=0)
 
-    class Later(TrainerCallback):
+    class Reads(TrainerCallback):
+        def __init__(self):
+            self.rounds = []
+
         def on_log(self, args, state, control, logs=None, **others):
-            later.append(dict(logs))
+            self.rounds.append(logs["swarm_rounds"])
 
+    before, after = Reads(), Reads()
     callback = hospitals.callback("ada", world_size=1, min_peers=1)
-    trainer = hospitals.trainer(model, [callback, Later()], two_parts[0], logging_strategy="steps", logging_steps=1)
+    callbacks = [before, callback, after]
+    trainer = hospitals.trainer(model, callbacks, two_parts[0], logging_strategy="steps", logging_steps=1)
     trainer.train()
     assert [entry["swarm_rounds"] for entry in trainer.state.log_history if "loss" in entry] == [0.0, 1.0, 1.0, 2.0]
-    assert [logs["swarm_rounds"] for logs in later] == [0.0, 1.0, 1.0, 2.0, 2.0]
+    assert before.rounds == after.rounds == [0.0, 1.0, 1.0, 2.0, 2.0]
+    trainer.train()
+    assert len(before.rounds) == len(after.rounds) == 10, "once for each time, in the next training too"
 
 
 @pytest.mark.parametrize("strategy", ["no", "steps"])

@@ -12,7 +12,7 @@ from swarm.errors import ConfigurationError
 from swarm.pytorch import learning_rate_of, ranks_of, shared_part, trained_by
 from swarm_transformers.evaluation import evaluator_of
 from swarm_transformers.saving import save
-from swarm_transformers.trainers import calling_loop, require_supported
+from swarm_transformers.trainers import calling_loop, give_metrics_to_all, require_supported
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -97,6 +97,7 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
             ranks=ranks_of(model, shared.port, settings),
         )
         self.join()
+        give_metrics_to_all(self)
 
     def on_substep_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any

@@ -1,10 +1,11 @@
-"""Which Trainers are supported, and the call in which one trains."""
+"""Which Trainers are supported, the call in which one trains, and what its other callbacks read."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, Any
 
+from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
 from swarm.callback import Loop
@@ -13,7 +14,7 @@ from swarm.errors import ConfigurationError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from transformers import TrainingArguments
+    from transformers import TrainerControl, TrainerState, TrainingArguments
 
     from swarm.callback import CallbackArguments
 
@@ -42,9 +43,45 @@ def calling_loop() -> Loop | None:
 
     The Trainer calls no hook when its training raises.
     """
+    frame = _calling()
+    return None if frame is None or frame.f_back is None else Loop.at(frame.f_back)
+
+
+class _SwarmMetrics(TrainerCallback):
+    """Adds the metrics of our callback to what the Trainer logs, before any other callback reads it."""
+
+    def __init__(self, ours: Any) -> None:
+        self.ours = ours
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        *,
+        logs: dict[str, Any] | None = None,
+        **others: Any,
+    ) -> None:
+        if logs is not None and self.ours.joined:
+            logs.update(self.ours.metrics)
+
+
+def give_metrics_to_all(ours: Any) -> None:
+    """Let callbacks before ours see ``swarm_*`` in the logs too, as those of ``report_to`` for TensorBoard and W&B.
+
+    The Trainer that is calling ``on_train_begin`` goes on with the callbacks that it had.
+    """
+    frame = _calling()
+    if frame is None:
+        return
+    handler: CallbackHandler = frame.f_locals["self"]
+    if not any(isinstance(each, _SwarmMetrics) and each.ours is ours for each in handler.callbacks):
+        handler.callbacks = [_SwarmMetrics(ours), *handler.callbacks]
+
+
+def _calling() -> FrameType | None:
+    """Where a Trainer calls its hooks ``on_train_begin`` right now."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public way
-    while frame is not None:
-        if frame.f_code is CallbackHandler.on_train_begin.__code__:
-            return None if frame.f_back is None else Loop.at(frame.f_back)
+    while frame is not None and frame.f_code is not CallbackHandler.on_train_begin.__code__:
         frame = frame.f_back
-    return None
+    return frame
