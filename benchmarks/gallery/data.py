@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from benchmarks.learning import transforms
 from swarm.demo import digits as mnist
-from swarm.demo import hospitals
+from swarm.demo import hospitals, partitions
 from swarm.demo.sites import Samples, hold_out, join, write_site
-from swarm.simulate import partitions
 
 SITES = 4
 MIX = "dir0.3"
-"""How the tumours are divided: see ``swarm.simulate.partitions``."""
+"""How the tumours are divided: see ``swarm.demo.partitions``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
