@@ -77,7 +77,7 @@ class Link:
             end.shutdown(socket.SHUT_RDWR)
 
 
-class Door:
+class LinkListener:
     """Where a process waits for the connection of rank 0."""
 
     def __init__(self, host: str, key: bytes) -> None:

@@ -14,7 +14,7 @@ from swarm.addresses import Address, is_wildcard
 from swarm.errors import ConfigurationError, RanksError, SwarmError
 from swarm.ranks.directed import DirectedRanks
 from swarm.ranks.layout import Layout
-from swarm.ranks.link import KEY_BYTES, Door, Link
+from swarm.ranks.link import KEY_BYTES, Link, LinkListener
 from swarm.ranks.shard_peer import ShardPeer
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def be_directed(
         peer = ShardPeer(group.rank, transport(own, plugins), own, plugins, schema, store, executor, logger)
         peers.append(peer)
         host = Address.parse(own.listen).host
-        door = Door(host, key.tobytes())
-        peer.link = Link(door.accept, peer.hear, lambda _: None)  # the process group tells of a rank 0 that is gone
+        listener = LinkListener(host, key.tobytes())
+        peer.link = Link(listener.accept, peer.hear, lambda _: None)  # the process group tells of a rank 0 that is gone
         reached = Address.parse(peer.address).host if is_wildcard(host) else host
-        return {"address": peer.address, "host": reached, "port": door.port}
+        return {"address": peer.address, "host": reached, "port": listener.port}
 
     try:
         _all_of(group, listen)
