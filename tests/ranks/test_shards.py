@@ -64,7 +64,15 @@ def equal(one, other, *names: str) -> bool:
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize(
-    "settings", [{}, {"overlap": True}, {"outer": "nesterov"}, {"codec": "int8"}, {"normalize_steps": True}]
+    "settings",
+    [
+        {},
+        {"overlap": True},
+        {"outer": "nesterov"},
+        {"codec": "int8"},
+        {"normalize_steps": True},
+        {"outer": "nesterov", "checkin_model_on_train_end": "active"},
+    ],
 )
 def test_sites_end_with_the_model_that_sites_of_one_process_end_with(size: int, settings) -> None:
     def run(**given):
