@@ -21,6 +21,8 @@ from swarm.text import IDENTIFIER, MAX_SHOWN, is_address, is_name, printable
 
 MAX_SETTINGS = 64
 MAX_DIMENSIONS = 64
+MAX_RANKS = 512
+"""Processes of a site that exchange shards, without rank 0."""
 
 ITEMS: dict[str, int] = {
     **dict.fromkeys(("members", "voters", "group", "contributors", "entries", "norms"), MAX_PEERS),
@@ -30,6 +32,7 @@ ITEMS: dict[str, int] = {
     "schema": MAX_TENSORS,
     "roster": MAX_ROSTER,
     "settings": MAX_SETTINGS,
+    "ranks": MAX_RANKS,
     "shape": MAX_DIMENSIONS,
     "dimensions": 8 * MAX_TENSORS,  # of all tensors of a schema
 }
@@ -102,7 +105,7 @@ TEXTS: dict[str, tuple[Convert, str]] = {
     "rule": (_leader, "a name"),
     "leader": (_leader, "a name"),
     "ReachAnswer.name": (_leader, "a name"),
-    "address": (_address, "an address"),
+    **dict.fromkeys(("address", "ranks"), (_address, "an address")),
     "incarnation": (_matching(r"[0-9A-Za-z._-]{1,64}"), "an incarnation"),
     **dict.fromkeys(("lineage", "parent", "digest", "root", "fingerprint"), (_identifier, "a digest")),
     **dict.fromkeys(("previous", "record", "other_record", "settings", "after", "slices"), (_identifier, "a digest")),

@@ -95,6 +95,8 @@ class PeerInfo:
     """Expected number of peers, itself included; 0 if unknown."""
     versions: Versions | None = None
     """The versions of the protocol that it speaks; None if it names none, as a peer of protocol 0."""
+    ranks: tuple[str, ...] = ()
+    """With ``exchange_shards``: the addresses of the other processes of its site, from rank 1 on."""
 
     @property
     def by_samples(self) -> bool:

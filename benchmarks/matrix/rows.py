@@ -36,6 +36,11 @@ def torch_loop(wrap: str, *arguments: str) -> Site:
     return Site("torch_loop", ("--wrap", wrap, *arguments), 1 if wrap == "none" else 2)
 
 
+def sharing(site: Site) -> Site:
+    """The same site, each process of which exchanges its own shard."""
+    return site._replace(environment={**site.environment, "SWARM_EXCHANGE_SHARDS": "true"})
+
+
 def lightning(flavour: str, strategy: str = "auto") -> Site:
     """A Trainer, with two processes unless ``strategy`` is auto."""
     processes = 1 if strategy == "auto" else 2
@@ -63,6 +68,7 @@ LIGHTNING, PYTORCH_LIGHTNING = "lightning.pytorch", "pytorch_lightning"
 ROWS = (
     Row("PyTorch, torchrun 2 (DDP)", twice(torch_loop("ddp"))),
     Row("PyTorch, FSDP2 on 2", twice(torch_loop("fsdp2"))),
+    Row("PyTorch, FSDP2 on 2, each process exchanges its shard", twice(sharing(torch_loop("fsdp2")))),
     Row("PyTorch, FSDP2 on 2, and one process", (torch_loop("fsdp2"), torch_loop("none"))),
     Row(
         "PyTorch, DDP on 2, a wait of 30 s under a time-out of 10 s",

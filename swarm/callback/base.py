@@ -278,6 +278,7 @@ class BaseCallback:
                 correction=parts.correction,
                 training=parts.training,
                 logger=self.logger,
+                **({"shards": parts.shards} if parts.shards else {}),
             )
 
         run = Run(

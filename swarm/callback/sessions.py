@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.ranks import SiteSession
     from swarm.session import Session
+    from swarm.session.shards import SiteShards
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
     from swarm.tensors.training import TrainingState
 
@@ -26,8 +27,12 @@ class SessionFactory(Protocol):
         correction: Correction | None,
         training: TrainingState | None,
         logger: logging.Logger,
+        shards: SiteShards | None = None,
     ) -> SiteSession:
-        """A session that has not begun; it may not ask ``port`` for anything yet."""
+        """A session that has not begun; it may not ask ``port`` for anything yet.
+
+        ``shards`` is given where each process of a site exchanges its own shard.
+        """
         ...
 
 
@@ -40,6 +45,7 @@ def session_over_network(
     correction: Correction | None,
     training: TrainingState | None,
     logger: logging.Logger,
+    shards: SiteShards | None = None,
 ) -> Session:
     """A session over the transport that ``settings`` name."""
     from swarm.session import Session  # which loads the network: only a run needs it
@@ -52,4 +58,5 @@ def session_over_network(
         correction=correction,
         training=training,
         logger=logger,
+        shards=shards,
     )

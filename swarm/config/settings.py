@@ -321,6 +321,13 @@ class Settings:
         switch(),
         computed="`true` for a PEFT model, else `false`",
     )
+    exchange_shards: bool = _setting(
+        False,
+        "of a site of several processes, [each exchanges its own shard](ranks.md#each-process-exchanges-its-shard) of "
+        "a model that `fully_shard` has sharded. All sites then have as many processes, with the same shards",
+        agree=_ALL,
+        before="False",
+    )
     normalization: Literal["pooled", "silobn", "fedbn"] = _setting(
         "silobn",
         'what sites share of [BatchNorm layers](#batchnorm): `"pooled"` all of it, `"silobn"` all but the statistics, '

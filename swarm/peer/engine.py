@@ -28,6 +28,8 @@ from swarm.peer.recent import Recent
 from swarm.peer.record_frames import record_frames
 from swarm.peer.rounds import Rounds
 from swarm.peer.serving import Downloads
+from swarm.peer.shard_exchanger import ShardExchanger
+from swarm.peer.shard_fetcher import ShardFetcher
 from swarm.peer.status import Standing, TrainingStatus, protection
 from swarm.peer.worker import Worker
 from swarm.records import Commit, ContributionStats, Credential, PeerId, PeerInfo
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from swarm.exchange.feedback import ErrorFeedback
     from swarm.merge.base import MergeRule
     from swarm.outer import OuterStep
+    from swarm.peer.other_ranks import OtherRanks
     from swarm.plugins import PluginRegistry
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -74,6 +77,8 @@ class Engine(Handler):
         name_patience: float | None,
         origins: Mapping[str, str],
         keeps_best: bool = False,
+        greeted: Schema | None = None,
+        ranks: OtherRanks | None = None,
     ) -> None:
         """Listen; nothing is answered before ``start``.
 
@@ -97,6 +102,8 @@ class Engine(Handler):
                 long enough for an earlier process to count as lost.
             origins: where the settings come from that must agree, in a word, by name.
             keeps_best: whether the best model is kept.
+            greeted: the schema that peers compare, where ``schema`` is that of a shard.
+            ranks: the other processes of this site, where each exchanges its own shard.
 
         Raises:
             AddressError: the address cannot be listened on.
@@ -121,7 +128,7 @@ class Engine(Handler):
         sender = Sender(self._me, transport)
         self._greeter = Greeter(
             me=self._me,
-            schema=schema,
+            schema=greeted or schema,
             discoveries=discoveries,
             plugins=plugins,
             logger=logger,
@@ -132,19 +139,20 @@ class Engine(Handler):
             vouch=rules.vouch,
         )
         self._roster = self._greeter.roster
-        self._exchanger = Exchanger(
-            me=self._me,
-            schema=committed,
-            rule=rule,
-            outer=outer,
-            normalize_steps=rules.normalize_steps,
-            feedback=feedback,
-            transport=transport,
-            roster=self._roster,
-            executor=self._executor,
-            timeout=rules.failure_timeout,
-            logger=logger,
-        )
+        exchanging: dict[str, Any] = {
+            "me": self._me,
+            "schema": committed,
+            "rule": rule,
+            "outer": outer,
+            "normalize_steps": rules.normalize_steps,
+            "feedback": feedback,
+            "transport": transport,
+            "roster": self._roster,
+            "executor": self._executor,
+            "timeout": rules.failure_timeout,
+            "logger": logger,
+        }
+        self._exchanger = ShardExchanger(ranks, **exchanging) if ranks else Exchanger(**exchanging)
         recent = Recent()
         self._standing = Standing(
             self._machine,
@@ -170,18 +178,21 @@ class Engine(Handler):
             name_patience=2 * rules.failure_timeout if name_patience is None else name_patience,
             identity=transport.identity,
         )
-        fetcher = Fetcher(
-            me=self._me,
-            schema=committed,
-            transport=transport,
-            roster=self._roster,
-            ledger=ledger,
-            verifier=rules.verifier,
-            timeout=rules.failure_timeout,
-            logger=logger,
-            executor=self._executor,
-            post=self._worker.post,
-        )
+        fetching: dict[str, Any] = {
+            "me": self._me,
+            "schema": committed,
+            "transport": transport,
+            "roster": self._roster,
+            "ledger": ledger,
+            "verifier": rules.verifier,
+            "timeout": rules.failure_timeout,
+            "logger": logger,
+            "executor": self._executor,
+            "post": self._worker.post,
+        }
+        fetcher = ShardFetcher(ranks, **fetching) if ranks else Fetcher(**fetching)
+        if ranks:
+            ranks.join(self._me)
         self._ledger = ledger
         self._rounds = Rounds(
             me=self._me,

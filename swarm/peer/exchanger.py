@@ -16,7 +16,7 @@ from swarm.exchange.reduce_buffer import bytes_ahead
 from swarm.executor import Executor
 from swarm.merge.moments import ABSURD
 from swarm.messages import PartialNorm, Proposal, StreamHeader
-from swarm.peer.roster import Roster
+from swarm.peer.roster import Reachable
 from swarm.peer.streams import ExchangeStreams, fault
 from swarm.records import PeerId, PeerInfo
 from swarm.tensors.buffers import BufferPool
@@ -57,13 +57,12 @@ class Exchanger:
         normalize_steps: bool,
         feedback: ErrorFeedback,
         transport: Transport,
-        roster: Roster,
+        roster: Reachable,
         executor: Executor,
         timeout: float,
         logger: logging.Logger,
     ) -> None:
-        self.traffic = 0, 0
-        """Bytes of weights sent and received in finished exchanges."""
+        self._traffic = 0, 0
         self._me = me
         self._rule = rule
         self._outer = outer
@@ -83,6 +82,11 @@ class Exchanger:
         self._told_absurd: frozenset[PeerId] = frozenset()
         self._told_few = False
         self._line_at = executor.now()
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of weights sent and received in finished exchanges."""
+        return self._traffic
 
     @property
     def residual(self) -> float:
@@ -176,8 +180,8 @@ class Exchanger:
             return
         with self._changed:
             self._streams = None
-        sent, received = self.traffic
-        self.traffic = sent + streams.bytes_sent, received + streams.bytes_received
+        sent, received = self._traffic
+        self._traffic = sent + streams.bytes_sent, received + streams.bytes_received
         streams.stop()
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -81,7 +81,8 @@ class Fetcher:
             after: hash of the last record of this peer; empty if it has none.
             done: takes the outcome.
         """
-        addresses = self._addresses(sources)
+        infos = self._infos(sources)
+        addresses = _addresses(infos)
         request = FetchRequest(self._me.session, self._me.name, commit.digest)
 
         def run() -> None:
@@ -89,9 +90,7 @@ class Fetcher:
             untrue: set[PeerId] = set()
             try:
                 records = self._records(commit, addresses, after, untrue)
-                model = fetch_model(
-                    self._transport, addresses, request, self._schema, self._timeout, self._executor, self._log
-                )
+                model = self._model(request, infos)
                 self._ledger.append(records)
                 found = records, model
             except SwarmError as error:
@@ -143,21 +142,31 @@ class Fetcher:
             records.append(record)
         return records
 
-    def _addresses(self, sources: Sequence[PeerId]) -> dict[PeerId, str]:
+    def _infos(self, sources: Sequence[PeerId]) -> dict[PeerId, PeerInfo]:
         infos = {peer: self._roster.info(peer) for peer in sources}
-        return {peer: info.address for peer, info in infos.items() if info}
+        return {peer: info for peer, info in infos.items() if info}
+
+    def _model(self, request: FetchRequest, sources: Mapping[PeerId, PeerInfo]) -> ModelState:
+        """The model that ``request`` names by digest; as ``fetch_model``."""
+        model = self._given(request, sources)
+        require_digest(model.digest(), request.digest, sources)
+        return model
+
+    def _given(self, request: FetchRequest, sources: Mapping[PeerId, PeerInfo]) -> ModelState:
+        """What the sources give under the digest in ``request``, which is not compared."""
+        return fetch_given(
+            self._transport, _addresses(sources), request, self._schema, self._timeout, self._executor, self._log
+        )
 
     def fetch(self, digest: str, sources: Sequence[PeerId], done: Callable[[ModelState | None], None]) -> None:
         """Fetch the model with ``digest``; ``done`` gets it, or None, on the worker's thread."""
-        addresses = self._addresses(sources)
+        infos = self._infos(sources)
         request = FetchRequest(self._me.session, self._me.name, digest)
 
         def run() -> None:
             model = None
             try:
-                model = fetch_model(
-                    self._transport, addresses, request, self._schema, self._timeout, self._executor, self._log
-                )
+                model = self._model(request, infos)
             except SwarmError as error:
                 self._log.info("could not fetch a model: %s", printable(str(error), MAX_SHOWN))
             finally:
@@ -175,7 +184,26 @@ def fetch_model(
     executor: Executor,
     log: logging.Logger,
 ) -> ModelState:
-    """The model that ``request`` names by digest.
+    """The model that ``request`` names by digest; as ``fetch_given``.
+
+    Raises:
+        ExchangeError: as there, or what the sources gave has another digest.
+    """
+    model = fetch_given(transport, sources, request, schema, timeout, executor, log)
+    require_digest(model.digest(), request.digest, sources)
+    return model
+
+
+def fetch_given(
+    transport: Transport,
+    sources: Mapping[PeerId, str],
+    request: FetchRequest,
+    schema: Schema,
+    timeout: float,
+    executor: Executor,
+    log: logging.Logger,
+) -> ModelState:
+    """What the sources give as the model that ``request`` names by digest, which is not compared.
 
     Each source gives one share. If a source fails, or is far slower than the others, these give its share.
 
@@ -189,7 +217,7 @@ def fetch_model(
         log: where sources are named that failed.
 
     Raises:
-        ExchangeError: the sources could not give the whole model, or what they gave has another digest.
+        ExchangeError: the sources could not give the whole model, or what they gave has NaN or infinity.
     """
     asked = dict(sorted(sources.items())[:MOST_SOURCES])
     assembly = Assembly(schema, len(asked))
@@ -221,11 +249,22 @@ def fetch_model(
     model = assembly.model()
     if not all(is_finite(values) for name, values in model.segments.items() if name != MOMENTS):
         raise ExchangeError(f"{', '.join(asked)} gave a model with NaN or infinity")
-    digest = model.digest()
-    if digest != request.digest:
-        told, wanted = short_digest(digest), short_digest(request.digest)
-        raise ExchangeError(f"{', '.join(asked)} gave a model with digest {told}, not {wanted}")
     return model
+
+
+def require_digest(digest: str, wanted: str, sources: Iterable[PeerId]) -> None:
+    """Refuse a model that was fetched and is not the one that was asked for.
+
+    Raises:
+        ExchangeError: its digest is not ``wanted``.
+    """
+    if digest != wanted:
+        gave = ", ".join(sorted(sources)[:MOST_SOURCES])
+        raise ExchangeError(f"{gave} gave a model with digest {short_digest(digest)}, not {short_digest(wanted)}")
+
+
+def _addresses(infos: Mapping[PeerId, PeerInfo]) -> dict[PeerId, str]:
+    return {peer: info.address for peer, info in infos.items()}
 
 
 class _Attempt:

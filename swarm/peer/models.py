@@ -89,5 +89,13 @@ class Models:
 
 def way(before: ModelState, after: ModelState) -> float:
     """Euclidean distance between the weights of two committed models; nothing else of them counts."""
+    squared = squared_way(before, after)
+    if after.others and before.others:
+        squared += after.others.squared_distance(before.others)
+    return math.sqrt(squared)
+
+
+def squared_way(before: ModelState, after: ModelState) -> float:
+    """The square of that distance, of the shards of this process where it has no more."""
     pairs = ((after.segments[name], before.segments[name]) for name in before.schema.of_model.segments)
-    return math.sqrt(sum(squared_distance(values, origin) for values, origin in pairs))
+    return sum(squared_distance(values, origin) for values, origin in pairs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from swarm import versions
 from swarm.addresses import name_of, place_of
@@ -41,6 +42,19 @@ def in_use(name: PeerId, by: str) -> str:
 def first_at(address: str) -> str:
     """The peer at ``address``, in a message about a name."""
     return f"the peer at {address}, which was there first"
+
+
+class Reachable(Protocol):
+    """Which peers an exchange reaches, and where."""
+
+    def info(self, peer: PeerId) -> PeerInfo | None:
+        """What ``peer`` declared, if it was met."""
+
+    def live(self) -> tuple[PeerInfo, ...]:
+        """Peers that can be reached, by name."""
+
+    def is_live(self, peer: PeerId, incarnation: str) -> bool:
+        """Whether ``peer`` is reachable and still the same process."""
 
 
 class Roster:
@@ -106,6 +120,11 @@ class Roster:
             values = {peer: _value(name, each) for peer, each in ((self.me.name, ours), (theirs.name, others))}
             if len(set(values.values())) > 1:
                 return Refuse(f"{_contradiction(name, values)}; peers of one session must agree on it", True)
+        if len(theirs.ranks) != len(self.me.ranks):
+            counts = f"{len(theirs.ranks)} and {self.me.name} {len(self.me.ranks)}"
+            return Refuse(f"{theirs.name} gives the addresses of {counts} further processes of its site", final=True)
+        if verified and any(name_of(address) != theirs.name for address in theirs.ranks):
+            return Refuse(f"{theirs.name} gives an address of a further process under another name", final=True)
         if theirs.fingerprint != self.me.fingerprint:
             both = f"{self.me.name} (here) and {theirs.name} (there)"
             return Refuse(f"{both} train different models: {self._difference(hello)}", True)

@@ -58,7 +58,9 @@ class _Found(NamedTuple):
     """Whether it is a parameter with ``requires_grad``, or a buffer of a module that has one."""
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """A tensor that takes part, detached from autograd."""
+
     spec: TensorSpec
     tensor: torch.Tensor
 
@@ -195,11 +197,11 @@ class TorchPort(ModelPort):
         """The weights that take part, by name; a complex one as its real view."""
         return {spec.name: tensor for spec, tensor in self._entries() if spec.kind is TensorKind.WEIGHT}
 
-    def _pairs(self, state: ModelState) -> Iterator[tuple[_Entry, Array]]:
+    def _pairs(self, state: ModelState) -> Iterator[tuple[Entry, Array]]:
         for entry, (_, array) in zip(self._unchanged(state.schema), state.arrays(), strict=True):
             yield entry, array
 
-    def _unchanged(self, schema: Schema) -> list[_Entry]:
+    def _unchanged(self, schema: Schema) -> list[Entry]:
         """The tensors that take part; raises an error if they are not those of ``schema``."""
         entries = list(self._entries())
         difference = Schema(tuple(entry.spec for entry in entries)).difference(schema)
@@ -207,7 +209,7 @@ class TorchPort(ModelPort):
             raise changed(difference)
         return entries
 
-    def _entries(self) -> Iterator[_Entry]:
+    def _entries(self) -> Iterator[Entry]:
         """Spec and values of each tensor that takes part, detached from autograd."""
         keep_shards_only(self._model)
         if not self._names:
@@ -228,7 +230,7 @@ class TorchPort(ModelPort):
                 )
                 # .data, not .detach(): the latter shares the version counter, so a write would break the backward pass
                 # of an existing graph.
-                yield _Entry(spec, tensor.data)
+                yield Entry(spec, tensor.data)
 
     def _takes(self, names: list[str]) -> bool:
         return (self._trained is None or names[0] in self._trained) and self._selection.takes(*names)
@@ -237,7 +239,7 @@ class TorchPort(ModelPort):
         found = _found(self._model, self._names)
         return next(each.names[0] for each in found if memory(each.tensor) == memory(tensor))
 
-    def _spectral(self, entries: list[_Entry]) -> Iterator[SpectralNorm]:
+    def _spectral(self, entries: list[Entry]) -> Iterator[SpectralNorm]:
         """The weights under spectral normalisation that take part together with their vectors."""
         places = {memory(entry.tensor): index for index, entry in enumerate(entries)}
         for norm in normalised_weights(self._model):

@@ -14,8 +14,9 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from swarm.errors import ConfigurationError, RanksError
+from swarm.pytorch.shard_port import TorchShardPort
 from swarm.pytorch.shards import is_sharded
-from swarm.ranks import ONE_PROCESS, ProcessGroup, Ranks, SeveralProcesses
+from swarm.ranks import ONE_PROCESS, ProcessGroup, Ranks, SeveralProcesses, ShardExchange, require_shards
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -48,7 +49,9 @@ def ranks_of(model: nn.Module, port: TorchPort, settings: Settings) -> Ranks:
         return ONE_PROCESS
     sharded = any(map(is_sharded, model.parameters()))
     _require_possible(settings, sharded=sharded)
-    return SeveralProcesses(partial(TorchProcessGroup, group), port.give if sharded else None)
+    require_shards(settings, sharded=sharded)
+    exchange = ShardExchange(partial(TorchShardPort, port)) if settings.exchange_shards else None
+    return SeveralProcesses(partial(TorchProcessGroup, group), port.give if sharded else None, exchange)
 
 
 def _group_of(model: nn.Module) -> distributed.ProcessGroup | None:

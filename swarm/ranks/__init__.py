@@ -2,6 +2,22 @@
 
 from swarm.ranks.base import ONE_PROCESS, MakeSession, Parts, Ranks, SiteSession
 from swarm.ranks.group import ProcessGroup
+from swarm.ranks.layout import Rows
+from swarm.ranks.other_shards import ShardExchange
+from swarm.ranks.possible import require_shards
 from swarm.ranks.several import SeveralProcesses
+from swarm.ranks.shard_port import ShardPort
 
-__all__ = ["ONE_PROCESS", "MakeSession", "Parts", "ProcessGroup", "Ranks", "SeveralProcesses", "SiteSession"]
+__all__ = [
+    "ONE_PROCESS",
+    "MakeSession",
+    "Parts",
+    "ProcessGroup",
+    "Ranks",
+    "Rows",
+    "SeveralProcesses",
+    "ShardExchange",
+    "ShardPort",
+    "SiteSession",
+    "require_shards",
+]

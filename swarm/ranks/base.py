@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from swarm.ranks.possible import require_shards
+
 if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.records import Resumed, RoundReport
+    from swarm.session.shards import SiteShards
     from swarm.tensors.model import Correction, Evaluator, ModelPort
     from swarm.tensors.training import TrainingState
 
@@ -87,6 +90,7 @@ class Parts(NamedTuple):
     evaluate: Evaluator | None = None
     correction: Correction | None = None
     training: TrainingState | None = None
+    shards: SiteShards | None = None
 
 
 MakeSession = Callable[[Parts], SiteSession]
@@ -115,6 +119,7 @@ class _OneProcess(Ranks):
     """A site of one process, which takes part in the swarm itself."""
 
     def session(self, make: MakeSession, parts: Parts, settings: Settings, logger: logging.Logger) -> SiteSession:
+        require_shards(settings, sharded=False)
         return make(parts)
 
 

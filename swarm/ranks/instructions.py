@@ -40,6 +40,9 @@ class Kind(enum.IntEnum):
     """The call is over: return. The content has what the processes agree on until the next one."""
     FAILED = 10
     """The call is over: raise the error in the content."""
+    GATHER = 11
+    """With ``exchange_shards``: take part in gathering a whole model for a file. In READ, WRITE, UPDATE and ADD each
+    process then has its shard, which the content names by number, and only what all have follows."""
 
 
 class Instruction(NamedTuple):

@@ -51,8 +51,12 @@ class OtherRankSession(Agreed):
         Raises:
             SwarmError: what rank 0 raised.
         """
-        self._schema = require_same(self._group, self._parts, self._settings, sharded=self._give is not None)
+        self._meet()
         self._follow()
+
+    def _meet(self) -> None:
+        """Compare the models and settings of the processes."""
+        self._schema = require_same(self._group, self._parts, self._settings, sharded=self._give is not None)
 
     def advance(
         self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None, averaged: bool = False
@@ -135,7 +139,7 @@ class OtherRankSession(Agreed):
                 self._resume(content)
             case Kind.FAILED:
                 raise _error(content)
-            case Kind.DONE:
+            case Kind.DONE | Kind.GATHER:
                 raise AssertionError(kind)
 
     def _correct(self, model: ModelState, unmerged: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ConfigurationError, ModelError, RanksError, SwarmError
 from swarm.ranks.group import ProcessGroup
+from swarm.ranks.shard_port import ShardPort
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 SAME = (
     *("model_name", "rank", "loopback", "overlap", "share", "local", "normalization", "optimizer_state", "proximal"),
-    *("scaffold", "train_until", "sync_interval"),
+    *("scaffold", "train_until", "sync_interval", "exchange_shards"),
 )
 """Settings that each process of a site acts on."""
 
@@ -36,10 +37,12 @@ def require_same(group: ProcessGroup, parts: Parts, settings: Settings, *, shard
     """
     own: SwarmError | None = None
     found: dict[str, Any] = {"settings": {name: str(getattr(settings, name)) for name in SAME}}
+    if settings.exchange_shards:
+        found["settings"] |= dict(settings.agreed())  # each process merges
     found["evaluates"] = parts.evaluate is not None
     schema: Schema | None = None
     try:
-        schema = parts.port.schema()
+        schema = parts.port.whole() if isinstance(parts.port, ShardPort) else parts.port.schema()
         found["schema"] = schema.fingerprint
     except SwarmError as error:
         own, found = error, {"error": str(error)}

@@ -10,7 +10,9 @@ from swarm.logs import configure_from_environment
 from swarm.ranks.base import MakeSession, Parts, Ranks, SiteSession
 from swarm.ranks.group import ProcessGroup
 from swarm.ranks.other import OtherRankSession
+from swarm.ranks.other_shards import OtherShardSession, ShardExchange
 from swarm.ranks.zero import RankZeroSession
+from swarm.ranks.zero_shards import ShardZeroSession
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -25,15 +27,22 @@ class SeveralProcesses(Ranks):
     Optimizers of a sharded model are sharded too, and are in no checkpoint.
     """
 
-    def __init__(self, connect: Callable[[], ProcessGroup], give: GivePart | None = None) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], ProcessGroup],
+        give: GivePart | None = None,
+        exchange: ShardExchange | None = None,
+    ) -> None:
         """Nothing is connected before ``session``.
 
         Args:
             connect: connects the processes; each calls it at the same place.
             give: what another rank than 0 does while rank 0 reads the model, where each process has only a shard.
+            exchange: what it takes for each process to exchange its own shard; None: rank 0 exchanges the whole model.
         """
         self._connect = connect
         self._give = give
+        self._exchange = exchange
 
     def session(self, make: MakeSession, parts: Parts, settings: Settings, logger: logging.Logger) -> SiteSession:
         configure_from_environment()
@@ -41,6 +50,11 @@ class SeveralProcesses(Ranks):
         group = self._connect()
         if self._give is not None:
             parts = parts._replace(training=None)
+        if self._exchange:
+            port = self._exchange.port(group.rank, group.size)
+            if group.rank:
+                return OtherShardSession(group, parts._replace(port=port), settings, port, self._exchange, logger)
+            return ShardZeroSession(group, make, parts._replace(port=port), settings, logger, port)
         if group.rank:
             return OtherRankSession(group, parts, settings, give=self._give)
         return RankZeroSession(group, make, parts, settings, logger, sharded=self._give is not None)

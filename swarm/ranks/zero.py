@@ -49,14 +49,18 @@ class RankZeroSession(Agreed):
         self._settings = settings
         self._sharded = sharded
         self._voice = Voice(group)
-        self._port = RankZeroPort(parts.port, self._voice, sharded=sharded)
         self._in_call = False
         self._lost: RanksError | None = None
         correction = RankZeroCorrection(parts.correction, self._voice) if parts.correction else None
         evaluate = self._evaluate if parts.evaluate else None
         training = RankZeroTraining(parts.training, self._voice) if parts.training else None
-        self.session = make(Parts(self._port, evaluate, correction, training))
+        self.session = make(self._parts_of_all(Parts(parts.port, evaluate, correction, training)))
         """The one that takes part in the swarm."""
+
+    def _parts_of_all(self, parts: Parts) -> Parts:
+        """What the session works on: the model of all processes."""
+        self._port = RankZeroPort(parts.port, self._voice, sharded=self._sharded)
+        return parts._replace(port=self._port)
 
     @property
     def uncounted(self) -> Callable[[], int]:
@@ -77,9 +81,13 @@ class RankZeroSession(Agreed):
         Raises:
             SwarmError: as ``Session.begin``, in all processes; or a process has another model or other settings.
         """
-        self._port.agreed = require_same(self._group, self._parts, self._settings, sharded=self._sharded)
+        self._meet()
         self._lead(self.session.begin)
         self._log.info("%d processes train here, and rank 0 takes part in the swarm for all", self._group.size)
+
+    def _meet(self) -> None:
+        """Compare the models and settings of the processes."""
+        self._port.agreed = require_same(self._group, self._parts, self._settings, sharded=self._sharded)
 
     def advance(
         self, batches: int = 1, *, at_boundary: bool = True, loss: float | None = None, averaged: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy as np
 from swarm.merge.distance import squared_distance
 from swarm.tensors.capture import Capture, block_runs
 from swarm.tensors.digest import RunDigest
-from swarm.tensors.state import MOMENTS, Array, ModelState, as_bytes, is_finite, side_is_finite
+from swarm.tensors.shards import ShardMeasurement, joint_digest
+from swarm.tensors.state import MOMENTS, Array, ModelState, TensorKind, TensorSpec, as_bytes, is_finite, side_is_finite
 
 BLOCK = 1 << 16
 """Elements handled at a time."""
@@ -51,6 +52,16 @@ def measure(capture: Capture, origin: ModelState | None = None) -> Measurement:
     return Measurement(root, finite, math.sqrt(squared) if finite else 0.0, moments_finite)
 
 
+def joint(own: Measurement, others: Sequence[ShardMeasurement]) -> Measurement:
+    """What the processes of a site find of a capture of which each has a shard, by rank."""
+    if not others:
+        return own
+    finite = own.finite and all(each.finite for each in others)
+    norm = math.hypot(own.norm, *(each.norm for each in others))
+    root = joint_digest([own.root, *(each.root for each in others)])
+    return Measurement(root, finite, norm if finite else 0.0, own.moments_finite)
+
+
 def difference(new: ModelState, old: Capture, *, into: ModelState | None = None) -> ModelState:
     """The difference of two models, for ``ModelPort.add``: the weights of ``new`` minus those of ``old``.
 
@@ -74,7 +85,18 @@ def difference(new: ModelState, old: Capture, *, into: ModelState | None = None)
             out = tuple(segments.values())[index][start:stop]
             # The output is in the wide dtype, and so is the subtraction.
             np.subtract(new.part(index, start, stop), old.part(index, start, stop), out=out, dtype=out.dtype)
-    return ModelState(new.schema, segments, new.side)
+    others = new.others.minus(old.others) if isinstance(old, ModelState) and new.others and old.others else None
+    return ModelState(new.schema, segments, new.side, others)
+
+
+def differences(new: ModelState, old: ModelState) -> Iterator[tuple[TensorSpec, Array]]:
+    """The same difference, tensor by tensor: only that of one tensor is in memory."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        for (spec, values), (_, before) in zip(new.arrays(), old.arrays(), strict=True):
+            if spec.kind is TensorKind.WEIGHT:
+                yield spec, np.subtract(values, before, dtype=_wide(spec.segment))
+            else:
+                yield spec, values
 
 
 def _parts(model: ModelState) -> Iterator[tuple[int, int, int]]:

@@ -11,10 +11,12 @@ from swarm.session.participation import UNKNOWN, Attended, absentees, sentence
 from swarm.storage.files import BEST, FINAL, LOCAL, OWN, SITE
 from swarm.storage.results import Results
 from swarm.storage.writer import Writer
+from swarm.tensors.shards import joint_digest
 from swarm.tensors.state import ModelState, Schema
 from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from swarm.config import Settings
@@ -36,12 +38,20 @@ class Ending:
     The state of optimizers is not in the files.
     """
 
-    def __init__(self, settings: Settings, port: ModelPort, reporter: Reporter, logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        port: ModelPort,
+        reporter: Reporter,
+        logger: logging.Logger,
+        writer: Callable[[Path, logging.Logger], Writer] = Writer,
+    ) -> None:
         self._settings = settings
         self._port = port
         self._reporter = reporter
         self._log = logger
         self._results = Results(settings, logger)
+        self._make_writer = writer
         self._writer: Writer | None = None
         self.result: Path | None = None
         """The file of the model that this peer ended with; None before that, and without a model directory."""
@@ -50,7 +60,7 @@ class Ending:
         """The peer has joined as ``name``: rename the results of an earlier run."""
         self._results.open(name)
         if self._results.directory:
-            self._writer = Writer(self._results.directory, self._log)
+            self._writer = self._make_writer(self._results.directory, self._log)
 
     def trained(self, schema: Schema) -> ModelState:
         """The model after local training; it is written to disk while the peer serves the others."""
@@ -88,7 +98,7 @@ class Ending:
         keeps = closing and bool(own.schema.kept.tensors)
         about = {
             "session": self._settings.model_name,
-            "digest": commit.digest if closing and commit else final.of_model().digest(),
+            "digest": commit.digest if closing and commit else _digest(final.of_model()),
             "closing": str(closing or alone).lower(),
         }
         if commit:
@@ -98,7 +108,7 @@ class Ending:
             self._writer.write(name, final.of_model(), about)
             if keeps:
                 site = held.of_model()
-                self._writer.write(SITE, site, about | {"digest": site.digest()})
+                self._writer.write(SITE, site, about | {"digest": _digest(site)})
         if best:
             self._write_best(commit, best)
         if self._results.directory:
@@ -203,6 +213,12 @@ class Ending:
     def unlock(self) -> None:
         """Release the directory for the next run; idempotent."""
         self._results.close()
+
+
+def _digest(model: ModelState) -> str:
+    """The digest of a model, in all processes of this site."""
+    others = model.others.measure(None) if model.others else ()
+    return joint_digest([model.digest(), *(each.root for each in others)]) if others else model.digest()
 
 
 def _sentence(result: Path | None, *, closing: bool, alone: bool) -> tuple[int, str, Path | None]:

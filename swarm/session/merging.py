@@ -13,11 +13,11 @@ from swarm.records import Commit, ContributionStats, Outcome, PeerId, PeerStatus
 from swarm.session.batches import NEVER, Batches
 from swarm.session.loss_change import LossChange
 from swarm.session.participation import absentees
-from swarm.session.pending import Background, PendingAnswer, measured
+from swarm.session.pending import Background, PendingAnswer, measured, odd_tensors
 from swarm.session.reporting import Reporter, Timing
 from swarm.session.starting import by_samples, failure
 from swarm.session.weights import Weights
-from swarm.tensors.capture import faulty, kept, replaced_state
+from swarm.tensors.capture import kept, replaced_state
 from swarm.tensors.state import ModelState, Schema
 from swarm.text import MAX_SHOWN, printable
 
@@ -149,7 +149,7 @@ class Merging:
         if engine.commit:
             # A resumed peer has nothing new to contribute, and would only delay the others.
             stats = replace(stats, weight=0)
-        odd = () if stats.finite else faulty(capture)
+        odd = () if stats.finite else odd_tensors(capture)
         self._store_training()
         answer = engine.offer(capture, stats)
         weights.release(pending=engine.pending)
@@ -227,11 +227,17 @@ class Merging:
             self._receive()
             self._timing.go_on()
 
+    def spare(self) -> None:
+        """Free the memory of captures, if none may still be merged and no more is to be taken."""
+        if not (self._pending or self._engine.pending or self.batches.unmerged):
+            self._weights.spare()
+
     def merge_rest(self) -> None:
         """Merge the last batches, unless a round is skipped."""
         while self.batches.unmerged and not self.over:
             if self._sync().outcome is Outcome.SKIPPED:
                 break
+        self.spare()
 
     def serve(self, own: ModelState) -> Answer:
         """Take part in rounds without training, until the closing round or until no peers are left to go on with.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swarm.executor import Executor, Future, Queue, Work
 from swarm.peer.futures import Answer, AnswerKind
-from swarm.session.arithmetic import difference, measure
+from swarm.session.arithmetic import difference, joint, measure
 from swarm.tensors.capture import faulty, has_stepped
 from swarm.tensors.state import ModelState, has_nan
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.records import ContributionStats
     from swarm.tensors.capture import Capture
+    from swarm.tensors.shards import ShardMeasurement
 
 
 def measured(stats: ContributionStats, capture: Capture, reference: ModelState | None) -> ContributionStats:
@@ -25,7 +26,7 @@ def measured(stats: ContributionStats, capture: Capture, reference: ModelState |
     That is which capture it is, whether its weights are finite, how far they have moved from ``reference``, and whether
     the optimizer has state to merge.
     """
-    found = measure(capture, reference)
+    found = joint(measure(capture, reference), others_of(capture, reference))
     return replace(
         stats,
         root=found.root,
@@ -34,6 +35,20 @@ def measured(stats: ContributionStats, capture: Capture, reference: ModelState |
         nan_state=reference is None and has_nan(capture.side),
         moments=not stats.status.finished and has_stepped(capture) and found.moments_finite,
     )
+
+
+def others_of(capture: Capture, reference: ModelState | None) -> list[ShardMeasurement]:
+    """What the other processes of the site find of their shards of a capture; empty where this process has it all."""
+    others = capture.others if isinstance(capture, ModelState) else None
+    return others.measure(reference.others if reference else None) if others else []
+
+
+def odd_tensors(capture: Capture, reference: ModelState | None = None) -> tuple[str, ...]:
+    """Names of the tensors that prevent a merge of the capture, in whichever process of the site."""
+    names = [*faulty(capture, reference)]
+    for each in others_of(capture, reference):
+        names += [name for name in each.odd if name not in names]
+    return tuple(names)
 
 
 class Background:
@@ -147,7 +162,7 @@ class PendingAnswer:
         stats = measured(self._stats, self.capture, engine.reference)
         self.finite = stats.finite
         if not self.finite:
-            self.odd = faulty(self.capture, engine.reference)
+            self.odd = odd_tensors(self.capture, engine.reference)
         self._answer = engine.offer(self.capture, stats)
 
     def _find_out(self) -> None:

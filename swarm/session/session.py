@@ -37,12 +37,14 @@ from swarm.session.validation import Validation
 from swarm.session.wiring import Network, build_engine, network_of, owner_of, verifier_of
 from swarm.storage.checkpoints import Checkpoints
 from swarm.storage.stop_request import StopRequest
+from swarm.storage.writer import Writer
 from swarm.tensors.state import ModelState, Schema
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from swarm.peer.engine import Engine
+    from swarm.session.shards import SiteShards
     from swarm.storage.ledger import Ledger
     from swarm.sync import SyncPolicy
     from swarm.tensors.model import Correction, Evaluator, LearningRate, ModelPort
@@ -67,6 +69,7 @@ class Session:
         plugins: PluginRegistry | None = None,
         network: NetworkFactory = network_of,
         platform: Platform | None = None,
+        shards: SiteShards | None = None,
     ) -> None:
         """Nothing is opened before ``begin``.
 
@@ -81,6 +84,7 @@ class Session:
             plugins: those of this session; the installed ones by default.
             network: makes the transport and the discoveries.
             platform: what the session takes from the computer; this one by default.
+            shards: where each process of this site exchanges its own shard, and ``port`` is that of this process.
         """
         self._settings = settings
         self._port = port
@@ -104,7 +108,8 @@ class Session:
         )
         self._signals = Signals(self._validation, self._training, self._executor, learning_rate)
         self._correction = correction
-        self._ending = Ending(settings, port, self._reporter, self._log)
+        self._shards = shards
+        self._ending = Ending(settings, port, self._reporter, self._log, shards.writer if shards else Writer)
         self._engine: Engine | None = None
         self._merging: Merging | None = None
         self._checkpoints: Checkpoints | None = None
@@ -272,6 +277,7 @@ class Session:
         try:
             merging.finish_pending()
             merging.loss_change.judge()
+            merging.spare()
             own = self._ending.trained(merging.schema)
             merging.merge_rest()
             closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
@@ -379,7 +385,7 @@ class Session:
         settings, network = self._settings, self._network(self._settings, self._plugins)
         owner = owner_of(settings, network.transport.identity, self._platform.signer())
         ledger = self._ledger = self._platform.ledger(settings, owner, self._executor, self._log)
-        store = self._platform.checkpoint_store(settings)
+        store = None if self._shards else self._platform.checkpoint_store(settings)
         optimizer = outer_optimizer(settings)
         outer = OuterStep(optimizer, schema) if optimizer else None
         start = Start()
@@ -412,8 +418,9 @@ class Session:
             ledger=ledger,
             owner=owner,
             name_patience=self._naming.patience,
+            shards=self._shards,
         )
-        say_where(settings, engine, schema, self._log)
+        say_where(settings, engine, self._shards.whole if self._shards else schema, self._log)
         engine.start(start.commit, start.best)
         self._restore_signals = self._platform.on_sigterm(self.abort)
         merging = Merging(

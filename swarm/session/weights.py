@@ -75,6 +75,10 @@ class Weights:
         elif self._borrow:
             self._capture = None
 
+    def spare(self) -> None:
+        """Free the memory of captures; none of them may still be merged."""
+        self._capture = self._copy = None
+
     def _taken(self) -> Capture:
         borrowed = self._port.borrow(self.schema) if self._borrow else None
         if borrowed is not None:

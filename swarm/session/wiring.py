@@ -22,6 +22,7 @@ from swarm.consensus.rules import RoundRules
 from swarm.errors import ConfigurationError
 from swarm.exchange.feedback import ErrorFeedback
 from swarm.identity import vouching
+from swarm.merge.base import Scope
 from swarm.merge.screen import screened
 from swarm.peer.engine import Engine
 from swarm.plugins import PluginRegistry
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
     from swarm.outer import OuterStep
     from swarm.peer.status import TrainingStatus
+    from swarm.session.shards import SiteShards
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
     from swarm.sync.base import SyncPolicy
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from swarm.versions import Versions
 
 
+EXCHANGE_SHARDS = "exchange_shards"
+"""The setting whose declared value says how the model is sharded."""
 SHARED = (
     "listen",
     "name",
@@ -135,6 +139,7 @@ def build_engine(
     ledger: Ledger,
     owner: Owner,
     name_patience: float | None,
+    shards: SiteShards | None = None,
 ) -> Engine:
     """A worker that has not started, listening under ``settings``.
 
@@ -154,6 +159,7 @@ def build_engine(
         ledger: as for ``Engine``.
         owner: the key of this process, which signs for this peer.
         name_patience: as for ``Engine``.
+        shards: of a site of which each process exchanges its own shard; ``schema`` is that of this process's.
 
     Raises:
         ConfigurationError: the merge rule, the codec or the sync policy is unknown, the rule needs more peers, the
@@ -164,18 +170,27 @@ def build_engine(
         logger.info(
             "no compiled kernels: there was no C compiler at installation, so merging takes more processor time"
         )
-    rule = _merge_rule(settings, plugins)
+    rule = merge_rule_of(settings, plugins)
+    if shards and rule.scope is Scope.GRAM:
+        raise ConfigurationError(
+            f"exchange_shards=True contradicts merge_method={rule.name!r}, which compares whole contributions: allowed "
+            "are the rules that merge each coordinate by itself"
+        )
     choice = _codec_choice(settings, plugins, schema, logger)
+    agreed = settings.agreed()
+    if shards:
+        agreed = tuple((name, shards.layout if name == EXCHANGE_SHARDS else value) for name, value in agreed)
     me = PeerInfo(
         name=settings.name,
         incarnation=incarnation,
         address="",
         session=settings.model_name,
-        fingerprint=schema.fingerprint,
-        settings=settings.agreed(),
+        fingerprint=(shards.whole if shards else schema).fingerprint,
+        settings=agreed,
         weight=settings.require_weight(),
         expects=settings.expected_peers,
         versions=versions,
+        ranks=shards.ranks.addresses if shards else (),
     )
     identity = network.transport.identity
     rules = RoundRules(
@@ -199,7 +214,7 @@ def build_engine(
         judge=_judge(settings),
         tolerated_liars=settings.tolerated_liars,
         merge_rule=settings.merge_method,
-        settings=hashlib.sha256(canonical(settings.agreed())).hexdigest(),
+        settings=hashlib.sha256(canonical(agreed)).hexdigest(),
         signer=owner.signer,
         credential=owner.credential,
         vouch=vouch(settings.model_name, identity),
@@ -229,6 +244,8 @@ def build_engine(
             name_patience=name_patience,
             origins={name: kind_of_origin(origin) for name, origin in settings.origins.items()},
             keeps_best=settings.keep_best,
+            greeted=shards.whole if shards else schema,
+            ranks=shards.ranks if shards else None,
         )
     except BaseException:
         network.close()
@@ -273,7 +290,7 @@ def _codec_choice(settings: Settings, plugins: PluginRegistry, schema: Schema, l
     return FixedCodec(settings.codec)
 
 
-def _merge_rule(settings: Settings, plugins: PluginRegistry) -> MergeRule:
+def merge_rule_of(settings: Settings, plugins: PluginRegistry) -> MergeRule:
     """The merge rule of the session.
 
     Raises:

@@ -27,6 +27,7 @@ _NOT_TRIED = OF_A_SITE | {
     "checkpoint_seconds",
     "framework_result",
     "trainable_only",
+    "exchange_shards",
 }
 """What describes a site, its data or its network. All other settings, also those added later, can be tried out."""
 

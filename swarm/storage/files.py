@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
-from itertools import count
+from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,17 +89,67 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], about: Mapping[str, 
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
+    header, order = _header({name: (array.dtype, array.shape) for name, array in tensors.items()}, about)
+    replace_file(path, header, *(as_bytes(tensors[name]) for name in order))
+
+
+def stored_tensors(schema: Schema) -> list[tuple[str, int]]:
+    """The tensors in a file of a whole model, in the order of their values: name, and index in the schema.
+
+    For ``write_parts``, which writes a tied tensor under a further name only where that is the same view of it.
+    """
+    return [(name, index) for name, (index, _) in _in_order(schema)]
+
+
+def write_parts(path: Path, schema: Schema, parts: Iterable[bytes | memoryview], about: Mapping[str, str]) -> None:
+    """Write a model whose values come in parts, and are in memory a part at a time; as ``write_model``.
+
+    Args:
+        path: the file.
+        schema: of the model.
+        parts: the values of the tensors in the order of ``stored_tensors``, however they are cut.
+        about: the metadata.
+
+    Raises:
+        OSError: the disk is full, or the directory cannot be written.
+    """
+    about = dict(about)
+    if pairs := _pairs(schema):
+        about[VIEW_AS_REAL] = json.dumps(sorted(pairs))
+    header, _ = _header({name: form for name, (_, form) in _in_order(schema)}, about)
+    _replace(path, chain([header], parts))
+
+
+_Form = tuple[np.dtype[np.generic], tuple[int, ...]]
+"""Dtype and shape of a tensor in a file."""
+
+
+def _in_order(schema: Schema) -> list[tuple[str, tuple[int, _Form]]]:
+    forms: dict[str, tuple[int, _Form]] = {}
+    for index, (name, spec) in enumerate(zip(stored_names(schema), schema.tensors, strict=True)):
+        whole = spec.complex and spec.dtype == "float32"
+        form = (np.dtype(np.complex64), spec.shape[:-1]) if whole else (numpy_dtype(spec.dtype), spec.shape)
+        forms[name] = index, form
+    for name, spec in zip(stored_names(schema), schema.tensors, strict=True):
+        for tied in spec.tied:
+            forms.setdefault(tied.name, forms[name])
+    _, order = _header({name: form for name, (_, form) in forms.items()}, {})
+    return [(name, forms[name]) for name in order]
+
+
+def _header(tensors: Mapping[str, _Form], about: Mapping[str, str]) -> tuple[bytes, list[str]]:
+    """The beginning of a file, and the names of its tensors in the order of their values."""
     # Largest item size first, so that every tensor is aligned, as readers with memory mapping need.
-    order = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
+    order = sorted(tensors, key=lambda name: (-tensors[name][0].itemsize, name))
     header: dict[str, object] = {"__metadata__": dict(sorted(about.items()))}
     end = 0
     for name in order:
-        start, end = end, end + tensors[name].nbytes
-        dtype = _FILE_DTYPES[tensors[name].dtype.name]
-        header[name] = {"dtype": dtype, "shape": tensors[name].shape, "data_offsets": [start, end]}
+        dtype, shape = tensors[name]
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _FILE_DTYPES[dtype.name], "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    replace_file(path, len(text).to_bytes(8, "little"), text, *(as_bytes(tensors[name]) for name in order))
+    return len(text).to_bytes(8, "little") + text, order
 
 
 def read_model_file(path: Path, schema: Schema) -> ModelState:
@@ -244,6 +295,10 @@ def replace_file(path: Path, *parts: bytes | memoryview) -> None:
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
+    _replace(path, parts)
+
+
+def _replace(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -28,6 +28,8 @@ from swarm.tensors.digest import BlockDigest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from swarm.tensors.shards import OtherShards
+
 Array = NDArray[np.generic]
 """An array of any dtype."""
 
@@ -304,12 +306,16 @@ class ModelState:
     The arrays belong to the creator of the state. A round only reads the states that it is given.
     """
 
-    __slots__ = ("schema", "segments", "side")
+    __slots__ = ("others", "schema", "segments", "side")
 
-    def __init__(self, schema: Schema, segments: dict[str, Array], side: list[Array]) -> None:
+    def __init__(
+        self, schema: Schema, segments: dict[str, Array], side: list[Array], others: OtherShards | None = None
+    ) -> None:
         self.schema = schema
         self.segments = segments
         self.side = side
+        self.others = others
+        """Where this is one shard of a model: those of the other processes of the site, in rank 0."""
 
     @classmethod
     def empty(cls, schema: Schema) -> ModelState:
@@ -327,7 +333,7 @@ class ModelState:
         """The tensors of the model alone, in the same memory."""
         schema = self.schema.of_model
         return ModelState(
-            schema, {name: self.segments[name] for name in schema.segments}, self.side[: len(schema.side)]
+            schema, {name: self.segments[name] for name in schema.segments}, self.side[: len(schema.side)], self.others
         )
 
     def contributed(self) -> ModelState:
@@ -335,7 +341,7 @@ class ModelState:
         schema = self.schema.contributed
         if schema is self.schema:
             return self
-        return ModelState(schema, {name: self.segments[name] for name in schema.segments}, self.side)
+        return ModelState(schema, {name: self.segments[name] for name in schema.segments}, self.side, self.others)
 
     def arrays(self) -> Iterator[tuple[TensorSpec, Array]]:
         """Each tensor's spec with a view of its values in its shape, in schema order. Writes to it change the state."""

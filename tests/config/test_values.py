@@ -30,6 +30,7 @@ LATER = {
     "tolerated_liars": 1,
     "keep_best": True,
     "patience": 5,
+    "exchange_shards": True,
     "monitor": "max:accuracy",
 }
 """Settings that must agree and that earlier releases do not know, each with another value than that of before."""
@@ -119,6 +120,7 @@ def own_identity(tmp_path_factory, monkeypatch):
         ("share", ["head.*", "head.*"]),
         ("local", [""]),
         ("trainable_only", "adapters"),
+        ("exchange_shards", "some"),
         ("normalization", "local"),
         ("below_quorum", "stop"),
         ("train_until", "each"),
@@ -259,6 +261,7 @@ def test_a_refused_address_says_why(name: str, value: object, reason: str) -> No
         ("share", [], ()),
         ("local", "a, b", ("a", "b")),
         ("trainable_only", True, True),
+        ("exchange_shards", True, True),
         ("normalization", "SiloBN", "silobn"),
         ("below_quorum", "Wait", "wait"),
         ("train_until", "All", "all"),

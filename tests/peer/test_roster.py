@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from swarm.messages import MAX_PEERS, Hello
@@ -34,3 +36,20 @@ def test_of_the_peers_that_are_gone_those_that_have_left_make_room_first() -> No
     assert len(roster.known()) == MAX_PEERS
     assert roster.info("paris") is not None
     assert roster.away() == {"memory:1"}
+
+
+@pytest.mark.parametrize(
+    ("ranks", "reason"),
+    [
+        ((), "gives the addresses of 0 and berlin 1 further processes"),
+        (("paris@10.0.0.2:2", "paris@10.0.0.2:3"), "gives the addresses of 2 and berlin 1 further processes"),
+        (("eve@10.0.0.3:1",), "an address of a further process under another name"),
+        (("paris@10.0.0.2:2",), ""),
+    ],
+)
+def test_of_shards_each_peer_gives_as_many_addresses_as_its_own(ranks: tuple[str, ...], reason: str) -> None:
+    roster = Roster(replace(info("berlin", "berlin@10.0.0.1:1"), ranks=("berlin@10.0.0.1:2",)), SCHEMA)
+    hello = Hello(replace(info("paris", "paris@10.0.0.2:1"), ranks=ranks), (), (), None, wants_reply=True)
+    clash = roster.clash(hello)
+    assert (clash is None) == (not reason)
+    assert clash is None or reason in clash.reason

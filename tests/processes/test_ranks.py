@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,5 +82,34 @@ def test_a_process_that_is_killed_takes_its_site_out_until_that_resumes(start, t
     bob.said(r"round \d+: 2 peers", after=back, within=SLOW)
     ada.said("ada has finished", after=back, within=SLOW)
     bob.signal(signal.SIGINT)  # its training has no end of its own
+    ada.said("^MODEL", within=SLOW)
+    assert len(set(models(ada))) == 1
+
+
+def test_a_killed_process_of_a_site_that_exchanges_shards_leaves_the_others_and_heals(start, tmp_path: Path) -> None:
+    given = {"members": "ada,bob,cyd", "min_peers": 1, "sync_interval": 4, "start_timeout": SLOW}
+    given |= {"straggler_timeout": 5, "exchange_shards": True}
+
+    def begin(name: str, epochs: int, **more: object):
+        arguments = ("--wrap", "fsdp2", "--epochs", str(epochs), "--pause", "0.05")
+        program = PROGRAMS / "torch_loop.py"
+        return start(name, *arguments, program=program, prefix=TORCHRUN, model_dir=tmp_path / name, **given, **more)
+
+    ada, bob, cyd = (begin(name, 1_000_000, train_until="own") for name in ("ada", "bob", "cyd"))
+    ada.said("^BATCH 2$", within=2 * SLOW)
+    victim = pid(ada, 1)
+    killed = time.monotonic()
+    os.kill(victim, signal.SIGKILL)
+    for site in (bob, cyd):
+        merged = site.said(r"round \d+: 2 peers", after=killed, within=SLOW)
+        print(f"{site.name} merged without ada after {merged - killed:.2f} s")
+    assert ada.wait() != 0
+    again = time.monotonic()
+    ada = begin("ada", 8, train_until="own")
+    ada.said("2 processes train here", within=2 * SLOW)
+    bob.said(r"round \d+: 3 peers", after=again, within=SLOW)
+    ada.said("ada has finished", within=SLOW)
+    for site in (bob, cyd):
+        site.signal(signal.SIGINT)  # their training has no end of its own
     ada.said("^MODEL", within=SLOW)
     assert len(set(models(ada))) == 1

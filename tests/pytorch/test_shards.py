@@ -13,8 +13,10 @@ from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError
 from swarm.pytorch import TorchPort, ranks_of
 from swarm.pytorch.arrays import memory
+from swarm.pytorch.shard_port import TorchShardPort
 from swarm.pytorch.shards import is_sharded
 from swarm.ranks import ONE_PROCESS, SeveralProcesses
+from swarm.ranks.layout import Layout
 from swarm.tensors.state import ModelState
 
 
@@ -107,6 +109,55 @@ def test_each_process_takes_its_own_part(as_rank, size: int):
             parts.setdefault(name, []).append(parameter.to_local().detach().clone())
     for name, parameter in whole.named_parameters():
         assert torch.equal(torch.cat(parts[name]), parameter)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_shards_of_all_processes_are_the_model(as_rank, size: int):
+    whole = net()
+    given = state_of(whole)
+    rows, ports, models = [], [], []
+    for rank in range(size):
+        as_rank(rank, size)
+        models.append(sharded(size))
+        ports.append(TorchShardPort(TorchPort(models[-1]), rank, size))
+        assert ports[-1].whole() == given.schema
+        rows.append(ports[-1].rows())
+    layout = Layout(given.schema, rows)
+    values = {spec.name: array for spec, array in given.arrays()}
+    for rank, (port, model) in enumerate(zip(ports, models, strict=True)):
+        as_rank(rank, size)
+        assert port.schema() == layout.shard(rank)
+        state = ModelState.empty(port.schema())
+        for place, (spec, array) in zip(layout.places(rank), state.arrays(), strict=True):
+            array[...] = values[spec.name][place.start :][: len(array)] if spec.shape else values[spec.name]
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.to_local().zero_()
+        port.write(state)
+        back = ModelState.empty(port.schema())
+        port.read(back)
+        assert back.digest() == state.digest()
+    covered = [sum(place.spec.size for rank in range(size) for place in layout.places(rank))]
+    assert covered == [sum(spec.size for spec in given.schema.tensors)]
+
+
+def test_a_process_without_a_part_is_refused(as_rank):
+    rows = []
+    for rank in range(4):
+        as_rank(rank, 4)
+        port = TorchShardPort(TorchPort(sharded(4)), rank, 4)
+        whole = port.whole()
+        rows.append(port.rows())
+    with pytest.raises(ConfigurationError, match="rank 3 of this site has no part of the model"):
+        Layout(whole, rows)
+
+
+def test_what_is_not_sharded_by_rows_over_all_processes_is_refused(as_rank):
+    as_rank(0, 4)
+    model = net()
+    fully_shard(model, mesh=init_device_mesh("cpu", (2, 2), mesh_dim_names=("copies", "shards")))
+    with pytest.raises(ConfigurationError, match=r"exchange_shards=True is not possible here: '0.weight' is not"):
+        TorchShardPort(TorchPort(model), 0, 4).rows()
 
 
 def test_shards_without_elements_are_told_apart(as_rank):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import numpy as np
 from swarm.config import resolve
 from swarm.errors import RanksError
 from swarm.plugins import PluginRegistry
-from swarm.ranks import Parts, ProcessGroup, SeveralProcesses
+from swarm.ranks import Parts, ProcessGroup, SeveralProcesses, ShardExchange, ShardPort
 from swarm.session import Session
 from swarm.session.wiring import Network
 from swarm.tensors.selection import Normalization, Selection
+from swarm.tensors.state import Array, ModelState, Schema, TensorSpec
 from swarm.testing.swarm import ArrayModel, Board, MemorySwarm, _logger, together
 from swarm.transport.memory import MemoryTransport
 
@@ -86,6 +87,60 @@ class ThreadGroup(ProcessGroup):
             raise RanksError(f"rank {self.rank}: the others are gone")
 
 
+class ArrayShard(ShardPort):
+    """The rows of a model of arrays that one process has; the rest of its arrays is never looked at."""
+
+    def __init__(self, model: ArrayModel, rank: int, size: int) -> None:
+        self._model, self._rank, self._size = model, rank, size
+
+    def whole(self) -> Schema:
+        return self._model.schema()
+
+    def rows(self) -> list[int | None]:
+        return [None if span is None else span.stop - span.start for span in self._spans()]
+
+    def schema(self) -> Schema:
+        return Schema(tuple(spec for spec, _ in self._parts()))
+
+    def read(self, into: ModelState) -> None:
+        for (_, mine), (_, array) in zip(self._parts(), into.arrays(), strict=True):
+            array[...] = mine
+
+    def write(self, state: ModelState) -> None:
+        for (_, mine), (_, array) in zip(self._parts(), state.arrays(), strict=True):
+            mine[...] = array
+
+    def common(self) -> Iterator[Array]:
+        return (array for _, array in self._common())
+
+    def set_common(self, arrays: Iterable[Array], *, kept: bool) -> None:
+        for (spec, mine), array in zip(self._common(), arrays, strict=True):
+            if kept or not spec.kept:
+                mine[...] = array
+
+    def _spans(self) -> list[slice | None]:
+        """The rows of this process, tensor by tensor; None where all processes have it."""
+        return [
+            None
+            if spec.in_side_block or not spec.shape
+            else slice(*(spec.shape[0] * at // self._size for at in (self._rank, self._rank + 1)))
+            for spec in self.whole().tensors
+        ]
+
+    def _parts(self) -> Iterator[tuple[TensorSpec, Array]]:
+        for spec, span in zip(self.whole().tensors, self._spans(), strict=True):
+            array = self._model.arrays[spec.name]
+            if span is not None:
+                array = array[span]
+            if array.size and (span is not None or self._rank == 0):
+                yield replace(spec, shape=array.shape), array
+
+    def _common(self) -> Iterator[tuple[TensorSpec, Array]]:
+        for spec, span in zip(self.whole().tensors, self._spans(), strict=True):
+            if span is None and spec.size:
+                yield spec, self._model.arrays[spec.name]
+
+
 @dataclass
 class Rank:
     """One process of a site: its session and its model."""
@@ -135,6 +190,7 @@ class Sites:
         size: int = 2,
         time_out: float = 1800.0,
         sharded: bool = False,
+        shard: Callable[[ArrayModel, int, int], ShardPort] | None = None,
         evaluate: Callable[[int], Any] = lambda rank: None,
         correction: Callable[[int], Any] = lambda rank: None,
         training: Callable[[int], Any] = lambda rank: None,
@@ -167,13 +223,17 @@ class Sites:
                         logger=logger,
                         plugins=PluginRegistry(resolved.disabled_plugins),
                         network=lambda _settings, _plugins: Network(MemoryTransport(self._swarm.network), [board]),
+                        shards=parts.shards,
                     )
                 )
                 return opened[-1]
 
             group = ThreadGroup(meeting, rank, time_out)
             mine = Rank(None, model, group, lines, opened)
-            ranks = SeveralProcesses(lambda: group, (lambda: mine.reads.append(1)) if sharded else None)
+            exchange = None
+            if shard:
+                exchange = ShardExchange(partial(shard, model), lambda *_: MemoryTransport(self._swarm.network))
+            ranks = SeveralProcesses(lambda: group, (lambda: mine.reads.append(1)) if sharded else None, exchange)
             parts = Parts(port(rank, model), evaluate(rank), correction(rank), training(rank))
             mine.session = ranks.session(make, parts, resolved, logger)
             try:

@@ -42,6 +42,7 @@ FIELDS = {
     **dict.fromkeys(("Commit.kind", "Proposal.kind"), st.sampled_from(RecordKind)),
     "incarnation": st.text("0123456789abcdef", min_size=1, max_size=24),
     "address": st.text(ASCII, min_size=1, max_size=300),
+    "ranks": st.lists(st.text(ASCII, min_size=1, max_size=300), max_size=8, unique=True).map(tuple),
     "TensorLine.name": st.text(PRINTABLE, max_size=512),
     **dict.fromkeys(("dtype", "kind"), st.text(ASCII, min_size=1, max_size=20)),
     "settings": st.lists(

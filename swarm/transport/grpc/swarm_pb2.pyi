@@ -27,7 +27,7 @@ class Setting(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
 
 class PeerInfo(_message.Message):
-    __slots__ = ("name", "incarnation", "address", "session", "fingerprint", "settings", "weight", "expects", "versions")
+    __slots__ = ("name", "incarnation", "address", "session", "fingerprint", "settings", "weight", "expects", "versions", "ranks")
     NAME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class PeerInfo(_message.Message):
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     EXPECTS_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
     name: str
     incarnation: str
     address: str
@@ -46,7 +47,8 @@ class PeerInfo(_message.Message):
     weight: int
     expects: int
     versions: Versions
-    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
+    ranks: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., incarnation: _Optional[str] = ..., address: _Optional[str] = ..., session: _Optional[str] = ..., fingerprint: _Optional[str] = ..., settings: _Optional[_Iterable[_Union[Setting, _Mapping]]] = ..., weight: _Optional[int] = ..., expects: _Optional[int] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ..., ranks: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ContributionStats(_message.Message):
     __slots__ = ("peer", "round", "weight", "status", "steps", "finite", "delta_norm", "signal", "residual", "nan_state", "moments", "root", "score", "own_score", "best_score", "stop")

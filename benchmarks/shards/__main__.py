@@ -1,0 +1,88 @@
+"""``python -m benchmarks.shards``: what the processes of sharded sites need, with ``exchange_shards`` and without."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.command import Benchmark, Record
+from benchmarks.harness.figures import aligned
+from benchmarks.matrix.rows import Row, Site
+from benchmarks.matrix.running import run
+
+# what is freed goes back to the system, so that the memory of a process is what it uses
+MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
+SLACK = 64
+"""MiB that a process may need beside three shards."""
+_FOUND = re.compile(r"^FOUND (\{.*\})$", re.MULTILINE)
+_SENT = re.compile(r"rank (\d+) of this site has sent ([0-9.]+) MB")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--mib", type=int, default=200, help="MiB of the model")
+    parser.add_argument("--processes", type=int, default=2, help="of each site")
+
+
+def measure(options: argparse.Namespace) -> Record:
+    """Run two sites that exchange shards, then two whose rank 0 exchanges the whole model."""
+    found = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for shards in (True, False):
+            environment = {**MEMORY, "SWARM_EXCHANGE_SHARDS": str(shards).lower()}
+            site = Site("torch_shards", ("--mib", str(options.mib)), options.processes, environment)
+            row = Row("shards" if shards else "whole", (site, site))
+            directory = Path(temporary) / row.name
+            judged = run(row, directory)
+            texts = [log.read_text(errors="replace") for log in sorted(directory.glob("*.log"))]
+            found.append({**judged, "shards": shards, "sites": [_site(text) for text in texts]})
+            print(f"{row.name}: {judged['seconds']} s {judged['why']}", file=sys.stderr, flush=True)
+    return {"mib": options.mib, "processes": options.processes, "runs": found}
+
+
+def _site(text: str) -> list[dict[str, Any]]:
+    """What the processes of a site told, by rank, with the bytes that each has sent."""
+    ranks = sorted((json.loads(each) for each in _FOUND.findall(text)), key=lambda each: each["rank"])
+    others = {int(rank): float(sent) for rank, sent in _SENT.findall(text)}
+    for each in ranks:
+        of_site = each.pop("sent") / 1e6
+        each["sent_mb"] = round(others.get(each["rank"], 0.0) if each["rank"] else of_site - sum(others.values()), 1)
+    return ranks
+
+
+def shown(record: Record) -> str:
+    """The table for people."""
+    rows = [("way", "site", "rank", "MiB beyond training", "MB sent", "rounds")]
+    for each in record["runs"]:
+        for name, site in zip("ab", each["sites"], strict=False):
+            way = "each its shard" if each["shards"] else "rank 0 the whole"
+            rows += [
+                (way, name, str(rank["rank"]), f"{rank['mib']:.0f}", f"{rank['sent_mb']:.0f}", f"{rank['rounds']:.0f}")
+                for rank in site
+            ]
+    return "\n".join(aligned(rows))
+
+
+def failed(record: Record) -> bool:
+    """Whether a site failed, or a process that exchanges its shard needs more than three shards and a little."""
+    most = 3 * record["mib"] / record["processes"] + SLACK
+    needed = [rank["mib"] for each in record["runs"] if each["shards"] for site in each["sites"] for rank in site]
+    return not all(each["passed"] for each in record["runs"]) or max(needed, default=0.0) > most
+
+
+BENCHMARK = Benchmark(
+    name="shards",
+    description=(__doc__ or "").strip(),
+    add_options=add_options,
+    measure=measure,
+    table=shown,
+    failed=failed,
+)
+
+if __name__ == "__main__":
+    BENCHMARK.main()

@@ -1,0 +1,138 @@
+"""The processes of a site that exchanges shards meet: they compare what each has, and rank 0 connects to the others."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from swarm import errors
+from swarm.addresses import Address, is_wildcard
+from swarm.errors import ConfigurationError, RanksError, SwarmError
+from swarm.ranks.directed import DirectedRanks
+from swarm.ranks.layout import Layout
+from swarm.ranks.link import KEY_BYTES, Link, LinkListener
+from swarm.ranks.shard_peer import ShardPeer
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from swarm.config import Settings
+    from swarm.executor import Executor
+    from swarm.plugins import PluginRegistry
+    from swarm.ranks.group import ProcessGroup
+    from swarm.ranks.shard_port import ShardPort
+    from swarm.ranks.shard_store import ShardStore
+    from swarm.transport.base import Transport
+
+
+def meet_layout(group: ProcessGroup, port: ShardPort) -> Layout:
+    """Which process has which rows of each tensor. Each process calls this.
+
+    Raises:
+        ConfigurationError: shards cannot be exchanged with this model.
+        ModelError: the parts of a tensor are not the tensor.
+        RanksError: a process is gone.
+    """
+    return Layout(port.whole(), _all_of(group, lambda: list(port.rows())))
+
+
+def direct(group: ProcessGroup) -> DirectedRanks:
+    """Rank 0: connect to the other processes, which call ``be_directed``.
+
+    Raises:
+        SwarmError: what one of them raised.
+        RanksError: a process is gone.
+    """
+    key = np.frombuffer(os.urandom(KEY_BYTES), np.uint8).copy()
+    group.share(key)
+    told = _all_of(group, dict)[1:]
+    places = [(each["host"], each["port"]) for each in told]
+    return DirectedRanks([each["address"] for each in told], places, key.tobytes())
+
+
+def be_directed(
+    group: ProcessGroup,
+    settings: Settings,
+    plugins: PluginRegistry,
+    layout: Layout,
+    store: ShardStore,
+    transport: Callable[[Settings, PluginRegistry], Transport],
+    executor: Executor,
+    logger: logging.Logger,
+) -> ShardPeer:
+    """Another rank: listen for other sites, and for rank 0, which calls ``direct``.
+
+    Args:
+        group: of the site.
+        settings: of the site.
+        plugins: of this process.
+        layout: of the model.
+        store: of this process.
+        transport: makes the transport of this process.
+        executor: runs the work of this process.
+        logger: where to report.
+
+    Raises:
+        SwarmError: the address cannot be listened on; rank 0 raises it too.
+        RanksError: a process is gone.
+    """
+    key = np.zeros(KEY_BYTES, np.uint8)
+    group.share(key)
+    own = of_rank(settings, group.rank)
+    peers: list[ShardPeer] = []
+
+    def listen() -> dict[str, Any]:
+        schema = layout.shard(group.rank)
+        peer = ShardPeer(group.rank, transport(own, plugins), own, plugins, schema, store, executor, logger)
+        peers.append(peer)
+        host = Address.parse(own.listen).host
+        listener = LinkListener(host, key.tobytes())
+        peer.link = Link(listener.accept, peer.hear, lambda _: None)  # the process group tells of a rank 0 that is gone
+        reached = Address.parse(peer.address).host if is_wildcard(host) else host
+        return {"address": peer.address, "host": reached, "port": listener.port}
+
+    try:
+        _all_of(group, listen)
+    except BaseException:
+        for peer in peers:
+            peer.close()
+        raise
+    return peers[0]
+
+
+def of_rank(settings: Settings, rank: int) -> Settings:
+    """The settings of a process: ports that are given are those of rank 0, and the next ones of the others."""
+    listen = Address.parse(settings.listen)
+    ports: dict[str, Any] = {}
+    if listen.port:
+        ports["listen"] = str(replace(listen, port=listen.port + rank))
+    if settings.data_port:
+        ports["data_port"] = settings.data_port + rank
+    if settings.advertise and (at := Address.parse(settings.advertise)).port:
+        ports["advertise"] = str(replace(at, port=at.port + rank))
+    return replace(settings, **ports)
+
+
+def _all_of(group: ProcessGroup, say: Callable[[], Any]) -> list[Any]:
+    """What every process says, by rank; where one fails, all raise its error."""
+    own: SwarmError | None = None
+    try:
+        said = {"said": say()}
+    except SwarmError as error:
+        own, said = error, {"error": type(error).__name__, "text": str(error)}
+    everywhere = [json.loads(data) for data in group.gather(json.dumps(said).encode())]
+    if own:
+        raise own
+    for rank, each in enumerate(everywhere):
+        if "error" in each:
+            kind = getattr(errors, each["error"], RanksError)
+            text = f"rank {rank} of this site: {each['text']}"
+            raise (
+                kind(text) if kind in (ConfigurationError, errors.ModelError, errors.AddressError) else RanksError(text)
+            )
+    return [each["said"] for each in everywhere]

@@ -1,0 +1,29 @@
+"""What a session needs where each process of its site exchanges its own shard of the model."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from swarm.peer.other_ranks import OtherRanks
+    from swarm.storage.writer import Writer
+    from swarm.tensors.state import Schema
+
+
+class SiteShards(ABC):
+    """The other processes of the site, in rank 0; complete once they have met, before the session joins."""
+
+    ranks: OtherRanks
+    """Directs the others."""
+    whole: Schema
+    """The schema of the whole model."""
+    layout: str
+    """Which process has what, as sites compare it."""
+
+    @abstractmethod
+    def writer(self, directory: Path, logger: logging.Logger) -> Writer:
+        """Writes whole models, of which this process has a shard."""
