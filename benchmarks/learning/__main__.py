@@ -141,7 +141,9 @@ def _as_often(plan: Plan, outcomes: Sequence[Outcome]) -> list[Outcome]:
     for outcome in outcomes:
         # the founding round is no merge
         interval = max(round(steps / max(outcome.rounds - 1, 1)), 1)
-        fixed += _outcomes(replace(plan, policy=None, interval=interval), [outcome.seed], with_reference=False)
+        fixed += _outcomes(
+            replace(plan, policy=None, policy_seconds=None, interval=interval), [outcome.seed], with_reference=False
+        )
     return fixed
 
 

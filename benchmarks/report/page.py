@@ -48,8 +48,8 @@ _POLICIES = f"""
 A policy that changes the interval also changes the number of rounds, which alone changes the accuracy. So each policy
 is compared with the fixed interval whose number of rounds is nearest to its own, for each of ten seeds: Dirichlet .1,
 eight sites, {STEPS} batches. The gain is a difference of accuracies. For `qsr` the learning rate falls to 0 as a cosine
-does, with the fixed interval too; for the others it is constant. `seconds` is not here: its rounds depend on the
-machine.
+does, with the fixed interval too; for the others it is constant. How many rounds `seconds` makes depends on the
+machine: here it aims at .1 s from merge to merge.
 """
 
 _ATTACKS = f"""

@@ -21,6 +21,7 @@ POLICIES: Mapping[str, tuple[int, str]] = {
     "adacomm": (32, ""),
     "drift": (16, ""),
     "qsr": (16, COSINE),
+    "seconds": (16, "--policy-seconds 0.1"),
     "validation": (16, ""),
 }
 """With the interval that each begins with, and what it needs besides."""
