@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from swarm.storage.session_records import SessionRecord
+from swarm.storage.session_records import STATISTICS, SessionRecord
 
 _SHOWN = 12
 """Characters of a digest."""
@@ -15,7 +15,8 @@ _PEER = "peer-"
 
 def result_lines(records: Sequence[SessionRecord]) -> list[str]:
     """A line for each session in which all peers have the same closing model."""
-    return [_line(found, several=len({each.session for each in records}) > 1) for found in _agreed(records)]
+    several = len({each.session for each in _of_models(records)}) > 1
+    return [_line(found, several=several) for found in _agreed(records)]
 
 
 def results(records: Sequence[SessionRecord]) -> list[dict[str, Any]]:
@@ -34,10 +35,16 @@ def results(records: Sequence[SessionRecord]) -> list[dict[str, Any]]:
 def _agreed(records: Sequence[SessionRecord]) -> list[list[SessionRecord]]:
     """The records of each session of which all have one closing model, by name."""
     sessions: dict[str, list[SessionRecord]] = {}
-    for each in sorted(records, key=lambda each: (each.session, each.rank)):
+    for each in sorted(_of_models(records), key=lambda each: (each.session, each.rank)):
         if each.closing:
             sessions.setdefault(each.session, []).append(each)
     return [found for found in sessions.values() if len({each.digest for each in found}) == 1]
+
+
+def _of_models(records: Sequence[SessionRecord]) -> list[SessionRecord]:
+    """Without those of sessions that have gathered statistics for another one."""
+    statistics = {each.session + STATISTICS for each in records}
+    return [each for each in records if each.session not in statistics]
 
 
 def _line(found: Sequence[SessionRecord], *, several: bool) -> str:

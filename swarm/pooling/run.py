@@ -14,6 +14,7 @@ from swarm.pooling.local import LocalStatistics, measure
 from swarm.pooling.port import STAGES, StatisticsPort
 from swarm.pooling.record import Pooled, record_of
 from swarm.records import Outcome
+from swarm.storage.session_records import STATISTICS
 from swarm.tensors.state import ModelState
 from swarm.text import MAX_NAME, is_name
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from swarm.session import Session
     from swarm.tensors.model import ModelPort
 
-SUFFIX = ".pool"
-"""Follows ``model_name`` in the name of the session."""
 LEAST_COUNT = 10
 _LEAST = SETTINGS["min_peers"].check
 
@@ -128,10 +127,10 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
     for key, value in settings.agree:
         if own.setdefault(key, value) != value:
             raise ConfigurationError(f"{key} contradicts agree[{key!r}]: give it once, or the same in both")
-    name = settings.model_name + SUFFIX
+    name = settings.model_name + STATISTICS
     if not is_name(name):
         raise ConfigurationError(
-            f"model_name={settings.model_name!r} is too long: allowed are {MAX_NAME - len(SUFFIX)} characters"
+            f"model_name={settings.model_name!r} is too long: allowed are {MAX_NAME - len(STATISTICS)} characters"
         )
     return replace(
         settings,

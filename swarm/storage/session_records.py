@@ -16,6 +16,9 @@ from swarm.text import MAX_SHOWN, printable
 DIRECTORY = "sessions"
 """Subdirectory of the rendezvous directory. The launcher creates it; without it no record is written."""
 
+STATISTICS = ".pool"
+"""Ends the name of a session that gathers statistics (``swarm.pool``): it has no model that is a result."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord:

@@ -44,6 +44,10 @@ RESULT = "RESULT in no file (--model-dir makes one), 12 rounds, digest d…"
             ["all 2 peers ended well, epoch 2, 2.0 kB sent", "RESULT /m/peer-*/f, 12 rounds, digest d…"],
         ),
         (
+            Ended(closed(0), closed(1), closed(0, "heart.pool", round=3), closed(1, "heart.pool", round=3)),
+            ["all 2 peers ended well, epoch 2, 4.0 kB sent", RESULT],
+        ),
+        (
             Ended(closed(0), closed(1, round=9, digest="e")),
             [
                 (
