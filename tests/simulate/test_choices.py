@@ -49,7 +49,7 @@ def test_a_value_that_no_peer_would_accept_is_refused_by_its_option(given, named
 
 
 def test_what_all_peers_must_share_can_be_tried_and_what_describes_a_site_cannot():
-    of_a_site = {"model_name", "agree", "tolerated_liars"}
+    of_a_site = {"model_name", "agree", "tolerated_liars", "exchange_shards"}
     assert {name for name, row in SETTINGS.items() if row.agree == "yes"} - of_a_site <= TRIED.keys()
     assert not TRIED.keys() & {"name", "listen", "peers", "identity", "rank", "model_dir", "data_dir"}
     assert option("sync_interval") == "--sync-interval"
