@@ -144,7 +144,7 @@ class TorchPort(ModelPort):
             found = [each for each in found if each.names[0] in self._trained]
         self._selection.check([Candidate(tuple(each.names), each.kind) for each in found])
         self._masks = frozenset(each.names[0] for each in found if _is_mask(each))
-        entries = list(self._entries())
+        entries = list(self.entries())
         schema = Schema(tuple(entry.spec for entry in entries), tuple(self._spectral(entries)))
         if not schema.tensors:
             raise ModelError(f"the model {type(self._model).__name__} has no parameters: there is nothing to merge")
@@ -157,7 +157,7 @@ class TorchPort(ModelPort):
 
     def give(self) -> None:
         """Take part while another process reads a sharded model."""
-        for entry in self._entries():
+        for entry in self.entries():
             _ = entry.values
 
     def borrow(self, schema: Schema) -> list[Array] | None:
@@ -195,7 +195,7 @@ class TorchPort(ModelPort):
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The weights that take part, by name; a complex one as its real view."""
-        return {spec.name: tensor for spec, tensor in self._entries() if spec.kind is TensorKind.WEIGHT}
+        return {spec.name: tensor for spec, tensor in self.entries() if spec.kind is TensorKind.WEIGHT}
 
     def _pairs(self, state: ModelState) -> Iterator[tuple[Entry, Array]]:
         for entry, (_, array) in zip(self._unchanged(state.schema), state.arrays(), strict=True):
@@ -203,13 +203,13 @@ class TorchPort(ModelPort):
 
     def _unchanged(self, schema: Schema) -> list[Entry]:
         """The tensors that take part; raises an error if they are not those of ``schema``."""
-        entries = list(self._entries())
+        entries = list(self.entries())
         difference = Schema(tuple(entry.spec for entry in entries)).difference(schema)
         if difference is not None:
             raise changed(difference)
         return entries
 
-    def _entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Entry]:
         """Spec and values of each tensor that takes part, detached from autograd."""
         keep_shards_only(self._model)
         if not self._names:

@@ -41,10 +41,10 @@ class TorchShardPort(TorchPort, ShardPort):
         return self._base.schema()
 
     def schema(self) -> Schema:
-        return Schema(tuple(entry.spec for entry in self._entries()))
+        return Schema(tuple(entry.spec for entry in self.entries()))
 
     def rows(self) -> Sequence[Rows]:
-        return [self._rows(entry) for entry in self._base._entries()]  # noqa: SLF001  (this is a part of it)
+        return [self._rows(entry) for entry in self._base.entries()]
 
     def common(self) -> Iterator[Array]:
         return (array_of(local(entry.tensor).cpu().contiguous()) for entry in self._common())
@@ -61,7 +61,7 @@ class TorchShardPort(TorchPort, ShardPort):
         """None: the shard is copied, so that its number stands for the same values in all processes."""
 
     def _common(self) -> Iterator[Entry]:
-        return (each for each in self._base._entries() if self._rows(each) is None and each.spec.size)  # noqa: SLF001
+        return (each for each in self._base.entries() if self._rows(each) is None and each.spec.size)
 
     def _rows(self, entry: Entry) -> Rows:
         tensor: Any = entry.tensor
@@ -79,8 +79,8 @@ class TorchShardPort(TorchPort, ShardPort):
             )
         return int(shard_of(tensor).shape[0])
 
-    def _entries(self) -> Iterator[Entry]:
-        for entry in self._base._entries():  # noqa: SLF001
+    def entries(self) -> Iterator[Entry]:
+        for entry in self._base.entries():
             rows = self._rows(entry)
             shape = entry.spec.shape if rows is None else (rows, *entry.spec.shape[1:])
             spec = entry.spec if rows is None else replace(entry.spec, shape=shape, tied=())
