@@ -23,7 +23,8 @@ SwarmError
 │   ├── DataChannelError      the connection of a data channel ended (internal)
 │   └── BrokenStreamError     the other end of a queue between two threads is gone (internal)
 ├── ExchangeError             a chunk that contradicts the session's schema, or a transfer that failed
-│   └── ContributionError     what one peer contributed cannot be merged (internal)
+│   ├── ContributionError     what one peer contributed cannot be merged (internal)
+│   └── FalseModelError       what peers gave as a committed model is another one (internal)
 ├── UnreadableFileError       a file with a model that is missing or damaged (internal)
 ├── LedgerError               a ledger that cannot be read or written (internal)
 └── DemoError                 a training of ``swarm demo`` failed (internal)
@@ -198,6 +199,13 @@ class ContributionError(ExchangeError):
     def __init__(self, peer: str, reason: str) -> None:
         super().__init__(reason)
         self.peer = peer
+
+
+class FalseModelError(ExchangeError):
+    """What was fetched as a committed model has another digest, or NaN or infinity.
+
+    Never reaches the training script: the model is fetched from each source alone then, and the false ones are logged.
+    """
 
 
 class UnreadableFileError(SwarmError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from swarm.certification.chain import Verifier
 from swarm.certification.statements import record_hash
 from swarm.clock import Clock
-from swarm.errors import ExchangeError, SwarmError, UnreachablePeerError
+from swarm.errors import ExchangeError, FalseModelError, SwarmError, UnreachablePeerError
 from swarm.exchange.owed import Owed
 from swarm.exchange.whole import Assembly, share_nbytes
 from swarm.executor import Executor
@@ -62,6 +62,8 @@ class Fetcher:
         self._log = logger
         self._executor = executor
         self._post = post
+        self._false: set[PeerId] = set()
+        """Peers that gave a false model."""
 
     def catch_up(
         self,
@@ -147,9 +149,47 @@ class Fetcher:
         return {peer: info for peer, info in infos.items() if info}
 
     def _model(self, request: FetchRequest, sources: Mapping[PeerId, PeerInfo]) -> ModelState:
-        """The model that ``request`` names by digest; as ``fetch_model``."""
+        """The model that ``request`` names by digest.
+
+        What several sources give together does not tell which of them is false, so each is asked alone then. One that
+        alone gives a false model is named in the log, and asked again only where all sources have given one.
+
+        Raises:
+            ExchangeError: no source gives the model.
+        """
+        trusted = {peer: info for peer, info in sources.items() if peer not in self._false} or sources
+        try:
+            return self._fetched(request, trusted)
+        except FalseModelError as error:
+            self._tell_false(error, trusted)
+            reasons = [str(error)]
+            if len(trusted) == 1:
+                raise
+        for peer in sorted(trusted)[:MOST_SOURCES]:
+            alone = {peer: trusted[peer]}
+            try:
+                return self._fetched(request, alone)
+            except ExchangeError as error:
+                self._tell_false(error, alone)
+                reasons.append(str(error))
+        raise ExchangeError("; ".join(reasons))
+
+    def _tell_false(self, error: ExchangeError, sources: Collection[PeerId]) -> None:
+        if isinstance(error, FalseModelError) and len(sources) == 1:
+            self._false.update(sources)
+            self._log.warning(
+                "%s: it is not asked again where another peer has the model", printable(str(error), MAX_SHOWN)
+            )
+
+    def _fetched(self, request: FetchRequest, sources: Mapping[PeerId, PeerInfo]) -> ModelState:
+        """What the sources give together.
+
+        Raises:
+            FalseModelError: it is not what ``request`` names.
+            ExchangeError: they do not give a whole model.
+        """
         model = self._given(request, sources)
-        require_digest(model.digest(), request.digest, sources)
+        require_true(model, model.digest(), request.digest, sources)
         return model
 
     def _given(self, request: FetchRequest, sources: Mapping[PeerId, PeerInfo]) -> ModelState:
@@ -175,25 +215,6 @@ class Fetcher:
         self._executor.start("swarm-fetch", run)
 
 
-def fetch_model(
-    transport: Transport,
-    sources: Mapping[PeerId, str],
-    request: FetchRequest,
-    schema: Schema,
-    timeout: float,
-    executor: Executor,
-    log: logging.Logger,
-) -> ModelState:
-    """The model that ``request`` names by digest; as ``fetch_given``.
-
-    Raises:
-        ExchangeError: as there, or what the sources gave has another digest.
-    """
-    model = fetch_given(transport, sources, request, schema, timeout, executor, log)
-    require_digest(model.digest(), request.digest, sources)
-    return model
-
-
 def fetch_given(
     transport: Transport,
     sources: Mapping[PeerId, str],
@@ -217,7 +238,7 @@ def fetch_given(
         log: where sources are named that failed.
 
     Raises:
-        ExchangeError: the sources could not give the whole model, or what they gave has NaN or infinity.
+        ExchangeError: the sources could not give the whole model.
     """
     asked = dict(sorted(sources.items())[:MOST_SOURCES])
     assembly = Assembly(schema, len(asked))
@@ -246,21 +267,31 @@ def fetch_given(
         raise ExchangeError("; ".join(reasons) or "there are no sources")
     if reasons:
         log.info("others gave parts of a model in place of %s", printable("; ".join(reasons), MAX_SHOWN))
-    model = assembly.model()
-    if not all(is_finite(values) for name, values in model.segments.items() if name != MOMENTS):
-        raise ExchangeError(f"{', '.join(asked)} gave a model with NaN or infinity")
-    return model
+    return assembly.model()
 
 
-def require_digest(digest: str, wanted: str, sources: Iterable[PeerId]) -> None:
+def require_true(model: ModelState, digest: str, wanted: str, sources: Iterable[PeerId]) -> None:
     """Refuse a model that was fetched and is not the one that was asked for.
 
+    Args:
+        model: what the sources gave; of a sharded one, the shard of this process.
+        digest: of the whole model.
+        wanted: the digest that was asked for.
+        sources: who gave it.
+
     Raises:
-        ExchangeError: its digest is not ``wanted``.
+        FalseModelError: the digests differ, or the model has NaN or infinity.
     """
+    gave = f"{', '.join(sorted(sources)[:MOST_SOURCES])} gave a model with"
     if digest != wanted:
-        gave = ", ".join(sorted(sources)[:MOST_SOURCES])
-        raise ExchangeError(f"{gave} gave a model with digest {short_digest(digest)}, not {short_digest(wanted)}")
+        raise FalseModelError(f"{gave} digest {short_digest(digest)}, not {short_digest(wanted)}")
+    if not is_sound(model):
+        raise FalseModelError(f"{gave} NaN or infinity")
+
+
+def is_sound(model: ModelState) -> bool:
+    """Whether its weights are finite."""
+    return all(is_finite(values) for name, values in model.segments.items() if name != MOMENTS)
 
 
 def _addresses(infos: Mapping[PeerId, PeerInfo]) -> dict[PeerId, str]:

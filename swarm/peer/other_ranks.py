@@ -82,5 +82,6 @@ class OtherRanks(ABC):
 
         Raises:
             ExchangeError: a process could not fetch its shard.
+            FalseModelError: a shard has NaN or infinity.
             RanksError: a process is gone.
         """

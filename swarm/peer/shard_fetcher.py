@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import SwarmError
-from swarm.peer.fetching import Fetcher, require_digest
+from swarm.peer.fetching import Fetcher, require_true
 from swarm.peer.other_ranks import OtherRanks
 from swarm.tensors.shards import OtherShards, joint_digest
 
@@ -25,7 +25,7 @@ class ShardFetcher(Fetcher):
         super().__init__(**given)
         self._ranks = ranks
 
-    def _model(self, request: FetchRequest, sources: Mapping[PeerId, PeerInfo]) -> ModelState:
+    def _fetched(self, request: FetchRequest, sources: Mapping[PeerId, PeerInfo]) -> ModelState:
         found: list[tuple[OtherShards, list[str]] | SwarmError] = []
 
         def fetch_others() -> None:
@@ -42,7 +42,7 @@ class ShardFetcher(Fetcher):
         if isinstance(found[0], SwarmError):
             raise found[0]
         shards, digests = found[0]
-        require_digest(joint_digest([model.digest(), *digests]), request.digest, sources)
+        require_true(model, joint_digest([model.digest(), *digests]), request.digest, sources)
         model.others = shards
         self._ranks.call(shards, request.digest)
         return model

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from swarm.certification.encoding import encode
-from swarm.errors import ExchangeError, RanksError
+from swarm.errors import ExchangeError, FalseModelError, RanksError
 from swarm.messages import PartialNorm
 from swarm.peer.other_ranks import Assembled, OtherRanks
 from swarm.ranks.link import Link, connect
@@ -187,6 +187,9 @@ class DirectedRanks(OtherRanks):
         for rank, each in enumerate(answers, 1):
             if each["found"] is None:
                 raise ExchangeError(f"rank {rank} of this site: {each['reason']}")
+            if not each["sound"]:
+                gave = ", ".join(sorted(sources))
+                raise FalseModelError(f"rank {rank} of this site: {gave} gave a model with NaN or infinity")
         return result, [each["found"] for each in answers]
 
     def ask(self, what: str, content: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from swarm.exchange.whole import model_frames
 from swarm.messages import Envelope, FetchRequest, PartialNorm, Proposal, StreamHeader
 from swarm.outer import OuterStep, outer_optimizer
 from swarm.peer.exchanger import Exchanger
-from swarm.peer.fetching import fetch_given
+from swarm.peer.fetching import fetch_given, is_sound
 from swarm.peer.limited_log import LimitedLog
 from swarm.peer.models import squared_way
 from swarm.peer.roster import Reachable
@@ -273,7 +273,7 @@ class ShardPeer(Handler):
                 self._tell("answer", to=content["id"], found=None, reason=str(error))
                 return
             self._store.put(number, model)
-            self._tell("answer", to=content["id"], found=model.digest())
+            self._tell("answer", to=content["id"], found=model.digest(), sound=is_sound(model))
 
         self._executor.start("swarm-fetch", run)
 

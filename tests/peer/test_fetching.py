@@ -1,8 +1,9 @@
-"""Which sources a model is fetched from, and when one of them is given up."""
+"""Which sources a model is fetched from, when one of them is given up, and what happens to one that lies."""
 
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,8 @@ from swarm.exchange.whole import model_frames
 from swarm.executor import Item, Result, ThreadExecutor
 from swarm.messages import FetchRequest
 from swarm.peer.deadlines import TIMEOUTS, USEFUL
-from swarm.peer.fetching import fetch_model
+from swarm.peer.fetching import Fetcher, fetch_given
+from swarm.records import PeerId, PeerInfo
 from swarm.tensors.state import ModelState, Schema, TensorSpec
 from swarm.transport.memory import MemoryNetwork, MemoryTransport
 
@@ -93,7 +95,7 @@ def fetched(model: ModelState, caplog: pytest.LogCaptureFixture) -> Callable[...
         sources = Sources(model, clock, pace)
         request = FetchRequest("s", "me", model.digest())
         log, addresses = logging.getLogger("swarm"), {name: name for name in pace}
-        got = fetch_model(sources, addresses, request, SCHEMA, TIMEOUT, sources.executor, log)
+        got = fetch_given(sources, addresses, request, SCHEMA, TIMEOUT, sources.executor, log)
         assert got.digest() == model.digest()
         return sources
 
@@ -137,3 +139,93 @@ def test_one_slow_source_alone_may_take_its_time_and_not_for_ever(fetched: Calla
 def test_all_that_fail_are_named(fetched: Callable[..., Sources]) -> None:
     with pytest.raises(ExchangeError, match="ann: ann is silent; bob: bob is silent"):
         fetched(ann=float("inf"), bob=float("inf"))
+
+
+class Holders(MemoryTransport):
+    """Peers of which each gives what it holds."""
+
+    def __init__(self, **held: ModelState) -> None:
+        super().__init__(MemoryNetwork())
+        self.asked: list[str] = []
+        self.held = held
+
+    def fetch(self, address: str, request: FetchRequest, timeout: float) -> Iterator[memoryview]:
+        self.asked.append(address)
+        for head, payload in model_frames(self.held[address], request.part, request.parts):
+            yield memoryview(head + bytes(payload))
+
+
+class Addresses:
+    """Each peer's address is its name."""
+
+    def info(self, peer: PeerId) -> PeerInfo:
+        return PeerInfo(name=peer, incarnation=f"{peer}-0", address=peer, session="s")
+
+
+def changed(model: ModelState, value: float) -> ModelState:
+    segments = {name: values.copy() for name, values in model.segments.items()}
+    segments["float32"][:] = value
+    return ModelState(SCHEMA, segments, [])
+
+
+class Fetching:
+    """A peer that fetches from some that hold a model, or lie."""
+
+    def __init__(self, transport: Holders) -> None:
+        self._sources = list(transport.held)
+        self._fetcher = Fetcher(
+            me=Addresses().info("me"),
+            schema=SCHEMA,
+            transport=transport,
+            roster=Addresses(),
+            ledger=None,
+            verifier=None,
+            timeout=TIMEOUT,
+            logger=logging.getLogger("swarm"),
+            executor=ThreadExecutor(ManualClock()),
+            post=lambda work: work(),
+        )
+
+    def fetch(self, digest: str) -> ModelState | None:
+        got: queue.Queue[ModelState | None] = queue.Queue()
+        self._fetcher.fetch(digest, self._sources, got.put)
+        return got.get(timeout=10)
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan")])
+def test_one_liar_among_the_sources_is_found_and_named(
+    model: ModelState, value: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    holders = Holders(ann=model, bob=changed(model, value), cyd=model)
+    fetching = Fetching(holders)
+    got = fetching.fetch(model.digest())
+    assert got is not None
+    assert got.digest() == model.digest()
+
+
+def test_a_liar_is_named_and_asked_no_more(model: ModelState, caplog: pytest.LogCaptureFixture) -> None:
+    holders = Holders(ann=changed(model, 1), bob=model, cyd=model)
+    fetching = Fetching(holders)
+    assert fetching.fetch(model.digest()) is not None
+    (warning,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning.startswith("ann gave a model with digest ")
+    assert warning.endswith(": it is not asked again where another peer has the model")
+    holders.asked.clear()
+    assert fetching.fetch(model.digest()) is not None
+    assert "ann" not in holders.asked
+
+
+def test_where_all_lie_nothing_is_taken_and_all_are_asked_again(
+    model: ModelState, caplog: pytest.LogCaptureFixture
+) -> None:
+    holders = Holders(ann=changed(model, 1), bob=changed(model, 1))
+    fetching = Fetching(holders)
+    assert fetching.fetch(model.digest()) is None
+    holders.asked.clear()
+    assert fetching.fetch(model.digest()) is None
+    assert {*holders.asked} == {"ann", "bob"}
+
+
+def test_nan_under_the_right_digest_is_refused(model: ModelState) -> None:
+    nan = changed(model, float("nan"))
+    assert Fetching(Holders(ann=nan)).fetch(nan.digest()) is None

@@ -137,7 +137,6 @@ class Garbage(Habit):
     "digests",
     sizes=(4, 5),
     bites_at=4,
-    unnamed="several peers give a model, which is checked as a whole",
 )
 class FalseDownload(Habit):
     """Such a round is allowed: the peer could have been late."""
