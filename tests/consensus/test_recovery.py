@@ -173,6 +173,20 @@ def test_a_restarted_process_does_not_vote_before_it_has_taken_part_in_a_round(f
     assert machine.votes
 
 
+def test_a_process_that_does_not_vote_refuses_nobody_for_an_attempt_of_its_own(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=2)
+    first = peers.leader()
+    peers.crash(first)
+    peers.add(first, incarnation="2")
+    one, other = sorted({*"abc"} - {first})
+    peers.offer(first, one)
+    peers.wait(20)  # it takes its turns as leader, without a vote
+    peers.sent.clear()
+    peers.offer(other)
+    assert not [message for _, _, message in peers.sent if isinstance(message, Nack)]
+    assert {peers.commits(name)[-1].round for name in "abc"} == {1}
+
+
 def test_where_too_many_have_restarted_those_present_begin_a_lineage(founded) -> None:
     peers = founded("a", "b", min_peers=2)
     before = peers.commits("a")[0]
