@@ -85,7 +85,7 @@ bench: .venv/.dev ## a short set of benchmarks, in one table: batches, merges be
 report: .venv/.dev ## docs/learning.md and its pictures, from the results in docs/learning
 	$(BIN)/python -m benchmarks.report
 
-measure-learning: .venv/.dev ## those results, half an hour of one core, and the report: RESULTS="policies attacks"
+measure-learning: .venv/.dev ## those results, an hour of one core, and the report: RESULTS="policies attacks"
 	$(BIN)/python -m benchmarks.report --measure $(RESULTS)
 
 gallery: .venv/.dev ## examples/tables: each example alone, in a swarm and on all data, half an hour: ONLY="heart torch_cnn"

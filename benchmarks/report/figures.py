@@ -24,6 +24,9 @@ class Results:
     intervals: Sequence[Result]
     codecs: Sequence[Result]
     policies: Sequence[Result]
+    far_apart: Sequence[Result]
+    outers: Sequence[Result]
+    unequal: Sequence[Result]
     attacks: Sequence[Result]
 
     @classmethod
@@ -61,6 +64,11 @@ def difference(result: Result, other: Result) -> Interval:
     """By how much the accuracy of a result is higher than that of another one, seed by seed."""
     pairs = zip(result["runs"], other["runs"], strict=True)
     return interval([one["swarm"] - two["swarm"] for one, two in pairs])
+
+
+def accuracy(result: Result) -> Interval:
+    """Of the common model, over the seeds."""
+    return interval([run["swarm"] for run in result["runs"]])
 
 
 def gain(result: Result) -> Interval:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.attacks.__main__ import GOAL
 from benchmarks.learning.figures import Interval
 from benchmarks.report.figures import (
     Result,
     Results,
+    accuracy,
     difference,
     gain,
     holding,
@@ -16,14 +17,32 @@ from benchmarks.report.figures import (
     point,
     worst,
 )
-from benchmarks.report.plan import CODECS, INTERVALS, PARTITIONS, SKEWS, STEPS
+from benchmarks.report.plan import (
+    CODECS,
+    FAR_APART,
+    INTERVALS,
+    LONG,
+    OUTER_GOAL,
+    OUTERS,
+    PARTITIONS,
+    RATIO_GOALS,
+    SKEWS,
+    STEPS,
+    UNEQUAL,
+)
 
-_GOAL = f"{GOAL:g}".removeprefix("0")
+
+def _goal(value: float) -> str:
+    """As goals are written: without a zero before the point, and without zeros at the end."""
+    return f"{value:g}".removeprefix("0")
+
+
+_GOAL = _goal(GOAL)
 _HEAD = f"""# What was measured about learning
 
-Interval, codec, sync policy and merge rule, on handwritten digits of 8 by 8 pixels. `make report` writes this page and
-its pictures from the results in `docs/learning/`; do not edit it. `make measure-learning` measures them again, which
-takes about half an hour of one core. A test compares the page with the results.
+Interval, codec, sync policy, outer optimizer and merge rule, on handwritten digits of 8 by 8 pixels. `make report`
+writes this page and its pictures from the results in `docs/learning/`; do not edit it. `make measure-learning` measures
+them again, which takes about an hour of one core. A test compares the page with the results.
 
 The task is small. Expect the direction of an effect on your data, not its size:
 [`swarm simulate`](simulate.md) measures it with your own script. [Choosing settings](choosing.md) gives advice.
@@ -50,6 +69,28 @@ is compared with the fixed interval whose number of rounds is nearest to its own
 eight sites, {STEPS} batches. The gain is a difference of accuracies. For `qsr` the learning rate falls to 0 as a cosine
 does, with the fixed interval too; for the others it is constant. How many rounds `seconds` makes depends on the
 machine: here it aims at .1 s from merge to merge.
+"""
+
+_FAR_APART = f"""
+## Sites with other labels
+
+What is there for sites that differ much and merge rarely: eight sites, {LONG} batches at each, SGD with momentum .9.
+The gain is a difference of accuracies to the first row.
+
+### Dirichlet .1, 128 batches between merges
+"""
+
+_OUTERS = """
+### Two classes a site, 40 batches between merges
+
+Outer optimizers, with `outer_learning_rate` and `outer_momentum`.
+"""
+
+_UNEQUAL = """
+### Unequal steps
+
+Four sites with Dirichlet .1, which make 32, 16, 8 and 4 batches between two merges. The gain is that of
+`normalize_steps`.
 """
 
 _ATTACKS = f"""
@@ -79,6 +120,7 @@ def _lines(results: Results) -> Iterator[str]:
     yield _POLICIES
     yield from _table(["policy", "first interval", "rounds", "rounds, fixed", "gain", ""], _policies(results))
     yield from _commands(results.policies)
+    yield from _far_apart(results)
     yield _ATTACKS
     for partition in SKEWS:
         yield from _attacked(partition, [each for each in results.attacks if each["partition"] == partition])
@@ -117,6 +159,34 @@ def _verdict(found: Interval) -> str:
     if found.low is not None and found.low > 0:
         return "higher"
     return "lower" if found.high is not None and found.high < 0 else "no difference shown"
+
+
+def _far_apart(results: Results) -> Iterator[str]:
+    yield _FAR_APART
+    yield from _table(["setting", "of pooled", "gain"], _compared(FAR_APART, results.far_apart))
+    ratios = dict(zip(FAR_APART, (point(each).ratio.mean for each in results.far_apart), strict=True))
+    reached = [f"{name} {_reached(ratios[name], goal)}" for name, goal in RATIO_GOALS.items()]
+    yield f"\nThe goals: {'; '.join(reached)}."
+    yield from _commands(results.far_apart)
+    yield _OUTERS
+    yield from _table(["outer optimizer", "of pooled", "gain"], _compared(OUTERS, results.outers))
+    best = max(accuracy(each).mean for each in results.outers[1:])
+    yield f"\nThe goal is an accuracy: the best of them {_reached(best, OUTER_GOAL)}."
+    yield from _commands(results.outers)
+    yield _UNEQUAL
+    yield from _table(["steps normalized", "of pooled", "gain"], _compared(UNEQUAL, results.unequal))
+    yield from _commands(results.unequal)
+
+
+def _compared(names: Iterable[str], results: Sequence[Result]) -> Iterator[list[str]]:
+    """One row for each result, with the gain over the first one."""
+    for name, result in zip(names, results, strict=True):
+        found = "" if result is results[0] else _shown(difference(result, results[0]), signed=True)
+        yield [name, _shown(point(result).ratio), found]
+
+
+def _reached(found: float, goal: float) -> str:
+    return f"{'reaches' if found >= goal else 'misses'} {_goal(goal)} with {_number(found)}"
 
 
 def _attacked(partition: str, results: Sequence[Result]) -> Iterator[str]:

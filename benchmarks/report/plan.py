@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 STEPS = 400
 """Batches of each site."""
@@ -32,8 +32,40 @@ SKEWS: Mapping[str, str] = {
 """The partitions under which merge rules are attacked, and for how long. The goal is for the first one."""
 
 
-def _learning(*words: object) -> str:
-    return f"learning --task digits --steps {STEPS} {' '.join(map(str, words))}"
+LONG = 1600
+"""Batches of each site where averaging is hard."""
+FAR_APART: Mapping[str, str] = {
+    "plain averaging": "",
+    "`proximal=.01`": "--proximal .01",
+    "`scaffold`": "--scaffold",
+}
+"""Settings for sites with other labels and long intervals: what each needs."""
+RATIO_GOALS: Mapping[str, float] = {"plain averaging": 0.97, "`scaffold`": 0.99}
+"""Of pooled."""
+OUTERS: Mapping[str, str] = {
+    "none": "",
+    "`nesterov` .7, .5": "--outer nesterov --outer-rate .7 --outer-momentum .5",
+    "`nesterov` .7, .9": "--outer nesterov --outer-rate .7 --outer-momentum .9",
+    "`fedavgm` 1, .5": "--outer fedavgm --outer-rate 1 --outer-momentum .5",
+    "`fedadam` .03": "--outer fedadam --outer-rate .03",
+    "`fedyogi` .03": "--outer fedyogi --outer-rate .03",
+}
+"""Outer optimizers, with learning rate and momentum: what each needs."""
+OUTER_GOAL = 0.93
+"""The accuracy of the best of them."""
+UNEQUAL: Mapping[str, str] = {"no": "", "yes": "--normalize-steps"}
+"""``normalize_steps``: what it needs."""
+
+
+def _learning(*words: object, steps: int = STEPS) -> str:
+    return f"learning --task digits --steps {steps} {' '.join(filter(None, map(str, words)))}"
+
+
+def _compared(partition: str, options: Iterable[str], *words: str) -> list[str]:
+    """One command for each choice of options, all with the same fresh seeds."""
+    return [
+        _learning("--partition", partition, *words, each, "--seeds 5 --first-seed 5000", steps=LONG) for each in options
+    ]
 
 
 COMMANDS: Mapping[str, Sequence[str]] = {
@@ -54,6 +86,9 @@ COMMANDS: Mapping[str, Sequence[str]] = {
         )
         for policy, (interval, more) in POLICIES.items()
     ],
+    "far_apart": _compared("dir0.1", FAR_APART.values(), "--interval 128"),
+    "outers": _compared("shard2", OUTERS.values(), "--interval 40"),
+    "unequal": _compared("dir0.1", UNEQUAL.values(), "--interval 32 --peers 4 --paces 8,4,2,1"),
     "attacks": [
         f"attacks --partition {partition} --peers 11 --bad 2 --rule {rule} {length}"
         for partition, length in SKEWS.items()
