@@ -15,6 +15,7 @@ from swarm.errors import ExchangeError, FalseModelError, RanksError
 from swarm.messages import PartialNorm
 from swarm.peer.other_ranks import Assembled, OtherRanks
 from swarm.ranks.link import Link, connect
+from swarm.ranks.shard_files import FileWork, require_done
 from swarm.tensors.shards import OtherShards, ShardMeasurement
 
 if TYPE_CHECKING:
@@ -46,6 +47,17 @@ class NumberedShards(OtherShards):
     def minus(self, old: OtherShards) -> OtherShards:
         return Difference(self, old)
 
+    def kept(self) -> OtherShards:
+        return self._derived("keep", {})
+
+    def with_kept(self, own: OtherShards) -> OtherShards:
+        return self._derived("with_kept", {"own": number_of(own)})
+
+    def _derived(self, what: str, content: Mapping[str, int]) -> OtherShards:
+        result = self._ranks.new()
+        self._ranks.ask(what, {"model": self.number, **content, "result": result.number})
+        return result
+
 
 class Difference(OtherShards):
     """What two models differ by; the other processes compute it where they add it to their own."""
@@ -62,6 +74,12 @@ class Difference(OtherShards):
 
     def minus(self, old: OtherShards) -> OtherShards:
         raise NotImplementedError("a difference of differences is not computed")
+
+    def kept(self) -> OtherShards:
+        raise NotImplementedError("a difference is not kept")
+
+    def with_kept(self, own: OtherShards) -> OtherShards:
+        raise NotImplementedError("a difference is not kept")
 
 
 def number_of(shards: OtherShards | None) -> int:
@@ -200,9 +218,25 @@ class DirectedRanks(OtherRanks):
         """
         return self._ask(what, [content] * len(self._links), PATIENCE)
 
+    def do_files(self, work: FileWork, content: Mapping[str, Any]) -> list[Any]:
+        """Have all of them do something with their files, and wait as long as the disks take; the answers, by rank.
+
+        Raises:
+            OSError: a process could not do it.
+            ModelError: as ``ShardFiles.do``.
+            UnreadableFileError: as ``ShardFiles.do``.
+            RanksError: a process is gone.
+        """
+        answers = self._ask("file", [{**content, "work": work}] * len(self._links), None)
+        for rank, each in enumerate(answers, 1):
+            require_done(each, f"rank {rank} of this site")
+        return [each["found"] for each in answers]
+
     def close(self) -> None:
         """End the links; idempotent."""
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         for link in self._links:
             link.close()
 
@@ -213,7 +247,7 @@ class DirectedRanks(OtherRanks):
             link.tell(what, {**content, "id": asked})
         try:
             with self._changed:
-                self._changed.wait_for(lambda: len(answers) == len(self._links) or self._gone, timeout)
+                self._changed.wait_for(lambda: len(answers) == len(self._links) or self._gone or self._closed, timeout)
             if len(answers) < len(self._links):
                 silent = ", ".join(str(rank) for rank in range(1, len(self._links) + 1) if rank not in answers)
                 raise self._gone or RanksError(f"ranks {silent} of this site did not answer ({what})")

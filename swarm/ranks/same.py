@@ -39,6 +39,7 @@ def require_same(group: ProcessGroup, parts: Parts, settings: Settings, *, shard
     found: dict[str, Any] = {"settings": {name: str(getattr(settings, name)) for name in SAME}}
     if settings.exchange_shards:
         found["settings"] |= dict(settings.agreed())  # each process merges
+        found["settings"]["model_dir"] = "a directory" if settings.model_dir else "none"  # and has files of its own
     found["evaluates"] = parts.evaluate is not None
     schema: Schema | None = None
     try:
