@@ -123,7 +123,7 @@ class DirectedRanks(OtherRanks):
         self._answers: dict[int, dict[int, Mapping[str, Any]]] = {}
         self._exchanges: dict[int, tuple[Callable[[int, Assembled], None], Callable[[PeerId, str], None]]] = {}
         self._errors = dict.fromkeys(range(1, len(addresses) + 1), 0.0)
-        self._traffic: dict[int, tuple[int, int]] = {}
+        self._traffic = ((0, 0),) * len(addresses)
         self._gone: RanksError | None = None
         self._closed = False
         self._links = [
@@ -132,8 +132,8 @@ class DirectedRanks(OtherRanks):
         ]
 
     @property
-    def traffic(self) -> tuple[int, int]:
-        return sum(sent for sent, _ in self._traffic.values()), sum(got for _, got in self._traffic.values())
+    def traffic(self) -> tuple[tuple[int, int], ...]:
+        return self._traffic
 
     @property
     def kept_error(self) -> float:
@@ -179,7 +179,7 @@ class DirectedRanks(OtherRanks):
         self._exchanges.clear()  # there is one at a time; what is called refers to the shards, which are to be dropped
         with suppress(RanksError):  # told to the session by itself
             answers = self.ask("stop", {"key": [lineage, round_, attempt.counter, attempt.leader]})
-            self._traffic = {rank: tuple(each["found"]) for rank, each in enumerate(answers, 1)}
+            self._traffic = tuple((sent, received) for sent, received in (each["found"] for each in answers))
 
     def call(self, model: OtherShards, digest: str) -> None:
         self._tell("call", {"model": number_of(model), "digest": digest})

@@ -201,6 +201,27 @@ def test_a_process_that_is_gone_takes_its_site_out_at_once() -> None:
     all_of((sites.site("ada", arrays(1), **SHARDS), program), (sites.site("bob", arrays(5), **SHARDS), other))
 
 
+def test_the_status_tells_what_each_process_has_sent() -> None:
+    sites = Sites(world_size=2, sync_interval=2)
+
+    def program(rank: Rank):
+        rank.session.begin()
+        rank.go_on(2, step)
+        found = rank.opened[0].status() if rank.group.rank == 0 else None
+        rank.session.end()
+        return found
+
+    (ada, _, bob, _) = all_of(
+        (sites.site("ada", arrays(1), **SHARDS), program), (sites.site("bob", arrays(5), **SHARDS), program)
+    )
+    for status in (ada, bob):
+        for what in ("bytes_sent", "bytes_received"):
+            each = [rank[what] for rank in status["ranks"]]
+            assert sum(each) == status[what]
+            assert min(each) > 0
+            assert len(each) == 2
+
+
 def failing(kind: type[Exception], message: str):
     def program(rank: Rank) -> None:
         with pytest.raises(kind, match=message):
