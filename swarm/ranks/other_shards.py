@@ -18,7 +18,7 @@ from swarm.ranks.other import OtherRankSession
 from swarm.ranks.same import require_same
 from swarm.ranks.shard_peer import ShardPeer
 from swarm.ranks.shard_store import ShardStore
-from swarm.ranks.shard_training import in_all
+from swarm.ranks.together import all_do
 from swarm.session.arithmetic import differences
 from swarm.session.wiring import transport_of
 from swarm.tensors.state import numpy_dtype
@@ -99,9 +99,9 @@ class OtherShardSession(OtherRankSession):
                 port.add(ArrivingModel(new.schema, differences(new, old)))
                 self._take_common(kept=False)
             case Kind.KEEP_TRAINING:
-                in_all(group, lambda: self._keep_training(content["state"]))
+                all_do(group, lambda: self._keep_training(content["state"]))
             case Kind.TRAINING:
-                in_all(group, lambda: self._set_training(content["state"]))
+                all_do(group, lambda: self._set_training(content["state"]))
             case Kind.GATHER:
                 self._give_parts(content)
             case _:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from swarm.errors import ModelError
 from swarm.ranks.directed import number_of
 from swarm.ranks.instructions import Kind
+from swarm.ranks.together import all_do
 from swarm.tensors.training import TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swarm.ranks.directed import DirectedRanks
-    from swarm.ranks.group import ProcessGroup
     from swarm.ranks.voice import Voice
     from swarm.tensors.shards import OtherShards
     from swarm.tensors.training import Tree
@@ -50,28 +50,14 @@ class RankZeroShardTraining(TrainingState):
         others = self._ranks().new()
         own: list[Tree] = []
         with self._voice.telling(Kind.KEEP_TRAINING, {"state": others.number}) as group:
-            in_all(group, lambda: own.append(self._training.read()))
+            all_do(group, lambda: own.append(self._training.read()))
         return StateOfAll(own[0], others)
 
     def write(self, state: Tree) -> None:
         if not isinstance(state, StateOfAll):
             raise ModelError("it is that of one process")
         with self._voice.telling(Kind.TRAINING, {"state": number_of(state.others)}) as group:
-            in_all(group, lambda: self._training.write(state[OWN]))
-
-
-def in_all(group: ProcessGroup, work: Callable[[], object]) -> None:
-    """Do a work of the script's own objects; each process calls this.
-
-    Raises:
-        ModelError: in rank 0, once all are done: it failed in a process, whose rank and error the text has.
-        RanksError: a process is gone.
-    """
-    failed = ""
-    try:
-        work()
-    except Exception as error:  # noqa: BLE001  (the user's code; raised below)
-        failed = f"{type(error).__name__}: {error}"
-    for rank, text in enumerate(group.gather(failed.encode())):
-        if text and group.rank == 0:
-            raise ModelError(f"rank {rank} of this site: {text.decode()}")
+            try:
+                all_do(group, lambda: self._training.write(state[OWN]))
+            except RuntimeError as error:
+                raise ModelError(str(error)) from error
