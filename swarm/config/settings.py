@@ -65,6 +65,8 @@ class Setting:
     """Whether all peers of a session must have the same value: 'yes', 'no', or the setting that decides it."""
     before: str = ""
     """The value that a peer counts as having which does not declare the setting: that of releases without it."""
+    advice: str = ""
+    """What to do where peers have different values; empty where it is to give them the same one."""
     computed: str = ""
     """The default in words, where it depends on other settings."""
     no_argument: str = ""
@@ -327,6 +329,7 @@ class Settings:
         "a model that `fully_shard` has sharded. All sites then have as many processes, with the same shards",
         agree=_ALL,
         before="False",
+        advice="where sites have other shards, leave it out at every peer, and rank 0 exchanges the whole model",
     )
     normalization: Literal["pooled", "silobn", "fedbn"] = _setting(
         "silobn",

@@ -89,6 +89,11 @@ class Exchanger:
         return self._traffic
 
     @property
+    def traffic_of_ranks(self) -> tuple[tuple[int, int], ...]:
+        """The same of each process of the site, where each exchanges its own shard; else empty."""
+        return ()
+
+    @property
     def residual(self) -> float:
         """Euclidean norm of the coding errors of earlier rounds, which may be sent in the next one."""
         return self._feedback.norm

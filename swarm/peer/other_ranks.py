@@ -38,8 +38,8 @@ class OtherRanks(ABC):
 
     @property
     @abstractmethod
-    def traffic(self) -> tuple[int, int]:
-        """Bytes of weights that they have sent and received in finished exchanges."""
+    def traffic(self) -> tuple[tuple[int, int], ...]:
+        """Bytes of weights that each has sent and received in finished exchanges, by rank."""
 
     @abstractmethod
     def join(self, me: PeerInfo) -> None:

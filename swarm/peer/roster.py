@@ -119,7 +119,9 @@ class Roster:
         for name in sorted(ours.keys() | others.keys()) if ours != others else ():
             values = {peer: _value(name, each) for peer, each in ((self.me.name, ours), (theirs.name, others))}
             if len(set(values.values())) > 1:
-                return Refuse(f"{_contradiction(name, values)}; peers of one session must agree on it", True)
+                return Refuse(
+                    f"{_contradiction(name, values)}; peers of one session must agree on it{_advice(name)}", True
+                )
         if len(theirs.ranks) != len(self.me.ranks):
             counts = f"{len(theirs.ranks)} and {self.me.name} {len(self.me.ranks)}"
             return Refuse(f"{theirs.name} gives the addresses of {counts} further processes of its site", final=True)
@@ -172,6 +174,12 @@ def _value(name: str, declared: Mapping[str, str]) -> str | None:
     """The value of a setting that a peer declares, or stands for if it declares none."""
     row = SETTINGS.get(name)
     return declared.get(name, row.before or None if row else None)
+
+
+def _advice(name: str) -> str:
+    """What to do about a contradiction, as the end of a sentence."""
+    row = SETTINGS.get(name)
+    return f": {row.advice}" if row and row.advice else ""
 
 
 def _contradiction(name: str, values: Mapping[PeerId, str | None]) -> str:

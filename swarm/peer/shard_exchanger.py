@@ -42,8 +42,12 @@ class ShardExchanger(Exchanger):
 
     @property
     def traffic(self) -> tuple[int, int]:
-        (sent, received), (others_sent, others_received) = super().traffic, self._ranks.traffic
-        return sent + others_sent, received + others_received
+        sent, received = zip(*self.traffic_of_ranks, strict=True)
+        return sum(sent), sum(received)
+
+    @property
+    def traffic_of_ranks(self) -> tuple[tuple[int, int], ...]:
+        return (super().traffic, *self._ranks.traffic)
 
     @property
     def residual(self) -> float:

@@ -120,6 +120,7 @@ class Standing:
             "loss": self._training.loss if loss is None else loss,
             "bytes_sent": sent,
             "bytes_received": received,
+            "ranks": [{"bytes_sent": each[0], "bytes_received": each[1]} for each in self._exchanger.traffic_of_ranks],
             "swarm_over": self._machine.closed,
             "last": last,
             "rounds": self._training.rounds.describe(me.name),

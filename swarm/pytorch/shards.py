@@ -40,6 +40,40 @@ def own_part(tensor: Any, values: torch.Tensor) -> torch.Tensor:
     return part
 
 
+def sharding(tensor: Any) -> list[Any] | None:
+    """How a tensor is sharded, in JSON types: its shape, its strides, and by which dimension over each of its mesh.
+
+    None for the latter where all processes have the same values. None instead of all where some have sums to be added.
+    """
+    dimensions = []
+    for placement in tensor.placements:
+        if not (placement.is_shard() or placement.is_replicate()):
+            return None
+        dimensions.append(placement.dim if placement.is_shard() else None)
+    return [list(tensor.shape), list(tensor.stride()), dimensions]
+
+
+def placed(shard: torch.Tensor, where: list[Any], like: Any) -> torch.Tensor:
+    """The tensor of which this process has ``shard``, as ``sharding`` has told, over the mesh of ``like``.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: it is none.
+    """
+    from torch.distributed.tensor import DTensor, Replicate, Shard
+
+    shape, strides, dimensions = where
+    placements = [Replicate() if dimension is None else Shard(dimension) for dimension in dimensions]
+    tensor: torch.Tensor = DTensor.from_local(
+        shard.to(like.device),
+        like.device_mesh,
+        placements,
+        run_check=False,
+        shape=torch.Size(shape),
+        stride=tuple(strides),
+    )
+    return tensor
+
+
 def keep_shards_only(model: nn.Module) -> None:
     """Free the whole parameters that FSDP2 has kept after a forward pass: the model then has its shards."""
     for module in model.modules():

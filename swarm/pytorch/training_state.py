@@ -12,6 +12,7 @@ import torch
 
 from swarm.errors import ConfigurationError, ModelError
 from swarm.pytorch.arrays import array_of, shared_tensor
+from swarm.pytorch.shards import is_sharded, placed, shard_of, sharding
 from swarm.tensors.training import TrainingState, Tree
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _TENSOR = "torch.Tensor"
 """The only key of the dict that stands for a tensor in a tree."""
+_SHARD, _SHARDING = "torch.DTensor", "sharding"
+"""The keys of the dict that stands for this process's shard of a tensor, and for where it belongs."""
 
 
 @runtime_checkable
@@ -78,9 +81,21 @@ class TorchTrainingState(TrainingState):
         _require_same("optimizer", optimizers, self._optimizers)
         _require_same("stateful", stateful, self._stateful)
         for optimizer, (_, found) in zip(self._optimizers, optimizers, strict=True):
-            _load(optimizer, self._scheduled(optimizer, _state_dict(found)))
+            _load(optimizer, self._scheduled(optimizer, self._state_dict(found)))
         for each, (_, found) in zip(self._stateful, stateful, strict=True):
-            _load(each, _state_dict(found))
+            _load(each, self._state_dict(found))
+
+    def _state_dict(self, tree: Tree) -> Any:
+        if isinstance(tree, Mapping) and tree.keys() == {_TENSOR}:
+            return shared_tensor(tree[_TENSOR])
+        if isinstance(tree, Mapping) and tree.keys() == {_SHARD, _SHARDING}:
+            weights = (weight for each in self._optimizers for group in each.param_groups for weight in group["params"])
+            try:
+                like = next(weight for weight in weights if is_sharded(weight))
+                return placed(shared_tensor(tree[_SHARD]), tree[_SHARDING], like)
+            except (StopIteration, TypeError, ValueError, RuntimeError) as error:
+                raise ModelError(f"it has shards of tensors, which do not fit the model here ({error!r})") from error
+        return _mapped(tree, self._state_dict)
 
     def _scheduled(self, optimizer: Optimizer, found: Any) -> Any:
         """The state to load; without its learning rates if they follow a schedule that begins anew."""
@@ -117,17 +132,13 @@ def _load(target: Stateful, state: Any) -> None:
 
 def _tree(value: Any) -> Tree:
     """A copy with arrays in the place of tensors; what no tree can hold stays as it is."""
+    if isinstance(value, torch.Tensor) and is_sharded(value) and (where := sharding(value)):
+        return {_SHARD: _tree(shard_of(value))[_TENSOR], _SHARDING: where}
     if isinstance(value, torch.Tensor) and value.layout is torch.strided:
         return {_TENSOR: array_of(value.detach().to("cpu", copy=True).contiguous())}
     if isinstance(value, np.ndarray):
         return value.copy()
     return _mapped(value, _tree)
-
-
-def _state_dict(tree: Tree) -> Any:
-    if isinstance(tree, Mapping) and tree.keys() == {_TENSOR}:
-        return shared_tensor(tree[_TENSOR])
-    return _mapped(tree, _state_dict)
 
 
 def _mapped(value: Any, of: Callable[[Any], Any]) -> Any:

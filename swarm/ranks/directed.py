@@ -15,6 +15,7 @@ from swarm.errors import ExchangeError, FalseModelError, RanksError
 from swarm.messages import PartialNorm
 from swarm.peer.other_ranks import Assembled, OtherRanks
 from swarm.ranks.link import Link, connect
+from swarm.ranks.shard_files import FileWork, require_done
 from swarm.tensors.shards import OtherShards, ShardMeasurement
 
 if TYPE_CHECKING:
@@ -46,6 +47,17 @@ class NumberedShards(OtherShards):
     def minus(self, old: OtherShards) -> OtherShards:
         return Difference(self, old)
 
+    def kept(self) -> OtherShards:
+        return self._derived("keep", {})
+
+    def with_kept(self, own: OtherShards) -> OtherShards:
+        return self._derived("with_kept", {"own": number_of(own)})
+
+    def _derived(self, what: str, content: Mapping[str, int]) -> OtherShards:
+        result = self._ranks.new()
+        self._ranks.ask(what, {"model": self.number, **content, "result": result.number})
+        return result
+
 
 class Difference(OtherShards):
     """What two models differ by; the other processes compute it where they add it to their own."""
@@ -62,6 +74,12 @@ class Difference(OtherShards):
 
     def minus(self, old: OtherShards) -> OtherShards:
         raise NotImplementedError("a difference of differences is not computed")
+
+    def kept(self) -> OtherShards:
+        raise NotImplementedError("a difference is not kept")
+
+    def with_kept(self, own: OtherShards) -> OtherShards:
+        raise NotImplementedError("a difference is not kept")
 
 
 def number_of(shards: OtherShards | None) -> int:
@@ -105,7 +123,7 @@ class DirectedRanks(OtherRanks):
         self._answers: dict[int, dict[int, Mapping[str, Any]]] = {}
         self._exchanges: dict[int, tuple[Callable[[int, Assembled], None], Callable[[PeerId, str], None]]] = {}
         self._errors = dict.fromkeys(range(1, len(addresses) + 1), 0.0)
-        self._traffic: dict[int, tuple[int, int]] = {}
+        self._traffic = ((0, 0),) * len(addresses)
         self._gone: RanksError | None = None
         self._closed = False
         self._links = [
@@ -114,8 +132,8 @@ class DirectedRanks(OtherRanks):
         ]
 
     @property
-    def traffic(self) -> tuple[int, int]:
-        return sum(sent for sent, _ in self._traffic.values()), sum(got for _, got in self._traffic.values())
+    def traffic(self) -> tuple[tuple[int, int], ...]:
+        return self._traffic
 
     @property
     def kept_error(self) -> float:
@@ -161,7 +179,7 @@ class DirectedRanks(OtherRanks):
         self._exchanges.clear()  # there is one at a time; what is called refers to the shards, which are to be dropped
         with suppress(RanksError):  # told to the session by itself
             answers = self.ask("stop", {"key": [lineage, round_, attempt.counter, attempt.leader]})
-            self._traffic = {rank: tuple(each["found"]) for rank, each in enumerate(answers, 1)}
+            self._traffic = tuple((sent, received) for sent, received in (each["found"] for each in answers))
 
     def call(self, model: OtherShards, digest: str) -> None:
         self._tell("call", {"model": number_of(model), "digest": digest})
@@ -200,9 +218,25 @@ class DirectedRanks(OtherRanks):
         """
         return self._ask(what, [content] * len(self._links), PATIENCE)
 
+    def do_files(self, work: FileWork, content: Mapping[str, Any]) -> list[Any]:
+        """Have all of them do something with their files, and wait as long as the disks take; the answers, by rank.
+
+        Raises:
+            OSError: a process could not do it.
+            ModelError: as ``ShardFiles.do``.
+            UnreadableFileError: as ``ShardFiles.do``.
+            RanksError: a process is gone.
+        """
+        answers = self._ask("file", [{**content, "work": work}] * len(self._links), None)
+        for rank, each in enumerate(answers, 1):
+            require_done(each, f"rank {rank} of this site")
+        return [each["found"] for each in answers]
+
     def close(self) -> None:
         """End the links; idempotent."""
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         for link in self._links:
             link.close()
 
@@ -213,7 +247,7 @@ class DirectedRanks(OtherRanks):
             link.tell(what, {**content, "id": asked})
         try:
             with self._changed:
-                self._changed.wait_for(lambda: len(answers) == len(self._links) or self._gone, timeout)
+                self._changed.wait_for(lambda: len(answers) == len(self._links) or self._gone or self._closed, timeout)
             if len(answers) < len(self._links):
                 silent = ", ".join(str(rank) for rank in range(1, len(self._links) + 1) if rank not in answers)
                 raise self._gone or RanksError(f"ranks {silent} of this site did not answer ({what})")

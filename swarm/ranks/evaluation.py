@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from swarm.ranks.group import ProcessGroup
+from swarm.ranks.together import all_do
 from swarm.tensors.model import Evaluation
 
 if TYPE_CHECKING:
+    from swarm.ranks.group import ProcessGroup
     from swarm.tensors.model import Evaluator
 
 
@@ -21,21 +21,15 @@ def evaluate_together(group: ProcessGroup, evaluate: Evaluator | None) -> Evalua
         RuntimeError: in rank 0, once all are done: it failed in a process, whose rank and error the text has.
         RanksError: a process is gone.
     """
-    own: Exception | None = None
-    found: dict[str, Any] = {}
-    if evaluate is not None:
-        try:
-            here = evaluate()
-            found = {"loss": here.loss, "metrics": here.metrics, "samples": here.samples}
-        except Exception as error:  # noqa: BLE001  (the user's code; raised below)
-            own, found = error, {"error": f"{type(error).__name__}: {error}"}
-    everywhere = [json.loads(data) for data in group.gather(json.dumps(found).encode())]
-    if group.rank:
-        return None
-    for rank, each in enumerate(everywhere):
-        if "error" in each:
-            raise RuntimeError(f"rank {rank} of this site: {each['error']}") from (None if rank else own)
-    return _mean([Evaluation(**each) for each in everywhere if each])
+
+    def found() -> dict[str, Any]:
+        if evaluate is None:
+            return {}
+        here = evaluate()
+        return {"loss": here.loss, "metrics": here.metrics, "samples": here.samples}
+
+    everywhere = all_do(group, found)
+    return None if group.rank else _mean([Evaluation(**each) for each in everywhere if each])
 
 
 def _mean(parts: list[Evaluation]) -> Evaluation:

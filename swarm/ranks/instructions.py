@@ -43,6 +43,9 @@ class Kind(enum.IntEnum):
     GATHER = 11
     """With ``exchange_shards``: take part in gathering a whole model for a file. In READ, WRITE, UPDATE and ADD each
     process then has its shard, which the content names by number, and only what all have follows."""
+    KEEP_TRAINING = 12
+    """With ``exchange_shards``: keep the state of the own optimizers and schedules for a checkpoint, under a number. In
+    TRAINING each process then sets its own, which the content names by number, and no arrays follow."""
 
 
 class Instruction(NamedTuple):

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swarm import errors
 from swarm.addresses import Address, is_wildcard
-from swarm.errors import ConfigurationError, RanksError, SwarmError
 from swarm.ranks.directed import DirectedRanks
 from swarm.ranks.layout import Layout
 from swarm.ranks.link import KEY_BYTES, Link, LinkListener
 from swarm.ranks.shard_peer import ShardPeer
+from swarm.ranks.together import all_say
 
 if TYPE_CHECKING:
     import logging
@@ -38,7 +36,7 @@ def meet_layout(group: ProcessGroup, port: ShardPort) -> Layout:
         ModelError: the parts of a tensor are not the tensor.
         RanksError: a process is gone.
     """
-    return Layout(port.whole(), _all_of(group, lambda: list(port.rows())))
+    return Layout(port.whole(), all_say(group, lambda: list(port.rows())))
 
 
 def direct(group: ProcessGroup) -> DirectedRanks:
@@ -50,7 +48,7 @@ def direct(group: ProcessGroup) -> DirectedRanks:
     """
     key = np.frombuffer(os.urandom(KEY_BYTES), np.uint8).copy()
     group.share(key)
-    told = _all_of(group, dict)[1:]
+    told = all_say(group, dict)[1:]
     places = [(each["host"], each["port"]) for each in told]
     return DirectedRanks([each["address"] for each in told], places, key.tobytes())
 
@@ -97,7 +95,7 @@ def be_directed(
         return {"address": peer.address, "host": reached, "port": listener.port}
 
     try:
-        _all_of(group, listen)
+        all_say(group, listen)
     except BaseException:
         for peer in peers:
             peer.close()
@@ -116,23 +114,3 @@ def of_rank(settings: Settings, rank: int) -> Settings:
     if settings.advertise and (at := Address.parse(settings.advertise)).port:
         ports["advertise"] = str(replace(at, port=at.port + rank))
     return replace(settings, **ports)
-
-
-def _all_of(group: ProcessGroup, say: Callable[[], Any]) -> list[Any]:
-    """What every process says, by rank; where one fails, all raise its error."""
-    own: SwarmError | None = None
-    try:
-        said = {"said": say()}
-    except SwarmError as error:
-        own, said = error, {"error": type(error).__name__, "text": str(error)}
-    everywhere = [json.loads(data) for data in group.gather(json.dumps(said).encode())]
-    if own:
-        raise own
-    for rank, each in enumerate(everywhere):
-        if "error" in each:
-            kind = getattr(errors, each["error"], RanksError)
-            text = f"rank {rank} of this site: {each['text']}"
-            raise (
-                kind(text) if kind in (ConfigurationError, errors.ModelError, errors.AddressError) else RanksError(text)
-            )
-    return [each["said"] for each in everywhere]

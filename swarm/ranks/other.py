@@ -139,7 +139,7 @@ class OtherRankSession(Agreed):
                 self._resume(content)
             case Kind.FAILED:
                 raise _error(content)
-            case Kind.DONE | Kind.GATHER:
+            case Kind.DONE | Kind.GATHER | Kind.KEEP_TRAINING:
                 raise AssertionError(kind)
 
     def _correct(self, model: ModelState, unmerged: int) -> None:

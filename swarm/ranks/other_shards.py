@@ -18,6 +18,7 @@ from swarm.ranks.other import OtherRankSession
 from swarm.ranks.same import require_same
 from swarm.ranks.shard_peer import ShardPeer
 from swarm.ranks.shard_store import ShardStore
+from swarm.ranks.together import all_do
 from swarm.session.arithmetic import differences
 from swarm.session.wiring import transport_of
 from swarm.tensors.state import numpy_dtype
@@ -97,6 +98,10 @@ class OtherShardSession(OtherRankSession):
                 new, old = (self._store.get(content[name]).contributed() for name in ("new", "old"))
                 port.add(ArrivingModel(new.schema, differences(new, old)))
                 self._take_common(kept=False)
+            case Kind.KEEP_TRAINING:
+                all_do(group, lambda: self._keep_training(content["state"]))
+            case Kind.TRAINING:
+                all_do(group, lambda: self._set_training(content["state"]))
             case Kind.GATHER:
                 self._give_parts(content)
             case _:
@@ -114,6 +119,14 @@ class OtherShardSession(OtherRankSession):
             array = np.empty(spec.shape, numpy_dtype(spec.dtype))
             self._group.share(array)
             yield array
+
+    def _keep_training(self, number: int) -> None:
+        if self._parts.training:
+            self._store.keep_training(number, self._parts.training.read())
+
+    def _set_training(self, number: int) -> None:
+        if self._parts.training:
+            self._parts.training.write(self._store.training(number))
 
     def _give_parts(self, content: Mapping[str, Any]) -> None:
         model = self._store.get(content["model"]).of_model()

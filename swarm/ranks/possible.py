@@ -27,7 +27,5 @@ def require_shards(settings: Settings, *, sharded: bool) -> None:
         why = "the model here is not sharded over several processes (torch.distributed.fsdp.fully_shard)"
     elif settings.screen == "distances":
         why = "screen='distances' compares whole contributions"
-    elif settings.resume:
-        why = "there are no checkpoints of it that resume=True could go on from: without resume the site catches up"
     if why:
         raise ConfigurationError(f"exchange_shards=True is not possible: {why}; leave it out at every peer")

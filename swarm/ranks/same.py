@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from swarm.errors import ConfigurationError, ModelError, RanksError, SwarmError
-from swarm.ranks.group import ProcessGroup
+from swarm.errors import ConfigurationError, ModelError
 from swarm.ranks.shard_port import ShardPort
+from swarm.ranks.together import all_say
 
 if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.ranks.base import Parts
+    from swarm.ranks.group import ProcessGroup
     from swarm.tensors.state import Schema
 
 SAME = (
@@ -35,25 +35,21 @@ def require_same(group: ProcessGroup, parts: Parts, settings: Settings, *, shard
         ConfigurationError: a setting or an argument differs.
         RanksError: a process is gone.
     """
-    own: SwarmError | None = None
-    found: dict[str, Any] = {"settings": {name: str(getattr(settings, name)) for name in SAME}}
-    if settings.exchange_shards:
-        found["settings"] |= dict(settings.agreed())  # each process merges
-    found["evaluates"] = parts.evaluate is not None
-    schema: Schema | None = None
-    try:
+    schemas: list[Schema] = []
+
+    def say() -> dict[str, Any]:
+        told = {name: str(getattr(settings, name)) for name in SAME}
+        if settings.exchange_shards:
+            told |= dict(settings.agreed())  # each process merges
+            told["model_dir"] = "a directory" if settings.model_dir else "none"  # and has files of its own
         schema = parts.port.whole() if isinstance(parts.port, ShardPort) else parts.port.schema()
-        found["schema"] = schema.fingerprint
-    except SwarmError as error:
-        own, found = error, {"error": str(error)}
-    everywhere = [json.loads(data) for data in group.gather(json.dumps(found).encode())]
-    if own is not None or schema is None:
-        raise own or RanksError("no schema")
+        schemas.append(schema)
+        return {"settings": told, "evaluates": parts.evaluate is not None, "schema": schema.fingerprint}
+
+    everywhere = all_say(group, say)
     for rank, each in enumerate(everywhere):
-        if "error" in each:
-            raise ModelError(f"rank {rank} of this site: {each['error']}")
         _require_alike(rank, each, everywhere[0], sharded=sharded)
-    return schema
+    return schemas[0]
 
 
 def _require_alike(rank: int, theirs: dict[str, Any], first: dict[str, Any], *, sharded: bool) -> None:

@@ -24,7 +24,8 @@ GivePart = Callable[[], None]
 class SeveralProcesses(Ranks):
     """A site whose processes train one model together, each with a copy or a shard of it.
 
-    Optimizers of a sharded model are sharded too, and are in no checkpoint.
+    Optimizers of a sharded model are sharded too. They are in checkpoints only where each process exchanges its shard,
+    and writes it.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class SeveralProcesses(Ranks):
         configure_from_environment()
         logger.info("connecting the processes of this site: each calls on_train_begin")
         group = self._connect()
-        if self._give is not None:
+        if self._give is not None and not self._exchange:
             parts = parts._replace(training=None)
         if self._exchange:
             port = self._exchange.port(group.rank, group.size)

@@ -20,10 +20,12 @@ from swarm.peer.models import squared_way
 from swarm.peer.roster import Reachable
 from swarm.peer.serving import Downloads
 from swarm.peer.worker import Worker
+from swarm.ranks.shard_files import ShardFiles
 from swarm.records import Attempt, PeerId, PeerInfo
 from swarm.session.arithmetic import measure
 from swarm.session.wiring import merge_rule_of
-from swarm.tensors.capture import faulty
+from swarm.tensors.capture import faulty, kept, with_kept
+from swarm.tensors.state import ModelState
 from swarm.transport.base import Handler
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from swarm.plugins import PluginRegistry
     from swarm.ranks.link import Link
     from swarm.ranks.shard_store import ShardStore
-    from swarm.tensors.state import ModelState, Schema
+    from swarm.tensors.state import Schema
     from swarm.transport.base import Frame, Sink, Transport
 
 
@@ -94,6 +96,7 @@ class ShardPeer(Handler):
         self._schema = schema
         self._committed = self._outer.schema if self._outer else schema
         self._store = store
+        self._files = ShardFiles(rank, settings, store, self._committed)
         self._executor = executor
         self._log = logger
         self._peers = ToldPeers()
@@ -113,6 +116,9 @@ class ShardPeer(Handler):
             "fetch": self._fetch,
             "measure": self._measure,
             "distance": self._distance,
+            "keep": self._keep,
+            "with_kept": self._with_kept,
+            "file": self._file,
             "drop": self._drop,
         }
         self.address = transport.start(self)
@@ -121,7 +127,7 @@ class ShardPeer(Handler):
 
     def hear(self, what: str, content: Mapping[str, Any]) -> None:
         """Take what rank 0 says, on the thread of the link."""
-        if what in ("fetch", "start"):
+        if "result" in content:
             self._store.expect(content["result"])
         self._worker.post(lambda: self._works[what](content))
 
@@ -287,6 +293,22 @@ class ShardPeer(Handler):
     def _distance(self, content: Mapping[str, Any]) -> None:
         model, origin = (self._store.get(content[name]) for name in ("model", "origin"))
         self._tell("answer", to=content["id"], found=squared_way(origin, model))
+
+    def _keep(self, content: Mapping[str, Any]) -> None:
+        own = kept(self._store.get(content["model"]))
+        self._store.put(content["result"], own or ModelState.empty(self._schema.kept))
+        self._tell("answer", to=content["id"])
+
+    def _with_kept(self, content: Mapping[str, Any]) -> None:
+        model, own = (self._store.get(content[name]) for name in ("model", "own"))
+        self._store.put(content["result"], with_kept(model, own))
+        self._tell("answer", to=content["id"])
+
+    def _file(self, content: Mapping[str, Any]) -> None:
+        def run() -> None:
+            self._tell("answer", to=content["id"], **self._files.do(content))
+
+        self._executor.start("swarm-checkpoints", run)
 
     def _drop(self, content: Mapping[str, Any]) -> None:
         self._store.drop(content["model"])

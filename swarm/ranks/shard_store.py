@@ -1,4 +1,4 @@
-"""The shards in a process other than rank 0, which rank 0 knows by number."""
+"""Shards and states of the training in a process other than rank 0, which rank 0 knows by number."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from swarm.tensors.state import ModelState
 
 if TYPE_CHECKING:
     from swarm.tensors.state import Schema
+    from swarm.tensors.training import Tree
 
 
 class ShardStore:
@@ -22,6 +23,7 @@ class ShardStore:
         self._models: dict[int, ModelState | None] = {}
         """None for one that is to come."""
         self._digests: dict[str, int] = {}
+        self._trainings: dict[int, Tree] = {}
 
     def expect(self, number: int) -> None:
         """A model with this number will come."""
@@ -65,8 +67,25 @@ class ShardStore:
             number = self._digests.get(digest)
             return None if number is None else self._models.get(number)
 
+    def keep_training(self, number: int, state: Tree) -> None:
+        """Keep the state of the training of this process."""
+        with self._lock:
+            self._trainings[number] = state
+
+    def training(self, number: int) -> Tree:
+        """The state of the training of this process with this number.
+
+        Raises:
+            RanksError: it is not here.
+        """
+        with self._lock:
+            if number not in self._trainings:
+                raise RanksError(f"this process has no state of its training {number}")
+            return self._trainings[number]
+
     def drop(self, number: int) -> None:
-        """Rank 0 needs the model no more."""
+        """Rank 0 needs the model, or the state of the training, no more."""
         with self._lock:
             self._models.pop(number, None)
+            self._trainings.pop(number, None)
             self._digests = {digest: each for digest, each in self._digests.items() if each in self._models}

@@ -13,9 +13,12 @@ from swarm.ranks.gathering import gathered
 from swarm.ranks.instructions import Kind
 from swarm.ranks.meeting import direct, meet_layout
 from swarm.ranks.same import require_same
+from swarm.ranks.shard_checkpoints import ShardCheckpoints
+from swarm.ranks.shard_training import RankZeroShardTraining
 from swarm.ranks.zero import RankZeroSession
 from swarm.session.shards import SiteShards
 from swarm.storage.files import stored_tensors, write_parts
+from swarm.storage.places import state_directory
 from swarm.storage.writer import Writer
 from swarm.tensors.model import ModelPort
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from swarm.ranks.layout import Layout
     from swarm.ranks.shard_port import ShardPort
     from swarm.ranks.voice import Voice
+    from swarm.storage.checkpoints import CheckpointStore
     from swarm.tensors.state import ModelState, Schema
 
 
@@ -65,6 +69,11 @@ class ZeroShards(SiteShards):
         """Direct the others no more; idempotent."""
         if self._met:
             self.ranks.close()
+
+    def checkpoints(self, settings: Settings) -> CheckpointStore | None:
+        if settings.model_dir is None:
+            return None
+        return ShardCheckpoints(state_directory(settings), settings.name, self.ranks, self.layout)
 
     def writer(self, directory: Path, logger: logging.Logger) -> Writer:
         return WholeWriter(self, directory, logger)
@@ -154,7 +163,9 @@ class ShardZeroSession(RankZeroSession):
 
     def _parts_of_all(self, parts: Parts) -> Parts:
         self._site = ZeroShards(self._shard_port, self._voice)
-        return parts._replace(port=RankZeroShardPort(self._site), shards=self._site)
+        own = self._parts.training
+        training = RankZeroShardTraining(own, self._voice, lambda: self._site.ranks) if own else None
+        return parts._replace(port=RankZeroShardPort(self._site), training=training, shards=self._site)
 
     def _meet(self) -> None:
         require_same(self._group, self._parts, self._settings, sharded=True)

@@ -385,7 +385,7 @@ class Session:
         settings, network = self._settings, self._network(self._settings, self._plugins)
         owner = owner_of(settings, network.transport.identity, self._platform.signer())
         ledger = self._ledger = self._platform.ledger(settings, owner, self._executor, self._log)
-        store = None if self._shards else self._platform.checkpoint_store(settings)
+        store = (self._shards.checkpoints if self._shards else self._platform.checkpoint_store)(settings)
         optimizer = outer_optimizer(settings)
         outer = OuterStep(optimizer, schema) if optimizer else None
         start = Start()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from swarm.config import Settings
     from swarm.peer.other_ranks import OtherRanks
+    from swarm.storage.checkpoints import CheckpointStore
     from swarm.storage.writer import Writer
     from swarm.tensors.state import Schema
 
@@ -27,3 +29,10 @@ class SiteShards(ABC):
     @abstractmethod
     def writer(self, directory: Path, logger: logging.Logger) -> Writer:
         """Writes whole models, of which this process has a shard."""
+
+    @abstractmethod
+    def checkpoints(self, settings: Settings) -> CheckpointStore | None:
+        """Stores committed models, each process its shard; None without a model directory.
+
+        ``settings`` are those of the peer, with the name that it has.
+        """

@@ -11,6 +11,7 @@ from swarm.certification.encoding import decode_record
 from swarm.certification.statements import record_hash
 from swarm.consensus.shares import capped
 from swarm.errors import IncompatiblePeerError, LedgerError, StartTimeoutError, SwarmError
+from swarm.tensors.capture import with_kept
 from swarm.text import printable
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def resumed_from(
     if not commit.closing:
         training.resume(store)
     ours = model.contributed()
-    port.write(_with(ours, kept) if kept else ours)
+    port.write(with_kept(ours, kept) if kept else ours)
     logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
     if commit.closing:
         return Start(keeps=kept is not None)
@@ -89,15 +90,6 @@ def doubt_from(ledger: Ledger, verifier: Verifier) -> Doubt:
         return ""
 
     return doubt
-
-
-def _with(model: ModelState, kept: ModelState) -> ModelState:
-    """A copy of ``model`` with the values that this site keeps for itself."""
-    whole, own = model.copy(), (array for _, array in kept.arrays())
-    for spec, array in whole.arrays():
-        if spec.kept and not spec.kind.of_optimizer:
-            array[...] = next(own)
-    return whole
 
 
 def say_where(settings: Settings, engine: Engine, schema: Schema, logger: logging.Logger) -> None:

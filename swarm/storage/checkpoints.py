@@ -6,6 +6,8 @@ metadata of the model say how far the ledger went then.
 The values that this site keeps for itself are in a file of their own, which is replaced with each checkpoint. So is the
 state of its training.
 With ``keep_best`` the best model before that round is in a file of its own, ``best-<digest>.safetensors``.
+Where each process of the site has its own shard of the model (``exchange_shards``), the model in these files is the
+shard of rank 0, and the metadata tell the layout. The other processes have files of their own.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import logging
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError, UnreadableFileError
 from swarm.executor import Executor
 from swarm.records import NOT_RESUMED, Commit, Resumed
-from swarm.storage.files import read_model_file, replace_file, write_model
+from swarm.storage.files import read_about, read_model_file, replace_file, write_model
 from swarm.storage.ledger import Head, Ledger
 from swarm.storage.places import state_directory
 from swarm.storage.training import Training, read_progress, read_training, write_training
@@ -39,6 +41,8 @@ BEST = "best-"
 """Before the digest in the name of the file of the best model."""
 PATIENCE = 10.0
 """Seconds to wait until the ledger, which another thread writes, has the record of a checkpoint."""
+LAYOUT = "layout"
+"""The metadata of a shard: how the model is divided over the processes of the site."""
 KEEP = 2
 """Number of checkpoints kept: the newest, and the previous one in case the newest is damaged."""
 
@@ -123,8 +127,15 @@ class CheckpointStore(ABC):
 class CheckpointFiles(CheckpointStore):
     """A directory of checkpoints."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, layout: str = "") -> None:
+        """Nothing is read yet.
+
+        Args:
+            directory: of the files.
+            layout: how the model is divided over the processes of this site; empty where this one has all of it.
+        """
         self._directory = directory
+        self._layout = layout
         self._skipped: set[Path] = set()
         """Records of checkpoints that this run does not continue from. It does not remove them: the user may."""
 
@@ -134,7 +145,7 @@ class CheckpointFiles(CheckpointStore):
     def write(self, commit: Commit, model: ModelState, head: Head | None) -> None:
         stem = f"{commit.lineage}-{commit.round:09d}"
         about = {"digest": commit.digest} | (head.metadata() if head else {})
-        write_model(self._directory / f"{stem}.safetensors", model, about)
+        self._write_model(self._directory / f"{stem}.safetensors", model, about)
         before = self._records()
         record = self._directory / f"{stem}.json"
         replace_file(record, encode_record(commit))
@@ -150,19 +161,41 @@ class CheckpointFiles(CheckpointStore):
     def write_best(self, digest: str, best: ModelState) -> None:
         path = self._best(digest)
         if not path.is_file():
-            write_model(path, best, {"digest": digest})
+            self._write_model(path, best, {"digest": digest})
 
     def best(self, digest: str, schema: Schema, logger: logging.Logger) -> ModelState | None:
         path = self._best(digest)
         try:
-            model = read_model_file(path, schema)
+            model, found = self._read_model(path, schema)
         except (UnreadableFileError, ModelError) as error:
             logger.info("resume: the best model is not in %s, and other peers are asked for it: %s", path, error)
             return None
-        if model.digest() == digest:
+        if found == digest:
             return model
         logger.warning("resume: the best model in %s is damaged, and other peers are asked for it", path)
         return None
+
+    def _write_model(self, path: Path, model: ModelState, about: Mapping[str, str]) -> None:
+        """Write a committed model.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        write_model(path, model, {**about, LAYOUT: self._layout} if self._layout else about)
+
+    def _read_model(self, path: Path, schema: Schema) -> tuple[ModelState, str]:
+        """A committed model, and its digest.
+
+        Raises:
+            UnreadableFileError: the file cannot be read, or is not complete.
+            ModelError: it contains a model of another schema.
+            ConfigurationError: the model was divided over other processes, or not at all.
+        """
+        layout = read_about(path).get(LAYOUT, "")
+        if layout != self._layout:
+            raise ConfigurationError(_divided_otherwise(path, layout, self._layout))
+        model = read_model_file(path, schema)
+        return model, model.digest()
 
     def _best(self, digest: str) -> Path:
         return self._directory / f"{BEST}{digest}.safetensors"
@@ -189,7 +222,7 @@ class CheckpointFiles(CheckpointStore):
                 logger.warning("resume: checkpoint %s is skipped: %s; %s (%s)", record, reason, LOAD_IT, path)
                 continue
             try:
-                model = read_model_file(path, schema)
+                model, digest = self._read_model(path, schema)
             except UnreadableFileError as error:
                 logger.warning("resume: %s is damaged or cannot be read and is skipped: %s", path, error)
                 continue
@@ -198,7 +231,7 @@ class CheckpointFiles(CheckpointStore):
                 if _BY_A_SETTING.search(str(error)):
                     text += "; give outer, optimizer_state and scaffold the values that they had in that run"
                 raise ConfigurationError(text) from error
-            if model.digest() == commit.digest:
+            if digest == commit.digest:
                 return commit, model
             logger.warning("resume: %s has another digest than its record: it is damaged, and is skipped", path)
         if records:
@@ -376,6 +409,25 @@ class Checkpoints:
             text = "checkpoints have no state of the optimizer and of other objects of the script, as %s"
             self._log.log(level, text, error)
             self._store.write_training(replace(training, state=None))
+
+
+def _divided_otherwise(path: Path, there: str, here: str) -> str:
+    """Why a checkpoint cannot be used at a site whose model is divided otherwise, and what to do."""
+    if not there:
+        return (
+            f"resume: {path} has the whole model, and with exchange_shards=True each process needs its shard: leave "
+            "resume out, so that the site gets the model from the others, or leave exchange_shards out at every peer"
+        )
+    if not here:
+        return (
+            f"resume: {path} has a shard of the model ({there}): set exchange_shards=True again, with as many "
+            "processes, or leave resume out"
+        )
+    return (
+        f"resume: {path} has a shard of the model ({there}), which is divided otherwise here ({here}): start as many "
+        "processes as in that run, with the same fully_shard, or leave resume out, so that the site gets the model "
+        "from the others"
+    )
 
 
 def _written_at(record: Path) -> int:

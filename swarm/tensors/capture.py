@@ -165,7 +165,20 @@ def kept(capture: Capture) -> ModelState | None:
     own = (values for spec, values in tensors(capture) if spec.kept and not spec.kind.of_optimizer)
     for (spec, array), values in zip(state.arrays(), own, strict=True):
         array[...] = values.reshape(spec.shape)
+    if isinstance(capture, ModelState) and capture.others:
+        state.others = capture.others.kept()
     return state
+
+
+def with_kept(model: ModelState, own: ModelState) -> ModelState:
+    """A copy of ``model`` with the values that the site keeps for itself, as ``kept`` has returned them."""
+    whole, values = model.copy(), (array for _, array in own.arrays())
+    for spec, array in whole.arrays():
+        if spec.kept and not spec.kind.of_optimizer:
+            array[...] = next(values)
+    if model.others and own.others:
+        whole.others = model.others.with_kept(own.others)
+    return whole
 
 
 def replaced_state(capture: Capture, model: ModelState) -> tuple[TensorSpec, ...]:

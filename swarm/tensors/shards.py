@@ -44,6 +44,22 @@ class OtherShards(ABC):
     def minus(self, old: OtherShards) -> OtherShards:
         """The difference from another model, which each process computes when it is needed."""
 
+    @abstractmethod
+    def kept(self) -> OtherShards:
+        """Copies of what the site keeps for itself, as ``swarm.tensors.capture.kept``.
+
+        Raises:
+            RanksError: a process is gone.
+        """
+
+    @abstractmethod
+    def with_kept(self, own: OtherShards) -> OtherShards:
+        """Copies with what ``kept`` has returned.
+
+        Raises:
+            RanksError: a process is gone.
+        """
+
 
 def joint_digest(digests: Iterable[str]) -> str:
     """The digest of a model, given those of its shards by rank: 64 hexadecimal digits, as they are."""

@@ -113,3 +113,29 @@ def test_a_killed_process_of_a_site_that_exchanges_shards_leaves_the_others_and_
         site.signal(signal.SIGINT)  # their training has no end of its own
     ada.said("^MODEL", within=SLOW)
     assert len(set(models(ada))) == 1
+
+
+def test_sites_that_exchange_shards_and_were_all_killed_go_on_from_their_checkpoints(start, tmp_path: Path) -> None:
+    given = {"members": "ada,bob", "sync_interval": 4, "start_timeout": SLOW, "exchange_shards": True}
+
+    def begin(name: str, epochs: int, **more: object):
+        arguments = ("--wrap", "fsdp2", "--momentum", "0.9", "--epochs", str(epochs), "--pause", "0.05")
+        where = {"model_dir": tmp_path / name, "checkpoint_seconds": 0, **given, **more}
+        return start(name, *arguments, program=PROGRAMS / "torch_loop.py", prefix=TORCHRUN, **where)
+
+    sites = [begin(name, 1_000_000) for name in ("ada", "bob")]
+    for site in sites:
+        site.said("^BATCH 4$", within=2 * SLOW)
+    for site in sites:
+        for rank in (0, 1):
+            os.kill(pid(site, rank), signal.SIGKILL)
+    for site in sites:
+        assert site.wait() != 0
+    sites = [begin(name, 20, resume=True) for name in ("ada", "bob")]
+    found = [models(ended) for ended in sites if ended.said("^MODEL", within=2 * SLOW)]
+    assert len({model for each in found for model in each}) == 1
+    for site in sites:
+        (at,) = re.findall(r"resuming from round (\d+)$", site.text, re.MULTILINE)
+        assert int(at) >= 2
+        assert re.search(rf"round {int(at) + 3}: 2 peers", site.text), site.text
+        assert "is not loaded" not in site.text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
+
 import pytest
 import torch
 from torch import distributed, nn
@@ -15,8 +18,11 @@ from swarm.pytorch import TorchPort, ranks_of
 from swarm.pytorch.arrays import memory
 from swarm.pytorch.shard_port import TorchShardPort
 from swarm.pytorch.shards import is_sharded
+from swarm.pytorch.training_state import TorchTrainingState
 from swarm.ranks import ONE_PROCESS, SeveralProcesses
 from swarm.ranks.layout import Layout
+from swarm.records import Resumed
+from swarm.storage.training import Training, read_training, write_training
 from swarm.tensors.state import ModelState
 
 
@@ -139,6 +145,59 @@ def test_the_shards_of_all_processes_are_the_model(as_rank, size: int):
         assert back.digest() == state.digest()
     covered = [sum(place.spec.size for rank in range(size) for place in layout.places(rank))]
     assert covered == [sum(spec.size for spec in given.schema.tensors)]
+
+
+@pytest.mark.parametrize("kind", [partial(torch.optim.Adam, lr=0.1), partial(torch.optim.SGD, lr=0.1, momentum=0.9)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_each_process_gets_the_state_of_its_shards_back(as_rank, tmp_path, kind, size: int):
+    logger = logging.getLogger("test")
+
+    def stepped(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+            shard = parameter.grad.to_local()
+            shard.copy_(torch.randn(shard.shape, generator=generator))
+        optimizer.step()
+
+    for rank in range(size):
+        as_rank(rank, size)
+        models = [sharded(size), sharded(size)]
+        optimizers = [kind(model.parameters()) for model in models]
+        stepped(models[0], optimizers[0], rank)
+        state = TorchTrainingState([optimizers[0]], (), logger).read()
+        write_training(tmp_path / "state", Training(Resumed(round=1), state))
+        with torch.no_grad():
+            for mine, theirs in zip(models[1].parameters(), models[0].parameters(), strict=True):
+                mine.to_local().copy_(theirs.to_local())
+        TorchTrainingState([optimizers[1]], (), logger).write(read_training(tmp_path / "state").state)
+        for model, optimizer in zip(models, optimizers, strict=True):
+            stepped(model, optimizer, rank + 10)
+        for mine, theirs in zip(models[1].parameters(), models[0].parameters(), strict=True):
+            assert torch.equal(mine.to_local(), theirs.to_local())
+            moments = [
+                {name: value for name, value in optimizer.state[weight].items() if is_sharded(value)}
+                for optimizer, weight in zip(optimizers, (theirs, mine), strict=True)
+            ]
+            assert moments[0].keys() == moments[1].keys() != set()
+            for name, value in moments[0].items():
+                assert value.shape == moments[1][name].shape
+                assert torch.equal(value.to_local(), moments[1][name].to_local())
+
+
+def test_the_state_of_a_sharded_training_is_not_set_in_one_that_is_not(as_rank):
+    as_rank(0, 2)
+    model = sharded(2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    state = TorchTrainingState([optimizer], (), logging.getLogger("test")).read()
+    other = TorchTrainingState(
+        [torch.optim.SGD(net().parameters(), lr=0.1, momentum=0.9)], (), logging.getLogger("test")
+    )
+    with pytest.raises(ModelError, match="it has shards of tensors, which do not fit the model here"):
+        other.write(state)
 
 
 def test_a_process_without_a_part_is_refused(as_rank):

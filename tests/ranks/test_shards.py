@@ -151,7 +151,6 @@ def test_every_site_writes_the_whole_model(tmp_path) -> None:
     local = load_file(tmp_path / "ada" / "local.safetensors")
     assert local["w"].shape == (7, 5)
     assert not equal(local, files[0], "w")
-    assert not list((tmp_path / "ada" / "swarm-state").rglob("*.safetensors"))
 
 
 def test_nan_in_the_shard_of_one_process_leaves_the_whole_site_out() -> None:
@@ -202,6 +201,27 @@ def test_a_process_that_is_gone_takes_its_site_out_at_once() -> None:
     all_of((sites.site("ada", arrays(1), **SHARDS), program), (sites.site("bob", arrays(5), **SHARDS), other))
 
 
+def test_the_status_tells_what_each_process_has_sent() -> None:
+    sites = Sites(world_size=2, sync_interval=2)
+
+    def program(rank: Rank):
+        rank.session.begin()
+        rank.go_on(2, step)
+        found = rank.opened[0].status() if rank.group.rank == 0 else None
+        rank.session.end()
+        return found
+
+    (ada, _, bob, _) = all_of(
+        (sites.site("ada", arrays(1), **SHARDS), program), (sites.site("bob", arrays(5), **SHARDS), program)
+    )
+    for status in (ada, bob):
+        for what in ("bytes_sent", "bytes_received"):
+            each = [rank[what] for rank in status["ranks"]]
+            assert sum(each) == status[what]
+            assert min(each) > 0
+            assert len(each) == 2
+
+
 def failing(kind: type[Exception], message: str):
     def program(rank: Rank) -> None:
         with pytest.raises(kind, match=message):
@@ -213,7 +233,10 @@ def failing(kind: type[Exception], message: str):
 def test_sites_with_other_layouts_do_not_meet() -> None:
     sites = Sites(world_size=2, start_timeout=20)
     ada, bob = sites.site("ada", arrays(1), **SHARDS), sites.site("bob", arrays(1), size=3, **SHARDS)
-    refused = failing(IncompatiblePeerError, r"exchange_shards is .* shards, layout .* must agree")
+    refused = failing(
+        IncompatiblePeerError,
+        r"exchange_shards is .* shards, layout .* must agree on it: .* leave it out at every peer",
+    )
     all_of((ada, refused), (bob, refused))
 
 

@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0, help="seconds before each batch")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds before the second epoch")
     parser.add_argument("--time-out", type=float, default=1800.0, help="seconds, of the process group")
+    parser.add_argument("--momentum", type=float, default=0.0, help="of the optimizer, unless Accelerate prepares it")
     parser.add_argument("--width", type=int, default=16, help="of the hidden layer")
     options = parser.parse_args()
 
@@ -35,7 +36,7 @@ def main() -> None:
     x, y = torch.randn(SAMPLES, 8), torch.randint(0, 3, (SAMPLES,))
     if options.wrap in ("ddp", "fsdp2"):
         distributed.init_process_group("gloo", timeout=timedelta(seconds=options.time_out))
-    model, optimizer, backward, rank, size = _prepared(options.wrap, net)
+    model, optimizer, backward, rank, size = _prepared(options.wrap, net, options.momentum)
     tell(f"RANK {rank} {os.getpid()}")
     swarm = SwarmCallback(model=model, optimizer=optimizer, val_data=(x, y), loss_function=nn.CrossEntropyLoss())
     with swarm:
@@ -57,7 +58,7 @@ def main() -> None:
         distributed.destroy_process_group()
 
 
-def _prepared(wrap: str, net: nn.Module) -> tuple[nn.Module, Any, Any, int, int]:
+def _prepared(wrap: str, net: nn.Module, momentum: float) -> tuple[nn.Module, Any, Any, int, int]:
     """The model, its optimizer, what computes the gradients, and the rank and number of the processes."""
     if wrap == "accelerate":
         from accelerate import Accelerator
@@ -76,7 +77,8 @@ def _prepared(wrap: str, net: nn.Module) -> tuple[nn.Module, Any, Any, int, int]
         fully_shard(net[0], mesh=mesh)
         fully_shard(net, mesh=mesh)
     rank, size = (distributed.get_rank(), distributed.get_world_size()) if wrap != "none" else (0, 1)
-    return model, torch.optim.SGD(model.parameters(), lr=0.05), torch.Tensor.backward, rank, size
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=momentum)
+    return model, optimizer, torch.Tensor.backward, rank, size
 
 
 def _whole(tensor: Any) -> Any:
