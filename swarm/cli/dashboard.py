@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -12,12 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
+from swarm.addresses import Address
 from swarm.cli.asking import Places, Watch
 from swarm.cli.page import LISTEN, Parent, Place, place, plugin
 from swarm.cli.status import fetch, find
 from swarm.config import resolve
 from swarm.errors import ConfigurationError
 from swarm.proxy import Proxies
+from swarm.storage.results import REPORTS
 
 
 def dashboard(
@@ -55,9 +58,10 @@ def dashboard(
     identity.
     """
     serve = plugin()
-    missing = [each for each in report or () if not each.is_file()]
-    if missing:
-        raise ConfigurationError(f"--report {missing[0]}: there is no such file")
+    for each in report or ():
+        _check_saved(each)
+    for address in peer or ():
+        Address.parse(address)
     own = resolve(environment=os.environ).settings
     proxies = Proxies(own.proxy)
     finder = _finder(peer or [], own.identity, os.environ, required=beside is None and not report)
@@ -77,6 +81,24 @@ def dashboard(
         ended=ended,
         saved=[each.absolute() for each in report or ()],
     )
+
+
+def _check_saved(file: Path) -> None:
+    """See at the start whether the page can show a file.
+
+    Raises:
+        ConfigurationError: it is neither a report nor a saved run.
+    """
+    if file.is_dir():
+        raise ConfigurationError(f"--report {file} is a directory: name the file {file / REPORTS[0]} in it")
+    if not file.exists():
+        raise ConfigurationError(f"--report {file}: there is no such file")
+    try:
+        saved = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        saved = None
+    if not isinstance(saved, dict) or not ({"swarm_report", "format"} & saved.keys()):
+        raise ConfigurationError(f"--report {file} is neither a {REPORTS[0]} nor a run that the page has saved")
 
 
 def _finder(

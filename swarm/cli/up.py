@@ -30,6 +30,7 @@ from swarm.cli.environment import (
 from swarm.cli.launcher import Launcher
 from swarm.cli.process import PeerSpec
 from swarm.cli.program import locate, search_path
+from swarm.cli.result import pattern
 from swarm.cli.statuses import StatusBoard, fetch_over_grpc
 from swarm.cli.summary import record, summary
 from swarm.config import former, resolve
@@ -37,6 +38,7 @@ from swarm.config.sources import from_environment, from_file
 from swarm.errors import IdentityError
 from swarm.identity.throwaway import make_identities
 from swarm.logs import log_format
+from swarm.storage.results import REPORTS
 
 RENDEZVOUS_PREFIX = "swarm-up-"
 """Prefix of the temporary directories in which local peers publish their addresses."""
@@ -136,6 +138,8 @@ def up(
             shown.trace(*trace)
         if shown.log:
             shown.note(f"all that the peers wrote is in {shown.log}")
+        if live and (report := _report(specs)):
+            shown.note(f"the page has ended; `swarm dashboard --report {report}` shows the run again")
         for text in summary(launcher):
             shown.note(text)
     if json_output:
@@ -147,6 +151,12 @@ def _log_place(specs: Sequence[PeerSpec]) -> Path | None:
     """The log file: in the directory that holds those of the peers' models; None without one."""
     parents = [str(Path(directory).parent) for spec in specs if (directory := spec.environment.get("MODEL_DIR"))]
     return Path(os.path.commonpath(parents)) / LOG_NAME if parents else None
+
+
+def _report(specs: Sequence[PeerSpec]) -> str:
+    """The first report that a peer has written; empty if there is none."""
+    written = (Path(spec.environment.get("MODEL_DIR", os.devnull), REPORTS[0]) for spec in specs)
+    return next((pattern([str(file)]) for file in written if file.is_file()), "")
 
 
 def _make_identities(places: Mapping[str, Path], authority: Path) -> None:

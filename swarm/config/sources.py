@@ -23,6 +23,7 @@ _VARIABLES = {PREFIX + spelling.upper(): SETTINGS[name].variable for spelling, n
     name: name for name in _NO_SETTINGS
 }
 _SHOWN = 100
+_MOST_ALIKE = 6
 
 
 class Value(NamedTuple):
@@ -103,14 +104,20 @@ def from_file(environment: Mapping[str, str], directory: Path) -> dict[str, Valu
 
 
 def nearest(name: str, known: Mapping[str, str]) -> str:
-    """The end of a sentence about an unknown name: the nearest known one, else all.
+    """The end of a sentence about an unknown name: the nearest known one, else those with one of its words, else all.
 
     Args:
         name: the unknown one.
         known: the name to use for every spelling that is accepted.
     """
     close = difflib.get_close_matches(name, known, n=1) or difflib.get_close_matches(name.lower(), known, n=1)
-    return f": did you mean {known[close[0]]!r}?" if close else f"; known are {', '.join(sorted(set(known.values())))}"
+    if close:
+        return f": did you mean {known[close[0]]!r}?"
+    words = {*name.lower().split("_")} - {"swarm"}
+    alike = {known[each] for each in known if not words.isdisjoint(each.lower().split("_"))}
+    if 0 < len(alike) <= _MOST_ALIKE:
+        return f": did you mean {' or '.join(map(repr, sorted(alike)))}?"
+    return f"; known are {', '.join(sorted(set(known.values())))}"
 
 
 def _table(path: Path) -> dict[str, Any]:

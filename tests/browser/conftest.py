@@ -7,7 +7,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,18 @@ def images(request) -> Path | None:
     """Where pictures for the documentation go; None: nowhere."""
     given = request.config.getoption("--images")
     return Path(given) if given else None
+
+
+@pytest.fixture
+def picture(page, images) -> Callable[[str], None]:
+    """Takes a picture of the whole page, under this name, if ``--images`` says where pictures go."""
+
+    def take(name: str) -> None:
+        if images is not None:
+            page.wait_for_timeout(800)  # charts are drawn
+            page.screenshot(path=images / f"{name}.png", full_page=True)
+
+    return take
 
 
 class Served:

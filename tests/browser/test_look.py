@@ -51,7 +51,7 @@ def test_axe_finds_nothing(page, served, theme, width):
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
 @pytest.mark.parametrize("count", [2, 64])
-def test_nothing_is_cut_off_from_a_telephone_to_a_wall(page, served, width, height, count):
+def test_nothing_is_cut_off_from_a_telephone_to_a_wall(page, served, picture, width, height, count):
     opened(page, served, told(count, 30))
     page.set_viewport_size({"width": width, "height": height})
     page.wait_for_timeout(500)
@@ -65,9 +65,10 @@ def test_nothing_is_cut_off_from_a_telephone_to_a_wall(page, served, width, heig
     assert outside == []
     canvas = page.query_selector("#quality canvas").bounding_box()
     assert canvas["width"] > min(width, 600) / 2
+    picture(f"{count}-sites-{width}-wide")
 
 
-def test_sixty_four_sites_are_shown_and_one_can_be_chosen(page, served):
+def test_sixty_four_sites_are_shown_and_one_can_be_chosen(page, served, picture):
     opened(page, served, told(64, 40, gone="site-07"))
     assert len(page.query_selector_all("#sites tbody tr")) == 64
     assert "63 of 64" in page.inner_text("#figures")
@@ -75,6 +76,7 @@ def test_sixty_four_sites_are_shown_and_one_can_be_chosen(page, served):
     page.click("#sites >> text=site-40")
     assert "site-40" in page.inner_text("#quality .legend")
     assert "site-40" in page.inner_text("[data-scope] >> nth=0")
+    picture("64-sites-one-chosen")
     page.click("#sites >> text=site-40")
     assert "site-40" not in page.inner_text("#quality .legend")
 
@@ -103,7 +105,7 @@ def test_every_chart_is_a_table_too(page, served):
     opened(page, served)
     for chart in ("quality", "seconds", "bytes", "batches"):
         page.click(f"#{chart} summary")
-        assert len(page.query_selector_all(f"#{chart} tbody tr")) == 20
+        until(page, f"document.querySelectorAll('#{chart} tbody tr').length === 20")
         assert re.search(r"40 rounds; in round 40", page.get_attribute(f"#{chart} .plot", "aria-label"))
     assert "oslo" in page.get_attribute("#took-part canvas", "aria-label")
 

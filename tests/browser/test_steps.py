@@ -6,6 +6,8 @@ import re
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.browser.sites import PATIENCE, Site, free_ports, until
 
 
@@ -41,7 +43,8 @@ def rounds(page) -> int:
 BUSY = ("training", "waiting", "merging", "voting")
 
 
-def test_from_opening_to_the_end(page, sites, tmp_path):
+@pytest.mark.timeout(600)  # four processes start, and on a busy machine each takes half a minute
+def test_from_opening_to_the_end(page, sites, tmp_path, picture):
     ports = dict(zip(("berlin", "oslo", "paris"), free_ports(3), strict=True))
 
     def start(name: str, *options: str) -> Site:
@@ -58,10 +61,12 @@ def test_from_opening_to_the_end(page, sites, tmp_path):
     # open, and watch rounds arrive
     for site in ports:
         state(page, site, *BUSY)
+    picture("step-1-opened")
     until(page, "Number(document.querySelector('#figures dd').textContent) >= 3")
     before = rounds(page)
     until(page, f"Number(document.querySelector('#figures dd').textContent) > {before}")
     assert re.search(r"\d", page.inner_text("#quality .legend b >> nth=1"))
+    picture("step-2-a-round-has-arrived")
 
     # kill a site, and see it named
     oslo.kill()
@@ -70,6 +75,7 @@ def test_from_opening_to_the_end(page, sites, tmp_path):
     assert re.search("oslo (is gone|does not answer)", page.inner_text("#events"))
     until(page, "document.getElementById('said').textContent.includes('oslo')")
     until(page, "document.getElementById('events').textContent.includes('went ahead without oslo')")
+    picture("step-3-a-killed-site")
 
     # see it come back
     start("oslo", "--resume")
@@ -80,17 +86,23 @@ def test_from_opening_to_the_end(page, sites, tmp_path):
         "[...document.querySelectorAll('#ledger tbody tr')][0].textContent.includes('all 3')",
         patience=2 * PATIENCE / 1000,
     )
+    picture("step-4-it-is-back")
 
     # reload, and lose nothing
     before = rounds(page)
     page.reload()
     until(page, f"Number(document.querySelector('#figures dd')?.textContent) >= {before}")
     assert "oslo is back" in page.inner_text("#events")
+    picture("step-5-loaded-again")
 
     # the end
     (tmp_path / "finish").touch()
     until(page, "document.getElementById('link').textContent === 'the run has ended'", patience=2 * PATIENCE / 1000)
     says(page, "The run has ended")
+    for site in ports:
+        state(page, site, "ended")
+    assert "nobody is missing" in page.inner_text("#figures")
+    picture("step-6-the-end")
     for site in sites:
         site.process.wait(60)
 
@@ -100,3 +112,4 @@ def test_from_opening_to_the_end(page, sites, tmp_path):
     until(page, "document.getElementById('link').textContent === 'a saved run'")
     assert len(page.query_selector_all("#sites tbody tr")) == 3
     assert rounds(page) >= before
+    picture("step-7-from-the-report")

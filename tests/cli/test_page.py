@@ -34,6 +34,29 @@ def test_without_the_plugin_the_commands_say_what_to_install(no_plugin, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--report", "none.json"], "--report none.json: there is no such file"),
+        (["--report", "."], "--report . is a directory: name the file swarm-report.json in it"),
+        (
+            ["--report", "train.py"],
+            "--report train.py is neither a swarm-report.json nor a run that the page has saved",
+        ),
+        (["--report", "other.json"], "--report other.json is neither a swarm-report.json nor a run that"),
+        (["--peer", "127.0.0.1"], "'127.0.0.1' is no address: expected host:port"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_before_the_page_opens(monkeypatch, tmp_path, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("import torch\n")
+    (tmp_path / "other.json").write_text('{"loss": 1}')
+    monkeypatch.setattr(page, "entry_points", lambda group: (EntryPoint("dashboard", "json:dumps", group),))
+    ended = CliRunner().invoke(app, ["dashboard", *options])
+    assert (ended.exit_code, sentence in ended.output) == (2, True), ended.output
+    assert "the page is at" not in ended.output
+
+
 def test_the_page_has_a_token_and_listens_on_this_machine_only():
     one, other = page.place(None, None), page.place(None, None)
     with one.listening, other.listening:
@@ -96,6 +119,13 @@ def test_up_tells_where_the_page_is_and_ends_it(swarm, python):
     assert "token=" in url
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(url, timeout=5)
+
+
+def test_up_says_how_the_page_is_seen_again(swarm, python):
+    write = "import os, time; open(os.environ['MODEL_DIR'] + '/swarm-report.json', 'w').close(); time.sleep(1)"
+    ended = swarm("up", "-n", "2", "--dashboard", "--model-dir", "out", "--", python, "-c", write)
+    assert ended.returncode == 0, ended.stderr
+    assert "`swarm dashboard --report out/peer-0/swarm-report.json` shows the run again" in ended.stderr
 
 
 def test_a_page_beside_a_training_answers_and_ends(tmp_path):

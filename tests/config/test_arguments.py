@@ -34,6 +34,16 @@ def test_an_unknown_keyword_names_the_nearest(name: str, nearest: str) -> None:
     assert isinstance(caught.value, ValueError)
 
 
+def test_an_unknown_keyword_names_those_that_have_one_of_its_words() -> None:
+    with pytest.raises(UnknownArgumentError, match="'loss': did you mean 'loss_function' or 'loss_function_args'"):
+        parse_arguments({"loss": 1})
+
+
+def test_an_unknown_keyword_that_resembles_none_is_answered_with_all() -> None:
+    with pytest.raises(UnknownArgumentError, match="'zzz'; known are advertise, .*world_size"):
+        parse_arguments({"zzz": 1})
+
+
 def test_every_argument_is_declared_for_type_checkers_with_the_type_of_its_setting() -> None:
     """A list may be any sequence or text, a path may be text, and everything may be left to the other sources."""
     given = {

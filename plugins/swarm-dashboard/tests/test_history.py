@@ -87,7 +87,7 @@ def test_a_peer_that_was_never_asked_is_shown_as_others_know_it(history):
 
 def test_a_peer_that_is_over_has_ended_when_it_goes(history):
     history.take(turn(status("paris", state="closed", swarm_over=True)))
-    history.take(turn(unreachable=["paris"]))
+    history.take(turn(at=120.0, unreachable=["paris"]))
     assert states(history) == {"paris": "ended"}
 
 
@@ -143,6 +143,43 @@ def test_an_end_without_a_word_is_an_end(history):
     history.take(turn(status("paris")))
     history.end({}, 200.0)
     assert history.since(0)["end"] == {"time": 200.0, "exit_code": None}
+
+
+def test_sites_that_fall_silent_together_have_ended_if_the_end_is_told_next(history):
+    """The processes of a swarm end within a second of one another, and that of the page a moment later."""
+    records = [record(1, ["paris", "rome", "oslo"]), record(2, ["paris", "rome"])]
+    lost = [knows("oslo", "lost")]
+    history.take(turn(status("paris", records=records, peers=lost), status("rome", peers=lost)))
+    before = lines(history)
+    history.take(turn(at=101.0, unreachable=["paris", "rome", "oslo"]))
+    history.end({}, 102.0)
+    assert states(history) == {"paris": "ended", "rome": "ended", "oslo": "gone"}
+    assert lines(history) == before
+
+
+def test_sites_of_the_last_round_have_ended_even_if_they_were_silent_for_long(history):
+    history.take(turn(status("paris", records=[record(1, ["paris", "rome"])]), status("rome"), status("oslo")))
+    history.take(turn(at=130.0, unreachable=["paris", "rome", "oslo"]))
+    history.end({}, 131.0)
+    assert states(history) == {"paris": "ended", "rome": "ended", "oslo": "not answering"}
+
+
+def test_sites_that_stay_silent_do_not_answer(history):
+    history.take(turn(status("paris"), status("oslo")))
+    history.take(turn(at=114.0, unreachable=["paris", "oslo"]))
+    assert states(history) == {"paris": "training", "oslo": "training"}
+    history.take(turn(at=115.0, unreachable=["paris", "oslo"]))
+    assert states(history) == {"paris": "not answering", "oslo": "not answering"}
+
+
+def test_who_does_not_answer_is_told_while_nobody_ever_has(history):
+    history.take(turn(unreachable=["paris"]))
+    version = history.version
+    assert history.since(0)["unreachable"] == [{"address": "paris:1", "reason": "nobody is there"}]
+    history.take(turn(at=101.0, unreachable=["paris"]))
+    assert history.version == version
+    history.take(turn(status("paris"), at=102.0, unreachable=["oslo"]))
+    assert history.since(0)["unreachable"] == []
 
 
 def test_sessions_are_told_apart(history):

@@ -15,6 +15,8 @@ from swarm_dashboard.versioned import Versions, newer
 FORMAT = "swarm-dashboard/1"
 """Of what browsers are told, and of saved files."""
 MOST_SESSIONS = 16
+TOGETHER = 15.0
+"""Seconds for which it is no news that all peers are silent: most often they have ended, which is told next."""
 MOST_PEERS = 256
 """In one session; there are at most 64 unless somebody invents them."""
 
@@ -28,9 +30,16 @@ class Session:
         self.records = Records(versions, self.events)
         self._versions = versions
         self._peers: dict[str, Peer] = {}
+        self._heard = float("-inf")
+        """When a peer has answered last."""
 
     def take(self, statuses: Iterable[Fields], unreachable: Mapping[str, str], now: float) -> None:
         """What the peers of this session have told by now, and the addresses at which nobody answered, with why."""
+        statuses = list(statuses)
+        if statuses:
+            self._heard = now
+        elif now - self._heard < TOGETHER:
+            return
         answered: set[str] = set()
         views: dict[str, list[Fields]] = {}
         for status in statuses:
@@ -67,6 +76,12 @@ class Session:
                     self.events.ended(peer, state, result, now)
                     peer.state, peer.since = "ended" if state == "done" else state, now
                     peer.settle()
+        # Of the others nothing is told: those of the last round that nobody has lost have ended with it.
+        last = self.records.group
+        for peer in self._peers.values():
+            if not peer.result and peer.name in last and peer.state not in {"gone", "left"}:
+                peer.state, peer.since = "ended", now
+                peer.settle()
 
     def since(self, version: int) -> dict[str, Any]:
         """What is newer than a version."""
@@ -97,6 +112,8 @@ class History:
         self.time = 0.0
         """When peers were asked last."""
         self._end: Mapping[str, Any] | None = None
+        self._nobody: list[dict[str, str]] = []
+        """Who does not answer, with why, while nobody ever has."""
 
     @property
     def version(self) -> int:
@@ -115,6 +132,10 @@ class History:
                 self._sessions[name] = Session(name, self._versions)
         for name, session in self._sessions.items():
             session.take(by_session.get(name, []), unreachable, now)
+        nobody = [] if self._sessions else [{"address": at, "reason": why} for at, why in unreachable.items()]
+        if nobody[:MOST_PEERS] != self._nobody:
+            self._nobody = nobody[:MOST_PEERS]
+            self._versions.next()
 
     def end(self, end: Mapping[str, Any], now: float) -> None:
         """The run has ended, as ``swarm up --json`` tells it; empty if nothing more is known."""
@@ -132,5 +153,6 @@ class History:
             "version": self.version,
             "time": self.time,
             "end": self._end,
+            "unreachable": self._nobody,
             "sessions": [session.since(version) for session in self._sessions.values()],
         }

@@ -21,7 +21,8 @@ class Records:
         self._events = events
         self._seen: dict[str, None] = {}
         """Their hashes, in the order in which they came."""
-        self._group: tuple[str, ...] = ()
+        self.group: tuple[str, ...] = ()
+        """Who was in the last round."""
         self._round = -1
 
     def take(self, told: Fields, now: float) -> None:
@@ -64,10 +65,10 @@ class Records:
                 now, f"round {number}: {peer} was removed, as it signed two results", peer=peer, warning=True
             )
         if number > self._round:
-            if missing := sorted({*self._group} - {*group}):
+            if missing := sorted({*self.group} - {*group}):
                 what = f"round {number} went ahead without {', '.join(missing)}"
                 self._events.add(now, what, warning=True)
-            self._group, self._round = group, number
+            self.group, self._round = group, number
 
 
 def _refusal(told: Fields) -> dict[str, str]:

@@ -69,11 +69,10 @@ def swarm_session_started(event: SessionStarted) -> None:
         return
 
     def begin() -> None:
-        from mlflow.tracking import MlflowClient
-
         from swarm_mlflow.book import Book
+        from swarm_mlflow.stores import opened
 
-        client = MlflowClient(settings.store)
+        client = opened(settings.store)
         book = _books[event.session] = Book(client, settings.experiment, event, at, keep=settings.models)
         if met := _met.pop(event.session, None):
             book.joined(met)

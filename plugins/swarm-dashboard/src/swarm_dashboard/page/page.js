@@ -7,7 +7,7 @@ import { showEvents, showFigures, showLedger, showRefused, showSettings } from "
 import { isReport, newsOf } from "./report.js";
 import { Run } from "./run.js";
 import { Sites } from "./sites.js";
-import { headline } from "./states.js";
+import { headline, waitingForTheFirst } from "./states.js";
 import { TookPart } from "./took_part.js";
 
 const OUTDATED = 20;
@@ -27,6 +27,7 @@ function draw() {
   asked = false;
   const session = shown();
   showSessions(session);
+  if (!session) setText(get("now"), waitingForTheFirst(run));
   if (!session) return;
   if (chosen && !session.peers.has(chosen)) chosen = null;
   setText(get("now"), headline(session, run));

@@ -18,7 +18,7 @@ export function showFigures(session) {
   const sum = (pick) => sites.reduce((total, peer) => total + (pick(peer) ?? 0), 0);
   const left = Math.max(...sites.map((peer) => peer.seconds_left ?? -1));
   const epochs = sites.map((peer) => peer.epoch).filter((epoch) => epoch !== null);
-  const least = epochs.length ? Math.min(...epochs) : 0;
+  const least = epochs.length ? Math.min(...epochs) : null;
   const totals = sites.map((peer) => peer.total_epochs ?? 0);
   const waited = sum((peer) => peer.totals.waited);
   const stood = sum((peer) => peer.totals.seconds);
@@ -28,7 +28,7 @@ export function showFigures(session) {
     loss !== null
       ? ["Loss, merged model", figure(loss), own !== null ? `own models before the merge: ${figure(own)}` : "mean of the sites' validation data"]
       : ["Loss, last batches", figure(batch), "mean of the sites; no validation data"],
-    ["Epochs", totals.some(Boolean) ? `${least}/${Math.max(...totals)}` : whole(least), left > 0 ? `about ${duration(left)} left` : "of the site that is least far"],
+    ["Epochs", totals.some(Boolean) ? `${whole(least)}/${Math.max(...totals)}` : whole(least), left > 0 ? `about ${duration(left)} left` : least === null ? "not told" : "of the site that is least far"],
     ["Sent by all sites", bytes(sum((peer) => peer.bytes_sent)), round ? `${bytes(mean(losses(round, (each) => each.bytes_sent)))} per site in the last round` : "nothing yet"],
     ["Time in rounds", duration(sites.length ? stood / sites.length : null), stood > 0 ? `per site, ${Math.round((100 * waited) / stood)} % of it waiting` : "per site"],
   ];

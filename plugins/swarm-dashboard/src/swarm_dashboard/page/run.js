@@ -73,6 +73,7 @@ export class Run {
     this.id = null;
     this.time = 0;
     this.end = null;
+    this.unreachable = [];
   }
 
   apply(news) {
@@ -81,6 +82,7 @@ export class Run {
     this.id = news.id;
     this.time = news.time;
     this.end = news.end;
+    this.unreachable = news.unreachable ?? [];
     for (const each of news.sessions) {
       if (!this.sessions.has(each.name)) this.sessions.set(each.name, new Session(each.name));
       this.sessions.get(each.name).apply(each);

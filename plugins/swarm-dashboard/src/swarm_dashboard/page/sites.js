@@ -7,7 +7,7 @@ import { detail, look } from "./states.js";
 const COLUMNS = [
   ["Site", "name left"],
   ["State", "state left"],
-  ["Progress", "left"],
+  ["Epochs", "left"],
   ["Loss merged", ""],
   ["Loss own", ""],
   ["Rounds", ""],

@@ -42,7 +42,7 @@ export function headline(session, run) {
   }
   const gone = away.filter((peer) => peer.state !== "not asked");
   const without = gone.length ? ` ${names(gone.map((peer) => peer.name))} ${gone.length === 1 ? "is" : "are"} away.` : "";
-  if (!last) return present.length ? `${names(present.map((peer) => peer.name))} ${present.length === 1 ? "is" : "are"} here; the training has not started.` : "Waiting for the first peer.";
+  if (!last) return present.length ? `${names(present.map((peer) => peer.name))} ${present.length === 1 ? "is" : "are"} here; the training has not started.` : waitingForTheFirst(run);
   const next = last.round + 1;
   const merging = present.filter((peer) => /^(merging|voting)$/.test(peer.state));
   if (merging.length === present.length && merging.length > 2) return `Round ${next}: all ${present.length} sites that are here merge now.${without}`;
@@ -54,6 +54,12 @@ export function headline(session, run) {
   if (training.length && training.length === session.sites.length) return `${training.length === 1 ? "The only site trains" : `All ${training.length} sites train`}; round ${next} is the next merge.`;
   if (training.length) return `${training.length} of ${session.sites.length} sites train; round ${next} is the next merge.${without}`;
   return `${present.length} of ${session.sites.length} sites are here, after round ${last.round}.${without}`;
+}
+
+// Nobody has told anything yet: why not, where somebody was asked.
+export function waitingForTheFirst(run) {
+  const [first] = run.unreachable;
+  return first ? `Waiting for the first peer. ${names(run.unreachable.map((each) => each.address), 3)} ${run.unreachable.length === 1 ? "does" : "do"} not answer: ${first.reason}` : "Waiting for the first peer.";
 }
 
 export function lastRound(session) {
