@@ -211,8 +211,8 @@ def test_a_checkpoint_that_is_not_whole_leaves_the_one_before_it(tmp_path: Path,
 
 
 def test_a_site_that_resumes_while_the_others_go_on_heals_each_shard(tmp_path: Path) -> None:
-    place = Place(tmp_path, min_peers=1, world_size=2, straggler_timeout=0.5)
-    gone, back = threading.Event(), threading.Event()
+    place = Place(tmp_path, min_peers=1, world_size=2, straggler_timeout=3.0)
+    gone, ahead, back = threading.Event(), threading.Event(), threading.Event()
 
     def ada(rank: Rank) -> None:
         place.cut("ada")(rank)
@@ -224,14 +224,17 @@ def test_a_site_that_resumes_while_the_others_go_on_heals_each_shard(tmp_path: P
         rank.go_on(6, step)
         gone.wait(20)
         rank.go_on(4, step)
-        back.set()
+        ahead.set()
+        back.wait(20)
         rank.go_on(4, step)
         rank.session.end()
         return rank, None
 
     def ada_again(rank: Rank):
-        back.wait(20)
+        ahead.wait(20)
         rank.session.begin()
+        if rank.group.rank == 0:
+            back.set()
         rank.go_on(2, step)
         rank.session.end()
         return rank, None
