@@ -211,7 +211,7 @@ def test_a_checkpoint_that_is_not_whole_leaves_the_one_before_it(tmp_path: Path,
 
 
 def test_a_site_that_resumes_while_the_others_go_on_heals_each_shard(tmp_path: Path) -> None:
-    place = Place(tmp_path, min_peers=1, world_size=2, straggler_timeout=3.0)
+    place = Place(tmp_path, min_peers=1, world_size=2, straggler_timeout=5.0)
     gone, ahead, back = threading.Event(), threading.Event(), threading.Event()
 
     def ada(rank: Rank) -> None:
@@ -225,7 +225,9 @@ def test_a_site_that_resumes_while_the_others_go_on_heals_each_shard(tmp_path: P
         gone.wait(20)
         rank.go_on(4, step)
         ahead.set()
-        back.wait(20)
+        # Both processes make as many steps: those until the first one knows that the other site is there.
+        while not rank.group.gather(bytes([back.is_set()]))[0][0]:
+            rank.go_on(2, step)
         rank.go_on(4, step)
         rank.session.end()
         return rank, None
