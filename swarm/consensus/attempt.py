@@ -288,19 +288,22 @@ class LedAttempt:
         self._ask_accepts(proposal, highest.digest, highest.ready)
 
     def on_ready(self, sender: PeerId, message: Ready) -> None:
-        """Collect digests; when the whole group has the same model, made of what was offered, ask for accepts."""
+        """Collect digests; when the whole group has the same model, made of what was offered, ask for accepts.
+
+        Who does not sign its digest is named, and at fault only where too few sign.
+        """
         proposal = self.proposal
         if self.stage is not Stage.EXCHANGING or proposal is None or sender not in proposal.group:
             return
         state = self._state
-        if sender not in self._ready and not enough_ready(state, proposal, self._signed_ready):
+        if sender not in self._signed_ready and not enough_ready(state, proposal, self._signed_ready):
             record = record_hash(proposal.commit(message.digest))
             statement = ready_statement(state.rules.session, *proposal.key, record)
             offered = proposal.offers[proposal.group.index(sender)]
-            if not state.rules.signer.verify(offered.key, statement, message.signature):
-                state.effects.notice(f"{sender} did not sign that it is ready; it is ignored", loud=True, sender=sender)
-                return
-            self._signed_ready.add(sender)
+            if state.rules.signer.verify(offered.key, statement, message.signature):
+                self._signed_ready.add(sender)
+            else:  # the group does not wait for it: those who sign can be enough
+                state.effects.notice(f"{sender} did not sign that it is ready", loud=True, sender=sender)
         if self._first_ready_at is None:
             self._first_ready_at = state.timer.now
         self._ready[sender] = message
@@ -331,6 +334,9 @@ class LedAttempt:
             again = wrong.keys() & state.presence.distrusted.keys()
             state.presence.distrust(wrong)
             self._abort(proposal, again, "; ".join(wrong.values()))
+        elif not enough_ready(state, proposal, self._signed_ready):
+            unsigned = {*proposal.group} - self._signed_ready
+            self._abort(proposal, unsigned, f"{', '.join(sorted(unsigned))} did not sign to be ready")
         else:
             signed = ((peer, ready[peer].signature) for peer in sorted(self._signed_ready))
             signatures = tuple(Signature(peer, value) for peer, value in signed)

@@ -170,11 +170,6 @@ class Offers:
         """When the last peer came with an offer to this round; one that changes its offer does not come again."""
 
     @property
-    def peers(self) -> frozenset[PeerId]:
-        """Peers of which an offer is known, also one for another round."""
-        return frozenset(self._offers)
-
-    @property
     def offered(self) -> bool:
         """Whether a peer has offered to the next round."""
         return bool(self._current)
@@ -411,10 +406,12 @@ class RoundState:
         if spread is not None and founded:
             self.pace.arrived(spread)
         self.pace.training_from(self.timer.now)
-        self.presence.new_round(commit.group, self.offers.peers)
+        # Not those that have offered to any other round: such offers can be repeated for ever.
+        offered = self.offers.current
         self.position.enter(commit)
         self._entered_at = self.timer.now
         self.first_attempt = first_attempt(self.rules.session, self.position.round, commit.members)
         self.acceptor.new_round(self.first_attempt)
         self.offers.new_round()
+        self.presence.new_round(commit.group, offered | self.offers.current)
         self._verified = {peer: offer for peer, offer in self._verified.items() if self.position.fits(offer)}

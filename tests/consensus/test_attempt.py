@@ -15,8 +15,10 @@ from swarm.messages import (
     Decide,
     Failed,
     Nack,
+    PartialNorm,
     Prepare,
     Propose,
+    Ready,
 )
 from swarm.records import Attempt
 from tests import signing
@@ -64,6 +66,33 @@ def test_all_of_the_group_must_be_ready_before_it_is_asked_to_accept(lead) -> No
     lead.offers(lead.others)
     assert not sent(lead.ready(lead.others), Accept)
     assert set(sent(lead.ready([lead.me]), Accept)) == set(lead.others)
+
+
+def unsigned(lead, name: str) -> Ready:
+    """The member is ready, and has not signed it."""
+    norms = tuple(PartialNorm(peer, 0.0) for peer in lead.proposal().senders)
+    return replace(lead.peers.ready(name, lead.proposal(), "merged", norms), signature="0" * 128)
+
+
+def test_who_does_not_sign_that_it_is_ready_is_named_and_costs_no_time(lead) -> None:
+    lead.offers(lead.others)
+    liar, *honest = lead.others
+    lead.hears(liar, unsigned(lead, liar))
+    assert Notice(f"{liar} did not sign that it is ready", loud=True, sender=liar) in lead.effects
+    asked = sent(lead.ready([*honest, lead.me]), Accept)
+    assert set(asked) == set(lead.others)
+    assert {each.peer for each in asked[honest[0]].ready.signatures} == {*honest, lead.me}
+
+
+def test_where_too_few_sign_that_they_are_ready_the_others_are_left_out(lead) -> None:
+    lead.offers(lead.others)
+    *liars, honest = lead.others
+    effects = []
+    for liar in liars:
+        effects += lead.hears(liar, unsigned(lead, liar))
+    effects += lead.ready([honest, lead.me])
+    assert not sent(effects, Accept)
+    assert sent(effects, Abort)[honest].reason == f"{', '.join(liars)} did not sign to be ready"
 
 
 def test_a_member_that_is_ready_may_leave_and_one_that_is_not_aborts_the_attempt(lead) -> None:

@@ -110,6 +110,27 @@ def test_a_round_with_a_quorum_waits_once_for_a_live_peer_that_does_not_come(fou
     assert peers.commits("a")[-1].round == 6
 
 
+def test_an_offer_to_a_round_far_ahead_makes_no_round_wait(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=2, straggler_timeout=5)
+    for rounds in (1, 2, 3):
+        ahead = peers.offer_of("c", peers.commits("a")[-1], round=100)
+        for name in "ab":
+            peers.tell("c", name, ahead)
+        peers.offer("a", "b")
+        if rounds == 1:  # nobody has found out yet that c does not come
+            peers.wait(5.1)
+        assert peers.commits("b")[-1].round == rounds
+
+
+def test_an_offer_to_a_round_far_ahead_makes_no_sync_point_below_quorum_wait(founded) -> None:
+    peers = founded("a", "b", min_peers=2, failure_timeout=10)
+    peers.offer("a")
+    peers.tell("b", "a", peers.offer_of("b", peers.commits("a")[-1], round=100))
+    peers.wait(11)
+    peers.offer("a")
+    assert len(peers.all("a", Skip)) == 2
+
+
 def test_the_closing_round_waits_for_a_live_peer_that_rounds_no_longer_wait_for(founded) -> None:
     peers = founded("a", "b", "c", min_peers=2, straggler_timeout=5)
     peers.offer("a", "b")
