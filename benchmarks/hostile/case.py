@@ -25,7 +25,7 @@ WARM_UP = 6
 """Rounds before the attack."""
 START_SECONDS = 30.0
 ENOUGH_SECONDS = 4.0
-"""After so long an attack ends, also before its rounds are over, if the honest peers go on."""
+"""After so long an attack ends, also before its rounds are over, if the honest peers go on; longer ones last longer."""
 GOES_ON = 1.5
 """A peer goes on if its last sync point ended less than so many seconds ago."""
 HANG_SECONDS = 15.0
@@ -107,6 +107,7 @@ def _warm_up(honest: Sequence[Peer]) -> None:
 def _watch(case: Case, honest: Sequence[Peer], liar: Liar, began: float) -> tuple[list[str], float]:
     """Wait until the attack has lasted long enough; who hangs, and the most resident bytes."""
     most, quorum = _resident(), len(honest) > 1
+    enough = ENOUGH_SECONDS * (ATTACKS[case.attack].rounds if case.attack else 1)
     patience = HANG_SECONDS if quorum else HANG_OF_TWO
     while True:
         now, most = time.monotonic(), max(most, _resident())
@@ -130,7 +131,7 @@ def _watch(case: Case, honest: Sequence[Peer], liar: Liar, began: float) -> tupl
         lied = bool(liar.lies) or not case.attack
         if lied and all(len(syncs) >= case.rounds for syncs in during):
             return [], most
-        if now - began > ENOUGH_SECONDS and all(now - at < GOES_ON for at in last):
+        if now - began > enough and all(now - at < GOES_ON for at in last):
             return [], most
         time.sleep(POLL)
 

@@ -233,7 +233,9 @@ CHECKS: dict[str, Check] = {
         [(quorums, "quorum_size", lambda voters, *_: voters)],
     ),
     "signatures of votes": Check("a vote counts if it is signed", [_unchecked(LedAttempt, "on_accepted")]),
-    "signatures of readiness": Check("a member is ready if it has signed that", [_unchecked(LedAttempt, "on_ready")]),
+    "signatures of readiness": Check(
+        "what the group holds counts where it is signed", [_unchecked(LedAttempt, "on_ready")]
+    ),
     "measurements": Check(
         "each member tells how far each contribution has moved",
         [(attempt, "unmeasured", lambda *_: set())],

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
 
 from benchmarks.hostile.liar import LIAR, Habit, Liar
 from swarm.consensus import member
-from swarm.consensus.attempt import LedAttempt
+from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.checking import as_offered, objection
+from swarm.consensus.promises import promised_before
+from swarm.consensus.state import RoundState
 from swarm.exchange.exchange import Exchange
 
 if TYPE_CHECKING:
-    from swarm.consensus.state import RoundState
+    from swarm.consensus.forming import Table
     from swarm.exchange.layout import Chunk
-    from swarm.messages import Offer, Proposal
-    from swarm.records import PeerId
+    from swarm.messages import Accepted, Offer, Proposal
+    from swarm.records import Attempt, Commit, PeerId
 
 
 @contextmanager
@@ -29,6 +31,7 @@ def inside(liar: Liar) -> Iterator[None]:
     It takes part in what it proposes, and in what others propose, whatever it has offered.
     """
     propose, merged = LedAttempt._propose, Exchange.merge  # noqa: SLF001 - what the bad member changes
+    begun, accepted, tabled = LedAttempt.__init__, LedAttempt.on_accepted, RoundState.table
 
     def proposes(self: LedAttempt, proposal: Proposal) -> None:
         if self._state.me == LIAR and liar.lying.is_set() and proposal.parent:
@@ -36,6 +39,22 @@ def inside(liar: Liar) -> Iterator[None]:
             liar.lies += changed != proposal
             proposal = changed
         propose(self, proposal)
+
+    def begins(self: LedAttempt, state: RoundState, *given: Any, prepared: bool) -> None:
+        asks = state.me != LIAR or not liar.lying.is_set() or liar.habit.asks
+        begun(self, state, *given, prepared=prepared or not asks)
+
+    def collects(self: LedAttempt, sender: PeerId, message: Accepted) -> None:
+        accepted(self, sender, message)
+        if self._state.me == LIAR and liar.lying.is_set() and self.decision and liar.habit.leads_on(self.decision):
+            self.decision, self.stage = None, Stage.ABORTED
+
+    def table(self: RoundState, commit: Commit) -> Table:
+        found = tabled(self, commit)
+        return liar.habit.sees(found) if self.me == LIAR and liar.lying.is_set() else found
+
+    def promised(state: RoundState, proposal: Proposal) -> tuple[bool, Attempt | None, str]:
+        return (True, None, "") if state.me == LIAR else promised_before(state, proposal)
 
     def objects(state: RoundState, proposal: Proposal) -> str:
         return "" if state.me == LIAR else objection(state, proposal)
@@ -55,6 +74,10 @@ def inside(liar: Liar) -> Iterator[None]:
     with (
         patch.object(Exchange, "merge", merge),
         patch.object(LedAttempt, "_propose", proposes),
+        patch.object(LedAttempt, "__init__", begins),
+        patch.object(LedAttempt, "on_accepted", collects),
+        patch.object(RoundState, "table", table),
+        patch.object(member, "promised_before", promised),
         patch.object(member, "objection", objects),
         patch.object(member, "as_offered", offered),
     ):

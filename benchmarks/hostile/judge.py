@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,6 +55,8 @@ class Verdict:
     """Seconds of a sync point before the attack."""
     seconds: float = 0.0
     """The same during the attack."""
+    typical: float = 0.0
+    """The median of those during the attack."""
     memory_mb: float = 0.0
     """By which the process of all peers grew during the attack."""
 
@@ -79,6 +81,7 @@ def judge(peers: Sequence[Peer], liar: Liar, began: float, ended: float, identit
     open_since = [max((sync.ended for sync in peer.syncs), default=began) for peer in peers]
     waits = [sync.ended - sync.began for sync in during] + [ended - since for since in open_since if ended - since > 1]
     verdict.seconds = fmean(waits) if waits else ended - began
+    verdict.typical = median(waits) if waits else ended - began
     for peer in peers:
         verdict.crashes += [f"{peer.name}: {error}" for error in peer.errors]
         verdict.crashes += [f"{peer.name}: {line}" for line in peer.lines if "Traceback" in line]

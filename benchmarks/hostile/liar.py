@@ -23,6 +23,7 @@ from swarm.records import Attempt, Commit, PeerId, QuorumCertificate, Signature
 from swarm.transport.base import Handler, Transport, Upload
 
 if TYPE_CHECKING:
+    from swarm.consensus.forming import Table
     from swarm.identity import Identity
     from swarm.messages import FetchRequest, Message, Ready, StreamHeader
     from swarm.session import Session
@@ -154,6 +155,8 @@ class Habit:
 
     finishes = False
     """Whether its own training is over once the attack begins."""
+    asks = True
+    """Whether it asks for promises where it leads a later attempt."""
 
     def __init__(self, liar: Liar) -> None:
         self.liar = liar
@@ -178,6 +181,15 @@ class Habit:
     def proposes(self, proposal: Proposal) -> Proposal:
         """What it proposes as a leader, and takes part in itself."""
         return proposal
+
+    def sees(self, table: Table) -> Table:
+        """What it goes by as a leader when it forms a group."""
+        return table
+
+    def leads_on(self, decision: Commit) -> bool:
+        """Whether it leads another attempt at a round that it has decided."""
+        del decision
+        return False
 
     def merges(self, values: Values) -> None:
         """It changes what it has merged in its slice, in place."""

@@ -158,7 +158,8 @@ def test_what_nobody_agreed_on_is_harm(tmp_path):
 
 def result(attack: str = "offer: weight", size: int = 3, **changes: object) -> dict[str, object]:
     given = {"crashes": [], "hangs": [], "wrong_merges": [], "harms": {}, "named": True, "lies": 5, "memory_mb": 1.0}
-    return {"attack": attack, "size": size, "off": False, "usual": 0.1, "seconds": 0.2, **given, **changes}
+    given |= {"attack": attack, "size": size, "off": False, "usual": 0.1, "seconds": 0.2, "typical": 0.2}
+    return given | changes
 
 
 def test_an_attack_bites_with_what_it_harms_only_without_its_checks():
@@ -166,6 +167,7 @@ def test_an_attack_bites_with_what_it_harms_only_without_its_checks():
     assert bites(result(harms={"left out": "a"}), on) == []
     assert bites(result(harms={"left out": "a", "removed": "c"}, hangs=["d"]), on) == ["hangs", "removed"]
     assert bites(result(seconds=0.8), on) == ["slow"]
+    assert bites(result(typical=0.8), on) == ["slow"]
 
 
 def test_it_is_named_if_it_is_at_each_size():

@@ -36,7 +36,7 @@ ATTACKS.add("offer: weight", "claims a hundred times the weight that it joined w
 ATTACKS.add("offer: weight 2^63 - 1", "claims the largest number that fits", "ranges", "grants", "declared weight")(
     _stats(weight=2**63 - 1)
 )
-ATTACKS.add("offer: weight -2", "claims a negative weight", "ranges")(_stats(weight=-2))
+ATTACKS.add("offer: weight -2", "claims a negative weight", "ranges", "declared weight")(_stats(weight=-2))
 
 
 @ATTACKS.add("offer: another's name", "offers in the name of an honest peer", "offers")

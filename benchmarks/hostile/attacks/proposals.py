@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.hostile.attack import Attacks
 from benchmarks.hostile.liar import LIAR, Habit, Liar
 from swarm.certification.keys import ProcessKey
+from swarm.certification.statements import record_hash
 from swarm.messages import Accept, Accepted, Decide
 from swarm.records import Origin, Proof, QuorumCertificate, RecordKind, Refusal, Signature, SyncState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from swarm.consensus.forming import Table
     from swarm.messages import Envelope, Message, Proposal
-    from swarm.records import PeerId
+    from swarm.records import Commit, PeerId
 
 ATTACKS = Attacks()
 INTERVAL = 2**20
@@ -145,9 +147,46 @@ def _lineage(_: Liar, proposal: Proposal) -> Proposal:
     )
 
 
-@_proposal("without promises", "a second group in a later attempt", "promises")
-def _without_promises(_: Liar, proposal: Proposal) -> Proposal:
-    return replace(proposal, attempt=replace(proposal.attempt, counter=proposal.attempt.counter + 1), promises=())
+@ATTACKS.add(
+    "proposal: without promises",
+    "decides with some, hides that from the others, and proposes a second group without asking what was accepted",
+    "promises",
+    sizes=(3, 4, 5),
+)
+class SecondGroup(Habit):
+    """As a leader, decides a round twice: the second time without the victim, which gets the first record alone."""
+
+    asks = False
+
+    def __init__(self, liar: Liar) -> None:
+        super().__init__(liar)
+        self._first: Commit | None = None
+        """What it has decided first in the last round that it led."""
+
+    def leads_on(self, decision: Commit) -> bool:
+        again = self._first is not None and self._first.round == decision.round
+        if not again:
+            self._first = decision
+        return not again
+
+    def sees(self, table: Table) -> Table:
+        if self._first is None or table.commit.round >= self._first.round:
+            return table
+        offers = {peer: offer for peer, offer in table.offers.items() if peer != self.liar.victim}
+        return replace(table, offers=offers, live=table.live - {self.liar.victim})
+
+    def says(self, to: PeerId, message: Any) -> Iterator[Message]:
+        first = self._first
+        if isinstance(message, Accept):
+            # Fewer would be no quorum; more would know of the first decision.
+            others = self.liar.others
+            if message.proposal.attempt.counter > 0 or to in others[: (len(others) + 1) // 2]:
+                yield message
+        elif isinstance(message, Decide) and first is not None and message.commit.round == first.round:
+            if record_hash(message.commit) != record_hash(first):
+                yield Decide(first) if to == self.liar.victim else message
+        else:
+            yield message
 
 
 @ATTACKS.add("two records", "leads, and decides two records in one attempt", "readiness", "evidence", sizes=(3, 4, 5))
