@@ -26,6 +26,8 @@ WARM_UP = 6
 START_SECONDS = 30.0
 ENOUGH_SECONDS = 4.0
 """After so long an attack ends, also before its rounds are over, if the honest peers go on; longer ones last longer."""
+MOST_SECONDS = 30.0
+"""After so long it ends also if the bad member had no opportunity, as where it leads none of many rounds."""
 GOES_ON = 1.5
 """A peer goes on if its last sync point ended less than so many seconds ago."""
 HANG_SECONDS = 15.0
@@ -131,7 +133,8 @@ def _watch(case: Case, honest: Sequence[Peer], liar: Liar, began: float) -> tupl
         lied = bool(liar.lies) or not case.attack
         if lied and all(len(syncs) >= case.rounds for syncs in during):
             return [], most
-        if now - began > enough and all(now - at < GOES_ON for at in last):
+        long = enough if lied else MOST_SECONDS
+        if now - began > long and all(now - at < GOES_ON for at in last):
             return [], most
         time.sleep(POLL)
 

@@ -178,7 +178,7 @@ class HighNacker(Answerer):
         self.liar.tell((proposal.attempt.leader,), Nack(*proposal.key, Attempt(LARGEST, LIAR)))
 
 
-@ATTACKS.add("nack: a lower number", "says of each attempt that it has promised a lower one", "nacks")
+@ATTACKS.add("nack: a lower number", "says of each attempt that it has promised a lower one", "nacks", "strikes")
 class LowNacker(Answerer):
     """Which is no reason."""
 
