@@ -156,6 +156,10 @@ class LedAttempt:
         took = self._first_ready_at - self._asked_at
         if state.timer.past(self._first_ready_at + 2 * took + state.rules.failure_timeout):
             silent = {*proposal.group} - self._ready.keys()
+            # To all: if each leader found out for itself, each of them would lose this time again and again.
+            for peer in sorted(silent):
+                failed = Failed(*proposal.key, peer, "it did not become ready")
+                state.effects.tell({*proposal.group}, failed)
             self._abort(proposal, silent, f"{', '.join(sorted(silent))} did not become ready")
 
     def _strike(self, peers: Collection[PeerId], what: str) -> None:

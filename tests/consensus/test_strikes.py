@@ -10,7 +10,7 @@ from swarm.consensus.effects import StartExchange
 from swarm.consensus.paxos import leader_order
 from swarm.consensus.strikes import BARRED, FIRST, FORGIVEN_AFTER, LONGEST, PAUSES, REMOVED, Strikes
 from swarm.consensus.timing import Timer
-from swarm.messages import Abort, Failed, Offer, Propose
+from swarm.messages import Abort, Failed, Offer, Propose, Ready
 from swarm.records import Attempt, PeerStatus, SyncState
 
 
@@ -223,6 +223,20 @@ def test_a_member_that_blames_others_in_turn_is_left_out_by_all(founded) -> None
         peers.wait(3.0)
     assert now_out == {frozenset({liar})}
     assert peers.commits(others[1])[-1].round == 2
+
+
+def test_the_whole_group_leaves_out_who_does_not_become_ready(founded) -> None:
+    """Not each leader for itself: each of them would wait for it once more."""
+    peers = founded(*"abcd", failure_timeout=2.0)
+    leader = peers.leader()
+    silent, *others = sorted({*"abcd"} - {leader})
+    peers.drop = lambda sender, to, message: sender == silent and isinstance(message, Ready)
+    peers.offer(*"abcd")
+    peers.wait(2.1)
+    assert {peers.machines[name].left_out for name in (leader, *others)} == {frozenset({silent})}
+    assert {peers.commits(name)[-1].group for name in others} == {tuple(sorted((leader, *others)))}
+    said = f"round 1: {leader} gives up an attempt and blames {silent}: it did not become ready"
+    assert all(said in peers.said(name) for name in others)
 
 
 def lied_to(peers, proposal, *, field: str = "sync"):
