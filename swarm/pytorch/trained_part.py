@@ -11,6 +11,7 @@ import torch
 from blake3 import blake3
 from torch import nn
 
+from swarm.errors import ModelError
 from swarm.pytorch.names import join, places
 from swarm.pytorch.port import TorchPort
 
@@ -37,8 +38,13 @@ def shared_part(model: nn.Module, settings: Settings, selection: Selection, logg
     other weights means something else. A fact ``frozen_weights`` in ``agree`` takes its place.
 
     Raises:
-        ModelError: no parameter is trained.
+        ModelError: no parameter is trained, or the adapters are of AdaLoRA.
     """
+    if any(_is_of_peft(module, "AdaLoraLayer") for module in model.modules()):
+        raise ModelError(
+            "AdaLoRA prunes the ranks of its adapters by the gradients of each site, so merged ones would be pruned "
+            "nowhere: use LoRA or another method of PEFT"
+        )
     only = has_adapters(model) if settings.trainable_only is None else settings.trainable_only
     port = TorchPort(model, selection, trainable_only=only)
     if not only:

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 from peft import (
+    AdaLoraConfig,
     BOFTConfig,
     IA3Config,
     LoraConfig,
@@ -21,7 +22,7 @@ from safetensors.torch import load_file
 
 from swarm import SwarmCallback
 from swarm.config import resolve
-from swarm.errors import IncompatiblePeerError
+from swarm.errors import IncompatiblePeerError, ModelError
 from swarm.pytorch import shared_part
 from swarm.tensors import Selection
 from swarm.testing.swarm import together
@@ -67,6 +68,12 @@ def test_what_is_shared_is_what_peft_saves(bert, method):
         saved = shared
     assert shared == saved
     assert shared
+
+
+def test_adapters_that_each_site_prunes_by_itself_are_refused(bert):
+    config = AdaLoraConfig(task_type=TaskType.SEQ_CLS, target_modules=["query"], total_step=10)
+    with pytest.raises(ModelError, match="AdaLoRA prunes the ranks .* use LoRA or another method"):
+        shared_by(adapted(bert(), config))
 
 
 def test_only_adapters_are_merged_and_in_the_result(hospitals, bert, two_parts, tmp_path):
