@@ -80,6 +80,8 @@ class BaseCallback:
 
     knows_trainable: ClassVar[bool] = False
     """Whether it can merge the trained part of a model alone, as ``trainable_only`` asks."""
+    knows_master_weights: ClassVar[bool] = False
+    """Whether it merges master weights in place of those of a model in half precision."""
     averages_loss: ClassVar[bool] = False
     """Whether the loss that it gives is a mean over several batches."""
 
@@ -122,6 +124,8 @@ class BaseCallback:
                 f"trainable_only=True is not possible with ml_platform={arguments.settings.ml_platform!r}: name the "
                 "tensors that are merged in share instead"
             )
+        if arguments.master_weights is not None and not self.knows_master_weights:
+            raise ConfigurationError("master_weights is for a loop in raw PyTorch: leave it out")
         self.prepare()
 
     # What a user calls ------------------------------------------------------------------------------------------------

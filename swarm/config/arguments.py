@@ -62,6 +62,7 @@ class Arguments(TypedDict, total=False):
     share_statistics: bool | None
     optimizer: Any
     stateful: Any
+    master_weights: Mapping[str, Any] | None
     normalization: Literal["pooled", "silobn", "fedbn"] | None
     below_quorum: Literal["train", "wait"] | None
     optimizer_state: Literal["keep", "reset", "merge"] | None
@@ -123,6 +124,11 @@ class CallbackArguments:
     stateful: Any = _object(
         "raw PyTorch: what else has a state, an object with `state_dict()` and `load_state_dict()` or a list of them: "
         "schedulers, a `GradScaler`. A resumed run gets it back with that of `optimizer`"
+    )
+    master_weights: Mapping[str, Any] | None = _object(
+        "raw PyTorch, of a model in half precision: the float32 copies that the optimizer trains, tensors by the names "
+        "of their parameters, as in `model.state_dict()`. They are merged in place of the parameters, which are set "
+        "from them"
     )
     loss_function: Any = _object(
         "PyTorch and Lightning: the loss of the validation, a callable `(outputs, targets)`, a class of `torch.nn` or "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -44,13 +45,14 @@ class TorchCallback(OwnLoopCallback):
 
     platforms = ("PYTORCH",)
     knows_trainable = True
+    knows_master_weights = True
 
     def prepare(self) -> None:
         """Check the arguments that concern torch.
 
         Raises:
-            ConfigurationError: ``model``, ``optimizer``, ``stateful``, ``loss_function``, ``metric_function`` or
-                ``val_data`` is invalid.
+            ConfigurationError: ``model``, ``optimizer``, ``stateful``, ``master_weights``, ``loss_function``,
+                ``metric_function`` or ``val_data`` is invalid.
         """
         arguments = self.arguments
         if not isinstance(arguments.model, nn.Module):
@@ -61,6 +63,11 @@ class TorchCallback(OwnLoopCallback):
         if not isinstance(arguments.optimizer, torch.optim.Optimizer | None):
             raise ConfigurationError(
                 f"optimizer is a {type(arguments.optimizer).__name__}, allowed: a torch.optim.Optimizer"
+            )
+        if not isinstance(arguments.master_weights, Mapping | None):
+            raise ConfigurationError(
+                f"master_weights is a {type(arguments.master_weights).__name__}, allowed: tensors by the name of their "
+                "parameter, as in model.state_dict()"
             )
         self._stateful = stateful_objects(arguments.stateful)
         if arguments.optimizer is None and arguments.settings.optimizer_state != "keep":
@@ -104,7 +111,7 @@ class TorchCallback(OwnLoopCallback):
         """
         optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
         settings = self.arguments.settings
-        shared = shared_part(self.model, settings, self.selection, self.logger)
+        shared = shared_part(self.model, settings, self.selection, self.logger, self.arguments.master_weights)
         port, correction = trained_by(optimizers, shared.port, settings)
         self.open_run(
             port,

@@ -11,9 +11,11 @@ from torch.nn.parameter import is_lazy
 
 from swarm.errors import ModelError
 from swarm.pytorch.arrays import array_of, memory, shared_tensor
+from swarm.pytorch.masters import check_masters
 from swarm.pytorch.names import changed_keys, join, places
 from swarm.pytorch.shards import is_sharded, keep_shards_only, own_part, shard_of, unsupported, whole
 from swarm.pytorch.spectral import normalised_weights
+from swarm.pytorch.staging import Staging
 from swarm.tensors.model import ModelPort, changed
 from swarm.tensors.selection import Candidate, Selection
 from swarm.tensors.state import Schema, SpectralNorm, TensorKind, TensorSpec, Tied
@@ -63,6 +65,8 @@ class Entry(NamedTuple):
 
     spec: TensorSpec
     tensor: torch.Tensor
+    rounded: torch.Tensor | None = None
+    """Of a master weight: the parameter of the model, which gets its values in its own precision."""
 
     @property
     def values(self) -> torch.Tensor:
@@ -72,10 +76,16 @@ class Entry(NamedTuple):
     def set(self, array: Array) -> None:
         """Set the tensor, or this process's shard of it, from the values of the whole tensor."""
         self._own.copy_(self._part(array))
+        self._round()
 
     def add(self, array: Array) -> None:
         """Add to the tensor, or to this process's shard of it."""
         self._own.add_(self._part(array).to(self._own.device))
+        self._round()
+
+    def _round(self) -> None:
+        if self.rounded is not None:
+            self.rounded.copy_(self.tensor)
 
     @property
     def _own(self) -> torch.Tensor:
@@ -104,24 +114,39 @@ class TorchPort(ModelPort):
     A wrapper (``torch.compile``, ``DistributedDataParallel``, ``DataParallel``, ``Fabric.setup``) anywhere in the model
     changes neither order nor names. A model on a GPU is copied through the CPU.
 
+    ``masters`` has the master weights of parameters in half precision, by the name of the parameter: what an optimizer
+    trains in float32 and rounds into the model. They take part in place of these parameters, which are set from them.
+
     Of a model that is sharded over several processes (DTensor), each sets its own shard from the whole tensors that it
     is given. All of them take part where it is read: one calls ``read``, the others ``give``. The whole of one tensor
     is in memory at a time, besides what ``read`` fills.
     """
 
-    def __init__(self, model: nn.Module, selection: Selection = _EVERYTHING, *, trainable_only: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        selection: Selection = _EVERYTHING,
+        *,
+        trainable_only: bool = False,
+        masters: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
         """Read which tensors there are; values are not read.
 
         Raises:
-            ModelError: with ``trainable_only``, no parameter is trained.
+            ModelError: with ``trainable_only``, no parameter is trained; or ``masters`` do not fit the model.
         """
         self._model = model
         self._selection = selection
+        self._masters = masters or {}
+        self._staging: dict[torch.device, Staging] = {}
         self._masks: frozenset[str] = frozenset()
         """Names of frozen parameters that contained infinities when the schema was created."""
         self._names: Mapping[str, str] = {}
         self._trained: frozenset[str] | None = None
         """Names of the tensors that are trained; None where the others take part too."""
+        if self._masters:
+            weights = [each for each in _found(model, _names(model)) if each.kind is TensorKind.WEIGHT]
+            check_masters(self._masters, {name: each.tensor for each in weights for name in each.names})
         if trainable_only:
             found = _found(model, _names(model))
             self._trained = frozenset(each.names[0] for each in found if each.trained)
@@ -152,8 +177,24 @@ class TorchPort(ModelPort):
 
     def read(self, into: ModelState) -> None:
         """Copy every tensor's values into ``into``, bit for bit."""
+        begun: set[torch.device] = set()
         for entry, array in self._pairs(into):
-            shared_tensor(array).copy_(entry.values)
+            values, target = entry.values, shared_tensor(array)
+            if values.is_cuda:
+                self._staged(values.device, begun).copy(target, values)
+            else:
+                target.copy_(values)
+        for device in begun:
+            self._staging[device].end()
+
+    def _staged(self, device: torch.device, begun: set[torch.device]) -> Staging:
+        """What copies from a GPU, which has begun."""
+        if device not in self._staging:
+            self._staging[device] = Staging(device)
+        if device not in begun:
+            begun.add(device)
+            self._staging[device].begin()
+        return self._staging[device]
 
     def give(self) -> None:
         """Take part while another process reads a sharded model."""
@@ -166,7 +207,10 @@ class TorchPort(ModelPort):
         if any(entry.tensor.device.type != "cpu" or is_sharded(entry.tensor) for entry in entries):
             return None
         # torch cannot resize a tensor that NumPy has a view of, as observers do with their buffers: buffers are copied
-        return [array_of(tensor.clone() if spec.in_side_block else tensor.contiguous()) for spec, tensor in entries]
+        return [
+            array_of(entry.tensor.clone() if entry.spec.in_side_block else entry.tensor.contiguous())
+            for entry in entries
+        ]
 
     def write(self, state: ModelState) -> None:
         """Set every tensor from ``state``, in place.
@@ -195,7 +239,7 @@ class TorchPort(ModelPort):
 
     def parameters(self) -> dict[str, torch.Tensor]:
         """The weights that take part, by name; a complex one as its real view."""
-        return {spec.name: tensor for spec, tensor in self.entries() if spec.kind is TensorKind.WEIGHT}
+        return {entry.spec.name: entry.tensor for entry in self.entries() if entry.spec.kind is TensorKind.WEIGHT}
 
     def _pairs(self, state: ModelState) -> Iterator[tuple[Entry, Array]]:
         for entry, (_, array) in zip(self._unchanged(state.schema), state.arrays(), strict=True):
@@ -219,6 +263,9 @@ class TorchPort(ModelPort):
                 name, tensor = found.names[0], found.tensor
                 if found.refusal is not None:
                     raise ModelError(f"{name!r} {found.refusal}")
+                master = next((self._masters[each] for each in found.names if each in self._masters), None)
+                rounded = None if master is None else tensor.data
+                tensor = tensor if master is None else master
                 spec = TensorSpec(
                     name,
                     tuple(tensor.shape),
@@ -230,7 +277,7 @@ class TorchPort(ModelPort):
                 )
                 # .data, not .detach(): the latter shares the version counter, so a write would break the backward pass
                 # of an existing graph.
-                yield Entry(spec, tensor.data)
+                yield Entry(spec, tensor.data, rounded)
 
     def _takes(self, names: list[str]) -> bool:
         return (self._trained is None or names[0] in self._trained) and self._selection.takes(*names)
@@ -241,7 +288,8 @@ class TorchPort(ModelPort):
 
     def _spectral(self, entries: list[Entry]) -> Iterator[SpectralNorm]:
         """The weights under spectral normalisation that take part together with their vectors."""
-        places = {memory(entry.tensor): index for index, entry in enumerate(entries)}
+        parameters = [entry.tensor if entry.rounded is None else entry.rounded for entry in entries]
+        places = {memory(tensor): index for index, tensor in enumerate(parameters)}
         for norm in normalised_weights(self._model):
             weight, left, right = (places.get(memory(tensor)) for tensor in (norm.weight, norm.left, norm.right))
             if weight is not None and left is not None and right is not None:

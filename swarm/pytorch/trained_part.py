@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,14 +31,20 @@ class Shared(NamedTuple):
     """Facts about the rest of the model, for ``BaseCallback.open_run``."""
 
 
-def shared_part(model: nn.Module, settings: Settings, selection: Selection, logger: logging.Logger) -> Shared:
+def shared_part(
+    model: nn.Module,
+    settings: Settings,
+    selection: Selection,
+    logger: logging.Logger,
+    masters: Mapping[str, torch.Tensor] | None = None,
+) -> Shared:
     """The port of a model, of its trained part alone if ``trainable_only`` says so, or if the model has adapters.
 
     The digest of the frozen parameters is then a fact that all peers must have in common: what is trained on top of
     other weights means something else. A fact ``frozen_weights`` in ``agree`` takes its place.
 
     Raises:
-        ModelError: no parameter is trained, or the adapters are of AdaLoRA.
+        ModelError: no parameter is trained, the adapters are of AdaLoRA, or ``masters`` do not fit the model.
     """
     if any(_is_of_peft(module, "AdaLoraLayer") for module in model.modules()):
         raise ModelError(
@@ -46,7 +52,7 @@ def shared_part(model: nn.Module, settings: Settings, selection: Selection, logg
             "nowhere: use LoRA or another method of PEFT"
         )
     only = has_adapters(model) if settings.trainable_only is None else settings.trainable_only
-    port = TorchPort(model, selection, trainable_only=only)
+    port = TorchPort(model, selection, trainable_only=only, masters=masters)
     if not only:
         return Shared(port, {})
     size = sum(each.numel() * each.element_size() for each in port.parameters().values())
