@@ -21,6 +21,8 @@ from swarm.transport.base import Sink
 if TYPE_CHECKING:
     from swarm.transport.base import Transport, Upload
 
+OVER = "this attempt is over"
+"""What a sender is told whose frames come too late."""
 Done = Callable[[ModelState], None]
 Failed = Callable[[PeerId, str], None]
 
@@ -167,7 +169,7 @@ class ExchangeStreams:
 
     def _hear(self, sender: PeerId) -> None:
         if self._stopped:
-            raise ExchangeError("this attempt is over")
+            raise ExchangeError(OVER)
         self.heard(sender)
 
     def _wait_until(self, ready: Callable[[], bool]) -> None:
@@ -232,7 +234,9 @@ class ExchangeStreams:
     def _ended(self, peer: PeerId) -> Callable[[str | None], None]:
         def ended(reason: str | None) -> None:
             self._ended_uploads.add(peer)
-            if reason is not None:
+            # Who has left an attempt that is aborted is not at fault: this peer will hear of it too. If it was not
+            # aborted, the leader finds that the other one does not become ready.
+            if reason is not None and not reason.endswith(OVER):
                 self._fail(peer, f"sending to {peer} failed: {reason}")
 
         return ended

@@ -19,7 +19,7 @@ from swarm.executor import ThreadExecutor
 from swarm.merge.mean import WeightedMean
 from swarm.messages import Entry, Proposal, StreamHeader
 from swarm.peer.deadlines import USEFUL
-from swarm.peer.streams import ExchangeStreams
+from swarm.peer.streams import OVER, ExchangeStreams
 from swarm.records import Attempt, PeerStatus, SyncState
 from swarm.tensors.state import ModelState, Schema, TensorSpec
 from swarm.transport.base import Frame, Sink, Upload
@@ -316,6 +316,23 @@ def test_a_member_whose_stream_breaks_after_the_end_is_not_blamed(ann: Ann) -> N
     ann.clock.advance(9 * TIMEOUT)
     ann.check()
     assert ann.failed == []
+
+
+def test_a_member_that_has_left_the_attempt_before_is_not_blamed_and_one_that_refuses_is(ann: Ann) -> None:
+    """The leader tells one member before the other that it aborts an attempt."""
+    transport = Uploads()
+    for name in NAMES[1:]:
+        ann.streams.send(transport, name, name, StreamHeader("s", "ann", "i", "l", 1, Attempt(1, "ann")))
+    transport.done["bob"](f"bob:1 refused: {OVER}")
+    assert ann.failed == []
+    transport.done["cyd"]("cyd:1 refused: no space")
+    assert ann.reasons == ["sending to cyd failed: cyd:1 refused: no space"]
+
+
+def test_a_stream_that_ended_is_told_that_its_attempt_is_over(ann: Ann) -> None:
+    ann.streams.stop()
+    with pytest.raises(ExchangeError, match=f"{OVER}$"):
+        ann.place("bob")
 
 
 def test_a_stream_that_waits_for_something_to_send_ends_with_the_attempt(ann: Ann) -> None:
