@@ -26,6 +26,21 @@ def values_of(variable: Any) -> NDArray[np.generic]:
     return values
 
 
+def view_of(variable: Any) -> NDArray[np.generic]:
+    """A variable's values as a view of its memory where the backend has one on the CPU, else as a copy.
+
+    They are valid until the variable changes; of TensorFlow and JAX even longer, as those write into other memory then.
+    """
+    value, backend = variable.value, keras.backend.backend()
+    if backend == "torch":
+        value = value.detach()
+        if value.device.type != "cpu" or "bfloat16" in str(value.dtype):  # NumPy has no view of the latter
+            return values_of(variable)
+        values: NDArray[np.generic] = value.numpy()
+        return values
+    return np.asarray(value.read_value() if backend == "tensorflow" else value)
+
+
 def attach_state(model: Any) -> None:
     """Copy the state of a running ``fit`` into the model's variables.
 
@@ -47,8 +62,9 @@ class KerasPort(ModelPort):
 
     A complex variable is represented by a real tensor; the last dimension is the real and the imaginary part.
 
-    Variables are looked up on every call, and values are copied in both directions: JAX donates the buffers of a step
-    to the next one, and may use the memory of an assigned array for the variable.
+    Variables are looked up on every call. While training waits for a round their memory is borrowed, where the backend
+    shows it. What is assigned is a copy: JAX donates the buffers of a step to the next one, and may use the memory of
+    an assigned array for the variable.
     """
 
     def __init__(self, model: Any, selection: Selection = _EVERYTHING) -> None:
@@ -109,6 +125,15 @@ class KerasPort(ModelPort):
         for variable, _, array in self._pairs(into):
             np.copyto(array, _real(values_of(variable)), casting="no")
 
+    def borrow(self, schema: Schema) -> list[NDArray[np.generic]]:
+        """Views of the variables' values where the backend has them, else copies."""
+        attach_state(self._model)
+        arrays = [np.asarray(_real(view_of(variable)), order="C") for variable in self._unchanged(schema)]
+        for spec, array in zip(schema.tensors, arrays, strict=True):
+            if array.dtype.name != spec.dtype:
+                raise changed(f"{spec.name!r} is {array.dtype.name}, and was {spec.dtype}")
+        return arrays
+
     def write(self, state: ModelState) -> None:
         """Assign a copy of the values to the variables."""
         attach_state(self._model)
@@ -135,18 +160,22 @@ class KerasPort(ModelPort):
                 _assign(variable, spec, array.copy())
 
     def _pairs(self, state: ModelState) -> Iterator[tuple[Any, TensorSpec, NDArray[np.generic]]]:
-        """Each variable with its spec and values in ``state``.
+        """Each variable with its spec and values in ``state``."""
+        for variable, (spec, array) in zip(self._unchanged(state.schema), state.arrays(), strict=True):
+            yield variable, spec, array
+
+    def _unchanged(self, schema: Schema) -> list[Any]:
+        """The variables that take part.
 
         Raises:
             ModelError: the model has other variables than when training began.
         """
         variables = list(self._variables())
-        shapes = [spec.shape[:-1] if spec.complex else spec.shape for spec in state.schema.tensors]
+        shapes = [spec.shape[:-1] if spec.complex else spec.shape for spec in schema.tensors]
         if [tuple(variable.shape) for variable in variables] != shapes:
-            difference = self.schema().difference(state.schema)
+            difference = self.schema().difference(schema)
             raise changed(difference or "its variables are others")
-        for variable, (spec, array) in zip(variables, state.arrays(), strict=True):
-            yield variable, spec, array
+        return variables
 
     def variables(self) -> list[Any]:
         """The variables that take part, in the order of the schema."""

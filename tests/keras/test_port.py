@@ -9,6 +9,7 @@ from safetensors.numpy import load_file
 
 from swarm.errors import ModelError
 from swarm.storage.files import read_model_file, write_model
+from swarm.tensors.capture import BorrowedCapture, tensors
 from swarm.tensors.selection import Normalization, Selection
 from swarm.tensors.state import ModelState, TensorKind
 from swarm_keras.port import KerasPort
@@ -152,6 +153,36 @@ def test_model_and_state_share_no_memory() -> None:
     state.segments["float32"][...] = 9
     (kernel,) = model.get_weights()
     np.testing.assert_array_equal(kernel.reshape(-1), before.segments["float32"])
+
+
+def test_what_is_borrowed_is_what_is_read_in_the_memory_of_the_model(mixed: Mixed) -> None:
+    port = KerasPort(mixed)
+    schema = port.schema()
+    state = ModelState.empty(schema)
+    port.read(state)
+    first, second = port.borrow(schema), port.borrow(schema)
+    for (spec, array), one, other in zip(state.arrays(), first, second, strict=True):
+        assert (one.dtype, one.shape, one.tobytes()) == (array.dtype, array.shape, array.tobytes()), spec.name
+        assert np.shares_memory(one, other), spec.name
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_what_was_borrowed_and_held_outlives_the_next_values(dtype: str) -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, dtype=dtype)])
+    port = KerasPort(model)
+    schema = port.schema()
+    capture = BorrowedCapture(schema, port.borrow(schema))
+    capture.hold()
+    before = [array.tobytes() for _, array in tensors(capture)]
+    for variable in model.weights:
+        variable.assign(np.ones(variable.shape))
+    assert [array.tobytes() for _, array in tensors(capture)] == before
+
+
+def test_a_model_that_has_changed_lends_nothing(mixed: Mixed) -> None:
+    schema = KerasPort(mixed).schema()
+    with pytest.raises(ModelError, match="the model changed since training began"):
+        KerasPort(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])).borrow(schema)
 
 
 def test_variables_are_written_in_place(mixed: Mixed) -> None:
