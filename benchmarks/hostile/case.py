@@ -89,7 +89,9 @@ def verdict_of(case: Case, identities: Path) -> dict[str, Any]:
     found.hangs = hung
     warnings = [line for line in lines if line.startswith(("WARNING", "ERROR"))]
     found.named = any(LIAR in line for line in warnings)
-    found.memory_mb = round((most - memory) / MB, 1)
+    # The weights that are kept for the judge are no growth of a peer.
+    kept = sum(sync.offered.nbytes + sync.merged.nbytes for peer in peers for sync in peer.syncs if sync.ended > began)
+    found.memory_mb = round((most - memory - kept) / MB, 1)
     if found.memory_mb > MEMORY:
         found.harms["memory"] = f"{found.memory_mb} MB"
     if len(warnings) > MOST_WARNINGS:

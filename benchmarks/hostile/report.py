@@ -83,9 +83,15 @@ def bites(off: Result, on: Sequence[Result]) -> list[str]:
     same = next((result for result in on if result["size"] == off["size"]), None)
     with_checks = _harmed(same) if same else set()
     found = _harmed(off) - with_checks
-    if same and any(off[what] > SLOWER * same[what] + LEAST for what in ("seconds", "typical")):
+    if same and any(_slower(off, same, what) for what in ("seconds", "typical")):
         found.add("slow")
     return sorted(found)
+
+
+def _slower(off: Result, on: Result, what: str) -> bool:
+    """By the clock, or beside the rounds before each attack, as other work of the machine makes both longer."""
+    beside_before = off[what] / off["usual"] > SLOWER * max(1.0, on[what] / on["usual"])
+    return bool(off[what] > SLOWER * on[what] + LEAST or (beside_before and off[what] > off["usual"] + LEAST))
 
 
 def _harmed(result: Result) -> set[str]:

@@ -168,6 +168,8 @@ def test_an_attack_bites_with_what_it_harms_only_without_its_checks():
     assert bites(result(harms={"left out": "a", "removed": "c"}, hangs=["d"]), on) == ["hangs", "removed"]
     assert bites(result(seconds=0.8), on) == ["slow"]
     assert bites(result(typical=0.8), on) == ["slow"]
+    assert bites(result(typical=0.65, usual=0.1), [result(typical=0.4, usual=0.2)]) == ["slow"]
+    assert bites(result(typical=0.65, usual=0.2), [result(typical=0.4, usual=0.2)]) == []
 
 
 def test_it_is_named_if_it_is_at_each_size():

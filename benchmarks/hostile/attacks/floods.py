@@ -62,7 +62,12 @@ class Inventor(Greeter):
         return replace(hello, roster=roster)
 
 
-@ATTACKS.add("greeting: another key", "greets and offers with a key that its certificate does not vouch for", "joining")
+@ATTACKS.add(
+    "greeting: another key",
+    "greets and offers with a key that its certificate does not vouch for",
+    "joining",
+    "offers",
+)
 class OtherKey(Greeter):
     """The certificate is its own, and its proof is for another key."""
 

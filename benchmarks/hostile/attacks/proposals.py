@@ -191,7 +191,7 @@ class SecondGroup(Habit):
 
 @ATTACKS.add("two records", "leads, and decides two records in one attempt", "readiness", "evidence", sizes=(3, 4, 5))
 class TwoRecords(Habit):
-    """As a leader, shows one peer another record than the others."""
+    """As a leader, shows one peer another record than the others, and tells it of no other decision."""
 
     def __init__(self, liar: Liar) -> None:
         super().__init__(liar)
@@ -201,7 +201,11 @@ class TwoRecords(Habit):
         if isinstance(message, Accept) and to == self.liar.victim:
             message = replace(message, proposal=replace(message.proposal, sync=SyncState(INTERVAL)))
             self._other = message
-        yield message
+        other = self._other.proposal if self._other else None
+        if not (
+            isinstance(message, Decide) and to == self.liar.victim and other and message.commit.round == other.round
+        ):
+            yield message
 
     def hears(self, envelope: Envelope) -> None:
         liar, other, message = self.liar, self._other, envelope.message
