@@ -16,12 +16,14 @@ from swarm.messages import PartialNorm
 from swarm.peer.other_ranks import Assembled, OtherRanks
 from swarm.ranks.link import Link, connect
 from swarm.ranks.shard_files import FileWork, require_done
+from swarm.tensors.shard_step import ShardStep
 from swarm.tensors.shards import OtherShards, ShardMeasurement
 
 if TYPE_CHECKING:
     from swarm.consensus.member import Key
     from swarm.messages import Proposal
     from swarm.records import PeerId, PeerInfo
+    from swarm.tensors.state import ModelState
 
 PATIENCE = 60.0
 """Seconds within which a process answers what takes it no more than a pass over its shard."""
@@ -44,9 +46,6 @@ class NumberedShards(OtherShards):
         content = {"model": self.number, "origin": number_of(origin)}
         return float(sum(each["found"] for each in self._ranks.ask("distance", content)))
 
-    def minus(self, old: OtherShards) -> OtherShards:
-        return Difference(self, old)
-
     def kept(self) -> OtherShards:
         return self._derived("keep", {})
 
@@ -57,29 +56,6 @@ class NumberedShards(OtherShards):
         result = self._ranks.new()
         self._ranks.ask(what, {"model": self.number, **content, "result": result.number})
         return result
-
-
-class Difference(OtherShards):
-    """What two models differ by; the other processes compute it where they add it to their own."""
-
-    def __init__(self, new: OtherShards, old: OtherShards) -> None:
-        self.new = new
-        self.old = old
-
-    def measure(self, origin: OtherShards | None) -> list[ShardMeasurement]:
-        raise NotImplementedError("a difference is not measured")
-
-    def squared_distance(self, origin: OtherShards) -> float:
-        raise NotImplementedError("a difference is not measured")
-
-    def minus(self, old: OtherShards) -> OtherShards:
-        raise NotImplementedError("a difference of differences is not computed")
-
-    def kept(self) -> OtherShards:
-        raise NotImplementedError("a difference is not kept")
-
-    def with_kept(self, own: OtherShards) -> OtherShards:
-        raise NotImplementedError("a difference is not kept")
 
 
 def number_of(shards: OtherShards | None) -> int:
@@ -93,14 +69,14 @@ def number_of(shards: OtherShards | None) -> int:
     raise ValueError("the other processes of this site have no shards of this model")
 
 
-def numbers_of(difference: OtherShards | None) -> dict[str, int]:
+def numbers_of(step: ModelState) -> dict[str, int]:
     """The numbers of the two models that differ by this, as an instruction has them.
 
     Raises:
-        ValueError: it is no difference that the other processes could compute.
+        ValueError: the other processes could not compute it.
     """
-    if isinstance(difference, Difference):
-        return {"new": number_of(difference.new), "old": number_of(difference.old)}
+    if isinstance(step, ShardStep):
+        return {"new": number_of(step.new), "old": number_of(step.old)}
     raise ValueError("the other processes of this site do not know what to add")
 
 
