@@ -47,6 +47,7 @@ class ShardCheckpoints(CheckpointFiles):
         super().__init__(directory, layout)
         self._peer = peer
         self._ranks = ranks
+        self._ranks_with_files = len(ranks.addresses) + 1
         self._kept = self._training = ""
         """The files of the other processes that belong to those of rank 0 with these names."""
 
@@ -115,7 +116,8 @@ class ShardCheckpoints(CheckpointFiles):
         models = [path.with_suffix(".safetensors") for path in self._records()]
         names = [path.name for path in (*models, *self._directory.glob(f"{BEST}*.safetensors"))]
         with suppress(OSError):
-            self._do(FileWork.TIDY, "", {"files": [*names, self._kept, self._training]})
+            files = [*names, self._kept, self._training]
+            self._do(FileWork.TIDY, "", {"files": files, "ranks": self._ranks_with_files})
 
     def _write_shards(self, name: str, model: ModelState, about: Mapping[str, str]) -> None:
         self._do(FileWork.WRITE, name, {"model": number_of(model.others), "about": dict(about)})

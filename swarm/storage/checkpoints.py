@@ -30,6 +30,7 @@ from swarm.records import NOT_RESUMED, Commit, Resumed
 from swarm.storage.files import read_about, read_model_file, replace_file, write_model
 from swarm.storage.ledger import Head, Ledger
 from swarm.storage.places import state_directory
+from swarm.storage.rank_files import remove_former_ranks
 from swarm.storage.training import Training, read_progress, read_training, write_training
 from swarm.tensors.state import ModelState, Schema
 
@@ -136,6 +137,8 @@ class CheckpointFiles(CheckpointStore):
         """
         self._directory = directory
         self._layout = layout
+        self._ranks_with_files = 1
+        """Processes of this site that have files, this one included."""
         self._skipped: set[Path] = set()
         """Records of checkpoints that this run does not continue from. It does not remove them: the user may."""
 
@@ -157,6 +160,7 @@ class CheckpointFiles(CheckpointStore):
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
         self._remove_bests()
+        remove_former_ranks(self._directory, self._ranks_with_files)
 
     def write_best(self, digest: str, best: ModelState) -> None:
         path = self._best(digest)

@@ -324,3 +324,16 @@ def test_files_of_earlier_rounds_are_removed_in_each_process(tmp_path: Path) -> 
     assert len(here) == 2
     assert {name for name in there if not name.startswith("kept-")} == here
     assert len(there) == 3, "the model is closed: no state of a training is needed"
+
+
+@pytest.mark.parametrize(("after", "left"), [({}, {"rank-1", "rank-2"}), ({"shards": False}, {"rank-2"})])
+def test_files_of_processes_that_a_site_no_longer_has_are_removed(tmp_path: Path, after, left) -> None:
+    place = Place(tmp_path, world_size=1, min_peers=1)
+    all_of((place.site("ada", size=4), place.cut("ada")))
+    there = [place.of_rank("ada", rank) for rank in (1, 2, 3)]
+    assert all(any(each.glob("*-0*.safetensors")) for each in there)
+    (there[1] / "mine.safetensors").write_text("of the user")
+    place.again()
+    all_of((place.site("ada", **after), place.cut("ada", rounds=1)))
+    assert {each.name for each in there if each.exists()} == left
+    assert [path.name for path in there[1].iterdir()] == ["mine.safetensors"]
