@@ -264,6 +264,14 @@ def test_what_several_processes_cannot_do_is_refused(as_rank, make, settings, me
         ranks_of(model, TorchPort(model), Settings(**settings))
 
 
+def test_a_complex_weight_that_is_sharded_is_refused(as_rank):
+    as_rank(0, 2)
+    model = nn.ParameterDict({"w": torch.zeros(4, dtype=torch.complex64)})
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,), mesh_dim_names=("complex",)))
+    with pytest.raises(ModelError, match="'w' is complex, and sharded over several processes: use DistributedData"):
+        TorchPort(model).schema()
+
+
 def test_other_ways_to_shard_a_model_are_refused_with_what_to_use(as_rank):
     as_rank(0, 2)
     model = nn.Sequential(FullyShardedDataParallel(nn.Linear(2, 2), device_id=torch.device("cpu")))
