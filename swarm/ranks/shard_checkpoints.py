@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from swarm.tensors.shards import OtherShards
     from swarm.tensors.state import ModelState, Schema
 
+NOT_LOADED = "resume: the state of the optimizer and of other objects of the script is not loaded: %s"
+
 
 class ShardCheckpoints(CheckpointFiles):
     """A directory of checkpoints, and those of the other processes."""
 
-    def __init__(self, directory: Path, peer: str, ranks: DirectedRanks, layout: str) -> None:
+    def __init__(self, directory: Path, peer: str, ranks: DirectedRanks, layout: str, *, each: bool = True) -> None:
         """Nothing is read yet.
 
         Args:
@@ -43,10 +45,12 @@ class ShardCheckpoints(CheckpointFiles):
             peer: the name of this peer.
             ranks: the other processes.
             layout: which process has what.
+            each: whether each process trains, and has the state of its own training; else rank 0 has all of it.
         """
         super().__init__(directory, layout)
         self._peer = peer
         self._ranks = ranks
+        self._each = each
         self._ranks_with_files = len(ranks.addresses) + 1
         self._kept = self._training = ""
         """The files of the other processes that belong to those of rank 0 with these names."""
@@ -101,12 +105,17 @@ class ShardCheckpoints(CheckpointFiles):
         found = super().training(logger)
         if found is None or found.state is None:
             return found
+        if (isinstance(found.state, dict) and OWN in found.state) != self._each:
+            whose = "of one process" if self._each else "of several processes, each with its own shard"
+            logger.warning(NOT_LOADED, f"it is that {whose}")
+            return replace(found, state=None)
+        if not self._each:
+            return found
         name, others = _training_name(found.progress), self._ranks.new()
         try:
             self._do(FileWork.READ_TRAINING, name, {"state": others.number})
         except (UnreadableFileError, ModelError) as error:
-            text = "resume: the state of the optimizer and of other objects of the script is not loaded: %s"
-            logger.warning(text, error)
+            logger.warning(NOT_LOADED, error)
             return replace(found, state=None)
         self._training = name
         return replace(found, state=StateOfAll(found.state[OWN], others))

@@ -419,18 +419,18 @@ def _divided_otherwise(path: Path, there: str, here: str) -> str:
     """Why a checkpoint cannot be used at a site whose model is divided otherwise, and what to do."""
     if not there:
         return (
-            f"resume: {path} has the whole model, and with exchange_shards=True each process needs its shard: leave "
+            f"resume: {path} has the whole model, and with exchange_shards a run needs its shards: leave "
             "resume out, so that the site gets the model from the others, or leave exchange_shards out at every peer"
         )
     if not here:
         return (
-            f"resume: {path} has a shard of the model ({there}): set exchange_shards=True again, with as many "
-            "processes, or leave resume out"
+            f"resume: {path} has a shard of the model ({there}): set exchange_shards again, to as many shards, "
+            "or leave resume out"
         )
     return (
-        f"resume: {path} has a shard of the model ({there}), which is divided otherwise here ({here}): start as many "
-        "processes as in that run, with the same fully_shard, or leave resume out, so that the site gets the model "
-        "from the others"
+        f"resume: {path} has a shard of the model ({there}), which is divided otherwise here ({here}): exchange "
+        "as many shards as in that run, with the same fully_shard, or leave resume out, so that the site gets the "
+        "model from the others"
     )
 
 
