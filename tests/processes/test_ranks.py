@@ -35,7 +35,7 @@ def _few_threads_and_our_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def models(site) -> list[str]:
     """The model of each process of a site, once all have told it."""
-    assert site.wait() == 0, site.text
+    assert site.wait(SLOW) == 0, site.text
     return re.findall(r"^MODEL (\w+)", site.text, re.MULTILINE)
 
 
@@ -83,7 +83,7 @@ def test_a_process_that_is_killed_takes_its_site_out_until_that_resumes(start, t
     left = bob.said("ada left|ada is gone", within=SLOW)
     bob.said(r"round \d+: 1 peers", after=left)
     ada.said("ChildFailedError", within=SLOW)  # of torchrun
-    assert ada.wait() != 0
+    assert ada.wait(SLOW) != 0
     ada = ada_starts(resume=True)
     back = ada.said("2 processes train here", after=left, within=SLOW)
     bob.said(r"round \d+: 2 peers", after=back, within=SLOW)
@@ -110,7 +110,7 @@ def test_a_killed_process_of_a_site_that_exchanges_shards_leaves_the_others_and_
     for site in (bob, cyd):
         merged = site.said(r"round \d+: 2 peers", after=killed, within=SLOW)
         print(f"{site.name} merged without ada after {merged - killed:.2f} s")
-    assert ada.wait() != 0
+    assert ada.wait(SLOW) != 0
     again = time.monotonic()
     ada = begin("ada", 8, train_until="own")
     ada.said("2 processes train here", within=2 * SLOW)
@@ -137,7 +137,7 @@ def test_sites_that_exchange_shards_and_were_all_killed_go_on_from_their_checkpo
         for rank in (0, 1):
             os.kill(pid(site, rank), signal.SIGKILL)
     for site in sites:
-        assert site.wait() != 0
+        assert site.wait(SLOW) != 0
     sites = [begin(name, 20, resume=True) for name in ("ada", "bob")]
     found = [models(ended) for ended in sites if ended.said("^MODEL", within=2 * SLOW)]
     assert len({model for each in found for model in each}) == 1
@@ -196,4 +196,4 @@ def test_another_number_of_shards_is_refused_with_what_to_set(start) -> None:
             r"exchange_shards is [23] shards, layout \w+ at (ada|bob) and [23] shards, .*set it to the same number",
             within=2 * SLOW,
         )
-        assert site.wait() != 0
+        assert site.wait(SLOW) != 0
