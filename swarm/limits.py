@@ -14,15 +14,13 @@ from typing import TypeVar
 
 from swarm.errors import ExchangeError
 from swarm.messages import MAX_PEERS, MAX_ROSTER, MAX_TENSOR_NAME, MAX_TENSORS
-from swarm.records import LONGEST_INTERVAL, MAX_ORIGINS, MAX_SAMPLES, MAX_SETTING
+from swarm.records import LONGEST_INTERVAL, MAX_ORIGINS, MAX_RANKS, MAX_SAMPLES, MAX_SETTING
 from swarm.text import IDENTIFIER, MAX_SHOWN, is_address, is_name, printable
 
 # Lists -----------------------------------------------------------------------------------------------------------
 
 MAX_SETTINGS = 64
 MAX_DIMENSIONS = 64
-MAX_RANKS = 512
-"""Processes of a site that exchange shards, without rank 0."""
 
 ITEMS: dict[str, int] = {
     **dict.fromkeys(("members", "voters", "group", "contributors", "entries", "norms"), MAX_PEERS),

@@ -23,6 +23,8 @@ MAX_LIARS = 341
 """The largest number of members that may lie: of the most peers, a third."""
 MAX_ORIGINS = 64
 """Lineages that one comes from, at most: a fork of a fork, and so on."""
+MAX_RANKS = 512
+"""Processes of a site that exchange shards, without rank 0."""
 MAX_SETTING = 4096
 """Characters of the value of a setting, as peers tell it one another."""
 LEFT_OUT = "left out"

@@ -31,14 +31,14 @@ class Row(NamedTuple):
     """Modules without which it cannot run, and is left out."""
 
 
-def torch_loop(wrap: str, *arguments: str) -> Site:
-    """A loop of the user's own, in two processes unless ``wrap`` is none."""
-    return Site("torch_loop", ("--wrap", wrap, *arguments), 1 if wrap == "none" else 2)
+def torch_loop(wrap: str, *arguments: str, processes: int = 2) -> Site:
+    """A loop of the user's own, in several processes unless ``wrap`` is none."""
+    return Site("torch_loop", ("--wrap", wrap, *arguments), 1 if wrap == "none" else processes)
 
 
-def sharing(site: Site) -> Site:
-    """The same site, each process of which exchanges its own shard."""
-    return site._replace(environment={**site.environment, "SWARM_EXCHANGE_SHARDS": "true"})
+def sharing(site: Site, shards: int | None = None) -> Site:
+    """The same site, each process of which exchanges its own shard; with a number, rank 0 may have all of them."""
+    return site._replace(environment={**site.environment, "SWARM_EXCHANGE_SHARDS": str(shards or "true")})
 
 
 def lightning(flavour: str, strategy: str = "auto") -> Site:
@@ -69,6 +69,18 @@ ROWS = (
     Row("PyTorch, torchrun 2 (DDP)", twice(torch_loop("ddp"))),
     Row("PyTorch, FSDP2 on 2", twice(torch_loop("fsdp2"))),
     Row("PyTorch, FSDP2 on 2, each process exchanges its shard", twice(sharing(torch_loop("fsdp2")))),
+    Row(
+        "PyTorch, FSDP2 on 2, and one process, shards",
+        (sharing(torch_loop("fsdp2")), sharing(torch_loop("none"), 2)),
+    ),
+    Row(
+        "PyTorch, FSDP2 on 2 and on 3, and DDP on 2, shards",
+        (
+            sharing(torch_loop("fsdp2")),
+            sharing(torch_loop("fsdp2", processes=3), 2),
+            sharing(torch_loop("ddp"), 2),
+        ),
+    ),
     Row("PyTorch, FSDP2 on 2, and one process", (torch_loop("fsdp2"), torch_loop("none"))),
     Row(
         "PyTorch, DDP on 2, a wait of 30 s under a time-out of 10 s",

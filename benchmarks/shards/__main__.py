@@ -1,4 +1,4 @@
-"""``python -m benchmarks.shards``: what the processes of sharded sites need, with ``exchange_shards`` and without."""
+"""``python -m benchmarks.shards``: what the processes of sites need, with ``exchange_shards`` and without."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from benchmarks.matrix.running import run
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
 SLACK = 64
 """MiB that a process may need beside three shards."""
+EACH, MIXED, WHOLE = WAYS = ("each its shard", "beside one process", "rank 0 the whole")
+"""Who exchanges what."""
 _FOUND = re.compile(r"^FOUND (\{.*\})$", re.MULTILINE)
 _SENT = re.compile(r"rank (\d+) of this site has sent ([0-9.]+) MB")
 
@@ -30,18 +32,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> Record:
-    """Run two sites that exchange shards, then two whose rank 0 exchanges the whole model."""
+    """Run two sites that exchange shards, one beside one that has all of them, then two that exchange the whole."""
     found = []
+    size = ("--mib", str(options.mib))
     with tempfile.TemporaryDirectory() as temporary:
-        for shards in (True, False):
-            environment = {**MEMORY, "SWARM_EXCHANGE_SHARDS": str(shards).lower()}
-            site = Site("torch_shards", ("--mib", str(options.mib)), options.processes, environment)
-            row = Row("shards" if shards else "whole", (site, site))
-            directory = Path(temporary) / row.name
-            judged = run(row, directory)
+        for way in WAYS:
+            environment = {**MEMORY, "SWARM_EXCHANGE_SHARDS": "false" if way == WHOLE else str(options.processes)}
+            site = Site("torch_shards", size, options.processes, environment)
+            other = Site("torch_shards", (*size, "--whole"), 1, environment) if way == MIXED else site
+            directory = Path(temporary) / way.replace(" ", "-")
+            judged = run(Row(way, (site, other)), directory)
             texts = [log.read_text(errors="replace") for log in sorted(directory.glob("*.log"))]
-            found.append({**judged, "shards": shards, "sites": [_site(text) for text in texts]})
-            print(f"{row.name}: {judged['seconds']} s {judged['why']}", file=sys.stderr, flush=True)
+            found.append({**judged, "sites": [_site(text) for text in texts]})
+            print(f"{way}: {judged['seconds']} s {judged['why']}", file=sys.stderr, flush=True)
     return {"mib": options.mib, "processes": options.processes, "runs": found}
 
 
@@ -60,18 +63,17 @@ def shown(record: Record) -> str:
     rows = [("way", "site", "rank", "MiB beyond training", "MB sent", "rounds")]
     for each in record["runs"]:
         for name, site in zip("ab", each["sites"], strict=False):
-            way = "each its shard" if each["shards"] else "rank 0 the whole"
-            rows += [
-                (way, name, str(rank["rank"]), f"{rank['mib']:.0f}", f"{rank['sent_mb']:.0f}", f"{rank['rounds']:.0f}")
-                for rank in site
-            ]
+            for rank in site:
+                figures = (f"{rank[what]:.0f}" for what in ("rank", "mib", "sent_mb", "rounds"))
+                rows.append((each["row"], name, *figures))
     return "\n".join(aligned(rows))
 
 
 def failed(record: Record) -> bool:
     """Whether a site failed, or a process that exchanges its shard needs more than three shards and a little."""
     most = 3 * record["mib"] / record["processes"] + SLACK
-    needed = [rank["mib"] for each in record["runs"] if each["shards"] for site in each["sites"] for rank in site]
+    sites = [site for each in record["runs"] if each["row"] != WHOLE for site in each["sites"]]
+    needed = [rank["mib"] for site in sites if len(site) > 1 for rank in site]
     return not all(each["passed"] for each in record["runs"]) or max(needed, default=0.0) > most
 
 

@@ -58,7 +58,7 @@ class Arguments(TypedDict, total=False):
     share: tuple[str, ...] | list[str] | str | None
     local: tuple[str, ...] | list[str] | str | None
     trainable_only: bool | None
-    exchange_shards: bool | None
+    exchange_shards: bool | int | None
     share_statistics: bool | None
     optimizer: Any
     stateful: Any

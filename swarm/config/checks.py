@@ -135,6 +135,20 @@ def switch() -> Check:
     return Check("true or false", accept, read)
 
 
+def switch_or(number: Check) -> Check:
+    """On or off, or a number, which tells how many; 0 and 1 are off and on."""
+    plain = switch()
+    read_plain, read_number = plain.read or plain.accept, number.read or number.accept
+
+    def accept(value: Any) -> bool | int:
+        return value if isinstance(value, bool) else int(number.accept(value))
+
+    def read(text: str) -> bool | int:
+        return bool(read_plain(text)) if text.strip().lower() in _SWITCH else int(read_number(text))
+
+    return Check(f"{plain.allowed}, or {number.allowed}", accept, read)
+
+
 def choice(*options: str) -> Check:
     """One of a few lower-case words, in any case."""
 

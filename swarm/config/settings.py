@@ -35,6 +35,7 @@ from swarm.config.checks import (
     seconds,
     several,
     switch,
+    switch_or,
     weight,
 )
 from swarm.config.monitor import LOSS, monitor
@@ -42,7 +43,7 @@ from swarm.config.outer import PARAMETERS, Outer, defaults
 from swarm.config.outer import PREFIX as OUTER_PREFIX
 from swarm.errors import ConfigurationError
 from swarm.proxy import Proxy
-from swarm.records import LONGEST_INTERVAL, MAX_LIARS, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
+from swarm.records import LONGEST_INTERVAL, MAX_LIARS, MAX_RANKS, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
 
 PREFIX = "SWARM_"
 _Value = TypeVar("_Value")
@@ -323,13 +324,17 @@ class Settings:
         switch(),
         computed="`true` for a PEFT model, else `false`",
     )
-    exchange_shards: bool = _setting(
+    exchange_shards: bool | int = _setting(
         False,
         "of a site of several processes, [each exchanges its own shard](ranks.md#each-process-exchanges-its-shard) of "
-        "a model that `fully_shard` has sharded. All sites then have as many processes, with the same shards",
+        "a model that `fully_shard` has sharded. All sites exchange as many shards: a site of one process, or of "
+        "another number of them, gives their number, such as `2`",
+        switch_or(integer(2, MAX_RANKS + 1)),
         agree=_ALL,
         before="False",
-        advice="where sites have other shards, leave it out at every peer, and rank 0 exchanges the whole model",
+        advice="set it to the same number of shards at every peer, also where there is one process, as in "
+        "exchange_shards=2; where layouts of as many shards differ, leave it out at every peer, and rank 0 exchanges "
+        "the whole model",
     )
     normalization: Literal["pooled", "silobn", "fedbn"] = _setting(
         "silobn",

@@ -157,6 +157,7 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
         codec="exact",
         share=(),
         local=(),
+        exchange_shards=False,
         normalization="pooled",
         overlap=False,
         below_quorum="train",

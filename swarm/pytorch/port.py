@@ -389,6 +389,8 @@ def _refusal(tensor: torch.Tensor) -> str | None:
     foreign = any(base.__module__.startswith("torch.distributed") for base in type(tensor).__mro__)
     if foreign and not is_sharded(tensor):
         return f"is a {type(tensor).__name__}, of which this process holds only a shard"
+    if is_sharded(tensor) and tensor.is_complex():  # its real view would be a copy of the whole, which nobody trains
+        return "is complex, and sharded over several processes: use DistributedDataParallel instead"
     if tensor.is_meta:
         return "is on the meta device and has no values: move the model with to_empty() and load it"
     if tensor.layout is not torch.strided or tensor.is_nested:

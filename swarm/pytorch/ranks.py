@@ -14,7 +14,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from swarm.errors import ConfigurationError, RanksError
-from swarm.pytorch.shard_port import TorchShardPort
+from swarm.pytorch.shard_port import TorchShardPort, sharded_by_rows
 from swarm.pytorch.shards import is_sharded
 from swarm.ranks import ONE_PROCESS, ProcessGroup, Ranks, SeveralProcesses, ShardExchange, require_shards
 
@@ -50,8 +50,15 @@ def ranks_of(model: nn.Module, port: TorchPort, settings: Settings) -> Ranks:
     sharded = any(map(is_sharded, model.parameters()))
     _require_possible(settings, sharded=sharded)
     require_shards(settings, sharded=sharded)
-    exchange = ShardExchange(partial(TorchShardPort, port)) if settings.exchange_shards else None
+    exchange = _exchange(port, settings, distributed.get_world_size(group)) if settings.exchange_shards else None
     return SeveralProcesses(partial(TorchProcessGroup, group), port.give if sharded else None, exchange)
+
+
+def _exchange(port: TorchPort, settings: Settings, size: int) -> ShardExchange:
+    """Each process exchanges its shard where it has one of as many as were asked for; else rank 0 exchanges all."""
+    asked = settings.exchange_shards
+    each = asked is True or (asked == size and sharded_by_rows(port, size))
+    return ShardExchange(partial(TorchShardPort, port) if each else None)
 
 
 def _group_of(model: nn.Module) -> distributed.ProcessGroup | None:

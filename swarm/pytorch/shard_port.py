@@ -67,15 +67,14 @@ class TorchShardPort(TorchPort, ShardPort):
         tensor: Any = entry.tensor
         if not is_sharded(tensor):
             return None
-        placement, mesh = tensor.placements[0], tensor.device_mesh
-        if len(tensor.placements) == 1 and placement.is_replicate():
+        if len(tensor.placements) == 1 and tensor.placements[0].is_replicate():
             return None
-        ours = mesh.size() == self._size and mesh.get_local_rank() == self._rank if mesh.ndim == 1 else False
-        if not ours or not placement.is_shard(0):
+        if not _by_rows(tensor, self._size) or tensor.device_mesh.get_local_rank() != self._rank:
             raise ConfigurationError(
                 f"exchange_shards=True is not possible here: {entry.spec.name!r} is not sharded by its first dimension "
                 "over all processes of the site in their order, as torch.distributed.fsdp.fully_shard does with one "
-                "mesh; leave it out at every peer"
+                "mesh; set it to the number of shards at the other sites, as in exchange_shards=2, or leave it out at "
+                "every peer"
             )
         return int(shard_of(tensor).shape[0])
 
@@ -86,6 +85,17 @@ class TorchShardPort(TorchPort, ShardPort):
             spec = entry.spec if rows is None else replace(entry.spec, shape=shape, tied=())
             if spec.size and (rows is not None or self._rank == 0):
                 yield Entry(spec, local(entry.tensor))
+
+
+def sharded_by_rows(port: TorchPort, size: int) -> bool:
+    """Whether a model is sharded as ``fully_shard`` does with one mesh of so many processes."""
+    tensors: list[Any] = [entry.tensor for entry in port.entries() if is_sharded(entry.tensor)]
+    return bool(tensors) and all(_by_rows(tensor, size) for tensor in tensors)
+
+
+def _by_rows(tensor: Any, size: int) -> bool:
+    mesh = tensor.device_mesh
+    return mesh.ndim == 1 and mesh.size() == size and bool(tensor.placements[0].is_shard(0))
 
 
 def local(tensor: Any) -> Any:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from swarm.ranks.possible import require_shards
-
 if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.records import Resumed, RoundReport
@@ -113,14 +111,3 @@ class Ranks(ABC):
         Raises:
             RanksError: the processes of the site cannot reach each other.
         """
-
-
-class _OneProcess(Ranks):
-    """A site of one process, which takes part in the swarm itself."""
-
-    def session(self, make: MakeSession, parts: Parts, settings: Settings, logger: logging.Logger) -> SiteSession:
-        require_shards(settings, sharded=False)
-        return make(parts)
-
-
-ONE_PROCESS: Ranks = _OneProcess()

@@ -14,14 +14,17 @@ from swarm.certification.encoding import encode
 from swarm.errors import ExchangeError, FalseModelError, RanksError
 from swarm.messages import PartialNorm
 from swarm.peer.other_ranks import Assembled, OtherRanks
-from swarm.ranks.link import Link, connect
+from swarm.ranks.link import Link
 from swarm.ranks.shard_files import FileWork, require_done
+from swarm.tensors.shard_step import ShardStep
 from swarm.tensors.shards import OtherShards, ShardMeasurement
 
 if TYPE_CHECKING:
     from swarm.consensus.member import Key
     from swarm.messages import Proposal
+    from swarm.ranks.link import Connect
     from swarm.records import PeerId, PeerInfo
+    from swarm.tensors.state import ModelState
 
 PATIENCE = 60.0
 """Seconds within which a process answers what takes it no more than a pass over its shard."""
@@ -44,9 +47,6 @@ class NumberedShards(OtherShards):
         content = {"model": self.number, "origin": number_of(origin)}
         return float(sum(each["found"] for each in self._ranks.ask("distance", content)))
 
-    def minus(self, old: OtherShards) -> OtherShards:
-        return Difference(self, old)
-
     def kept(self) -> OtherShards:
         return self._derived("keep", {})
 
@@ -57,29 +57,6 @@ class NumberedShards(OtherShards):
         result = self._ranks.new()
         self._ranks.ask(what, {"model": self.number, **content, "result": result.number})
         return result
-
-
-class Difference(OtherShards):
-    """What two models differ by; the other processes compute it where they add it to their own."""
-
-    def __init__(self, new: OtherShards, old: OtherShards) -> None:
-        self.new = new
-        self.old = old
-
-    def measure(self, origin: OtherShards | None) -> list[ShardMeasurement]:
-        raise NotImplementedError("a difference is not measured")
-
-    def squared_distance(self, origin: OtherShards) -> float:
-        raise NotImplementedError("a difference is not measured")
-
-    def minus(self, old: OtherShards) -> OtherShards:
-        raise NotImplementedError("a difference of differences is not computed")
-
-    def kept(self) -> OtherShards:
-        raise NotImplementedError("a difference is not kept")
-
-    def with_kept(self, own: OtherShards) -> OtherShards:
-        raise NotImplementedError("a difference is not kept")
 
 
 def number_of(shards: OtherShards | None) -> int:
@@ -93,29 +70,30 @@ def number_of(shards: OtherShards | None) -> int:
     raise ValueError("the other processes of this site have no shards of this model")
 
 
-def numbers_of(difference: OtherShards | None) -> dict[str, int]:
+def numbers_of(step: ModelState) -> dict[str, int]:
     """The numbers of the two models that differ by this, as an instruction has them.
 
     Raises:
-        ValueError: it is no difference that the other processes could compute.
+        ValueError: the other processes could not compute it.
     """
-    if isinstance(difference, Difference):
-        return {"new": number_of(difference.new), "old": number_of(difference.old)}
+    if isinstance(step, ShardStep):
+        return {"new": number_of(step.new), "old": number_of(step.old)}
     raise ValueError("the other processes of this site do not know what to add")
 
 
 class DirectedRanks(OtherRanks):
     """A link to each of them."""
 
-    def __init__(self, addresses: Sequence[str], places: Sequence[tuple[str, int]], key: bytes) -> None:
+    def __init__(self, addresses: Sequence[str], links: Sequence[Connect], part: str = "rank") -> None:
         """Connect in the background.
 
         Args:
             addresses: where other sites reach each process, by rank, from rank 1 on.
-            places: where each waits for its link.
-            key: the secret of the site.
+            links: make the connection to each.
+            part: what messages call each of them, before its number.
         """
         self.addresses = tuple(addresses)
+        self._part = part
         self.lost: Callable[[RanksError], None] = lambda _: None
         """Called, on any thread, when a process is gone."""
         self._numbers = itertools.count(1)
@@ -127,8 +105,7 @@ class DirectedRanks(OtherRanks):
         self._gone: RanksError | None = None
         self._closed = False
         self._links = [
-            Link(partial(connect, *place, key), partial(self._hear, rank), partial(self._lose, rank))
-            for rank, place in enumerate(places, 1)
+            Link(connect, partial(self._hear, rank), partial(self._lose, rank)) for rank, connect in enumerate(links, 1)
         ]
 
     @property
@@ -204,10 +181,10 @@ class DirectedRanks(OtherRanks):
         answers = self._ask("fetch", contents, None)
         for rank, each in enumerate(answers, 1):
             if each["found"] is None:
-                raise ExchangeError(f"rank {rank} of this site: {each['reason']}")
+                raise ExchangeError(f"{self._whose(rank)}: {each['reason']}")
             if not each["sound"]:
                 gave = ", ".join(sorted(sources))
-                raise FalseModelError(f"rank {rank} of this site: {gave} gave a model with NaN or infinity")
+                raise FalseModelError(f"{self._whose(rank)}: {gave} gave a model with NaN or infinity")
         return result, [each["found"] for each in answers]
 
     def ask(self, what: str, content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -229,7 +206,7 @@ class DirectedRanks(OtherRanks):
         """
         answers = self._ask("file", [{**content, "work": work}] * len(self._links), None)
         for rank, each in enumerate(answers, 1):
-            require_done(each, f"rank {rank} of this site")
+            require_done(each, self._whose(rank))
         return [each["found"] for each in answers]
 
     def close(self) -> None:
@@ -250,10 +227,13 @@ class DirectedRanks(OtherRanks):
                 self._changed.wait_for(lambda: len(answers) == len(self._links) or self._gone or self._closed, timeout)
             if len(answers) < len(self._links):
                 silent = ", ".join(str(rank) for rank in range(1, len(self._links) + 1) if rank not in answers)
-                raise self._gone or RanksError(f"ranks {silent} of this site did not answer ({what})")
+                raise self._gone or RanksError(f"{self._part}s {silent} of this site did not answer ({what})")
             return [answers[rank] for rank in sorted(answers)]
         finally:
             del self._answers[asked]
+
+    def _whose(self, rank: int) -> str:
+        return f"{self._part} {rank} of this site"
 
     def _tell(self, what: str, content: Mapping[str, Any]) -> None:
         if not self._closed:
@@ -281,7 +261,7 @@ class DirectedRanks(OtherRanks):
     def _lose(self, rank: int, reason: str) -> None:
         if self._closed:
             return
-        error = RanksError(f"rank {rank} of this site is gone ({reason})")
+        error = RanksError(f"{self._whose(rank)} is gone ({reason})")
         with self._changed:
             self._gone = self._gone or error
             self._changed.notify_all()

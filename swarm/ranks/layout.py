@@ -50,7 +50,20 @@ class Layout:
             raise _impossible("the model has spectral normalisation, which needs whole weights")
         for rank in range(self.ranks):
             if not any(True for _ in self.places(rank)):
-                raise _impossible(f"rank {rank} of this site has no part of the model")
+                raise _impossible(f"of {self.ranks} shards, that of rank {rank} has no part of the model")
+
+    @classmethod
+    def even(cls, whole: Schema, shards: int) -> Layout:
+        """The layout that ``fully_shard`` of torch gives a model over so many processes, whoever has the shards here.
+
+        Each has as many rows of a weight as the first, and the last ones what is left, which may be none. All have the
+        weights without rows, and what is no weight.
+
+        Raises:
+            ConfigurationError: as the layout of processes; or there are too few rows for so many shards.
+        """
+        parts = [_even(spec, shards) for spec in whole.tensors]
+        return cls(whole, [[part[rank] for part in parts] for rank in range(shards)])
 
     @property
     def told(self) -> str:
@@ -74,11 +87,25 @@ class Layout:
         """The schema of what a process exchanges."""
         return Schema(tuple(place.spec for place in self.places(rank)))
 
+    def having(self, tensor: int) -> tuple[int, ...]:
+        """The processes that exchange a part of a tensor, given by index; ``places`` has these parts."""
+        spec, rows = self.whole.tensors[tensor], self.rows[tensor]
+        if rows[0] is None or not spec.size:
+            return (0,) if spec.size else ()
+        return tuple(rank for rank, count in enumerate(rows) if count)
+
     def common(self) -> tuple[int, ...]:
         """The tensors that every process has, by index."""
         return tuple(
             index for index, rows in enumerate(self.rows) if rows[0] is None and self.whole.tensors[index].size
         )
+
+
+def _even(spec: TensorSpec, shards: int) -> list[Rows]:
+    if spec.in_side_block or not spec.shape:
+        return [None] * shards
+    most = -(-spec.shape[0] // shards)
+    return [min(most, max(spec.shape[0] - most * rank, 0)) for rank in range(shards)]
 
 
 def _check(spec: TensorSpec, rows: Sequence[Rows]) -> None:
@@ -97,4 +124,4 @@ def _check(spec: TensorSpec, rows: Sequence[Rows]) -> None:
 
 
 def _impossible(why: str) -> ConfigurationError:
-    return ConfigurationError(f"exchange_shards=True is not possible here: {why}; leave it out at every peer")
+    return ConfigurationError(f"exchange_shards is not possible here: {why}; leave it out at every peer")

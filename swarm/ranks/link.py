@@ -21,15 +21,18 @@ KEY_BYTES = 32
 Heard = Callable[[str, Mapping[str, Any]], None]
 """Takes a message: what it is, and its content in JSON types. Called in order, on a thread of the link."""
 
+Connect = Callable[[], Connection]
+"""Makes a connection; may wait for the other side."""
+
 
 class Link:
     """Messages in order, both ways. Nothing is unpickled."""
 
-    def __init__(self, connect: Callable[[], Connection], heard: Heard, lost: Callable[[str], None]) -> None:
+    def __init__(self, connect: Connect, heard: Heard, lost: Callable[[str], None]) -> None:
         """Connect in the background.
 
         Args:
-            connect: makes the connection; may wait for the other side.
+            connect: makes the connection.
             heard: takes what comes.
             lost: called once, with the reason, when the connection cannot be made or has ended, unless closed here.
         """

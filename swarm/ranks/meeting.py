@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from swarm.addresses import Address, is_wildcard
 from swarm.ranks.directed import DirectedRanks
 from swarm.ranks.layout import Layout
-from swarm.ranks.link import KEY_BYTES, Link, LinkListener
+from swarm.ranks.link import KEY_BYTES, Link, LinkListener, connect
 from swarm.ranks.shard_peer import ShardPeer
 from swarm.ranks.together import all_say
 
@@ -49,8 +50,8 @@ def direct(group: ProcessGroup) -> DirectedRanks:
     key = np.frombuffer(os.urandom(KEY_BYTES), np.uint8).copy()
     group.share(key)
     told = all_say(group, dict)[1:]
-    places = [(each["host"], each["port"]) for each in told]
-    return DirectedRanks([each["address"] for each in told], places, key.tobytes())
+    links = [partial(connect, each["host"], each["port"], key.tobytes()) for each in told]
+    return DirectedRanks([each["address"] for each in told], links)
 
 
 def be_directed(

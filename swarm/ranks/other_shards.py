@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 
 class ShardExchange(NamedTuple):
-    """What it takes for each process of a site to exchange its own shard."""
+    """What it takes to exchange shards."""
 
-    port: Callable[[int, int], ShardPort]
-    """The port of the shard of a process, given its rank and the number of processes."""
+    port: Callable[[int, int], ShardPort] | None = None
+    """The port of the shard of a process, given its rank and the number of processes. None: rank 0 has all shards."""
     transport: Callable[[Settings, PluginRegistry], Transport] = transport_of
-    """Makes the transport of another rank than 0."""
+    """Makes the transport of a shard from rank 1 on."""
 
 
 class OtherShardSession(OtherRankSession):
@@ -57,7 +57,7 @@ class OtherShardSession(OtherRankSession):
         """Nothing is opened before ``begin``; as ``OtherRankSession``, with the port of the shard of this process."""
         super().__init__(group, parts, settings, give=None)
         self._port = port
-        self._exchange = exchange
+        self._transport = exchange.transport
         self._log = logger
         self._layout: Layout | None = None
         self._peer: ShardPeer | None = None
@@ -72,7 +72,7 @@ class OtherShardSession(OtherRankSession):
             PluginRegistry(self._settings.disabled_plugins),
             layout,
             self._store,
-            self._exchange.transport,
+            self._transport,
             ThreadExecutor(),
             self._log,
         )

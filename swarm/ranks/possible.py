@@ -1,4 +1,4 @@
-"""With which settings each process of a site can exchange its own shard."""
+"""With which settings the shards of a model can be exchanged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,22 @@ def require_shards(settings: Settings, *, sharded: bool) -> None:
         sharded: whether the model is sharded over several processes.
 
     Raises:
-        ConfigurationError: it is set, and there are no shards, or another setting contradicts it.
+        ConfigurationError: it is set, and there are no shards and no number of them, or another setting contradicts it.
     """
-    if not settings.exchange_shards:
+    asked = settings.exchange_shards
+    if not asked:
         return
-    why = ""
-    if not sharded:
-        why = "the model here is not sharded over several processes (torch.distributed.fsdp.fully_shard)"
-    elif settings.screen == "distances":
-        why = "screen='distances' compares whole contributions"
-    if why:
-        raise ConfigurationError(f"exchange_shards=True is not possible: {why}; leave it out at every peer")
+    if asked is True and not sharded:
+        raise ConfigurationError(
+            "exchange_shards=True is not possible: the model here is not sharded over several processes "
+            "(torch.distributed.fsdp.fully_shard); set it to the number of shards at the other sites, as in "
+            "exchange_shards=2, or leave it out at every peer"
+        )
+    contradicting = {
+        "screen='distances' compares whole contributions": settings.screen == "distances",
+        "scaffold=True needs whole weights": settings.scaffold,
+        f"proximal={settings.proximal} needs whole weights": settings.proximal > 0,
+        "optimizer_state='merge' needs whole weights": settings.optimizer_state == "merge",
+    }
+    if why := next((why for why, contradicts in contradicting.items() if contradicts), ""):
+        raise ConfigurationError(f"exchange_shards={asked} is not possible: {why}; leave one of them out at every peer")

@@ -39,7 +39,7 @@ def require_same(group: ProcessGroup, parts: Parts, settings: Settings, *, shard
 
     def say() -> dict[str, Any]:
         told = {name: str(getattr(settings, name)) for name in SAME}
-        if settings.exchange_shards:
+        if isinstance(parts.port, ShardPort):
             told |= dict(settings.agreed())  # each process merges
             told["model_dir"] = "a directory" if settings.model_dir else "none"  # and has files of its own
         schema = parts.port.whole() if isinstance(parts.port, ShardPort) else parts.port.schema()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from swarm.logs import configure_from_environment
+from swarm.ranks.all_shards import AllShardsSession
 from swarm.ranks.base import MakeSession, Parts, Ranks, SiteSession
 from swarm.ranks.group import ProcessGroup
 from swarm.ranks.other import OtherRankSession
@@ -39,7 +40,7 @@ class SeveralProcesses(Ranks):
         Args:
             connect: connects the processes; each calls it at the same place.
             give: what another rank than 0 does while rank 0 reads the model, where each process has only a shard.
-            exchange: what it takes for each process to exchange its own shard; None: rank 0 exchanges the whole model.
+            exchange: what it takes to exchange shards; None: rank 0 exchanges the whole model.
         """
         self._connect = connect
         self._give = give
@@ -48,14 +49,17 @@ class SeveralProcesses(Ranks):
     def session(self, make: MakeSession, parts: Parts, settings: Settings, logger: logging.Logger) -> SiteSession:
         configure_from_environment()
         logger.info("connecting the processes of this site: each calls on_train_begin")
-        group = self._connect()
-        if self._give is not None and not self._exchange:
-            parts = parts._replace(training=None)
-        if self._exchange:
-            port = self._exchange.port(group.rank, group.size)
+        group, exchange, sharded = self._connect(), self._exchange, self._give is not None
+        if exchange and exchange.port:
+            port = exchange.port(group.rank, group.size)
             if group.rank:
-                return OtherShardSession(group, parts._replace(port=port), settings, port, self._exchange, logger)
+                return OtherShardSession(group, parts._replace(port=port), settings, port, exchange, logger)
             return ShardZeroSession(group, make, parts._replace(port=port), settings, logger, port)
+        if sharded:
+            parts = parts._replace(training=None)
         if group.rank:
             return OtherRankSession(group, parts, settings, give=self._give)
-        return RankZeroSession(group, make, parts, settings, logger, sharded=self._give is not None)
+        if exchange:
+            transport = exchange.transport
+            return AllShardsSession(group, make, parts, settings, logger, sharded=sharded, transport=transport)
+        return RankZeroSession(group, make, parts, settings, logger, sharded=sharded)

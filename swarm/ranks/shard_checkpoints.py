@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from swarm.tensors.shards import OtherShards
     from swarm.tensors.state import ModelState, Schema
 
+NOT_LOADED = "resume: the state of the optimizer and of other objects of the script is not loaded: %s"
+
 
 class ShardCheckpoints(CheckpointFiles):
     """A directory of checkpoints, and those of the other processes."""
 
-    def __init__(self, directory: Path, peer: str, ranks: DirectedRanks, layout: str) -> None:
+    def __init__(self, directory: Path, peer: str, ranks: DirectedRanks, layout: str, *, each: bool = True) -> None:
         """Nothing is read yet.
 
         Args:
@@ -43,10 +45,13 @@ class ShardCheckpoints(CheckpointFiles):
             peer: the name of this peer.
             ranks: the other processes.
             layout: which process has what.
+            each: whether each process trains, and has the state of its own training; else rank 0 has all of it.
         """
         super().__init__(directory, layout)
         self._peer = peer
         self._ranks = ranks
+        self._each = each
+        self._ranks_with_files = len(ranks.addresses) + 1
         self._kept = self._training = ""
         """The files of the other processes that belong to those of rank 0 with these names."""
 
@@ -100,12 +105,17 @@ class ShardCheckpoints(CheckpointFiles):
         found = super().training(logger)
         if found is None or found.state is None:
             return found
+        if (isinstance(found.state, dict) and OWN in found.state) != self._each:
+            whose = "of one process" if self._each else "of several processes, each with its own shard"
+            logger.warning(NOT_LOADED, f"it is that {whose}")
+            return replace(found, state=None)
+        if not self._each:
+            return found
         name, others = _training_name(found.progress), self._ranks.new()
         try:
             self._do(FileWork.READ_TRAINING, name, {"state": others.number})
         except (UnreadableFileError, ModelError) as error:
-            text = "resume: the state of the optimizer and of other objects of the script is not loaded: %s"
-            logger.warning(text, error)
+            logger.warning(NOT_LOADED, error)
             return replace(found, state=None)
         self._training = name
         return replace(found, state=StateOfAll(found.state[OWN], others))
@@ -115,7 +125,8 @@ class ShardCheckpoints(CheckpointFiles):
         models = [path.with_suffix(".safetensors") for path in self._records()]
         names = [path.name for path in (*models, *self._directory.glob(f"{BEST}*.safetensors"))]
         with suppress(OSError):
-            self._do(FileWork.TIDY, "", {"files": [*names, self._kept, self._training]})
+            files = [*names, self._kept, self._training]
+            self._do(FileWork.TIDY, "", {"files": files, "ranks": self._ranks_with_files})
 
     def _write_shards(self, name: str, model: ModelState, about: Mapping[str, str]) -> None:
         self._do(FileWork.WRITE, name, {"model": number_of(model.others), "about": dict(about)})

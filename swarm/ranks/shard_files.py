@@ -15,6 +15,7 @@ from swarm.errors import ModelError, UnreadableFileError
 from swarm.records import Resumed
 from swarm.storage.files import read_model_file, write_model
 from swarm.storage.places import state_directory
+from swarm.storage.rank_files import rank_directory, remove_former_ranks
 from swarm.storage.training import Training, read_training, write_training
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ class ShardFiles:
     def do(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Do what rank 0 asks for; the answer, for ``require_done``."""
         try:
-            directory = state_directory(replace(self._settings, name=content["peer"])) / f"rank-{self._rank}"
+            site = state_directory(replace(self._settings, name=content["peer"]))
+            directory = rank_directory(site, self._rank)
             return {"found": self._do(FileWork(content["work"]), content, directory)}
         except Exception as error:  # noqa: BLE001  (rank 0 raises it)
             kind = next((kind for kind in _KINDS if isinstance(error, kind)), OSError)
@@ -88,6 +90,7 @@ class ShardFiles:
                 for path in directory.glob("*.safetensors"):
                     if path.name not in content["files"]:
                         path.unlink(missing_ok=True)
+                remove_former_ranks(directory.parent, content["ranks"])
         return None
 
 

@@ -68,6 +68,7 @@ class ShardPeer(Handler):
         store: ShardStore,
         executor: Executor,
         logger: logging.Logger,
+        part: str = "rank",
     ) -> None:
         """Listen. Nothing is exchanged before rank 0 has told who this site is.
 
@@ -80,13 +81,14 @@ class ShardPeer(Handler):
             store: of this process.
             executor: runs the work.
             logger: where to report.
+            part: what messages call this shard, before its rank.
 
         Raises:
             AddressError: the address cannot be listened on.
         """
         self.link: Link | None = None
         """Where answers go; set before anything is heard."""
-        self._rank = rank
+        self._name = f"{part} {rank} of this site"
         self._closed = False
         self._transport = transport
         self._settings = settings
@@ -100,6 +102,8 @@ class ShardPeer(Handler):
         self._executor = executor
         self._log = logger
         self._peers = ToldPeers()
+        self._told = executor.condition()
+        """Guards nothing; tells that there are other peers."""
         self._downloads = Downloads(executor)
         self._exchanger: Exchanger | None = None
         self._me: PeerInfo | None = None
@@ -141,8 +145,8 @@ class ShardPeer(Handler):
         if self._exchanger:
             self._exchanger.close()
             sent, received = self._exchanger.traffic
-            text = "rank %d of this site has sent %.1f MB of weights, and received %.1f MB"
-            self._log.info(text, self._rank, sent / 1e6, received / 1e6)
+            text = "%s has sent %.1f MB of weights, and received %.1f MB"
+            self._log.info(text, self._name, sent / 1e6, received / 1e6)
         self._transport.close()
         if self.link:
             self.link.close()
@@ -159,6 +163,8 @@ class ShardPeer(Handler):
         return self._running.open_sink(header)
 
     def serve(self, request: FetchRequest) -> Iterable[Frame]:
+        with self._told:  # it may ask before rank 0 has told of it
+            self._told.wait_for(lambda: self._peers.info(request.sender), self._settings.failure_timeout / 2)
         me = self._me
         if me is None or request.session != me.session or self._peers.info(request.sender) is None:
             raise ExchangeError(f"{request.sender} is not in the session of this process")
@@ -221,6 +227,8 @@ class ShardPeer(Handler):
             name: PeerInfo(name=name, incarnation=incarnation, address=address, session=session)
             for name, (incarnation, address) in content["peers"].items()
         }
+        with self._told:
+            self._told.notify_all()
         for name, info in self._peers.peers.items():
             if known.get(name) != info:
                 self._running.met(name)

@@ -82,8 +82,13 @@ class RankZeroSession(Agreed):
             SwarmError: as ``Session.begin``, in all processes; or a process has another model or other settings.
         """
         self._meet()
-        self._lead(self.session.begin)
-        self._log.info("%d processes train here, and rank 0 takes part in the swarm for all", self._group.size)
+        self._lead(self._begin)
+        if self._group.size > 1:
+            self._log.info("%d processes train here, and rank 0 takes part in the swarm for all", self._group.size)
+
+    def _begin(self) -> None:
+        """The part of ``begin`` during which the other processes wait for what rank 0 says."""
+        self.session.begin()
 
     def _meet(self) -> None:
         """Compare the models and settings of the processes."""

@@ -104,7 +104,7 @@ class RankZeroShardPort(ModelPort):
             self._port.update(state)
 
     def add(self, step: ModelState) -> None:
-        with self._setting(Kind.ADD, numbers_of(step.others)):
+        with self._setting(Kind.ADD, numbers_of(step)):
             self._port.add(step)
 
     @contextmanager

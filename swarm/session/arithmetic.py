@@ -11,6 +11,7 @@ import numpy as np
 from swarm.merge.distance import squared_distance
 from swarm.tensors.capture import Capture, block_runs
 from swarm.tensors.digest import RunDigest
+from swarm.tensors.shard_step import ShardStep
 from swarm.tensors.shards import ShardMeasurement, joint_digest
 from swarm.tensors.state import MOMENTS, Array, ModelState, TensorKind, TensorSpec, as_bytes, is_finite, side_is_finite
 
@@ -85,8 +86,9 @@ def difference(new: ModelState, old: Capture, *, into: ModelState | None = None)
             out = tuple(segments.values())[index][start:stop]
             # The output is in the wide dtype, and so is the subtraction.
             np.subtract(new.part(index, start, stop), old.part(index, start, stop), out=out, dtype=out.dtype)
-    others = new.others.minus(old.others) if isinstance(old, ModelState) and new.others and old.others else None
-    return ModelState(new.schema, segments, new.side, others)
+    if isinstance(old, ModelState) and new.others and old.others:
+        return ShardStep(new.schema, segments, new.side, new.others, old.others)
+    return ModelState(new.schema, segments, new.side)
 
 
 def differences(new: ModelState, old: ModelState) -> Iterator[tuple[TensorSpec, Array]]:

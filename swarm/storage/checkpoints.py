@@ -30,6 +30,7 @@ from swarm.records import NOT_RESUMED, Commit, Resumed
 from swarm.storage.files import read_about, read_model_file, replace_file, write_model
 from swarm.storage.ledger import Head, Ledger
 from swarm.storage.places import state_directory
+from swarm.storage.rank_files import remove_former_ranks
 from swarm.storage.training import Training, read_progress, read_training, write_training
 from swarm.tensors.state import ModelState, Schema
 
@@ -136,6 +137,8 @@ class CheckpointFiles(CheckpointStore):
         """
         self._directory = directory
         self._layout = layout
+        self._ranks_with_files = 1
+        """Processes of this site that have files, this one included."""
         self._skipped: set[Path] = set()
         """Records of checkpoints that this run does not continue from. It does not remove them: the user may."""
 
@@ -157,6 +160,7 @@ class CheckpointFiles(CheckpointStore):
             old.unlink(missing_ok=True)
             old.with_suffix(".safetensors").unlink(missing_ok=True)
         self._remove_bests()
+        remove_former_ranks(self._directory, self._ranks_with_files)
 
     def write_best(self, digest: str, best: ModelState) -> None:
         path = self._best(digest)
@@ -415,18 +419,18 @@ def _divided_otherwise(path: Path, there: str, here: str) -> str:
     """Why a checkpoint cannot be used at a site whose model is divided otherwise, and what to do."""
     if not there:
         return (
-            f"resume: {path} has the whole model, and with exchange_shards=True each process needs its shard: leave "
+            f"resume: {path} has the whole model, and with exchange_shards a run needs its shards: leave "
             "resume out, so that the site gets the model from the others, or leave exchange_shards out at every peer"
         )
     if not here:
         return (
-            f"resume: {path} has a shard of the model ({there}): set exchange_shards=True again, with as many "
-            "processes, or leave resume out"
+            f"resume: {path} has a shard of the model ({there}): set exchange_shards again, to as many shards, "
+            "or leave resume out"
         )
     return (
-        f"resume: {path} has a shard of the model ({there}), which is divided otherwise here ({here}): start as many "
-        "processes as in that run, with the same fully_shard, or leave resume out, so that the site gets the model "
-        "from the others"
+        f"resume: {path} has a shard of the model ({there}), which is divided otherwise here ({here}): exchange "
+        "as many shards as in that run, with the same fully_shard, or leave resume out, so that the site gets the "
+        "model from the others"
     )
 
 

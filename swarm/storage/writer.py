@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 
@@ -27,11 +27,15 @@ class Writer:
 
     def write(self, name: str, model: ModelState, about: Mapping[str, str]) -> None:
         """Start writing ``model``, which must not change while this object is busy. Returns at once."""
+        self._start(name, lambda path: write_model(path, model, about))
+
+    def _start(self, name: str, write: Callable[[Path], None]) -> None:
+        """Start to write a file of the directory, as ``write`` does."""
         written: Future[bool] = Future()
 
         def run() -> None:
             try:
-                write_model(self._directory / name, model, about)
+                write(self._directory / name)
             except OSError as error:
                 self._log.error("%s was not written to %s: %s", name, self._directory, error)
                 written.set_result(False)

@@ -41,10 +41,6 @@ class OtherShards(ABC):
         """
 
     @abstractmethod
-    def minus(self, old: OtherShards) -> OtherShards:
-        """The difference from another model, which each process computes when it is needed."""
-
-    @abstractmethod
     def kept(self) -> OtherShards:
         """Copies of what the site keeps for itself, as ``swarm.tensors.capture.kept``.
 

@@ -99,6 +99,15 @@ def test_what_does_not_fit_is_told_with_what_to_do(
     assert found.action
 
 
+@pytest.mark.parametrize(
+    ("here", "level"), [(True, Level.OK), (2, Level.OK), (3, Level.WARNING), (False, Level.WARNING)]
+)
+def test_of_shards_the_number_is_compared(listening: str, here, level: Level) -> None:
+    told = {**dict(SETTINGS.agreed()), "exchange_shards": "2 shards, layout 0123456789abcdef"}
+    found = look(listening, answer(settings=told), replace(SETTINGS, exchange_shards=here))
+    assert found["settings"].level is level
+
+
 def test_a_peer_of_an_earlier_build_tells_no_clock_and_no_settings(listening: str) -> None:
     status = answer()
     del status["time"], status["settings"]

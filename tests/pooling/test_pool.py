@@ -193,6 +193,7 @@ def test_an_argument_that_it_does_not_take_is_refused(name):
 def test_settings_of_the_training_do_not_matter():
     training = {"merge_method": "coordmedian", "codec": "int8", "sync_interval": 64, "overlap": True, "share": "head.*"}
     later = {"train_until": "all", "normalization": "fedbn", "node_weightage": "samples", "largest_share": 0.5}
+    training["exchange_shards"] = 2
     sites = (("berlin", training), ("paris", later))
     stats = together(*(partial(pool, name, np.zeros(20), world_size=2, **given) for name, given in sites))
     assert [each.samples for each in stats] == [40, 40]

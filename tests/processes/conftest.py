@@ -71,9 +71,9 @@ class PeerProcess:
             self._process.send_signal(number)
         return now
 
-    def wait(self) -> int:
+    def wait(self, within: float = DEADLINE) -> int:
         """Its exit code."""
-        return self._process.wait(DEADLINE)
+        return self._process.wait(within)
 
     def end(self) -> None:
         """Whatever it does, end it and what it started."""

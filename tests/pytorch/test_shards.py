@@ -147,6 +147,36 @@ def test_the_shards_of_all_processes_are_the_model(as_rank, size: int):
     assert covered == [sum(spec.size for spec in given.schema.tensors)]
 
 
+class Shapes(nn.Module):
+    """Weights with few and many rows, with one dimension and more, and what is not sharded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shapes = [*((rows, 3) for rows in range(1, 12)), *((rows,) for rows in (1, 2, 5, 9)), (5, 2, 2, 2)]
+        self.weights = nn.ParameterList(torch.zeros(shape) for shape in shapes)
+        self.large = nn.Linear(3, 40)
+        self.norm = nn.BatchNorm1d(7)
+        self.register_buffer("table", torch.arange(4))
+        self.register_buffer("number", torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 7, 10])
+def test_the_layout_for_a_number_of_shards_is_that_of_fully_shard(as_rank, size: int):
+    rows = []
+    for rank in range(size):
+        as_rank(rank, size)
+        mesh = init_device_mesh("cpu", (size,), mesh_dim_names=(f"rank_{rank}",))
+        model = Shapes()
+        fully_shard(model.large, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        rows.append(TorchShardPort(TorchPort(model), rank, size).rows())
+    whole = TorchPort(Shapes()).schema()
+    assert Layout.even(whole, size).rows == Layout(whole, rows).rows
+    assert Layout.even(whole, size).told == Layout(whole, rows).told
+    assert 0 in rows[-1]
+    assert None in rows[0]
+
+
 @pytest.mark.parametrize("kind", [partial(torch.optim.Adam, lr=0.1), partial(torch.optim.SGD, lr=0.1, momentum=0.9)])
 @pytest.mark.parametrize("size", [2, 3])
 def test_each_process_gets_the_state_of_its_shards_back(as_rank, tmp_path, kind, size: int):
@@ -207,7 +237,7 @@ def test_a_process_without_a_part_is_refused(as_rank):
         port = TorchShardPort(TorchPort(sharded(4)), rank, 4)
         whole = port.whole()
         rows.append(port.rows())
-    with pytest.raises(ConfigurationError, match="rank 3 of this site has no part of the model"):
+    with pytest.raises(ConfigurationError, match="of 4 shards, that of rank 3 has no part of the model"):
         Layout(whole, rows)
 
 
@@ -245,9 +275,47 @@ def test_without_a_group_a_site_has_one_process():
     assert ranks_of(model, TorchPort(model), Settings(scaffold=True)) is ONE_PROCESS
 
 
+def over_copies() -> nn.Module:
+    """Sharded over two of four processes, of which the others have a copy."""
+    model = net()
+    fully_shard(model, mesh=init_device_mesh("cpu", (2, 2), mesh_dim_names=("copies", "shards")))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "asked", "each"),
+    [
+        (lambda: sharded(2), 2, True, True),
+        (lambda: sharded(2), 2, 2, True),
+        (lambda: sharded(2), 2, 3, False),
+        (net, 2, 2, False),
+        (over_copies, 4, 4, False),
+    ],
+)
+def test_each_process_exchanges_its_shard_where_it_has_one_of_as_many(as_rank, make, size: int, asked, each: bool):
+    as_rank(0, size)
+    model = make()
+    ranks = ranks_of(model, TorchPort(model), Settings(exchange_shards=asked))
+    assert (ranks._exchange.port is not None) is each
+
+
+def test_shards_of_one_process_need_a_number(tmp_path):
+    settings = Settings(exchange_shards=True)
+    with pytest.raises(ConfigurationError, match="exchange_shards=True is not possible: .*as in exchange_shards=2, or"):
+        ONE_PROCESS.session(lambda parts: None, None, settings, logging.getLogger("test"))
+
+
 @pytest.mark.parametrize(
     ("make", "settings", "message"),
     [
+        (
+            net,
+            {"exchange_shards": True},
+            "the model here is not sharded over several processes .*exchange_shards=2, or",
+        ),
+        (net, {"exchange_shards": 2, "proximal": 0.1}, "exchange_shards=2 is not possible: proximal=0.1 needs whole"),
+        (net, {"exchange_shards": 2, "screen": "distances"}, "screen='distances' compares whole contributions"),
+        (net, {"exchange_shards": 2, "optimizer_state": "merge"}, "optimizer_state='merge' needs whole weights"),
         (net, {"scaffold": True}, "scaffold=True cannot be used with a site of several processes"),
         (lambda: sharded(2), {"proximal": 0.1}, "proximal=0.1 cannot be used with a model that is sharded"),
         (
@@ -262,6 +330,14 @@ def test_what_several_processes_cannot_do_is_refused(as_rank, make, settings, me
     model = make()
     with pytest.raises(ConfigurationError, match=message):
         ranks_of(model, TorchPort(model), Settings(**settings))
+
+
+def test_a_complex_weight_that_is_sharded_is_refused(as_rank):
+    as_rank(0, 2)
+    model = nn.ParameterDict({"w": torch.zeros(4, dtype=torch.complex64)})
+    fully_shard(model, mesh=init_device_mesh("cpu", (2,), mesh_dim_names=("complex",)))
+    with pytest.raises(ModelError, match="'w' is complex, and sharded over several processes: use DistributedData"):
+        TorchPort(model).schema()
 
 
 def test_other_ways_to_shard_a_model_are_refused_with_what_to_use(as_rank):

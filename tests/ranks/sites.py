@@ -15,6 +15,7 @@ from swarm.config import resolve
 from swarm.errors import RanksError
 from swarm.plugins import PluginRegistry
 from swarm.ranks import Parts, ProcessGroup, SeveralProcesses, ShardExchange, ShardPort
+from swarm.ranks.layout import Layout
 from swarm.session import Session
 from swarm.session.wiring import Network
 from swarm.tensors.selection import Normalization, Selection
@@ -120,11 +121,11 @@ class ArrayShard(ShardPort):
 
     def _spans(self) -> list[slice | None]:
         """The rows of this process, tensor by tensor; None where all processes have it."""
+        rank = self._rank
+        layout = Layout.even(self.whole(), self._size)
         return [
-            None
-            if spec.in_side_block or not spec.shape
-            else slice(*(spec.shape[0] * at // self._size for at in (self._rank, self._rank + 1)))
-            for spec in self.whole().tensors
+            None if all_rows[rank] is None else slice(sum(all_rows[:rank]), sum(all_rows[: rank + 1]))
+            for all_rows in layout.rows
         ]
 
     def _parts(self) -> Iterator[tuple[TensorSpec, Array]]:
@@ -191,6 +192,7 @@ class Sites:
         time_out: float = 1800.0,
         sharded: bool = False,
         shard: Callable[[ArrayModel, int, int], ShardPort] | None = None,
+        has_all: bool = False,
         evaluate: Callable[[int], Any] = lambda rank: None,
         correction: Callable[[int], Any] = lambda rank: None,
         training: Callable[[int], Any] = lambda rank: None,
@@ -199,7 +201,10 @@ class Sites:
         kinds: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> list[Callable[[Callable[[Rank], Any]], Any]]:
-        """For each rank a function that calls what it is given with that rank, in a thread of its own."""
+        """For each rank a function that calls what it is given with that rank, in a thread of its own.
+
+        Where it ``has_all`` shards, rank 0 exchanges them; with ``shard`` each process exchanges its own.
+        """
         meeting = Meeting(size)
         opened: list[Session] = []
 
@@ -231,8 +236,9 @@ class Sites:
             group = ThreadGroup(meeting, rank, time_out)
             mine = Rank(None, model, group, lines, opened)
             exchange = None
-            if shard:
-                exchange = ShardExchange(partial(shard, model), lambda *_: MemoryTransport(self._swarm.network))
+            if shard or has_all:
+                given_port = partial(shard, model) if shard else None
+                exchange = ShardExchange(given_port, lambda *_: MemoryTransport(self._swarm.network))
             ranks = SeveralProcesses(lambda: group, (lambda: mine.reads.append(1)) if sharded else None, exchange)
             parts = Parts(port(rank, model), evaluate(rank), correction(rank), training(rank))
             mine.session = ranks.session(make, parts, resolved, logger)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from swarm.errors import ConfigurationError, ModelError
+from swarm.tensors.model import ModelPort
 from swarm.tensors.state import Schema, TensorKind
 from swarm.tensors.training import TrainingState
 from swarm.testing.nodes import eventually
@@ -27,6 +28,23 @@ class OwnRows(ArrayShard):
 
     def whole(self) -> Schema:
         return Schema(tuple(replace(spec, kept=spec.name == "gamma") for spec in super().whole().tensors))
+
+
+class OwnGamma(ModelPort):
+    """The same where one process has the whole model."""
+
+    def __init__(self, model: ModelPort) -> None:
+        self._model = model
+
+    def schema(self) -> Schema:
+        specs = self._model.schema().tensors
+        return Schema(tuple(replace(spec, kept=spec.name == "gamma") for spec in specs))
+
+    def read(self, into) -> None:
+        self._model.read(into)
+
+    def write(self, state) -> None:
+        self._model.write(state)
 
 
 def arrays(value: float) -> dict[str, np.ndarray]:
@@ -127,14 +145,18 @@ def resumed(rank: Rank):
 
 
 def rows(rank: int, size: int, name: str) -> slice:
-    length = len(arrays(0)[name])
-    return slice(length * rank // size, length * (rank + 1) // size)
+    most = -(-len(arrays(0)[name]) // size)
+    return slice(most * rank, most * (rank + 1))
 
 
 def whole(found: list, name: str, at: int | None = None) -> np.ndarray:
     """A tensor of a site: from what its processes began with, or as they have it now."""
     given = [each[1] if at is not None else each[0].model.arrays for each in found]
     return np.concatenate([mine[name][rows(rank, len(given), name)] for rank, mine in enumerate(given)])
+
+
+ALL = {"shards": False, "has_all": True, "exchange_shards": 2, "port": lambda _, model: OwnGamma(model)}
+"""A site that has all shards in rank 0."""
 
 
 def run_and_cut(place: Place, rounds: int = 3, **settings: object) -> list[Rank]:
@@ -259,9 +281,9 @@ def refused(message: str) -> Callable[[Rank], None]:
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ({}, {"size": 3}, r"divided otherwise here \(3 shards, .*start as many processes as in that run"),
-        ({"shards": False}, {}, "has the whole model, and with exchange_shards=True each process needs its shard"),
-        ({}, {"shards": False}, r"has a shard of the model \(2 shards, .*set exchange_shards=True again"),
+        ({}, {"size": 3}, r"divided otherwise here \(3 shards, .*exchange as many shards as in that run"),
+        ({"shards": False}, {}, "has the whole model, and with exchange_shards a run needs its shards"),
+        ({}, {"shards": False}, r"has a shard of the model \(2 shards, .*set exchange_shards again, to as many shards"),
     ],
 )
 def test_checkpoints_of_another_layout_are_refused(tmp_path: Path, before, after, message: str) -> None:
@@ -324,3 +346,52 @@ def test_files_of_earlier_rounds_are_removed_in_each_process(tmp_path: Path) -> 
     assert len(here) == 2
     assert {name for name in there if not name.startswith("kept-")} == here
     assert len(there) == 3, "the model is closed: no state of a training is needed"
+
+
+@pytest.mark.parametrize(("after", "left"), [({}, {"rank-1", "rank-2"}), ({"shards": False}, {"rank-2"})])
+def test_files_of_processes_that_a_site_no_longer_has_are_removed(tmp_path: Path, after, left) -> None:
+    place = Place(tmp_path, world_size=1, min_peers=1)
+    all_of((place.site("ada", size=4), place.cut("ada")))
+    there = [place.of_rank("ada", rank) for rank in (1, 2, 3)]
+    assert all(any(each.glob("*-0*.safetensors")) for each in there)
+    (there[1] / "mine.safetensors").write_text("of the user")
+    place.again()
+    all_of((place.site("ada", **after), place.cut("ada", rounds=1)))
+    assert {each.name for each in there if each.exists()} == left
+    assert [path.name for path in there[1].iterdir()] == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("settings", [{}, {"outer": "nesterov"}, {"keep_best": True}])
+def test_a_site_with_all_shards_goes_on_from_its_checkpoint(tmp_path: Path, settings, size: int) -> None:
+    place = Place(tmp_path, **settings)
+    kinds = {"ada": {}, "bob": {**ALL, "size": size}}
+    before = all_of(*((place.site(name, **kinds[name]), place.cut(name)) for name in NAMES))
+    gamma = before[2].model.arrays["gamma"].copy()
+    place.again()
+    sites = [place.site(name, resume=True, **kinds[name]) for name in NAMES]
+    found = all_of(*((site, resumed) for site in sites))
+    assert {each[2] for each in found} == {found[0][2]}
+    for rank, begun, round_, steps, momentum in found[2:]:
+        assert round_ > 0
+        assert steps == rank.session.resumed.batches > 0
+        # rank 0 has the state of the training, and gives it to the other processes, which have a copy of the model
+        assert (momentum == steps).all()
+        assert np.array_equal(begun["gamma"], gamma)
+        assert np.array_equal(begun["w"], whole(found[:2], "w", at=0))
+        assert np.array_equal(rank.model.arrays["w"], whole(found[:2], "w"))
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, {**ALL, "size": 1}), ({**ALL, "size": 1}, {})])
+def test_shards_are_resumed_by_whoever_has_them_now_without_the_state_of_the_training(tmp_path, before, after) -> None:
+    place = Place(tmp_path, world_size=1, min_peers=1)
+    all_of((place.site("ada", **before), place.cut("ada")))
+    place.again()
+    found = all_of((place.site("ada", resume=True, **after), resumed))
+    lines = "\n".join(found[0][0].lines)
+    assert "resuming from round 3" in lines
+    assert re.search("is not loaded: it is that of (one process|several processes)", lines)
+    assert [each[3] for each in found] == [0] * len(found)
+    begun = [each[1]["w"] for each in found]
+    here = begun[0] if len(begun) == 1 else whole(found, "w", at=0)
+    assert np.array_equal(here, arrays(1)["w"] + np.float32(1.5))

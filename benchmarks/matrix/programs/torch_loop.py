@@ -53,6 +53,8 @@ def main() -> None:
                 swarm.on_batch_end(loss=loss)
                 tell(f"BATCH {int(swarm.metrics['swarm_rounds'])}")
         swarm.on_train_end()
+    if rank == 0:
+        tell(f"SENT {swarm.metrics['swarm_bytes_sent'] / 1e6:.1f} MB")
     tell_model(map(_whole, net.state_dict().values()), swarm.metrics)
     if distributed.is_initialized():
         distributed.destroy_process_group()

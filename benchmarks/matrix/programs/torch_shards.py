@@ -1,4 +1,4 @@
-"""Trains a sharded model, and tells how much more memory this process needs in a swarm than for its training alone."""
+"""Trains a sharded model, or a whole one, and tells how much more memory a swarm needs than the training alone."""
 
 from __future__ import annotations
 
@@ -24,15 +24,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mib", type=int, default=200, help="MiB of the model")
     parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--whole", action="store_true", help="in one process, which has the whole model")
     options = parser.parse_args()
 
-    distributed.init_process_group("gloo")
     torch.manual_seed(0)
-    mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
     width = int((options.mib * 2**20 / 4 / LAYERS) ** 0.5)
-    # each is sharded as it is made, so that no process has the whole model
-    layers = [fully_shard(nn.Linear(width, width, bias=False), mesh=mesh) for _ in range(LAYERS)]
-    model = fully_shard(nn.Sequential(*layers), mesh=mesh)
+    model = _whole(width) if options.whole else _sharded(width)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
 
     def batch() -> None:
@@ -58,14 +55,28 @@ def main() -> None:
             measured(swarm.on_batch_end)
         measured(swarm.on_train_end)
     found = {
-        "rank": distributed.get_rank(),
+        "rank": 0 if options.whole else distributed.get_rank(),
         "mib": round((most - before) / 2**20, 1),
         "sent": swarm.metrics["swarm_bytes_sent"],
         "rounds": swarm.metrics["swarm_rounds"],
     }
     print("FOUND " + json.dumps(found), flush=True)
-    tell_model((tensor.full_tensor().numpy() for tensor in model.state_dict().values()), swarm.metrics)
-    distributed.destroy_process_group()
+    values = model.state_dict().values()
+    tell_model(((tensor if options.whole else tensor.full_tensor()).numpy() for tensor in values), swarm.metrics)
+    if not options.whole:
+        distributed.destroy_process_group()
+
+
+def _whole(width: int) -> nn.Module:
+    return nn.Sequential(*(nn.Linear(width, width, bias=False) for _ in range(LAYERS)))
+
+
+def _sharded(width: int) -> nn.Module:
+    distributed.init_process_group("gloo")
+    mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
+    # each is sharded as it is made, so that no process has the whole model
+    layers = [fully_shard(nn.Linear(width, width, bias=False), mesh=mesh) for _ in range(LAYERS)]
+    return fully_shard(nn.Sequential(*layers), mesh=mesh)
 
 
 def _memory(what: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ ASKED = 5
 """Questions of which the median is the round-trip time."""
 CLOCK_SECONDS = 5.0
 """Difference of two clocks that is told: certificates, invitations and logs are compared by them."""
+_SHARDS = re.compile(r"(\d+) shards, layout ")
+"""What a peer declares as its ``exchange_shards``."""
 Ask = Callable[[str], Mapping[str, Any]]
 """Gives the status of the peer at an address; raises ``SwarmError``."""
 
@@ -148,6 +151,8 @@ def _settings(address: str, settings: Settings, theirs: str, status: Mapping[str
     if not isinstance(given, Mapping):
         return
     ours, others = dict(settings.agreed()), {str(name): str(value) for name, value in plain(given).items()}
+    if shards := _SHARDS.match(others.get("exchange_shards", "")):  # which rows they have is known where a model is
+        others["exchange_shards"] = "True" if ours.get("exchange_shards") == "True" else shards[1]
     different = [name for name in sorted({*ours, *others}) if ours.get(name) != others.get(name)]
     if not different:
         yield ok(address, "settings", "those that must agree do, as far as this machine knows them")
