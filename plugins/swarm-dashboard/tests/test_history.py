@@ -285,6 +285,18 @@ def test_a_peer_whose_report_was_read_stays_ended_when_it_does_not_answer(histor
     assert "does not answer" not in " ".join(lines(history))
 
 
+def test_a_peer_that_is_started_again_has_not_ended_any_more(history):
+    history.report([report("paris", [reported(1)], closing=False, reason="it was interrupted")], 101.0)
+    history.take(turn(status("paris"), at=130.0))
+    (peer,) = told(history)["peers"]
+    assert (peer["state"], peer["result"]) == ("training", {})
+    history.report([report("paris", [reported(2, outcome="closed")])], 140.0)
+    assert [line for line in lines(history) if "ended" in line] == [
+        "paris ended without a closing model: it was interrupted",
+        "paris ended with the closing model of round 2",
+    ]
+
+
 def test_what_the_launcher_tells_of_an_end_is_not_said_twice(history):
     history.take(turn(status("paris")))
     session = {"session": "heart", "closing": True, "round": 4, "digest": "d" * 64}

@@ -57,7 +57,7 @@ class Peer:
 
     def answered(self, status: Fields, now: float) -> None:
         """It has told this."""
-        self.status = status
+        self.status, self.result = status, {}  # a peer that answers has not ended, or was started again
         self.asked, self.address = text(status, "asked"), text(status, "address")
         for each in mappings(status, "rounds"):
             time = number(each, "time")

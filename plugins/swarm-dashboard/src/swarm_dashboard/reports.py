@@ -29,15 +29,12 @@ def records_of(report: Fields, after: int) -> Iterator[Fields]:
     """The records of these rounds. Only the last one has its hash in a report."""
     lineage = text(report, "lineage")
     for each in _merged(report, after):
-        known = text(report, "record") if count(each, "round") == count(report, "round") else ""
-        closing = text(each, "outcome") == "closed"
+        last, closing = count(each, "round") == count(report, "round"), text(each, "outcome") == "closed"
+        known = {"record": text(report, "record")} if last else {}
+        unknown = {"record": f"{lineage} {count(each, 'round')} {text(each, 'digest')}", "hash": ""}
         yield {
             **each,
-            **(
-                {"record": known}
-                if known
-                else {"record": f"{lineage} {count(each, 'round')} {text(each, 'digest')}", "hash": ""}
-            ),
+            **(known or unknown),
             "lineage": lineage,
             "kind": "closing" if closing else "round",
             "closing": closing,
