@@ -95,20 +95,19 @@ proto: .venv-proto/.made ## the generated messages of the gRPC transport
 	.venv-proto/bin/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. $(PROTO)
 	sha256sum $(PROTO) | cut -d' ' -f1 > $(PROTO).sha256
 
-# Two builds of a commit with one compiler give the same wheel, byte for byte.
 # Strict: a link that leads nowhere is an error.
 docs: .venv-docs/.made ## the documentation as a site, in site/
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/mkdocs build --quiet
 
+# Two builds of a commit with one compiler give the same wheels, byte for byte. The version is that of the tag.
 dist: .venv-supply/.made ## the wheels and the source distributions, with those of the plugins, in dist/
 	rm -f dist/*.whl dist/*.tar.gz
-	SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" PIP_CONSTRAINT=constraints.txt \
-		$(SUPPLY)/python -m build --outdir dist .
-	for plugin in $(dir $(PLUGINS)); do $(SUPPLY)/python -m build --outdir dist $$plugin > /dev/null; done
+	export SOURCE_DATE_EPOCH="$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)}" PIP_CONSTRAINT=constraints.txt; \
+	for project in . $(dir $(PLUGINS)); do $(SUPPLY)/python -m build --outdir dist $$project > /dev/null; done
 	$(SUPPLY)/twine check --strict dist/*
 
-release-check: ## whether all versions are those of a tag: TAG=v0.1.0
-	@$(PYTHON) .ci/versions.py $(TAG)
+release-check: ## whether citation and changelog, and what is in DIST, are of a tag: TAG=v0.1.0 DIST=dist
+	@$(PYTHON) .ci/versions.py $(TAG) $(DIST)
 
 # Without pip in the environment, which is no part of what a user gets.
 sbom: dist ## what the built wheel brings with it, in dist/sbom.cdx.json (CycloneDX): EXTRAS=torch

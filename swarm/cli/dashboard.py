@@ -16,7 +16,9 @@ import typer
 from swarm.addresses import Address
 from swarm.cli.asking import Places, Watch
 from swarm.cli.page import LISTEN, Parent, Place, place, plugin
+from swarm.cli.report import own_place
 from swarm.cli.status import fetch, find
+from swarm.cli.written import Written
 from swarm.config import resolve
 from swarm.errors import ConfigurationError
 from swarm.proxy import Proxies
@@ -41,6 +43,7 @@ def dashboard(
             help="Show this swarm-report.json, or a run that the page has saved; may be given several times.",
         ),
     ] = None,
+    model_dir: Annotated[list[Path] | None, typer.Option(hidden=True)] = None,
     beside: Annotated[int | None, typer.Option(hidden=True)] = None,
     descriptor: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -66,6 +69,8 @@ def dashboard(
     proxies = Proxies(own.proxy)
     finder = _finder(peer or [], own.identity, os.environ, required=beside is None and not report)
     watch = Watch(finder, lambda address, timeout, identity: fetch(address, timeout, identity, proxies))
+    # A peer ends with the closing round, before it is asked again: what it did not tell is in its report.
+    written = Written(model_dir or filter(None, [own_place()]))
     ended: Callable[[], Mapping[str, Any] | None] = lambda: None  # noqa: E731 - replaced below
     if beside is not None and descriptor is not None:
         parent = Parent(beside, sys.stdin.buffer)
@@ -79,6 +84,7 @@ def dashboard(
         token=at.token,
         identity=at.identity,
         ended=ended,
+        reports=written.new,
         saved=[each.absolute() for each in report or ()],
     )
 

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -42,6 +42,7 @@ class Serve(Protocol):
         token: str,
         identity: Path | None,
         ended: Callable[[], Mapping[str, Any] | None],
+        reports: Callable[[], Sequence[Mapping[str, Any]]],
         saved: Sequence[Path] = (),
     ) -> None:
         """Serve.
@@ -52,6 +53,7 @@ class Serve(Protocol):
             token: what opens the page; empty: a certificate of a member.
             identity: directory of the identity to encrypt the page with; None: it is not encrypted.
             ended: None while the page goes on; then what is known of the end, as ``swarm up --json`` has it.
+            reports: the reports that peers of this machine have written since the last call, in JSON types.
             saved: files of saved runs to show instead of asking anybody.
         """
 
@@ -111,8 +113,13 @@ def place(listen: str | None, identity: Path | None, *, certificates: bool = Fal
 
 
 @contextlib.contextmanager
-def beside_local_peers(user: Mapping[str, str], rendezvous: Path) -> Iterator[Beside]:
+def beside_local_peers(user: Mapping[str, str], rendezvous: Path, model_dirs: Iterable[Path]) -> Iterator[Beside]:
     """Serve the page of the peers that meet in ``rendezvous``, in a process of its own that ends with this one.
+
+    Args:
+        user: the environment.
+        rendezvous: where the peers meet.
+        model_dirs: their model directories, where they write their reports.
 
     Raises:
         ConfigurationError: the plugin is not installed.
@@ -120,7 +127,8 @@ def beside_local_peers(user: Mapping[str, str], rendezvous: Path) -> Iterator[Be
     """
     # Not the settings of this site, which name other peers: neither its variables nor the files where it works.
     environment = {name: value for name, value in user.items() if not name.startswith(PREFIX)}
-    page = start({**environment, "SWARM_RENDEZVOUS": str(rendezvous)}, directory=rendezvous)
+    options = [f"--model-dir={place.absolute()}" for place in model_dirs]
+    page = start({**environment, "SWARM_RENDEZVOUS": str(rendezvous)}, *options, directory=rendezvous)
     try:
         yield page
     finally:

@@ -50,15 +50,19 @@ def report(
         screen.print(Text(f"page: {path.with_name(PAGE)}"), soft_wrap=True)
 
 
+def own_place() -> Path | None:
+    """The model directory of this site; None where no setting names one."""
+    known = {**fallbacks(os.environ), **configured()}
+    return known["model_dir"].value if "model_dir" in known else None
+
+
 def _reports(place: Path | None) -> list[Path]:
     """The reports at a place.
 
     Raises:
         ConfigurationError: there are none, or no place is known.
     """
-    if place is None:
-        known = {**fallbacks(os.environ), **configured()}
-        place = known["model_dir"].value if "model_dir" in known else None
+    place = place or own_place()
     if place is None:
         raise ConfigurationError("no model_dir is set: name the directory with the report, as in `swarm report out`")
     if place.is_file():

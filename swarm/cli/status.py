@@ -24,7 +24,7 @@ from swarm.cli.protocols import protocol_lines
 from swarm.cli.statuses import ANSWER_SECONDS, FetchStatus, fetch_over_grpc
 from swarm.cli.table import console, peer_table
 from swarm.cli.up import RENDEZVOUS_PREFIX
-from swarm.cli.watching import follow
+from swarm.cli.watching import await_first, follow
 from swarm.config import resolve
 from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError, UnreachablePeerError
@@ -71,13 +71,15 @@ def status(
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks with --watch.")] = 2.0,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the first peer with --watch.")] = 60.0,
     json_output: options.Json = False,
 ) -> None:
     """Query running peers about their training: rounds, loss, interval, bytes.
 
     Without --peer it queries the peers that SWARM_RENDEZVOUS, SWARM_PEERS or
     swarm.toml name, else those that [bold]swarm up[/] started on this machine.
-    With --json and --watch each look is one line.
+    With --watch it waits for the first peer. With --json and --watch each look is
+    one line.
     """
     own = resolve(environment=os.environ).settings
     temporary = Path(tempfile.gettempdir())
@@ -87,15 +89,24 @@ def status(
         proxies = Proxies(own.proxy)
         return ask(places, context.obj or (lambda address, limit: fetch(address, limit, places[address], proxies)))
 
-    first = look()
-    for silent in first.silent:
-        typer.echo(f"swarm: {silent}", err=True)
-    if not first.peers:
-        raise UnreachablePeerError("no peer answered: check that one is running, and give its address with --peer")
+    def somebody() -> Answers:
+        found = look()
+        if not found.peers:
+            silent = "; ".join(str(each) for each in found.silent)
+            raise UnreachablePeerError(
+                f"no peer answered ({silent}): check that one is running, and give its address with --peer"
+            )
+        return found
+
     if watch:
-        follow(first, look, every, shown=_document if json_output else _watched, out=console())
-    else:
-        console().print(_document(first) if json_output else _shown(first), soft_wrap=json_output)
+        first = await_first(somebody, wait, every, tell=lambda line: typer.echo(f"swarm: {line}", err=True))
+        if first:
+            follow(first, look, every, shown=_document if json_output else _watched, out=console())
+        return
+    found = somebody()
+    for silent in found.silent:
+        typer.echo(f"swarm: {silent}", err=True)
+    console().print(_document(found) if json_output else _shown(found), soft_wrap=json_output)
 
 
 def _watched(answers: Answers) -> Group:
@@ -195,7 +206,12 @@ def _rendezvous(environment: Mapping[str, str], temporary: Path) -> Iterator[Pat
     """The directory of the settings in which peers meet, else those of this user's ``swarm up``."""
     if given := resolve(environment=environment).settings.rendezvous:
         yield given
-        return
+    else:
+        yield from own_rendezvous(temporary)
+
+
+def own_rendezvous(temporary: Path) -> Iterator[Path]:
+    """The directories in which the peers of this user's ``swarm up`` meet, on this machine."""
     for directory in sorted(temporary.glob(f"{RENDEZVOUS_PREFIX}*")):
         with contextlib.suppress(FileNotFoundError):
             if directory.stat().st_uid == os.getuid():

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from swarm.cli.up import RENDEZVOUS_PREFIX
+from swarm.cli.status import own_rendezvous
 from swarm.config import resolve
+from swarm.discovery.directory import announcements
 from swarm.errors import ConfigurationError, SwarmError
 from swarm.storage import stop_request
 
@@ -52,9 +53,12 @@ def stop(
 def _known() -> list[Path]:
     settings = resolve(environment=os.environ).settings
     named = [each for each in (settings.model_dir, settings.rendezvous) if each and each.is_dir()]
-    ours = [
-        found
-        for found in sorted(Path(tempfile.gettempdir()).glob(f"{RENDEZVOUS_PREFIX}*"))
-        if found.stat().st_uid == os.getuid()
-    ]
-    return named + ours
+    ours = [*own_rendezvous(Path(tempfile.gettempdir()))]
+    started = [each for each in ours if announcements(each)]
+    if ours and not named and not started:
+        # A peer takes a request that is older than its session for one to an earlier run.
+        raise ConfigurationError(
+            "no peer of `swarm up` is in a session: none has begun one yet, or all have ended; ask again once "
+            "`swarm status` shows one, or end `swarm up` with Ctrl-C"
+        )
+    return named + started

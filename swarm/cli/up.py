@@ -110,7 +110,10 @@ def up(
         own = launcher_identity(rendezvous)
         board = StatusBoard(rendezvous, partial(fetch_over_grpc, identity=own if own.is_dir() else None))
         with contextlib.ExitStack() as stack:
-            live = stack.enter_context(page.beside_local_peers(os.environ, rendezvous)) if dashboard else None
+            live = None
+            if dashboard:
+                places = [Path(place) for spec in specs if (place := spec.environment.get("MODEL_DIR"))]
+                live = stack.enter_context(page.beside_local_peers(os.environ, rendezvous, places))
             shown = stack.enter_context(
                 display.choose(
                     [spec.name for spec in specs],

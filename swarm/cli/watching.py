@@ -1,4 +1,4 @@
-"""Shows what changes again and again: in place on a terminal, else one after the other."""
+"""Waits for what is not there yet, and shows what changes: in place on a terminal, else one after the other."""
 
 from __future__ import annotations
 
@@ -11,10 +11,54 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from swarm.errors import SwarmError
-from swarm.text import printable
+from swarm.clock import Clock, MonotonicClock
+from swarm.errors import ConfigurationError, IdentityError, SwarmError, UnreachablePeerError
+from swarm.text import MAX_SHOWN, printable
 
 Seen = TypeVar("Seen")
+
+
+def await_first(
+    look: Callable[[], Seen],
+    seconds: float,
+    every: float,
+    *,
+    tell: Callable[[str], None],
+    clock: Clock | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> Seen | None:
+    """What the first look finds that finds somebody; None after Ctrl-C.
+
+    Args:
+        look: looks; ``ConfigurationError`` or ``UnreachablePeerError`` say that nobody is there, and why.
+        seconds: how long to wait for somebody.
+        every: seconds between two looks.
+        tell: gets one line if there is somebody to wait for.
+        clock: tells when the time is up.
+        pause: waits; ``KeyboardInterrupt`` ends everything.
+
+    Raises:
+        SwarmError: of the last look, once the time is up.
+    """
+    clock = clock or MonotonicClock()
+    deadline = clock.now() + seconds
+    told = False
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            try:
+                return look()
+            except IdentityError:  # does not become better by waiting
+                raise
+            except (ConfigurationError, UnreachablePeerError) as error:
+                left = deadline - clock.now()
+                if left <= 0:
+                    raise
+                if not told:
+                    until = time.strftime("%H:%M:%S", time.localtime(time.time() + left))
+                    tell(f"waiting until {until} for a peer to answer: {printable(str(error), MAX_SHOWN)}")
+                    told = True
+            pause(min(every, left))
+    return None
 
 
 def follow(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from swarm.records import Outcome
 from swarm.report.content import Round, Site, Totals
@@ -13,17 +13,8 @@ from swarm.report.content import Round, Site, Totals
 class Sums:
     """What is added up from round to round."""
 
-    _rounds: float = 0.0
-    _stall: float = 0.0
-    _waited: float = 0.0
-    _waited_for: dict[str, float] = field(default_factory=dict)
-    _sent: int = 0
-    _received: int = 0
-    _merged: int = 0
-    _skipped: int = 0
-    _compared: int = 0
-    _better: int = 0
-    _worse: int = 0
+    _totals: Totals = field(default_factory=Totals)
+    """Without the seconds of the run."""
     _steps: Counter[str] = field(default_factory=Counter)
     _contributed: Counter[str] = field(default_factory=Counter)
     _weight: dict[str, int] = field(default_factory=dict)
@@ -31,20 +22,24 @@ class Sums:
 
     def add(self, entry: Round) -> None:
         """One more round."""
-        self._rounds += entry.seconds
-        self._stall += entry.stall
-        self._waited += entry.waited
-        for peer, seconds in entry.waited_for.items():
-            self._waited_for[peer] = self._waited_for.get(peer, 0.0) + seconds
-        self._sent += entry.bytes_sent
-        self._received += entry.bytes_received
-        self._skipped += entry.outcome == Outcome.SKIPPED
-        self._merged += entry.outcome != Outcome.SKIPPED and bool(entry.weights)
+        before, skipped = self._totals, entry.outcome == Outcome.SKIPPED
         own, merged = (each.loss if each else None for each in (entry.own, entry.merged))
-        if own is not None and merged is not None:
-            self._compared += 1
-            self._better += merged < own
-            self._worse += merged > own
+        compared = own is not None and merged is not None
+        self._totals = replace(
+            before,
+            rounds=before.rounds + entry.seconds,
+            stall=before.stall + entry.stall,
+            waited=before.waited + entry.waited,
+            waited_for=before.waited_for
+            | {peer: before.waited_for.get(peer, 0.0) + seconds for peer, seconds in entry.waited_for.items()},
+            bytes_sent=before.bytes_sent + entry.bytes_sent,
+            bytes_received=before.bytes_received + entry.bytes_received,
+            merged=before.merged + (not skipped and bool(entry.weights)),
+            skipped=before.skipped + skipped,
+            compared=before.compared + compared,
+            better=before.better + (own is not None and merged is not None and merged < own),
+            worse=before.worse + (own is not None and merged is not None and merged > own),
+        )
         self._present.update(entry.group)
         self._weight.update(entry.weights)
         self._contributed.update(entry.weights.keys())
@@ -52,21 +47,7 @@ class Sums:
 
     def totals(self, seconds: float) -> Totals:
         """All of it, after a run of so many seconds."""
-        return Totals(
-            seconds=seconds,
-            training=max(seconds - self._stall, 0.0),
-            rounds=self._rounds,
-            stall=self._stall,
-            waited=self._waited,
-            waited_for=dict(self._waited_for),
-            bytes_sent=self._sent,
-            bytes_received=self._received,
-            merged=self._merged,
-            skipped=self._skipped,
-            compared=self._compared,
-            better=self._better,
-            worse=self._worse,
-        )
+        return replace(self._totals, seconds=seconds, training=max(seconds - self._totals.stall, 0.0))
 
     def sites(self) -> dict[str, Site]:
         """The part of each site in the rounds of this peer."""

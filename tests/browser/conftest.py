@@ -103,6 +103,7 @@ class Served:
             token="secret",
             identity=None,
             ended=lambda: self.end,
+            reports=list,
             saved=self._saved,
         )
 

@@ -16,9 +16,10 @@ from swarm.cli.answers import parse
 from swarm.cli.app import app
 from swarm.cli.status import chosen, find
 from swarm.cli.table import peer_table
-from swarm.cli.watching import follow
+from swarm.cli.watching import await_first, follow
+from swarm.clock import ManualClock
 from swarm.config import SETTINGS
-from swarm.errors import ConfigurationError, UnreachablePeerError
+from swarm.errors import ConfigurationError, IdentityError, UnreachablePeerError
 from swarm.versions import UPDATE
 
 ANSWERS = {
@@ -145,10 +146,10 @@ def test_status_of_nobody_is_an_error(command):
     shown = command("status", "--peer", "127.0.0.1:9")
 
     assert shown.exit_code == 1
-    assert shown.stderr.splitlines() == [
-        "swarm: 127.0.0.1:9 does not answer: nobody listens on 127.0.0.1:9",
-        "swarm: no peer answered: check that one is running, and give its address with --peer",
-    ]
+    assert shown.stderr == (
+        "swarm: no peer answered (127.0.0.1:9 does not answer: nobody listens on 127.0.0.1:9): "
+        "check that one is running, and give its address with --peer\n"
+    )
 
 
 def watched(command, monkeypatch, *looks):
@@ -180,6 +181,68 @@ def test_a_watched_status_for_machines_is_one_line_for_each_look(command, monkey
 
     documents = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [each["peers"][0]["address"] for each in documents] == ["127.0.0.1:7000", "127.0.0.1:7002"]
+
+
+def test_a_watched_status_waits_for_the_first_peer(command, monkeypatch):
+    shown = watched(command, monkeypatch, "127.0.0.1:9", "127.0.0.1:9", "127.0.0.1:7002")()
+
+    assert shown.exit_code == 0
+    assert re.fullmatch(
+        r"swarm: waiting until \d\d:\d\d:\d\d for a peer to answer: no peer answered \(127\.0\.0\.1:7000 does not "
+        r"answer: nobody listens on 127\.0\.0\.1:9\): check that one is running, and give its address with --peer\n",
+        shown.stderr,
+    )
+    assert [line.split()[1] for line in shown.stdout.splitlines() if line.startswith("north")] == ["127.0.0.1:7002"]
+
+
+def test_a_watched_status_ends_quietly_where_nobody_has_come(command, monkeypatch):
+    shown = watched(command, monkeypatch, "127.0.0.1:9")()
+
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert shown.stderr.startswith("swarm: waiting until")
+
+
+def test_a_watched_status_waits_no_longer_than_is_given(command, monkeypatch):
+    shown = watched(command, monkeypatch, "127.0.0.1:9")("--wait", "0")
+
+    assert shown.exit_code == 1
+    assert shown.stderr.startswith("swarm: no peer answered (127.0.0.1:7000 does not answer")
+
+
+def test_a_name_that_was_not_started_here_yet_is_waited_for(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    shown = command("status", "--peer", "peer-0", "--watch", "--wait", "0.01", "--every", "0.1")
+
+    waiting, ended = shown.stderr.splitlines()
+    assert re.match(r"swarm: waiting until .*: no peer 'peer-0' was started here \(there is none\)", waiting)
+    assert ended.startswith("swarm: no peer 'peer-0' was started here")
+
+
+def test_the_wait_for_the_first_peer_is_one_line_and_ends_at_its_deadline():
+    clock, told, pauses = ManualClock(), [], []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        clock.advance(seconds)
+
+    def look():
+        raise ConfigurationError("there is no peer to ask")
+
+    with pytest.raises(ConfigurationError, match="there is no peer to ask"):
+        await_first(look, 5.0, 2.0, tell=told.append, clock=clock, pause=pause)
+
+    assert pauses == [2.0, 2.0, 1.0]
+    assert [re.sub(r"\d", "0", line) for line in told] == [
+        "waiting until 00:00:00 for a peer to answer: there is no peer to ask"
+    ]
+
+
+def test_an_identity_that_cannot_be_read_is_not_waited_for():
+    def look():
+        raise IdentityError("identity.pem is missing")
+
+    with pytest.raises(IdentityError):
+        await_first(look, 5.0, 2.0, tell=pytest.fail, clock=ManualClock(), pause=pytest.fail)
 
 
 def test_on_a_terminal_a_watched_table_changes_in_place_until_nobody_is_there():
@@ -313,3 +376,23 @@ def test_stop_with_nobody_to_ask_says_what_to_give(tmp_path, monkeypatch) -> Non
     result = CliRunner().invoke(app, ["stop"])
     assert result.exit_code == 2
     assert "swarm stop DIR" in result.output
+
+
+def test_stop_asks_the_peers_that_were_started_here_once_one_is_in_a_session(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    rendezvous = tmp_path / "swarm-up-x"
+    rendezvous.mkdir()
+
+    early = command("stop")
+    assert early.exit_code == 2
+    assert early.stderr.startswith("swarm: no peer of `swarm up` is in a session: none has begun one yet")
+    assert not [*rendezvous.iterdir()]
+
+    (rendezvous / "peer-0.json").write_text('{"name": "peer-0", "address": "127.0.0.1:7000"}')
+    assert command("stop").stdout.startswith(f"asked the peers of {rendezvous}: the training ends at all sites once")
+    assert (rendezvous / "swarm-stop").exists()
+
+
+def test_stop_of_nobody_says_what_to_do(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert "give the model directory of the peer: swarm stop DIR" in command("stop").stderr

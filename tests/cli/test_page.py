@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -17,7 +18,9 @@ from typer.testing import CliRunner
 
 from swarm.cli import page
 from swarm.cli.app import app
+from swarm.cli.written import Written
 from swarm.errors import AddressError, ConfigurationError
+from swarm.report.content import REPORT, Report, Round, Totals, to_json
 
 
 @pytest.fixture
@@ -142,6 +145,103 @@ def test_a_page_beside_a_training_answers_and_ends(tmp_path):
         beside.close()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(beside.url, timeout=5)
+
+
+@pytest.fixture
+def written():
+    """Writes a report of a session of its own, as a peer does at its end."""
+
+    def write(place, session="heart"):
+        place.mkdir(parents=True, exist_ok=True)
+        report = Report(
+            site="paris", session=session, sentence="", began=1.0, ended=2.0, closing=True, totals=Totals(), round=7,
+            rounds=(Round(at=2.0, round=7, outcome="closed"),),
+        )  # fmt: skip
+        (place / REPORT).write_bytes(to_json(report))
+
+    return write
+
+
+def test_a_report_is_handed_out_once_when_it_is_written(written, tmp_path):
+    written(tmp_path / "old", "earlier")
+    reports = Written([tmp_path / "old", tmp_path / "new"])
+    assert reports.new() == []
+    written(tmp_path / "new")
+    written(tmp_path / "new" / "brain@paris", "brain")
+    assert [each["session"] for each in reports.new()] == ["heart", "brain"]
+    assert reports.new() == []
+    (tmp_path / "old" / REPORT).rename(tmp_path / "old" / f"previous-{REPORT}")
+    written(tmp_path / "old", "again")
+    assert [(each["session"], each["rounds"][0]["round"]) for each in reports.new()] == [("again", 7)]
+
+
+def test_a_file_that_is_no_report_is_left_out(tmp_path, written):
+    reports = Written([tmp_path])
+    (tmp_path / REPORT).write_text("[]")
+    assert reports.new() == []
+
+
+def news(url):
+    """What a browser that follows is told, up to the end."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    opener.open(url, timeout=60).close()
+    with opener.open(re.sub(r"\?.*", "events", url), timeout=60) as stream:
+        yield from (json.loads(line[6:]) for line in stream if line.startswith(b"data: {"))
+
+
+@pytest.mark.parametrize("by", ["MODEL_DIR", "SWARM_MODEL_DIR", "swarm.toml", "--model-dir"])
+def test_a_page_beside_a_training_shows_what_the_report_of_the_peer_adds(by, written, user_environment, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (tmp_path / "swarm.toml").write_text(f"[swarm]\nmodel_dir = '{model}'\n" if by == "swarm.toml" else "")
+    environment = {**user_environment, "PYTHONPATH": os.pathsep.join(sys.path), "SWARM_RENDEZVOUS": str(tmp_path)}
+    environment |= {by: str(model)} if by.isupper() else {}
+    options = [f"{by}={model}"] if by.startswith("--") else []
+    beside = page.start(environment, *options, directory=tmp_path)
+    try:
+        told = news(beside.url)
+        assert next(told)["sessions"] == []
+        written(model)
+        session = next(each for each in told if each["sessions"])["sessions"][0]
+        assert [(each["peer"], each["round"], each["outcome"]) for each in session["rounds"]] == [
+            ("paris", 7, "closed")
+        ]
+    finally:
+        beside.close()
+
+
+TRAINING = """
+import torch
+from swarm import SwarmCallback
+
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+callback = SwarmCallback(sync_interval=4, model=model, model_name="heart")
+callback.on_train_begin()
+for _ in range(8):
+    optimizer.zero_grad()
+    model(torch.ones(4, 2)).sum().backward()
+    optimizer.step()
+    callback.on_batch_end()
+callback.on_train_end()
+"""
+
+
+def test_the_page_of_up_shows_the_closing_round_of_each_peer(tmp_path, user_environment):
+    (tmp_path / "train.py").write_text(TRAINING)
+    command = [sys.executable, "-m", "swarm.cli", "up", "-n", "2", "--dashboard", "--model-dir", "out"]
+    with subprocess.Popen(
+        [*command, "--", sys.executable, "train.py"],
+        cwd=tmp_path, env=user_environment, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        lines = iter(process.stderr.readline, "")
+        url = next(found[1] for line in lines if (found := re.search(r"the page is at (\S+)", line)))
+        told = [each for one in news(url) for each in one["sessions"]]
+        rest = "".join(lines)
+    assert process.returncode == 0, rest
+    closed = {each["peer"]: each["round"] for one in told for each in one["rounds"] if each["outcome"] == "closed"}
+    assert closed == dict.fromkeys(("peer-0", "peer-1"), max(closed.values()))
+    assert [each["round"] for one in told for each in one["records"] if each["closing"]] == [closed["peer-0"]]
 
 
 def test_the_plugin_is_found_by_its_entry_point(monkeypatch):

@@ -15,7 +15,7 @@ from .told import round_, status, turn
 
 @pytest.fixture
 def feed():
-    feed = Feed(History(), turn, lambda: None)
+    feed = Feed(History(), turn, lambda: None, list)
     feed.history.take(turn(status("paris", rounds=[round_(1), round_(2)])))
     feed.over = True  # so that streams end
     return feed

@@ -9,7 +9,7 @@ from swarm_dashboard.events import MOST_EVENTS
 from swarm_dashboard.history import MOST_PEERS, MOST_SESSIONS, History
 from swarm_dashboard.peers import MOST_ROUNDS
 
-from .told import knows, record, round_, status, turn
+from .told import knows, record, report, reported, round_, status, turn
 
 
 @pytest.fixture
@@ -229,3 +229,88 @@ def test_a_peer_that_invents_others_fills_no_memory(history):
     assert max(len(session["peers"]) for session in sessions) <= MOST_PEERS
     assert max(len(session["events"]) for session in sessions) <= MOST_EVENTS
     assert max(len(session["records"]) for session in sessions) <= 2000
+
+
+def test_rounds_that_a_peer_did_not_tell_of_come_from_its_report(history):
+    group = ["oslo", "paris"]
+    history.take(turn(status("paris", rounds=[round_(1), round_(2)], records=[record(2, group)]), status("oslo")))
+    before = history.version
+    rounds = [reported(number) for number in (1, 2, 3)] + [reported(3, outcome="skipped")]
+    closing = reported(4, outcome="closed", refused={"oslo": "not finite"}, weights={"paris": 1})
+    history.report([report("paris", [*rounds, closing])], 120.0)
+    news = told(history, before)
+
+    assert [(each["peer"], each["round"], each["outcome"]) for each in news["rounds"]] == [
+        ("paris", 3, "merged"),
+        ("paris", 4, "closed"),
+    ]
+    last = news["rounds"][-1]
+    assert (last["loss"], last["own_loss"], last["metrics"]) == (0.25, 0.75, {"accuracy": 0.875})
+    assert (last["steps"], last["waited_for"]) == (8, ["oslo"])
+    assert [(each["round"], each["closing"], each.get("hash")) for each in news["records"]] == [
+        (3, False, ""),
+        (4, True, None),
+    ]
+    assert news["records"][1]["record"] == f"{4:064x}"
+    assert news["records"][1]["contributors"] == {"paris": 1}
+    assert news["records"][1]["refused"] == [{"peer": "oslo", "reason": "not finite"}]
+    (paris,) = news["peers"]
+    assert (paris["state"], paris["result"]["closing"], paris["result"]["round"]) == ("ended", True, 4)
+    assert paris["totals"]["rounds"] == 4
+    assert lines(history)[-1] == "paris ended with the closing model of round 4"
+
+
+def test_a_record_from_a_report_is_not_shown_again_when_another_peer_tells_it(history):
+    history.report([report("paris", [reported(3), reported(4, outcome="closed")])], 100.0)
+    history.take(turn(status("oslo", records=[record(3, ["oslo", "paris"]), record(4, ["oslo", "paris"])])))
+    assert [each["round"] for each in told(history)["records"]] == [3, 4]
+
+
+def test_the_reports_of_two_peers_give_each_round_to_both_and_each_record_once(history):
+    both = [reported(1), reported(2, outcome="closed")]
+    history.report([report("paris", both), report("oslo", both)], 100.0)
+    shown = told(history)
+    assert sorted((each["peer"], each["round"]) for each in shown["rounds"]) == [
+        *(("oslo", 1), ("oslo", 2), ("paris", 1), ("paris", 2)),
+    ]
+    assert [each["round"] for each in shown["records"]] == [1, 2]
+    assert states(history) == {"oslo": "ended", "paris": "ended"}
+
+
+def test_a_peer_whose_report_was_read_stays_ended_when_it_does_not_answer(history):
+    history.take(turn(status("paris"), status("oslo")))
+    history.report([report("paris", [reported(1)])], 101.0)
+    history.take(turn(status("oslo"), at=130.0, unreachable=["paris"]))
+    assert states(history)["paris"] == "ended"
+    assert "does not answer" not in " ".join(lines(history))
+
+
+def test_a_peer_that_is_started_again_has_not_ended_any_more(history):
+    history.report([report("paris", [reported(1)], closing=False, reason="it was interrupted")], 101.0)
+    history.take(turn(status("paris"), at=130.0))
+    (peer,) = told(history)["peers"]
+    assert (peer["state"], peer["result"]) == ("training", {})
+    history.report([report("paris", [reported(2, outcome="closed")])], 140.0)
+    assert [line for line in lines(history) if "ended" in line] == [
+        "paris ended without a closing model: it was interrupted",
+        "paris ended with the closing model of round 2",
+    ]
+
+
+def test_what_the_launcher_tells_of_an_end_is_not_said_twice(history):
+    history.take(turn(status("paris")))
+    session = {"session": "heart", "closing": True, "round": 4, "digest": "d" * 64}
+    history.end({"exit_code": 0, "peers": [{"name": "paris", "state": "done", "sessions": [session]}]}, 101.0)
+    history.report([report("paris", [reported(4, outcome="closed")])], 102.0)
+    assert [line for line in lines(history) if "ended with" in line] == [
+        "paris ended with the closing model of round 4"
+    ]
+    assert told(history)["peers"][0]["result"] == session
+
+
+@pytest.mark.parametrize(
+    "odd", [{}, {"site": "paris"}, {"rounds": [3, {}, {"round": "x"}]}, {"sites": 3, "rounds": {}}]
+)
+def test_a_report_that_lacks_fields_harms_nothing(history, odd):
+    history.report([{"session": "heart", "site": "paris", **odd}], 100.0)
+    assert states(history) == {"paris": "ended"}

@@ -16,11 +16,11 @@ from swarm.identity import identity_at
 from swarm.identity.throwaway import make_identities
 from swarm_dashboard import serve
 
-from .told import status, turn
+from .told import report, reported, status, turn
 
 
 @contextmanager
-def page(*, token="", identity=None, turns=None):
+def page(*, token="", identity=None, turns=None, reports=list):
     """A page that runs; yields the port and a function that ends it and waits for that."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
@@ -28,7 +28,13 @@ def page(*, token="", identity=None, turns=None):
     thread = threading.Thread(
         target=serve,
         args=(turns or (lambda: turn(status("paris"))),),
-        kwargs={"listening": listening, "token": token, "identity": identity, "ended": lambda: end[0] if end else None},
+        kwargs={
+            "listening": listening,
+            "token": token,
+            "identity": identity,
+            "ended": lambda: end[0] if end else None,
+            "reports": reports,
+        },
         daemon=True,
     )
     thread.start()
@@ -80,13 +86,27 @@ def test_a_browser_follows_until_the_end():
         assert last["sessions"][0]["peers"][0]["state"] == "ended"
 
 
+def test_the_report_that_a_peer_writes_at_its_end_is_shown_with_the_end():
+    written = []
+    with page(token="secret", reports=lambda: [written.pop()] if written else []) as (port, stop):
+        stream = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        stream.request("GET", "/events", headers={"cookie": f"swarm_page_{port}=secret"})
+        lines = iter(stream.getresponse().readline, b"")
+        next(line for line in lines if line.startswith(b"data: ") and b"paris" in line)
+        written.append(report("paris", [reported(9, outcome="closed")]))
+        stop()
+        news = [json.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+    assert news[-1]["end"] is not None
+    assert [each["round"] for one in news for each in one["sessions"][0]["rounds"]] == [9]
+
+
 def test_an_error_while_asking_ends_the_page_loudly():
     def fails():
         raise ZeroDivisionError
 
     listening = socket.create_server(("127.0.0.1", 0))
     with pytest.raises(ZeroDivisionError):
-        serve(fails, listening=listening, token="t", identity=None, ended=lambda: None)
+        serve(fails, listening=listening, token="t", identity=None, ended=lambda: None, reports=list)
 
 
 def test_with_an_identity_the_page_is_encrypted(identities):

@@ -27,6 +27,27 @@ def record(number, group, **more):
     }  # fmt: skip
 
 
+def report(site, rounds, *, session="heart", **more):
+    """Of a site that has ended, as ``swarm-report.json`` has it."""
+    last = rounds[-1]
+    return {
+        "swarm_report": 1, "site": site, "session": session, "closing": last["outcome"] == "closed", "reason": "",
+        "round": last["round"], "digest": last["digest"], "lineage": "a", "file": "swarm-final.safetensors",
+        "record": f"{last['round']:064x}", "rounds": [*rounds], **more,
+    }  # fmt: skip
+
+
+def reported(number, group=("oslo", "paris"), **more):
+    """A round in a report."""
+    return {
+        "at": float(number), "round": number, "outcome": "merged", "digest": "d" * 64, "group": [*group],
+        "weights": dict.fromkeys(group, 1), "steps": dict.fromkeys(group, 8), "refused": {}, "reason": "",
+        "missing": [], "seconds": 2.0, "stall": 1.0, "waited": 1.5, "waited_for": {"oslo": 1.5}, "exchanged": 0.25,
+        "bytes_sent": 10, "bytes_received": 20, "own": {"loss": 0.75, "metrics": {"accuracy": 0.5}},
+        "merged": {"loss": 0.25, "metrics": {"accuracy": 0.875}}, **more,
+    }  # fmt: skip
+
+
 def knows(name, state="live", **more):
     return {"name": name, "address": f"{name}:1", "state": state, "left_out": False, **more}
 

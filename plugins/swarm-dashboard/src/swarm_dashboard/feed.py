@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from swarm_dashboard.history import History
@@ -20,28 +20,39 @@ Turn = Callable[[], Mapping[str, Any]]
 class Feed:
     """The history of one swarm, and who waits for it to grow. Used on one event loop."""
 
-    def __init__(self, history: History, turn: Turn, ended: Callable[[], Mapping[str, Any] | None]) -> None:
+    def __init__(
+        self,
+        history: History,
+        turn: Turn,
+        ended: Callable[[], Mapping[str, Any] | None],
+        reports: Callable[[], Sequence[Mapping[str, Any]]],
+    ) -> None:
         """Nothing is asked before ``follow``.
 
         Args:
             history: grows.
             turn: as above.
             ended: None while the run goes on; then what is known of its end.
+            reports: those that peers have written since the last call.
         """
         self.history = history
         self.over = False
         """Whether nothing will change any more."""
         self._turn = turn
         self._ended = ended
+        self._reports = reports
         self._grown = asyncio.Condition()
 
     async def follow(self) -> None:
         """Ask again and again until the run has ended."""
         while (end := self._ended()) is None:
             self.history.take(await asyncio.to_thread(self._turn))
+            self.history.report(await asyncio.to_thread(self._reports), time.time())
             await self._wake()
             await self._rest()
+        reports = await asyncio.to_thread(self._reports)
         self.history.end(end, time.time())
+        self.history.report(reports, time.time())
         self.over = True
         await self._wake()
 

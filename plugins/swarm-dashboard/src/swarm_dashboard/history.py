@@ -9,6 +9,7 @@ from typing import Any
 from swarm_dashboard.events import Events
 from swarm_dashboard.peers import Peer, state_of
 from swarm_dashboard.reading import Fields, count, mappings, text
+from swarm_dashboard.reports import records_of
 from swarm_dashboard.rounds import Records
 from swarm_dashboard.versioned import Versions, newer
 
@@ -83,6 +84,21 @@ class Session:
                 peer.state, peer.since = "ended", now
                 peer.settle()
 
+    def reported(self, report: Fields, now: float) -> None:
+        """A peer has written its report: it has ended, most often before it was asked about its last rounds."""
+        peer = self._peer(text(report, "site"))
+        if peer is None:
+            return
+        peer.reported(report)
+        for record in records_of(report, self.records.last):
+            self.records.take(record, now)
+        if not peer.result:
+            peer.result = {name: report.get(name) for name in ("closing", "reason", "round", "digest", "file")}
+            self.events.ended(peer, "done", peer.result, now)
+        if peer.state != "ended":
+            peer.state, peer.since = "ended", now
+        peer.settle()
+
     def since(self, version: int) -> dict[str, Any]:
         """What is newer than a version."""
         return {
@@ -128,8 +144,7 @@ class History:
         for status in mappings(told, "peers"):
             by_session.setdefault(text(status, "session"), []).append(status)
         for name in by_session:
-            if name and name not in self._sessions and len(self._sessions) < MOST_SESSIONS:
-                self._sessions[name] = Session(name, self._versions)
+            self._session(name)
         for name, session in self._sessions.items():
             session.take(by_session.get(name, []), unreachable, now)
         nobody = [] if self._sessions else [{"address": at, "reason": why} for at, why in unreachable.items()]
@@ -137,12 +152,23 @@ class History:
             self._nobody = nobody[:MOST_PEERS]
             self._versions.next()
 
+    def report(self, reports: Iterable[Fields], now: float) -> None:
+        """Peers have written these reports, in JSON types."""
+        for each in reports:
+            if session := self._session(text(each, "session")):
+                session.reported(each, now)
+
     def end(self, end: Mapping[str, Any], now: float) -> None:
         """The run has ended, as ``swarm up --json`` tells it; empty if nothing more is known."""
         self.time, self._end = now, {"time": now, "exit_code": count(end, "exit_code") if end else None}
         self._versions.next()
         for session in self._sessions.values():
             session.ended(mappings(end, "peers"), now)
+
+    def _session(self, name: str) -> Session | None:
+        if name and name not in self._sessions and len(self._sessions) < MOST_SESSIONS:
+            self._sessions[name] = Session(name, self._versions)
+        return self._sessions.get(name)
 
     def since(self, version: int) -> dict[str, Any]:
         """What is newer than ``version``, 0 for all, in JSON types."""

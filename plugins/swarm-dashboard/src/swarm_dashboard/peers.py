@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swarm_dashboard.reading import Fields, count, mappings, number, numbers, text, texts
+from swarm_dashboard.reports import rounds_of
 from swarm_dashboard.versioned import Versioned, Versions
 
 MOST_ROUNDS = 1000
@@ -48,19 +49,26 @@ class Peer:
         self.rounds: list[Versioned] = []
         self.shown = Versioned(0, {})
         self._versions = versions
-        self._last_round = float("-inf")
+        self._last_time = float("-inf")
+        self._last_round = -1
+        """The number of its last merged round."""
         self._totals: dict[str, float] = {"rounds": 0, "steps": 0, "seconds": 0.0, "waited": 0.0, "exchanged": 0.0}
         self._waited_for: dict[str, float] = {}
 
     def answered(self, status: Fields, now: float) -> None:
         """It has told this."""
-        self.status = status
+        self.status, self.result = status, {}  # a peer that answers has not ended, or was started again
         self.asked, self.address = text(status, "asked"), text(status, "address")
         for each in mappings(status, "rounds"):
             time = number(each, "time")
-            if time is not None and self._last_round < time <= now + 3600:
-                self._last_round = time
+            if time is not None and self._last_time < time <= now + 3600:
+                self._last_time = time
                 self._add(each, time)
+
+    def reported(self, report: Fields) -> None:
+        """It has written its report, which has the rounds that it did not tell of."""
+        for each in rounds_of(report, self._last_round):
+            self._add(each, number(each, "time") or 0.0)
 
     def settle(self) -> None:
         """Give what browsers are told of it a new version, if it has changed."""
@@ -93,7 +101,9 @@ class Peer:
         if len(self.rounds) > MOST_ROUNDS:
             half = len(self.rounds) // 2
             self.rounds = self.rounds[:half:2] + self.rounds[half:]
-        self._totals["rounds"] += entry["outcome"] != "skipped"
+        if entry["outcome"] != "skipped":
+            self._totals["rounds"] += 1
+            self._last_round = max(self._last_round, count(told, "round"))
         self._totals["steps"] += count(told, "steps")
         for part in ("seconds", "waited", "exchanged"):
             self._totals[part] += number(told, part) or 0.0

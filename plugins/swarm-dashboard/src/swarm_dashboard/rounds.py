@@ -23,13 +23,18 @@ class Records:
         """Their hashes, in the order in which they came."""
         self.group: tuple[str, ...] = ()
         """Who was in the last round."""
-        self._round = -1
+        self.last = -1
+        """The number of the last round."""
+        self._without_hash: set[tuple[str, int]] = set()
+        """Lineage and round of records that come from a report, which has the hash of the last one only."""
 
     def take(self, told: Fields, now: float) -> None:
         """A peer has this record; most of them were told before."""
-        record = text(told, "record")
-        if not record or record in self._seen:
+        record, place = text(told, "record"), (text(told, "lineage"), count(told, "round"))
+        if not record or record in self._seen or place in self._without_hash:
             return
+        if "hash" in told:
+            self._without_hash.add(place)
         self._seen[record] = None
         if len(self._seen) > 2 * MOST_RECORDS:
             del self._seen[next(iter(self._seen))]
@@ -42,7 +47,7 @@ class Records:
             "closing": told.get("closing") is True,
             "refused": [_refusal(each) for each in mappings(told, "refused")],
             "removed": texts(told, "removed"),
-            **{name: text(told, name) for name in ("lineage", "kind", "digest")},
+            **{name: text(told, name) for name in ("lineage", "kind", "digest", "hash") if name in told},
         }
         self.all.append(Versioned(self._versions.next(), entry))
         del self.all[:-MOST_RECORDS]
@@ -64,11 +69,11 @@ class Records:
             self._events.add(
                 now, f"round {number}: {peer} was removed, as it signed two results", peer=peer, warning=True
             )
-        if number > self._round:
+        if number > self.last:
             if missing := sorted({*self.group} - {*group}):
                 what = f"round {number} went ahead without {', '.join(missing)}"
                 self._events.add(now, what, warning=True)
-            self.group, self._round = group, number
+            self.group, self.last = group, number
 
 
 def _refusal(told: Fields) -> dict[str, str]:

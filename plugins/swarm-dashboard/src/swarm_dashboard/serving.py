@@ -32,6 +32,7 @@ def serve(
     token: str,
     identity: Path | None,
     ended: Callable[[], Mapping[str, Any] | None],
+    reports: Callable[[], Sequence[Mapping[str, Any]]],
     saved: Sequence[Path] = (),
 ) -> None:
     """Serve the page until the run has ended, or Ctrl-C.
@@ -42,10 +43,11 @@ def serve(
         token: what opens the page; empty: a certificate of a member does, which TLS asks for.
         identity: directory of the identity that encrypts the page; None: it is not encrypted.
         ended: None while the run goes on; then what is known of its end, as ``swarm up --json`` has it.
+        reports: the reports that peers of this machine have written since the last call, in JSON types.
         saved: files of saved runs to show instead of asking anybody.
     """
     with contextlib.suppress(KeyboardInterrupt):
-        feed = Feed(History(), turn, ended)
+        feed = Feed(History(), turn, ended, reports)
         asyncio.run(_serve(feed, saved, listening, token, identity_at(identity) if identity else None))
 
 
