@@ -179,7 +179,7 @@ def test_what_was_borrowed_and_held_outlives_the_next_values(dtype: str) -> None
     assert [array.tobytes() for _, array in tensors(capture)] == before
 
 
-def test_a_model_that_has_changed_lends_nothing(mixed: Mixed) -> None:
+def test_a_model_that_has_changed_is_not_borrowed(mixed: Mixed) -> None:
     schema = KerasPort(mixed).schema()
     with pytest.raises(ModelError, match="the model changed since training began"):
         KerasPort(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])).borrow(schema)
