@@ -103,5 +103,10 @@ ROWS = (
         (keras("tensorflow"), keras("jax"), keras("torch")),
         ("keras", "tensorflow", "jax"),
     ),
+    Row(
+        "Keras on PyTorch and JAX, three shards",
+        (sharing(keras("torch"), 3), sharing(keras("jax"), 3)),
+        ("keras", "jax"),
+    ),
     Row("scikit-learn", twice(Site("sklearn_fit")), ("sklearn", "swarm_sklearn")),
 )
