@@ -110,6 +110,19 @@ def test_every_chart_is_a_table_too(page, served):
     assert "oslo" in page.get_attribute("#took-part canvas", "aria-label")
 
 
+def test_marks_of_an_axis_differ(page, served):
+    opened(page, served)
+    shown = page.evaluate(
+        """async () => {
+          const { duration } = await import("./page/format.js");
+          const steps = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+          return steps.map(step => [1, 2, 3, 4, 5].map(each => duration(each * step)));
+        }"""
+    )
+    assert all(len({*marks}) == len(marks) for marks in shown), shown
+    assert shown[1] == ["50 ms", "0.1 s", "0.15 s", "0.2 s", "0.25 s"]
+
+
 def test_a_metric_can_be_chosen(page, served):
     opened(page, served)
     page.select_option("#measure", "accuracy")

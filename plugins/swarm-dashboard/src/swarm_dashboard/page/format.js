@@ -24,6 +24,7 @@ export function bytes(value) {
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return DASH;
   if (seconds < 0.1) return `${(1000 * seconds).toFixed(0)} ms`;
+  if (seconds < 1) return `${Number(seconds.toPrecision(2))} s`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 90) return `${seconds.toFixed(0)} s`;
   if (seconds < 5400) return `${(seconds / 60).toFixed(0)} min`;
