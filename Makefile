@@ -109,13 +109,15 @@ dist: .venv-supply/.made ## the wheels and the source distributions, with those 
 release-check: ## whether citation and changelog, and what is in DIST, are of a tag: TAG=v0.1.0 DIST=dist
 	@$(PYTHON) .ci/versions.py $(TAG) $(DIST)
 
-# Without pip in the environment, which is no part of what a user gets.
+# Without pip in the environment, which is no part of what a user gets. The version is in no file but the wheel.
 sbom: dist ## what the built wheel brings with it, in dist/sbom.cdx.json (CycloneDX): EXTRAS=torch
 	rm -rf .venv-sbom
 	$(PYTHON) -m venv --without-pip .venv-sbom
 	$(SUPPLY)/python -m pip --python .venv-sbom/bin/python install --quiet --disable-pip-version-check \
-		--constraint constraints.txt "$$(echo dist/*.whl)$(if $(EXTRAS),[$(EXTRAS)])"
-	$(SUPPLY)/cyclonedx-py environment --mc-type library --pyproject pyproject.toml --output-reproducible \
+		--constraint constraints.txt "$$(echo dist/swarm_learning-*.whl)$(if $(EXTRAS),[$(EXTRAS)])"
+	version=$$(.venv-sbom/bin/python -c 'from importlib.metadata import version; print(version("swarm-learning"))'); \
+		sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > .venv-sbom/pyproject.toml
+	$(SUPPLY)/cyclonedx-py environment --mc-type library --pyproject .venv-sbom/pyproject.toml --output-reproducible \
 		--output-format JSON --output-file dist/sbom.cdx.json .venv-sbom/bin/python
 
 # Strict: a version that the service does not know is an error, not a pass.
