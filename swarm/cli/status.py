@@ -34,6 +34,9 @@ from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
 from swarm.transport.base import Way
 
+REMEDY = "check that one is running, and give its address with --peer"
+"""Where no peer answers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Silent:
@@ -93,9 +96,7 @@ def status(
         found = look()
         if not found.peers:
             silent = "; ".join(str(each) for each in found.silent)
-            raise UnreachablePeerError(
-                f"no peer answered ({silent}): check that one is running, and give its address with --peer"
-            )
+            raise UnreachablePeerError(f"no peer answered ({silent}): {REMEDY}")
         return found
 
     if watch:
@@ -103,9 +104,11 @@ def status(
         if first:
             follow(first, look, every, shown=_document if json_output else _watched, out=console())
         return
-    found = somebody()
+    found = look()
     for silent in found.silent:
         typer.echo(f"swarm: {silent}", err=True)
+    if not found.peers:
+        raise UnreachablePeerError(f"no peer answered: {REMEDY}")
     console().print(_document(found) if json_output else _shown(found), soft_wrap=json_output)
 
 
