@@ -170,6 +170,11 @@ class Offers:
         """When the last peer came with an offer to this round; one that changes its offer does not come again."""
 
     @property
+    def peers(self) -> frozenset[PeerId]:
+        """Peers of which an offer is known, also one for another round."""
+        return frozenset(self._offers)
+
+    @property
     def offered(self) -> bool:
         """Whether a peer has offered to the next round."""
         return bool(self._current)

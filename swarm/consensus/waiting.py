@@ -142,7 +142,7 @@ class Waiting:
         if not state.timer.past(self.since + patience):
             return None
         late = self.missing()
-        state.presence.missed(state.presence.live - offered)
+        state.presence.missed(state.presence.live - state.offers.peers)
         return f"{late} did not reach a sync point within {patience:.3g} s"
 
     def _below_quorum(self, commit: Commit, here: AbstractSet[PeerId], *, finished: bool) -> str | None:

@@ -122,15 +122,6 @@ def test_an_offer_to_a_round_far_ahead_makes_no_round_wait(founded) -> None:
         assert peers.commits("b")[-1].round == rounds
 
 
-def test_an_offer_to_a_round_far_ahead_makes_no_sync_point_below_quorum_wait(founded) -> None:
-    peers = founded("a", "b", min_peers=2, failure_timeout=10)
-    peers.offer("a")
-    peers.tell("b", "a", peers.offer_of("b", peers.commits("a")[-1], round=100))
-    peers.wait(11)
-    peers.offer("a")
-    assert len(peers.all("a", Skip)) == 2
-
-
 def test_the_closing_round_waits_for_a_live_peer_that_rounds_no_longer_wait_for(founded) -> None:
     peers = founded("a", "b", "c", min_peers=2, straggler_timeout=5)
     peers.offer("a", "b")
