@@ -278,7 +278,14 @@ class Member:
         if sender != message.attempt.leader:
             self._tell_impostor(sender, message.attempt, "aborts")
             return False
-        self._exposed.pop(key, None)
+        if key in self._signed and key[0] == self._state.position.lineage:
+            # Others may have accepted it too, and any later leader may have it decided. Only the start of a lineage is
+            # decided by its leader alone, which can take it back.
+            text = f"{sender} aborts an attempt that it has asked to accept; that is ignored"
+            self._state.effects.notice(text, loud=True, sender=sender)
+            return False
+        if not self._state.rules.tolerated_liars:  # a leader that lies may ask others to accept it
+            self._exposed.pop(key, None)
         self._held = {digest: held for digest, held in self._held.items() if held.key != key}
         if self.attempt is None or self.attempt.key != key:
             return False

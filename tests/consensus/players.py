@@ -82,10 +82,11 @@ def sent(effects: list[Effect], kind: type[Message]) -> dict[str, Message]:
 
 
 class OneMember:
-    """The machine of ``a``, which has offered to round 1; ``b`` and ``c`` are the other members."""
+    """The machine of ``a``, which has offered to round 1; ``b``, ``c`` and so on are the other members."""
 
-    def __init__(self, founded) -> None:
-        self.peers = founded("a", "b", "c")
+    def __init__(self, founded, names: str = "abc", **rules: Any) -> None:
+        self.peers = founded(*names, **rules)
+        self.names = names
         self.machine: RoundMachine = self.peers.machines["a"]
         self.now = self.peers.now
         commit = self.machine.commit
@@ -94,11 +95,11 @@ class OneMember:
         self.offer()
         self.proposal = self.proposed()
 
-    def proposed(self, counter: int = 5, leader: str = "b", *offers: Offer, group: str = "abc") -> Proposal:
+    def proposed(self, counter: int = 5, leader: str = "b", *offers: Offer, group: str = "") -> Proposal:
         """What the leader of an attempt makes of ``offers`` and of one of each other peer of ``group``."""
-        told = {peer: self.peers.offer_of(peer, self.commit) for peer in group}
+        told = {peer: self.peers.offer_of(peer, self.commit) for peer in group or self.names}
         told |= {offer.stats.peer: offer for offer in offers}
-        return self.peers.proposal(Attempt(counter, leader), self.commit, *told.values(), promised="bc")
+        return self.peers.proposal(Attempt(counter, leader), self.commit, *told.values(), promised=self.names[1:])
 
     def of(self, peer: str, **stats: Any) -> Offer:
         """An offer of a peer to round 1."""

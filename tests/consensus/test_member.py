@@ -19,6 +19,8 @@ from swarm.messages import (
 )
 from swarm.records import Attempt, PeerStatus
 
+from .players import OneMember
+
 TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 
 
@@ -215,6 +217,27 @@ def test_an_abort_counts_from_the_leader_only_and_forgets_the_result(member) -> 
     assert not member.exposed
     assert not member.machine.needed
     assert not member.machine.pending
+
+
+def test_an_abort_of_what_the_leader_had_accepted_is_ignored_and_named(member) -> None:
+    member.joins(member.proposal)
+    member.assembles(member.proposal, "merged")
+    member.hears("b", member.asks(member.proposal, "merged"))
+    (notice,) = member.hears("b", Abort(*member.proposal.key, "a lie"))
+    assert isinstance(notice, Notice)
+    assert (notice.loud, notice.sender) == (True, "b")
+    assert "b aborts an attempt that it has asked to accept" in notice.text
+    assert member.exposed, "others may have accepted it too: the capture must be kept"
+    assert member.machine.needed == {"merged"}
+
+
+def test_where_members_may_lie_an_aborted_attempt_may_still_have_the_capture(founded) -> None:
+    of_four = OneMember(founded, "abcd", tolerated_liars=1)
+    of_four.joins(of_four.proposal)
+    of_four.assembles(of_four.proposal, "merged")
+    of_four.hears("b", Abort(*of_four.proposal.key, "a test"))
+    assert of_four.exposed, "the leader may ask the others to accept it all the same"
+    assert not of_four.machine.needed
 
 
 def test_what_a_ready_member_offered_may_be_in_its_round_if_it_contributed_and_in_every_later_one(member) -> None:

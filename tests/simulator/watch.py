@@ -56,7 +56,8 @@ class Watch:
         bound += LONGEST_SILENCE if plan.liars else 0.0
         if any(process.claims is not None for process in self._processes.values()):
             # Who leaves its contribution out may be rejected by a member that cannot tell, until that one is left out.
-            bound += LIES * plan.failure_timeout
+            # One that claims too much weight leaves the others fewer contributions to tell by.
+            bound += LIES * plan.failure_timeout * sum(process.dishonest for process in self._processes.values())
         bound /= plan.slowest_clock
         for (lineage, round_), since in self._since.items():
             if self._loop.now - since > bound:

@@ -508,8 +508,8 @@ class Witness:
         """Steps that a process may give up for a committed model."""
         own, commit, before = process.model.own, merged.commit, self._basis.get(process)
         applied = process.session.commit
-        if self._schedule.excess and applied and applied.digest == commit.digest:
-            commit = applied  # one of two results of a round with the same model, of which one may close the session
+        if applied and applied.digest == commit.digest:
+            commit = applied  # of two records with the same model: a fork keeps that of its parent
         left_out = process.name in commit.group and process.name not in commit.contributors and commit.contributors
         if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
             return own
