@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import queue
 import threading
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 _EVERYTHING = Selection()
 _STATISTICS = (TensorKind.MEAN, TensorKind.VARIANCE, TensorKind.COUNTER)
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds until sessions that do not come to an end count as hung."""
 
 
@@ -228,7 +229,7 @@ def together(*programs: Callable[[], object], deadline: float = DEADLINE) -> lis
 
     Raises:
         Exception: what a program raised, the first one to do so.
-        TimeoutError: after ``deadline`` seconds some have not ended.
+        TimeoutError: after ``deadline`` seconds some have not ended; where all threads stand is on the standard error.
     """
     ends: queue.SimpleQueue[tuple[int, object, BaseException | None]] = queue.SimpleQueue()
 
@@ -247,6 +248,7 @@ def together(*programs: Callable[[], object], deadline: float = DEADLINE) -> lis
             number, result, error = ends.get(timeout=max(until - time.monotonic(), 0.0))
         except queue.Empty:
             hung = sorted(set(range(len(programs))) - results.keys())
+            faulthandler.dump_traceback(2)  # to the standard error: sys.stderr may be no file
             raise TimeoutError(f"programs {hung} have not ended after {deadline:g} s") from None
         if error is not None:
             raise error

@@ -20,7 +20,7 @@ BACKEND = keras.backend.backend()
 def site(tmp_path):
     return {
         "rendezvous": tmp_path / "rendezvous", "min_peers": 1, "world_size": 1, "name": "ada", "model_dir": tmp_path,
-        "checkpoint_seconds": 0, "failure_timeout": 0.5, "sync_interval": 2,
+        "checkpoint_seconds": 0, "failure_timeout": 1.0, "sync_interval": 2,
     }  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def test_stateful_is_refused(swarm) -> None:
 
 def test_a_late_peer_takes_its_place_in_the_schedule_of_the_others(model, xy, tmp_path) -> None:
     """The recipe of docs/resume.md."""
-    place = {"rendezvous": tmp_path, "min_peers": 1, "failure_timeout": 0.5, "sync_interval": 2}
+    place = {"rendezvous": tmp_path, "min_peers": 1, "failure_timeout": 1.0, "sync_interval": 2}
     first = model()
     early = SwarmCallback(**place, name="ada", model=first)
     early.on_train_begin()

@@ -53,7 +53,7 @@ def site(flavour, make_trainer, tmp_path):
         swarm = SwarmLightningCallback(
             **{
                 "name": name, "rendezvous": tmp_path / "rendezvous", "world_size": 2, "sync_interval": 3,
-                "model_dir": place, "checkpoint_seconds": 0, "failure_timeout": 0.5, "resume": True,
+                "model_dir": place, "checkpoint_seconds": 0, "failure_timeout": 1.0, "resume": True,
             } | arguments
         )  # fmt: skip
         saving = flavour.callbacks.ModelCheckpoint(place / "checkpoints", save_last=True, enable_version_counter=False)
@@ -145,7 +145,7 @@ def test_stateful_is_refused():
 
 def test_a_late_site_takes_its_place_in_the_schedule(scheduled, flavour, make_trainer, tmp_path):
     """The recipe of docs/resume.md."""
-    arguments = {"rendezvous": tmp_path / "rendezvous", "min_peers": 1, "sync_interval": 3, "failure_timeout": 0.5}
+    arguments = {"rendezvous": tmp_path / "rendezvous", "min_peers": 1, "sync_interval": 3, "failure_timeout": 1.0}
     rates = {}
 
     class CatchUp(flavour.Callback):

@@ -80,7 +80,7 @@ class Script:
 def site(tmp_path):
     return {
         "rendezvous": tmp_path / "rendezvous", "min_peers": 1, "world_size": 1, "name": "ada", "model_dir": tmp_path,
-        "checkpoint_seconds": 0, "failure_timeout": 0.5,
+        "checkpoint_seconds": 0, "failure_timeout": 1.0,
     }  # fmt: skip
 
 
@@ -220,7 +220,7 @@ def test_several_objects_may_have_a_state_and_others_are_refused(make_peer):
 
 def test_a_late_peer_takes_its_place_in_the_schedule_of_the_others(tmp_path):
     """The recipe of docs/resume.md."""
-    arguments = {"rendezvous": tmp_path, "min_peers": 2, "failure_timeout": 0.5}
+    arguments = {"rendezvous": tmp_path, "min_peers": 2, "failure_timeout": 1.0}
     first, second = (Script("adam", **arguments, name=name) for name in ("ada", "bob"))
     together(partial(train, first, 7), partial(train, second, 7))
     late = Script("adam", **arguments, name="cyd")

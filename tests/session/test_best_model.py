@@ -94,7 +94,7 @@ def test_where_nobody_validates_the_log_says_why_there_is_no_file(tmp_path: Path
 
 
 def test_a_metric_that_the_validation_does_not_give_is_refused_at_the_start() -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2, keep_best=True, monitor="max:dice", failure_timeout=0.5)
+    swarm = MemorySwarm(sync_interval=1, world_size=2, keep_best=True, monitor="max:dice", failure_timeout=1.0)
     peers = [site(swarm, name, 2.0) for name in ("ada", "bob")]
 
     def begin(peer: SwarmPeer) -> None:
@@ -130,7 +130,7 @@ def test_a_peer_that_comes_late_fetches_the_best_model(tmp_path: Path) -> None:
 
 
 def test_a_swarm_that_resumes_still_has_the_best_model_of_before(tmp_path: Path) -> None:
-    settings = {"sync_interval": 1, "world_size": 2, "keep_best": True, "checkpoint_seconds": 0, "failure_timeout": 0.5}
+    settings = {"sync_interval": 1, "world_size": 2, "keep_best": True, "checkpoint_seconds": 0, "failure_timeout": 1.0}
     swarm = MemorySwarm(**settings)
     peers = [site(swarm, name, 2.0, place=tmp_path / name) for name in ("ada", "bob")]
 
@@ -150,7 +150,7 @@ def test_a_swarm_that_resumes_still_has_the_best_model_of_before(tmp_path: Path)
 
 
 def test_a_site_that_resumes_without_its_copy_fetches_it(tmp_path: Path) -> None:
-    settings = {"sync_interval": 1, "min_peers": 2, "keep_best": True, "checkpoint_seconds": 0, "failure_timeout": 0.5}
+    settings = {"sync_interval": 1, "min_peers": 2, "keep_best": True, "checkpoint_seconds": 0, "failure_timeout": 1.0}
     swarm = MemorySwarm(**settings)
     ada, bob, cyd = (site(swarm, name, 2.0, place=tmp_path / name) for name in ("ada", "bob", "cyd"))
     away, back = threading.Event(), threading.Event()
@@ -268,7 +268,7 @@ def liar(swarm: MemorySwarm, name: str, told: Callable[[Offer], Offer]) -> None:
 def test_a_score_that_was_changed_on_its_way_counts_for_nothing() -> None:
     """The offer that has it is not signed by its peer, so that the offer itself does not count."""
     swarm = MemorySwarm(
-        sync_interval=1, world_size=3, min_peers=2, keep_best=True, straggler_timeout=0.1, failure_timeout=0.5
+        sync_interval=1, world_size=3, min_peers=2, keep_best=True, straggler_timeout=0.1, failure_timeout=1.0
     )
     peers = [site(swarm, name, 2.0) for name in ("ada", "bob", "cyd")]
     liar(swarm, "cyd", lambda offer: replace(offer, stats=replace(offer.stats, score=-1e6)))
@@ -289,7 +289,7 @@ def test_a_score_that_was_changed_on_its_way_counts_for_nothing() -> None:
 @pytest.mark.parametrize("field", ["score", "digest", "stop"])
 def test_a_leader_that_names_another_best_model_is_replaced(field: str) -> None:
     # more patience than rounds: none stops by itself
-    swarm = MemorySwarm(sync_interval=1, world_size=3, patience=500, failure_timeout=0.5)
+    swarm = MemorySwarm(sync_interval=1, world_size=3, patience=500, failure_timeout=1.0)
     peers = [site(swarm, name, 2.0) for name in ("ada", "bob", "cyd")]
     false = {"score": -1.0, "digest": "f" * 64, "stop": True}[field]
 

@@ -147,7 +147,7 @@ def extended(peer: SwarmPeer) -> bool:
 
 
 def test_a_peer_that_is_left_alone_does_not_train_on_for_ever() -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=2, train_until="all", straggler_timeout=0.2, failure_timeout=0.5)
+    swarm = MemorySwarm(sync_interval=4, world_size=2, train_until="all", straggler_timeout=0.2, failure_timeout=1.0)
     ada, bob = (swarm.peer(name, {"w": np.zeros(3)}) for name in ("ada", "bob"))
 
     def train_bob() -> None:

@@ -133,7 +133,7 @@ def stopped(tmp_path: Path) -> Path:
 
 def resumable(place: Path, **settings: object) -> list[SwarmPeer]:
     swarm = MemorySwarm(
-        sync_interval=2, world_size=2, checkpoint_seconds=0, failure_timeout=0.3, optimizer_state="merge", **settings
+        sync_interval=2, world_size=2, checkpoint_seconds=0, failure_timeout=1.0, optimizer_state="merge", **settings
     )
     return [swarm.peer(name, arrays(), kinds=KINDS, model_dir=place / name) for name in ("ada", "bob")]
 

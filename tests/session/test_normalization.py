@@ -25,7 +25,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def pair(place: Path | None = None, **settings: object) -> list[SwarmPeer]:
-    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.5, checkpoint_seconds=0, **settings)
+    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=1.0, checkpoint_seconds=0, **settings)
     return [
         swarm.peer(name, arrays(), kinds=KINDS, model_dir=place / name if place else None, evaluate=None)
         for name in DATA
@@ -115,7 +115,7 @@ def test_sites_may_choose_differently() -> None:
 @pytest.mark.parametrize("batches", [0, 2])
 def test_a_site_that_did_not_train_has_the_statistics_of_the_swarm(batches: int) -> None:
     """Also one that is there first and whose only sync point, at the end, is of the others' steps."""
-    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.5)
+    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=1.0)
     ada, bob = (swarm.peer(name, arrays(), kinds=KINDS, node_weightage=int(name == "bob")) for name in DATA)
     together(partial(ada.train, 0, step), partial(bob.train, batches + 2, step))
     assert statistics(ada) == statistics(bob) == DATA["bob"]

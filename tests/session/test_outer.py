@@ -112,7 +112,7 @@ def test_a_peer_that_joins_later_has_the_momentum_of_the_others() -> None:
 
 def resumable(place: Path, **settings: object) -> list[SwarmPeer]:
     swarm = MemorySwarm(
-        **{"sync_interval": 1, "world_size": 2, "checkpoint_seconds": 0, "failure_timeout": 0.3, **settings}
+        **{"sync_interval": 1, "world_size": 2, "checkpoint_seconds": 0, "failure_timeout": 1.0, **settings}
     )
     return [swarm.peer(name, arrays(), model_dir=place / name) for name in ("ada", "bob")]
 

@@ -85,10 +85,10 @@ def test_three_continue_without_an_incompatible_peer() -> None:
 
 
 def test_a_name_in_use_is_refused_while_its_owner_is_live() -> None:
-    swarm = MemorySwarm(world_size=2, failure_timeout=0.2, sync_interval=2)
+    swarm = MemorySwarm(world_size=2, failure_timeout=1.0, sync_interval=2)
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
     together(ada.session.begin, bob.session.begin)
-    again = greeting(swarm, "ada", failure_timeout=0.2).peer("bob", WEIGHTS)
+    again = greeting(swarm, "ada", failure_timeout=1.0).peer("bob", WEIGHTS)
     (end,) = together(partial(outcome, again))
     assert end.startswith("IncompatiblePeerError: ")
     assert "the name 'bob' is in use by the live peer at memory:" in end

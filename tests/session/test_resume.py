@@ -36,7 +36,7 @@ def begin_and_train(peer: SwarmPeer, batches: int) -> None:
 
 
 def pair(places: dict[str, Path], **settings: object) -> tuple[SwarmPeer, SwarmPeer]:
-    settings = {"failure_timeout": 0.3, **settings}
+    settings = {"failure_timeout": 1.0, **settings}
     swarm = MemorySwarm(sync_interval=2, world_size=2, checkpoint_seconds=0, **settings)
     first, second = (
         swarm.peer(name, {"w": np.zeros(3, np.float32)}, model_dir=place) for name, place in places.items()
@@ -82,7 +82,7 @@ def test_a_peer_that_is_behind_catches_up_with_the_swarm(stopped: dict[str, Path
     for peer in further:
         peer.session.abort("power cut")
     # Long enough for a second try: ada may ask bob for his model before he has met her.
-    ada, bob = pair(behind, resume=True, failure_timeout=2.0)
+    ada, bob = pair(behind, resume=True, failure_timeout=1.0)
     started = []
 
     def catch_up() -> None:
@@ -126,7 +126,7 @@ def test_the_checkpoints_of_another_model_are_refused_by_file(stopped: dict[str,
 @pytest.mark.parametrize("dtype", WEIGHT_DTYPES)
 def test_a_run_of_any_dtype_is_resumed(places: dict[str, Path], dtype: str) -> None:
     def peers(**settings: object) -> list[SwarmPeer]:
-        swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.3, checkpoint_seconds=0, **settings)
+        swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=1.0, checkpoint_seconds=0, **settings)
         zeros = np.zeros(3, numpy_dtype(dtype))
         return [swarm.peer(name, {"w": zeros}, model_dir=place) for name, place in places.items()]
 

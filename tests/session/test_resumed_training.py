@@ -66,7 +66,7 @@ class Site:
 
 def sites(place: Path, **settings: Any) -> list[Site]:
     swarm = MemorySwarm(
-        **{"sync_interval": 2, "world_size": 2, "failure_timeout": 0.5, "checkpoint_seconds": 0} | settings
+        **{"sync_interval": 2, "world_size": 2, "failure_timeout": 1.0, "checkpoint_seconds": 0} | settings
     )
     return [Site(swarm, name, place / name) for name in ("ada", "bob")]
 
@@ -176,7 +176,7 @@ class Broken(Schedule):
 
 
 def test_a_state_that_does_not_fit_is_told_of_and_training_goes_on(stopped: Path) -> None:
-    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.5, checkpoint_seconds=0, resume=True)
+    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=1.0, checkpoint_seconds=0, resume=True)
     peers = [Site(swarm, name, stopped / name, Broken()) for name in ("ada", "bob")]
     ran(peers, 2, end=True)
     assert peers[0].peer.session.resumed.epochs == 1
@@ -190,7 +190,7 @@ def test_a_state_that_no_file_can_hold_is_told_of_and_the_progress_is_kept(tmp_p
         def read(self) -> Any:
             return {"scale": print}
 
-    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.5, checkpoint_seconds=0)
+    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=1.0, checkpoint_seconds=0)
     peers = ran([Site(swarm, name, tmp_path / name, Odd()) for name in ("ada", "bob")], 2)
     stop(peers)
     assert resumed_of(tmp_path, "ada").batches == 6
@@ -199,7 +199,7 @@ def test_a_state_that_no_file_can_hold_is_told_of_and_the_progress_is_kept(tmp_p
 
 
 def test_who_comes_late_knows_how_far_the_others_are(tmp_path: Path) -> None:
-    swarm = MemorySwarm(sync_interval=2, min_peers=2, failure_timeout=0.5)
+    swarm = MemorySwarm(sync_interval=2, min_peers=2, failure_timeout=1.0)
     early = [Site(swarm, name, None) for name in ("ada", "bob")]
     ran(early, 3)  # nine batches, four rounds
     late = Site(swarm, "cyd", None)
@@ -211,7 +211,7 @@ def test_who_comes_late_knows_how_far_the_others_are(tmp_path: Path) -> None:
 
 
 def test_who_comes_back_knows_what_it_has_done_and_how_far_the_others_are(tmp_path: Path) -> None:
-    swarm = MemorySwarm(sync_interval=2, world_size=3, min_peers=2, failure_timeout=0.5, checkpoint_seconds=0)
+    swarm = MemorySwarm(sync_interval=2, world_size=3, min_peers=2, failure_timeout=1.0, checkpoint_seconds=0)
     peers = ran([Site(swarm, name, tmp_path / name) for name in ("ada", "bob", "cyd")], 2 / EPOCH)
     cyd = peers.pop()
     cyd.peer.session.abort("power cut")

@@ -103,7 +103,7 @@ def test_the_merged_model_is_validated_with_the_peers_own_local_tensors() -> Non
 
 
 def test_files_hold_what_is_shared_and_a_resumed_peer_keeps_its_own_rest(tmp_path: Path) -> None:
-    settings = {"share": ["adapter.*"], "checkpoint_seconds": 0, "failure_timeout": 0.3}
+    settings = {"share": ["adapter.*"], "checkpoint_seconds": 0, "failure_timeout": 1.0}
 
     def stop_after_two_rounds(peer: SwarmPeer) -> None:
         peer.session.begin()

@@ -86,7 +86,7 @@ def test_a_peer_that_waits_says_for_whom() -> None:
 
 
 def test_a_skipped_sync_point_says_for_whom_it_waited_in_vain() -> None:
-    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=0.5)
+    swarm = MemorySwarm(sync_interval=2, world_size=2, failure_timeout=1.0)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
     together(ada.session.begin, bob.session.begin)
     ada.go_on(2, step)

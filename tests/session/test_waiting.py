@@ -19,7 +19,7 @@ def step(peer: SwarmPeer) -> None:
 @pytest.mark.parametrize("overlap", [False, True])
 def test_a_live_peer_that_does_not_offer_is_waited_for_once(overlap: bool) -> None:
     """As one whose loop has failed, and whose error somebody keeps."""
-    swarm = MemorySwarm(sync_interval=4, world_size=2, failure_timeout=0.5, overlap=overlap)
+    swarm = MemorySwarm(sync_interval=4, world_size=2, failure_timeout=1.0, overlap=overlap)
     ada, bob = swarm.peer("ada", {"w": np.zeros(1)}), swarm.peer("bob", {"w": np.zeros(1)})
     together(ada.session.begin, bob.session.begin)
     ada.go_on(20, step)
@@ -33,7 +33,7 @@ def test_a_live_peer_that_does_not_offer_is_waited_for_once(overlap: bool) -> No
 
 
 def test_if_the_only_peer_with_a_weight_dies_the_others_keep_their_steps() -> None:
-    swarm = MemorySwarm(sync_interval=4, world_size=3, failure_timeout=2.0, straggler_timeout=0.1)
+    swarm = MemorySwarm(sync_interval=4, world_size=3, failure_timeout=1.0, straggler_timeout=0.1)
     ada = swarm.peer("ada", {"w": np.zeros(1)})
     rest = [swarm.peer(name, {"w": np.zeros(1)}, node_weightage=0) for name in ("bob", "cyd")]
     dead = threading.Event()
