@@ -29,14 +29,15 @@ class Judge:
         """The best model up to that of ``commit``, which is what ``scores`` are of.
 
         Scores that are not finite do not count. A model without any changes nothing, nor does one to which nobody has
-        contributed. What peers tell is true or false: see ``docs/best-model.md``.
+        contributed. The best model is no better than itself. What peers tell is true or false: see
+        ``docs/best-model.md``.
         """
         before = commit.best
         told = [(weight, score) for weight, score in scores if weight > 0]
-        if not told or not commit.contributors or (before and before.digest == commit.digest):
+        if not told or not commit.contributors:
             return before
         score = self._together([(weight, score) for weight, score in told if math.isfinite(score)])
-        if score is not None and (before is None or self._better(score, before.score)):
+        if score is not None and (before is None or self._improves(before, commit.digest, score)):
             return Best(commit.round, commit.digest, score, stop=before.stop if before else False)
         if before is None:
             return None
@@ -44,8 +45,9 @@ class Judge:
         ends = self.patience is not None and since >= self.patience
         return replace(before, since=since, stop=before.stop or ends)
 
-    def _better(self, score: float, other: float) -> bool:
-        return score > other if self.highest else score < other
+    def _improves(self, before: Best, digest: str, score: float) -> bool:
+        better = score > before.score if self.highest else score < before.score
+        return better and digest != before.digest
 
     def _together(self, scores: Sequence[Score]) -> float | None:
         """One score for all peers, the same for any order of them; None if there is none that is finite."""

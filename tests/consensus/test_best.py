@@ -89,7 +89,14 @@ def test_a_round_to_which_nobody_contributed_changes_nothing() -> None:
     """Its model is that of the round before."""
     known = Best(1, "d1", 2.0)
     assert Judge(patience=1).best(committed(2, known, contributors=()), [(1, 9.0)]) == known
-    assert Judge(patience=1).best(replace(committed(2, known), digest="d1"), [(1, 1.0)]) == known
+
+
+def test_contributions_that_change_nothing_give_no_better_model_and_count() -> None:
+    """As with a learning rate of 0, or once all have converged: the training must end."""
+    known = Best(1, "d1", 2.0)
+    again = replace(committed(2, known), digest="d1")
+    assert Judge(patience=2).best(again, [(1, 1.0)]) == Best(1, "d1", 2.0, since=1)
+    assert Judge(patience=1).best(again, [(1, 1.0)]) == Best(1, "d1", 2.0, since=1, stop=True)
 
 
 def test_one_false_score_sets_nothing_under_a_rule_that_limits_bad_sites() -> None:

@@ -49,6 +49,12 @@ def test_every_status_has_an_error_with_a_sentence(code):
     assert ("the details" in str(error)) == ("{details}" in ERRORS[code][1])
 
 
+def test_a_connection_that_broke_is_said_in_plain_words():
+    error = to_error(FinishedCall(grpc.StatusCode.UNKNOWN, "Stream removed (recvmsg:Connection reset by peer)"), "host:1")
+    assert isinstance(error, UnreachablePeerError)
+    assert str(error) == "host:1 or this peer closed the connection"
+
+
 def test_the_details_of_a_status_are_written_out():
     error = to_error(FinishedCall(grpc.StatusCode.INTERNAL, "\x1b[2Jgone\n" + 5000 * "x"), "host:1")
     assert str(error).startswith(r"host:1 failed: \x1b[2Jgone\nxxx")

@@ -12,6 +12,9 @@ from swarm.text import printable
 MAX_DETAILS = 1000
 """Characters of a status; it travels in a header of limited size."""
 
+BROKEN = "Stream removed"
+"""How gRPC says, as an unknown error, that the connection of an open call broke."""
+
 ERRORS: dict[grpc.StatusCode, tuple[type[SwarmError], str]] = {
     grpc.StatusCode.OK: (TransportError, "{address} ended the call before it was complete"),
     grpc.StatusCode.CANCELLED: (UnreachablePeerError, "{address} or this peer closed the connection"),
@@ -38,8 +41,11 @@ ERRORS: dict[grpc.StatusCode, tuple[type[SwarmError], str]] = {
 
 def to_error(call: Any, address: str) -> SwarmError:
     """The error that a finished ``call`` to ``address`` stands for."""
-    kind, sentence = ERRORS[call.code()]
-    details = printable(call.details() or "no reason given", MAX_DETAILS)
+    code, details = call.code(), call.details()
+    if code is grpc.StatusCode.UNKNOWN and (details or "").startswith(BROKEN):
+        code = grpc.StatusCode.CANCELLED
+    kind, sentence = ERRORS[code]
+    details = printable(details or "no reason given", MAX_DETAILS)
     return kind(sentence.format(address=address, details=details))
 
 
