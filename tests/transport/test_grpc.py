@@ -50,7 +50,7 @@ def test_every_status_has_an_error_with_a_sentence(code):
 
 
 def test_a_connection_that_broke_is_said_in_plain_words():
-    error = to_error(FinishedCall(grpc.StatusCode.UNKNOWN, "Stream removed (recvmsg:Connection reset by peer)"), "host:1")
+    error = to_error(FinishedCall(grpc.StatusCode.UNKNOWN, "Stream removed (recvmsg: reset)"), "host:1")
     assert isinstance(error, UnreachablePeerError)
     assert str(error) == "host:1 or this peer closed the connection"
 
