@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 PEER = Path(__file__).with_name("peer.py")
-DEADLINE = 25.0
+DEADLINE = 60.0
 
 
 class PeerProcess:
@@ -110,6 +110,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for process in started:
         process.end()
+
+
+@pytest.fixture
+def patient() -> dict[str, float]:
+    """Settings: the failure time-out is beyond ``DEADLINE``, so that what is noticed by then was not waited for."""
+    return {"failure_timeout": 2 * DEADLINE}
 
 
 @pytest.fixture

@@ -49,8 +49,17 @@ def test_every_status_has_an_error_with_a_sentence(code):
     assert ("the details" in str(error)) == ("{details}" in ERRORS[code][1])
 
 
-def test_a_connection_that_broke_is_said_in_plain_words():
-    error = to_error(FinishedCall(grpc.StatusCode.UNKNOWN, "Stream removed (recvmsg: reset)"), "host:1")
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.UNKNOWN, "Stream removed (recvmsg:Connection reset by peer (104))"),
+        (grpc.StatusCode.UNAVAILABLE, "Cancelling all calls"),
+        (grpc.StatusCode.UNAVAILABLE, "recvmsg:Connection reset by peer"),
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed"),
+    ],
+)
+def test_a_connection_that_broke_is_said_in_plain_words(code, details):
+    error = to_error(FinishedCall(code, details), "host:1")
     assert isinstance(error, UnreachablePeerError)
     assert str(error) == "host:1 or this peer closed the connection"
 

@@ -12,8 +12,8 @@ from swarm.text import printable
 MAX_DETAILS = 1000
 """Characters of a status; it travels in a header of limited size."""
 
-BROKEN = "Stream removed"
-"""How gRPC says, as an unknown error, that the connection of an open call broke."""
+BROKEN = ("Stream removed", "Cancelling all calls", "Socket closed", "recvmsg:", "Broken pipe")
+"""How gRPC says, as an unknown error or an unavailable peer, that the connection of an open call broke."""
 
 ERRORS: dict[grpc.StatusCode, tuple[type[SwarmError], str]] = {
     grpc.StatusCode.OK: (TransportError, "{address} ended the call before it was complete"),
@@ -42,7 +42,7 @@ ERRORS: dict[grpc.StatusCode, tuple[type[SwarmError], str]] = {
 def to_error(call: Any, address: str) -> SwarmError:
     """The error that a finished ``call`` to ``address`` stands for."""
     code, details = call.code(), call.details()
-    if code is grpc.StatusCode.UNKNOWN and (details or "").startswith(BROKEN):
+    if code in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE} and (details or "").startswith(BROKEN):
         code = grpc.StatusCode.CANCELLED
     kind, sentence = ERRORS[code]
     details = printable(details or "no reason given", MAX_DETAILS)
