@@ -17,6 +17,7 @@ from swarm.records import PeerInfo
 from swarm.testing.nodes import DEADLINE, Node, RecordingHandler, eventually
 from swarm.transport.base import MAX_MESSAGE_BYTES
 from swarm.transport.grpc import GrpcTransport, fetch_status, reach
+from swarm.transport.grpc.diagnosis import may_explain
 from swarm.transport.grpc.security import target
 from swarm.transport.grpc.send_queue import MAX_QUEUED_MESSAGES, SendQueue
 from swarm.transport.grpc.status import ERRORS, to_error
@@ -61,7 +62,8 @@ def test_every_status_has_an_error_with_a_sentence(code):
 def test_a_connection_that_broke_is_said_in_plain_words(code, details):
     error = to_error(FinishedCall(code, details), "host:1")
     assert isinstance(error, UnreachablePeerError)
-    assert str(error) == "host:1 or this peer closed the connection"
+    assert str(error) == "the connection to host:1 broke"
+    assert may_explain(str(error)), "TLS may be why"
 
 
 def test_the_details_of_a_status_are_written_out():

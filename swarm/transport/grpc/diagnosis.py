@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0
 """Seconds for connecting, for the handshake, and for what follows it."""
-_HINTS = ("Socket closed", "onnection reset", "andshake", "erification", "SSL", "ertificate", "proxy")
-"""Parts of gRPC's own words for a connection that ended without an answer."""
+_HINTS = (" broke", "Socket closed", "onnection reset", "andshake", "erification", "SSL", "ertificate", "proxy")
+"""Parts of the words, gRPC's own or ours for them, for a connection that ended without an answer."""
 _REFUSALS = {
     "CERTIFICATE_REQUIRED": "it asks for a certificate, and this peer has shown none",
     "UNKNOWN_CA": "it does not know the authority of this peer's certificate: they are of different consortiums",

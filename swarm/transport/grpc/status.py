@@ -43,7 +43,7 @@ def to_error(call: Any, address: str) -> SwarmError:
     """The error that a finished ``call`` to ``address`` stands for."""
     code, details = call.code(), call.details()
     if code in {grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNAVAILABLE} and (details or "").startswith(BROKEN):
-        code = grpc.StatusCode.CANCELLED
+        return UnreachablePeerError(f"the connection to {address} broke")
     kind, sentence = ERRORS[code]
     details = printable(details or "no reason given", MAX_DETAILS)
     return kind(sentence.format(address=address, details=details))
