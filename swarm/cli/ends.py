@@ -58,11 +58,12 @@ def at_once(end: PeerEnd, left: int, peers: int, min_peers: int) -> str:
         end: of the peer.
         left: peers that still run.
         peers: that were started.
-        min_peers: that a session needs.
+        min_peers: that a session needs, as far as the launcher knows.
     """
     if end.joined:
         return f"FAILED {end.name}{_epoch(end)}: {end.why}; {left} of {peers} go on"
-    start = f"starting with {left}" if left >= min_peers else f"{left} left, {min_peers} needed (min_peers)"
+    needed = f"{left} left, and min_peers is {min_peers} unless the script sets it"
+    start = f"starting with {left}" if left >= min_peers else needed
     return f"{end.name} ended before joining: {end.why}; {start}"
 
 

@@ -43,4 +43,4 @@ def test_a_failure_is_said_while_the_others_go_on():
 def test_a_peer_that_never_joined_is_said_with_how_many_start():
     gone = end(2, cause="train.npz missing (train.py:10)", joined=False)
     assert at_once(gone, 2, 3, 2) == "peer-2 ended before joining: train.npz missing (train.py:10); starting with 2"
-    assert at_once(gone, 2, 5, 3).endswith("; 2 left, 3 needed (min_peers)")
+    assert at_once(gone, 2, 5, 3).endswith("; 2 left, and min_peers is 3 unless the script sets it")
