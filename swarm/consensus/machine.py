@@ -287,6 +287,7 @@ class RoundMachine:
         """The model of ``commit`` was fetched; the caller applies it and offers again."""
         self._state.timer.advance(now)
         self._catch_up.healed(commit)
+        self._state.presence.strikes.caught_up()
         self._enter(commit, settled=self.may_contain(commit) or self.may_contain_lost(commit))
         self._state.pace.training_from(None)
         return self._drive()

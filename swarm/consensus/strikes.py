@@ -116,6 +116,13 @@ class Strikes:
             self._paused_until[peer] = self._timer.now + FIRST
             self._until[peer] = max(self._until.get(peer, 0.0), self._paused_until[peer])
 
+    def caught_up(self) -> None:
+        """This peer was behind: those who could take no part in its attempts were right, and pause no longer."""
+        for peer in [peer for peer in self._paused_until if not self._strikes[peer]]:
+            del self._paused_until[peer]
+            self._until.pop(peer, None)
+            self._pauses[peer] = 0
+
     def excluded(self) -> frozenset[PeerId]:
         """Peers that are left out for now."""
         if not self._until:

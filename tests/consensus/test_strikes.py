@@ -10,8 +10,8 @@ from swarm.consensus.effects import StartExchange
 from swarm.consensus.paxos import leader_order
 from swarm.consensus.strikes import BARRED, FIRST, FORGIVEN_AFTER, LONGEST, PAUSES, REMOVED, Strikes
 from swarm.consensus.timing import Timer
-from swarm.messages import Abort, Failed, Offer, Propose, Ready
-from swarm.records import Attempt, PeerStatus, SyncState
+from swarm.messages import Abort, Decide, Failed, Offer, Propose, Ready
+from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 
 
 class Account:
@@ -171,6 +171,18 @@ def test_a_pause_does_not_shorten_the_time_for_which_a_peer_is_left_out(account:
     assert account.out_for("bob") == 8.0
 
 
+def test_a_peer_that_was_behind_lets_those_in_again_that_could_take_no_part(account: Account) -> None:
+    account.strike("cid")
+    for peer in ("bob", "cid"):
+        account.accuse(peer, peer)
+    account.strikes.caught_up()
+    assert account.strikes.excluded() == {"cid"}
+    for _ in range(PAUSES - 1):
+        account.accuse("bob", "bob")
+    account.strikes.caught_up()
+    assert account.strikes.excluded() == {"cid"}, "no strike: the pauses before count no more"
+
+
 def test_a_leader_of_many_attempts_at_one_round_gets_a_strike(account: Account) -> None:
     for _ in range(PAUSES - 1):
         account.strikes.leads(account.attempt())
@@ -293,6 +305,31 @@ def test_nobody_is_judged_by_those_who_were_not_in_the_attempt(founded) -> None:
     other = replace(proposal, attempt=Attempt(9, leader))
     peers.tell(members[0], leader, Failed(*other.key, members[1], "of another attempt"))
     assert left_out(peers) == {frozenset()}
+
+
+def test_a_peer_that_would_found_what_others_have_founded_leaves_out_none_of_them(swarm) -> None:
+    """They say that they cannot take part, and are right: it comes late, and joins them."""
+    late, *others = leader_order("s", 0, "abc")
+    peers = swarm(others, min_peers=2, expected=3)
+    peers.add(late, alone=True)
+    peers.exchanging = False
+    peers.meet(late, others[0])
+    peers.drop = lambda sender, to, message: late in (sender, to) and not isinstance(message, Offer)
+    peers.offer(*others)
+    peers.machines[late].offer(ContributionStats(peer=late, round=0, weight=1), peers.now)
+    peers.wait(1.1)
+    assert all(peers.machines[name].commit is None for name in "abc")
+    proposals = [proposal for proposal in peers.running() if late not in proposal.group]
+    peers.exchanging = True
+    peers.exchange(proposals[0])
+    peers.deliver()
+    peers.drop = lambda sender, to, message: False
+    peers.stats[late] = ContributionStats(peer=late, round=0, weight=1)
+    peers.wait(1.1)
+    assert "is at round 1" in peers.said(late)
+    peers.tell(others[0], late, Decide(peers.commits(others[0])[-1]))
+    assert peers.machines[late].round == 1
+    assert peers.machines[late].left_out == frozenset()
 
 
 @pytest.mark.parametrize(("failures", "closes"), [(REMOVED - 1, False), (REMOVED, True)])
