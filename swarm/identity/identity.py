@@ -168,6 +168,19 @@ class Identity:
             self._tell_expiry()
             return True
 
+    def unread(self) -> tuple[int, bytes] | None:
+        """Version and bytes of the document in its file, where that is newer than the one in use, which stays so."""
+        with self._lock:
+            own = self._state.document
+            if own is None or stored.stamp(self.directory) == self._state.seen:
+                return None
+            try:
+                data = files.read(self.directory / files.CONSORTIUM)
+                found = consortium.verified(data, self._state.credentials.authority)
+            except IdentityError:  # ``refresh`` reports it
+                return None
+        return (found.version, data) if found.version > own.version else None
+
     def adopt(self, data: bytes) -> bool:
         """Keep the consortium's document that another member has sent; whether it is newer than the own one.
 
