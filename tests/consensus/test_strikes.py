@@ -196,6 +196,51 @@ def test_a_leader_of_many_attempts_at_one_round_gets_a_strike(account: Account) 
     assert not account.strikes.excluded()
 
 
+def test_the_blame_of_a_peer_that_is_admitted_no_more_counts_no_more(account: Account) -> None:
+    account.strike("eva")
+    account.strike("bob", BARRED - 2)
+    assert [account.accuse("liar", "bob"), account.accuse("bob", "liar")] == ["bob", "bob"], "in turns"
+    assert account.strikes.barred() == {"bob"}
+    account.strikes.gone("liar", revoked=True)
+    assert account.strikes.excluded() == {"eva"}
+    account.strike("bob", 2)
+    assert account.strikes.barred() == {"bob"}, "its other strikes stay"
+    account.strikes.gone("liar", revoked=True)
+    assert account.strikes.barred() == {"bob"}
+    assert account.accuse("cid", "bob") == "bob"
+    assert account.accuse("bob", "dee") == "bob", "the dispute with the one that is gone counts no more, others do"
+
+
+def test_the_blame_of_a_peer_that_is_gone_counts_no_more_in_this_round(account: Account) -> None:
+    account.accuse("old", "bob")
+    account.accuse("new", "cid")
+    account.strikes.new_round(["bob"])
+    account.accuse("new", "dee")
+    account.accuse("new", "eva")
+    assert account.strikes.excluded() == {"bob", "cid", "new"}
+    for peer in ("old", "new"):
+        account.strikes.gone(peer, revoked=False)
+    assert account.strikes.excluded() == {"bob", "cid", "new"}, "of earlier rounds it does, and against itself"
+    account.strikes.new_round(["bob"])
+    account.strikes.gone("new", revoked=True)
+    assert account.strikes.excluded() == {"bob", "new"}
+
+
+def test_of_a_peer_that_is_admitted_no_more_its_own_strikes_stay(account: Account) -> None:
+    account.accuse("bob", "liar")
+    account.strikes.gone("liar", revoked=True)
+    assert account.strikes.excluded() == {"liar"}
+
+
+def test_a_strike_that_was_forgotten_is_not_taken_back_once_more(account: Account) -> None:
+    account.accuse("liar", "bob")
+    for _ in range(FORGIVEN_AFTER):
+        account.strikes.new_round(["bob"])
+    account.strikes.gone("liar", revoked=True)
+    account.strike("bob", BARRED)
+    assert account.strikes.barred() == {"bob"}
+
+
 # All peers alike -----------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +267,52 @@ def test_the_whole_group_leaves_out_the_peer_that_a_member_blames(founded) -> No
     assert {peers.commits(name)[-1].group for name in "abcde" if name != accused} == {
         tuple(sorted({*"abcde"} - {accused}))
     }
+
+
+def test_whom_a_peer_has_blamed_that_is_admitted_no_more_is_in_the_next_attempt(founded) -> None:
+    """The peer that refuses it first is blamed for that, by those who have yet to hear of it."""
+    peers = founded(*"abc")
+    first = peers.leader()
+    revoked, other = sorted({*"abc"} - {first})
+    peers.exchanging = False
+    peers.offer(*"abc")
+    (proposal,) = peers.running()
+    peers.do(revoked, peers.machines[revoked].exchange_failed(proposal.key, first, "it is silent", peers.now))
+    peers.deliver()
+    assert peers.machines[other].left_out == {first}
+    peers.exchanging = True
+    peers.drop = lambda sender, to, message: revoked in (sender, to)
+    for name in (other, first):
+        peers.do(name, peers.machines[name].peer_down(revoked, peers.now, revoked=True))
+    peers.deliver()
+    peers.wait(FIRST / 4)
+    assert peers.machines[other].left_out == frozenset()
+    assert {peers.commits(name)[-1].group for name in (first, other)} == {tuple(sorted((first, other)))}
+    assert {peers.commits(name)[-1].round for name in (first, other)} == {1}
+
+
+def test_who_blames_a_member_that_has_left_is_never_left_out_itself(founded) -> None:
+    """Its streams to that one have ended. Not at the first time, and not when that one leaves again."""
+    peers = founded(*"abcde")
+    leavers = [name for name in "abcde" if name not in {leader_order("s", round_, "abcde")[0] for round_ in (1, 2)}]
+    leaver, accuser = leavers[:2]
+    others = sorted({*"abcde"} - {leaver})
+    for round_ in (1, 2):
+        peers.exchanging = False
+        peers.offer(*"abcde")
+        (proposal,) = peers.running()
+        assert leaver in proposal.group
+        peers.exchanging = True
+        peers.do(accuser, peers.machines[accuser].exchange_failed(proposal.key, leaver, "it has left", peers.now))
+        peers.part((leaver,), others)
+        peers.wait(1.0)
+        assert {(peers.commits(name)[-1].round, peers.commits(name)[-1].group) for name in others} == {
+            (round_, tuple(others))
+        }
+        assert {accuser} not in {peers.machines[name].left_out for name in others}
+        for other in others:
+            peers.meet(leaver, other)
+        peers.wait(10.0)
 
 
 def test_a_member_that_blames_others_in_turn_is_left_out_by_all(founded) -> None:
