@@ -19,6 +19,8 @@ from swarm.identity.stored import Credentials, Stored
 
 NOTICE = timedelta(days=14)
 """Before its certificate expires a peer says so, once a day."""
+SOON = timedelta(minutes=1)
+"""Before its certificate expires a peer takes it that others, by their clocks, do not admit it any more."""
 MAX_CACHED = 1024
 """Certificates of others that were read."""
 
@@ -224,6 +226,16 @@ class Identity:
         """
         if self.unusable is not None:
             raise IdentityError(": ".join(self.unusable))
+
+    @property
+    def refusal(self) -> str:
+        """Why others do not admit this peer any more, or may not at any moment; empty where they do."""
+        own = self._state.own
+        try:
+            self._require_valid(own)
+        except UntrustedPeerError as error:
+            return str(error)
+        return f"the certificate of {own.name} ends {_day(own.not_after)}" if own.not_after - self._now() < SOON else ""
 
     @property
     def expires_soon(self) -> bool:
