@@ -223,11 +223,12 @@ class RoundMachine:
             self._see(peer, commit)
         return self._drive()
 
-    def peer_down(self, peer: PeerId, now: float) -> list[Effect]:
-        """A peer left, or nothing reaches it."""
+    def peer_down(self, peer: PeerId, now: float, *, revoked: bool = False) -> list[Effect]:
+        """A peer left, or nothing reaches it; ``revoked``: it is admitted no more, so that its blame does not count."""
         state, attempt = self._state, self._member.attempt
         state.timer.advance(now)
         state.presence.down(peer)
+        state.presence.strikes.gone(peer, revoked=revoked)
         self._founding.depart(peer)
         state.offers.discard(peer)
         self._catch_up.lost(peer)
@@ -287,6 +288,7 @@ class RoundMachine:
         """The model of ``commit`` was fetched; the caller applies it and offers again."""
         self._state.timer.advance(now)
         self._catch_up.healed(commit)
+        self._state.presence.strikes.caught_up()
         self._enter(commit, settled=self.may_contain(commit) or self.may_contain_lost(commit))
         self._state.pace.training_from(None)
         return self._drive()

@@ -171,7 +171,7 @@ class Member:
                 self._state.effects.notice(f"round {proposal.round}: {blame}", loud=True, sender=sender)
             if message.rejects:
                 strikes.strike(message.attempt, message.attempt.leader if self._rejected else sender)
-            else:
+            elif message.blamed not in {*proposal.group} - self._state.presence.here:  # one that is gone is out anyway
                 blamed = message.blamed if message.blamed in proposal.group else sender
                 strikes.accuse(message.attempt, sender, blamed)
 

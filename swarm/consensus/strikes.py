@@ -45,6 +45,10 @@ class Strikes:
         self._disputes: defaultdict[PeerId, set[PeerId]] = defaultdict(set)
         """With whom each peer has been in dispute."""
         self._pairs: Counter[frozenset[PeerId]] = Counter()
+        self._against: defaultdict[PeerId, Counter[PeerId]] = defaultdict(Counter)
+        """The strikes that others have from disputes with each peer."""
+        self._lately: defaultdict[PeerId, Counter[PeerId]] = defaultdict(Counter)
+        """Those of this round."""
         self._pauses: Counter[PeerId] = Counter()
         self._led: Counter[PeerId] = Counter()
         """Attempts at this round that each peer has led."""
@@ -73,8 +77,28 @@ class Strikes:
         more = len(self._disputes[accuser]) - len(self._disputes[accused])
         blamed = accused if more < 0 or (more == 0 and self._pairs[pair] % 2 == 0) else accuser
         self._pairs[pair] += 1
+        if (attempt, blamed) not in self._struck:
+            other = accuser if blamed == accused else accused
+            self._against[other][blamed] += 1
+            self._lately[other][blamed] += 1
         self.strike(attempt, blamed)
         return blamed
+
+    def gone(self, peer: PeerId, *, revoked: bool) -> None:
+        """A peer cannot be reached any more: who was struck in this round for a dispute with it takes part again.
+
+        Its streams may have ended before that was known. If it is ``revoked`` that holds for earlier rounds as well.
+        """
+        times = self._lately.pop(peer, Counter())
+        if revoked:
+            times = self._against.pop(peer, Counter())
+        else:
+            self._against[peer] -= times
+        for other, count in times.items():
+            self._strikes[other] = max(self._strikes[other] - count, 0)
+            self._disputes[other].discard(peer)
+            self._until.pop(other, None)
+            self._paused_until.pop(other, None)
 
     def strike(self, attempt: Attempt, peer: PeerId) -> None:
         """An attempt has failed because of ``peer``; this counts once for each attempt."""
@@ -116,6 +140,13 @@ class Strikes:
             self._paused_until[peer] = self._timer.now + FIRST
             self._until[peer] = max(self._until.get(peer, 0.0), self._paused_until[peer])
 
+    def caught_up(self) -> None:
+        """This peer was behind: those who could take no part in its attempts were right, and pause no longer."""
+        for peer in [peer for peer in self._paused_until if not self._strikes[peer]]:
+            del self._paused_until[peer]
+            self._until.pop(peer, None)
+            self._pauses[peer] = 0
+
     def excluded(self) -> frozenset[PeerId]:
         """Peers that are left out for now."""
         if not self._until:
@@ -144,6 +175,7 @@ class Strikes:
         self._struck.clear()
         self._led.clear()
         self._nacks.clear()
+        self._lately.clear()
         self._until = {peer: until for peer, until in self._until.items() if until > self._timer.now}
         self._paused_until = {peer: until for peer, until in self._paused_until.items() if until > self._timer.now}
         for peer in took_part:

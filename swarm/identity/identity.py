@@ -19,6 +19,8 @@ from swarm.identity.stored import Credentials, Stored
 
 NOTICE = timedelta(days=14)
 """Before its certificate expires a peer says so, once a day."""
+SOON = timedelta(minutes=1)
+"""Before its certificate expires a peer takes it that others, by their clocks, do not admit it any more."""
 MAX_CACHED = 1024
 """Certificates of others that were read."""
 
@@ -168,6 +170,19 @@ class Identity:
             self._tell_expiry()
             return True
 
+    def unread(self) -> tuple[int, bytes] | None:
+        """Version and bytes of the document in its file, where that is newer than the one in use, which stays so."""
+        with self._lock:
+            own = self._state.document
+            if own is None or stored.stamp(self.directory) == self._state.seen:
+                return None
+            try:
+                data = files.read(self.directory / files.CONSORTIUM)
+                found = consortium.verified(data, self._state.credentials.authority)
+            except IdentityError:  # ``refresh`` reports it
+                return None
+        return (found.version, data) if found.version > own.version else None
+
     def adopt(self, data: bytes) -> bool:
         """Keep the consortium's document that another member has sent; whether it is newer than the own one.
 
@@ -211,6 +226,16 @@ class Identity:
         """
         if self.unusable is not None:
             raise IdentityError(": ".join(self.unusable))
+
+    @property
+    def refusal(self) -> str:
+        """Why others do not admit this peer any more, or may not at any moment; empty where they do."""
+        own = self._state.own
+        try:
+            self._require_valid(own)
+        except UntrustedPeerError as error:
+            return str(error)
+        return f"the certificate of {own.name} ends {_day(own.not_after)}" if own.not_after - self._now() < SOON else ""
 
     @property
     def expires_soon(self) -> bool:

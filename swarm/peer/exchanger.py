@@ -117,7 +117,7 @@ class Exchanger:
         """
 
         def broke(peer: PeerId, reason: str) -> None:
-            post(lambda: failed(peer, reason))
+            post(lambda: failed(*self.blame(peer, reason)))
 
         try:
             coder = self._feedback.coder(proposal, reference, self._memory)
@@ -163,6 +163,14 @@ class Exchanger:
         for peer in proposal.group:
             self._open(streams, peer)
         streams.settle()
+
+    def blame(self, peer: PeerId, reason: str) -> tuple[PeerId, str]:
+        """Whom the group is told to blame for an exchange that failed because of ``peer``, and why.
+
+        A peer that the others admit no more blames itself: one of them ends its streams before the rest know why.
+        """
+        refusal = self._transport.identity.refusal if self._transport.identity else ""
+        return (self._me.name, refusal) if refusal else (peer, reason)
 
     def met(self, peer: PeerId) -> None:
         """A peer can be reached: the exchange that runs may be waiting for that, and so may its stream to here."""

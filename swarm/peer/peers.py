@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from swarm.addresses import name_of
 from swarm.consensus.effects import Fail
+from swarm.errors import UntrustedPeerError
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
 from swarm.peer.allowance import Allowance
 from swarm.peer.given import MOST, GivenAddresses
@@ -207,4 +208,13 @@ class Peers:
             text = f"{peer} {how} ({reason}); peers that remain: {remain}"
             self._log.log(logging.WARNING if warn else logging.INFO, peer, "gone", text, told=left)
         self._plugins.peer_left(left)
-        return self._machine.peer_down(peer, self._clock.now())
+        return self._machine.peer_down(peer, self._clock.now(), revoked=self._revoked(peer))
+
+    def _revoked(self, peer: PeerId) -> bool:
+        """Whether a peer is no member of the consortium any more."""
+        try:
+            if self._identity is not None:
+                self._identity.require_member(peer)
+        except UntrustedPeerError:
+            return True
+        return False

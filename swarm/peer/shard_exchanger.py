@@ -87,7 +87,7 @@ class ShardExchanger(Exchanger):
             _others(own),
             _others(reference) if reference else None,
             lambda rank, part: post(lambda: collect(rank, part)),
-            lambda peer, why: post(lambda: failed(peer, why)),
+            lambda peer, why: post(lambda: failed(*self.blame(peer, why))),
         )
         super().start(proposal, own, reference, post, mine, failed)
 

@@ -10,8 +10,8 @@ from swarm.consensus.effects import StartExchange
 from swarm.consensus.paxos import leader_order
 from swarm.consensus.strikes import BARRED, FIRST, FORGIVEN_AFTER, LONGEST, PAUSES, REMOVED, Strikes
 from swarm.consensus.timing import Timer
-from swarm.messages import Abort, Failed, Offer, Propose, Ready
-from swarm.records import Attempt, PeerStatus, SyncState
+from swarm.messages import Abort, Decide, Failed, Offer, Propose, Ready
+from swarm.records import Attempt, ContributionStats, PeerStatus, SyncState
 
 
 class Account:
@@ -171,6 +171,18 @@ def test_a_pause_does_not_shorten_the_time_for_which_a_peer_is_left_out(account:
     assert account.out_for("bob") == 8.0
 
 
+def test_a_peer_that_was_behind_lets_those_in_again_that_could_take_no_part(account: Account) -> None:
+    account.strike("cid")
+    for peer in ("bob", "cid"):
+        account.accuse(peer, peer)
+    account.strikes.caught_up()
+    assert account.strikes.excluded() == {"cid"}
+    for _ in range(PAUSES - 1):
+        account.accuse("bob", "bob")
+    account.strikes.caught_up()
+    assert account.strikes.excluded() == {"cid"}, "no strike: the pauses before count no more"
+
+
 def test_a_leader_of_many_attempts_at_one_round_gets_a_strike(account: Account) -> None:
     for _ in range(PAUSES - 1):
         account.strikes.leads(account.attempt())
@@ -182,6 +194,51 @@ def test_a_leader_of_many_attempts_at_one_round_gets_a_strike(account: Account) 
     for _ in range(PAUSES - 1):
         account.strikes.leads(account.attempt())
     assert not account.strikes.excluded()
+
+
+def test_the_blame_of_a_peer_that_is_admitted_no_more_counts_no_more(account: Account) -> None:
+    account.strike("eva")
+    account.strike("bob", BARRED - 2)
+    assert [account.accuse("liar", "bob"), account.accuse("bob", "liar")] == ["bob", "bob"], "in turns"
+    assert account.strikes.barred() == {"bob"}
+    account.strikes.gone("liar", revoked=True)
+    assert account.strikes.excluded() == {"eva"}
+    account.strike("bob", 2)
+    assert account.strikes.barred() == {"bob"}, "its other strikes stay"
+    account.strikes.gone("liar", revoked=True)
+    assert account.strikes.barred() == {"bob"}
+    assert account.accuse("cid", "bob") == "bob"
+    assert account.accuse("bob", "dee") == "bob", "the dispute with the one that is gone counts no more, others do"
+
+
+def test_the_blame_of_a_peer_that_is_gone_counts_no_more_in_this_round(account: Account) -> None:
+    account.accuse("old", "bob")
+    account.accuse("new", "cid")
+    account.strikes.new_round(["bob"])
+    account.accuse("new", "dee")
+    account.accuse("new", "eva")
+    assert account.strikes.excluded() == {"bob", "cid", "new"}
+    for peer in ("old", "new"):
+        account.strikes.gone(peer, revoked=False)
+    assert account.strikes.excluded() == {"bob", "cid", "new"}, "of earlier rounds it does, and against itself"
+    account.strikes.new_round(["bob"])
+    account.strikes.gone("new", revoked=True)
+    assert account.strikes.excluded() == {"bob", "new"}
+
+
+def test_of_a_peer_that_is_admitted_no_more_its_own_strikes_stay(account: Account) -> None:
+    account.accuse("bob", "liar")
+    account.strikes.gone("liar", revoked=True)
+    assert account.strikes.excluded() == {"liar"}
+
+
+def test_a_strike_that_was_forgotten_is_not_taken_back_once_more(account: Account) -> None:
+    account.accuse("liar", "bob")
+    for _ in range(FORGIVEN_AFTER):
+        account.strikes.new_round(["bob"])
+    account.strikes.gone("liar", revoked=True)
+    account.strike("bob", BARRED)
+    assert account.strikes.barred() == {"bob"}
 
 
 # All peers alike -----------------------------------------------------------------------------------------------------
@@ -210,6 +267,52 @@ def test_the_whole_group_leaves_out_the_peer_that_a_member_blames(founded) -> No
     assert {peers.commits(name)[-1].group for name in "abcde" if name != accused} == {
         tuple(sorted({*"abcde"} - {accused}))
     }
+
+
+def test_whom_a_peer_has_blamed_that_is_admitted_no_more_is_in_the_next_attempt(founded) -> None:
+    """The peer that refuses it first is blamed for that, by those who have yet to hear of it."""
+    peers = founded(*"abc")
+    first = peers.leader()
+    revoked, other = sorted({*"abc"} - {first})
+    peers.exchanging = False
+    peers.offer(*"abc")
+    (proposal,) = peers.running()
+    peers.do(revoked, peers.machines[revoked].exchange_failed(proposal.key, first, "it is silent", peers.now))
+    peers.deliver()
+    assert peers.machines[other].left_out == {first}
+    peers.exchanging = True
+    peers.drop = lambda sender, to, message: revoked in (sender, to)
+    for name in (other, first):
+        peers.do(name, peers.machines[name].peer_down(revoked, peers.now, revoked=True))
+    peers.deliver()
+    peers.wait(FIRST / 4)
+    assert peers.machines[other].left_out == frozenset()
+    assert {peers.commits(name)[-1].group for name in (first, other)} == {tuple(sorted((first, other)))}
+    assert {peers.commits(name)[-1].round for name in (first, other)} == {1}
+
+
+def test_who_blames_a_member_that_has_left_is_never_left_out_itself(founded) -> None:
+    """Its streams to that one have ended. Not at the first time, and not when that one leaves again."""
+    peers = founded(*"abcde")
+    leavers = [name for name in "abcde" if name not in {leader_order("s", round_, "abcde")[0] for round_ in (1, 2)}]
+    leaver, accuser = leavers[:2]
+    others = sorted({*"abcde"} - {leaver})
+    for round_ in (1, 2):
+        peers.exchanging = False
+        peers.offer(*"abcde")
+        (proposal,) = peers.running()
+        assert leaver in proposal.group
+        peers.exchanging = True
+        peers.do(accuser, peers.machines[accuser].exchange_failed(proposal.key, leaver, "it has left", peers.now))
+        peers.part((leaver,), others)
+        peers.wait(1.0)
+        assert {(peers.commits(name)[-1].round, peers.commits(name)[-1].group) for name in others} == {
+            (round_, tuple(others))
+        }
+        assert {accuser} not in {peers.machines[name].left_out for name in others}
+        for other in others:
+            peers.meet(leaver, other)
+        peers.wait(10.0)
 
 
 def test_a_member_that_blames_others_in_turn_is_left_out_by_all(founded) -> None:
@@ -293,6 +396,31 @@ def test_nobody_is_judged_by_those_who_were_not_in_the_attempt(founded) -> None:
     other = replace(proposal, attempt=Attempt(9, leader))
     peers.tell(members[0], leader, Failed(*other.key, members[1], "of another attempt"))
     assert left_out(peers) == {frozenset()}
+
+
+def test_a_peer_that_would_found_what_others_have_founded_leaves_out_none_of_them(swarm) -> None:
+    """They say that they cannot take part, and are right: it comes late, and joins them."""
+    late, *others = leader_order("s", 0, "abc")
+    peers = swarm(others, min_peers=2, expected=3)
+    peers.add(late, alone=True)
+    peers.exchanging = False
+    peers.meet(late, others[0])
+    peers.drop = lambda sender, to, message: late in (sender, to) and not isinstance(message, Offer)
+    peers.offer(*others)
+    peers.machines[late].offer(ContributionStats(peer=late, round=0, weight=1), peers.now)
+    peers.wait(1.1)
+    assert all(peers.machines[name].commit is None for name in "abc")
+    proposals = [proposal for proposal in peers.running() if late not in proposal.group]
+    peers.exchanging = True
+    peers.exchange(proposals[0])
+    peers.deliver()
+    peers.drop = lambda sender, to, message: False
+    peers.stats[late] = ContributionStats(peer=late, round=0, weight=1)
+    peers.wait(1.1)
+    assert "is at round 1" in peers.said(late)
+    peers.tell(others[0], late, Decide(peers.commits(others[0])[-1]))
+    assert peers.machines[late].round == 1
+    assert peers.machines[late].left_out == frozenset()
 
 
 @pytest.mark.parametrize(("failures", "closes"), [(REMOVED - 1, False), (REMOVED, True)])

@@ -7,6 +7,7 @@ be read off the model.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -26,6 +27,12 @@ LONGEST = 120.0
 """Seconds of training, should whoever started it be gone."""
 
 
+def tell(*words: object) -> None:
+    """Print a line in one piece: lines of other threads come between the words that ``print`` writes."""
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
+
 class Teller:
     """Tells of every round, those after the training too."""
 
@@ -33,8 +40,8 @@ class Teller:
     def swarm_round_finished(self, event: RoundFinished) -> None:
         """Who was in it, and whose weights."""
         report = event.report
-        print("ROUND", report.round, report.outcome, *report.group, flush=True)
-        print("FROM", report.round, *report.contributors, flush=True)
+        tell("ROUND", report.round, report.outcome, *report.group)
+        tell("FROM", report.round, *report.contributors)
 
 
 def main(options: argparse.Namespace) -> None:
@@ -47,7 +54,7 @@ def main(options: argparse.Namespace) -> None:
     registry = PluginRegistry(settings.disabled_plugins, {"teller": Teller()})
     session = Session(settings, model, plugins=registry, network=harm.network(options.die, options.token))
     session.begin()
-    print("BEGUN", flush=True)
+    tell("BEGUN")
     steps, deadline = 0, time.monotonic() + LONGEST
     try:
         while not any((options.stop / name).exists() for name in ("everyone", settings.name)):
@@ -62,18 +69,16 @@ def main(options: argparse.Namespace) -> None:
             time.sleep(options.pause)
             report = session.advance()
             if report is not None and report.outcome is Outcome.SKIPPED:
-                print("SKIPPED", report.round, report.reason, flush=True)
-        print("ENDING", steps, flush=True)
+                tell("SKIPPED", report.round, report.reason)
+        tell("ENDING", steps)
         session.end()
     except BaseException as error:
         session.abort(f"it was ended by {type(error).__name__}")
         raise
     state = ModelState.empty(model.schema())
     model.read(state)
-    print(
-        "MERGED", *(f"{name}={held:.6f}" for name, held in zip(NAMES, model.arrays["steps"], strict=True)), flush=True
-    )
-    print("DIGEST", state.digest(), flush=True)
+    tell("MERGED", *(f"{name}={held:.6f}" for name, held in zip(NAMES, model.arrays["steps"], strict=True)))
+    tell("DIGEST", state.digest())
 
 
 def arguments() -> argparse.Namespace:

@@ -88,6 +88,37 @@ def test_a_document_that_another_process_has_written_is_not_replaced_by_an_older
     assert Identity(berlin.directory, calendar).document.version == heart.document.version
 
 
+@pytest.mark.parametrize("seconds", [-1, 59])
+def test_a_peer_knows_that_its_certificate_has_ended_or_ends_at_once(heart, berlin, calendar, seconds):
+    ends = berlin.certificate.not_after
+    calendar.today = ends - timedelta(seconds=61)
+    assert berlin.refusal == ""
+    calendar.today = ends - timedelta(seconds=seconds)
+    assert "the certificate of berlin" in berlin.refusal
+
+
+def test_a_peer_knows_that_it_was_revoked(heart, berlin):
+    assert berlin.refusal == ""
+    berlin.adopt(heart.publish("paris"))
+    assert berlin.refusal == "berlin is not a member of consortium heart"
+    berlin.adopt(heart.publish("berlin", revoked=(Revoked("berlin", berlin.certificate.serial, START.isoformat()),)))
+    assert "berlin was revoked on 2027-01-01" in berlin.refusal
+
+
+def test_a_newer_document_in_the_files_can_be_read_before_it_is_used(heart, berlin):
+    assert berlin.unread() is None
+    before, newer = berlin.document_bytes, heart.publish("berlin")
+    file = berlin.directory / files.CONSORTIUM
+    file.write_bytes(newer)
+    assert berlin.unread() == (heart.document.version, newer)
+    assert berlin.document_bytes == before
+    assert berlin.refresh()
+    assert berlin.unread() is None
+    for useless in (before, b"nothing"):
+        file.write_bytes(useless)
+        assert berlin.unread() is None
+
+
 def test_a_new_document_leaves_the_credentials_as_they_are(heart, berlin):
     before = berlin.credentials
     berlin.adopt(heart.publish("berlin"))

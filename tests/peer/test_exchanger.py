@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +79,15 @@ def test_a_leader_that_proposes_an_unknown_codec_is_blamed(exchanger: Exchanger)
     ((peer, why),) = begin(exchanger, replace(PROPOSAL, codec="none"))
     assert peer == "bob"
     assert why.startswith("bob proposes a codec that is not here: codec='none' is not allowed")
+
+
+@pytest.mark.parametrize("refusal", ["", "the certificate of ann was revoked"])
+def test_a_peer_that_the_others_admit_no_more_blames_itself(
+    exchanger: Exchanger, monkeypatch: pytest.MonkeyPatch, refusal: str
+) -> None:
+    monkeypatch.setattr(MemoryTransport, "identity", SimpleNamespace(refusal=refusal))
+    ((peer, why),) = begin(exchanger, replace(PROPOSAL, codec="none"))
+    assert (peer, why == refusal) == (("ann", True) if refusal else ("bob", False))
 
 
 def test_a_long_exchange_says_now_and_then_whom_it_waits_for(

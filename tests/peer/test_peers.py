@@ -44,18 +44,23 @@ def greeter():
 
 @pytest.fixture
 def peers(tmp_path, clock, greeter):
+    return made(tmp_path, clock, greeter, SimpleNamespace(commit=None))
+
+
+def made(tmp_path, clock, greeter, machine, plugins=None):
+    """Those of berlin; paris is the only other member."""
     make_identities({name: tmp_path / name for name in ("berlin", "paris")})
-    others = dict.fromkeys(("exchanger", "sender", "plugins"))
     return Peers(
         me=PeerInfo(name="berlin", incarnation="i", address="berlin@10.0.0.1:7700", session="s"),
-        machine=SimpleNamespace(commit=None),
+        machine=machine,
         greeter=greeter,
+        plugins=plugins,
         clock=clock,
         timeout=1.0,
         limited=LimitedLog(logging.getLogger("swarm"), clock),
         name_patience=1.0,
         identity=Identity(tmp_path / "berlin"),
-        **others,
+        **dict.fromkeys(("exchanger", "sender")),
     )
 
 
@@ -107,3 +112,18 @@ def test_messages_of_a_peer_that_has_not_joined_are_answered_now_and_then(peers,
     clock.advance(EVERY)
     peers.receive(said("paris@10.0.0.2:7700"))
     assert len(greeter.addresses) == IN_A_ROW + 1
+
+
+@pytest.mark.parametrize(("peer", "revoked"), [("paris", False), ("rome", True)])
+def test_the_loss_of_a_peer_that_is_no_member_any_more_is_told_as_that(tmp_path, clock, peer, revoked):
+    downs = []
+
+    def down(peer, now, *, revoked):
+        downs.append((peer, revoked))
+        return []
+
+    greeter = SimpleNamespace(roster=SimpleNamespace(lose=lambda address: peer, live=tuple))
+    machine = SimpleNamespace(closed=True, peer_down=down)
+    peers = made(tmp_path, clock, greeter, machine, plugins=SimpleNamespace(peer_left=lambda left: None))
+    peers.lost(f"{peer}@10.0.0.2:7700", "its connection is closed")
+    assert downs == [(peer, revoked)]

@@ -25,6 +25,7 @@ from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION
 from swarm.transport.grpc import GrpcTransport, fetch_status
 from swarm.transport.grpc.link import Link
 from swarm.transport.grpc.security import Caller, open_channel
+from swarm.transport.grpc.service import CONSORTIUM
 
 pytestmark = [
     # A socket that is left to the garbage collector.
@@ -225,6 +226,79 @@ def test_a_revocation_reaches_everybody_and_ends_what_is_open(heart):
     assert Identity(berlin.transport.identity.directory).document.version == 2
 
 
+def connected(heart):
+    """Two nodes, of which the first one has a link to the second."""
+    berlin, paris = heart.node("berlin"), heart.node("paris")
+    berlin.transport.send(paris.address, said_by("berlin"))
+    eventually(lambda: paris.handler.texts, "the message arrives")
+    return berlin, paris
+
+
+def without_rome(heart):
+    return heart.publish(members=(Member("berlin"), Member("paris")))
+
+
+@pytest.fixture
+def adopting(monkeypatch):
+    """Is called with each identity that is given a document, before it uses that."""
+    called, adopt = [lambda identity: None], Identity.adopt
+
+    def first(self, data):
+        called[0](self)
+        return adopt(self, data)
+
+    monkeypatch.setattr(Identity, "adopt", first)
+    return called
+
+
+def test_the_others_use_a_new_document_before_the_peer_that_finds_it_in_its_files(heart, adopting):
+    """A peer that it revokes has nobody left to tell that this one makes rounds fail."""
+    berlin, paris = connected(heart)
+    versions = []
+    adopting[0] = lambda identity: versions.append(berlin.transport.identity.document.version)
+    files.write(berlin.transport.identity.directory / files.CONSORTIUM, without_rome(heart))
+    eventually(lambda: berlin.transport.identity.document.version == 2, "it is used")
+    assert paris.transport.identity.document.version == 2
+    assert versions == [1]
+
+
+def test_who_does_not_take_a_new_document_delays_it_for_a_limited_time(heart, adopting, monkeypatch):
+    monkeypatch.setattr("swarm.transport.grpc.trust.TELL_SECONDS", 0.01)
+    berlin, paris = connected(heart)
+    used = threading.Event()
+    adopting[0] = lambda identity: used.wait(DEADLINE)
+    files.write(berlin.transport.identity.directory / files.CONSORTIUM, without_rome(heart))
+    eventually(lambda: berlin.transport.identity.document.version == 2, "it is used")
+    assert paris.transport.identity.document.version == 1
+    used.set()
+
+
+def test_a_document_that_is_told_ends_links_at_once(heart, monkeypatch):
+    monkeypatch.setattr("swarm.transport.grpc.trust.LOOK_SECONDS", 10 * DEADLINE)
+    paris, rome = heart.node("paris"), heart.node("rome")
+    paris.transport.send(rome.address, said_by("paris"))
+    eventually(lambda: rome.handler.texts, "the message arrives")
+    told(heart.identity("berlin"), paris, 2, without_rome(heart))
+    assert "rome is not a member" in lost(paris)
+
+
+def test_only_what_the_authority_has_signed_is_taken_from_a_member(heart, others, caplog):
+    paris, berlin = heart.node("paris"), heart.identity("berlin")
+    for document in (b"nothing", others.publish(members=())):
+        told(berlin, paris, 2, document)
+        assert paris.transport.identity.document.version == 1
+    assert caplog.text.count("the consortium's document that berlin sent is not used") == 1
+    told(berlin, paris, 0, without_rome(heart))
+    assert paris.transport.identity.document.version == 1, "it is said to be an old one"
+
+
+def told(member, node, version, document):
+    """A member gives its document to a node; returns once that was answered."""
+    with open_channel(Address.parse(node.address), DEADLINE, member) as channel:
+        request = version.to_bytes(8, "little") + document
+        return channel.unary_unary(CONSORTIUM, None, None)(request, timeout=DEADLINE)
+
+
 @pytest.mark.parametrize("open_already", [False, True])
 def test_a_revoked_certificate_gets_no_weights_over_a_data_channel_and_no_other_way(heart, open_already):
     heart.document = replace(heart.document, members=(Member("sender"), Member("paris")))
@@ -369,12 +443,15 @@ def test_documents_that_are_not_used_are_told_of_once_a_minute(heart, monkeypatc
     assert berlin.transport.identity.document.version == 1
 
 
-def test_a_link_that_is_closed_asks_for_nothing(heart):
+def test_a_link_that_is_closed_asks_for_nothing_and_tells_nothing(heart):
     berlin, paris = heart.node("berlin"), heart.node("paris")
     there, identity = Address.parse(paris.address), berlin.transport.identity
     link = Link(there, 5.0, identity, lambda _: open_channel(there, 5.0, identity), None, lambda job: job(), print)
     link.close()
     link.ask_consortium(0, pytest.fail)
+    ended = threading.Event()
+    link.tell_consortium(2, b"", ended.set)
+    assert ended.wait(DEADLINE), "nobody waits for the answer"
 
 
 ONE_PEER = """

@@ -122,6 +122,19 @@ class Link:
             call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
             call.add_done_callback(answered)
 
+    def tell_consortium(self, version: int, document: bytes, done: Callable[[], None]) -> None:
+        """Give the other side the consortium's document of this version; returns at once.
+
+        ``done`` is called on any thread, once the document is in use there or the call has ended otherwise.
+        """
+        request = version.to_bytes(8, "little") + document
+        try:
+            call: Any = self._control.unary_unary(CONSORTIUM, None, None).future(request, timeout=self._timeout)
+        except ValueError:  # the link was closed meanwhile
+            done()
+            return
+        call.add_done_callback(lambda _call: done())
+
     def unsent(self) -> tuple[bytes, ...]:
         """Take out what was to be sent, after the end of a link to a peer that was not reached."""
         return self._send_queue.drop()

@@ -14,7 +14,7 @@ from swarm.transport.grpc.security import HEADER_KEY
 from swarm.transport.grpc.wire import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from swarm.identity import Identity
     from swarm.transport.base import Handler
@@ -44,12 +44,13 @@ def methods_of_a_peer(
     identity: Identity | None,
     admission: Admission,
     pacing: Pacing,
+    adopt: Callable[[str, bytes], object],
 ) -> dict[str, Method]:
     """The methods of a peer by name, serving ``handler``, and ``data_channels`` where there are any.
 
     With an ``identity`` a caller speaks only for the peer that its certificate names. Nothing that it sends is decoded
     before that is checked, nor where it has too many calls open, which is what ``admission`` decides. Weights are sent
-    as fast as ``pacing`` lets them go.
+    as fast as ``pacing`` lets them go. ``adopt`` takes a document of the consortium, and who sent it.
     """
 
     def deliver(messages: Iterator[bytes], context: Context) -> bytes:
@@ -105,9 +106,11 @@ def methods_of_a_peer(
             return json.dumps(handler.status()).encode()
 
     def consortium(request: bytes, context: Context) -> bytes:
-        with admission.to("Consortium", context):
+        with admission.to("Consortium", context) as (caller, _):
+            known, told = int.from_bytes(request[:8], "little"), request[8:]
+            if told and identity and identity.document and known > identity.document.version:
+                adopt(caller.name, told)
             document = identity.document if identity else None
-            known = int.from_bytes(request[:8], "little")
             return identity.document_bytes if identity and document and document.version > known else b""
 
     return {

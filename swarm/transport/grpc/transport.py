@@ -113,7 +113,7 @@ class GrpcTransport(DataChannelControl):
         notices = Notices(self._clock)
         admission = Admission(self._identity, self._clock, notices)
         threads = ThreadPerCall()
-        methods = methods_of_a_peer(handler, self._data_channels, self._identity, admission, self.pacing)
+        methods = methods_of_a_peer(handler, self._data_channels, self._identity, admission, self.pacing, self._adopt)
         measuring = Measuring(self._data_channels, self._identity, self.pacing, self._clock)
         served = {**methods, **self._routes.methods(admission), **measuring.methods(admission)}
         handlers = grpc.method_handlers_generic_handler(SERVICE, served)
@@ -250,6 +250,11 @@ class GrpcTransport(DataChannelControl):
         if self._running is None:
             raise RuntimeError("the transport has not been started")
         return self._running
+
+    def _adopt(self, sender: str, document: bytes) -> None:
+        """A member has sent the consortium's document."""
+        if self._here.watch is not None:
+            self._here.watch.adopt(sender, document)
 
     def _told(self) -> tuple[str, int | None]:
         """The host that others are told, and the port where it is not the one listened on.

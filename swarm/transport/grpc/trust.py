@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 """Between two looks at the files."""
 ASKED = 3
-"""Peers that are asked for a newer document at each look: a change reaches all in a few seconds, whatever their
-number."""
+"""Peers that are asked for a newer document at each look: a change reaches those that were not told of it in a few
+seconds, whatever their number."""
+TELL_SECONDS = 1.0
+"""For which a newer document in the files is not used before the others have it: a peer that it revokes could otherwise
+tell those who do not know of that yet that rounds fail because of this one."""
 
 _log = logging.getLogger("swarm.transport")
 
@@ -44,15 +48,31 @@ class TrustWatch:
         self._notices = notices
         self._links = links
         self._strangers = strangers
-        self._stopped = threading.Event()
+        self._told = 0
+        """The version of the last document that the others were told of."""
+        self._stopped = False
+        self._woken = threading.Event()
         threading.Thread(target=self._run, name="swarm-trust", daemon=True).start()
 
     def stop(self) -> None:
         """Look no more."""
-        self._stopped.set()
+        self._stopped = True
+        self._woken.set()
+
+    def adopt(self, sender: str, data: bytes) -> None:
+        """Use a document of the consortium that ``sender`` has given, if it is newer; any thread may call this."""
+        try:
+            if self._identity.adopt(data):
+                self._woken.set()  # links may have to end
+        except IdentityError as error:
+            self._notices.warn(sender, f"the consortium's document that {sender} sent is not used: {error}")
 
     def _run(self) -> None:
-        while not self._stopped.wait(LOOK_SECONDS):
+        while True:
+            self._woken.wait(LOOK_SECONDS)
+            if self._stopped:
+                return
+            self._woken.clear()
             try:
                 self._look()
             except Exception:  # noqa: BLE001 - the next look must still be made
@@ -60,6 +80,7 @@ class TrustWatch:
 
     def _look(self) -> None:
         self._strangers.look()
+        self._tell()
         self._identity.refresh()
         links = self._links()
         for link in links:
@@ -71,10 +92,17 @@ class TrustWatch:
         document = self._identity.document
         if document is not None:
             for link in random.sample(links, min(ASKED, len(links))):
-                link.ask_consortium(document.version, partial(self._adopt, link))
+                link.ask_consortium(document.version, partial(self.adopt, link.address))
 
-    def _adopt(self, link: Link, data: bytes) -> None:
-        try:
-            self._identity.adopt(data)
-        except IdentityError as error:
-            self._notices.warn(link.address, f"the consortium's document that {link.address} sent is not used: {error}")
+    def _tell(self) -> None:
+        """Give the others a newer document that is in the files, and wait a little until they have it."""
+        unread = self._identity.unread()
+        if unread is None or unread[0] <= self._told:
+            return
+        self._told, document = unread
+        links, ended = self._links(), threading.Semaphore(0)
+        for link in links:
+            link.tell_consortium(self._told, document, ended.release)
+        deadline = time.monotonic() + TELL_SECONDS
+        for _ in links:
+            ended.acquire(timeout=max(0.0, deadline - time.monotonic()))
