@@ -514,8 +514,8 @@ class Witness:
         if left_out or (replaced and (before is None or commit.closing or process.poisoned)):
             return own
         steps = 0
-        other = before is not None and before.commit != commit and before.commit.round >= commit.round
-        if before and (before.commit.lineage != commit.lineage or (other and self._schedule.excess)):
+        other = before is not None and self._schedule.excess and not self._builds_on(commit, before.commit)
+        if before and (before.commit.lineage != commit.lineage or other):
             steps |= before.steps  # with the rounds of its lineage, or with one of two results of a round
             if replaced and own & ~steps & self._sent_to(process, commit):
                 return own  # it returns to a lineage that may have a part of them
@@ -523,6 +523,13 @@ class Witness:
         if commit.round > offered and self._sent(process, offered):
             steps |= process.offered.own  # it has not seen whether that round was committed
         return steps
+
+    def _builds_on(self, commit: Commit, before: Commit) -> bool:
+        """Whether a record is another one, or follows it; where voters sign twice, a round has two results."""
+        later: Commit | None = commit
+        while later and later.round > before.round:
+            later = self._records.get(later.previous)
+        return later == before
 
     def _sent(self, process: Process, round_: int) -> bool:
         """Whether a process has sent its contribution to a round."""
