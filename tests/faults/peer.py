@@ -28,7 +28,7 @@ LONGEST = 120.0
 
 
 def tell(*words: object) -> None:
-    """Print a line in one piece: lines of other threads come between the words that ``print`` writes."""
+    """Print a line at once: lines of other threads come between the words that ``print`` writes."""
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 
