@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from swarm.config import Settings
@@ -338,13 +338,3 @@ def test_a_complex_weight_that_is_sharded_is_refused(as_rank):
     fully_shard(model, mesh=init_device_mesh("cpu", (2,), mesh_dim_names=("complex",)))
     with pytest.raises(ModelError, match="'w' is complex, and sharded over several processes: use DistributedData"):
         TorchPort(model).schema()
-
-
-def test_other_ways_to_shard_a_model_are_refused_with_what_to_use(as_rank):
-    as_rank(0, 2)
-    model = nn.Sequential(FullyShardedDataParallel(nn.Linear(2, 2), device_id=torch.device("cpu")))
-    with pytest.raises(ModelError, match="^0 is sharded by .*FSDP1.* use torch.distributed.fsdp.fully_shard"):
-        TorchPort(model).schema()
-    engine = type("DeepSpeedEngine", (nn.Module,), {"__module__": "deepspeed.runtime.engine"})()
-    with pytest.raises(ModelError, match="the model is a DeepSpeedEngine.* use DistributedDataParallel"):
-        TorchPort(engine).schema()
