@@ -36,6 +36,7 @@ class TorchShardPort(TorchPort, ShardPort):
         """
         self._base = port
         self._model = port._model  # noqa: SLF001
+        self._staging = {}
         self._rank = rank
         self._size = size
 

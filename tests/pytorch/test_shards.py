@@ -16,6 +16,7 @@ from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError
 from swarm.pytorch import TorchPort, ranks_of
 from swarm.pytorch.arrays import memory
+from swarm.pytorch.entry import Entry
 from swarm.pytorch.shard_port import TorchShardPort
 from swarm.pytorch.shards import is_sharded
 from swarm.pytorch.training_state import TorchTrainingState
@@ -228,6 +229,37 @@ def test_the_state_of_a_sharded_training_is_not_set_in_one_that_is_not(as_rank):
     )
     with pytest.raises(ModelError, match="it has shards of tensors, which do not fit the model here"):
         other.write(state)
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that says that it is on a GPU."""
+
+    is_cuda = True
+
+
+class Copies:
+    """Stands for what copies from a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def begin(self) -> None: ...
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        target.copy_(source.as_subclass(torch.Tensor))
+
+    def end(self) -> None: ...
+
+
+def test_a_shard_on_a_gpu_is_read_as_a_whole_model_there_is(as_rank, monkeypatch):
+    as_rank(0, 2)
+    port = TorchShardPort(TorchPort(sharded(2)), 0, 2)
+    first, second = ModelState.empty(port.schema()), ModelState.empty(port.schema())
+    port.read(first)
+    monkeypatch.setattr("swarm.pytorch.port.Staging", Copies)
+    monkeypatch.setattr(Entry, "values", property(lambda entry: entry.tensor.as_subclass(OnGpu)))
+    port.read(second)
+    assert second.digest() == first.digest()
 
 
 def test_a_process_without_a_part_is_refused(as_rank):
