@@ -36,6 +36,11 @@ def torch_loop(wrap: str, *arguments: str, processes: int = 2) -> Site:
     return Site("torch_loop", ("--wrap", wrap, *arguments), 1 if wrap == "none" else processes)
 
 
+def zero(stage: str, *arguments: str) -> Site:
+    """A loop with DeepSpeed, without a GPU."""
+    return torch_loop(stage, *arguments)._replace(environment={"DS_ACCELERATOR": "cpu"})
+
+
 def sharing(site: Site, shards: int | None = None) -> Site:
     """The same site, each process of which exchanges its own shard; with a number, rank 0 may have all of them."""
     return site._replace(environment={**site.environment, "SWARM_EXCHANGE_SHARDS": str(shards or "true")})
@@ -82,6 +87,14 @@ ROWS = (
         ),
     ),
     Row("PyTorch, FSDP2 on 2, and one process", (torch_loop("fsdp2"), torch_loop("none"))),
+    Row("PyTorch, FSDP1 on 2", twice(torch_loop("fsdp1"))),
+    Row("PyTorch, FSDP1 on 2, and one process", (torch_loop("fsdp1"), torch_loop("none"))),
+    Row("PyTorch, DeepSpeed ZeRO-1 on 2, and DDP on 2", (zero("zero1"), torch_loop("ddp")), ("deepspeed",)),
+    Row(
+        "PyTorch, DeepSpeed ZeRO-2 on 2 in bfloat16, and one process in float32",
+        (zero("zero2", "--half"), torch_loop("none")),
+        ("deepspeed",),
+    ),
     Row(
         "PyTorch, DDP on 2, a wait of 30 s under a time-out of 10 s",
         (torch_loop("ddp", "--time-out", "10"), torch_loop("none", "--wait", "30")),

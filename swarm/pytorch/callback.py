@@ -12,7 +12,7 @@ from swarm.callback import OwnLoopCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError, ForeignHookError
 from swarm.pytorch.evaluation import evaluator_for
 from swarm.pytorch.learning_rate import learning_rate_of
-from swarm.pytorch.optimizers import trained_by
+from swarm.pytorch.optimizers import trained_by, without_deepspeed
 from swarm.pytorch.ranks import ranks_of
 from swarm.pytorch.trained_part import shared_part
 from swarm.pytorch.training_state import TorchTrainingState, stateful_objects
@@ -60,7 +60,8 @@ class TorchCallback(OwnLoopCallback):
             known = None if arguments.model is None else foreign(arguments.model)
             remedy = f"; {known.remedy}" if known else ""
             raise ConfigurationError(f"model is {given}: ml_platform 'PYTORCH' needs model=, a torch.nn.Module{remedy}")
-        if not isinstance(arguments.optimizer, torch.optim.Optimizer | None):
+        self._optimizer = without_deepspeed(arguments.optimizer)
+        if not isinstance(self._optimizer, torch.optim.Optimizer | None):
             raise ConfigurationError(
                 f"optimizer is a {type(arguments.optimizer).__name__}, allowed: a torch.optim.Optimizer"
             )
@@ -95,8 +96,8 @@ class TorchCallback(OwnLoopCallback):
     def metrics(self) -> dict[str, float]:
         """Metrics of the swarm, such as ``swarm_rounds``, and ``swarm_learning_rate``."""
         metrics = super().metrics
-        if self.arguments.optimizer is not None:
-            metrics["swarm_learning_rate"] = float(self.arguments.optimizer.param_groups[0]["lr"])
+        if self._optimizer is not None:
+            metrics["swarm_learning_rate"] = float(self._optimizer.param_groups[0]["lr"])
         return metrics
 
     def on_train_begin(self) -> None:
@@ -109,9 +110,10 @@ class TorchCallback(OwnLoopCallback):
             IncompatiblePeerError: a peer trains another model, or has other settings.
             ModelError: the model contains a tensor that cannot be merged.
         """
-        optimizers = [] if self.arguments.optimizer is None else [self.arguments.optimizer]
+        optimizers = [] if self._optimizer is None else [self._optimizer]
         settings = self.arguments.settings
         shared = shared_part(self.model, settings, self.selection, self.logger, self.arguments.master_weights)
+        ranks = ranks_of(self.model, shared.port, settings)
         port, correction = trained_by(optimizers, shared.port, settings)
         self.open_run(
             port,
@@ -120,6 +122,6 @@ class TorchCallback(OwnLoopCallback):
             learning_rate=learning_rate_of(optimizers),
             correction=correction,
             training=TorchTrainingState(optimizers, self._stateful, self.logger),
-            ranks=ranks_of(self.model, shared.port, settings),
+            ranks=ranks,
         )
         self.join()

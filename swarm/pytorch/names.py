@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
 _IN_FABRIC = "_forward_module"
 """The attribute of the wrapper that ``Fabric.setup`` puts around a module."""
+IN_FSDP1 = "_fsdp_wrapped_module"
+"""That of ``FullyShardedDataParallel``."""
+_ATTRIBUTES = {
+    ("OptimizedModule", "torch"): "_orig_mod",
+    ("FullyShardedDataParallel", "torch"): IN_FSDP1,
+    ("ActivationWrapper", "torch"): "_checkpoint_wrapped_module",
+    ("DeepSpeedEngine", "deepspeed"): "module",
+    ("_FabricModule", "lightning"): _IN_FABRIC,
+    ("_FabricModule", "lightning_fabric"): _IN_FABRIC,
+}
+"""The attribute of each wrapper, by the name of its class and its package: these modules take long to import, and are
+imported before any model is wrapped."""
 
 
 class Place(NamedTuple):
@@ -48,8 +60,11 @@ def places(model: nn.Module, path: str = "", name: str = "") -> Iterator[Place]:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside ``torch.compile``, ``DistributedDataParallel`` and ``Fabric.setup``."""
-    while (leaf := _wrapped(model)) is not None and not isinstance(model, DataParallel):
+    """The module inside ``torch.compile``, ``DistributedDataParallel``, ``DeepSpeedEngine`` and ``Fabric.setup``.
+
+    ``DataParallel`` and ``FullyShardedDataParallel`` stay: a pass goes through them.
+    """
+    while (leaf := _wrapped(model)) is not None and leaf != IN_FSDP1 and not isinstance(model, DataParallel):
         model = model.get_submodule(leaf)
     return model
 
@@ -58,14 +73,8 @@ def _wrapped(module: nn.Module) -> str | None:
     """The attribute of a wrapper that contains the user's module; None if ``module`` is not a wrapper."""
     if isinstance(module, DataParallel | DistributedDataParallel):
         return "module"
-    # Checked by name: these modules take long to import, and are imported before any model is wrapped.
-    for base in type(module).__mro__:
-        package = base.__module__.partition(".")[0]
-        if base.__name__ == "OptimizedModule" and base.__module__.startswith("torch._dynamo"):
-            return "_orig_mod"
-        if base.__name__ == "_FabricModule" and package in {"lightning", "lightning_fabric"}:
-            return _IN_FABRIC
-    return None
+    found = ((base.__name__, base.__module__.partition(".")[0]) for base in type(module).__mro__)
+    return next((_ATTRIBUTES[each] for each in found if each in _ATTRIBUTES), None)
 
 
 def changed_keys(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.proximal import ProximalTerm
@@ -34,6 +34,13 @@ def trained_by(
         return with_optimizer(port, scaffold, "merge"), scaffold
     term = ProximalTerm(settings.proximal, optimizers, port.parameters) if settings.proximal else None
     return with_optimizers(port, settings.optimizer_state, optimizers), term
+
+
+def without_deepspeed(optimizer: Any) -> Any:
+    """The torch optimizer inside one of DeepSpeed, such as that of ZeRO; anything else as it is."""
+    while any(base.__name__ == "DeepSpeedOptimizer" for base in type(optimizer).__mro__):
+        optimizer = optimizer.optimizer
+    return optimizer
 
 
 def _inner(optimizer: Optimizer) -> Optimizer:

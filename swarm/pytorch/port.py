@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -11,9 +12,18 @@ from torch.nn.parameter import is_lazy
 
 from swarm.errors import ModelError
 from swarm.pytorch.arrays import array_of, memory, shared_tensor
+from swarm.pytorch.entry import Entry
+from swarm.pytorch.flattened import (
+    acts_together,
+    is_flat,
+    is_partitioned,
+    unsupported,
+    unsupported_parameter,
+    whole_parameters,
+)
 from swarm.pytorch.masters import check_masters
 from swarm.pytorch.names import changed_keys, join, places
-from swarm.pytorch.shards import is_sharded, keep_shards_only, own_part, shard_of, unsupported, whole
+from swarm.pytorch.shards import is_sharded, keep_shards_only
 from swarm.pytorch.spectral import normalised_weights
 from swarm.pytorch.staging import Staging
 from swarm.tensors.model import ModelPort, changed
@@ -21,7 +31,7 @@ from swarm.tensors.selection import Candidate, Selection
 from swarm.tensors.state import Schema, SpectralNorm, TensorKind, TensorSpec, Tied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from swarm.tensors.state import Array, ModelState
 
@@ -60,42 +70,6 @@ class _Found(NamedTuple):
     """Whether it is a parameter with ``requires_grad``, or a buffer of a module that has one."""
 
 
-class Entry(NamedTuple):
-    """A tensor that takes part, detached from autograd."""
-
-    spec: TensorSpec
-    tensor: torch.Tensor
-    rounded: torch.Tensor | None = None
-    """Of a master weight: the parameter of the model, which gets its values in its own precision."""
-
-    @property
-    def values(self) -> torch.Tensor:
-        """All values; of a sharded tensor they come from all processes, each of which asks for them."""
-        return whole(self.tensor) if is_sharded(self.tensor) else self.tensor
-
-    def set(self, array: Array) -> None:
-        """Set the tensor, or this process's shard of it, from the values of the whole tensor."""
-        self._own.copy_(self._part(array))
-        self._round()
-
-    def add(self, array: Array) -> None:
-        """Add to the tensor, or to this process's shard of it."""
-        self._own.add_(self._part(array).to(self._own.device))
-        self._round()
-
-    def _round(self) -> None:
-        if self.rounded is not None:
-            self.rounded.copy_(self.tensor)
-
-    @property
-    def _own(self) -> torch.Tensor:
-        return shard_of(self.tensor) if is_sharded(self.tensor) else self.tensor
-
-    def _part(self, array: Array) -> torch.Tensor:
-        values = shared_tensor(array)
-        return own_part(self.tensor, values) if is_sharded(self.tensor) else values
-
-
 class TorchPort(ModelPort):
     """Parameters and persistent buffers of an ``nn.Module``, in the order of its ``state_dict``.
 
@@ -119,7 +93,9 @@ class TorchPort(ModelPort):
 
     Of a model that is sharded over several processes (DTensor), each sets its own shard from the whole tensors that it
     is given. All of them take part where it is read: one calls ``read``, the others ``give``. The whole of one tensor
-    is in memory at a time, besides what ``read`` fills.
+    is in memory at a time, besides what ``read`` fills. Parameters that an optimizer of DeepSpeed (ZeRO-1 or 2) trains
+    take part in float32, as it has them, and are set the same way. Of a model under FSDP1 all processes take part in
+    every call, and the whole of it is in memory meanwhile.
     """
 
     def __init__(
@@ -145,10 +121,16 @@ class TorchPort(ModelPort):
         self._trained: frozenset[str] | None = None
         """Names of the tensors that are trained; None where the others take part too."""
         if self._masters:
+            if acts_together(model):
+                raise ModelError(
+                    "master_weights is given, and the model is under FullyShardedDataParallel or DeepSpeed, whose "
+                    "float32 weights are found without it: leave it out"
+                )
             weights = [each for each in _found(model, _names(model)) if each.kind is TensorKind.WEIGHT]
             check_masters(self._masters, {name: each.tensor for each in weights for name in each.names})
         if trainable_only:
-            found = _found(model, _names(model))
+            with whole_parameters(model, everywhere=True):
+                found = _found(model, _names(model))
             self._trained = frozenset(each.names[0] for each in found if each.trained)
             if not self._trained:
                 raise ModelError(
@@ -163,14 +145,15 @@ class TorchPort(ModelPort):
             ModelError: a tensor cannot be merged (quantized, sparse, sharded), or has no values yet; or the
                 selection does not match the model.
         """
-        self._names = _names(self._model)
-        found = _found(self._model, self._names)
-        if self._trained is not None:
-            found = [each for each in found if each.names[0] in self._trained]
-        self._selection.check([Candidate(tuple(each.names), each.kind) for each in found])
-        self._masks = frozenset(each.names[0] for each in found if _is_mask(each))
-        entries = list(self.entries())
-        schema = Schema(tuple(entry.spec for entry in entries), tuple(self._spectral(entries)))
+        with whole_parameters(self._model, everywhere=True):
+            self._names = _names(self._model)
+            found = _found(self._model, self._names)
+            if self._trained is not None:
+                found = [each for each in found if each.names[0] in self._trained]
+            self._selection.check([Candidate(tuple(each.names), each.kind) for each in found])
+            self._masks = frozenset(each.names[0] for each in found if _is_mask(each))
+            entries = list(self.entries())
+            schema = Schema(tuple(entry.spec for entry in entries), tuple(self._spectral(entries)))
         if not schema.tensors:
             raise ModelError(f"the model {type(self._model).__name__} has no parameters: there is nothing to merge")
         return schema
@@ -178,14 +161,15 @@ class TorchPort(ModelPort):
     def read(self, into: ModelState) -> None:
         """Copy every tensor's values into ``into``, bit for bit."""
         begun: set[torch.device] = set()
-        for entry, array in self._pairs(into):
-            values, target = entry.values, shared_tensor(array)
-            if values.is_cuda:
-                self._staged(values.device, begun).copy(target, values)
-            else:
-                target.copy_(values)
-        for device in begun:
-            self._staging[device].end()
+        with whole_parameters(self._model):
+            for entry, (_, array) in zip(self._unchanged(into.schema), into.arrays(), strict=True):
+                values, target = entry.values, shared_tensor(array)
+                if values.is_cuda:
+                    self._staged(values.device, begun).copy(target, values)
+                else:
+                    target.copy_(values)
+            for device in begun:
+                self._staging[device].end()
 
     def _staged(self, device: torch.device, begun: set[torch.device]) -> Staging:
         """What copies from a GPU, which has begun."""
@@ -198,11 +182,16 @@ class TorchPort(ModelPort):
 
     def give(self) -> None:
         """Take part while another process reads a sharded model."""
-        for entry in self.entries():
-            _ = entry.values
+        with whole_parameters(self._model):
+            if any(map(is_flat, self._model.modules())):
+                return  # only the other process has whole parameters, and has all that it needs
+            for entry in self.entries():
+                _ = entry.values
 
     def borrow(self, schema: Schema) -> list[Array] | None:
         """Views of the tensors of a model on the CPU; None for a model on another device, or for a sharded one."""
+        if acts_together(self._model):
+            return None
         entries = self._unchanged(schema)
         if any(entry.tensor.device.type != "cpu" or is_sharded(entry.tensor) for entry in entries):
             return None
@@ -218,32 +207,41 @@ class TorchPort(ModelPort):
         The parameter objects, their gradients and the references of the optimizer do not change. Autograd does not
         record the write, as with an optimizer step.
         """
-        for entry, array in self._pairs(state):
-            entry.set(array)
+        with self._changing(state) as pairs:
+            for entry, array in pairs:
+                entry.set(array)
 
     def update(self, state: ModelState) -> None:
         """As ``write``, except tensors of which the site keeps its own values."""
-        for entry, array in self._pairs(state):
-            if not entry.spec.kept:
-                entry.set(array)
+        with self._changing(state) as pairs:
+            for entry, array in pairs:
+                if not entry.spec.kept:
+                    entry.set(array)
 
     def add(self, step: ModelState) -> None:
         """Add ``step`` in place. Autograd does not record it."""
-        for entry, array in self._pairs(step):
-            if entry.spec.kept:
-                continue
-            if entry.spec.kind is TensorKind.WEIGHT:
-                entry.add(array)
-            else:
-                entry.set(array)
+        with self._changing(step) as pairs:
+            for entry, array in pairs:
+                if entry.spec.kept:
+                    continue
+                if entry.spec.kind is TensorKind.WEIGHT:
+                    entry.add(array)
+                else:
+                    entry.set(array)
 
     def parameters(self) -> dict[str, torch.Tensor]:
-        """The weights that take part, by name; a complex one as its real view."""
-        return {entry.spec.name: entry.tensor for entry in self.entries() if entry.spec.kind is TensorKind.WEIGHT}
+        """The weights that take part, by name; a complex one as its real view. Under FSDP1 they have no values."""
+        with whole_parameters(self._model, everywhere=True):
+            return {entry.spec.name: entry.tensor for entry in self.entries() if entry.spec.kind is TensorKind.WEIGHT}
 
-    def _pairs(self, state: ModelState) -> Iterator[tuple[Entry, Array]]:
-        for entry, (_, array) in zip(self._unchanged(state.schema), state.arrays(), strict=True):
-            yield entry, array
+    @contextmanager
+    def _changing(self, state: ModelState) -> Iterator[Iterable[tuple[Entry, Array]]]:
+        """The tensors that take part, with the arrays of ``state``, to be set in the block."""
+        arrays: Iterable[Array] = (array for _, array in state.arrays())
+        if acts_together(self._model):
+            arrays = list(arrays)  # they may come from another process, which then takes part in what follows
+        with whole_parameters(self._model, changed=True):
+            yield zip(self._unchanged(state.schema), arrays, strict=True)
 
     def _unchanged(self, schema: Schema) -> list[Entry]:
         """The tensors that take part; raises an error if they are not those of ``schema``."""
@@ -266,10 +264,11 @@ class TorchPort(ModelPort):
                 master = next((self._masters[each] for each in found.names if each in self._masters), None)
                 rounded = None if master is None else tensor.data
                 tensor = tensor if master is None else master
+                partitioned = tensor if is_partitioned(tensor) else None
                 spec = TensorSpec(
                     name,
                     tuple(tensor.shape),
-                    _DTYPES[tensor.dtype],
+                    _DTYPES[torch.float32 if is_partitioned(tensor) else tensor.dtype],
                     TensorKind.STATE if name in self._masks else found.kind,
                     tied=tuple(found.tied),
                     complex=found.is_complex,
@@ -277,7 +276,7 @@ class TorchPort(ModelPort):
                 )
                 # .data, not .detach(): the latter shares the version counter, so a write would break the backward pass
                 # of an existing graph.
-                yield Entry(spec, tensor.data, rounded)
+                yield Entry(spec, tensor.data, rounded, partitioned)
 
     def _takes(self, names: list[str]) -> bool:
         return (self._trained is None or names[0] in self._trained) and self._selection.takes(*names)
@@ -327,7 +326,7 @@ def _found(model: nn.Module, names: Mapping[str, str]) -> list[_Found]:
 def _tensors(model: nn.Module) -> Iterator[tuple[str, nn.Module, str, torch.Tensor]]:
     """Each place of a parameter or persistent buffer: its path, the module it belongs to, and its name there."""
     for path, _, module in places(model):
-        if reason := unsupported(module):
+        if reason := unsupported(module, path):
             raise ModelError(f"{path or 'the model'} {reason}")
         for leaf, tensor in (*module._parameters.items(), *module._buffers.items()):  # noqa: SLF001
             # there is no public attribute for persistent buffers
@@ -339,7 +338,8 @@ def _names(model: nn.Module) -> dict[str, str]:
     """The name of each tensor by its path: its key in ``state_dict``, without the prefixes of wrappers."""
     prefixes = {place.path: place.name for place in places(model)}
     tensors = {path: tensor for path, _, _, tensor in _tensors(model)}
-    changed = changed_keys(model, tensors, _memory_or_object)
+    # FSDP1 would have all processes put the whole model together for its state_dict
+    changed = {} if any(map(is_flat, model.modules())) else changed_keys(model, tensors, _memory_or_object)
     names: dict[str, str] = {}
     taken: set[str] = set()
     for path in tensors:
@@ -384,6 +384,8 @@ def _is_mask(found: _Found) -> bool:
 
 def _refusal(tensor: torch.Tensor) -> str | None:
     """Why ``tensor`` cannot be merged, as the end of a sentence; None if it can."""
+    if reason := unsupported_parameter(tensor):
+        return reason
     if is_lazy(tensor):
         return "has no shape yet: pass one batch through the model before training begins"
     foreign = any(base.__module__.startswith("torch.distributed") for base in type(tensor).__mro__)

@@ -14,6 +14,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from swarm.errors import ConfigurationError, RanksError
+from swarm.pytorch.flattened import acts_together
 from swarm.pytorch.shard_port import TorchShardPort, sharded_by_rows
 from swarm.pytorch.shards import is_sharded
 from swarm.ranks import ONE_PROCESS, ProcessGroup, Ranks, SeveralProcesses, ShardExchange, require_shards
@@ -45,19 +46,23 @@ def ranks_of(model: nn.Module, port: TorchPort, settings: Settings) -> Ranks:
         ConfigurationError: a site of several processes cannot follow a setting.
     """
     group = _group_of(model)
+    flattened, sharded = acts_together(model), any(map(is_sharded, model.parameters()))
+    if flattened:
+        _require_possible_flattened(settings)
     if group is None or distributed.get_world_size(group) == 1:
         return ONE_PROCESS
-    sharded = any(map(is_sharded, model.parameters()))
     _require_possible(settings, sharded=sharded)
     require_shards(settings, sharded=sharded)
-    exchange = _exchange(port, settings, distributed.get_world_size(group)) if settings.exchange_shards else None
-    return SeveralProcesses(partial(TorchProcessGroup, group), port.give if sharded else None, exchange)
+    size = distributed.get_world_size(group)
+    exchange = _exchange(port, settings, size, sharded=sharded) if settings.exchange_shards else None
+    give = port.give if sharded or flattened else None
+    return SeveralProcesses(partial(TorchProcessGroup, group), give, exchange)
 
 
-def _exchange(port: TorchPort, settings: Settings, size: int) -> ShardExchange:
+def _exchange(port: TorchPort, settings: Settings, size: int, *, sharded: bool) -> ShardExchange:
     """Each process exchanges its shard where it has one of as many as were asked for; else rank 0 exchanges all."""
     asked = settings.exchange_shards
-    each = asked is True or (asked == size and sharded_by_rows(port, size))
+    each = asked is True or (sharded and asked == size and sharded_by_rows(port, size))
     return ShardExchange(partial(TorchShardPort, port) if each else None)
 
 
@@ -83,6 +88,22 @@ def _require_possible(settings: Settings, *, sharded: bool) -> None:
     if refused:
         what = "a model that is sharded over several processes" if sharded else "a site of several processes"
         raise ConfigurationError(f"{refused} cannot be used with {what}: leave it out at every peer")
+
+
+def _require_possible_flattened(settings: Settings) -> None:
+    """Refuse settings for which the optimizer would have to train the weights that are merged.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    asked = settings.corrects
+    if not asked and settings.optimizer_state != "keep":
+        asked = f"optimizer_state={settings.optimizer_state!r}"
+    if asked:
+        raise ConfigurationError(
+            f"{asked} cannot be used with a model under FullyShardedDataParallel or DeepSpeed, whose optimizers train "
+            "other tensors than those of the model: leave it out at every peer, or use DistributedDataParallel"
+        )
 
 
 class TorchProcessGroup(ProcessGroup):

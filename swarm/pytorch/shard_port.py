@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ConfigurationError
 from swarm.pytorch.arrays import array_of
-from swarm.pytorch.port import Entry, TorchPort
+from swarm.pytorch.entry import Entry
+from swarm.pytorch.port import TorchPort
 from swarm.pytorch.shards import is_sharded, shard_of
 from swarm.ranks import ShardPort
 from swarm.tensors.state import Schema
@@ -34,6 +35,8 @@ class TorchShardPort(TorchPort, ShardPort):
             size: processes of the site.
         """
         self._base = port
+        self._model = port._model  # noqa: SLF001
+        self._staging = {}
         self._rank = rank
         self._size = size
 

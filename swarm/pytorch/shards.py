@@ -81,21 +81,5 @@ def keep_shards_only(model: nn.Module) -> None:
             module.reshard()  # type: ignore[operator]
 
 
-def unsupported(module: nn.Module) -> str | None:
-    """Why a model with this module cannot be merged, as the end of a sentence; None if it can."""
-    names = {base.__name__ for base in type(module).__mro__ if base.__module__.startswith(("torch.", "deepspeed."))}
-    if "FullyShardedDataParallel" in names:
-        return (
-            "is sharded by FullyShardedDataParallel (FSDP1), whose shards are no parts of single tensors: use "
-            "torch.distributed.fsdp.fully_shard (FSDP2) or DistributedDataParallel instead"
-        )
-    if "DeepSpeedEngine" in names:
-        return (
-            "is a DeepSpeedEngine, whose optimizer has a float32 copy of the weights and would replace merged ones by "
-            "it: use DistributedDataParallel or torch.distributed.fsdp.fully_shard (FSDP2) instead"
-        )
-    return None
-
-
 def _of_torch(cls: type) -> bool:
     return cls.__module__.startswith("torch.distributed")

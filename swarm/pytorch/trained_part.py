@@ -12,6 +12,7 @@ from blake3 import blake3
 from torch import nn
 
 from swarm.errors import ModelError
+from swarm.pytorch.flattened import whole_parameters
 from swarm.pytorch.names import join, places
 from swarm.pytorch.port import TorchPort
 
@@ -79,11 +80,14 @@ def frozen_digest(model: nn.Module, local: tuple[str, ...] = ()) -> str:
     (``modules_to_save``), which often begin with random values.
     """
     digest = blake3()
-    for name, parameter in _frozen(model):
-        if not any(fnmatchcase(name, pattern) for pattern in local):
-            digest.update(f"{parameter.dtype}{tuple(parameter.shape)}".encode())
-            if parameter.layout is torch.strided and not parameter.is_meta and not parameter.is_quantized:
-                digest.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    with whole_parameters(model, everywhere=True):
+        for name, parameter in _frozen(model):
+            if not any(fnmatchcase(name, pattern) for pattern in local):
+                digest.update(f"{parameter.dtype}{tuple(parameter.shape)}".encode())
+                if parameter.layout is torch.strided and not parameter.is_meta and not parameter.is_quantized:
+                    # a copy: FSDP1 cannot free what NumPy has a view of
+                    values = parameter.detach().to("cpu", copy=True)
+                    digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest(length=16)
 
 

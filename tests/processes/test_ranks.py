@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(autouse=True)
 def _few_threads_and_our_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path[1:]]))
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")  # for DeepSpeed
 
 
 def models(site) -> list[str]:
@@ -49,6 +51,11 @@ def pid(site, rank: int) -> int:
     [
         (("torch_loop", "--wrap", "ddp"), ("torch_loop", "--wrap", "fsdp2", "--epochs", "3")),
         (("lightning_fit", "--strategy", "ddp", "--processes", "2"), ("torch_loop", "--wrap", "none")),
+        (("torch_loop", "--wrap", "fsdp1"), ("torch_loop", "--wrap", "none")),
+        pytest.param(
+            *(("torch_loop", "--wrap", "zero2", "--half"), ("torch_loop", "--wrap", "ddp", "--epochs", "3")),
+            marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed is not installed"),
+        ),
     ],
 )
 def test_copies_shards_and_a_single_process_end_with_the_same_model(start, tmp_path, first, second) -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError
 from swarm.pytorch import TorchPort, ranks_of
 from swarm.pytorch.arrays import memory
+from swarm.pytorch.entry import Entry
 from swarm.pytorch.shard_port import TorchShardPort
 from swarm.pytorch.shards import is_sharded
 from swarm.pytorch.training_state import TorchTrainingState
@@ -230,6 +231,37 @@ def test_the_state_of_a_sharded_training_is_not_set_in_one_that_is_not(as_rank):
         other.write(state)
 
 
+class OnGpu(torch.Tensor):
+    """A tensor that says that it is on a GPU."""
+
+    is_cuda = True
+
+
+class Copies:
+    """Stands for what copies from a GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def begin(self) -> None: ...
+
+    def copy(self, target: torch.Tensor, source: torch.Tensor) -> None:
+        target.copy_(source.as_subclass(torch.Tensor))
+
+    def end(self) -> None: ...
+
+
+def test_a_shard_on_a_gpu_is_read_as_a_whole_model_there_is(as_rank, monkeypatch):
+    as_rank(0, 2)
+    port = TorchShardPort(TorchPort(sharded(2)), 0, 2)
+    first, second = ModelState.empty(port.schema()), ModelState.empty(port.schema())
+    port.read(first)
+    monkeypatch.setattr("swarm.pytorch.port.Staging", Copies)
+    monkeypatch.setattr(Entry, "values", property(lambda entry: entry.tensor.as_subclass(OnGpu)))
+    port.read(second)
+    assert second.digest() == first.digest()
+
+
 def test_a_process_without_a_part_is_refused(as_rank):
     rows = []
     for rank in range(4):
@@ -338,13 +370,3 @@ def test_a_complex_weight_that_is_sharded_is_refused(as_rank):
     fully_shard(model, mesh=init_device_mesh("cpu", (2,), mesh_dim_names=("complex",)))
     with pytest.raises(ModelError, match="'w' is complex, and sharded over several processes: use DistributedData"):
         TorchPort(model).schema()
-
-
-def test_other_ways_to_shard_a_model_are_refused_with_what_to_use(as_rank):
-    as_rank(0, 2)
-    model = nn.Sequential(FullyShardedDataParallel(nn.Linear(2, 2), device_id=torch.device("cpu")))
-    with pytest.raises(ModelError, match="^0 is sharded by .*FSDP1.* use torch.distributed.fsdp.fully_shard"):
-        TorchPort(model).schema()
-    engine = type("DeepSpeedEngine", (nn.Module,), {"__module__": "deepspeed.runtime.engine"})()
-    with pytest.raises(ModelError, match="the model is a DeepSpeedEngine.* use DistributedDataParallel"):
-        TorchPort(engine).schema()
