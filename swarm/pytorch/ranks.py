@@ -155,6 +155,8 @@ class TorchProcessGroup(ProcessGroup):
     def close(self) -> None:
         with suppress(Exception):  # the training may have destroyed all groups
             distributed.destroy_process_group(self._group)
+        with suppress(AttributeError):  # closed before
+            del self._group  # ends its threads: one that frees a tensor while Python ends would abort the process
 
     def _lost(self, error: RuntimeError) -> RanksError:
         reason = _SOURCE.sub("", str(error)).partition(". ")[0].strip() or type(error).__name__

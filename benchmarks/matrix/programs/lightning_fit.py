@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.matrix.programs.told import tell_model
+from benchmarks.matrix.programs.told import end, tell_model
 from swarm_lightning import SwarmLightningCallback
 
 SAMPLES, BATCH = 256, 16
@@ -72,3 +72,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end()

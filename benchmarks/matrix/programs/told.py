@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,3 +23,12 @@ def tell(line: str) -> None:
     """Print a line in one write: ``print`` may need two, and the processes of a site share their output."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def end() -> None:
+    """Free what a training over several processes has left; to be called where nothing refers to it any more.
+
+    A thread of gloo that frees a tensor while Python ends would abort the process (pytorch/pytorch#179291): the threads
+    end with the process groups, to which meshes and wrapped models refer in circles.
+    """
+    gc.collect()

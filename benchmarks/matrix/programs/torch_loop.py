@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import distributed, nn
 
-from benchmarks.matrix.programs.told import tell, tell_model
+from benchmarks.matrix.programs.told import end, tell, tell_model
 from swarm import SwarmCallback
 
 SAMPLES, BATCH = 256, 16
@@ -134,3 +134,4 @@ def _weights(wrap: str, model: Any, net: nn.Module) -> list[torch.Tensor]:
 
 if __name__ == "__main__":
     main()
+    end()

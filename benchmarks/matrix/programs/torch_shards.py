@@ -13,7 +13,7 @@ from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from benchmarks.matrix.programs.told import tell_model
+from benchmarks.matrix.programs.told import end, tell_model
 from swarm import SwarmCallback
 
 LAYERS = 8
@@ -93,3 +93,4 @@ def _reset() -> None:
 
 if __name__ == "__main__":
     main()
+    end()

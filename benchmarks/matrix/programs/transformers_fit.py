@@ -9,7 +9,7 @@ import tempfile
 import torch
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
-from benchmarks.matrix.programs.told import tell_model
+from benchmarks.matrix.programs.told import end, tell_model
 from swarm_transformers import SwarmTrainerCallback
 
 SAMPLES, BATCH, LENGTH, WORDS = 256, 16, 8, 32
@@ -49,3 +49,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    end()
