@@ -34,7 +34,7 @@ TESTED_BY = {
 """Mistakes that no schedule has shown: drawn liars rarely do at the right moment what they would need. Tests do."""
 NEARBY = 20
 """Schedules from there on that are tried."""
-DISAGREES_AT = 545
+DISAGREES_AT = 861305
 """A schedule in which more members lie than are tolerated, and honest ones disagree."""
 
 
