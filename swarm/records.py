@@ -476,6 +476,8 @@ class SessionClosed:
     reason: str = ""
     all_rounds: int = 0
     """Rounds of the session, those without this peer included."""
+    epochs: int = 0
+    """Epochs that this peer has trained; 0 where the loop does not tell them."""
     sites: dict[PeerId, Participation] = field(default_factory=dict)
     """The part of each site; empty where training was aborted, or where this peer trained alone."""
     lineage: str = ""

@@ -97,8 +97,9 @@ class Strikes:
         for other, count in times.items():
             self._strikes[other] = max(self._strikes[other] - count, 0)
             self._disputes[other].discard(peer)
-            self._until.pop(other, None)
-            self._paused_until.pop(other, None)
+            if revoked or not self._strikes[other]:  # else a second liar could leave again and again to free a first
+                self._until.pop(other, None)
+                self._paused_until.pop(other, None)
 
     def strike(self, attempt: Attempt, peer: PeerId) -> None:
         """An attempt has failed because of ``peer``; this counts once for each attempt."""

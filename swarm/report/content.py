@@ -181,6 +181,8 @@ class Report:
     """Of the last committed round here."""
     all_rounds: int = 0
     """Rounds of the session; 0 where the ledger could not be read."""
+    epochs: int = 0
+    """Epochs that the site has trained; 0 where its loop does not tell them."""
     file: str = ""
     """The name of the file of the model that this site ended with."""
     start: Figures | None = None

@@ -202,6 +202,7 @@ class Recorder:
             lineage=event.lineage,
             round=event.round,
             all_rounds=event.all_rounds,
+            epochs=event.epochs,
             file=event.result.name if event.result else "",
             start=start,
             own=self._own,

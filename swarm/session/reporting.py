@@ -305,6 +305,7 @@ class Reporter:
             result: the file of the model that it ends with.
             best_file: that of the best model.
         """
+        progress = self._training.progress
         closed = SessionClosed(
             session=self._session,
             rounds=self.rounds,
@@ -312,6 +313,7 @@ class Reporter:
             closing=closing,
             reason=reason,
             all_rounds=attended.rounds,
+            epochs=progress.epochs if progress else 0,
             sites=dict(attended.sites),
             lineage=commit.lineage if commit else "",
             round=commit.round if commit else 0,

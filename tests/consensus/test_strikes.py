@@ -226,6 +226,13 @@ def test_the_blame_of_a_peer_that_is_gone_counts_no_more_in_this_round(account: 
     assert account.strikes.excluded() == {"bob", "new"}
 
 
+def test_a_peer_that_leaves_does_not_free_one_that_others_have_struck_too(account: Account) -> None:
+    account.strike("bob", 2)
+    assert [account.accuse("friend", "bob"), account.accuse("bob", "friend")] == ["bob", "bob"], "in turns"
+    account.strikes.gone("friend", revoked=False)
+    assert account.strikes.excluded() == {"bob"}
+
+
 def test_of_a_peer_that_is_admitted_no_more_its_own_strikes_stay(account: Account) -> None:
     account.accuse("bob", "liar")
     account.strikes.gone("liar", revoked=True)

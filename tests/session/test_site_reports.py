@@ -75,6 +75,21 @@ def test_the_report_names_the_head_of_the_ledger(tmp_path: Path) -> None:
     assert report.sites["bob"].rounds == report.all_rounds == 2
 
 
+def test_the_report_tells_the_epochs_that_the_site_has_trained(tmp_path: Path) -> None:
+    swarm = MemorySwarm(sync_interval=2, world_size=2)
+    peers = [site(swarm, name, tmp_path) for name in STEP]
+
+    def trained(peer: SwarmPeer, epochs: int) -> None:
+        peer.session.begin()
+        for epoch in range(epochs):
+            peer.go_on(2, step)
+            peer.session.epoch_end(epoch)
+        peer.session.end()
+
+    together(*(partial(trained, peer, 3) for peer in peers))
+    assert [report_of(tmp_path, name).epochs for name in STEP] == [3, 3]
+
+
 def test_validate_own_off_saves_the_second_validation(tmp_path: Path) -> None:
     swarm = MemorySwarm(sync_interval=2, world_size=2, validate_own=False)
     ada, bob = (site(swarm, name, tmp_path) for name in STEP)

@@ -237,7 +237,8 @@ def test_rounds_that_a_peer_did_not_tell_of_come_from_its_report(history):
     before = history.version
     rounds = [reported(number) for number in (1, 2, 3)] + [reported(3, outcome="skipped")]
     closing = reported(4, outcome="closed", refused={"oslo": "not finite"}, weights={"paris": 1})
-    history.report([report("paris", [*rounds, closing])], 120.0)
+    totals = {"bytes_sent": 4_900, "bytes_received": 4_800}
+    history.report([report("paris", [*rounds, closing], epochs=4, totals=totals)], 120.0)
     news = told(history, before)
 
     assert [(each["peer"], each["round"], each["outcome"]) for each in news["rounds"]] == [
@@ -257,6 +258,7 @@ def test_rounds_that_a_peer_did_not_tell_of_come_from_its_report(history):
     (paris,) = news["peers"]
     assert (paris["state"], paris["result"]["closing"], paris["result"]["round"]) == ("ended", True, 4)
     assert paris["totals"]["rounds"] == 4
+    assert (paris["epoch"], paris["bytes_sent"], paris["bytes_received"]) == (4, 4_900, 4_800)
     assert lines(history)[-1] == "paris ended with the closing model of round 4"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swarm_dashboard.reading import Fields, count, mappings, number, numbers, text, texts
-from swarm_dashboard.reports import rounds_of
+from swarm_dashboard.reports import figures_of, rounds_of
 from swarm_dashboard.versioned import Versioned, Versions
 
 MOST_ROUNDS = 1000
@@ -66,7 +66,8 @@ class Peer:
                 self._add(each, time)
 
     def reported(self, report: Fields) -> None:
-        """It has written its report, which has the rounds that it did not tell of."""
+        """It has written its report, which has the rounds that it did not tell of, and its last figures."""
+        self.status = {**self.status, **figures_of(report)}
         for each in rounds_of(report, self._last_round):
             self._add(each, number(each, "time") or 0.0)
 

@@ -43,6 +43,14 @@ def records_of(report: Fields, after: int) -> Iterator[Fields]:
         }
 
 
+def figures_of(report: Fields) -> Fields:
+    """The figures of its peer at the end, by the names of a status, as far as the report tells them."""
+    totals = _fields(report, "totals")
+    told = {"epoch": number(report, "epochs") or None}
+    told |= {name: number(totals, name) for name in ("bytes_sent", "bytes_received")}
+    return {name: value for name, value in told.items() if value is not None}
+
+
 def _merged(report: Fields, after: int) -> Iterator[Fields]:
     found = (each for each in mappings(report, "rounds") if text(each, "outcome") != "skipped")
     return (each for each in found if count(each, "round") > after)

@@ -11,10 +11,13 @@ export function showFigures(session) {
   const last = session.last;
   const round = session.merged.at(-1);
   const losses = (told, pick) => [...(told?.[1].values() ?? [])].map(pick).filter((each) => each !== null && each !== undefined);
+  // The closing round has no batches, and a validation may still run.
+  const newest = (pick) => session.merged.findLast((told) => losses(told, pick).length);
+  const validated = newest((each) => each.loss);
   const mean = (values) => (values.length ? values.reduce((sum, each) => sum + each, 0) / values.length : null);
-  const loss = mean(losses(round, (each) => each.loss));
-  const own = mean(losses(round, (each) => each.own_loss));
-  const batch = mean(losses(round, (each) => each.batch_loss));
+  const loss = mean(losses(validated, (each) => each.loss));
+  const own = mean(losses(validated, (each) => each.own_loss));
+  const batch = mean(losses(newest((each) => each.batch_loss), (each) => each.batch_loss));
   const sum = (pick) => sites.reduce((total, peer) => total + (pick(peer) ?? 0), 0);
   const left = Math.max(...sites.map((peer) => peer.seconds_left ?? -1));
   const epochs = sites.map((peer) => peer.epoch).filter((epoch) => epoch !== null);

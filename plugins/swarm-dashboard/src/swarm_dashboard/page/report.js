@@ -75,7 +75,7 @@ function peerOf(name, report) {
     waits_for: [],
     address: "",
     round: report.round,
-    epoch: null,
+    epoch: own ? report.epochs || null : null,
     total_epochs: null,
     seconds_left: null,
     weight: site.weight ?? null,
