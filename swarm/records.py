@@ -430,6 +430,8 @@ class RoundFinished:
     own_loss: float | None = None
     """Validation loss of this peer's own model just before the merge; None where that was not measured."""
     own_metrics: dict[str, float] = field(default_factory=dict)
+    batch_loss: float | None = None
+    """Training loss of the last batch before it; None where the loop does not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,8 @@ class Round:
     """Of this site's own model just before the merge."""
     merged: Figures | None = None
     """Of the merged model."""
+    batch_loss: float | None = None
+    """Training loss of the last batch before it; None where the loop does not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

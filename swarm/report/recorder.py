@@ -120,7 +120,7 @@ class Recorder:
     def swarm_round_finished(self, event: RoundFinished) -> None:
         """Keep a round."""
         with self._lock:
-            self._add(event.report, figures(event.own_loss, event.own_metrics))
+            self._add(event.report, figures(event.own_loss, event.own_metrics), event.batch_loss)
 
     @hookimpl
     def swarm_session_closed(self, event: SessionClosed) -> None:
@@ -139,7 +139,7 @@ class Recorder:
                 happening = Happening(at=self._clock(), what=what, peer=peer, round=round_, reason=reason)
                 self._happenings.append(happening)
 
-    def _add(self, report: RoundReport, own: Figures | None) -> None:
+    def _add(self, report: RoundReport, own: Figures | None, batch_loss: float | None = None) -> None:
         merged = figures(report.loss, report.metrics) if report.outcome is not Outcome.SKIPPED else None
         entry = Round(
             at=self._clock(),
@@ -163,6 +163,7 @@ class Recorder:
             attempts=report.attempts,
             own=own,
             merged=merged,
+            batch_loss=batch_loss,
         )
         self._sums.add(entry)
         self._own, self._final = own or self._own, merged or self._final

@@ -240,6 +240,7 @@ class Reporter:
             report=report,
             own_loss=own.loss if own else None,
             own_metrics=dict(own.metrics) if own else {},
+            batch_loss=self._training.loss,
         )
         if report.missing:
             missing = ", ".join(f"{peer} (late)" if peer in live else peer for peer in report.missing)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from swarm.report.content import Happening, Report, Round, Totals, to_json
 from tests.browser.sites import until
 from tests.browser.swarms import told
 
@@ -188,6 +189,30 @@ def test_a_run_that_was_saved_opens_in_any_page(page, served, tmp_path):
     until(page, "document.getElementById('link').textContent === 'a saved run'")
     assert len(page.query_selector_all("#sites tbody tr")) == 5
     assert page.inner_text("#figures dd >> nth=0") == "40"
+
+
+def test_a_report_shows_the_training_loss_the_epochs_and_who_was_gone(page, served, tmp_path):
+    report = Report(
+        site="oslo", session="heart", sentence="Known.", began=0.0, ended=300.0, closing=True, round=3, epochs=12,
+        totals=Totals(bytes_sent=2000),
+        rounds=(
+            Round(at=100.0, round=1, outcome="merged", group=("oslo", "paris", "rome"), batch_loss=0.5),
+            Round(at=200.0, round=2, outcome="merged", group=("oslo", "rome"), batch_loss=0.25),
+            Round(at=300.0, round=3, outcome="closed", group=("oslo", "rome")),
+        ),
+        happenings=(Happening(at=150.0, what="lost", peer="paris"), Happening(at=160.0, what="failed", peer="paris")),
+    )  # fmt: skip
+    file = tmp_path / "swarm-report.json"
+    file.write_bytes(to_json(report))
+    opened(page, served)
+    page.set_input_files("#open", file)
+    until(page, "document.getElementById('link').textContent === 'a saved run'")
+    figures = page.inner_text("#figures")
+    for told_ in ("2 of 3", "away: paris", "0.25", "12", "Sent by the sites that tell it"):
+        assert told_ in figures
+    rows = page.inner_text("#sites tbody")
+    assert "paris\tgonesince 3 min\t" in rows
+    assert "rome\tin the report\t" in rows
 
 
 def test_a_file_of_something_else_is_refused_by_name(page, served, tmp_path):

@@ -75,19 +75,23 @@ def test_the_report_names_the_head_of_the_ledger(tmp_path: Path) -> None:
     assert report.sites["bob"].rounds == report.all_rounds == 2
 
 
-def test_the_report_tells_the_epochs_that_the_site_has_trained(tmp_path: Path) -> None:
+def test_the_report_tells_the_epochs_and_the_training_loss(tmp_path: Path) -> None:
     swarm = MemorySwarm(sync_interval=2, world_size=2)
     peers = [site(swarm, name, tmp_path) for name in STEP]
 
     def trained(peer: SwarmPeer, epochs: int) -> None:
         peer.session.begin()
         for epoch in range(epochs):
-            peer.go_on(2, step)
+            for _ in range(2):
+                step(peer)
+                peer.advance(loss=1.0 / (epoch + 1))
             peer.session.epoch_end(epoch)
         peer.session.end()
 
     together(*(partial(trained, peer, 3) for peer in peers))
-    assert [report_of(tmp_path, name).epochs for name in STEP] == [3, 3]
+    for report in (report_of(tmp_path, name) for name in STEP):
+        assert report.epochs == 3
+        assert [each.batch_loss for each in report.rounds][:2] == [1.0, 0.5]
 
 
 def test_validate_own_off_saves_the_second_validation(tmp_path: Path) -> None:

@@ -32,13 +32,13 @@ export function showFigures(session) {
       ? ["Loss, merged model", figure(loss), own !== null ? `own models before the merge: ${figure(own)}` : "mean of the sites' validation data"]
       : ["Loss, last batches", figure(batch), "mean of the sites; no validation data"],
     ["Epochs", totals.some(Boolean) ? `${whole(least)}/${Math.max(...totals)}` : whole(least), left > 0 ? `about ${duration(left)} left` : least === null ? "not told" : "of the site that is least far"],
-    ["Sent by all sites", bytes(sum((peer) => peer.bytes_sent)), round ? `${bytes(mean(losses(round, (each) => each.bytes_sent)))} per site in the last round` : "nothing yet"],
+    [sites.every((peer) => peer.bytes_sent !== null) ? "Sent by all sites" : "Sent by the sites that tell it", bytes(sum((peer) => peer.bytes_sent)), round ? `${bytes(mean(losses(round, (each) => each.bytes_sent)))} per site in the last round` : "nothing yet"],
     ["Time in rounds", duration(sites.length ? stood / sites.length : null), stood > 0 ? `per site, ${Math.round((100 * waited) / stood)} % of it waiting` : "per site"],
   ];
   keyed(
     get("figures"),
     items,
-    ([name], at) => name.split(",")[0],
+    ([name]) => name.split(/,| by /)[0],
     () => make("div", {}, make("dt"), make("dd"), make("dd")),
     (element, texts) => texts.forEach((text, at) => setText(element.children[at], text)),
   );

@@ -41,7 +41,7 @@ function roundOf(round, site) {
     metrics: round.merged?.metrics ?? {},
     own_loss: round.own?.loss ?? null,
     own_metrics: round.own?.metrics ?? {},
-    batch_loss: null,
+    batch_loss: round.batch_loss ?? null,
   };
 }
 
@@ -62,15 +62,24 @@ function recordOf(round, report) {
   };
 }
 
+// When and how a site has gone that was not back for the last round; undefined for the others.
+function goneOf(name, report) {
+  const last = report.rounds.findLast((round) => round.outcome !== "skipped");
+  const told = report.happenings.findLast((each) => each.peer === name && each.what !== "failed");
+  return ["left", "lost"].includes(told?.what) && !last?.group.includes(name) ? told : undefined;
+}
+
 function peerOf(name, report) {
   const own = name === report.site;
+  const gone = own ? undefined : goneOf(name, report);
   const { totals } = report;
   const site = report.sites[name] ?? {};
   const settings = own ? report.settings : {};
   return {
     name,
-    state: own ? "ended" : "in the report",
-    since: report.ended,
+    own,
+    state: own ? "ended" : gone ? { left: "left", lost: "gone" }[gone.what] : "in the report",
+    since: gone?.at ?? report.ended,
     left_out: false,
     waits_for: [],
     address: "",

@@ -28,7 +28,7 @@ export class Session {
 
   // What a site tells itself is better than what the report of another one says.
   #take(peer) {
-    if (peer.state !== "in the report" || !this.peers.has(peer.name)) this.peers.set(peer.name, peer);
+    if (peer.own !== false || !this.peers.has(peer.name)) this.peers.set(peer.name, peer);
   }
 
   get sites() {
