@@ -191,6 +191,14 @@ def test_a_run_that_was_saved_opens_in_any_page(page, served, tmp_path):
     assert page.inner_text("#figures dd >> nth=0") == "40"
 
 
+def test_the_samples_of_a_site_are_shown_where_they_are_its_weight(page, served):
+    news = told(2, 5)
+    for peer in news["peers"]:
+        peer |= {"weight": 1234, "settings": {**peer["settings"], "node_weightage": "samples"}}
+    opened(page, served, news)
+    assert page.inner_text("#sites tbody").count(", from 1,234 samples") == 2
+
+
 def test_a_report_shows_the_training_loss_the_epochs_and_who_was_gone(page, served, tmp_path):
     report = Report(
         site="oslo", session="heart", sentence="Known.", began=0.0, ended=300.0, closing=True, round=3, epochs=12,

@@ -88,6 +88,7 @@ function peerOf(name, report) {
     total_epochs: null,
     seconds_left: null,
     weight: site.weight ?? null,
+    by_samples: report.settings.node_weightage?.value === "samples",
     bytes_sent: own ? totals.bytes_sent : null,
     bytes_received: own ? totals.bytes_received : null,
     settings: Object.fromEntries(Object.entries(settings).map(([key, each]) => [key, String(each.value ?? "none")])),

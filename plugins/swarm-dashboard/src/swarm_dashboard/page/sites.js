@@ -1,7 +1,7 @@
 // The table of sites.
 
 import { keyed, make, setText } from "./elements.js";
-import { DASH, bytes, duration, figure, whole } from "./format.js";
+import { DASH, bytes, duration, figure, plural, whole } from "./format.js";
 import { detail, look } from "./states.js";
 
 const COLUMNS = [
@@ -70,7 +70,7 @@ export class Sites {
       figure(last(rounds, "loss")),
       figure(last(rounds, this.own === "Loss own" ? "own_loss" : "batch_loss")),
       peer.status || totals.rounds ? whole(totals.rounds) : DASH,
-      peer.status || totals.rounds ? whole(totals.steps) : DASH,
+      peer.status || totals.rounds ? batches(peer) : DASH,
       share(totals.waited, totals.seconds),
       waitedFor ? duration(waitedFor) : DASH,
       `${bytes(peer.bytes_sent)} / ${bytes(peer.bytes_received)}`,
@@ -92,6 +92,12 @@ export class Sites {
 // The last value that a site has told.
 function last(rounds, name) {
   return rounds?.findLast((round) => (round[name] ?? null) !== null)?.[name] ?? null;
+}
+
+// What a batch holds nobody tells: the samples are those of the site, where they are its weight.
+function batches(peer) {
+  const samples = peer.by_samples && peer.weight ? `, from ${plural(peer.weight, "sample")}` : "";
+  return `${whole(peer.totals.steps)}${samples}`;
 }
 
 function share(part, all) {
