@@ -41,7 +41,7 @@ def test_the_own_weights_count_no_more_than_is_granted_now(identity, monkeypatch
     granted = {"berlin": 100}
     monkeypatch.setattr(identity, "member", lambda name: Member(name, granted[name]))
     monkeypatch.setattr(MemoryTransport, "identity", identity)
-    peer = MemorySwarm(sync_interval=1, min_peers=1, node_weightage=50).peer("berlin", {"w": np.zeros(2)})
+    peer = MemorySwarm(sync_interval=1, min_peers=1, world_size=1, node_weightage=50).peer("berlin", {"w": np.zeros(2)})
     peer.session.begin()
     peer.advance()
     before = peer.session.commit.weights

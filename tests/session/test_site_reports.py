@@ -137,7 +137,7 @@ def test_a_run_that_is_broken_off_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("off", [{"disabled_plugins": ("report",)}, {"loopback": True}])
 def test_a_report_can_be_left_out(tmp_path: Path, off: dict[str, object]) -> None:
-    swarm = MemorySwarm(sync_interval=2, min_peers=1, **off)
+    swarm = MemorySwarm(sync_interval=2, min_peers=1, world_size=1, **off)
     ada = site(swarm, "ada", tmp_path)
     ada.train(2, step)
     assert not [*(tmp_path / "ada").glob("swarm-report*")]
@@ -145,6 +145,6 @@ def test_a_report_can_be_left_out(tmp_path: Path, off: dict[str, object]) -> Non
 
 def test_the_report_of_an_earlier_run_is_renamed(tmp_path: Path) -> None:
     for batches in (2, 4):
-        swarm = MemorySwarm(sync_interval=2, min_peers=1)
+        swarm = MemorySwarm(sync_interval=2, min_peers=1, world_size=1)
         site(swarm, "ada", tmp_path).train(batches, step)
     assert read_report(tmp_path / "ada" / "previous-swarm-report.json").round < report_of(tmp_path, "ada").round

@@ -59,7 +59,7 @@ def test_one_of_three_cannot_end_it(tmp_path: Path) -> None:
 
 
 def test_a_peer_that_is_alone_can_end_it(tmp_path: Path) -> None:
-    swarm = MemorySwarm(sync_interval=1, min_peers=1)
+    swarm = MemorySwarm(sync_interval=1, min_peers=1, world_size=1)
     peer = swarm.peer("ada", ZEROS, model_dir=tmp_path)
     assert 2 < train(peer, tmp_path, 2) < MOST
 
