@@ -98,7 +98,7 @@ class ArrayShard(ShardPort):
         return self._model.schema()
 
     def rows(self) -> list[int | None]:
-        return [None if span is None else span.stop - span.start for span in self._spans()]
+        return [None if span is None else span.stop - span.start for span in self.spans()]
 
     def schema(self) -> Schema:
         return Schema(tuple(spec for spec, _ in self._parts()))
@@ -119,7 +119,7 @@ class ArrayShard(ShardPort):
             if kept or not spec.kept:
                 mine[...] = array
 
-    def _spans(self) -> list[slice | None]:
+    def spans(self) -> list[slice | None]:
         """The rows of this process, tensor by tensor; None where all processes have it."""
         rank = self._rank
         layout = Layout.even(self.whole(), self._size)
@@ -129,7 +129,7 @@ class ArrayShard(ShardPort):
         ]
 
     def _parts(self) -> Iterator[tuple[TensorSpec, Array]]:
-        for spec, span in zip(self.whole().tensors, self._spans(), strict=True):
+        for spec, span in zip(self.whole().tensors, self.spans(), strict=True):
             array = self._model.arrays[spec.name]
             if span is not None:
                 array = array[span]
@@ -137,7 +137,7 @@ class ArrayShard(ShardPort):
                 yield replace(spec, shape=array.shape), array
 
     def _common(self) -> Iterator[tuple[TensorSpec, Array]]:
-        for spec, span in zip(self.whole().tensors, self._spans(), strict=True):
+        for spec, span in zip(self.whole().tensors, self.spans(), strict=True):
             if span is None and spec.size:
                 yield spec, self._model.arrays[spec.name]
 

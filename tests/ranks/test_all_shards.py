@@ -14,60 +14,12 @@ from swarm.ranks.layout import Layout
 from swarm.ranks.shard_peer import ShardPeer
 from swarm.tensors.model import Evaluation, ModelPort
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
+from tests.ranks.sharded import EACH, KINDS, arrays, equal, step, trained, whole
 from tests.ranks.sites import ArrayShard, Rank, Sites, all_of
-
-KINDS = {"mean": TensorKind.MEAN, "n": TensorKind.COUNTER, "table": TensorKind.STATE}
-
-
-EACH = {"kinds": KINDS, "shard": ArrayShard, "exchange_shards": True}
 
 
 def all_in_one(shards: int) -> dict[str, object]:
     return {"kinds": KINDS, "has_all": True, "exchange_shards": shards}
-
-
-def arrays(value: float) -> dict[str, np.ndarray]:
-    rows = np.arange(35, dtype=np.float32).reshape(7, 5)
-    return {
-        "w": rows + np.float32(value),
-        "h": np.full(4, value, np.float16),
-        "scale": np.array(value, np.float32),
-        "mean": np.full(5, value, np.float32),
-        "n": np.array(int(value)),
-        "table": np.array([1, 2, 3]),
-        "one": np.full((1, 2), value, np.float32),
-        "none": np.zeros((0, 3), np.float32),
-    }
-
-
-def step(rank: Rank, batch: int) -> None:
-    """What all processes of a site do alike."""
-    rank.model.arrays["w"] += np.float32(0.25 * (batch % 3))
-    rank.model.arrays["h"] += np.float16(0.5)
-    rank.model.arrays["n"] += 1
-
-
-def trained(batches: int):
-    def program(rank: Rank) -> Rank:
-        rank.train(batches, step)
-        return rank
-
-    return program
-
-
-def whole(ranks: list[Rank]) -> dict[str, np.ndarray]:
-    """The model of a site of which each process has its rows."""
-    found = {name: array.copy() for name, array in ranks[0].model.arrays.items()}
-    for rank in ranks:
-        spans = ArrayShard(rank.model, rank.group.rank, len(ranks))._spans()
-        for place, span in zip(rank.model.schema().tensors, spans, strict=True):
-            if span is not None:
-                found[place.name][span] = rank.model.arrays[place.name][span]
-    return found
-
-
-def equal(one, other, *names: str) -> bool:
-    return all(np.array_equal(one[name], other[name]) for name in names or one)
 
 
 @pytest.mark.parametrize(("shards", "size"), [(2, 1), (3, 1), (2, 2), (2, 3)])
@@ -154,7 +106,7 @@ def test_a_site_that_comes_late_gets_each_shard_from_whoever_has_it(late_has_all
     each, (one,) = (found[:2], found[2:]) if late_has_all else (found[1:], found[:1])
     assert equal(whole([rank for rank, _ in each]), one[0].model.arrays)
     for rank, begun in each:
-        span = ArrayShard(rank.model, rank.group.rank, 2)._spans()[0]
+        span = ArrayShard(rank.model, rank.group.rank, 2).spans()[0]
         assert np.array_equal(begun["w"][span], one[1]["w"][span])
     assert not np.array_equal(one[1]["w"], arrays(9)["w"])
 

@@ -10,56 +10,9 @@ from safetensors.numpy import load_file
 
 from swarm.errors import ConfigurationError, IncompatiblePeerError, ModelError, RanksError
 from swarm.tensors.model import Evaluation
-from swarm.tensors.state import TensorKind
 from swarm.testing.nodes import eventually
+from tests.ranks.sharded import EACH, KINDS, arrays, equal, step, trained, whole
 from tests.ranks.sites import ArrayShard, Rank, Sites, all_of
-
-KINDS = {"mean": TensorKind.MEAN, "n": TensorKind.COUNTER, "table": TensorKind.STATE}
-SHARDS = {"kinds": KINDS, "shard": ArrayShard, "exchange_shards": True}
-
-
-def arrays(value: float) -> dict[str, np.ndarray]:
-    rows = np.arange(35, dtype=np.float32).reshape(7, 5)
-    return {
-        "w": rows + np.float32(value),
-        "h": np.full(4, value, np.float16),
-        "scale": np.array(value, np.float32),
-        "mean": np.full(5, value, np.float32),
-        "n": np.array(int(value)),
-        "table": np.array([1, 2, 3]),
-        "one": np.full((1, 2), value, np.float32),
-    }
-
-
-def step(rank: Rank, batch: int) -> None:
-    """What each process does to its own rows; whatever it does to others, nobody sees."""
-    rank.model.arrays["w"] += np.float32(0.25 * (batch % 3))
-    rank.model.arrays["h"] += np.float16(0.5)
-    rank.model.arrays["n"] += 1
-
-
-def trained(batches: int):
-    def program(rank: Rank) -> Rank:
-        rank.train(batches, step)
-        return rank
-
-    return program
-
-
-def whole(ranks: list[Rank]) -> dict[str, np.ndarray]:
-    """The model of a site, put together from the rows of its processes."""
-    found = {name: array.copy() for name, array in ranks[0].model.arrays.items()}
-    for rank in ranks:
-        for place, span in zip(
-            rank.model.schema().tensors, ArrayShard(rank.model, rank.group.rank, len(ranks))._spans(), strict=True
-        ):
-            if span is not None:
-                found[place.name][span] = rank.model.arrays[place.name][span]
-    return found
-
-
-def equal(one, other, *names: str) -> bool:
-    return all(np.array_equal(one[name], other[name]) for name in names or one)
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -82,7 +35,7 @@ def test_sites_end_with_the_model_that_sites_of_one_process_end_with(size: int, 
         ranks = all_of((first, trained(11)), (second, trained(9)))
         return ranks[:size], ranks[size:]
 
-    ada, bob = run(**SHARDS)
+    ada, bob = run(**EACH)
     assert equal(whole(ada), whole(bob))
     for rank in (*ada, *bob):
         assert rank.session.over
@@ -115,7 +68,7 @@ def test_a_site_that_comes_late_gets_each_shard_from_the_process_that_has_it() -
         rank.session.end()
         return rank, begun
 
-    ada, bob = sites.site("ada", arrays(1), **SHARDS), sites.site("bob", arrays(9), **SHARDS)
+    ada, bob = sites.site("ada", arrays(1), **EACH), sites.site("bob", arrays(9), **EACH)
     *found, one, other = all_of((ada, first), (bob, late))
     merged = whole(found)
     assert equal(whole([one[0], other[0]]), merged)
@@ -127,7 +80,7 @@ def test_a_site_that_comes_late_gets_each_shard_from_the_process_that_has_it() -
 
 def test_every_site_writes_the_whole_model(tmp_path) -> None:
     sites = Sites(world_size=2, sync_interval=2, keep_best=True)
-    given = [{**SHARDS, "model_dir": tmp_path / name} for name in ("ada", "bob")]
+    given = [{**EACH, "model_dir": tmp_path / name} for name in ("ada", "bob")]
     losses = iter([3.0, 1.0, 2.0, 2.5, 2.5, 2.5])
     lost: list[float] = []
 
@@ -164,9 +117,7 @@ def test_nan_in_the_shard_of_one_process_leaves_the_whole_site_out() -> None:
         rank.session.end()
         return rank
 
-    ranks = all_of(
-        (sites.site("ada", arrays(1), **SHARDS), spoiled), (sites.site("bob", arrays(5), **SHARDS), trained(2))
-    )
+    ranks = all_of((sites.site("ada", arrays(1), **EACH), spoiled), (sites.site("bob", arrays(5), **EACH), trained(2)))
     assert equal(whole(ranks[:2]), whole(ranks[2:]))
     assert np.isfinite(whole(ranks[:2])["w"]).all()
     assert any("w" in line and "NaN" in line for line in ranks[0].lines), ranks[0].lines
@@ -198,7 +149,7 @@ def test_a_process_that_is_gone_takes_its_site_out_at_once() -> None:
             rank.go_on(2, step)
         assert rank.session.over
 
-    all_of((sites.site("ada", arrays(1), **SHARDS), program), (sites.site("bob", arrays(5), **SHARDS), other))
+    all_of((sites.site("ada", arrays(1), **EACH), program), (sites.site("bob", arrays(5), **EACH), other))
 
 
 def test_the_status_tells_what_each_process_has_sent() -> None:
@@ -212,7 +163,7 @@ def test_the_status_tells_what_each_process_has_sent() -> None:
         return found
 
     (ada, _, bob, _) = all_of(
-        (sites.site("ada", arrays(1), **SHARDS), program), (sites.site("bob", arrays(5), **SHARDS), program)
+        (sites.site("ada", arrays(1), **EACH), program), (sites.site("bob", arrays(5), **EACH), program)
     )
     for status in (ada, bob):
         for what in ("bytes_sent", "bytes_received"):
@@ -232,7 +183,7 @@ def failing(kind: type[Exception], message: str):
 
 def test_sites_with_other_layouts_do_not_meet() -> None:
     sites = Sites(world_size=2, start_timeout=20)
-    ada, bob = sites.site("ada", arrays(1), **SHARDS), sites.site("bob", arrays(1), size=3, **SHARDS)
+    ada, bob = sites.site("ada", arrays(1), **EACH), sites.site("bob", arrays(1), size=3, **EACH)
     refused = failing(
         IncompatiblePeerError,
         r"exchange_shards is .* shards, layout .* must agree on it: .* leave it out at every peer",
@@ -242,7 +193,7 @@ def test_sites_with_other_layouts_do_not_meet() -> None:
 
 def test_a_site_that_exchanges_the_whole_model_does_not_meet_one_that_does_not() -> None:
     sites = Sites(world_size=2, start_timeout=20)
-    ada, bob = sites.site("ada", arrays(1), **SHARDS), sites.site("bob", arrays(1), kinds=KINDS)
+    ada, bob = sites.site("ada", arrays(1), **EACH), sites.site("bob", arrays(1), kinds=KINDS)
     refused = failing(IncompatiblePeerError, r"exchange_shards is .* must agree")
     all_of((ada, refused), (bob, refused))
 
@@ -250,7 +201,7 @@ def test_a_site_that_exchanges_the_whole_model_does_not_meet_one_that_does_not()
 @pytest.mark.parametrize("rule", ["geomedian", "norm_clip"])
 def test_rules_that_compare_whole_contributions_are_refused(rule: str) -> None:
     sites = Sites(min_peers=1, merge_method=rule, world_size=4)
-    ada = sites.site("ada", arrays(1), **SHARDS)
+    ada = sites.site("ada", arrays(1), **EACH)
     all_of((ada, failing(ConfigurationError, f"exchange_shards=True contradicts merge_method='{rule}'")))
 
 
@@ -263,5 +214,5 @@ class OddRows(ArrayShard):
 
 def test_parts_that_are_not_the_tensor_are_refused() -> None:
     sites = Sites(min_peers=1)
-    ada = sites.site("ada", arrays(1), **{**SHARDS, "shard": OddRows})
+    ada = sites.site("ada", arrays(1), **{**EACH, "shard": OddRows})
     all_of((ada, failing(ModelError, "the parts of 'w' in the processes of this site are not the tensor")))
