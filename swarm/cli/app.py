@@ -55,7 +55,9 @@ class _Group(TyperGroup):
             return super().get_command(ctx, cmd_name)
         found = getattr(import_module(_LAZY[cmd_name]), cmd_name)
         if isinstance(found, typer.Typer):
-            return typer.main.get_command(found)
+            group = typer.main.get_command(found)
+            group.name = cmd_name  # else the list of commands has no name for it
+            return group
         alone = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
         alone.command(cmd_name)(found)
         return typer.main.get_command(alone)

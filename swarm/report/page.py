@@ -196,7 +196,7 @@ def _rounds(report: Report) -> str:
         for each in report.rounds
     ]
     heads = ["round", "outcome", "sites and weights", "seconds", "sent", "own loss", "merged loss", "digest"]
-    left_out = f" (every {report.every}th of a long run)" if report.every > 1 else ""
+    left_out = f" (one of {report.every} of a long run)" if report.every > 1 else ""
     table = _table(heads, rows, numbers=(3, 4, 5, 6), long=(2,))
     return f"<section><details><summary>{len(rows)} rounds{left_out}</summary>{table}</details></section>"
 
