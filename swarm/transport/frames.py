@@ -100,7 +100,8 @@ class FrameReader:
     def __init__(self, frames: Iterator[Frame], cut: Callable[[Frame], Iterator[bytes]] = whole) -> None:
         self._messages: Iterator[bytes] = chain.from_iterable(map(cut, frames))
         self._reading = threading.RLock()
-        self._stopped = False
+        self.halted = threading.Event()
+        """Set when no further message may begin; a wait for ``max_mbit`` ends then."""
         self.failure: str | None = None
         """Why the frames ended early, where it was their own fault."""
 
@@ -109,7 +110,7 @@ class FrameReader:
 
     def __next__(self) -> bytes:
         with self._reading:
-            if self._stopped:
+            if self.halted.is_set():
                 raise StopIteration
             try:
                 return next(self._messages)
@@ -124,10 +125,10 @@ class FrameReader:
 
     def halt(self) -> None:
         """Begin no further message; one that is being read may go on."""
-        self._stopped = True
+        self.halted.set()
 
     def stop(self) -> None:
         """Begin no further message, and wait for the one that is being read."""
-        self._stopped = True
+        self.halted.set()
         with self._reading:
             self._messages = iter(())

@@ -9,7 +9,8 @@ import pytest
 
 from swarm.clock import ManualClock
 from swarm.config.rates import Rate
-from swarm.testing.nodes import Node
+from swarm.errors import ExchangeError
+from swarm.testing.nodes import DEADLINE, Node
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
 from swarm.transport.pacing import PART_BYTES, Pacing
@@ -57,7 +58,7 @@ class Slept:
         self.seconds = 0.0
         self._lock = threading.Lock()
 
-    def __call__(self, seconds: float) -> None:
+    def __call__(self, seconds: float, cancelled: threading.Event) -> None:
         with self._lock:
             self.seconds += seconds
             self.clock.advance(seconds)
@@ -98,16 +99,17 @@ def test_the_first_limit_that_holds_counts_and_none_is_none() -> None:
         assert slept.seconds == pytest.approx(seconds, abs=0.07 * seconds)
 
 
+def node(limit: Pacing | None, *, data_channel: bool) -> Node:
+    control = GrpcTransport("127.0.0.1:0", pacing=limit)
+    return Node(DataChannelTransport(control, "127.0.0.1") if data_channel else control)
+
+
 @pytest.mark.parametrize("data_channel", [True, False])
 def test_weights_arrive_whole_and_wait_for_the_limit_on_either_way(data_channel: bool) -> None:
     slept = Slept()
     sent = [bytes([number]) * 300_000 for number in range(4)]
 
-    def node(limit: Pacing | None) -> Node:
-        control = GrpcTransport("127.0.0.1:0", pacing=limit)
-        return Node(DataChannelTransport(control, "127.0.0.1") if data_channel else control)
-
-    sender, receiver = node(pacing("8", slept=slept)), node(None)
+    sender, receiver = (node(limit, data_channel=data_channel) for limit in (pacing("8", slept=slept), None))
     try:
         assert sender.upload(receiver.address, [[frame[:28], frame[28:]] for frame in sent]).wait() is None
         assert receiver.handler.streams[1] == sent
@@ -127,3 +129,33 @@ def test_what_others_fetch_waits_for_the_limit_too() -> None:
     finally:
         client.transport.close(0.0)
         server.transport.close(0.0)
+
+
+@pytest.mark.parametrize("data_channel", [True, False])
+def test_a_stream_that_is_cancelled_waits_no_longer_for_its_turn(data_channel: bool) -> None:
+    asleep, woken = threading.Event(), []
+
+    def sleep(seconds: float, cancelled: threading.Event) -> None:
+        asleep.set()
+        woken.append(cancelled.wait(DEADLINE))
+
+    limit = Pacing([Rate.parse("2")], clock=ManualClock(), sleep=sleep)
+    sender, receiver = (node(each, data_channel=data_channel) for each in (limit, None))
+    try:
+        outcome = sender.upload(receiver.address, [[bytes(28), bytes(300_000)]])
+        assert asleep.wait(DEADLINE)
+        outcome.upload.cancel()
+        assert woken == [True], "cancel waits for who is asleep"
+    finally:
+        sender.transport.close(0.0)
+        receiver.transport.close(0.0)
+
+
+def test_who_is_cancelled_takes_no_turn() -> None:
+    slept = Slept()
+    limit, cancelled = pacing("8", slept=slept), threading.Event()
+    cancelled.set()
+    with pytest.raises(ExchangeError, match="cancelled"):
+        next(limit.parts([bytes(PART_BYTES)], cancelled))
+    next(limit.parts([bytes(PART_BYTES)]))
+    assert slept.seconds == 0

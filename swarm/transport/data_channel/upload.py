@@ -42,14 +42,14 @@ class DataChannelUpload(Upload):
         self._lock = threading.Lock()
         self._borrowing = threading.RLock()
         """Held while a frame is read and while its buffers, which are the sender's own memory, are being sent."""
-        self._cancelled = False
+        self._cancelled = threading.Event()
         self._connection: Connection | None = None
         self._instead: Upload | None = None
 
     def run(self, connection: Connection) -> tuple[str | None, bool]:
         """Send it over ``connection``: why that failed, if it did, and whether another stream can follow."""
         with self._lock:
-            if self._cancelled:
+            if self._cancelled.is_set():
                 return None, True
             self._connection = connection
         intact = False
@@ -68,17 +68,17 @@ class DataChannelUpload(Upload):
             reason = f"this peer could not read what it wanted to send: {error}"
         with self._lock:
             self._connection = None
-            return reason, intact and not self._cancelled
+            return reason, intact and not self._cancelled.is_set()
 
     def fall_back(self) -> None:
         """Send it over the control transport; nothing of it has been read yet."""
         with self._lock:
-            if not self._cancelled:
+            if not self._cancelled.is_set():
                 self._instead = self._control.upload(self._address, self._header, self._frames, self._done)
 
     def end(self, reason: str | None) -> None:
         """Tell how it ended, unless it was cancelled."""
-        if self._cancelled:
+        if self._cancelled.is_set():
             return
         try:
             self._done(reason)
@@ -87,7 +87,7 @@ class DataChannelUpload(Upload):
 
     def cancel(self) -> None:
         with self._lock:
-            self._cancelled = True
+            self._cancelled.set()
             if self._connection is not None:
                 self._connection.break_()
         if self._instead is not None:
@@ -117,6 +117,6 @@ class DataChannelUpload(Upload):
                 connection.send([header, *frame])
                 return True
             connection.send([header])
-            for part in pacing.parts(frame):
+            for part in pacing.parts(frame, self._cancelled):
                 connection.send([part])
             return True

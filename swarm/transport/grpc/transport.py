@@ -159,7 +159,7 @@ class GrpcTransport(DataChannelControl):
     def upload(
         self, address: str, header: StreamHeader, frames: Iterator[Frame], done: Callable[[str | None], None]
     ) -> Upload:
-        reader = FrameReader(frames, lambda frame: self.pacing.messages(parts(frame)))
+        reader = FrameReader(frames, lambda frame: self.pacing.messages(parts(frame), reader.halted))
         try:
             data = encode(header)
             with self._lock:
