@@ -394,6 +394,7 @@ class Member:
         self._left = {key for key in self._left if key[1] > commit.round}
         self._exposed.clear()
         self._held.clear()
+        self._asked.clear()
         self._checked = None
 
     def begins_lineage(self, proposal: Proposal) -> bool:

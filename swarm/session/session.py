@@ -316,6 +316,7 @@ class Session:
         self._left = True
         if engine is None:
             self._note.ended(None, result=None, closing=False, reason=reason)
+            self._release(patience=3.0)
             self._ending.unlock()
             return
         if engine.stopping:

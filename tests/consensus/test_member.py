@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from swarm.certification.statements import record_hash
 from swarm.consensus.effects import Fetch, Notice, Send, StartExchange, StopExchange
 from swarm.consensus.promises import signed_promise
 from swarm.messages import (
@@ -302,6 +303,17 @@ def test_a_model_that_was_fetched_for_an_earlier_round_is_not_needed(member) -> 
     assert not member.machine.needed
     member.hears("b", ask)
     assert member.hears("b", ask) == [], "nor is it fetched for a round that is over"
+
+
+def test_a_model_of_an_earlier_round_does_not_count_as_asked_for_once(member) -> None:
+    """Of weights that do not change, the models of two rounds have one digest."""
+    member.hears("b", member.asks(member.proposal, "unknown"))
+    later = member.commit = replace(member.commit, round=1, previous=record_hash(member.commit))
+    member.machine.healed(later, member.now)
+    member.offer()
+    ask = member.asks(member.proposed(), "unknown")
+    assert not [effect for effect in member.hears("b", ask) if isinstance(effect, Fetch)]
+    assert Fetch("unknown", ("b", "c")) in member.hears("b", ask)
 
 
 def test_what_nobody_asked_for_is_not_needed(member) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from swarm.errors import ConfigurationError
 from swarm.session import ending, session
 from swarm.storage import checkpoints, writer
 from swarm.storage.files import FINAL, LOCAL, read_model_file, write_model
@@ -104,3 +105,11 @@ def test_leaving_waits_for_files_that_are_being_written(tmp_path: Path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         ada.session.end()
     assert held(tmp_path / LOCAL, ada) == [0.0]
+
+
+def test_a_start_that_fails_leaves_no_thread(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    peer = MemorySwarm(merge_method="none of them").peer("ada", {"w": np.zeros(2)}, model_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match="none of them"):
+        peer.session.begin()
+    assert not [thread.name for thread in threading.enumerate() if thread not in before]
