@@ -117,5 +117,8 @@ class GramBarrier:
             raise ExchangeError(f"{sender} sent coefficients with NaN or infinity")
         if abs(coefficients.sum() - 1) > ROUNDING:
             raise ExchangeError(f"{sender} sent coefficients with the sum {coefficients.sum():g} instead of 1")
+        if self._rule.convex and (coefficients < 0).any():
+            # Else a leader could give the result any value: two contributions, a thousand and minus 999 times.
+            raise ExchangeError(f"{sender} sent a negative coefficient, which {self._rule.name} never gives")
         self.coefficients = coefficients
         return coefficients

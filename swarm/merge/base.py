@@ -54,6 +54,8 @@ class MergeRule:
     needs_reference: ClassVar[bool] = False
     """Whether it measures contributions from the reference model, the one that training started from. Only for the
     scope GRAM: the reference model is then one more column, after those of the contributions, and has no weight."""
+    convex: ClassVar[bool] = False
+    """Whether no coefficient is negative. Only for the scope GRAM: members then refuse negative ones of a leader."""
     fewest: int = 1
     """Contributors without which it does not limit a single bad one. A swarm of fewer peers does not start."""
 

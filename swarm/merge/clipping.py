@@ -31,6 +31,7 @@ class NormClipping(MergeRule):
     name: ClassVar[str] = "norm_clip"
     scope: ClassVar[Scope] = Scope.GRAM
     robust: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
     fewest = 3
 
@@ -53,6 +54,7 @@ class CenteredClipping(MergeRule):
     name: ClassVar[str] = "centered_clip"
     scope: ClassVar[Scope] = Scope.GRAM
     robust: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
     needs_reference: ClassVar[bool] = True
     fewest = 3
 

@@ -36,6 +36,7 @@ class GeometricMedian(MergeRule):
     name: ClassVar[str] = "geomedian"
     scope: ClassVar[Scope] = Scope.GRAM
     robust: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
 
     def coefficients(self, gram: NDArray[np.float64], weights: Sequence[int]) -> NDArray[np.float64]:
         """The factor of each contribution in the geometric median: float64[n], none negative, with the sum 1."""

@@ -30,6 +30,7 @@ class NearestNeighbourMixing(MergeRule):
     name: ClassVar[str] = "nnm"
     scope: ClassVar[Scope] = Scope.GRAM
     robust: ClassVar[bool] = True
+    convex: ClassVar[bool] = True
 
     def __init__(self, share: float = QUARTER) -> None:
         """By default, up to a quarter of the weight may be bad.

@@ -89,6 +89,11 @@ def screened(rule: MergeRule) -> DistanceScreen:
     """
     if rule.scope is not Scope.GRAM and not isinstance(rule, WeightedMean):
         raise ValueError(f"merge rule {rule.name!r} has the scope {rule.scope}: distances are known only for others")
-    attributes = {"name": rule.name, "robust": rule.robust, "needs_reference": rule.needs_reference}
+    attributes = {
+        "name": rule.name,
+        "robust": rule.robust,
+        "convex": rule.convex or isinstance(rule, WeightedMean),
+        "needs_reference": rule.needs_reference,
+    }
     kind: type[DistanceScreen] = type(f"Screened{type(rule).__name__}", (DistanceScreen,), attributes)
     return kind(rule)

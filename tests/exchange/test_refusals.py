@@ -12,6 +12,7 @@ from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import FrameKind
 from swarm.merge import BUILTIN_RULES, MergeRule, WeightedMean
+from swarm.merge.geomedian import GeometricMedian
 from swarm.session.arithmetic import measure
 from swarm.tensors.state import ModelState, Schema, TensorSpec
 from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, before, frames, joined, made, proposal, states
@@ -212,18 +213,29 @@ def follower() -> Exchange:
 
 @pytest.mark.parametrize(
     ("coefficients", "message"),
-    [((np.nan, 1.0), "NaN or infinity"), ((0.5, 0.25), "sum"), ((0.5,), "takes 16 bytes, not 8")],
+    [
+        ((np.nan, 1.0), "NaN or infinity"),
+        ((0.5, 0.25), "sum"),
+        ((1000.0, -999.0), "ann sent a negative coefficient, which geomedian never gives"),
+        ((0.5,), "takes 16 bytes, not 8"),
+    ],
 )
 def test_coefficients_that_cannot_be_are_refused(coefficients: tuple[float, ...], message: str) -> None:
     with pytest.raises(ExchangeError, match=message):
         follower().receive("ann", made(FrameKind.COEFFICIENTS, 0, 0, np.array(coefficients).tobytes()))
 
 
+class NotConvex(GeometricMedian):
+    """A rule that may have negative coefficients."""
+
+    convex = False
+
+
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_coefficients_that_overflow_are_the_fault_of_the_leader() -> None:
     held = states(SCHEMA, 3)
     under = proposal(dict.fromkeys(held, 1), leader="cid")
-    ann, *others = (Exchange(peer, under, GRAM, state) for peer, state in held.items())
+    ann, *others = (Exchange(peer, under, NotConvex(), state) for peer, state in held.items())
     for peer, exchange in zip(("bob", "cid"), others, strict=True):
         for out in frames(exchange, "ann"):
             ann.receive(peer, joined(out))
