@@ -24,7 +24,8 @@ def test_a_full_disk_holds_nobody_up_and_is_said_once(training, tiny_disk) -> No
     assert _errors(cyd, "records were not written to ledger .*") == 1
     assert _errors(cyd, "there is no checkpoint of round .*No space left") == 1
     assert _errors(cyd, "records of ledger .* are lost, ") == 1
-    assert cyd.text.count("ERROR") == 6
+    # The report is small: it may fit or not.
+    assert cyd.text.count("ERROR") - _errors(cyd, "the report was not written to ") == 6
     for peer in others:
         assert "ERROR" not in peer.text
     small = {"ledger", "training", "swarm-report"}
