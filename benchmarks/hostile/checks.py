@@ -102,11 +102,6 @@ def _pauses(self: Strikes, *_: object) -> None:
     del self
 
 
-def _any_promise(self: promises.Promises, sender: str, message: Any) -> bool:
-    self._promises[sender] = message
-    return True
-
-
 def _may_accept(self: Member, message: Any) -> bool:
     return self._is_current(message.proposal)
 

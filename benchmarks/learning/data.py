@@ -142,5 +142,4 @@ def _load(task: str) -> Samples:
     return Samples((x / np.float32(16)).reshape(-1, 1, 8, 8) if task == "digits" else x, y)
 
 
-IMAGES: Sequence[str] = ("digits", "mnist")
 TABLES: Sequence[str] = ("heart", "breast_cancer")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from swarm.demo import partitions
 from swarm.demo.sites import Samples, Sites, hold_out
 
-CLASSES = 10
 PARTITION = "dir0.5"
 
 

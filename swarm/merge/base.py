@@ -37,7 +37,7 @@ class MergeRule:
 
     A subclass sets ``name`` and ``scope`` and defines one method: ``merge``, or for the scope GRAM ``coefficients``.
     It keeps no state and does not change its arguments. It receives only contributors with a weight above 0, in the
-    order of the round; weights are integers from 1 to 100.
+    order of the round. Weights are integers above 0: 1 to 100, or numbers of samples, up to 10⁹.
 
     ``merge_into`` and ``merge_measured`` are optional faster methods with the same result. A class that overrides
     ``merge`` does not inherit them, so that its ``merge`` is always used.

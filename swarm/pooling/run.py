@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from swarm.config import SETTINGS, Settings, resolve
 from swarm.config.arguments import OBJECTS, Arguments
+from swarm.config.monitor import LOSS
 from swarm.errors import ConfigurationError, StartTimeoutError, UnknownArgumentError
 from swarm.pooling.local import LocalStatistics, measure
 from swarm.pooling.port import STAGES, StatisticsPort
@@ -118,7 +119,7 @@ def _require_permission(settings: Settings, local: LocalStatistics, least: int) 
 
 
 def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Settings:
-    """Settings of the session: all sites in each round, with one weight, and nothing on disk.
+    """Settings of the session: all sites in each round, with one weight, nothing on disk, and nothing of the training.
 
     Raises:
         ConfigurationError: a fact contradicts ``agree``, or is of a type that cannot be compared.
@@ -143,12 +144,18 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
         largest_share=1.0,
         sync_interval=1,
         sync_policy="fixed",
+        sync_seconds=600.0,
         use_adaptive_sync=False,
+        keep_best=False,
+        patience=None,
+        monitor=LOSS,
+        share_metrics=False,
         merge_method="mean",
         screen="norms",
         normalize_steps=False,
         proximal=0.0,
         scaffold=False,
+        optimizer_state="keep",
         outer="none",
         outer_learning_rate=None,
         outer_momentum=None,

@@ -334,7 +334,9 @@ class Checkpoints:
         self._newest = 0
         self._changed = executor.condition()
         self._closed = False
-        self._failed = self._unwritable = False
+        self._failure = ""
+        """Why the last attempt to write failed; empty if it did not."""
+        self._unwritable = False
         self._task = executor.start("swarm-checkpoints", self._run)
 
     def offer(self, commit: Commit, model: ModelState, best: ModelState | None = None) -> None:
@@ -369,7 +371,7 @@ class Checkpoints:
         self._training = training
 
     def close(self, timeout: float) -> None:
-        """Write the waiting model, for at most ``timeout`` seconds; log an error if that is too short."""
+        """Write the waiting model, for at most ``timeout`` seconds; log an error if the newest one is not written."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -377,6 +379,9 @@ class Checkpoints:
         if self._task.is_alive():
             text = "round %d was not written to %s within %.0f s: does the disk hang?"
             self._log.error(text, self._newest, self._store, timeout)
+        elif self._failure:
+            text = "there is no checkpoint of round %d, the last one, in %s, so that a run cannot resume from it: %s"
+            self._log.error(text, self._newest, self._store, self._failure)
 
     def _run(self) -> None:
         while True:
@@ -397,10 +402,10 @@ class Checkpoints:
                 self._store.write(commit, due.model, head)
                 if commit.closing:
                     self._store.write_training(None)
-                self._failed = False
+                self._failure = ""
             except OSError as error:
-                level = logging.DEBUG if self._failed else logging.ERROR
-                self._failed = True
+                level = logging.DEBUG if self._failure else logging.ERROR
+                self._failure = str(error) or type(error).__name__
                 self._log.log(level, "round %d was not written to %s: %s", commit.round, self._store, error)
 
     def _write_training(self, training: Training, round_: int) -> None:

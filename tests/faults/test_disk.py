@@ -22,7 +22,10 @@ def test_a_full_disk_holds_nobody_up_and_is_said_once(training, tiny_disk) -> No
     for name in ("local", "swarm-final"):
         assert _errors(cyd, rf"{name}\.safetensors was not written to .*No space left") == 1
     assert _errors(cyd, "records were not written to ledger .*") == 1
-    assert cyd.text.count("ERROR") == 4
+    assert _errors(cyd, "there is no checkpoint of round .*No space left") == 1
+    assert _errors(cyd, "records of ledger .* are lost, ") == 1
+    # The report is small: it may fit or not.
+    assert cyd.text.count("ERROR") - _errors(cyd, "the report was not written to ") == 6
     for peer in others:
         assert "ERROR" not in peer.text
     small = {"ledger", "training", "swarm-report"}

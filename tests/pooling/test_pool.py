@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 
 import swarm
+from swarm.config import SETTINGS, Settings
 from swarm.errors import ConfigurationError, IncompatiblePeerError, StartTimeoutError, UnknownArgumentError
 from swarm.pooling import run
 from swarm.session import Session
@@ -105,6 +108,26 @@ def test_other_columns_are_refused_with_the_difference():
     errors = together(*(partial(outcome, name, x, columns=columns, start_timeout=2.0) for name, columns in given))
     assert all(isinstance(error, IncompatiblePeerError | StartTimeoutError) for error in errors)
     assert any("agree['columns'] is " in str(error) and "the 1st entry is " in str(error) for error in errors)
+
+
+def test_settings_of_the_training_change_nothing_and_need_not_be_the_same(caplog):
+    """Those that all peers of a session must share, without what the session of the statistics takes over."""
+    training = {
+        "sync_interval": 7, "sync_policy": "seconds", "sync_seconds": 9.0, "keep_best": True, "patience": 2,
+        "monitor": "max:accuracy", "train_until": "all", "largest_share": 0.5, "merge_method": "coordmedian",
+        "screen": "distances", "outer": "fedadam", "outer_learning_rate": 0.5, "outer_momentum": 0.5,
+        "outer_beta2": 0.5, "outer_epsilon": 0.5, "normalize_steps": True, "codec": "int8", "share": ("a",),
+        "local": ("b",), "exchange_shards": 2, "optimizer_state": "merge", "proximal": 0.5, "scaffold": True,
+    }  # fmt: skip
+    agreed = {name for name, row in SETTINGS.items() if row.agree == "yes"}
+    assert training.keys() == agreed - {"min_peers", "tolerated_liars"}
+    usual = Settings()
+    assert run._of_session(replace(usual, **training), 3, {}).agreed() == run._of_session(usual, 3, {}).agreed()
+    assert not run._of_session(replace(usual, share_metrics=True), 3, {}).share_metrics
+    x, judged = np.arange(20.0), {"keep_best": True, "patience": 1, "share_metrics": True}
+    stats = together(partial(pool, "berlin", x, **judged), partial(pool, "paris", x), partial(pool, "rome", x))
+    assert [each.samples for each in stats] == [60] * 3
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_site_that_does_not_come_ends_it_for_all():

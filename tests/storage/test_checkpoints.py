@@ -234,8 +234,12 @@ def test_a_full_disk_is_said_once_and_costs_no_training(tmp_path: Path) -> None:
     for round_ in (1, 2):
         checkpoints.offer(commit(round_, model(round_)), model(round_))
         eventually(lambda round_=round_: any(f"round {round_} was not written" in line for line in lines), "a line")
-    checkpoints.close(timeout=10)
     assert [line.split()[0] for line in lines] == ["ERROR", "DEBUG"]
+    checkpoints.offer(commit(3, model(3), closing=True), model(3))
+    checkpoints.close(timeout=10)
+    assert [line.split()[0] for line in lines[2:]] == ["DEBUG", "ERROR"]
+    assert lines[-1].startswith(f"ERROR there is no checkpoint of round 3, the last one, in {tmp_path / 'file'}, ")
+    assert "File exists" in lines[-1]
 
 
 class Slow(ModelState):
@@ -306,7 +310,9 @@ def test_a_disk_that_fails_again_after_it_worked_is_reported_again(tmp_path: Pat
         else:
             eventually(lambda count=round_: rounds(place) == [count], f"round {round_}")
     checkpoints.close(timeout=30)
-    assert [line.split(" was ")[0] for line in lines] == ["ERROR round 1", "DEBUG round 2", "ERROR round 4"]
+    *before, last = lines
+    assert [line.split(" was ")[0] for line in before] == ["ERROR round 1", "DEBUG round 2", "ERROR round 4"]
+    assert last.startswith("ERROR there is no checkpoint of round 4, ")
 
 
 def test_a_checkpoint_made_before_the_clock_was_set_back_is_the_older_one(tmp_path: Path) -> None:

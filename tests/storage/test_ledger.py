@@ -347,6 +347,19 @@ def test_what_could_not_be_written_is_tried_once_more_at_the_end(
     assert audited(place / DATABASE, heart).count == len(records)
 
 
+def test_records_that_cannot_be_written_at_the_end_either_are_told_as_lost(
+    tmp_path: Path, heart: Signatories, records: list[Commit]
+) -> None:
+    place, lines = tmp_path / "place", []
+    place.write_text("in the way")
+    ledger = opened(place, heart, lines)
+    ledger.append(records)
+    eventually(lambda: lines, "a line")
+    ledger.close(DEADLINE)
+    assert lines[-1].startswith(f"ERROR {len(records)} records of ledger {place / DATABASE} are lost, ")
+    assert "File exists" in lines[-1]
+
+
 # Other processes -----------------------------------------------------------------------------------------------------
 
 

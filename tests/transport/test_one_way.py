@@ -252,6 +252,8 @@ def test_a_call_that_is_not_answered_in_time_ends(start):
         with ReverseChannel(a.transport._routes.find(there), weights=False) as reverse:
             code, _ = refusal(lambda: reverse.unary_unary(STATUS)(b"", timeout=0.05))
             assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+            late = reverse.unary_unary(STATUS).future(b"", timeout=0.05)
+            eventually(lambda: late.code() is grpc.StatusCode.DEADLINE_EXCEEDED, "the call that nobody awaits ended")
             pending = reverse.unary_stream(STATUS)(b"")
         assert pending.code() is grpc.StatusCode.CANCELLED
         with pytest.raises(ValueError, match="closed"):

@@ -130,6 +130,23 @@ def test_the_desk_gives_up_with_a_line(hook, caplog):
     assert "SECRET" not in caplog.text
 
 
+def test_an_unexpected_error_costs_one_alert_and_no_later_one(hook, caplog):
+    def fails(alert):
+        "SECRÄT".encode("ascii")
+
+    sent = []
+    desk = Desk(Watcher(60.0), [fails, sent.append])
+    desk.put(lambda watcher, now: [ALERT])
+    desk.put(lambda watcher, now: 1 / 0)
+    desk.put(lambda watcher, now: [ALERT])
+    desk.close()
+    assert sent == [ALERT, ALERT]
+    lost = f"an alert was not sent: UnicodeEncodeError ({ALERT.text})"
+    understood = "an event was not understood, and makes no alert"
+    assert [record.message for record in caplog.records] == [lost, understood, lost]
+    assert "SECR" not in " ".join(record.message for record in caplog.records)
+
+
 def test_the_desk_tells_of_a_site_that_stays_away():
     sent, clock = [], ManualClock()
     desk = Desk(Watcher(60.0), [sent.append], clock=clock)

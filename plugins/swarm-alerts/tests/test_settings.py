@@ -32,6 +32,10 @@ def test_of_several_local_peers_the_first_sends():
         ({"SWARM_ALERTS_WEBHOOK": "http://h.example/x"}, "SWARM_ALERTS_WEBHOOK"),
         ({"SWARM_ALERTS_WEBHOOK": "ftp://h.example/x"}, "SWARM_ALERTS_WEBHOOK"),
         ({"SWARM_ALERTS_WEBHOOK": "h.example"}, "SWARM_ALERTS_WEBHOOK"),
+        ({"SWARM_ALERTS_WEBHOOK": "https://[h.example/x"}, "SWARM_ALERTS_WEBHOOK"),
+        ({"SWARM_ALERTS_WEBHOOK": "https://h.example/SECRÄT"}, "SWARM_ALERTS_WEBHOOK has a character"),
+        ({**MAIL, "SWARM_ALERTS_USER": "jörg", "SWARM_ALERTS_PASSWORD": "x"}, "SWARM_ALERTS_USER"),
+        ({**MAIL, "SWARM_ALERTS_USER": "j", "SWARM_ALERTS_PASSWORD": "SECRÄT"}, "SWARM_ALERTS_PASSWORD"),
         ({"SWARM_ALERTS_MAIL": "a@b"}, "SWARM_ALERTS_FROM"),
         ({**MAIL, "SWARM_ALERTS_SMTP": "mail"}, "SWARM_ALERTS_SMTP"),
         ({**MAIL, "SWARM_ALERTS_MAIL": "a@b\nBcc: c@d"}, "SWARM_ALERTS_MAIL"),
@@ -41,8 +45,13 @@ def test_of_several_local_peers_the_first_sends():
     ],
 )
 def test_a_bad_variable_is_refused_by_name(variables, named):
-    with pytest.raises(ConfigurationError, match=named):
+    with pytest.raises(ConfigurationError, match=named) as refused:
         Settings.of(variables)
+    assert "SECR" not in str(refused.value)
+
+
+def test_an_address_of_a_mail_may_have_any_letter():
+    assert Settings.of({**MAIL, "SWARM_ALERTS_MAIL": "Jörg <jörg@h.example>"}).mail.to == "Jörg <jörg@h.example>"
 
 
 def test_secrets_are_in_no_text():

@@ -41,6 +41,26 @@ def test_events_become_a_run(plugin, monkeypatch, store, client, experiment):
     assert found["berlin"].info.status == found["heart"].info.status == "FINISHED"
 
 
+def test_a_store_that_answers_after_the_wait_still_gets_everything(
+    plugin, monkeypatch, store, client, experiment, caplog
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("SWARM_MLFLOW_EXPERIMENT", experiment)
+    monkeypatch.setenv("SWARM_MLFLOW_WAIT", "0.01")
+    answers = threading.Event()
+    plugin._desk().put(answers.wait)
+    plugin.swarm_session_started(started())
+    plugin.swarm_round_finished(finished(1, loss=0.5))
+    plugin.swarm_session_closed(closed())
+    assert "not everything is in MLflow" in caplog.text
+    answers.set()
+    assert plugin._desk().drain(60)
+    number = client.get_experiment_by_name(experiment).experiment_id
+    (run,) = client.search_runs([number], "attributes.run_name = 'berlin'")
+    assert (run.info.status, run.data.metrics["swarm/val_loss"]) == ("FINISHED", 0.5)
+    assert not plugin._books
+
+
 def test_without_a_store_nothing_happens(plugin):
     plugin.swarm_session_started(started())
     plugin.swarm_round_finished(finished())

@@ -57,8 +57,8 @@ class StoredLedger(Ledger):
         """How often something was appended."""
         self._head: Head | None = None
         self._closed = False
-        self._failed = False
-        """Whether the last attempt to write failed."""
+        self._failure = ""
+        """Why the last attempt to write failed; empty if it did not."""
         self._unreadable = False
         self._task: Task | None = None
         self._remember(self._tail())
@@ -126,7 +126,7 @@ class StoredLedger(Ledger):
 
     def stored(self, record: str, patience: float) -> Head | None:
         with self._changed:
-            self._changed.wait_for(lambda: record not in self._waiting or self._failed, patience)
+            self._changed.wait_for(lambda: record not in self._waiting or bool(self._failure), patience)
             return self._head
 
     def close(self, timeout: float) -> None:
@@ -136,9 +136,13 @@ class StoredLedger(Ledger):
         if self._task is None:
             return
         self._task.join(timeout)
-        if self._waiting and self._task.is_alive():
+        hangs, lost = self._task.is_alive(), len(self._waiting)
+        if lost and hangs:
             text = "%d records were not written to ledger %s within %.0f s: does the disk hang?"
-            self._log.error(text, len(self._waiting), self, timeout)
+            self._log.error(text, lost, self, timeout)
+        elif lost:
+            text = "%d records of ledger %s are lost, though other sites may have them; the last attempt to write: %s"
+            self._log.error(text, lost, self, self._failure)
 
     def _there(self) -> bool:
         """Whether there is a file to read."""
@@ -184,15 +188,15 @@ class StoredLedger(Ledger):
                 for name in batch:
                     del self._waiting[name]
                 self._remember(batch)
-                self._head, self._failed = head, False
+                self._head, self._failure = head, ""
                 self._changed.notify_all()
 
     def _fail(self, error: Exception) -> None:
-        level = logging.DEBUG if self._failed else logging.ERROR
+        level = logging.DEBUG if self._failure else logging.ERROR
         text = "%d records were not written to ledger %s, and are kept in memory until they can be: %s"
         self._log.log(level, text, len(self._waiting), self, error)
         with self._changed:
-            self._failed = True
+            self._failure = str(error) or type(error).__name__
             self._changed.notify_all()
 
     def _warn(self, reason: str) -> None:

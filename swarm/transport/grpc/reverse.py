@@ -291,9 +291,15 @@ class _Method:
         metadata: Sequence[tuple[str, bytes]] = (),
         timeout: float | None = None,
     ) -> ReverseCall:
-        """Begin a call, and return at once."""
+        """Begin a call, and return at once. It fails where it has not ended within ``timeout`` seconds."""
         stream = (requests,) if isinstance(requests, bytes) else requests
-        return self._channel.begin(self._method, stream, dict(metadata).get(HEADER_KEY, b""))
+        call = self._channel.begin(self._method, stream, dict(metadata).get(HEADER_KEY, b""))
+        if timeout is not None:
+            late = threading.Timer(timeout, call.fail, (grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time"))
+            late.daemon = True
+            late.start()
+            call.add_done_callback(lambda _call: late.cancel())
+        return call
 
     def __call__(self, request: bytes, timeout: float) -> bytes:
         """The only response.
@@ -301,11 +307,4 @@ class _Method:
         Raises:
             CallError: there is none within ``timeout`` seconds.
         """
-        call = self.future(request)
-        late = threading.Timer(timeout, call.fail, (grpc.StatusCode.DEADLINE_EXCEEDED, "no answer in time"))
-        late.daemon = True
-        late.start()
-        try:
-            return call.result()
-        finally:
-            late.cancel()
+        return self.future(request, timeout=timeout).result()

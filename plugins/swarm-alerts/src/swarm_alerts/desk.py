@@ -78,10 +78,16 @@ class Desk:
                 event = _look, self._clock.now()
             if event is None:
                 return
-            work, at = event
-            for alert in [*(work(self._watcher, at) or ()), *self._watcher.due(self._clock.now())]:
+            for alert in self._alerts(*event):
                 for send in self._senders:
                     self._send(send, alert)
+
+    def _alerts(self, work: Work, at: float) -> Sequence[Alert]:
+        try:
+            return [*(work(self._watcher, at) or ()), *self._watcher.due(self._clock.now())]
+        except Exception:  # noqa: BLE001 - the thread goes on: later events make alerts
+            _log.exception("an event was not understood, and makes no alert")
+            return ()
 
     def _send(self, send: Callable[[Alert], None], alert: Alert) -> None:
         for pause in (*self._tries, None):
@@ -91,6 +97,10 @@ class Desk:
                 if pause is None or self._stopped.wait(pause):
                     _log.warning("an alert was not sent: %s (%s)", error, alert.text)
                     return
+            except Exception as error:  # noqa: BLE001 - the thread goes on: others are sent, and this one fails again
+                # Its kind only: its text may hold a secret.
+                _log.warning("an alert was not sent: %s (%s)", type(error).__name__, alert.text)
+                return
             else:
                 return
 

@@ -61,8 +61,16 @@ class Settings:
 def _webhook(text: str) -> str:
     if not text:
         return ""
-    parts = urlsplit(text)
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
+    if not text.isascii():
+        raise ConfigurationError(
+            f"{PREFIX}WEBHOOK has a character that no web address can have: write it percent-encoded, as %C3%A4, "
+            "and that of a host as xn--"
+        )
+    try:
+        scheme, host = urlsplit(text).scheme, urlsplit(text).hostname
+    except ValueError:  # its text may hold the secret
+        scheme, host = "", None
+    if not host or not (scheme == "https" or (scheme == "http" and is_loopback(host))):
         raise ConfigurationError(
             f"{PREFIX}WEBHOOK is not allowed: it needs an address that begins with https://, or http:// on this machine"
         )
@@ -77,6 +85,12 @@ def _mail(given: Mapping[str, str]) -> Mail | None:
         raise ConfigurationError(f"{PREFIX}MAIL needs {PREFIX}{missing[0].upper()} too")
     if any(character in given[name] for name in ("mail", "from") for character in "\r\n"):
         raise ConfigurationError(f"{PREFIX}MAIL and {PREFIX}FROM are addresses on one line")
+    for name in ("user", "password"):
+        if not given.get(name, "").isascii():
+            raise ConfigurationError(
+                f"{PREFIX}{name.upper()} has a character that is not ASCII, which Python cannot send to a mail server: "
+                "use an account without one"
+            )
     try:
         server = Address.reachable(given["smtp"])
     except AddressError as error:

@@ -36,7 +36,7 @@ def _desk() -> Desk | None:
         return _desks[0] if _desks else None
 
 
-def _put(session: str, work: Callable[[Book, int], None]) -> Desk | None:
+def _put(session: str, work: Callable[[Book, int], None]) -> None:
     """Let the desk write something into the book of a session, with the time of now."""
     at = _now()
 
@@ -44,10 +44,8 @@ def _put(session: str, work: Callable[[Book, int], None]) -> Desk | None:
         if book := _books.get(session):
             work(book, at)
 
-    desk = _desk()
-    if desk is not None:
+    if desk := _desk():
         desk.put(write)
-    return desk
 
 
 def _now() -> int:
@@ -109,12 +107,17 @@ def swarm_round_failed(event: RoundFailed) -> None:
 @hookimpl
 def swarm_session_closed(event: SessionClosed) -> None:
     """End the run. The training is over, so that this may wait for the store."""
-    desk = _put(event.session, lambda book, at: book.closed(event, at))
-    settings = Settings.of(os.environ)
-    if desk is None or settings is None:
+    settings, desk, at = Settings.of(os.environ), _desk(), _now()
+    if settings is None or desk is None:
         return
+
+    def end() -> None:
+        # Here, and not by the caller: what is before it in the queue still needs the book.
+        if book := _books.pop(event.session, None):
+            book.closed(event, at)
+
+    desk.put(end)
     if not desk.drain(settings.wait):
         _log.warning(
             "not everything is in MLflow after %.0f s; SWARM_MLFLOW_WAIT makes the end wait longer", settings.wait
         )
-    _books.pop(event.session, None)
