@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +38,8 @@ from swarm.transport.base import Way
 
 REMEDY = "check that one is running, and give its address with --peer"
 """Where no peer answers."""
+_first = threading.Lock()
+"""Several threads ask at the same time; one of them makes the identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,15 @@ def fetch(address: str, timeout: float, identity: Path | None, proxies: Proxies)
         authority = machine_authority(os.environ)
         if identity is not None or not authority.is_dir() or not Address.parse(address).is_loopback:
             raise
-        return fetch_over_grpc(address, timeout, own_identity(authority, "status", exact=False))
+        with _first:
+            own = _own(authority)
+        return fetch_over_grpc(address, timeout, own)
+
+
+@cache
+def _own(authority: Path) -> Path:
+    """The identity to ask this user's peers with: one for all questions, since its name is taken until the end."""
+    return own_identity(authority, "status", exact=False)
 
 
 def ask(addresses: Iterable[str], fetch: FetchStatus) -> Answers:

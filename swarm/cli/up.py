@@ -166,7 +166,7 @@ def _make_identities(places: Mapping[str, Path], authority: Path) -> None:
     """From the authority of this machine's user, so that ``--resume`` can check the records of an earlier run."""
     try:
         make_identities(places, authority=authority)
-    except (IdentityError, OSError) as error:
+    except IdentityError as error:
         typer.echo(f"swarm: a later `swarm up --resume` cannot check the records of this run: {error}", err=True)
         make_identities(places)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from swarm.errors import IdentityError
@@ -52,7 +53,8 @@ def write(path: Path, data: bytes, mode: int = 0o644) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise IdentityError(f"{path} cannot be written: {error.strerror}") from error
 
 

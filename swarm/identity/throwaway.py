@@ -10,7 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -88,9 +89,13 @@ class _Authority:
 
     @classmethod
     def of_user(cls, directory: Path) -> _Authority:
-        """The one in ``directory``; made anew where there is none, or it ends soon."""
+        """The one in ``directory``; made anew where there is none, or it ends soon.
+
+        Raises:
+            IdentityError: a file there cannot be read or written.
+        """
         file = directory / "authority.key"
-        with (directory / "authority.lock").open("w") as lock:
+        with _using(directory), (directory / "authority.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             now = datetime.now(UTC)
             if file.exists():
@@ -112,12 +117,31 @@ class _Authority:
 
 
 def _take(file: Path) -> bool:
-    """Whether this process has the lock in ``file`` from now on."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, files.PRIVATE)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return False
-    os.set_inheritable(descriptor, True)
+    """Whether this process has the lock in ``file`` from now on.
+
+    Raises:
+        IdentityError: the file cannot be written, or its file system knows no locks.
+    """
+    with _using(file.parent):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, files.PRIVATE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.set_inheritable(descriptor, True)
     return True
+
+
+@contextmanager
+def _using(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IdentityError(
+            f"{error.filename or directory} cannot be used: {error.strerror}: if another user has made it, as with "
+            f"`sudo`, give all of {directory} to this one with `chown -R`; else set XDG_DATA_HOME to another directory"
+        ) from error

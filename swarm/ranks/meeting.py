@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swarm.addresses import Address, is_wildcard
+from swarm.addresses import Address, is_wildcard, join, parse_advertised
 from swarm.ranks.directed import DirectedRanks
 from swarm.ranks.layout import Layout
 from swarm.ranks.link import KEY_BYTES, Link, LinkListener, connect
@@ -112,6 +112,7 @@ def of_rank(settings: Settings, rank: int) -> Settings:
         ports["listen"] = str(replace(listen, port=listen.port + rank))
     if settings.data_port:
         ports["data_port"] = settings.data_port + rank
-    if settings.advertise and (at := Address.parse(settings.advertise)).port:
-        ports["advertise"] = str(replace(at, port=at.port + rank))
+    if settings.advertise:
+        host, port = parse_advertised(settings.advertise)
+        ports["advertise"] = join(host, None if port is None else port + rank)
     return replace(settings, **ports)

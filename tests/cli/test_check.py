@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,10 +22,14 @@ from swarm.cli.check.finding import Finding, Level
 from swarm.cli.check.links import of_link
 from swarm.cli.check.listening import Nobody, Station
 from swarm.cli.check.listening import listening as listens
+from swarm.cli.environment import machine_authority
+from swarm.cli.status import fetch
+from swarm.cli.statuses import ANSWER_SECONDS
 from swarm.config import Settings
 from swarm.errors import AddressError, NoDataChannelError, TransportError, UnknownCallError
 from swarm.identity import Identity
-from swarm.identity.throwaway import make_identities
+from swarm.identity.throwaway import make_identities, own_identity
+from swarm.proxy import Proxies
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
 from swarm.transport.grpc.measuring import Speeds
@@ -263,6 +269,20 @@ def test_two_peers_ask_one_another_over_tls_about_the_way_between_them(paris: st
     with listens(replace(settings, advertise="127.0.0.1:1")) as station:
         assert station is not None
         assert "127.0.0.1:1" in station.reached_from(paris)
+
+
+def test_looks_at_a_peer_of_this_user_share_one_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    authority = machine_authority(os.environ)
+    transport = GrpcTransport("127.0.0.1:0", identity=Identity(own_identity(authority, "paris", exact=True)))
+    address = transport.start(Nobody())
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            looks = pool.map(lambda _: fetch(address, ANSWER_SECONDS, None, Proxies()), range(4))
+            assert [*looks] == [{}] * 4
+    finally:
+        transport.close(0.0)
+    assert sorted(each.name for each in authority.iterdir() if each.is_dir()) == ["paris", "status"]
 
 
 def test_where_a_peer_runs_here_already_the_others_are_reached_from_another_port(paris: str, tmp_path: Path) -> None:

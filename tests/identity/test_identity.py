@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import ssl
 import stat
@@ -244,6 +246,28 @@ def test_a_name_that_was_asked_for_is_given_once(tmp_path):
         own_identity(tmp_path / "own", "berlin", exact=True)
     with pytest.raises(IdentityError, match="'Site A' cannot be"):
         own_identity(tmp_path / "own", "Site A", exact=True)
+
+
+@pytest.mark.parametrize("file", ["berlin.lock", "authority.lock", "authority.key"])
+def test_a_file_of_this_machine_that_cannot_be_used_is_named_with_what_to_do(tmp_path, file):
+    (tmp_path / "own" / file).mkdir(parents=True)
+    with pytest.raises(IdentityError, match=rf"{file} cannot be .*: Is a directory"):
+        own_identity(tmp_path / "own", "berlin", exact=False)
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def lock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("swarm.identity.throwaway.fcntl.flock", lock)
+    with pytest.raises(IdentityError, match=r"own cannot be used: No locks available: .* `chown -R`"):
+        own_identity(tmp_path / "own", "berlin", exact=False)
+
+
+def test_a_file_in_what_is_no_directory_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(IdentityError, match="identity cannot be written: Not a directory"):
+        files.write(tmp_path / "file" / "identity", b"")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
