@@ -90,7 +90,7 @@ def be_directed(
         peer = ShardPeer(group.rank, transport(own, plugins), own, plugins, schema, store, executor, logger)
         peers.append(peer)
         host = Address.parse(own.listen).host
-        listener = LinkListener(host, key.tobytes())
+        listener = LinkListener(host, key.tobytes(), group.time_out)
         peer.link = Link(listener.accept, peer.hear, lambda _: None)  # the process group tells of a rank 0 that is gone
         reached = Address.parse(peer.address).host if is_wildcard(host) else host
         return {"address": peer.address, "host": reached, "port": listener.port}

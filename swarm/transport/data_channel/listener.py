@@ -14,6 +14,7 @@ from swarm.transport.data_channel.fork import keep_from_children
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 from swarm.transport.data_channel.security import accept, connection_of
 from swarm.transport.descriptors import share
+from swarm.transport.listening import listening
 from swarm.transport.notices import Notices
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Listener:
         self._most = share(MAX_CHANNELS)
         self._notices = Notices(clock)
         try:
-            self._listener = _listen(host, port)
+            self._listener = listening(host, port, MAX_STRANGERS)
         except OSError as error:
             raise AddressError(
                 f"the data channel cannot listen on port {port} of {host}: {error.strerror}; choose another data_port, "
@@ -219,9 +220,3 @@ class Listener:
             return None
         magic, version, token = PREAMBLE.unpack(data)
         return self._redeem(token) if (magic, version) == (MAGIC, VERSION) else None
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    both = host == "::" and socket.has_dualstack_ipv6()
-    return socket.create_server(place[:2], family=family, backlog=MAX_STRANGERS, dualstack_ipv6=both)
