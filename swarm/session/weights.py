@@ -124,6 +124,8 @@ class Weights:
         if pending.replaces or not pending.finite or (answer.kind is AnswerKind.MERGED and not stepped):
             self._load(committed, pending.odd)
             batches.merged_up_to = batches.done
+            if not pending.finite:
+                self._capture = None  # no round merges it; offered again, it would cost the steps trained since
         else:
             self._port.add(pending.step)
             self._ahead = True

@@ -475,7 +475,10 @@ class Witness:
                 raise Violation("Progress", f"{leader.name} closes the session while {other.name} still trains")
 
     def _stops(self, leader: Process) -> None:
+        left_out = _left_out(leader)
         for other in self._reached(leader):
+            if other.dishonest and other.name in left_out:
+                continue  # its steps count no more, and nobody waits for it
             if other.session.commit is not None and not other.trained and not other.hurried:
                 raise Violation("Progress", f"{leader.name} stops all while {other.name} still trains its own epochs")
 
