@@ -39,7 +39,7 @@ class Agreed:
 
     @property
     def should_stop(self) -> bool:
-        """With ``patience``: whether the swarm has agreed that training ends."""
+        """Whether the swarm has agreed that training ends (``patience``, ``swarm stop``)."""
         return self._should_stop
 
     @property

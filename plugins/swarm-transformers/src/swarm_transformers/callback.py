@@ -110,7 +110,7 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
     ) -> TrainerControl:
         """Count a batch after which the optimizer has made its step, and merge if a merge is due.
 
-        Training stops where the swarm has agreed on that (``patience``).
+        Training stops where the swarm has agreed on that (``patience``, ``swarm stop``).
         """
         self.counted += 1
         if self.counted >= self.due:
