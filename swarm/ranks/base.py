@@ -32,7 +32,7 @@ class SiteSession(Protocol):
 
     @property
     def should_stop(self) -> bool:
-        """With ``patience``: whether the swarm has agreed that training ends."""
+        """Whether the swarm has agreed that training ends (``patience``, ``swarm stop``)."""
 
     @property
     def batches_left(self) -> int:
