@@ -84,8 +84,9 @@ def test_a_checkpoint_says_how_far_the_ledger_went(tmp_path: Path) -> None:
 
 
 def test_without_a_model_directory_there_are_no_files_and_others_can_still_catch_up(tmp_path: Path) -> None:
-    swarm = MemorySwarm(sync_interval=2, min_peers=1, world_size=1)
-    ada = swarm.peer("ada", {"w": np.zeros(2)})
+    swarm = MemorySwarm(sync_interval=2, min_peers=1, world_size=2)
+    # A peer that expects one alone begins at once; bob must not, or it may begin a run of its own.
+    ada = swarm.peer("ada", {"w": np.zeros(2)}, world_size=1)
     (bob,) = peers(swarm, tmp_path, "bob")
     ada.session.begin()
     ada.go_on(4, step)
