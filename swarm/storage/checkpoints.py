@@ -353,6 +353,7 @@ class Checkpoints:
         with self._changed:
             self._waiting, self._newest = _Checkpoint(commit, model, best, self._kept, self._training), commit.round
             self._changed.notify_all()
+        self._training = None  # it may be as large as two models, and comes anew with the next one that is stored
 
     def wants_training(self) -> bool:
         """A sync point begins: whether its round is stored if it is committed, and ``keep_training`` has to be called.
@@ -384,29 +385,35 @@ class Checkpoints:
             self._log.error(text, self._newest, self._store, self._failure)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting is not None or self._closed)
-                if self._waiting is None:
-                    return
-                due, self._waiting = self._waiting, None
-            commit = due.commit
-            try:
-                if due.kept:
-                    self._store.write_kept(due.kept)
-                if due.best and commit.best:
-                    self._store.write_best(commit.best.digest, due.best)
-                if due.training and not commit.closing:
-                    self._write_training(due.training, commit.round)
-                head = self._ledger.stored(record_hash(commit), PATIENCE) if self._ledger else None
-                self._store.write(commit, due.model, head)
-                if commit.closing:
-                    self._store.write_training(None)
-                self._failure = ""
-            except OSError as error:
-                level = logging.DEBUG if self._failure else logging.ERROR
-                self._failure = str(error) or type(error).__name__
-                self._log.log(level, "round %d was not written to %s: %s", commit.round, self._store, error)
+        while due := self._next():
+            self._write(due)
+            del due  # it has a whole model, which would stay in memory until the next one is written
+
+    def _next(self) -> _Checkpoint | None:
+        """Wait for a model to be written; None once there will be no other."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._closed)
+            due, self._waiting = self._waiting, None
+            return due
+
+    def _write(self, due: _Checkpoint) -> None:
+        commit = due.commit
+        try:
+            if due.kept:
+                self._store.write_kept(due.kept)
+            if due.best and commit.best:
+                self._store.write_best(commit.best.digest, due.best)
+            if due.training and not commit.closing:
+                self._write_training(due.training, commit.round)
+            head = self._ledger.stored(record_hash(commit), PATIENCE) if self._ledger else None
+            self._store.write(commit, due.model, head)
+            if commit.closing:
+                self._store.write_training(None)
+            self._failure = ""
+        except OSError as error:
+            level = logging.DEBUG if self._failure else logging.ERROR
+            self._failure = str(error) or type(error).__name__
+            self._log.log(level, "round %d was not written to %s: %s", commit.round, self._store, error)
 
     def _write_training(self, training: Training, round_: int) -> None:
         training = replace(training, progress=replace(training.progress, round=round_))

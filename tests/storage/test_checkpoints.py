@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -19,10 +20,11 @@ from swarm.clock import Clock, ManualClock
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, ModelError
 from swarm.executor import ThreadExecutor
-from swarm.records import Best, Commit, SyncState
+from swarm.records import Best, Commit, Resumed, SyncState
 from swarm.storage.checkpoints import KEEP, CheckpointFiles, Checkpoints
 from swarm.storage.files import read_model_file, write_model
 from swarm.storage.places import state_directory
+from swarm.storage.training import Training
 from swarm.tensors.state import Array, ModelState, Schema, TensorSpec
 from swarm.testing.nodes import eventually
 from swarm.testing.swarm import _logger
@@ -214,6 +216,18 @@ def test_checkpoints_keep_their_distance_but_the_closing_one_is_always_written(t
     checkpoints.offer(commit(4, model(4), closing=True), model(4))
     checkpoints.close(timeout=10)
     assert written() == [3, 4]
+
+
+def test_what_is_written_stays_in_memory_no_longer(tmp_path: Path) -> None:
+    checkpoints = disk(tmp_path)
+    last, moments = model(1), np.zeros(3)
+    refs = [weakref.ref(last.segments["float32"]), weakref.ref(moments)]
+    checkpoints.keep_training(Training(Resumed(epochs=0, batches=1, epoch_batches=1), {"moments": moments}))
+    checkpoints.offer(commit(1, last), last)
+    del last, moments
+    eventually(lambda: not any(ref() is not None for ref in refs), "neither the model nor the training is in memory")
+    assert (tmp_path / "training.safetensors").exists()
+    checkpoints.close(timeout=10)
 
 
 def test_tensors_of_one_name_are_all_kept(tmp_path: Path) -> None:
