@@ -160,8 +160,10 @@ class Founding:
 
     def _offers(self) -> dict[PeerId, ContributionStats]:
         """What live peers offer to the founding round, in the order of their names."""
-        state = self._state
-        there = state.presence.here - state.presence.proven.keys() - state.excluded()
+        state, presence = self._state, self._state.presence
+        # Strikes leave nobody out for long here: nobody takes over from the peer that is to propose, and peers that
+        # have heard of other failures would each wait for another one.
+        there = presence.here - presence.proven.keys() - presence.strikes.paused()
         return {peer: offer.stats for peer, offer in state.offers.among(there).items()}
 
     def _all_that_offered(self) -> Mapping[PeerId, ContributionStats]:

@@ -299,9 +299,24 @@ class RoundState:
         excluded = presence.strikes.excluded()
         if not excluded:
             return excluded
-        rest = presence.here - presence.proven.keys() - excluded
-        enough = len(rest) >= self.rules.min_peers and self._decide(rest)
-        return excluded if enough else presence.strikes.paused() | self.given_up
+        here = presence.here - presence.proven.keys()
+        rest = here - excluded
+        if self._enough(rest):
+            return excluded
+        paused, given_up = presence.strikes.paused(), self.given_up
+        if given_up:
+            return paused | given_up
+        # Where honest peers have strikes too, the rest goes on with those that have the fewest.
+        back = presence.strikes.fewest_first(excluded & here)
+        for place, peer in enumerate(back, 1):
+            rest.add(peer)
+            if self._enough(rest):
+                return paused.union(back[place:])
+        return paused
+
+    def _enough(self, rest: AbstractSet[PeerId]) -> bool:
+        """Whether these peers may go on without the others."""
+        return len(rest) >= self.rules.min_peers and self._decide(rest)
 
     def _decide(self, rest: AbstractSet[PeerId]) -> bool:
         """Whether these peers can decide a round, or begin a lineage where too many have restarted to vote."""

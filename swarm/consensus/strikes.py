@@ -154,6 +154,10 @@ class Strikes:
             return NOBODY
         return frozenset(peer for peer, until in self._until.items() if not self._timer.past(until))
 
+    def fewest_first(self, peers: Collection[PeerId]) -> list[PeerId]:
+        """``peers``, those with the fewest strikes first."""
+        return sorted(peers, key=lambda peer: (self._strikes[peer], peer))
+
     def paused(self) -> frozenset[PeerId]:
         """Those of them that have made an attempt fail in the last ``FIRST`` seconds."""
         return frozenset(peer for peer, until in self._paused_until.items() if not self._timer.past(until))

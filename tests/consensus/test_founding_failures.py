@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import pytest
+
 from swarm.consensus.effects import Fail
 from swarm.consensus.paxos import leader_order
 from swarm.errors import ConfigurationError, ModelError
-from swarm.messages import Offer, Propose
+from swarm.messages import Failed, Offer, Propose
 
 
 def test_a_refused_peer_is_not_waited_for(swarm) -> None:
@@ -242,3 +246,25 @@ def test_a_peer_that_ends_after_the_start_changes_nothing(swarm) -> None:
     peers.offer("a", "b")
     ended(peers, "b", "a")
     assert "ended before the start" not in peers.said("a")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_each_has_heard_of_failed_attempts_the_start_goes_on_once_they_end(swarm, seed: int) -> None:
+    """Each member hears half of who has blamed whom; all have to wait for the same peer nevertheless."""
+    random = Random(seed)
+    peers = swarm("abc", expected=3, straggler_timeout=0.1, failure_timeout=1.0)
+    peers.exchanging = False
+    peers.drop = lambda sender, to, message: isinstance(message, Failed) and random.random() < 0.5
+    peers.offer(*"abc")
+    for _ in range(12):
+        for _ in range(500):
+            if not peers.running():
+                peers.wait(0.1)
+        (proposal, *_) = peers.running()
+        accuser, accused = random.sample(proposal.group, 2)
+        peers.do(accuser, peers.machines[accuser].exchange_failed(proposal.key, accused, "silence", peers.now))
+        peers.deliver()
+        peers.wait(1.5)  # the leader may not have heard of it
+    peers.drop, peers.exchanging = lambda sender, to, message: False, True
+    peers.wait(4.0)
+    assert any(peers.commits(name) for name in "abc")
