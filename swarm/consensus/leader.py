@@ -8,6 +8,7 @@ from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.forming import Table, may_fork, quorum, worth_merging
 from swarm.consensus.paxos import MOST_ATTEMPTS, next_attempt
 from swarm.consensus.state import RoundState
+from swarm.consensus.strikes import NOBODY
 from swarm.messages import Accepted, Failed, Nack, Promise, Proposal, Ready
 from swarm.records import Attempt, Commit, PeerId
 
@@ -34,6 +35,10 @@ class Leadership:
         """Seconds that the awaited leader could have used for a result, in all of its attempts at this round."""
         self._looked_at: float | None = None
         """When these were counted last; None while they are not."""
+        self._prevented_by: frozenset[PeerId] = NOBODY
+        """Who was left out at the last look, if no group was possible then."""
+        self._back_at = state.timer.now
+        """When one of them was let in again, and a group became possible."""
         self._given_up = Attempt(-1, "")
         """The last attempt that is not waited for any more, as its leader lies."""
         self._rejected: set[PeerId] = set()
@@ -147,11 +152,15 @@ class Leadership:
         # If this peer itself is awaited, it has given its attempt up to fetch a commit, and the fetch failed.
         failed = self.awaited.leader not in able or self.awaited.leader == state.me or self.awaited == self._given_up
         possible = worth_merging(table) and self._possible(table)
+        struck = state.presence.strikes.excluded()
+        if possible and self._prevented_by - struck:
+            self._back_at = state.timer.now
+        self._prevented_by = NOBODY if possible else struck
         late = self._term_over(counts=not failed and not assembling and (exchanging or possible))
         if not failed and exchanging:
             late = self.overdue() or late
         elif not failed and possible:
-            since = max(self._heard_at, state.offers.last_at)
+            since = max(self._heard_at, state.offers.last_at, self._back_at)
             late = state.timer.past(since + state.pace.straggler_timeout + state.rules.failure_timeout) or late
         if not failed and not late:
             return None

@@ -518,3 +518,15 @@ def test_an_abort_alone_leaves_nobody_out(founded) -> None:
     (proposal,) = peers.running()
     peers.tell(leader, member, Abort(*proposal.key, "it says so"))
     assert left_out(peers) == {frozenset()}
+
+
+def test_a_leader_that_could_form_no_group_while_a_peer_was_left_out_is_not_late(founded) -> None:
+    """The closing round needs all, so nobody can propose it in the meantime."""
+    peers = founded(*"abc", straggler_timeout=0.1, failure_timeout=FIRST / 2)
+    accuser, accused = sorted({*"abc"} - {peers.leader()})
+    peers.exchanging = False
+    peers.offer(*"abc", status=PeerStatus.ACTIVE)
+    fail(peers, accuser, accused)
+    peers.wait(FIRST + 1.0)
+    assert not any("no result in time" in peers.said(name) for name in "abc")
+    assert all(peers.commits(name)[-1].closing for name in "abc")
