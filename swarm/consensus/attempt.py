@@ -181,7 +181,9 @@ class LedAttempt:
                 self._close_group(table, lineage=commit.lineage)
             return
         minority = not state.quorum(commit.members, state.reachable) and may_fork(table, rules)
-        if self._minority_timed_out(minority=minority):
+        # Peers that come later, from the lineage that has not branched off, would have the others give up the new one.
+        wait = 0.0 if complete(table) else state.pace.straggler_timeout
+        if self._minority_timed_out(minority=minority, wait=wait):
             position = state.position
             number = next(self._lineage_numbers)
             lineage = new_lineage(position.lineage, position.round, state.me, state.incarnation, number)
@@ -200,15 +202,15 @@ class LedAttempt:
             state.presence.strikes.strike(self.attempt, peer)
             del state.presence.distrusted[peer]  # judged anew in the next attempt with it
 
-    def _minority_timed_out(self, *, minority: bool) -> bool:
-        """Whether there has been no majority for ``failure_timeout``."""
+    def _minority_timed_out(self, *, minority: bool, wait: float = 0.0) -> bool:
+        """Whether there has been no majority for ``failure_timeout``, and ``wait`` seconds more."""
         timer = self._state.timer
         if not minority:
             self._minority_since = None
             return False
         if self._minority_since is None:
             self._minority_since = timer.now
-        return timer.past(self._minority_since + self._state.rules.failure_timeout)
+        return timer.past(self._minority_since + self._state.rules.failure_timeout + wait)
 
     def _close_group(self, table: Table, *, lineage: str) -> None:
         state, rules, commit = self._state, self._state.rules, table.commit

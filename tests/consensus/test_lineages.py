@@ -76,6 +76,17 @@ def test_half_forks_where_min_peers_allows_it_after_the_failure_timeout_and_says
     assert all(peers.said(name).count("FORK: 2 of 4 members are left") == 1 for name in "ab")
 
 
+def test_a_fork_waits_for_a_live_peer_as_long_as_any_round_does(founded) -> None:
+    peers = founded(*"abcdef", min_peers=2, failure_timeout=10.0, straggler_timeout=4.0)
+    peers.part("abc", "def")
+    peers.offer("a", "b")
+    peers.wait(13)
+    assert len(peers.commits("a")) == 1
+    peers.offer("c")
+    peers.wait(5)
+    assert {peers.commits(name)[-1].members for name in "abc"} == {("a", "b", "c")}
+
+
 def test_an_aborted_fork_and_the_next_one_are_different_lineages(founded) -> None:
     """The first may still be decided at a peer that accepted it: with one id, two models would be its round 1."""
     peers = founded("a", "b", "c", "d", min_peers=2, failure_timeout=10.0)
