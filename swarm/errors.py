@@ -81,6 +81,10 @@ class IdentityError(ConfigurationError):
     """
 
 
+class NameInUseError(IdentityError):
+    """Another process of this user on this machine has the name that was given."""
+
+
 class ModelError(SwarmError):
     """The model holds something that cannot be merged, is not built yet, or has changed since training began.
 

@@ -17,7 +17,7 @@ from swarm.cli.directories import CONTAINER_LAYOUT, fallbacks, of_settings, with
 from swarm.cli.environment import machine_authority, of_peer, peer_name, with_tracebacks
 from swarm.cli.program import locate, search_path
 from swarm.config import SETTINGS, Settings, former, resolve
-from swarm.errors import ConfigurationError, IdentityError
+from swarm.errors import ConfigurationError, IdentityError, NameInUseError
 from swarm.identity.throwaway import own_identity
 
 
@@ -156,6 +156,8 @@ def _own_identity(settings: Settings, authority: Path) -> dict[str, str]:
         return {}
     try:
         identity = own_identity(authority, settings.name, exact=settings.named)
+    except NameInUseError:
+        raise
     except IdentityError as error:
         typer.echo(f"swarm: connections on this machine are not encrypted: {error}", err=True)
         return {}

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from swarm.errors import IdentityError
+from swarm.errors import IdentityError, NameInUseError
 from swarm.identity import certificates, files
 from swarm.identity.consortium import Consortium, Member
 
@@ -62,7 +62,8 @@ def own_identity(directory: Path, name: str, *, exact: bool) -> Path:
             added where another process has the name.
 
     Raises:
-        IdentityError: the name is not allowed or in use, or a file cannot be written.
+        NameInUseError: another process has the name.
+        IdentityError: the name is not allowed, or a file cannot be written.
     """
     files.make_directory(directory)
     wanted = name if exact else _ODD.sub("-", name.lower()).strip("-.") or "peer"
@@ -70,7 +71,7 @@ def own_identity(directory: Path, name: str, *, exact: bool) -> Path:
     numbered = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
     found = next(each for each in numbered if exact or _take(directory / f"{each}.lock"))
     if exact and not _take(directory / f"{found}.lock"):
-        raise IdentityError(
+        raise NameInUseError(
             f"another process of this user on this machine is peer {found!r}: choose another name (--name)"
         )
     _Authority.of_user(directory).give(found, directory / found, datetime.now(UTC))

@@ -367,7 +367,11 @@ class Session:
             )
         if settings.loopback:
             self._ending.open(settings.name)
-            self._log.info("loopback: %s trains alone", settings.name)
+            if settings.peers or settings.rendezvous or (settings.world_size or 1) > 1:
+                text = "loopback: %s trains alone, although it was started with other peers: leave loopback out"
+                self._log.warning(text, settings.name)
+            else:
+                self._log.info("loopback: %s trains alone", settings.name)
             return
         self._note.began()
         schema = self._port.schema()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from swarm.cli.run import plan
-from swarm.errors import CommandNotFoundError, ConfigurationError
+from swarm.errors import CommandNotFoundError, ConfigurationError, NameInUseError
 from swarm.identity import Identity
+from swarm.identity.throwaway import own_identity
 
 LISTEN = {"listen": "127.0.0.1:7000"}
 
@@ -168,3 +169,9 @@ def test_a_name_that_no_certificate_can_hold_is_told(swarm, python):
     ended = swarm("run", "--listen", "127.0.0.1:0", "--name", "Site A", "--", python, "-c", "print('started')")
     assert ended.stdout == "started\n"
     assert "connections on this machine are not encrypted: 'Site A' cannot be the name of a member" in ended.stderr
+
+
+def test_a_name_that_another_process_on_this_machine_has_is_refused(tmp_path, python):
+    own_identity(tmp_path / "own", "berlin", exact=True)
+    with pytest.raises(NameInUseError, match="another process of this user on this machine is peer 'berlin'"):
+        plan([python], {"name": "berlin", "listen": "127.0.0.1:0"}, {}, own=tmp_path / "own")
