@@ -501,7 +501,10 @@ class RoundMachine:
             elif self._leadership.overdue():
                 self._member.drop()
         unknown = max(founding.expected, state.rules.min_peers) - len(state.presence.live) - 1
-        self._waiting.line(lambda: f"waiting to start with {self._waiting.missing(unknown, founding.unmet)}")
+        left = max(self._waiting.since + state.rules.start_timeout - state.timer.now, 0.0)
+        self._waiting.line(
+            lambda: f"waiting to start with {self._waiting.missing(unknown, founding.unmet)}, for {left:.0f} s at most"
+        )
 
     def _resend(self) -> None:
         """Retransmit what may have been lost."""

@@ -180,7 +180,7 @@ class Waiting:
         names = [peer if peer in live else self._absent(peer) for peer in absent]
         names += [f"{peer} (never came)" for peer in unmet]
         if unknown > len(unmet):
-            names.append(f"{unknown - len(unmet)} that never came")
+            names.append(f"{unknown - len(unmet)} more (never came)")
         return ", ".join(names) or "the leader"
 
     def _absent(self, peer: PeerId) -> str:

@@ -55,7 +55,7 @@ def test_a_waiting_start_logs_the_names_of_members_that_never_came(swarm) -> Non
     peers = swarm("ab", expected=4, members=frozenset({"a", "b", "paris"}))
     peers.offer("a")
     peers.wait(31)
-    assert "waiting to start with b, paris (never came), 1 that never came" in peers.said("a")
+    assert "waiting to start with b, paris (never came), 1 more (never came), for 30 s at most" in peers.said("a")
 
 
 @pytest.mark.parametrize(("expected", "members"), [(3, frozenset()), (3, frozenset({"a", "b", "c"}))])
@@ -96,7 +96,7 @@ def test_a_waiting_start_logs_the_names_of_the_missing(swarm) -> None:
     peers = swarm("ab", expected=4)
     peers.offer("a")
     peers.wait(31)
-    assert "waiting to start with b, 2 that never came" in peers.said("a")
+    assert "waiting to start with b, 2 more (never came), for 30 s at most" in peers.said("a")
 
 
 def test_a_founder_that_dies_is_replaced(swarm) -> None:
@@ -257,10 +257,10 @@ def test_the_line_of_a_start_counts_those_that_were_never_met(swarm) -> None:
     peers.wait(29.9)
     assert not peers.said("a")
     peers.wait(0.2)
-    assert peers.said("a") == "waiting to start with 2 that never came"
+    assert peers.said("a") == "waiting to start with 2 more (never came), for 30 s at most"
     peers.add("b")
     peers.wait(30)
-    assert peers.said("a").splitlines()[1:] == ["waiting to start with b, 1 that never came"]
+    assert peers.said("a").splitlines()[1:] == ["waiting to start with b, 1 more (never came), for 0 s at most"]
 
 
 def test_a_result_that_an_aborted_attempt_gave_too_is_forgotten_with_its_own_attempt(swarm) -> None:

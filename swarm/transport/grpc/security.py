@@ -74,7 +74,7 @@ def listen(server: grpc.Server, address: Address, identity: Identity | None) -> 
     except RuntimeError as error:
         raise AddressError(
             f"cannot listen on {address.place}: the port is in use or the host is not this machine's; "
-            "choose another address, or port 0 for any free one"
+            "choose another one (listen), with port 0 for any free one"
         ) from error
 
 
