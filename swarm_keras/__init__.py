@@ -33,8 +33,10 @@ def __getattr__(name: str) -> object:
     try:
         import keras
 
+        if not hasattr(keras, "__version__"):
+            raise ConfigurationError(f"{keras.__file__} hides the installed keras: give that file another name")
         if not hasattr(keras, "ops"):
-            raise ConfigurationError(f"the installed keras {getattr(keras, '__version__', '')} is too old: {KERAS_2}")
+            raise ConfigurationError(f"the installed keras {keras.__version__} is too old: {KERAS_2}")
         return getattr(importlib.import_module(_MODULES[name]), name)
     except ModuleNotFoundError as error:
         if error.name not in {"keras", "tensorflow", "torch", "jax"}:

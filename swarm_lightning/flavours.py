@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-from swarm.errors import MissingExtraError
+from swarm.errors import ConfigurationError, MissingExtraError
 
 _NAMES = {"lightning": "lightning.pytorch.callbacks", "pytorch_lightning": "pytorch_lightning.callbacks"}
 
@@ -16,9 +16,14 @@ def callback_classes() -> tuple[type, ...]:
     The two packages contain the same code under two names, and neither Trainer accepts the class of the other.
 
     Raises:
+        ConfigurationError: a file of the user has the name of one.
         MissingExtraError: neither is installed.
     """
-    installed = [module for name, module in _NAMES.items() if importlib.util.find_spec(name) is not None]
+    specs = {name: spec for name in _NAMES if (spec := importlib.util.find_spec(name)) is not None}
+    for name, spec in specs.items():
+        if spec.submodule_search_locations is None:
+            raise ConfigurationError(f"{spec.origin} hides the installed {name}: give that file another name")
+    installed = [_NAMES[name] for name in specs]
     if not installed:
         raise MissingExtraError(
             "neither lightning nor pytorch_lightning is installed: pip install 'swarm-learning[lightning]'"

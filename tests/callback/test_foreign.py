@@ -128,3 +128,15 @@ def test_an_installed_keras_2_is_named(name: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(vars(module), "SwarmCallback", raising=False) if name == "swarm_keras" else None
     with pytest.raises(ConfigurationError, match=r"the installed keras 2\.15\.0 is too old: Keras 3 is needed"):
         module.SwarmCallback(sync_interval=2)
+
+
+def test_a_file_of_the_user_that_hides_keras_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    hiding = ModuleType("keras")
+    hiding.__file__ = "/home/ada/keras.py"
+    monkeypatch.setitem(sys.modules, "keras", hiding)
+    module = __import__("swarm_keras")
+    monkeypatch.delitem(vars(module), "SwarmCallback", raising=False)
+    with pytest.raises(
+        ConfigurationError, match=r"/home/ada/keras\.py hides the installed keras: give that file another"
+    ):
+        module.SwarmCallback(sync_interval=2)

@@ -99,3 +99,13 @@ def test_patterns_select_by_the_names_of_the_module(make_callback, make_trainer,
     make_trainer([make_callback(share=["layer.*"], local="*.bias")]).fit(module)
     (session,) = recording_session.opened
     assert [spec.name for spec in session.port.schema().tensors] == ["layer.weight"]
+
+
+def test_a_file_of_the_user_that_hides_lightning_is_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "lightning.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lightning", raising=False)
+    with pytest.raises(
+        ConfigurationError, match=r"lightning\.py hides the installed lightning: give that file another"
+    ):
+        callback_classes()
