@@ -52,6 +52,8 @@ LEAST_WAIT = 0.005
 ALL_TRAINED = "no new steps: all peers have trained their own epochs"
 """The same, where those that have trained on for others stop."""
 NOTHING_NEW = "no new contributions: the last merged model is the closing one"
+TOLD_SINGLY = 4
+"""So many sync points in a row that are skipped for one reason are told one by one."""
 
 
 class Timing:
@@ -123,6 +125,8 @@ class Reporter:
         self._told_distance = False
         self._skipped = ""
         """Why the last sync point was skipped; empty after one that was not."""
+        self._repeated = 0
+        """How many more were skipped for the same reason."""
         self._frozen = FrozenWeights(logger)
         self._attendance = Attendance()
         self._across = across
@@ -227,8 +231,14 @@ class Reporter:
 
     def _say_skipped(self, report: RoundReport, failed: RoundFailed) -> None:
         if report.reason == self._skipped:
-            self._log.info("round %d skipped, as before", report.round, extra=event(failed))
+            self._repeated += 1
+            # A peer that is left alone may skip many in a second: 1, 2, 3, 4, 8, 16, ... are enough to read.
+            told = self._repeated < TOLD_SINGLY or self._repeated.bit_count() == 1
+            times = "" if self._repeated < TOLD_SINGLY else f", {self._repeated} times in a row"
+            level = logging.INFO if told else logging.DEBUG
+            self._log.log(level, "round %d skipped, as before%s", report.round, times, extra=event(failed))
         else:
+            self._repeated = 0
             reason = printable(report.reason, MAX_SHOWN)
             self._log.warning("round %d skipped: %s", report.round, reason, extra=event(failed))
 

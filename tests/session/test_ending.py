@@ -279,7 +279,9 @@ def test_a_peer_alone_in_its_swarm_of_one() -> None:
 def test_loopback_beside_other_peers_is_a_warning() -> None:
     peer = MemorySwarm(loopback=True, world_size=2, sync_interval=4).peer("ada", {"w": np.zeros(1)})
     peer.train(4, count)
-    assert "WARNING loopback: ada trains alone, although it was started with other peers: leave loopback out" in peer.lines
+    assert (
+        "WARNING loopback: ada trains alone, although it was started with other peers: leave loopback out" in peer.lines
+    )
 
 
 def test_loopback_trains_alone(tmp_path: Path) -> None:

@@ -157,6 +157,19 @@ def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
     assert any("no closing round (below quorum" in line for line in warnings(ada))
 
 
+def test_a_peer_that_skips_one_sync_point_after_the_other_tells_some_of_them() -> None:
+    swarm = MemorySwarm(sync_interval=1, world_size=2, straggler_timeout=0.05)
+    ada, bob = swarm.peer("ada", ZEROS), swarm.peer("bob", ZEROS)
+    together(ada.session.begin, bob.session.begin)
+    swarm.kill(bob)
+    ada.go_on(40, adding(1.0))
+    ada.session.end()
+    told = [line.partition("skipped")[2] for line in ada.lines if line.startswith(("INFO round", "WARNING round"))]
+    assert told[0].startswith(": below quorum")
+    assert told[1:4] == [", as before"] * 3
+    assert [line.partition("before, ")[2] for line in told[4:]] == [f"{n} times in a row" for n in (4, 8, 16, 32)]
+
+
 def test_below_quorum_wait_pauses_until_the_peer_is_back() -> None:
     swarm = MemorySwarm(sync_interval=1, world_size=2, straggler_timeout=0.05, below_quorum="wait")
     ada, bob = swarm.peer("ada", ZEROS), swarm.peer("bob", ZEROS)
