@@ -7,6 +7,7 @@ SwarmError
 │   ├── CommandNotFoundError  the command that a peer should run does not exist (internal)
 │   ├── ForeignHookError      the trainer of another framework was given the callback (internal)
 │   └── IdentityError         a key, certificate, invitation or document of a consortium that cannot be used
+│       └── NameInUseError    another process on this machine has the name (internal)
 ├── ModelError                a tensor that cannot be merged, or a model that is not there yet
 ├── IncompatiblePeerError     a peer of this session has another model or other settings
 ├── StartTimeoutError         too few peers came before ``start_timeout`` (also a TimeoutError)
@@ -82,7 +83,7 @@ class IdentityError(ConfigurationError):
 
 
 class NameInUseError(IdentityError):
-    """Another process of this user on this machine has the name that was given."""
+    """Another process of this user on this machine has the name that was given. Never reaches the training script."""
 
 
 class ModelError(SwarmError):
