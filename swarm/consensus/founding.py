@@ -30,6 +30,13 @@ class Founding:
         """The last offers of peers that have left."""
         self._refused: set[PeerId] = set()
         """Peers of another model or other settings; they are not waited for."""
+        self._awaited: PeerId | None = None
+        """Who is to propose, while it does not."""
+        self._awaited_since = 0.0
+        self._joined: Attempt | None = None
+        """The last attempt that this peer has taken part in."""
+        self._silences = 0
+        """How often the peer that was to propose did not."""
         self._ended: set[PeerId] = set()
         """Peers that have ended and will not come."""
 
@@ -78,7 +85,38 @@ class Founding:
         ``since`` is when this peer offered.
         """
         offers = self._gathered()
-        return self._proposal(offers) or self._failure(offers, since)
+        first = self._first(offers)
+        self._await(None if first == self._state.me else first)
+        proposal = self._proposal(offers) if first == self._state.me else None
+        return proposal or self._failure(offers, since)
+
+    def joined(self, proposal: Proposal) -> None:
+        """The peer that was to propose has done so. One that leads attempt after attempt is left out for a while."""
+        if proposal.attempt != self._joined:
+            self._awaited, self._joined = None, proposal.attempt
+            self._state.presence.strikes.leads(proposal.attempt)
+
+    def _first(self, offers: Mapping[PeerId, ContributionStats]) -> PeerId | None:
+        """Who is to propose a group of those who have offered; None where they cannot begin."""
+        if not offers or _useless(offers, self._state.rules):
+            return None
+        finite = [peer for peer, stats in offers.items() if stats.finite]
+        sound = [peer for peer in finite if not offers[peer].nan_state] or finite
+        return leader_order(self._state.rules.session, 0, sound)[0]
+
+    def _await(self, peer: PeerId | None) -> None:
+        """Leave out a peer, for a while, that is to propose and does not."""
+        state = self._state
+        if peer is None or peer != self._awaited:
+            self._awaited, self._awaited_since = peer, state.timer.now
+            return
+        patience = state.pace.first_straggler_timeout + state.rules.failure_timeout
+        if state.timer.past(self._awaited_since + patience):
+            self._silences += 1
+            text = f"round 0: {peer}, which is to propose it, did not within {patience:.3g} s"
+            state.effects.notice(text, loud=True, sender=peer)
+            state.presence.strikes.strike(Attempt(-1 - self._silences, peer), peer)
+            self._awaited = None
 
     def _failure(self, offers: Mapping[PeerId, ContributionStats], since: float) -> Fail | None:
         rules, timer, live = self._state.rules, self._state.timer, self._state.presence.live
@@ -121,12 +159,6 @@ class Founding:
 
     def _proposal(self, offers: Mapping[PeerId, ContributionStats]) -> Proposal | None:
         state = self._state
-        if not offers or _useless(offers, state.rules):
-            return None
-        finite = [peer for peer, stats in offers.items() if stats.finite]
-        sound = [peer for peer in finite if not offers[peer].nan_state] or finite
-        if leader_order(state.rules.session, 0, sound)[0] != state.me:
-            return None
         attempt = Attempt(self._tries, state.me)
         self._tries += 1
         lineage = new_lineage(state.rules.session, state.me, state.incarnation, attempt.counter)

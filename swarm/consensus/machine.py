@@ -491,6 +491,8 @@ class RoundMachine:
         state, founding = self._state, self._founding
         if state.offers.mine is None:
             return
+        if self._member.attempt:
+            founding.joined(self._member.attempt)
         if not self._leadership.leads:
             if self._member.attempt is None:
                 match founding.look(self._waiting.since):

@@ -9,7 +9,7 @@ import pytest
 from swarm.consensus.effects import Fail
 from swarm.consensus.paxos import leader_order
 from swarm.errors import ConfigurationError, ModelError
-from swarm.messages import Failed, Offer, Propose
+from swarm.messages import Abort, Failed, Offer, Propose
 
 
 def test_a_refused_peer_is_not_waited_for(swarm) -> None:
@@ -268,3 +268,28 @@ def test_whatever_each_has_heard_of_failed_attempts_the_start_goes_on_once_they_
     peers.drop, peers.exchanging = lambda sender, to, message: False, True
     peers.wait(4.0)
     assert any(peers.commits(name) for name in "abc")
+
+
+def test_a_peer_that_is_to_propose_and_does_not_is_left_out(swarm) -> None:
+    peers = swarm("abcd", expected=4, straggler_timeout=1.0, failure_timeout=2.0)
+    first, *others = leader_order("s", 0, [*"abcd"])
+    peers.drop = lambda sender, to, message: isinstance(message, Propose) and sender == first
+    peers.offer(*"abcd")
+    peers.wait(2.9)
+    assert not any(peers.said(name) for name in others)
+    peers.wait(0.2)
+    assert all(f"{first}, which is to propose it, did not within 3 s" in peers.said(name) for name in others)
+    assert {peers.commits(name)[-1].members for name in others} == {tuple(sorted(others))}
+
+
+def test_a_peer_that_proposes_again_and_again_lets_another_one_propose(swarm) -> None:
+    peers = swarm("abc", expected=3, straggler_timeout=0.1, failure_timeout=2.0)
+    peers.exchanging = False
+    first, *others = leader_order("s", 0, [*"abc"])
+    peers.offer(*"abc")
+    for _ in range(20):
+        for proposal in peers.running():
+            for member in {*proposal.group} & {*others} - {proposal.attempt.leader}:
+                peers.tell(proposal.attempt.leader, member, Abort(*proposal.key, "a test"))
+        peers.wait(0.5)
+    assert {sender for sender, _, message in peers.sent if isinstance(message, Propose)} > {first}
