@@ -85,7 +85,7 @@ class Presence:
         self._returns: Counter[PeerId] = Counter()
         """How often each peer has come since it has taken part in a round."""
         self._came_at: dict[PeerId, float] = {}
-        """When each live peer has reached a sync point last, or has joined since."""
+        """When each live peer has reached a sync point last, or has joined since, in time awake."""
 
     @property
     def here(self) -> set[PeerId]:
@@ -104,7 +104,7 @@ class Presence:
                 self.absent.add(peer)
             else:
                 self.absent.discard(peer)
-                self._came_at[peer] = self._timer.now
+                self._came_at[peer] = self._timer.awake
         if weight is not None:
             self.joined[peer] = weight
         return new
@@ -117,12 +117,14 @@ class Presence:
     def came(self, peer: PeerId) -> None:
         """A peer has reached a sync point."""
         self.absent.discard(peer)
-        self._came_at[peer] = self._timer.now
+        self._came_at[peer] = self._timer.awake
 
     def silent(self, seconds: float) -> set[PeerId]:
         """Live peers that have reached no sync point for so long, the barred and the removed left out."""
         waited_for = self.counted - {self._me}
-        return {peer for peer in waited_for if self._timer.past(self._came_at.get(peer, 0.0) + seconds)}
+        return {
+            peer for peer in waited_for if self._timer.past(self._came_at.get(peer, 0.0) + self._timer.slept + seconds)
+        }
 
     def missed(self, peers: Iterable[PeerId]) -> None:
         """The wait for ``peers`` has ended without them."""
@@ -333,7 +335,8 @@ class RoundState:
         """
         presence, members, least = self.presence, self.position.members, self.rules.min_peers
         removed = presence.strikes.removed()
-        if not removed or 2 * least > len(members) or not self.timer.past(self._entered_at + self.pace.longest_silence):
+        lasted = self._entered_at + self.timer.slept + self.pace.longest_silence
+        if not removed or 2 * least > len(members) or not self.timer.past(lasted):
             return NOBODY
         rest = presence.here - presence.proven.keys() - removed
         return NOBODY if len(rest) < least or self.quorum(members, rest) else removed
@@ -429,7 +432,7 @@ class RoundState:
         # Not those that have offered to any other round: such offers can be repeated for ever.
         offered = self.offers.current
         self.position.enter(commit)
-        self._entered_at = self.timer.now
+        self._entered_at = self.timer.awake
         self.first_attempt = first_attempt(self.rules.session, self.position.round, commit.members)
         self.acceptor.new_round(self.first_attempt)
         self.offers.new_round()

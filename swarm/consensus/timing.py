@@ -22,6 +22,8 @@ LONGEST_SILENCE = 600.0
 """Seconds for which those who have trained wait at least for a live peer that reaches no sync point."""
 SILENCE = 30.0
 """They wait as many times as long as they have trained between sync points, if that is longer."""
+STALL = 30.0
+"""So much later than it had to look, the process of a machine was stopped, or its clock has jumped."""
 
 
 class Timer:
@@ -31,9 +33,18 @@ class Timer:
         self.now = now
         self.wake: float | None = None
         """When to look again if no input comes first."""
+        self.slept = 0.0
+        """Seconds in which this process stood still: in these it heard nobody, whatever the others did."""
+
+    @property
+    def awake(self) -> float:
+        """The time without that in which this process stood still."""
+        return self.now - self.slept
 
     def advance(self, now: float) -> None:
         """An input arrives at ``now``."""
+        if self.wake is not None and now > self.wake + STALL:
+            self.slept += now - self.wake
         self.now = now
 
     def reset(self) -> None:

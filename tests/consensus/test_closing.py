@@ -233,3 +233,16 @@ def test_a_closed_peer_starts_nothing(founded) -> None:
     before = len(peers.sent)
     peers.wait(600)
     assert len(peers.sent) == before
+
+
+def test_a_peer_that_stood_still_takes_nobody_for_silent(founded) -> None:
+    peers = founded("a", "b", "c", min_peers=1)
+    peers.offer("a", status=PeerStatus.SNAPSHOT)
+    peers.wait(1.0)
+    peers.now += 1000.0
+    peers.do("a", peers.machines["a"].tick(peers.now))
+    peers.wait(1.0)
+    assert "counts as gone" not in peers.said("a")
+    assert len(peers.commits("a")) == 1
+    peers.wait(700.0)
+    assert "counts as gone" in peers.said("a")

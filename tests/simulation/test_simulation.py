@@ -118,6 +118,7 @@ def test_a_schedule_replays_exactly_also_in_another_process_and_spread_over_two(
         956783,  # overlap: a capture with NaN was offered again, which cost the steps trained since it was replaced
         958171,  # strikes of all: the only dishonest member came back in time for each attempt
         1011452,  # forks that did not wait for live peers, which then had them given up, again and again
+        1030433,  # a process that stood still took all others for silent, and forked
         944535,  # all but a dishonest member that is left out have trained their own epochs
     ],
 )
