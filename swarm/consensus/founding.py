@@ -193,8 +193,8 @@ class Founding:
     def _offers(self) -> dict[PeerId, ContributionStats]:
         """What live peers offer to the founding round, in the order of their names."""
         state, presence = self._state, self._state.presence
-        # Strikes leave nobody out for long here: nobody takes over from the peer that is to propose, and peers that
-        # have heard of other failures would each wait for another one.
+        # Strikes leave nobody out for long here: peers that have heard of other failures would each wait for another
+        # peer to propose.
         there = presence.here - presence.proven.keys() - presence.strikes.paused()
         return {peer: offer.stats for peer, offer in state.offers.among(there).items()}
 

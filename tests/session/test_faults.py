@@ -142,13 +142,19 @@ def test_a_contribution_that_a_plugin_screens_is_left_out() -> None:
     assert any("contribution of cyd left out: it has moved too far" in line for peer in peers for line in peer.lines)
 
 
-def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
-    swarm = MemorySwarm(sync_interval=2, world_size=2, straggler_timeout=0.05)
+def left_alone(batches: int, *, sync_interval: int) -> SwarmPeer:
+    """A peer that has trained so many batches after the only other one was killed, and has ended."""
+    swarm = MemorySwarm(sync_interval=sync_interval, world_size=2, straggler_timeout=0.05)
     ada, bob = swarm.peer("ada", ZEROS), swarm.peer("bob", ZEROS)
     together(ada.session.begin, bob.session.begin)
     swarm.kill(bob)
-    ada.go_on(4, adding(1.0))
+    ada.go_on(batches, adding(1.0))
     ada.session.end()
+    return ada
+
+
+def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
+    ada = left_alone(4, sync_interval=2)
     assert [report.outcome for report in ada.reports] == [Outcome.SKIPPED] * 2
     assert [(report.lineage, report.digest) for report in ada.reports] == [("", "")] * 2
     assert "below quorum: 1 of the 2 peers needed are here; missing: bob (gone)" in ada.reports[0].reason
@@ -158,12 +164,7 @@ def test_below_quorum_train_skips_and_keeps_the_steps() -> None:
 
 
 def test_a_peer_that_skips_one_sync_point_after_the_other_tells_some_of_them() -> None:
-    swarm = MemorySwarm(sync_interval=1, world_size=2, straggler_timeout=0.05)
-    ada, bob = swarm.peer("ada", ZEROS), swarm.peer("bob", ZEROS)
-    together(ada.session.begin, bob.session.begin)
-    swarm.kill(bob)
-    ada.go_on(40, adding(1.0))
-    ada.session.end()
+    ada = left_alone(40, sync_interval=1)
     told = [line.partition("skipped")[2] for line in ada.lines if line.startswith(("INFO round", "WARNING round"))]
     assert told[0].startswith(": below quorum")
     assert told[1:4] == [", as before"] * 3
