@@ -21,7 +21,7 @@ SLACK = 64
 """MiB that a process may need beside three shards."""
 EACH, MIXED, WHOLE = WAYS = ("each its shard", "beside one process", "rank 0 the whole")
 """Who exchanges what."""
-_FOUND = re.compile(r"^FOUND (\{.*\})$", re.MULTILINE)
+_FOUND = re.compile(r"FOUND (\{[^{}]*\})")  # two processes may share a line
 _SENT = re.compile(r"rank (\d+) of this site has sent ([0-9.]+) MB")
 
 
