@@ -117,7 +117,7 @@ class AllShards(SiteShards):
 
     def memory(self, first: ModelState) -> JoinedModel:
         """The whole model that will be in the memory of ``first``, and in that of the further shards."""
-        first.others = first.others or self.ranks.new()
+        first.others = first.others or self.ranks.new_memory()
         number = number_of(first.others)
         for store in self._stores:
             store.memory(number)

@@ -120,6 +120,17 @@ class DirectedRanks(OtherRanks):
         """A number for shards that the other processes will have."""
         return NumberedShards(self, next(self._numbers))
 
+    def new_memory(self) -> NumberedShards:
+        """The same for shards that will be read from the model: what was dropped before is free when it returns.
+
+        The drops come over another connection than the instruction to read, and a process would have memory for both.
+
+        Raises:
+            RanksError: a process is gone, or does not answer.
+        """
+        self.ask("dropped", {})
+        return self.new()
+
     def drop(self, number: int) -> None:
         """Nobody here refers to the model with this number any more; a finalizer calls it, on any thread."""
         self._tell("drop", {"model": number})

@@ -124,6 +124,7 @@ class ShardPeer(Handler):
             "with_kept": self._with_kept,
             "file": self._file,
             "drop": self._drop,
+            "dropped": lambda content: self._tell("answer", to=content["id"]),
         }
         self.address = transport.start(self)
         self._worker = Worker("swarm-rank", executor=executor, log=LimitedLog(logger, executor))

@@ -90,7 +90,7 @@ class RankZeroShardPort(ModelPort):
         return self._port.schema()
 
     def read(self, into: ModelState) -> None:
-        into.others = into.others or self._site.ranks.new()
+        into.others = into.others or self._site.ranks.new_memory()
         with self._site.voice.telling(Kind.READ, {"model": number_of(into.others)}) as group:
             self._port.read(into)
             group.gather(b"")  # until all are done, so that rank 0 may refer to what they have

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from swarm.errors import AddressError, ConfigurationError, IncompatiblePeerError, RanksError
 from swarm.ranks.layout import Layout
 from swarm.ranks.shard_peer import ShardPeer
+from swarm.ranks.shard_store import ShardStore
 from swarm.tensors.model import Evaluation, ModelPort
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from tests.ranks.sharded import EACH, KINDS, arrays, equal, step, trained, whole
@@ -146,6 +147,33 @@ def test_a_process_that_has_not_heard_of_a_site_yet_serves_it_all_the_same(monke
     ada, bob = sites.site("ada", arrays(1), **EACH), sites.site("bob", arrays(9), size=1, **all_in_one(2))
     *_, round_ = all_of((ada, first), (bob, late))
     assert round_ == 2, "it could not catch up, and founded a session of its own"
+
+
+@pytest.mark.parametrize("given", [EACH, all_in_one(2)], ids=["each its shard", "all in one"])
+def test_memory_of_the_last_capture_is_free_before_the_trained_model_is_read(given, monkeypatch) -> None:
+    sites = Sites(world_size=2, sync_interval=2)
+    memory, drop = ShardStore.memory, ShardStore.drop
+    captures: dict[ShardStore, set[int]] = {}
+    held: list[int] = []
+
+    def made(store: ShardStore, number: int) -> ModelState:
+        mine = captures.setdefault(store, set())
+        held.append(len(mine - {number}))
+        mine.add(number)
+        return memory(store, number)
+
+    def slow(store: ShardStore, number: int) -> None:
+        threading.Event().wait(0.2)
+        drop(store, number)
+        captures.get(store, set()).discard(number)
+
+    monkeypatch.setattr(ShardStore, "memory", made)
+    monkeypatch.setattr(ShardStore, "drop", slow)
+    size = 2 if given is EACH else 1
+    one, other = (sites.site(name, arrays(value), size=size, **given) for name, value in (("ada", 1), ("bob", 5)))
+    all_of((one, trained(4)), (other, trained(4)))
+    assert len(held) > 2 * len(captures), "the trained model was read into other memory"
+    assert not any(held)
 
 
 def test_every_site_writes_the_same_files(tmp_path: Path) -> None:
