@@ -121,9 +121,9 @@ class DirectedRanks(OtherRanks):
         return NumberedShards(self, next(self._numbers))
 
     def new_memory(self) -> NumberedShards:
-        """The same for shards that will be read from the model: what was dropped before is free when it returns.
+        """The same for shards that will be read from the model: what was dropped before is free when this returns.
 
-        The drops come over another connection than the instruction to read, and a process would have memory for both.
+        A process hears of the drops over another connection than of the reading, and could need memory for both.
 
         Raises:
             RanksError: a process is gone, or does not answer.
