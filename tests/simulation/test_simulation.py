@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.simulator.command import COUNTS, catch, main, simulate
 from tests.simulator.faults import FaultKind
 from tests.simulator.mutants import MUTANTS, mutated
 from tests.simulator.plan import draw
+from tests.simulator.process import Process
 from tests.simulator.runs import run, shrink
 
 from .tested import require_noticed
@@ -124,6 +126,16 @@ def test_a_schedule_replays_exactly_also_in_another_process_and_spread_over_two(
 )
 def test_what_once_failed_holds(seed: int) -> None:
     assert run(draw(seed)).violation is None
+
+
+def test_no_process_outlasts_its_schedule() -> None:
+    def left() -> set[int]:
+        gc.collect()
+        return {id(thing) for thing in gc.get_objects() if isinstance(thing, Process)}
+
+    before = left()
+    run(draw(3000016))
+    assert left() <= before
 
 
 def test_a_schedule_that_fails_is_told_with_the_command_that_shows_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,16 @@ class Gate(Protocol):
         ...
 
 
+class ClosedGate:
+    """That of a process that is gone."""
+
+    def do(self, work: Work) -> None:
+        """Run nothing."""
+
+    def stepped(self) -> None:
+        """Nobody looks."""
+
+
 class SimulatedExecutor(Executor):
     """Runs the work of one process. Whatever waits switches to the greenlet of the loop."""
 
@@ -98,6 +108,8 @@ class SimulatedExecutor(Executor):
         for task in list(self._tasks):
             task.end()
         self._tasks.clear()
+        # A finalizer that never runs may hold this executor; it need not hold the whole process.
+        self.gate = ClosedGate()
 
     # For tasks and conditions --------------------------------------------------------------------------------------
 

@@ -38,6 +38,10 @@ class Loop:
         work()
         return True
 
+    def clear(self) -> None:
+        """Drop what was planned: it holds the processes that planned it."""
+        self._queue.clear()
+
     def during(self, faults: Iterable[Fault]) -> bool:
         """Whether one of ``faults`` lasts at present."""
         return any(fault.at <= self.now < fault.end for fault in faults)

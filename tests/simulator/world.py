@@ -118,6 +118,7 @@ class World:
         finally:
             for process in self.processes.values():
                 process.stop("the run is over")
+            self.loop.clear()
 
     def _turn(self) -> None:
         """A peer gets to hear the other copy of the lying members."""
