@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from swarm.certification.keys import Signer
-from swarm.certification.quorums import is_quorum, majority
+from swarm.certification.quorums import certified, is_quorum
 from swarm.certification.statements import accept_statement, promise_statement, record_hash
 from swarm.records import Attempt, Commit, Credential, PeerId, Proof, RecordKind
 
@@ -37,7 +37,7 @@ class Verifier:
             before: the record that it follows, which is true; None for a founding record.
         """
         return (
-            _misplaced(record, before, self.min_peers)
+            _misplaced(record, before, self.min_peers, self.liars)
             or self._unknown_keys(record, before)
             or self._uncertified(record, before)
         )
@@ -55,17 +55,17 @@ class Verifier:
         statement = accept_statement(
             self.session, record.lineage, record.round, certificate.attempt, record_hash(record)
         )
-        liars = self.liars if record.kind is RecordKind.ROUND else 0
-        signed: set[PeerId] = set()
         for each in certificate.signatures:
             key = keys.get(each.peer)
-            if key and self.signer.verify(key, statement, each.value):
-                signed.add(each.peer)
-            if is_quorum(keys, signed, liars):
-                return ""
+            if not key or not self.signer.verify(key, statement, each.value):
+                return f"the record of round {record.round} has a signature of {each.peer} that does not count"
+        signed = {each.peer for each in certificate.signatures}
+        parents = before.members if before and record.kind is RecordKind.RESTART else ()
+        if decided(record.kind, keys, signed, parents, self.liars):
+            return ""
         return (
             f"the record of round {record.round} is signed by {', '.join(sorted(signed)) or 'nobody'},"
-            f" which is no quorum of {', '.join(sorted(keys))}"
+            f" which is no quorum of {', '.join(sorted({*keys, *parents}))}"
         )
 
     def _unknown_keys(self, record: Commit, before: Commit | None) -> str:
@@ -107,6 +107,24 @@ class Verifier:
             and self.signer.verify(proof.key, one, proof.signature)
             and self.signer.verify(proof.key, other, proof.other_signature)
         )
+
+
+def decided(
+    kind: RecordKind, voters: Iterable[PeerId], signed: Collection[PeerId], parents: Collection[PeerId], liars: int
+) -> bool:
+    """Whether those who have ``signed`` decide a record.
+
+    Args:
+        kind: of the record.
+        voters: who decides it.
+        signed: those of them who have accepted it.
+        parents: the membership of the record before it. A restart says that it has the majority of these: that is so
+            if they sign, not if others name them.
+        liars: how many may sign two results.
+    """
+    if kind is RecordKind.ROUND:
+        return is_quorum(voters, signed, liars)
+    return is_quorum(voters, signed) and (kind is not RecordKind.RESTART or is_quorum(parents, signed, liars))
 
 
 def conflict(one: Commit, other: Commit, before: Commit | None) -> tuple[Proof, ...]:
@@ -178,7 +196,7 @@ def _proof(
     )
 
 
-def _misplaced(record: Commit, before: Commit | None, min_peers: int) -> str:
+def _misplaced(record: Commit, before: Commit | None, min_peers: int, liars: int) -> str:
     """Why a record cannot follow ``before``, whoever has signed it; empty if it can."""
     where = f"the record of round {record.round}"
     if len(record.keys) != len(record.members) or len(record.weights) != len(record.group):
@@ -199,7 +217,7 @@ def _misplaced(record: Commit, before: Commit | None, min_peers: int) -> str:
     if record.kind is RecordKind.ROUND:
         same = record.lineage == before.lineage and record.origins == before.origins
         return "" if same else f"{where} is of another lineage than the record before it"
-    whole = majority(before.members, record.group)
+    whole = is_quorum(before.members, record.group, liars)
     if (record.kind is RecordKind.RESTART) != whole or not _begins(record, before.origins, whole=whole):
         return f"{where} does not say truly how its lineage began"
     return ""
@@ -217,7 +235,9 @@ def stands(one: Commit, other: Commit) -> bool:
     """Whether the lineage of ``one`` stands against that of ``other``, which is another one.
 
     Where they parted, the one that has the majority of the membership they had in common stands: a lineage that did not
-    branch off there has it unless the other one does. Else it is the one with more members, then the lower id.
+    branch off there has it unless the other one does. Else it is the one with more members, then the lower id. Of the
+    members that a record names, only so many count as its signatures are a majority of: whoever founds a session could
+    name others, who sign nothing.
     """
     mine, theirs = one.origins, other.origins
     common = 0
@@ -235,4 +255,9 @@ def stands(one: Commit, other: Commit) -> bool:
             return branch.majority if branch.round < their_branch.round else not their_branch.majority
         if branch.majority != their_branch.majority:
             return branch.majority
-    return (len(one.members), other.lineage) > (len(other.members), one.lineage)
+    return (_certified_members(one), other.lineage) > (_certified_members(other), one.lineage)
+
+
+def _certified_members(record: Commit) -> int:
+    signed = {each.peer for each in record.certificate.signatures} if record.certificate else set()
+    return min(len(record.members), certified(len(signed)))

@@ -22,6 +22,6 @@ def is_quorum(voters: Iterable[PeerId], present: Iterable[PeerId], liars: int = 
     return len(everyone & set(present)) >= quorum_size(len(everyone), liars)
 
 
-def majority(members: Iterable[PeerId], present: Iterable[PeerId]) -> bool:
-    """Whether more than half of ``members`` are ``present``."""
-    return is_quorum(members, present)
+def certified(votes: int) -> int:
+    """The most voters of whom so many votes are a majority."""
+    return max(2 * votes - 1, 0)

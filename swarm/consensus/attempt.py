@@ -6,7 +6,8 @@ import enum
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from swarm.certification.quorums import is_quorum, majority
+from swarm.certification.chain import decided
+from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import accept_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import (
@@ -222,7 +223,7 @@ class LedAttempt:
         for refusal in group.refused:
             text = f"round {state.position.round}: contribution of {refusal.peer} left out: {refusal.reason}"
             state.effects.notice(text, loud=True)
-        whole = majority(commit.members, table.offers)
+        whole = is_quorum(commit.members, table.offers, rules.tolerated_liars)
         kind, members, origins = RecordKind.ROUND, group.members, commit.origins
         voters = tuple(sorted({*commit.members} - table.removed))
         if lineage != commit.lineage:
@@ -389,10 +390,9 @@ class LedAttempt:
             state.effects.tell({*proposal.group, *state.presence.live} - {state.me}, Decide(self.decision))
 
     def _decided(self, proposal: Proposal) -> bool:
-        if proposal.kind is RecordKind.ROUND:
-            # Who was removed since is still a voter of this record.
-            return is_quorum(proposal.voters, self._accepted, self._state.rules.tolerated_liars)
-        return majority(proposal.voters, self._accepted)
+        # Who was removed since is still a voter of this record.
+        parents = self._state.position.members
+        return decided(proposal.kind, proposal.voters, self._accepted, parents, self._state.rules.tolerated_liars)
 
     def on_nack(self, sender: PeerId, promised: Attempt) -> bool:
         """A peer answers this attempt no more; whether another leader should be followed: too few answer this one.

@@ -111,8 +111,9 @@ class CatchUp:
         if ours and ours.lineage != commit.lineage:
             text = f"lineage {ours.lineage} up to round {ours.round} is given up for lineage {commit.lineage}"
             state.effects.notice(text, loud=True)
-        if state.position.lineage != commit.lineage:
-            # An earlier process of this name may have voted there.
+        if state.position.lineage != commit.lineage or (ours and ours.round == commit.round):
+            # An earlier process of this name may have voted in that lineage; or this one has voted in the next round,
+            # after the other record, which is another round.
             state.suspended = True
 
     def disbelieve(self, peers: Collection[PeerId]) -> None:

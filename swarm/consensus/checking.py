@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from swarm.certification.quorums import majority
+from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import same
 from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import Table, best, form, leaves_out_too_much, may_fork, quorum, screened, signals, stops
@@ -106,7 +106,7 @@ def _round_differs(state: RoundState, proposal: Proposal, commit: Commit) -> str
     if proposal.lineage == commit.lineage and not quorum(table, rules):
         return "its group is no quorum"
     group = form(table, rules)
-    whole = majority(commit.members, offers)
+    whole = is_quorum(commit.members, offers, rules.tolerated_liars)
     expected = {
         "round": state.position.round,
         "parent": state.position.parent,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from swarm.certification.quorums import is_quorum, majority
+from swarm.certification.quorums import is_quorum
 from swarm.consensus.norms import absurd
 from swarm.consensus.rules import RoundRules
 from swarm.consensus.shares import capped
@@ -97,7 +97,7 @@ def may_fork(table: Table, rules: RoundRules) -> bool:
     Either ``min_peers`` allows it to a minority, or a majority is here of which too many have restarted to vote: then
     no other peers can decide a round either.
     """
-    restarted = majority(table.commit.members, table.offers)
+    restarted = is_quorum(table.commit.members, table.offers, rules.tolerated_liars)
     return len(table.offers) >= rules.min_peers and (restarted or 2 * rules.min_peers <= len(table.commit.members))
 
 

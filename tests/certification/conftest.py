@@ -10,7 +10,7 @@ import pytest
 
 from swarm.certification.chain import Verifier
 from swarm.certification.keys import ProcessKey
-from swarm.certification.quorums import majority
+from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import accept_statement, promise_statement, record_hash
 from swarm.records import (
     Attempt,
@@ -54,13 +54,15 @@ class Book:
         """The next round of a lineage; by default with all of its membership."""
         taking_part = group or before.members
         members = tuple(sorted({*before.members, *taking_part}))
-        return self.certify(
-            self.record(RecordKind.ROUND, before.lineage, before.round + 1, taking_part, before, members, **changes)
+        record = self.record(
+            RecordKind.ROUND, before.lineage, before.round + 1, taking_part, before, members, **changes
         )
+        removed = {proof.peer for proof in record.proofs}
+        return self.certify(record, by=[peer for peer in taking_part if peer in before.members and peer not in removed])
 
     def branch(self, before: Commit, lineage: str, *group: PeerId, **changes: Any) -> Commit:
         """The first record of another lineage, of this group."""
-        kind = RecordKind.RESTART if majority(before.members, group) else RecordKind.FORK
+        kind = RecordKind.RESTART if is_quorum(before.members, group) else RecordKind.FORK
         return self.certify(replace(self.record(kind, lineage, before.round + 1, group, before), **changes))
 
     def record(
@@ -80,7 +82,7 @@ class Book:
         known: Mapping[PeerId, str] = dict(zip(before.members, before.keys, strict=True)) if before else {}
         origins = before.origins if before else ()
         if kind is not RecordKind.ROUND:
-            whole = before is None or majority(before.members, group)
+            whole = before is None or is_quorum(before.members, group)
             origins = (*origins, Origin(lineage, round_, whole))
         made = Commit(
             lineage=lineage,

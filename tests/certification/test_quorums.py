@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.certification.quorums import is_quorum, majority, quorum_size
+from swarm.certification.quorums import certified, is_quorum, quorum_size
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,13 @@ def test_only_voters_count_and_each_once() -> None:
     assert not is_quorum(voters, ("ann", "ann", "zoe", "yan"))
     assert not is_quorum(voters, ("ann", "bob"), liars=1)
     assert is_quorum(voters, voters, liars=1)
-    assert majority(voters, ("cid", "ann"))
-    assert not majority(voters, ("cid",))
+
+
+@pytest.mark.parametrize("votes", range(6))
+def test_votes_certify_the_largest_membership_that_they_are_a_majority_of(votes: int) -> None:
+    most = certified(votes)
+    assert not most or quorum_size(most) == votes
+    assert quorum_size(most + 1) > votes
 
 
 def test_nobody_decides_for_nobody() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
 from swarm.certification.chain import conflict
 from swarm.certification.statements import record_hash
-from swarm.consensus.effects import Proven
-from swarm.messages import Decide, Evidence, Offer, Prepare, Propose
-from swarm.records import Attempt, Commit, Proof
+from swarm.consensus.effects import Proven, Send
+from swarm.messages import Accepted, Decide, Evidence, Offer, Prepare, Promise, Propose
+from swarm.records import Attempt, Commit, ContributionStats, Proof
 from tests import signing
 
 from .conftest import Peers
@@ -146,3 +147,36 @@ def test_what_two_attempts_may_give_an_honest_voter_is_no_proof(peers: Peers) ->
     peers.tell("e", "a", Decide(later))
     assert not peers.all("a", Proven)
     assert record_hash(commit) != record_hash(later)
+
+
+def test_a_peer_that_goes_over_to_another_record_promises_nothing_against_its_votes(
+    founded,
+) -> None:
+    # What it accepted in the next round after the first record is no statement about the round after the other one.
+    peers = founded(*"abc")
+    peers.drop = lambda *_: True
+    before = peers.commits("a")[-1]
+    told = replace(
+        peers.proposal(Attempt(0, "c"), before, *(peers.offer_of(name, before) for name in "abc")).commit("m"),
+        certificate=None,
+    )
+    mine = peers.certified(told, by="ac", attempt=Attempt(0, "c"))
+    made = (peers.certified(replace(told, digest=f"m{n}"), by="bc", attempt=Attempt(0, "c")) for n in count())
+    other = next(each for each in made if record_hash(each) < record_hash(mine))
+    a = peers.machines["a"]
+    a.healed(mine, peers.now)
+    peers.do("a", a.offer(ContributionStats(peer="a", round=2, weight=1), peers.now))
+    attempt = Attempt(4, "c")
+    offer = peers.all("a", Send)[-1].message
+    proposal = peers.proposal(attempt, mine, offer, peers.offer_of("c", mine), promised="ac")
+    peers.tell("c", "a", Prepare(mine.lineage, 2, attempt))
+    peers.tell("c", "a", Propose(proposal))
+    peers.do("a", a.exchanged(proposal.key, "m2", (), peers.now))
+    peers.tell("c", "a", peers.asks(proposal, "m2"))
+    assert [kind for _, _, kind in peers.sent if isinstance(kind, Accepted)], "it votes after the first record"
+    peers.tell("b", "a", Decide(other))
+    peers.do("a", a.offer(ContributionStats(peer="a", round=2, weight=1), peers.now))
+    assert a.commit == other
+    peers.sent.clear()
+    peers.tell("b", "a", Prepare(other.lineage, 2, Attempt(7, "b")))
+    assert not [kind for _, _, kind in peers.sent if isinstance(kind, Promise)]

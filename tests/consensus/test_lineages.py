@@ -8,7 +8,7 @@ from swarm.consensus.effects import Heal
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Accept, Accepted
-from swarm.records import Commit, ContributionStats, Origin, SyncState
+from swarm.records import Attempt, Commit, ContributionStats, Origin, QuorumCertificate, Signature, SyncState
 from swarm.sync import FixedInterval
 
 FOUNDED = Origin("line", 0, majority=True)
@@ -19,6 +19,7 @@ def commit(round_: int, *origins: Origin, members: tuple[str, ...] = ("ann", "bo
     return Commit(
         lineage=origins[-1].lineage, round=round_, digest="d", members=members, group=members, contributors=(),
         sync=SyncState(8), origins=origins, previous="unknown",
+        certificate=QuorumCertificate(Attempt(0, "ann"), tuple(Signature(peer, "") for peer in members)),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.certification.quorums import majority
+from swarm.certification.quorums import is_quorum
 from swarm.consensus.paxos import MOST_ATTEMPTS, Acceptor, first_attempt, leader_order, new_lineage, next_attempt
 from swarm.messages import Proposal
 from swarm.records import Attempt, QuorumCertificate, Signature, SyncState
@@ -55,12 +55,12 @@ def test_there_is_no_next_attempt_where_no_member_is_able() -> None:
     [((), False), (("ann", "bob"), False), (("ann", "bob", "cid"), True), (("ann", "bob", "x", "y"), False)],
 )
 def test_a_majority_is_more_than_half_of_the_membership(present: tuple[str, ...], expected: bool) -> None:
-    assert majority(PEERS, present) is expected
+    assert is_quorum(PEERS, present) is expected
 
 
 def test_the_majority_of_one_is_one_and_of_two_both() -> None:
-    assert majority(("ann",), ("ann",))
-    assert not majority(("ann", "bob"), ("ann",))
+    assert is_quorum(("ann",), ("ann",))
+    assert not is_quorum(("ann", "bob"), ("ann",))
 
 
 def test_a_lineage_is_named_after_all_that_makes_it_unique() -> None:

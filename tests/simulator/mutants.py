@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from swarm.certification.chain import Verifier
-from swarm.certification.quorums import majority
+from swarm.certification.quorums import is_quorum
 from swarm.consensus import attempt, checking, forming, member
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.catchup import CatchUp
@@ -146,7 +146,7 @@ def asks_before_all_are_ready(self: LedAttempt, sender: PeerId, message: Ready) 
     """Most are ready, so the leader asks for accepts."""
     if self.stage is Stage.EXCHANGING and self.proposal is not None and message.attempt == self.attempt:
         self._ready[sender] = message
-        if majority(self.proposal.voters, self._ready):
+        if is_quorum(self.proposal.voters, self._ready):
             signatures = tuple(Signature(peer, each.signature) for peer, each in self._ready.items())
             self._ask_accepts(self.proposal, message.digest, QuorumCertificate(self.attempt, signatures))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swarm.certification.chain import stands
-from swarm.certification.quorums import is_quorum, majority, quorum_size
+from swarm.certification.quorums import is_quorum, quorum_size
 from swarm.certification.statements import record_hash
 from swarm.consensus.norms import ABSURD, FEWEST
 from swarm.errors import ExchangeError
@@ -459,7 +459,8 @@ class Witness:
         if is_quorum(commit.members, voting, self._schedule.tolerated):
             raise Violation("Agreement", f"{leader.name} forks though it reaches {sorted(voting)}, a majority")
         least = leader.settings.min_peers
-        if 2 * least > len(commit.members) and not majority(commit.members, proposal.group):
+        whole = is_quorum(commit.members, proposal.group, self._schedule.tolerated)
+        if 2 * least > len(commit.members) and not whole:
             raise Violation("Agreement", f"{leader.name} forks against min_peers={least}")
 
     def _votes(self, process: Process, commit: Commit) -> bool:
