@@ -76,6 +76,7 @@ class Engine(Handler):
         members: Collection[PeerId],
         name_patience: float | None,
         origins: Mapping[str, str],
+        random_port: bool = False,
         keeps_best: bool = False,
         greeted: Schema | None = None,
         ranks: OtherRanks | None = None,
@@ -101,6 +102,7 @@ class Engine(Handler):
             name_patience: seconds for which it asks for its name while others know a live peer of that name; None:
                 long enough for an earlier process to count as lost.
             origins: where the settings come from that must agree, in a word, by name.
+            random_port: as for ``Greeter``.
             keeps_best: whether the best model is kept.
             greeted: the schema that peers compare, where ``schema`` is that of a shard.
             ranks: the other processes of this site, where each exchanges its own shard.
@@ -137,6 +139,7 @@ class Engine(Handler):
             members=members,
             credential=rules.credential or Credential(me.name, rules.signer.key),
             vouch=rules.vouch,
+            random_port=random_port,
         )
         self._roster = self._greeter.roster
         exchanging: dict[str, Any] = {

@@ -89,6 +89,7 @@ class Greeter:
         credential: Credential,
         vouch: Callable[[Credential, bool], str],
         members: Collection[PeerId] = (),
+        random_port: bool = False,
     ) -> None:
         """Announce this peer.
 
@@ -103,12 +104,15 @@ class Greeter:
             credential: of this peer.
             vouch: tells why a credential is not that of its peer.
             members: names of the peers that are expected, as far as the settings give them.
+            random_port: whether the port of this peer was chosen at random, and nothing tells it to others before they
+                are greeted.
         """
         self.joined = False
         """Whether this peer is in the session: from then on it keeps its name."""
         self.name_taken = ""
         """Why this peer cannot have its name; empty if it can."""
         self._members = frozenset(members)
+        self._random_port = random_port
         self.roster = Roster(me, schema)
         self._gossip = Gossip()
         self._refusals = Refusals()
@@ -217,6 +221,16 @@ class Greeter:
             "missing:": sorted(self._members - heard),
         }
         return "".join(f"; {what} {_listed(names)}" for what, names in parts.items() if names)
+
+    @property
+    def port_advice(self) -> str:
+        """What to do where no peer was met and none can know the port of this one, as ``whereabouts``; else empty."""
+        if not self._random_port or self.roster.known() or self._gossip.first_hand() or self._refusals.peers:
+            return ""
+        return (
+            f"; this peer listens at {self._me.address}, a port that was chosen at random: give it --listen HOST:PORT, "
+            "so that others can name it with --peer"
+        )
 
     def unanswered(self, address: str, reason: str) -> None:
         """Nothing reaches ``address``: log it once, after some seconds, if the user or a rendezvous named the address.

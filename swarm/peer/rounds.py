@@ -128,6 +128,8 @@ class Rounds:
         self._recent = recent
         self._futures = Futures()
         self._attempts = 0
+        self._advised = False
+        """Whether the advice about the port of this peer was logged."""
         self._offered_at = executor.now()
         self._wait = NO_WAIT
         """From the offer to the start of the last exchange."""
@@ -210,7 +212,11 @@ class Rounds:
 
     def _notice(self, notice: Notice) -> None:
         # Before the first round, a warning names the peers that the start waits for.
-        more = self._greeter.whereabouts(self._machine.live) if notice.loud and self._machine.commit is None else ""
+        more = ""
+        if notice.loud and self._machine.commit is None:
+            more = self._greeter.whereabouts(self._machine.live)
+            if not self._advised and (advice := self._greeter.port_advice):
+                more, self._advised = more + advice, True
         level, text = logging.WARNING if notice.loud or notice.failed else logging.INFO, notice.text + more
         if notice.sender:
             kind, most = ("abort", MOST_ABORTS) if notice.failed else ("notice", 1)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swarm.addresses import Address
+from swarm.addresses import Address, parse_advertised
 from swarm.certification.chain import Verifier
 from swarm.certification.statements import canonical, credential_statement
 from swarm.codec import BUILTIN_CODECS
@@ -120,6 +120,19 @@ def _discoveries(settings: Settings) -> tuple[str, ...]:
         return (settings.discovery,)
     given = {"directory": settings.rendezvous, "seeds": settings.peers, "consortium": settings.identity}
     return tuple(name for name, place in given.items() if place)
+
+
+def _random_port(settings: Settings, identity: Identity | None) -> bool:
+    """Whether the port of this peer was chosen at random, and other peers learn it only from its greetings.
+
+    Not where a launcher, a shared directory, a consortium or a plugin tells peers of one another.
+    """
+    if settings.transport != "grpc" or not settings.peers or settings.rank is not None:
+        return False
+    if not {"seeds", "consortium"}.issuperset(_discoveries(settings)) or (identity and identity.document):
+        return False
+    advertised = parse_advertised(settings.advertise)[1] if settings.advertise else None
+    return not (advertised or Address.parse(settings.listen).port)
 
 
 def build_engine(
@@ -243,6 +256,7 @@ def build_engine(
             members=settings.members,
             name_patience=name_patience,
             origins={name: kind_of_origin(origin) for name, origin in settings.origins.items()},
+            random_port=_random_port(settings, network.transport.identity),
             keeps_best=settings.keep_best,
             greeted=shards.whole if shards else schema,
             ranks=shards.ranks if shards else None,

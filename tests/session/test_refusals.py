@@ -217,6 +217,59 @@ def test_peers_of_other_sessions_are_named_when_nobody_else_is_there(monkeypatch
     assert lines[0].endswith(" s at most; peers of other sessions: bob (session lungs)")
 
 
+ADVICE = (
+    "; this peer listens at memory:1, a port that was chosen at random: give it --listen HOST:PORT, so that others can "
+    "name it with --peer"
+)
+
+
+def test_a_peer_that_nobody_can_name_says_so_once_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "LINE_EVERY", 0.2)
+    swarm = MemorySwarm(peers=("127.0.0.1:9",), start_timeout=1)
+    ada = swarm.peer("ada", WEIGHTS)
+    with pytest.raises(StartTimeoutError):
+        ada.session.begin()
+    lines = [line for line in ada.lines if "waiting to start with" in line]
+    assert lines[0].endswith(ADVICE)
+    assert len(lines) > 1
+    assert not [line for line in lines[1:] if "at random" in line]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"peers": ()},
+        {"listen": "127.0.0.1:7000"},
+        {"advertise": "localhost:7000"},
+        {"rendezvous": "somewhere"},
+        {"discovery": "directory", "rendezvous": "somewhere"},
+        {"rank": 1, "world_size": 2},
+        {"transport": "nats"},
+    ],
+    ids=repr,
+)
+def test_a_peer_that_others_can_find_gives_no_advice_about_its_port(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, object]
+) -> None:
+    monkeypatch.setattr(waiting, "LINE_EVERY", 0.1)
+    swarm = MemorySwarm(**{"peers": ("127.0.0.1:9",), "start_timeout": 0.3, **given})
+    ada = swarm.peer("ada", WEIGHTS)
+    with pytest.raises(StartTimeoutError):
+        ada.session.begin()
+    assert any("waiting to start with" in line for line in ada.lines)
+    assert not any("at random" in line for line in ada.lines)
+
+
+def test_a_peer_that_has_met_another_gives_no_advice_about_its_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "LINE_EVERY", 0.2)
+    swarm = MemorySwarm(peers=("127.0.0.1:9",), min_peers=3, start_timeout=0.8)
+    peers = [swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS), swarm.peer("cyd", WEIGHTS, model_name="another")]
+    together(*(partial(outcome, peer) for peer in peers))
+    for peer in peers:
+        assert any("waiting to start with" in line for line in peer.lines)
+        assert not any("at random" in line for line in peer.lines)
+
+
 def test_a_peer_of_another_session_or_model_is_not_called_missing() -> None:
     swarm = MemorySwarm(members=("ada", "bob", "cyd", "dan"), min_peers=4, start_timeout=0.5)
     ada, bob = swarm.peer("ada", WEIGHTS), swarm.peer("bob", WEIGHTS)
