@@ -212,7 +212,9 @@ class Greeter:
         heard = {*live, *self._refusals.peers, self._me.name, *left, *(name for name, _ in others)}
         heard.update(info.name for info in lost)
         parts = {
-            "peers of other sessions:": [f"{name} (session {session})" for name, session in others],
+            f"peers of other sessions (to train with them, set the same --model-name, here {self._me.session}):": [
+                f"{name} (session {session})" for name, session in others
+            ],
             "no answer from": [self._unanswered.get(address, address) for address in self.silent],
             "left:": left,
             "ended, or cannot be reached at the address they gave (set advertise on that peer):": [

@@ -184,7 +184,8 @@ def test_a_peer_that_has_sent_a_message_is_not_missing() -> None:
     desk.refuse(info("cyd", "memory:4"))
     desk.wait(0.5)
     assert desk.greeter.whereabouts(["bob"]) == (
-        "; peers of other sessions: ann (session other); no answer from memory:2; missing: dan"
+        "; peers of other sessions (to train with them, set the same --model-name, here s): ann (session other)"
+        "; no answer from memory:2; missing: dan"
     )
     desk.greeter.roster.lose("memory:3")
     assert desk.greeter.whereabouts([]).endswith("(set advertise on that peer): bob at memory:3; missing: dan")

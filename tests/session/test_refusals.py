@@ -211,10 +211,11 @@ def test_peers_of_other_sessions_are_named_when_nobody_else_is_there(monkeypatch
     ada, bob = swarm.peer("ada", WEIGHTS, model_name="heart"), swarm.peer("bob", WEIGHTS, model_name="lungs")
     ends = together(partial(outcome, ada), partial(outcome, bob))
     assert ends[0].startswith("StartTimeoutError: session heart did not start: 1 of the 2 peers needed (min_peers)")
-    assert ends[0].endswith("there: nobody else of session heart; peers of other sessions: bob (session lungs)")
-    assert ends[1].endswith("there: nobody else of session lungs; peers of other sessions: ada (session heart)")
+    others = "; peers of other sessions (to train with them, set the same --model-name, here"
+    assert ends[0].endswith(f"there: nobody else of session heart{others} heart): bob (session lungs)")
+    assert ends[1].endswith(f"there: nobody else of session lungs{others} lungs): ada (session heart)")
     lines = [line for line in ada.lines if line.startswith("WARNING waiting to start with 1 more (never came), for ")]
-    assert lines[0].endswith(" s at most; peers of other sessions: bob (session lungs)")
+    assert lines[0].endswith(f" s at most{others} heart): bob (session lungs)")
 
 
 ADVICE = (
@@ -276,7 +277,7 @@ def test_a_peer_of_another_session_or_model_is_not_called_missing() -> None:
     cyd = swarm.peer("cyd", WEIGHTS, model_name="another")
     ends = together(*(partial(outcome, peer) for peer in (ada, bob, cyd)))
     for end in ends[:2]:
-        assert "; peers of other sessions: cyd (session another); " in end
+        assert "here swarm_model): cyd (session another); " in end
         assert end.endswith("; missing: dan")
 
 
