@@ -207,7 +207,8 @@ class Session:
                 self._validation.validate_merged(self._engine.commit.digest if self._engine.commit else "")
                 self._validation.require_monitored()
         except BaseException as error:
-            if isinstance(error, SwarmError):  # before the traceback, a sentence for whoever reads the log
+            # A sentence for whoever reads the log. Without a handler, Python would print that above the traceback.
+            if isinstance(error, SwarmError) and self._log.hasHandlers():
                 self._log.error("%s%s", error, users_place())
                 error.told = True
             self.abort("the start failed")

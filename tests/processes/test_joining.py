@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import sys
 
+import pytest
+
 SWARM = (sys.executable, "-m", "swarm.cli", "run")
 
 
@@ -48,3 +50,14 @@ def test_a_port_in_use(start, port: int) -> None:
     last = ada.text.splitlines()[-1]
     assert last.startswith("swarm.errors.AddressError: ")
     assert str(port) in last
+
+
+@pytest.mark.parametrize(
+    "shown", [{"log": None}, {"log": None, "traceback": "short"}, {"traceback": "short"}], ids=repr
+)
+def test_a_start_without_settings_says_so_once(start, shown) -> None:
+    ada = start("ada", 10, 0.0, rendezvous=None, **shown)
+    assert ada.wait() == 1
+    ada.said("no swarm is configured")
+    assert ada.text.count("no swarm is configured") == 1
+    assert ("Traceback" in ada.text) is ("traceback" not in shown)
