@@ -29,6 +29,7 @@ PROJECTS = [
     tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     for path in (ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml"))
 ]
+PLUGINS = [project["name"] for project in PROJECTS if project["name"] != "swarm-learning"]
 EXTRAS = {project["name"]: project.get("optional-dependencies", {}).keys() for project in PROJECTS}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 ELSEWHERE = {"sbatch", "torchrun", "cd", "curl", "export", "git", "ls", "openssl", "source"}
@@ -93,6 +94,36 @@ def test_commands_exist_with_their_options(page) -> None:
         if line.startswith("$ ") and (problem := problem_of(line.removeprefix("$ ")))
     ]
     assert problems == []
+
+
+def test_what_is_installed_by_name_can_be_installed_from_a_checkout(page) -> None:
+    """Until the first release nothing is on PyPI. The page on installation has the two ways one after the other."""
+    lines = [line for block in page.blocks("console") for line in block.source.splitlines()]
+    if page.name != "docs/install.md":
+        assert [line for line in lines if (way := in_a_checkout(line)) and f"# in a checkout: {way}" not in line] == []
+
+
+def in_a_checkout(line: str) -> str | None:
+    """How to install in a checkout what a command installs by its name; None where it installs nothing of ours."""
+    shown = line.partition("#")[0].strip().removeprefix("$ ")
+    if not shown.startswith("pip install "):
+        return None
+    way = re.sub(r"(?<![\w./-])swarm-learning\b", ".", shown)
+    way = re.sub(rf"(?<![\w./-])({'|'.join(PLUGINS)})\b", r"./plugins/\1", way)
+    return way if way != shown else None
+
+
+@pytest.mark.parametrize(
+    ("line", "way"),
+    [
+        ("$ pip install 'swarm-learning[torch]'  # or another", "pip install '.[torch]'"),
+        ("$ pip install swarm-transformers peft", "pip install ./plugins/swarm-transformers peft"),
+        ("$ pip install ./plugins/swarm-nats", None),
+        ("$ swarm config", None),
+    ],
+)
+def test_the_way_in_a_checkout(line, way) -> None:
+    assert in_a_checkout(line) == way
 
 
 def test_settings_in_files_are_allowed(page, tmp_path) -> None:
