@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +37,8 @@ from swarm.identity.site import Site
 
 PORT = 7700
 """That a peer listens on if nothing says otherwise."""
+PORTS_BESIDE = range(7702, 8000)
+"""On the founder's machine: there the founder's peer may have ``PORT``, and the enrolment has the one after it."""
 
 _ONE_OF = (
     "swarm join needs one of: an INVITATION; --reply FILE; --make-request FILE with --name; --certificate, --authority "
@@ -79,7 +84,8 @@ def join(
     certificate for it. Other users of this machine can see arguments while a
     command runs: a file, or - for standard input, hides the invitation.
     Without --listen the peer listens on port 7700 of the address from which
-    this machine reaches the enrolment, and swarm.toml says so.
+    this machine reaches the enrolment, and swarm.toml says so; on the founder's
+    machine on another port, which is printed.
     """
     site = Site(identity_directory(identity))
     ways = [each for each in (invitation, reply, make_request, certificate) if each is not None]
@@ -115,13 +121,31 @@ def _use(site: Site, invited: Invitation, listen: str | None, advertise: str | N
     def made(own_host: str) -> bytes:
         nonlocal chosen
         if here.listen is None:
-            chosen = Place(str(Address(own_host, PORT)), here.advertise)
+            port = _port(invited, own_host)
+            chosen = Place(str(Address(own_host, port)), here.advertise)
         return site.enrolment(invited, chosen.address(own_host))
 
     reply = ask(invited.addresses, invited.pin, made, proxies=proxies())
     own = site.accept(reply)
     chosen.store()
     accepted(own)
+
+
+def _port(invited: Invitation, own_host: str) -> int:
+    """What the peer listens on. On the founder's machine it follows from the name: it is the same when asked again."""
+    if not any(own_host in _ips(Address.parse(each)) for each in invited.addresses):
+        return PORT
+    port = PORTS_BESIDE[zlib.crc32(invited.name.encode()) % len(PORTS_BESIDE)]
+    note(f"this is the founder's machine, whose own peer may listen on port {PORT}: {invited.name} gets port {port}")
+    note("--listen HOST:PORT chooses another")
+    return port
+
+
+def _ips(address: Address) -> set[str]:
+    """The IP addresses of a host, none where its name is not known."""
+    with suppress(OSError):
+        return {str(place[0]) for *_, place in socket.getaddrinfo(address.host, None, type=socket.SOCK_STREAM)}
+    return set()
 
 
 def accepted(own: Identity) -> None:

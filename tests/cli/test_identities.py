@@ -11,13 +11,14 @@ import subprocess
 import sys
 import threading
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from swarm.addresses import Address
-from swarm.cli import invite
+from swarm.cli import invite, join
 from swarm.cli.app import app
 from swarm.identity import Identity, certificates
 from swarm.identity.authority import Authority
@@ -379,8 +380,11 @@ def test_a_site_joins_and_renews_over_the_network(heart, tmp_path, user_environm
     assert inviting.returncode == 0
     assert rest == ""
     assert "berlin has joined from 127.0.0.1" in told
-    assert settings(tmp_path / "berlin") == {"listen": "127.0.0.1:7700"}
-    assert "others reach it at 127.0.0.1:7700" in joining.stderr
+    place = settings(tmp_path / "berlin")["listen"]
+    assert place.startswith("127.0.0.1:")
+    assert int(place.rpartition(":")[2]) in join.PORTS_BESIDE
+    assert f"others reach it at {place}" in joining.stderr
+    assert "this is the founder's machine, whose own peer may listen on port 7700" in joining.stderr
 
     with subprocess.Popen(**command("paris", "invite", "--listen", "127.0.0.1:0"), **pipes) as answering:
         address = re.search(r"open at (\S+);", answering.stderr.readline())[1]
@@ -401,6 +405,26 @@ def test_a_site_joins_and_renews_over_the_network(heart, tmp_path, user_environm
     assert renewing.returncode == 0, renewing.stderr
     assert "berlin has renewed its certificate from 127.0.0.1" in told
     assert "the enrolment is closed" in told
+
+
+@pytest.mark.parametrize(
+    ("enrolment", "own_host", "same"),
+    [
+        ("127.0.0.1:7701", "127.0.0.1", True),
+        ("localhost:7701", "127.0.0.1", True),
+        ("[::1]:7701", "::1", True),
+        ("10.0.0.1:7701", "10.0.0.2", False),
+        ("nowhere.invalid:7701", "10.0.0.2", False),
+    ],
+)
+def test_peers_on_the_founders_machine_get_ports_of_their_own(enrolment, own_host, same):
+    expires = datetime.now(UTC) + timedelta(days=1)
+    ports = [
+        join._port(Invitation.new(name, expires, bytes(32), ["203.0.113.9:7701", enrolment]), own_host)
+        for name in ("berlin", "rome", "berlin")
+    ]
+    assert ports[0] == ports[2]
+    assert len({*ports, 7700, 7701}) == (4 if same else 2)
 
 
 def test_an_invitation_that_expires_unused_is_an_error(heart, at, monkeypatch):
