@@ -399,7 +399,9 @@ class Session:
             try:
                 doubt = doubt_from(ledger, verifier_of(owner, network.transport.identity))
                 committed = outer.schema if outer else schema
-                start = resumed_from(store, committed, self._port, self._log, doubt, self._site)
+                start = resumed_from(
+                    store, committed, self._port, self._log, doubt, self._site, settings.checkpoint_seconds
+                )
             except BaseException:
                 network.close()
                 raise

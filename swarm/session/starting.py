@@ -48,8 +48,12 @@ def resumed_from(
     logger: logging.Logger,
     doubt: Doubt,
     training: SiteTraining,
+    every: float,
 ) -> Start:
-    """Load the newest checkpoint whose record is true, if there is one. A closed run is only the start of a new one."""
+    """Load the newest checkpoint whose record is true, if there is one. A closed run is only the start of a new one.
+
+    ``every`` is the least number of seconds between two checkpoints, for the log.
+    """
     found = store.newest(schema, logger, doubt)
     if found is None:
         return Start()
@@ -59,7 +63,9 @@ def resumed_from(
         training.resume(store)
     ours = model.contributed()
     port.write(with_kept(ours, kept) if kept else ours)
-    logger.info("resuming from round %d%s", commit.round, ", which closed its run" if commit.closing else "")
+    apart = f"they are {every:g} s apart or more (checkpoint_seconds), so what was trained after it is trained again"
+    more = ", which closed its run" if commit.closing else f", the newest checkpoint; {apart}"
+    logger.info("resuming from round %d%s", commit.round, more)
     if commit.closing:
         return Start(keeps=kept is not None)
     best = store.best(commit.best.digest, schema, logger) if commit.best else None

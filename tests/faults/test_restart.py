@@ -21,7 +21,7 @@ def test_all_are_killed_and_go_on_from_their_last_checkpoint(training, tmp_path)
     kept = {name: _kept(tmp_path / name) for name in NAMES}
     peers = _started(training, tmp_path, prefix=RESUME)
     for name, peer in peers.items():
-        peer.said(f"resuming from round {kept[name]}$")
+        peer.said(f"resuming from round {kept[name]}, the newest")
         peer.said("^FROM .* ada bob cyd$", after=peer.said("^BEGUN"))
         first = int(re.findall(r"^ROUND (\d+)", peer.text, re.MULTILINE)[0])
         assert first > max(kept.values()) > 0
@@ -40,8 +40,8 @@ def test_a_clock_that_was_set_back_does_not_hide_the_newest_checkpoint(training,
     before = max(_kept(tmp_path / name) for name in NAMES)
     _train_until_round(before + 6, training, tmp_path, prefix=RESUME)
     for peer in _started(training, tmp_path, prefix=RESUME).values():
-        peer.said(r"resuming from round \d+$")
-        assert int(re.findall(r"resuming from round (\d+)$", peer.text, re.MULTILINE)[0]) > before
+        peer.said(r"resuming from round \d+, the newest")
+        assert int(re.findall(r"resuming from round (\d+), the newest", peer.text, re.MULTILINE)[0]) > before
 
 
 def test_a_fresh_run_takes_nothing_of_the_finished_one_before_it(training, tmp_path) -> None:
