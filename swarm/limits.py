@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 from swarm.errors import ExchangeError
-from swarm.messages import MAX_PEERS, MAX_ROSTER, MAX_TENSOR_NAME, MAX_TENSORS
+from swarm.messages import MAX_PEERS, MAX_ROSTER, MAX_TENSOR_NAME, MAX_TENSORS, MOST_CARRIED
 from swarm.records import LONGEST_INTERVAL, MAX_ORIGINS, MAX_RANKS, MAX_SAMPLES, MAX_SETTING
 from swarm.text import IDENTIFIER, MAX_SHOWN, is_address, is_name, printable
 
@@ -26,6 +26,7 @@ ITEMS: dict[str, int] = {
     **dict.fromkeys(("members", "voters", "group", "contributors", "entries", "norms"), MAX_PEERS),
     **dict.fromkeys(("keys", "weights", "refused", "credentials", "offers", "gone", "slices"), MAX_PEERS),
     **dict.fromkeys(("signatures", "promises", "proofs"), MAX_PEERS),
+    "carried": MOST_CARRIED,
     "origins": MAX_ORIGINS,
     "schema": MAX_TENSORS,
     "roster": MAX_ROSTER,

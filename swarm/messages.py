@@ -20,9 +20,9 @@ from swarm.records import (
     PeerInfo,
     PeerStatus,
     Proof,
-    QuorumCertificate,
     RecordKind,
     Refusal,
+    Signature,
     SignedPromise,
     SyncState,
 )
@@ -259,6 +259,30 @@ class Prepare:
     attempt: Attempt
 
 
+MOST_CARRIED = 16
+"""Attempts through which one result is carried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An attempt whose leader asked to accept the result of an earlier one, since its promises told of that."""
+
+    attempt: Attempt
+    promises: tuple[SignedPromise, ...]
+    """Of a quorum. The highest attempt that they have accepted is the one before, with this result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The signatures of a quorum of a group that it holds a result, and why later leaders could ask to accept it."""
+
+    attempt: Attempt
+    """In which the group was ready."""
+    signatures: tuple[Signature, ...]
+    carried: tuple[Carried, ...] = ()
+    """The attempts between that one and the one of the proposal, in which it was accepted too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
     """Answer to :class:`Prepare`, with the highest proposal accepted so far."""
@@ -269,8 +293,8 @@ class Promise:
     accepted: Proposal | None
     """In the attempt in which it was accepted."""
     digest: str
-    ready: QuorumCertificate | None = None
-    """The signatures of a quorum of the group of ``accepted`` that they held this result."""
+    ready: Readiness | None = None
+    """That of the group of ``accepted``."""
     signature: str = ""
 
 
@@ -328,8 +352,8 @@ class Accept:
 
     proposal: Proposal
     digest: str
-    ready: QuorumCertificate | None = None
-    """The signatures of a quorum of the group, in the attempt in which it was ready."""
+    ready: Readiness | None = None
+    """That of its group."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from swarm.certification.statements import (
     record_hash,
 )
 from swarm.consensus.promises import signed_promise
-from swarm.messages import Accept, Accepted, Offer, PartialNorm, Promise, Proposal, Ready
+from swarm.messages import Accept, Accepted, Offer, PartialNorm, Promise, Proposal, Readiness, Ready
 from swarm.records import Attempt, Commit, PeerId, QuorumCertificate, Signature, SignedPromise
 
 __all__ = ["accepted", "certified", "promise", "readiness", "ready", "signed_offer", "signed_promise"]
@@ -39,10 +39,10 @@ def ready(
     return Ready(*proposal.key, digest, norms, slices, signer.sign(statement))
 
 
-def readiness(session: str, signers: Mapping[PeerId, Signer], proposal: Proposal, digest: str) -> QuorumCertificate:
+def readiness(session: str, signers: Mapping[PeerId, Signer], proposal: Proposal, digest: str) -> Readiness:
     """The whole group has the model with this digest."""
     told = {peer: ready(session, signers[peer], proposal, digest) for peer in proposal.group}
-    return QuorumCertificate(proposal.attempt, tuple(Signature(peer, each.signature) for peer, each in told.items()))
+    return Readiness(proposal.attempt, tuple(Signature(peer, each.signature) for peer, each in told.items()))
 
 
 def accepted(session: str, signer: Signer, proposal: Proposal, digest: str) -> Accepted:

@@ -25,9 +25,22 @@ from swarm.consensus.forming import (
 )
 from swarm.consensus.norms import contradicted, unmeasured
 from swarm.consensus.paxos import new_lineage
-from swarm.consensus.promises import Promises, enough_ready
+from swarm.consensus.promises import Promises, carry, enough_ready
 from swarm.consensus.state import RoundState
-from swarm.messages import Abort, Accept, Accepted, Decide, Failed, Prepare, Promise, Proposal, Propose, Ready
+from swarm.messages import (
+    MOST_CARRIED,
+    Abort,
+    Accept,
+    Accepted,
+    Decide,
+    Failed,
+    Prepare,
+    Promise,
+    Proposal,
+    Propose,
+    Readiness,
+    Ready,
+)
 from swarm.records import Attempt, Commit, Origin, PeerId, QuorumCertificate, RecordKind, Signature
 
 
@@ -68,7 +81,7 @@ class LedAttempt:
         self._ready: dict[PeerId, Ready] = {}
         self._signed_ready: set[PeerId] = set()
         """Those whose signature was checked: enough of them are."""
-        self._readiness: QuorumCertificate | None = None
+        self._readiness: Readiness | None = None
         self.above = attempt
         """The highest attempt that others say they have promised: the next one of this leader is above it."""
         self._nacked: set[PeerId] = set()
@@ -286,13 +299,21 @@ class LedAttempt:
         if not self._state.quorum(commit.members, self._promises.given - self._state.given_up):
             return
         highest = self._promises.highest
-        if highest is None or highest.accepted is None:
+        if highest is None or highest.accepted is None or highest.ready is None:
             self.stage = Stage.FORMING
             return
         round_ = self._state.position.round
+        readiness = carry(highest.accepted, highest.ready)
+        if readiness is None:
+            text = (
+                f"round {round_}: its result was carried through {MOST_CARRIED} attempts and is not decided; it stops"
+            )
+            self._state.effects.notice(text, loud=True)
+            self.stage = Stage.ABORTED
+            return
         self._state.effects.notice(f"round {round_}: finishing an attempt whose leader failed")
         proposal = replace(highest.accepted, attempt=self.attempt, promises=self._promises.signed)
-        self._ask_accepts(proposal, highest.digest, highest.ready)
+        self._ask_accepts(proposal, highest.digest, readiness)
 
     def on_ready(self, sender: PeerId, message: Ready) -> None:
         """Collect digests; when the whole group has the same model, made of what was offered, ask for accepts.
@@ -347,7 +368,7 @@ class LedAttempt:
         else:
             signed = ((peer, ready[peer].signature) for peer in sorted(self._signed_ready))
             signatures = tuple(Signature(peer, value) for peer, value in signed)
-            self._ask_accepts(proposal, common, QuorumCertificate(self.attempt, signatures))
+            self._ask_accepts(proposal, common, Readiness(self.attempt, signatures))
 
     def _judge_slices(self, proposal: Proposal, odd: Collection[PeerId], common: str) -> None:
         """Blame the owners of the slices that members hold in another form than the rest, or those members."""
@@ -365,7 +386,7 @@ class LedAttempt:
             else:
                 strikes.strike(self.attempt, peer)
 
-    def _ask_accepts(self, proposal: Proposal, digest: str, readiness: QuorumCertificate | None) -> None:
+    def _ask_accepts(self, proposal: Proposal, digest: str, readiness: Readiness) -> None:
         self.proposal, self._digest, self.stage = proposal, digest, Stage.ACCEPTING
         self._record, self._readiness = record_hash(proposal.commit(digest)), readiness
         self._asked_at = self._state.timer.now

@@ -9,7 +9,7 @@ from swarm.certification.statements import accept_statement, promise_statement, 
 from swarm.consensus.checking import as_offered, objection
 from swarm.consensus.effects import Fetch, StartExchange, StopExchange
 from swarm.consensus.leader import Leadership
-from swarm.consensus.promises import as_made_ready, is_ready, promised_before, signed_promise
+from swarm.consensus.promises import as_made_ready, is_free, is_ready, promised_before, signed_promise
 from swarm.consensus.state import RoundState
 from swarm.messages import (
     Abort,
@@ -215,8 +215,8 @@ class Member:
         """Why an attempt may not have a new group; empty if it may."""
         if self.begins_lineage(proposal):
             return ""
-        promised, accepted, _ = promised_before(self._state, proposal)
-        return "" if promised and not accepted else "its attempt has not the promises of a quorum that is free"
+        free = promised_before(self._state, proposal, proposal.attempt, proposal.promises) == (None, "")
+        return "" if free else "its attempt has not the promises of a quorum that is free"
 
     def exchanged(self, key: Key, digest: str, norms: tuple[PartialNorm, ...], slices: tuple[str, ...]) -> None:
         """The merged model of this attempt is assembled here."""
@@ -340,11 +340,9 @@ class Member:
             reason = "this peer has accepted another record in this attempt"
         if not reason and not is_ready(state, proposal, record, message.ready):
             reason = "its group has not signed that it is ready"
-        if not reason and not self.begins_lineage(proposal):
-            promised, accepted, before = promised_before(state, proposal)
-            fresh = message.ready is not None and message.ready.attempt == proposal.attempt
-            if not promised or (before != record if accepted else not fresh):
-                reason = "the promises to its attempt do not allow it"
+        free = self.begins_lineage(proposal) or is_free(state, proposal, record, message.ready)
+        if not reason and not free:
+            reason = "the promises to its attempt do not allow it"
         if reason:
             leader = proposal.attempt.leader
             text = f"round {proposal.round}: {state.me} does not accept what {leader} proposes: {reason}"

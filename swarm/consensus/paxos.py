@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from swarm.messages import Proposal
-from swarm.records import Attempt, PeerId, QuorumCertificate
+from swarm.messages import Proposal, Readiness
+from swarm.records import Attempt, PeerId
 
 MOST_ATTEMPTS = 1024
 """How far a peer follows an attempt above the highest one that it has answered: a counter that jumped to the largest
@@ -59,8 +59,8 @@ class Acceptor:
         """The proposal accepted last."""
         self.digest = ""
         """Digest accepted with ``accepted``."""
-        self.ready: QuorumCertificate | None = None
-        """The signatures of its group."""
+        self.ready: Readiness | None = None
+        """That of its group."""
 
     def new_round(self, first: Attempt) -> None:
         """A round begins with the attempt ``first``: nothing is promised above it."""
@@ -76,7 +76,7 @@ class Acceptor:
         self.promised = attempt
         return True
 
-    def accept(self, proposal: Proposal, digest: str, ready: QuorumCertificate | None) -> bool:
+    def accept(self, proposal: Proposal, digest: str, ready: Readiness | None) -> bool:
         """Accept the proposal; False if a higher attempt was answered already."""
         if not self.promise(proposal.attempt):
             return False

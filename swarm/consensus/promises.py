@@ -9,8 +9,8 @@ from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import promise_statement, ready_statement, record_hash
 from swarm.consensus.checking import objection
 from swarm.consensus.state import RoundState
-from swarm.messages import Promise, Proposal
-from swarm.records import Attempt, PeerId, QuorumCertificate, RecordKind, SignedPromise
+from swarm.messages import MOST_CARRIED, Carried, Promise, Proposal, Readiness
+from swarm.records import Attempt, PeerId, RecordKind, SignedPromise
 
 
 class Promises:
@@ -51,6 +51,7 @@ class Promises:
             and accepted.attempt < self._attempt
             and not objection(state, as_made_ready(accepted, ready))
             and is_ready(state, accepted, promise.record, ready)
+            and is_free(state, accepted, promise.record, ready)
         )
         if not possible or not state.rules.signer.verify(key, statement, promise.value):
             text = f"{sender} sent a promise that it did not sign, or that cannot be; it is ignored"
@@ -73,12 +74,12 @@ def enough_ready(state: RoundState, proposal: Proposal, ready: Iterable[PeerId])
     return is_quorum(proposal.group, ready, liars)
 
 
-def as_made_ready(proposal: Proposal, ready: QuorumCertificate | None) -> Proposal:
+def as_made_ready(proposal: Proposal, ready: Readiness | None) -> Proposal:
     """The proposal in the attempt for which its group was ready: what may be left out depends on who led that one."""
     return replace(proposal, attempt=ready.attempt) if ready else proposal
 
 
-def is_ready(state: RoundState, proposal: Proposal, record: str, ready: QuorumCertificate | None) -> bool:
+def is_ready(state: RoundState, proposal: Proposal, record: str, ready: Readiness | None) -> bool:
     """Whether enough of the group of a proposal have signed that they hold the model of this record.
 
     The leader waits for all of the group. What a false one could gain with fewer is that the others fetch the model.
@@ -96,22 +97,54 @@ def is_ready(state: RoundState, proposal: Proposal, record: str, ready: QuorumCe
     return False
 
 
-def promised_before(state: RoundState, proposal: Proposal) -> tuple[bool, Attempt | None, str]:
-    """What the promises of a proposal say: whether a quorum gave them, and the highest attempt accepted, with its hash.
+def carry(accepted: Proposal, ready: Readiness) -> Readiness | None:
+    """The readiness of what was accepted, for a leader that carries it on; None if that is possible no more."""
+    if accepted.attempt == ready.attempt:
+        return ready
+    carried = (*ready.carried, Carried(accepted.attempt, accepted.promises))
+    return replace(ready, carried=carried) if len(carried) <= MOST_CARRIED else None
 
-    The first attempt of a round needs no promises.
+
+def is_free(state: RoundState, proposal: Proposal, record: str, ready: Readiness | None) -> bool:
+    """Whether the attempt of a proposal may have this record: nobody can have decided another one before.
+
+    Either its promises tell of no accept, and its group is ready in it. Or the highest accept that they tell of is that
+    of this record in the attempt before, for which the same is shown, down to the attempt in which the group was ready:
+    a voter could claim to have accepted anything in an attempt that never was.
+    """
+    if ready is None:
+        return False
+    if ready.attempt == proposal.attempt:
+        return not ready.carried and promised_before(state, proposal, proposal.attempt, proposal.promises) == (None, "")
+    before = ready.attempt
+    for each in (*ready.carried, Carried(proposal.attempt, proposal.promises)):
+        told = promised_before(state, proposal, each.attempt, each.promises)
+        if each.attempt <= before or told != (before, record):
+            return False
+        before = each.attempt
+    return True
+
+
+def promised_before(
+    state: RoundState, proposal: Proposal, attempt: Attempt, promises: Iterable[SignedPromise]
+) -> tuple[Attempt | None, str] | None:
+    """The highest attempt that promises to ``attempt`` tell to be accepted, with the hash of its record.
+
+    Both are empty if they tell of none, and in the first attempt of a round, which needs no promises. Returns: None if
+    these are not the promises of a quorum.
     """
     commit = state.position.commit
-    if commit is None or proposal.attempt == state.first_attempt:
-        return True, None, ""
+    if commit is None or attempt == state.first_attempt:
+        return None, ""
     given: list[SignedPromise] = []
-    for each in proposal.promises:
+    for each in promises:
         statement = promise_statement(
-            state.rules.session, proposal.lineage, proposal.round, proposal.attempt, each.accepted, each.record
+            state.rules.session, proposal.lineage, proposal.round, attempt, each.accepted, each.record
         )
         if state.rules.signer.verify(commit.key_of(each.peer), statement, each.value):
             given.append(each)
-    if not state.quorum(commit.members, {each.peer for each in given}):
-        return False, None, ""
-    accepted = [(each.accepted, each.record) for each in given if each.accepted is not None]
-    return (True, *max(accepted)) if accepted else (True, None, "")
+    peers = {each.peer for each in given}
+    # Who is removed by now was a voter when it promised.
+    if not is_quorum(commit.members, peers, state.rules.tolerated_liars) and not state.quorum(commit.members, peers):
+        return None
+    return max(((each.accepted, each.record) for each in given if each.accepted is not None), default=(None, ""))

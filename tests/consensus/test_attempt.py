@@ -170,8 +170,8 @@ def test_what_was_accepted_under_the_highest_attempt_is_finished(preparing) -> N
     lead = preparing
     offers = [lead.peers.offer_of(peer, lead.commit) for peer in "abcd"]
     lower, higher = (
-        lead.peers.asks(lead.peers.proposal(Attempt(0, leader), lead.commit, *offers), digest)
-        for leader, digest in (("a", "lower"), ("b", "higher"))
+        lead.peers.asks(lead.peers.proposal(Attempt(0, leader), lead.commit, *offers, promised=promised), digest)
+        for leader, digest, promised in ((lead.me, "lower", ""), ("z", "higher", "abcd"))
     )
     lead.promises(lead.others[0], 1, higher)
     effects = lead.promises(lead.others[1], 1, lower)

@@ -6,11 +6,11 @@ import pytest
 
 from swarm.certification.quorums import is_quorum
 from swarm.consensus.paxos import MOST_ATTEMPTS, Acceptor, first_attempt, leader_order, new_lineage, next_attempt
-from swarm.messages import Proposal
-from swarm.records import Attempt, QuorumCertificate, Signature, SyncState
+from swarm.messages import Proposal, Readiness
+from swarm.records import Attempt, Signature, SyncState
 
 PEERS = ("ann", "bob", "cid", "dee")
-READY = QuorumCertificate(Attempt(1, "ann"), (Signature("ann", "signed"),))
+READY = Readiness(Attempt(1, "ann"), (Signature("ann", "signed"),))
 
 
 def test_the_order_depends_on_the_set_of_peers_alone() -> None:

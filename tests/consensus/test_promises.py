@@ -10,8 +10,9 @@ import pytest
 
 from swarm.certification.keys import ProcessKey
 from swarm.consensus.effects import Effect
-from swarm.messages import Accept, Accepted, Promise, Proposal, Propose
-from swarm.records import Attempt, Commit, QuorumCertificate
+from swarm.consensus.promises import carry
+from swarm.messages import MOST_CARRIED, Accept, Accepted, Promise, Proposal, Propose, Readiness
+from swarm.records import Attempt, Commit
 from tests import signing
 
 from .conftest import Peers
@@ -257,6 +258,71 @@ def test_of_two_results_that_promises_tell_of_the_one_of_the_higher_attempt_is_a
     )
 
 
+# What is carried on again ---------------------------------------------------------------------------------------------
+
+
+def carried(voter: Voter, attempt: Attempt, before: Accept) -> Accept:
+    """What the leader of ``attempt`` asks to accept, whose promises tell of ``before``."""
+    told = {peer: voter.peers.promise(peer, voter.commit, attempt, before) for peer in ("b", "c")}
+    signed = tuple(signing.signed_promise(peer, each) for peer, each in told.items())
+    assert before.ready is not None
+    ready = carry(before.proposal, before.ready)
+    return replace(before, proposal=replace(before.proposal, attempt=attempt, promises=signed), ready=ready)
+
+
+def test_what_was_carried_on_is_carried_on_again(voter: Voter) -> None:
+    asked = voter.first
+    for counter in (7, 8, 9):
+        asked = carried(voter, Attempt(counter, "c"), asked)
+    assert asked.ready is not None
+    assert [each.attempt.counter for each in asked.ready.carried] == [7, 8]
+    assert voter.accepts(asked)
+
+
+def test_a_result_is_carried_through_so_many_attempts_only(voter: Voter) -> None:
+    asked = voter.first
+    for counter in range(7, 8 + MOST_CARRIED):
+        asked = carried(voter, Attempt(counter, "c"), asked)
+    assert asked.ready is not None
+    assert carry(asked.proposal, asked.ready) is None
+
+
+def test_a_claim_to_have_accepted_in_an_attempt_that_never_was_does_not_count(voter: Voter) -> None:
+    """The liar's true accept is of attempt 5; in attempt 6 others may have decided something else."""
+    assert voter.first.ready is not None
+    false = replace(voter.first, proposal=replace(voter.first.proposal, attempt=Attempt(6, "zz")))
+    asked = voter.finishes({"b": None, "c": false}, voter.first)
+    assert not voter.accepts(asked)
+    assert not voter.accepts(replace(asked, ready=carry(false.proposal, voter.first.ready)))
+
+
+def test_each_attempt_through_which_a_result_was_carried_has_promises_that_tell_of_it(voter: Voter) -> None:
+    asked = carried(voter, Attempt(9, "c"), carried(voter, Attempt(7, "c"), voter.first))
+    ready = asked.ready
+    assert ready is not None
+    (link,) = ready.carried
+    silent = tuple(
+        signing.signed_promise(peer, voter.peers.promise(peer, voter.commit, link.attempt)) for peer in ("b", "c")
+    )
+    for wrong in (
+        (),
+        (replace(link, promises=silent),),
+        (replace(link, promises=link.promises[1:]),),
+        (replace(link, attempt=Attempt(8, "c")),),
+        (link, link),
+    ):
+        assert not voter.accepts(replace(asked, ready=replace(ready, carried=wrong)))
+    assert voter.accepts(asked)
+
+
+def test_a_leader_ignores_a_promise_that_tells_of_an_accept_in_an_attempt_that_never_was(asks: Preparing) -> None:
+    true = asks.before()
+    false = replace(true, proposal=replace(true.proposal, attempt=Attempt(0, "zz")))
+    asks.hears(asks.one, asks.promise(asks.one, false))
+    assert f"{asks.one} {IGNORED}" in asks.lead.said
+    assert not asks.counted
+
+
 @pytest.mark.parametrize("promised", ["", "b", "c"])
 def test_fewer_promises_than_a_quorum_allow_nothing(voter: Voter, promised: str) -> None:
     assert not voter.accepts(voter.finishes(dict.fromkeys(promised, voter.first)))
@@ -289,7 +355,7 @@ def _readiness_with_two_forged(voter: Voter) -> Accept:
     assert voter.first.ready is not None
     one, other, another = voter.first.ready.signatures
     forged = replace(one, value=other.value), replace(other, value=another.value)
-    return replace(voter.first, ready=QuorumCertificate(voter.first.ready.attempt, (*forged, another)))
+    return replace(voter.first, ready=Readiness(voter.first.ready.attempt, (*forged, another)))
 
 
 def _readiness_for_another_model(voter: Voter) -> Accept:

@@ -35,6 +35,7 @@ from swarm.messages import (
     Promise,
     Proposal,
     Propose,
+    Readiness,
     Ready,
     Withdraw,
 )
@@ -227,8 +228,16 @@ class Liar:
         return replace(message, attempt=Attempt(counter, leader))
 
     def _promise(self, message: Promise, others: Sequence[PeerId]) -> Message:
-        """It hides what it has accepted, or tells of what was never accepted."""
+        """It hides what it has accepted, tells of it in a later attempt, or of what was never accepted."""
         key, proposal = (message.lineage, message.round, message.attempt), self._proposal
+        truly = message.accepted
+        if truly and truly.attempt.counter + 1 < message.attempt.counter and self._rng.random() < 0.5:
+            later = replace(
+                truly, attempt=Attempt(message.attempt.counter - 1, self._rng.choice((self._name, *others)))
+            )
+            record = record_hash(later.commit(message.digest))
+            statement = promise_statement(self._session, *key, later.attempt, record)
+            return replace(message, accepted=later, signature=self._signer.sign(statement))
         false = proposal is not None and proposal.key[:2] == key[:2] and self._rng.random() < 0.5
         if proposal is None or not false:
             statement = promise_statement(self._session, *key, None, "")
@@ -236,7 +245,7 @@ class Liar:
         accepted = self._proposal_of(proposal, others)
         record = record_hash(accepted.commit(DIGEST))
         mine = self._signer.sign(ready_statement(self._session, *key, record))
-        ready = QuorumCertificate(accepted.attempt, tuple(Signature(peer, mine) for peer in accepted.group))
+        ready = Readiness(accepted.attempt, tuple(Signature(peer, mine) for peer in accepted.group))
         statement = promise_statement(self._session, *key, accepted.attempt, record)
         signature = self._signer.sign(statement)
         return replace(message, accepted=accepted, digest=DIGEST, ready=ready, signature=signature)

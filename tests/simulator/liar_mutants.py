@@ -16,8 +16,10 @@ from tests.simulator.registered import Mutants
 from tests.simulator.signer import CheapSigner
 
 if TYPE_CHECKING:
-    from swarm.messages import Accept, Promise, Proposal
-    from swarm.records import Attempt, Commit, PeerId, Proof, QuorumCertificate
+    from collections.abc import Iterable
+
+    from swarm.messages import Accept, Promise, Proposal, Readiness
+    from swarm.records import Attempt, Commit, PeerId, Proof, SignedPromise
 
 LIAR_MUTANTS = Mutants()
 _mutant = LIAR_MUTANTS.register
@@ -48,15 +50,20 @@ def proposals_are_not_checked(state: RoundState, proposal: Proposal) -> str:
 
 
 @_mutant(member, "promised_before")
-def promises_of_proposals_are_not_checked(state: RoundState, proposal: Proposal) -> tuple[bool, None, str]:
+def promises_of_proposals_are_not_checked(
+    state: RoundState, proposal: Proposal, attempt: Attempt, promises: Iterable[SignedPromise]
+) -> tuple[None, str]:
     """A leader may propose a new group whatever was accepted."""
-    return True, None, ""
+    return None, ""
+
+
+@_mutant(member, "is_free", of="promises_of_proposals_are_not_checked")
+def _accepts_are_not_checked(state: RoundState, proposal: Proposal, record: str, ready: Readiness | None) -> bool:
+    return True
 
 
 @_mutant(member, "is_ready")
-def readiness_is_not_checked(
-    state: RoundState, proposal: Proposal, record: str, ready: QuorumCertificate | None
-) -> bool:
+def readiness_is_not_checked(state: RoundState, proposal: Proposal, record: str, ready: Readiness | None) -> bool:
     """A leader may ask to accept what its group does not hold."""
     return True
 

@@ -32,13 +32,14 @@ from swarm.messages import (
     Promise,
     Proposal,
     Propose,
+    Readiness,
     Ready,
 )
 from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.models import Models
 from swarm.peer.peers import Peers
 from swarm.peer.rounds import Rounds
-from swarm.records import Attempt, Commit, PeerId, PeerStatus, QuorumCertificate, Signature
+from swarm.records import Attempt, Commit, PeerId, PeerStatus, Signature
 from swarm.session.arithmetic import difference
 from swarm.session.merging import Merging
 from swarm.session.pending import PendingAnswer
@@ -95,7 +96,7 @@ def duplicates_count_as_votes(self: LedAttempt, sender: PeerId, message: Any) ->
 
 
 @_mutant(Acceptor, "accept")
-def recovery_ignores_accepts(self: Acceptor, proposal: Proposal, digest: str, ready: QuorumCertificate | None) -> bool:
+def recovery_ignores_accepts(self: Acceptor, proposal: Proposal, digest: str, ready: Readiness | None) -> bool:
     """A voter does not tell a new leader what it has accepted, which forms a new group then."""
     return self.promise(proposal.attempt)
 
@@ -104,7 +105,7 @@ def recovery_ignores_accepts(self: Acceptor, proposal: Proposal, digest: str, re
 def recovery_asks_nobody(self: LedAttempt, sender: PeerId, message: Promise) -> None:
     """The first promise is enough for a new leader."""
     if self.stage is Stage.PREPARING and self._promises.add(sender, message):
-        if message.accepted:
+        if message.accepted and message.ready:
             self._ask_accepts(replace(message.accepted, attempt=self.attempt), message.digest, message.ready)
         else:
             self.stage = Stage.FORMING
@@ -148,13 +149,11 @@ def asks_before_all_are_ready(self: LedAttempt, sender: PeerId, message: Ready) 
         self._ready[sender] = message
         if is_quorum(self.proposal.voters, self._ready):
             signatures = tuple(Signature(peer, each.signature) for peer, each in self._ready.items())
-            self._ask_accepts(self.proposal, message.digest, QuorumCertificate(self.attempt, signatures))
+            self._ask_accepts(self.proposal, message.digest, Readiness(self.attempt, signatures))
 
 
 @_mutant(member, "is_ready", of="asks_before_all_are_ready")
-def _readiness_is_not_checked(
-    state: RoundState, proposal: Proposal, record: str, ready: QuorumCertificate | None
-) -> bool:
+def _readiness_is_not_checked(state: RoundState, proposal: Proposal, record: str, ready: Readiness | None) -> bool:
     return True
 
 

@@ -377,12 +377,14 @@ def test_a_proposal_to_a_thousand_peers_arrives():
         ),
         promises=tuple(SignedPromise(peer, ATTEMPT, digest, SIGNATURE) for peer in peers),
     )
-    ready = QuorumCertificate(ATTEMPT, tuple(Signature(peer, SIGNATURE) for peer in peers))
+    ready = messages.Readiness(ATTEMPT, tuple(Signature(peer, SIGNATURE) for peer in peers))
     for message in (
         messages.Propose(proposal),
         messages.Accept(proposal, digest, ready),
         messages.Promise("l", 1, ATTEMPT, proposal, digest, ready, SIGNATURE),
-        messages.Decide(replace(COMMIT, members=peers, keys=proposal.keys, certificate=ready)),
+        messages.Decide(
+            replace(COMMIT, members=peers, keys=proposal.keys, certificate=QuorumCertificate(ATTEMPT, ready.signatures))
+        ),
         messages.Ready(
             "l", 1, ATTEMPT, digest, tuple(messages.PartialNorm(peer, 0.5) for peer in peers), (digest,) * 1024
         ),

@@ -144,6 +144,24 @@ class QuorumCertificate(_message.Message):
     promises: _containers.RepeatedCompositeFieldContainer[SignedPromise]
     def __init__(self, attempt: _Optional[_Union[Attempt, _Mapping]] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., promises: _Optional[_Iterable[_Union[SignedPromise, _Mapping]]] = ...) -> None: ...
 
+class Carried(_message.Message):
+    __slots__ = ("attempt", "promises")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PROMISES_FIELD_NUMBER: _ClassVar[int]
+    attempt: Attempt
+    promises: _containers.RepeatedCompositeFieldContainer[SignedPromise]
+    def __init__(self, attempt: _Optional[_Union[Attempt, _Mapping]] = ..., promises: _Optional[_Iterable[_Union[SignedPromise, _Mapping]]] = ...) -> None: ...
+
+class Readiness(_message.Message):
+    __slots__ = ("attempt", "signatures", "carried")
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    CARRIED_FIELD_NUMBER: _ClassVar[int]
+    attempt: Attempt
+    signatures: _containers.RepeatedCompositeFieldContainer[Signature]
+    carried: _containers.RepeatedCompositeFieldContainer[Carried]
+    def __init__(self, attempt: _Optional[_Union[Attempt, _Mapping]] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., carried: _Optional[_Iterable[_Union[Carried, _Mapping]]] = ...) -> None: ...
+
 class Origin(_message.Message):
     __slots__ = ("lineage", "round", "majority")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
@@ -436,9 +454,9 @@ class Promise(_message.Message):
     attempt: Attempt
     accepted: Proposal
     digest: str
-    ready: QuorumCertificate
+    ready: Readiness
     signature: str
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., accepted: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ..., ready: _Optional[_Union[QuorumCertificate, _Mapping]] = ..., signature: _Optional[str] = ...) -> None: ...
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., accepted: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ..., ready: _Optional[_Union[Readiness, _Mapping]] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class PartialNorm(_message.Message):
     __slots__ = ("peer", "squared")
@@ -501,8 +519,8 @@ class Accept(_message.Message):
     READY_FIELD_NUMBER: _ClassVar[int]
     proposal: Proposal
     digest: str
-    ready: QuorumCertificate
-    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ..., ready: _Optional[_Union[QuorumCertificate, _Mapping]] = ...) -> None: ...
+    ready: Readiness
+    def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ..., digest: _Optional[str] = ..., ready: _Optional[_Union[Readiness, _Mapping]] = ...) -> None: ...
 
 class Accepted(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "signature")
