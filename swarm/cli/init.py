@@ -66,6 +66,11 @@ def init(
     here = place(listen, advertise)
     address = here.address(None)
     directory = identity_directory(identity)
+    if consortium.exists() and not directory.exists():
+        raise IdentityError(
+            f"{consortium} is there already, and {directory} is not: if the identity of the founder is lost, "
+            "`swarm renew` makes another; for another consortium, name other directories (--consortium, --identity)"
+        )
     refuse_existing(consortium, "an authority")
     refuse_existing(directory, "an identity")
     made = Authority.create(

@@ -14,20 +14,20 @@ from swarm.cli.site import (
     Listen,
     ReplyFile,
     RequestFile,
-    authority,
     day,
+    founders_authority,
     identity_directory,
-    is_founder,
     note,
     place,
     proxies,
+    tell_who_hands_on,
     write_request,
 )
 from swarm.errors import ConfigurationError
 from swarm.identity import files
+from swarm.identity.authority import Authority
 from swarm.identity.client import ask
 from swarm.identity.enrolment import Reply, read_reply
-from swarm.identity.identity import Identity
 from swarm.identity.site import Site
 
 
@@ -49,21 +49,27 @@ def renew(
 
     The current key proves who asks. `swarm invite` must run where the
     consortium was founded, unless this is that site. A running peer uses the
-    new certificate without a restart.
+    new certificate without a restart. At the founder, where the authority's
+    key is, it also replaces an identity that has expired or is lost.
     """
-    directory = identity_directory(identity)
-    site = Site(directory)
+    site = Site(identity_directory(identity))
     if reply is not None:
         _installed(site, read_reply(files.read(reply)))
         return
     moved = place(listen, advertise) if listen or advertise else None
     address = moved.address(None) if moved else ""
+    of = founders_authority(consortium, site) if request is None else None
+    if of is not None and not site.counts(of):
+        _founded_again(site, of, address)
+        if moved:
+            moved.store()
+        return
     asked = site.renewal(address)
     if request is not None:
         write_request(request, asked, "renew")
         return
-    if is_founder(consortium, Identity(directory)):
-        answered = authority(consortium).answer(asked).reply
+    if of is not None:
+        answered = of.answer(asked).reply
     else:
         addresses = [at] if at else site.addresses
         if not addresses:
@@ -80,3 +86,11 @@ def _installed(site: Site, reply: Reply) -> None:
     own = site.accept(reply)
     note(f"the certificate of {own.name} is renewed, with a new key, until {day(own.certificate.not_after)}")
     note("a running peer uses it without a restart")
+
+
+def _founded_again(site: Site, of: Authority, address: str) -> None:
+    own = site.found_again(of, address)
+    until = day(own.certificate.not_after)
+    note(f"{site.directory}: a new identity of {own.name}, SECRET; its certificate is valid until {until}")
+    note(f"earlier certificates of {own.name} count no more; if its peer runs elsewhere, move the directory there")
+    tell_who_hands_on(of)

@@ -18,7 +18,7 @@ from swarm.config.sources import FILE, FILE_VARIABLE, Value, from_arguments, fro
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity import files
 from swarm.identity.authority import Authority
-from swarm.identity.identity import Identity
+from swarm.identity.site import Site
 from swarm.proxy import Proxies
 
 IDENTITY = Path("swarm-identity")
@@ -86,12 +86,12 @@ def tell_who_hands_on(of: Authority) -> None:
         note("swarm members --export FILE here, swarm members --import FILE at each other site")
 
 
-def is_founder(directory: Path, identity: Identity) -> bool:
-    """Whether the authority that has issued an identity is at this site, and the identity is its founder's."""
+def founders_authority(directory: Path, site: Site) -> Authority | None:
+    """The authority in ``directory``, if it is there and the identity of ``site`` is its founder's, or is not there."""
     if not directory.exists():
-        return False
+        return None
     found = Authority(directory)
-    return found.pem == identity.credentials.authority and found.register.founder == identity.name
+    return found if not os.path.lexists(site.directory) or site.founded(found) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,7 +156,10 @@ class Authority:
         with self._files.changing() as change:
             kept, now = change.register, self._now()
             if name == kept.founder:
-                raise IdentityError(f"{name} is the founder of this consortium: it cannot be invited")
+                raise IdentityError(
+                    f"{name} is the founder of this consortium: it cannot be invited. If its certificate has expired "
+                    f"or its identity is lost, `swarm renew` gives it another, where {self.directory} is"
+                )
             member = self.document.member(name)
             if member and not again:
                 raise IdentityError(
@@ -171,15 +174,24 @@ class Authority:
             change.register = replace(kept, invited=(*others, invited))
         return made
 
-    def add_founder(self, request: bytes, member: Member) -> Reply:
-        """The first member, whom nobody invites.
+    def add_founder(self, request: bytes, address: str, identity: Path) -> Reply:
+        """The first member, whom nobody invites; or another certificate of it, which revokes those of before.
+
+        Args:
+            request: for the certificate.
+            address: ``host:port`` at which others reach its peer.
+            identity: the directory of its identity.
 
         Raises:
             IdentityError: the request is damaged.
         """
         with self._files.changing() as change:
-            certificate = self._issue(change, member.name, request)
-            self._publish(change, _with(self.document, member))
+            name, document = change.register.founder, self.document
+            member = document.member(name) or Member(name)
+            document = replace(document, revoked=self._revoked(change.register, document, name))
+            change.register = replace(change.register, identity=str(identity.absolute()))
+            certificate = self._issue(change, name, request)
+            self._publish(change, _with(document, replace(member, address=address)))
         return Reply(certificate, self.pem, self.register.document)
 
     def answer(self, data: bytes) -> Answer:
@@ -203,8 +215,9 @@ class Authority:
             kept, document = change.register, self.document
             if name == kept.founder:
                 raise IdentityError(
-                    f"{name} is the founder, whose site has the authority: it cannot be revoked; found another "
-                    "consortium"
+                    f"{name} is the founder, whose site has the authority: it cannot be revoked. If somebody else may "
+                    f"have its key, move {kept.identity} away: `swarm renew` then gives it another, and revokes its "
+                    "earlier certificates. If somebody else may have the authority's key, found another consortium"
                 )
             invited = tuple(each for each in kept.invited if each.name != name)
             if document.member(name) is None and len(invited) == len(kept.invited):
@@ -301,8 +314,15 @@ class Authority:
         if len(ends) >= MAX_VALID:
             raise IdentityError(
                 f"{name} has {len(ends)} valid certificates, which is the most: it can renew again on "
-                f"{iso(ends[0])}, or be invited again (`swarm invite {name} --again`), which revokes them"
+                f"{iso(ends[0])}, or {self._another(name)}, which revokes them"
             )
+
+    def _another(self, name: str) -> str:
+        """How a member whose certificate cannot be renewed gets another."""
+        kept = self.register
+        if name == kept.founder:
+            return f"move {kept.identity} away and type `swarm renew` where {self.directory} is"
+        return f"ask for an invitation (`swarm invite {name} --again`)"
 
     def _trusted(self, asked: Renewal) -> Certificate:
         """The current certificate of who asks for a renewal."""
@@ -316,7 +336,7 @@ class Authority:
         if self._now() >= current.not_after:
             raise IdentityError(
                 f"the certificate of {current.name} has expired on {iso(current.not_after)} and cannot be renewed: "
-                f"ask for an invitation (`swarm invite {current.name} --again`)"
+                f"{self._another(current.name)}"
             )
         return current
 

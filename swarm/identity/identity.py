@@ -207,10 +207,11 @@ class Identity:
         own, now = self._state.own, self._now()
         which = f"the certificate of {own.name} in {self.directory}"
         if now >= own.not_after:
-            return (
-                f"{which} has expired on {_day(own.not_after)}",
-                f"have another issued (in a consortium: `swarm invite {own.name} --again`, then `swarm join`)",
+            action = (
+                f"have another issued (in a consortium: `swarm invite {own.name} --again`, then `swarm join`; at its "
+                "founder: `swarm renew`)"
             )
+            return f"{which} has expired on {_day(own.not_after)}", action
         if now < own.not_before:
             return (
                 f"{which} is valid from {_day(own.not_before)} on, and the clock of this machine says {_day(now)}",

@@ -7,6 +7,7 @@ identity is complete or absent, and asking again means asking for the same key.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,6 @@ from swarm.errors import IdentityError
 from swarm.identity import certificates, consortium, files
 from swarm.identity.authority import Authority
 from swarm.identity.certificates import SKEW, Certificate, Key, checked_name
-from swarm.identity.consortium import Member
 from swarm.identity.directories import new_directory, partial_directory, refuse_existing
 from swarm.identity.enrolment import Enrolment, Renewal, Reply
 from swarm.identity.identity import Identity
@@ -97,11 +97,68 @@ class Site:
             IdentityError: there is an identity already, or the address is none.
         """
         refuse_existing(self.directory, "an identity")
+        return self._found(by, address, INVITED)
+
+    def found_again(self, by: Authority, address: str = "") -> Identity:
+        """Another identity of the founder, where its own has expired, is revoked or is not there.
+
+        All certificates of before are revoked. The authority's key proves who asks.
+
+        Args:
+            by: the authority.
+            address: a new ``host:port`` of the peer; empty where it stays.
+
+        Raises:
+            IdentityError: the own one can be renewed, is of somebody else, or is in another directory.
+        """
+        name, there = by.register.founder, Path(by.register.identity)
+        if not os.path.lexists(self.directory):
+            if os.path.lexists(there):
+                raise IdentityError(
+                    f"there is no {self.directory}, and the identity of {name} is in {there}: give --identity {there}, "
+                    "or move that away if it is to be replaced"
+                )
+        elif not self.founded(by) or self.counts(by):
+            raise IdentityError(f"{self.directory} holds an identity that counts: renew it, or move it away")
+        member = by.document.member(name)
+        address = address or (member.address if member else "")
+        if not address:
+            raise IdentityError(f"it is not known where others reach the peer of {name}: give --listen HOST:PORT")
+        if self.waiting_directory.exists() and self.waiting.pin == by.pin.hex():
+            shutil.rmtree(self.waiting_directory)  # of a renewal that was not completed
+        return self._found(by, address, RENEWING if self.directory.exists() else INVITED)
+
+    def founded(self, by: Authority) -> bool:
+        """Whether this is the identity of the founder whose authority is ``by``.
+
+        Raises:
+            IdentityError: it is where that should be, and cannot be read.
+        """
+        try:
+            own, authority = self._own, files.read(self.directory / files.AUTHORITY)
+        except IdentityError as error:
+            if self.directory.absolute() != Path(by.register.identity):
+                raise
+            raise IdentityError(
+                f"{error}. If it cannot be repaired, move {self.directory} away: `swarm renew` then makes another"
+            ) from error
+        return (own.name, authority) == (by.register.founder, by.pem)
+
+    def counts(self, by: Authority) -> bool:
+        """Whether there is a certificate that has neither expired nor is revoked by its authority ``by``.
+
+        Raises:
+            IdentityError: it cannot be read.
+        """
+        if not os.path.lexists(self.directory):
+            return False
+        return not self._expired and by.document.revocation(self._own.serial) is None
+
+    def _found(self, by: Authority, address: str, purpose: str) -> Identity:
         Address.reachable(address)
         kept = by.register
-        key = self._wait(Waiting(INVITED, kept.founder, by.pin.hex(), (kept.address,)))
-        request = certificates.request(key, kept.founder)
-        return self.accept(by.add_founder(request, Member(kept.founder, address=address)))
+        key = self._wait(Waiting(purpose, kept.founder, by.pin.hex(), (kept.address,)))
+        return self.accept(by.add_founder(certificates.request(key, kept.founder), address, self.directory))
 
     def enrolment(self, invitation: Invitation, address: str) -> bytes:
         """A request for a first certificate.
@@ -137,7 +194,7 @@ class Site:
         Raises:
             IdentityError: there is no identity that can be used, or it is not one of a consortium.
         """
-        self._refuse_expired()
+        self._require_proof()
         identity = Identity(self.directory, self.now)
         if identity.document is None:
             raise IdentityError(
@@ -239,13 +296,27 @@ class Site:
             shutil.rmtree(self.waiting_directory, ignore_errors=True)
         return Identity(self.directory, self.now)
 
-    def _refuse_expired(self) -> None:
-        own = Certificate.read(files.read_private(self.directory / files.IDENTITY))
-        if self.now() >= own.not_after:
+    @property
+    def _own(self) -> Certificate:
+        return Certificate.read(files.read_private(self.directory / files.IDENTITY))
+
+    @property
+    def _expired(self) -> bool:
+        return self.now() >= self._own.not_after
+
+    def _require_proof(self) -> None:
+        founder = "At the founder of a consortium, type `swarm renew` where its swarm-consortium is, without --request"
+        if not os.path.lexists(self.directory):
+            raise IdentityError(
+                f"there is no {self.directory}, so that nothing proves who asks for another certificate: ask for an "
+                f"invitation (`swarm invite NAME --again`), and join again. {founder}"
+            )
+        own = self._own
+        if self._expired:
             raise IdentityError(
                 f"the certificate of {own.name} has expired on {own.not_after:%Y-%m-%d %H:%M UTC}, so that it proves "
                 f"nothing: ask for an invitation (`swarm invite {own.name} --again`), move {self.directory} away, and "
-                "join again"
+                f"join again. {founder}"
             )
 
     def _wait(self, waiting: Waiting) -> Key:

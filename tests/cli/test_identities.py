@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from swarm.addresses import Address
 from swarm.cli import invite, join
 from swarm.cli.app import app
+from swarm.errors import UntrustedPeerError
 from swarm.identity import Identity, certificates
 from swarm.identity.authority import Authority
 from swarm.identity.invitation import Invitation
@@ -318,6 +319,31 @@ def test_the_founder_renews_by_itself(heart, at, tmp_path):
     assert identity.refresh()
     assert identity.certificate != before
     assert identity.member("paris").address == "10.0.0.9:7700"
+
+
+def test_the_founder_replaces_an_identity_that_has_expired_or_is_lost(heart, at, tmp_path):
+    directory = tmp_path / "paris/swarm-identity"
+    of, key, long_ago = Authority(tmp_path / "paris/swarm-consortium"), certificates.new_key(), timedelta(days=400)
+    request = certificates.request(key, "paris")
+    signing = certificates.load_key((of.directory / "authority.key").read_bytes())
+    made = datetime.now(UTC) - long_ago
+    expired = certificates.issue(request, "paris", key=signing, issuer=of.pem, now=made, valid=long_ago / 2)
+    (directory / "identity.pem").write_bytes(certificates.key_pem(key) + expired)
+    assert "type `swarm renew` where its swarm-consortium is" in at("paris", "renew", "--request", "r", expect=2).stderr
+    assert "swarm-identity: a new identity of paris, SECRET" in at("paris", "renew").stderr
+    first = Identity(directory).certificate
+
+    shutil.rmtree(directory)
+    lost = at("paris", "init", "heart", "--name", "paris", "--listen", "10.0.0.1:7700", expect=2).stderr
+    assert "if the identity of the founder is lost, `swarm renew` makes another" in lost
+    shown = at("paris", "renew", "--listen", "10.0.0.9:7700").stderr
+    assert "earlier certificates of paris count no more" in shown
+    assert "the peer of paris hands version 4 of the document to the others" in shown
+    second = Identity(directory)
+    assert second.certificate != first
+    assert second.member("paris").address == "10.0.0.9:7700"
+    with pytest.raises(UntrustedPeerError, match="revoked"):
+        second.trust(first.pem)
 
 
 def test_a_member_renews_by_files(berlin, at, tmp_path):

@@ -165,10 +165,25 @@ def test_a_member_that_is_invited_again_has_the_weight_and_the_role_of_before(fo
 
 
 def test_the_founder_is_neither_invited_nor_revoked(founded):
-    with pytest.raises(IdentityError, match="founder"):
+    with pytest.raises(IdentityError, match="founder.*`swarm renew` gives it another"):
         founded.invite("paris", valid=DAY, again=True)
-    with pytest.raises(IdentityError, match="founder"):
+    with pytest.raises(IdentityError, match=r"founder.*move .*/swarm-identity away: `swarm renew`"):
         founded.revoke("paris")
+
+
+def test_a_founder_that_cannot_renew_is_told_what_works_for_it(founded, site, calendar):
+    paris = site("paris")
+    for _ in range(authority.MAX_VALID - 1):
+        paris.accept(founded.answer(paris.renewal()).reply)
+    asked = paris.renewal()
+    with pytest.raises(IdentityError, match=r"16 valid certificates.* or move .*-identity away and type `swarm renew`"):
+        founded.answer(asked)
+    paris.directory.rename(paris.directory.with_name("old"))
+    assert paris.found_again(founded).name == "paris"
+    assert len(founded.document.revoked) == authority.MAX_VALID
+    calendar.today += 366 * DAY
+    with pytest.raises(IdentityError, match=r"paris has expired.* move .*-identity away and type `swarm renew`"):
+        founded.answer(asked)
 
 
 def test_a_revoked_member_is_out_with_all_its_certificates(founded, join, calendar):

@@ -11,7 +11,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from swarm.errors import IdentityError, UntrustedPeerError
-from swarm.identity import Certificate, Identity, certificates, files
+from swarm.identity import Certificate, Consortium, Identity, certificates, files
+from swarm.identity.consortium import Member, Role
+from swarm.identity.site import Site
 
 from .conftest import DAY, MONTH, START
 
@@ -143,6 +145,64 @@ def test_a_renewal_keeps_a_newer_document(join, founded, calendar):
     join("rome")
     Identity(berlin.directory, calendar).adopt(founded.register.document)
     assert berlin.accept(reply).document == founded.document
+
+
+def test_an_expired_identity_of_the_founder_is_replaced_by_its_authority(founded, site, join, calendar):
+    paris, berlin = site("paris"), join("berlin")
+    founded.change("paris", weight=7)
+    others = Identity(berlin.directory, calendar)
+    with pytest.raises(IdentityError, match="holds an identity that counts"):
+        paris.found_again(founded)
+    calendar.today += 366 * DAY
+    with pytest.raises(IdentityError, match="At the founder of a consortium, type `swarm renew` where"):
+        paris.renewal()
+    own = paris.found_again(founded)
+    assert own.certificate.not_after == calendar.today + 365 * DAY
+    assert own.document == founded.document
+    assert founded.document.member("paris") == Member("paris", 7, Role.TRAINER, "127.0.0.1:7700")
+    others.adopt(founded.register.document)
+    assert others.trust(own.certificate.pem).name == "paris"
+
+
+def test_a_lost_identity_of_the_founder_is_replaced_and_revoked(founded, site, tmp_path, calendar):
+    paris = site("paris")
+    lost = Identity(paris.directory, calendar).certificate
+    paris.renewal()  # of which the answer never came
+    elsewhere = Site(tmp_path / "paris" / "new", calendar)
+    with pytest.raises(IdentityError, match=r"the identity of paris is in .*: give --identity"):
+        elsewhere.found_again(founded)
+    old = paris.directory.rename(tmp_path / "old")
+    with pytest.raises(IdentityError, match=r"there is no .* At the founder of a consortium, type `swarm renew` where"):
+        paris.renewal()
+    own = elsewhere.found_again(founded, "10.0.0.9:7700")
+    assert founded.document.member("paris").address == "10.0.0.9:7700"
+    assert founded.hand_to_founder()  # to where its identity is now
+    with pytest.raises(UntrustedPeerError, match="paris was revoked"):
+        own.trust(lost.pem)
+    old.rename(paris.directory)  # found again, and revoked meanwhile
+    elsewhere.directory.rename(tmp_path / "gone")
+    assert paris.found_again(founded).certificate.serial not in (lost.serial, own.certificate.serial)
+
+
+def test_what_is_not_the_founders_is_not_replaced_by_its_authority(founded, join, calendar, site):
+    berlin = join("berlin")
+    calendar.today += 366 * DAY
+    with pytest.raises(IdentityError, match="holds an identity that counts"):
+        berlin.found_again(founded)
+    paris = site("paris")
+    (paris.directory / "identity.pem").unlink()
+    with pytest.raises(IdentityError, match=r"identity.pem cannot be read.* move .* away: `swarm renew` then makes"):
+        paris.found_again(founded)
+
+
+def test_a_founding_that_was_cut_off_is_completed(founded, site, monkeypatch):
+    paris = site("paris")
+    shutil.rmtree(paris.directory)
+    alone = Consortium("heart", 1, START.isoformat())
+    monkeypatch.setattr(type(founded), "document", alone)
+    with pytest.raises(IdentityError, match="not known where others reach the peer of paris: give --listen"):
+        paris.found_again(founded)
+    assert paris.found_again(founded, "10.0.0.9:7700").member("paris").address == "10.0.0.9:7700"
 
 
 @pytest.fixture
