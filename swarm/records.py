@@ -349,7 +349,8 @@ class RoundReport:
     missing: tuple[PeerId, ...] = ()
     """Peers of the last round that did not take part."""
     away: dict[PeerId, int] = field(default_factory=dict)
-    """Peers that took part in an earlier round and not in this one, with the first round that went without each."""
+    """Peers that took part in an earlier round, or are expected, and not in this one, with the first round that went
+    without each."""
     steps: dict[PeerId, int] = field(default_factory=dict)
     """Local batches of each contributor since its last merge. Empty if this peer did not take part in the round."""
     seconds: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
 from swarm.config.trial import tried
 from swarm.errors import ConfigurationError
+from swarm.text import listed
 
 if TYPE_CHECKING:
     from swarm.identity import Identity
@@ -95,8 +96,8 @@ def resolve(
         # As many as a quorum has: swarm.certification.quorums.
         quorum = (settings.expected_peers + settings.tolerated_liars) // 2 + 1
         settings = replace(settings, min_peers=quorum)
-    known = identity.others if identity else ()
-    _refuse_contradictions(settings, {name: _text(name, value) for name, value in values.items()}, known)
+    given_as = {name: _text(name, value) for name, value in values.items()}
+    _refuse_contradictions(settings, given_as, identity)
     return Resolved(settings)
 
 
@@ -147,13 +148,13 @@ def _default_name(rank: int | None) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in socket.gethostname()) or "peer"
 
 
-def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: Collection[str]) -> None:
+def _refuse_contradictions(settings: Settings, given: Mapping[str, str], identity: Identity | None) -> None:
     """Refuse settings that cannot hold together.
 
     Args:
         settings: all of them.
         given: each as a message shows it, by name.
-        known: addresses of other members of the consortium.
+        identity: of this peer; None without one.
 
     Raises:
         ConfigurationError: two contradict each other, or one needs another.
@@ -204,10 +205,7 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
         return
     expected = settings.expected_peers
     if settings.require_members and not expected:
-        raise ConfigurationError(
-            f"{given['require_members']} needs members or world_size: name the sites that must take part, such as "
-            'members="berlin,paris" (or SWARM_MEMBERS)'
-        )
+        _require_trainers(settings, given, identity)
     if expected and settings.min_peers > expected:
         raise ConfigurationError(
             f"{given['min_peers']} contradicts {given['world_size' if world_size else 'members']}: "
@@ -220,6 +218,7 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
             f"{given['tolerated_liars']} contradicts {number}: it needs world_size or members of {least} or more; of "
             "fewer, a lie is found and proven, but cannot be outvoted (tolerated_liars=0)"
         )
+    known = identity.others if identity else ()
     listen = Address.parse(settings.listen)
     if listen.port and listen.port == settings.data_port and settings.data_channel:
         raise ConfigurationError(
@@ -236,6 +235,22 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], known: 
         raise ConfigurationError(
             f"{given['listen']} cannot be reached by the other members of the consortium, of which one is at "
             f"{next(iter(known))}: set listen to an address of this machine in their network"
+        )
+
+
+def _require_trainers(settings: Settings, given: Mapping[str, str], identity: Identity | None) -> None:
+    """Refuse ``require_members`` where nothing says who must take part: neither a setting nor the consortium."""
+    trainers = (identity.trainers if identity else None) or ()
+    if not trainers:
+        raise ConfigurationError(
+            f"{given['require_members']} needs members or world_size, or the identity of a consortium: name the sites "
+            'that must take part, such as members="berlin,paris" (or SWARM_MEMBERS)'
+        )
+    if settings.min_peers > len(trainers):
+        raise ConfigurationError(
+            f"{given['require_members']} contradicts {given['min_peers']}: the consortium has "
+            f"{len(trainers)} members that train ({listed(sorted(trainers))}): invite the others first, or "
+            "lower min_peers"
         )
 
 

@@ -457,7 +457,8 @@ class Settings:
     require_members: bool = _setting(
         False,
         "no start and no successful end [without a site that is expected](rounds.md#nobody-is-missed-silently): all of "
-        "`members`, or `world_size` peers. Rounds in between, and a resumed run, may go on without one",
+        "`members`, or `world_size` peers, else all members of the consortium that train. Rounds in between, "
+        "and a resumed run, may go on without one",
     )
     failure_timeout: float = _setting(10.0, "seconds without an answer after which a peer counts as lost", seconds())
     straggler_timeout: float | None = _setting(

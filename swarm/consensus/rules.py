@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -31,8 +32,8 @@ class RoundRules:
     """Peers to expect at the start; 0 where unknown."""
     require_all: bool = False
     """Whether the session does not start without all that are expected."""
-    members: frozenset[PeerId] = frozenset()
-    """Names of those that are expected, as far as they are known."""
+    members: AbstractSet[PeerId] = frozenset()
+    """Names of those that are expected, as far as they are known; they may change."""
     seeks: bool = False
     """Whether addresses of other peers were given: then it does not start alone before it has looked there."""
     averaging: bool = True

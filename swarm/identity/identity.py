@@ -93,8 +93,14 @@ class Identity:
         return tuple(f"{each.name}@{each.address}" for each in members if each.address and each.role is Role.TRAINER)
 
     @property
+    def trainers(self) -> frozenset[str] | None:
+        """Names of all members that train; None with another public-key infrastructure."""
+        document = self._state.document
+        return None if document is None else frozenset(m.name for m in document.members if m.role is Role.TRAINER)
+
+    @property
     def others(self) -> tuple[str, ...]:
-        """The same of the others."""
+        """The addresses of the others."""
         own = f"{self.name}@"
         return tuple(address for address in self.addresses if not address.startswith(own))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from swarm.config import Settings
     from swarm.records import Commit
+    from swarm.session.expected import Expected
     from swarm.session.reporting import Reporter
     from swarm.tensors.model import ModelPort
 
@@ -179,20 +180,21 @@ class Ending:
         else:
             self._log.info("%s", what)
 
-    def require_members(self, commit: Commit | None, unclosed: str, attended: Attended) -> None:
+    def require_members(self, commit: Commit | None, unclosed: str, attended: Attended, expected: Expected) -> None:
         """With ``require_members``: refuse the end as a success where an expected site is not part of it.
 
         Args:
             commit: the last one.
             unclosed: why there was no closing round; empty if there was one.
             attended: which sites took part in which rounds.
+            expected: whom the session expects.
 
         Raises:
             IncompleteSwarmError: a site is missing.
         """
         settings = self._settings
         group = commit.group if commit else ()
-        missing = absentees(group, settings.expected_peers, settings.members, attended.sites)
+        missing = absentees(group, settings.expected_peers, expected, attended.sites)
         if not settings.require_members or not (missing or unclosed):
             return
         what = f"without {missing}" if missing else f"without a closing round ({printable(unclosed, MAX_SHOWN)})"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from swarm.config import Settings
     from swarm.executor import Executor
     from swarm.peer.engine import Engine
+    from swarm.session.expected import Expected
     from swarm.session.following import Signals
     from swarm.session.resuming import SiteTraining
     from swarm.session.validation import Validation
@@ -43,6 +44,7 @@ class Merging:
         schema: Schema,
         settings: Settings,
         *,
+        expected: Expected,
         reporter: Reporter,
         validation: Validation,
         executor: Executor,
@@ -60,6 +62,7 @@ class Merging:
             port: the model.
             schema: of the model.
             settings: of the peer.
+            expected: whom the session expects.
             reporter: reports rounds.
             validation: of merged models, and of this peer's own one.
             executor: tells the time, and runs what happens while the training goes on.
@@ -82,6 +85,7 @@ class Merging:
         self._engine = engine
         self._port = port
         self._settings = settings
+        self._expected = expected
         self._weight = settings.require_weight()
         self._reporter = reporter
         self._validation = validation
@@ -369,10 +373,10 @@ class Merging:
 
     def _say_missing(self, answer: Answer) -> None:
         """Warn where a session starts, or goes on, without some of those that are expected."""
-        commit, settings = answer.commit, self._settings
+        commit, expected = answer.commit, self._expected
         if commit is None or answer.kind is not AnswerKind.MERGED:
             return
-        if missing := absentees(commit.group, settings.expected_peers, settings.members):
+        if missing := absentees(commit.group, expected.number, expected):
             text = "started without %s; who comes later joins, and require_members=True waits for all"
             if commit.round:
                 text = "goes on without %s; who comes later joins"

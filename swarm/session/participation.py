@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import logging
 
     from swarm.messages import Entry
+    from swarm.session.expected import Expected
     from swarm.storage.ledger import Head, Ledger
 
 
@@ -43,8 +44,11 @@ NAMED = 20
 class Attendance:
     """Who was in the committed rounds that this peer has seen, and how many of their steps were merged."""
 
+    expected: Expected | None = None
+    """Whom the session expects; None before this peer has joined."""
     away: dict[PeerId, int] = field(default_factory=dict)
-    """Peers that took part before and do not now, with the first round without them, as far as this peer has seen."""
+    """Peers that took part before, or are expected, and do not now, with the first round without them, as far as this
+    peer has seen."""
     steps: dict[PeerId, int] = field(default_factory=dict)
     """Merged steps of each site, in the rounds that this peer was in."""
     _seen: set[PeerId] = field(default_factory=set)
@@ -53,8 +57,11 @@ class Attendance:
         """A round is committed; ``entries`` are those of its proposal, empty if this peer does not know it."""
         for peer in commit.group:
             self.away.pop(peer, None)
-        for peer in self._seen - {*commit.group}:
+        expected = self.expected
+        for peer in (self._seen | (set() if expected is None else expected.others)) - {*commit.group}:
             self.away.setdefault(peer, commit.round)
+        for peer in [peer for peer in self.away if expected is not None and not expected.admits(peer)]:
+            del self.away[peer]
         self._seen.update(commit.group)
         merged = {*commit.contributors}
         for entry in entries:
@@ -62,7 +69,9 @@ class Attendance:
                 self.steps[entry.peer] = self.steps.get(entry.peer, 0) + entry.steps
 
 
-def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], patience: float) -> Attended:
+def attendance(
+    ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], patience: float, expected: Collection[PeerId] = ()
+) -> Attended:
     """The rounds up to ``commit``, and those of each site, from the ledger.
 
     Args:
@@ -70,6 +79,7 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
         commit: the last one.
         steps: merged steps of each site.
         patience: seconds to wait for the disk.
+        expected: names of peers that are listed also where they were in no round.
 
     Raises:
         LedgerError: it cannot be read.
@@ -77,7 +87,7 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
     record = record_hash(commit)
     head = ledger.stored(record, patience)
     rounds = 0
-    seen: Counter[PeerId] = Counter()
+    seen: Counter[PeerId] = Counter(dict.fromkeys(expected, 0))
     for content in ledger.chain(record):
         each = decode_record(content)
         seen.update(dict.fromkeys(each.group, 0))
@@ -88,13 +98,18 @@ def attendance(ledger: Ledger, commit: Commit, steps: Mapping[PeerId, int], pati
 
 
 def attended_by(
-    ledger: Ledger | None, commit: Commit | None, steps: Mapping[PeerId, int], patience: float, logger: logging.Logger
+    ledger: Ledger | None,
+    commit: Commit | None,
+    steps: Mapping[PeerId, int],
+    patience: float,
+    logger: logging.Logger,
+    expected: Collection[PeerId] = (),
 ) -> Attended:
     """The same; nothing, with a warning, if the ledger cannot be read, and nothing where there is none."""
     if commit is None or ledger is None:
         return UNKNOWN
     try:
-        return attendance(ledger, commit, steps, patience)
+        return attendance(ledger, commit, steps, patience, expected)
     except (LedgerError, ValueError) as error:
         logger.warning("the rounds of each site are not known, as the ledger cannot be read: %s", error)
         return UNKNOWN
@@ -124,8 +139,8 @@ def absentees(
     Args:
         group: those who are there.
         expected: how many peers were expected; 0 where that is unknown.
-        members: their names, as far as the settings give them.
-        seen: names of peers that have taken part, for where the settings give only a number.
+        members: their names, as far as they are known.
+        seen: names of peers that have taken part, for where only a number is known.
     """
     if members:
         return ", ".join(sorted({*members} - {*group}))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from swarm.peer.status import TrainingStatus
     from swarm.plugins import PluginRegistry
     from swarm.session.across import Across
+    from swarm.session.expected import Expected
     from swarm.session.validation import Validation
     from swarm.storage.ledger import Head
 
@@ -130,6 +131,10 @@ class Reporter:
         self._frozen = FrozenWeights(logger)
         self._attendance = Attendance()
         self._across = across
+
+    def expect(self, expected: Expected) -> None:
+        """Whom the lines of rounds name where they do not take part."""
+        self._attendance.expected = expected
 
     def began(self, kind: AnswerKind, commit: Commit, replaced: Sequence[TensorSpec]) -> None:
         """This peer has joined and loaded the model of ``commit``; the tensors ``replaced`` differed here before."""

@@ -24,6 +24,7 @@ from swarm.report import RECORDER, Recorder
 from swarm.session.across import Across
 from swarm.session.batches import NEVER
 from swarm.session.ending import PATIENCE, Ending
+from swarm.session.expected import Expected
 from swarm.session.following import Signals
 from swarm.session.merging import Merging
 from swarm.session.naming import Naming, resumed_name
@@ -87,6 +88,7 @@ class Session:
             shards: where each process of this site exchanges its own shard, and ``port`` is that of this process.
         """
         self._settings = settings
+        self._expected = Expected(settings, None)
         self._port = port
         self._log = logger or logging.getLogger("swarm")
         self._network = network
@@ -295,7 +297,9 @@ class Session:
         best = engine.best() if self._settings.keep_best else None
         try:
             engine.close("training is over", linger=2 * self._settings.failure_timeout)
-            attended = attended_by(self._ledger, engine.commit, self._reporter.steps, PATIENCE, self._log)
+            attended = attended_by(
+                self._ledger, engine.commit, self._reporter.steps, PATIENCE, self._log, self._expected
+            )
             self._release(patience=PATIENCE)
             self._ending.conclude(
                 engine.commit,
@@ -309,7 +313,7 @@ class Session:
         finally:
             self._ending.unlock()
         self._note.ended(engine, result=self.result, closing=closing, reason=reason)
-        self._ending.require_members(engine.commit, "" if closing else reason, attended)
+        self._ending.require_members(engine.commit, "" if closing else reason, attended, self._expected)
 
     def abort(self, reason: str, *, unintended: bool = False) -> None:
         """Leave at once, and tell the others; idempotent, never raises. The others warn if this is ``unintended``."""
@@ -389,6 +393,8 @@ class Session:
     def _meet(self, schema: Schema, policy: SyncPolicy) -> bool:
         """Join under the name in the settings; False if another peer has it and this one has chosen another."""
         settings, network = self._settings, self._network(self._settings, self._plugins)
+        expected = self._expected = Expected(settings, network.transport.identity)
+        self._reporter.expect(expected)
         owner = owner_of(settings, network.transport.identity, self._platform.signer())
         ledger = self._ledger = self._platform.ledger(settings, owner, self._executor, self._log)
         store = (self._shards.checkpoints if self._shards else self._platform.checkpoint_store)(settings)
@@ -416,6 +422,7 @@ class Session:
             schema,
             self._log,
             network,
+            expected=expected,
             outer=outer,
             policy=policy,
             executor=self._executor,
@@ -428,7 +435,7 @@ class Session:
             name_patience=self._naming.patience,
             shards=self._shards,
         )
-        say_where(settings, engine, self._shards.whole if self._shards else schema, self._log)
+        say_where(settings, expected, engine, self._shards.whole if self._shards else schema, self._log)
         engine.start(start.commit, start.best)
         self._restore_signals = self._platform.on_sigterm(self.abort)
         merging = Merging(
@@ -436,6 +443,7 @@ class Session:
             self._port,
             schema,
             settings,
+            expected=expected,
             reporter=self._reporter,
             validation=self._validation,
             executor=self._executor,

@@ -12,7 +12,7 @@ from swarm.certification.statements import record_hash
 from swarm.consensus.shares import capped
 from swarm.errors import IncompatiblePeerError, LedgerError, StartTimeoutError, SwarmError
 from swarm.tensors.capture import with_kept
-from swarm.text import printable
+from swarm.text import listed, printable
 
 if TYPE_CHECKING:
     from swarm.certification.chain import Verifier
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from swarm.peer.engine import Engine
     from swarm.peer.futures import Answer
     from swarm.records import Commit, PeerId
+    from swarm.session.expected import Expected
     from swarm.session.resuming import SiteTraining
     from swarm.storage.checkpoints import CheckpointStore, Doubt
     from swarm.storage.ledger import Ledger
@@ -98,16 +99,19 @@ def doubt_from(ledger: Ledger, verifier: Verifier) -> Doubt:
     return doubt
 
 
-def say_where(settings: Settings, engine: Engine, schema: Schema, logger: logging.Logger) -> None:
-    """Log where this peer listens, and whom the start waits for."""
+def say_where(settings: Settings, expected: Expected, engine: Engine, schema: Schema, logger: logging.Logger) -> None:
+    """Log where this peer listens, whom the start waits for, and whom the session expects."""
+    number = expected.number if settings.require_members else settings.expected_peers
+    names = f"; expected are {listed(list(expected))}" if expected else ""
     logger.info(
-        "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s",
+        "%s of session %s listens at %s; %d tensors, %.1f MB; waiting for %s%s",
         settings.name,
         settings.model_name,
         engine.address,
         len(schema.tensors),
         schema.nbytes / 1e6,
-        f"{settings.expected_peers} peers" if settings.expected_peers else f"at least {settings.min_peers} peers",
+        f"{number} peers" if number else f"at least {settings.min_peers} peers",
+        names,
     )
 
 

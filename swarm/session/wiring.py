@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from swarm.merge.base import MergeRule
     from swarm.outer import OuterStep
     from swarm.peer.status import TrainingStatus
+    from swarm.session.expected import Expected
     from swarm.session.shards import SiteShards
     from swarm.storage.checkpoints import Checkpoints
     from swarm.storage.ledger import Ledger
@@ -142,6 +143,7 @@ def build_engine(
     logger: logging.Logger,
     network: Network,
     *,
+    expected: Expected,
     outer: OuterStep | None,
     policy: SyncPolicy,
     executor: Executor,
@@ -162,6 +164,7 @@ def build_engine(
         schema: of the model.
         logger: where the worker reports.
         network: what it reaches others through.
+        expected: whom the session expects: named where they do not come, and waited for with ``require_members``.
         outer: makes the committed model of the merged one; None where that is the same.
         policy: sets the sync interval.
         incarnation: identifies this process.
@@ -213,7 +216,7 @@ def build_engine(
         first_sync=policy.start(),
         expected=settings.expected_peers,
         require_all=settings.require_members,
-        members=frozenset(settings.members),
+        members=expected,
         seeks=bool(network.discoveries),
         averaging=settings.merge_method == "mean" and settings.screen == "norms",
         normalize_steps=settings.normalize_steps,
@@ -253,7 +256,7 @@ def build_engine(
             training=training,
             checkpoints=checkpoints,
             ledger=ledger,
-            members=settings.members,
+            members=expected,
             name_patience=name_patience,
             origins={name: kind_of_origin(origin) for name, origin in settings.origins.items()},
             random_port=_random_port(settings, network.transport.identity),

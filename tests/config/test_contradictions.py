@@ -65,7 +65,7 @@ def test_min_peers_is_a_majority_of_the_expected_peers(arguments: dict[str, obje
             "peers=.'site-b:7000'. lets weights travel between machines.*no identity",
         ),
         ({"peers": ["site-b:7000"], "insecure": True}, "listen='127.0.0.1:0' .*contradicts peers"),
-        ({"require_members": True}, "require_members=True needs members or world_size"),
+        ({"require_members": True}, "require_members=True needs members or world_size, or the identity"),
         (
             {"outer": "nesterov", "outer_beta2": 0.9},
             "outer_beta2=0.9 is for outer='fedadam' or 'fedyogi', and outer is 'nesterov'",

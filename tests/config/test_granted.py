@@ -11,6 +11,7 @@ from swarm.config import SETTINGS, resolve
 from swarm.config.granted import OF_A_SITE
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity import Consortium, Member, certificates, files
+from swarm.identity.consortium import Role
 
 NOW = datetime.now(UTC)
 ALONE = Consortium("heart", 1, NOW.isoformat(), (Member("berlin"),))
@@ -111,6 +112,14 @@ def test_a_consortium_may_ask_for_samples_and_limit_the_share(resolved):
     assert (found.require_weight(), found.largest_share) == (7, 0.5)
     with pytest.raises(ConfigurationError, match="node_weightage=3 .* is not allowed by consortium heart"):
         resolved(document, node_weightage=3)
+
+
+def test_members_that_train_can_be_required_without_naming_them(resolved):
+    three = (Member("berlin"), Member("paris"), Member("eve", role=Role.OBSERVER))
+    found = resolved(replace(ALONE, members=three), require_members=True).settings
+    assert (found.min_peers, found.expected_peers) == (2, 0)
+    with pytest.raises(ConfigurationError, match=r"contradicts min_peers=3: .* 2 members that train \(berlin, paris\)"):
+        resolved(replace(ALONE, members=three), require_members=True, min_peers=3)
 
 
 def test_other_members_are_where_the_swarm_is(resolved):

@@ -17,6 +17,7 @@ from swarm.executor import ThreadExecutor
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
 from swarm.records import Credential
+from swarm.session.expected import Expected
 from swarm.session.wiring import Network, build_engine, network_of, transport_of
 from swarm.storage.ledger import MemoryLedger, Owner
 from swarm.sync import FixedInterval
@@ -120,6 +121,7 @@ def test_a_start_that_fails_closes_what_it_opened():
             Schema(()),
             logging.getLogger("swarm"),
             first,
+            expected=Expected(Settings(), None),
             outer=None,
             policy=FixedInterval(8),
             executor=ThreadExecutor(),
