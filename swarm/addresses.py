@@ -21,6 +21,7 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 _PORT = re.compile(r"[0-9]{1,5}")
+_SIX, _BLOCK_BITS = 6, 64
 _SHOWN = 80
 """Characters of a wrong address in a message."""
 
@@ -135,6 +136,18 @@ def ip_of(host: str) -> IP | None:
     except ValueError:
         return None
     return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def block_of(host: str) -> str:
+    """What counts as one where there is a limit for each address: an IPv4 address, or a /64 of IPv6.
+
+    A line has a /64 of IPv6 at least, and so 2**64 addresses. An IPv4 address in an IPv6 one counts as what it is. What
+    is no address, such as a name, is returned as it is.
+    """
+    ip = ip_of(host.partition("%")[0])
+    if ip is None:
+        return host
+    return str(ipaddress.ip_network((ip, _BLOCK_BITS), strict=False)) if ip.version == _SIX else str(ip)
 
 
 def _bare(host: str) -> str:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Self
 
-from swarm.addresses import Address
+from swarm.addresses import Address, block_of
 from swarm.errors import IdentityError
 from swarm.identity import authority
 from swarm.identity.authority import Answer, Authority
@@ -27,7 +27,7 @@ SECONDS = 10.0
 """For a connection in all."""
 MAX_CONNECTIONS = 8
 MAX_PER_ADDRESS = 2
-"""Connections of one address."""
+"""Connections of one IPv4 address, or one /64 of IPv6."""
 QUIET_SECONDS = 60.0
 """For so long after a line about an address there is none about what else it does in vain."""
 
@@ -46,7 +46,7 @@ class EnrolmentServer:
         of: answers the requests.
         listen: ``host:port``; the host may be a wildcard, and the port 0.
         joined: is told of each certificate that was given out, and to which address.
-        refused: is told whom nothing was given and why; once a minute per address.
+        refused: is told whom nothing was given and why; once a minute per address, or per /64 of IPv6.
         seconds: for a connection in all.
 
     Raises:
@@ -123,9 +123,10 @@ class EnrolmentServer:
 
     def _take(self, connection: socket.socket, address: str) -> None:
         with self._lock:
-            taken = self._open.total() < MAX_CONNECTIONS and self._open[address] < MAX_PER_ADDRESS
+            block = block_of(address)
+            taken = self._open.total() < MAX_CONNECTIONS and self._open[block] < MAX_PER_ADDRESS
             if taken:
-                self._open[address] += 1
+                self._open[block] += 1
         if not taken:
             connection.close()
             self._tell(address, "too many connections at once")
@@ -150,8 +151,8 @@ class EnrolmentServer:
 
     def _forget(self, thread: threading.Thread, address: str) -> None:
         with self._lock:
-            self._open[address] -= 1
-            self._open += Counter()  # forgets the addresses without a connection
+            self._open[block_of(address)] -= 1
+            self._open += Counter()  # forgets the blocks without a connection
             self._threads.discard(thread)
 
     def _serve_one(self, plain: socket.socket, address: str) -> None:
@@ -168,14 +169,14 @@ class EnrolmentServer:
             send(connection, answer.reply.encoded(), deadline)
 
     def _tell(self, address: str, reason: str) -> None:
-        now = time.monotonic()
+        now, block = time.monotonic(), block_of(address)
         with self._lock:
-            told = self._told.get(address)
+            told = self._told.get(block)
             if told is not None and now - told < QUIET_SECONDS:
                 return
             if len(self._told) >= _MAX_ADDRESSES:
                 self._told.clear()
-            self._told[address] = now
+            self._told[block] = now
         self._refused(address, printable(reason, 300))
 
 

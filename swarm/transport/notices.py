@@ -6,6 +6,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from swarm.addresses import block_of
+
 if TYPE_CHECKING:
     from swarm.clock import Clock
 
@@ -18,7 +20,7 @@ _log = logging.getLogger("swarm.transport")
 
 
 class Notices:
-    """Warnings about callers, bounded in number."""
+    """Warnings about callers, bounded in number. A caller is a peer, or an address; all of a /64 of IPv6 are one."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -28,7 +30,7 @@ class Notices:
 
     def warn(self, caller: str, text: str) -> None:
         """Log ``text``, which names ``caller``, unless there was a line about that caller a short while ago."""
-        now = self._clock.now()
+        now, caller = self._clock.now(), block_of(caller)
         with self._lock:
             while self._told and next(iter(self._told.values())) <= now - PAUSE_SECONDS:
                 del self._told[next(iter(self._told))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.addresses import MAX_LENGTH, Address, is_wildcard, name_of, parse_advertised, place_of
+from swarm.addresses import MAX_LENGTH, Address, block_of, is_wildcard, name_of, parse_advertised, place_of
 from swarm.errors import AddressError, ConfigurationError
 
 READ = {
@@ -35,6 +35,24 @@ def test_an_address_is_read_with_and_without_a_name(text, name):
     assert found.name == name == name_of(whole)
     assert place_of(whole) == text
     assert Address.parse(str(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("host", "block"),
+    [
+        ("10.0.0.9", "10.0.0.9"),
+        ("::ffff:10.0.0.9", "10.0.0.9"),
+        ("2001:db8:0:1::9", "2001:db8:0:1::/64"),
+        ("2001:0DB8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::9", "2001:db8:0:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::/64"),
+        ("paris", "paris"),
+        ("paris@[2001:db8::1]:7700", "paris@[2001:db8::1]:7700"),
+    ],
+)
+def test_all_addresses_of_a_line_are_one_block(host, block):
+    assert block_of(host) == block
 
 
 def test_an_address_is_written_in_its_usual_form():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import socket
 import ssl
@@ -257,6 +258,26 @@ def test_an_address_has_few_connections_and_one_line_a_minute(opened):
             with connect(enrolment_.address) as refused:
                 assert refused.recv(1) == b""
         assert enrolment_.refused == [("127.0.0.1", "too many connections at once")]
+    finally:
+        for each in idle:
+            each.close()
+
+
+def test_all_addresses_of_a_line_are_one_at_the_enrolment(opened, monkeypatch):
+    accept, hosts = socket.socket.accept, itertools.count(1)
+
+    def from_elsewhere(listening):
+        sock, place = accept(listening)
+        return sock, (f"2001:db8::{next(hosts):x}", *place[1:])
+
+    monkeypatch.setattr(socket.socket, "accept", from_elsewhere)
+    enrolment_ = opened()
+    idle = [connect(enrolment_.address) for _ in range(MAX_PER_ADDRESS)]
+    try:
+        for _ in range(3):
+            with connect(enrolment_.address) as refused:
+                assert refused.recv(1) == b""
+        assert enrolment_.refused == [("2001:db8::3", "too many connections at once")]
     finally:
         for each in idle:
             each.close()

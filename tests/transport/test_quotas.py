@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import grpc
 import pytest
 
+from swarm.addresses import Address
 from swarm.clock import ManualClock
 from swarm.errors import LimitError, TransportError
 from swarm.messages import StreamHeader
@@ -18,7 +19,7 @@ from swarm.testing.nodes import DEADLINE, Node, RecordingSink, eventually, settl
 from swarm.transport import descriptors
 from swarm.transport.grpc import GrpcTransport, admission, fetch_status, options
 from swarm.transport.grpc.quotas import OF_A_PEER, OF_AN_ADDRESS, QUIET_SECONDS, CallLimits
-from swarm.transport.grpc.security import HEADER_KEY
+from swarm.transport.grpc.security import HEADER_KEY, Caller, ConnectedCaller
 from swarm.transport.grpc.service import MAX_CALLS, UPLOAD
 from swarm.transport.grpc.wire import encode
 from swarm.transport.notices import MAX_CALLERS, PAUSE_SECONDS, Notices
@@ -192,6 +193,23 @@ def test_a_port_leaves_descriptors_to_the_rest_of_the_process(monkeypatch):
     assert descriptors.share(100) == 100
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert descriptors.share(1000) == 1000
+
+
+def test_a_caller_without_a_certificate_is_all_addresses_of_its_line():
+    class Call:
+        def __init__(self, place):
+            self.peer = lambda: place
+
+    assert Caller(Call("ipv6:%5B2001:db8::1%5D:4711"), None).name == "2001:db8::/64"
+    assert Caller(Call("ipv6:%5B::ffff:10.0.0.9%5D:4711"), None).name == "10.0.0.9"
+    assert ConnectedCaller(Address.parse("[2001:db8::2]:7700"), None).name == "2001:db8::/64"
+
+
+def test_all_addresses_of_a_line_are_one_caller_in_the_log(clock, caplog):
+    notices = Notices(clock)
+    for host in ("2001:db8::1", "2001:db8::2", "::ffff:10.0.0.9", "10.0.0.9", "2001:db8:0:1::1"):
+        notices.warn(host, host)
+    assert caplog.messages == ["2001:db8::1", "::ffff:10.0.0.9", "2001:db8:0:1::1"]
 
 
 def test_there_are_few_lines_about_callers(clock, caplog):

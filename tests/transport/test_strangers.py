@@ -183,6 +183,12 @@ def is_closed(sock):
         return True
 
 
+def test_all_addresses_of_a_line_are_one_in_what_is_ended():
+    line = [(f"2001:db8::{number:x}", 5000) for number in range(1, 21)]
+    other = [("2001:db8:0:1::1", 5000)]
+    assert connection_limit.surplus([*line, *other], 50, 100) == set(line[connection_limit.MAX_OF_AN_ADDRESS :])
+
+
 def test_the_newest_of_an_address_stay_and_few_addresses_are_left_alone():
     many = [("10.0.0.9", port) for port in range(20)]
     few = [("10.0.0.8", port) for port in range(connection_limit.MAX_OF_AN_ADDRESS)]

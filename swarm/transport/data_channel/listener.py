@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from swarm.addresses import block_of
 from swarm.errors import AddressError, DataChannelError, LimitError, UntrustedPeerError
 from swarm.transport.data_channel.fork import keep_from_children
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
@@ -31,7 +32,7 @@ AUTHENTICATION_SECONDS = 5.0
 MAX_STRANGERS = 128
 """Connections that have not shown one yet."""
 MAX_STRANGERS_OF_AN_ADDRESS = 64
-"""Of one IP address, which the peers of one machine or behind one router share."""
+"""Of one IPv4 address, or one /64 of IPv6, which the peers of one machine or behind one router share."""
 MAX_CHANNELS = 1024
 """Connections in all, or fewer where the process has few descriptors; others are closed at once."""
 MAX_CHANNELS_OF_A_PEER = 64
@@ -75,7 +76,7 @@ class Listener:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._strangers: dict[socket.socket, str] = {}
-        """With the address that each comes from."""
+        """With the address, or the /64 of IPv6, that each comes from."""
         self._connections: dict[Connection, str] = {}
         """With the peer that opened each."""
         self._most = share(MAX_CHANNELS)
@@ -109,9 +110,9 @@ class Listener:
                 self._closed.wait(0.1)
                 continue
             with self._lock:
-                refusal = self._refusal(host)
+                refusal = self._refusal(block_of(host))
                 if not refusal:
-                    self._strangers[sock] = host
+                    self._strangers[sock] = block_of(host)
             if not refusal:
                 keep_from_children(sock)
                 refusal = self._begin(sock, host)
@@ -132,14 +133,14 @@ class Listener:
             return str(error)
         return ""
 
-    def _refusal(self, host: str) -> str:
-        """Why there is no room for a connection from ``host``; empty where there is."""
+    def _refusal(self, block: str) -> str:
+        """Why there is no room for a connection from an address of ``block``; empty where there is."""
         if len(self._connections) >= self._most:
             return f"there are {self._most} data channels already"
         if len(self._strangers) >= MAX_STRANGERS:
             return f"{MAX_STRANGERS} connections have not shown their token yet"
-        if list(self._strangers.values()).count(host) >= MAX_STRANGERS_OF_AN_ADDRESS:
-            return f"{MAX_STRANGERS_OF_AN_ADDRESS} connections from there have not shown their token yet"
+        if list(self._strangers.values()).count(block) >= MAX_STRANGERS_OF_AN_ADDRESS:
+            return f"{MAX_STRANGERS_OF_AN_ADDRESS} connections from {block} have not shown their token yet"
         return ""
 
     def _tell(self, host: str, reason: object) -> None:

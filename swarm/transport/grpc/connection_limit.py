@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swarm.addresses import ip_of
+from swarm.addresses import block_of, ip_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Place = tuple[str, int]
 """The IP address and the port at the other end of a connection."""
 MAX_OF_AN_ADDRESS = 16
-"""Connections without a call that one address keeps when many are open."""
+"""Connections without a call that one address, or one /64 of IPv6, keeps when many are open."""
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
@@ -35,10 +35,10 @@ def surplus(strangers: Iterable[Place], connections: int, most: int) -> set[Plac
     """
     if connections < most / 2:
         return set()
-    of_hosts: dict[str, list[Place]] = defaultdict(list)
+    of_blocks: dict[str, list[Place]] = defaultdict(list)
     for place in strangers:
-        of_hosts[place[0]].append(place)
-    return {place for places in of_hosts.values() for place in places[MAX_OF_AN_ADDRESS:]}
+        of_blocks[block_of(place[0])].append(place)
+    return {place for places in of_blocks.values() for place in places[MAX_OF_AN_ADDRESS:]}
 
 
 def usual_form(host: str) -> str:

@@ -1,7 +1,7 @@
 """How many calls one caller may have open here at a time, so that it cannot use up what all callers share.
 
-A caller is the peer that a certificate names, or an address where there are no certificates: the peers of one machine
-or behind one router then share a limit, which is therefore larger.
+A caller is the peer that a certificate names, or an address (of IPv6 a /64) where there are no certificates: the peers
+of one machine or behind one router then share a limit, which is therefore larger.
 """
 
 from __future__ import annotations

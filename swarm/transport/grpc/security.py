@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import grpc
 
-from swarm.addresses import Address
+from swarm.addresses import Address, block_of
 from swarm.errors import AddressError, ExchangeError, UntrustedPeerError
 from swarm.identity.certificates import ANY_PEER
 from swarm.identity.consortium import Role
@@ -112,8 +112,8 @@ class Caller:
         """
         self._identity = identity
         self._pem = _shown(context) if identity else b""
-        self.name = self.require_trust() or place_of(context)[0]
-        """Of the peer, or the host that it calls from where there are no certificates."""
+        self.name = self.require_trust() or block_of(place_of(context)[0])
+        """Of the peer, or the address that it calls from where there are no certificates; of IPv6 the /64."""
 
     def require_trust(self) -> str:
         """The name in its certificate, which may have been revoked meanwhile; empty without TLS.
@@ -147,7 +147,7 @@ class ConnectedCaller(Caller):
     def __init__(self, address: Address, identity: Identity | None) -> None:
         self._identity = identity
         self.address = address
-        self.name = self.require_trust() or address.host
+        self.name = self.require_trust() or block_of(address.host)
 
     def require_trust(self) -> str:
         if self._identity is None or self.address is None:

@@ -100,6 +100,26 @@ def test_one_address_cannot_take_the_room_of_all_strangers(node, monkeypatch):
     b.sends(a, [1])
 
 
+def test_all_addresses_of_a_line_share_the_room_of_one_address(node, monkeypatch, caplog):
+    monkeypatch.setattr(listener, "MAX_STRANGERS_OF_AN_ADDRESS", 1)
+    accept, hosts = socket.socket.accept, iter(["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"])
+
+    def from_elsewhere(listening):
+        sock, place = accept(listening)
+        return sock, (next(hosts), *place[1:])
+
+    monkeypatch.setattr(socket.socket, "accept", from_elsewhere)
+    a = node()
+    with a.connected(b"") as first:
+        eventually(lambda: a.transport._listener._strangers, "the first waits")
+        with a.connected(b"") as second, a.connected(b"") as other:
+            assert is_closed(second)
+            assert "1 connections from 2001:db8::/64 have not shown their token yet" in caplog.text
+            eventually(lambda: len(a.transport._listener._strangers) == 2, "the one of another line waits")
+            other.close()
+        first.close()
+
+
 def test_a_connection_for_which_there_is_no_thread_does_not_end_the_listening(node, monkeypatch, caplog):
     start, failed = threading.Thread.start, []
 
