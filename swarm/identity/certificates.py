@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, cast
 
 from cryptography import x509
@@ -53,7 +54,9 @@ class Certificate:
 
     name: str
     """Of the peer."""
+    issuer: x509.Name
     serial: int
+    """Unique among the certificates of the issuer."""
     fingerprint: str
     """SHA-256 of the certificate, as hex digits."""
     not_before: datetime
@@ -74,6 +77,7 @@ class Certificate:
             raise IdentityError(f"the certificate of {name} does not have {name} as a DNS name, so TLS cannot check it")
         return cls(
             name=name,
+            issuer=certificate.issuer,
             serial=certificate.serial_number,
             fingerprint=fingerprint(certificate),
             not_before=certificate.not_valid_before_utc,
@@ -93,11 +97,52 @@ def load(data: bytes) -> x509.Certificate:
             certificate = x509.load_pem_x509_certificates(data)[0]
         else:
             certificate = x509.load_der_x509_certificate(data)
-        # The library reads these when it is asked for them, and raises only then.
-        certificate.public_key()
-        _ = certificate.subject, certificate.issuer
+        return _readable(certificate)
     except UNREADABLE as error:
         raise IdentityError(f"there is no certificate that can be read: {error}") from error
+
+
+def load_all(data: bytes) -> list[x509.Certificate]:
+    """All certificates in PEM, one at least.
+
+    Raises:
+        IdentityError: as of ``load``.
+    """
+    try:
+        return [_readable(each) for each in x509.load_pem_x509_certificates(data)]
+    except UNREADABLE as error:
+        raise IdentityError(f"there is no certificate that can be read: {error}") from error
+
+
+def path(chain: bytes, authority: bytes) -> list[x509.Certificate]:
+    """The certificates from that of a peer to the authority that they lead to; of several, the one that ends last.
+
+    Args:
+        chain: that of the peer, then those between it and the authority's, in PEM.
+        authority: that of each authority that counts, in PEM.
+
+    Raises:
+        IdentityError: one cannot be read, or was not issued by the next one, or the last one by no authority.
+    """
+    found, authorities = load_all(chain), load_all(authority)
+    issuers = [each for each in authorities if _has_issued(each, found[-1])]
+    if not issuers or not all(_has_issued(issuer, issued) for issued, issuer in pairwise(found)):
+        raise IdentityError("it has no certificate of the authority")
+    return [*found, max(issuers, key=lambda each: each.not_valid_after_utc)]
+
+
+def _has_issued(issuer: x509.Certificate, issued: x509.Certificate) -> bool:
+    try:
+        issued.verify_directly_issued_by(issuer)
+    except (*UNREADABLE, InvalidSignature):
+        return False
+    return True
+
+
+def _readable(certificate: x509.Certificate) -> x509.Certificate:
+    # The library reads these when it is asked for them, and raises only then.
+    certificate.public_key()
+    _ = certificate.subject, certificate.issuer
     if certificate.serial_number <= 0:
         raise IdentityError(f"a certificate has the serial number {certificate.serial_number}: it must be positive")
     return certificate

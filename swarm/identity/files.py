@@ -12,13 +12,13 @@ from swarm.errors import IdentityError
 IDENTITY = "identity.pem"
 """The private key, and the certificate with those between it and the authority's."""
 AUTHORITY = "authority.pem"
-"""The authority's certificate."""
+"""The authority's certificate; of another public-key infrastructure there may be several."""
 CONSORTIUM = "consortium.json"
 """The newest document of the consortium; absent where certificates come from another public-key infrastructure."""
 ENROLMENT = "enrolment.json"
 """Where the enrolment of the consortium is, for renewals; absent where certificates come from elsewhere."""
 REVOKED = "revoked.pem"
-"""A list of revoked certificates (CRL) of another public-key infrastructure; optional."""
+"""Lists of revoked certificates (CRL) of another public-key infrastructure; optional."""
 
 PRIVATE = 0o600
 MAX_BYTES = 2**20

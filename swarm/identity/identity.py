@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from swarm.errors import IdentityError, UntrustedPeerError
 from swarm.identity import consortium, files, stored
@@ -18,11 +19,19 @@ from swarm.identity.consortium import Consortium, Member, Role
 from swarm.identity.stored import Credentials, Stored
 
 NOTICE = timedelta(days=14)
-"""Before its certificate expires a peer says so, once a day."""
+"""Before its certificate, or an authority, ends a peer says so, once a day."""
 SOON = timedelta(minutes=1)
 """Before its certificate expires a peer takes it that others, by their clocks, do not admit it any more."""
 MAX_CACHED = 1024
 """Certificates of others that were read."""
+
+
+class Concern(NamedTuple):
+    """What the operator of a site has to do soon about its identity."""
+
+    about: str
+    text: str
+    action: str
 
 
 class Identity:
@@ -54,12 +63,13 @@ class Identity:
         self._log = logger or logging.getLogger("swarm.identity")
         self._lock = threading.Lock()
         self._read: dict[bytes, Certificate] = {}
-        self._noticed: datetime | None = None
+        self._noticed: dict[str, datetime] = {}
+        """When each concern was told last."""
         self._complaint = ""
         self._state = stored.read(self.directory)
         if usable:
             self.require_usable()
-            self._tell_expiry()
+            self._tell_concerns()
 
     @property
     def name(self) -> str:
@@ -160,7 +170,7 @@ class Identity:
         What cannot be read is reported once, and what was read before stays in use.
         """
         with self._lock:
-            self._tell_expiry()
+            self._tell_concerns()
             if stored.stamp(self.directory) == self._state.seen:
                 return False
             try:
@@ -173,7 +183,7 @@ class Identity:
             self._tell_changes(self._state, state)
             self._complaint = ""
             self._state = state
-            self._tell_expiry()
+            self._tell_concerns()
             return True
 
     def unread(self) -> tuple[int, bytes] | None:
@@ -218,6 +228,9 @@ class Identity:
                 "founder: `swarm renew`)"
             )
             return f"{which} has expired on {_day(own.not_after)}", action
+        ended = next((each for each in self._state.issuers if each.leads and now >= each.until), None)
+        if ended is not None:
+            return f"{which} comes from authority {ended.name}, which has ended on {_day(ended.until)}", self._successor
         if now < own.not_before:
             return (
                 f"{which} is valid from {_day(own.not_before)} on, and the clock of this machine says {_day(now)}",
@@ -242,12 +255,46 @@ class Identity:
             self._require_valid(own)
         except UntrustedPeerError as error:
             return str(error)
-        return f"the certificate of {own.name} ends {_day(own.not_after)}" if own.not_after - self._now() < SOON else ""
+        until = self._state.until
+        return f"the certificate of {own.name} ends {_day(until)}" if until - self._now() < SOON else ""
 
     @property
     def expires_soon(self) -> bool:
-        """Whether the certificate is to be renewed."""
-        return self._state.own.not_after - self._now() < NOTICE
+        """Whether the certificate is to be renewed, or that of an authority that it comes from."""
+        return self._state.until - self._now() < NOTICE
+
+    @property
+    def concerns(self) -> tuple[Concern, ...]:
+        """What has to be done soon."""
+        found, now, state = [], self._now(), self._state
+        if state.own.not_after - now < NOTICE:
+            text = f"the certificate of {self.name} expires on {_day(state.own.not_after)}"
+            found.append(Concern("certificate", text, "renew it (`swarm renew`)"))
+        for each in state.issuers:
+            if not each.leads and now >= each.until:
+                action = f"take it out of {self.directory / files.AUTHORITY}"
+                found.append(Concern("authority", f"authority {each.name} has ended on {_day(each.until)}", action))
+            elif each.until - now < NOTICE:
+                text = f"authority {each.name} ends on {_day(each.until)}, and so do all certificates that come from it"
+                found.append(Concern("authority", text, self._successor))
+        if state.revoked.until is not None and now >= state.revoked.until:
+            file = self.directory / files.REVOKED
+            text = (
+                f"the list of revoked certificates in {file} was to be replaced by {_day(state.revoked.until)}, and "
+                "whoever was revoked since is still let in"
+            )
+            found.append(Concern("revoked.pem", text, "get the newest from your authority, and replace the file"))
+        return tuple(found)
+
+    @property
+    def _successor(self) -> str:
+        """What to do where an authority ends."""
+        if self._state.document is not None:
+            return "found another consortium, which all join (`swarm init`; `swarm identities` for peers of one owner)"
+        return (
+            f"add the certificate of its successor to {self.directory / files.AUTHORITY} at all sites, and have the "
+            "certificates of all sites issued by that"
+        )
 
     def _require_valid(self, certificate: Certificate) -> None:
         now, state = self._now(), self._state
@@ -256,7 +303,7 @@ class Identity:
                 f"the certificate of {certificate.name} is valid from {_day(certificate.not_before)} to "
                 f"{_day(certificate.not_after)} only: renew it (`swarm renew`)"
             )
-        if certificate.serial in state.revoked:
+        if state.revoked.have(certificate):
             raise UntrustedPeerError(f"the certificate of {certificate.name} is revoked")
         if state.document is None:
             return
@@ -293,15 +340,13 @@ class Identity:
             for revoked in set(new.revoked) - set(old.revoked):
                 self._log.warning("consortium %s: a certificate of %s was revoked", new.name, revoked.name)
 
-    def _tell_expiry(self) -> None:
+    def _tell_concerns(self) -> None:
         now = self._now()
-        if self.expires_soon and (self._noticed is None or now - self._noticed >= timedelta(days=1)):
-            self._noticed = now
-            self._log.warning(
-                "the certificate of %s expires on %s: renew it (`swarm renew`)",
-                self.name,
-                _day(self.certificate.not_after),
-            )
+        for concern in self.concerns:
+            told = self._noticed.get(concern.text)
+            if told is None or now - told >= timedelta(days=1):
+                self._noticed[concern.text] = now
+                self._log.warning("%s: %s", concern.text, concern.action)
 
 
 _in_use: weakref.WeakValueDictionary[Path, Identity] = weakref.WeakValueDictionary()

@@ -262,7 +262,7 @@ class Site:
             _write(made, key, waiting.name, reply.certificate, reply.authority)
             files.write(made / files.CONSORTIUM, reply.document)
             files.write(made / files.ENROLMENT, json.dumps({"addresses": waiting.addresses}).encode() + b"\n")
-            Identity(made, self.now)
+            Identity(made, self.now, usable=False).require_usable()
             if renewed:
                 files.write(self.directory / files.IDENTITY, files.read(made / files.IDENTITY), files.PRIVATE)
         shutil.rmtree(self.waiting_directory, ignore_errors=True)
@@ -277,9 +277,9 @@ class Site:
 
         Args:
             certificate: in PEM, with those between it and the authority's.
-            authority: the certificate of the authority, in PEM.
+            authority: the certificate of the authority, in PEM; of several, each is trusted.
             key: in PEM; None: the one that waits.
-            revoked: a list of revoked certificates (CRL), in PEM.
+            revoked: lists of revoked certificates (CRL), in PEM.
 
         Raises:
             IdentityError: there is an identity already, or these do not belong together.
@@ -291,7 +291,7 @@ class Site:
             _write(made, mine, name, certificate, authority)
             if revoked:
                 files.write(made / files.REVOKED, revoked)
-            Identity(made, self.now)
+            Identity(made, self.now, usable=False).require_usable()
         if key is None:
             shutil.rmtree(self.waiting_directory, ignore_errors=True)
         return Identity(self.directory, self.now)

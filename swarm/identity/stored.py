@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import ssl
-from dataclasses import dataclass
-from itertools import pairwise
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import NameOID
 
 from swarm.errors import IdentityError
 from swarm.identity import certificates, consortium, files
 from swarm.identity.certificates import Certificate
 from swarm.identity.consortium import Consortium
+from swarm.text import MAX_SHOWN, printable
 
+_CRL = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _SIDES = (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -27,6 +33,39 @@ class Credentials:
     chain: bytes
     """Its certificate, then those between it and the authority's."""
     authority: bytes
+    """Of another public-key infrastructure there may be several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """An authority, or one below it."""
+
+    name: str
+    until: datetime
+    leads: bool
+    """Whether the certificate of this peer comes from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """The lists of revoked certificates (CRL) of another public-key infrastructure."""
+
+    serials: Mapping[x509.Name, AbstractSet[int]] = field(default_factory=dict)
+    """By who has signed a list, the serial numbers in it."""
+    above: Mapping[x509.Name, AbstractSet[x509.Name]] = field(default_factory=dict)
+    """By issuer, itself and those above it, as far as issuers are known here."""
+    until: datetime | None = None
+    """When the first of them is to be replaced by a newer one; None if none says so."""
+
+    def have(self, certificate: Certificate) -> bool:
+        """Whether a certificate is in a list of its issuer, or of one above that; in any list if that is not known.
+
+        Two authorities may have used the same serial number.
+        """
+        may = self.above.get(certificate.issuer)
+        return any(
+            certificate.serial in serials and (may is None or signer in may) for signer, serials in self.serials.items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +79,16 @@ class Stored:
     credentials: Credentials
     document: Consortium | None
     document_bytes: bytes
-    revoked: frozenset[int]
-    """Serial numbers in the list of another public-key infrastructure."""
+    issuers: tuple[Issuer, ...]
+    """All that are known here."""
+    revoked: Revocations
     server: ssl.SSLContext
     client: ssl.SSLContext
+
+    @property
+    def until(self) -> datetime:
+        """When the certificate of this peer counts no more: at its end, or at that of an authority it comes from."""
+        return min([self.own.not_after, *(each.until for each in self.issuers if each.leads)])
 
 
 def read(directory: Path) -> Stored:
@@ -59,13 +104,18 @@ def read(directory: Path) -> Stored:
     key = certificates.load_key(private)
     own = Certificate.read(private)
     chain = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in x509.load_pem_x509_certificates(private))
-    _require_issued(private, authority, directory)
+    issuers = _issuers(private, authority, directory)
     document_file = directory / files.CONSORTIUM
     data = files.read(document_file) if document_file.exists() else b""
     if not data and (directory / files.ENROLMENT).exists():
         raise IdentityError(
             f"{document_file} is missing or empty: without it every certificate of the authority would be trusted; "
             "copy that of another member, since all members have the same"
+        )
+    if data and len(certificates.load_all(authority)) > 1:
+        raise IdentityError(
+            f"{directory / files.AUTHORITY} holds several certificates, and a consortium has one authority: all of "
+            "them would be trusted; copy the file of another member, since all members have the same"
         )
     credentials = Credentials(certificates.key_pem(key), chain, authority)
     server, client = (context(each, directory, credentials) for each in _SIDES)
@@ -75,7 +125,8 @@ def read(directory: Path) -> Stored:
         credentials=credentials,
         document=consortium.verified(data, authority) if data else None,
         document_bytes=data,
-        revoked=_revocations(directory / files.REVOKED, authority),
+        issuers=tuple(Issuer(_name(each), each.not_valid_after_utc, leads) for each, leads in issuers.items()),
+        revoked=_revocations(directory / files.REVOKED, issuers),
         server=server,
         client=client,
     )
@@ -115,27 +166,59 @@ def context(side: int, directory: Path, credentials: Credentials) -> ssl.SSLCont
     return made
 
 
-def _require_issued(private: bytes, authority: bytes, directory: Path) -> None:
-    """Raise an ``IdentityError`` unless the authority, or one below it, has issued the certificate."""
-    chain = [*x509.load_pem_x509_certificates(private), certificates.load(authority)]
-    for issued, issuer in pairwise(chain):
-        try:
-            issued.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature) as error:
-            raise IdentityError(
-                f"{directory / files.IDENTITY} was not issued by the authority in {directory / files.AUTHORITY}"
-            ) from error
+def _issuers(private: bytes, authority: bytes, directory: Path) -> dict[x509.Certificate, bool]:
+    """Those between the own certificate and the authority's, and all authorities; whether the own comes from each.
 
-
-def _revocations(path: Path, authority: bytes) -> frozenset[int]:
-    """Serial numbers in a list of revoked certificates, if there is one."""
-    if not path.exists():
-        return frozenset()
+    Raises:
+        IdentityError: the authority has not issued it, nor one below it.
+    """
+    authorities = certificates.load_all(authority)
     try:
-        revoked = x509.load_pem_x509_crl(files.read(path))
-        signed = revoked.is_signature_valid(certificates.load(authority).public_key())  # type: ignore[arg-type] # of any kind of key
+        path = certificates.path(private, authority)
+    except IdentityError as error:
+        raise IdentityError(
+            f"{directory / files.IDENTITY} was not issued by the authority in {directory / files.AUTHORITY}"
+        ) from error
+    return dict.fromkeys(authorities, False) | dict.fromkeys(path[1:], True)
+
+
+def _revocations(path: Path, issuers: Collection[x509.Certificate]) -> Revocations:
+    """What the lists of revoked certificates say, if there are any."""
+    if not path.exists():
+        return Revocations()
+    serials: dict[x509.Name, set[int]] = defaultdict(set)
+    ends = []
+    try:
+        lists = [x509.load_pem_x509_crl(each) for each in _CRL.findall(files.read(path))]
+        for each in lists:
+            if not any(_has_signed(issuer, each) for issuer in issuers):
+                raise IdentityError(
+                    f"{path} was not signed by the authority: none in {files.AUTHORITY} and {files.IDENTITY} is "
+                    f"{printable(each.issuer.rfc4514_string(), MAX_SHOWN)} and has signed the list of that name"
+                )
+            serials[each.issuer].update(row.serial_number for row in each)
+            if each.next_update_utc is not None:
+                ends.append(each.next_update_utc)
     except (ValueError, TypeError) as error:
         raise IdentityError(f"{path} is no list of revoked certificates that can be read: {error}") from error
-    if not signed:
-        raise IdentityError(f"{path} was not signed by the authority")
-    return frozenset(each.serial_number for each in revoked)
+    if not lists:
+        raise IdentityError(f"{path} is no list of revoked certificates that can be read: it has none in PEM")
+    return Revocations(serials, _above(issuers), min(ends, default=None))
+
+
+def _above(issuers: Collection[x509.Certificate]) -> dict[x509.Name, set[x509.Name]]:
+    found = {each.subject: {each.subject} for each in issuers}
+    for _ in issuers:  # as many levels as there can be
+        for each in issuers:
+            found[each.subject] |= found.get(each.issuer, {each.issuer})
+    return found
+
+
+def _has_signed(issuer: x509.Certificate, revoked: x509.CertificateRevocationList) -> bool:
+    public = issuer.public_key()
+    return revoked.issuer == issuer.subject and revoked.is_signature_valid(public)  # type: ignore[arg-type] # of any kind of key
+
+
+def _name(certificate: x509.Certificate) -> str:
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return printable(str(names[0].value) if names else certificate.subject.rfc4514_string(), MAX_SHOWN)

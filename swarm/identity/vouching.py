@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from swarm.errors import IdentityError, UntrustedPeerError
 from swarm.identity import certificates
@@ -57,7 +55,7 @@ def doubt_of_authority(authority: bytes, given: Credential, statement: bytes) ->
     """Why ``given`` is not the credential of its peer, whose certificate ``authority`` has issued; empty if it is.
 
     Args:
-        authority: its certificate, PEM.
+        authority: its certificate, PEM; of several, any.
         given: the credential.
         statement: what its proof has to sign.
     """
@@ -66,10 +64,8 @@ def doubt_of_authority(authority: bytes, given: Credential, statement: bytes) ->
     try:
         chain, proof = (base64.b64decode(text, validate=True) for text in (given.certificate, given.proof))
         certificate = Certificate.read(chain)
-        issued = [*x509.load_pem_x509_certificates(chain), certificates.load(authority)]
-        for one, issuer in pairwise(issued):
-            one.verify_directly_issued_by(issuer)
-        if not all(_may_issue(each, below) for below, each in enumerate(issued[1:-1])):
+        between = certificates.path(chain, authority)[1:-1]
+        if not all(_may_issue(each, below) for below, each in enumerate(between)):
             return "its certificate was issued by one that may issue none"
         if certificate.name != given.peer:
             return f"the certificate is that of {certificate.name}"
@@ -77,7 +73,7 @@ def doubt_of_authority(authority: bytes, given: Credential, statement: bytes) ->
             return "it is not signed with the key of the certificate"
     except IdentityError as error:
         return str(error)
-    except (*certificates.UNREADABLE, binascii.Error, InvalidSignature):
+    except (*certificates.UNREADABLE, binascii.Error):
         return "it has no certificate of the authority"
     return ""
 

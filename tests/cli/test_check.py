@@ -380,6 +380,14 @@ def test_a_certificate_that_expires_soon_is_a_warning(tmp_path: Path) -> None:
     assert (found.level, found.action) == (Level.WARNING, "it expires soon: renew it with `swarm renew`")
 
 
+def test_an_authority_that_ends_soon_is_a_warning(tmp_path: Path) -> None:
+    make_identities({"berlin": tmp_path / "berlin"})
+    late = Identity(tmp_path / "berlin", now=lambda: datetime.now(UTC) + timedelta(days=360))
+    found = of_machine(SETTINGS, late)["authority"]
+    assert (found.level, found.found.partition(" ends ")[0]) == (Level.WARNING, "authority peers of one machine")
+    assert found.action.startswith("found another consortium, which all join (`swarm init`; `swarm identities`")
+
+
 def test_few_open_files_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 4096))
     found = of_machine(SETTINGS)["open files"]

@@ -222,6 +222,43 @@ def test_a_revocation_list_of_another_infrastructure(heart, berlin, calendar):
     assert not identity.adopt(b"whatever")
 
 
+@pytest.mark.parametrize("document", [True, False])
+def test_an_authority_that_ends_is_announced_and_no_start_is_made_after_it(heart, calendar, caplog, document):
+    heart.pem = certificates.authority(heart.key, "heart", START, timedelta(days=15))
+    directory = heart.give("berlin", heart.publish("berlin"))
+    key = certificates.load_key((directory / files.IDENTITY).read_bytes())
+    request, before = certificates.request(key, "berlin"), certificates.load(heart.pem).subject
+    issued = x509.CertificateBuilder().subject_name(x509.load_pem_x509_csr(request).subject).issuer_name(before)
+    issued = issued.public_key(key.public_key()).serial_number(7).not_valid_before(START).not_valid_after(START + MONTH)
+    issued = issued.add_extension(x509.SubjectAlternativeName([x509.DNSName("berlin")]), critical=False)
+    longer = issued.sign(heart.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    files.write(directory / files.IDENTITY, certificates.key_pem(key) + longer, files.PRIVATE)
+    if not document:
+        (directory / files.CONSORTIUM).unlink()
+    identity = Identity(directory, calendar)
+    assert (caplog.messages, identity.expires_soon, identity.concerns) == ([], False, ())
+    calendar.today += timedelta(days=1, seconds=1)
+    for _ in range(2):
+        identity.refresh()
+    (line,) = caplog.messages
+    assert "authority heart ends on 2027-01-16 00:00 UTC, and so do all certificates that come from it: " in line
+    assert ("found another consortium" if document else "add the certificate of its successor to") in line
+    assert identity.expires_soon
+    calendar.today = START + timedelta(days=15, seconds=-30)
+    assert "ends 2027-01-16" in identity.refusal
+    calendar.today += timedelta(minutes=1)
+    with pytest.raises(IdentityError, match=r"comes from authority heart, which has ended on 2027-01-16"):
+        Identity(directory, calendar)
+
+
+def test_a_consortium_has_one_authority(heart, berlin, calendar):
+    """A reply with a second one would otherwise be installed, and its certificates trusted."""
+    another = certificates.authority(certificates.new_key(), "heart", START, MONTH)
+    files.write(berlin.directory / files.AUTHORITY, heart.pem + another)
+    with pytest.raises(IdentityError, match=r"authority.pem holds several certificates, and a consortium has one"):
+        Identity(berlin.directory, calendar)
+
+
 def test_throw_away_identities_trust_one_another_and_nobody_else(tmp_path, heart):
     places = {name: tmp_path / name / "identity" for name in ("peer-0", "peer-1")}
     make_identities(places, START)

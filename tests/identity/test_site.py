@@ -77,6 +77,13 @@ def test_a_reply_of_another_authority_is_refused(asked, heart):
     assert not berlin.directory.exists()
 
 
+def test_a_reply_with_a_second_authority_is_refused(asked, heart):
+    berlin, reply = asked
+    with pytest.raises(IdentityError, match="holds several certificates, and a consortium has one authority"):
+        berlin.accept(replace(reply, authority=reply.authority + heart.pem))
+    assert not berlin.directory.exists()
+
+
 def test_a_reply_with_the_certificate_of_another_is_refused(asked, founded, join, calendar):
     berlin, reply = asked
     rome = Identity(join("rome").directory, calendar).certificate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from cryptography import x509
@@ -12,11 +13,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from swarm.certification.keys import ProcessKey
 from swarm.certification.statements import credential_statement
+from swarm.errors import IdentityError, UntrustedPeerError
 from swarm.identity import Certificate, Identity, certificates, files, vouching
 from swarm.identity.consortium import Revoked
 from swarm.records import Credential
 
-from .conftest import MONTH, START, Authority
+from .conftest import DAY, MONTH, START, Authority
 
 KEY = ProcessKey().key
 
@@ -248,6 +250,91 @@ def test_what_another_infrastructure_has_revoked_is_none_now_and_stands_in_an_ol
     given = vouching.credential(paris, "paris", KEY, statement())
     assert "paris is revoked" in doubt(berlin, given)
     assert doubt(berlin, given, current=False) == ""
+
+
+def signed_list(issuer: bytes, key: certificates.Key, *serials: int, until: datetime = START + MONTH) -> bytes:
+    rows = [x509.RevokedCertificateBuilder(serial, START).build() for serial in serials]
+    name = certificates.load(issuer).subject
+    made = x509.CertificateRevocationListBuilder(name, START - MONTH, until, (), rows)
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_each_authority_of_the_chain_may_have_signed_a_list(heart: Authority, site) -> None:
+    hospital, stranger = Hospital(heart), certificates.new_key()
+    paris, rome, oslo = (hospital.identity(site, name) for name in ("paris", "rome", "oslo"))
+    lists = signed_list(hospital.below, hospital.key, paris.certificate.serial)
+    lists += revocation(heart, rome.certificate.serial)
+    berlin = hospital.identity(site, "berlin", revoked=b"of our authority:\n" + lists)
+    for each in (paris, rome):
+        with pytest.raises(UntrustedPeerError, match=f"{each.name} is revoked"):
+            berlin.trust(each.certificate.pem)
+    assert berlin.trust(oslo.certificate.pem).name == "oslo"
+    for foreign in (signed_list(hospital.below, stranger, 1), signed_list(heart.pem, hospital.key, 1)):
+        with pytest.raises(IdentityError, match=r"revoked.pem was not signed by the authority: none in .* is CN="):
+            hospital.identity(site, "bern", revoked=lists + foreign)
+    for nothing in (b"nothing", b"-----BEGIN X509 CRL-----\n-----END X509 CRL-----"):
+        with pytest.raises(IdentityError, match=r"revoked.pem is no list of revoked certificates that can be read"):
+            hospital.identity(site, "bern", revoked=nothing)
+
+
+def test_a_list_that_is_due_for_replacement_is_a_warning_once_a_day(heart: Authority, site, calendar, caplog) -> None:
+    hospital = Hospital(heart)
+    lists = revocation(heart, 1) + signed_list(hospital.below, hospital.key, until=START + DAY)
+    berlin = hospital.identity(site, "berlin", revoked=lists)
+    assert (caplog.messages, berlin.concerns) == ([], ())
+    calendar.today += DAY
+    for _ in range(2):
+        berlin.refresh()
+    (line,) = caplog.messages
+    assert "revoked.pem was to be replaced by 2027-01-02 00:00 UTC, and whoever was revoked since is still" in line
+    assert "get the newest from your authority, and replace the file" in line
+    calendar.today += DAY
+    berlin.refresh()
+    assert len(caplog.messages) == 2
+    files.write(berlin.directory / files.REVOKED, signed_list(hospital.below, hospital.key, until=START + MONTH))
+    assert berlin.refresh()
+    calendar.today += DAY
+    berlin.refresh()
+    assert len(caplog.messages) == 2
+
+
+def test_an_authority_is_changed_step_by_step(heart: Authority, site, calendar, caplog) -> None:
+    """Of peers that run: both authorities are trusted, each site gets a new certificate, the old authority goes."""
+    new = Authority(heart.directory.with_name("new"), calendar)
+    new.pem = certificates.authority(new.key, "lung", START, 12 * MONTH)
+    key, names = certificates.new_key(), ("berlin", "paris")
+    for name in names:
+        site(name).directory.parent.mkdir()
+    made = {name: certificates.new_key() for name in names}
+    berlin, paris = (
+        site(name).install(heart.certificate(name, made[name]), heart.pem, key=certificates.key_pem(made[name]))
+        for name in names
+    )
+    for each in (berlin, paris):
+        files.write(each.directory / files.AUTHORITY, heart.pem + new.pem)
+        assert each.refresh()
+    files.write(paris.directory / files.IDENTITY, certificates.key_pem(key) + new.certificate("paris", key), 0o600)
+    assert paris.refresh()
+    for one, other in ((berlin, paris), (paris, berlin)):
+        assert one.trust(other.certificate.pem).name == other.name
+        given = vouching.credential(other, other.name, KEY, statement(other.name))
+        assert doubt(one, given) == ""
+    both = signed_list(heart.pem, heart.key, paris.certificate.serial) + signed_list(new.pem, new.key, 5)
+    files.write(berlin.directory / files.REVOKED, both)
+    assert berlin.refresh()
+    assert berlin.trust(paris.certificate.pem).name == "paris", "the old authority has used that number too"
+    files.write(paris.directory / files.AUTHORITY, new.pem)
+    assert paris.refresh()
+    given = vouching.credential(berlin, "berlin", KEY, statement("berlin"))
+    assert doubt(paris, given, current=False) == "it has no certificate of the authority"
+    calendar.today += 12 * MONTH - 13 * DAY
+    caplog.clear()
+    heart.pem, before = certificates.authority(heart.key, "heart", START, 4 * MONTH), calendar.today
+    files.write(paris.directory / files.AUTHORITY, heart.pem + new.pem)
+    paris.refresh()
+    assert "authority heart has ended on 2027-05-01 00:00 UTC: take it out of " in caplog.text
+    assert "authority lung ends on 2027-12-27 00:00 UTC" in caplog.text
+    assert calendar.today == before
 
 
 def test_what_another_infrastructure_lets_expire_is_none_now(heart: Authority, site, calendar) -> None:

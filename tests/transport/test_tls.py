@@ -396,6 +396,31 @@ def test_a_renewal_loses_no_message_and_no_stream(heart):
     assert berlin.handler.lost == paris.handler.lost == []
 
 
+def test_peers_of_two_authorities_meet_once_both_trust_both(heart, others):
+    """Of another public-key infrastructure, which changes its authority while peers run."""
+    pair = []
+    for of, name in ((heart, "berlin"), (others, "paris")):
+        of.identity(name)
+        (of.directory / name / files.CONSORTIUM).unlink()
+        identity = Identity(of.directory / name)
+        of.nodes.append(Node(DataChannelTransport(GrpcTransport(identity=identity), "127.0.0.1")))
+        pair.append(of.nodes[-1])
+    berlin, paris = pair
+    berlin.transport.send(paris.address, said_by("berlin", "too early"))
+    assert lost(berlin)
+    for node in pair:
+        identity = node.transport.identity
+        files.write(identity.directory / files.AUTHORITY, heart.pem + others.pem)
+        eventually(lambda identity=identity: identity.credentials.authority.count(b"BEGIN") == 2, "it is noticed")
+    berlin.transport.send(paris.address, said_by("berlin"))
+    eventually(lambda: paris.handler.texts == ["hello"], "the message arrives")
+    paris.transport.send(berlin.address, said_by("paris"))
+    eventually(lambda: berlin.handler.texts == ["hello"], "the answer arrives")
+    outcome, header = Outcome(), StreamHeader("session", "berlin", "incarnation", "lineage", 1, Attempt(1, "berlin"))
+    outcome.upload = berlin.transport.upload(paris.address, header, iter([[b"weights"]]), outcome.done)
+    assert outcome.wait() is None
+
+
 def test_a_renewal_leaves_a_stream_over_grpc_alone(heart):
     heart.document = replace(heart.document, members=(Member("sender"), Member("paris")))
     sender, paris = (Node(GrpcTransport(identity=heart.identity(name))) for name in ("sender", "paris"))

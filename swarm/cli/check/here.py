@@ -65,12 +65,15 @@ def _identity(settings: Settings, identity: Identity | None) -> Iterator[Finding
     if identity.unusable is not None:
         yield failure(HERE, "certificate", *identity.unusable)
         return
-    until = f"{identity.name}, until {identity.certificate.not_after:%Y-%m-%d}"
+    until, concerns = f"{identity.name}, until {identity.certificate.not_after:%Y-%m-%d}", identity.concerns
     yield (
         warning(HERE, "certificate", until, "it expires soon: renew it with `swarm renew`")
-        if identity.expires_soon
+        if any(each.about == "certificate" for each in concerns)
         else ok(HERE, "certificate", until)
     )
+    for each in concerns:
+        if each.about != "certificate":
+            yield warning(HERE, each.about, each.text, each.action)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
