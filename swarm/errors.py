@@ -18,7 +18,7 @@ SwarmError
 │   ├── UnreachablePeerError  a peer that does not answer
 │   ├── UnknownCallError      a peer whose release does not know what it is asked (internal)
 │   ├── UntrustedPeerError    a peer whose certificate does not allow what it asks for (internal)
-│   ├── ProxyError            a proxy that cannot be reached or refuses (internal)
+│   ├── ProxyError            a proxy that is of another kind, cannot be reached or refuses (internal)
 │   ├── LimitError            a caller that has as many calls open as it may (internal)
 │   ├── NoDataChannelError    no data channel to a peer can be opened (internal)
 │   ├── DataChannelError      the connection of a data channel ended (internal)
@@ -148,7 +148,7 @@ class UntrustedPeerError(TransportError):
 
 
 class ProxyError(TransportError, OSError):
-    """The proxy for a connection cannot be reached, or refuses. Never holds its password.
+    """The proxy for a connection is of an unknown kind, cannot be reached, or refuses. Never holds its password.
 
     Never reaches the training script, as ``LimitError``.
     """

@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
 from swarm.addresses import ip_of, is_loopback, join
-from swarm.errors import ConfigurationError, ProxyError
+from swarm.errors import ProxyError
 from swarm.text import MAX_SHOWN, printable
 
 ALLOWED = "http://host:port or http://user:password@host:port (with %40 for @ in a password), or 'none'"
+PORT = 80
+"""Of a proxy that is given without one, as in any URL of HTTP."""
 VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy")
 """Of the environment, where no setting is given; the first that is not empty."""
 EXCEPT = ("no_proxy", "NO_PROXY")
@@ -40,7 +42,7 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str) -> Proxy:
-        """Read ``http://user:password@host:port``, or ``none``.
+        """Read ``http://user:password@host:port``, or ``none``. After ``http://`` the port may be missing.
 
         Raises:
             ValueError: it is neither. The message does not repeat the text.
@@ -51,6 +53,8 @@ class Proxy:
             raise ValueError
         found = urlsplit(text if "://" in text else f"http://{text}")
         host, port = found.hostname or "", found.port
+        if port is None and "://" in text:
+            port = PORT
         if (
             found.scheme != "http"
             or not host
@@ -87,30 +91,40 @@ class Proxies:
 
     Args:
         proxy: of the settings; None: that of the environment.
-        environment: instead of the process's own.
-
-    Raises:
-        ConfigurationError: what the environment says is no proxy.
+        environment: instead of the process's own. A variable with a proxy of another kind, which may be there for other
+            programs, counts once a connection needs it.
     """
 
     def __init__(self, proxy: Proxy | None = None, environment: Mapping[str, str] | None = None) -> None:
         environment = os.environ if environment is None else environment
+        self._wrong = ""
+        """The variable of the environment that names no proxy which is known here; empty where none does."""
         if proxy is None:
-            proxy = _of(environment)
+            proxy, self._wrong = _of(environment)
         self._proxy = proxy if proxy.host else None
         self._except = next((environment[name] for name in EXCEPT if environment.get(name)), "")
 
     def find(self, host: str) -> Proxy | None:
-        """The proxy for connections to ``host``; None where they go there directly, as to this machine always."""
-        if self._proxy is None or is_loopback(host) or self._is_excepted(host):
+        """The proxy for connections to ``host``; None where they go there directly, as to this machine always.
+
+        Raises:
+            ProxyError: they need that of the environment, which is none that is known here.
+        """
+        if is_loopback(host) or self._is_excepted(host):
             return None
+        if self._wrong:
+            raise ProxyError(
+                f"{host} has to be reached through a proxy, and {self._wrong} (its value is not shown, it may hold a "
+                f"password) names none that is known here: allowed is {ALLOWED}; set proxy for Swarm alone, or leave "
+                "the host out of the proxy (no_proxy)"
+            )
         return self._proxy
 
     def connect(self, host: str, port: int, seconds: float) -> socket.socket:
         """A connection to ``host``, through the proxy where there is one, within ``seconds``.
 
         Raises:
-            ProxyError: the proxy refuses.
+            ProxyError: the proxy refuses, or is none that is known here.
             OSError: it cannot be had.
         """
         proxy = self.find(host)
@@ -138,17 +152,16 @@ class Proxies:
         return any(name in ("*", host) or host.endswith(f".{name}") for name in names)
 
 
-def _of(environment: Mapping[str, str]) -> Proxy:
-    for name in VARIABLES:
-        if environment.get(name):
-            try:
-                return Proxy.parse(environment[name])
-            except ValueError:
-                raise ConfigurationError(
-                    f"{name} (its value is not shown, it may hold a password) names no proxy that is known here: "
-                    f"allowed is {ALLOWED}; correct it, or set proxy"
-                ) from None
-    return Proxy("")
+def _of(environment: Mapping[str, str]) -> tuple[Proxy, str]:
+    """The proxy of the environment, without a host where there is none; and the variable that has another kind."""
+    name = next((name for name in VARIABLES if environment.get(name)), "")
+    value = environment[name].strip() if name else "none"
+    if "://" not in value and value.lower() != "none":
+        value = f"http://{value}"  # as other programs read it, also where it has no port
+    try:
+        return Proxy.parse(value), ""
+    except ValueError:
+        return Proxy(""), name
 
 
 def _contains(network: str, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

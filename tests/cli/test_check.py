@@ -137,6 +137,17 @@ def test_a_peer_that_cannot_be_reached_is_not_asked(address: str, text: str) -> 
     assert text in found.found
 
 
+def test_a_peer_that_needs_a_proxy_of_an_unknown_kind_is_a_failure_and_others_are_not(
+    listening: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "socks5h://ada:secret@127.0.0.1:1080")
+    (found,) = there.of_peer("far.example:7700", SETTINGS, lambda _: pytest.fail("it was asked"))
+    assert (found.what, found.level) == ("reached", Level.FAILURE)
+    assert "https_proxy" in found.found
+    assert "secret" not in found.found
+    assert look(listening, answer())["reached"].level is Level.OK
+
+
 class Way:
     """Stands for the station of this machine; what each question gives, or raises, can be set."""
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from swarm import proxy as proxies
-from swarm.errors import ConfigurationError, ProxyError
+from swarm.errors import ProxyError, UnreachablePeerError
 from swarm.proxy import Proxies, Proxy
 from swarm.testing.nodes import DEADLINE, Node, eventually
 from swarm.transport.data_channel import DataChannelTransport
@@ -155,11 +155,36 @@ def test_a_setting_comes_before_the_environment():
     assert Proxies(None, {"HTTPS_PROXY": "proxy.example:3128"}).find("a.example") == Proxy("proxy.example", 3128)
 
 
-def test_a_wrong_variable_is_named_without_its_value():
-    with pytest.raises(ConfigurationError, match="https_proxy") as caught:
-        Proxies(environment={"https_proxy": "socks5://ada:secret@proxy.example:1080"})
+@pytest.mark.parametrize(
+    "value",
+    ["socks5h://ada:secret@proxy.example:1080", "https://ada:secret@proxy.example:443", "http://ada:secret@p:0"],
+)
+def test_a_variable_of_another_kind_counts_where_it_is_needed_and_is_named_without_its_value(value):
+    found = Proxies(environment={"https_proxy": value, "no_proxy": "near.example"})
+    assert found.find("near.example") is None
+    with pytest.raises(ProxyError, match="far.example.*https_proxy") as caught:
+        found.find("far.example")
     assert "secret" not in str(caught.value)
     assert "http://user:password@host:port" in str(caught.value)
+    assert Proxies(Proxy("proxy.example", 3128), {"https_proxy": value}).find("far.example")
+
+
+def test_a_variable_of_another_kind_stops_no_peer_and_is_the_reason_of_a_loss(start, monkeypatch):
+    b = start(Proxy(""))
+    monkeypatch.setenv("https_proxy", "socks5h://proxy.example:1080")
+    a = start()
+    a.say(b.address, "hello")
+    eventually(lambda: a.handler.lost, "the loss is told")
+    assert "https_proxy" in a.handler.lost[0][1]
+    assert "https_proxy" in a.upload(b.address, [[b"weights"]]).wait()
+    with pytest.raises(ProxyError, match="https_proxy"):
+        list(a.fetch(b.address))
+    with pytest.raises(UnreachablePeerError, match="https_proxy"):
+        fetch_status(b.address)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    c = start()
+    c.say(b.address, "hello")
+    eventually(lambda: b.handler.texts, "the message arrived")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +192,8 @@ def test_a_wrong_variable_is_named_without_its_value():
     [
         "",
         "proxy.example",
+        "http://",
+        "http://proxy.example:0",
         "https://proxy.example:1",
         "http://proxy.example:99999",
         "http://a:b@c:1/x",
@@ -176,6 +203,16 @@ def test_a_wrong_variable_is_named_without_its_value():
 def test_what_is_no_proxy_is_refused(text):
     with pytest.raises(ValueError, match=r"^$|Port|port|range"):
         Proxy.parse(text)
+
+
+@pytest.mark.parametrize("text", ["http://proxy.example", "http://proxy.example/", "proxy.example:80"])
+def test_a_missing_port_is_that_of_http(text):
+    assert Proxy.parse(text) == Proxy("proxy.example", 80)
+
+
+@pytest.mark.parametrize("text", ["proxy.example", " proxy.example ", "http://proxy.example"])
+def test_a_variable_may_have_the_host_alone_as_for_other_programs(text):
+    assert Proxies(environment={"https_proxy": text})._proxy == Proxy("proxy.example", 80)
 
 
 def test_the_password_is_in_the_url_only():

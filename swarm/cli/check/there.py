@@ -15,7 +15,7 @@ from swarm.addresses import Address
 from swarm.cli.answers import MOST, count, number, parse, plain, sessions
 from swarm.cli.check.finding import Finding, failure, ok, warning
 from swarm.cli.check.links import of_link
-from swarm.errors import SwarmError, TransportError
+from swarm.errors import ProxyError, SwarmError, TransportError
 from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
 from swarm.versions import Versions
@@ -53,13 +53,18 @@ def of_peer(
         now: the time, in seconds since 1970.
     """
     where = Address.parse(address)
-    closed = None if Proxies(settings.proxy).find(where.host) else _closed(where)
+    try:
+        through = Proxies(settings.proxy).find(where.host)
+    except ProxyError as error:
+        yield failure(address, "reached", str(error), "correct the variable, or set proxy")
+        return
+    closed = None if through else _closed(where)
     relayed = closed is not None and station is not None and station.turn_to_relay(address, closed[0])
     if closed is not None and not relayed:
         yield failure(address, "reached", *closed)
         return
     if ask is None:
-        if not Proxies(settings.proxy).find(where.host):
+        if not through:
             yield ok(address, "reached", "a connection can be opened")
         yield warning(address, "status", "not asked: it answers members only", "see the certificate of this machine")
         return
