@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
-from swarm.addresses import ip_of, is_loopback, join
+from swarm.addresses import IP, ip_of, is_loopback, join
 from swarm.errors import ProxyError
 from swarm.text import MAX_SHOWN, printable
 
@@ -28,6 +29,8 @@ VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy")
 EXCEPT = ("no_proxy", "NO_PROXY")
 MAX_ANSWER_BYTES = 8192
 """Of the answer to a request: its first line and its fields."""
+_WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
+"""An entry of ``no_proxy`` for one port; an IPv6 address has brackets then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +78,11 @@ class Proxy:
         return join(self.host, self.port)
 
     @property
-    def url(self) -> str:
-        """With its password, for whoever connects to it."""
-        credentials = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}@" if self.user else ""
-        return f"http://{credentials}{self.place}"
+    def authorization(self) -> str:
+        """The value of ``Proxy-Authorization``, with the password; empty where the proxy has no user."""
+        if not self.user:
+            return ""
+        return f"Basic {base64.b64encode(f'{self.user}:{self.password}'.encode()).decode()}"
 
     def __str__(self) -> str:
         if not self.host:
@@ -102,15 +106,18 @@ class Proxies:
         if proxy is None:
             proxy, self._wrong = _of(environment)
         self._proxy = proxy if proxy.host else None
-        self._except = next((environment[name] for name in EXCEPT if environment.get(name)), "")
+        excepted = next((environment[name] for name in EXCEPT if environment.get(name)), "")
+        self._excepted = re.split(r"[,\s]+", excepted.lower())
 
-    def find(self, host: str) -> Proxy | None:
+    def find(self, host: str, port: int) -> Proxy | None:
         """The proxy for connections to ``host``; None where they go there directly, as to this machine always.
+
+        ``port`` is that of the host: it may be one that is excepted.
 
         Raises:
             ProxyError: they need that of the environment, which is none that is known here.
         """
-        if is_loopback(host) or self._is_excepted(host):
+        if is_loopback(host) or self._is_excepted(host.lower(), port):
             return None
         if self._wrong:
             raise ProxyError(
@@ -127,7 +134,7 @@ class Proxies:
             ProxyError: the proxy refuses, or is none that is known here.
             OSError: it cannot be had.
         """
-        proxy = self.find(host)
+        proxy = self.find(host, port)
         if proxy is None:
             return socket.create_connection((host, port), seconds)
         deadline = time.monotonic() + seconds
@@ -144,12 +151,9 @@ class Proxies:
             raise
         return sock
 
-    def _is_excepted(self, host: str) -> bool:
-        names = [name.strip().lower().lstrip(".") for name in self._except.split(",") if name.strip()]
-        ip, host = ip_of(host), host.lower()
-        if ip is not None:
-            return "*" in names or any(_contains(name, ip) for name in names)
-        return any(name in ("*", host) or host.endswith(f".{name}") for name in names)
+    def _is_excepted(self, host: str, port: int) -> bool:
+        ip = ip_of(host)
+        return any(_is_meant(entry, host, ip, port) for entry in self._excepted)
 
 
 def _of(environment: Mapping[str, str]) -> tuple[Proxy, str]:
@@ -164,9 +168,26 @@ def _of(environment: Mapping[str, str]) -> tuple[Proxy, str]:
         return Proxy(""), name
 
 
-def _contains(network: str, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def _is_meant(entry: str, host: str, ip: IP | None, port: int) -> bool:
+    """Whether an entry of ``no_proxy`` is about a host, with its address where it is one; both in small letters."""
+    place = _WITH_PORT.fullmatch(entry)
+    if place is not None:
+        if int(place["port"]) != port:
+            return False
+        entry = place["host"]
+    if entry == "*":
+        return True
+    if ip is not None:
+        return _contains(entry.strip("[]"), ip)
+    name = entry.rstrip(".").lstrip(".")
+    if name.startswith("*."):
+        return host.endswith(name[1:])
+    return bool(name) and (host == name or host.endswith(f".{name}"))
+
+
+def _contains(network: str, ip: IP) -> bool:
     try:
-        return ip in ipaddress.ip_network(network.strip("[]"), strict=False)
+        return ip_of(network) == ip or ip in ipaddress.ip_network(network, strict=False)
     except ValueError:
         return False
 
@@ -174,8 +195,7 @@ def _contains(network: str, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -
 def _request(proxy: Proxy, place: str) -> bytes:
     lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
     if proxy.user:
-        credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
-        lines.append(f"Proxy-Authorization: Basic {credentials}")
+        lines.append(f"Proxy-Authorization: {proxy.authorization}")
     return "\r\n".join([*lines, "", ""]).encode()
 
 

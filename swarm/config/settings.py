@@ -436,7 +436,8 @@ class Settings:
         None,
         "[HTTP proxy for connections to other machines](firewall.md#a-proxy), `http://host:port` or "
         "`http://user:password@host:port`; `none` for no proxy. Without it that of the variable `https_proxy`, else "
-        "`http_proxy`; hosts in `no_proxy` are always reached without one. The password is never shown",
+        "`http_proxy`; [hosts in `no_proxy`](firewall.md#hosts-without-the-proxy) are always reached without one. The "
+        "password is never shown",
         http_proxy(),
     )
     max_mbit: tuple[str, ...] = _setting(

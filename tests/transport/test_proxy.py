@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 from urllib.parse import quote
@@ -9,7 +10,10 @@ from urllib.parse import quote
 import pytest
 
 from swarm import proxy as proxies
+from swarm.addresses import place_of
 from swarm.errors import ProxyError, UnreachablePeerError
+from swarm.identity import Identity
+from swarm.identity.throwaway import make_identities
 from swarm.proxy import Proxies, Proxy
 from swarm.testing.nodes import DEADLINE, Node, eventually
 from swarm.transport.data_channel import DataChannelTransport
@@ -66,6 +70,28 @@ def test_messages_weights_downloads_and_the_status_go_through_it(start, proxy):
     assert a.fetch(b.address) == [b"model"]
     assert fetch_status(b.address, proxies=Proxies(through))["name"] == "recorder"
     assert len(proxy.connected) >= before + 2
+
+
+def test_tls_runs_through_it_to_the_peer_of_the_name_and_to_no_other(proxy, tmp_path):
+    make_identities({name: tmp_path / name for name in ("sender", "bob")})
+    through = Proxies(Proxy.parse(url(proxy)))
+    ada, bob = (
+        Node(GrpcTransport(identity=Identity(tmp_path / name), proxies=found))
+        for name, found in (("sender", through), ("bob", Proxies(Proxy(""))))
+    )
+    try:
+        place = place_of(bob.address)
+        ada.say(bob.address, "hello")
+        eventually(lambda: bob.handler.texts, "the message arrived")
+        assert place in proxy.connected
+        own = Identity(tmp_path / "sender")
+        for address in (bob.address, place):
+            assert fetch_status(address, identity=own, proxies=through)["name"] == "recorder"
+        with pytest.raises(UnreachablePeerError, match="is bob, not cyd"):
+            fetch_status(f"cyd@{place}", identity=own, proxies=through)
+    finally:
+        ada.transport.close(0.0)
+        bob.transport.close(0.0)
 
 
 def test_it_is_that_of_the_environment_where_none_is_set(start, proxy, monkeypatch):
@@ -134,25 +160,64 @@ def test_one_that_says_nothing_or_no_http_is_named(said):
         ("10.1.2.3", "10.1.2.3", False),
         ("*", "berlin.example", False),
         ("*", "10.1.2.3", False),
+        # more than one, with commas, spaces or both
+        ("paris.example berlin.example", "berlin.example", False),
+        (" paris.example ,\tberlin.example,", "berlin.example", False),
+        (" , ", "berlin.example", True),
+        # a dot or a star before it
+        (".berlin.example", "berlin.example", False),
+        ("*.example", "berlin.example", False),
+        ("*.example", "pc.berlin.example", False),
+        ("*.berlin.example", "berlin.example", True),
+        ("*lin.example", "berlin.example", True),
+        ("example.", "berlin.example", False),
+        # with a port
+        ("berlin.example:7700", "berlin.example", False),
+        ("berlin.example:7700", "pc.berlin.example", False),
+        ("berlin.example:7701", "berlin.example", True),
+        ("*.example:7700", "berlin.example", False),
+        ("*:7701", "berlin.example", True),
+        ("10.1.2.3:7700", "10.1.2.3", False),
+        ("10.1.2.3:7701", "10.1.2.3", True),
+        ("[2001:db8::1]:7700", "2001:db8::1", False),
+        ("[2001:db8::1]:7701", "2001:db8::1", True),
+        # addresses and networks
+        ("2001:db8::1", "2001:db8::1", False),
+        ("[2001:db8::1]", "2001:DB8::1", False),
+        ("::ffff:10.1.2.3", "10.1.2.3", False),
+        ("10.1.2.3/8", "10.9.9.9", False),
+        ("2001:db8::/32", "2001:db9::1", True),
+        ("2.3", "10.1.2.3", True),
+        ("example", "10.1.2.3", True),
+        ("10.0.0.0/8", "berlin.example", True),
+        ("10.0.0.0/99", "10.1.2.3", True),
     ],
 )
 def test_hosts_that_are_excepted_are_reached_directly(excepted, host, through):
-    found = Proxies(environment={"https_proxy": "http://proxy.example:3128", "no_proxy": excepted}).find(host)
+    found = Proxies(environment={"https_proxy": "http://proxy.example:3128", "no_proxy": excepted}).find(host, 7700)
     assert found == (Proxy("proxy.example", 3128) if through else None)
+
+
+def test_messages_go_through_it_where_only_grpc_would_except_the_host(start, proxy, monkeypatch):
+    monkeypatch.setenv("no_proxy", "0.0.1")  # the end of the address: the core takes that for all hosts below it
+    a, b = start(Proxy.parse(url(proxy))), start(Proxy("", 0))
+    a.say(b.address, "hello")
+    eventually(lambda: b.handler.texts, "the message arrived")
+    assert b.address in proxy.connected
 
 
 def test_this_machine_is_reached_directly(monkeypatch):
     monkeypatch.undo()
     found = Proxies(Proxy("proxy.example", 3128))
-    assert [found.find(host) for host in ("127.0.0.1", "::1", "localhost")] == [None] * 3
-    assert found.find("10.0.0.1")
+    assert [found.find(host, 7700) for host in ("127.0.0.1", "::1", "localhost")] == [None] * 3
+    assert found.find("10.0.0.1", 7700)
 
 
 def test_a_setting_comes_before_the_environment():
     environment = {"https_proxy": "http://other.example:1"}
-    assert Proxies(Proxy("proxy.example", 3128), environment).find("a.example") == Proxy("proxy.example", 3128)
-    assert Proxies(Proxy.parse("none"), environment).find("a.example") is None
-    assert Proxies(None, {"HTTPS_PROXY": "proxy.example:3128"}).find("a.example") == Proxy("proxy.example", 3128)
+    assert Proxies(Proxy("proxy.example", 3128), environment).find("a.example", 7700) == Proxy("proxy.example", 3128)
+    assert Proxies(Proxy.parse("none"), environment).find("a.example", 7700) is None
+    assert Proxies(None, {"HTTPS_PROXY": "proxy.example:3128"}).find("a.example", 7700) == Proxy("proxy.example", 3128)
 
 
 @pytest.mark.parametrize(
@@ -161,12 +226,12 @@ def test_a_setting_comes_before_the_environment():
 )
 def test_a_variable_of_another_kind_counts_where_it_is_needed_and_is_named_without_its_value(value):
     found = Proxies(environment={"https_proxy": value, "no_proxy": "near.example"})
-    assert found.find("near.example") is None
+    assert found.find("near.example", 7700) is None
     with pytest.raises(ProxyError, match="far.example.*https_proxy") as caught:
-        found.find("far.example")
+        found.find("far.example", 7700)
     assert "secret" not in str(caught.value)
     assert "http://user:password@host:port" in str(caught.value)
-    assert Proxies(Proxy("proxy.example", 3128), {"https_proxy": value}).find("far.example")
+    assert Proxies(Proxy("proxy.example", 3128), {"https_proxy": value}).find("far.example", 7700)
 
 
 def test_a_variable_of_another_kind_stops_no_peer_and_is_the_reason_of_a_loss(start, monkeypatch):
@@ -215,9 +280,9 @@ def test_a_variable_may_have_the_host_alone_as_for_other_programs(text):
     assert Proxies(environment={"https_proxy": text})._proxy == Proxy("proxy.example", 80)
 
 
-def test_the_password_is_in_the_url_only():
+def test_the_password_is_in_the_authorization_only():
     found = Proxy.parse(f"http://ada:{quote(PASSWORD, safe='')}@[2001:db8::1]:3128")
     assert (found.host, found.port, found.user, found.password) == ("2001:db8::1", 3128, "ada", PASSWORD)
-    assert Proxy.parse(found.url) == found
+    assert base64.b64decode(found.authorization.removeprefix("Basic ")).decode() == f"ada:{PASSWORD}"
     assert str(found) == "http://ada:***@[2001:db8::1]:3128"
     assert PASSWORD not in repr(found)

@@ -54,7 +54,7 @@ def of_peer(
     """
     where = Address.parse(address)
     try:
-        through = Proxies(settings.proxy).find(where.host)
+        through = Proxies(settings.proxy).find(where.host, where.port)
     except ProxyError as error:
         yield failure(address, "reached", str(error), "correct the variable, or set proxy")
         return

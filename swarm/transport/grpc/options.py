@@ -9,7 +9,7 @@ from swarm.transport.descriptors import share
 
 if TYPE_CHECKING:
     from swarm.addresses import Address
-    from swarm.proxy import Proxies
+    from swarm.proxy import Proxy
 
 Options = list[tuple[str, int | str]]
 
@@ -59,8 +59,10 @@ HANDSHAKE_SECONDS = 5
 """In which whoever connects must have shown a certificate of the consortium."""
 
 
-def channel_options(address: Address, failure_timeout: float, proxies: Proxies, *, weights: bool) -> Options:
+def channel_options(address: Address, failure_timeout: float, proxy: Proxy | None, *, weights: bool) -> Options:
     """For a connection to ``address``, of its own and without retries: who sends decides what to do about a loss.
+
+    Through a ``proxy`` it is made to that one, which is then asked for ``address``.
 
     One for ``weights`` does not tell that the peer is silent: that is told where they are waited for, and by the
     connection for messages.
@@ -76,8 +78,12 @@ def channel_options(address: Address, failure_timeout: float, proxies: Proxies, 
         # The time that one attempt to connect may take.
         ("grpc.min_reconnect_backoff_ms", round(failure_timeout * 1000)),
     ]
-    proxy = proxies.find(address.host)
-    options.append(("grpc.enable_http_proxy", 0) if proxy is None else ("grpc.http_proxy", proxy.url))
+    # The core would look for a proxy itself, and reads no_proxy in another way than Swarm and most programs.
+    options.append(("grpc.enable_http_proxy", 0))
+    if proxy is not None:
+        options.append(("grpc.http_connect_server", address.place))
+        if proxy.user:
+            options.append(("grpc.http_connect_headers", f"Proxy-Authorization:{proxy.authorization}"))
     return options
 
 

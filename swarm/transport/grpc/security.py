@@ -42,13 +42,15 @@ def open_channel(
     With an ``identity``, only the peer that the address names can be at its end, or any peer of the consortium where it
     names none. Without ``proxies`` those of the environment hold.
     """
-    options = channel_options(address, failure_timeout, proxies or Proxies(), weights=weights)
+    proxy = (proxies or Proxies()).find(address.host, address.port)
+    options = channel_options(address, failure_timeout, proxy, weights=weights)
+    place = target(Address(proxy.host, proxy.port) if proxy else address)
     if identity is None:
-        return grpc.insecure_channel(target(address), options=options)
+        return grpc.insecure_channel(place, options=options)
     options.append(("grpc.ssl_target_name_override", address.name or ANY_PEER))
     own = identity.credentials
     credentials = grpc.ssl_channel_credentials(own.authority, own.key, own.chain)
-    return grpc.secure_channel(target(address), credentials, options=options)
+    return grpc.secure_channel(place, credentials, options=options)
 
 
 def target(address: Address) -> str:

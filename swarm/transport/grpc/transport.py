@@ -319,7 +319,7 @@ class GrpcTransport(DataChannelControl):
     def _connect(self, where: Address, weights: bool) -> grpc.Channel:
         """A connection of its own."""
         where = self._relayed.place(where)
-        proxy = self._proxies.find(where.host)
+        proxy = self._proxies.find(where.host, where.port)
         self._here.guard.connect(Address(proxy.host, proxy.port) if proxy else where)
         return open_channel(where, self._failure_timeout, self._identity, weights=weights, proxies=self._proxies)
 
