@@ -1,7 +1,7 @@
 """What a scheduler of a cluster tells each of its tasks: rank, number of peers, and where the first one listens.
 
-Slurm, an indexed Job of a JobSet on Kubernetes, and torchrun. Each task of such a job is a peer of one swarm. All of
-this is used where no other source gives the setting.
+Slurm, an indexed Job of a JobSet on Kubernetes, and torchrun. Each task of such a job is a peer of one swarm. Where
+tasks of Slurm start torchrun, each of its processes is one. All of this is used where nothing else gives the setting.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ PLACES = frozenset({"listen", "peers", "rendezvous", "discovery", "loopback"})
 SLURM = re.compile(r"SLURM_(NTASKS|NPROCS|PROCID|LOCALID|NODEID|STEP_NUM_TASKS|TASKS_PER_NODE)$")
 TORCHRUN = re.compile(r"((LOCAL_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|(GROUP|ROLE|TORCHELASTIC)_.*)$")
 """Variables by which frameworks would take the peers for the processes of one training."""
+ELASTIC = "TORCHELASTIC_RUN_ID"
+"""A variable that only torchrun sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ def cluster_of(environment: Mapping[str, str], host: Callable[[], str] = socket.
     Raises:
         ConfigurationError: what the scheduler says is not enough, or contradicts itself.
     """
-    for found in (_slurm(environment), _torchrun(environment), _jobset(environment, host)):
+    torchrun, slurm = _torchrun(environment), _slurm(environment)
+    # A process of torchrun has the variables of the task of Slurm that started it, and other processes have the same.
+    first = (torchrun, slurm) if ELASTIC in environment else (slurm, torchrun)
+    for found in (*first, _jobset(environment, host)):
         if found is None:
             continue
         if found.rank >= found.size:
@@ -110,7 +115,7 @@ def _torchrun(environment: Mapping[str, str]) -> Cluster | None:
     values = {"rank": Value(rank, "RANK"), "world_size": Value(size, "WORLD_SIZE")}
     # The port itself is that of torchrun's own rendezvous.
     place = _place(rank, environment["MASTER_ADDR"], port + 1, alone=alone, origin="MASTER_ADDR")
-    return Cluster("torchrun", rank, size, values, place, TORCHRUN.match)
+    return Cluster("torchrun", rank, size, values, place, lambda name: TORCHRUN.match(name) or SLURM.match(name))
 
 
 def _jobset(environment: Mapping[str, str], host: Callable[[], str]) -> Cluster | None:

@@ -73,6 +73,28 @@ def test_the_scheduler_gives_rank_size_and_addresses(environment: dict[str, str]
     assert place(environment, POD) == expected
 
 
+def test_each_process_of_a_torchrun_that_slurm_started_is_a_peer(python: str) -> None:
+    task = SLURM | {"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}  # two nodes with four processes each
+    processes = [
+        task | TORCHRUN | {"RANK": str(4 + local), "LOCAL_RANK": str(local), "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
+        for local in range(4)
+    ]
+    assert [place(each) for each in processes] == [
+        ("torchrun", f"peer-{rank}", rank, 8, "0.0.0.0:0", ("n07:29501",)) for rank in range(4, 8)
+    ]
+    _, seen = plan([python], {}, {**processes[0], "SWARM_INSECURE": "true"})
+    assert not seen.keys() & {"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "RANK", "WORLD_SIZE", "LOCAL_RANK"}
+
+
+def test_where_torchrun_starts_one_process_in_each_task_slurm_says_which(python: str) -> None:
+    assert place(SLURM | TORCHRUN | {"RANK": "0", "WORLD_SIZE": "1"}) == place(SLURM)
+
+
+def test_variables_of_torchrun_that_it_did_not_set_come_after_those_of_slurm() -> None:
+    set_by_hand = {name: value for name, value in TORCHRUN.items() if name != "TORCHELASTIC_RUN_ID"}
+    assert place(SLURM | set_by_hand) == place(SLURM)
+
+
 @pytest.mark.parametrize(
     "environment",
     [
