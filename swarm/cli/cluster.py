@@ -25,6 +25,8 @@ HIGHEST_PORT = 65535
 SIZE = "SWARM_WORLD_SIZE"
 PLACES = frozenset({"listen", "peers", "rendezvous", "discovery", "loopback"})
 """Settings that say where the swarm is."""
+TASKS = ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
+"""Number of tasks of a step of Slurm; the first that is there."""
 SLURM = re.compile(r"SLURM_(NTASKS|NPROCS|PROCID|LOCALID|NODEID|STEP_NUM_TASKS|TASKS_PER_NODE)$")
 TORCHRUN = re.compile(r"((LOCAL_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|(GROUP|ROLE|TORCHELASTIC)_.*)$")
 """Variables by which frameworks would take the peers for the processes of one training."""
@@ -91,7 +93,9 @@ def cluster_of(environment: Mapping[str, str], host: Callable[[], str] = socket.
 
 def _slurm(environment: Mapping[str, str]) -> Cluster | None:
     """A task that ``srun`` has started. The script of ``sbatch`` itself has no step."""
-    size = _number(environment, "SLURM_NTASKS")
+    # In the shell of salloc, a step of one task, SLURM_NTASKS is the number of tasks that the job may have.
+    tasks = next((name for name in TASKS if environment.get(name, "").strip()), TASKS[-1])
+    size = _number(environment, tasks)
     if size < 2 or "SLURM_STEP_ID" not in environment:
         return None
     rank = _rank(environment, "SLURM_PROCID")
@@ -99,7 +103,7 @@ def _slurm(environment: Mapping[str, str]) -> Cluster | None:
     alone = _number(environment, "SLURM_STEP_NUM_NODES", _number(environment, "SLURM_JOB_NUM_NODES", 1)) == 1
     number = _number(environment, "SLURM_JOB_ID") + _number(environment, "SLURM_STEP_ID")
     port = FIRST_PORT + number % PORTS
-    values = {"rank": Value(rank, "SLURM_PROCID"), "world_size": Value(size, "SLURM_NTASKS")}
+    values = {"rank": Value(rank, "SLURM_PROCID"), "world_size": Value(size, tasks)}
     place = _place(rank, first_host(environment.get(nodes, "")), port, alone=alone, origin=nodes)
     return Cluster("Slurm", rank, size, values, place, SLURM.match)
 

@@ -56,6 +56,8 @@ def place(environment: dict[str, str], host: str = "unused") -> tuple[object, ..
         (SLURM | {"SLURM_STEP_ID": "3"}, ("Slurm", "peer-2", 2, 4, "0.0.0.0:0", ("n07:22348",))),
         (SLURM | {"SLURM_STEP_NODELIST": "m1"}, ("Slurm", "peer-2", 2, 4, "0.0.0.0:0", ("m1:22345",))),
         (SLURM | {"SLURM_JOB_NUM_NODES": "1"}, ("Slurm", "peer-2", 2, 4, "127.0.0.1:0", ("127.0.0.1:22345",))),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "3"}, ("Slurm", "peer-2", 2, 3, "0.0.0.0:0", ("n07:22345",))),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": ""}, ("Slurm", "peer-2", 2, 4, "0.0.0.0:0", ("n07:22345",))),
         (
             SLURM | {"SLURM_STEP_NUM_NODES": "1", "SLURM_PROCID": "0"},
             ("Slurm", "peer-0", 0, 4, "127.0.0.1:22345", ()),
@@ -101,6 +103,7 @@ def test_variables_of_torchrun_that_it_did_not_set_come_after_those_of_slurm() -
         {},
         {name: value for name, value in SLURM.items() if name != "SLURM_STEP_ID"},  # the script of sbatch itself
         SLURM | {"SLURM_NTASKS": "1"},
+        SLURM | {"SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"},  # the shell of salloc
         TORCHRUN | {"WORLD_SIZE": "1"},
         {name: value for name, value in TORCHRUN.items() if name != "MASTER_ADDR"},
         {"JOB_COMPLETION_INDEX": "3"},
@@ -133,6 +136,7 @@ def test_the_first_host_of_a_list_of_slurm(nodes: str, first: str) -> None:
         (SLURM | {"SLURM_PROCID": "two"}, "SLURM_PROCID='two' is no number"),
         (SLURM | {"SLURM_PROCID": ""}, "SLURM_PROCID is not set"),
         (SLURM | {"SLURM_PROCID": "4", "SWARM_RANK": "1"}, "SLURM_PROCID=4 contradicts SLURM_NTASKS=4: .* 0 to 3"),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "2"}, "SLURM_PROCID=2 contradicts SLURM_STEP_NUM_TASKS=2: .* 0 to 1"),
         (TORCHRUN | {"MASTER_PORT": "65535"}, "MASTER_PORT=65535 .* leaves no port above it"),
         (JOBSET | {"JOB_COMPLETION_INDEX": "1"}, "from which the address of the first one does not follow"),
         (JOBSET | {"SWARM_WORLD_SIZE": "3"}, "JOB_COMPLETION_INDEX=3 contradicts SWARM_WORLD_SIZE=3"),
