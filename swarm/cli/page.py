@@ -19,11 +19,13 @@ from typing import IO, Any, Protocol
 from swarm.addresses import Address, join
 from swarm.config.settings import PREFIX
 from swarm.errors import AddressError, ConfigurationError
+from swarm.listening import listening
 
 GROUP = "swarm.dashboard"
 """The group of entry points in which a plugin names the function that serves the page."""
 LISTEN = "127.0.0.1:8700"
 """Where the page listens unless that is taken or another address is given."""
+_BACKLOG = 128
 _TO_END = 5.0
 """Seconds in which the process of the page ends by itself."""
 
@@ -215,9 +217,8 @@ class Parent:
 
 
 def _listening(address: Address, *, any_port: bool) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return socket.create_server((address.host, address.port), family=family)
+        return listening(address.host, address.port, _BACKLOG)
     except OSError as error:
         if any_port:
             return _listening(Address(address.host, 0), any_port=False)

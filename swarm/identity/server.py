@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Self
 
-from swarm.addresses import Address, block_of
+from swarm.addresses import Address, block_of, ip_of
 from swarm.errors import IdentityError
 from swarm.identity import authority
 from swarm.identity.authority import Answer, Authority
 from swarm.identity.enrolment import MAX_REQUEST, refusal
 from swarm.identity.frames import Deadline, receive, send
+from swarm.listening import listening
 from swarm.text import printable
 
 SECONDS = 10.0
@@ -69,9 +70,8 @@ class EnrolmentServer:
         self._closed = threading.Event()
         self._threads: set[threading.Thread] = set()
         self._context = _context(of)
-        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
         try:
-            self._socket = socket.create_server((listen.host, listen.port), family=family, backlog=_BACKLOG)
+            self._socket = listening(listen.host, listen.port, _BACKLOG)
         except OSError as error:
             raise IdentityError(
                 f"{listen} cannot be listened on for the enrolment: {error.strerror}; give another "
@@ -119,7 +119,8 @@ class EnrolmentServer:
         except OSError:  # closed, or out of descriptors
             self._closed.wait(_PAUSE)
             return
-        self._take(connection, source[0])
+        # Behind [::] an IPv4 address comes inside one of IPv6.
+        self._take(connection, str(ip_of(source[0]) or source[0]))
 
     def _take(self, connection: socket.socket, address: str) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from swarm.errors import AddressError
-from swarm.transport.listening import listening
+from swarm.listening import listening
 
 MOST_BYTES = 64 << 20
 """Of a message: room for a proposal of the largest swarm."""

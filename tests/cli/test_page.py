@@ -90,6 +90,17 @@ def test_certificates_need_an_identity():
         page.place(None, None, certificates=True)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6 here")
+def test_the_page_is_reached_over_ipv4_and_ipv6_and_under_a_name_that_has_ipv6_only(tmp_path, monkeypatch):
+    with page.place("[::]:0", tmp_path).listening as listening:
+        for host in ("127.0.0.1", "::1"):
+            socket.create_connection((host, listening.getsockname()[1]), timeout=30).close()
+    known = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *others, **options: known("::1", *others, **options))
+    with (at := page.place("page.example:0", tmp_path)).listening:
+        assert at.url.startswith("https://[::1]:")
+
+
 def test_with_an_identity_the_page_is_encrypted_where_others_reach_it(tmp_path):
     with (at := page.place("0.0.0.0:0", tmp_path)).listening:
         assert at.url.startswith("https://")

@@ -26,12 +26,12 @@ from .conftest import DAY
 class Open:
     """An enrolment that is open while a test runs, and what it has told."""
 
-    def __init__(self, founded, seconds=20.0):
+    def __init__(self, founded, seconds=20.0, host="127.0.0.1"):
         self.told = threading.Condition()
         self.joined, self.refused = [], []
         self.server = EnrolmentServer(
             founded,
-            Address("127.0.0.1", 0),
+            Address(host, 0),
             joined=lambda answer, address: self._note(self.joined, (answer.name, answer.repeated, address)),
             refused=lambda address, reason: self._note(self.refused, (address, reason)),
             seconds=seconds,
@@ -329,6 +329,23 @@ def test_it_is_open_until_its_purpose_is_fulfilled(founded):
     address = server.address
     server.serve(lambda: True)
     assert not client.is_enrolment(address, founded.pin)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6 here")
+@pytest.mark.parametrize("source", ["127.0.0.1", "::1"])
+def test_behind_the_wildcard_of_ipv6_it_hears_both_kinds_and_tells_plain_addresses(opened, source):
+    enrolment_ = opened(host="::")
+    with socket.create_connection((source, int(enrolment_.address.rpartition(":")[2])), timeout=30) as connection:
+        connection.sendall(b"this is no TLS, whatever else it may be")
+        ((told, _),) = enrolment_.wait(enrolment_.refused)
+    assert told == source
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6 here")
+def test_a_name_that_has_an_ipv6_address_only_is_listened_on(opened, monkeypatch):
+    known = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *others, **options: known("::1", *others, **options))
+    assert opened(host="founder.example").address.startswith("[::1]:")
 
 
 def test_an_address_that_is_taken_is_named(founded, opened):

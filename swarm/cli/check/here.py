@@ -7,7 +7,6 @@ import importlib.util
 import os
 import resource
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from swarm.addresses import Address
 from swarm.cli.check.finding import Finding, failure, ok, warning
 from swarm.cli.table import size
+from swarm.listening import listening
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -85,11 +85,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 def _port(what: str, host: str, port: int) -> Finding:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(found[0], found[1]) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(found[4])
-            listener.listen()
+        listening(host, port, 1).close()
     except OSError as error:
         action = _TO_LISTEN.get(error.errno or 0, "name this machine, or an address of it")
         return failure(HERE, what, f"{host}:{port} cannot be listened on: {error.strerror or error}", action)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from swarm.addresses import block_of
 from swarm.errors import AddressError, DataChannelError, LimitError, UntrustedPeerError
+from swarm.listening import listening
 from swarm.transport.data_channel.fork import keep_from_children
 from swarm.transport.data_channel.headers import MAGIC, PREAMBLE, VERSION, WELCOME
 from swarm.transport.data_channel.security import accept, connection_of
 from swarm.transport.descriptors import share
-from swarm.transport.listening import listening
 from swarm.transport.notices import Notices
 
 if TYPE_CHECKING:
