@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LEAST = 2.0
 """Mbit/s: others give a peer up whose weights come more slowly than that (see ``docs/rounds.md``)."""
@@ -40,6 +41,22 @@ class Rate:
             raise ValueError  # of no length; a limit that always holds is written without times
         return cls(mbit, begin, end)
 
+    def part(self, number: int) -> Rate:
+        """The limit of one of ``number`` senders that share it, rounded down.
+
+        Raises:
+            ValueError: that is less than others take.
+        """
+        mbit = math.floor(self.mbit * 1000 / number) / 1000
+        if mbit < LEAST:
+            raise ValueError
+        return replace(self, mbit=mbit)
+
+    def __str__(self) -> str:
+        """As ``parse`` reads it."""
+        times = f"@{_clock(self.begin)}-{_clock(self.end)}" if self.begin != self.end else ""
+        return f"{self.mbit:.3f}".rstrip("0").rstrip(".") + times
+
     def holds(self, minute: int) -> bool:
         """Whether it holds at a minute of the day."""
         if self.begin == self.end:
@@ -47,3 +64,7 @@ class Rate:
         if self.begin < self.end:
             return self.begin <= minute < self.end
         return minute >= self.begin or minute < self.end
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"

@@ -77,7 +77,7 @@ class AllShards(SiteShards):
         """Divide the model, and listen for the other sites.
 
         Raises:
-            ConfigurationError: the model cannot be exchanged in so many shards.
+            ConfigurationError: the model cannot be exchanged in so many shards, or ``max_mbit`` is too low for them.
             AddressError: an address cannot be listened on.
         """
         self.table = Layout.even(self.port.schema(), int(self._settings.exchange_shards))
@@ -85,7 +85,7 @@ class AllShards(SiteShards):
         plugins, executor = PluginRegistry(self._settings.disabled_plugins), ThreadExecutor()
         links: list[Connect] = []
         for rank in range(1, self.table.ranks):
-            schema, own = self.table.shard(rank), of_rank(self._settings, rank)
+            schema, own = self.table.shard(rank), of_rank(self._settings, rank, self.table.ranks)
             store, transport = ShardStore(schema), self._transport(own, plugins)
             peer = ShardPeer(rank, transport, own, plugins, schema, store, executor, self._log, PART)
             self._peers.append(peer)
@@ -122,6 +122,9 @@ class AllShards(SiteShards):
         for store in self._stores:
             store.memory(number)
         return self.joined(first)
+
+    def of_process(self, settings: Settings) -> Settings:
+        return of_rank(settings, 0, self.table.ranks)
 
     def checkpoints(self, settings: Settings) -> CheckpointStore | None:
         if settings.model_dir is None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swarm.addresses import Address, is_wildcard, join, parse_advertised
+from swarm.config.rates import LEAST, Rate
+from swarm.errors import ConfigurationError
 from swarm.ranks.directed import DirectedRanks
 from swarm.ranks.layout import Layout
 from swarm.ranks.link import KEY_BYTES, Link, LinkListener, connect
@@ -77,16 +79,15 @@ def be_directed(
         logger: where to report.
 
     Raises:
-        SwarmError: the address cannot be listened on; rank 0 raises it too.
+        SwarmError: the address cannot be listened on, or ``max_mbit`` is too low; rank 0 raises it too.
         RanksError: a process is gone.
     """
     key = np.zeros(KEY_BYTES, np.uint8)
     group.share(key)
-    own = of_rank(settings, group.rank)
     peers: list[ShardPeer] = []
 
     def listen() -> dict[str, Any]:
-        schema = layout.shard(group.rank)
+        schema, own = layout.shard(group.rank), of_rank(settings, group.rank, layout.ranks)
         peer = ShardPeer(group.rank, transport(own, plugins), own, plugins, schema, store, executor, logger)
         peers.append(peer)
         host = Address.parse(own.listen).host
@@ -104,15 +105,31 @@ def be_directed(
     return peers[0]
 
 
-def of_rank(settings: Settings, rank: int) -> Settings:
-    """The settings of a process: ports that are given are those of rank 0, and the next ones of the others."""
+def of_rank(settings: Settings, rank: int, ranks: int) -> Settings:
+    """The settings with which one of the ``ranks`` shards of a site is exchanged.
+
+    Ports that are given are those of rank 0, and the next ones of the others. Each has its part of ``max_mbit``.
+
+    Raises:
+        ConfigurationError: the part is less than other sites take.
+    """
     listen = Address.parse(settings.listen)
-    ports: dict[str, Any] = {}
+    own: dict[str, Any] = {"max_mbit": _parts(settings.max_mbit, ranks)}
     if listen.port:
-        ports["listen"] = str(replace(listen, port=listen.port + rank))
+        own["listen"] = str(replace(listen, port=listen.port + rank))
     if settings.data_port:
-        ports["data_port"] = settings.data_port + rank
+        own["data_port"] = settings.data_port + rank
     if settings.advertise:
         host, port = parse_advertised(settings.advertise)
-        ports["advertise"] = join(host, None if port is None else port + rank)
-    return replace(settings, **ports)
+        own["advertise"] = join(host, None if port is None else port + rank)
+    return replace(settings, **own)
+
+
+def _parts(limits: tuple[str, ...], ranks: int) -> tuple[str, ...]:
+    try:
+        return tuple(str(Rate.parse(limit).part(ranks)) for limit in limits)
+    except ValueError:
+        raise ConfigurationError(
+            f"max_mbit={','.join(limits)} is too low: {ranks} shards share it, and each needs {LEAST:g} Mbit/s, or "
+            f"others give it up: allowed is {LEAST * ranks:g} or more with exchange_shards"
+        ) from None

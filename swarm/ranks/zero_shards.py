@@ -11,7 +11,7 @@ import numpy as np
 from swarm.ranks.directed import DirectedRanks, number_of, numbers_of
 from swarm.ranks.gathering import gathered
 from swarm.ranks.instructions import Kind
-from swarm.ranks.meeting import direct, meet_layout
+from swarm.ranks.meeting import direct, meet_layout, of_rank
 from swarm.ranks.same import require_same
 from swarm.ranks.shard_checkpoints import ShardCheckpoints
 from swarm.ranks.shard_training import RankZeroShardTraining
@@ -69,6 +69,9 @@ class ZeroShards(SiteShards):
         """Direct the others no more; idempotent."""
         if self._met:
             self.ranks.close()
+
+    def of_process(self, settings: Settings) -> Settings:
+        return of_rank(settings, 0, self.table.ranks)
 
     def checkpoints(self, settings: Settings) -> CheckpointStore | None:
         if settings.model_dir is None:

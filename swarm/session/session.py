@@ -392,7 +392,8 @@ class Session:
 
     def _meet(self, schema: Schema, policy: SyncPolicy) -> bool:
         """Join under the name in the settings; False if another peer has it and this one has chosen another."""
-        settings, network = self._settings, self._network(self._settings, self._plugins)
+        settings = self._settings
+        network = self._network(self._shards.of_process(settings) if self._shards else settings, self._plugins)
         expected = self._expected = Expected(settings, network.transport.identity)
         self._reporter.expect(expected)
         owner = owner_of(settings, network.transport.identity, self._platform.signer())

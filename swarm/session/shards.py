@@ -27,6 +27,14 @@ class SiteShards(ABC):
     """Which process has what, as sites compare it."""
 
     @abstractmethod
+    def of_process(self, settings: Settings) -> Settings:
+        """The settings with which this process reaches other sites: what holds for the site is shared by all shards.
+
+        Raises:
+            ConfigurationError: a part is less than other sites take.
+        """
+
+    @abstractmethod
     def writer(self, directory: Path, logger: logging.Logger) -> Writer:
         """Writes whole models, of which this process has a shard."""
 

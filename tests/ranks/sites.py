@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from swarm.config import resolve
+from swarm.config import Settings, resolve
 from swarm.errors import RanksError
 from swarm.plugins import PluginRegistry
 from swarm.ranks import Parts, ProcessGroup, SeveralProcesses, ShardExchange, ShardPort
@@ -178,6 +178,12 @@ class Sites:
     def __init__(self, **settings: Any) -> None:
         self._swarm = MemorySwarm(**settings)
         self._settings = settings
+        self.asked: list[Settings] = []
+        """With which transports of sites were made."""
+
+    def _transport(self, settings: Settings) -> MemoryTransport:
+        self.asked.append(settings)
+        return MemoryTransport(self._swarm.network)
 
     def peer(self, name: str, arrays: Mapping[str, Any], **settings: Any):
         """A site of one process."""
@@ -227,7 +233,7 @@ class Sites:
                         training=parts.training,
                         logger=logger,
                         plugins=PluginRegistry(resolved.disabled_plugins),
-                        network=lambda _settings, _plugins: Network(MemoryTransport(self._swarm.network), [board]),
+                        network=lambda settings, _plugins: Network(self._transport(settings), [board]),
                         shards=parts.shards,
                     )
                 )
@@ -238,7 +244,7 @@ class Sites:
             exchange = None
             if shard or has_all:
                 given_port = partial(shard, model) if shard else None
-                exchange = ShardExchange(given_port, lambda *_: MemoryTransport(self._swarm.network))
+                exchange = ShardExchange(given_port, lambda settings, _: self._transport(settings))
             ranks = SeveralProcesses(lambda: group, (lambda: mine.reads.append(1)) if sharded else None, exchange)
             parts = Parts(port(rank, model), evaluate(rank), correction(rank), training(rank))
             mine.session = ranks.session(make, parts, resolved, logger)

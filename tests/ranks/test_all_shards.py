@@ -48,6 +48,28 @@ def test_a_site_with_all_shards_ends_with_the_model_of_those_that_have_one_each(
     assert not equal(whole(ada), arrays(1), "w", "h", "one")
 
 
+def test_the_shards_of_a_site_share_its_limit_of_what_is_sent() -> None:
+    sites = Sites(world_size=2, sync_interval=2)
+    ada = sites.site("ada", arrays(1), size=3, max_mbit=["20@07:00-19:30", "100"], **EACH)
+    bob = sites.site("bob", arrays(5), size=1, max_mbit="7", **all_in_one(3))
+    all_of((ada, trained(4)), (bob, trained(4)))
+    limits = {name: [each.max_mbit for each in sites.asked if each.name == name] for name in ("ada", "bob")}
+    assert limits == {"ada": [("6.666@07:00-19:30", "33.333")] * 3, "bob": [("2.333",)] * 3}
+
+
+@pytest.mark.parametrize(("size", "given"), [(3, EACH), (1, all_in_one(3))])
+def test_a_limit_that_is_too_low_for_so_many_shards_is_refused_in_all_processes(size, given) -> None:
+    def begin(rank: Rank) -> str:
+        with pytest.raises(
+            ConfigurationError, match="max_mbit=5 is too low: 3 shards .* allowed is 6 or more"
+        ) as caught:
+            rank.session.begin()
+        return str(caught.value)
+
+    site = Sites(world_size=2).site("ada", arrays(1), size=size, max_mbit=5, **given)
+    assert len(all_of((site, begin))) == size
+
+
 class Unborrowed(ModelPort):
     """A model whose memory cannot be read directly, as on a GPU."""
 

@@ -35,9 +35,9 @@ KEY = bytes(range(KEY_BYTES))
 )
 def test_ports_that_are_given_are_those_of_rank_0(given: dict[str, Any], own: dict[str, Any]) -> None:
     settings = resolve({"peers": "other.example:7000", "insecure": True, **given}, environment={}).settings
-    found = of_rank(settings, 2)
+    found = of_rank(settings, 2, 4)
     assert {name: getattr(found, name) for name in own} == own
-    assert of_rank(settings, 0) == settings
+    assert of_rank(settings, 0, 4) == settings
 
 
 SILENT, SPEAKING, GONE = b"", b"GET / HTTP/1.1\r\n\r\n", None

@@ -40,6 +40,7 @@ def test_a_limit_is_a_number_with_or_without_times(text: str, rate: Rate | None)
             Rate.parse(text)
     else:
         assert Rate.parse(text) == rate
+        assert Rate.parse(str(rate)) == rate
 
 
 @pytest.mark.parametrize(
