@@ -15,7 +15,7 @@ from swarm.config.outer import PARAMETERS, PREFIX
 from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
 from swarm.config.trial import tried
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, IdentityError
 from swarm.text import listed
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def resolve(
         environment: instead of the process's own.
         directory: where to look for ``swarm.toml``, instead of the working directory.
         otherwise: by name of setting, values that are used instead of the default where no source gives one.
-        usable: whether to refuse an identity whose certificate nobody would accept now.
+        usable: whether to refuse an identity whose certificate nobody would accept now. Otherwise one that is missing
+            or damaged is in the settings too, of which those that come from its consortium are then not known.
 
     Raises:
         UnknownArgumentError: there is no such argument.
@@ -115,7 +116,7 @@ def _identity(given: dict[str, Value], directory: Path, *, usable: bool) -> Iden
 
     Raises:
         ConfigurationError: it is named, and nothing is to be encrypted.
-        IdentityError: it cannot be used.
+        IdentityError: it cannot be used, and is to be ``usable``.
     """
     off = next((each for each in ("loopback", "insecure") if each in given and given[each].value), None)
     named = given.get("identity")
@@ -134,7 +135,12 @@ def _identity(given: dict[str, Value], directory: Path, *, usable: bool) -> Iden
         return None
     from swarm.identity import identity_at  # loads a library that most processes do not need
 
-    return identity_at(named.value, usable=usable)
+    try:
+        return identity_at(named.value, usable=usable)
+    except IdentityError:
+        if usable:
+            raise
+        return None
 
 
 def _beats(one: Value, other: Value) -> bool:

@@ -12,6 +12,15 @@ from abc import ABC, abstractmethod
 class Discovery(ABC):
     """Publishes the address of a peer and looks up addresses of others."""
 
+    def check(self) -> None:  # noqa: B027 - few discoveries need it
+        """Find out whether a peer could be announced, without announcing one; ``withdraw`` is called after it.
+
+        Nothing by default. ``swarm check`` asks it before a run.
+
+        Raises:
+            ConfigurationError: it could not, and why.
+        """
+
     @abstractmethod
     def announce(self, name: str, address: str, incarnation: str) -> None:
         """Publish that the peer ``name``, started as ``incarnation``, listens on ``address``.

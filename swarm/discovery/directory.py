@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import socket
+import tempfile
 import urllib.parse
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,6 +67,14 @@ class DirectoryDiscovery(Discovery):
         self._second: Path
         """The file to use if a peer of another process has the first one."""
 
+    def check(self) -> None:
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._path) as file:
+                file.write(b"x")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
     def announce(self, name: str, address: str, incarnation: str) -> None:
         self.withdraw()
         host = socket.gethostname()
@@ -84,11 +93,14 @@ class DirectoryDiscovery(Discovery):
         except OSError as error:
             with suppress(OSError):
                 draft.unlink()
-            raise ConfigurationError(
-                f"rendezvous directory {str(self._path)!r} cannot be written to ({error.strerror}); "
-                "choose another one that all local peers share"
-            ) from error
+            raise self._unwritable(error) from error
         self._own = target, data
+
+    def _unwritable(self, error: OSError) -> ConfigurationError:
+        return ConfigurationError(
+            f"rendezvous directory {str(self._path)!r} cannot be written to ({error.strerror}); "
+            "choose another one that all local peers share"
+        )
 
     def discover(self) -> tuple[str, ...]:
         found = announcements(self._path, self._read)

@@ -90,7 +90,7 @@ def network_of(settings: Settings, plugins: PluginRegistry, shared: SharedAddres
     Raises:
         ConfigurationError: no plugin provides the transport or a discovery, or a setting is missing.
     """
-    discoveries = [plugins.discovery(name)(settings) for name in _discoveries(settings)]
+    discoveries = [plugins.discovery(name)(settings) for name in discoveries_of(settings)]
     asked = {setting: getattr(settings, setting) for setting in SHARED}
     if not settings.named:
         asked["name"] = None
@@ -116,7 +116,8 @@ def transport_of(settings: Settings, plugins: PluginRegistry) -> Transport:
     )
 
 
-def _discoveries(settings: Settings) -> tuple[str, ...]:
+def discoveries_of(settings: Settings) -> tuple[str, ...]:
+    """The names of the discoveries that ``settings`` ask for."""
     if settings.discovery is not None:
         return (settings.discovery,)
     given = {"directory": settings.rendezvous, "seeds": settings.peers, "consortium": settings.identity}

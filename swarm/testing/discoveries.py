@@ -53,6 +53,21 @@ class DiscoveryContract(ABC):
                 do=f"give {others}, in any order",
             )
 
+    def test_a_check_announces_nothing(self) -> None:
+        checked, other = self.make(), self.make()
+        checked.check()
+        before = other.discover()
+        checked.withdraw()
+        if self.shares:
+            assert not before, broken(
+                f"{type(checked).__name__}: check() announces nobody.",
+                given="a discovery without announcements, after check()",
+                got=shown(before),
+                do="only find out whether announce() would work",
+            )
+        checked.announce("peer-0", GIVEN[0], "incarnation-0")
+        checked.withdraw()
+
     def test_nothing_is_found_twice(self, peers: list[Discovery]) -> None:
         first, again = peers[0].discover(), peers[0].discover()
         assert sorted({*first, *again}) == sorted(first), broken(

@@ -6,7 +6,8 @@ import json
 import os
 import resource
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from typing import Any, cast
 import pytest
 
 from swarm import versions
-from swarm.cli.check import command, here, there
+from swarm.cli.check import command, here, parts, there
+from swarm.cli.check import listening as listening_module
 from swarm.cli.check.command import find
 from swarm.cli.check.finding import Finding, Level
 from swarm.cli.check.links import of_link
@@ -26,10 +28,14 @@ from swarm.cli.environment import machine_authority
 from swarm.cli.status import fetch
 from swarm.cli.statuses import ANSWER_SECONDS
 from swarm.config import Settings
+from swarm.discovery import Discovery
 from swarm.errors import AddressError, NoDataChannelError, TransportError, UnknownCallError
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities, own_identity
+from swarm.plugins import PluginRegistry
 from swarm.proxy import Proxies
+from swarm.session import wiring
+from swarm.testing.nodes import DEADLINE
 from swarm.transport.data_channel import DataChannelTransport
 from swarm.transport.grpc import GrpcTransport
 from swarm.transport.grpc.measuring import Speeds
@@ -252,6 +258,128 @@ def test_a_transport_that_cannot_start_is_a_failure(monkeypatch: pytest.MonkeyPa
     assert ("127.0.0.1:1", "reached") in found
 
 
+class Plugin:
+    """The transport of a plugin, of which nothing is known but that it can start and be closed."""
+
+    def __init__(self, start: Callable[[], None] = lambda: None) -> None:
+        self._start, self.closed = start, threading.Event()
+
+    def start(self, _: object) -> str:
+        self._start()
+        return "somewhere"
+
+    def close(self, _: float) -> None:
+        self.closed.set()
+
+
+def with_transport(plugin: Plugin, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Finding:
+    monkeypatch.setattr(wiring, "transport_of", lambda *_: plugin)
+    found = {each.what: each for each in find(replace(SETTINGS, transport="pigeon", **settings))}
+    return found["transport"]
+
+
+def test_the_transport_of_a_plugin_is_started_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plugin = Plugin()
+    assert with_transport(plugin, monkeypatch).level is Level.OK
+    assert plugin.closed.is_set()
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "0.0.0.0:0"])
+def test_the_transport_of_a_plugin_that_cannot_start_is_a_failure(monkeypatch: pytest.MonkeyPatch, listen: str) -> None:
+    def cannot() -> None:
+        raise AddressError("the hub cannot be used")
+
+    found = with_transport(Plugin(cannot), monkeypatch, listen=listen, insecure=True)
+    assert (found.level, found.found) == (Level.FAILURE, "the hub cannot be used")
+
+
+def test_a_transport_that_takes_too_long_is_a_failure_and_closed_once_it_has_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    go = threading.Event()
+    plugin = Plugin(lambda: assert_true(go.wait(DEADLINE)))
+    monkeypatch.setattr(listening_module, "MORE_SECONDS", 0.0)
+    found = with_transport(plugin, monkeypatch, failure_timeout=0.1)
+    assert found.level is Level.FAILURE
+    assert "the transport 'pigeon' has not started within 0.1 s" in found.found
+    assert not plugin.closed.is_set()
+    go.set()
+    assert plugin.closed.wait(DEADLINE)
+
+
+def assert_true(value: bool) -> None:
+    assert value
+
+
+class Board(Discovery):
+    """A discovery of a plugin that can be asked."""
+
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._check, self.withdrawn = check, threading.Event()
+
+    def check(self) -> None:
+        self._check()
+
+    def announce(self, name: str, address: str, incarnation: str) -> None:
+        pytest.fail("it was announced")
+
+    def discover(self) -> tuple[str, ...]:
+        return ()
+
+    def withdraw(self) -> None:
+        self.withdrawn.set()
+
+
+def with_discovery(board: Board, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Finding:
+    monkeypatch.setattr(PluginRegistry, "discovery", lambda *_: lambda _: board)
+    return parts.of_discovery("board", replace(SETTINGS, **settings))
+
+
+def test_a_discovery_is_asked_and_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Board()
+    assert with_discovery(board, monkeypatch).level is Level.OK
+    assert board.withdrawn.is_set()
+
+
+def test_a_discovery_that_cannot_be_used_or_does_not_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot() -> None:
+        raise AddressError("the hub cannot be used")
+
+    board = Board(cannot)
+    found = with_discovery(board, monkeypatch)
+    assert (found.level, found.found) == (Level.FAILURE, "the hub cannot be used")
+    assert board.withdrawn.is_set()
+    go = threading.Event()
+    board = Board(lambda: assert_true(go.wait(DEADLINE)))
+    monkeypatch.setattr(parts, "MORE_SECONDS", 0.0)
+    found = with_discovery(board, monkeypatch, failure_timeout=0.1)
+    assert found.level is Level.FAILURE
+    assert "within 0.1 s" in found.found
+    go.set()
+    assert board.withdrawn.wait(DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"rendezvous": Path("/proc/nothere")}, "'/proc/nothere' cannot be written to"),
+        ({"discovery": "no-such"}, "no-such"),
+        ({"discovery": "directory"}, "rendezvous"),
+    ],
+)
+def test_a_discovery_with_which_no_run_would_start_is_a_failure(given: dict[str, Any], text: str) -> None:
+    found = {each.what: each for each in find(replace(SETTINGS, **given))}["discovery"]
+    assert found.level is Level.FAILURE
+    assert text in found.found
+    assert found.action
+
+
+def test_a_rendezvous_directory_is_left_as_it_was(tmp_path: Path) -> None:
+    found = {each.what: each for each in find(replace(SETTINGS, rendezvous=tmp_path))}["discovery"]
+    assert (found.level, found.found) == (Level.OK, "directory")
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_earlier_release_that_knows_no_such_question_is_told_in_one_line() -> None:
     unknown = UnknownCallError("no such method")
     found = link(Way(data_port_reached_from=unknown, measure=unknown))
@@ -329,6 +457,30 @@ def test_a_certificate_that_does_not_count_is_a_failure_and_the_rest_is_looked_a
     assert found[listening, "reached"].level is Level.OK
     assert found[listening, "status"].level is Level.WARNING
     assert found["127.0.0.1:1", "reached"].level is Level.FAILURE
+
+
+@pytest.mark.parametrize("made", [None, b"", b"-----BEGIN CERTIFICATE-----"])
+def test_an_identity_that_is_missing_or_damaged_is_a_failure_and_the_rest_is_looked_at(
+    swarm, listening: str, tmp_path: Path, made: bytes | None
+) -> None:
+    directory = tmp_path / "berlin"
+    if made is not None:
+        make_identities({"berlin": directory})
+        (directory / "authority.pem").write_bytes(made)
+    arguments = ("--identity", str(directory), "--peer", listening, "--peer", "127.0.0.1:1", "--listen", "0.0.0.0:0")
+    done = swarm("check", "--json", *arguments)
+    assert done.returncode == 1, done.stderr
+    found = {(each["where"], each["what"]): each for each in json.loads(done.stdout)}
+    assert found["here", "certificate"]["level"] == "failure"
+    assert str(directory) in found["here", "certificate"]["found"]
+    assert "swarm join" in found["here", "certificate"]["action"]
+    assert found["here", "listen"]["level"] == "warning"
+    assert found[listening, "reached"]["level"] == "ok"
+    assert found[listening, "status"]["level"] == "warning"
+    assert found["127.0.0.1:1", "reached"]["level"] == "failure"
+    shown = swarm("check", *arguments)
+    assert shown.returncode == 1
+    assert shown.stdout.splitlines()[-1].startswith("looked at this machine and 2 other peers: 2 failures, ")
 
 
 def of_machine(settings: Settings, identity: Identity | None = None) -> dict[str, Finding]:

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from swarm.errors import AddressError
+from swarm.errors import AddressError, ConfigurationError
 from swarm.identity import Identity
 from swarm.identity.throwaway import make_identities
 from swarm.testing.nodes import Node, eventually
@@ -97,3 +97,12 @@ def test_sites_meet_over_a_leaf_node_at_one_of_them(serve, tmp_path) -> None:
     eventually(joined, "the leaf node has connected to the hub")
     meet(hub(leaf.url, domain="hub"), hub(main.url, domain="hub"), tmp_path)
     meet(hub(leaf.url, domain="hub"), hub(main.url), tmp_path / "again")
+
+
+def test_a_discovery_finds_out_before_a_run_that_the_hub_cannot_be_used(serve):
+    with pytest.raises(AddressError, match="cannot be used"):
+        NatsDiscovery(hub(f"nats://127.0.0.1:{free_port()}"), "heart", patience=0.5).check()
+    plain = NatsDiscovery(hub(serve("plain", "", stores=False).url), "heart", patience=0.5)
+    with pytest.raises(ConfigurationError, match="cannot be announced .* the hub needs JetStream"):
+        plain.check()
+    plain.withdraw()

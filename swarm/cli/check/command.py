@@ -18,9 +18,10 @@ from rich.text import Text
 
 from swarm.addresses import Address, join, parse_advertised, place_of
 from swarm.cli import options
-from swarm.cli.check.finding import Finding, Level, failure
+from swarm.cli.check.finding import Finding, Level, failure, ok
 from swarm.cli.check.here import HERE, of_machine
 from swarm.cli.check.listening import listening
+from swarm.cli.check.parts import of_discovery
 from swarm.cli.check.there import of_peer
 from swarm.cli.cluster import cluster_of
 from swarm.cli.directories import fallbacks
@@ -29,7 +30,7 @@ from swarm.cli.statuses import ANSWER_SECONDS
 from swarm.cli.table import console
 from swarm.config import Settings, former, resolve
 from swarm.discovery.directory import announcements
-from swarm.errors import ConfigurationError
+from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity import identity_at
 from swarm.proxy import Proxies
 
@@ -80,23 +81,37 @@ def check(
 
 def find(settings: Settings) -> Iterable[Finding]:
     """Everything, this machine first."""
-    identity = identity_at(settings.identity, usable=False) if settings.identity else None
-    yield from of_machine(settings, identity)
+    from swarm.session.wiring import discoveries_of
+
+    identity = damaged = None
+    try:
+        identity = identity_at(settings.identity, usable=False) if settings.identity else None
+    except IdentityError as error:
+        damaged = error
+    yield from of_machine(settings, identity, damaged)
     known = [*settings.peers, *(identity.others if identity else ())]
     if settings.rendezvous:
         known += [each.address for each in announcements(settings.rendezvous)]
     own = {*_own(settings)}
     addresses = [each for each in dict.fromkeys(known) if place_of(each) not in own]
     ask = partial(fetch, identity=settings.identity, timeout=ANSWER_SECONDS, proxies=Proxies(settings.proxy))
-    counts = identity is None or identity.unusable is None
+    counts = damaged is None and (identity is None or identity.unusable is None)
     with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+        # That of the consortium needs a certificate that counts, and nothing else.
+        asked = [name for name in discoveries_of(settings) if counts or name != "consortium"]
+        discoveries = [pool.submit(of_discovery, name, settings) for name in asked]
         station = None
         if counts:
             try:
                 station = stack.enter_context(listening(settings))
             except ConfigurationError as error:
                 yield failure(HERE, "transport", str(error), "correct the settings of the transport")
-        pool = stack.enter_context(ThreadPoolExecutor(AT_ONCE))
+            else:
+                if station is None:
+                    yield ok(HERE, "transport", f"{settings.transport}: it has started; no peer is asked over it")
+        for each in discoveries:
+            yield each.result()
         for found in pool.map(
             lambda address: [*of_peer(address, settings, ask if counts else None, station)], addresses
         ):

@@ -21,6 +21,7 @@ from swarm.listening import listening
 
 if TYPE_CHECKING:
     from swarm.config import Settings
+    from swarm.errors import IdentityError
     from swarm.identity import Identity
 
 HERE = "here"
@@ -42,9 +43,17 @@ _TO_LISTEN = {
 """What to do where a port cannot be listened on; else the host is wrong."""
 
 
-def of_machine(settings: Settings, identity: Identity | None) -> Iterator[Finding]:
-    """Everything that needs no other peer."""
-    yield from _identity(settings, identity)
+def of_machine(
+    settings: Settings, identity: Identity | None, damaged: IdentityError | None = None
+) -> Iterator[Finding]:
+    """Everything that needs no other peer. ``damaged`` is why the identity in the settings cannot be read."""
+    if damaged is None:
+        yield from _identity(settings, identity)
+    else:
+        action = "name the directory that `swarm join` has made (identity), repair it, or join with a new invitation"
+        where = str(settings.identity)
+        text = str(damaged) if where in str(damaged) else f"the identity in {where}: {damaged}"
+        yield failure(HERE, "certificate", text, action)
     yield from _ports(settings)
     yield from _directories(settings)
     yield _shared_memory(SHARED_MEMORY)

@@ -10,7 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swarm.addresses import Address, name_of
-from swarm.errors import AddressError, ExchangeError
+from swarm.cli.check.parts import MORE_SECONDS, within
+from swarm.errors import ExchangeError
+from swarm.listening import listening as bind
 from swarm.messages import DataChannelRequest
 from swarm.transport.base import Handler, Way
 
@@ -133,14 +135,14 @@ class Station:
 
 @contextmanager
 def listening(settings: Settings) -> Iterator[Station | None]:
-    """A station under ``settings``; None over a transport that knows no such questions.
+    """A station under ``settings``; None over a transport that knows no such questions, but has started.
 
-    On a loopback address, or where the port is taken (a peer runs here), it listens elsewhere: then others can be
+    On a loopback address, or where a port is taken (a peer runs here), it listens elsewhere: then others can be
     reached from it, and are not asked to connect to it.
 
     Raises:
-        ConfigurationError: the transport cannot be had under these settings.
-        AddressError: it cannot start anywhere, as where the hub of a relay does not let it in.
+        ConfigurationError: the transport cannot be had under these settings, or does not start in time.
+        AddressError: it cannot start, as where the hub of a relay does not let it in.
     """
     from swarm.plugins import PluginRegistry
     from swarm.session.wiring import transport_of
@@ -148,21 +150,31 @@ def listening(settings: Settings) -> Iterator[Station | None]:
     from swarm.transport.grpc import GrpcTransport
 
     elsewhere = replace(settings, listen="127.0.0.1:0", advertise=None, data_port=0)
-    here = [] if Address.parse(settings.listen).is_loopback else [settings]
-    for each in (*here, elsewhere):
-        transport = transport_of(each, PluginRegistry())
-        data_channels = transport if isinstance(transport, DataChannelTransport) else None
-        control = data_channels.control if data_channels else transport
-        try:
-            if not isinstance(control, GrpcTransport):
-                break
-            transport.start(Nobody())
-            yield Station(control, data_channels, each, open_=each is settings)
-        except AddressError:
-            if each is elsewhere:
-                raise
-            continue  # the line about the port says why
-        finally:
-            transport.close(0.0)
-        return
-    yield None
+    used = settings if not Address.parse(settings.listen).is_loopback and _free(settings) else elsewhere
+    transport = transport_of(used, PluginRegistry(settings.disabled_plugins))
+    data_channels = transport if isinstance(transport, DataChannelTransport) else None
+    control = data_channels.control if data_channels else transport
+    within(
+        settings.failure_timeout + MORE_SECONDS,
+        f"the transport {settings.transport!r} has not started",
+        lambda: transport.start(Nobody()),
+        lambda: transport.close(0.0),
+    )
+    try:
+        if isinstance(control, GrpcTransport):
+            yield Station(control, data_channels, used, open_=used is settings)
+        else:
+            yield None
+    finally:
+        transport.close(0.0)
+
+
+def _free(settings: Settings) -> bool:
+    """Whether the ports of the peer can be listened on; where not, the line about the port says why."""
+    host, port = Address.parse(settings.listen).host, Address.parse(settings.listen).port
+    try:
+        for each in (port, settings.data_port):
+            bind(host, each, 1).close()
+    except OSError:
+        return False
+    return True

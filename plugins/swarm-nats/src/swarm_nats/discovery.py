@@ -9,7 +9,7 @@ import logging
 import threading
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nats.errors import Error as NatsError
 from nats.js.api import KeyValueConfig
@@ -21,6 +21,7 @@ from swarm.text import is_address, printable
 from swarm_nats.hub import Hub
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from concurrent.futures import Future
 
     from nats.js.client import JetStreamContext
@@ -69,19 +70,30 @@ class NatsDiscovery(Discovery):
         self._renewing: asyncio.Task[None] | None = None
         self._troubled = False
 
+    def check(self) -> None:
+        self._ask(self._connected(), self._ready(), LOOK_SECONDS)
+
     def announce(self, name: str, address: str, incarnation: str) -> None:
         hub = self._connected()
         record = {"name": name, "address": address, "incarnation": incarnation}
         key = f"{_digest(self._session)}.{_digest(name, incarnation)}"
+        self._ask(hub, self._replace(key, json.dumps(record).encode()), self._patience + 2 * LOOK_SECONDS)
+        self._address = address
+
+    def _ask(self, hub: Hub, job: Coroutine[Any, Any, None], seconds: float) -> None:
+        """Do what an announcement needs.
+
+        Raises:
+            ConfigurationError: it cannot be done.
+        """
         try:
-            hub.call(self._replace(key, json.dumps(record).encode()), self._patience + 2 * LOOK_SECONDS)
+            hub.call(job, seconds)
         except _TROUBLE as error:
             raise ConfigurationError(
                 f"this peer cannot be announced in the bucket {self._bucket_name!r} of the hub at "
                 f"{self._settings.shown}: {printable(str(error) or 'it does not answer', 200)}; the hub needs "
                 "JetStream, and this peer the right to use it"
             ) from error
-        self._address = address
 
     def discover(self) -> tuple[str, ...]:
         if self._looking is None or self._looking.done():
@@ -130,11 +142,14 @@ class NatsDiscovery(Discovery):
         self._renewing = asyncio.create_task(self._renew())
 
     async def _put(self, key: str, data: bytes) -> None:
+        await self._ready()
+        await self._publish(key, data)
+
+    async def _ready(self) -> None:
         try:
             await self._bucket()
         except (BucketNotFoundError, NotFoundError):  # a server that was started anew may have kept nothing
             await self._create()
-        await self._publish(key, data)
 
     async def _renew(self) -> None:
         while self._own is not None:
