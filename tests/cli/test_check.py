@@ -165,6 +165,7 @@ class Way:
             "reach_data_port": None,
             "data_port_reached_from": "",
             "measure": Speeds(94.2, 88.4),
+            "certificate": None,
             "over_relay": False,
             "turn_to_relay": False,
         } | answers
@@ -408,6 +409,40 @@ def test_two_peers_ask_one_another_over_tls_about_the_way_between_them(paris: st
     with listens(replace(settings, advertise="127.0.0.1:1")) as station:
         assert station is not None
         assert "127.0.0.1:1" in station.reached_from(paris)
+
+
+def certificate_of(address: str, station: Any, days: float) -> Finding:
+    """What is told of a peer's certificate so long after now."""
+    now = datetime.now(UTC) + timedelta(days=days)
+    found = there.of_peer(address, SETTINGS, lambda _: answer(), station, now=now.timestamp)
+    return next(each for each in found if each.what == "certificate")
+
+
+def test_the_certificate_of_a_peer_is_seen_and_its_end_told(paris: str, tmp_path: Path) -> None:
+    shown = Identity(tmp_path / "paris").certificate
+    left = shown.not_after - datetime.now(UTC)
+    with listens(replace(SETTINGS, identity=tmp_path / "berlin")) as station:
+        fine = certificate_of(paris, station, 0.5)
+        assert (fine.level, fine.where) == (Level.OK, paris)
+        assert fine.found == f"paris, until {shown.not_after:%Y-%m-%d} ({(left - timedelta(days=0.5)).days} days left)"
+        still = certificate_of(paris, station, left.total_seconds() / 86400 - 14.01)
+        soon = certificate_of(paris, station, left.total_seconds() / 86400 - 13.99)
+    assert (still.level, soon.level) == (Level.OK, Level.WARNING)
+    assert "(13 days left)" in soon.found
+    assert "swarm renew" in soon.action
+
+
+def test_a_certificate_that_a_peer_does_not_show_is_a_warning_and_without_tls_there_is_none(listening: str) -> None:
+    refused = cast("Station", Way(certificate=TransportError("it was closed")))
+    found = certificate_of(listening, refused, 0)
+    assert (found.level, found.found) == (Level.WARNING, "not seen: it was closed")
+    assert "certificate" not in {each.what for each in there.of_peer(listening, SETTINGS, lambda _: answer(), None)}
+
+
+def test_without_an_identity_no_certificate_is_asked_for(paris: str) -> None:
+    with listens(SETTINGS) as station:
+        assert station is not None
+        assert station.certificate(paris) is None
 
 
 def test_looks_at_a_peer_of_this_user_share_one_identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from swarm.transport.base import Handler, Way
 
 if TYPE_CHECKING:
     from swarm.config import Settings
+    from swarm.identity.certificates import Certificate
     from swarm.messages import Envelope, FetchRequest, StreamHeader
     from swarm.transport.base import Frame, Sink
     from swarm.transport.data_channel import DataChannelTransport
@@ -88,6 +89,14 @@ class Station:
             SwarmError: it does not answer.
         """
         return self._control.asking.status(address, ANSWER_SECONDS)
+
+    def certificate(self, address: str) -> Certificate | None:
+        """The one that the peer at ``address`` shows; None without an identity here.
+
+        Raises:
+            SwarmError: it shows none that counts.
+        """
+        return self._control.asking.certificate(address, ANSWER_SECONDS)
 
     @property
     def has_data_port(self) -> bool:

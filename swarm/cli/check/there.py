@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from swarm.cli.answers import MOST, count, number, parse, plain, sessions
 from swarm.cli.check.finding import Finding, failure, ok, warning
 from swarm.cli.check.links import of_link
 from swarm.errors import ProxyError, SwarmError, TransportError
+from swarm.identity.identity import NOTICE
 from swarm.proxy import Proxies
 from swarm.text import MAX_SHOWN, printable
 from swarm.versions import Versions
@@ -81,6 +83,8 @@ def of_peer(
     trip = median(seconds for seconds, _, _ in answers)
     answered = f"answers within {1000 * trip:.1f} ms, with a new connection each time"
     yield ok(address, "reached", f"{answered}, over a relay; directly: {closed[0]}" if relayed and closed else answered)
+    if station is not None:
+        yield from _certificate(address, station, now())
     _, told, answer = answers[-1]
     try:
         yield from _of_answer(address, settings, answer, told + answers[-1][0] / 2)
@@ -88,6 +92,24 @@ def of_peer(
             yield from of_link(address, parse(sessions(answer)[0]).name, station)
     except TransportError as error:
         yield failure(address, "status", printable(str(error), MAX_SHOWN), "update Swarm there")
+
+
+def _certificate(address: str, station: Station, now: float) -> Iterator[Finding]:
+    try:
+        found = station.certificate(address)
+    except SwarmError as error:
+        text = f"not seen: {printable(str(error), MAX_SHOWN)}"
+        yield warning(address, "certificate", text, "repeat it, or read the reason")
+        return
+    if found is None:
+        return
+    left = found.not_after - datetime.fromtimestamp(now, UTC)
+    text = f"{found.name}, until {found.not_after:%Y-%m-%d} ({left.days} {'day' if left.days == 1 else 'days'} left)"
+    yield (
+        warning(address, "certificate", text, "it expires soon: have it renewed there, with `swarm renew`")
+        if left < NOTICE
+        else ok(address, "certificate", text)
+    )
 
 
 def _closed(where: Address) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from swarm.addresses import Address
 from swarm.messages import ReachAnswer, ReachDataRequest
 from swarm.transport.grpc.calls import ask_status, call_once
+from swarm.transport.grpc.diagnosis import shown_by
 from swarm.transport.grpc.measuring import measure
 from swarm.transport.grpc.service import REACH, REACH_DATA
 from swarm.transport.grpc.wire import decode, encode
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from swarm.identity import Identity
+    from swarm.identity.certificates import Certificate
     from swarm.messages import DataChannelOffer, ReachRequest
+    from swarm.proxy import Proxies
     from swarm.transport.grpc.measuring import Speeds
     from swarm.transport.grpc.relayed import Relayed
     from swarm.transport.pacing import Pacing
@@ -30,12 +34,22 @@ class Asking:
         own: what others are asked whether they can connect to this peer.
         pacing: how fast this peer may send.
         relayed: who is reached over a relay.
+        identity: of this peer; None: it speaks no TLS.
+        proxies: for connections to others.
     """
 
     def __init__(
-        self, connect: Callable[[Address, bool], grpc.Channel], own: ReachRequest, pacing: Pacing, relayed: Relayed
+        self,
+        connect: Callable[[Address, bool], grpc.Channel],
+        own: ReachRequest,
+        pacing: Pacing,
+        relayed: Relayed,
+        identity: Identity | None,
+        proxies: Proxies,
     ) -> None:
         self._relayed = relayed
+        self._identity = identity
+        self._proxies = proxies
         self._connect = connect
         self._own = own
         self._pacing = pacing
@@ -48,6 +62,12 @@ class Asking:
             reason: why it cannot be connected to.
         """
         return self._relayed.turn(address, reason)
+
+    def certificate(self, address: str, timeout: float) -> Certificate | None:
+        """The one that the peer at ``address`` shows; None where this peer has no identity."""
+        if self._identity is None:
+            return None
+        return shown_by(self._relayed.place(Address.parse(address)), self._identity, self._proxies, timeout)
 
     def status(self, address: str, timeout: float) -> dict[str, Any]:
         """What the peer at ``address`` tells of itself; JSON types only."""

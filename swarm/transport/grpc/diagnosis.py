@@ -6,12 +6,13 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from swarm.errors import ProxyError, UntrustedPeerError
+from swarm.errors import ProxyError, UnreachablePeerError, UntrustedPeerError
 from swarm.versions import UPDATE
 
 if TYPE_CHECKING:
     from swarm.addresses import Address
     from swarm.identity import Identity
+    from swarm.identity.certificates import Certificate
     from swarm.proxy import Proxies
 
 PATIENCE = 1.0
@@ -50,6 +51,30 @@ def explain(address: Address, identity: Identity | None, proxies: Proxies) -> st
         return str(error)
     except OSError:
         return ""
+
+
+def shown_by(address: Address, identity: Identity, proxies: Proxies, timeout: float) -> Certificate:
+    """The certificate that the peer at ``address`` shows, over a connection of its own.
+
+    Args:
+        address: of the peer.
+        identity: of this peer.
+        proxies: for connections to others.
+        timeout: seconds for connecting, for the handshake, and for what follows it.
+
+    Raises:
+        UnreachablePeerError: there is no connection over TLS to it.
+        UntrustedPeerError: the certificate does not count.
+    """
+    try:
+        with proxies.connect(address.host, address.port, timeout) as sock:
+            sock.settimeout(timeout)
+            with _context(identity).wrap_socket(sock) as secure:
+                found = secure.getpeercert(binary_form=True) or b""
+                secure.recv(1)  # until the other side has judged this peer's, so that it sees no broken handshake
+    except OSError as error:
+        raise UnreachablePeerError(f"{address.place} shows no certificate: {error}") from error
+    return identity.trust(found)
 
 
 def _over_tls(sock: socket.socket, address: Address, identity: Identity) -> str:

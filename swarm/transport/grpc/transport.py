@@ -214,7 +214,8 @@ class GrpcTransport(DataChannelControl):
     @property
     def asking(self) -> Asking:
         """Asks other peers about the way to them, once it has started."""
-        return Asking(self._connect, self._here.one_way.own, self.pacing, self._relayed)
+        own = self._here.one_way.own
+        return Asking(self._connect, own, self.pacing, self._relayed, self._identity, self._proxies)
 
     def encode_header(self, header: StreamHeader) -> bytes:
         return encode(header)
