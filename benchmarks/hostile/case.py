@@ -19,7 +19,7 @@ from benchmarks.hostile.plan import ATTACKS
 from swarm.records import Outcome
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+    from multiprocessing.connection import Connection  # noqa: TID251 - to the process that started this one
 
 WARM_UP = 6
 """Rounds before the attack."""

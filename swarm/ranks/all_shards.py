@@ -7,7 +7,7 @@ Rank 0 exchanges each shard with the processes of that rank at the other sites, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from multiprocessing import Pipe
+from multiprocessing import Pipe  # noqa: TID251 - a link calls recv_bytes only
 from typing import TYPE_CHECKING
 
 from swarm.executor import ThreadExecutor
@@ -32,7 +32,7 @@ from swarm.tensors.state import ModelState
 if TYPE_CHECKING:
     import logging
     from collections.abc import Mapping
-    from multiprocessing.connection import Connection
+    from multiprocessing.connection import Connection  # noqa: TID251 - a link calls recv_bytes only
     from pathlib import Path
 
     from swarm.config import Settings

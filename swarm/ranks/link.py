@@ -11,7 +11,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from multiprocessing.connection import (  # noqa: TID251 - only recv_bytes is called, also for the challenges
+    Connection,
+    answer_challenge,
+    deliver_challenge,
+)
 from queue import SimpleQueue
 from typing import Any
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ UNSAFE_CALLS = {
     "exec",
     "torch.load",
     "torch.save",
+    "torch.serialization.load",
+    "torch.jit.load",
+    "asyncio.create_subprocess_shell",
     "np.load",
     "numpy.load",
     "keras.models.load_model",
@@ -22,7 +26,9 @@ UNSAFE_CALLS = {
 }
 WRITES = {"swarm/pytorch/exporting.py": "torch.save"}
 """A state_dict of tensors alone, on the user's request; nothing of ours reads it."""
-UNSAFE_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+SENDS_OBJECTS = re.compile(r"(send|recv|broadcast|scatter|gather)_object(_list)?$")
+"""Operations of torch.distributed and Accelerate that pickle."""
 LAZY_NAMES = {"utils.py", "helpers.py", "manager.py", "common.py", "misc.py"}
 PROTO = ROOT / "swarm/transport/grpc/swarm.proto"
 
@@ -30,6 +36,10 @@ PROTO = ROOT / "swarm/transport/grpc/swarm.proto"
 def unsafe(source):
     for node in ast.walk(ast.parse(source)):
         match node:
+            case ast.Call(func=ast.Attribute(attr="recv"), args=[], keywords=[]):  # of multiprocessing: it unpickles
+                yield node.lineno, "recv"
+            case ast.Call(func=ast.Attribute(attr=str(name)) | ast.Name(id=str(name))) if SENDS_OBJECTS.search(name):
+                yield node.lineno, name
             case ast.Call(func=ast.Name() | ast.Attribute() as function) if ast.unparse(function) in UNSAFE_CALLS:
                 yield node.lineno, ast.unparse(function)
             case ast.Import(names=names):
@@ -42,7 +52,18 @@ def name_of(path):
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("source", ["import pickle", "from pickle import loads", "eval('1')", "torch.load(path)"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "eval('1')",
+        "torch.load(path)",
+        "connection.recv()",
+        "dist.all_gather_object(found, own)",
+        "broadcast_object_list(found)",
+    ],
+)
 def test_what_is_unsafe_is_found(source):
     assert list(unsafe(source))
 
