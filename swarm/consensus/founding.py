@@ -13,7 +13,7 @@ from swarm.messages import Entry, Proposal
 from swarm.records import Attempt, ContributionStats, Origin, PeerId, PeerStatus, RecordKind
 
 OTHERS_MAY_COME = 5.0
-"""Seconds for which a refused peer waits for compatible ones where it does not know how many to expect."""
+"""Seconds for which a refused peer waits for compatible ones where nothing tells how many there may be."""
 
 
 class Founding:
@@ -44,8 +44,12 @@ class Founding:
     def expected(self) -> int:
         """Peers to wait for; 0 where unknown."""
         rules = self._state.rules
-        out = self._refused | self._ended
-        return rules.expected if rules.require_all else max(rules.expected - len(out), 0)
+        return rules.expected if rules.require_all else max(rules.expected - self._out, 0)
+
+    @property
+    def _out(self) -> int:
+        """How many peers will not come."""
+        return len(self._refused | self._ended)
 
     @property
     def unmet(self) -> list[PeerId]:
@@ -54,7 +58,10 @@ class Founding:
         return sorted(state.rules.members - state.presence.here - self._refused - self._ended - self._departed.keys())
 
     def refuse(self, peer: PeerId) -> None:
-        """A peer has another model or other settings: it is not waited for."""
+        """A peer has another model or other settings: it is not waited for. One that nobody expects changes nothing."""
+        members = self._state.rules.members
+        if members and peer not in members:
+            return
         if self._refused_at is None:
             self._refused_at = self._state.timer.now
         self._refused.add(peer)
@@ -125,9 +132,11 @@ class Founding:
         if useless:
             return useless
         if self._refused_at is not None and len(live) + 1 < rules.min_peers:
-            known = rules.expected > 0
-            hopeless = self.expected < rules.min_peers if known else timer.past(self._refused_at + OTHERS_MAY_COME)
-            if hopeless:
+            # What some peers say ends the start only where the rest is too few. Without identities nobody knows how
+            # many there are, nor who says it.
+            rest = self.expected if rules.expected else rules.possible - self._out
+            known = rules.expected or rules.possible
+            if rest < rules.min_peers if known else timer.past(self._refused_at + OTHERS_MAY_COME):
                 return Fail(f"incompatible peers: {', '.join(sorted(self._refused))}; compatible: {there}")
         too_few = rules.expected > 0 and self.expected < rules.min_peers
         if self._ended and not offers and (rules.require_all or too_few):

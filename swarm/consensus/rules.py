@@ -30,6 +30,8 @@ class RoundRules:
     first_sync: SyncState
     expected: int = 0
     """Peers to expect at the start; 0 where unknown."""
+    possible: float = 0
+    """The most peers that there may be, as identities tell; infinity where they do not tell, 0 without identities."""
     require_all: bool = False
     """Whether the session does not start without all that are expected."""
     members: AbstractSet[PeerId] = frozenset()

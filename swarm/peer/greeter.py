@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from swarm.addresses import Address, place_of
+from swarm.addresses import Address, name_of, place_of
 from swarm.messages import MAX_ROSTER, Envelope, Hello, Message, Refuse
 from swarm.peer.gossip import Gossip, place_and_process, source_of
 from swarm.peer.refusals import Refusals
@@ -116,12 +116,13 @@ class Greeter:
         self.roster = Roster(me, schema)
         self._gossip = Gossip()
         self._refusals = Refusals()
-        self._refused_since: float | None = None
         self._reported: set[str] = set()
         self._unanswered: dict[str, str] = {}
         """Addresses that could not be reached for a known reason, with it."""
         self._me = me
         self._local = _on_this_machine(me.address)
+        self._verified = bool(name_of(me.address))
+        """Whether the names of peers are proven: then only a process with this peer's own identity has its name."""
         self._schema = schema_lines(schema)
         self._discoveries = discoveries
         self._plugins = plugins
@@ -312,6 +313,9 @@ class Greeter:
     ) -> TurnedAway | NameTaken | None:
         """A peer refuses this one; a refusal that is not final becomes final after ``patience`` seconds.
 
+        It concerns the two peers only. Where names are not proven, it may also tell that this peer needs another name;
+        where they are, only a peer of the same name can know that, as it has shown this peer's own certificate.
+
         It does not count if this peer has sent no greeting to that address: then it sends one, and waits whether it is
         refused again. Nor does it if another peer is there, or has refused from there.
         """
@@ -325,11 +329,10 @@ class Greeter:
         text = f"{sender} at {address} refused this peer: {refusal.reason}"
         self._refusals.refused_by(sender, envelope.incarnation)
         self._soon(address)
-        if self._refused_since is None:
-            self._refused_since = now
-        lasting = refusal.final or now >= self._refused_since + patience
-        if lasting and not self.joined and refusal.about_name:
-            return self._yield_name(refusal.reason)
+        lasting = refusal.final or now >= self._refusals.since(sender, now) + patience
+        knows = sender == self._me.name or not self._verified
+        if lasting and not self.joined and refusal.about_name and knows:
+            return self._yield_name(f"{refusal.reason} (as {sender} at {address} says)")
         self._refusals.add(sender, text)
         self._limited.log(logging.WARNING, sender, "refused this peer", text, again=TOLD_AGAIN)
         return TurnedAway(sender) if lasting else None

@@ -30,6 +30,8 @@ class Refusals:
         """Who has refused from each address, or was refused there."""
         self._refused_by: dict[PeerId, str] = {}
         """Incarnations of the peers that refuse this one; only their answer to a greeting ends that."""
+        self._since: dict[PeerId, float] = {}
+        """When each of them has refused it first."""
 
     @property
     def reason(self) -> str:
@@ -82,13 +84,19 @@ class Refusals:
         """This process of ``peer`` refuses this peer."""
         _keep(self._refused_by, peer, incarnation)
 
+    def since(self, peer: PeerId, now: float) -> float:
+        """Since when ``peer`` refuses this one: other peers do not shorten the time for which it is asked again."""
+        if peer not in self._since:
+            _keep(self._since, peer, now)
+        return self._since[peer]
+
     def refuses(self, peer: PeerId, incarnation: str) -> bool:
         """Whether this process of ``peer`` has refused this peer, and has not answered a greeting since."""
         return self._refused_by.get(peer) == incarnation
 
     def met(self, address: str, peer: PeerId) -> None:
         """The peer is compatible now."""
-        for store in (self._reasons, self._refused_by):
+        for store in (self._reasons, self._refused_by, self._since):
             store.pop(peer, None)
         self._voters.pop(place_of(address), None)
 

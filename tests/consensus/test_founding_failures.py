@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 
 import pytest
@@ -167,6 +168,42 @@ def test_a_refused_peer_that_fits_after_all_gives_the_next_refused_one_its_time(
     assert not peers.all("a", Fail)
     peers.wait(0.2)
     assert peers.all("a", Fail)[0].reason == "incompatible peers: c; compatible: b"
+
+
+@pytest.mark.parametrize(("possible", "refused", "ends"), [(4, "b", False), (4, "bc", False), (4, "bcd", True)])
+def test_where_peers_are_proven_the_start_ends_only_if_so_many_refuse_that_the_rest_is_too_few(
+    swarm, possible: float, refused: str, ends: bool
+) -> None:
+    peers = swarm("a", expected=0, min_peers=2, possible=possible)
+    peers.offer("a")
+    for name in refused:
+        peers.do("a", peers.machines["a"].peer_refused(name, peers.now))
+    peers.wait(59)
+    assert bool(peers.all("a", Fail)) is ends
+
+
+def test_where_anybody_may_come_with_a_proven_name_the_start_waits_for_others(swarm) -> None:
+    peers = swarm("a", expected=0, min_peers=2, possible=math.inf)
+    peers.offer("a")
+    for name in "bcdef":
+        peers.do("a", peers.machines["a"].peer_refused(name, peers.now))
+    peers.wait(59)
+    assert not peers.all("a", Fail)
+
+
+@pytest.mark.parametrize("require_all", [False, True])
+def test_peers_that_nobody_expects_end_no_start_by_refusing(swarm, require_all: bool) -> None:
+    peers = swarm("a", expected=3, members=frozenset("abc"), require_all=require_all)
+    peers.offer("a")
+    for name in "xyz":
+        peers.do("a", peers.machines["a"].peer_refused(name, peers.now))
+    peers.wait(40)
+    assert not peers.all("a", Fail)
+    for name in "bc":
+        peers.do("a", peers.machines["a"].peer_refused(name, peers.now))
+    assert bool(peers.all("a", Fail)) is not require_all
+    peers.wait(6.0)
+    assert "incompatible peers: b, c" in peers.all("a", Fail)[0].reason
 
 
 def test_refused_peers_do_not_matter_where_enough_others_are_there(swarm) -> None:

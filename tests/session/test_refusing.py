@@ -49,7 +49,7 @@ def test_a_field_marks_a_refusal_about_the_name(about_name: bool) -> None:
     )
     refusal = Refuse(reason, final=True, about_name=about_name)
     meeting = desk.greeter.refused(Envelope("s", "ada", "ada1", "memory:2", refusal), refusal, None, desk.now, 10.0)
-    assert meeting == (NameTaken(reason) if about_name else TurnedAway("ada"))
+    assert meeting == (NameTaken(f"{reason} (as ada at memory:2 says)") if about_name else TurnedAway("ada"))
     assert bool(desk.greeter.name_taken) is about_name
 
 
@@ -65,6 +65,45 @@ def test_a_peer_that_is_refused_several_times_is_logged_once(caplog: pytest.LogC
 def refusal_of(desk: Desk, name: str, address: str, *, about_name: bool = False) -> object:
     refusal = Refuse("no", final=True, about_name=about_name)
     return desk.greeter.refused(Envelope("s", name, f"{name}1", address, refusal), refusal, None, desk.now, 10.0)
+
+
+def named_desk(*others: str) -> Desk:
+    """Of a peer whose name is proven, as are those of ``others``, whom it has greeted."""
+    desk = Desk(*(f"{name}@memory:{name}" for name in others), address="me@memory:1")
+    desk.unreachable = False
+    desk.wait(0.5)
+    return desk
+
+
+def test_where_names_are_proven_nobody_else_tells_that_a_name_is_in_use() -> None:
+    desk = named_desk("ada", "bob")
+    for _ in range(2):
+        assert refusal_of(desk, "ada", "ada@memory:ada", about_name=True) == TurnedAway("ada")
+        desk.wait(60.0)
+    assert not desk.greeter.name_taken
+    assert desk.greeter.refusal == "ada at ada@memory:ada refused this peer: no"
+    desk.hear(info("bob", "bob@memory:bob"))
+    assert [peer.name for peer in desk.greeter.roster.live()] == ["bob"]
+
+
+def test_where_names_are_proven_another_process_of_this_peer_tells_that_its_name_is_in_use() -> None:
+    desk = named_desk("me")
+    refusal = Refuse("the name is in use", final=True, about_name=True)
+    told = desk.greeter.refused(Envelope("s", "me", "me0", "me@memory:me", refusal), refusal, None, desk.now, 10.0)
+    assert told == NameTaken("the name is in use (as me at me@memory:me says)")
+
+
+def test_a_refusal_does_not_shorten_the_patience_with_others() -> None:
+    desk = Desk("memory:2", "memory:3")
+    desk.unreachable = False
+    desk.wait(0.5)
+    desk.refuse(info("liar", "memory:2"))
+    desk.wait(20.0)
+    for waited, lasting in ((0.0, False), (9.5, False), (0.5, True)):
+        desk.wait(waited)
+        refusal = Refuse("no", final=False)
+        envelope = Envelope("s", "bob", "bob1", "memory:3", refusal)
+        assert (desk.greeter.refused(envelope, refusal, None, desk.now, 10.0) is not None) is lasting
 
 
 def test_forged_refusals_from_addresses_that_were_not_greeted_end_nothing() -> None:
