@@ -11,6 +11,7 @@ from swarm.consensus.effects import Fail
 from swarm.errors import UntrustedPeerError
 from swarm.messages import Envelope, Hello, Leave, Message, Refuse
 from swarm.peer.allowance import Allowance
+from swarm.peer.declared import Declared
 from swarm.peer.given import MOST, GivenAddresses
 from swarm.peer.grants import within_grant
 from swarm.peer.greeter import Greeter, Met, NameTaken, TurnedAway
@@ -86,6 +87,7 @@ class Peers:
         """
         self._identity = identity
         self._given = GivenAddresses()
+        self._declared = Declared()
         self._greetings = Allowance(IN_A_ROW, EVERY)
         self._answers = Allowance(IN_A_ROW, EVERY)
         self._name_patience = name_patience
@@ -117,7 +119,9 @@ class Peers:
         now, source = self._clock.now(), sender if self._identity is not None else envelope.address
         if isinstance(message, Hello):
             if self._greetings.take(source, now):
-                return self._greeted(envelope, message)
+                # What the consortium grants may change; what the peer has declared may not.
+                declared = envelope.message if isinstance(envelope.message, Hello) else message
+                return self._greeted(envelope, message, declared)
             self._log.log(logging.WARNING, sender, "greets too often", f"{sender} greets too often; some are ignored")
             return []
         if envelope.session != self._me.session:
@@ -148,7 +152,7 @@ class Peers:
             return f"{sender} gives more than {MOST} addresses, such as {address}"
         return ""
 
-    def _greeted(self, envelope: Envelope, hello: Hello) -> list[Effect]:
+    def _greeted(self, envelope: Envelope, hello: Hello, declared: Hello) -> list[Effect]:
         peer = hello.peer
         stated = peer.session, peer.name, peer.incarnation, peer.address
         named = name_of(peer.address) or peer.name
@@ -156,7 +160,17 @@ class Peers:
             text = f"{envelope.sender} at {envelope.address} sent a greeting in the name of {peer.name}; it is ignored"
             self._log.log(logging.WARNING, envelope.sender, "greeting", text)
             return []
+        change = self._declared.change(declared)
+        if change:
+            text = f"{peer.name} declares {change}, which stands until it is started anew; its greeting is ignored"
+            self._log.log(logging.WARNING, peer.name, "declares", text)
+            return []
         meeting = self._greeter.greeted(envelope, hello, self._machine.commit, self._clock.now())
+        if isinstance(meeting, Met):
+            restarted = self._declared.met(declared)
+            if restarted:
+                text = f"{peer.name} was started anew, and joins with {restarted}"
+                self._log.log(logging.WARNING, peer.name, "declares anew", text)
         return self._meet(meeting, hello.commit, hello.credential)
 
     def _refused(self, envelope: Envelope, refusal: Refuse) -> list[Effect]:
