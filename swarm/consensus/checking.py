@@ -22,6 +22,7 @@ def objection(state: RoundState, proposal: Proposal) -> str:
     return (
         _offers_differ(state, proposal)
         or _keys_differ(state, proposal)
+        or _protocol_differs(state, proposal)
         or (_founding_differs(state, proposal) if commit is None else _round_differs(state, proposal, commit))
     )
 
@@ -60,6 +61,21 @@ def _keys_differ(state: RoundState, proposal: Proposal) -> str:
         if credential != state.presence.credentials.get(credential.peer) and state.rules.vouch(credential, True):
             return f"the key of {credential.peer} is not its own"
     return ""
+
+
+def _protocol_differs(state: RoundState, proposal: Proposal) -> str:
+    """Whether the protocol is not the newest that all speak: where all are in the group, its leader has met them.
+
+    This peer must have met the processes that have signed the offers, too. What a voter speaks that is away, a leader
+    may not know.
+    """
+    keys = {offer.stats.peer: offer.key for offer in proposal.offers}
+    peers = {*proposal.voters, *proposal.members}
+    met = all(state.key_of(peer) == key for peer, key in keys.items())
+    spoken = state.protocol(peers)
+    if not met or not peers <= keys.keys() or proposal.protocol == spoken:
+        return ""
+    return f"its protocol is {proposal.protocol}, and the newest that all of its peers speak is {spoken}"
 
 
 def _founding_differs(state: RoundState, proposal: Proposal) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from swarm.consensus.effects import Apply, Send, StartExchange
-from swarm.messages import Failed, Proposal, Propose
+from swarm.messages import Failed, Message, Proposal, Propose
+from swarm.records import Credential
 from swarm.versions import Versions
 
 NAMES = ("a", "b", "c")
@@ -88,6 +90,60 @@ def test_an_attempt_in_a_version_that_this_peer_does_not_speak_is_refused(founde
     assert not [effect for effect in effects if isinstance(effect, StartExchange)]
     (failed,) = [effect.message for effect in effects if isinstance(effect, Send)]
     assert failed == Failed(*odd.key, member, f"{member} speaks the protocols 2 to 3, not {number}")
+
+
+def answer(peers, changed: Callable[[Proposal], Proposal]) -> list[Message]:
+    """What a member says to a further attempt of the leader, whose proposal is changed."""
+    (running,) = peers.running()
+    further = replace(running, attempt=replace(running.attempt, counter=running.attempt.counter + 1))
+    odd, leader = changed(further), further.attempt.leader
+    member = next(name for name in odd.group if name != leader)
+    effects = peers.machines[member].receive(leader, Propose(odd), peers.now)
+    return [effect.message for effect in effects if isinstance(effect, Send)]
+
+
+OTHER = "does not accept the proposal of {}: its protocol is {}, and the newest that all of its peers speak is {}"
+
+
+@pytest.mark.parametrize(("number", "newest"), [(2, 3), (3, 2)])
+def test_a_member_rejects_another_version_than_the_newest_that_all_speak(founded, number: int, newest: int) -> None:
+    spoken = dict(zip(NAMES, (speaking(3), speaking(3), speaking(newest)), strict=True))
+    peers = founded(*NAMES, versions=spoken)
+    peers.exchanging = False
+    peers.offer(*NAMES)
+    failed = answer(peers, lambda proposal: replace(proposal, protocol=number))[0]
+    assert isinstance(failed, Failed)
+    assert failed.rejects
+    assert OTHER.format(failed.blamed, number, newest) in failed.reason
+
+
+def test_a_member_rejects_another_version_in_the_founding_round(swarm) -> None:
+    peers = swarm(NAMES, expected=3, versions={name: speaking(3) for name in NAMES})
+    peers.exchanging = False
+    peers.offer(*NAMES)
+    failed = answer(peers, lambda proposal: replace(proposal, protocol=2))[0]
+    assert OTHER.format(failed.blamed, 2, 3) in failed.reason
+
+
+def test_a_leader_may_not_know_what_a_voter_speaks_that_is_away(founded) -> None:
+    peers = founded(*NAMES, versions={name: speaking(3) for name in NAMES})
+    peers.crash("c")
+    peers.exchanging = False
+    peers.offer("a", "b")
+    peers.wait(2)
+    said = answer(peers, lambda proposal: replace(proposal, protocol=0))
+    assert not any("its protocol is" in message.reason for message in said if isinstance(message, Failed))
+
+
+def test_a_member_cannot_tell_what_a_process_speaks_that_it_has_not_met(founded) -> None:
+    peers = founded(*NAMES, versions={name: speaking(3) for name in NAMES})
+    peers.exchanging = False
+    peers.offer(*NAMES)
+    (running,) = peers.running()
+    member, other = (name for name in NAMES if name != running.attempt.leader)
+    peers.machines[member].peer_up(other, None, peers.now, newest=2, credential=Credential(other, "00" * 32))
+    said = answer(peers, lambda proposal: proposal)
+    assert not any("its protocol is" in message.reason for message in said if isinstance(message, Failed))
 
 
 def test_a_proposal_names_the_steps_of_its_members(founded) -> None:
