@@ -6,11 +6,12 @@ which is checked on import of the rooms that decode them.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from swarm.errors import ExchangeError
 from swarm.messages import MAX_PEERS, MAX_ROSTER, MAX_TENSOR_NAME, MAX_TENSORS, MOST_CARRIED
@@ -124,24 +125,45 @@ TEXTS: dict[str, tuple[Convert, str]] = {
 
 # Numbers ---------------------------------------------------------------------------------------------------------
 
-MAX_COUNT = 2**31 - 1
-_COUNT = 0, MAX_COUNT
-_WEIGHT = 0, MAX_SAMPLES
-_NOT_NEGATIVE = 0.0, float("inf")
 
-RANGES: dict[str, tuple[float, float]] = {
+class Range(NamedTuple):
+    """What a number may be."""
+
+    lowest: float
+    highest: float
+    or_none: bool = False
+    """Whether infinity is allowed too, as there may be no such number."""
+
+
+MAX_COUNT = 2**31 - 1
+MAX_FIGURE = 1e100
+"""The largest loss, metric or other figure of a training, also below zero. A diverged training may have a larger one,
+which is told as infinity."""
+_COUNT = Range(0, MAX_COUNT)
+_WEIGHT = Range(0, MAX_SAMPLES)
+_NOT_NEGATIVE = Range(0.0, math.inf)
+_FIGURE = Range(-MAX_FIGURE, MAX_FIGURE)
+
+RANGES: dict[str, Range] = {
     **dict.fromkeys(("round", "counter", "expects", "part", "newest", "oldest", "protocol"), _COUNT),
     **dict.fromkeys(("ledger", "count", "since"), _COUNT),
-    "parts": (1, MAX_COUNT),
-    "steps": (0, 2**53),
-    "interval": (1, LONGEST_INTERVAL),
+    "parts": Range(1, MAX_COUNT),
+    "steps": Range(0, 2**53),
+    "interval": Range(1, LONGEST_INTERVAL),
     **dict.fromkeys(("PeerInfo.weight", "ContributionStats.weight", "Entry.weight", "weights"), _WEIGHT),
-    "shape": (0, 2**48),
-    "port": (1, 65535),
+    "shape": Range(0, 2**48),
+    "port": Range(1, 65535),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), _NOT_NEGATIVE),
-    **dict.fromkeys(("signal", "reference", "score", "own_score", "best_score"), (float("-inf"), float("inf"))),
+    **dict.fromkeys(("signal", "score", "own_score", "best_score"), _FIGURE._replace(or_none=True)),
+    **dict.fromkeys(("reference", "Best.score"), _FIGURE),
 }
-"""Lowest and highest value, by field or by record and field. NaN passes: the rules of a round handle it."""
+"""By field or by record and field. NaN is in no range."""
+
+
+def figure(value: float) -> float:
+    """A loss, metric or other figure as it travels and is signed: exactly a float, and infinity where it is none."""
+    number = float(value)
+    return number if abs(number) <= MAX_FIGURE else math.inf
 
 
 T = TypeVar("T")
@@ -159,15 +181,16 @@ def entry(table: Mapping[str, T], record: str, name: str) -> T:
     return found
 
 
-def check_number(name: str, value: float, low: float, high: float) -> float:
+def check_number(name: str, value: float, allowed: Range) -> float:
     """``value`` if it is in its range.
 
     Raises:
-        ExchangeError: it is not.
+        ExchangeError: it is not, or is NaN.
     """
-    if value < low or value > high:
-        raise ExchangeError(f"{name} is {value}: allowed is a number from {low} to {high}")
-    return value
+    if allowed.lowest <= value <= allowed.highest or (allowed.or_none and value == math.inf):
+        return value
+    none = ", or infinity where there is none" if allowed.or_none else ""
+    raise ExchangeError(f"{name} is {value}: allowed is a number from {allowed.lowest} to {allowed.highest}{none}")
 
 
 def check_text(name: str, text: str, convert: Convert, what: str) -> str:

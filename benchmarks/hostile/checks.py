@@ -21,7 +21,7 @@ from swarm.consensus.state import Position, Presence
 from swarm.consensus.strikes import Strikes
 from swarm.consensus.timing import Pace
 from swarm.exchange import merging
-from swarm.messages import Entry
+from swarm.messages import Entry, PartialNorm
 from swarm.peer import fetching, peers
 from swarm.peer.allowance import Allowance
 from swarm.peer.gossip import Gossip
@@ -177,7 +177,14 @@ CHECKS: dict[str, Check] = {
     ),
     "ranges": Check(
         "each number of a message is in its range",
-        [_any_number(ContributionStats, "weight"), _any_number(Entry, "weight"), _any_number(Attempt, "counter")],
+        [
+            _any_number(ContributionStats, "weight"),
+            _any_number(ContributionStats, "delta_norm"),
+            _any_number(PartialNorm, "squared"),
+            _any_number(Entry, "weight"),
+            _any_number(Entry, "norm"),
+            _any_number(Attempt, "counter"),
+        ],
     ),
     "absurd norms": Check(
         "no contribution has moved a hundred times as far as usual, or by no number",

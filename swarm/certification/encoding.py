@@ -110,8 +110,8 @@ def _decoder(hint: Any, record: str, name: str) -> _Decode:
     if hint is bool:
         return lambda value: _typed(value, bool, name)
     if hint in (int, float):
-        low, high = limits.entry(limits.RANGES, record, name)
-        return lambda value: limits.check_number(name, _number(value, hint, name), low, high)
+        allowed = limits.entry(limits.RANGES, record, name)
+        return lambda value: limits.check_number(name, _number(value, hint, name), allowed)
     raise TypeError(f"a record cannot hold a field of type {hint}")
 
 

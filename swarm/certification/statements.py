@@ -38,11 +38,6 @@ def plain(value: Any) -> Any:
     }
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two values say the same: a loss may be NaN, which does not equal itself."""
-    return bool(one == other) or canonical(plain(one)) == canonical(plain(other))
-
-
 _NAMES: dict[type, tuple[str, ...]] = {}
 
 

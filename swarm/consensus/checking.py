@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from swarm.certification.quorums import is_quorum
-from swarm.certification.statements import same
 from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import Table, best, form, leaves_out_too_much, may_fork, quorum, screened, signals, stops
 from swarm.consensus.state import RoundState
@@ -186,7 +185,7 @@ def _with_refusals(state: RoundState, proposal: Proposal, table: Table) -> tuple
 def _differing(proposal: Proposal, expected: dict[str, object]) -> str:
     """The first field of a proposal that is not what was computed here; empty if there is none."""
     for name, value in expected.items():
-        if not same(getattr(proposal, name), value):
+        if getattr(proposal, name) != value:
             return f"its {name} is not what the offers give"
     return ""
 
@@ -197,4 +196,4 @@ def as_offered(proposal: Proposal, peer: PeerId, mine: Offer) -> bool:
     if not proposal.parent or not entry.weight or entry.status is PeerStatus.ACTIVE:
         return True
     offered = next((offer for offer in proposal.offers if offer.stats.peer == peer), None)
-    return offered is None or same(offered.stats, mine.stats)
+    return offered is None or offered.stats == mine.stats

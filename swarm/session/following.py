@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swarm.errors import ConfigurationError
+from swarm.limits import figure
 from swarm.sync import SecondsInterval, Signal, SyncPolicy
 from swarm.sync.guarded import GuardedPolicy
 
@@ -117,5 +118,4 @@ class Signals:
                 found = self._learning_rate.now() if self._learning_rate else None
             case Signal.BATCH_SECONDS:
                 found = self._batch_seconds
-        # Signed as it travels, so exactly a float.
-        return None if found is None else float(found)
+        return None if found is None else figure(found)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from swarm.config.monitor import LOSS, monitored
 from swarm.errors import ConfigurationError
+from swarm.limits import figure
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -92,8 +93,7 @@ class Validation:
         if evaluation is None:
             return None
         found = evaluation.loss if self._metric == LOSS else evaluation.metrics.get(self._metric)
-        # Signed as it travels, so exactly a float.
-        return None if found is None else float(found)
+        return None if found is None else figure(found)
 
     def _evaluated(self, what: str) -> Evaluation | None:
         if self._evaluate is None:

@@ -6,6 +6,7 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
+from swarm.limits import MAX_FIGURE
 from swarm.records import LONGEST_INTERVAL, SyncState
 from swarm.sync.base import SyncPolicy
 
@@ -57,5 +58,5 @@ def _usable(state: object) -> bool:
     if not isinstance(state, SyncState):
         return False
     interval: object = state.interval
-    finite = state.reference is None or math.isfinite(state.reference)
+    finite = state.reference is None or (math.isfinite(state.reference) and abs(state.reference) <= MAX_FIGURE)
     return isinstance(interval, int) and 1 <= interval <= LONGEST_INTERVAL and finite

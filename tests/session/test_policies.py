@@ -258,3 +258,23 @@ def test_adaptive_sync_is_the_policy_for_which_there_is_a_signal(options: dict[s
         partial(begin, swarm.peer("ada", ZEROS, plugins=plugin(Doubling), **options)), partial(begin, other)
     )
     assert all(chosen in text for text in said)
+
+
+@pytest.mark.parametrize("loss", [math.nan, -math.inf, 1e200])
+def test_a_loss_that_is_no_number_is_told_as_infinity(loss: float) -> None:
+    told: list[float] = []
+
+    class Listening(Doubling):
+        signal = Signal.VALIDATION_LOSS
+
+        def next(self, state: SyncState, signals: Sequence[tuple[int, float]]) -> SyncState:
+            told.extend(signal for _, signal in signals)
+            return state
+
+    swarm = MemorySwarm(sync_interval=2, world_size=2, sync_policy="mine")
+    peers = [
+        swarm.peer(name, ZEROS, plugins=plugin(Listening), evaluate=lambda: Evaluation(loss=loss))
+        for name in ("ada", "bob")
+    ]
+    together(*(partial(peer.train, 4, step) for peer in peers))
+    assert set(told) == {math.inf}

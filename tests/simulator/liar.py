@@ -162,7 +162,7 @@ class Liar:
         changed = [
             replace(stats, weight=rng.choice((-2, 100, 2**62))),
             replace(stats, delta_norm=stats.delta_norm * rng.choice((0.0, 1e-6, 1e6))),
-            replace(stats, signal=rng.choice((-1e308, 0.0, 1e308, float("nan")))),
+            replace(stats, signal=rng.choice((-1e100, 0.0, 1e100, float("inf")))),
             replace(stats, steps=rng.choice((0, 2**53))),
             replace(stats, round=stats.round + rng.choice((-1, 1, 1000, LARGEST))),
             replace(stats, peer=rng.choice(others) if others else stats.peer),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from swarm import limits, messages
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, ExchangeError
+from swarm.limits import MAX_FIGURE, RANGES, check_number, figure
 from swarm.messages import Envelope, FetchRequest, Hello, Leave, StreamHeader, TensorLine
 from swarm.peer.roster import schema_lines
 from swarm.records import (
     MAX_SAMPLES,
     Attempt,
+    Best,
     Commit,
     ContributionStats,
     Credential,
@@ -255,6 +259,62 @@ def test_a_norm_is_not_negative(field):
         assert arrives(offer) == offer
     with pytest.raises(ExchangeError, match=f"{field} is -1"):
         arrives(envelope(replace(OFFER, stats=replace(STATS, **{field: -1.0}))))
+
+
+def offered(**stats: float) -> Envelope:
+    return envelope(replace(OFFER, stats=replace(STATS, **stats)))
+
+
+FLOATS = {
+    **{
+        field: (lambda number, field=field: offered(**{field: number}))
+        for field in ("delta_norm", "residual", "signal", "score", "own_score", "best_score")
+    },
+    "norm": lambda number: envelope(
+        messages.Propose(replace(PROPOSAL, entries=(messages.Entry("a", 1, PeerStatus.TRAINING, number),)))
+    ),
+    "squared": lambda number: envelope(messages.Ready("l", 1, ATTEMPT, "d", (messages.PartialNorm("a", number),))),
+    "reference": lambda number: envelope(messages.Decide(replace(COMMIT, sync=SyncState(1, number)))),
+    "score of a record": lambda number: envelope(messages.Decide(replace(COMMIT, best=Best(1, "d", number)))),
+}
+
+
+@pytest.mark.parametrize("place", FLOATS)
+def test_a_number_that_is_none_is_refused_by_name(place: str) -> None:
+    assert arrives(FLOATS[place](1.5)) == FLOATS[place](1.5)
+    for number in (math.nan, -math.inf):
+        with pytest.raises(ExchangeError, match=f"{place.split(maxsplit=1)[0]} is {number}: allowed is a number from"):
+            arrives(FLOATS[place](number))
+
+
+@pytest.mark.parametrize("place", ["signal", "score", "own_score", "best_score", "reference", "score of a record"])
+def test_a_figure_of_a_training_is_not_huge(place: str) -> None:
+    message = FLOATS[place]
+    for number in (MAX_FIGURE, -MAX_FIGURE):
+        assert arrives(message(number)) == message(number)
+        with pytest.raises(ExchangeError, match="allowed is a number from"):
+            arrives(message(2 * number))
+    if place in {"reference", "score of a record"}:
+        with pytest.raises(ExchangeError, match="allowed is a number from"):
+            arrives(message(math.inf))
+    else:
+        assert arrives(message(math.inf)) == message(math.inf)
+
+
+def test_every_number_has_a_range_without_nan() -> None:
+    for name, allowed in RANGES.items():
+        assert allowed.lowest > -math.inf, name
+        with pytest.raises(ExchangeError, match=f"{name} is nan"):
+            check_number(name, math.nan, allowed)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.5, 0.5), (-1e100, -1e100), (1e101, math.inf), (-math.inf, math.inf), (math.nan, math.inf), (np.float32(2), 2)],
+)
+def test_a_figure_is_told_as_a_number_in_its_range_or_as_none(value: float, told: float) -> None:
+    assert type(figure(value)) is float
+    assert figure(value) == told
 
 
 def test_a_member_stands_in_a_list_once():

@@ -63,9 +63,10 @@ FIELDS = {
     "shape": st.lists(st.integers(0, 2**48), max_size=4).map(tuple),
     **dict.fromkeys(("norm", "residual", "squared", "delta_norm"), SIZE),
     **dict.fromkeys(
-        ("signal", "reference", "score", "own_score", "best_score"), st.none() | st.floats(allow_nan=False)
+        ("signal", "score", "own_score", "best_score"), st.none() | st.just(float("inf")) | st.floats(-1e100, 1e100)
     ),
-    "Best.score": st.floats(allow_nan=False),
+    "reference": st.none() | st.floats(-1e100, 1e100),
+    "Best.score": st.floats(-1e100, 1e100),
 }
 """Whatever an honest peer may send, by field."""
 
@@ -124,15 +125,10 @@ def test_every_message_class_can_travel():
     assert defined <= set(wire._RECORDS)
 
 
-@pytest.mark.parametrize("loss", [None, 0.0, float("inf")])
+@pytest.mark.parametrize("loss", [None, 0.0, -1e100])
 def test_absent_and_zero_are_told_apart(loss):
     envelope = decide(SyncState(3, loss))
     assert wire.decode(Envelope, wire.encode(envelope)).message.commit.sync.reference == loss
-
-
-def test_nan_travels():
-    loss = wire.decode(Envelope, wire.encode(decide(SyncState(3, float("nan"))))).message.commit.sync.reference
-    assert loss != loss  # noqa: PLR0124 - what makes it NaN
 
 
 def test_settings_keep_their_order():

@@ -99,7 +99,9 @@ class InfiniteNorm(FarAway):
         return math.inf
 
 
-@ATTACKS.add("offer: norm is NaN", "moves its weights far and calls that NaN", "absurd norms", "measured norms")
+@ATTACKS.add(
+    "offer: norm is NaN", "moves its weights far and calls that NaN", "ranges", "absurd norms", "measured norms"
+)
 class NoNorm(FarAway):
     """No number at all."""
 

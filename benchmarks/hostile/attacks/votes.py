@@ -46,7 +46,7 @@ ATTACKS.add("ready: another digest", "says that it holds another model", "strike
 ATTACKS.add("ready: no norms", "does not tell how far others have moved", "measurements", sizes=(3, 4, 5))(
     changes(Ready, lambda _, __, message: replace(message, norms=()))
 )
-ATTACKS.add("ready: norms are NaN", "tells that others have moved by NaN", "measurements")(
+ATTACKS.add("ready: norms are NaN", "tells that others have moved by NaN", "ranges", "measurements")(
     changes(Ready, lambda _, __, message: replace(message, norms=_norms(message, math.nan)))
 )
 ATTACKS.add(

@@ -258,8 +258,8 @@ def _converter(hint: Any, record: str, name: str) -> _Converter:
     if hint is str:
         return _text(record, name)
     if hint in (int, float):
-        low, high = limits.entry(limits.RANGES, record, name)
-        return _Converter(_SCALAR.encode, partial(limits.check_number, name, low=low, high=high))
+        allowed = limits.entry(limits.RANGES, record, name)
+        return _Converter(_SCALAR.encode, partial(limits.check_number, name, allowed=allowed))
     if hint in (bytes, bool):
         return _SCALAR
     raise TypeError(f"the wire cannot carry a field of type {hint}")
