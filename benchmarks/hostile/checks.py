@@ -188,7 +188,7 @@ CHECKS: dict[str, Check] = {
     ),
     "absurd norms": Check(
         "no contribution has moved a hundred times as far as usual, or by no number",
-        [(forming, "absurd", lambda _: {})],
+        [(forming, "absurd", lambda *_: {})],
     ),
     "measured norms": Check(
         "a contribution has moved as far as was offered",
