@@ -8,10 +8,16 @@ from dataclasses import dataclass, replace
 
 from swarm.limits import MAX_COUNT
 from swarm.records import Best, Commit
-from swarm.sync.typical import typical
+from swarm.sync.typical import FEWEST, typical
 
 Score = tuple[int, float]
 """The weight of a peer, as it counts, and what it tells of the last committed model."""
+
+
+FAR = 3
+"""A score counts as no further from the median of the scores than this many times their median distance from it."""
+CLOSE = 0.1
+"""Closer than this part of the median, scores are never limited: of few sites, two are often equal by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +29,13 @@ class Judge:
     highest: bool = False
     """Whether a higher score is better."""
     robust: bool = False
-    """Whether one false score must not count for more than the others: then the weighted median counts."""
+    """Whether the weighted median of the scores counts, in place of their mean within limits."""
 
     def best(self, commit: Commit, scores: Sequence[Score]) -> Best | None:
         """The best model up to that of ``commit``, which is what ``scores`` are of.
 
-        Scores that are not finite do not count. A model without any changes nothing, nor does one to which nobody has
+        Scores that are not finite do not count, nor do those of peers without weight. In the mean, one that is far from
+        the others counts as less far. A model without any changes nothing, nor does one to which nobody has
         contributed. The best model is no better than itself. What peers tell is true or false: see
         ``docs/best-model.md``.
         """
@@ -53,10 +60,24 @@ class Judge:
         """One score for all peers, the same for any order of them; None if there is none that is finite."""
         if not scores:
             return None
-        total = sum(weight for weight, _ in scores)
         try:
-            # fsum rounds once, so the mean does not depend on the order of the peers
-            score = typical(scores) if self.robust else math.fsum(score * (weight / total) for weight, score in scores)
+            score = typical(scores) if self.robust else _mean(_limited(scores))
         except OverflowError:
             return None
         return score if math.isfinite(score) else None
+
+
+def _mean(scores: Sequence[Score]) -> float:
+    total = sum(weight for weight, _ in scores)
+    # fsum rounds once, so the mean does not depend on the order of the peers
+    return math.fsum(score * (weight / total) for weight, score in scores)
+
+
+def _limited(scores: Sequence[Score]) -> Sequence[Score]:
+    """The scores, where a single one is not further away than the others allow; of two nothing tells which is right."""
+    if len(scores) < FEWEST:
+        return scores
+    middle = typical(scores)
+    apart = typical([(weight, abs(score - middle)) for weight, score in scores])
+    most = max(FAR * apart, CLOSE * abs(middle))
+    return [(weight, min(max(score, middle - most), middle + most)) for weight, score in scores]

@@ -272,7 +272,7 @@ def build_engine(
 
 
 def _judge(settings: Settings) -> Judge | None:
-    """How the swarm finds its best model; None if it does not. A rule that limits bad sites limits their scores too."""
+    """How the swarm finds its best model; None if it does not. Under a rule that limits bad sites the median counts."""
     if not settings.judges:
         return None
     highest = monitored(settings.monitor).highest

@@ -107,6 +107,54 @@ def test_one_false_score_sets_nothing_under_a_rule_that_limits_bad_sites() -> No
         assert 1.0 <= found.score <= 1.4
 
 
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [(1, 0.50), (2, 0.52), (3, 0.47)],
+        [(1, 0.90), (2, 0.90), (1, 0.95)],
+        [(1, 2.0), (1, 3.0), (1, 5.0)],
+        [(5, -2.0), (1, -3.0), (2, -5.0), (1, -5.5)],
+    ],
+)
+def test_the_mean_of_honest_scores_is_that_by_weight(scores: list[Score]) -> None:
+    found = chosen(Judge(), scores)
+    assert found is not None
+    total = sum(weight for weight, _ in scores)
+    assert found.score == math.fsum(score * (weight / total) for weight, score in scores)
+
+
+@pytest.mark.parametrize("weight", [1, 100])
+@pytest.mark.parametrize(
+    ("false", "counts"), [(1e100, 0.58), (HUGE, 0.58), (-1e100, 0.44), (0.57, 0.57), (math.nan, None)]
+)
+def test_one_false_score_moves_the_mean_no_further_than_the_others_allow(
+    weight: int, false: float, counts: float | None
+) -> None:
+    honest = [(1, 0.5), (1, 0.52)]
+    found = chosen(Judge(), [*honest, (weight, false)])
+    assert found is not None
+    expected = 0.51 if counts is None else (1.02 + weight * counts) / (2 + weight)
+    assert found.score == pytest.approx(expected)
+
+
+def test_one_false_score_of_equal_ones_counts_as_close() -> None:
+    assert chosen(Judge(), [(1, 0.5), (1, 0.5), (1, 1e100)]).score == pytest.approx((0.5 + 0.5 + 0.55) / 3)
+
+
+def test_one_false_score_neither_sets_the_best_model_nor_ends_a_training_that_gets_better() -> None:
+    falls = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18]
+    for first in (-1e100, 1e100):
+        lies = [first, *[1e100] * 5]
+        rounds = [[(1, loss), (1, 1.1 * loss), (1, lie)] for loss, lie in zip(falls, lies, strict=True)]
+        found = chosen(Judge(patience=3), *rounds)
+        assert found is not None
+        assert (found.round, found.stop) == (5, False)
+
+
+def test_of_two_scores_nothing_tells_which_is_false() -> None:
+    assert chosen(Judge(), [(1, 1.0), (3, 101.0)]) == Best(0, "d0", 76.0)
+
+
 def test_training_ends_after_so_many_models_that_are_no_better_and_that_stays() -> None:
     judge = Judge(patience=2)
     assert chosen(judge, [(1, 1.0)], [(1, 2.0)]) == Best(0, "d0", 1.0, since=1)
