@@ -216,7 +216,7 @@ def build_engine(
         policy=policy,
         first_sync=policy.start(),
         expected=settings.expected_peers,
-        possible=_possible(settings, identity),
+        possible=possible_peers(settings, identity),
         require_all=settings.require_members,
         members=expected,
         seeks=bool(network.discoveries),
@@ -279,7 +279,7 @@ def _judge(settings: Settings) -> Judge | None:
     return Judge(settings.patience, highest=highest, robust=settings.merge_method != "mean")
 
 
-def _possible(settings: Settings, identity: Identity | None) -> float:
+def possible_peers(settings: Settings, identity: Identity | None) -> float:
     """The most peers that there may be, as of ``RoundRules``; peers that all belong to one user are not counted."""
     if identity is None or (identity.document is None and Address.parse(settings.listen).is_loopback):
         return 0

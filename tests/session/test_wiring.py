@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,11 +16,13 @@ from swarm.discovery.directory import DirectoryDiscovery
 from swarm.discovery.seeds import SeedDiscovery
 from swarm.errors import AddressError, ConfigurationError, UnreachablePeerError
 from swarm.executor import ThreadExecutor
+from swarm.identity import Identity
+from swarm.identity.throwaway import make_identities, own_identity
 from swarm.peer.status import TrainingStatus
 from swarm.plugins import PluginRegistry
 from swarm.records import Credential
 from swarm.session.expected import Expected
-from swarm.session.wiring import Network, build_engine, network_of, transport_of
+from swarm.session.wiring import Network, build_engine, network_of, possible_peers, transport_of
 from swarm.storage.ledger import MemoryLedger, Owner
 from swarm.sync import FixedInterval
 from swarm.tensors.state import Schema
@@ -199,3 +203,13 @@ def test_a_framework_that_cannot_change_gradients_is_refused_where_a_setting_ask
     peer = MemorySwarm(proximal=0.1, world_size=2).peer("ada", {"w": np.zeros(1)})
     with pytest.raises(ConfigurationError, match="proximal=0.1 changes the gradients of the training"):
         peer.session.begin()
+
+
+def test_identities_tell_how_many_peers_there_may_be(tmp_path: Path) -> None:
+    make_identities({name: tmp_path / name for name in ("ada", "bob", "cyd")})
+    consortium, others = Identity(tmp_path / "ada"), Identity(own_identity(tmp_path / "own", "ada", exact=True))
+    local, remote = Settings(listen="127.0.0.1:0"), Settings(listen="10.0.0.1:7700")
+    assert {possible_peers(each, None) for each in (local, remote)} == {0}
+    assert {possible_peers(each, consortium) for each in (local, remote)} == {3}
+    assert possible_peers(local, others) == 0, "they are all of one user"
+    assert possible_peers(remote, others) == math.inf
