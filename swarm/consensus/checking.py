@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from swarm.certification.quorums import is_quorum
@@ -22,8 +23,34 @@ def objection(state: RoundState, proposal: Proposal) -> str:
         _offers_differ(state, proposal)
         or _keys_differ(state, proposal)
         or _protocol_differs(state, proposal)
-        or (_founding_differs(state, proposal) if commit is None else _round_differs(state, proposal, commit))
+        or (
+            _founding_differs(state, proposal)
+            if commit is None
+            else _round_differs(state, proposal, commit, state.presence.joined)
+        )
     )
+
+
+def overclaims(state: RoundState, proposal: Proposal) -> tuple[PeerId, str] | None:
+    """Who alone makes this peer object, as it has declared less weight here than it claims, and why; None if nobody.
+
+    It may have declared more to the leader, which then is not at fault.
+    """
+    commit, joined = state.position.commit, state.presence.joined
+    offers = {offer.stats.peer: offer for offer in proposal.offers}
+    claims = {
+        peer: offer.stats.weight
+        for peer, offer in offers.items()
+        if offer.key == state.key_of(peer) and offer.stats.weight > joined.get(peer, offer.stats.weight)
+    }
+    claims.pop(proposal.attempt.leader, None)
+    if not claims or commit is None or _offers_differ(state, proposal) or _keys_differ(state, proposal):
+        return None
+    others = {peer: weight for peer, weight in joined.items() if peer not in claims}
+    if _round_differs(state, proposal, commit, others):
+        return None
+    peer, weight = next(iter(claims.items()))
+    return peer, f"{peer} claims weight {weight} and has joined with {joined[peer]} here"
 
 
 def _offers_differ(state: RoundState, proposal: Proposal) -> str:
@@ -105,7 +132,7 @@ def _founding_differs(state: RoundState, proposal: Proposal) -> str:
     return _differing(proposal, expected)
 
 
-def _round_differs(state: RoundState, proposal: Proposal, commit: Commit) -> str:
+def _round_differs(state: RoundState, proposal: Proposal, commit: Commit, joined: Mapping[PeerId, int]) -> str:
     rules = state.rules
     offers = {offer.stats.peer: offer for offer in proposal.offers}
     removed = frozenset(proof.peer for proof in proposal.proofs)
@@ -114,7 +141,7 @@ def _round_differs(state: RoundState, proposal: Proposal, commit: Commit) -> str
             return f"it removes {proof.peer} without proof"
     if removed & offers.keys():
         return "its group has a peer that has signed two results"
-    table = Table(commit=commit, offers=offers, live=frozenset(offers), joined=state.presence.joined, removed=removed)
+    table = Table(commit=commit, offers=offers, live=frozenset(offers), joined=joined, removed=removed)
     table, reason = _with_refusals(state, proposal, table)
     if reason:
         return reason

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from swarm.certification.statements import accept_statement, promise_statement, ready_statement, record_hash
-from swarm.consensus.checking import as_offered, objection
+from swarm.consensus.checking import as_offered, objection, overclaims
 from swarm.consensus.effects import Fetch, StartExchange, StopExchange
 from swarm.consensus.leader import Leadership
 from swarm.consensus.promises import as_made_ready, is_free, is_ready, promised_before, signed_promise
@@ -124,6 +124,14 @@ class Member:
             state.effects.send(sender, Failed(*proposal.key, state.me, refusal))
             return
         objection = self._objection(proposal) or self._unpromised(proposal)
+        claimed = overclaims(state, proposal) if objection else None
+        if claimed:
+            claimant, reason = claimed
+            state.effects.notice(f"round {proposal.round}: {reason}", loud=True, sender=claimant)
+            self.judged, self._rejected = proposal, False
+            state.effects.tell(proposal.group, Failed(*proposal.key, claimant, reason))
+            self._leadership.heard_from(sender)
+            return
         if objection:
             reason = f"{state.me} does not accept the proposal of {sender}: {objection}"
             state.effects.notice(f"round {proposal.round}: {reason}", loud=True, sender=sender)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from swarm.certification.keys import ProcessKey
-from swarm.consensus.effects import Notice, Send, StartExchange
+from swarm.consensus.effects import Effect, Notice, Send, StartExchange
 from swarm.messages import Accepted, Entry, Envelope, Failed, Proposal, Propose
 from swarm.records import (
     Attempt,
@@ -244,6 +244,48 @@ def test_who_rejects_a_proposal_tells_the_whole_group_and_the_log_why(member: On
     sent = [effect for effect in effects if isinstance(effect, Send)]
     assert [effect for effect in sent if isinstance(effect.message, Failed)] == [Send("b", failed), Send("c", failed)]
     assert Notice(f"round 1: {reason}", loud=True, sender="b") in effects
+
+
+def failures(effects: list[Effect]) -> list[Failed]:
+    return [each.message for each in effects if isinstance(each, Send) and isinstance(each.message, Failed)]
+
+
+@pytest.fixture
+def overclaimed(member: OneMember) -> Proposal:
+    """Of a leader to which ``c`` has declared more weight than it has to ``a``."""
+    member.machine.peer_up("c", None, member.now, weight=1)
+    return member.proposed(5, "b", member.of("c", weight=100))
+
+
+def test_who_has_declared_other_weights_to_others_is_blamed_and_not_the_leader(
+    member: OneMember, overclaimed: Proposal
+) -> None:
+    effects = member.joins(overclaimed)
+    reason = "c claims weight 100 and has joined with 1 here"
+    assert failures(effects) == [Failed(*overclaimed.key, "c", reason)] * 2
+    assert Notice(f"round 1: {reason}", loud=True, sender="c") in effects
+    assert "c" in member.machine.left_out
+    assert "b" not in member.machine.left_out
+
+
+def test_a_leader_that_lies_beside_that_is_blamed(member: OneMember, overclaimed: Proposal) -> None:
+    lie = replace(overclaimed, sync=SyncState(9))
+    assert {(failed.blamed, failed.rejects) for failed in failures(member.joins(lie))} == {("b", True)}
+    unsigned = replace(overclaimed.offers[-1], signature="0" * 128)
+    forged = replace(overclaimed, offers=(*overclaimed.offers[:-1], unsigned))
+    assert {(failed.blamed, failed.rejects) for failed in failures(member.joins(forged))} == {("b", True)}
+
+
+def test_a_leader_that_claims_more_weight_itself_is_blamed(member: OneMember, overclaimed: Proposal) -> None:
+    own = member.proposed(5, "c", *overclaimed.offers)
+    assert {(failed.blamed, failed.rejects) for failed in failures(member.joins(own))} == {("c", True)}
+
+
+def test_a_process_that_this_peer_has_not_met_is_not_blamed_for_its_weight(
+    member: OneMember, overclaimed: Proposal
+) -> None:
+    member.machine.peer_up("c", None, member.now, weight=1, credential=Credential("c", "00" * 32))
+    assert {(failed.blamed, failed.rejects) for failed in failures(member.joins(overclaimed))} == {("b", True)}
 
 
 def test_a_leader_chooses_among_the_codecs_that_were_agreed_on(founded) -> None:
