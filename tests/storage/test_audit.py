@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from swarm.storage.ledger.audit import disagreements
 from swarm.storage.ledger.base import Head
 from swarm.storage.ledger.exports import export_lines, open_source
 from swarm.storage.ledger.files import DATABASE
-from swarm.storage.ledger.head import HEAD, signed, write_head
+from swarm.storage.ledger.head import HEAD, read_head, signed, write_head
 from swarm.storage.ledger.sources import DatabaseSource
 from swarm.tensors.state import ModelState, Schema, TensorSpec
 from tests.certification.chains import Signatories
@@ -266,6 +267,106 @@ def test_old_predecessors_are_read_again(tmp_path: Path, heart: Signatories, mon
     fork = heart.fork(records[1], "fork", ["ada"])
     path = written(tmp_path, heart, [*records, fork])
     assert findings(path, heart) == []
+
+
+# Every column of every table -----------------------------------------------------------------------------------------
+
+
+def edits(path: Path) -> dict[str, tuple[str, str]]:
+    """An edit of each value of the database, and of all else that can be added to it or taken from it; what names it.
+
+    The tables and columns are those that the file has, so that a new one is tried as well.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    with rows(path) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            count = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            columns = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+            for row in (1, count // 2 + 1, count):
+                named = f"record {row}" if table == "records" else ""
+                at = f"WHERE rowid = {row}"
+                for column in columns:
+                    for value in ("-7", "4", "99", "'4x'", "x'61'", "''", "printf('%064d', 1)", f"{column} || '0'"):
+                        found[f"{table} {row}: {column} = {value}"] = (
+                            f"UPDATE OR IGNORE {table} SET {column} = {value} {at}",
+                            named if column != "number" else "",
+                        )
+                found[f"{table} {row}: deleted"] = f"DELETE FROM {table} {at}", named
+                given = ", ".join("'more'" if name in {"name", "record"} else name for name in columns)
+                for number in (-1, 0, 99):
+                    values = given.replace("number", str(number))
+                    found[f"{table} {row}: again as {number}"] = (
+                        f"INSERT INTO {table} SELECT {values} FROM {table} {at}",
+                        "",
+                    )
+    for name in ("user_version", "application_id"):
+        found[name] = f"PRAGMA {name} = 7", ""
+    for kind, sql in {
+        "trigger": "records AFTER INSERT ON records BEGIN DELETE FROM records WHERE number = 1; END",
+        "view": "shown AS SELECT * FROM records",
+        "index": "rounds ON records (round)",
+        "table": "more (name TEXT)",
+    }.items():
+        found[f"another {kind}"] = f"CREATE {kind} {sql}", ""
+    found["no index"] = "DROP INDEX branches", ""
+    for name, value in (("type", "'table'"), ("tbl_name", "'about'"), ("rootpage", "rootpage + 1"), ("sql", "NULL")):
+        # One row of the list of tables that SQLite keeps, behind its back.
+        found[f"schema: {name}"] = f"UPDATE sqlite_master SET {name} = {value} WHERE name = 'branches'", ""
+    return found
+
+
+def test_an_edit_of_any_value_of_any_table_is_found_and_the_record_named(
+    tmp_path: Path, heart: Signatories, records: list[Commit]
+) -> None:
+    fork = heart.fork(records[3], "fork", ["ada"])
+    original = written(tmp_path / "ada", heart, [*records[:6], fork, *records[6:]])
+    assert findings(original, heart) == []
+    tried = 0
+    for name, (statement, named) in edits(original).items():
+        path = Path(shutil.copytree(original.parent, tmp_path / "edited", dirs_exist_ok=True)) / DATABASE
+        with rows(path) as connection:
+            before = [*connection.iterdump()]
+            connection.execute("PRAGMA writable_schema = ON")
+            try:
+                connection.execute(statement)
+            except sqlite3.IntegrityError:  # SQLite itself refuses it
+                continue
+            if statement.startswith("UPDATE OR") and [*connection.iterdump()] == before:
+                continue  # the value was that one, or two rows would have it
+        tried += 1
+        try:
+            found = findings(path, heart)
+        except LedgerError as error:
+            found = [str(error)]
+        assert found, name
+        assert any(re.search(rf"{named}\b", each) for each in found), (name, found)
+    assert tried > 150
+
+
+def test_a_value_that_the_index_has_and_the_table_has_not_is_found(path: Path, heart: Signatories) -> None:
+    """A row is found by the index alone: an edit of its page, behind SQLite's back, hides the row."""
+    with rows(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name LIKE '%records_1'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        (name,) = connection.execute("SELECT record FROM records WHERE number = 6").fetchone()
+    data = bytearray(path.read_bytes())
+    at = data.index(name.encode(), (page - 1) * size)
+    assert at < page * size
+    data[at + 63] ^= 1
+    path.write_bytes(data)
+    assert any("row 6 missing from index" in each for each in findings(path, heart))
+
+
+def test_an_edit_of_what_proves_the_heads_key_is_found(path: Path, heart: Signatories) -> None:
+    file = path.with_name(HEAD)
+    head = read_head(file)
+    assert head
+    for name in ("certificate", "proof"):
+        write_head(file, replace(head, credential=replace(head.credential, **{name: "AAAA"})))
+        assert findings(path, heart) == [
+            "its head is not signed by ada: what it says to prove its key is not what the records say"
+        ]
 
 
 # Exports -------------------------------------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
 """Finds what was changed in a ledger, and where the ledgers of two peers contradict one another.
 
-One pass over the rows checks each link, each certificate against the keys of the record before, and what other places
-say about how far the ledger went. A row whose link is wrong is told once; those after it are checked against the link
-that it states.
+One pass over the rows checks each link, each certificate against the keys of the record before, what the database finds
+each row by, and what other places say about how far the ledger went. A row whose link is wrong is told once; those
+after it are checked against the link that it states.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from swarm.certification.chain import conflict
@@ -16,6 +17,7 @@ from swarm.certification.encoding import decode_record
 from swarm.certification.statements import record_hash
 from swarm.records import RecordKind
 from swarm.storage.ledger.base import Head, first_link, next_link
+from swarm.storage.ledger.database import Listing
 from swarm.text import listed
 
 if TYPE_CHECKING:
@@ -58,13 +60,19 @@ class Audit:
         self._rounds: dict[tuple[str, int], list[int]] = {}
         """Numbers of the rows of each round of each lineage."""
         self._recent: OrderedDict[str, Commit] = OrderedDict()
-        self._keys: set[str] = set()
-        """Those that records give to the peer whose ledger it is."""
+        self._credentials: dict[str, Credential] = {}
+        """What records say of the peer whose ledger it is, by its key."""
         self._wanted = Counter(each.head.count for each in source.noted if each.head)
         if source.head:
             self._wanted[source.head.count] += 1
+        self._branches: dict[int, int] = {}
+        """The branch of each row."""
+        self._ends: dict[int, int] = {}
+        """Number of the last row of each branch."""
         self._links: dict[int, str] = {0: first_link(source.session, source.peer)}
         """The links of the rows that other places name."""
+        for text in source.damage():
+            self._find(text)
         self._check_rows()
         self._check_ends()
 
@@ -104,16 +112,17 @@ class Audit:
     def _check_rows(self) -> None:
         link = self._links[0]
         for row in self.source.rows():
+            linked = row.link == next_link(link, row.content)
             if row.number != self.count + 1:
                 self._find(f"{_rows(self.count + 1, row.number - 1)} missing")
-            elif row.link != next_link(link, row.content):
+            elif not linked:
                 self._find(f"record {row.number} was changed, or did not follow record {self.count}: its link is wrong")
             self.count, link = row.number, row.link
             if self.count in self._wanted:
                 self._links[self.count] = link
-            self._check_record(row)
+            self._check_record(row, linked=linked)
 
-    def _check_record(self, row: Row) -> None:
+    def _check_record(self, row: Row, *, linked: bool) -> None:
         try:
             record = decode_record(row.content)
         except ValueError as error:
@@ -130,19 +139,36 @@ class Audit:
             self._find(f"{where} is not true: {reason}")
         if record.kind is RecordKind.ROUND:
             self._check_round(where, record, before)
+        if row.listing:
+            self._check_listing(where, record, row.number, row.listing, linked=linked)
         self._rows[_digest(name)] = row.number
         self._rounds.setdefault((record.lineage, record.round), []).append(row.number)
         self._recent[name] = record
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
-        if key := record.key_of(self.source.peer):
-            self._keys.add(key)
+        self._credentials |= {each.key: each for each in record.credentials if each.peer == self.source.peer}
 
     def _check_round(self, where: str, record: Commit, before: Commit | None) -> None:
         """A round has one record, unless peers have signed two."""
         for other in self.of_round(record.lineage, record.round):
             if other.previous == record.previous:
                 self._find(f"{where} contradicts another record of that round: {_who(record, other, before)}")
+
+    def _check_listing(self, where: str, record: Commit, number: int, said: Listing, *, linked: bool) -> None:
+        """No link is over what a row is found by: the record itself says what that is."""
+        before = self._rows.get(_digest(record.previous)) if record.previous else None
+        branch = number
+        if before is not None and self._ends[self._branches[before]] == before:
+            branch = self._branches[before]
+        if not linked or (record.previous and before is None):
+            # It was told that rows were moved or are missing: which branch this one was in is not known.
+            branch = said.branch if type(said.branch) is int else number
+        true = Listing(record_hash(record), record.round, branch)
+        wrong = [name for name, was in asdict(said).items() if getattr(true, name) != was]
+        if wrong:
+            self._find(f"{where} is listed under another {listed(wrong)}, where the ledger does not find it")
+        self._branches[number] = branch
+        self._ends[branch] = number
 
     # Where they end --------------------------------------------------------------------------------------------------
 
@@ -178,10 +204,13 @@ class Audit:
             return f"it is the one of {signed.peer} in session {signed.session}"
         if not self._verifier.signer.verify(credential.key, signed.statement, signed.signature):
             return "its signature is wrong"
-        if credential.key in self._keys:
+        known = self._credentials.get(credential.key)
+        if known == credential:
             return ""
         if self._vouch is not None:
             return self._vouch(credential)
+        if known:
+            return "what it says to prove its key is not what the records say"
         if self.count:
             self.notes.append("the head is signed with a key that no record has, which anybody could have made")
         return ""

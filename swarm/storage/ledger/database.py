@@ -37,13 +37,32 @@ _SCHEMA = {
     ),
     "branches": "CREATE INDEX branches ON records (branch)",
 }
+_OBJECTS = {
+    ("table", "about", "about", _SCHEMA["about"]),
+    ("index", "sqlite_autoindex_about_1", "about", None),
+    ("table", "records", "records", _SCHEMA["records"]),
+    ("index", "sqlite_autoindex_records_1", "records", None),
+    ("index", "branches", "records", _SCHEMA["branches"]),
+}
+"""All that a ledger has, as SQLite lists it."""
 _PAGE = (
-    "SELECT number, link, content FROM records WHERE number > ? AND (? IS NULL OR round = ?) ORDER BY number LIMIT ?"
+    "SELECT number, link, content, record, round, branch FROM records"
+    " WHERE number > ? AND (? IS NULL OR round = ?) ORDER BY number LIMIT ?"
 )
 _PAGE_OF_BRANCH = (
     "SELECT number, link, content FROM records WHERE branch = ? AND number > ? AND number <= ? ORDER BY number LIMIT ?"
 )
 _LAST_OF_BRANCH = "SELECT number FROM records WHERE branch = ? ORDER BY number DESC LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the database finds a row by, as it is said to be; a check computes it from the records."""
+
+    record: object
+    """Hash of the record."""
+    round: object
+    branch: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,8 @@ class Row:
     """What it is said to be; a check compares it."""
     content: bytes
     """The record with its certificate, encoded."""
+    listing: Listing | None = None
+    """None: of an export, which has none, and of rows of a branch, which are not checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +107,17 @@ class Database:
     def end(self) -> Head:
         """How far it goes."""
         row = self._one("SELECT number, link FROM records ORDER BY number DESC LIMIT 1")
-        return Head(0, first_link(self.session, self.peer)) if row is None else Head(_whole(row[0]), _link(row[1]))
+        if row is None:
+            return Head(0, first_link(self.session, self.peer))
+        number = _whole(row[0])
+        return Head(number, _link(row[1], number))
 
     def end_at(self, count: int) -> Head | None:
         """How far it went when it had so many rows; None if it never had."""
         if count == 0:
             return Head(0, first_link(self.session, self.peer))
         row = self._one("SELECT link FROM records WHERE number = ?", count)
-        return None if row is None else Head(count, _link(row[0]))
+        return None if row is None else Head(count, _link(row[0], count))
 
     def append(self, records: Iterable[Commit]) -> Head:
         """Add records in one transaction, all or none; those that are there are skipped."""
@@ -125,8 +149,8 @@ class Database:
 
     def content(self, record: str) -> bytes | None:
         """The record with this hash, encoded; None if it is not there."""
-        row = self._one("SELECT content FROM records WHERE record = ?", record)
-        return None if row is None else _bytes(row[0])
+        row = self._one("SELECT number, content FROM records WHERE record = ?", record)
+        return None if row is None else _bytes(row[1], _whole(row[0]))
 
     def spans(self, record: str, after: str) -> list[Span]:
         """Where the records up to ``record`` are, the oldest first.
@@ -142,7 +166,7 @@ class Database:
                 return found[::-1]
             found.append(Span(branch, branch - 1, number))
             first = self._one("SELECT content FROM records WHERE number = ?", branch)
-            previous = _decoded(_bytes(first[0])).previous if first else "missing"
+            previous = _decoded(_bytes(first[0], branch)).previous if first else "missing"
             if not previous:
                 return found[::-1]
             place = self._place(previous)
@@ -160,12 +184,27 @@ class Database:
             yield from page
             after = page[-1].number
 
+    def damage(self) -> Iterator[str]:
+        """What is wrong with the file itself, in so far as nothing in ``rows`` shows it."""
+        with _told():
+            found = [str(text) for (text,) in self._connection.execute("PRAGMA integrity_check")]
+            (below,) = self._connection.execute("SELECT count(*) FROM records WHERE number < 1").fetchone()
+        yield from (f"its database is damaged: {text}" for text in found if text != "ok")
+        if below:
+            yield f"it has {below} records with a number below 1, which nothing counts"
+        for name in ("user_version", "application_id"):
+            if (value := self._one(f"PRAGMA {name}")) != (0,):
+                yield f"its database has the {name} {value[0] if value else 'none'}, which Swarm has not written"
+
     def _page(self, query: str, *values: int | None) -> list[Row]:
         found: list[Row] = []
         size = 0
         with _told():
-            for number, link, content in self._connection.execute(query, values):
-                found.append(Row(_whole(number), _link(link), _bytes(content)))
+            for each, link, content, *found_by in self._connection.execute(query, values):
+                number = _whole(each)
+                found.append(
+                    Row(number, _link(link, number), _bytes(content, number), Listing(*found_by) if found_by else None)
+                )
                 size += len(content)
                 if size >= PAGE_BYTES:
                     break
@@ -254,11 +293,12 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
 def _opened(connection: sqlite3.Connection) -> Database:
     """Checks that the database is a ledger: nothing else is read from it."""
     with _told():
-        schema = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL LIMIT 10"))
-        if schema != _SCHEMA:
+        rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 10").fetchall()
+        if len(rows) != len(_OBJECTS) or {*rows} != _OBJECTS:
             raise LedgerError("it is no ledger, or one of another version of Swarm", damaged=True)
         about = dict(connection.execute("SELECT name, value FROM about LIMIT 4"))
-    if about.keys() != {"format", "session", "peer"} or about["format"] != str(FORMAT):
+    texts = all(type(value) is str for value in about.values())
+    if not texts or about.keys() != {"format", "session", "peer"} or about["format"] != str(FORMAT):
         raise LedgerError("it is no ledger, or one of another version of Swarm", damaged=True)
     return Database(connection, about["session"], about["peer"])
 
@@ -286,13 +326,13 @@ def _whole(value: object) -> int:
     return value
 
 
-def _link(value: object) -> str:
+def _link(value: object, number: int) -> str:
     if type(value) is not str or not is_link(value):
-        raise LedgerError("a row has no link", damaged=True)
+        raise LedgerError(f"record {number} has no link", damaged=True)
     return value
 
 
-def _bytes(value: object) -> bytes:
+def _bytes(value: object, number: int) -> bytes:
     if type(value) is not bytes:
-        raise LedgerError("a row has no record", damaged=True)
+        raise LedgerError(f"record {number} is not there, only its number is", damaged=True)
     return value

@@ -59,6 +59,14 @@ class Source(ABC):
             LedgerError: they cannot be read.
         """
 
+    def damage(self) -> Iterator[str]:
+        """What is wrong with the file itself, as sentences.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        return iter(())
+
 
 class DatabaseSource(Source):
     """The database of a ledger, also while its process writes it."""
@@ -83,6 +91,10 @@ class DatabaseSource(Source):
     def rows(self, after: int = 0, round_: int | None = None) -> Iterator[Row]:
         with open_database(self.path) as database:
             yield from database.rows(after, round_)
+
+    def damage(self) -> Iterator[str]:
+        with open_database(self.path) as database:
+            yield from database.damage()
 
 
 def _in_checkpoints(directory: Path) -> Iterator[Noted]:
