@@ -22,7 +22,7 @@ MAX_SAMPLES = 10**9
 MAX_LIARS = 341
 """The largest number of members that may lie: of the most peers, a third."""
 MAX_ORIGINS = 64
-"""Lineages that one comes from, at most: a fork of a fork, and so on."""
+"""Lineages that one comes from, at most, as a record tells them: of more, the oldest ones after the first are one."""
 MAX_RANKS = 512
 """Processes of a site that exchange shards, without rank 0."""
 MAX_SETTING = 4096

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swarm.certification.keys import Signer
 from swarm.certification.quorums import certified, is_quorum
 from swarm.certification.statements import accept_statement, promise_statement, record_hash
-from swarm.records import Attempt, Commit, Credential, PeerId, Proof, RecordKind
+from swarm.records import MAX_ORIGINS, Attempt, Commit, Credential, Origin, PeerId, Proof, RecordKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,29 +223,36 @@ def _misplaced(record: Commit, before: Commit | None, min_peers: int, liars: int
     return ""
 
 
-def _begins(record: Commit, origins: Sequence[object], *, whole: bool = True) -> bool:
+def _begins(record: Commit, origins: Sequence[Origin], *, whole: bool = True) -> bool:
     """Whether a record is the first of its lineage, and says where that comes from."""
-    if len(record.origins) != len(origins) + 1 or tuple(record.origins[:-1]) != tuple(origins):
-        return False
-    last = record.origins[-1]
-    return (last.lineage, last.round, last.majority) == (record.lineage, record.round, whole)
+    return record.origins == origins_with(origins, Origin(record.lineage, record.round, whole))
+
+
+def origins_with(origins: Sequence[Origin], new: Origin) -> tuple[Origin, ...]:
+    """The origins of the lineage that begins with ``new``, of those of the one that it comes from.
+
+    A swarm may be resumed without end, and each restart begins a lineage. So of more than ``MAX_ORIGINS`` the oldest
+    after the first become one: it has the id of the last of them, as lineages of today have that in common, and tells
+    how the first of them began, as that decides against what branched off earlier.
+    """
+    found = [*origins, new]
+    while len(found) > MAX_ORIGINS:
+        found[1:3] = [replace(found[1], lineage=found[2].lineage)]
+    return tuple(found)
 
 
 def stands(one: Commit, other: Commit) -> bool:
     """Whether the lineage of ``one`` stands against that of ``other``, which is another one.
 
     Where they parted, the one that has the majority of the membership they had in common stands: a lineage that did not
-    branch off there has it unless the other one does. Else it is the one with more members, then the lower id. Of the
-    members that a record names, only so many count as its signatures are a majority of: whoever founds a session could
-    name others, who sign nothing.
+    branch off there has it unless the other one does. Else, where old origins were made one, it is the one that has
+    begun anew more often since, then the one with more members, then the lower id. Of the members that a record names,
+    only so many count as its signatures are a majority of: whoever founds a session could name others, who sign
+    nothing.
     """
-    mine, theirs = one.origins, other.origins
-    common = 0
-    while common < min(len(mine), len(theirs)) and mine[common].lineage == theirs[common].lineage:
-        common += 1
-    branch = mine[common] if common < len(mine) else None
-    their_branch = theirs[common] if common < len(theirs) else None
-    if common:
+    mine, theirs = _after_common(one, other), _after_common(other, one)
+    branch, their_branch = next(iter(mine or ()), None), next(iter(theirs or ()), None)
+    if mine is not None and theirs is not None:
         if their_branch is None:
             return branch is not None and branch.majority
         if branch is None:
@@ -255,9 +262,23 @@ def stands(one: Commit, other: Commit) -> bool:
             return branch.majority if branch.round < their_branch.round else not their_branch.majority
         if branch.majority != their_branch.majority:
             return branch.majority
+        if _joined(one) != _joined(other):
+            return _joined(one) > _joined(other)
     return (_certified_members(one), other.lineage) > (_certified_members(other), one.lineage)
 
 
 def _certified_members(record: Commit) -> int:
     signed = {each.peer for each in record.certificate.signatures} if record.certificate else set()
     return min(len(record.members), certified(len(signed)))
+
+
+def _after_common(one: Commit, other: Commit) -> tuple[Origin, ...] | None:
+    """The origins of ``one`` after the last one that ``other`` has too; None if they have none in common."""
+    theirs = {origin.lineage for origin in other.origins}
+    common = [number for number, origin in enumerate(one.origins, 1) if origin.lineage in theirs]
+    return one.origins[common[-1] :] if common else None
+
+
+def _joined(record: Commit) -> int:
+    """The round before which origins may have become one; 0 if none have."""
+    return record.origins[2].round if len(record.origins) == MAX_ORIGINS else 0

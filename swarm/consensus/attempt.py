@@ -6,7 +6,7 @@ import enum
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from swarm.certification.chain import decided
+from swarm.certification.chain import decided, origins_with
 from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import accept_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
@@ -242,7 +242,7 @@ class LedAttempt:
         if lineage != commit.lineage:
             kind = RecordKind.RESTART if whole else RecordKind.FORK
             members = voters = tuple(sorted(table.offers))
-            origins = (*commit.origins, Origin(lineage, state.position.round, whole))
+            origins = origins_with(commit.origins, Origin(lineage, state.position.round, whole))
         keys = {peer: table.offers[peer].key if peer in table.offers else commit.key_of(peer) for peer in members}
         new = {peer: key for peer, key in keys.items() if key != commit.key_of(peer)}
         self._propose(

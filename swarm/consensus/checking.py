@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from swarm.certification.chain import origins_with
 from swarm.certification.quorums import is_quorum
 from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import Table, best, form, leaves_out_too_much, may_fork, quorum, screened, signals, stops
@@ -174,7 +175,7 @@ def _round_differs(state: RoundState, proposal: Proposal, commit: Commit, joined
             "kind": RecordKind.RESTART if whole else RecordKind.FORK,
             "voters": proposal.group,
             "members": proposal.group,
-            "origins": (*commit.origins, Origin(proposal.lineage, proposal.round, whole)),
+            "origins": origins_with(commit.origins, Origin(proposal.lineage, proposal.round, whole)),
         }
     if proposal.closing and not table.all_finished:
         return "it closes the session, which has peers that are not there or still train"

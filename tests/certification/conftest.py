@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from swarm.certification.chain import Verifier
+from swarm.certification.chain import Verifier, origins_with
 from swarm.certification.keys import ProcessKey
 from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import accept_statement, promise_statement, record_hash
@@ -83,11 +83,11 @@ class Book:
         origins = before.origins if before else ()
         if kind is not RecordKind.ROUND:
             whole = before is None or is_quorum(before.members, group)
-            origins = (*origins, Origin(lineage, round_, whole))
+            origins = origins_with(origins, Origin(lineage, round_, whole))
         made = Commit(
             lineage=lineage,
             round=round_,
-            digest=f"model {lineage} {round_}",
+            digest=f"model-{lineage}-{round_}",
             members=members,
             group=tuple(group),
             contributors=tuple(group),

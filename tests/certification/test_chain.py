@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.certification.chain import Verifier, conflict, stands
+from swarm.certification.chain import Verifier, conflict, origins_with, stands
+from swarm.certification.encoding import decode_record, encode_record
 from swarm.certification.keys import ProcessKey
 from swarm.certification.statements import record_hash
+from swarm.messages import Decide, Envelope
 from swarm.records import (
+    MAX_ORIGINS,
     Attempt,
     Best,
     Commit,
@@ -26,6 +30,7 @@ from swarm.records import (
     Signature,
     SyncState,
 )
+from swarm.transport.grpc import wire
 from tests.signing import certified
 
 from .conftest import Book
@@ -449,7 +454,7 @@ def _trees(draw: st.DrawFn) -> list[Commit]:
         begun = parent[-1].round + 1 + draw(st.integers(0, 2)) if parent else 0
         taken = any(each[:-1] == parent and each[-1].round == begun and each[-1].majority for each in made)
         majority = not parent or (draw(st.booleans()) and not taken)
-        made.append((*parent, Origin(f"l{number}", begun, majority)))
+        made.append(origins_with(parent, Origin(f"l{number}", begun, majority)))
     return [lineage(*origins, members="abcdef"[: draw(st.integers(1, 6))]) for origins in made]
 
 
@@ -457,6 +462,71 @@ def _trees(draw: st.DrawFn) -> list[Commit]:
 def test_of_any_two_lineages_exactly_one_stands(lineages: list[Commit]) -> None:
     for one, other in permutations(lineages, 2):
         assert stands(one, other) != stands(other, one)
+
+
+@given(st.data())
+def test_of_any_two_lineages_with_many_origins_exactly_one_stands(data: st.DataObject) -> None:
+    with patch("swarm.certification.chain.MAX_ORIGINS", 3):
+        for one, other in permutations(data.draw(_trees()), 2):
+            assert stands(one, other) != stands(other, one)
+
+
+# Without end ---------------------------------------------------------------------------------------------------------
+
+
+def restarted(book: Book, founding: Commit, times: int) -> list[Commit]:
+    """The first records of the lineages of a whole swarm that is resumed again and again."""
+    found = [founding]
+    for number in range(times):
+        found.append(book.branch(found[-1], f"again-{number}", *founding.members))
+    return found
+
+
+def test_a_swarm_is_resumed_two_hundred_times_and_its_records_are_true_and_fit(book: Book, founding: Commit) -> None:
+    path = restarted(book, founding, 200)
+    for before, record in pairwise(path):
+        assert record.kind is RecordKind.RESTART
+        assert book.verifier().doubt(record, before) == ""
+        assert decode_record(encode_record(record)) == record
+    assert len(path[-1].origins) == MAX_ORIGINS
+    sent = Envelope("heart", "ann", "1", "a@1.2.3.4:1", Decide(path[-1]))
+    assert wire.decode(Envelope, wire.encode(sent)) == sent
+
+
+def test_origins_that_became_one_say_what_they_have_to(book: Book, founding: Commit) -> None:
+    *_, before, record = restarted(book, founding, 70)
+    for changed in (
+        (*before.origins, record.origins[-1]),
+        (*record.origins[:1], replace(record.origins[1], majority=False), *record.origins[2:]),
+        (*record.origins[:1], *record.origins[2:]),
+    ):
+        doubt = book.verifier().doubt(book.certify(replace(record, origins=changed, certificate=None)), before)
+        assert "does not say truly how its lineage began" in doubt
+
+
+@pytest.mark.parametrize("fork", [False, True], ids=["left behind", "forked"])
+def test_what_was_left_behind_never_stands_against_what_was_resumed_since(
+    book: Book, founding: Commit, fork: bool
+) -> None:
+    """Whoever comes back with an old checkpoint, also as a fork of more members with a lower id."""
+    path = restarted(book, founding, 200)
+    for number in (0, 1, 2, 5, 61, 62, 63, 64, 65, 100, 136, 137, 138, 199):
+        old = path[number]
+        if fork:
+            old = book.branch(old, "a", "ann")
+            assert old.kind is RecordKind.FORK
+        old = replace(old, members=tuple("abcdefgh"))
+        for now in path[-1], book.branch(path[-1], "z", "ann"):
+            assert stands(now, old), number
+            assert not stands(old, now), number
+
+
+def test_a_minority_stays_one_however_often_it_is_resumed(book: Book, founding: Commit) -> None:
+    fork = book.branch(founding, "a", "ann")
+    alone = replace(restarted(book, fork, 200)[-1], members=tuple("abcdefgh"))
+    for majority_ in founding, restarted(book, book.following(founding), 3)[-1]:
+        assert stands(majority_, alone)
+        assert not stands(alone, majority_)
 
 
 # Two results of one round --------------------------------------------------------------------------------------------

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from swarm.certification.encoding import decode_record, encode_record
 from swarm.consensus.effects import Heal
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Accept, Accepted
-from swarm.records import Attempt, Commit, ContributionStats, Origin, QuorumCertificate, Signature, SyncState
+from swarm.records import (
+    MAX_ORIGINS,
+    Attempt,
+    Commit,
+    ContributionStats,
+    Origin,
+    QuorumCertificate,
+    Signature,
+    SyncState,
+)
 from swarm.sync import FixedInterval
+
+from .conftest import Peers
 
 FOUNDED = Origin("line", 0, majority=True)
 
@@ -162,3 +176,23 @@ def test_a_peer_that_has_the_best_lineage_does_not_fetch_a_worse_one_it_saw_befo
     machine.peer_up(middle, peers.machines[middle].commit, peers.now)
     peers.offer(worst)
     assert [heal.commit.lineage for heal in peers.all(worst, Heal)] == [peers.machines[best].commit.lineage]
+
+
+def test_a_whole_swarm_is_resumed_without_end(swarm: Callable[..., Peers]) -> None:
+    """Each time it goes on as another lineage, whose record names those that it comes from: up to a limit."""
+    peers = swarm("abc", expected=3, codecs=frozenset({"exact"}), failure_timeout=2.0, straggler_timeout=1.0)
+    peers.found()
+    for number in range(MAX_ORIGINS + 4):
+        commit = peers.machines["a"].commit
+        peers.crash("a", "b", "c")
+        for name in "abc":
+            peers.add(name, f"again-{number}", alone=True)
+            peers.machines[name].resume(commit, peers.now)
+        for one, other in ("ab", "ac", "bc"):
+            peers.meet(one, other)
+        peers.offer("a", "b", "c")
+        peers.wait(10)
+        now = peers.machines["a"].commit
+        assert now.lineage != commit.lineage
+        assert decode_record(encode_record(now)) == now
+        assert all(peers.machines[name].commit == now for name in "bc")
