@@ -87,6 +87,8 @@ def _readable(limit: int) -> Convert:
 reason: Convert = partial(printable, limit=MAX_SHOWN)
 """Cuts and escapes a sentence, for the sender and for the receiver."""
 _MAX_RELEASE = 40
+MAX_TEXT = 2**17
+"""Characters of all settings that peers agree on, as a ledger keeps them."""
 _identifier = _matching(IDENTIFIER)
 _word = _matching(r"[!-~]{1,64}")
 
@@ -119,6 +121,7 @@ TEXTS: dict[str, tuple[Convert, str]] = {
     "settings.name": (_word, "the name of a setting"),
     "settings.value": (_readable(MAX_SETTING), "the value of a setting"),
     "reason": (reason, "a reason"),
+    "SignedHead.settings": (_readable(MAX_TEXT), "the settings of a session"),
     "release": (_readable(_MAX_RELEASE), "a release"),
 }
 """By field, or by record and field where the field alone does not tell: the check, and what it says."""

@@ -97,9 +97,9 @@ def credential_statement(session: str, peer: PeerId, key: str) -> bytes:
     return canonical([VERSION, "key", session, peer, key])
 
 
-def head_statement(session: str, peer: PeerId, count: int, link: str) -> bytes:
-    """The ledger of a peer has so many rows, and the last one has this link."""
-    return canonical([VERSION, "ledger", session, peer, count, link])
+def head_statement(session: str, peer: PeerId, count: int, link: str, settings: tuple[str, ...] = ()) -> bytes:
+    """The ledger of a peer has so many rows, the last one has this link, and these are settings of its runs."""
+    return canonical([VERSION, "ledger", session, peer, count, link, *settings])
 
 
 def _statement(purpose: str, session: str, lineage: str, round_: int, attempt: Attempt, subject: Any) -> bytes:

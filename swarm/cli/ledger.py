@@ -98,8 +98,9 @@ def verify(
     ] = None,
     identity: IdentityOption = None,
     tolerated_liars: Annotated[
-        int, typer.Option(metavar="N", min=0, help="The setting of the session: more signatures are then needed.")
-    ] = 0,
+        int | None,
+        typer.Option(metavar="N", min=0, help="In place of the session's own setting, which the ledger has."),
+    ] = None,
 ) -> None:
     """Find what was changed, removed or cut off in a ledger. Exit code 1: something was found.
 
@@ -211,13 +212,13 @@ def _authority(file: Path | None, identity: Path | None) -> bytes | None:
     return data
 
 
-def _checked(places: Iterable[Path], authority: bytes | None, liars: int) -> tuple[list[Audit], int]:
+def _checked(places: Iterable[Path], authority: bytes | None, liars: int | None) -> tuple[list[Audit], int]:
     """Check ledgers, and tell what is found; with the number of findings."""
     audits, count = [], 0
     for path in places:
         try:
             source = open_source(path)
-            audit = Audit(source, *_means(source.session, authority, liars))
+            audit = Audit(source, *_means(source.session, authority), liars)
         except LedgerError as error:
             _tell(f"{path}: it cannot be read: {error}")
             count += 1
@@ -233,15 +234,15 @@ def _checked(places: Iterable[Path], authority: bytes | None, liars: int) -> tup
     return audits, count
 
 
-def _means(session: str, authority: bytes | None, liars: int) -> tuple[Verifier, Vouch | None]:
+def _means(session: str, authority: bytes | None) -> tuple[Verifier, Vouch | None]:
     """What tells true records of a session."""
 
     def vouch(given: Credential) -> str:
         return doubt_of_authority(authority or b"", given, credential_statement(session, given.peer, given.key))
 
     if authority is None:
-        return Verifier(session=session, signer=ProcessKey(), liars=liars), None
-    return Verifier(session=session, signer=ProcessKey(), liars=liars, vouch=vouch), vouch
+        return Verifier(session=session, signer=ProcessKey()), None
+    return Verifier(session=session, signer=ProcessKey(), vouch=vouch), vouch
 
 
 def _compared(audits: list[Audit], others: list[Audit]) -> int:

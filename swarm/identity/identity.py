@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import ssl
 import threading
 import weakref
@@ -114,12 +113,6 @@ class Identity:
         """The addresses of the others."""
         own = f"{self.name}@"
         return tuple(address for address in self.addresses if not address.startswith(own))
-
-    @property
-    def trainers(self) -> float:
-        """Members that may train, this one included; infinity with another public-key infrastructure."""
-        document = self._state.document
-        return sum(each.role is Role.TRAINER for each in document.members) if document else math.inf
 
     @property
     def server_context(self) -> ssl.SSLContext:

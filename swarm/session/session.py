@@ -396,7 +396,7 @@ class Session:
         network = self._network(self._shards.of_process(settings) if self._shards else settings, self._plugins)
         expected = self._expected = Expected(settings, network.transport.identity)
         self._reporter.expect(expected)
-        owner = owner_of(settings, network.transport.identity, self._platform.signer())
+        owner = owner_of(settings, network.transport.identity, self._platform.signer(), self._shards)
         ledger = self._ledger = self._platform.ledger(settings, owner, self._executor, self._log)
         store = (self._shards.checkpoints if self._shards else self._platform.checkpoint_store)(settings)
         optimizer = outer_optimizer(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -131,7 +132,7 @@ def _random_port(settings: Settings, identity: Identity | None) -> bool:
     """
     if settings.transport != "grpc" or not settings.peers or settings.rank is not None:
         return False
-    if not {"seeds", "consortium"}.issuperset(_discoveries(settings)) or (identity and identity.document):
+    if not {"seeds", "consortium"}.issuperset(discoveries_of(settings)) or (identity and identity.document):
         return False
     advertised = parse_advertised(settings.advertise)[1] if settings.advertise else None
     return not (advertised or Address.parse(settings.listen).port)
@@ -194,9 +195,7 @@ def build_engine(
             "are the rules that merge each coordinate by itself"
         )
     choice = _codec_choice(settings, plugins, schema, logger)
-    agreed = settings.agreed()
-    if shards:
-        agreed = tuple((name, shards.layout if name == EXCHANGE_SHARDS else value) for name, value in agreed)
+    agreed = agreed_of(settings, shards)
     me = PeerInfo(
         name=settings.name,
         incarnation=incarnation,
@@ -283,14 +282,24 @@ def possible_peers(settings: Settings, identity: Identity | None) -> float:
     """The most peers that there may be, as of ``RoundRules``; peers that all belong to one user are not counted."""
     if identity is None or (identity.document is None and Address.parse(settings.listen).is_loopback):
         return 0
-    return identity.trainers
+    trainers = identity.trainers
+    return math.inf if trainers is None else len(trainers)
 
 
-def owner_of(settings: Settings, identity: Identity | None, signer: Signer) -> Owner:
+def agreed_of(settings: Settings, shards: SiteShards | None) -> tuple[tuple[str, str], ...]:
+    """Name and value of what all peers of the session must share."""
+    agreed = settings.agreed()
+    if shards:
+        agreed = tuple((name, shards.layout if name == EXCHANGE_SHARDS else value) for name, value in agreed)
+    return agreed
+
+
+def owner_of(settings: Settings, identity: Identity | None, signer: Signer, shards: SiteShards | None) -> Owner:
     """The key of this process, with what proves that it is this peer's."""
     session, peer = settings.model_name, settings.name
     proved = vouching.credential(identity, peer, signer.key, credential_statement(session, peer, signer.key))
-    return Owner(session=session, signer=signer, credential=proved)
+    agreed = canonical(agreed_of(settings, shards)).decode()
+    return Owner(session=session, signer=signer, credential=proved, settings=agreed)
 
 
 def vouch(session: str, identity: Identity | None) -> Callable[[Credential, bool], str]:

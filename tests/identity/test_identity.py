@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import socket
 import ssl
@@ -46,7 +45,7 @@ def test_addresses_are_those_of_members_that_train(founded, join, calendar):
     assert paris.addresses == ("paris@127.0.0.1:7700", "rome@10.0.0.2:7700")
     assert paris.others == ("rome@10.0.0.2:7700",)
     assert Identity(auditor.directory, calendar).others == paris.addresses
-    assert paris.trainers == 2
+    assert paris.trainers == {"paris", "rome"}
 
 
 def test_an_expired_certificate_is_not_trusted(heart, berlin, calendar):
@@ -218,7 +217,7 @@ def test_a_revocation_list_of_another_infrastructure(heart, berlin, calendar):
     pem = revocations.sign(heart.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     files.write(berlin.directory / files.REVOKED, pem)
     identity = Identity(berlin.directory, calendar)
-    assert identity.trainers == math.inf
+    assert identity.trainers is None
     assert identity.trust(rome).name == "rome"
     with pytest.raises(UntrustedPeerError, match="paris is revoked"):
         identity.trust(paris)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -105,3 +107,14 @@ def test_a_directory_that_cannot_be_written_costs_one_line(tmp_path: Path) -> No
     together(*(partial(peer.train, 8, step) for peer in (ada, bob)))
     assert ada.digest() == bob.digest()
     assert len([line for line in ada.lines if line.startswith("ERROR") and "written to ledger" in line]) == 1
+
+
+def test_a_ledger_has_the_settings_under_which_its_records_were_made(tmp_path: Path) -> None:
+    swarm = MemorySwarm(sync_interval=2, world_size=4, tolerated_liars=1)
+    four = peers(swarm, tmp_path, "ada", "bob", "cyd", "dan")
+    together(*(partial(peer.train, 2, step) for peer in four))
+    found = audit(tmp_path, "ada")
+    assert (found.findings, found.notes) == ([], [])
+    (text,) = found.source.head.settings
+    assert dict(json.loads(text))["tolerated_liars"] == "1"
+    assert {each.settings for each in records(tmp_path, "ada")} == {hashlib.sha256(text.encode()).hexdigest()}

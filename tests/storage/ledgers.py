@@ -19,18 +19,27 @@ from swarm.testing.swarm import _logger
 from tests.certification.chains import SESSION, Signatories
 
 
-def owner(signatories: Signatories, peer: PeerId = "ada") -> Owner:
-    return Owner(session=signatories.session, signer=signatories.keys[peer], credential=signatories.credential(peer))
+def owner(signatories: Signatories, peer: PeerId = "ada", settings: str = "") -> Owner:
+    key, credential = signatories.keys[peer], signatories.credential(peer)
+    return Owner(session=signatories.session, signer=key, credential=credential, settings=settings)
 
 
-def opened(place: Path, signatories: Signatories, lines: list[str] | None = None, peer: PeerId = "ada") -> StoredLedger:
+def opened(
+    place: Path,
+    signatories: Signatories,
+    lines: list[str] | None = None,
+    peer: PeerId = "ada",
+    settings: str = "",
+) -> StoredLedger:
     logger = _logger("ledger", [] if lines is None else lines)
-    return StoredLedger(place, owner(signatories, peer), executor=ThreadExecutor(), logger=logger)
+    return StoredLedger(place, owner(signatories, peer, settings), executor=ThreadExecutor(), logger=logger)
 
 
-def written(place: Path, signatories: Signatories, records: Sequence[Commit], peer: PeerId = "ada") -> Path:
+def written(
+    place: Path, signatories: Signatories, records: Sequence[Commit], peer: PeerId = "ada", settings: str = ""
+) -> Path:
     """The file of a ledger with these records, of a process that has ended."""
-    ledger = opened(place, signatories, peer=peer)
+    ledger = opened(place, signatories, peer=peer, settings=settings)
     ledger.append(records)
     ledger.close(timeout=30)
     return place / DATABASE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -19,7 +20,7 @@ from swarm.certification.statements import canonical, record_hash
 from swarm.errors import LedgerError
 from swarm.records import Commit
 from swarm.storage.files import FINAL, write_model
-from swarm.storage.ledger.audit import disagreements
+from swarm.storage.ledger.audit import Audit, disagreements
 from swarm.storage.ledger.base import Head
 from swarm.storage.ledger.exports import export_lines, open_source
 from swarm.storage.ledger.files import DATABASE
@@ -267,6 +268,76 @@ def test_old_predecessors_are_read_again(tmp_path: Path, heart: Signatories, mon
     fork = heart.fork(records[1], "fork", ["ada"])
     path = written(tmp_path, heart, [*records, fork])
     assert findings(path, heart) == []
+
+
+# How many may lie ----------------------------------------------------------------------------------------------------
+
+SETTINGS = canonical([["sync_interval", "4"], ["tolerated_liars", "1"]]).decode()
+EARLIER = canonical([["sync_interval", "4"]]).decode()
+TOO_FEW = r"record 3 \(round 2 .* is signed by ada, bob, cyd, which is no quorum"
+
+
+def under(settings: str, group: Signatories, lineage: str = "line") -> list[Commit]:
+    """Of five peers; three of them, a majority, have certified the last one."""
+    name = hashlib.sha256(settings.encode()).hexdigest()
+    first = group.certified(replace(group.founding(lineage), settings=name, certificate=None))
+    second = group.after(first, signers=group.names[:4])
+    return [first, second, group.after(second, signers=group.names[:3])]
+
+
+@pytest.fixture(scope="module")
+def five() -> Signatories:
+    return Signatories(("ada", "bob", "cyd", "dan", "eve"))
+
+
+def test_a_record_needs_the_votes_that_the_settings_of_its_session_ask_for(tmp_path: Path, five: Signatories) -> None:
+    path = written(tmp_path / "a", five, under(SETTINGS, five), settings=SETTINGS)
+    (finding,) = findings(path, five)
+    assert re.search(TOO_FEW, finding)
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"".join(export_lines(DatabaseSource(path))))
+    assert findings(file, five) == [finding]
+    assert findings(written(tmp_path / "b", five, under(EARLIER, five), settings=EARLIER), five) == []
+
+
+def test_settings_of_earlier_runs_are_kept(tmp_path: Path, five: Signatories) -> None:
+    written(tmp_path, five, under(SETTINGS, five), settings=SETTINGS)
+    path = written(tmp_path, five, under(EARLIER, five, "new"), settings=EARLIER)
+    audit = audited(path, five)
+    (finding,) = audit.findings
+    assert re.search(TOO_FEW, finding)
+    assert audit.notes == []
+
+
+def test_settings_in_the_head_cannot_be_removed_or_exchanged(tmp_path: Path, five: Signatories) -> None:
+    path = written(tmp_path, five, under(SETTINGS, five), settings=SETTINGS)
+    head = read_head(path.with_name(HEAD))
+    assert head
+    for settings in None, (EARLIER,), (SETTINGS, EARLIER):
+        write_head(path.with_name(HEAD), replace(head, settings=settings))
+        assert "its head is not signed by ada: its signature is wrong" in findings(path, five)
+
+
+def test_another_number_than_the_sessions_is_told(tmp_path: Path, five: Signatories) -> None:
+    path = written(tmp_path, five, under(SETTINGS, five), settings=SETTINGS)
+    audit = Audit(open_source(path), five.verifier, None, liars=0)
+    assert audit.findings == []
+    assert audit.notes == ["it was checked with tolerated_liars=0; the settings of the session say 1"]
+    assert Audit(open_source(path), five.verifier, None, liars=1).notes == []
+
+
+def test_settings_that_are_not_known_are_told(tmp_path: Path, five: Signatories) -> None:
+    """Those of a ledger of an earlier build, and of records of runs that its peer was not in."""
+    path = written(tmp_path, five, under(SETTINGS, five), settings=EARLIER)
+    audit = audited(path, five)
+    assert audit.findings == []
+    (note,) = audit.notes
+    assert note == (
+        "the settings of 2 records, the first of them record 2, are not in its head: they were checked with"
+        " tolerated_liars=0; if the session had another number, give it"
+    )
+    (finding,) = Audit(open_source(path), five.verifier, None, liars=1).findings
+    assert re.search(TOO_FEW, finding)
 
 
 # Every column of every table -----------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ after it are checked against the link that it states.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from swarm.certification.chain import conflict
@@ -35,13 +37,20 @@ _RECENT = 1024
 class Audit:
     """What is wrong with one ledger, after one pass over it."""
 
-    def __init__(self, source: Source, verifier: Verifier, vouch: Callable[[Credential], str] | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        verifier: Verifier,
+        vouch: Callable[[Credential], str] | None,
+        liars: int | None = None,
+    ) -> None:
         """Check all rows.
 
         Args:
             source: of the rows.
-            verifier: tells true records in its session.
+            verifier: tells true records in its session, where no members lie.
             vouch: why a credential is not that of its peer; None: nobody knows the authority.
+            liars: how many voters may sign two results; None: as many as the settings in the head say.
 
         Raises:
             LedgerError: the rows cannot be read.
@@ -54,6 +63,13 @@ class Audit:
         self.count = 0
         """Of the rows."""
         self._verifier = verifier
+        self._liars = liars
+        self._told = {_settings_hash(text): liars_in(text) for text in (source.head and source.head.settings) or ()}
+        """``tolerated_liars`` of the runs whose settings are known, by the hash that their records have."""
+        self._unknown: list[int] = []
+        """Rows of records whose settings are not known."""
+        self._differing: set[int] = set()
+        """What settings say, other than ``liars``."""
         self._vouch = vouch
         self._rows: dict[bytes, int] = {}
         """Number of the row of each record, by its hash."""
@@ -75,6 +91,7 @@ class Audit:
             self._find(text)
         self._check_rows()
         self._check_ends()
+        self._note_liars()
 
     def get(self, record: str) -> Commit | None:
         """The record with this hash."""
@@ -135,7 +152,7 @@ class Audit:
         before = self.get(record.previous) if record.previous else None
         if record.previous and before is None:
             self._find(f"{where} follows one that is not there before it")
-        elif reason := self._verifier.doubt(record, before):
+        elif reason := replace(self._verifier, liars=self._liars_of(row.number, before)).doubt(record, before):
             self._find(f"{where} is not true: {reason}")
         if record.kind is RecordKind.ROUND:
             self._check_round(where, record, before)
@@ -169,6 +186,32 @@ class Audit:
             self._find(f"{where} is listed under another {listed(wrong)}, where the ledger does not find it")
         self._branches[number] = branch
         self._ends[branch] = number
+
+    def _liars_of(self, number: int, before: Commit | None) -> int:
+        """How many voters may sign two results in the round after ``before``.
+
+        By the settings of that record, which more votes than the one that is checked may have certified.
+        """
+        if before is None or not before.settings:
+            return self._liars or 0
+        told = self._told.get(before.settings)
+        if self._liars is None:
+            if told is None:
+                self._unknown.append(number)
+            return told or 0
+        if told not in {None, self._liars}:
+            self._differing.add(told or 0)
+        return self._liars
+
+    def _note_liars(self) -> None:
+        for told in sorted(self._differing):
+            text = f"it was checked with tolerated_liars={self._liars}; the settings of the session say {told}"
+            self.notes.append(text)
+        if self._unknown:
+            self.notes.append(
+                f"the settings of {len(self._unknown)} records, the first of them record {self._unknown[0]}, are not in"
+                " its head: they were checked with tolerated_liars=0; if the session had another number, give it"
+            )
 
     # Where they end --------------------------------------------------------------------------------------------------
 
@@ -261,6 +304,19 @@ def _who(one: Commit, other: Commit, before: Commit | None) -> str:
     """Who has signed two records of one round."""
     liars = [proof.peer for proof in conflict(one, other, before)]
     return f"{listed(liars)} signed both" if liars else "who is wrong cannot be told from them"
+
+
+def liars_in(settings: str) -> int:
+    """``tolerated_liars`` in the settings that peers have agreed on, as a head has them."""
+    try:
+        found = dict(json.loads(settings)).get("tolerated_liars", "0")
+        return int(found)
+    except (ValueError, TypeError, RecursionError):
+        return 0
+
+
+def _settings_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _rows(first: int, last: int) -> str:

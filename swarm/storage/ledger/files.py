@@ -12,10 +12,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from swarm.errors import LedgerError
+from swarm.limits import MAX_TEXT
 from swarm.storage.files import replace_file
 from swarm.storage.ledger.base import Head
 from swarm.storage.ledger.database import Database, create_database
-from swarm.storage.ledger.head import HEAD, read_head, signed, write_head
+from swarm.storage.ledger.head import HEAD, MOST_SETTINGS, read_head, signed, write_head
 from swarm.storage.locks import FileLock
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Owner:
     signer: Signer
     credential: Credential
     """Of that key; it names the peer."""
+    settings: str = ""
+    """The text whose SHA-256 is ``settings`` in the records of its rounds; empty if it is not known."""
 
 
 class LedgerFiles:
@@ -60,6 +63,7 @@ class LedgerFiles:
         self._directory = directory
         self._owner = owner
         self._warn = warn
+        self._settings = (owner.settings,) if 0 < len(owner.settings) <= MAX_TEXT else ()
         directory.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(directory / ".ledger.lock")
         if not self._lock.take():
@@ -119,9 +123,8 @@ class LedgerFiles:
 
     def _sign(self, head: Head | None) -> None:
         """Write the head; None: of an empty ledger."""
-        write_head(
-            self._directory / HEAD, signed(self._owner.session, head, self._owner.signer, self._owner.credential)
-        )
+        owner = self._owner
+        write_head(self._directory / HEAD, signed(owner.session, head, owner.signer, owner.credential, self._settings))
 
     def _disagreement(self, database: Database) -> str:
         """How the database differs from what its head says; empty if it does not."""
@@ -131,6 +134,8 @@ class LedgerFiles:
             return f"its head cannot be read: {error}"
         if found is None:
             return "its head is missing, so that records may have been cut off"
+        earlier = (text for text in found.settings or () if text not in self._settings)
+        self._settings = (*self._settings, *earlier)[:MOST_SETTINGS]
         if database.end_at(found.count) == found.head:
             return ""
         return f"it has not the {found.count} records that its head counts, or others: some were cut off or changed"

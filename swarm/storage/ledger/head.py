@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from swarm.certification import encoding
 from swarm.certification.statements import head_statement
 from swarm.errors import LedgerError
-from swarm.records import Credential, PeerId
+from swarm.records import LEFT_OUT, Credential, PeerId
 from swarm.storage.files import replace_file
 from swarm.storage.ledger.base import FORMAT, Head, first_link
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 HEAD = "ledger.head"
 """The name of its file."""
-_MAX_BYTES = 2**16
+MOST_SETTINGS = 8
+"""Runs with settings of their own whose settings a head has, the last one first."""
+_MAX_BYTES = 2**21
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class SignedHead:
     credential: Credential
     """Of the key. It is in a record too, once the process has taken part in a round."""
     signature: str
+    settings: tuple[str, ...] | None = field(default=None, metadata={LEFT_OUT: True})
+    """Texts of which a record has the SHA-256 as its ``settings``: what the peers of a run had agreed on."""
 
     @property
     def head(self) -> Head:
@@ -44,14 +48,16 @@ class SignedHead:
     @property
     def statement(self) -> bytes:
         """What the signature is over."""
-        return head_statement(self.session, self.peer, self.count, self.link)
+        return head_statement(self.session, self.peer, self.count, self.link, self.settings or ())
 
 
-def signed(session: str, head: Head | None, signer: Signer, credential: Credential) -> SignedHead:
+def signed(
+    session: str, head: Head | None, signer: Signer, credential: Credential, settings: tuple[str, ...] = ()
+) -> SignedHead:
     """The head as its peer, which ``credential`` names, signs it; None: that of an empty ledger."""
     head = head or Head(0, first_link(session, credential.peer))
-    statement = head_statement(session, credential.peer, head.count, head.link)
-    return SignedHead(FORMAT, session, credential.peer, head.count, head.link, credential, signer.sign(statement))
+    made = SignedHead(FORMAT, session, credential.peer, head.count, head.link, credential, "", settings or None)
+    return replace(made, signature=signer.sign(made.statement))
 
 
 def write_head(path: Path, head: SignedHead) -> None:
