@@ -34,6 +34,10 @@ class Attack:
     """Number of peers with which it is tried without its checks."""
     rounds: int = 1
     """How many times as many rounds as other attacks it lasts."""
+    at: str = ""
+    """``start``: it attacks from its first message on; ``end``: once the others have trained; empty: in between."""
+    stops: str = ""
+    """What stops it, in words, where that is no check that can be switched off."""
     unnamed: str = ""
     """Why nobody names the bad member, though it breaks a rule; empty if somebody does."""
     known: str = ""

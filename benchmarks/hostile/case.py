@@ -34,6 +34,8 @@ HANG_SECONDS = 15.0
 """Seconds without a merge after which honest peers that are a quorum hang."""
 HANG_OF_TWO = 45.0
 """Seconds without a sync point after which the honest one of two peers hangs: it may wait for up to 37 s."""
+END_SECONDS = 60.0
+"""Seconds after which a session that should end hangs."""
 POLL = 0.01
 MB = 1e6
 
@@ -73,20 +75,32 @@ def verdict_of(case: Case, identities: Path) -> dict[str, Any]:
     with inside(liar):
         peers = make_peers(case.size, identities, liar)
         honest = [peer for peer in peers if peer.name != LIAR]
-        for peer in peers:
-            threading.Thread(target=peer.train, args=(stop,), name=peer.name, daemon=True).start()
-        threading.Thread(target=act, args=(liar, stop), name="attack", daemon=True).start()
-        _warm_up(honest)
+        threads = [threading.Thread(target=peer.train, args=(stop,), name=peer.name, daemon=True) for peer in peers]
+        threads.append(threading.Thread(target=act, args=(liar, stop), name="attack", daemon=True))
+        at = attack.at if attack else ""
+        if at != "start":
+            _begin(threads)
+            _warm_up(honest)
         begun, memory = [len(peer.lines) for peer in honest], _resident()
         with switched_off(checks):
             began = time.monotonic()
             liar.lying.set()
-            hung, most = _watch(case, honest, liar, began)
+            if at == "start":
+                _begin(threads)
+            if at == "end":
+                hung, most = _watch_the_end(peers, liar, began)
+            else:
+                hung, most = _watch(case, honest, liar, began)
             ended = time.monotonic()
             stop.set()
             lines = [line for peer, first in zip(honest, begun, strict=True) for line in peer.lines[first:]]
     found = judge(honest, liar, began, ended, identities / honest[0].name)
     found.hangs = hung
+    finals = {peer.final for peer in honest if peer.final}
+    if any("no closing round" in line for peer in honest for line in peer.lines):
+        found.harms["not closed"] = "the sessions ended without a closing round"
+    if len(finals) > 1:
+        found.wrong_merges.append(f"the sessions ended with {len(finals)} models")
     warnings = [line for line in lines if line.startswith(("WARNING", "ERROR"))]
     found.named = any(LIAR in line for line in warnings)
     # The weights that are kept for the judge are no growth of a peer.
@@ -97,6 +111,28 @@ def verdict_of(case: Case, identities: Path) -> dict[str, Any]:
     if len(warnings) > MOST_WARNINGS:
         found.harms["log"] = f"{len(warnings)} warnings"
     return {**asdict(found), "log": [line[:300] for line in dict.fromkeys(warnings)][:12]}
+
+
+def _begin(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+
+
+def _watch_the_end(peers: Sequence[Peer], liar: Liar, began: float) -> tuple[list[str], float]:
+    """Let all training be over, but that of a bad member that trains on, and wait for the ends of the honest ones."""
+    honest = [peer for peer in peers if peer.name != LIAR]
+    for peer in peers:
+        if peer.name != LIAR or not liar.habit.trains_on:
+            peer.finish.set()
+    most = _resident()
+    while time.monotonic() - began < END_SECONDS:
+        most = max(most, _resident())
+        if all(peer.final or peer.errors for peer in honest):
+            return [], most
+        time.sleep(POLL)
+    return [
+        f"{peer.name}: its session has not ended after {END_SECONDS:g} s" for peer in honest if not peer.final
+    ], most
 
 
 def _warm_up(honest: Sequence[Peer]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -76,10 +77,14 @@ def judge(peers: Sequence[Peer], liar: Liar, began: float, ended: float, identit
     during = [sync for sync in syncs if sync.ended > began]
     verdict.rounds = len(during) // len(peers)
     verdict.merged = sum(sync.report.outcome is Outcome.MERGED for sync in during) // len(peers)
-    verdict.usual = fmean(sync.ended - sync.began for sync in syncs if sync.ended <= began)
     # A sync point that has not ended counts for as long as it has lasted.
     open_since = [max((sync.ended for sync in peer.syncs), default=began) for peer in peers]
     waits = [sync.ended - sync.began for sync in during] + [ended - since for since in open_since if ended - since > 1]
+    before = [sync.ended - sync.began for sync in syncs if sync.ended <= began]
+    if not before:  # an attack on the start, whose sync points are compared with one another
+        before = [sync.ended - sync.began for sync in during[-len(during) // 2 :]] or [ended - began]
+        waits += [sync.began - began for peer in peers for sync in peer.syncs[:1]]
+    verdict.usual = fmean(before)
     verdict.seconds = fmean(waits) if waits else ended - began
     verdict.typical = median(waits) if waits else ended - began
     for peer in peers:
@@ -89,7 +94,7 @@ def judge(peers: Sequence[Peer], liar: Liar, began: float, ended: float, identit
             verdict.crashes.append(f"{peer.name}: its session ended early")
     verdict.wrong_merges = [*_diverged(syncs), *_other_means(syncs, liar)]
     for commit in {record_hash(sync.commit): sync.commit for sync in during}.values():
-        look(commit, peers[0].syncs[0].commit, [peer.name for peer in peers], verdict.harms)
+        look(commit, syncs[0].commit, [peer.name for peer in peers], verdict.harms)
     untrue = _untrue([sync.commit for sync in syncs], identity)
     if untrue:
         verdict.harms["uncertified"] = untrue
@@ -202,7 +207,7 @@ def _look_at_groups(during: Sequence[Sync], peers: Sequence[Peer], verdict: Verd
 def _look_at_models(syncs: Sequence[Sync], began: float, verdict: Verdict) -> None:
     """Find merges that have moved the weights of an honest peer much further than they did before the attack."""
     moved = [(sync.ended > began, float(np.linalg.norm(sync.merged - sync.offered)), sync) for sync in syncs]
-    usual = max(distance for during, distance, _ in moved if not during)
+    usual = max((distance for during, distance, _ in moved if not during), default=math.inf)
     for during, distance, sync in moved:
         if during and not distance <= FAR * usual:
             where = f"{sync.peer} in round {sync.report.round}: by {distance:.3g}, usually {usual:.3g}"

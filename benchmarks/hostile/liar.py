@@ -153,6 +153,8 @@ class Liar:
 class Habit:
     """What a bad member does; an attack overrides some of it. By default it does what an honest peer does."""
 
+    trains_on = False
+    """Whether it trains on when the others have trained."""
     finishes = False
     """Whether its own training is over once the attack begins."""
     asks = True

@@ -101,6 +101,10 @@ class Peer:
         """What its training thread or one of its workers has raised."""
         self.over = False
         """Whether its session has ended, though it was not told to stop."""
+        self.finish = threading.Event()
+        """Set when its training is over."""
+        self.final = ""
+        """The digest of its weights after the end of its session; empty before."""
         self._liar = liar
         self._random = np.random.default_rng(sum(name.encode()))
         self._model = Captured({"w": np.zeros(VALUES, np.float32)})
@@ -137,6 +141,10 @@ class Peer:
             self._peer.session.begin()
             while not stop.is_set():
                 self._batch()
+                if self.finish.is_set():
+                    self._peer.session.end()
+                    self.final = self._peer.digest()
+                    return
                 if self._peer.session.over:
                     self.over = not stop.is_set()
                     return

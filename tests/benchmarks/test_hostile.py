@@ -32,7 +32,9 @@ GROUP = (LIAR, "site-1", "site-2")
 def test_there_are_many_attacks_and_each_names_what_stops_it():
     assert len(ATTACKS) == sum(len(kind) for kind in KINDS) >= 40
     assert len({attack.does for attack in ATTACKS.values()}) == len(ATTACKS)
-    assert all(bool(attack.checks) != bool(attack.known and attack.breaks) for attack in ATTACKS.values())
+    for attack in ATTACKS.values():
+        outcomes = attack.checks, attack.stops, attack.known and not attack.checks
+        assert sum(map(bool, outcomes)) == 1, attack.name
     assert {name for attack in ATTACKS.values() for name in attack.checks} == CHECKS.keys()
     assert all(attack.bites_at in attack.sizes for attack in ATTACKS.values())
 
@@ -72,6 +74,17 @@ def test_a_short_run_with_real_peers():
     assert "steered: closing" in found["of"]["record: closing"]["bites"]
     assert "steered: weight" in found["of"]["offer: weight"]["bites"]
     assert found["of"]["offer: weight"]["slowdown"].keys() == found["usual_seconds"].keys() == {"3"}
+
+
+def test_the_start_and_the_end_are_attacked_with_real_peers():
+    command = [sys.executable, "-m", "benchmarks.hostile", "--json", "--sizes", "3", "--rounds", "4"]
+    chosen = ["--only", "start: storm", "end: no vote"]
+    done = subprocess.run([*command, *chosen], cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["crashes"], found["hangs"], found["wrong_merges"], found["not_carried_out"]) == (0, 0, 0, [])
+    assert found["of"]["start: storm"]["named"]
+    assert "not closed" in found["of"]["end: no vote"]["bites"]
 
 
 # The judge -----------------------------------------------------------------------------------------------------------
