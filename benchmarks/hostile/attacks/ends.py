@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.hostile.attack import Attacks
 from benchmarks.hostile.liar import LIAR, Habit, Liar
-from swarm.messages import Accepted, Hello, Prepare, Promise, Propose, Ready, TensorLine
+from swarm.messages import Accepted, Hello, Prepare, Promise, Propose, Ready, Refuse, TensorLine
 from swarm.records import Attempt
 
 if TYPE_CHECKING:
@@ -70,6 +70,21 @@ class Storm(BeforeFounding):
             self.liar.tell(self.liar.others, Prepare(lineage, 0, attempt))
             if proposal is not None:
                 self.liar.tell(self.liar.others, Propose(replace(proposal, lineage=lineage, attempt=attempt)))
+
+
+@ATTACKS.add(
+    "start: refuses names",
+    "answers each peer that its name is in use",
+    at="start",
+    stops="one peer's word about a name does not end the start of another",
+    sizes=(3, 4, 5),
+)
+class RefusesNames(BeforeFounding):
+    """It refuses each of them for good."""
+
+    def acts(self) -> None:
+        if self.early:
+            self.liar.tell(self.liar.others, Refuse("the name is in use", final=True, about_name=True))
 
 
 @ATTACKS.add(
