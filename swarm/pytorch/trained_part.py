@@ -15,6 +15,7 @@ from swarm.errors import ModelError
 from swarm.pytorch.flattened import whole_parameters
 from swarm.pytorch.names import join, places
 from swarm.pytorch.port import TorchPort
+from swarm.pytorch.shards import is_sharded, whole
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -57,9 +58,9 @@ def shared_part(
     if not only:
         return Shared(port, {})
     size = sum(each.numel() * each.element_size() for each in port.parameters().values())
-    whole = sum(each.numel() * each.element_size() for each in model.parameters())  # sparse ones too
+    of_all = sum(each.numel() * each.element_size() for each in model.parameters())  # sparse ones too
     text = "only what is trained is merged: weights of %.1f MB; the model has %.1f MB"
-    logger.info(text, size / 1e6, whole / 1e6)
+    logger.info(text, size / 1e6, of_all / 1e6)
     given = any(name == FACT for name, _ in settings.agree)
     return Shared(port, {} if given else {FACT: frozen_digest(model, settings.local)})
 
@@ -77,18 +78,30 @@ def frozen_digest(model: nn.Module, local: tuple[str, ...] = ()) -> str:
     """A digest of the values, shapes and dtypes of all frozen parameters that are used, 32 hexadecimal digits.
 
     It leaves out those that ``local`` matches, and the layers that PEFT has replaced by trained copies
-    (``modules_to_save``), which often begin with random values.
+    (``modules_to_save``), which often begin with random values. All processes of a site that has shards of the model
+    call this; the digest is that of the whole model, and a process has the whole of one tensor at a time.
     """
     digest = blake3()
     with whole_parameters(model, everywhere=True):
         for name, parameter in _frozen(model):
             if not any(fnmatchcase(name, pattern) for pattern in local):
                 digest.update(f"{parameter.dtype}{tuple(parameter.shape)}".encode())
-                if parameter.layout is torch.strided and not parameter.is_meta and not parameter.is_quantized:
-                    # a copy: FSDP1 cannot free what NumPy has a view of
-                    values = parameter.detach().to("cpu", copy=True)
+                for values in _values(parameter.detach()):
                     digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest(length=16)
+
+
+def _values(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    """What a tensor consists of, as plain tensors in ordinary memory; nothing where it has no dense values."""
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized:
+        return
+    if is_sharded(tensor):
+        yield whole(tensor).cpu()
+    elif hasattr(tensor, "__tensor_flatten__"):  # a wrapper of others, as the quantized weights of torchao
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from _values(getattr(tensor, name))
+    else:
+        yield tensor.to("cpu", copy=True)  # FSDP1 cannot free what NumPy has a view of
 
 
 def _frozen(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -10,11 +10,12 @@ import torch
 from torch import distributed, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from swarm.config import Settings
 from swarm.errors import ConfigurationError, ModelError
-from swarm.pytorch import TorchPort, ranks_of
+from swarm.pytorch import TorchPort, ranks_of, shared_part
 from swarm.pytorch.arrays import memory
 from swarm.pytorch.entry import Entry
 from swarm.pytorch.shard_port import TorchShardPort
@@ -24,6 +25,7 @@ from swarm.ranks import ONE_PROCESS, SeveralProcesses
 from swarm.ranks.layout import Layout
 from swarm.records import Resumed
 from swarm.storage.training import Training, read_training, write_training
+from swarm.tensors.selection import Selection
 from swarm.tensors.state import ModelState
 
 
@@ -77,6 +79,28 @@ def test_a_sharded_model_is_the_same_as_the_whole_one():
     assert TorchPort(model).schema() == TorchPort(net()).schema()
     assert state_of(model).digest() == state_of(net()).digest()
     assert TorchPort(model).borrow(TorchPort(model).schema()) is None
+
+
+def parallel() -> nn.Module:
+    """The same model, with tensor parallelism."""
+    names = (f"parallel_{distributed.get_rank()}",)
+    mesh = init_device_mesh("cpu", (distributed.get_world_size(),), mesh_dim_names=names)
+    return parallelize_module(net(), mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("make", [sharded, parallel])
+def test_frozen_weights_that_are_sharded_are_the_same_as_whole_ones(make):
+    models = [make(), net(), net()]
+    with torch.no_grad():
+        models[2][0].weight[0, 0] += 1
+    facts = []
+    for model in models:
+        model[0].requires_grad_(requires_grad=False)
+        selection = Selection()
+        facts.append(shared_part(model, Settings(trainable_only=True), selection, logging.getLogger("test")).facts)
+    assert is_sharded(models[0][0].weight)
+    assert facts[0] == facts[1] != facts[2]
 
 
 @pytest.mark.usefixtures("alone")

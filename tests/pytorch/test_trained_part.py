@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.testing._internal.two_tensor import TwoTensor
 
 from swarm.config import resolve
 from swarm.errors import ConfigurationError, IncompatiblePeerError, ModelError
@@ -92,6 +93,16 @@ def test_the_digest_is_that_of_the_frozen_parameters(change):
     assert frozen_digest(one) == frozen_digest(other)
     change(other)
     assert frozen_digest(one) != frozen_digest(other)
+
+
+def test_the_digest_of_a_wrapper_of_tensors_is_that_of_their_values():
+    digests = []
+    for value in (0.0, 0.0, 1.0):
+        model = frozen_backbone()
+        wrapper = TwoTensor(torch.ones(2, 2), torch.full((2, 2), value))
+        model["backbone"].register_parameter("wrapper", nn.Parameter(wrapper, requires_grad=False))
+        digests.append(shared_by(model, trainable_only=True).facts["frozen_weights"])
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_local_parameters_are_not_compared():
