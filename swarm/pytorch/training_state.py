@@ -12,6 +12,7 @@ import torch
 
 from swarm.errors import ConfigurationError, ModelError
 from swarm.pytorch.arrays import array_of, shared_tensor
+from swarm.pytorch.flattened import acts_together
 from swarm.pytorch.shards import is_sharded, placed, shard_of, sharding
 from swarm.tensors.training import TrainingState, Tree
 
@@ -22,6 +23,12 @@ _TENSOR = "torch.Tensor"
 """The only key of the dict that stands for a tensor in a tree."""
 _SHARD, _SHARDING = "torch.DTensor", "sharding"
 """The keys of the dict that stands for this process's shard of a tensor, and for where it belongs."""
+_STATE, _GROUPS = "state", "param_groups"
+"""The keys of what ``Optimizer.state_dict`` returns. Of what all processes have alike, the first one is a bool."""
+_PARTS = (
+    "resume: the state of %s begins anew%s, because each process of this site has only a part of it: "
+    "exchange_shards=True keeps the parts of a model under fully_shard (docs/ranks.md)"
+)
 
 
 @runtime_checkable
@@ -59,18 +66,32 @@ class TorchTrainingState(TrainingState):
     Args:
         optimizers: those of the model.
         stateful: further objects of the script.
-        logger: is told of a schedule that is not among them.
+        logger: is told of a schedule that is not among them, and of what begins anew in a resumed run.
+        alike: whether only what all processes of the site have alike is read and set: of optimizers the groups, as the
+            learning rate, and of the other objects those without a shard of a tensor.
     """
 
-    def __init__(self, optimizers: Sequence[Optimizer], stateful: Sequence[Stateful], logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        stateful: Sequence[Stateful],
+        logger: logging.Logger,
+        *,
+        alike: bool = False,
+    ) -> None:
         self._optimizers = optimizers
         self._stateful = stateful
         self._log = logger
+        self._alike = alike
+
+    def common(self) -> TorchTrainingState:
+        return TorchTrainingState(self._optimizers, self._stateful, self._log, alike=True)
 
     def read(self) -> Tree:
+        of_optimizer, of_other = (_groups, _unless_sharded) if self._alike else (_state, _state)
         return {
-            "optimizers": [[_kind(each), _tree(each.state_dict())] for each in self._optimizers],
-            "stateful": [[_kind(each), _tree(each.state_dict())] for each in self._stateful],
+            "optimizers": [[_kind(each), of_optimizer(each)] for each in self._optimizers],
+            "stateful": [[_kind(each), of_other(each)] for each in self._stateful],
         }
 
     def write(self, state: Tree) -> None:
@@ -80,10 +101,18 @@ class TorchTrainingState(TrainingState):
             raise ModelError(f"it is not that of a PyTorch training ({error!r})") from error
         _require_same("optimizer", optimizers, self._optimizers)
         _require_same("stateful", stateful, self._stateful)
-        for optimizer, (_, found) in zip(self._optimizers, optimizers, strict=True):
-            _load(optimizer, self._scheduled(optimizer, self._state_dict(found)))
-        for each, (_, found) in zip(self._stateful, stateful, strict=True):
-            _load(each, self._state_dict(found))
+        for optimizer, (kind, found) in zip(self._optimizers, optimizers, strict=True):
+            if self._alike or isinstance(found[_STATE], bool):
+                self._set_groups(optimizer, found)
+                if found[_STATE]:
+                    self._log.warning(_PARTS, kind, ", and its learning rate goes on")
+            else:
+                _load(optimizer, self._scheduled(optimizer, self._state_dict(found)))
+        for each, (kind, found) in zip(self._stateful, stateful, strict=True):
+            if found is None or (self._alike and _has_shards(found)):
+                self._log.warning(_PARTS, kind, "")
+            else:
+                _load(each, self._state_dict(found))
 
     def _state_dict(self, tree: Tree) -> Any:
         if isinstance(tree, Mapping) and tree.keys() == {_TENSOR}:
@@ -97,6 +126,19 @@ class TorchTrainingState(TrainingState):
                 raise ModelError(f"it has shards of tensors, which do not fit the model here ({error!r})") from error
         return _mapped(tree, self._state_dict)
 
+    def _set_groups(self, optimizer: Optimizer, found: Any) -> None:
+        """Set what an optimizer has for each group of its parameters, as the learning rate."""
+        groups = self._scheduled(optimizer, {_GROUPS: self._state_dict(found[_GROUPS])})[_GROUPS]
+        if len(groups) != len(optimizer.param_groups):
+            have = len(optimizer.param_groups)
+            raise ModelError(f"{_kind(optimizer)} had {len(groups)} groups of parameters, and has {have} now")
+        for group, values in zip(optimizer.param_groups, groups, strict=True):
+            for key, value in values.items():
+                if isinstance(group.get(key), torch.Tensor):
+                    group[key].copy_(value)  # a compiled step has this tensor
+                elif key != "params":
+                    group[key] = value
+
     def _scheduled(self, optimizer: Optimizer, found: Any) -> Any:
         """The state to load; without its learning rates if they follow a schedule that begins anew."""
         if self._stateful or not any("initial_lr" in group for group in optimizer.param_groups):
@@ -105,7 +147,7 @@ class TorchTrainingState(TrainingState):
             "resume: the schedule of the learning rate begins anew, because it is not given: SwarmCallback(..., "
             "stateful=scheduler)"
         )
-        return {**found, "param_groups": optimizer.state_dict()["param_groups"]}
+        return {**found, _GROUPS: optimizer.state_dict()[_GROUPS]}
 
 
 def _kind(of: object) -> str:
@@ -128,6 +170,33 @@ def _load(target: Stateful, state: Any) -> None:
         target.load_state_dict(state)
     except Exception as error:
         raise ModelError(f"{_kind(target)} does not take it: {error}") from error
+
+
+def _state(of: Stateful) -> Tree:
+    return _tree(of.state_dict())
+
+
+def _groups(optimizer: Optimizer) -> Tree:
+    """What an optimizer has for each group of its parameters, and whether it has more for each parameter."""
+    groups = [{key: each for key, each in group.items() if key != "params"} for group in optimizer.param_groups]
+    return {_STATE: any(optimizer.state.values()), _GROUPS: _tree(groups)}
+
+
+def _unless_sharded(of: Stateful) -> Tree:
+    """The state of an object; None if it has shards of tensors, or is read by all processes together."""
+    if isinstance(of, torch.nn.Module) and acts_together(of):
+        return None
+    state = of.state_dict()
+    return None if _has_shards(state) else _tree(state)
+
+
+def _has_shards(value: Any) -> bool:
+    """Whether a state has a shard of a tensor, as it is or in a tree."""
+    if isinstance(value, Mapping):
+        return value.keys() == {_SHARD, _SHARDING} or any(map(_has_shards, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_has_shards, value))
+    return isinstance(value, torch.Tensor) and is_sharded(value)
 
 
 def _tree(value: Any) -> Tree:

@@ -25,8 +25,8 @@ GivePart = Callable[[], None]
 class SeveralProcesses(Ranks):
     """A site whose processes train one model together, each with a copy or a shard of it.
 
-    Optimizers of a sharded model are sharded too. They are in checkpoints only where each process exchanges its shard,
-    and writes it.
+    Optimizers of a sharded model are sharded too. Their state is in checkpoints only where each process exchanges its
+    shard, and writes it; else these have what is the same in all processes, as a schedule and the learning rate.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SeveralProcesses(Ranks):
                 return OtherShardSession(group, parts._replace(port=port), settings, port, exchange, logger)
             return ShardZeroSession(group, make, parts._replace(port=port), settings, logger, port)
         if sharded:
-            parts = parts._replace(training=None)
+            parts = parts._replace(training=parts.training and parts.training.common())
         if group.rank:
             return OtherRankSession(group, parts, settings, give=self._give)
         if exchange:

@@ -29,3 +29,10 @@ class TrainingState(ABC):
         Raises:
             ModelError: it is that of another optimizer, or of another schedule.
         """
+
+    def common(self) -> TrainingState | None:
+        """What all processes of a site have alike, where each has a part of the model, and so of the optimizers.
+
+        None where that is nothing.
+        """
+        return None

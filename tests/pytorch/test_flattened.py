@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,7 @@ from swarm.pytorch.flattened import acts_together, unsupported, unsupported_para
 from swarm.pytorch.names import unwrap
 from swarm.pytorch.optimizers import without_deepspeed
 from swarm.pytorch.trained_part import frozen_digest
+from swarm.pytorch.training_state import TorchTrainingState
 from swarm.ranks import ONE_PROCESS, SeveralProcesses
 from swarm.tensors.state import ModelState
 
@@ -297,3 +299,14 @@ def test_a_setting_that_needs_the_optimizer_is_refused_in_one_process_as_well() 
     model.weight._hp_mapping = None
     with pytest.raises(ConfigurationError, match="proximal=0.1 cannot be used with a model under"):
         ranks_of(model, TorchPort(model), Settings(proximal=0.1))
+
+
+def test_a_checkpoint_has_what_all_processes_have_alike(as_rank):
+    as_rank(0, 2)
+    model = flat(net())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    state = TorchTrainingState([optimizer], [schedule, model], logging.getLogger("test")).common().read()
+    ((kind, groups),) = state["optimizers"]
+    assert (kind, groups["param_groups"][0]["lr"]) == ("SGD", 0.5)
+    assert [kind for kind, found in state["stateful"] if found] == ["StepLR"]  # all would take part in reading a model

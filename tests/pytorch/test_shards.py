@@ -255,6 +255,103 @@ def test_the_state_of_a_sharded_training_is_not_set_in_one_that_is_not(as_rank):
         other.write(state)
 
 
+class Average:
+    """Of the weights of a model, in shards."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.state = {"number": 0, "weights": [parameter.detach().clone() for parameter in model.parameters()]}
+
+    def state_dict(self):
+        return self.state
+
+    def load_state_dict(self, state) -> None:
+        self.state = state
+
+
+class Script:
+    """The optimizer of a sharded model, a schedule and an average of the weights, after some steps."""
+
+    def __init__(self, size: int, steps: int, *, momentum: float = 0.9, rate: float | torch.Tensor = 0.1) -> None:
+        model = sharded(size)
+        kind = torch.optim.SGD if momentum else torch.optim.Adam
+        self.optimizer = kind(model.parameters(), lr=rate, **({"momentum": momentum} if momentum else {}))
+        self.schedule = torch.optim.lr_scheduler.StepLR(self.optimizer, 2, 0.5)
+        self.average = Average(model)
+        for _ in range(steps):
+            for parameter in model.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            self.optimizer.step()
+            self.schedule.step()
+            self.average.state["number"] += 1
+
+    def state(self, *stateful: object) -> TorchTrainingState:
+        return TorchTrainingState([self.optimizer], stateful or (self.schedule,), logging.getLogger("test"))
+
+    @property
+    def rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+
+def there_and_back(tmp_path, state):
+    write_training(tmp_path / "state", Training(Resumed(round=1), state))
+    return read_training(tmp_path / "state").state
+
+
+@pytest.mark.parametrize("from_parts", [False, True])
+def test_a_schedule_goes_on_where_each_process_has_a_part_of_the_optimizer(as_rank, tmp_path, caplog, from_parts: bool):
+    as_rank(1, 2)
+    before, after = Script(2, 5), Script(2, 0)
+    read = before.state() if from_parts else before.state().common()
+    written = after.state().common() if from_parts else after.state()
+    with caplog.at_level(logging.WARNING):
+        written.write(there_and_back(tmp_path, read.read()))
+    assert before.rate == after.rate == 0.025
+    assert after.schedule.last_epoch == 5
+    assert not any(after.optimizer.state.values())
+    (said,) = caplog.messages
+    assert said.startswith("resume: the state of SGD begins anew, and its learning rate goes on, because each process")
+
+
+def test_what_has_no_part_in_any_process_is_not_said_to_begin_anew(as_rank, tmp_path, caplog):
+    as_rank(0, 2)
+    before, after = Script(2, 0), Script(2, 0)
+    before.optimizer.param_groups[0]["weight_decay"] = 0.5
+    with caplog.at_level(logging.WARNING):
+        after.state().common().write(there_and_back(tmp_path, before.state().common().read()))
+    assert not caplog.records
+    assert after.optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_a_learning_rate_that_is_a_tensor_stays_that_one(as_rank, tmp_path):
+    as_rank(0, 2)
+    scripts = [Script(2, steps, momentum=0.0, rate=torch.tensor(0.1)) for steps in (5, 0)]
+    rate = scripts[1].optimizer.param_groups[0]["lr"]
+    scripts[1].state().common().write(there_and_back(tmp_path, scripts[0].state().common().read()))
+    assert scripts[1].optimizer.param_groups[0]["lr"] is rate
+    assert float(rate) == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("from_parts", [False, True])
+def test_an_object_with_shards_begins_anew(as_rank, tmp_path, caplog, from_parts: bool):
+    as_rank(0, 2)
+    before, after = Script(2, 5), Script(2, 0)
+    read = before.state(before.schedule, before.average)
+    written = after.state(after.schedule, after.average).common()
+    with caplog.at_level(logging.WARNING):
+        written.write(there_and_back(tmp_path, (read if from_parts else read.common()).read()))
+    assert "the state of Average begins anew, because each process" in caplog.text
+    assert after.schedule.last_epoch == 5
+    assert after.average.state["number"] == 0
+
+
+def test_other_groups_of_parameters_are_refused(as_rank, tmp_path):
+    as_rank(0, 2)
+    before, after = Script(2, 1), Script(2, 0)
+    after.optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
+    with pytest.raises(ModelError, match="SGD had 1 groups of parameters, and has 2 now"):
+        after.state().write(there_and_back(tmp_path, before.state().common().read()))
+
+
 class OnGpu(torch.Tensor):
     """A tensor that says that it is on a GPU."""
 

@@ -284,6 +284,22 @@ class Optimizer(TrainingState):
             raise ModelError("it is of another optimizer")
         self.state = state
 
+    def common(self):
+        return Steps(self)
+
+
+class Steps(TrainingState):
+    """The counter alone, which all processes have alike."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+
+    def read(self):
+        return self.optimizer.state["step"]
+
+    def write(self, state):
+        self.optimizer.state["step"] = state
+
 
 @pytest.mark.parametrize("odd", [False, True])
 def test_a_resumed_site_has_its_optimizers_and_its_progress_in_all_processes(tmp_path, odd: bool) -> None:
@@ -318,6 +334,38 @@ def test_a_resumed_site_has_its_optimizers_and_its_progress_in_all_processes(tmp
         assert optimizer.state["step"] == (0 if odd else one.batches)
         assert (optimizer.state["m"] == (0 if odd else 0.25 * one.batches)).all()
         assert optimizer.state["groups"] == [(0.1, None)]
+
+
+@pytest.mark.parametrize("has_all", [False, True])
+def test_a_resumed_site_with_shards_has_what_is_alike_in_all_processes(tmp_path, has_all: bool) -> None:
+    def site(optimizers, **settings):
+        given = {"model_dir": tmp_path, "checkpoint_seconds": 0, **settings}
+        given |= {"has_all": True, "exchange_shards": 2} if has_all else {}
+        sites = Sites(min_peers=1, world_size=1, sync_interval=2)
+        return sites.site("ada", arrays(1), kinds=KINDS, sharded=True, training=lambda rank: optimizers[rank], **given)
+
+    def interrupted(rank: Rank) -> None:
+        rank.session.begin()
+        for _ in range(3):
+            first[rank.group.rank].state["step"] += 2
+            first[rank.group.rank].state["m"] += rank.group.rank + 1
+            rank.go_on(2, step)
+        rank.session.abort("it was ended")
+
+    def resumed(rank: Rank):
+        rank.session.begin()
+        found = rank.session.resumed
+        rank.session.end()
+        return found
+
+    first, second = [Optimizer(), Optimizer()], [Optimizer(), Optimizer()]
+    all_of((site(first), interrupted))
+    (one, other) = all_of((site(second, resume=True), resumed))
+    assert one == other
+    assert one.batches > 0
+    for optimizer in second:
+        assert optimizer.state["step"] == one.batches
+        assert not optimizer.state["m"].any()
 
 
 def evaluations(rank: int):
