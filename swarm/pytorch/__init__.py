@@ -8,6 +8,7 @@ from swarm.pytorch.optimizer_state import with_optimizers
 from swarm.pytorch.optimizers import trained_by
 from swarm.pytorch.port import TorchPort
 from swarm.pytorch.ranks import ranks_of
+from swarm.pytorch.shards import whole_state
 from swarm.pytorch.trained_part import Shared, shared_part
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "ranks_of",
     "shared_part",
     "trained_by",
+    "whole_state",
     "with_optimizers",
 ]

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from swarm.errors import ModelError
+from swarm.pytorch.flattened import is_flat
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -30,6 +33,24 @@ def whole(tensor: Any) -> torch.Tensor:
     with torch.no_grad():
         values: torch.Tensor = tensor.full_tensor()
     return values
+
+
+def whole_state(model: nn.Module) -> dict[str, Any] | None:
+    """The ``state_dict`` of a model that FSDP2 or tensor parallelism has sharded, as whole tensors in ordinary memory.
+
+    All processes call this. Rank 0 gets the tensors, one of which each process has as a whole at a time. None, without
+    asking another process, where each has the whole model.
+
+    Raises:
+        ModelError: the model is under FSDP1, in all processes. That can crash torch where it is on the CPU.
+    """
+    if any(map(is_flat, model.modules())):
+        raise ModelError("it is under FullyShardedDataParallel: use torch.distributed.fsdp.fully_shard (FSDP2) instead")
+    if not any(map(is_sharded, model.parameters())):
+        return None
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
 
 
 def own_part(tensor: Any, values: torch.Tensor) -> torch.Tensor:

@@ -160,5 +160,6 @@ class SwarmTrainerCallback(BaseCallback, TrainerCallback):
             IncompleteSwarmError: ``require_members`` is set and a site is missing. The closing model is loaded by then.
         """
         self.finish()
-        if hasattr(model, "save_pretrained") and state.is_world_process_zero:
-            self.save_result("", lambda path: save(model, path, processing_class))
+        if hasattr(model, "save_pretrained"):
+            writes = state.is_world_process_zero
+            self.save_result("", lambda path: save(model, path, processing_class, writes=writes), writes=writes)

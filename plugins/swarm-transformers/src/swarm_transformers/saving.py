@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swarm.errors import ConfigurationError
-from swarm.pytorch import load_weights
+from swarm.pytorch import load_weights, whole_state
 
 if TYPE_CHECKING:
     from swarm.plugins import Export
 
 
-def save(model: Any, directory: Path, processing_class: Any = None) -> None:
-    """Write model and tokenizer (or another processor)."""
+def save(model: Any, directory: Path, processing_class: Any = None, *, writes: bool = True) -> None:
+    """Write model and tokenizer (or another processor).
+
+    Of several processes that train the model all call this, as each may have only a part of it, and one ``writes``.
+
+    Raises:
+        ModelError: the model is under FSDP1.
+    """
+    state = whole_state(model)
+    if not writes:
+        return
     directory.mkdir(parents=True)
-    for each in (model, processing_class):
-        if hasattr(each, "save_pretrained"):
-            each.save_pretrained(directory)
+    model.save_pretrained(directory, **({} if state is None else {"state_dict": state}))
+    if hasattr(processing_class, "save_pretrained"):
+        processing_class.save_pretrained(directory)
 
 
 def write_directory(export: Export) -> None:
