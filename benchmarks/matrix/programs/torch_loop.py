@@ -1,4 +1,4 @@
-"""A training loop of the user's own with PyTorch: in one process, under DDP, FSDP or ZeRO, or with Accelerate."""
+"""A training loop of the user's own with PyTorch: alone, or under DDP, FSDP, tensor parallelism, ZeRO or Accelerate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.matrix.programs.told import end, tell, tell_model
 from swarm import SwarmCallback
 
 SAMPLES, BATCH = 256, 16
-GROUPED = ("ddp", "fsdp1", "fsdp2", "zero1", "zero2")
+GROUPED = ("ddp", "fsdp1", "fsdp2", "tp", "zero1", "zero2")
 """Ways to train in a process group that the script makes. ZeRO is that of DeepSpeed."""
 
 
@@ -63,7 +63,7 @@ def main() -> None:
             time.sleep(options.wait if epoch == 1 else 0)
             for batch in torch.arange(SAMPLES).split(BATCH * size):
                 time.sleep(options.pause)
-                own = batch[rank::size]
+                own = batch if options.wrap == "tp" else batch[rank::size]  # one batch for all processes
                 optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(model(x[own].to(dtype)).float(), y[own])
                 backward(loss)
@@ -103,6 +103,13 @@ def _prepared(wrap: str, net: nn.Module, momentum: float, *, half: bool) -> Prep
         mesh = init_device_mesh("cpu", (distributed.get_world_size(),))
         fully_shard(net[0], mesh=mesh)
         fully_shard(net, mesh=mesh)
+    elif wrap == "tp":
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.tensor import Replicate
+        from torch.distributed.tensor.parallel import RowwiseParallel, parallelize_module
+
+        last = RowwiseParallel(input_layouts=Replicate())
+        parallelize_module(net, init_device_mesh("cpu", (distributed.get_world_size(),)), {"3": last})
     rank, size = (distributed.get_rank(), distributed.get_world_size()) if wrap != "none" else (0, 1)
     if wrap in ("zero1", "zero2"):
         import deepspeed
