@@ -81,6 +81,8 @@ class LedAttempt:
         self._ready: dict[PeerId, Ready] = {}
         self._signed_ready: set[PeerId] = set()
         """Those whose signature was checked: enough of them are."""
+        self._unsigned: set[PeerId] = set()
+        """Those that did not sign."""
         self._readiness: Readiness | None = None
         self.above = attempt
         """The highest attempt that others say they have promised: the next one of this leader is above it."""
@@ -90,7 +92,8 @@ class LedAttempt:
         """Signatures of the voters that have accepted."""
         self._asked_at = state.timer.now
         """When the stage began in which others are asked."""
-        self._first_ready_at: float | None = None
+        self._ready_at: float | None = None
+        """When it was known how long the exchange takes."""
         self._quorum_since: float | None = None
         self._minority_since: float | None = None
         # One that does not vote asks for no promises: it only waits for the time to begin a lineage of its own.
@@ -163,13 +166,13 @@ class LedAttempt:
         return True
 
     def _step_exchange(self, proposal: Proposal) -> None:
-        """Abort where members do not become ready long after the first one was."""
+        """Abort where members do not become ready long after this leader was."""
         state = self._state
-        if self._first_ready_at is None:
+        if self._ready_at is None:
             return
-        took = self._first_ready_at - self._asked_at
-        if state.timer.past(self._first_ready_at + 2 * took + state.rules.failure_timeout):
-            silent = {*proposal.group} - self._ready.keys()
+        took = self._ready_at - self._asked_at
+        if state.timer.past(self._ready_at + 2 * took + state.rules.failure_timeout):
+            silent = {*proposal.group} - self._ready.keys() | self._unsigned
             # To all: if each leader found out for itself, each of them would lose this time again and again.
             for peer in sorted(silent):
                 failed = Failed(*proposal.key, peer, "it did not become ready")
@@ -318,25 +321,38 @@ class LedAttempt:
     def on_ready(self, sender: PeerId, message: Ready) -> None:
         """Collect digests; when the whole group has the same model, made of what was offered, ask for accepts.
 
-        Who does not sign its digest is named, and at fault only where too few sign.
+        Who does not sign its digest is named, and at fault only where too few sign. What it has signed before stands.
         """
         proposal = self.proposal
         if self.stage is not Stage.EXCHANGING or proposal is None or sender not in proposal.group:
             return
         state = self._state
-        if sender not in self._signed_ready and not enough_ready(state, proposal, self._signed_ready):
+        signed_before = sender in self._signed_ready
+        if signed_before or not enough_ready(state, proposal, self._signed_ready):
             record = record_hash(proposal.commit(message.digest))
             statement = ready_statement(state.rules.session, *proposal.key, record)
             offered = proposal.offers[proposal.group.index(sender)]
             if state.rules.signer.verify(offered.key, statement, message.signature):
                 self._signed_ready.add(sender)
+                self._unsigned.discard(sender)
             else:  # the group does not wait for it: those who sign can be enough
                 state.effects.notice(f"{sender} did not sign that it is ready", loud=True, sender=sender)
-        if self._first_ready_at is None:
-            self._first_ready_at = state.timer.now
+                if signed_before:
+                    return
+                self._unsigned.add(sender)
         self._ready[sender] = message
+        if self._ready_at is None and self._pace_is_known(proposal):
+            self._ready_at = state.timer.now
         if set(proposal.group) <= self._ready.keys():
             self._check(proposal)
+
+    def _pace_is_known(self, proposal: Proposal) -> bool:
+        """Whether an exchange was really possible in this time: what one other member says may be a lie.
+
+        A leader that is no member of the group goes by a quorum of it, of which not all lie.
+        """
+        me = self._state.me
+        return me in self._ready if me in proposal.group else enough_ready(self._state, proposal, self._signed_ready)
 
     def _check(self, proposal: Proposal) -> None:
         """Ask for accepts, or abort because of the peers whose results are wrong."""

@@ -95,6 +95,79 @@ def test_where_too_few_sign_that_they_are_ready_the_others_are_left_out(lead) ->
     assert sent(effects, Abort)[honest].reason == f"{', '.join(liars)} did not sign to be ready"
 
 
+@pytest.mark.parametrize("signs", [True, False], ids=["signed", "unsigned"])
+def test_who_is_ready_too_early_leaves_the_others_the_time_that_the_exchange_takes(lead, signs: bool) -> None:
+    """It says so at once, whatever it has: no exchange is done so soon."""
+    lead.offers(lead.others)
+    liar, *honest = lead.others
+    early = lead.peers.ready(liar, lead.proposal(), "f" * 32) if signs else unsigned(lead, liar)
+    lead.hears(liar, early)
+    assert not sent(lead.wait(60.0), Abort)
+    lead.ready([lead.me])
+    assert not sent(lead.wait(120.0 + 9.9), Abort)
+    effects = lead.ready(honest)
+    if signs:
+        assert sent(effects, Abort)[honest[0]].reason == f"{liar} assembled other bytes than the rest"
+        assert lead.machine.left_out == {liar}
+    else:
+        assert set(sent(effects, Accept)) == set(lead.others)
+
+
+def test_who_was_ready_too_early_may_be_so_again(lead) -> None:
+    lead.offers(lead.others)
+    liar, *honest = lead.others
+    lead.hears(liar, lead.peers.ready(liar, lead.proposal(), "f" * 32))
+    asked = sent(lead.ready([liar, lead.me, *honest]), Accept)[honest[0]]
+    assert set(asked.ready.signatures) <= {*lead.peers.asks(asked.proposal, "merged").ready.signatures}
+
+
+def test_a_leader_that_is_slow_itself_is_waited_for(lead) -> None:
+    """Its own exchange is judged by what arrives, and its term by the others."""
+    lead.offers(lead.others)
+    lead.ready(lead.others)
+    assert not sent(lead.wait(90.0), Abort)
+    assert set(sent(lead.ready([lead.me]), Accept)) == set(lead.others)
+
+
+def test_who_is_not_ready_long_after_the_leader_is_left_out_as_is_who_did_not_sign(lead) -> None:
+    lead.offers(lead.others)
+    silent, liar, honest = lead.others
+    lead.wait(5.0)
+    lead.hears(liar, unsigned(lead, liar))
+    lead.ready([lead.me, honest])
+    assert not sent(lead.wait(2 * 5.0 + 9.9), Abort)
+    assert sent(lead.wait(0.2), Abort)[honest].reason == f"{', '.join(sorted((silent, liar)))} did not become ready"
+    assert lead.machine.left_out == {silent, liar}
+
+
+def test_a_leader_outside_of_the_group_counts_from_when_a_quorum_of_it_has_signed(lead) -> None:
+    """It has failed in the attempt before by itself, and leads the others."""
+    lead.offers(lead.others)
+    lead.do(lead.machine.exchange_failed(lead.proposal().key, lead.me, "a full disk", lead.now))
+    for name in lead.others:
+        lead.promises(name, 1)
+    proposal = sent(lead.effects, Propose)[lead.others[0]].proposal
+    assert set(proposal.group) == set(lead.others)
+    first, second, silent = lead.others
+    lead.hears(first, lead.peers.ready(first, proposal, "merged"))
+    assert not sent(lead.wait(60.0), Abort)
+    lead.hears(second, lead.peers.ready(second, proposal, "merged"))
+    assert not sent(lead.wait(2 * 60.0 + 9.9), Abort)
+    assert sent(lead.wait(0.2), Abort)[first].reason == f"{silent} did not become ready"
+
+
+def test_what_a_member_has_signed_to_be_ready_with_is_replaced_by_nothing_that_it_has_not_signed(lead) -> None:
+    """Else the leader would show a signature that others reject, and they would reject what it asks for."""
+    lead.offers(lead.others)
+    liar, *honest = lead.others
+    lead.ready([liar])
+    lead.hears(liar, unsigned(lead, liar))
+    assert lead.said.endswith(f"{liar} did not sign that it is ready")
+    asked = sent(lead.ready([lead.me, *honest]), Accept)[honest[0]]
+    assert {each.peer for each in asked.ready.signatures} >= {liar, lead.me}
+    assert set(asked.ready.signatures) <= {*lead.peers.asks(asked.proposal, "merged").ready.signatures}
+
+
 def test_a_member_that_is_ready_may_leave_and_one_that_is_not_aborts_the_attempt(lead) -> None:
     gone, slow = lead.others[:2]
     lead.offers(lead.others)
