@@ -257,6 +257,8 @@ class Prepare:
     lineage: str
     round: int
     attempt: Attempt
+    signature: str = ""
+    """Under the attempt, by its leader: who promises to it can show that it was asked."""
 
 
 MOST_CARRIED = 16
@@ -375,6 +377,8 @@ class Nack:
     round: int
     attempt: Attempt
     promised: Attempt
+    signature: str = ""
+    """That of the :class:`Prepare` for ``promised``; empty if the sender has promised it without one."""
 
 
 @dataclass(frozen=True, slots=True)

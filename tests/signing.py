@@ -9,15 +9,16 @@ from swarm.certification.keys import Signer
 from swarm.certification.statements import (
     accept_statement,
     offer_statement,
+    prepare_statement,
     promise_statement,
     ready_statement,
     record_hash,
 )
 from swarm.consensus.promises import signed_promise
-from swarm.messages import Accept, Accepted, Offer, PartialNorm, Promise, Proposal, Readiness, Ready
+from swarm.messages import Accept, Accepted, Offer, PartialNorm, Prepare, Promise, Proposal, Readiness, Ready
 from swarm.records import Attempt, Commit, PeerId, QuorumCertificate, Signature, SignedPromise
 
-__all__ = ["accepted", "certified", "promise", "readiness", "ready", "signed_offer", "signed_promise"]
+__all__ = ["accepted", "certified", "prepare", "promise", "readiness", "ready", "signed_offer", "signed_promise"]
 
 
 def signed_offer(session: str, signer: Signer, offer: Offer) -> Offer:
@@ -49,6 +50,12 @@ def accepted(session: str, signer: Signer, proposal: Proposal, digest: str) -> A
     """A voter accepts the model with this digest."""
     statement = accept_statement(session, *proposal.key, record_hash(proposal.commit(digest)))
     return Accepted(*proposal.key, signer.sign(statement))
+
+
+def prepare(session: str, signer: Signer, lineage: str, round_: int, attempt: Attempt) -> Prepare:
+    """A leader asks for promises to its attempt."""
+    signature = signer.sign(prepare_statement(session, lineage, round_, attempt))
+    return Prepare(lineage, round_, attempt, signature)
 
 
 def promise(

@@ -116,7 +116,7 @@ def _comes_anew(up: Callable[..., bool]) -> Callable[..., bool]:
 
 def _on_any_nack(self: Leadership, sender: str, message: Any) -> None:
     led = self._led
-    if led and led.attempt == message.attempt and led.on_nack(sender, message.promised):
+    if led and led.attempt == message.attempt and led.on_nack(sender, message, asked=False):
         self._take_over(Attempt(led.attempt.counter + 1, self._state.me))
 
 
@@ -209,7 +209,7 @@ CHECKS: dict[str, Check] = {
     "nacks": Check("a nack names an attempt that can have been promised", [(Leadership, "on_nack", _on_any_nack)]),
     "duels": Check("a peer that asks for promises again and again is at fault", [(Strikes, "leads", _never)]),
     "leaders of prepares": Check(
-        "only the leader of an attempt asks for promises to it", [_as_leader(Member, "on_prepare")]
+        "only the leader of an attempt asks for promises to it", [(Member, "_may_promise", _always)]
     ),
     "leaders of aborts": Check("only the leader of an attempt aborts it", [_as_leader(Member, "on_abort")]),
     "proofs": Check("two contradicting signatures prove a lie, nothing else", [(Verifier, "proven", _always)]),

@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from swarm.certification.keys import ProcessKey
-from swarm.certification.statements import accept_statement, offer_statement, ready_statement, record_hash
+from swarm.certification.statements import (
+    accept_statement,
+    offer_statement,
+    prepare_statement,
+    ready_statement,
+    record_hash,
+)
 from swarm.consensus.paxos import first_attempt
 from swarm.messages import Accept, Envelope, Hello, Offer, Proposal, Propose
 from swarm.records import Attempt, Commit, PeerId, QuorumCertificate, Signature
@@ -25,7 +31,7 @@ from swarm.transport.base import Handler, Transport, Upload
 if TYPE_CHECKING:
     from swarm.consensus.forming import Table
     from swarm.identity import Identity
-    from swarm.messages import FetchRequest, Message, Ready, StreamHeader
+    from swarm.messages import FetchRequest, Message, Prepare, Ready, StreamHeader
     from swarm.session import Session
     from swarm.tensors.state import ModelState
     from swarm.transport.base import Frame, Sink
@@ -116,6 +122,11 @@ class Liar:
             SESSION, message.lineage, message.previous, message.stats, message.gone, self.signer.key
         )
         return replace(message, key=self.signer.key, signature=self.signer.sign(statement))
+
+    def signed_prepare(self, message: Prepare) -> Prepare:
+        """A request for promises with the signature that belongs to it."""
+        statement = prepare_statement(SESSION, message.lineage, message.round, message.attempt)
+        return replace(message, signature=self.signer.sign(statement))
 
     def ready(self, message: Ready, digest: str) -> Ready:
         """A signed statement that it holds a model with this digest."""

@@ -78,6 +78,11 @@ def ready_statement(session: str, lineage: str, round_: int, attempt: Attempt, r
     return _statement("ready", session, lineage, round_, attempt, record)
 
 
+def prepare_statement(session: str, lineage: str, round_: int, attempt: Attempt) -> bytes:
+    """A leader asks for promises to its attempt."""
+    return _statement("prepare", session, lineage, round_, attempt, None)
+
+
 def promise_statement(
     session: str, lineage: str, round_: int, attempt: Attempt, accepted: Attempt | None, record: str
 ) -> bytes:

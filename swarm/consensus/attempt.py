@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from swarm.certification.chain import decided, origins_with
 from swarm.certification.quorums import is_quorum
-from swarm.certification.statements import accept_statement, ready_statement, record_hash
+from swarm.certification.statements import accept_statement, prepare_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import (
     Table,
@@ -34,6 +34,7 @@ from swarm.messages import (
     Accepted,
     Decide,
     Failed,
+    Nack,
     Prepare,
     Promise,
     Proposal,
@@ -96,9 +97,14 @@ class LedAttempt:
         """When it was known how long the exchange takes."""
         self._quorum_since: float | None = None
         self._minority_since: float | None = None
+        self._asked = ""
+        """The signature with which this leader asks for promises."""
         # One that does not vote asks for no promises: it only waits for the time to begin a lineage of its own.
         if not prepared and state.votes:
-            state.acceptor.promise(attempt)
+            rules, position = state.rules, state.position
+            statement = prepare_statement(rules.session, position.lineage, position.round, attempt)
+            self._asked = rules.signer.sign(statement)
+            state.acceptor.promise(attempt, self._asked)
             self.resend()
 
     @classmethod
@@ -119,7 +125,7 @@ class LedAttempt:
         state, commit = self._state, self._state.position.commit
         here = state.presence.here
         if self.stage is Stage.PREPARING and commit and state.votes:
-            message = Prepare(commit.lineage, state.position.round, self.attempt)
+            message = Prepare(commit.lineage, state.position.round, self.attempt, self._asked)
             state.effects.tell({*commit.members} & here - self._promises.given, message)
         elif self.stage is Stage.EXCHANGING and self.proposal:
             state.effects.tell(self.proposal.group, Propose(self.proposal))
@@ -431,14 +437,15 @@ class LedAttempt:
         parents = self._state.position.members
         return decided(proposal.kind, proposal.voters, self._accepted, parents, self._state.rules.tolerated_liars)
 
-    def on_nack(self, sender: PeerId, promised: Attempt) -> bool:
+    def on_nack(self, sender: PeerId, message: Nack, *, asked: bool) -> bool:
         """A peer answers this attempt no more; whether another leader should be followed: too few answer this one.
 
         One peer alone ends no leader's term. If it is a member of the group, this leader goes on above what it has
-        promised, and without it where that has happened in this round before.
+        promised, and the second time in a round without who is at fault: the peer or, if it was ``asked`` for this
+        promise, who asked.
         """
         self._nacked.add(sender)
-        self.above = max(self.above, promised)
+        self.above = max(self.above, message.promised)
         state, proposal = self._state, self.proposal
         if self.stage in {Stage.DECIDED, Stage.ABORTED}:
             return False
@@ -446,7 +453,8 @@ class LedAttempt:
         if commit is None or (proposal and proposal.kind is not RecordKind.ROUND):
             return True
         if proposal and self.stage is Stage.EXCHANGING and sender in proposal.group:
-            blamed = {sender} if state.presence.strikes.nacks(sender) else ()
+            at_fault = message.promised.leader if asked else sender
+            blamed = {at_fault} if state.presence.strikes.nacks(at_fault) else ()
             self._abort(proposal, blamed, f"{sender} follows a higher attempt")
             return False
         return not state.quorum(commit.members, {*commit.members} - self._nacked)

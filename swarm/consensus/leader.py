@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+from swarm.certification.statements import prepare_statement
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.forming import Table, may_fork, quorum, worth_merging
 from swarm.consensus.paxos import MOST_ATTEMPTS, next_attempt
 from swarm.consensus.state import RoundState
 from swarm.consensus.strikes import NOBODY
-from swarm.messages import Accepted, Failed, Nack, Promise, Proposal, Ready
+from swarm.messages import Accepted, Failed, Nack, Prepare, Promise, Proposal, Ready
 from swarm.records import Attempt, Commit, PeerId
 
 TERM = 2.0
@@ -43,6 +44,8 @@ class Leadership:
         """The last attempt that is not waited for any more, as its leader lies."""
         self._rejected: set[PeerId] = set()
         """Leaders of this round that were given up so."""
+        self._asking_some: dict[PeerId, PeerId] = {}
+        """Who has led an attempt at this round that this peer has heard of only from others, and one of these."""
         self.awaited = Attempt(0, "")
         """The attempt whose leader should act next."""
 
@@ -96,6 +99,7 @@ class Leadership:
         state = self._state
         self._silent.clear()
         self._rejected.clear()
+        self._asking_some.clear()
         self._begin_term()
         self.follow(state.acceptor.promised)
         if self.awaited.leader == state.me and not commit.closing:
@@ -194,10 +198,15 @@ class Leadership:
         """Stop leading."""
         self._led = None
 
-    def resign_below(self, attempt: Attempt) -> None:
-        """Stop leading an attempt below ``attempt``: this peer has promised to answer none."""
-        if self._led and self._led.attempt < attempt:
+    def resign_for(self, other: Prepare) -> None:
+        """Stop leading an attempt below that of another leader: this peer has promised to answer none.
+
+        All are told why, as that leader may have asked this peer alone: then it is the one that comes to no result.
+        """
+        state = self._state
+        if self._led and self._led.attempt < other.attempt:
             self._led = None
+            state.effects.tell({*state.position.members} & state.presence.live - {other.attempt.leader}, other)
 
     def on_nack(self, sender: PeerId, message: Nack) -> None:
         """A peer has promised a higher attempt. Where that leaves too few, follow its leader, or lead a higher one."""
@@ -210,7 +219,10 @@ class Leadership:
             text = f"{sender} answers an attempt with a promise to attempt {promised.counter}, which cannot be"
             state.effects.notice(f"{text}; it is ignored", loud=True, sender=sender)
             return
-        if not led.on_nack(sender, promised):
+        asked = self._was_asked(message)
+        if asked:
+            self._asking_some.setdefault(promised.leader, sender)
+        if not led.on_nack(sender, message, asked=asked):
             return
         self._led = None
         if state.position.commit and message.lineage == state.position.lineage:
@@ -221,6 +233,24 @@ class Leadership:
                 self._take_over(Attempt(promised.counter + 1, state.me))
                 return
         self.follow(promised)
+
+    def _was_asked(self, message: Nack) -> bool:
+        """Whether a peer can show that it was asked for its promise."""
+        commit, rules = self._state.position.commit, self._state.rules
+        statement = prepare_statement(rules.session, message.lineage, message.round, message.promised)
+        return commit is not None and rules.signer.verify(
+            commit.key_of(message.promised.leader), statement, message.signature
+        )
+
+    def asks(self, leader: PeerId) -> None:
+        """A leader asks this peer for a promise: so it leads openly."""
+        self._asking_some.pop(leader, None)
+
+    def follows_another(self, leader: PeerId) -> bool:
+        """Whether this peer follows another one than ``leader``, has promised to it, and has heard it recently."""
+        other, me = self._state.acceptor.promised.leader, self._state.me
+        follows = other == self.awaited.leader and other not in (leader, me) and other in self._state.reachable
+        return follows and not self.overdue()
 
     def on_answer(self, sender: PeerId, message: Promise | Ready | Failed | Accepted) -> None:
         """A member has answered; an answer to an attempt that this peer does not lead is stale."""
@@ -250,12 +280,21 @@ class Leadership:
         led.step()
         if led.decision:
             self._led = None
+            self._blame_secret_leaders()
         elif led.stage is Stage.ABORTED:
             self._led = None
             if state.position.commit:
                 above = max(led.above, state.acceptor.promised)
                 self._take_over(Attempt(above.counter + 1, state.me))
         return led.decision
+
+    def _blame_secret_leaders(self) -> None:
+        """Leave out those who have asked a member for promises, and not this peer in all of the round."""
+        state = self._state
+        for leader, peer in self._asking_some.items():
+            text = f"round {state.position.round}: {leader} has asked {peer} for promises, and not {state.me}"
+            state.effects.notice(text, loud=True, sender=leader)
+            state.presence.strikes.strike(self.awaited, leader)
 
     def resend(self) -> None:
         """Retransmit to those who have not answered."""

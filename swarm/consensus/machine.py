@@ -332,7 +332,7 @@ class RoundMachine:
                 self._member.on_propose(sender, message.proposal, healing=self._catch_up.healing)
             case Prepare():
                 if self._member.on_prepare(sender, message):
-                    self._leadership.resign_below(message.attempt)
+                    self._leadership.resign_for(message)
             case Abort():
                 if self._member.on_abort(sender, message):
                     self._waiting.aborted(message.reason)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from swarm.certification.statements import accept_statement, promise_statement, ready_statement, record_hash
+from swarm.certification.statements import (
+    accept_statement,
+    prepare_statement,
+    promise_statement,
+    ready_statement,
+    record_hash,
+)
 from swarm.consensus.checking import as_offered, objection, overclaims
 from swarm.consensus.effects import Fetch, StartExchange, StopExchange
 from swarm.consensus.leader import Leadership
@@ -118,6 +124,9 @@ class Member:
         if self.attempt and self.attempt.key == proposal.key:
             self._leadership.heard_from(sender)
             self._repeat_answer(proposal)
+            return
+        if self._is_current(proposal) and proposal.attempt < acceptor.promised:
+            state.effects.send(sender, self._nack(proposal.key))
             return
         refusal = self._refusal(proposal, healing=healing)
         if refusal:
@@ -247,44 +256,60 @@ class Member:
         return blamed == self._state.me
 
     def on_prepare(self, sender: PeerId, message: Prepare) -> bool:
-        """Promise the sender to answer no lower attempt; whether this peer did."""
+        """Promise a leader to answer no lower attempt than its own; whether this peer did.
+
+        The leader that was followed until now passes on what has ended its attempt.
+        """
         effects, acceptor, position = self._state.effects, self._state.acceptor, self._state.position
         key = message.lineage, message.round, message.attempt
         if (message.lineage, message.round) != (position.lineage, position.round):
             if position.commit and message.lineage == position.lineage and message.round <= position.commit.round:
                 effects.send(sender, Decide(position.commit))
             return False
-        presence = self._state.presence
-        if sender != message.attempt.leader:
-            self._tell_impostor(sender, message.attempt, "asks for promises to")
+        if not self._may_promise(sender, message):
             return False
-        if not self._state.votes or sender not in position.members:
-            return False
-        if sender not in self._state.leading:
-            return False  # a duel of leaders would never end
+        leader, strikes = message.attempt.leader, self._state.presence.strikes
         if message.attempt > acceptor.promised:
-            presence.strikes.leads(message.attempt)
-        if not acceptor.promise(message.attempt):
+            if sender == leader and strikes.has_led(leader) and self._leadership.follows_another(leader):
+                return False  # it could take this peer away from each attempt of the other leader
+            strikes.leads(message.attempt)
+        if not acceptor.promise(message.attempt, message.signature):
             if message.attempt > acceptor.promised:
                 text = f"{sender} asks for promises to attempt {message.attempt.counter}, far too high; it is ignored"
                 effects.notice(text, loud=True, sender=sender)
-            effects.send(sender, Nack(*key, acceptor.promised))
+            effects.send(leader, self._nack(key))
             return False
         self._leadership.follow(message.attempt)
         if self.attempt and self.attempt.attempt < message.attempt:
             self.drop(forget=False)
-        rules = self._state.rules
-        promise = Promise(*key, acceptor.accepted, acceptor.digest, acceptor.ready)
+        rules, promise = self._state.rules, Promise(*key, acceptor.accepted, acceptor.digest, acceptor.ready)
         signed = signed_promise(self._state.me, promise)
         statement = promise_statement(rules.session, *key, signed.accepted, signed.record)
-        effects.send(sender, replace(promise, signature=rules.signer.sign(statement)))
+        effects.send(leader, replace(promise, signature=rules.signer.sign(statement)))
         return True
+
+    def _may_promise(self, sender: PeerId, message: Prepare) -> bool:
+        """Whether the leader of an attempt may ask this peer for a promise, and has done so by its signature."""
+        state, leader, commit = self._state, message.attempt.leader, self._state.position.commit
+        if commit is None or not state.votes or leader not in commit.members or leader not in state.presence.here:
+            return False
+        if leader not in state.leading:
+            return False  # a duel of leaders would never end
+        statement = prepare_statement(state.rules.session, message.lineage, message.round, message.attempt)
+        if not state.rules.signer.verify(commit.key_of(leader), statement, message.signature):
+            text = f"{sender} asks for promises to attempt {message.attempt.counter}, which {leader} did not sign"
+            state.effects.notice(f"{text}; it is ignored", loud=True, sender=sender)
+            return False
+        if sender == leader:
+            self._leadership.asks(leader)
+        return sender in (leader, self._leadership.awaited.leader)
 
     def on_abort(self, sender: PeerId, message: Abort) -> bool:
         """The leader has aborted an attempt; the capture is kept for the next one. Returns: whether it was this one."""
         key = message.lineage, message.round, message.attempt
         if sender != message.attempt.leader:
-            self._tell_impostor(sender, message.attempt, "aborts")
+            text = f"{sender} aborts an attempt that {message.attempt.leader} leads; it is ignored"
+            self._state.effects.notice(text, loud=True, sender=sender)
             return False
         if key in self._signed and key[0] == self._state.position.lineage:
             # Others may have accepted it too, and any later leader may have it decided. Only the start of a lineage is
@@ -304,10 +329,6 @@ class Member:
             self._state.effects.notice(text, failed=True, sender=sender)
         return True
 
-    def _tell_impostor(self, sender: PeerId, attempt: Attempt, does: str) -> None:
-        text = f"{sender} {does} an attempt that {attempt.leader} leads; it is ignored"
-        self._state.effects.notice(text, loud=True, sender=sender)
-
     def on_accept(self, sender: PeerId, message: Accept) -> None:
         """Accept a model that is here, unless a higher attempt was promised."""
         effects, acceptor, proposal = self._state.effects, self._state.acceptor, message.proposal
@@ -324,7 +345,11 @@ class Member:
         elif acceptor.accept(proposal, message.digest, message.ready):
             effects.send(sender, self._accepted(message))
         else:
-            effects.send(sender, Nack(*proposal.key, acceptor.promised))
+            effects.send(sender, self._nack(proposal.key))
+
+    def _nack(self, key: Key) -> Nack:
+        acceptor = self._state.acceptor
+        return Nack(*key, acceptor.promised, acceptor.asked)
 
     def _accepted(self, message: Accept) -> Accepted:
         rules, key = self._state.rules, message.proposal.key

@@ -55,6 +55,8 @@ class Acceptor:
     def __init__(self, first: Attempt) -> None:
         self.promised = first
         """The highest attempt answered; lower ones are not answered any more."""
+        self.asked = ""
+        """The signature with which its leader has asked for that; empty where it was not asked for."""
         self.accepted: Proposal | None = None
         """The proposal accepted last."""
         self.digest = ""
@@ -64,16 +66,18 @@ class Acceptor:
 
     def new_round(self, first: Attempt) -> None:
         """A round begins with the attempt ``first``: nothing is promised above it."""
-        self.promised, self.accepted, self.digest, self.ready = first, None, "", None
+        self.promised, self.asked = first, ""
+        self.accepted, self.digest, self.ready = None, "", None
 
-    def promise(self, attempt: Attempt) -> bool:
-        """Promise to answer no attempt below ``attempt``.
+    def promise(self, attempt: Attempt, asked: str = "") -> bool:
+        """Promise to answer no attempt below ``attempt``, whose leader has ``asked`` with this signature.
 
         False if a higher one was answered already, or if it is too far above that one.
         """
         if attempt < self.promised or attempt.counter > self.promised.counter + MOST_ATTEMPTS:
             return False
-        self.promised = attempt
+        if attempt > self.promised or asked:
+            self.promised, self.asked = attempt, asked
         return True
 
     def accept(self, proposal: Proposal, digest: str, ready: Readiness | None) -> bool:

@@ -53,7 +53,7 @@ class Strikes:
         self._led: Counter[PeerId] = Counter()
         """Attempts at this round that each peer has led."""
         self._nacks: Counter[PeerId] = Counter()
-        """Exchanges of this round that each peer has ended because it follows another leader."""
+        """Exchanges of this round that have ended because of each peer, as a member follows another leader."""
         self._rounds: Counter[PeerId] = Counter()
         """Rounds with each peer since its last strike was given or forgotten."""
         self._accused: set[tuple[Attempt, PeerId]] = set()
@@ -117,7 +117,11 @@ class Strikes:
         self.strike(Attempt(-1, leader), leader)
 
     def nacks(self, peer: PeerId) -> bool:
-        """A peer ends an exchange of this round because it follows another leader; whether it has done so before."""
+        """An exchange of this round has ended as a member follows another leader; a peer would be at fault for that.
+
+        Returns:
+            Whether it has been before.
+        """
         self._nacks[peer] += 1
         return self._nacks[peer] > 1
 
@@ -126,6 +130,10 @@ class Strikes:
         self._strikes[peer] = max(self._strikes[peer], REMOVED)
         self._rounds[peer] = 0
         self._until[peer] = self._timer.now + LONGEST
+
+    def has_led(self, peer: PeerId) -> bool:
+        """Whether a peer has asked for promises in this round."""
+        return self._led[peer] > 0
 
     def leads(self, attempt: Attempt) -> None:
         """A leader asks for promises to a new attempt of this round: one that does so again and again is at fault."""

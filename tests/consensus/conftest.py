@@ -27,7 +27,7 @@ from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import leader_order
 from swarm.consensus.promises import signed_promise
 from swarm.consensus.rules import RoundRules
-from swarm.messages import Accept, Accepted, Failed, Message, Offer, PartialNorm, Promise, Proposal, Ready
+from swarm.messages import Accept, Accepted, Failed, Message, Offer, PartialNorm, Prepare, Promise, Proposal, Ready
 from swarm.records import Attempt, Commit, ContributionStats, Credential, PeerStatus, RecordKind
 from swarm.sync import FixedInterval
 from swarm.versions import UNNAMED, Versions
@@ -215,6 +215,10 @@ class Peers:
         """The promise of a voter, in the round after ``parent``; ``before`` is what it has accepted until now."""
         signer, round_ = self.signers[name], parent.round + 1
         return signing.promise(self.rules.session, signer, parent.lineage, round_, attempt, before)
+
+    def prepare(self, attempt: Attempt, lineage: str, round_: int = 1) -> Prepare:
+        """The leader of an attempt asks for promises to it."""
+        return signing.prepare(self.rules.session, self.signers[attempt.leader], lineage, round_, attempt)
 
     def ready(self, name: str, proposal: Proposal, digest: str, *told: Any) -> Ready:
         """``told`` are the norms and the digests of slices."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from swarm.consensus.effects import Effect, Notice, Send, StartExchange
 from swarm.consensus.machine import RoundMachine
-from swarm.messages import Accept, Accepted, Message, Offer, PartialNorm, Promise, Proposal, Propose
+from swarm.messages import Accept, Accepted, Message, Offer, PartialNorm, Prepare, Promise, Proposal, Propose
 from swarm.records import Attempt, ContributionStats, PeerStatus
 
 
@@ -115,6 +115,10 @@ class OneMember:
     def promise(self, attempt: Attempt, before: Accept | None = None) -> Promise:
         """The promise of ``a``."""
         return self.peers.promise("a", self.commit, attempt, before)
+
+    def prepare(self, attempt: Attempt) -> Prepare:
+        """The leader of an attempt asks for promises."""
+        return self.peers.prepare(attempt, self.commit.lineage)
 
     def offer(self, status: PeerStatus = PeerStatus.TRAINING, **stats: Any) -> list[Effect]:
         told = ContributionStats(**{"peer": "a", "round": self.machine.round, "weight": 1, "status": status, **stats})

@@ -9,6 +9,7 @@ import pytest
 from swarm.consensus.effects import Apply, Notice, StartExchange
 from swarm.consensus.machine import RETRY
 from swarm.consensus.paxos import MOST_ATTEMPTS
+from swarm.consensus.strikes import FIRST
 from swarm.messages import (
     Abort,
     Accept,
@@ -213,7 +214,7 @@ def test_after_an_abort_a_higher_attempt_leaves_the_blamed_one_out_for_two_secon
     prepared = sent(lead.hears(rest[0], Failed(*lead.proposal().key, blamed, "silence")), Prepare)
     assert set(prepared) == set(lead.others)
     attempt = Attempt(1, lead.me)
-    assert set(prepared.values()) == {Prepare(lineage, 1, attempt)}
+    assert set(prepared.values()) == {lead.peers.prepare(attempt, lineage)}
     lead.promises(rest[0], 1)
     lead.wait(seconds)
     assert lead.proposal().attempt == Attempt(0, lead.me), "one promise and its own are no majority of four"
@@ -340,6 +341,75 @@ def test_a_nack_of_one_member_of_the_group_ends_the_exchange_and_a_second_one_le
         assert set(lead.proposal().group) == group
 
 
+def goes_on(lead, counter: int, promising: list[str], *, after: float = RETRY) -> set[str]:
+    """The group of the next attempt of the leader, for which these peers promise so many seconds later."""
+    lead.wait(after)
+    for name in promising:
+        lead.promises(name, counter=counter)
+    assert lead.proposal().attempt == Attempt(counter, lead.me), "it still leads"
+    return set(lead.proposal().group)
+
+
+def shows_who_asked(lead, counter: int, victim: str, liar: str) -> None:
+    """The victim follows the liar, who has asked it for promises to the attempt below this one."""
+    asked = lead.peers.prepare(Attempt(counter - 1, liar), lead.commit.lineage)
+    told = sent(lead.hears(victim, Nack(*lead.proposal().key, asked.attempt, asked.signature)), Abort)
+    assert {abort.reason for abort in told.values()} == {f"{victim} follows a higher attempt"}
+
+
+def test_a_member_that_shows_who_asks_it_for_promises_is_not_at_fault_and_who_asks_again_is(lead) -> None:
+    lead.offers(lead.others)
+    victim, liar, other = lead.others
+    shows_who_asked(lead, 2, victim, liar)
+    assert goes_on(lead, 2, [victim, other]) == {lead.me, *lead.others}, "two may lead at once, and nobody lies"
+    shows_who_asked(lead, 4, victim, liar)
+    assert goes_on(lead, 4, [victim, other]) == {lead.me, victim, other}
+
+
+@pytest.mark.parametrize("openly", [False, True])
+def test_who_asks_another_member_for_promises_and_not_the_leader_is_left_out(lead, openly: bool) -> None:
+    """It leads no attempt: that member alone could not decide it. Who really leads asks all."""
+    lead.offers(lead.others)
+    victim, liar, other = lead.others
+    shows_who_asked(lead, 2, victim, liar)
+    if openly:
+        lead.hears(liar, lead.peers.prepare(Attempt(1, liar), lead.commit.lineage))
+    goes_on(lead, 2, [victim, other])
+    lead.ready([lead.me, *lead.others])
+    lead.accepts(victim)
+    lead.accepts(other)
+    assert lead.machine.round == 2
+    text = f"round 1: {liar} has asked {victim} for promises, and not {lead.me}"
+    assert (Notice(text, loud=True, sender=liar) in lead.effects) is not openly
+    assert lead.machine.left_out == (set() if openly else {liar})
+
+
+def test_only_who_asks_for_promises_has_strikes_for_it(lead) -> None:
+    lead.offers(lead.others)
+    victim, liar, other = lead.others
+    for counter in (2, 4, 6, 8):
+        shows_who_asked(lead, counter, victim, liar)
+        goes_on(lead, counter, [victim, other], after=FIRST + 0.1)
+    assert lead.machine.left_out == {liar}
+
+
+@pytest.mark.parametrize("forged", ["", "another attempt", "the sender's"])
+def test_nobody_is_at_fault_for_promises_that_it_cannot_be_shown_to_have_asked_for(lead, forged: str) -> None:
+    lead.offers(lead.others)
+    liar, victim, other = lead.others
+    for counter in (2, 4):
+        promised = Attempt(counter - 1, victim)
+        signatures = {
+            "": "",
+            "another attempt": lead.peers.prepare(Attempt(9, victim), lead.commit.lineage).signature,
+            "the sender's": lead.peers.prepare(Attempt(counter - 1, liar), lead.commit.lineage).signature,
+        }
+        lead.hears(liar, Nack(*lead.proposal().key, promised, signatures[forged]))
+        group = goes_on(lead, counter, [victim, other])
+    assert group == {lead.me, victim, other}
+    assert lead.machine.left_out == {liar}
+
+
 def test_one_peer_that_tells_of_a_high_attempt_does_not_end_what_a_majority_may_accept(accepting) -> None:
     lead = accepting
     liar = lead.others[0]
@@ -356,5 +426,5 @@ def test_a_nack_of_another_attempt_is_ignored(lead) -> None:
 
 
 def test_a_promise_to_a_higher_attempt_ends_the_own_one(lead) -> None:
-    lead.hears(lead.others[0], Prepare(lead.commit.lineage, 1, Attempt(5, lead.others[0])))
+    lead.hears(lead.others[0], lead.peers.prepare(Attempt(5, lead.others[0]), lead.commit.lineage))
     assert not sent(lead.offers(lead.others), Propose)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from swarm.consensus.effects import End, Heal
@@ -83,7 +81,7 @@ def test_a_member_that_counts_as_gone_does_not_end_the_attempts_of_the_rest(foun
         if sender == "a" and isinstance(message, Prepare):
             prepared.append(message)
             assert len(prepared) < 500
-            peers.tell("b", "a", replace(message, attempt=Attempt(message.attempt.counter + 1, "b")))
+            peers.tell("b", "a", peers.prepare(Attempt(message.attempt.counter + 1, "b"), message.lineage))
         return sender == "b" and isinstance(message, Offer)
 
     peers.drop = lambda sender, to, message: not passes(sender, to, message)

@@ -11,7 +11,7 @@ from swarm.consensus import strikes
 from swarm.consensus.effects import Effect, Heal, Send, StartExchange
 from swarm.consensus.machine import RoundMachine
 from swarm.consensus.paxos import MOST_ATTEMPTS, leader_order
-from swarm.messages import Abort, Decide, Nack, Prepare, Proposal, Propose
+from swarm.messages import Abort, Decide, Nack, Prepare, Promise, Proposal, Propose
 from swarm.records import Attempt, ContributionStats
 
 STRAGGLER, FAILURE = 3.0, 10.0
@@ -166,7 +166,9 @@ def test_all_attempts_of_one_leader_at_a_round_are_one_term(follower) -> None:
     effects = []
     for counter in (3, 4, 5):
         effects += follower.wait(7.0)
-        effects += follower.hears(follower.first, Prepare(follower.commit.lineage, 1, Attempt(counter, follower.first)))
+        effects += follower.hears(
+            follower.first, follower.peers.prepare(Attempt(counter, follower.first), follower.commit.lineage)
+        )
     assert not led(effects)
     assert led(follower.wait(2.1)) == {Attempt(6, follower.me)}
 
@@ -212,12 +214,34 @@ def test_a_failure_that_was_told_to_the_leader_begins_its_time_anew(follower) ->
 def test_a_promise_makes_a_peer_wait_for_the_leader_that_has_it(follower) -> None:
     follower.offers([follower.me, *follower.later])
     follower.wait(STRAGGLER + FAILURE - 1)
-    follower.hears(follower.later[0], Prepare(follower.commit.lineage, 1, Attempt(2, follower.later[0])))
+    follower.hears(follower.later[0], follower.peers.prepare(Attempt(2, follower.later[0]), follower.commit.lineage))
     assert not led(follower.wait(STRAGGLER + FAILURE - 0.1))
     assert not led(follower.wait(0.2)), "the next two in the order come first"
     for peer in follower.later[1:]:
         assert not led(follower.gone(peer))
     assert led(follower.gone(follower.first)) == {Attempt(6, follower.me)}
+
+
+@pytest.mark.parametrize("other", ["is heard", "is silent", "is gone"])
+def test_who_has_led_in_vain_is_promised_again_only_without_another_leader(follower, other: str) -> None:
+    """It could take this peer away from each attempt of that one."""
+    one, two = follower.later[:2]
+    follower.offers([follower.me, *follower.later])
+
+    def promised(leader: str, counter: int) -> bool:
+        effects = follower.hears(leader, follower.peers.prepare(Attempt(counter, leader), follower.commit.lineage))
+        return any(isinstance(each, Send) and isinstance(each.message, Promise) for each in effects)
+
+    assert promised(one, 5)
+    assert promised(one, 6), "while no other one leads it may lead again"
+    assert promised(two, 7)
+    assert not promised(one, 8)
+    if other == "is silent":
+        follower.wait(FAILURE)
+    if other == "is gone":
+        follower.gone(two)
+    assert promised(one, 8) is (other != "is heard")
+    assert promised(follower.later[2], 9), "one that has not led yet"
 
 
 def test_a_leader_that_was_silent_is_passed_over_until_it_comes_back(follower) -> None:

@@ -53,8 +53,10 @@ def test_a_higher_attempt_replaces_the_one_that_was_joined(member) -> None:
 
 def test_a_proposal_below_a_promise_gets_a_nack(member) -> None:
     high = Attempt(9, "c")
-    member.hears("c", Prepare(member.commit.lineage, 1, high))
-    assert member.answers("b", Propose(member.proposal)) == [Nack(*member.proposal.key, high)]
+    member.hears("c", member.prepare(high))
+    assert member.answers("b", Propose(member.proposal)) == [
+        Nack(*member.proposal.key, high, member.prepare(high).signature)
+    ]
 
 
 def test_results_of_attempts_that_are_not_running_are_ignored(member) -> None:
@@ -128,7 +130,7 @@ def test_a_promise_leaves_the_attempt_below_it_and_keeps_its_result(member) -> N
     member.joins(member.proposal)
     member.assembles(member.proposal, "merged")
     high = Attempt(9, "c")
-    effects = member.hears("c", Prepare(member.commit.lineage, 1, high))
+    effects = member.hears("c", member.prepare(high))
     assert StopExchange(member.proposal.key) in effects
     assert Send("c", member.promise(high)) in effects
     assert member.machine.needed == {"merged"}
@@ -136,27 +138,52 @@ def test_a_promise_leaves_the_attempt_below_it_and_keeps_its_result(member) -> N
     assert member.joins(again) == [StartExchange(again)]
 
 
+def test_who_has_left_an_attempt_for_a_promise_shows_its_leader_who_has_asked_for_that(member) -> None:
+    """It blames not itself: it has to promise."""
+    member.joins(member.proposal)
+    asked = member.prepare(Attempt(9, "c"))
+    member.hears("c", asked)
+    answer = Nack(*member.proposal.key, asked.attempt, asked.signature)
+    assert member.answers("b", Propose(member.proposal)) == [answer]
+
+
+@pytest.mark.parametrize("signature", ["", "0" * 128])
+def test_no_promise_is_given_to_who_does_not_sign_that_it_asks_for_one(member, signature: str) -> None:
+    member.joins(member.proposal)
+    effects = member.hears("c", replace(member.prepare(Attempt(9, "c")), signature=signature))
+    assert effects == [
+        Notice("c asks for promises to attempt 9, which c did not sign; it is ignored", loud=True, sender="c")
+    ]
+
+
 def test_a_promise_to_the_leader_of_the_attempt_itself_does_not_leave_it(member) -> None:
     member.joins(member.proposal)
-    effects = member.hears("b", Prepare(*member.proposal.key))
+    effects = member.hears("b", member.prepare(member.proposal.attempt))
     assert effects == [Send("b", member.promise(member.proposal.attempt))]
 
 
 def test_the_log_names_who_asks_for_promises_to_an_attempt_that_is_far_too_high(member) -> None:
-    effects = member.hears("c", Prepare(member.commit.lineage, 1, Attempt(2**31 - 1, "c")))
+    effects = member.hears("c", member.prepare(Attempt(2**31 - 1, "c")))
     text = "c asks for promises to attempt 2147483647, far too high; it is ignored"
     assert Notice(text, loud=True, sender="c") in effects
-    assert not any(isinstance(effect, Notice) for effect in member.hears("c", Prepare(*member.proposed(0, "c").key)))
+    assert not any(isinstance(effect, Notice) for effect in member.hears("c", member.prepare(Attempt(0, "c"))))
 
 
-@pytest.mark.parametrize(
-    ("message", "does"), [(Prepare("line", 1, Attempt(7, "b")), "asks for promises to"), (None, "aborts")]
-)
-def test_the_log_names_who_speaks_for_another_leader(member, message: Prepare | None, does: str) -> None:
+@pytest.mark.parametrize("aborts", [False, True])
+def test_the_log_names_who_speaks_for_another_leader(member, aborts: bool) -> None:
     member.joins(member.proposal)
-    spoken = replace(message, lineage=member.commit.lineage) if message else Abort(*member.proposal.key, "no")
-    effects = member.hears("c", spoken)
-    assert effects == [Notice(f"c {does} an attempt that b leads; it is ignored", loud=True, sender="c")]
+    asks = replace(member.prepare(Attempt(7, "c")), attempt=Attempt(7, "b"))
+    effects = member.hears("c", Abort(*member.proposal.key, "no") if aborts else asks)
+    text = "aborts an attempt that b leads" if aborts else "asks for promises to attempt 7, which b did not sign"
+    assert effects == [Notice(f"c {text}; it is ignored", loud=True, sender="c")]
+
+
+def test_the_leader_that_is_followed_passes_on_who_leads_now_and_no_other_peer_does(member) -> None:
+    member.joins(member.proposal)
+    asks = member.prepare(Attempt(9, "c"))
+    assert member.hears("a", asks) == []
+    assert Send("c", member.promise(asks.attempt)) in member.hears("b", asks)
+    assert member.hears("b", asks) == [], "it follows the other one already"
 
 
 def test_a_promise_tells_what_was_accepted(member) -> None:
@@ -165,7 +192,7 @@ def test_a_promise_tells_what_was_accepted(member) -> None:
     accept = member.asks(member.proposal, "merged")
     member.hears("b", accept)
     high = Attempt(9, "c")
-    assert member.answers("c", Prepare(member.commit.lineage, 1, high)) == [member.promise(high, accept)]
+    assert member.answers("c", member.prepare(high)) == [member.promise(high, accept)]
 
 
 def test_a_leader_of_an_earlier_round_is_told_the_commit_and_others_nothing(member) -> None:

@@ -91,6 +91,22 @@ def test_a_promise_binds_against_lower_attempts_only() -> None:
     assert acceptor.promised == Attempt(2, "bob")
 
 
+def test_what_was_asked_for_goes_with_the_promise() -> None:
+    acceptor = Acceptor(Attempt(0, "ann"))
+    for asked in ("first", "again"):
+        acceptor.promise(Attempt(2, "bob"), asked)
+        assert acceptor.asked == asked
+    acceptor.promise(Attempt(2, "bob"))
+    acceptor.promise(Attempt(1, "zoe"), "too low")
+    assert acceptor.asked == "again"
+    acceptor.accept(proposal(3), "digest", READY)
+    assert acceptor.asked == "", "nobody has asked for this one"
+    acceptor.promise(Attempt(3, "ann"), "later")
+    assert acceptor.asked == "later"
+    acceptor.new_round(Attempt(0, "ann"))
+    assert acceptor.asked == ""
+
+
 def test_nothing_below_a_promise_is_accepted() -> None:
     acceptor = Acceptor(Attempt(0, "ann"))
     acceptor.promise(Attempt(3, "bob"))

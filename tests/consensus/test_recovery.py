@@ -122,10 +122,10 @@ def test_a_lower_attempt_is_nacked(founded) -> None:
     (proposal,) = peers.running()
     member, other = sorted({*"abc"} - {proposal.attempt.leader})
     high = Attempt(7, other)
-    peers.tell(other, member, Prepare(proposal.lineage, proposal.round, high))
+    peers.tell(other, member, peers.prepare(high, proposal.lineage))
     peers.sent.clear()
     peers.tell(proposal.attempt.leader, member, Accept(proposal, "digest"))
-    peers.tell(proposal.attempt.leader, member, Prepare(*proposal.key))
+    peers.tell(proposal.attempt.leader, member, peers.prepare(proposal.attempt, proposal.lineage))
     nacks = [message for _, _, message in peers.sent if isinstance(message, Nack)]
     assert nacks
     assert {nack.promised for nack in nacks} == {high}
@@ -137,7 +137,7 @@ def test_a_leader_nacked_for_a_leader_that_is_gone_tries_a_higher_attempt_at_onc
     gone, member, _ = sorted({*"abcd"} - {leader})
     machine = peers.machines[member]
     assert machine.commit is not None
-    peers.tell(gone, member, Prepare(machine.commit.lineage, 1, Attempt(9, gone)))
+    peers.tell(gone, member, peers.prepare(Attempt(9, gone), machine.commit.lineage))
     peers.crash(gone)
     peers.offer(*sorted(peers.machines))
     peers.wait(1)
@@ -166,7 +166,7 @@ def test_a_restarted_process_does_not_vote_before_it_has_taken_part_in_a_round(f
     assert machine.commit is not None
     assert not machine.votes
     peers.sent.clear()
-    peers.tell(peers.leader(), victim, Prepare(machine.commit.lineage, 1, Attempt(5, peers.leader())))
+    peers.tell(peers.leader(), victim, peers.prepare(Attempt(5, peers.leader()), machine.commit.lineage))
     assert not [message for sender, _, message in peers.sent if sender == victim and isinstance(message, Promise)]
     peers.offer(*sorted({*"abc"} - {victim}))
     assert peers.commits(victim)[-1].round == 1

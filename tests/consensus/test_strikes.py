@@ -369,6 +369,58 @@ def test_a_leader_whose_proposal_is_rejected_is_left_out_by_those_who_reject_it(
     assert {(peers.commits(name)[-1].round, peers.commits(name)[-1].group) for name in others} == {(1, tuple(others))}
 
 
+def test_who_asks_only_the_leader_for_promises_is_late_itself_and_removed(founded) -> None:
+    """The leader tells all for whom it leads no more."""
+    peers = founded(*"abcd", failure_timeout=2.0)
+    first, *_ = leader_order("s", 1, "abcd")
+    liar, *others = sorted({*"abcd"} - {first})
+    peers.exchanging = False
+    peers.offer(*"abcd")
+    (proposal,) = peers.running()
+    peers.exchanging = True
+    peers.drop = lambda sender, to, message: sender == liar and not isinstance(message, Offer)
+    peers.tell(liar, first, peers.prepare(Attempt(1, liar), proposal.lineage))
+    peers.wait(3.1)
+    text = f"round 1: {liar}, which leads it, came to no result in time"
+    assert all(text in peers.said(name) for name in (first, *others))
+    assert {peers.machines[name].left_out for name in (first, *others)} == {frozenset({liar})}
+    peers.wait(1.0)
+    assert {peers.commits(name)[-1].group for name in (first, *others)} == {tuple(sorted((first, *others)))}
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["before it joins", "after it has joined"])
+def test_who_takes_one_member_away_from_each_leader_is_removed_and_that_member_is_not(founded, joined: bool) -> None:
+    """It asks that one alone for promises, each time to an attempt just above the one that is proposed."""
+    names = "abcd"
+    peers = founded(*names, failure_timeout=4.0)
+    victim, *others, liar = names
+    seen: set[Attempt] = set()
+
+    def asks(sender: str, to: str, message: object) -> bool:
+        if not isinstance(message, Propose) or to != victim or sender in (liar, victim):
+            return False
+        key = message.proposal.key
+        if joined and key not in seen:
+            seen.add(key)
+            peers.do(victim, peers.machines[victim].receive(sender, message, peers.now))
+        attempt = Attempt(message.proposal.attempt.counter + 1, liar)
+        asked = peers.prepare(attempt, message.proposal.lineage, message.proposal.round)
+        peers.do(victim, peers.machines[victim].receive(liar, asked, peers.now))
+        return False
+
+    peers.drop = asks
+    least: dict[str, int] = {}
+    for _ in range(60):
+        for name in names:
+            if not peers.machines[name].offered:
+                peers.offer(name)
+        peers.wait(1.0)
+        members = peers.commits(others[0])[-1].members
+        least = {name: least.get(name, 0) + (name not in members) for name in names}
+    assert least[liar] > 0
+    assert {name for name, rounds in least.items() if rounds} == {liar}, least
+
+
 def test_a_member_that_rejects_what_the_others_have_joined_is_left_out(founded) -> None:
     peers = founded(*"abcde")
     leader = peers.leader()

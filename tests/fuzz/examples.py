@@ -29,7 +29,6 @@ from swarm.messages import (
     Nack,
     Offer,
     PartialNorm,
-    Prepare,
     Proposal,
     Propose,
     ReachAnswer,
@@ -54,7 +53,7 @@ from swarm.records import (
 )
 from swarm.tensors.state import Schema, TensorKind, TensorSpec
 from swarm.versions import NEWEST, PROTOCOLS, Versions
-from tests.signing import accepted, certified, promise, readiness, ready, signed_offer, signed_promise
+from tests.signing import accepted, certified, prepare, promise, readiness, ready, signed_offer, signed_promise
 from tests.simulator.signer import CheapSigner
 
 Signers = Mapping[PeerId, Signer]
@@ -170,6 +169,7 @@ def messages(signers: Signers = SIGNERS, lineage: str = LINEAGE, attempt: Attemp
     norms = (PartialNorm("berlin", 0.25), PartialNorm("oslo", 0.0625))
     asked = Accept(made, DIGEST, readiness(SESSION, signers, made, DIGEST))
     other = certified(SESSION, signers, replace(before, digest=""), attempt=Attempt(1, "berlin"))
+    asked_first = prepare(SESSION, signers["oslo"], lineage, 5, attempt)
     accused = replace(before, members=before.members[:2], keys=before.keys[:2])
     found: list[Message] = [
         Hello(
@@ -186,14 +186,14 @@ def messages(signers: Signers = SIGNERS, lineage: str = LINEAGE, attempt: Attemp
         offer("berlin", before, signers),
         Withdraw(lineage, 5),
         Propose(made),
-        Prepare(lineage, 5, attempt),
+        asked_first,
         promise(SESSION, signers["berlin"], lineage, 5, attempt, asked),
         ready(SESSION, signers["berlin"], made, DIGEST, norms, (DIGEST, DIGEST)),
         Failed(lineage, 5, attempt, "oslo", "oslo sent no frame for 10 s"),
         Abort(lineage, 5, attempt, "oslo is lost"),
         asked,
         accepted(SESSION, signers["berlin"], made, DIGEST),
-        Nack(lineage, 5, attempt, Attempt(2, "oslo")),
+        Nack(lineage, 5, attempt, Attempt(2, "oslo"), asked_first.signature),
         Decide(before),
         Ask(lineage, 5),
         Evidence(conflict(before, other, replace(accused, round=3))[0]),

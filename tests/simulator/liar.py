@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from swarm.certification.statements import (
     accept_statement,
     offer_statement,
+    prepare_statement,
     promise_statement,
     ready_statement,
     record_hash,
@@ -225,7 +226,11 @@ class Liar:
     def _prepare(self, message: Prepare, others: Sequence[PeerId]) -> Message:
         counter = self._rng.choice((message.attempt.counter + 1, message.attempt.counter + 1000, LARGEST))
         leader = self._rng.choice((self._name, *others))
-        return replace(message, attempt=Attempt(counter, leader))
+        return self._asks(message.lineage, message.round, Attempt(counter, leader))
+
+    def _asks(self, lineage: str, round_: int, attempt: Attempt) -> Prepare:
+        statement = prepare_statement(self._session, lineage, round_, attempt)
+        return Prepare(lineage, round_, attempt, self._signer.sign(statement))
 
     def _promise(self, message: Promise, others: Sequence[PeerId]) -> Message:
         """It hides what it has accepted, tells of it in a later attempt, or of what was never accepted."""

@@ -18,7 +18,7 @@ from tests.simulator.signer import CheapSigner
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from swarm.messages import Accept, Promise, Proposal, Readiness
+    from swarm.messages import Accept, Nack, Promise, Proposal, Readiness
     from swarm.records import Attempt, Commit, PeerId, Proof, SignedPromise
 
 LIAR_MUTANTS = Mutants()
@@ -91,7 +91,7 @@ def nobody_is_left_out(self: Strikes, attempt: Attempt, peer: PeerId) -> None:
 
 
 @_mutant(LedAttempt, "on_nack")
-def one_nack_ends_an_attempt(self: LedAttempt, sender: PeerId, promised: Attempt) -> bool:
+def one_nack_ends_an_attempt(self: LedAttempt, sender: PeerId, message: Nack, *, asked: bool) -> bool:
     """A leader resigns as soon as one peer says that it has promised more."""
     return True
 

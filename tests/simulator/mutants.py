@@ -120,7 +120,7 @@ def _promises_are_not_counted(state: RoundState, proposal: Proposal) -> tuple[bo
 
 
 @_mutant(Acceptor, "promise")
-def promises_are_not_kept(self: Acceptor, attempt: Any) -> bool:
+def promises_are_not_kept(self: Acceptor, attempt: Any, asked: str = "") -> bool:
     """A stale attempt is answered like the newest."""
     self.promised = max(self.promised, attempt)
     return True

@@ -211,7 +211,7 @@ class Aborter(Answerer):
 
 def _prepare(liar: Liar, counter: int, leader: PeerId) -> None:
     commit = liar.commit
-    liar.tell(liar.others, Prepare(commit.lineage, commit.round + 1, Attempt(counter, leader)))
+    liar.tell(liar.others, liar.signed_prepare(Prepare(commit.lineage, commit.round + 1, Attempt(counter, leader))))
 
 
 @ATTACKS.add("prepare: again and again", "asks for promises to one attempt after the other", "duels")

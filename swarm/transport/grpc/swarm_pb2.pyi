@@ -431,14 +431,16 @@ class Propose(_message.Message):
     def __init__(self, proposal: _Optional[_Union[Proposal, _Mapping]] = ...) -> None: ...
 
 class Prepare(_message.Message):
-    __slots__ = ("lineage", "round", "attempt")
+    __slots__ = ("lineage", "round", "attempt", "signature")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
+    signature: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class Promise(_message.Message):
     __slots__ = ("lineage", "round", "attempt", "accepted", "digest", "ready", "signature")
@@ -535,16 +537,18 @@ class Accepted(_message.Message):
     def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class Nack(_message.Message):
-    __slots__ = ("lineage", "round", "attempt", "promised")
+    __slots__ = ("lineage", "round", "attempt", "promised", "signature")
     LINEAGE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     PROMISED_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     lineage: str
     round: int
     attempt: Attempt
     promised: Attempt
-    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., promised: _Optional[_Union[Attempt, _Mapping]] = ...) -> None: ...
+    signature: str
+    def __init__(self, lineage: _Optional[str] = ..., round: _Optional[int] = ..., attempt: _Optional[_Union[Attempt, _Mapping]] = ..., promised: _Optional[_Union[Attempt, _Mapping]] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class Decide(_message.Message):
     __slots__ = ("commit",)
