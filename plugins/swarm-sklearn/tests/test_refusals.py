@@ -63,6 +63,7 @@ def test_what_cannot_be_merged_is_refused_with_what_to_use(estimator, message):
         (MultinomialNB(), {"local": ["class_count_"]}, "local="),
         (SGDClassifier(), {"val_data": [1, 2, 3]}, "val_data is a list: allowed is \\(x, y\\)"),
         (SGDClassifier(), {"val_data": (np.zeros((0, 4)), [])}, "no samples"),
+        (SGDRegressor(), {"val_data": (np.zeros((3, 4)), np.zeros(2))}, "val_data is not possible: .*inconsistent"),
     ],
 )
 def test_settings_that_contradict_an_estimator_are_refused(estimator, settings, message):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.linear_model import SGDClassifier, SGDRegressor
+from sklearn.linear_model import PassiveAggressiveRegressor, SGDClassifier, SGDRegressor
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from swarm import SwarmCallback
 from swarm.errors import ModelError, SwarmError
@@ -106,6 +106,58 @@ def test_the_merged_model_is_validated(patients, estimator, loss, score):
     assert evaluation.samples == 3
     assert evaluation.loss == pytest.approx(loss)
     assert set(evaluation.metrics) == {score}
+
+
+COLUMNS = {
+    "numbers": lambda y: y,
+    "list": lambda y: y.tolist(),
+    "column": lambda y: y[:, np.newaxis],
+    "column of lists": lambda y: y[:, np.newaxis].tolist(),
+    "series": lambda y: pytest.importorskip("pandas").Series(y, index=range(900, 900 + len(y))),
+    "frame": lambda y: pytest.importorskip("pandas").DataFrame({"y": y}, index=range(900, 900 + len(y))),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.DataConversionWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("form", COLUMNS)
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        SGDRegressor(random_state=0),
+        PassiveAggressiveRegressor(random_state=0),
+        MLPRegressor(hidden_layer_sizes=(4,), random_state=0),
+        SGDClassifier(random_state=0),
+        MLPClassifier((4,), random_state=0),
+        GaussianNB(),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_targets_in_one_column_train_and_validate_as_without_columns(patients, estimator, form):
+    x, y = patients
+    x = (x - 40) / 4
+    if not is_classifier(estimator):
+        y = y * 2.5 - 1
+
+    def trained(y):
+        trainer = SwarmTrainer(clone(estimator), loopback=True, val_data=(x, y), sync_interval=2)
+        return trainer.fit(x, y, epochs=1, batch_size=16), trainer.callback._evaluate()
+
+    model, evaluation = trained(COLUMNS[form](y))
+    plain, expected = trained(y)
+    assert evaluation == expected
+    assert model.predict(x).tolist() == plain.predict(x).tolist()
+    if not is_classifier(estimator):
+        assert evaluation.loss == pytest.approx(
+            np.mean([(a - b) ** 2 for a, b in zip(y, model.predict(x), strict=True)])
+        )
+
+
+def test_several_outputs_are_validated_by_the_mean_over_all_of_them(patients):
+    x, _ = patients
+    y = x[:, :2] - 40
+    trainer = SwarmTrainer(MLPRegressor(hidden_layer_sizes=(4,), random_state=0), loopback=True, val_data=(x, y))
+    model = trainer.fit(x, y)
+    assert trainer.callback._evaluate().loss == pytest.approx(np.square(y - model.predict(x)).sum() / y.size)
 
 
 def test_clusters_are_validated_by_their_distance(patients):

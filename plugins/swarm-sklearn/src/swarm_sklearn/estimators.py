@@ -105,6 +105,8 @@ def _fresh(family: Family, x: Any, y: Any, classes: Sequence[Any] | None) -> Non
         family.initialise(x, y, None)
         return
     labels = None if y is None else np.asarray(y)
+    if labels is not None and labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels is not None and labels.ndim != 1:
         raise ConfigurationError(f"y has the shape {list(labels.shape)}: {name} in a swarm takes one label a sample")
     if classes is None:

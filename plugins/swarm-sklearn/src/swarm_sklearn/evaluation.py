@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from sklearn.base import is_classifier
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, mean_squared_error
+from sklearn.utils import check_consistent_length
 
 from swarm.errors import ConfigurationError
 from swarm.tensors import Evaluation, without_samples
@@ -28,7 +28,7 @@ class SklearnEvaluator:
             val_data: ``(x, y)``; for clusters ``x`` alone is enough.
 
         Raises:
-            ConfigurationError: it is something else, or holds no sample.
+            ConfigurationError: it is something else, ``x`` and ``y`` differ in length, or it holds no sample.
         """
         self._estimator = estimator
         self._clusters = hasattr(estimator, "n_clusters")
@@ -41,6 +41,10 @@ class SklearnEvaluator:
         self._samples = int(self._x.shape[0]) if hasattr(self._x, "shape") else len(self._x)
         if not self._samples:
             raise without_samples(val_data)
+        try:
+            check_consistent_length(self._x, self._y)
+        except ValueError as error:
+            raise ConfigurationError(f"val_data is not possible: {error}") from error
 
     def __call__(self) -> Evaluation:
         """Evaluate the estimator as it is now; it does not change."""
@@ -49,8 +53,8 @@ class SklearnEvaluator:
             return Evaluation(-float(estimator.score(x)) / self._samples, {}, self._samples)
         score = float(estimator.score(x, y))
         if not is_classifier(estimator):
-            loss = float(np.mean(np.square(np.asarray(y) - estimator.predict(x))))
-            return Evaluation(loss, {"r2": score}, self._samples)
+            # y may be one column, where the predictions have no columns: their difference would be that of all pairs
+            return Evaluation(float(mean_squared_error(y, estimator.predict(x))), {"r2": score}, self._samples)
         if hasattr(estimator, "predict_proba"):
             loss = float(log_loss(y, estimator.predict_proba(x), labels=estimator.classes_))
         else:
