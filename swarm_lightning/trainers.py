@@ -59,15 +59,19 @@ def require_supported(
 
 
 def last_checkpoints(trainer: Trainer) -> list[tuple[Path, bool]]:
-    """The files that ``ModelCheckpoint(save_last=True)`` has written last, and whether with the weights only.
+    """What ``ModelCheckpoint(save_last=True)`` has written last, and whether with the weights only.
 
-    When training ends, Lightning itself leaves the file of the last epoch there.
+    Each is a file, or the directory of a distributed checkpoint. When training ends, Lightning itself leaves that of
+    the last epoch there.
     """
     callbacks: list[Any] = [*trainer.checkpoint_callbacks]
     return [
         (Path(each.last_model_path), bool(each.save_weights_only))
         for each in callbacks
-        if _is_a(each, ("ModelCheckpoint",)) and each.save_last and Path(each.last_model_path or ".").is_file()
+        if _is_a(each, ("ModelCheckpoint",))
+        and each.save_last
+        and each.last_model_path
+        and Path(each.last_model_path).exists()
     ]
 
 
