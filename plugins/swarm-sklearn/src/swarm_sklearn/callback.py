@@ -14,6 +14,7 @@ from swarm_sklearn.estimators import family_of
 from swarm_sklearn.evaluation import SklearnEvaluator
 from swarm_sklearn.port import SklearnPort
 from swarm_sklearn.rule import NAME as SUM
+from swarm_sklearn.training_state import SklearnTrainingState
 
 if TYPE_CHECKING:
     from swarm.config import Settings
@@ -107,7 +108,12 @@ class SklearnCallback(OwnLoopCallback):
         self.family = family_of(self.model)
         settings = replace(self.arguments.settings, agree=self._agreed())
         self.arguments = replace(self.arguments, settings=settings)
-        self.open_run(SklearnPort(self.family, self.selection), self._evaluate, samples=self.samples)
+        self.open_run(
+            SklearnPort(self.family, self.selection),
+            self._evaluate,
+            samples=self.samples,
+            training=SklearnTrainingState(self.family),
+        )
         self.join()
 
     def on_batch_end(self, batch: object = None, loss: object = None, *, stepped: bool = True) -> None:

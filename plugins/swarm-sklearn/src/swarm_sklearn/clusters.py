@@ -28,6 +28,7 @@ class Clusters(Family):
 
     state = "_counts"
     additive = True
+    own = ("n_steps_",)
 
     def __init__(self, estimator: Any) -> None:
         super().__init__(estimator)

@@ -15,7 +15,7 @@ from swarm.tensors import TensorKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swarm.tensors import Array
+    from swarm.tensors import Array, Tree
 
 
 class Named(NamedTuple):
@@ -37,6 +37,8 @@ class Family(ABC):
     """Whether each sample may be learnt from only once."""
     parameters: ClassVar[tuple[str, ...]] = ()
     """Parameters that decide, with the tensors, what the estimator predicts: the same at every site."""
+    own: ClassVar[tuple[str, ...]] = ()
+    """Attributes that each site keeps to itself, and that its further training depends on."""
 
     def __init__(self, estimator: Any) -> None:
         """Check the estimator's parameters.
@@ -101,6 +103,21 @@ class Family(ABC):
     @abstractmethod
     def assign(self, values: Mapping[str, Array]) -> None:
         """Set the state from the values of all tensors."""
+
+    def own_state(self) -> dict[str, Tree]:
+        """The values of ``own`` now, those that exist; for checkpoints. Arrays are copies."""
+        found = {name: getattr(self.estimator, name) for name in self.own if hasattr(self.estimator, name)}
+        return {name: list(value) if isinstance(value, list) else value for name, value in found.items()}
+
+    def set_own_state(self, state: Mapping[str, Tree]) -> None:
+        """Set what ``own_state`` has returned for an estimator with the same tensors.
+
+        Raises:
+            ModelError: it is that of another optimizer.
+        """
+        for name in self.own:
+            if name in state:
+                setattr(self.estimator, name, state[name])
 
     def batch_trained(self) -> None:  # noqa: B027
         """Override: ``partial_fit`` was called once."""

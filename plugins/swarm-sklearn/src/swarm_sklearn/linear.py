@@ -12,6 +12,7 @@ class Linear(ArrayFamily):
     """
 
     state = "coef_"
+    own = ("t_",)
 
     def check(self) -> None:
         if self.estimator.average:

@@ -52,6 +52,8 @@ class SwarmTrainer:
     ) -> Any:
         """Train the estimator anew, as ``fit`` of scikit-learn does, and merge every ``sync_interval`` batches.
 
+        With ``resume`` it goes on with the batch after those that the checkpoint has, in the same order of samples.
+
         Args:
             x: samples of this site, ``[samples, features]``: an array, a sparse matrix or a data frame.
             y: targets, one of each sample; not needed for clusters.
@@ -85,14 +87,19 @@ class SwarmTrainer:
         random = np.random.default_rng(seed)
         with callback:
             callback.on_train_begin()
+            done = callback.resumed
+            for _ in range(done.epochs):
+                random.permutation(samples)
+            first = done.epoch_batches * batch_size
             for _ in callback.epochs(epochs):
                 order = random.permutation(samples)
-                for start in range(0, samples, batch_size):
+                for start in range(first, samples, batch_size):
                     rows = order[start : start + batch_size]
                     estimator.partial_fit(*(_safe_indexing(each, rows) for each in ([x] if y is None else [x, y])))
                     callback.on_batch_end()
                     if callback.all_done:
                         break
+                first = 0
             callback.on_train_end()
         return estimator
 
