@@ -494,8 +494,8 @@ class Settings:
     )
     framework_result: bool = _setting(
         True,
-        "write the result [in the framework's own format](results.md) too: `swarm-final.ckpt` of Lightning, "
-        "`swarm-final.keras`, or the directory `swarm-final` of Transformers",
+        "write the result [in the framework's own format](results.md) too: `swarm-final.pt` of PyTorch, "
+        "`swarm-final.ckpt` of Lightning, `swarm-final.keras`, or the directory `swarm-final` of Transformers",
     )
     checkpoint_seconds: float = _setting(
         30.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,9 +12,10 @@ from torch import nn
 from swarm.callback import OwnLoopCallback, foreign, hook_of_another
 from swarm.errors import ConfigurationError, ForeignHookError
 from swarm.pytorch.evaluation import evaluator_for
+from swarm.pytorch.exporting import write_result
 from swarm.pytorch.learning_rate import learning_rate_of
 from swarm.pytorch.optimizers import trained_by, without_deepspeed
-from swarm.pytorch.ranks import ranks_of
+from swarm.pytorch.ranks import ranks_of, writes_files
 from swarm.pytorch.trained_part import shared_part
 from swarm.pytorch.training_state import TorchTrainingState, stateful_objects
 
@@ -125,3 +127,14 @@ class TorchCallback(OwnLoopCallback):
             ranks=ranks,
         )
         self.join()
+
+    def on_train_end(self) -> None:
+        """Wait until every peer has finished; then load the swarm's closing model, and write it as a ``state_dict``.
+
+        Raises:
+            IncompleteSwarmError: ``require_members`` is set and a site is missing. The closing model is loaded by then.
+        """
+        super().on_train_end()
+        result = self.session.result if self.session else None
+        if result is not None and writes_files(self.model):
+            self.save_result(".pt", partial(write_result, result))

@@ -15,12 +15,14 @@ from swarm.errors import ConfigurationError, MissingExtraError, ModelError, Unre
 from swarm.pytorch.arrays import shared_tensor
 from swarm.pytorch.loading import load_weights
 from swarm.pytorch.names import unwrap
-from swarm.storage.files import VIEW_AS_REAL, load_tensors, read_about
+from swarm.storage.files import VIEW_AS_REAL, load_tensors, map_tensors, read_about
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from swarm.plugins.exports import Export
+    from swarm.tensors.state import Array
 
 _NEEDED = ("onnx", "onnxscript")
 _MOST = 2**31 - 2**20
@@ -36,11 +38,21 @@ def write_state_dict(export: Export) -> None:
         ModelError: the file cannot be read, or is of another model.
     """
     if export.model is None:
-        tensors = _tensors(export)
+        tensors = _tensors(export.source, load_tensors)
     else:
         load_weights(export.model, export.source)
         tensors = dict(unwrap(export.model).state_dict())
     torch.save(tensors, export.output)
+
+
+def write_result(source: Path, path: Path) -> None:
+    """Write the tensors of a file of this run as ``write_state_dict`` does, without all of them in memory.
+
+    Raises:
+        OSError: the disk is full, or a file cannot be read.
+        ModelError: the source cannot be read.
+    """
+    torch.save(_tensors(source, map_tensors), path)
 
 
 def write_onnx(export: Export) -> None:
@@ -86,13 +98,12 @@ def _dtype(name: str) -> torch.dtype:
     return dtype
 
 
-def _tensors(export: Export) -> dict[str, torch.Tensor]:
+def _tensors(source: Path, load: Callable[[Path], dict[str, Array]]) -> dict[str, torch.Tensor]:
     try:
-        pairs = set(json.loads(read_about(export.source).get(VIEW_AS_REAL, "[]")))
-        arrays = load_tensors(export.source)
+        pairs = set(json.loads(read_about(source).get(VIEW_AS_REAL, "[]")))
+        tensors = {name: shared_tensor(array) for name, array in load(source).items()}
     except UnreadableFileError as error:
-        raise ModelError(f"{export.source} cannot be read: {error}") from error
-    tensors = {name: shared_tensor(array).clone() for name, array in arrays.items()}
+        raise ModelError(f"{source} cannot be read: {error}") from error
     return {name: torch.view_as_complex(each) if name in pairs else each for name, each in tensors.items()}
 
 

@@ -59,6 +59,12 @@ def ranks_of(model: nn.Module, port: TorchPort, settings: Settings) -> Ranks:
     return SeveralProcesses(partial(TorchProcessGroup, group), give, exchange)
 
 
+def writes_files(model: nn.Module) -> bool:
+    """Whether this process writes the files of its site: rank 0 of the processes that train ``model``."""
+    group = _group_of(model)
+    return group is None or distributed.get_rank(group) == 0
+
+
 def _exchange(port: TorchPort, settings: Settings, size: int, *, sharded: bool) -> ShardExchange:
     """Each process exchanges its shard where it has one of as many as were asked for; else rank 0 exchanges all."""
     asked = settings.exchange_shards

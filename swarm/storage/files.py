@@ -32,9 +32,9 @@ BEST = "swarm-best.safetensors"
 """The best merged model, by the metric of the swarm."""
 OWN = "own-final.safetensors"
 """The final model of this peer if there was no closing round."""
-FRAMEWORK_SUFFIXES = (".ckpt", ".keras", "")
-"""Of the final model in the format of its framework, beside one of these: Lightning's, Keras's, and the directory of
-Transformers."""
+FRAMEWORK_SUFFIXES = (".pt", ".ckpt", ".keras", "")
+"""Of the final model in the format of its framework, beside one of these: PyTorch's, Lightning's, Keras's, and the
+directory of Transformers."""
 VIEW_AS_REAL = "view_as_real"
 """The metadata that lists complex tensors which are in the file as pairs of real numbers."""
 
@@ -278,6 +278,26 @@ def load_tensors(path: Path) -> dict[str, Array]:
         raise UnreadableFileError(str(error)) from error
     except KeyError as error:
         raise UnreadableFileError(f"it has a tensor of dtype {error}") from error
+
+
+def map_tensors(path: Path) -> dict[str, Array]:
+    """The tensors of a file that this process has written, by name, without reading them into memory.
+
+    Each is a view of the file. What is assigned to it stays in memory.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    file = np.memmap(path, np.uint8, "c")
+    begin = 8 + int.from_bytes(file[:8].tobytes(), "little")
+    header = json.loads(file[8:begin].tobytes())
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, about in header.items():
+        start, end = about["data_offsets"]
+        values = file[begin + start : begin + end].view(numpy_dtype(_DTYPES[about["dtype"]]))
+        tensors[name] = np.asarray(values).reshape(about["shape"])
+    return tensors
 
 
 def stored_names(schema: Schema) -> list[str]:

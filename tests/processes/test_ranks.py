@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from benchmarks.matrix.rows import PROGRAMS
 from tests.processes.sites import SLOW, TORCHRUN, models, our_modules
@@ -57,6 +59,12 @@ def test_a_site_of_two_processes_and_one_of_one_exchange_two_shards(start, tmp_p
         site.said("closing model of 2 peers loaded", within=2 * SLOW)
     assert len({model for site in (each, whole) for model in models(site)}) == 1
     assert len({(tmp_path / name / "swarm-final.safetensors").read_bytes() for name in ("ada", "bob")}) == 1
+    for site in (each, whole):
+        written = torch.load(tmp_path / site.name / "swarm-final.pt", weights_only=True)
+        tensors = load_file(tmp_path / site.name / "swarm-final.safetensors")
+        assert written.keys() == tensors.keys()
+        assert all(torch.equal(written[name], tensors[name]) for name in tensors)
+        assert "was not written" not in site.text
     for site in (each, whole):
         assert re.search("round 2: 2 peers, 2 contributed", site.text), site.text
     (rank,) = re.findall(r"rank 1 of this site has sent ([0-9.]+) MB", each.text)
