@@ -42,7 +42,7 @@ def write_state_dict(export: Export) -> None:
     else:
         load_weights(export.model, export.source)
         tensors = dict(unwrap(export.model).state_dict())
-    torch.save(tensors, export.output)
+    _save(tensors, export.output)
 
 
 def write_result(source: Path, path: Path) -> None:
@@ -52,7 +52,7 @@ def write_result(source: Path, path: Path) -> None:
         OSError: the disk is full, or a file cannot be read.
         ModelError: the source cannot be read.
     """
-    torch.save(_tensors(source, map_tensors), path)
+    _save(_tensors(source, map_tensors), path)
 
 
 def write_onnx(export: Export) -> None:
@@ -96,6 +96,10 @@ def _dtype(name: str) -> torch.dtype:
     if not isinstance(dtype, torch.dtype):
         raise ConfigurationError(f"--input has the dtype {name!r}, which torch does not have")
     return dtype
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    torch.save(tensors, path)  # the only place, and with tensors alone
 
 
 def _tensors(source: Path, load: Callable[[Path], dict[str, Array]]) -> dict[str, torch.Tensor]:
