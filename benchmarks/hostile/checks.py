@@ -155,7 +155,7 @@ CHECKS: dict[str, Check] = {
     "places": Check("a record has the place in its lineage that it says", [(chain, "_misplaced", _no_reason)]),
     "promises": Check(
         "a later attempt shows the promises of a quorum",
-        [(member, "promised_before", lambda *_: (True, None, ""))],
+        [(member, "promised_before", lambda *_: (None, "")), (member, "is_free", lambda *_: True)],
     ),
     "readiness": Check(
         "a voter accepts only what a quorum of the group has signed to hold", [(Member, "_may_accept", _may_accept)]

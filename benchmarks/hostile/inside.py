@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -13,15 +13,15 @@ from benchmarks.hostile.liar import LIAR, Habit, Liar
 from swarm.consensus import member
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.checking import as_offered, objection
-from swarm.consensus.promises import promised_before
+from swarm.consensus.promises import is_free, promised_before
 from swarm.consensus.state import RoundState
 from swarm.exchange.exchange import Exchange
 
 if TYPE_CHECKING:
     from swarm.consensus.forming import Table
     from swarm.exchange.layout import Chunk
-    from swarm.messages import Accepted, Offer, Proposal
-    from swarm.records import Attempt, Commit, PeerId
+    from swarm.messages import Accepted, Offer, Proposal, Readiness
+    from swarm.records import Attempt, Commit, PeerId, SignedPromise
 
 
 @contextmanager
@@ -53,8 +53,13 @@ def inside(liar: Liar) -> Iterator[None]:
         found = tabled(self, commit)
         return liar.habit.sees(found) if self.me == LIAR and liar.lying.is_set() else found
 
-    def promised(state: RoundState, proposal: Proposal) -> tuple[bool, Attempt | None, str]:
-        return (True, None, "") if state.me == LIAR else promised_before(state, proposal)
+    def promised(
+        state: RoundState, proposal: Proposal, attempt: Attempt, promises: Iterable[SignedPromise]
+    ) -> tuple[Attempt | None, str] | None:
+        return (None, "") if state.me == LIAR else promised_before(state, proposal, attempt, promises)
+
+    def free(state: RoundState, proposal: Proposal, record: str, ready: Readiness | None) -> bool:
+        return state.me == LIAR or is_free(state, proposal, record, ready)
 
     def objects(state: RoundState, proposal: Proposal) -> str:
         return "" if state.me == LIAR else objection(state, proposal)
@@ -78,6 +83,7 @@ def inside(liar: Liar) -> Iterator[None]:
         patch.object(LedAttempt, "on_accepted", collects),
         patch.object(RoundState, "table", table),
         patch.object(member, "promised_before", promised),
+        patch.object(member, "is_free", free),
         patch.object(member, "objection", objects),
         patch.object(member, "as_offered", offered),
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from swarm.certification.chain import Verifier
 from swarm.certification.quorums import is_quorum
-from swarm.consensus import attempt, checking, forming, member
+from swarm.consensus import attempt, checking, forming, member, promises
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.catchup import CatchUp
 from swarm.consensus.effects import Effect
@@ -39,7 +39,7 @@ from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.models import Models
 from swarm.peer.peers import Peers
 from swarm.peer.rounds import Rounds
-from swarm.records import Attempt, Commit, PeerId, PeerStatus, Signature
+from swarm.records import Attempt, Commit, PeerId, PeerStatus, Signature, SignedPromise
 from swarm.session.arithmetic import difference
 from swarm.session.merging import Merging
 from swarm.session.pending import PendingAnswer
@@ -113,10 +113,13 @@ def recovery_asks_nobody(self: LedAttempt, sender: PeerId, message: Promise) -> 
 
 
 @_mutant(member, "promised_before", of="recovery_asks_nobody")
-def _promises_are_not_counted(state: RoundState, proposal: Proposal) -> tuple[bool, Attempt | None, str]:
-    told = {each.accepted: each.record for each in proposal.promises if each.accepted}
+@_mutant(promises, "promised_before", of="recovery_asks_nobody")
+def _promises_are_not_counted(
+    state: RoundState, proposal: Proposal, attempt: Attempt, given: Iterable[SignedPromise]
+) -> tuple[Attempt | None, str]:
+    told = {each.accepted: each.record for each in given if each.accepted}
     highest = max(told, default=None)
-    return True, highest, told[highest] if highest else ""
+    return highest, told[highest] if highest else ""
 
 
 @_mutant(Acceptor, "promise")

@@ -20,7 +20,7 @@ from swarm.certification.statements import record_hash
 from swarm.records import RecordKind
 from swarm.storage.ledger.base import Head, first_link, next_link
 from swarm.storage.ledger.database import Listing
-from swarm.text import listed
+from swarm.text import listed, printable
 
 if TYPE_CHECKING:
     from swarm.certification.chain import Verifier
@@ -120,7 +120,7 @@ class Audit:
 
     def _find(self, text: str) -> None:
         if len(self.findings) < MOST:
-            self.findings.append(text)
+            self.findings.append(printable(text))
         elif len(self.findings) == MOST:
             self.findings.append("there is more, which is not told")
 
