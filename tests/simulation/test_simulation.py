@@ -50,7 +50,7 @@ NOTICED_AT = {
     "nan_is_merged": 26,
     "overlapping_steps_are_dropped": 1,
     "owners_measure_nothing": 0,
-    "promises_are_not_kept": 2420,
+    "promises_are_not_kept": 346,
     "recovery_asks_nobody": 4,
     "recovery_ignores_accepts": 4,
     "residuals_are_forgotten": 7,
