@@ -296,7 +296,7 @@ class Promise:
     """In the attempt in which it was accepted."""
     digest: str
     ready: Readiness | None = None
-    """That of the group of ``accepted``."""
+    """The readiness of the group of ``accepted``."""
     signature: str = ""
 
 
@@ -355,7 +355,7 @@ class Accept:
     proposal: Proposal
     digest: str
     ready: Readiness | None = None
-    """That of its group."""
+    """The readiness of its group."""
 
 
 @dataclass(frozen=True, slots=True)

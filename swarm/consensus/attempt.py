@@ -315,7 +315,8 @@ class LedAttempt:
         readiness = carry(highest.accepted, highest.ready)
         if readiness is None:
             text = (
-                f"round {round_}: its result was carried through {MOST_CARRIED} attempts and is not decided; it stops"
+                f"round {round_}: its result was accepted in {MOST_CARRIED + 1} attempts and decided in none;"
+                " no attempt can decide it any more: start the peers again with --resume"
             )
             self._state.effects.notice(text, loud=True)
             self.stage = Stage.ABORTED

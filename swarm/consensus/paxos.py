@@ -62,7 +62,7 @@ class Acceptor:
         self.digest = ""
         """Digest accepted with ``accepted``."""
         self.ready: Readiness | None = None
-        """That of its group."""
+        """The readiness of its group."""
 
     def new_round(self, first: Attempt) -> None:
         """A round begins with the attempt ``first``: nothing is promised above it."""

@@ -144,7 +144,10 @@ def promised_before(
         if state.rules.signer.verify(commit.key_of(each.peer), statement, each.value):
             given.append(each)
     peers = {each.peer for each in given}
-    # Who is removed by now was a voter when it promised.
-    if not is_quorum(commit.members, peers, state.rules.tolerated_liars) and not state.quorum(commit.members, peers):
+    # Who is removed by now was a voter when it promised. Of f liars that are tolerated, up to 2 f + 1 may be removed so
+    # that these promises still have a voter in common with each quorum of the rest.
+    liars = state.rules.tolerated_liars
+    before = len(state.presence.proven) <= 2 * liars + 1 and is_quorum(commit.members, peers, liars)
+    if not before and not state.quorum(commit.members, peers):
         return None
     return max(((each.accepted, each.record) for each in given if each.accepted is not None), default=(None, ""))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from swarm.certification.chain import conflict
 from swarm.certification.keys import ProcessKey
 from swarm.consensus.effects import Effect
 from swarm.consensus.promises import carry
@@ -402,3 +403,24 @@ def test_a_voter_accepts_one_result_in_one_attempt(voter: Voter) -> None:
     voter.member.assembles(voter.member.proposal, "another")
     assert not voter.accepts(other)
     assert voter.accepts(voter.first), "the same one again"
+
+
+def prove(voter: Voter, liar: str) -> None:
+    """The voter learns that this member has signed two results."""
+    commit, peers = voter.commit, voter.peers
+    attempt = Attempt(0, commit.group[0])
+    mine, other = (
+        peers.certified(replace(commit, digest=digest, certificate=None), by=[liar], attempt=attempt)
+        for digest in ("one", "other")
+    )
+    for proof in conflict(mine, other, None):
+        voter.member.machine.prove(proof, voter.member.now)
+
+
+def test_promises_of_members_that_are_removed_since_count_while_each_quorum_has_a_promise(founded) -> None:
+    voter = Voter(OneMember(founded, "abcde"))
+    asked = voter.finishes({"b": voter.first, "d": None, "e": None})
+    prove(voter, "d")
+    assert voter.accepts(asked)
+    prove(voter, "e")
+    assert not voter.accepts(asked), "of the other three, two could have decided without these promises"
