@@ -84,7 +84,8 @@ def test_the_start_and_the_end_are_attacked_with_real_peers():
     found = json.loads(done.stdout.splitlines()[-1])
     assert (found["crashes"], found["hangs"], found["wrong_merges"], found["not_carried_out"]) == (0, 0, 0, [])
     assert found["of"]["start: storm"]["named"]
-    assert "not closed" in found["of"]["end: no vote"]["bites"]
+    # In the end the others close without it, unless a session has given up before.
+    assert {"slow", "not closed"}.intersection(found["of"]["end: no vote"]["bites"])
 
 
 # The judge -----------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class Place:
             "sync_interval": 2,
             "world_size": 2,
             "checkpoint_seconds": 0,
-            "failure_timeout": 1.0,
+            "failure_timeout": 5.0,
         } | settings
         self.sites = Sites(**self._settings)
 
@@ -107,11 +107,12 @@ class Place:
         """A run that ends as by a power cut, once the checkpoints of all rounds are written."""
 
         def program(rank: Rank) -> Rank:
+            here = self._directory / name / "swarm-state"
             rank.session.begin()
             for number in range(1, rounds + 1):
                 rank.go_on(2, step)
-                record = f"*-{number:09d}.json"
-                eventually(lambda record=record: [*(self._directory / name).rglob(record)], "there is a checkpoint")
+                record = f"*/*/*-{number:09d}.json"  # not those of other processes, which may be removed meanwhile
+                eventually(lambda record=record: [*here.glob(record)], "there is a checkpoint")
             rank.session.abort("power cut")
             return rank
 
