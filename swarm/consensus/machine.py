@@ -464,7 +464,8 @@ class RoundMachine:
             self._catch_up.begin()
         if self._catch_up.healing or self.closed:
             return
-        removed = self._state.presence.strikes.removed()
+        presence = self._state.presence
+        removed = presence.strikes.removed() | presence.overdue
         if removed != self._removed:
             self._removed = removed
             self._offer_again()

@@ -33,7 +33,7 @@ class RoundRules:
     possible: float = 0
     """The most peers that there may be, as identities tell; infinity where they do not tell, 0 without identities."""
     require_all: bool = False
-    """Whether the session does not start without all that are expected."""
+    """Whether the session does not start without all that are expected, and has no limit for those who train on."""
     members: AbstractSet[PeerId] = frozenset()
     """Names of those that are expected, as far as they are known; they may change."""
     seeks: bool = False

@@ -81,6 +81,8 @@ class Presence:
         """Peers that sent other weights than they offered to this round, with the reason."""
         self.disputed: set[PeerId] = set()
         """Those of them that members do not let this peer leave out, as it has said."""
+        self.overdue: frozenset[PeerId] = frozenset()
+        """Peers that have trained on for so long that this one does not wait for them any more; most must agree."""
         self.strikes = Strikes(timer)
         self._returns: Counter[PeerId] = Counter()
         """How often each peer has come since it has taken part in a round."""
@@ -350,7 +352,7 @@ class RoundState:
         """What a leader of the round after ``commit`` goes by when it forms a group."""
         presence, excluded = self.presence, self.excluded()
         here = presence.here - presence.proven.keys()
-        live = frozenset(here - excluded)
+        live = frozenset(here - excluded - self._forgone())
         # Nobody waits for who is barred; a peer that is only paused is no longer barred.
         return Table(
             commit=commit,
@@ -362,6 +364,14 @@ class RoundState:
             left_out=presence.distrusted,
             removed=frozenset(presence.proven),
         )
+
+    def _forgone(self) -> AbstractSet[PeerId]:
+        """Those overdue here that most of the peers with an offer do not wait for either."""
+        overdue = self.presence.overdue
+        if not overdue:
+            return overdue
+        offers = self.offers.among(self.presence.here).values()
+        return {peer for peer in overdue if 2 * sum(peer in offer.gone for offer in offers) > len(offers)}
 
     @property
     def leading(self) -> set[PeerId]:
@@ -377,7 +387,8 @@ class RoundState:
     def sign_offer(self, offer: Offer) -> Offer:
         """The offer of this peer as it is sent: what it says of others, and the signature, are added."""
         commit, signer = self.position.commit, self.rules.signer
-        there = self.presence.here - self.presence.strikes.removed() - self.presence.proven.keys()
+        presence = self.presence
+        there = presence.here - presence.strikes.removed() - presence.proven.keys() - presence.overdue
         gone = tuple(sorted({*commit.members} - there)) if commit else ()
         statement = offer_statement(
             self.rules.session, offer.lineage, self.position.previous, offer.stats, gone, signer.key

@@ -22,6 +22,10 @@ LONGEST_SILENCE = 600.0
 """Seconds for which those who have trained wait at least for a live peer that reaches no sync point."""
 SILENCE = 30.0
 """They wait as many times as long as they have trained between sync points, if that is longer."""
+LONGEST_TRAINING = 30.0
+"""Those who have trained, if they are a quorum, wait for the rest so many times as long as they have trained."""
+LEAST_TRAINING = 3600.0
+"""Seconds for which they wait at most where they have trained for less than two minutes."""
 STALL = 30.0
 """So much later than it had to look, the process of a machine was stopped, or its clock has jumped."""
 
@@ -143,6 +147,11 @@ class Pace:
     def longest_silence(self) -> float:
         """Seconds after which a session does not wait for a live peer that reaches no sync point."""
         return max(LONGEST_SILENCE, SILENCE * median(self._intervals) if self._intervals else 0.0)
+
+    def longest_training(self, rounds: int) -> float:
+        """Seconds for which a quorum that has trained for ``rounds`` rounds waits for those who train on."""
+        trained = rounds * median(self._intervals) if self._intervals else 0.0
+        return max(LEAST_TRAINING, LONGEST_TRAINING * trained)
 
     @property
     def patience(self) -> float:

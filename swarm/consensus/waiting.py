@@ -35,6 +35,10 @@ class Waiting:
         """Whether a sync point has waited for a quorum without success, and no peer has come since."""
         self._idle_since: float | None = None
         """Since when everybody has offered and no attempt gets as far as a proposal; None: it is not so."""
+        self._trained: set[PeerId] = set()
+        """Peers whose own epochs are over, as their offers say."""
+        self._trained_since: tuple[float, float] | None = None
+        """Since when these are a quorum, in time awake, and for how many seconds they wait for the rest."""
         self._line_at = state.timer.now
         self.since = state.timer.now
         """When this peer offered."""
@@ -68,6 +72,7 @@ class Waiting:
         state, mine = self._state, self._state.offers.mine
         if mine and mine.stats.status is not PeerStatus.TRAINING:
             self._give_up_on_silent(commit)
+            self._give_up_on_training(commit)
         alone, reason = (
             self._hopeless(commit, busy=busy, finished=mine.stats.status.finished) if mine else (False, None)
         )
@@ -91,10 +96,32 @@ class Waiting:
         seconds = state.pace.longest_silence
         for peer in sorted(state.presence.silent(seconds) - offers.keys() - state.excluded()):
             text = (
-                f"{peer} has reached no sync point for {seconds:.3g} s and all others have trained: it counts as gone"
+                f"{peer} has reached no sync point for {seconds:.0f} s and all others have trained: it counts as gone"
             )
             state.effects.notice(f"round {state.position.round}: {text}", loud=True)
             state.presence.strikes.give_up(peer)
+
+    def _give_up_on_training(self, commit: Commit) -> None:
+        """Where a quorum has trained, wait for those who train on for a limited time only, if most agree."""
+        state = self._state
+        for peer, offer in state.offers.among(state.presence.here).items():
+            if offer.stats.status is PeerStatus.TRAINING:
+                self._trained.discard(peer)
+            else:
+                self._trained.add(peer)
+        if state.rules.require_all or not state.quorum(commit.members, self._trained & state.presence.here):
+            self._trained_since, state.presence.overdue = None, frozenset()
+            return
+        if self._trained_since is None:
+            self._trained_since = state.timer.awake, state.pace.longest_training(state.position.round)
+        since, seconds = self._trained_since
+        if not state.timer.past(since + state.timer.slept + seconds):
+            return
+        overdue = frozenset(state.presence.live - self._trained)
+        for peer in sorted(overdue - state.presence.overdue):
+            text = f"{peer} still trains {seconds:.0f} s after most others have trained: it is waited for no longer"
+            state.effects.notice(f"round {state.position.round}: {text}", loud=True)
+        state.presence.overdue = overdue
 
     def _hopeless(self, commit: Commit, *, busy: bool, finished: bool) -> tuple[bool, str | None]:
         """Whether this peer can take part in no round, and why the wait should end without a merge, if it should."""
@@ -109,7 +136,7 @@ class Waiting:
         if finished and state.presence.proven and state.timer.past(self.since + state.pace.longest_silence):
             # What was accepted in this round may need a vote that nobody takes any more.
             liars = ", ".join(map(self._absent, sorted(state.presence.proven)))
-            return True, f"no result within {state.pace.longest_silence:.3g} s without {liars}"
+            return True, f"no result within {state.pace.longest_silence:.0f} s without {liars}"
         if finished:
             return self._idle_for_long(commit, busy=busy)
         if busy or rules.wait_below_quorum:
@@ -128,7 +155,7 @@ class Waiting:
         seconds = state.pace.longest_silence
         if not state.timer.past(self._idle_since + seconds):
             return False, None
-        return True, f"all have offered, and no leader came to a proposal within {seconds:.3g} s"
+        return True, f"all have offered, and no leader came to a proposal within {seconds:.0f} s"
 
     def _stragglers(self, commit: Commit, here: AbstractSet[PeerId]) -> str | None:
         """Why not to wait any longer though the live peers are a quorum."""

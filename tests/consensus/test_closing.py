@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.consensus.effects import End, Heal
-from swarm.consensus.timing import LONGEST_SILENCE
+from swarm.consensus.timing import LEAST_TRAINING, LONGEST_SILENCE
 from swarm.messages import Accept, Accepted, Decide, Message, Offer, Prepare, Propose
 from swarm.records import Attempt, PeerStatus
 
@@ -32,6 +32,92 @@ def test_the_end_waits_for_a_live_peer_that_reaches_no_sync_point_for_a_limited_
     closing = peers.commits("a")[-1]
     assert (closing.closing, closing.group, closing.members) == (True, ("a", "b"), ("a", "b"))
     assert "c has reached no sync point for 600 s and all others have trained: it counts as gone" in peers.said("a")
+
+
+def trains_on(peers, seconds: float, *, ended: str = "ab") -> None:
+    """Member c offers once in a minute, as one that trains, and the others have finished."""
+    for _ in range(int(seconds / 60)):
+        for name in ended:
+            if not peers.machines[name].offered and not peers.machines[name].closed:
+                peers.offer(name, status=PeerStatus.SNAPSHOT)
+        peers.wait(60.0)
+        peers.offer("c")
+
+
+def test_the_end_waits_for_a_member_that_trains_on_for_a_limited_time(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    trains_on(peers, LEAST_TRAINING - 60.0)
+    assert peers.machines["a"].round > 50, "c is slow: its rounds count"
+    assert not peers.machines["a"].closed
+    trains_on(peers, 180.0)
+    closing = peers.commits("a")[-1]
+    assert (closing.closing, closing.group, closing.members) == (True, ("a", "b"), ("a", "b"))
+    assert peers.commits("b")[-1] == closing
+    assert "c still trains 3600 s after most others have trained: it is waited for no longer" in peers.said("a")
+
+
+def test_the_time_for_those_who_train_on_is_a_multiple_of_that_of_the_others(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    for _ in range(4):  # 5 rounds of 40 s each with the founding one: 30 times as long is 6,000 s
+        peers.wait(40.0)
+        peers.offer("a", "b", "c")
+    trains_on(peers, 5900.0)
+    assert not peers.machines["a"].closed
+    trains_on(peers, 240.0)
+    assert peers.machines["a"].closed
+
+
+def test_one_peer_alone_does_not_end_the_wait_for_another_one(founded) -> None:
+    """It has trained for less time than the others, and so does not wait for as long as they do."""
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    for _ in range(4):
+        peers.wait(40.0)
+        peers.offer("b", "c")
+        peers.crash("a")
+        peers.add("a", "2")
+        peers.offer("a")
+        peers.wait(0.0)
+    trains_on(peers, 5900.0)
+    assert "c still trains" in peers.said("a")
+    assert "c still trains" not in peers.said("b")
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+    trains_on(peers, 1500.0)
+    assert peers.machines["b"].closed
+
+
+def test_a_minority_that_has_trained_waits_for_the_majority(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    for _ in range(int(LEAST_TRAINING / 60) + 5):
+        peers.offer("a", status=PeerStatus.SNAPSHOT)
+        peers.wait(60.0)
+        peers.offer("b", "c")
+    assert not peers.machines["a"].closed
+    assert peers.commits("a")[-1].group == ("a", "b", "c")
+
+
+def test_with_required_members_those_who_train_on_are_waited_for(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0, require_all=True)
+    trains_on(peers, 2 * LEAST_TRAINING)
+    assert not peers.machines["a"].closed
+    peers.offer("a", "b", "c", status=PeerStatus.SNAPSHOT)
+    assert peers.commits("a")[-1].members == ("a", "b", "c")
+
+
+def test_who_ends_in_time_is_in_the_closing_round(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    trains_on(peers, LEAST_TRAINING - 120.0)
+    peers.offer("a", "b", "c", status=PeerStatus.SNAPSHOT)
+    assert peers.commits("a")[-1].members == ("a", "b", "c")
+    assert peers.machines["a"].closed
+
+
+def test_those_who_train_for_the_others_stop_without_one_that_trains_on(founded) -> None:
+    peers = founded("a", "b", "c", straggler_timeout=1.0)
+    for _ in range(int(LEAST_TRAINING / 60) + 5):
+        peers.offer("a", "b", status=PeerStatus.EXTENDED, steps=1)
+        peers.wait(60.0)
+        peers.offer("c")
+    assert any(commit.done for commit in peers.commits("a"))
 
 
 def test_offers_of_earlier_rounds_do_not_hold_the_end_up(founded) -> None:

@@ -110,7 +110,7 @@ class FalseSchema(Habit):
     "has not finished when the others have, and trains on",
     at="end",
     breaks=False,
-    known="the others wait for a peer that trains, as slow sites are not punished",
+    known="the others wait for one that trains for an hour or 30 times their own time: slow sites are not punished",
     sizes=(3, 4, 5),
 )
 class TrainsOn(Habit):
