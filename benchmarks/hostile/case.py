@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from benchmarks.hostile.checks import switched_off
 from benchmarks.hostile.inside import inside
@@ -16,6 +17,7 @@ from benchmarks.hostile.judge import MEMORY, MOST_WARNINGS, judge, look
 from benchmarks.hostile.liar import LIAR, Liar, act
 from benchmarks.hostile.peers import Peer, Sync, make_peers
 from benchmarks.hostile.plan import ATTACKS
+from swarm.consensus import timing
 from swarm.records import Outcome
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ HANG_OF_TWO = 45.0
 """Seconds without a sync point after which the honest one of two peers hangs: it may wait for up to 37 s."""
 END_SECONDS = 60.0
 """Seconds after which a session that should end hangs."""
+END_TRAINING = 8.0
+"""Seconds for which those who have trained wait here for one that trains on; else it is an hour."""
 POLL = 0.01
 MB = 1e6
 
@@ -72,7 +76,7 @@ def verdict_of(case: Case, identities: Path) -> dict[str, Any]:
     if attack:
         liar.habit = attack.make(liar)
     checks = attack.checks if attack and case.off else ()
-    with inside(liar):
+    with inside(liar), patch.object(timing, "LEAST_TRAINING", END_TRAINING):
         peers = make_peers(case.size, identities, liar)
         honest = [peer for peer in peers if peer.name != LIAR]
         threads = [threading.Thread(target=peer.train, args=(stop,), name=peer.name, daemon=True) for peer in peers]

@@ -34,6 +34,8 @@ from swarm.transport.grpc.security import Caller
 if TYPE_CHECKING:
     from swarm.messages import Offer
 
+DAY = 86_400.0
+
 Patch = tuple[Any, str, Any]
 """Whose attribute, or which item of a dictionary, is replaced, its name, and what replaces it."""
 
@@ -227,6 +229,10 @@ CHECKS: dict[str, Check] = {
     "beliefs": Check(
         "who could not prove a record is not believed for a while",
         [(CatchUp, "disbelieve", _never)],
+    ),
+    "end of training": Check(
+        "a quorum that has trained waits for who trains on for a limited time",
+        [(Pace, "longest_training", lambda *_: DAY)],
     ),
     "gossip": Check("a peer remembers few peers that others report", [(Gossip, "_make_room", _never)]),
     "greetings": Check("a peer takes a limited number of greetings", [(Allowance, "take", _always)]),

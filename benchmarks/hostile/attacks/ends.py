@@ -108,9 +108,9 @@ class FalseSchema(Habit):
 @ATTACKS.add(
     "end: trains on",
     "has not finished when the others have, and trains on",
+    "end of training",
     at="end",
     breaks=False,
-    known="the others wait for one that trains for an hour or 30 times their own time: slow sites are not punished",
     sizes=(3, 4, 5),
 )
 class TrainsOn(Habit):
