@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from swarm.errors import ConfigurationError, MissingExtraError
+from swarm.proxy import Proxies, Proxy
 from swarm_nats import settings
 from swarm_nats.settings import HubSettings
 
@@ -56,3 +57,13 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
         HubSettings.from_environment({"SWARM_NATS_SERVERS": "wss://hub:443"})
     with pytest.raises(MissingExtraError, match="SWARM_NATS_CREDENTIALS needs the package nkeys"):
         HubSettings.from_environment({**SERVERS, "SWARM_NATS_CREDENTIALS": __file__})
+
+
+def test_a_websocket_that_would_need_a_proxy_is_refused_with_what_to_do():
+    through = Proxies(Proxy("proxy.example", 3128, "ada", "secret"), environment={"no_proxy": "inside.example"})
+    pytest.importorskip("aiohttp")
+    with pytest.raises(ConfigurationError, match=r"through the proxy proxy.example:3128: use tls:// there") as caught:
+        HubSettings.from_environment({"SWARM_NATS_SERVERS": "wss://hub.example.org"}, through)
+    assert "secret" not in str(caught.value)
+    for server in ("tls://hub.example.org:443", "wss://inside.example", "ws://127.0.0.1:8080"):
+        assert HubSettings.from_environment({"SWARM_NATS_SERVERS": server}, through).servers == (server,)

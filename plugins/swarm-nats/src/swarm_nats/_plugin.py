@@ -57,7 +57,7 @@ def _hub(settings: Settings) -> HubSettings:
     """
     from swarm.addresses import is_loopback
 
-    hub = HubSettings.from_environment(os.environ)
+    hub = _given(settings)
     if settings.identity is None and not settings.insecure and not all(map(is_loopback, hub.hosts)):
         raise ConfigurationError(
             f"the hub at {hub.shown} would see all weights, and this peer has no identity to encrypt them with: get "
@@ -75,6 +75,10 @@ def _identity(settings: Settings) -> Identity | None:
 def _discovery(settings: Settings) -> Discovery:
     from swarm_nats.discovery import NatsDiscovery
 
-    return NatsDiscovery(
-        HubSettings.from_environment(os.environ), settings.model_name, patience=settings.failure_timeout
-    )
+    return NatsDiscovery(_given(settings), settings.model_name, patience=settings.failure_timeout)
+
+
+def _given(settings: Settings) -> HubSettings:
+    from swarm.proxy import Proxies
+
+    return HubSettings.from_environment(os.environ, Proxies(settings.proxy))

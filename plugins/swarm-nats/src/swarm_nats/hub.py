@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
+    from swarm.proxy import Proxies
     from swarm_nats.settings import HubSettings
 
 T = TypeVar("T")
@@ -42,6 +43,32 @@ def _of_use(record: logging.LogRecord) -> bool:
 logging.getLogger("asyncio").addFilter(_of_use)
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose connections go through a proxy where there is one: nats-py knows none.
+
+    Args:
+        proxies: which connections do.
+        seconds: for each connection.
+    """
+
+    def __init__(self, proxies: Proxies, seconds: float) -> None:
+        super().__init__()
+        self._proxies = proxies
+        self._seconds = seconds
+
+    async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **options: Any) -> Any:
+        """A connection, as the base class makes it.
+
+        Raises:
+            ProxyError: the proxy refuses, or cannot be reached.
+        """
+        if host is None or self._proxies.find(host, port) is None:
+            return await super().create_connection(protocol_factory, host, port, **options)
+        sock = await self.run_in_executor(None, self._proxies.connect, host, port, self._seconds)
+        sock.setblocking(False)
+        return await super().create_connection(protocol_factory, sock=sock, **options)
+
+
 class Hub:
     """Publishes, subscribes and connects again until it is closed.
 
@@ -55,7 +82,7 @@ class Hub:
         self._settings = settings
         self._name = name
         self._patience = patience
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop = _Loop(settings.proxies, patience / 2)
         self._thread = threading.Thread(target=self._run, name=f"swarm-{name}", daemon=True)
         self._client: Client | None = None
         self._subject: str | None = None

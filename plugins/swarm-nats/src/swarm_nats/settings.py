@@ -11,9 +11,12 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from swarm.errors import ConfigurationError, MissingExtraError
+from swarm.proxy import Proxies
 
 PREFIX = "SWARM_NATS_"
 SCHEMES = ("nats", "tls", "ws", "wss")
+PORT = 4222
+"""Of a server that is given without one."""
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}")
 _DOMAIN = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _KNOWN = ("SERVERS", "CREDENTIALS", "CA", "SUBJECT", "REPLICAS", "DOMAIN")
@@ -35,15 +38,23 @@ class HubSettings:
     """Servers of a cluster that keep the announcements."""
     domain: str = ""
     """Of JetStream on the hub, by which clients of a leaf node name it; empty where it has none."""
+    proxies: Proxies = field(default_factory=Proxies, repr=False, compare=False)
+    """Through which the servers are reached."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> HubSettings:
+    def from_environment(cls, environment: Mapping[str, str], proxies: Proxies | None = None) -> HubSettings:
         """Read the variables ``SWARM_NATS_*``.
 
+        Args:
+            environment: the variables.
+            proxies: which connections go through a proxy; None: as the environment of the process says.
+
         Raises:
-            ConfigurationError: one is unknown, missing or not allowed.
+            ConfigurationError: one is unknown, missing or not allowed, or does not go with the proxy.
             MissingExtraError: the servers need a library that is not installed.
+            ProxyError: a server needs the proxy of the environment, which is none that is known here.
         """
+        proxies = proxies or Proxies()
         given = {name: text.strip() for name, text in environment.items() if name.startswith(PREFIX)}
         for name in sorted(given):
             if name.removeprefix(PREFIX) not in _KNOWN:
@@ -56,6 +67,7 @@ class HubSettings:
             )
         for number, server in enumerate(servers, 1):
             _check_server(server, number)
+            _check_way(server, proxies)
         credentials = _file(given, "SWARM_NATS_CREDENTIALS")
         if credentials is not None:
             _require("nkeys", "SWARM_NATS_CREDENTIALS", "nkeys")
@@ -76,7 +88,7 @@ class HubSettings:
             raise ConfigurationError(
                 f"SWARM_NATS_DOMAIN={domain!r} is no domain of JetStream: allowed are letters, digits, '_' and '-'"
             )
-        return cls(servers, credentials, authority, subject, int(replicas), domain)
+        return cls(servers, credentials, authority, subject, int(replicas), domain, proxies)
 
     @property
     def shown(self) -> str:
@@ -111,6 +123,17 @@ def _check_server(server: str, number: int) -> None:
         raise ConfigurationError(
             f"entry {number} of SWARM_NATS_SERVERS is no URL of a server: expected scheme://host:port, with one of the "
             f"schemes {', '.join(SCHEMES)}"
+        )
+
+
+def _check_way(server: str, proxies: Proxies) -> None:
+    """Refuse a WebSocket through a proxy: aiohttp connects for itself."""
+    url = urlsplit(server)
+    proxy = proxies.find(url.hostname or "", url.port or PORT)
+    if proxy is not None and url.scheme in ("ws", "wss"):
+        raise ConfigurationError(
+            f"{url.scheme}://{_place(url)} in SWARM_NATS_SERVERS cannot be reached through the proxy {proxy.place}: "
+            "use tls:// there (a hub can listen on port 443 with it), or leave the host out of the proxy (no_proxy)"
         )
 
 
