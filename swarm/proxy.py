@@ -144,8 +144,7 @@ class Proxies:
             raise ProxyError(f"the proxy {proxy.place} cannot be reached: {error.strerror or error}") from error
         try:
             sock.sendall(_request(proxy, join(host, port)))
-            first = _answer(sock, deadline).partition(b"\r\n")[0]
-            _check(proxy, join(host, port), printable(first.decode("latin-1"), MAX_SHOWN))
+            take_answer(sock, proxy, join(host, port), deadline)
         except BaseException:
             sock.close()
             raise
@@ -199,7 +198,26 @@ def _request(proxy: Proxy, place: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def _answer(sock: socket.socket, deadline: float) -> bytes:
+def take_answer(sock: socket.socket, proxy: Proxy, place: str, deadline: float) -> None:
+    """Read the answer to a request for ``place``, until ``deadline`` of the monotonic clock.
+
+    Raises:
+        ProxyError: it is no success.
+        OSError: it does not come.
+    """
+    first = _head(sock, deadline).partition(b"\r\n")[0]
+    version, _, status = printable(first.decode("latin-1"), MAX_SHOWN).partition(" ")
+    if version.startswith("HTTP/1.") and status.startswith("2"):
+        return
+    what = (
+        "give it the user and password that it asks for (proxy, or https_proxy)"
+        if status.startswith("407")
+        else "have it allow connections to that host and port, or leave the host out of the proxy (no_proxy)"
+    )
+    raise ProxyError(f"the proxy {proxy.place} refuses to connect to {place} ({status or 'no answer'}): {what}")
+
+
+def _head(sock: socket.socket, deadline: float) -> bytes:
     """The head of the answer, read byte by byte: what follows it is for whoever uses the connection."""
     head = bytearray()
     while not head.endswith(b"\r\n\r\n") and len(head) < MAX_ANSWER_BYTES:
@@ -209,20 +227,3 @@ def _answer(sock: socket.socket, deadline: float) -> bytes:
             break
         head += more
     return bytes(head)
-
-
-def _check(proxy: Proxy, place: str, first: str) -> None:
-    """Take the first line of the answer to a request.
-
-    Raises:
-        ProxyError: it is no success.
-    """
-    version, _, status = first.partition(" ")
-    if version.startswith("HTTP/1.") and status.startswith("2"):
-        return
-    what = (
-        "give it the user and password that it asks for (proxy, or https_proxy)"
-        if status.startswith("407")
-        else "have it allow connections to that host and port, or leave the host out of the proxy (no_proxy)"
-    )
-    raise ProxyError(f"the proxy {proxy.place} refuses to connect to {place} ({status or 'no answer'}): {what}")
