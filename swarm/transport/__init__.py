@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swarm.proxy import Proxies
 from swarm.transport.base import (
     HEAD_BYTES,
     MAX_FRAME_BYTES,
@@ -40,6 +41,7 @@ __all__ = [
     "Handler",
     "NoUpload",
     "Pacing",
+    "Proxies",
     "Relay",
     "Sink",
     "Transport",

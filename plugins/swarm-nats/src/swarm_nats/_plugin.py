@@ -79,6 +79,6 @@ def _discovery(settings: Settings) -> Discovery:
 
 
 def _given(settings: Settings) -> HubSettings:
-    from swarm.proxy import Proxies
+    from swarm.transport import Proxies
 
     return HubSettings.from_environment(os.environ, Proxies(settings.proxy))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nats.aio.msg import Msg
 
-    from swarm.proxy import Proxies
+    from swarm.transport import Proxies
     from swarm_nats.settings import HubSettings
 
 T = TypeVar("T")

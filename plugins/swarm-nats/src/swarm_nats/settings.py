@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from swarm.errors import ConfigurationError, MissingExtraError
-from swarm.proxy import Proxies
+from swarm.transport import Proxies
 
 PREFIX = "SWARM_NATS_"
 SCHEMES = ("nats", "tls", "ws", "wss")
