@@ -232,15 +232,23 @@ class Merging:
             self._timing.go_on()
 
     def spare(self) -> None:
-        """Free the memory of captures, if none may still be merged and no more is to be taken."""
-        if not (self._pending or self._engine.pending or self.batches.unmerged):
+        """Free the memory of captures, if none may still be merged."""
+        if not (self._pending or self._engine.pending):
             self._weights.spare()
 
-    def merge_rest(self) -> None:
-        """Merge the last batches, unless a round is skipped."""
+    def merge_rest(self, own: ModelState) -> None:
+        """Merge the last batches, unless a round is skipped.
+
+        Args:
+            own: the model as it is now. It is offered first, so that no other memory is needed for a capture, unless an
+                earlier one may still be merged. It does not change.
+        """
+        self._background = None  # no training goes on meanwhile
+        as_it_is: ModelState | None = own
         while self.batches.unmerged and not self.over:
-            if self._sync().outcome is Outcome.SKIPPED:
+            if self._sync(as_it_is).outcome is Outcome.SKIPPED:
                 break
+            as_it_is = None
         self.spare()
 
     def serve(self, own: ModelState) -> Answer:
@@ -268,31 +276,33 @@ class Merging:
         """Load the closing model of a session that was over before this peer had finished."""
         self._weights.load(closing)
 
-    def _sync(self) -> RoundReport:
-        """Offer the model, and wait until the sync point is over."""
-        self._begin_sync()
+    def _sync(self, own: ModelState | None = None) -> RoundReport:
+        """Offer the model, of which ``own`` is a copy if it is given, and wait until the sync point is over."""
+        self._begin_sync(own)
         report = None
         while report is None:
             report = self._receive()
         return report
 
-    def _begin_sync(self) -> None:
+    def _begin_sync(self, own: ModelState | None = None) -> None:
         """A sync point begins: offer the model, or the previous capture if it may still be merged."""
         if self._validation.wants_own and self.batches.unmerged:
             self._validation.validate_own()
         self._timing = Timing(self._engine.traffic, self._executor)
-        self._offer(keep=self._engine.pending)
+        self._offer(keep=self._engine.pending, own=own)
 
-    def _offer(self, *, keep: bool) -> None:
-        capture = self._weights.take(keep=keep)
-        if self._checkpoints and (own := kept(capture)):
-            self._checkpoints.keep(own)
+    def _offer(self, *, keep: bool, own: ModelState | None = None) -> None:
+        capture = self._weights.take(keep=keep, own=own)
+        if self._checkpoints and (values := kept(capture)):
+            self._checkpoints.keep(values)
         self._store_training()
         self.batches.offered_at = self.batches.done
         self._signals.stops(self.batches.done)
         stats = self._stats(self._status)
         try:
-            self._pending = PendingAnswer(self._engine, capture, stats, self._executor, self._background)
+            self._pending = PendingAnswer(
+                self._engine, capture, stats, self._executor, self._background, spends=capture is not own
+            )
         except BaseException:
             # The offer stands, and the training may go on after an interrupt, as in a notebook.
             self._weights.release(pending=True)

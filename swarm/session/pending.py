@@ -87,8 +87,13 @@ class PendingAnswer:
         stats: ContributionStats,
         executor: Executor,
         background: Background | None,
+        *,
+        spends: bool = True,
     ) -> None:
-        """Offer ``capture``, which then belongs to this object until the answer is ready."""
+        """Offer ``capture``, which then belongs to this object until the answer is ready.
+
+        ``spends`` tells whether its memory may be used for ``step``.
+        """
         self.finite = True
         """Whether the capture may be merged."""
         self.odd: tuple[str, ...] = ()
@@ -96,6 +101,7 @@ class PendingAnswer:
         self.spent = False
         """Whether the memory of the capture was used for ``step``."""
         self._engine = engine
+        self._spends = spends
         self.capture = capture
         """What was offered; its weights are no longer those if ``spent``."""
         self._stats = stats
@@ -143,7 +149,7 @@ class PendingAnswer:
         before, model = self._before, self._known.model
         if before is None or model is None:
             raise ValueError("there is no difference without two models")
-        own = self.capture if isinstance(self.capture, ModelState) else None
+        own = self.capture if self._spends and isinstance(self.capture, ModelState) else None
         self.spent = own is not None and not self._engine.pending
         return difference(model, before, into=own if self.spent else None)
 

@@ -282,7 +282,7 @@ class Session:
             merging.loss_change.judge()
             merging.spare()
             own = self._ending.trained(merging.schema)
-            merging.merge_rest()
+            merging.merge_rest(own)
             closing, reason = bool(engine.commit and engine.commit.closing), "the session was over before"
             if not merging.over:
                 answer = merging.serve(own)

@@ -50,14 +50,15 @@ class Weights:
         self._spent = False
         self._ahead = False
 
-    def take(self, *, keep: bool) -> Capture:
+    def take(self, *, keep: bool, own: ModelState | None = None) -> Capture:
         """Capture the model for a round; with ``keep``, return the previous capture if it may still be merged.
 
-        The model is borrowed if its port allows that. Otherwise it is copied to a buffer that all captures use.
+        The model is borrowed if its port allows that. Otherwise it is copied to a buffer that all captures use, unless
+        ``own`` is a copy of it.
         """
         self._kept = keep and not self._spent and self._capture is not None
         if not self._kept:
-            self._capture = self._taken()
+            self._capture = own or self._taken()
             self._batches.captured_at, self._spent = self._batches.done, False
         return self.capture
 

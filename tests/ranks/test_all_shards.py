@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -171,8 +172,13 @@ def test_a_process_that_has_not_heard_of_a_site_yet_serves_it_all_the_same(monke
     assert round_ == 2, "it could not catch up, and founded a session of its own"
 
 
-@pytest.mark.parametrize("given", [EACH, all_in_one(2)], ids=["each its shard", "all in one"])
-def test_memory_of_the_last_capture_is_free_before_the_trained_model_is_read(given, monkeypatch) -> None:
+END = pytest.mark.parametrize("batches", [4, 5], ids=["at a sync point", "between two sync points"])
+WAY = pytest.mark.parametrize("given", [EACH, all_in_one(2)], ids=["each its shard", "all in one"])
+
+
+@WAY
+@END
+def test_memory_of_the_last_capture_is_free_before_the_trained_model_is_read(given, batches, monkeypatch) -> None:
     sites = Sites(world_size=2, sync_interval=2)
     memory, drop = ShardStore.memory, ShardStore.drop
     captures: dict[ShardStore, set[int]] = {}
@@ -193,9 +199,46 @@ def test_memory_of_the_last_capture_is_free_before_the_trained_model_is_read(giv
     monkeypatch.setattr(ShardStore, "drop", slow)
     size = 2 if given is EACH else 1
     one, other = (sites.site(name, arrays(value), size=size, **given) for name, value in (("ada", 1), ("bob", 5)))
-    all_of((one, trained(4)), (other, trained(4)))
+    all_of((one, trained(batches)), (other, trained(batches)))
     assert len(held) > 2 * len(captures), "the trained model was read into other memory"
     assert not any(held)
+
+
+@WAY
+@END
+@pytest.mark.parametrize("overlap", [False, True])
+def test_a_process_never_has_more_than_three_shards(given, batches, overlap, monkeypatch) -> None:
+    sites = Sites(world_size=2, sync_interval=2, overlap=overlap)
+    memory, put, drop = ShardStore.memory, ShardStore.put, ShardStore.drop
+    held: dict[ShardStore, set[int]] = {}
+    most: list[int] = []
+
+    def note(store: ShardStore, number: int) -> None:
+        mine = held.setdefault(store, set())
+        mine.add(number)
+        most.append(len(mine))
+
+    def made(store: ShardStore, number: int) -> ModelState:
+        note(store, number)
+        return memory(store, number)
+
+    def came(store: ShardStore, number: int, model: ModelState) -> None:
+        put(store, number, model)
+        with suppress(RanksError):  # dropped before it came
+            store.get(number)
+            note(store, number)
+
+    def dropped(store: ShardStore, number: int) -> None:
+        drop(store, number)
+        held.get(store, set()).discard(number)
+
+    monkeypatch.setattr(ShardStore, "memory", made)
+    monkeypatch.setattr(ShardStore, "put", came)
+    monkeypatch.setattr(ShardStore, "drop", dropped)
+    size = 2 if given is EACH else 1
+    one, other = (sites.site(name, arrays(value), size=size, **given) for name, value in (("ada", 1), ("bob", 5)))
+    all_of((one, trained(batches)), (other, trained(batches)))
+    assert max(most) == 3, "a capture, the last model and the merged one"
 
 
 def test_every_site_writes_the_same_files(tmp_path: Path) -> None:

@@ -58,6 +58,23 @@ def test_the_memory_of_a_capture_is_used_again_only_if_it_cannot_be_merged_any_m
     assert batches.captured_at == (1 if pending else 2)
 
 
+@pytest.mark.parametrize("borrow", [False, True])
+def test_a_copy_of_the_model_that_is_offered_as_it_is_keeps_its_values(borrow: bool) -> None:
+    port = ArrayModel({"w": np.ones(3)})
+    batches = Batches(done=1)
+    weights = Weights(port, port.schema(), batches, borrow=borrow)
+    own = ModelState.empty(port.schema())
+    port.read(own)
+    assert weights.take(keep=False, own=own) is own
+    assert batches.captured_at == 1
+    stats = ContributionStats(peer="a", round=1, weight=1)
+    engine = Merges(pending=False)
+    offered = PendingAnswer(engine, own, stats, ThreadExecutor(), None, spends=False)  # type: ignore[arg-type]
+    assert offered.step.segments["float64"].tolist() == [4.0] * 3
+    assert own.segments["float64"].tolist() == [1.0] * 3
+    assert not offered.spent
+
+
 def test_a_borrowed_model_is_copied_only_if_the_round_may_still_merge_it() -> None:
     port = ArrayModel({"w": np.ones(3)})
     weights = Weights(port, port.schema(), Batches(), borrow=True)
