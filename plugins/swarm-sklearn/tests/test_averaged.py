@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn import linear_model
-from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
+from sklearn.linear_model import Perceptron, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from swarm.tensors import ModelState
@@ -22,7 +22,7 @@ REGRESSORS = [SGDRegressor(random_state=0), MLPRegressor(hidden_layer_sizes=(4,)
 for name, group in {"PassiveAggressiveClassifier": CLASSIFIERS, "PassiveAggressiveRegressor": REGRESSORS}.items():
     if hasattr(linear_model, name):  # deprecated
         group.append(getattr(linear_model, name)(random_state=0))
-EVERY = [*CLASSIFIERS, *REGRESSORS]
+EVERY = [*CLASSIFIERS, *REGRESSORS, SGDOneClassSVM(nu=0.2, random_state=0)]
 
 
 def new(estimator):
@@ -108,3 +108,17 @@ def test_local_tensors_stay_at_their_site(hospitals, patients):
     first, second = hospitals.fit([SGDClassifier(random_state=0) for _ in parts], parts, local=["intercept_"])
     assert first.coef_.tobytes() == second.coef_.tobytes()
     assert first.intercept_.tolist() != second.intercept_.tolist()
+
+
+def test_an_outlier_of_the_swarm_is_one_of_all_data(hospitals):
+    rng = np.random.default_rng(2)
+    usual = rng.normal(3, 1, (600, 2))
+    parts = [(usual[:300],), (usual[300:],)]
+    nu = 0.2
+    sites = [SGDOneClassSVM(nu=nu, random_state=0) for _ in parts]
+    first, second = hospitals.fit(sites, parts, epochs=20, batch_size=30)
+    pooled = SGDOneClassSVM(nu=nu, random_state=0, max_iter=20, tol=None).fit(usual)
+    assert first.offset_.tobytes() == second.offset_.tobytes()
+    assert (first.predict(usual) == pooled.predict(usual)).mean() > 0.95
+    assert 0.05 < np.mean(first.predict(usual) < 0) < nu
+    assert (first.predict(-usual) < 0).all()

@@ -7,12 +7,12 @@ import pytest
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import IncrementalPCA
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
-from sklearn.naive_bayes import GaussianNB, MultinomialNB
+from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDOneClassSVM, SGDRegressor
+from sklearn.naive_bayes import CategoricalNB, GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, OneClassSVM
 
 from swarm import SwarmCallback
 from swarm.errors import ConfigurationError, IncompatiblePeerError
@@ -28,12 +28,15 @@ CENTRES = np.zeros((2, 4))
         (RandomForestClassifier(), "RandomForestClassifier cannot.*no partial_fit: use SGDClassifier"),
         (RandomForestRegressor(), "no partial_fit: use SGDRegressor or MLPRegressor"),
         (SVC(), "SVC cannot be trained in a swarm.*hinge"),
+        (OneClassSVM(), "OneClassSVM cannot be trained in a swarm.*use SGDOneClassSVM"),
         (LogisticRegression(), "log_loss"),
         (KMeans(), "use MiniBatchKMeans"),
         (IncrementalPCA(), "what it learns cannot be merged: allowed are SGDClassifier,.*MiniBatchKMeans"),
         (make_pipeline(StandardScaler(), SGDClassifier()), "give the last one"),
         (StandardScaler(), "swarm.pool"),
         (SGDClassifier(average=True), "average=True of SGDClassifier is not possible in a swarm"),
+        (SGDOneClassSVM(average=10), "average=10 of SGDOneClassSVM is not possible in a swarm"),
+        (CategoricalNB(), "min_categories=None.*the same at every site"),
         (SGDRegressor(early_stopping=True), "early_stopping=True"),
         (SGDClassifier(class_weight="balanced"), "class_weight='balanced'"),
         (MLPClassifier(solver="lbfgs"), "solver='lbfgs'.*'adam' and 'sgd'"),
@@ -54,6 +57,7 @@ def test_what_cannot_be_merged_is_refused_with_what_to_use(estimator, message):
         (SGDClassifier(), {"optimizer_state": "reset"}, "optimizer_state='reset' is not possible"),
         (SGDClassifier(), {"proximal": 0.1}, "shows its gradients to no callback"),
         (SGDClassifier(), {"merge_method": "sum"}, "merge_method='sum' is for counts"),
+        (CategoricalNB(min_categories=3), {"node_weightage": 3}, "node_weightage=3.*every sample"),
         (GaussianNB(), {"merge_method": "coordmedian"}, "merge_method='coordmedian' is not possible"),
         (GaussianNB(), {"node_weightage": 3}, "node_weightage=3.*every sample"),
         (GaussianNB(), {"node_weightage": "samples", "samples": 9}, "node_weightage='samples'"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.linear_model import Perceptron, SGDClassifier, SGDRegressor
+from sklearn.linear_model import Perceptron, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from swarm import SwarmCallback
@@ -46,6 +46,7 @@ ESTIMATORS = {
     "invscaling": SGDRegressor(random_state=0),
     "optimal": SGDClassifier(random_state=0),
     "perceptron": Perceptron(random_state=0),
+    "one class": SGDOneClassSVM(random_state=0),
     "adam": MLPClassifier((4,), random_state=0),
     "velocities": MLPRegressor(hidden_layer_sizes=(4,), solver="sgd", learning_rate="invscaling", random_state=0),
     "adaptive": MLPRegressor(

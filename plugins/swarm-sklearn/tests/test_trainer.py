@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.cluster import MiniBatchKMeans
-from sklearn.linear_model import PassiveAggressiveRegressor, SGDClassifier, SGDRegressor
+from sklearn.linear_model import PassiveAggressiveRegressor, SGDClassifier, SGDOneClassSVM, SGDRegressor
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -60,6 +60,7 @@ def test_every_sample_is_used_once_an_epoch_in_an_order_that_the_seed_gives(pati
         MLPClassifier((5,), random_state=0),
         GaussianNB(),
         MultinomialNB(),
+        SGDOneClassSVM(random_state=0),
         MiniBatchKMeans(2, init=np.repeat([[40.0], [44.0]], 4, axis=1), n_init=1, reassignment_ratio=0, random_state=0),
     ],
     ids=lambda each: type(each).__name__,
@@ -106,6 +107,17 @@ def test_the_merged_model_is_validated(patients, estimator, loss, score):
     assert evaluation.samples == 3
     assert evaluation.loss == pytest.approx(loss)
     assert set(evaluation.metrics) == {score}
+
+
+def test_outliers_are_validated_by_what_training_minimises():
+    estimator, x = SGDOneClassSVM(nu=0.25), np.array([[1.0, 1.0], [2.0, 0.0], [5.0, 5.0]])
+    initialise(estimator, x)
+    estimator.coef_[...], estimator.offset_[...] = [1.0, 2.0], [4.0]
+    for data in (x, (x, [1, -1, 1])):
+        evaluation = SwarmCallback(model=estimator, val_data=data, loopback=True)._evaluate()
+        assert evaluation.loss == pytest.approx(5 / 2 - 4 + (1 + 2 + 0) / 3 / 0.25)
+        assert evaluation.metrics == {"outliers": pytest.approx(2 / 3)}
+        assert evaluation.samples == 3
 
 
 COLUMNS = {

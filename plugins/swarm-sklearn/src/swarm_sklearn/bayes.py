@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from swarm.errors import ConfigurationError
 from swarm.tensors import TensorKind
-from swarm_sklearn.family import Family, Named
+from swarm_sklearn.family import Family, Named, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -70,6 +71,63 @@ class Bernoulli(Discrete):
     """``BernoulliNB``."""
 
     parameters = (*Multinomial.parameters, "binarize")
+
+
+class Categorical(Discrete):
+    """``CategoricalNB``: ``class_count_`` and, for each feature, the samples of each class in each category.
+
+    scikit-learn makes room for a category when a sample has it. In a swarm all sites count the same categories, so
+    ``min_categories`` tells how many there are.
+    """
+
+    parameters = Multinomial.parameters
+
+    def check(self) -> None:
+        if self.estimator.min_categories is None:
+            raise refuse(
+                self.estimator,
+                "min_categories",
+                "each site would count the categories that its own samples have; give the number of categories of each "
+                "feature, the same at every site",
+            )
+
+    def reset(self) -> None:
+        estimator = self.estimator
+        estimator.class_count_ = np.zeros(len(estimator.classes_))
+        estimator.category_count_ = [np.zeros_like(count) for count in estimator.category_count_]
+        self._refresh()
+
+    def batch_trained(self) -> None:
+        """Refuse a sample of a category for which the other sites have no room.
+
+        Raises:
+            ConfigurationError: there was one.
+        """
+        self._require_known(np.array([count.shape[1] for count in self.estimator.category_count_]))
+
+    def tensors(self) -> list[Named]:
+        counts = enumerate(self.estimator.category_count_)
+        named = [Named(f"category_count_.{feature}", count) for feature, count in counts]
+        return [Named("class_count_", self.estimator.class_count_), *named]
+
+    def assign(self, values: Mapping[str, Array]) -> None:
+        for name, array, _ in self.tensors():
+            array[...] = values[name]
+        self._refresh()
+
+    def _probe(self, x: Any, y: Any, classes: Sequence[Any] | None) -> Any:
+        probe = super()._probe(x, y, classes)
+        self._require_known(np.asarray(x).max(axis=0) + 1)
+        return probe
+
+    def _require_known(self, found: NDArray[Any]) -> None:
+        """Compare the numbers of categories that the features seem to have here with those that they may have."""
+        allowed = np.broadcast_to(self.estimator.min_categories, found.shape)
+        for feature in np.flatnonzero(found > allowed)[:1]:
+            raise ConfigurationError(
+                f"feature {feature} has category {int(found[feature]) - 1} here, and min_categories allows those from "
+                f"0 to {allowed[feature] - 1}: give a number of categories that is enough for all sites"
+            )
 
 
 class Gaussian(NaiveBayes):

@@ -10,15 +10,16 @@ from sklearn import cluster, linear_model, naive_bayes, neural_network
 from sklearn.base import is_classifier, is_regressor
 
 from swarm.errors import ConfigurationError
-from swarm_sklearn.bayes import Bernoulli, Complement, Gaussian, Multinomial
+from swarm_sklearn.bayes import Bernoulli, Categorical, Complement, Gaussian, Multinomial
 from swarm_sklearn.clusters import Clusters
 from swarm_sklearn.family import Family
-from swarm_sklearn.linear import Linear, StochasticGradient
+from swarm_sklearn.linear import Linear, OneClass, StochasticGradient
 from swarm_sklearn.network import Network
 
 _FAMILIES: dict[str, tuple[Any, type[Family]]] = {
     "SGDClassifier": (linear_model, StochasticGradient),
     "SGDRegressor": (linear_model, StochasticGradient),
+    "SGDOneClassSVM": (linear_model, OneClass),
     "Perceptron": (linear_model, Linear),
     "PassiveAggressiveClassifier": (linear_model, Linear),
     "PassiveAggressiveRegressor": (linear_model, Linear),
@@ -29,6 +30,7 @@ _FAMILIES: dict[str, tuple[Any, type[Family]]] = {
     "MultinomialNB": (naive_bayes, Multinomial),
     "BernoulliNB": (naive_bayes, Bernoulli),
     "ComplementNB": (naive_bayes, Complement),
+    "CategoricalNB": (naive_bayes, Categorical),
 }
 """By the name of the class: where it is, and its family."""
 
@@ -44,8 +46,7 @@ _INSTEAD = {
     "Ridge": "use SGDRegressor(penalty='l2')",
     "Lasso": "use SGDRegressor(penalty='l1')",
     "KMeans": "use MiniBatchKMeans",
-    "CategoricalNB": "encode the categories by OneHotEncoder with the categories of all sites, and use MultinomialNB",
-    "SGDOneClassSVM": "use SGDClassifier with labels",
+    "OneClassSVM": "use SGDOneClassSVM, on features of sklearn.kernel_approximation for a kernel",
     "StandardScaler": "use swarm.pool, whose standardise does the same with the statistics of all sites",
     "Pipeline": _PARTS,
     "ColumnTransformer": _PARTS,
@@ -85,13 +86,14 @@ def initialise(estimator: Any, x: Any, y: Any = None, *, classes: Sequence[Any] 
     Args:
         estimator: not fitted, or to be trained anew.
         x: samples of this site, ``[samples, features]``: of them only the number of features, the dtype and the names
-            of the columns count, and for ``GaussianNB`` the mean.
+            of the columns count, for ``GaussianNB`` the mean, and for ``CategoricalNB`` the highest category.
         y: targets; the classes of a classifier are taken from them if ``classes`` is not given. A regressor takes the
             number of outputs.
         classes: all classes of a classifier, the same at each site, since a site may lack some of them.
 
     Raises:
-        ConfigurationError: the estimator cannot be merged, or its classes are not known.
+        ConfigurationError: the estimator cannot be merged, its classes are not known, or a feature has more categories
+            than it may have.
     """
     family = family_of(estimator)
     _fresh(family, x, y, classes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn.base import is_classifier
+import numpy as np
+from sklearn.base import is_classifier, is_outlier_detector
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.utils import check_consistent_length
 
@@ -16,8 +17,9 @@ class SklearnEvaluator:
     """Loss and score on validation data.
 
     The loss is the log loss of a classifier that predicts probabilities, the error rate of another one, the mean
-    squared error of a regressor, and the mean squared distance to the nearest centre of clusters. ``accuracy`` or
-    ``r2`` is what ``score`` returns.
+    squared error of a regressor, the mean squared distance to the nearest centre of clusters, and of ``SGDOneClassSVM``
+    what it minimises: w²/2 - r + mean(max(0, r - w·x)) / nu, with the coefficients w and the offset r. ``accuracy`` or
+    ``r2`` is what ``score`` returns; ``outliers`` is the share of the samples that are taken for outliers.
     """
 
     def __init__(self, estimator: Any, val_data: Any) -> None:
@@ -25,15 +27,16 @@ class SklearnEvaluator:
 
         Args:
             estimator: what is trained.
-            val_data: ``(x, y)``; for clusters ``x`` alone is enough.
+            val_data: ``(x, y)``; for clusters and outliers ``x`` alone is enough.
 
         Raises:
             ConfigurationError: it is something else, ``x`` and ``y`` differ in length, or it holds no sample.
         """
         self._estimator = estimator
         self._clusters = hasattr(estimator, "n_clusters")
+        self._outliers = is_outlier_detector(estimator)
         pair = val_data if isinstance(val_data, tuple | list) and len(val_data) == 2 else None
-        if pair is None and not self._clusters:
+        if pair is None and not (self._clusters or self._outliers):
             raise ConfigurationError(f"val_data is a {type(val_data).__name__}: allowed is (x, y)")
         self._x: Any
         self._y: Any
@@ -51,6 +54,11 @@ class SklearnEvaluator:
         estimator, x, y = self._estimator, self._x, self._y
         if self._clusters:
             return Evaluation(-float(estimator.score(x)) / self._samples, {}, self._samples)
+        if self._outliers:
+            away = estimator.decision_function(x)
+            size, below = float(np.square(estimator.coef_).sum()), float(np.maximum(-away, 0.0).mean())
+            loss = size / 2 - float(estimator.offset_[0]) + below / estimator.nu
+            return Evaluation(loss, {"outliers": float((away < 0).mean())}, self._samples)
         score = float(estimator.score(x, y))
         if not is_classifier(estimator):
             # y may be one column, where the predictions have no columns: their difference would be that of all pairs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from swarm_sklearn.family import ArrayFamily, Named, refuse
 
 
@@ -13,6 +15,7 @@ class Linear(ArrayFamily):
 
     state = "coef_"
     own = ("t_",)
+    learnt: ClassVar[tuple[str, ...]] = ("coef_", "intercept_")
 
     def check(self) -> None:
         if self.estimator.average:
@@ -32,15 +35,26 @@ class Linear(ArrayFamily):
             )
 
     def reset(self) -> None:
-        self.estimator.coef_[...] = 0.0
-        self.estimator.intercept_[...] = 0.0
+        for _, array, _ in self.tensors():
+            array[...] = 0.0
         self.estimator.t_ = 1.0
 
     def tensors(self) -> list[Named]:
-        return [Named(name, getattr(self.estimator, name)) for name in ("coef_", "intercept_")]
+        return [Named(name, getattr(self.estimator, name)) for name in self.learnt]
 
 
 class StochasticGradient(Linear):
     """``SGDClassifier`` and ``SGDRegressor``, whose ``loss`` decides what the coefficients mean."""
 
     parameters = ("loss",)
+
+
+class OneClass(Linear):
+    """``SGDOneClassSVM``: a sample is an outlier where its product with ``coef_`` is below ``offset_``.
+
+    Both are variables of one convex problem, as the coefficients and the intercept of the other linear models are.
+    ``nu`` is part of that problem: the share of the samples that may be taken for outliers.
+    """
+
+    learnt = ("coef_", "offset_")
+    parameters = ("nu",)
