@@ -27,7 +27,7 @@ from swarm.peer.allowance import Allowance
 from swarm.peer.gossip import Gossip
 from swarm.peer.greeter import Greeter
 from swarm.peer.streams import ExchangeStreams
-from swarm.records import Attempt, ContributionStats
+from swarm.records import Attempt, ContributionStats, RecordKind
 from swarm.transport.grpc import wire
 from swarm.transport.grpc.security import Caller
 
@@ -56,6 +56,11 @@ def _never(*_: object, **__: object) -> None:
 
 def _always(*_: object, **__: object) -> bool:
     return True
+
+
+def _by_those_it_names(_kind: RecordKind, voters: Any, signed: Any, *_: object) -> bool:
+    """Whether those whom a record names decide it."""
+    return quorums.is_quorum(voters, signed)
 
 
 def _no_reason(*_: object, **__: object) -> str:
@@ -155,6 +160,10 @@ CHECKS: dict[str, Check] = {
     ),
     "progress": Check("no peer goes back to an earlier round", [(catchup, "_beats", _always)]),
     "places": Check("a record has the place in its lineage that it says", [(chain, "_misplaced", _no_reason)]),
+    "restarts": Check(
+        "who says that a majority of the members before begins a lineage has the signatures of one",
+        [(chain, "decided", _by_those_it_names)],
+    ),
     "promises": Check(
         "a later attempt shows the promises of a quorum",
         [(member, "promised_before", lambda *_: (None, "")), (member, "is_free", lambda *_: True)],

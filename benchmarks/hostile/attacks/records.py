@@ -145,7 +145,7 @@ def _changed(liar: Liar) -> Forger:
     return Forger(liar, lambda liar: replace(liar.commit, sync=SyncState(INTERVAL)))
 
 
-@_record("fork", "with which it alone begins a lineage, as it says with a majority", "places")
+@_record("fork", "with which it alone begins a lineage, as it says with a majority", "places", "restarts")
 def _fork(liar: Liar) -> Forger:
     own = {"members": (LIAR,), "group": (LIAR,), "contributors": (LIAR,), "weights": (1,)}
 
