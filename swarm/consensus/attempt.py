@@ -53,6 +53,7 @@ class Stage(enum.Enum):
     EXCHANGING = "exchanging weights"
     ACCEPTING = "asking for accepts"
     DECIDED = "decided"
+    STUCK = "bound to a result that no attempt can decide"
     ABORTED = "aborted"
 
 
@@ -319,7 +320,7 @@ class LedAttempt:
                 " no attempt can decide it any more: start the peers again with --resume"
             )
             self._state.effects.notice(text, loud=True)
-            self.stage = Stage.ABORTED
+            self.stage = Stage.STUCK  # another attempt would find the same at once, and so without end
             return
         self._state.effects.notice(f"round {round_}: finishing an attempt whose leader failed")
         proposal = replace(highest.accepted, attempt=self.attempt, promises=self._promises.signed)

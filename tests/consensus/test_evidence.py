@@ -10,7 +10,7 @@ import pytest
 from swarm.certification.chain import conflict
 from swarm.certification.statements import record_hash
 from swarm.consensus.effects import Proven, Send
-from swarm.messages import Accepted, Decide, Evidence, Offer, Prepare, Promise, Propose
+from swarm.messages import MOST_CARRIED, Accept, Accepted, Decide, Evidence, Offer, Prepare, Promise, Propose
 from swarm.records import Attempt, Commit, ContributionStats, Proof
 from tests import signing
 
@@ -87,6 +87,27 @@ def test_a_leader_that_waits_for_the_promise_of_a_removed_member_goes_on_without
     pair.wait(5.0)
     assert pair.commits("a")[-1].round == 2
     assert pair.commits("a")[-1].group == ("a",)
+
+
+def test_a_leader_that_is_bound_to_what_only_a_removed_member_could_decide_ends_its_attempts(founded) -> None:
+    """Its promise alone is enough for each next attempt, and so it would begin the next one at once, without end."""
+    pair = founded("a", "b", min_peers=1, failure_timeout=5.0, wait_below_quorum=True)
+    pair.offer("a", "b")
+    proof = proof_of(pair, "b")
+    leads = (Accepted, Accept, Decide, Propose, Prepare)
+    pair.drop = lambda sender, to, message: sender == "b" and isinstance(message, leads)
+    pair.offer("a", "b")
+    pair.wait(20.0)
+    asked = [message for sender, _, message in pair.sent if sender == "a" and isinstance(message, Accept)]
+    assert asked[-1].proposal.voters == ("a", "b")
+    pair.do("a", pair.machines["a"].prove(proof, pair.now))
+    pair.deliver()
+    pair.wait(5.0 * (MOST_CARRIED + 1))
+    text = f"round 2: its result was accepted in {MOST_CARRIED + 1} attempts and decided in none"
+    assert pair.said("a").count(text) == 1
+    pair.wait(100.0)
+    assert pair.said("a").count(text) == 1
+    assert pair.machines["a"].round == 2
 
 
 def test_a_proof_is_told_once(peers: Peers) -> None:
