@@ -36,7 +36,7 @@ class Waiting:
         self._idle_since: float | None = None
         """Since when everybody has offered and no attempt gets as far as a proposal; None: it is not so."""
         self._trained: set[PeerId] = set()
-        """Peers whose own epochs are over, as their offers say."""
+        """Peers that have trained as long as this one, as their offers say: finished, or trained on for the others."""
         self._trained_since: tuple[float, float] | None = None
         """Since when these are a quorum, in time awake, and for how many seconds they wait for the rest."""
         self._line_at = state.timer.now
@@ -72,7 +72,7 @@ class Waiting:
         state, mine = self._state, self._state.offers.mine
         if mine and mine.stats.status is not PeerStatus.TRAINING:
             self._give_up_on_silent(commit)
-            self._give_up_on_training(commit)
+            self._give_up_on_training(commit, mine.stats.status)
         alone, reason = (
             self._hopeless(commit, busy=busy, finished=mine.stats.status.finished) if mine else (False, None)
         )
@@ -101,14 +101,15 @@ class Waiting:
             state.effects.notice(f"round {state.position.round}: {text}", loud=True)
             state.presence.strikes.give_up(peer)
 
-    def _give_up_on_training(self, commit: Commit) -> None:
-        """Where a quorum has trained, wait for those who train on for a limited time only, if most agree."""
+    def _give_up_on_training(self, commit: Commit, mine: PeerStatus) -> None:
+        """Where a quorum has trained as this peer has, wait for the rest for a limited time only, if most agree."""
         state = self._state
         for peer, offer in state.offers.among(state.presence.here).items():
-            if offer.stats.status is PeerStatus.TRAINING:
-                self._trained.discard(peer)
-            else:
+            status = offer.stats.status
+            if status.finished or (status is PeerStatus.EXTENDED and not mine.finished):
                 self._trained.add(peer)
+            else:
+                self._trained.discard(peer)
         if state.rules.require_all or not state.quorum(commit.members, self._trained & state.presence.here):
             self._trained_since, state.presence.overdue = None, frozenset()
             return

@@ -34,22 +34,23 @@ def test_the_end_waits_for_a_live_peer_that_reaches_no_sync_point_for_a_limited_
     assert "c has reached no sync point for 600 s and all others have trained: it counts as gone" in peers.said("a")
 
 
-def trains_on(peers, seconds: float, *, ended: str = "ab") -> None:
+def trains_on(peers, seconds: float, status: PeerStatus = PeerStatus.TRAINING) -> None:
     """Member c offers once in a minute, as one that trains, and the others have finished."""
     for _ in range(int(seconds / 60)):
-        for name in ended:
+        for name in "ab":
             if not peers.machines[name].offered and not peers.machines[name].closed:
                 peers.offer(name, status=PeerStatus.SNAPSHOT)
         peers.wait(60.0)
-        peers.offer("c")
+        peers.offer("c", status=status)
 
 
-def test_the_end_waits_for_a_member_that_trains_on_for_a_limited_time(founded) -> None:
+@pytest.mark.parametrize("status", [PeerStatus.TRAINING, PeerStatus.EXTENDED])
+def test_the_end_waits_for_a_member_that_trains_on_for_a_limited_time(founded, status: PeerStatus) -> None:
     peers = founded("a", "b", "c", straggler_timeout=1.0)
-    trains_on(peers, LEAST_TRAINING - 60.0)
+    trains_on(peers, LEAST_TRAINING - 60.0, status)
     assert peers.machines["a"].round > 50, "c is slow: its rounds count"
     assert not peers.machines["a"].closed
-    trains_on(peers, 180.0)
+    trains_on(peers, 180.0, status)
     closing = peers.commits("a")[-1]
     assert (closing.closing, closing.group, closing.members) == (True, ("a", "b"), ("a", "b"))
     assert peers.commits("b")[-1] == closing
