@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def test_the_memory_of_a_capture_is_used_again_only_if_it_cannot_be_merged_any_m
     port.arrays["w"] += 1.0
     batches.done = 2
     stats = ContributionStats(peer="a", round=1, weight=1)
-    offered = PendingAnswer(Merges(pending=pending), weights.capture, stats, ThreadExecutor(), None)  # type: ignore[arg-type]
+    engine: Any = Merges(pending=pending)
+    offered = PendingAnswer(engine, weights.capture, stats, ThreadExecutor(), None)
     answer = offered.wait()
     assert answer.model is not None
     weights.take_over(offered, answer, answer.model)
@@ -68,8 +70,8 @@ def test_a_copy_of_the_model_that_is_offered_as_it_is_keeps_its_values(borrow: b
     assert weights.take(keep=False, own=own) is own
     assert batches.captured_at == 1
     stats = ContributionStats(peer="a", round=1, weight=1)
-    engine = Merges(pending=False)
-    offered = PendingAnswer(engine, own, stats, ThreadExecutor(), None, spends=False)  # type: ignore[arg-type]
+    engine: Any = Merges(pending=False)
+    offered = PendingAnswer(engine, own, stats, ThreadExecutor(), None, spends=False)
     assert offered.step.segments["float64"].tolist() == [4.0] * 3
     assert own.segments["float64"].tolist() == [1.0] * 3
     assert not offered.spent

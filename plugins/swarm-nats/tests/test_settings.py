@@ -60,7 +60,7 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
 
 
 def test_a_websocket_that_would_need_a_proxy_is_refused_with_what_to_do():
-    through = Proxies(Proxy("proxy.example", 3128, "ada", "secret"), environment={"no_proxy": "inside.example"})
+    through = Proxies(Proxy("proxy.example", 3128, "ada", "secret"), environment={"no_proxy": "inside.example:443"})
     pytest.importorskip("aiohttp")
     with pytest.raises(ConfigurationError, match=r"through the proxy proxy.example:3128: use tls:// there") as caught:
         HubSettings.from_environment({"SWARM_NATS_SERVERS": "wss://hub.example.org"}, through)

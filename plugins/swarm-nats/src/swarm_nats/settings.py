@@ -14,9 +14,8 @@ from swarm.errors import ConfigurationError, MissingExtraError
 from swarm.transport import Proxies
 
 PREFIX = "SWARM_NATS_"
-SCHEMES = ("nats", "tls", "ws", "wss")
-PORT = 4222
-"""Of a server that is given without one."""
+SCHEMES = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
+"""With the port of a server that is given without one."""
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}){0,7}")
 _DOMAIN = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _KNOWN = ("SERVERS", "CREDENTIALS", "CA", "SUBJECT", "REPLICAS", "DOMAIN")
@@ -129,7 +128,7 @@ def _check_server(server: str, number: int) -> None:
 def _check_way(server: str, proxies: Proxies) -> None:
     """Refuse a WebSocket through a proxy: aiohttp connects for itself."""
     url = urlsplit(server)
-    proxy = proxies.find(url.hostname or "", url.port or PORT)
+    proxy = proxies.find(url.hostname or "", url.port or SCHEMES[url.scheme])
     if proxy is not None and url.scheme in ("ws", "wss"):
         raise ConfigurationError(
             f"{url.scheme}://{_place(url)} in SWARM_NATS_SERVERS cannot be reached through the proxy {proxy.place}: "
