@@ -36,6 +36,8 @@ WITH_OPTIMIZER = Schema(
 ROUNDING = 1e-3
 """How far weights may be from a model with whole steps on top."""
 Weights = NDArray[np.float32]
+MOST_READS = 4
+"""Copies of the weights that a session may have at the same time, and more."""
 Steps = int
 """A set of steps: one bit each."""
 
@@ -95,6 +97,8 @@ class StepModel(ModelPort):
         self._events = events
         self._borrowed = False
         self._buffer: ModelState | None = None
+        self._reads: list[tuple[ModelState, Taken]] = []
+        """The memory that was read into last, and what it holds."""
         self._copied: tuple[int, Taken] | None = None
         """When the snapshot was taken, and the one before it."""
         self._viewed: Weights | None = None
@@ -126,10 +130,16 @@ class StepModel(ModelPort):
         else:
             self._copied = self._events(), self.snapshot
             self.snapshot = self._take()
+        taken = self.capture if into is self._buffer else self.snapshot
+        self._reads = [*[each for each in self._reads if each[0] is not into][-MOST_READS:], (into, taken)]
         weights_of(into)[:] = self.values
         if into.schema.moments is not None:
             into.segments[MOMENTS][:] = self.moments
             into.side[0][:] = self.steps
+
+    def offers(self, capture: object) -> None:
+        """The session offers this; a copy that was made for another purpose, as at the end, may be what it offers."""
+        self.capture = next((taken for into, taken in self._reads if into is capture), self.capture)
 
     def write(self, state: ModelState) -> None:
         copied, self._copied = self._copied, None

@@ -329,6 +329,7 @@ class Process:
         offer = engine.offer
 
         def claim(capture: Capture, stats: ContributionStats) -> Answer:
+            self.model.offers(capture)
             if self._liar:
                 led_by_liars[engine._machine._state] = self._liar
             if self.claims is not None:
