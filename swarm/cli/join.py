@@ -111,6 +111,7 @@ def join(
 
 def _use(site: Site, invited: Invitation, listen: str | None, advertise: str | None, request: Path | None) -> None:
     refuse_existing(site.directory, "an identity")
+    site.refuse_expired(invited)  # before it is found that nobody answers any more
     here = place(listen, advertise)
     if request is not None:
         write_request(request, site.enrolment(invited, here.address(None)), "join")

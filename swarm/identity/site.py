@@ -160,6 +160,18 @@ class Site:
         key = self._wait(Waiting(purpose, kept.founder, by.pin.hex(), (kept.address,)))
         return self.accept(by.add_founder(certificates.request(key, kept.founder), address, self.directory))
 
+    def refuse_expired(self, invitation: Invitation) -> None:
+        """Refuse an invitation that no founder accepts any more, whatever the clocks of the two sites say.
+
+        Raises:
+            IdentityError: it has expired.
+        """
+        if self.now() >= invitation.expires + SKEW:
+            raise IdentityError(
+                f"the invitation for {invitation.name} has expired on {invitation.expires:%Y-%m-%d %H:%M UTC}: ask for "
+                "another"
+            )
+
     def enrolment(self, invitation: Invitation, address: str) -> bytes:
         """A request for a first certificate.
 
@@ -171,11 +183,7 @@ class Site:
             IdentityError: there is an identity already, the invitation has expired, or the address is none.
         """
         refuse_existing(self.directory, "an identity")
-        if self.now() >= invitation.expires + SKEW:
-            raise IdentityError(
-                f"the invitation for {invitation.name} has expired on {invitation.expires:%Y-%m-%d %H:%M UTC}: ask for "
-                "another"
-            )
+        self.refuse_expired(invitation)
         Address.reachable(address)
         pin = invitation.pin.hex()
         key = self._wait(Waiting(INVITED, invitation.name, pin, invitation.addresses, invitation.number))

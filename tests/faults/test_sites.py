@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from swarm.identity.authority import Authority
 from tests.processes.conftest import PeerProcess
 
 SWARM = (sys.executable, "-m", "swarm.cli")
@@ -86,6 +88,8 @@ def test_sites_train_from_nothing_and_strangers_do_not_disturb_them(sites, train
         peer.said(r"^ROUND \d+ merged ada bob cyd")
     _refused_without_an_invitation(sites)
     _refused_with_a_used_invitation(sites, used)
+    _refused_with_an_expired_invitation(sites)
+    _refused_with_a_revoked_certificate(sites, peers["bob"])
     _refused_with_another_consortium(sites, peers["ada"])
     _refused_under_another_name(sites)
     _all_rounds_had(peers.values(), "ada bob cyd")
@@ -133,6 +137,36 @@ def _refused_with_a_used_invitation(sites, used) -> None:
     assert "the invitation for cyd was used on" in sites.run("dan", "join", used, code=2)
     serving.said(r"10\.84\.0\.4 got nothing: the invitation for cyd was used")
     serving.end()
+
+
+def _refused_with_an_expired_invitation(sites) -> None:
+    def expired(hours_ago: float) -> str:
+        hour = timedelta(hours=1)
+        made = datetime.now(UTC) - (1 + hours_ago) * hour
+        return Authority(sites.directory / "ada" / "swarm-consortium", lambda: made).invite("dan", valid=hour).text()
+
+    assert "the invitation for dan has expired on" in sites.run("dan", "join", expired(2), code=2)
+    # Clocks may differ by less than an hour, so that it is the founder who knows.
+    line = expired(0.5)
+    serving = sites.start("ada", "invite")
+    serving.said("the enrolment is open.*invited: nobody")
+    said = sites.run("dan", "join", line, code=2)
+    assert "the authority refuses: the invitation for dan has expired on" in said
+    serving.said(r"10\.84\.0\.4 got nothing: the invitation for dan has expired on")
+    serving.end()
+
+
+def _refused_with_a_revoked_certificate(sites, bob) -> None:
+    waiting, line = sites.invite("dan")
+    sites.run("dan", "join", line)
+    assert waiting.wait() == 0
+    sites.run("ada", "revoke", "dan")
+    revoked = "the certificate of dan was revoked on "
+    stranger = sites.train("dan")
+    stranger.said(rf"10\.84\.0\.2:7700 does not admit this peer: {revoked}")
+    stranger.said(r"StartTimeoutError.*no answer from")
+    bob.said(rf"a call from 10\.84\.0\.4 is refused: {revoked}")
+    shutil.rmtree(sites.directory / "dan")
 
 
 def _refused_with_another_consortium(sites, ada) -> None:
