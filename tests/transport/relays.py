@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from swarm.errors import TransportError
 from swarm.transport.relay import Relay
 
 
@@ -13,6 +14,7 @@ class Switchboard:
         """By address, and whether it is the data port."""
         self.asked: list[str] = []
         """Addresses that were reached over it."""
+        self.closed = False
 
 
 class LocalRelay(Relay):
@@ -34,6 +36,8 @@ class LocalRelay(Relay):
         self._board.ports[address, True] = data_port or 9
 
     def port(self, address: str, *, data: bool = False) -> int:
+        if self._board.closed:
+            raise TransportError("the switchboard is closed")
         self._board.asked.append(address)
         return self._board.ports.get((address, data), 9)
 

@@ -125,6 +125,15 @@ def test_a_reason_of_the_relay_is_told(start, place, board):
     assert "over the switchboard: nobody listens there; directly" in a.handler.lost[0][1]
 
 
+def test_a_peer_that_is_lost_while_the_relay_closes_is_told(start, place, board):
+    a, b = start(advertise=place()), start(advertise=place())
+    heard(a, b)
+    board.closed = True
+    b.transport.close(0.0)
+    eventually(lambda: a.handler.lost, "the loss is told")
+    assert a.handler.lost[0][0] == b.address
+
+
 def test_a_peer_that_was_reached_over_the_relay_is_tried_directly_again_after_a_while(start, place):
     clock = ManualClock()
     a = start(advertise=place(), clock=clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -373,8 +374,9 @@ class GrpcTransport(DataChannelControl):
         return reason if link.connected else self._here.one_way.told(address, reason)
 
     def _explain_loss(self, address: str, link: Link, reason: str) -> None:
-        where = self._relayed.place(Address.parse(address))
-        found = explain(where, self._identity, self._proxies)
+        found = ""
+        with suppress(TransportError):  # the relay is closed
+            found = explain(self._relayed.place(Address.parse(address)), self._identity, self._proxies)
         if self._relayed.over(address):
             found = self._why(address, link, found or reason)
         self._report(partial(self._tell_loss, address, found or reason))
