@@ -33,7 +33,8 @@ def estimate_statistics(layers: Sequence[_NormBase], passes: Iterable[Callable[[
     """Set the running statistics of ``layers`` to their mean over some batches, weighted by the samples in each.
 
     Only these layers are in training mode during the passes, so dropout is off. If a pass fails, or there is none, the
-    statistics stay as they were. The number of batches that a layer has seen does not change.
+    statistics stay as they were, and so do those of a layer that no pass goes through. The number of batches that a
+    layer has seen does not change.
 
     Args:
         layers: of a model in evaluation mode, with running statistics.
@@ -42,9 +43,10 @@ def estimate_statistics(layers: Sequence[_NormBase], passes: Iterable[Callable[[
     Raises:
         Exception: any exception of the model.
     """
-    before = statistics_of(layers)
+    before = [statistics_of([layer]) for layer in layers]
     momenta = [layer.momentum for layer in layers]
-    hooks = [layer.register_forward_pre_hook(_Mean()) for layer in layers]
+    means = [_Mean() for _ in layers]
+    hooks = [layer.register_forward_pre_hook(mean) for layer, mean in zip(layers, means, strict=True)]
     seen = 0
     try:
         for layer in layers:
@@ -61,9 +63,10 @@ def estimate_statistics(layers: Sequence[_NormBase], passes: Iterable[Callable[[
             hook.remove()
             layer.momentum = momentum
             layer.eval()
-        for buffer, old in before:
-            if not seen or not torch.is_floating_point(buffer):
-                buffer.copy_(old)
+        for mean, pairs in zip(means, before, strict=True):
+            for buffer, old in pairs:
+                if not seen or not mean.samples or not torch.is_floating_point(buffer):
+                    buffer.copy_(old)
 
 
 def statistics_of(layers: Sequence[_NormBase]) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -75,9 +78,9 @@ class _Mean:
     """A hook before each call of a layer: its statistics become the mean over the samples of all calls."""
 
     def __init__(self) -> None:
-        self._samples = 0
+        self.samples = 0
 
     def __call__(self, layer: _NormBase, inputs: tuple[torch.Tensor, ...]) -> None:
         samples = len(inputs[0])
-        self._samples += samples
-        layer.momentum = samples / max(self._samples, 1)
+        self.samples += samples
+        layer.momentum = samples / max(self.samples, 1)

@@ -436,6 +436,23 @@ def test_layers_with_frozen_parameters_keep_their_statistics() -> None:
     assert model.norm.running_mean.item() == 0
 
 
+def test_layers_that_no_evaluation_reaches_keep_their_statistics() -> None:
+    class Branched(Scaled):
+        def __init__(self) -> None:
+            super().__init__()
+            self.auxiliary = nn.BatchNorm1d(1)
+
+    model, x = Branched(), 3 + torch.randn(64, 1)
+    with torch.no_grad():
+        model.auxiliary.running_mean.fill_(5.0)
+        model.auxiliary.running_var.fill_(7.0)
+    evaluate = TorchEvaluator(model, (x, x), loss_function=nn.MSELoss(), own_statistics=True)
+    evaluate()
+    evaluate()
+    assert model.norm.running_mean.item() == pytest.approx(model.scale(x).mean().item(), abs=1e-6)
+    assert (model.auxiliary.running_mean.item(), model.auxiliary.running_var.item()) == (5.0, 7.0)
+
+
 class OwnLoss(nn.Module):
     """A model that computes its loss, as those of Transformers do."""
 
