@@ -311,6 +311,8 @@ def _told() -> Iterator[None]:
     except sqlite3.Error as error:
         # Its subclasses are about the disk, locks and limits; the class itself says that the file is no database.
         raise LedgerError(str(error), damaged=type(error) is sqlite3.DatabaseError) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes bytes of a damaged schema
+        raise LedgerError("its schema is damaged: it holds bytes that are no text", damaged=True) from error
 
 
 def _decoded(content: bytes) -> Commit:
