@@ -34,6 +34,8 @@ def main() -> None:
     orders, answer = connect()
     quiet()
     warnings.filterwarnings("error", module="swarm")
+    # cryptography's, which name their caller, of a certificate that it reads nevertheless
+    warnings.filterwarnings("ignore", module=r"swarm\.identity\.certificates")
     signal.signal(signal.SIGALRM, _interrupt)
     with suppress(ValueError):  # the limit is lower already
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))

@@ -90,10 +90,11 @@ class ChunkMerger:
             ContributionError: one holds values that are too large.
         """
         total: Matrix = np.zeros((len(self._weights) + self._rule.needs_reference,) * 2)
-        for chunk in chunks:
-            total += partial_gram(self._rows(chunk))
-            if too_large(total):
-                raise self._too_far(*max(self._reaches(chunk), key=itemgetter(1)))
+        with np.errstate(all="ignore"):  # what NumPy would warn of is refused below
+            for chunk in chunks:
+                total += partial_gram(self._rows(chunk))
+                if too_large(total):
+                    raise self._too_far(*max(self._reaches(chunk), key=itemgetter(1)))
         return total
 
     def _rows(self, chunk: Chunk) -> list[Array]:
@@ -149,13 +150,14 @@ class ChunkMerger:
         return payload
 
     def _run(self, chunk: Chunk, merge: Callable[[Array], object], out: Array) -> None:
-        merge(out)
-        if is_finite(out):
-            return
-        largest = LARGEST[np.float64 if out.dtype == np.float64 else np.float32] / len(self._weights)
-        for peer, reach in self._reaches(chunk):
-            if reach > largest:
-                raise self._too_far(peer, reach)
+        with np.errstate(all="ignore"):  # what NumPy would warn of is refused, below or for its distance
+            merge(out)
+            if is_finite(out):
+                return
+            largest = LARGEST[np.float64 if out.dtype == np.float64 else np.float32] / len(self._weights)
+            for peer, reach in self._reaches(chunk):
+                if reach > largest:
+                    raise self._too_far(peer, reach)
         raise ValueError(f"merge rule {self._rule.name!r} gave NaN or infinity for contributions that have none")
 
     def _reaches(self, chunk: Chunk) -> list[tuple[PeerId, float]]:

@@ -13,7 +13,7 @@ from swarm.exchange import layout
 from swarm.exchange.coding import ChunkCoder
 from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import FrameKind, slice_chunks
-from swarm.merge import WeightedMean
+from swarm.merge import CoordinateMedian, MergeRule, TrimmedMean, WeightedMean
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
 from tests.exchange.groups import joined, made, proposal
 
@@ -102,12 +102,13 @@ def test_values_whose_squares_overflow_are_not_taken_for_infinity(dtype: str) ->
         assert 1e76 < parts["b"] < math.inf
 
 
+@pytest.mark.parametrize("rule", [WeightedMean(), TrimmedMean(), CoordinateMedian()], ids=lambda rule: rule.name)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("reference", [model(0), None], ids=["measured", "founding"])
-def test_nan_is_refused_at_the_latest_when_it_is_merged(bad: float, reference: ModelState | None) -> None:
-    exchange = Exchange(
-        "a", proposal({"a": 1, "b": 1}, leader="a"), WeightedMean(), model(1), ChunkCoder(None, reference)
-    )
+def test_nan_is_refused_at_the_latest_when_it_is_merged(
+    bad: float, reference: ModelState | None, rule: MergeRule
+) -> None:
+    exchange = Exchange("a", proposal({"a": 3, "b": 1}, leader="a"), rule, model(1), ChunkCoder(None, reference))
     chunk = slice_chunks(SCHEMA, 0, 2)[0]
     values = np.ones(chunk.size, np.float32)
     values[chunk.size // 2] = bad
