@@ -8,6 +8,7 @@ import shlex
 import sys
 import tomllib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -70,11 +71,14 @@ def run_both_sides(example: Example) -> None:
 
 
 @pytest.fixture
-def torchrun(monkeypatch) -> None:
-    """What torchrun says to the only process that it has started."""
+def torchrun(monkeypatch) -> Iterator[None]:
+    """What torchrun says to the only process that it has started; a Trainer opens a process group for it."""
     variables = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 @pytest.fixture
