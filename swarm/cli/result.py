@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from swarm.storage.files import SITE
 from swarm.storage.session_records import STATISTICS, SessionRecord
 
 _SHOWN = 12
@@ -52,7 +53,9 @@ def _line(found: Sequence[SessionRecord], *, several: bool) -> str:
     files = pattern([each.file for each in found if each.file])
     of = f" of session {first.session}" if several else ""
     run = f" of run {first.run}" if first.run > 1 else ""
-    rounds = f"{first.round or 0} rounds{run}, digest {first.digest[:_SHOWN]}…"
+    # A site's own file has its own statistics, and so another digest than the model of all.
+    whose = "digest of the closing model" if files.endswith(SITE) else "digest"
+    rounds = f"{first.round or 0} rounds{run}, {whose} {first.digest[:_SHOWN]}…"
     return f"RESULT{of} {files}, {rounds}" if files else f"RESULT{of} in no file (--model-dir makes one), {rounds}"
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import io
 import json
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,6 +16,7 @@ from swarm.pytorch.arrays import shared_tensor
 from swarm.pytorch.loading import load_weights
 from swarm.pytorch.names import unwrap
 from swarm.storage.files import VIEW_AS_REAL, load_tensors, map_tensors, read_about
+from swarm.text import MAX_SHOWN, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,11 +74,13 @@ def write_onnx(export: Export) -> None:
         raise MissingExtraError(f"ONNX needs {' and '.join(missing)}: pip install 'swarm-learning[onnx]'")
     load_weights(model, export.source)
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    examples = tuple(torch.zeros(example.shape, dtype=_dtype(example.dtype)) for example in export.inputs)
+    _require_taken(model.cpu().eval(), examples)
     with _quietly():
         try:
             torch.onnx.export(
-                model.cpu().eval(),
-                tuple(torch.zeros(example.shape, dtype=_dtype(example.dtype)) for example in export.inputs),
+                model,
+                examples,
                 export.output,
                 dynamo=True,
                 external_data=size > _MOST,
@@ -86,9 +89,27 @@ def write_onnx(export: Export) -> None:
             )
         except Exception as error:
             raise ConfigurationError(
-                f"{type(model).__name__} cannot be written as ONNX ({type(error).__name__}: {str(error)[:300]}): check "
-                "--input, and that torch.onnx.export takes the model"
+                f"{type(model).__name__} cannot be written as ONNX ({_first_cause(error)}): torch.onnx.export does not "
+                "take the model as it is"
             ) from error
+
+
+def _require_taken(model: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> None:
+    """Call the model once, as its own errors say more than those of the exporter."""
+    try:
+        with torch.no_grad():
+            model(*examples)
+    except Exception as error:
+        given = " and ".join(str(list(example.shape)) for example in examples)
+        raise ConfigurationError(
+            f"{type(model).__name__} does not take inputs of the sizes {given} ({_first_cause(error)}): correct --input"
+        ) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return printable(f"{type(error).__name__}: {error}".split("\n", 1)[0], MAX_SHOWN)
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -113,12 +134,11 @@ def _tensors(source: Path, load: Callable[[Path], dict[str, Array]]) -> dict[str
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the progress of the exporter on standard output, and its warnings about packages that nobody needs."""
-    logger: Any = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without the progress of the exporter, and without what torch logs and prints beside its exceptions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)

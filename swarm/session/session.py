@@ -117,7 +117,7 @@ class Session:
         self._checkpoints: Checkpoints | None = None
         self._ledger: Ledger | None = None
         self._restore_signals: Callable[[], None] = lambda: None
-        self._left = False
+        self._left = self._stopped = False
         self._naming = Naming(settings)
         self._note = SessionNote(settings, self._progress)
         self.uncounted: Callable[[], int] = lambda: 0
@@ -143,7 +143,7 @@ class Session:
 
         All peers learn it with the same round.
         """
-        return self._merging is not None and self._merging.should_stop
+        return self._stopped or (self._merging is not None and self._merging.should_stop)
 
     @property
     def batches_left(self) -> int:
@@ -340,6 +340,7 @@ class Session:
     def _release(self, *, patience: float) -> None:
         """Release what the worker does not own, and wait for the disk for at most ``patience`` seconds."""
         self._restore_signals()
+        self._stopped = self.should_stop
         self._merging = None
         if self._correction:
             self._correction.stop()

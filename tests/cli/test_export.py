@@ -148,6 +148,10 @@ def test_several_inputs_and_a_model_that_is_no_function(trained):
             ["out", "model.onnx", "--model", "train_it.py:make_model", "--input", "1,12:float7"],
             "dtype 'float7', which torch does not have",
         ),
+        (
+            ["out", "model.onnx", "--model", "train_it.py:make_model", "--input", "2,5"],
+            r"^swarm: Sequential does not take inputs of the sizes \[2, 5\] \(RuntimeError: mat1 and mat2 .*--input\n$",
+        ),
         (["out", "model.pt", "--model", "train_it.py"], "--model train_it.py is not allowed"),
         (["out", "model.pt", "--model", "absent.py:make"], "there is no file absent.py"),
         (["out", "model.pt", "--model", "absent_module:make"], "ModuleNotFoundError: No module named 'absent_module'"),

@@ -44,6 +44,13 @@ RESULT = "RESULT in no file (--model-dir makes one), 12 rounds, digest d…"
             ["all 2 peers ended well, epoch 2, 2.0 kB sent", "RESULT /m/peer-*/f, 12 rounds, digest d…"],
         ),
         (
+            Ended(*(closed(rank, file=f"/m/peer-{rank}/site-final.safetensors") for rank in (0, 1))),
+            [
+                "all 2 peers ended well, epoch 2, 2.0 kB sent",
+                "RESULT /m/peer-*/site-final.safetensors, 12 rounds, digest of the closing model d…",
+            ],
+        ),
+        (
             Ended(closed(0), closed(1), closed(0, "heart.pool", round=3), closed(1, "heart.pool", round=3)),
             ["all 2 peers ended well, epoch 2, 4.0 kB sent", RESULT],
         ),

@@ -48,6 +48,7 @@ def test_the_training_ends_at_all_once_more_than_half_have_asked(tmp_path: Path)
     assert 6 < batches[0] < MOST
     assert len({peer.digest() for peer in peers}) == 1
     for peer in peers:
+        assert peer.session.should_stop, "it stays true when training has ended"
         assert any("ada asked to end the training" in line and "half of the 3 sites" in line for line in peer.lines)
         assert any("the training ends at all peers" in line for line in peer.lines)
 

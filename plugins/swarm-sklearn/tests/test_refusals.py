@@ -26,6 +26,7 @@ CENTRES = np.zeros((2, 4))
     ("estimator", "message"),
     [
         (RandomForestClassifier(), "RandomForestClassifier cannot.*no partial_fit: use SGDClassifier"),
+        (SGDClassifier, r"given the class SGDClassifier: give an instance, such as SGDClassifier\(\.\.\.\)"),
         (RandomForestRegressor(), "no partial_fit: use SGDRegressor or MLPRegressor"),
         (SVC(), "SVC cannot be trained in a swarm.*hinge"),
         (OneClassSVM(), "OneClassSVM cannot be trained in a swarm.*use SGDOneClassSVM"),

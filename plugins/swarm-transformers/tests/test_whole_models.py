@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -62,6 +64,30 @@ def test_checkpoints_hold_merged_weights_and_the_best_one_is_no_result(hospitals
     assert "after train() the model is the swarm's closing one" in warning
     saved = [load_file(path) for path in sorted(hospitals.directory.glob("*/checkpoint-2/model.safetensors"))]
     require_equal(*saved)
+
+
+@pytest.mark.parametrize("sites", [2, 1], ids=["swarm", "loopback"])
+def test_a_trainer_may_follow_the_loss_of_the_merged_model(hospitals, bert, two_parts, texts, sites):
+    class Evaluations(TrainerCallback):
+        def __init__(self):
+            self.losses = []
+
+        def on_evaluate(self, args, state, control, metrics, **others):
+            self.losses.append(metrics["eval_swarm_val_loss"])
+
+    data = texts(8, seed=3)
+    options = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 1}
+    found, trainers = [Evaluations() for _ in range(sites)], []
+    for number in range(sites):
+        settings = {"world_size": 2} if sites > 1 else {"loopback": True}
+        callbacks = [found[number], hospitals.callback(f"site-{number}", val_data=data, **settings)]
+        following = {"load_best_model_at_end": True, "metric_for_best_model": "swarm_val_loss", "eval_dataset": data}
+        trainers.append(hospitals.trainer(bert(seed=number), callbacks, two_parts[number], **options, **following))
+    together(*(trainer.train for trainer in trainers), deadline=100.0)
+    for trainer, losses in zip(trainers, (each.losses for each in found), strict=True):
+        assert len(losses) == 4
+        assert all(map(math.isfinite, losses)) is (sites > 1)
+        assert trainer.state.best_metric == min(losses)
 
 
 def test_early_stopping_ends_one_site_and_not_the_others(hospitals, bert, two_parts, texts):

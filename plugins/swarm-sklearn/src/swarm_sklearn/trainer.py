@@ -31,10 +31,13 @@ class SwarmTrainer:
         """Take an estimator that has ``partial_fit``, and the arguments of ``swarm.SwarmCallback``.
 
         Raises:
-            ConfigurationError: the estimator cannot be merged, or an argument is not allowed.
+            ConfigurationError: the estimator is a class or cannot be merged, or an argument is not allowed.
         """
         if "model" in arguments:
             raise ConfigurationError("model= was given to SwarmTrainer: the estimator is its first argument")
+        if isinstance(estimator, type):
+            name = estimator.__name__
+            raise ConfigurationError(f"SwarmTrainer was given the class {name}: give an instance, such as {name}(...)")
         self.estimator = estimator
         arguments["model"] = estimator
         self.callback = cast("SklearnCallback", SwarmCallback(**arguments))
@@ -97,7 +100,7 @@ class SwarmTrainer:
                     rows = order[start : start + batch_size]
                     estimator.partial_fit(*(_safe_indexing(each, rows) for each in ([x] if y is None else [x, y])))
                     callback.on_batch_end()
-                    if callback.all_done:
+                    if callback.all_done or callback.should_stop:
                         break
                 first = 0
             callback.on_train_end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
     from swarm.callback import CallbackArguments
+
+_LOSS = "swarm_val_loss"
+"""The loss of the merged model, which the Trainer may follow."""
 
 
 def require_supported(args: TrainingArguments, model: Any, arguments: CallbackArguments) -> None:
@@ -62,8 +66,15 @@ class _SwarmMetrics(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **others: Any,
     ) -> None:
-        if logs is not None and self.ours.joined:
-            logs.update(self.ours.metrics)
+        if logs is None:
+            return
+        found = self.ours.metrics
+        follows = (args.metric_for_best_model or "").removeprefix("eval_") == _LOSS
+        if follows and any(name.startswith("eval_") for name in logs):
+            # The Trainer looks for it under this name. No model is worse than one that no round has validated.
+            logs[f"eval_{_LOSS}"] = found.get(_LOSS, math.inf)
+        if self.ours.joined:
+            logs.update(found)
 
 
 def give_metrics_to_all(ours: Any) -> None:
