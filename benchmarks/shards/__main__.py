@@ -20,6 +20,8 @@ from benchmarks.matrix.running import run
 MEMORY = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
 SLACK = 64
 """MiB that a process may need beside three shards."""
+MORE = 1.1
+"""How many times its part of the bytes a process may send."""
 EACH, MIXED, WHOLE = WAYS = ("each its shard", "beside one process", "rank 0 the whole")
 """Who exchanges what."""
 ENDS = {"at a sync point": 12, "between two": 14}
@@ -73,7 +75,7 @@ def shown(record: Record) -> str:
 
 
 def failed(record: Record) -> bool:
-    """Whether a site failed, or a process that exchanges its shard needs more than three shards and a little."""
+    """Whether a site failed, or a process that exchanges its shard needs or sends more than its part and a little."""
     processes = record["processes"]
     most = 3 * record["mib"] / processes + SLACK
     sharded = [
@@ -84,6 +86,9 @@ def failed(record: Record) -> bool:
     ]
     told = all(len(site) == processes for site in sharded)
     high = any(rank["mib"] > most for site in sharded for rank in site)
+    wholes = [site for each in record["runs"] if each["row"] == WHOLE for site in each["sites"]]
+    whole = max((site[0]["sent_mb"] for site in wholes if site), default=0.0)
+    high = high or any(rank["sent_mb"] > MORE * whole / processes for site in sharded for rank in site)
     return high or not told or not all(each["passed"] for each in record["runs"])
 
 

@@ -13,11 +13,12 @@ from benchmarks.shards import __main__ as shards
 from benchmarks.shards.__main__ import BENCHMARK, EACH, ENDS, MIXED, WAYS, WHOLE, failed, shown
 
 
-def log(*mib: float) -> str:
-    """What a site of so many processes says, each of which needs so much memory; two of them share a line."""
-    told = [json.dumps({"rank": rank, "mib": each, "sent": 5e6, "rounds": 4}) for rank, each in enumerate(mib)]
-    sent = [f"10:00 INFO swarm: rank {rank} of this site has sent 2.0 MB of weights" for rank in range(1, len(mib))]
-    return "".join(f"FOUND {each}" for each in reversed(told)) + "\n" + "\n".join(sent)
+def log(*mib: float, each: bool) -> str:
+    """What a site of so many processes says that need so much memory; two of them share a line."""
+    told = [json.dumps({"rank": rank, "mib": some, "sent": 5e6, "rounds": 4}) for rank, some in enumerate(mib)]
+    ranks = range(1, len(mib) if each else 1)
+    sent = [f"10:00 INFO swarm: rank {rank} of this site has sent 2.5 MB of weights" for rank in ranks]
+    return "".join(f"FOUND {line}" for line in reversed(told)) + "\n" + "\n".join(sent)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
         rows.append(row)
         for name, site in zip(("ada", "bob"), row.sites, strict=True):
             needed = [9.0 if row.name == WHOLE or "--whole" in site.arguments else 3.0] * site.processes
-            (directory / f"{name}.log").write_text(log(*needed))
+            (directory / f"{name}.log").write_text(log(*needed, each=row.name != WHOLE))
         return {"row": row.name, "passed": True, "why": "", "seconds": 1.0}
 
     monkeypatch.setattr(shards, "run", run)
@@ -46,9 +47,7 @@ def test_each_way_is_run_to_a_sync_point_and_past_one(ran: list[Row]) -> None:
     assert [each["end"] for each in record["runs"]] == [*ENDS] * 3
     assert not failed(record)
     table = [line.split() for line in shown(record).splitlines()]
-    assert [line[-5:] for line in table[1:5]] == [
-        [site, rank, "3", sent, "4"] for site in "ab" for rank, sent in ("03", "12")
-    ]
+    assert [line[-5:] for line in table[1:5]] == [[site, rank, "3", "2", "4"] for site in "ab" for rank in "01"]
 
 
 @pytest.mark.parametrize("way", [EACH, MIXED])
@@ -67,6 +66,15 @@ def test_the_process_that_has_all_shards_may_need_more(ran: list[Row]) -> None:
     (rank,) = next(each for each in record["runs"] if each["row"] == MIXED)["sites"][1]
     rank["mib"] = 1000.0
     assert not failed(record)
+
+
+def test_a_process_that_sends_more_than_its_part_fails_it(ran: list[Row]) -> None:
+    record = BENCHMARK.record(["--mib", "4"])
+    rank = record["runs"][0]["sites"][1][0]
+    rank["sent_mb"] = 2.7
+    assert not failed(record)
+    rank["sent_mb"] = 2.8
+    assert failed(record)
 
 
 @pytest.mark.parametrize("way", [EACH, MIXED])
