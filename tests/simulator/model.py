@@ -36,7 +36,7 @@ WITH_OPTIMIZER = Schema(
 ROUNDING = 1e-3
 """How far weights may be from a model with whole steps on top."""
 Weights = NDArray[np.float32]
-MOST_READS = 4
+MOST_READS = 16
 """Copies of the weights that a session may have at the same time, and more."""
 Steps = int
 """A set of steps: one bit each."""
@@ -91,8 +91,8 @@ class StepModel(ModelPort):
         self.steps = np.zeros(1, np.int64)
         self.own: Steps = 0
         """Steps taken here that were not given up."""
-        self.capture = self.snapshot = self._take()
-        """What was taken at the last sync point, and what was copied elsewhere, as at the end of the training."""
+        self.capture = self._take()
+        """What was offered last, or was taken to be offered."""
         self._loaded = loaded
         self._events = events
         self._borrowed = False
@@ -100,7 +100,7 @@ class StepModel(ModelPort):
         self._reads: list[tuple[ModelState, Taken]] = []
         """The memory that was read into last, and what it holds."""
         self._copied: tuple[int, Taken] | None = None
-        """When the snapshot was taken, and the one before it."""
+        """The last copy that was made elsewhere, and when."""
         self._viewed: Weights | None = None
         """The weights that are set aside while a validation looks at the committed model."""
 
@@ -125,12 +125,11 @@ class StepModel(ModelPort):
     def read(self, into: ModelState) -> None:
         if self._buffer is None and not self._borrowed:
             self._buffer = into  # the first one is the capture's
+        taken = self._take()
         if into is self._buffer:
-            self.capture = self._take()
+            self.capture = taken
         else:
-            self._copied = self._events(), self.snapshot
-            self.snapshot = self._take()
-        taken = self.capture if into is self._buffer else self.snapshot
+            self._copied = self._events(), taken
         self._reads = [*[each for each in self._reads if each[0] is not into][-MOST_READS:], (into, taken)]
         weights_of(into)[:] = self.values
         if into.schema.moments is not None:
@@ -138,7 +137,7 @@ class StepModel(ModelPort):
             into.side[0][:] = self.steps
 
     def offers(self, capture: object) -> None:
-        """The session offers this; a copy that was made for another purpose, as at the end, may be what it offers."""
+        """The session offers this, which may be a copy that was made for another purpose, as at the end."""
         self.capture = next((taken for into, taken in self._reads if into is capture), self.capture)
 
     def write(self, state: ModelState) -> None:
@@ -146,7 +145,7 @@ class StepModel(ModelPort):
         viewed, self._viewed = self._viewed, None
         if copied and copied[0] == self._events():
             # Copied and replaced at once: a validation looks at the committed model.
-            self._viewed, self.snapshot = self.snapshot.values, copied[1]
+            self._viewed = copied[1].values
         self.values[:] = weights_of(state)
         self._load_optimizer(state)
         if viewed is not None and not np.array_equal(viewed, self.values, equal_nan=True):

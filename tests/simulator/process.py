@@ -202,7 +202,7 @@ class Process:
     @property
     def offered(self) -> Taken:
         """The weights that it offers."""
-        return self.model.snapshot if self.finished else self.model.capture
+        return self.model.capture
 
     # What happens to it ----------------------------------------------------------------------------------------------
 
