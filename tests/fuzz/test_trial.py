@@ -64,7 +64,9 @@ def test_what_was_slow_once_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the most memory that was used")
 def test_much_memory_for_one_input_is_oversized() -> None:
     # far more than the limit: the system may take other memory of this process back meanwhile
-    assert found(lambda data: bytearray(8 * LARGE if data else 1000) and None, b"", b"x") == [(Kind.OVERSIZED, b"x")]
+    kinds = found(lambda data: bytearray(8 * LARGE if data else 1000) and None, b"", b"x")
+    assert (Kind.OVERSIZED, b"x") in kinds
+    assert {data for _, data in kinds} == {b"x"}, "on a busy machine it is slow as well"
 
 
 def test_inputs_that_reach_something_new_are_changed_further() -> None:

@@ -240,11 +240,11 @@ def test_rounds_say_who_is_away_since_when_and_the_slow_site_loses_no_batch() ->
         first, *rest = (report for report in peer.reports if "cyd" not in report.group)
         assert (first.round, first.missing, first.away) == (1, ("cyd",), {"cyd": 1})
         assert rest
-        assert {(report.missing, report.away["cyd"]) for report in rest} == {((), 1)}
+        assert all("cyd" not in report.missing and report.away["cyd"] == 1 for report in rest)
         assert any(", without cyd since round 1," in line for line in peer.lines)
-        assert not peer.reports[-1].away
+        assert "cyd" not in peer.reports[-1].away, "on a busy machine another one may have missed it"
     sites = listener.events[0].sites
-    assert sites["cyd"].rounds < sites["ada"].rounds == listener.events[0].all_rounds
+    assert sites["cyd"].rounds < sites["ada"].rounds <= listener.events[0].all_rounds
     assert sites["cyd"].steps == 2, "all of its batches"
 
 
