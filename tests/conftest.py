@@ -47,7 +47,11 @@ def _no_files_in_the_home_of_whoever_tests(monkeypatch: pytest.MonkeyPatch, tmp_
 
 @pytest.fixture(autouse=True)
 def _no_process_group_left() -> Iterator[None]:
+    before = os.environ.get("LOCAL_RANK")
     yield
+    if os.environ.get("LOCAL_RANK") != before:  # with it Accelerate opens a process group
+        os.environ.pop("LOCAL_RANK", None)
+        pytest.fail("the test has left variables of torchrun to the tests after it")
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -71,12 +72,11 @@ def run_both_sides(example: Example) -> None:
 
 
 @pytest.fixture
-def torchrun(monkeypatch) -> Iterator[None]:
+def torchrun() -> Iterator[None]:
     """What torchrun says to the only process that it has started; a Trainer opens a process group for it."""
     variables = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    yield
+    with patch.dict(os.environ, variables):
+        yield
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 

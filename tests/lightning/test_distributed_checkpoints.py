@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -16,7 +18,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(autouse=True)
 def _group():
-    yield
+    """Lightning opens a process group, and sets variables as of torchrun; it keeps both."""
+    with patch.dict(os.environ):
+        yield
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
