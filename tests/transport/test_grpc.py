@@ -197,6 +197,23 @@ def test_a_call_without_a_thread_fails_and_later_ones_are_served(node, monkeypat
     eventually(lambda: b.handler.texts, "the message arrived")
 
 
+def test_a_loss_is_told_where_there_is_no_thread_to_look_for_the_reason(node, monkeypatch):
+    start = threading.Thread.start
+
+    def refused(thread):
+        if thread.name == "swarm-diagnosis":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    a, b = node(), node()
+    a.say(b.address, "hello")
+    eventually(lambda: b.handler.texts, "the message arrived")
+    monkeypatch.setattr("threading.Thread.start", refused)
+    b.transport.close(0.0)
+    eventually(lambda: a.handler.lost, "the loss is told")
+    assert a.handler.lost[0][0] == b.address
+
+
 def test_no_thread_outlives_a_transport_that_has_refused_calls(node, monkeypatch):
     before = {thread for thread in threading.enumerate() if thread.name == "swarm-call"}
     monkeypatch.setattr("swarm.transport.grpc.transport.MAX_CALLS", 0)

@@ -348,10 +348,11 @@ class GrpcTransport(DataChannelControl):
             return
         if lost and may_explain(reason):
             # It connects, which may take longer than other reports can wait.
-            threading.Thread(
-                target=self._explain_loss, args=(address, link, reason), name="swarm-diagnosis", daemon=True
-            ).start()
-        elif lost:
+            explain_loss = partial(self._explain_loss, address, link, reason)
+            with suppress(RuntimeError):  # the system has no more threads
+                threading.Thread(target=explain_loss, name="swarm-diagnosis", daemon=True).start()
+                lost = False
+        if lost:
             self._tell_loss(address, self._why(address, link, reason))
 
     def _open_again(self, address: str, ended: Link) -> bool:
