@@ -81,6 +81,11 @@ def test_every_invariant_holds_through_the_faults_of_many_schedules() -> None:
     assert set(result["faults"]) == set(FaultKind)
 
 
+@pytest.mark.parametrize(("seed", "liars"), [(7001436, False), (7001569, False), (7003764, False), (7100203, True)])
+def test_a_copy_that_a_peer_does_not_offer_is_not_taken_for_its_offer(seed: int, liars: bool) -> None:
+    assert simulate(1, seed=seed, liars=liars)["violations"] == 0
+
+
 def test_the_schedules_cover_what_they_should() -> None:
     schedules = [draw(seed) for seed in range(2000)]
     sizes = Counter(len(schedule.peers) for schedule in schedules)
