@@ -1,6 +1,6 @@
 """One peer: trains on its digits until the fleet stops it, and writes a journal.
 
-``python -m benchmarks.fleet.peer DIRECTORY``; its settings come from ``SWARM_*``, as under ``swarm up``.
+``python -m benchmarks.fleet.peer DIRECTORY PARENT``; its settings come from ``SWARM_*``, as under ``swarm up``.
 Training ends after the round whose number is in ``DIRECTORY/stop``, once this file exists.
 """
 
@@ -32,13 +32,13 @@ EPOCH = 50
 
 def main() -> None:
     """Train, then test the closing model."""
+    _end_with_parent(int(sys.argv[2]))
     directory = Path(sys.argv[1])
     training = Training(**json.loads((directory / "training.json").read_text(encoding="utf-8")))
     name, rank = os.environ["SWARM_NAME"], int(os.environ["SWARM_RANK"])
     journal = Journal(directory / "events" / f"{name}-{os.getpid()}.jsonl", name, os.getpid())
     observer = Observer(journal)
     TorchCallback.session_factory = staticmethod(observer.session)
-    _end_with_parent()
     torch.set_num_threads(1)
     torch.manual_seed(training.seed)
     train, test = (_load(directory / "data" / f"peer-{rank}" / f"{part}.npz") for part in ("train", "test"))
@@ -59,9 +59,11 @@ def main() -> None:
     journal.close()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Let the kernel kill this process when its parent ends, even if this process is frozen then."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended while this process was starting
+        sys.exit("the fleet is gone")
 
 
 class Stop:

@@ -119,7 +119,7 @@ class Fleet:
                 self._end(name)
             with self.log(name).open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "benchmarks.fleet.peer", str(self.directory)],
+                    [sys.executable, "-m", "benchmarks.fleet.peer", str(self.directory), str(os.getpid())],
                     cwd=ROOT,
                     env=self._environment(name),
                     stdin=subprocess.DEVNULL,

@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +97,13 @@ def test_a_schedule_is_reproducible_and_uses_victims_equally():
 
 
 @pytest.mark.skipif(not can_cut(os.getpid()), reason="this system gives no access to the sockets of a process")
+def test_a_peer_whose_parent_ended_while_it_started_ends(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.fleet.peer", str(tmp_path), "1"]
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=100, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "the fleet is gone")
+
+
 def test_cutting_ends_connections_and_spares_listening_sockets():
     with socket.create_server(("127.0.0.1", 0)) as server:
         with socket.create_connection(server.getsockname()) as client, server.accept()[0] as accepted:
