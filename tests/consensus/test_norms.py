@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -182,6 +183,26 @@ def test_a_peer_that_sends_other_weights_is_named_with_both_figures_and_left_out
     reason = f"{liar} offered weights that have moved by 2 and sent some that did by 700"
     assert all(f"aborted: {reason}" in peers.said(name) for name in "abc")
     assert sum(peers.said(name).count(f"contribution of {liar} left out: {reason}") for name in "abc") == 1
+
+
+@pytest.mark.parametrize("first", ["absurd", "liar"])
+def test_a_peer_that_sends_other_weights_changes_the_median_that_another_is_left_out_by(founded, first: str) -> None:
+    peers = founded("a", "b", "c", "d", "e")
+    one, other, *rest = sorted({*"abcde"} - {peers.leader()})
+    absurd, liar = (one, other) if first == "absurd" else (other, one)
+    honest = sorted([*rest, peers.leader()])
+    peers.moved[liar] = 20.0
+    peers.exchanging = False
+    for number, name in enumerate(honest):
+        peers.offer(name, delta_norm=22.0 + number)
+    peers.offer(liar, delta_norm=0.2)
+    peers.offer(absurd, delta_norm=1e6)
+    peers.exchanging = True
+    peers.exchange(peers.running()[0])
+    peers.deliver()
+    assert {peers.commits(name)[-1].contributors for name in "abcde"} == {tuple(honest)}
+    medians = [f"contribution of {absurd} left out: .* is {median}" for median in (23, 23.5)]
+    assert all(any(re.search(each, peers.said(name)) for name in "abcde") for each in medians)
 
 
 def test_a_peer_that_sends_other_weights_and_is_needed_for_a_quorum_receives_without_contributing(founded) -> None:

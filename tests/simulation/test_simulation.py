@@ -86,6 +86,12 @@ def test_a_copy_that_a_peer_does_not_offer_is_not_taken_for_its_offer(seed: int,
     assert simulate(1, seed=seed, liars=liars)["violations"] == 0
 
 
+@pytest.mark.parametrize("seed", [8000262, 8001881])
+def test_rounds_go_on(seed: int) -> None:
+    """After refusals that depend on one another; and where a network loses messages again and again."""
+    assert simulate(1, seed=seed)["violations"] == 0
+
+
 def test_the_schedules_cover_what_they_should() -> None:
     schedules = [draw(seed) for seed in range(2000)]
     sizes = Counter(len(schedule.peers) for schedule in schedules)

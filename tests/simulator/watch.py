@@ -24,6 +24,8 @@ REMOVAL = FIRST * (1 + 1 + FACTOR + FACTOR**2)
 """Seconds for which a member is left out before it counts as gone for all: until then the session cannot close."""
 GREETINGS_LOST = 3
 """Greetings in a row that a lossy network may lose between two peers: the next comes after the longest pause."""
+ATTEMPTS_LOST = 2
+"""Attempts in a row that fail as such a network loses what their leader or a member has sent again, too."""
 
 
 class Watch:
@@ -52,6 +54,7 @@ class Watch:
         straggler_timeout = FIRST_STRAGGLER_TIMEOUT if plan.straggler_timeout is None else plan.straggler_timeout
         greetings = GREETINGS_LOST * LONGEST_RETRY if plan.loss else 0.0
         bound = straggler_timeout + 3 * plan.failure_timeout + 10 * plan.transfer + greetings + 3.0
+        bound += ATTEMPTS_LOST * 3 * plan.failure_timeout if plan.loss else 0.0
         bound += (LIES * plan.failure_timeout + REMOVAL) * len(plan.liars)
         bound += LONGEST_SILENCE if plan.liars else 0.0
         if any(process.claims is not None for process in self._processes.values()):
