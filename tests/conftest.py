@@ -34,6 +34,10 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, databas
 settings.load_profile("repeatable")
 
 
+_NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_OF_TORCHRUN = {name: os.environ.get(name) for name in _NAMES}
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("SWARM_")]:
@@ -45,17 +49,21 @@ def _no_files_in_the_home_of_whoever_tests(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data-home"))
 
 
-@pytest.fixture(autouse=True)
-def _no_process_group_left() -> Iterator[None]:
-    before = os.environ.get("LOCAL_RANK")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """A test leaves neither torch's process group to those after it, nor variables with which Accelerate opens one."""
     yield
-    if os.environ.get("LOCAL_RANK") != before:  # with it Accelerate opens a process group
-        os.environ.pop("LOCAL_RANK", None)
-        pytest.fail("the test has left variables of torchrun to the tests after it")
+    left = [name for name, value in _OF_TORCHRUN.items() if os.environ.get(name) != value]
+    for name in left:
+        os.environ.pop(name, None)
+        if (value := _OF_TORCHRUN[name]) is not None:
+            os.environ[name] = value
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
-        pytest.fail("the test has left torch's process group to the tests after it")
+        left.append("torch's process group")
+    if left:
+        pytest.fail(f"the test has left {', '.join(left)} to the tests after it")
 
 
 class RecordingSession:

@@ -35,7 +35,7 @@ def main() -> None:
     quiet()
     warnings.filterwarnings("error", module="swarm")
     # cryptography's, which name their caller, of a certificate that it reads nevertheless
-    warnings.filterwarnings("ignore", module=r"swarm\.identity\.certificates")
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"swarm\.identity\.certificates")
     signal.signal(signal.SIGALRM, _interrupt)
     with suppress(ValueError):  # the limit is lower already
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, resource.getrlimit(resource.RLIMIT_AS)[1]))

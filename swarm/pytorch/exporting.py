@@ -75,11 +75,10 @@ def write_onnx(export: Export) -> None:
     load_weights(model, export.source)
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     examples = tuple(torch.zeros(example.shape, dtype=_dtype(example.dtype)) for example in export.inputs)
-    _require_taken(model.cpu().eval(), examples)
     with _quietly():
         try:
             torch.onnx.export(
-                model,
+                model.cpu().eval(),
                 examples,
                 export.output,
                 dynamo=True,
@@ -87,28 +86,41 @@ def write_onnx(export: Export) -> None:
                 dynamic_shapes=tuple({0: torch.export.Dim.AUTO} for _ in export.inputs),
                 verbose=False,
             )
+        except OSError:
+            raise
         except Exception as error:
+            _require_taken(model, examples)
             raise ConfigurationError(
-                f"{type(model).__name__} cannot be written as ONNX ({_first_cause(error)}): torch.onnx.export does not "
-                "take the model as it is"
+                f"{type(model).__name__} cannot be written as ONNX ({_shown(_first_cause(error))}): torch.onnx.export "
+                "does not take the model as it is"
             ) from error
 
 
 def _require_taken(model: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> None:
-    """Call the model once, as its own errors say more than those of the exporter."""
+    """Call the model once after the exporter has failed, as its own errors say more.
+
+    Raises:
+        ConfigurationError: it takes no such inputs.
+    """
     try:
         with torch.no_grad():
             model(*examples)
     except Exception as error:
         given = " and ".join(str(list(example.shape)) for example in examples)
         raise ConfigurationError(
-            f"{type(model).__name__} does not take inputs of the sizes {given} ({_first_cause(error)}): correct --input"
+            f"{type(model).__name__} does not take inputs of the sizes {given} ({_shown(error)}): correct --input"
         ) from error
 
 
-def _first_cause(error: BaseException) -> str:
-    while error.__cause__ is not None:
+def _first_cause(error: BaseException) -> BaseException:
+    seen = []
+    while error.__cause__ is not None and error not in seen:
+        seen.append(error)
         error = error.__cause__
+    return error
+
+
+def _shown(error: BaseException) -> str:
     return printable(f"{type(error).__name__}: {error}".split("\n", 1)[0], MAX_SHOWN)
 
 

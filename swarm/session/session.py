@@ -117,7 +117,7 @@ class Session:
         self._checkpoints: Checkpoints | None = None
         self._ledger: Ledger | None = None
         self._restore_signals: Callable[[], None] = lambda: None
-        self._left = self._stopped = False
+        self._left = self._stopped = self._all_done = False
         self._naming = Naming(settings)
         self._note = SessionNote(settings, self._progress)
         self.uncounted: Callable[[], int] = lambda: 0
@@ -135,7 +135,7 @@ class Session:
 
         Batches that are trained nevertheless are merged when training ends.
         """
-        return self._merging is not None and self._merging.all_done
+        return self._all_done or (self._merging is not None and self._merging.all_done)
 
     @property
     def should_stop(self) -> bool:
@@ -340,7 +340,7 @@ class Session:
     def _release(self, *, patience: float) -> None:
         """Release what the worker does not own, and wait for the disk for at most ``patience`` seconds."""
         self._restore_signals()
-        self._stopped = self.should_stop
+        self._stopped, self._all_done = self.should_stop, self.all_done
         self._merging = None
         if self._correction:
             self._correction.stop()

@@ -40,6 +40,14 @@ class Words(nn.Module):
         return self.embed(words).sum() + self.inner(picture)
 
 words = Words()
+
+class Strict(nn.Linear):
+    def forward(self, x):
+        torch._check(x.sum().item() != 0)
+        return super().forward(x)
+
+def strict():
+    return Strict(3, 2)
 """
 
 
@@ -172,6 +180,13 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(trained, tmp_path
     assert re.search(message, result.output), result.output
     left = [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"]
     assert sorted(left) == before
+
+
+@pytest.mark.timeout(300)
+def test_a_model_that_does_not_take_zeros_is_exported(trained):
+    trained(nn.Linear(3, 2))
+    result = run("out", "model.onnx", "--model", "train_it.py:strict", "--input", "2,3")
+    assert result.exit_code == 0, result.output
 
 
 def test_a_file_is_replaced_on_request_alone(trained, tmp_path):

@@ -535,7 +535,7 @@ def test_a_head_that_is_gone_at_a_start_stays_known(
     assert "ledger-kept-1.head, was missing or damaged when a run started" in finding
 
 
-@pytest.mark.parametrize("damage", ["noise", "another database", "another peer", "middle", "schema"])
+@pytest.mark.parametrize("damage", ["noise", "another database", "another peer", "middle", "schema", "format"])
 def test_a_damaged_database_is_kept_and_a_new_one_begun(
     tmp_path: Path, heart: Signatories, records: list[Commit], damage: str
 ) -> None:
@@ -549,6 +549,8 @@ def test_a_damaged_database_is_kept_and_a_new_one_begun(
     elif damage == "another peer":
         with rows(path) as connection:
             connection.execute("UPDATE about SET value = 'bob' WHERE name = 'peer'")
+    elif damage == "format":
+        path.write_bytes((data := path.read_bytes())[:47] + b"\x05" + data[48:])
     elif damage == "schema":
         path.write_bytes(path.read_bytes().replace(b"CREATE TABLE", b"CREATE TABL\xff", 1))
     else:

@@ -91,6 +91,24 @@ def test_the_user_is_told_once_that_a_peer_cannot_connect(start, bound, caplog):
     assert f"{shut.address} cannot be reached from {second.address} either" in caplog.messages
 
 
+def test_without_a_thread_to_answer_the_other_side_the_loss_is_told(start, bound, monkeypatch):
+    begin = threading.Thread.start
+
+    def refused(thread):
+        if thread.name == "swarm-reverse":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    shut, other = start(advertise=bound()), start()
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refused)
+        shut.say(other.address, "hello")
+        eventually(lambda: shut.handler.lost, "the loss is told")
+    ((address, _),) = shut.handler.lost
+    assert address == other.address
+    heard(shut, other)
+
+
 def test_a_peer_that_can_be_reached_is_told_nothing_and_opens_nothing(start, caplog):
     a, b = start(), start()
     heard(a, b)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import threading
+from collections import Counter
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
@@ -10,6 +14,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from swarm import SwarmCallback
 from swarm.errors import ModelError, SwarmError
+from swarm.storage.stop_request import ask
+from swarm.testing.swarm import together
 from swarm_sklearn import SklearnCallback, SwarmTrainer, initialise, load_weights
 from swarm_sklearn.estimators import family_of
 
@@ -78,6 +84,30 @@ def test_fit_begins_anew(patients):
     trainer = SwarmTrainer(GaussianNB(), loopback=True)
     trainer.fit(*patients)
     assert trainer.fit(*patients).class_count_.sum() == 120
+
+
+def test_the_training_ends_within_an_epoch_where_the_swarm_has_agreed_on_that(hospitals, two_parts, tmp_path):
+    batches = Counter()
+
+    class Asks(SGDClassifier):
+        def partial_fit(self, X, y, classes=None):  # noqa: N803 - as its base names it
+            site = threading.current_thread().name
+            batches[site] += 1
+            if batches[site] == 5:
+                ask(tmp_path / site)
+            return super().partial_fit(X, y, classes)
+
+    sites = [f"peer-{number}" for number in range(2)]
+    for site in sites:
+        (tmp_path / site).mkdir()
+    trainers = [hospitals.trainer(site, Asks(), model_dir=tmp_path / site, world_size=2) for site in sites]
+    fits = [
+        partial(trainer.fit, *part, classes=[0, 1, 2], batch_size=1)
+        for trainer, part in zip(trainers, two_parts, strict=True)
+    ]
+    together(*fits)
+    assert all(trainer.callback.should_stop for trainer in trainers)
+    assert all(5 <= batches[site] < len(part[0]) for site, part in zip(sites, two_parts, strict=True))
 
 
 def test_a_site_is_weighted_by_its_samples_without_saying_their_number(patients):

@@ -23,6 +23,15 @@ def test_a_model_that_is_sharded_is_refused(bert, options, message):
         require_supported(args, bert(), SwarmTrainerCallback().arguments)
 
 
+def test_a_metric_of_the_merged_model_needs_validation_data(bert):
+    args = SimpleNamespace(deepspeed=None, fsdp=[], metric_for_best_model="swarm_val_loss")
+    model = bert()
+    with pytest.raises(ConfigurationError, match="metric_for_best_model='swarm_val_loss' .* without val_data: give it"):
+        require_supported(args, model, SwarmTrainerCallback().arguments)
+    require_supported(args, model, SwarmTrainerCallback(loopback=True).arguments)
+    require_supported(args, model, SwarmTrainerCallback(val_data=[{"labels": 1}]).arguments)
+
+
 def test_training_on_for_others_is_refused():
     with pytest.raises(ConfigurationError, match="train_until='all' is not possible with a Trainer.*max_steps"):
         SwarmTrainerCallback(train_until="all")

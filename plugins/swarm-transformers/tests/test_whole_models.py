@@ -86,8 +86,17 @@ def test_a_trainer_may_follow_the_loss_of_the_merged_model(hospitals, bert, two_
     together(*(trainer.train for trainer in trainers), deadline=100.0)
     for trainer, losses in zip(trainers, (each.losses for each in found), strict=True):
         assert len(losses) == 4
-        assert all(map(math.isfinite, losses)) is (sites > 1)
+        assert all(map(math.isfinite, losses))
         assert trainer.state.best_metric == min(losses)
+
+
+def test_a_trainer_may_follow_another_metric_of_the_merged_model(hospitals, bert, two_parts, texts):
+    data = texts(8, seed=3)
+    accuracy = lambda logits, labels: (logits.argmax(1) == labels).float().mean()  # noqa: E731
+    options = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 2, "save_steps": 2}
+    options |= {"metric_for_best_model": "swarm_val_metric", "eval_dataset": data, "load_best_model_at_end": True}
+    first, _ = hospitals.fit([bert(), bert()], two_parts, val_data=data, metric_function=accuracy, arguments=options)
+    assert "swarm_val_metric" in first.metrics
 
 
 def test_early_stopping_ends_one_site_and_not_the_others(hospitals, bert, two_parts, texts):

@@ -309,8 +309,12 @@ def _told() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        # Its subclasses are about the disk, locks and limits; the class itself says that the file is no database.
-        raise LedgerError(str(error), damaged=type(error) is sqlite3.DatabaseError) from error
+        # Its subclasses are about the disk, locks and limits; the class itself says that the file is no database. A
+        # statement that cannot be prepared is no fault of ours: the header or the schema is not what was written.
+        damaged = (
+            type(error) is sqlite3.DatabaseError or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+        )
+        raise LedgerError(str(error), damaged=damaged) from error
     except UnicodeDecodeError as error:  # of SQLite's own message, which quotes bytes of a damaged schema
         raise LedgerError("its schema is damaged: it holds bytes that are no text", damaged=True) from error
 

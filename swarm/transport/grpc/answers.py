@@ -171,8 +171,14 @@ class Answers:
         for channel in channels:
             channel.close()
 
-    def _start(self, *begun: Any) -> None:
-        threading.Thread(target=self._run, args=begun, name="swarm-reverse", daemon=True).start()
+    def _start(
+        self, control: grpc.Channel | ReverseChannel, ready: Callable[[], None], ended: Callable[[Any], None]
+    ) -> None:
+        try:
+            threading.Thread(target=self._run, args=(control, ready, ended), name="swarm-reverse", daemon=True).start()
+        except RuntimeError as error:  # the system has no more threads
+            self._one_way.forget(str(self._address))
+            ended(CallError(grpc.StatusCode.UNAVAILABLE, str(error)))
 
     def _run(
         self, control: grpc.Channel | ReverseChannel, ready: Callable[[], None], ended: Callable[[Any], None]

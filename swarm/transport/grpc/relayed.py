@@ -111,7 +111,8 @@ class Relayed:
         with suppress(TransportError):
             reason = reason.replace(join(HOST, self._relay.port(address)), address)
         why = self._relay.reason(address) or reason
-        return f"{address} cannot be reached over {self._relay.name}: {why}; directly: {self._directly[address]}"
+        directly = self._directly.get(address, reason)  # it may have been forgotten meanwhile
+        return f"{address} cannot be reached over {self._relay.name}: {why}; directly: {directly}"
 
     def _forget(self, address: str) -> None:
         if self._since.pop(address, None) is not None and self._relay is not None:

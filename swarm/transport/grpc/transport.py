@@ -376,7 +376,7 @@ class GrpcTransport(DataChannelControl):
 
     def _explain_loss(self, address: str, link: Link, reason: str) -> None:
         found = ""
-        with suppress(TransportError):  # the relay is closed
+        with suppress(TransportError, OSError):  # the relay is closed, or can open no more
             found = explain(self._relayed.place(Address.parse(address)), self._identity, self._proxies)
         if self._relayed.over(address):
             found = self._why(address, link, found or reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,22 @@ if TYPE_CHECKING:
 
     from swarm.callback import CallbackArguments
 
-_LOSS = "swarm_val_loss"
-"""The loss of the merged model, which the Trainer may follow."""
+_OF_MERGED = "swarm_val_"
+"""How the names of the metrics of the merged model begin."""
 
 
 def require_supported(args: TrainingArguments, model: Any, arguments: CallbackArguments) -> None:
-    """Refuse a Trainer that shards its model, or trains another one.
+    """Refuse a Trainer that shards its model, trains another one, or follows a metric that nothing computes.
 
     Raises:
-        ConfigurationError: the Trainer shards the model, or ``model`` is not the one that it trains.
+        ConfigurationError: the Trainer shards the model, ``model`` is not the one that it trains, or there are no
+            validation data for the metric of the merged model that it follows.
     """
+    if (followed := _followed(args)) and arguments.val_data is None and not arguments.settings.loopback:
+        raise ConfigurationError(
+            f"metric_for_best_model={followed!r} in TrainingArguments follows the merged model, which is not validated "
+            "without val_data: give it to the SwarmTrainerCallback"
+        )
     if args.deepspeed or args.fsdp:
         engine = "deepspeed" if args.deepspeed else "fsdp"
         raise ConfigurationError(
@@ -40,6 +45,12 @@ def require_supported(args: TrainingArguments, model: Any, arguments: CallbackAr
             f"model is a {type(arguments.model).__name__} other than the {type(model).__name__} that the Trainer "
             "trains: omit model=, the Trainer passes its own"
         )
+
+
+def _followed(args: TrainingArguments) -> str:
+    """The metric of the merged model that the Trainer follows; empty where it follows another one."""
+    name = str(getattr(args, "metric_for_best_model", None) or "").removeprefix("eval_")
+    return name if name.startswith(_OF_MERGED) else ""
 
 
 def calling_loop() -> Loop | None:
@@ -68,11 +79,12 @@ class _SwarmMetrics(TrainerCallback):
     ) -> None:
         if logs is None:
             return
-        found = self.ours.metrics
-        follows = (args.metric_for_best_model or "").removeprefix("eval_") == _LOSS
-        if follows and any(name.startswith("eval_") for name in logs):
-            # The Trainer looks for it under this name. No model is worse than one that no round has validated.
-            logs[f"eval_{_LOSS}"] = found.get(_LOSS, math.inf)
+        found, followed = self.ours.metrics, _followed(args)
+        if followed and any(name.startswith("eval_") for name in logs):
+            # The Trainer looks for it under this name. Where nothing is merged, its own model stands in.
+            own = logs.get(f"eval_{followed.removeprefix(_OF_MERGED)}")
+            if (value := found.get(followed, own)) is not None:
+                logs[f"eval_{followed}"] = value
         if self.ours.joined:
             logs.update(found)
 
