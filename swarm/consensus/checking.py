@@ -198,11 +198,6 @@ def _with_refusals(state: RoundState, proposal: Proposal, table: Table) -> tuple
     # A leader's own check comes before those by the offers, so that it may give another reason.
     told = [each for each in proposal.refused if each.peer in weights and each not in computed.refused]
     judged = {each.peer: each.reason for each in told}
-    for each in told:
-        # Without what is left out, others may be further from the median, which is what their reasons name.
-        rest = {peer: reason for peer, reason in judged.items() if peer != each.peer}
-        if each in form(replace(table, left_out=rest), state.rules).refused:
-            judged = rest
     if not judged:
         return table, ""
     agreed = screened(table, state.rules).left_out.keys() | state.presence.distrusted.keys()
@@ -212,6 +207,11 @@ def _with_refusals(state: RoundState, proposal: Proposal, table: Table) -> tuple
     if leaves_out_too_much(judged.keys(), doubted, contributors):
         names = ", ".join(sorted(judged))
         return table, f"it leaves out {names}, which is half of the contributions or more"
+    for each in told:
+        # Who else is too far from the median may follow from that: it is another one, which the reason names.
+        rest = {peer: reason for peer, reason in judged.items() if peer != each.peer}
+        if each in form(replace(table, left_out=rest), state.rules).refused:
+            judged = rest
     return replace(table, left_out=judged), ""
 
 
