@@ -78,17 +78,21 @@ def failed(record: Record) -> bool:
     """Whether a site failed, or a process that exchanges its shard needs or sends more than its part and a little."""
     processes = record["processes"]
     most = 3 * record["mib"] / processes + SLACK
+    whole = {
+        (each["end"], number): site[0]["sent_mb"]
+        for each in record["runs"]
+        if each["row"] == WHOLE
+        for number, site in enumerate(each["sites"])
+        if site
+    }
     sharded = [
-        site
+        (site, MORE * whole.get((each["end"], number), 0.0) / processes)
         for each in record["runs"]
         if each["row"] != WHOLE
-        for site in each["sites"][: 1 if each["row"] == MIXED else None]
+        for number, site in enumerate(each["sites"][: 1 if each["row"] == MIXED else None])
     ]
-    told = all(len(site) == processes for site in sharded)
-    high = any(rank["mib"] > most for site in sharded for rank in site)
-    wholes = [site for each in record["runs"] if each["row"] == WHOLE for site in each["sites"]]
-    whole = max((site[0]["sent_mb"] for site in wholes if site), default=0.0)
-    high = high or any(rank["sent_mb"] > MORE * whole / processes for site in sharded for rank in site)
+    told = all(len(site) == processes for site, _ in sharded)
+    high = any(rank["mib"] > most or rank["sent_mb"] > part for site, part in sharded for rank in site)
     return high or not told or not all(each["passed"] for each in record["runs"])
 
 
