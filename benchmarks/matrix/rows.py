@@ -46,10 +46,10 @@ def sharing(site: Site, shards: int | None = None) -> Site:
     return site._replace(environment={**site.environment, "SWARM_EXCHANGE_SHARDS": str(shards or "true")})
 
 
-def lightning(flavour: str, strategy: str = "auto") -> Site:
+def lightning(flavour: str, strategy: str = "auto", *more: str) -> Site:
     """A Trainer, with two processes unless ``strategy`` is auto."""
     processes = 1 if strategy == "auto" else 2
-    arguments = ("--flavour", flavour, "--strategy", strategy, "--processes", str(processes))
+    arguments = ("--flavour", flavour, "--strategy", strategy, "--processes", str(processes), *more)
     return Site("lightning_fit", arguments, processes)
 
 
@@ -106,6 +106,16 @@ ROWS = (
     Row(
         "Lightning, FSDP2 on 2 (ModelParallelStrategy), each process exchanges its shard",
         twice(sharing(lightning(LIGHTNING, "fsdp2"))),
+        ("lightning",),
+    ),
+    Row(
+        "Lightning, tensor parallelism on 2 (ModelParallelStrategy), and one process",
+        (lightning(LIGHTNING, "tp"), lightning(LIGHTNING)),
+        ("lightning",),
+    ),
+    Row(
+        "Lightning, DDP on 2, a wait of 30 s under the default time-out",
+        (lightning(LIGHTNING, "ddp"), lightning(LIGHTNING, "auto", "--wait", "30")),
         ("lightning",),
     ),
     Row("pytorch_lightning", twice(lightning(PYTORCH_LIGHTNING)), ("pytorch_lightning",)),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import time
 from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import Replicate
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.matrix.programs.told import end, tell_model
@@ -21,9 +24,10 @@ def main() -> None:
     """Train, and tell the model that this process ends with."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flavour", choices=["lightning.pytorch", "pytorch_lightning"], default="lightning.pytorch")
-    parser.add_argument("--strategy", choices=["auto", "ddp", "fsdp2"], default="auto")
+    parser.add_argument("--strategy", choices=["auto", "ddp", "fsdp2", "tp"], default="auto")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--wait", type=float, default=0.0, help="seconds before the second epoch")
     options = parser.parse_args()
     flavour = importlib.import_module(options.flavour)
 
@@ -37,6 +41,15 @@ def main() -> None:
                 from torch.distributed.fsdp import fully_shard
 
                 fully_shard(self.net, mesh=self.device_mesh["data_parallel"])
+            elif options.strategy == "tp":
+                plan = {
+                    "0": ColwiseParallel(output_layouts=Replicate()),
+                    "3": RowwiseParallel(input_layouts=Replicate()),
+                }
+                parallelize_module(self.net, self.device_mesh["tensor_parallel"], plan)
+
+        def on_train_epoch_start(self) -> None:
+            time.sleep(options.wait if self.current_epoch == 1 else 0)
 
         def training_step(self, batch: Any, index: int) -> torch.Tensor:
             x, y = batch
@@ -46,11 +59,10 @@ def main() -> None:
             return torch.optim.SGD(self.parameters(), lr=0.05)
 
     strategy: Any = options.strategy
-    if strategy == "fsdp2":
+    if strategy in ("fsdp2", "tp"):
         strategies = importlib.import_module(f"{options.flavour}.strategies")
-        strategy = strategies.ModelParallelStrategy(
-            data_parallel_size=options.processes, tensor_parallel_size=1, save_distributed_checkpoint=False
-        )
+        sizes = (options.processes, 1) if strategy == "fsdp2" else (1, options.processes)
+        strategy = strategies.ModelParallelStrategy(*sizes, save_distributed_checkpoint=False)
     torch.manual_seed(sum(os.environ["SWARM_NAME"].encode()))
     data = TensorDataset(torch.randn(SAMPLES, 8), torch.randint(0, 3, (SAMPLES,)))
     trainer = flavour.Trainer(
