@@ -21,6 +21,7 @@ from swarm.transport.grpc.diagnosis import may_explain
 from swarm.transport.grpc.security import target
 from swarm.transport.grpc.send_queue import MAX_QUEUED_MESSAGES, SendQueue
 from swarm.transport.grpc.status import ERRORS, to_error
+from tests.transport.threads import none_left
 
 
 @pytest.fixture
@@ -178,17 +179,9 @@ def test_status_of_nobody(node):
         fetch_status("nowhere", DEADLINE)
 
 
-def test_a_call_without_a_thread_fails_and_later_ones_are_served(node, monkeypatch):
-    start = threading.Thread.start
-
-    def refused(thread):
-        if thread.name == "swarm-call":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
+def test_a_call_without_a_thread_fails_and_later_ones_are_served(node):
     a, b = node(), node()
-    with monkeypatch.context() as patch:
-        patch.setattr("threading.Thread.start", refused)
+    with none_left("swarm-call"):
         for _ in range(2):
             with pytest.raises(TransportError, match="Error in service handler"):
                 fetch_status(b.address, DEADLINE)
@@ -197,20 +190,13 @@ def test_a_call_without_a_thread_fails_and_later_ones_are_served(node, monkeypat
     eventually(lambda: b.handler.texts, "the message arrived")
 
 
-def test_a_loss_is_told_where_there_is_no_thread_to_look_for_the_reason(node, monkeypatch):
-    start = threading.Thread.start
-
-    def refused(thread):
-        if thread.name == "swarm-diagnosis":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
+def test_a_loss_is_told_where_there_is_no_thread_to_look_for_the_reason(node):
     a, b = node(), node()
     a.say(b.address, "hello")
     eventually(lambda: b.handler.texts, "the message arrived")
-    monkeypatch.setattr("threading.Thread.start", refused)
-    b.transport.close(0.0)
-    eventually(lambda: a.handler.lost, "the loss is told")
+    with none_left("swarm-diagnosis"):
+        b.transport.close(0.0)
+        eventually(lambda: a.handler.lost, "the loss is told")
     assert a.handler.lost[0][0] == b.address
 
 

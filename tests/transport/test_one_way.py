@@ -29,6 +29,7 @@ from swarm.transport.grpc.security import open_channel
 from swarm.transport.grpc.service import ANSWER, CALL_KEY, DELIVER, PROBE, REACH, REVERSE, STATUS
 from swarm.transport.grpc.silence import Silence
 from swarm.transport.grpc.wire import decode, encode
+from tests.transport.threads import none_left
 
 SCRIPT = Path(__file__).with_name("one_way_process.py")
 
@@ -91,17 +92,9 @@ def test_the_user_is_told_once_that_a_peer_cannot_connect(start, bound, caplog):
     assert f"{shut.address} cannot be reached from {second.address} either" in caplog.messages
 
 
-def test_without_a_thread_to_answer_the_other_side_the_loss_is_told(start, bound, monkeypatch):
-    begin = threading.Thread.start
-
-    def refused(thread):
-        if thread.name == "swarm-reverse":
-            raise RuntimeError("can't start new thread")
-        begin(thread)
-
+def test_without_a_thread_to_answer_the_other_side_the_loss_is_told(start, bound):
     shut, other = start(advertise=bound()), start()
-    with monkeypatch.context() as patch:
-        patch.setattr("threading.Thread.start", refused)
+    with none_left("swarm-reverse"):
         shut.say(other.address, "hello")
         eventually(lambda: shut.handler.lost, "the loss is told")
     ((address, _),) = shut.handler.lost
