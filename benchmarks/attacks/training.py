@@ -70,7 +70,7 @@ def train(
         if kept:
             columns = [contributions[site] for site in kept]
             if isinstance(rule, DistanceScreen):
-                for place in rule.far(partial_gram(columns), range(len(kept))):
+                for place in rule.far(partial_gram(columns), dict.fromkeys(range(len(kept)), 1)):
                     left_out[kept[place]] += 1
             columns += [reference] * rule.needs_reference
             reference = apply_rule(rule, columns, [1] * len(kept)).astype(np.float32, copy=False)

@@ -23,7 +23,7 @@ Between peers that train one model, differences of data and speed make a factor 
 makes one of thousands within a few batches, and the mean would keep its effect.
 """
 FEWEST = 3
-"""Fewest training contributors that have moved for the check: of two, either one may be right."""
+"""Fewest contributors that have trained for the check: of two, either one may be right."""
 FROZEN = 10.0
 """Frozen weights that are more than this many times as far away as they can be are left out.
 
@@ -44,7 +44,9 @@ def absurd(
     What counts is the distance by which a contribution is merged: the claimed one times its factor, if it has one.
 
     Finished peers are neither in the median nor checked here, as their weights fall behind those of the others: see
-    :class:`FrozenNorms`. Peers that have not moved at all are not in the median either, as they have not trained.
+    :class:`FrozenNorms`. Peers that have made no steps are not in the median either, as they have not trained: the
+    little that rounding moves them by would become the median. Each of them is compared with those that have, and
+    itself, so that a false number of steps does not hide a large distance.
     """
     sizes = {
         stats.peer: (stats.delta_norm + stats.residual) * (factors or {}).get(stats.peer, 1.0)
@@ -55,20 +57,18 @@ def absurd(
         for stats in contributions
         if not (math.isfinite(sizes[stats.peer]) and stats.delta_norm >= 0 and stats.residual >= 0)
     }
-    training = {
-        stats.peer
+    checked = {
+        stats.peer: stats.steps
         for stats in contributions
         if not stats.status.finished and stats.peer not in impossible and sizes[stats.peer] > 0
     }
-    if len(training) < FEWEST:
-        return impossible
-    middle = median(sizes[peer] for peer in training)
+    trained = {peer for peer, steps in checked.items() if steps}
     moved = "count as moved" if factors else "have moved"
-    far = {
-        peer: f"its weights {moved} by {sizes[peer]:g}, the median of those who train is {middle:g}"
-        for peer in sorted(training)
-        if sizes[peer] > ABSURD * middle
-    }
+    far: dict[PeerId, str] = {}
+    for peer in sorted(checked):
+        compared = [sizes[each] for each in trained | {peer}]
+        if len(compared) >= FEWEST and sizes[peer] > ABSURD * (middle := median(compared)):
+            far[peer] = f"its weights {moved} by {sizes[peer]:g}, the median of those who train is {middle:g}"
     return impossible | far
 
 
@@ -128,7 +128,8 @@ class FrozenNorms:
         sizes = {peer: entry.norm + entry.residual for peer, entry in given.items()}
         if not given or not all(0 <= size < math.inf for size in sizes.values()):
             return False
-        moved = [sizes[peer] for peer, entry in given.items() if sizes[peer] and not entry.status.finished]
+        trained = {peer for peer, entry in given.items() if entry.steps and not entry.status.finished}
+        moved = [sizes[peer] for peer in trained if sizes[peer]]
         self._usual = median(moved) if len(moved) >= FEWEST else self._usual
         usual = ABSURD * self._usual or math.inf
         sizes = {

@@ -6,7 +6,7 @@ coefficients.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,9 @@ class GramBarrier:
     """The parts of the Gram matrix, at the leader, and the coefficients, at everybody."""
 
     def __init__(
-        self, rule: MergeRule, members: Sequence[PeerId], weights: Sequence[int], training: Collection[int]
+        self, rule: MergeRule, members: Sequence[PeerId], weights: Sequence[int], training: Mapping[int, int]
     ) -> None:
-        """``training``: the places of the contributors that still train, which a check of distances compares."""
+        """``training``: the places of those that still train, which a check of distances compares, with their steps."""
         self._rule = rule
         self._training = training
         self.far: dict[int, Distance] = {}

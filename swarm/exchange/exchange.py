@@ -139,7 +139,7 @@ class Exchange:
         )
         self._side_merged = not self._schema.side
         gram = self._rule.scope is Scope.GRAM
-        training = [place for place, entry in enumerate(entries) if not entry.status.finished]
+        training = {place: entry.steps for place, entry in enumerate(entries) if not entry.status.finished}
         self._barrier = GramBarrier(self._rule, self._members, self._weights, training) if gram else None
         self._results_out: dict[PeerId, deque[OutFrame]] = {peer: deque() for peer in others}
         self._sent_results = dict.fromkeys(others, 0)

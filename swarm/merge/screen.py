@@ -50,14 +50,29 @@ class DistanceScreen(MergeRule):
 
     def coefficients(self, gram: NDArray[np.float64], weights: Sequence[int]) -> NDArray[np.float64]:
         """The factors of the rule for the contributions that are not far from the others, and 0 for those that are."""
-        return self.without(gram, weights, self.far(gram, range(len(weights))))
+        return self.without(gram, weights, self.far(gram, dict.fromkeys(range(len(weights)), 1)))
 
-    def far(self, gram: NDArray[np.float64], checked: Collection[int]) -> dict[int, Distance]:
-        """Which of the ``checked`` rows are far from the others of them.
+    def far(self, gram: NDArray[np.float64], steps: Mapping[int, int]) -> dict[int, Distance]:
+        """Which of some rows are far from the others of them.
 
         Medians are the lower ones. Nothing is far where more than half are equal.
+
+        Args:
+            gram: inner products of all contributions.
+            steps: the rows to check, and how many steps each has made. Between those without steps there is only
+                rounding, next to which each one that has trained would be far away. So each of them is compared with
+                those that have trained, and itself.
         """
-        places = sorted(checked)
+        trained = {place for place, made in steps.items() if made}
+        found = self._far(gram, trained)
+        for place in steps.keys() - trained:
+            compared = self._far(gram, trained | {place})
+            if place in compared:
+                found[place] = compared[place]
+        return dict(sorted(found.items()))
+
+    def _far(self, gram: NDArray[np.float64], compared: Collection[int]) -> dict[int, Distance]:
+        places = sorted(compared)
         if len(places) < FEWEST:
             return {}
         distances = distances_between(gram[np.ix_(places, places)])

@@ -22,13 +22,16 @@ TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 EXACT = BUILTIN_CODECS["exact"]
 
 
-def claims(*norms: float, status: PeerStatus = TRAINING, residual: float = 0.0) -> list[ContributionStats]:
+def claims(
+    *norms: float, status: PeerStatus = TRAINING, residual: float = 0.0, steps: int = 9
+) -> list[ContributionStats]:
     return [
         ContributionStats(
             peer=f"p{number}",
             round=1,
             weight=1,
             status=status,
+            steps=steps,
             delta_norm=norm,
             residual=residual if not number else 0,
         )
@@ -59,6 +62,17 @@ def test_contributions_with_absurd_norms_are_left_out(norms: tuple[float, ...], 
     assert set(absurd(claims(*norms))) == left_out
 
 
+def test_those_without_steps_are_not_in_the_median_and_are_checked() -> None:
+    """Rounding moves them by very little; and a false number of steps does not hide a distance."""
+    idle = [replace(each, peer=f"{each.peer} idle") for each in claims(5.8e-7, 6.1e-7, steps=0)]
+    assert not absurd([*claims(24.5), *idle])
+    assert not absurd([*claims(24.5, 30.0), *idle])
+    assert set(absurd([*claims(24.5, 30.0, 1e5), *idle])) == {"p2"}
+    (liar,) = (replace(each, peer="liar") for each in claims(1e5, steps=0))
+    reason = "its weights have moved by 100000, the median of those who train is 30"
+    assert absurd([*claims(24.5, 30.0), *idle, liar]) == {"liar": reason}
+
+
 def test_the_residual_counts_too() -> None:
     assert set(absurd(claims(1.0, 1.0, 1.0, residual=1.1 * ABSURD))) == {"p0"}
     assert set(absurd(claims(1.0, residual=math.nan))) == {"p0"}
@@ -80,8 +94,8 @@ def test_the_reason_gives_the_norm_and_the_median() -> None:
 def test_an_absurd_contribution_is_left_out_by_name_and_its_peer_receives(founded) -> None:
     peers = founded("a", "b", "c")
     peers.exchanging = False
-    peers.offer("a", "b", delta_norm=2.0)
-    peers.offer("c", delta_norm=1e4)
+    peers.offer("a", "b", steps=9, delta_norm=2.0)
+    peers.offer("c", steps=9, delta_norm=1e4)
     (proposal,) = peers.running()
     peers.exchanging = True
     peers.exchange(proposal)
@@ -194,9 +208,9 @@ def test_a_peer_that_sends_other_weights_changes_the_median_that_another_is_left
     peers.moved[liar] = 20.0
     peers.exchanging = False
     for number, name in enumerate(honest):
-        peers.offer(name, delta_norm=22.0 + number)
-    peers.offer(liar, delta_norm=0.2)
-    peers.offer(absurd, delta_norm=1e6)
+        peers.offer(name, steps=9, delta_norm=22.0 + number)
+    peers.offer(liar, steps=9, delta_norm=0.2)
+    peers.offer(absurd, steps=9, delta_norm=1e6)
     peers.exchanging = True
     peers.exchange(peers.running()[0])
     peers.deliver()
@@ -228,7 +242,7 @@ def test_of_two_peers_a_leader_leaves_itself_out_and_not_the_other_one(founded, 
     (other,) = {*"ab"} - {leader}
     odd, right = (leader, other) if leads else (other, leader)
     peers.moved[odd] = 700.0
-    peers.offer("a", "b", delta_norm=2.0)
+    peers.offer("a", "b", steps=9, delta_norm=2.0)
     peers.wait(30.0)
     assert {name: peers.commits(name)[-1].contributors for name in "ab"} == dict.fromkeys("ab", (right,))
     disputed = f"round 1: {odd} cannot take part: that is half of the contributions or more" in peers.said(leader)
@@ -414,7 +428,7 @@ class Session:
             moved = self.model + amount * (1 + self._rng.normal(size=400))
             values[peer] = moved.astype(self._dtype) if frozen is None else frozen
             status = TRAINING if frozen is None else SNAPSHOT
-            entries.append(Entry(peer, self.weights[peer], status, self.distance(values[peer])))
+            entries.append(Entry(peer, self.weights[peer], status, self.distance(values[peer]), steps=9))
         self.frozen |= {peer: values[peer] for peer in ends}
         reference = [self.model] if self._rule.needs_reference else []
         self.model = self._rule.merge([*values.values(), *reference], [self.weights[peer] for peer in values])
@@ -546,13 +560,23 @@ def test_only_frozen_weights_are_bounded() -> None:
     assert session.known.refusal(session.stats("p0", far)) is not None
 
 
+def test_those_without_steps_do_not_bound_how_far_others_have_moved() -> None:
+    """Else the first frozen weights of an honest peer, which had trained in that round, would be left out."""
+    known = FrozenNorms(averaging=True)
+    known.founded()
+    idle = [Entry(peer, 1, TRAINING, 6e-7) for peer in "bc"]
+    assert known.merged([Entry("a", 1, TRAINING, 24.5, steps=9), *idle])
+    stats = ContributionStats(peer="a", round=2, weight=1, status=SNAPSHOT, delta_norm=16.3)
+    assert known.refusal(stats) is None
+
+
 def test_with_an_outer_optimizer_the_way_of_the_model_counts() -> None:
     """It may go much further than the contributions to a round."""
     known = FrozenNorms(averaging=True, leaves_range=True)
     known.founded()
     assert known.needs_way
     assert not FrozenNorms(averaging=True).needs_way
-    frozen, training = Entry("a", 1, SNAPSHOT, 1.0), [Entry(peer, 1, TRAINING, 1.0) for peer in "bcd"]
+    frozen, training = Entry("a", 1, SNAPSHOT, 1.0), [Entry(peer, 1, TRAINING, 1.0, steps=9) for peer in "bcd"]
     assert known.merged([frozen, *training], 500.0)
     for away, reason in ((501.0, False), (6000.0, True)):
         stats = ContributionStats(peer="a", round=2, weight=1, status=SNAPSHOT, delta_norm=away)

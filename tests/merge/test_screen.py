@@ -25,31 +25,47 @@ def gram(points: object) -> np.ndarray:
     return rows @ rows.T
 
 
+def steps(count: int) -> dict[int, int]:
+    return dict.fromkeys(range(count), 1)
+
+
 def test_what_is_more_than_twice_as_far_as_usual_is_left_out() -> None:
     rule = screened(WeightedMean())
     points = [[0.0], [1.0], [2.0], [3.0], [7.0]]  # median distances, lower ones: 2, 1, 1, 2, 5
-    assert {place: distance.own for place, distance in rule.far(gram(points), range(5)).items()} == {4: 5}
-    assert rule.far(gram(points), range(5))[4].usual == 2
+    assert {place: distance.own for place, distance in rule.far(gram(points), steps(5)).items()} == {4: 5}
+    assert rule.far(gram(points), steps(5))[4].usual == 2
     assert rule.merge([np.array(point) for point in points], (1, 1, 3, 1, 9)) == pytest.approx(10 / 6)
     points[4] = [6.0]  # 4, exactly twice as far
-    assert not rule.far(gram(points), range(5))
+    assert not rule.far(gram(points), steps(5))
 
 
 @pytest.mark.parametrize("points", [[[0.0], [0.0], [0.0], [5.0], [9.0]], [[1.0], [100.0]], [[3.0]]])
 def test_nothing_is_left_out_where_most_are_equal_or_there_are_too_few(points: list[list[float]]) -> None:
-    assert not screened(WeightedMean()).far(gram(points), range(len(points)))
+    assert not screened(WeightedMean()).far(gram(points), steps(len(points)))
 
 
 def test_only_those_that_are_checked_are_compared_and_left_out() -> None:
     rule = screened(WeightedMean())
     points = gram([[0.0], [1.0], [2.0], [50.0], [51.0], [52.0], [53.0]])
-    assert not rule.far(points, [0, 1, 2])
-    assert set(rule.far(points, [0, 1, 2, 3])) == {3}
+    assert not rule.far(points, steps(3))
+    assert set(rule.far(points, steps(4))) == {3}
+
+
+def test_those_without_steps_do_not_set_what_is_usual_and_are_checked_themselves() -> None:
+    """Rounding alone sets them apart; and a false number of steps does not hide a distance."""
+    rule = screened(WeightedMean())
+    idle = gram([[0.0], [1e-7], [2e-7], [3e-7], [5.0]])
+    assert set(rule.far(idle, steps(5))) == {4}
+    assert not rule.far(idle, {0: 0, 1: 0, 2: 0, 3: 0, 4: 9})
+    assert not rule.far(idle, {0: 0, 1: 0, 2: 0, 3: 9, 4: 9})
+    liar = gram([[0.0], [1.0], [50.0], [1.5]])
+    assert set(rule.far(liar, {0: 9, 1: 9, 2: 0})) == {2}
+    assert set(rule.far(liar, {0: 9, 1: 9, 2: 0, 3: 9})) == {2}
 
 
 def test_two_that_agree_do_not_protect_one_another() -> None:
     points = [[0.0, 0], [1, 0], [0, 1], [1, 1], [40, 40], [40, 40]]
-    assert set(screened(WeightedMean()).far(gram(points), range(6))) == {4, 5}
+    assert set(screened(WeightedMean()).far(gram(points), steps(6))) == {4, 5}
 
 
 @pytest.mark.parametrize("name", ["geomedian", "norm_clip", "centered_clip", "nnm"])

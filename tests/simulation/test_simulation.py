@@ -86,9 +86,10 @@ def test_a_copy_that_a_peer_does_not_offer_is_not_taken_for_its_offer(seed: int,
     assert simulate(1, seed=seed, liars=liars)["violations"] == 0
 
 
-@pytest.mark.parametrize("seed", [8000262, 8001881])
+@pytest.mark.parametrize("seed", [8000262, 8001881, 8500467])
 def test_rounds_go_on(seed: int) -> None:
-    """After refusals that depend on one another; and where a network loses messages again and again."""
+    """After refusals that depend on one another; where a network loses messages; and after rounding alone has moved
+    members that made no steps."""
     assert simulate(1, seed=seed)["violations"] == 0
 
 
