@@ -433,9 +433,10 @@ class Witness:
     def _sizes(self, leader: Process, proposal: Proposal) -> None:
         trained = (entry for entry in proposal.entries if entry.weight and entry.status not in CHECKIN_MODES)
         training = [entry for entry in trained if entry.norm]
-        middle = median([entry.norm for entry in training] or [0.0])
         for entry in training:
-            if len(training) >= FEWEST and entry.norm > ABSURD * middle:
+            # Rounding alone has moved those without steps.
+            compared = [other.norm for other in training if other.steps or other is entry]
+            if len(compared) >= FEWEST and entry.norm > ABSURD * median(compared):
                 text = f"{leader.name} takes {entry.peer} in, which says that it has moved by {entry.norm:g}"
                 raise Violation("Honest count", text)
 
