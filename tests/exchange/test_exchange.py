@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import blake3
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from swarm.exchange.layout import HEADER, FrameKind, byte_ranges, open_head, sli
 from swarm.exchange.owed import Owed
 from swarm.merge import BUILTIN_RULES, MergeRule, Scope, WeightedMean
 from swarm.merge.gram import combine, partial_gram
+from swarm.merge.screen import screened
 from swarm.merge.side import merge_statistics
 from swarm.tensors import digest
 from swarm.tensors.state import ModelState, Schema, TensorKind, TensorSpec
@@ -233,3 +236,19 @@ def test_what_a_rule_waits_for_before_it_merges_is_owed_first() -> None:
     for out in frames(bob, "ann"):
         ann.receive("bob", joined(out))
     assert ann.owed() == Owed("its merged chunks", 4, {"bob": 4})
+
+
+@pytest.mark.parametrize(("others", "left_out"), [(0, set()), (9, {"eve"})])
+def test_a_check_of_distances_knows_who_has_made_steps(others: int, left_out: set[str]) -> None:
+    """Four members differ by rounding: next to it the one that has trained is far only if they have trained too."""
+    held = states(SCHEMA, 1)
+    held |= {name: held["ann"].copy() for name in ("bob", "cid", "dee", "eve")}
+    for number, state in enumerate(held.values()):
+        state.segments["float32"][number] += 1e-4
+    held["eve"].segments["float32"] += 5
+    weights = dict.fromkeys(held, 1)
+    under = proposal(weights, leader="eve")
+    entries = tuple(replace(entry, steps=9 if entry.peer == "eve" else others) for entry in under.entries)
+    group = ExchangeGroup(held, weights, screened(WeightedMean()), under=replace(under, entries=entries))
+    group.run()
+    assert set(group.members["eve"].far()) == left_out
