@@ -90,6 +90,7 @@ def passed(contributions: dict[int, Vector], reference: Vector, number: int) -> 
             peer=str(site),
             round=number,
             weight=1,
+            steps=1,
             delta_norm=math.sqrt(squared_distance(contributions[site], reference)),
         )
         for site in finite
