@@ -49,6 +49,8 @@ _EVERYTHING = Selection()
 _STATISTICS = (TensorKind.MEAN, TensorKind.VARIANCE, TensorKind.COUNTER)
 DEADLINE = 60.0
 """Seconds until sessions that do not come to an end count as hung."""
+AFTER_AN_ERROR = 5.0
+"""Seconds for the other sessions to end after one has failed."""
 
 
 class ArrayModel(ModelPort):
@@ -228,7 +230,8 @@ def together(*programs: Callable[[], object], deadline: float = DEADLINE) -> lis
     """Run each program in a thread of its own and return their results.
 
     Raises:
-        Exception: what a program raised, the first one to do so.
+        Exception: what a program raised, the first one to do so, once the others have ended or had ``AFTER_AN_ERROR``
+            seconds: a program that is still running could disturb the next ones.
         TimeoutError: after ``deadline`` seconds some have not ended; where all threads stand is on the standard error.
     """
     ends: queue.SimpleQueue[tuple[int, object, BaseException | None]] = queue.SimpleQueue()
@@ -242,17 +245,22 @@ def together(*programs: Callable[[], object], deadline: float = DEADLINE) -> lis
     for number, program in enumerate(programs):
         threading.Thread(target=run, args=(number, program), name=f"peer-{number}", daemon=True).start()
     results: dict[int, object] = {}
+    first: BaseException | None = None
     until = time.monotonic() + deadline
     while len(results) < len(programs):
         try:
             number, result, error = ends.get(timeout=max(until - time.monotonic(), 0.0))
         except queue.Empty:
+            if first is not None:
+                break
             hung = sorted(set(range(len(programs))) - results.keys())
             faulthandler.dump_traceback(2)  # to the standard error: sys.stderr may be no file
             raise TimeoutError(f"programs {hung} have not ended after {deadline:g} s") from None
-        if error is not None:
-            raise error
         results[number] = result
+        if error is not None and first is None:
+            first, until = error, min(until, time.monotonic() + AFTER_AN_ERROR)
+    if first is not None:
+        raise first
     return [results[number] for number in range(len(programs))]
 
 
