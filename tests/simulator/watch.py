@@ -9,7 +9,7 @@ from swarm.certification.quorums import is_quorum
 from swarm.consensus.strikes import FACTOR, FIRST
 from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT, LONGEST_SILENCE
 from swarm.peer.greeter import LONGEST_RETRY
-from swarm.records import Commit, ContributionStats, PeerStatus
+from swarm.records import Commit, PeerStatus
 from tests.simulator.violation import Violation
 
 if TYPE_CHECKING:
@@ -93,20 +93,23 @@ class Watch:
         )
         honest = {process.name for process in processes if not process.dishonest}
         # Of two contributions, it cannot be told which one is wrong: then the others can commit only by themselves.
-        contributors = [process for process in processes if process.offer and _contributes(process.offer.stats)]
+        contributors = [process for process in processes if self._contributes(process)]
         present = names if len(contributors) > 2 else honest
         enough = len(present) >= processes[0].settings.min_peers
         enough = enough and is_quorum(commit.members, present, self._schedule.tolerated) and not self._schedule.excess
         return enough and (training or everyone)
+
+    def _contributes(self, process: Process) -> bool:
+        """Whether what it offers has weight."""
+        if process.offer is None:
+            return False
+        stats = process.offer.stats
+        idle = stats.status is PeerStatus.INACTIVE or (stats.status is PeerStatus.EXTENDED and not stats.steps)
+        idle |= stats.status is PeerStatus.ACTIVE and not self._schedule.averaging
+        return stats.weight > 0 and not idle
 
 
 def _offers(process: Process, commit: Commit) -> bool:
     """Whether a process waits for the round after ``commit``."""
     offer = process.offer
     return offer is not None and (offer.lineage, offer.stats.round) == (commit.lineage, commit.round + 1)
-
-
-def _contributes(stats: ContributionStats) -> bool:
-    """Whether what it offers has weight."""
-    idle = stats.status is PeerStatus.INACTIVE or (stats.status is PeerStatus.EXTENDED and not stats.steps)
-    return stats.weight > 0 and not idle
