@@ -24,6 +24,7 @@ IDENTIFIER = r"[0-9A-Za-z._:-]{0,128}"
 """What the identifier of a lineage, and a digest, may be, as a pattern."""
 
 _SHORT_DIGEST = 16
+_KILO = 1000.0
 _NAME = re.compile(rf"\w([\w. -]{{0,{MAX_NAME - 2}}}[\w.-])?")
 _MEMBER = re.compile(r"(?=.{1,63}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ADDRESS = re.compile(rf"[!-~]{{1,{MAX_ADDRESS}}}")
@@ -63,6 +64,16 @@ def printable(text: str, limit: int | None = None) -> str:
     if limit is not None and len(shown) > limit:
         shown, cut = shown[:limit], True
     return f"{shown}…" if cut else shown
+
+
+def size(count: int) -> str:
+    """A number of bytes, in powers of 1000, such as ``1.5 MB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < _KILO:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= _KILO
+    return f"{amount:.1f} TB"
 
 
 def short_digest(digest: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from swarm.certification import chain, quorums
+from swarm import quorums
+from swarm.certification import chain
 from swarm.certification.chain import Verifier
 from swarm.consensus import attempt, catchup, forming, member, paxos, promises
 from swarm.consensus.attempt import LedAttempt

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm.callback.uncaught import running_shell
 from swarm.clock import duration
+from swarm.peer.states import AT_A_SYNC_POINT, LIVE
 from swarm.text import MAX_SHOWN, listed, printable
 
 if TYPE_CHECKING:
@@ -81,13 +82,13 @@ def line(title: str, status: Mapping[str, Any]) -> str:
     parts = []
     left, interval = status.get("batches_left"), status.get("interval") or 0
     if left is not None and interval:
-        done = interval if status["status"] == "merging" else interval - left
+        done = interval if status["status"] in AT_A_SYNC_POINT else interval - left
         parts.append(f"{100 * done // interval:3d}%|{_bar(done / interval)}| {done}/{interval} batches to the merge")
     else:
         parts.append(str(status["status"]))
     if status["round"] is not None:
         parts.append(f"round {status['round']}")
-    live = [peer for peer in status["peers"] if peer["state"] == "live"]
+    live = [peer for peer in status["peers"] if peer["state"] == LIVE]
     parts.append(f"{len(live) + 1} peers" if live else "no other peer")
     if status["epoch"] or status["total_epochs"]:
         total = f"/{status['total_epochs']}" if status["total_epochs"] else ""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from swarm.certification.keys import Signer
-from swarm.certification.quorums import certified, is_quorum
 from swarm.certification.statements import accept_statement, promise_statement, record_hash
+from swarm.quorums import certified, is_quorum
 from swarm.records import MAX_ORIGINS, Attempt, Commit, Credential, Origin, PeerId, Proof, RecordKind
 
 

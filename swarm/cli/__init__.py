@@ -1,9 +1,7 @@
 """The ``swarm`` command.
 
-``swarm.cli.app`` holds the commands, one module each: ``up`` starts local peers, ``run`` starts the peer of one site,
-``status`` asks running peers, ``dashboard`` shows them on a page, ``config`` prints the settings and ``demo`` shows
-what a swarm gains. ``init``, ``invite``, ``join``, ``sign``, ``members``, ``renew`` and ``revoke`` make and manage the
-identities of a consortium.
+``swarm.cli.app`` holds the commands, one module each; ``swarm --help`` lists them. ``demo`` and ``simulate`` are in
+``swarm.demo`` and ``swarm.simulate``.
 """
 
 from __future__ import annotations

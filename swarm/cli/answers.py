@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from swarm.errors import TransportError
+from swarm.messages import MAX_PEERS
 from swarm.text import MAX_SHOWN, printable
 
-MAX_PEERS = 1000
-"""Maximum number of peers in one answer."""
 MOST = 2**63
 """Larger numbers of rounds, bytes and seconds are rejected."""
 _MAX_NAME = 300
-_MAX_ITEMS = 1000
 _MAX_DEPTH = 8
 
 
@@ -119,8 +117,8 @@ def plain(value: object, depth: int = _MAX_DEPTH) -> Any:
         return printable(value, MAX_SHOWN)
     if not isinstance(value, Mapping | list):
         return value
-    if depth == 0 or len(value) > _MAX_ITEMS:
-        raise TransportError(f"its status is nested too deeply, or holds more than {_MAX_ITEMS} entries in one place")
+    if depth == 0 or len(value) > MAX_PEERS:
+        raise TransportError(f"its status is nested too deeply, or holds more than {MAX_PEERS} entries in one place")
     if isinstance(value, list):
         return [plain(item, depth - 1) for item in value]
     return {printable(str(key), _MAX_NAME): plain(item, depth - 1) for key, item in value.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swarm.cli.answers import PeerView
+from swarm.peer.states import LEFT
 from swarm.versions import UPDATE, known_release
 
 
@@ -17,7 +18,7 @@ def protocol_lines(views: Sequence[PeerView]) -> list[str]:
     used = [view.session_protocol for view in views if view.session_protocol is not None]
     if not used:
         return []
-    peers = {peer.name: peer for view in views for peer in view.peers if peer.status != "left"}
+    peers = {peer.name: peer for view in views for peer in view.peers if peer.status != LEFT}
     peers |= {view.name: view for view in views}
     newest = {name: peer.protocol or 0 for name, peer in peers.items()}
     lines = [f"the session uses protocol {min(used)}"]

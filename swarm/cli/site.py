@@ -14,6 +14,7 @@ import typer
 
 from swarm.addresses import Address, is_wildcard, join, parse_advertised
 from swarm.cli import options
+from swarm.config.resolve import IDENTITY
 from swarm.config.sources import FILE, FILE_VARIABLE, Value, from_arguments, from_environment, from_file
 from swarm.errors import ConfigurationError, IdentityError
 from swarm.identity import files
@@ -21,7 +22,6 @@ from swarm.identity.authority import Authority
 from swarm.identity.site import Site
 from swarm.proxy import Proxies
 
-IDENTITY = Path("swarm-identity")
 CONSORTIUM = Path("swarm-consortium")
 
 IdentityOption = Annotated[

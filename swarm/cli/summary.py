@@ -10,8 +10,9 @@ from swarm.cli.display import PeerRow
 from swarm.cli.ends import PeerEnd, failures, signal_name
 from swarm.cli.launcher import Launcher
 from swarm.cli.result import result_lines, results
-from swarm.cli.table import epochs, size
+from swarm.cli.table import epochs
 from swarm.storage.session_records import SessionRecord
+from swarm.text import size
 
 UNKNOWN = "it ended without leaving the session"
 

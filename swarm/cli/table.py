@@ -12,9 +12,9 @@ from rich.text import Text
 
 from swarm.cli.answers import PeerView
 from swarm.clock import duration
+from swarm.text import size
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
-_KILO = 1000.0
 _WIDE = 400
 
 
@@ -26,16 +26,6 @@ def console() -> Console:
 def colour(rank: int) -> str:
     """The colour of a local peer."""
     return _COLOURS[rank % len(_COLOURS)]
-
-
-def size(count: int) -> str:
-    """A readable number of bytes, in powers of 1000."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < _KILO:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= _KILO
-    return f"{amount:.1f} TB"
 
 
 def epochs(view: PeerView) -> str:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Outer = Literal["none", "nesterov", "fedavgm", "fedadam", "fedyogi"]
-PREFIX = "outer_"
+OUTER_PREFIX = "outer_"
 """Of the settings that set a parameter; the name of the parameter follows."""
 PARAMETERS: Mapping[Outer, Mapping[str, float]] = MappingProxyType(
     {

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from swarm.addresses import Address, is_loopback, is_wildcard, parse_advertised
 from swarm.config.granted import under
-from swarm.config.outer import PARAMETERS, PREFIX
+from swarm.config.outer import OUTER_PREFIX, PARAMETERS
 from swarm.config.settings import SETTINGS, Settings
 from swarm.config.sources import Value, from_arguments, from_environment, from_file
 from swarm.config.trial import tried
 from swarm.errors import ConfigurationError, IdentityError
+from swarm.quorums import quorum_size
 from swarm.text import listed
 
 if TYPE_CHECKING:
@@ -94,9 +95,7 @@ def resolve(
         origins={name: origin for name, (_, origin) in values.items()},
     )
     if settings.expected_peers and values["min_peers"].origin == DEFAULT:
-        # As many as a quorum has: swarm.certification.quorums.
-        quorum = (settings.expected_peers + settings.tolerated_liars) // 2 + 1
-        settings = replace(settings, min_peers=quorum)
+        settings = replace(settings, min_peers=quorum_size(settings.expected_peers, settings.tolerated_liars))
     given_as = {name: _text(name, value) for name, value in values.items()}
     _refuse_contradictions(settings, given_as, identity)
     return Resolved(settings)
@@ -191,12 +190,12 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, str], identit
             f'{given["sync_seconds"]} is for sync_policy="seconds", and the policy is {settings.policy!r}: '
             "leave it out, or choose that policy"
         )
-    for name in (each.removeprefix(PREFIX) for each in SETTINGS if each.startswith(PREFIX)):
-        if getattr(settings, PREFIX + name) is not None and name not in settings.outer_parameters:
+    for name in (each.removeprefix(OUTER_PREFIX) for each in SETTINGS if each.startswith(OUTER_PREFIX)):
+        if getattr(settings, OUTER_PREFIX + name) is not None and name not in settings.outer_parameters:
             having = " or ".join(repr(outer) for outer, values in PARAMETERS.items() if name in values)
             raise ConfigurationError(
-                f"{given[PREFIX + name]} is for outer={having}, and outer is {settings.outer!r}: leave it out, or "
-                "choose that optimizer"
+                f"{given[OUTER_PREFIX + name]} is for outer={having}, and outer is {settings.outer!r}: leave it out, "
+                "or choose that optimizer"
             )
     if settings.scaffold:
         others = {

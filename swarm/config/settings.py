@@ -39,8 +39,7 @@ from swarm.config.checks import (
     weight,
 )
 from swarm.config.monitor import LOSS, monitor
-from swarm.config.outer import PARAMETERS, Outer, defaults
-from swarm.config.outer import PREFIX as OUTER_PREFIX
+from swarm.config.outer import OUTER_PREFIX, PARAMETERS, Outer, defaults
 from swarm.errors import ConfigurationError
 from swarm.proxy import Proxy
 from swarm.records import LONGEST_INTERVAL, MAX_LIARS, MAX_RANKS, MAX_SAMPLES, MAX_SETTING, MAX_WEIGHT
@@ -72,6 +71,8 @@ class Setting:
     """The default in words, where it depends on other settings."""
     no_argument: str = ""
     """Why the callback does not take it, and what to do instead; empty where it does."""
+    of_process: bool = False
+    """Whether all sessions of a process must have the same value: they share an address, and so a transport."""
 
     @property
     def variable(self) -> str:
@@ -95,7 +96,7 @@ class Setting:
         return re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", self.meaning)
 
 
-def _setting(default: _Value, meaning: str, check: Check | None = None, **more: str) -> _Value:
+def _setting(default: _Value, meaning: str, check: Check | None = None, **more: str | bool) -> _Value:
     """A row; without ``check``, its type says what it may be. ``more``: further fields of :class:`Setting`."""
     return field(default=default, metadata={"meaning": meaning, "check": check, **more})
 
@@ -391,18 +392,21 @@ class Settings:
         "this peer's name, unique in the session; see [two peers of one name](#two-peers-of-one-name)",
         label(),
         computed="`peer-<rank>`, else the host's name",
+        of_process=True,
     )
     listen: str = _setting(
         "127.0.0.1:0",
         "`host:port` to listen on; port 0 takes a free one. `0.0.0.0` and `[::]` stand for all addresses of the "
         "machine, and are written out",
         address(0),
+        of_process=True,
     )
     advertise: str | None = _setting(
         None,
         "`host` or `host:port` at which others reach this peer, where that is "
         "[not what it listens on](#the-address-that-others-are-told)",
         place(),
+        of_process=True,
     )
     peers: tuple[str, ...] = _setting(
         (),
@@ -420,17 +424,21 @@ class Settings:
         "(through `identity`) or a plugin's; without it, each of the three whose setting is given",
         label(str.lower),
     )
-    transport: str = _setting("grpc", 'how messages and weights travel: `"grpc"` or a plugin\'s', label(str.lower))
+    transport: str = _setting(
+        "grpc", 'how messages and weights travel: `"grpc"` or a plugin\'s', label(str.lower), of_process=True
+    )
     data_channel: bool = _setting(
         True,
         "weights travel over TCP connections of their own, two to three times as fast, where the other side can be "
         "reached on its `data_port`; elsewhere over gRPC streams, and the log says which",
+        of_process=True,
     )
     data_port: int = _setting(
         0,
         "port for those connections, on the host of `listen`, other than its port; 0 takes a free one. Behind a "
         "firewall: set it, and open it beside the port of `listen`",
         integer(0, 65535),
+        of_process=True,
     )
     proxy: Proxy | None = _setting(
         None,
@@ -439,6 +447,7 @@ class Settings:
         "`http_proxy`; [hosts in `no_proxy`](firewall.md#hosts-without-the-proxy) are always reached without one. The "
         "password is never shown",
         http_proxy(),
+        of_process=True,
     )
     max_mbit: tuple[str, ...] = _setting(
         (),
@@ -446,6 +455,7 @@ class Settings:
         "or several with times of the day, such as `20@07:00-19:00`, of which the first that holds counts. Without one "
         "there is no limit",
         rates(),
+        of_process=True,
     )
     world_size: int | None = _setting(None, "number of peers that a launcher started", integer(1))
     rank: int | None = _setting(None, "this peer's number under a launcher, from 0", integer(0))
@@ -461,7 +471,9 @@ class Settings:
         "`members`, or `world_size` peers, else all members of the consortium that train. Rounds in between, "
         "and a resumed run, may go on without one",
     )
-    failure_timeout: float = _setting(10.0, "seconds without an answer after which a peer counts as lost", seconds())
+    failure_timeout: float = _setting(
+        10.0, "seconds without an answer after which a peer counts as lost", seconds(), of_process=True
+    )
     straggler_timeout: float | None = _setting(
         None,
         "seconds that a round waits for stragglers once it has a quorum; without it, learned from their pace",
@@ -473,11 +485,13 @@ class Settings:
         "directory with this peer's [identity](identity.md), as `swarm join` makes it: with it all connections are "
         "mutual TLS 1.3, and `name` is that of the certificate",
         computed="`swarm-identity` in the working directory, where there is one",
+        of_process=True,
     )
     insecure: bool = _setting(
         False,
         "let messages and weights travel unencrypted between machines, to and from anybody who can reach this peer: "
         "only for a network that you trust as much as this machine",
+        of_process=True,
     )
 
     data_dir: Path | None = _setting(

@@ -10,7 +10,11 @@
 | ``catchup`` | commits that this peer missed |
 | ``waiting`` | when a sync point ends without a merge |
 | ``state`` | the facts that the roles share, each with one owner |
-| ``paxos`` | order of leaders, majorities, and what an acceptor has promised |
-| ``forming``, ``norms`` | pure functions: whom a leader puts into a group, and whose contribution is left out |
+| ``paxos``, ``promises`` | order of leaders; what an acceptor has promised, and what a leader was promised |
+| ``checking`` | whether a proposal is what its offers make of the round |
+| ``strikes`` | who is left out because attempts failed with it, and for how long |
+| ``forming``, ``shares`` | pure functions: whom a leader puts into a group, and with which weight |
+| ``norms`` | whose contribution is left out, by how far it has moved |
+| ``best`` | which committed model is the best one |
 | ``rules``, ``timing``, ``effects`` | the settings, the time-outs, and the outputs |
 """

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from swarm.certification.chain import decided, origins_with
-from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import accept_statement, prepare_statement, ready_statement, record_hash
 from swarm.codec.exact import ExactCodec
 from swarm.consensus.forming import (
@@ -18,9 +17,9 @@ from swarm.consensus.forming import (
     form,
     may_fork,
     quorum,
-    screened,
     signals,
     stops,
+    with_refusals,
     worth_merging,
 )
 from swarm.consensus.norms import contradicted, unmeasured
@@ -42,6 +41,7 @@ from swarm.messages import (
     Readiness,
     Ready,
 )
+from swarm.quorums import is_quorum
 from swarm.records import Attempt, Commit, Origin, PeerId, QuorumCertificate, RecordKind, Signature
 
 
@@ -241,7 +241,7 @@ class LedAttempt:
         table = self._signed(table)
         if not quorum(table, rules) and lineage == commit.lineage:
             return
-        table = screened(table, rules)
+        table = with_refusals(table, rules)
         group = form(table, rules)
         for refusal in group.refused:
             text = f"round {state.position.round}: contribution of {refusal.peer} left out: {refusal.reason}"

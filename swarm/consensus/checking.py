@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from swarm.certification.chain import origins_with
-from swarm.certification.quorums import is_quorum
 from swarm.codec.exact import ExactCodec
-from swarm.consensus.forming import Table, best, form, leaves_out_too_much, may_fork, quorum, screened, signals, stops
+from swarm.consensus.forming import (
+    Table,
+    best,
+    form,
+    leaves_out_too_much,
+    may_fork,
+    quorum,
+    signals,
+    stops,
+    with_refusals,
+)
 from swarm.consensus.state import RoundState
 from swarm.messages import Offer, Proposal
+from swarm.quorums import is_quorum
 from swarm.records import Commit, Origin, PeerId, PeerStatus, RecordKind
 
 
@@ -200,7 +210,7 @@ def _with_refusals(state: RoundState, proposal: Proposal, table: Table) -> tuple
     judged = {each.peer: each.reason for each in told}
     if not judged:
         return table, ""
-    agreed = screened(table, state.rules).left_out.keys() | state.presence.distrusted.keys()
+    agreed = with_refusals(table, state.rules).left_out.keys() | state.presence.distrusted.keys()
     contributors = {peer for peer, weight in weights.items() if weight}
     # A leader may leave itself out.
     doubted = judged.keys() - known - agreed - {proposal.attempt.leader}

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from swarm.certification.quorums import is_quorum
 from swarm.consensus.norms import absurd
 from swarm.consensus.rules import RoundRules
 from swarm.consensus.shares import capped
 from swarm.merge.steps import step_factors
 from swarm.messages import Entry, Offer
+from swarm.quorums import is_quorum
 from swarm.records import Best, Commit, ContributionStats, PeerId, PeerStatus, Refusal
 from swarm.sync.base import Signal
 from swarm.text import MAX_SHOWN, printable
@@ -111,12 +111,12 @@ def worth_merging(table: Table) -> bool:
     return table.all_finished or any(not offer.stats.status.finished for offer in table.offers.values())
 
 
-def screened(table: Table, rules: RoundRules) -> Table:
+def with_refusals(table: Table, rules: RoundRules) -> Table:
     """The table of a leader that leaves out what its own checks do not accept, such as those of plugins."""
     reasons = {
         peer: printable(reason, MAX_SHOWN)  # as it travels, since it is part of the record
         for peer, offer in table.offers.items()
-        if _weight(offer, table, rules)[0] and (reason := rules.screen(offer.stats))
+        if _weight(offer, table, rules)[0] and (reason := rules.refusal(offer.stats))
     }
     return replace(table, left_out={**table.left_out, **reasons}) if reasons else table
 
@@ -165,7 +165,7 @@ def form(table: Table, rules: RoundRules) -> Group:
         # What finished peers hold is merged already: merging it again would only move the model, or undo the steps of
         # peers that train and contribute nothing.
         weights = dict.fromkeys(weights, 0)
-    weights = capped(weights, rules.share)
+    weights = capped(weights, rules.largest_share)
     weight = sum(weights.values())
     if not weight:
         # No contribution: the last committed model stays, and one member sends it to all.
@@ -224,7 +224,9 @@ def stops(table: Table, rules: RoundRules) -> bool | None:
 def _weighed(told: Mapping[PeerId, float], table: Table, rules: RoundRules) -> list[tuple[int, float]]:
     """What peers tell, each with at most the weight that it joined with, and the share that it may have."""
     given = {peer: table.offers[peer].stats.weight for peer in told}
-    weights = capped({peer: min(weight, table.joined.get(peer, weight)) for peer, weight in given.items()}, rules.share)
+    weights = capped(
+        {peer: min(weight, table.joined.get(peer, weight)) for peer, weight in given.items()}, rules.largest_share
+    )
     return [(weights[peer], value) for peer, value in told.items()]
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import promise_statement, ready_statement, record_hash
 from swarm.consensus.checking import objection
 from swarm.consensus.state import RoundState
 from swarm.messages import MOST_CARRIED, Carried, Promise, Proposal, Readiness
+from swarm.quorums import is_quorum
 from swarm.records import Attempt, PeerId, RecordKind, SignedPromise
 
 

@@ -48,9 +48,9 @@ class RoundRules:
     start_timeout: float = 600.0
     versions: Versions = UNNAMED
     """The versions of the protocol that this peer speaks."""
-    screen: Callable[[ContributionStats], str | None] = lambda _: None
+    refusal: Callable[[ContributionStats], str | None] = lambda _: None
     """Reason to leave a contribution out, or None."""
-    share: Callable[[PeerId], Fraction] = lambda _: Fraction(1)
+    largest_share: Callable[[PeerId], Fraction] = lambda _: Fraction(1)
     """The largest share of the weight of a round that a peer may have, 0 to 1."""
     by_samples: bool = False
     """Whether weights are numbers of samples."""

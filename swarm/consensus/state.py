@@ -7,7 +7,6 @@ from collections.abc import Collection, Container, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import offer_statement, record_hash
 from swarm.consensus.effects import EffectQueue
 from swarm.consensus.forming import Table
@@ -16,6 +15,7 @@ from swarm.consensus.rules import RoundRules
 from swarm.consensus.strikes import NOBODY, Strikes
 from swarm.consensus.timing import Pace, Timer
 from swarm.messages import Offer, Proposal
+from swarm.quorums import is_quorum
 from swarm.records import Attempt, Commit, Credential, PeerId, Proof, RecordKind
 
 MOST_RETURNS = 3

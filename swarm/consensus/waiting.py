@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
-from swarm.certification.quorums import quorum_size
 from swarm.consensus.effects import End, Skip
 from swarm.consensus.forming import complete
 from swarm.consensus.state import RoundState
 from swarm.messages import Withdraw
+from swarm.quorums import quorum_size
 from swarm.records import Commit, PeerId, PeerStatus
 
 LEAST_BACKSTOP = 30.0

@@ -1,1 +1,1 @@
-"""How a committed group moves weights: slices, chunks, reduce buffers and the side block; no sockets."""
+"""How the group of an attempt moves weights: slices, chunks, reduce buffers and the side block; no sockets."""

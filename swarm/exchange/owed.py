@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from swarm.records import PeerId
+from swarm.text import size
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,3 @@ class Owed:
     def __str__(self) -> str:
         """Who owes how much of what."""
         return ", ".join(f"{peer} ({self.of(peer)})" for peer in sorted(self.left))
-
-
-def size(count: int) -> str:
-    """A number of bytes, for a message."""
-    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"

@@ -30,6 +30,7 @@ from swarm.peer.rounds import Rounds
 from swarm.peer.serving import Downloads
 from swarm.peer.shard_exchanger import ShardExchanger
 from swarm.peer.shard_fetcher import ShardFetcher
+from swarm.peer.states import STARTING
 from swarm.peer.status import Standing, TrainingStatus, protection
 from swarm.peer.worker import Worker
 from swarm.records import Commit, ContributionStats, Credential, PeerId, PeerInfo
@@ -111,7 +112,7 @@ class Engine(Handler):
             AddressError: the address cannot be listened on.
         """
         self.stopping = self._ready = False
-        self.share = rules.share
+        self.largest_share = rules.largest_share
         """The largest share of the weight of a round that a peer may have."""
         self._executor = executor
         self._transport = transport
@@ -125,8 +126,8 @@ class Engine(Handler):
         leaves_range = outer is not None or rules.normalize_steps
         frozen = FrozenNorms(averaging=rules.averaging, leaves_range=leaves_range)
         committed = outer.schema if outer else schema
-        screened = replace(rules, screen=lambda stats: frozen.refusal(stats) or rules.screen(stats))
-        self._machine = RoundMachine(me.name, me.incarnation, screened, self._executor.now())
+        strict = replace(rules, refusal=lambda stats: frozen.refusal(stats) or rules.refusal(stats))
+        self._machine = RoundMachine(me.name, me.incarnation, strict, self._executor.now())
         sender = Sender(self._me, transport)
         self._greeter = Greeter(
             me=self._me,
@@ -391,7 +392,7 @@ class Engine(Handler):
         return self._downloads.begin(request, frames)
 
     def status(self) -> dict[str, Any]:
-        return self._standing.describe() if self._ready else {"status": "starting"}
+        return self._standing.describe() if self._ready else {"status": STARTING}
 
     def _require_ready(self) -> None:
         """The transport calls from its ``start`` on, which is early in the making of this object."""

@@ -1,7 +1,11 @@
-"""The states of a peer in its status, apart from those of its training."""
+"""The states of a peer in its status, and those of the others that it knows."""
 
 from __future__ import annotations
 
+STARTING = "starting"
+"""It has no model of the swarm yet."""
+TRAINING = "training"
+"""It trains its own epochs."""
 EXTENDED = "training on for others"
 """It has trained its own epochs and goes on until all have."""
 WAITING = "waiting"
@@ -12,5 +16,13 @@ VOTING = "voting"
 """It has the merged model, which is not committed yet."""
 CATCHING_UP = "catching up"
 """It downloads a committed model that it lacks."""
+CLOSED = "closed"
+"""The session is over."""
+LIVE = "live"
+"""Of another peer: it is connected."""
+LEFT = "left"
+"""Of another peer: it has said that it leaves."""
+LOST = "lost"
+"""Of another peer: it cannot be reached any more."""
 AT_A_SYNC_POINT = frozenset({WAITING, MERGING, VOTING})
 """Its offer is in no committed round yet."""

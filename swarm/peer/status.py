@@ -7,7 +7,19 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swarm.peer.recent import RecentRounds
-from swarm.peer.states import CATCHING_UP, EXTENDED, MERGING, VOTING, WAITING
+from swarm.peer.states import (
+    CATCHING_UP,
+    CLOSED,
+    EXTENDED,
+    LEFT,
+    LIVE,
+    LOST,
+    MERGING,
+    STARTING,
+    TRAINING,
+    VOTING,
+    WAITING,
+)
 from swarm.records import PeerStatus
 from swarm.versions import UNNAMED
 
@@ -129,9 +141,9 @@ class Standing:
 
     def _state(self) -> str:
         if self._machine.closed:
-            return "closed"
+            return CLOSED
         if self._machine.commit is None:
-            return "starting"
+            return STARTING
         if self.checked_in.finished:
             return f"finished ({self.checked_in})"
         if self._machine.healing:
@@ -139,13 +151,13 @@ class Standing:
         if self._machine.offered:
             owes = self._exchanger.owes
             return WAITING if owes is None else MERGING if owes else VOTING
-        return EXTENDED if self.checked_in is PeerStatus.EXTENDED else "training"
+        return EXTENDED if self.checked_in is PeerStatus.EXTENDED else TRAINING
 
     def _peer(self, known: Known) -> dict[str, Any]:
         return {
             "name": known.info.name,
             "address": known.info.address,
-            "state": "live" if known.live else "left" if known.left else "lost",
+            "state": LIVE if known.live else LEFT if known.left else LOST,
             "way": self._way(known.info.address) if known.live else None,
             "left_out": known.info.name in self._machine.left_out,
             "weight": known.info.weight,

@@ -10,12 +10,13 @@ from swarm.errors import ContributionError, ExchangeError
 from swarm.exchange.arrival import Arrival
 from swarm.exchange.exchange import Exchange, OutFrame
 from swarm.exchange.layout import HEADER, Head, open_head
-from swarm.exchange.owed import Owed, size
+from swarm.exchange.owed import Owed
 from swarm.executor import Executor
 from swarm.messages import Proposal, StreamHeader
 from swarm.peer.deadlines import Deadlines
 from swarm.records import PeerId
 from swarm.tensors.state import ModelState
+from swarm.text import size
 from swarm.transport.base import Sink
 
 if TYPE_CHECKING:

@@ -133,7 +133,7 @@ class Register:
 
 @hookspec
 def swarm_register(register: Register) -> None:
-    """Add merge rules, sync policies, transports, discovery and integrations.
+    """Add merge rules, codecs, sync policies, transports, discovery and integrations.
 
     The first hook: called for each ``SwarmCallback`` and again for each session, so it only registers.
     A plugin that raises here, or takes a name which another plugin has taken, is reported and left out as a whole.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from swarm.config import SETTINGS, Settings, resolve
 from swarm.config.arguments import OBJECTS, Arguments
-from swarm.config.monitor import LOSS
 from swarm.errors import ConfigurationError, StartTimeoutError, UnknownArgumentError
 from swarm.pooling.local import LocalStatistics, measure
 from swarm.pooling.port import STAGES, StatisticsPort
@@ -25,6 +24,38 @@ if TYPE_CHECKING:
 
 LEAST_COUNT = 10
 _LEAST = SETTINGS["min_peers"].check
+_OF_A_TRAINING = (
+    "samples",
+    "largest_share",
+    "sync_seconds",
+    "use_adaptive_sync",
+    "keep_best",
+    "patience",
+    "monitor",
+    "share_metrics",
+    "merge_method",
+    "screen",
+    "normalize_steps",
+    "proximal",
+    "scaffold",
+    "optimizer_state",
+    "outer",
+    "outer_learning_rate",
+    "outer_momentum",
+    "outer_beta2",
+    "outer_epsilon",
+    "codec",
+    "share",
+    "local",
+    "exchange_shards",
+    "overlap",
+    "below_quorum",
+    "train_until",
+    "total_epochs",
+    "model_dir",
+    "resume",
+)
+"""Settings that say how a model is trained: statistics are pooled under their defaults."""
 
 
 def _session(settings: Settings, port: ModelPort, logger: logging.Logger) -> Session:
@@ -133,46 +164,19 @@ def _of_session(settings: Settings, sites: int, facts: Mapping[str, Any]) -> Set
         raise ConfigurationError(
             f"model_name={settings.model_name!r} is too long: allowed are {MAX_NAME - len(STATISTICS)} characters"
         )
+    defaults: dict[str, Any] = {name: SETTINGS[name].default for name in _OF_A_TRAINING}
     return replace(
         settings,
+        **defaults,
         model_name=name,
         agree=tuple(sorted(own.items())),
         world_size=sites,
         min_peers=sites,
         node_weightage=min(1, settings.node_weightage) if isinstance(settings.node_weightage, int) else 1,
-        samples=None,
-        largest_share=1.0,
         sync_interval=1,
         sync_policy="fixed",
-        sync_seconds=600.0,
-        use_adaptive_sync=False,
-        keep_best=False,
-        patience=None,
-        monitor=LOSS,
-        share_metrics=False,
-        merge_method="mean",
-        screen="norms",
-        normalize_steps=False,
-        proximal=0.0,
-        scaffold=False,
-        optimizer_state="keep",
-        outer="none",
-        outer_learning_rate=None,
-        outer_momentum=None,
-        outer_beta2=None,
-        outer_epsilon=None,
-        codec="exact",
-        share=(),
-        local=(),
-        exchange_shards=False,
         normalization="pooled",
-        overlap=False,
-        below_quorum="train",
         checkin_model_on_train_end="inactive",
-        train_until="own",
-        total_epochs=None,
-        model_dir=None,
-        resume=False,
     )
 
 

@@ -1,4 +1,4 @@
-"""Swarm for PyTorch: the only package in ``swarm`` that imports torch."""
+"""Swarm for PyTorch: besides the tasks of ``swarm.simulate``, the only package in ``swarm`` that imports torch."""
 
 from swarm.pytorch.callback import TorchCallback
 from swarm.pytorch.evaluation import TorchEvaluator, evaluator_for

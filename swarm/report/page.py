@@ -12,7 +12,8 @@ from swarm.clock import duration
 from swarm.report.charts import Point, lines, stacked
 from swarm.report.content import REPORT, Figures, Report, Round
 from swarm.report.style import STYLE
-from swarm.report.words import amount, day, number, percent, short
+from swarm.report.words import day, number, percent, short
+from swarm.text import size
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may load for the page: the style in it."""
@@ -62,8 +63,8 @@ def _tiles(report: Report) -> str:
         ("sites", str(len(report.sites))),
         ("run", duration(totals.seconds)),
         ("training stood still for merges", f"{duration(totals.stall)} ({percent(totals.stall, totals.seconds)})"),
-        ("sent", amount(totals.bytes_sent)),
-        ("received", amount(totals.bytes_received)),
+        ("sent", size(totals.bytes_sent)),
+        ("received", size(totals.bytes_received)),
         ("waited for other sites", duration(totals.waited)),
     ]
     shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
@@ -188,7 +189,7 @@ def _rounds(report: Report) -> str:
             each.outcome,
             ", ".join(f"{peer} {each.weights.get(peer, 0)}" for peer in each.group) or each.reason,
             f"{each.seconds:.2f}",
-            amount(each.bytes_sent),
+            size(each.bytes_sent),
             number(each.own.loss if each.own else None),
             number(each.merged.loss if each.merged else None),
             short(each.digest),

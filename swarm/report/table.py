@@ -8,7 +8,8 @@ from rich.text import Text
 
 from swarm.clock import duration
 from swarm.report.content import Report
-from swarm.report.words import amount, number, percent, short
+from swarm.report.words import number, percent, short
+from swarm.text import size
 
 
 def tables(report: Report) -> Group:
@@ -26,8 +27,8 @@ def tables(report: Report) -> Group:
         Text(
             f"{duration(totals.seconds)} in all; {totals.merged} rounds merged, {totals.skipped} skipped; training "
             f"stood still for {duration(totals.stall)} ({percent(totals.stall, totals.seconds)}), of the rounds "
-            f"{duration(totals.waited)} waiting for other sites{longest}; {amount(totals.bytes_sent)} sent, "
-            f"{amount(totals.bytes_received)} received"
+            f"{duration(totals.waited)} waiting for other sites{longest}; {size(totals.bytes_sent)} sent, "
+            f"{size(totals.bytes_received)} received"
         ),
         Text(f"digest {report.digest or 'none'}, round {report.round}, file {report.file or 'none'}"),
     ]

@@ -4,22 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-_KILO = 1000.0
-
 
 def number(value: float | None) -> str:
     """A figure with four digits; a dash where there is none."""
     return "-" if value is None else f"{value:.4g}"
-
-
-def amount(count: int) -> str:
-    """A number of bytes, in powers of 1000."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < _KILO:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= _KILO
-    return f"{value:.1f} TB"
 
 
 def percent(part: float, whole: float) -> str:

@@ -399,7 +399,7 @@ class Merging:
         weights = self._engine.weights(commit.members)
         if weights != self._told:
             self._told = weights
-            self._log.info("%s", by_samples(weights, self._engine.share))
+            self._log.info("%s", by_samples(weights, self._engine.largest_share))
 
     def _settle(self, answer: Answer) -> RoundReport:
         """Validate and report; the interval to the next sync point runs from the last offer."""

@@ -14,7 +14,7 @@ from swarm.certification.chain import Verifier
 from swarm.certification.statements import canonical, credential_statement
 from swarm.codec import BUILTIN_CODECS
 from swarm.codec.choice import AUTO, CodecChoice, FixedCodec, QuickestCodec
-from swarm.config import Settings
+from swarm.config import SETTINGS, Settings
 from swarm.config.granted import share_of
 from swarm.config.monitor import monitored
 from swarm.config.resolve import kind_of_origin
@@ -54,19 +54,6 @@ if TYPE_CHECKING:
 
 EXCHANGE_SHARDS = "exchange_shards"
 """The setting whose declared value says how the model is sharded."""
-SHARED = (
-    "listen",
-    "name",
-    "identity",
-    "insecure",
-    "advertise",
-    "transport",
-    "data_channel",
-    "data_port",
-    "proxy",
-    "failure_timeout",
-)
-"""Settings that are the same for all sessions of a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +79,7 @@ def network_of(settings: Settings, plugins: PluginRegistry, shared: SharedAddres
         ConfigurationError: no plugin provides the transport or a discovery, or a setting is missing.
     """
     discoveries = [plugins.discovery(name)(settings) for name in discoveries_of(settings)]
-    asked = {setting: getattr(settings, setting) for setting in SHARED}
+    asked = {setting: getattr(settings, setting) for setting, row in SETTINGS.items() if row.of_process}
     if not settings.named:
         asked["name"] = None
     return Network(shared.view(settings.model_name, transport_of(settings, plugins), asked), discoveries)
@@ -226,7 +213,7 @@ def build_engine(
         straggler_timeout=settings.straggler_timeout,
         start_timeout=settings.start_timeout,
         versions=versions,
-        share=share_of(identity, settings),
+        largest_share=share_of(identity, settings),
         weight=me.weight,
         judge=_judge(settings),
         tolerated_liars=settings.tolerated_liars,
@@ -236,7 +223,7 @@ def build_engine(
         credential=owner.credential,
         vouch=vouch(settings.model_name, identity),
         by_samples=settings.by_samples,
-        screen=plugins.accept_contribution,
+        refusal=plugins.accept_contribution,
         codec=choice.choose,
         codecs=frozenset(BUILTIN_CODECS if settings.codec == AUTO else (settings.codec,)),
         find_codec=plugins.codec,

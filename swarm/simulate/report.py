@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from swarm.cli.table import size
 from swarm.simulate.choices import Choice, label, shown
 from swarm.simulate.outcome import Outcome, lower_is_better
+from swarm.text import size
 
 _MIB = 2**20
 _SWARM, _OTHER = "#0b6e4f", "#9aa0a6"

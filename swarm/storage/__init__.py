@@ -1,4 +1,4 @@
-"""Files of a peer: checkpoints, results, and records of how its sessions ended."""
+"""Files of a peer: checkpoints, results, the ledger, the state of its training, and records of how sessions ended."""
 
 from __future__ import annotations
 

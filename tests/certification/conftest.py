@@ -10,8 +10,8 @@ import pytest
 
 from swarm.certification.chain import Verifier, origins_with
 from swarm.certification.keys import ProcessKey
-from swarm.certification.quorums import is_quorum
 from swarm.certification.statements import accept_statement, promise_statement, record_hash
+from swarm.quorums import is_quorum
 from swarm.records import (
     Attempt,
     Commit,

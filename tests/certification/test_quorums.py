@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.certification.quorums import certified, is_quorum, quorum_size
+from swarm.quorums import certified, is_quorum, quorum_size
 
 
 @pytest.mark.parametrize(

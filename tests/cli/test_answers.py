@@ -48,13 +48,13 @@ ODD = [
     ({"peers": 7}, "peers is 7, not a list"),
     ({"peers": "abc"}, "peers is 'abc', not a list"),
     ({"peers": {"a": 1}}, "peers is a dict of 1, not a list"),
-    ({"peers": [None]}, "peers is a list of 1, not a list of at most 1000 peers"),
+    ({"peers": [None]}, "peers is a list of 1, not a list of at most 1024 peers"),
     ({"peers": [{"name": 3}]}, "name is 3, not a text"),
-    ({"peers": [{}] * 1001}, "peers is a list of 1001"),
+    ({"peers": [{}] * 1025}, "peers is a list of 1025"),
 ]
 
 
-@pytest.mark.parametrize("odd", [7, "abc", {"a": 1}, [None], [{}] * 1001])
+@pytest.mark.parametrize("odd", [7, "abc", {"a": 1}, [None], [{}] * 1025])
 def test_odd_sessions_are_refused(odd) -> None:
     with pytest.raises(TransportError, match="did not answer with a status: sessions is .*, not a list of at most"):
         sessions({"sessions": odd})
@@ -69,7 +69,7 @@ def test_an_odd_answer_names_the_field(answer, message) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [*(answer for answer, _ in ODD), {"last": nested(60)}, {"x": nested(400)}, {"last": [0] * 1001}],
+    [*(answer for answer, _ in ODD), {"last": nested(60)}, {"x": nested(400)}, {"last": [0] * 1025}],
 )
 def test_status_says_in_one_line_that_an_answer_is_odd(answer, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)

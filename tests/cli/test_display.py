@@ -15,8 +15,9 @@ from swarm.cli.display.logfile import LogFile
 from swarm.cli.display.peers import LossHistory, sparkline
 from swarm.cli.display.plain import PlainDisplay
 from swarm.cli.output import Kind, Line
-from swarm.cli.table import epochs, size
+from swarm.cli.table import epochs
 from swarm.logs import LogLine, read_line
+from swarm.text import size
 
 
 def row(rank, **view):

@@ -183,7 +183,7 @@ def test_a_score_counts_with_the_weight_that_its_peer_joined_with_and_its_share(
     seen = offering(ann=(90, 1.0), bob=(1, 3.0))
     joined = replace(seen, joined={"ann": 1, "bob": 1})
     assert best(joined, judged) == Best(4, "d", 2.0)
-    capped = replace(judged, share=lambda _: Fraction(1, 2))
+    capped = replace(judged, largest_share=lambda _: Fraction(1, 2))
     assert best(seen, capped) == Best(4, "d", 2.0)
 
 

@@ -321,14 +321,14 @@ def test_a_leader_may_leave_out_itself_and_less_than_half_of_the_contributions(
 
 def test_a_contribution_that_a_member_would_leave_out_too_does_not_count(founded) -> None:
     """Such as one that a plugin at every peer rejects."""
-    strict = OneMember(lambda *names: founded(*names, screen=lambda stats: "odd" if stats.peer != "b" else None))
+    strict = OneMember(lambda *names: founded(*names, refusal=lambda stats: "odd" if stats.peer != "b" else None))
     proposal = left_out(strict.proposal, "a", "c")
     assert StartExchange(proposal) in strict.joins(proposal)
 
 
 def test_a_leader_may_give_its_own_reason_for_what_the_offers_rule_out_too(founded) -> None:
     """A plugin at the leader rejects what has also moved absurdly far."""
-    peers = founded("a", "b", "c", "d", screen=lambda stats: "too far" if stats.delta_norm > 100 else None)
+    peers = founded("a", "b", "c", "d", refusal=lambda stats: "too far" if stats.delta_norm > 100 else None)
     peers.offer("a", "b", "c", delta_norm=1.0)
     peers.offer("d", delta_norm=1e6)
     commit = peers.commits("a")[-1]

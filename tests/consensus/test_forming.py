@@ -8,7 +8,17 @@ from fractions import Fraction
 
 import pytest
 
-from swarm.consensus.forming import Table, complete, form, may_fork, quorum, screened, signals, stops, worth_merging
+from swarm.consensus.forming import (
+    Table,
+    complete,
+    form,
+    may_fork,
+    quorum,
+    signals,
+    stops,
+    with_refusals,
+    worth_merging,
+)
 from swarm.consensus.rules import RoundRules
 from swarm.messages import Offer
 from swarm.records import Commit, ContributionStats, PeerStatus, Refusal, SyncState
@@ -19,12 +29,12 @@ TRAINING, EXTENDED, INACTIVE, SNAPSHOT, ACTIVE = PeerStatus
 
 
 def rules(
-    min_peers: int = 2, *, averaging: bool = True, screen: Callable[[ContributionStats], str | None] | None = None
+    min_peers: int = 2, *, averaging: bool = True, refusal: Callable[[ContributionStats], str | None] | None = None
 ) -> RoundRules:
     policy = FixedInterval(8)
-    screened = {"screen": screen} if screen else {}
+    own = {"refusal": refusal} if refusal else {}
     return RoundRules(
-        session="s", min_peers=min_peers, policy=policy, first_sync=policy.start(), averaging=averaging, **screened
+        session="s", min_peers=min_peers, policy=policy, first_sync=policy.start(), averaging=averaging, **own
     )
 
 
@@ -109,15 +119,15 @@ def test_weights_that_are_not_finite_are_left_out_by_name() -> None:
 
 
 def test_a_screened_contribution_is_left_out_with_the_reason() -> None:
-    strict = rules(screen=lambda each: "too far away" if each.peer == "bob" else None)
-    group = form(screened(table(stats("ann"), stats("bob")), strict), strict)
+    strict = rules(refusal=lambda each: "too far away" if each.peer == "bob" else None)
+    group = form(with_refusals(table(stats("ann"), stats("bob")), strict), strict)
     assert [entry.weight for entry in group.entries] == [1, 0]
     assert group.refused == (Refusal("bob", "too far away"),)
 
 
 def test_the_reason_of_a_plugin_is_in_the_record_as_it_travels() -> None:
-    strict = rules(screen=lambda each: "x" * 2000 if each.peer == "bob" else "two\nlines")
-    group = form(screened(table(stats("ann"), stats("bob"), stats("cid")), strict), strict)
+    strict = rules(refusal=lambda each: "x" * 2000 if each.peer == "bob" else "two\nlines")
+    group = form(with_refusals(table(stats("ann"), stats("bob"), stats("cid")), strict), strict)
     assert [(refusal.peer, refusal.reason) for refusal in group.refused] == [
         ("ann", "two\\nlines"),
         ("bob", "x" * MAX_SHOWN + "…"),
@@ -181,7 +191,7 @@ def test_a_signal_counts_with_no_more_weight_than_its_peer_joined_with() -> None
 
 def test_no_contribution_has_more_than_the_largest_share() -> None:
     seen = table(stats("ann", weight=4500), stats("bob", weight=1000), stats("cid", weight=500))
-    half = replace(rules(), share=lambda _: Fraction(1, 2))
+    half = replace(rules(), largest_share=lambda _: Fraction(1, 2))
     group = form(seen, half)
     assert [entry.weight for entry in group.entries] == [1500, 1000, 500]
     assert group.weight == 3000
@@ -194,7 +204,7 @@ def test_no_contribution_has_more_than_the_largest_share() -> None:
 
 def test_a_peer_that_is_granted_nothing_contributes_nothing() -> None:
     seen = table(stats("ann", weight=4500), stats("bob", weight=1000))
-    group = form(seen, replace(rules(), share=lambda peer: Fraction(int(peer == "bob"))))
+    group = form(seen, replace(rules(), largest_share=lambda peer: Fraction(int(peer == "bob"))))
     assert [entry.weight for entry in group.entries] == [0, 1000]
 
 

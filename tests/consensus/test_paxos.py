@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from swarm.certification.quorums import is_quorum
 from swarm.consensus.paxos import MOST_ATTEMPTS, Acceptor, first_attempt, leader_order, new_lineage, next_attempt
 from swarm.messages import Proposal, Readiness
+from swarm.quorums import is_quorum
 from swarm.records import Attempt, Signature, SyncState
 
 PEERS = ("ann", "bob", "cid", "dee")

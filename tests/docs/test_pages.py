@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -79,6 +80,18 @@ def test_the_rooms_are_those_that_the_contract_holds_in_its_order(doc) -> None:
     (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
     held = [room.strip() for layer in layers for room in layer.replace("|", ":").split(":")]
     assert [room for room, _ in doc("architecture.md").table("room", "does")] == held
+
+
+def test_the_modules_of_the_consensus_are_in_its_table() -> None:
+    room = ROOT / "swarm" / "consensus"
+    named = re.findall(r"``(\w+)``", swarm.consensus.__doc__ or "")
+    assert sorted(named) == sorted(path.stem for path in room.glob("*.py") if path.stem != "__init__")
+
+
+def test_settings_that_the_callbacks_of_a_process_share_are_named(doc) -> None:
+    text = " ".join((ROOT / "docs" / "parameters.md").read_text().split())
+    (sentence,) = re.findall(r"So ([^.]*) must be the same for all callbacks of a process", text)
+    assert set(re.findall(r"`(\w+)`", sentence)) == {name for name, row in SETTINGS.items() if row.of_process}
 
 
 def test_the_versions_of_the_protocol_are_those_of_the_code(doc) -> None:

@@ -221,7 +221,7 @@ def test_it_is_known_who_owes_what() -> None:
         ann.receive("bob", joined(out))
     results = {peer: slices[peer] for peer in ("bob", "cid")}
     assert ann.owed() == Owed("its merged chunks", 2, results)
-    assert str(ann.owed()) == "bob (0.1 kB of its merged chunks), cid (0.1 kB of its merged chunks)"
+    assert str(ann.owed()) == "bob (56 B of its merged chunks), cid (60 B of its merged chunks)"
 
 
 def test_what_a_rule_waits_for_before_it_merges_is_owed_first() -> None:

@@ -98,5 +98,5 @@ def test_a_long_exchange_says_now_and_then_whom_it_waits_for(
     for _ in range(5):
         clock.advance(LINE_EVERY / 2)
         exchanger.check(clock.now())
-    assert caplog.messages == ["round 7: the exchange waits for bob (0.2 MB of its contribution)"] * 2
+    assert caplog.messages == ["round 7: the exchange waits for bob (200.0 kB of its contribution)"] * 2
     exchanger.stop()

@@ -302,7 +302,7 @@ def test_a_member_that_takes_nothing_is_blamed_though_this_one_has_all_that_it_n
     ann.check()
     ann.check()
     assert ann.failed == ["bob"]
-    assert ann.reasons == ["bob does not take what it is sent, of which 0.0 kB went out"]
+    assert ann.reasons == ["bob does not take what it is sent, of which 0 B went out"]
     assert set(transport.cancelled) == {"bob"}
 
 

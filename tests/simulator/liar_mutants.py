@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from swarm.certification import quorums
+from swarm import quorums
 from swarm.certification.chain import Verifier
 from swarm.consensus import member, promises
 from swarm.consensus.attempt import LedAttempt

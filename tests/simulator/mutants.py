@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from swarm.certification.chain import Verifier
-from swarm.certification.quorums import is_quorum
 from swarm.consensus import attempt, checking, forming, member, promises
 from swarm.consensus.attempt import LedAttempt, Stage
 from swarm.consensus.catchup import CatchUp
@@ -39,6 +38,7 @@ from swarm.peer.futures import Answer, AnswerKind
 from swarm.peer.models import Models
 from swarm.peer.peers import Peers
 from swarm.peer.rounds import Rounds
+from swarm.quorums import is_quorum
 from swarm.records import Attempt, Commit, PeerId, PeerStatus, Signature, SignedPromise
 from swarm.session.arithmetic import difference
 from swarm.session.merging import Merging

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from swarm.certification.quorums import is_quorum
 from swarm.consensus.strikes import FACTOR, FIRST
 from swarm.consensus.timing import FIRST_STRAGGLER_TIMEOUT, LONGEST_SILENCE
 from swarm.peer.greeter import LONGEST_RETRY
+from swarm.quorums import is_quorum
 from swarm.records import Commit, PeerStatus
 from tests.simulator.violation import Violation
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swarm.certification.chain import stands
-from swarm.certification.quorums import is_quorum, quorum_size
 from swarm.certification.statements import record_hash
 from swarm.consensus.norms import ABSURD, FEWEST
 from swarm.errors import ExchangeError
 from swarm.messages import Accept, Accepted, FetchRequest, Hello, Offer, Propose, Ready, Withdraw
+from swarm.quorums import is_quorum, quorum_size
 from swarm.records import PeerStatus, RecordKind
 from swarm.tensors.state import MOMENTS
 from tests.simulator.faults import FaultKind

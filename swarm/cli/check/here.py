@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from swarm.addresses import Address
 from swarm.cli.check.finding import Finding, failure, ok, warning
-from swarm.cli.table import size
 from swarm.listening import listening
+from swarm.text import size
 
 if TYPE_CHECKING:
     from swarm.config import Settings

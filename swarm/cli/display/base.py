@@ -11,8 +11,9 @@ from typing import Self, TextIO
 
 from swarm.cli.answers import PeerView
 from swarm.cli.output import Line
-from swarm.cli.table import epochs, size
+from swarm.cli.table import epochs
 from swarm.clock import duration
+from swarm.text import size
 
 _SECONDS_OF_SILENCE = 5
 

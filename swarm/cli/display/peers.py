@@ -14,9 +14,10 @@ from rich.text import Text
 
 from swarm.cli.answers import PeerView
 from swarm.cli.display.base import PeerRow
-from swarm.cli.table import colour, epochs, size
+from swarm.cli.table import colour, epochs
 from swarm.clock import duration
 from swarm.peer.states import AT_A_SYNC_POINT
+from swarm.text import size
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod, RenderableType
