@@ -61,8 +61,8 @@ def inside(liar: Liar) -> Iterator[None]:
     def free(state: RoundState, proposal: Proposal, record: str, ready: Readiness | None) -> bool:
         return state.me == LIAR or is_free(state, proposal, record, ready)
 
-    def objects(state: RoundState, proposal: Proposal) -> str:
-        return "" if state.me == LIAR else objection(state, proposal)
+    def objects(state: RoundState, proposal: Proposal, *, ready: bool = False) -> str:
+        return "" if state.me == LIAR else objection(state, proposal, ready=ready)
 
     def offered(proposal: Proposal, peer: PeerId, mine: Offer) -> bool:
         return peer == LIAR or as_offered(proposal, peer, mine)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from swarm.certification.chain import decided, origins_with
@@ -44,6 +44,9 @@ from swarm.messages import (
 from swarm.quorums import is_quorum
 from swarm.records import Attempt, Commit, Origin, PeerId, QuorumCertificate, RecordKind, Signature
 
+MOST_RAISED = 8
+"""How far above its attempt a leader goes on at most, whatever others say that they have promised."""
+
 
 class Stage(enum.Enum):
     """How far an attempt is."""
@@ -60,17 +63,27 @@ class Stage(enum.Enum):
 class LedAttempt:
     """One attempt, from its leader's side."""
 
-    def __init__(self, state: RoundState, attempt: Attempt, lineage_numbers: Iterator[int], *, prepared: bool) -> None:
+    def __init__(
+        self,
+        state: RoundState,
+        attempt: Attempt,
+        lineage_numbers: Iterator[int],
+        holds: Callable[[str], bool],
+        *,
+        prepared: bool,
+    ) -> None:
         """Lead ``attempt``.
 
         Args:
             state: the shared facts.
             attempt: its number, and this peer.
             lineage_numbers: numbers the lineages that this process proposes.
+            holds: whether the merged model of a digest is here.
             prepared: no promises are needed, as nothing can be accepted yet.
         """
         self._state = state
         self._lineage_numbers = lineage_numbers
+        self._holds = holds
         self.attempt = attempt
         self.stage = Stage.FORMING if prepared else Stage.PREPARING
         self.proposal: Proposal | None = None
@@ -109,13 +122,15 @@ class LedAttempt:
             self.resend()
 
     @classmethod
-    def founding(cls, state: RoundState, proposal: Proposal, lineage_numbers: Iterator[int]) -> LedAttempt:
+    def founding(
+        cls, state: RoundState, proposal: Proposal, lineage_numbers: Iterator[int], holds: Callable[[str], bool]
+    ) -> LedAttempt:
         """Lead the founding round, which has no round before it to ask about."""
-        led = cls(state, proposal.attempt, lineage_numbers, prepared=True)
+        led = cls(state, proposal.attempt, lineage_numbers, holds, prepared=True)
         led._propose(proposal)
         return led
 
-    def owns(self, message: Promise | Ready | Failed | Accepted) -> bool:
+    def owns(self, message: Promise | Ready | Failed | Accepted | Nack) -> bool:
         """Whether an answer is to this attempt, and not to one of another round or lineage with the same number."""
         position = self._state.position
         key = self.proposal.key if self.proposal else (position.lineage, position.round, self.attempt)
@@ -312,6 +327,15 @@ class LedAttempt:
         if highest is None or highest.accepted is None or highest.ready is None:
             self.stage = Stage.FORMING
             return
+        if not self._holds(highest.digest):
+            # A liar may say that it has accepted what nobody else has. Of the promises, any quorum is enough.
+            if self._state.quorum(commit.members, self._promises.free - self._state.given_up):
+                self._promises.keep_free()
+                self.stage = Stage.FORMING
+                return
+            late = self._state.timer.past(self._asked_at + self._state.rules.failure_timeout)
+            if not late and {*commit.members} & self._state.reachable - self._promises.given - self._nacked:
+                return
         round_ = self._state.position.round
         readiness = carry(highest.accepted, highest.ready)
         if readiness is None:
@@ -365,8 +389,7 @@ class LedAttempt:
     def _check(self, proposal: Proposal) -> None:
         """Ask for accepts, or abort because of the peers whose results are wrong."""
         state, ready = self._state, {peer: self._ready[peer] for peer in proposal.group}
-        digests = sorted(each.digest for each in ready.values())
-        common = max(digests, key=digests.count)
+        common = self._common(ready)
         odd = {peer for peer, each in ready.items() if each.digest != common}
         silent = unmeasured(proposal, ready)
         if odd:
@@ -394,10 +417,19 @@ class LedAttempt:
             signatures = tuple(Signature(peer, value) for peer, value in signed)
             self._ask_accepts(proposal, common, Readiness(self.attempt, signatures))
 
+    def _common(self, ready: Mapping[PeerId, Ready]) -> str:
+        """The digest that more than half hold; else this leader's own, as a liar may choose its own to be the first."""
+        digests = sorted(each.digest for each in ready.values())
+        common = max(digests, key=digests.count)
+        mine = ready.get(self._state.me)
+        return mine.digest if mine and 2 * digests.count(common) <= len(digests) else common
+
     def _judge_slices(self, proposal: Proposal, odd: Collection[PeerId], common: str) -> None:
         """Blame the owners of the slices that members hold in another form than the rest, or those members."""
-        strikes = self._state.presence.strikes
-        told = next(each.slices for peer, each in self._ready.items() if each.digest == common)
+        strikes, mine = self._state.presence.strikes, self._ready.get(self._state.me)
+        alike = [each.slices for each in self._ready.values() if each.digest == common]
+        # Of those with the common digest, a liar may tell others of its slices.
+        told = mine.slices if mine and mine.digest == common else alike[0]
         for peer in sorted(odd):
             theirs = self._ready[peer].slices
             owners = [
@@ -447,12 +479,20 @@ class LedAttempt:
         promise, who asked.
         """
         self._nacked.add(sender)
-        self.above = max(self.above, message.promised)
+        # Peers that come later follow no attempt that is far above their own: no nack raises this one by much.
+        highest = Attempt(self.attempt.counter + MOST_RAISED, message.promised.leader)
+        self.above = max(self.above, min(message.promised, highest))
         state, proposal = self._state, self.proposal
         if self.stage in {Stage.DECIDED, Stage.ABORTED}:
             return False
         commit = state.position.commit
-        if commit is None or (proposal and proposal.kind is not RecordKind.ROUND):
+        if proposal and proposal.kind is not RecordKind.ROUND:
+            # Two peers may begin a lineage at once: then one of them follows the other.
+            if sender not in proposal.group or not state.presence.strikes.nacks(sender):
+                return sender in proposal.group
+            self._abort(proposal, {sender}, f"{sender} follows a higher attempt")
+            return False
+        if commit is None:
             return True
         if proposal and self.stage is Stage.EXCHANGING and sender in proposal.group:
             at_fault = message.promised.leader if asked else sender

@@ -24,28 +24,25 @@ from swarm.quorums import is_quorum
 from swarm.records import Commit, Origin, PeerId, PeerStatus, RecordKind
 
 
-def objection(state: RoundState, proposal: Proposal) -> str:
+def objection(state: RoundState, proposal: Proposal, *, ready: bool = False) -> str:
     """Why this peer does not take part in an attempt with this proposal; empty if it does.
 
-    The attempt itself is checked elsewhere: who leads it, and what was promised to it.
+    The attempt itself is checked elsewhere: who leads it, and what was promised to it. If its group has signed that it
+    is ``ready``, it may have to be decided: what peers have declared on joining is no objection then. They may have
+    declared something else to others, or have been started again since.
     """
     commit = state.position.commit
-    return (
-        _offers_differ(state, proposal)
-        or _keys_differ(state, proposal)
-        or _protocol_differs(state, proposal)
-        or (
-            _founding_differs(state, proposal)
-            if commit is None
-            else _round_differs(state, proposal, commit, state.presence.joined)
-        )
-    )
+    differs = _offers_differ(state, proposal) or _keys_differ(state, proposal) or _protocol_differs(state, proposal)
+    if differs or commit is None:
+        return differs or _founding_differs(state, proposal)
+    reason = _round_differs(state, proposal, commit, state.presence.joined)
+    return _round_differs(state, proposal, commit, {}) if reason and ready else reason
 
 
 def overclaims(state: RoundState, proposal: Proposal) -> tuple[PeerId, str] | None:
     """Who alone makes this peer object, as it has declared less weight here than it claims, and why; None if nobody.
 
-    It may have declared more to the leader, which then is not at fault.
+    It may have declared more to the leader, which then is not at fault, and to the others, if it leads itself.
     """
     commit, joined = state.position.commit, state.presence.joined
     offers = {offer.stats.peer: offer for offer in proposal.offers}
@@ -54,7 +51,6 @@ def overclaims(state: RoundState, proposal: Proposal) -> tuple[PeerId, str] | No
         for peer, offer in offers.items()
         if offer.key == state.key_of(peer) and offer.stats.weight > joined.get(peer, offer.stats.weight)
     }
-    claims.pop(proposal.attempt.leader, None)
     if not claims or commit is None or _offers_differ(state, proposal) or _keys_differ(state, proposal):
         return None
     others = {peer: weight for peer, weight in joined.items() if peer not in claims}

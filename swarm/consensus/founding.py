@@ -24,7 +24,7 @@ class Founding:
         self._tries = 0
         self._quorum_since: float | None = None
         self._present = 0
-        """Peers that had offered at the last look."""
+        """The most peers that had offered since there were enough."""
         self._refused_at: float | None = None
         self._departed: dict[PeerId, ContributionStats] = {}
         """The last offers of peers that have left."""
@@ -220,12 +220,14 @@ class Founding:
         """The offers to found a session on, in the order of names; empty while others are waited for."""
         state, rules, offers = self._state, self._state.rules, self._offers()
         if len(offers) < rules.min_peers or state.me not in offers:
-            self._quorum_since = None
+            self._quorum_since, self._present = None, 0
             return {}
+        # The time does not begin anew with the return of one that is away again and again.
         if self._quorum_since is None or len(offers) > self._present:
             self._quorum_since = state.timer.now
-        self._present = len(offers)
-        everyone = state.presence.here <= offers.keys() and len(offers) >= self.expected
+        self._present = max(self._present, len(offers))
+        out = state.presence.strikes.struck() & state.presence.here
+        everyone = state.presence.here - out <= offers.keys() and len(offers.keys() | out) >= self.expected
         if rules.require_all:
             return offers if everyone and rules.members <= offers.keys() else {}
         wait = state.pace.first_straggler_timeout

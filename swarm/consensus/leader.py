@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 from swarm.certification.statements import prepare_statement
 from swarm.consensus.attempt import LedAttempt, Stage
@@ -23,8 +24,10 @@ class Leadership:
     Two peers may disagree on who leads next; the votes decide between them.
     """
 
-    def __init__(self, state: RoundState) -> None:
+    def __init__(self, state: RoundState, holds: Callable[[str], bool]) -> None:
+        """``holds`` tells whether the merged model of a digest is here."""
         self._state = state
+        self._holds = holds
         self._led: LedAttempt | None = None
         self._lineage_numbers = itertools.count(1)
         """Numbers the lineages that this process proposes: no two of them may have one id."""
@@ -103,7 +106,7 @@ class Leadership:
         self._begin_term()
         self.follow(state.acceptor.promised)
         if self.awaited.leader == state.me and not commit.closing:
-            self._led = LedAttempt(state, self.awaited, self._lineage_numbers, prepared=state.votes)
+            self._led = LedAttempt(state, self.awaited, self._lineage_numbers, self._holds, prepared=state.votes)
         else:
             self._led = None
 
@@ -192,7 +195,7 @@ class Leadership:
 
     def found(self, proposal: Proposal) -> None:
         """Lead the founding round."""
-        self._led = LedAttempt.founding(self._state, proposal, self._lineage_numbers)
+        self._led = LedAttempt.founding(self._state, proposal, self._lineage_numbers, self._holds)
 
     def resign(self) -> None:
         """Stop leading."""
@@ -211,7 +214,7 @@ class Leadership:
     def on_nack(self, sender: PeerId, message: Nack) -> None:
         """A peer has promised a higher attempt. Where that leaves too few, follow its leader, or lead a higher one."""
         state, led, promised = self._state, self._led, message.promised
-        if led is None or led.attempt != message.attempt:
+        if led is None or not led.owns(message):
             return
         # What leads above it must not be too high for the others, which may not have answered this attempt yet.
         highest = state.acceptor.promised.counter + MOST_ATTEMPTS // 2
@@ -304,4 +307,4 @@ class Leadership:
     def _take_over(self, attempt: Attempt) -> None:
         self.follow(attempt)
         if attempt.leader == self._state.me:
-            self._led = LedAttempt(self._state, attempt, self._lineage_numbers, prepared=False)
+            self._led = LedAttempt(self._state, attempt, self._lineage_numbers, self._holds, prepared=False)

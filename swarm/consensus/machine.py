@@ -55,7 +55,7 @@ class RoundMachine:
     def __init__(self, me: PeerId, incarnation: str, rules: RoundRules, now: float) -> None:
         state = self._state = RoundState(me, incarnation, rules, now)
         self._founding = Founding(state)
-        self._leadership = Leadership(state)
+        self._leadership = Leadership(state, lambda digest: self._member.held(digest) is not None)
         self._member = Member(state, self._leadership)
         self._waiting = Waiting(state)
         self._catch_up = CatchUp(state, self._member)

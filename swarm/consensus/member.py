@@ -149,10 +149,11 @@ class Member:
             self._leadership.give_up(proposal.attempt)
             return
         if self.begins_lineage(proposal):
-            nack = self.attempt.attempt if self.attempt else None
+            running = self.attempt.attempt if self.attempt else None
+            nack = running if running and running > proposal.attempt else None
         else:
             nack = None if acceptor.promise(proposal.attempt) else acceptor.promised
-        if nack and nack > proposal.attempt:
+        if nack:
             state.effects.send(sender, Nack(*proposal.key, nack))
             return
         # The result of a lower attempt may still be decided: a later leader may find that it was accepted.
@@ -197,13 +198,13 @@ class Member:
         signature = rules.signer.sign(ready_statement(rules.session, *proposal.key, record))
         return Ready(*proposal.key, digest, self._norms, self._slices, signature)
 
-    def _objection(self, proposal: Proposal) -> str:
+    def _objection(self, proposal: Proposal, *, ready: bool = False) -> str:
         """Why the content of a proposal is not acceptable; checked once, as its leader sends it more than once."""
         content = replace(proposal, attempt=self._state.first_attempt, promises=())
         if content == self._checked:
             return ""
-        reason = objection(self._state, proposal)
-        if not reason:
+        reason = objection(self._state, proposal, ready=ready)
+        if not reason and not ready:
             self._checked = content
         return reason
 
@@ -368,7 +369,7 @@ class Member:
         if not self.begins_lineage(proposal) and not (state.votes and self._is_current(proposal)):
             return False
         record = record_hash(proposal.commit(message.digest))
-        reason = self._objection(as_made_ready(proposal, message.ready))
+        reason = self._objection(as_made_ready(proposal, message.ready), ready=True)
         if not reason and self._signed.get(proposal.key, record) != record:
             reason = "this peer has accepted another record in this attempt"
         if not reason and not is_ready(state, proposal, record, message.ready):

@@ -33,6 +33,15 @@ class Promises:
         return max(accepted, key=lambda each: each.accepted.attempt if each.accepted else self._attempt, default=None)
 
     @property
+    def free(self) -> frozenset[PeerId]:
+        """Those of them who tell of no attempt accepted."""
+        return frozenset(peer for peer, promise in self._promises.items() if promise.accepted is None)
+
+    def keep_free(self) -> None:
+        """Forget the promises that tell of an attempt accepted: where the rest is a quorum, none was decided."""
+        self._promises = {peer: promise for peer, promise in self._promises.items() if promise.accepted is None}
+
+    @property
     def signed(self) -> tuple[SignedPromise, ...]:
         """What others can check."""
         return tuple(signed_promise(peer, each) for peer, each in sorted(self._promises.items()))
@@ -49,7 +58,7 @@ class Promises:
         possible = accepted is None or (
             (accepted.lineage, accepted.round) == (message.lineage, message.round)
             and accepted.attempt < self._attempt
-            and not objection(state, as_made_ready(accepted, ready))
+            and not objection(state, as_made_ready(accepted, ready), ready=True)
             and is_ready(state, accepted, promise.record, ready)
             and is_free(state, accepted, promise.record, ready)
         )

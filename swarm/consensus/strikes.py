@@ -170,6 +170,10 @@ class Strikes:
         """Those of them that have made an attempt fail in the last ``FIRST`` seconds."""
         return frozenset(peer for peer, until in self._paused_until.items() if not self._timer.past(until))
 
+    def struck(self) -> frozenset[PeerId]:
+        """Those of these that have strikes: they did so more than once, or by a fault of their own."""
+        return frozenset(peer for peer in self.paused() if self._strikes[peer])
+
     def barred(self) -> frozenset[PeerId]:
         """Those of them for which nobody waits."""
         if not self._until:

@@ -17,7 +17,7 @@ NOTICED_AT = {
     "certificates_are_not_checked": 8,
     "evidence_is_believed": 0,
     "liars_are_not_counted": 1,
-    "nobody_is_left_out": 7,
+    "nobody_is_left_out": 22,
     "proposals_are_not_checked": 5,
     "signatures_of_records_are_not_checked": 21,
 }

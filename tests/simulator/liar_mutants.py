@@ -44,7 +44,7 @@ def any_signature_is_right(self: CheapSigner, key: str, statement: bytes, signat
 
 
 @_mutant(member, "objection")
-def proposals_are_not_checked(state: RoundState, proposal: Proposal) -> str:
+def proposals_are_not_checked(state: RoundState, proposal: Proposal, *, ready: bool = False) -> str:
     """A member takes part in whatever a leader proposes."""
     return ""
 

@@ -25,8 +25,8 @@ def _proposes(self: LedAttempt, proposal: Proposal) -> None:
     _propose(self, liar.proposes(proposal) if liar else proposal)
 
 
-def _objects(state: RoundState, proposal: Proposal) -> str:
-    return "" if state in led_by_liars else objection(state, proposal)
+def _objects(state: RoundState, proposal: Proposal, *, ready: bool = False) -> str:
+    return "" if state in led_by_liars else objection(state, proposal, ready=ready)
 
 
 LedAttempt._propose = _proposes  # type: ignore[method-assign]
