@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 
+from swarm.codec.base import unchanged
 from swarm.errors import ExchangeError
 from swarm.exchange.arrival import Arrival
 from swarm.exchange.barrier import GramBarrier, Matrix
@@ -32,7 +33,7 @@ from swarm.outer.step import OuterStep
 from swarm.records import PeerId
 from swarm.tensors.buffers import BufferPool
 from swarm.tensors.capture import Capture
-from swarm.tensors.state import MOMENTS, ModelState, Schema, as_bytes, dtype_name, is_finite
+from swarm.tensors.state import MOMENTS, Array, ModelState, Schema, as_bytes, dtype_name, is_finite
 
 OutFrame = tuple[bytes, memoryview]
 HANDED_ON = WeightedMean()
@@ -79,6 +80,8 @@ class Exchange:
         # What one peer hands to all is not merged: no rule may change it.
         merges = bool(proposal.parent and proposal.contributors)
         self._rule = rule if merges else HANDED_ON
+        self._stands = bool(proposal.parent) and not merges
+        """Whether nobody contributes: the last model stands, and one member sends it to all."""
         self._own = own
         self._coder = coder or ChunkCoder()
         self._memory = memory or BufferPool(0)
@@ -308,7 +311,8 @@ class Exchange:
         """The payload is here: decode it, and refuse NaN and infinity unless they are found when it is merged.
 
         Raises:
-            ExchangeError: there is one, or the payload is not what the codec makes of such a chunk.
+            ExchangeError: there is one, the payload is not what the codec makes of such a chunk, or the chunk is not
+                that of the last model, which stands.
         """
         chunk, values = arrival.chunk, arrival.values
         if chunk is None or values is None:
@@ -329,8 +333,14 @@ class Exchange:
             finite = True  # or it is found when it is measured
         if not finite and not is_finite(values):
             raise arrival.wrong("NaN or infinity")
+        if self._stands and not self._is_of_the_last_model(chunk, values):
+            raise arrival.wrong("it differs from the last model, which nobody changes")
         if arrival.head.kind is FrameKind.RESULT:
             self._merged.stands(chunk)
+
+    def _is_of_the_last_model(self, chunk: Chunk, values: Array) -> bool:
+        origin = self._coder.origin(chunk)
+        return origin is None or unchanged(values, origin)
 
     def end(self, arrival: Arrival) -> Chunk | None:
         """Take a frame that was checked; the chunk that is to be merged and published now, if there is one.

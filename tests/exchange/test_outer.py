@@ -31,10 +31,12 @@ def before(step: OuterStep) -> ModelState:
     return states(step.schema, 1, seed=9)["ann"]
 
 
-def run(step: OuterStep | None, under: Proposal, rule: MergeRule = MEAN) -> list[Exchange]:
+def run(
+    step: OuterStep | None, under: Proposal, rule: MergeRule = MEAN, held: dict[str, ModelState] | None = None
+) -> list[Exchange]:
     """The members after a round; their digests are those of their models, and equal."""
     parent = before(step or STEP)
-    group = ExchangeGroup(states(SCHEMA, 3), WEIGHTS, rule, under=under, parent=parent, outer=step)
+    group = ExchangeGroup(held or states(SCHEMA, 3), WEIGHTS, rule, under=under, parent=parent, outer=step)
     group.run()
     members = list(group.members.values())
     assert len({member.digest() for member in members} | {member.result().digest() for member in members}) == 1
@@ -70,9 +72,9 @@ def test_all_take_what_the_decoded_result_gives(codec) -> None:
     assert members["ann"].digest() == members["bob"].digest() == members["bob"].result().digest()
 
 
-def unchanged(under: Proposal) -> None:
+def unchanged(under: Proposal, held: dict[str, ModelState] | None = None) -> None:
     """The round commits what it has merged, and the state stays."""
-    plain, found = (run(step, under)[0].result() for step in (None, STEP))
+    plain, found = (run(step, under, held=held)[0].result() for step in (None, STEP))
     assert found.contributed().digest() == plain.digest()
     assert found.segments["outer.float32"].tobytes() == before(STEP).segments["outer.float32"].tobytes()
 
@@ -84,7 +86,9 @@ def test_the_closing_round_makes_no_step() -> None:
 def test_where_the_last_model_stands_nobody_makes_a_step() -> None:
     entries = proposal({"ann": 1, "bob": 0, "cid": 0}).entries
     active = replace(entries[0], status=PeerStatus.ACTIVE)
-    unchanged(replace(proposal(WEIGHTS), entries=(active, *entries[1:])))
+    standing = before(STEP).contributed()
+    held = dict.fromkeys(WEIGHTS, standing)
+    unchanged(replace(proposal(WEIGHTS), entries=(active, *entries[1:])), held)
 
 
 def test_the_first_model_has_no_momentum() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from swarm.exchange.exchange import Exchange
 from swarm.exchange.layout import FrameKind
 from swarm.merge import BUILTIN_RULES, MergeRule, WeightedMean
 from swarm.merge.geomedian import GeometricMedian
+from swarm.messages import Entry
+from swarm.records import PeerStatus
 from swarm.session.arithmetic import measure
 from swarm.tensors.state import ModelState, Schema, TensorSpec
 from tests.exchange.groups import SCHEMA, TINY, ExchangeGroup, before, frames, joined, made, proposal, states
@@ -98,6 +101,24 @@ def floats(*values: float) -> bytes:
 def test_a_frame_that_does_not_belong_is_refused(frame: memoryview, message: str) -> None:
     with pytest.raises(ExchangeError, match=message):
         pair().receive("bob", frame)
+
+
+@pytest.mark.parametrize("kind", [FrameKind.CONTRIBUTION, FrameKind.RESULT])
+def test_where_nobody_contributes_only_the_last_model_is_taken(kind: FrameKind) -> None:
+    """The owner of a slice is blamed, and not the one that sends the model to all."""
+    parent = states(TINY, 1)["ann"]
+    ann, bob = (Entry(peer, int(peer == "bob"), PeerStatus.ACTIVE) for peer in ("ann", "bob"))
+    under = replace(proposal({"ann": 0, "bob": 1}), entries=(ann, bob))
+    start = 0 if kind is FrameKind.CONTRIBUTION else 1
+    value = parent.segments["float32"][start]
+
+    def member() -> Exchange:
+        return Exchange("ann", under, MEAN, parent, ChunkCoder(reference=parent), parent=parent)
+
+    for same in (b"", floats(value)):
+        member().receive("bob", made(kind, 0, start, same))
+    with pytest.raises(ExchangeError, match="bob sent a .* that cannot be: it differs from the last model"):
+        member().receive("bob", made(kind, 0, start, floats(np.nextafter(value, np.float32(9e9)))))
 
 
 @pytest.mark.parametrize("sender", ["eve", "ann"])
