@@ -88,6 +88,13 @@ def test_the_modules_of_the_consensus_are_in_its_table() -> None:
     assert sorted(named) == sorted(path.stem for path in room.glob("*.py") if path.stem != "__init__")
 
 
+def test_the_files_that_a_change_touches_are_there(doc) -> None:
+    rows = doc("architecture.md").table("change", "where")
+    named = {name for _, cell in rows for name in re.findall(r"[\w/]+(?:\.py|\.proto|/)(?!\w)", cell)}
+    assert len(named) > 20
+    assert not {name for name in named if not ((ROOT / "swarm" / name).exists() or (ROOT / name).exists())}
+
+
 def test_settings_that_the_callbacks_of_a_process_share_are_named(doc) -> None:
     text = " ".join((ROOT / "docs" / "parameters.md").read_text().split())
     (sentence,) = re.findall(r"So ([^.]*) must be the same for all callbacks of a process", text)
