@@ -93,9 +93,10 @@ def test_rounds_go_on(seed: int) -> None:
     assert simulate(1, seed=seed)["violations"] == 0
 
 
-def test_all_may_wait_where_one_of_two_contributions_is_false_and_everybody_is_needed() -> None:
-    """A finished peer whose status is ``active`` contributes nothing under a rule that is no average."""
-    assert simulate(1, seed=9000714)["violations"] == 0
+@pytest.mark.parametrize("seed", [9000714, 9512154])
+def test_all_may_wait_where_one_of_two_contributions_is_false_and_everybody_is_needed(seed: int) -> None:
+    """A third one is none: of a peer whose status is ``active`` under a rule that is no average, or not finite."""
+    assert simulate(1, seed=seed)["violations"] == 0
 
 
 def test_the_schedules_cover_what_they_should() -> None:

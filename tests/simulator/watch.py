@@ -106,7 +106,7 @@ class Watch:
         stats = process.offer.stats
         idle = stats.status is PeerStatus.INACTIVE or (stats.status is PeerStatus.EXTENDED and not stats.steps)
         idle |= stats.status is PeerStatus.ACTIVE and not self._schedule.averaging
-        return stats.weight > 0 and not idle
+        return stats.weight > 0 and stats.finite and not idle
 
 
 def _offers(process: Process, commit: Commit) -> bool:
