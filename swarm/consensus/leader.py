@@ -48,7 +48,11 @@ class Leadership:
         self._rejected: set[PeerId] = set()
         """Leaders of this round that were given up so."""
         self._asking_some: dict[PeerId, PeerId] = {}
-        """Who has led an attempt at this round that this peer has heard of only from others, and one of these."""
+        """Who has led an attempt at this round that this peer has heard of from others, and one of these."""
+        self._asked_for: dict[PeerId, Attempt] = {}
+        """The last attempt of each leader for which this peer was asked in this round, whether it promised or not."""
+        self._behind = False
+        """Whether others may have begun this round long before this peer."""
         self.awaited = Attempt(0, "")
         """The attempt whose leader should act next."""
 
@@ -97,12 +101,17 @@ class Leadership:
         """Whether the leader of a running attempt has been silent for ``failure_timeout``."""
         return self._state.timer.past(self._heard_at + self._state.rules.failure_timeout)
 
-    def new_round(self, commit: Commit) -> None:
-        """The round after ``commit`` begins; its first leader is awaited, which may be this peer."""
+    def new_round(self, commit: Commit, *, behind: bool) -> None:
+        """The round after ``commit`` begins; its first leader is awaited, which may be this peer.
+
+        ``behind``: this peer comes late to this round, whose leaders may have asked it before.
+        """
         state = self._state
         self._silent.clear()
         self._rejected.clear()
         self._asking_some.clear()
+        self._asked_for.clear()
+        self._behind = behind
         self._begin_term()
         self.follow(state.acceptor.promised)
         if self.awaited.leader == state.me and not commit.closing:
@@ -223,7 +232,7 @@ class Leadership:
             state.effects.notice(f"{text}; it is ignored", loud=True, sender=sender)
             return
         asked = self._was_asked(message)
-        if asked:
+        if asked and promised != self._asked_for.get(promised.leader) and not self._behind:
             self._asking_some.setdefault(promised.leader, sender)
         if not led.on_nack(sender, message, asked=asked):
             return
@@ -245,9 +254,10 @@ class Leadership:
             commit.key_of(message.promised.leader), statement, message.signature
         )
 
-    def asks(self, leader: PeerId) -> None:
-        """A leader asks this peer for a promise: so it leads openly."""
-        self._asking_some.pop(leader, None)
+    def asks(self, attempt: Attempt) -> None:
+        """The leader of an attempt asks this peer for a promise: so it leads openly."""
+        self._asked_for[attempt.leader] = attempt
+        self._asking_some.pop(attempt.leader, None)
 
     def follows_another(self, leader: PeerId) -> bool:
         """Whether this peer follows another one than ``leader``, has promised to it, and has heard it recently."""

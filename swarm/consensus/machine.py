@@ -187,7 +187,7 @@ class RoundMachine:
     def resume(self, commit: Commit, now: float) -> list[Effect]:
         """Go on from a commit of an earlier process, before any other input. What that process voted is not known."""
         self._state.timer.advance(now)
-        self._enter(commit, settled=False)
+        self._enter(commit, settled=False, behind=True)
         return self._drive()
 
     def peer_up(
@@ -289,7 +289,7 @@ class RoundMachine:
         self._state.timer.advance(now)
         self._catch_up.healed(commit)
         self._state.presence.strikes.caught_up()
-        self._enter(commit, settled=self.may_contain(commit) or self.may_contain_lost(commit))
+        self._enter(commit, settled=self.may_contain(commit) or self.may_contain_lost(commit), behind=True)
         self._state.pace.training_from(None)
         return self._drive()
 
@@ -436,12 +436,12 @@ class RoundMachine:
         if commit.closing:
             state.effects.tell(state.presence.live, Farewell(commit.lineage, commit.round))
 
-    def _enter(self, commit: Commit, *, settled: bool) -> None:
+    def _enter(self, commit: Commit, *, settled: bool, behind: bool = False) -> None:
         self._member.drop()
         self._member.new_round(commit, settled=settled)
         before = self._before = self.commit
         self._state.enter(commit)
-        self._leadership.new_round(commit)
+        self._leadership.new_round(commit, behind=behind)
         self._catch_up.entered(commit, before)
 
     # What is due -----------------------------------------------------------------------------------------------------
@@ -469,6 +469,7 @@ class RoundMachine:
         if removed != self._removed:
             self._removed = removed
             self._offer_again()
+        self._end_wait()  # before it proposes: who ends its wait could take no part in that attempt
         decision = self._leadership.step()
         if decision:
             self._decided(decision)
@@ -479,8 +480,13 @@ class RoundMachine:
         else:
             exchanging = self._member.attempt is not None
             self._leadership.fail_over(self.commit, exchanging=exchanging, assembling=self._member.assembling)
-            self._waiting.end_if_hopeless(self.commit, busy=exchanging or self._leadership.proposed)
+            self._end_wait()
         self._resend()
+
+    def _end_wait(self) -> None:
+        if self.commit:
+            busy = self._member.attempt is not None or self._leadership.proposed
+            self._waiting.end_if_hopeless(self.commit, busy=busy)
 
     def _decided(self, commit: Commit) -> None:
         """This peer has decided ``commit``: the live members of its group have it."""

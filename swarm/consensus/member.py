@@ -294,15 +294,15 @@ class Member:
         state, leader, commit = self._state, message.attempt.leader, self._state.position.commit
         if commit is None or not state.votes or leader not in commit.members or leader not in state.presence.here:
             return False
-        if leader not in state.leading:
-            return False  # a duel of leaders would never end
         statement = prepare_statement(state.rules.session, message.lineage, message.round, message.attempt)
         if not state.rules.signer.verify(commit.key_of(leader), statement, message.signature):
             text = f"{sender} asks for promises to attempt {message.attempt.counter}, which {leader} did not sign"
             state.effects.notice(f"{text}; it is ignored", loud=True, sender=sender)
             return False
         if sender == leader:
-            self._leadership.asks(leader)
+            self._leadership.asks(message.attempt)
+        if leader not in state.leading:
+            return False  # a duel of leaders would never end
         return sender in (leader, self._leadership.awaited.leader)
 
     def on_abort(self, sender: PeerId, message: Abort) -> bool:

@@ -77,12 +77,19 @@ class Strikes:
         more = len(self._disputes[accuser]) - len(self._disputes[accused])
         blamed = accused if more < 0 or (more == 0 and self._pairs[pair] % 2 == 0) else accuser
         self._pairs[pair] += 1
+        other = accuser if blamed == accused else accused
         if (attempt, blamed) not in self._struck:
-            other = accuser if blamed == accused else accused
             self._against[other][blamed] += 1
             self._lately[other][blamed] += 1
         self.strike(attempt, blamed)
+        self._take_turns(out=blamed, other=other)
         return blamed
+
+    def _take_turns(self, *, out: PeerId, other: PeerId) -> None:
+        """Let the other one of a dispute in again if it has no other strikes: one that lies takes nobody with it."""
+        if self._strikes[other] <= self._against[out][other]:
+            self._until.pop(other, None)
+            self._paused_until.pop(other, None)
 
     def gone(self, peer: PeerId, *, revoked: bool) -> None:
         """A peer cannot be reached any more: who was struck in this round for a dispute with it takes part again.

@@ -147,6 +147,20 @@ def test_who_defends_itself_against_one_liar_is_not_left_out_for_ever(account: A
     assert {account.accuse("bob", "liar") for _ in range(4)} == {"liar"}
 
 
+def test_of_two_in_dispute_one_takes_part_again_when_the_other_is_left_out(account: Account) -> None:
+    for _ in range(BARRED):
+        account.accuse("liar", "bob")
+        assert account.strikes.excluded() == {"bob"}
+        account.accuse("liar", "bob")
+        assert account.strikes.excluded() == account.strikes.paused() == {"liar"}
+
+
+def test_a_dispute_frees_nobody_that_has_strikes_for_anything_else(account: Account) -> None:
+    account.strike("bob")
+    assert [account.accuse("liar", "bob"), account.accuse("liar", "bob")] == ["bob", "liar"]
+    assert account.strikes.excluded() == {"bob", "liar"}
+
+
 def test_an_accuser_is_heard_once_in_an_attempt(account: Account) -> None:
     attempt = account.attempt()
     assert account.strikes.accuse(attempt, "liar", "bob") == "bob"
