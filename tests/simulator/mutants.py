@@ -356,10 +356,15 @@ def what_a_lost_round_may_hold_is_used_up(self: PendingAnswer) -> ModelState:
     return difference(model, before, into=own if isinstance(own, ModelState) else None)
 
 
+_commit_model = Models.commit
+
+
 @_mutant(Models, "commit")
-def the_model_before_stays(self: Models, digest: str, model: ModelState) -> None:
+def the_model_before_stays(self: Models, digest: str, model: ModelState, best: str = "") -> None:
     """A peer that has a model keeps it when the next one is committed."""
-    self._committed = self._committed or (digest, model)
+    before = self._committed
+    _commit_model(self, digest, model, best)
+    self._committed = before or self._committed
 
 
 # Weights on their way ------------------------------------------------------------------------------------------------

@@ -549,8 +549,14 @@ class Witness:
         return steps
 
     def _found(self, process: Process) -> tuple[Merged, Steps] | None:
-        """The committed model that the weights are based on, and the steps on top of it."""
-        for merged in reversed(self._merged.values()):
+        """The committed model that the weights are based on, and the steps on top of it.
+
+        Of several it is that of the last commit of the process: where a peer goes on alone, the weights are also the
+        model before, with all of its steps on top.
+        """
+        commit = process.session.commit
+        last = self._merged.get((commit.lineage, commit.round, commit.digest)) if commit else None
+        for merged in (*([last] if last else ()), *reversed(self._merged.values())):
             on_top = steps_between(process.model.values, merged.values)
             if on_top is not None and not on_top & ~process.model.own and not on_top & merged.steps:
                 return merged, on_top
