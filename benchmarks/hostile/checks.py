@@ -218,7 +218,10 @@ CHECKS: dict[str, Check] = {
     ),
     "pauses": Check("who leaves attempts by itself again and again is left out", [(Strikes, "_pause", _pauses)]),
     "attempts": Check("no peer follows an attempt far above the highest one", [(paxos, "MOST_ATTEMPTS", 2**64)]),
-    "nacks": Check("a nack names an attempt that can have been promised", [(Leadership, "on_nack", _on_any_nack)]),
+    "nacks": Check(
+        "a nack names an attempt that can have been promised, and raises the next one by little",
+        [(Leadership, "on_nack", _on_any_nack), (attempt, "MOST_RAISED", paxos.MOST_ATTEMPTS**2)],
+    ),
     "duels": Check("a peer that asks for promises again and again is at fault", [(Strikes, "leads", _never)]),
     "leaders of prepares": Check(
         "only the leader of an attempt asks for promises to it", [(Member, "_may_promise", _always)]
